@@ -1,0 +1,175 @@
+"""What the project asks of a proof engine. Another engine would stand behind the same port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from circuits.errors import EngineError
+
+#: One input tensor as felts (``circuits.field``), row-major.
+Felts = list[str]
+#: Called with a stage's name (``witness``, ``prove``) when it begins.
+OnStage = Callable[[str], None]
+#: Polled while a call runs; a true answer kills it and raises ``Canceled``.
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much one engine call may take before its process is killed."""
+
+    deadline_s: float = 600.0
+    memory_bytes: int = 8 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArgs:
+    """The engine settings a planner may choose (names are EZKL's own)."""
+
+    input_scale: int
+    param_scale: int
+    scale_rebase_multiplier: int
+    logrows: int
+    num_inner_cols: int = 2
+    decomp_base: int = 16384
+    decomp_legs: int = 2
+    lookup_range: tuple[int, int] = (-32768, 32768)
+    ignore_range_check_inputs_outputs: bool = True
+    disable_freivalds: bool = False
+    input_visibility: str = "public"
+    output_visibility: str = "public"
+    param_visibility: str = "fixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priced:
+    """What a candidate would cost, without building it: the engine's settings, parsed.
+
+    ``settings`` is the engine's own JSON text. ``rows`` is the layout's length, ``assignments``
+    the cells over all inner columns, ``einsum_size`` the cells of Freivalds products,
+    ``lookups`` the names of table lookups, ``range_checks`` the ranges checked by table.
+    """
+
+    args: RunArgs
+    settings: str
+    rows: int
+    assignments: int
+    constants: int
+    einsum_size: int
+    dynamic_size: int
+    lookups: tuple[str, ...]
+    range_checks: tuple[tuple[int, int], ...]
+    input_scales: tuple[int, ...]
+    output_scales: tuple[int, ...]
+    instance_shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """One sample run through the circuit's arithmetic, without a proof.
+
+    ``lookup_min``/``lookup_max`` bound what went into tables, ``range_max`` what went into range
+    checks: compare them with the circuit's tables before proving, since a value outside makes the
+    engine hang.
+    """
+
+    outputs: list[Felts]
+    lookup_min: int
+    lookup_max: int
+    range_max: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitFiles:
+    """A built circuit on local disk."""
+
+    compiled: Path
+    settings: Path
+    pk: Path
+    vk: Path
+    srs: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetupReport:
+    """What building keys cost."""
+
+    seconds: dict[str, float]
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofResult:
+    """A proof as made, not yet verified.
+
+    ``proof_json`` is the engine's own file (what ``ezkl verify`` reads), without timestamp and
+    without the unauthenticated ``pretty_public_inputs``.
+    """
+
+    proof_json: bytes
+    instances: Felts
+    proof: bytes
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_rss_bytes: int = 0
+
+
+class Engine(Protocol):
+    """A proof engine. Every method may raise an ``EngineError`` and blocks until done."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    def price(
+        self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
+    ) -> list[Priced | EngineError]:
+        """Costs of each candidate, in order; a candidate that fails gives its error instead."""
+        ...
+
+    def simulate(
+        self, onnx: bytes, settings: str, samples: Sequence[list[Felts]], limits: Limits
+    ) -> list[Simulated | EngineError]:
+        """Runs samples (each a list of input tensors) through the circuit's arithmetic."""
+        ...
+
+    def setup(
+        self,
+        onnx: bytes,
+        settings: str,
+        srs: Path,
+        out: Path,
+        limits: Limits,
+        on_stage: OnStage | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> SetupReport:
+        """Writes ``compiled``, ``settings.json``, ``vk`` and ``pk`` into the folder ``out``."""
+        ...
+
+    def prove(
+        self,
+        files: CircuitFiles,
+        inputs: list[Felts],
+        limits: Limits,
+        on_stage: OnStage | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> ProofResult:
+        """Witness and proof of one input. Refuses a witness that leaves the circuit's tables
+        (``InputOutOfRange``). The result is *unverified*: callers must call ``verify``."""
+        ...
+
+    def verify(
+        self, proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes, limits: Limits
+    ) -> bool:
+        """Whether the proof holds. ``srs_part`` is 516 bytes: an SRS of k = 1 (see ``srs``)."""
+        ...
+
+    def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
+        """Makes an SRS whose secret this process knew: for development only."""
+        ...
+
+

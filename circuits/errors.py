@@ -1,0 +1,242 @@
+"""The one error type of the project, and those that the circuits package raises.
+
+Every error that a user can meet has a stable ``code``, a sentence that says what was wrong
+(``detail``), a sentence that says what to do (``hint``), whose fault it is, and whether trying
+again may help. A class's docstring is its default ``detail``.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from typing import Any, ClassVar
+
+
+class Fault(enum.StrEnum):
+    """Whose mistake an error is: it decides exit codes and HTTP status classes."""
+
+    INPUT = "input"  # the caller sent something that cannot be used: exit 2, HTTP 4xx
+    NOT_FOUND = "not-found"  # the caller named something that is not here: exit 2, HTTP 404
+    CONFLICT = "conflict"  # right request, wrong moment: exit 2, HTTP 409
+    TOO_LARGE = "too-large"  # over a stated limit: exit 2, HTTP 413
+    OURS = "ours"  # it failed on our side: exit 3, HTTP 5xx
+    BUSY = "busy"  # not now, for a reason that passes: exit 3, HTTP 503
+
+
+class ZkmlError(Exception):
+    """Something failed that should not have."""
+
+    code: ClassVar[str] = "internal"
+    fault: ClassVar[Fault] = Fault.OURS
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, detail: str | None = None, *, hint: str | None = None, **context: Any):
+        """``context`` holds plain JSON values that name the culprit (node, input, value…)."""
+        self.detail = detail or inspect.getdoc(type(self)) or self.code
+        self.hint = self.default_hint if hint is None else hint
+        self.context = context
+        super().__init__(self.detail)
+
+    def problem(self) -> dict[str, Any]:
+        """The error as a plain dict: what job rows, ``--json`` and RFC 9457 bodies are made of."""
+        out: dict[str, Any] = {
+            "code": self.code,
+            "detail": self.detail,
+            "fault": self.fault.value,
+            "retryable": self.retryable,
+        }
+        if self.hint:
+            out["hint"] = self.hint
+        if self.context:
+            out["context"] = self.context
+        return out
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process borders; keyword arguments would be lost by the default.
+        return (_rebuild, (type(self), self.detail, self.hint, self.context))
+
+
+def _rebuild(
+    cls: type[ZkmlError], detail: str, hint: str, context: dict[str, Any]
+) -> ZkmlError:
+    return cls(detail, hint=hint, **context)
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+class ModelError(ZkmlError):
+    """The model cannot be used."""
+
+    code = "model_invalid"
+    fault = Fault.INPUT
+
+
+class NotOnnx(ModelError):
+    """The file is not an ONNX model."""
+
+    code = "model_not_onnx"
+    default_hint = "Export the model to ONNX (opset 9 or newer) and send that file."
+
+
+class ExternalData(ModelError):
+    """The model keeps weights outside its own file."""
+
+    code = "model_external_data"
+    default_hint = "Save it in one file, e.g. onnx.save(model, path, save_as_external_data=False)."
+
+
+class UnsupportedOperator(ModelError):
+    """The model uses an operator that cannot be proved faithfully."""
+
+    code = "model_unsupported_operator"
+
+
+class ModelTooLarge(ModelError):
+    """The model needs more than this machine may give."""
+
+    code = "model_too_large"
+    fault = Fault.TOO_LARGE
+
+
+class DynamicShape(ModelError):
+    """An input or output has a dimension that is not fixed."""
+
+    code = "model_dynamic_shape"
+    default_hint = "A circuit has one shape: export the model with fixed dimensions."
+
+
+# --- inputs ----------------------------------------------------------------------------------
+
+
+class InputError(ZkmlError):
+    """The input does not fit the model."""
+
+    code = "input_invalid"
+    fault = Fault.INPUT
+
+
+class InputNames(InputError):
+    """The input's names are not those of the model."""
+
+    code = "input_names"
+
+
+class InputShape(InputError):
+    """An input has the wrong shape."""
+
+    code = "input_shape"
+
+
+class InputType(InputError):
+    """An input holds something that is not a number of the right kind."""
+
+    code = "input_dtype"
+
+
+class InputNotFinite(InputError):
+    """An input holds NaN or an infinity."""
+
+    code = "input_not_finite"
+    default_hint = "Every value must be a finite number."
+
+
+class InputOutOfRange(InputError):
+    """An input value lies outside the range that the circuit accepts."""
+
+    code = "input_out_of_range"
+    default_hint = "Rebuild the circuit with calibration data that covers such values."
+
+
+# --- planning and building -------------------------------------------------------------------
+
+
+class CalibrationError(ZkmlError):
+    """The calibration data cannot be used."""
+
+    code = "calibration_invalid"
+    fault = Fault.INPUT
+
+
+class NoPlan(ZkmlError):
+    """No candidate circuit meets the accuracy asked for."""
+
+    code = "plan_no_candidate"
+    fault = Fault.INPUT
+
+
+class CircuitNotFaithful(ZkmlError):
+    """The compiled circuit computes something else than the model."""
+
+    code = "circuit_not_faithful"
+    fault = Fault.INPUT
+    default_hint = "Run `zkml inspect` on the model to see which operator is to blame."
+
+
+# --- engine ----------------------------------------------------------------------------------
+
+
+class EngineError(ZkmlError):
+    """The proof engine reported a failure."""
+
+    code = "engine_failed"
+
+
+class EnginePanic(EngineError):
+    """The proof engine panicked."""
+
+    code = "engine_panic"
+
+
+class EngineKilled(EngineError):
+    """The proof engine's process was killed from outside."""
+
+    code = "engine_killed"
+    retryable = True
+    default_hint = "Often the kernel's out-of-memory killer; see `zkml doctor`."
+
+
+class EngineOutOfMemory(EngineError):
+    """The proof engine needed more memory than its limit."""
+
+    code = "engine_out_of_memory"
+    default_hint = "Raise ZKML_ENGINE_MEMORY_MB, or prove a smaller model."
+
+
+class EngineTimeout(EngineError):
+    """The proof engine did not finish before its deadline."""
+
+    code = "engine_timeout"
+    retryable = True
+    default_hint = "Raise ZKML_ENGINE_DEADLINE_S, or prove a smaller model."
+
+
+class Canceled(ZkmlError):
+    """The work was canceled."""
+
+    code = "canceled"
+    fault = Fault.CONFLICT
+
+
+# --- structured reference string -------------------------------------------------------------
+
+
+class SrsError(ZkmlError):
+    """The structured reference string cannot be used."""
+
+    code = "srs_invalid"
+    fault = Fault.INPUT
+
+
+class SrsMissing(SrsError):
+    """There is no structured reference string of this size here."""
+
+    code = "srs_missing"
+    default_hint = "Fetch it with `zkml srs fetch K`, or import a file with `zkml srs import`."
+
+
+class SrsMismatch(SrsError):
+    """The file's SHA-256 is not that of the public ceremony."""
+
+    code = "srs_mismatch"

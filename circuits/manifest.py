@@ -1,0 +1,127 @@
+"""A circuit's frozen description: everything a statement says about it, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from circuits.digests import digest_json
+from circuits.profile import Profile
+from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedPass:
+    """A rewriting pass that changed the graph."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SrsRef:
+    """The structured reference string a circuit was set up over.
+
+    ``origin`` is ``public-ceremony`` (its SHA-256 is pinned in the package), ``imported`` (an
+    operator's own file) or ``insecure-development`` (generated here: whoever ran it can forge).
+    """
+
+    logrows: int
+    sha256: str
+    origin: str
+
+    @property
+    def secure(self) -> bool:
+        return self.origin == "public-ceremony"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """The circuit against onnxruntime on the uploaded model, on samples held out from planning.
+
+    ``max_error`` is the largest absolute error over the output's range (0.004: 0.4 %),
+    ``agreement`` the share of samples with the same top-1 answer, ``calibrated`` whether the
+    samples were the user's own.
+    """
+
+    max_error: float
+    agreement: float
+    samples: int
+    calibrated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitManifest:
+    """What a circuit is. Frozen at build time, stored as canonical JSON, hashed into receipts.
+
+    ``files`` maps ``model`` (as uploaded), ``rewritten``, ``compiled``, ``settings``, ``vk``,
+    ``pk`` and ``plan`` to SHA-256 digests. ``compiled`` differs between equal builds (the engine
+    writes it so), which is why it is no part of ``identity``.
+
+    Public instances stand in this order: inputs, context limbs, outputs.
+    """
+
+    circuit_id: str
+    model_sha256: str
+    rewritten_sha256: str
+    passes: tuple[AppliedPass, ...]
+    engine: str
+    engine_version: str
+    profile: Profile
+    srs: SrsRef
+    files: dict[str, str]
+    inputs: tuple[InputEncoding, ...]
+    context: ContextEncoding
+    outputs: tuple[OutputEncoding, ...]
+    proof_bytes: int
+    accuracy: Accuracy
+    schema: int = SCHEMA
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "circuit_id": self.circuit_id,
+            "model_sha256": self.model_sha256,
+            "rewritten_sha256": self.rewritten_sha256,
+            "passes": [asdict(p) for p in self.passes],
+            "engine": self.engine,
+            "engine_version": self.engine_version,
+            "profile": self.profile.to_json(),
+            "srs": asdict(self.srs),
+            "files": dict(self.files),
+            "inputs": [i.to_json() for i in self.inputs],
+            "context": self.context.to_json(),
+            "outputs": [o.to_json() for o in self.outputs],
+            "proof_bytes": self.proof_bytes,
+            "accuracy": asdict(self.accuracy),
+            "measured": self.measured,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> CircuitManifest:
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"circuit manifest of schema {data['schema']}, expected {SCHEMA}")
+        return cls(
+            circuit_id=data["circuit_id"],
+            model_sha256=data["model_sha256"],
+            rewritten_sha256=data["rewritten_sha256"],
+            passes=tuple(AppliedPass(**p) for p in data["passes"]),
+            engine=data["engine"],
+            engine_version=data["engine_version"],
+            profile=Profile.from_json(data["profile"]),
+            srs=SrsRef(**data["srs"]),
+            files=dict(data["files"]),
+            inputs=tuple(InputEncoding.from_json(i) for i in data["inputs"]),
+            context=ContextEncoding.from_json(data["context"]),
+            outputs=tuple(OutputEncoding.from_json(o) for o in data["outputs"]),
+            proof_bytes=data["proof_bytes"],
+            accuracy=Accuracy(**data["accuracy"]),
+            measured=data.get("measured", {}),
+        )
+
+    @property
+    def digest(self) -> str:
+        return digest_json(self.to_json())

@@ -1,0 +1,70 @@
+"""What a circuit is built for: who sees what, how exact, how fast, how cautious."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from circuits.digests import digest_json
+
+
+class Visibility(enum.StrEnum):
+    """Who learns what from a proof (docs/receipt.md has the table)."""
+
+    PUBLIC = "public"  # input and output in clear, weights fixed in the verifying key
+    PRIVATE_INPUT = "private-input"  # the input is a witness: only the output is shown
+    HASHED_INPUT = "hashed-input"  # a Poseidon hash of the input is shown
+    HASHED_WEIGHTS = "hashed-weights"  # a Poseidon hash of the weights is shown
+    PRIVATE_WEIGHTS = "private-weights"  # "some weights": nothing ties them to a model
+
+
+class Soundness(enum.StrEnum):
+    """How much of the engine's newer machinery the proof rests on."""
+
+    STANDARD = "standard"  # Freivalds products; no range check where the verifier checks itself
+    CONSERVATIVE = "conservative"  # no Freivalds, every range check kept
+
+
+class Target(enum.StrEnum):
+    """What the planner makes small."""
+
+    SPEED = "speed"
+    MEMORY = "memory"
+    PROOF_SIZE = "proof-size"
+    EVM = "evm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A circuit's specification beside the model; part of the circuit's identity.
+
+    ``max_error`` is the largest error over the output's range, ``agreement`` the share of samples
+    with the same top-1 answer, ``range_margin`` the room kept beyond the calibrated input range
+    (0.25: a quarter of its width on each side).
+    """
+
+    visibility: Visibility = Visibility.PUBLIC
+    soundness: Soundness = Soundness.STANDARD
+    target: Target = Target.SPEED
+    max_error: float = 0.01
+    agreement: float = 0.99
+    range_margin: float = 0.25
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Profile:
+        return cls(
+            visibility=Visibility(data["visibility"]),
+            soundness=Soundness(data["soundness"]),
+            target=Target(data["target"]),
+            max_error=data["max_error"],
+            agreement=data["agreement"],
+            range_margin=data["range_margin"],
+        )
+
+    @property
+    def digest(self) -> str:
+        return digest_json(self.to_json())
