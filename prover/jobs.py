@@ -1,0 +1,113 @@
+"""The unit of work: a job, its states and stages. The SQL row is the truth, the queue a hint."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"  # waiting for a worker
+    RUNNING = "running"  # a worker holds its lease
+    SUCCEEDED = "succeeded"  # our own verification of proof and statement passed
+    FAILED = "failed"  # ended with a problem
+    CANCELED = "canceled"  # ended because somebody asked
+    EXPIRED = "expired"  # its deadline passed before it was done
+
+    @property
+    def terminal(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class JobKind(enum.StrEnum):
+    """What a job makes."""
+
+    CIRCUIT = "circuit"  # a circuit for a model and a profile
+    PROOF = "proof"  # a proof of one input
+
+
+class Stage(enum.StrEnum):
+    """The steps of a running job, in order."""
+
+    COMPILE = "compile"  # inspect, rewrite, plan, set up keys; skipped when the circuit is cached
+    WITNESS = "witness"
+    PROVE = "prove"
+    VERIFY = "verify"
+    SIGN = "sign"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of the job table, as read.
+
+    ``request`` is what was asked, without the input itself: profile, context, options. The input
+    lies in the artifact store under ``input_key``. ``result`` holds digests and the decoded output
+    once succeeded; ``problem`` the error (``ZkmlError.problem``) once failed.
+    """
+
+    id: str
+    kind: JobKind
+    state: JobState
+    model_id: str
+    circuit_id: str
+    request: dict[str, Any]
+    input_key: str | None
+    stage: Stage | None
+    progress: float
+    attempt: int
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    peak_rss_bytes: int | None = None
+    result: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to work on a job: writes made with an older token are refused (fencing)."""
+
+    job_id: str
+    owner: str
+    token: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEvent:
+    """Something that happened to a job. ``seq`` counts from 1 within the job, without gaps."""
+
+    job_id: str
+    seq: int
+    at: datetime
+    type: str  # state, stage, progress, problem
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """An uploaded model: ``id`` is the SHA-256 of its bytes, ``summary`` what inspection found."""
+
+    id: str
+    name: str
+    size_bytes: int
+    signature: dict[str, Any]  # circuits.tensors.Signature.to_json
+    summary: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitRecord:
+    """A circuit that is built: ``manifest`` is ``CircuitManifest.to_json``."""
+
+    id: str
+    model_id: str
+    profile: dict[str, Any]
+    manifest: dict[str, Any]
+    created_at: datetime
