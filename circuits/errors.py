@@ -57,9 +57,7 @@ class ZkmlError(Exception):
         return (_rebuild, (type(self), self.detail, self.hint, self.context))
 
 
-def _rebuild(
-    cls: type[ZkmlError], detail: str, hint: str, context: dict[str, Any]
-) -> ZkmlError:
+def _rebuild(cls: type[ZkmlError], detail: str, hint: str, context: dict[str, Any]) -> ZkmlError:
     return cls(detail, hint=hint, **context)
 
 
@@ -240,3 +238,13 @@ class SrsMismatch(SrsError):
     """The file's SHA-256 is not that of the public ceremony."""
 
     code = "srs_mismatch"
+
+
+# --- proofs ----------------------------------------------------------------------------------
+
+
+class ProofMalformed(ZkmlError):
+    """The file is not a proof in the engine's format."""
+
+    code = "proof_malformed"
+    fault = Fault.INPUT

@@ -2,14 +2,81 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from circuits.digests import digest_json
-from circuits.profile import Profile
+from circuits.profile import Profile, Visibility
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding
 
 SCHEMA = 1
+
+
+class Role(enum.StrEnum):
+    """What a run of public instances stands for."""
+
+    INPUT = "input"  # one input tensor, in clear
+    INPUT_HASH = "input-hash"  # the engine's Poseidon hash of one input tensor
+    WEIGHTS_HASH = "weights-hash"  # the engine's Poseidon hash of the weights
+    CONTEXT = "context"  # the context digest's limbs
+    OUTPUT = "output"  # one output tensor, in clear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A run of public instances: ``count`` elements from ``offset``.
+
+    ``name`` is the tensor's; ``context`` for the context's limbs, ``weights`` for the hash of the
+    weights.
+    """
+
+    role: Role
+    name: str
+    offset: int
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "role": self.role.value}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Segment:
+        return cls(
+            role=Role(data["role"]), name=data["name"], offset=data["offset"], count=data["count"]
+        )
+
+
+def instance_layout(
+    visibility: Visibility,
+    inputs: tuple[InputEncoding, ...],
+    context: ContextEncoding,
+    outputs: tuple[OutputEncoding, ...],
+) -> tuple[Segment, ...]:
+    """Where everything stands among the public instances, in the engine's order.
+
+    The engine puts input hashes first, then the hash of the weights, public inputs, outputs. Its
+    input visibility holds for *all* inputs, so where the inputs are not public the context's
+    limbs reach the instances as the graph's first output (an Identity of the context input): in
+    every profile they stand right before the model's outputs.
+    """
+    parts: list[tuple[Role, str, int]] = []
+    if visibility is Visibility.HASHED_INPUT:
+        parts += [(Role.INPUT_HASH, i.tensor.name, 1) for i in inputs]
+        if context.limbs:
+            parts.append((Role.INPUT_HASH, "context", 1))
+    if visibility is Visibility.HASHED_WEIGHTS:
+        parts.append((Role.WEIGHTS_HASH, "weights", 1))
+    if visibility.shows_input:
+        parts += [(Role.INPUT, i.tensor.name, i.tensor.size) for i in inputs]
+    if context.limbs:
+        parts.append((Role.CONTEXT, "context", context.limbs))
+    parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size) for o in outputs]
+    layout: list[Segment] = []
+    offset = 0
+    for role, name, count in parts:
+        layout.append(Segment(role=role, name=name, offset=offset, count=count))
+        offset += count
+    return tuple(layout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +127,7 @@ class CircuitManifest:
     ``pk`` and ``plan`` to SHA-256 digests. ``compiled`` differs between equal builds (the engine
     writes it so), which is why it is no part of ``identity``.
 
-    Public instances stand in this order: inputs, context limbs, outputs.
+    ``layout`` says where inputs, context limbs and outputs stand among the public instances.
     """
 
     circuit_id: str
@@ -121,6 +188,11 @@ class CircuitManifest:
             accuracy=Accuracy(**data["accuracy"]),
             measured=data.get("measured", {}),
         )
+
+    @property
+    def layout(self) -> tuple[Segment, ...]:
+        """The public instances, segment by segment: a function of the fields above."""
+        return instance_layout(self.profile.visibility, self.inputs, self.context, self.outputs)
 
     @property
     def digest(self) -> str:

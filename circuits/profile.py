@@ -18,6 +18,11 @@ class Visibility(enum.StrEnum):
     HASHED_WEIGHTS = "hashed-weights"  # a Poseidon hash of the weights is shown
     PRIVATE_WEIGHTS = "private-weights"  # "some weights": nothing ties them to a model
 
+    @property
+    def shows_input(self) -> bool:
+        """Whether the input stands in clear among the public instances."""
+        return self not in (Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT)
+
 
 class Soundness(enum.StrEnum):
     """How much of the engine's newer machinery the proof rests on."""
