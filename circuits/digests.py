@@ -32,6 +32,22 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
+def parse_canonical_json(data: bytes) -> Any:
+    """The value of ``canonical_json`` bytes, which must be exactly what that writes.
+
+    So there is one byte string for each value, whatever another reader makes of duplicate keys,
+    spaces, escapes or number formats. Raises ``ValueError`` for anything else.
+    """
+    try:
+        value = json.loads(data)
+        same = canonical_json(value) == data
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise ValueError(f"not JSON: {str(error)[:120]}") from error
+    if not same:
+        raise ValueError("not canonical JSON (sorted keys, no spaces, one form per number)")
+    return value
+
+
 def digest_json(value: Any) -> str:
     """The digest of ``canonical_json(value)``."""
     return sha256(canonical_json(value))
