@@ -1,0 +1,45 @@
+"""What a model is once everything that does not depend on its input has been computed.
+
+Exporters write shapes as little computations (Shape, Gather, Concat, Reshape); only after folding
+them is it known which operators a circuit would really hold.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import onnx_ir as ir
+from onnx import ModelProto
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from circuits.errors import ModelError
+from circuits.inspect.shapes import infer_shapes
+
+#: Bytes of a constant node's inputs and output beyond which it is left alone.
+FOLD_INPUT_LIMIT = 1 << 20
+FOLD_OUTPUT_LIMIT = 1 << 24
+
+logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.WARNING)
+
+
+def fold(model: ModelProto) -> ModelProto:
+    """A copy with constants folded, unused nodes gone and shapes inferred; same inputs and outputs.
+
+    ``model`` must be sound and bound (``read_model``, ``bind_shapes``). Raises ``ModelError`` when
+    a constant part of the graph cannot be computed.
+    """
+    graph = ir.from_proto(model)
+    common.RemoveInitializersFromInputsPass()(graph)
+    try:
+        optimizer.optimize_ir(
+            graph,
+            num_iterations=8,
+            input_size_limit=FOLD_INPUT_LIMIT,
+            output_size_limit=FOLD_OUTPUT_LIMIT,
+        )
+    except Exception as error:  # the optimiser evaluates the model's own constants: any may fail
+        raise ModelError(
+            f"a constant part of the model cannot be computed: {str(error).splitlines()[0]}"
+        ) from error
+    return infer_shapes(ir.to_proto(graph))

@@ -1,0 +1,211 @@
+"""``inspect_model``: one call from bytes to what a user wants to know of a model."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from onnx import ModelProto, NodeProto, TensorProto
+
+from circuits.errors import DynamicShape, UnsupportedOperator
+from circuits.inspect.folding import fold
+from circuits.inspect.operators import GraphFacts, attributes, refusal, rewritten_by
+from circuits.inspect.reading import read_model
+from circuits.inspect.shapes import DTYPES, Shapes, bind_shapes, infer_shapes, static_shape
+from circuits.tensors import Signature, TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorUse:
+    """One operator of the model: ``status`` is ``supported``, ``rewritten`` (``by`` a pass) or
+    ``refused`` (``reason`` says why and what to export instead). ``nodes`` names at most eight."""
+
+    op: str
+    domain: str
+    count: int
+    status: str
+    by: str
+    reason: str
+    nodes: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> OperatorUse:
+        return cls(**{**data, "nodes": tuple(data["nodes"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSummary:
+    """What a model is.
+
+    ``multiplications`` counts products of matrix, convolution and elementwise operators for one
+    run (an estimate: shapes known only after folding count as zero).
+    """
+
+    signature: Signature
+    parameters: int
+    multiplications: int
+    operators: tuple[OperatorUse, ...]
+    opset: int
+    ir: int
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "signature": self.signature.to_json(),
+            "parameters": self.parameters,
+            "multiplications": self.multiplications,
+            "operators": [asdict(o) | {"nodes": list(o.nodes)} for o in self.operators],
+            "opset": self.opset,
+            "ir": self.ir,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ModelSummary:
+        return cls(
+            signature=Signature.from_json(data["signature"]),
+            parameters=data["parameters"],
+            multiplications=data["multiplications"],
+            operators=tuple(OperatorUse.from_json(o) for o in data["operators"]),
+            opset=data["opset"],
+            ir=data["ir"],
+            notes=tuple(data["notes"]),
+        )
+
+
+def inspect_model(
+    data: bytes, shapes: Shapes | None = None, *, allow_refused: bool = False
+) -> ModelSummary:
+    """Reads a model of unknown origin; ``shapes`` fixes dynamic inputs by name.
+
+    Raises a ``ModelError`` naming the node, tensor or axis for whatever cannot be proved: broken
+    files, external data, unbound dimensions, control flow, operators that no pass rewrites. With
+    ``allow_refused`` such operators are listed with status ``refused`` instead.
+    """
+    model = read_model(data)
+    binding = bind_shapes(model, shapes)
+    written = infer_shapes(model)
+    folded = fold(written)
+    facts = GraphFacts.of(folded)
+    operators = _operators(written, folded, facts)
+    if not allow_refused:
+        _raise_refused(operators)
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(folded))
+    return ModelSummary(
+        signature=signature,
+        parameters=_parameters(folded),
+        multiplications=sum(_multiplications(n, facts) for n in folded.graph.node),
+        operators=operators,
+        opset=opset,
+        ir=model.ir_version,
+        notes=tuple(binding.notes),
+    )
+
+
+def _operators(
+    written: ModelProto, folded: ModelProto, facts: GraphFacts
+) -> tuple[OperatorUse, ...]:
+    """Each operator as folded, and those of the file that folding leaves nothing of."""
+    groups: dict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
+    for node in folded.graph.node:
+        status, by, reason = "supported", "", ""
+        if (name := rewritten_by(node, facts)) is not None:
+            status, by = "rewritten", name
+        elif (why := refusal(node, facts)) is not None:
+            status, reason = "refused", f"{why.reason}. {why.instead}"
+        groups[node.op_type, _domain(node), status, by, reason].append(_name(node))
+    kept = {(node.op_type, _domain(node)) for node in folded.graph.node}
+    for node in written.graph.node:
+        if (key := (node.op_type, _domain(node))) not in kept:
+            groups[*key, "rewritten", "fold-constants", ""].append(_name(node))
+    return tuple(
+        OperatorUse(
+            op=op,
+            domain=domain,
+            count=len(nodes),
+            status=status,
+            by=by,
+            reason=reason,
+            nodes=tuple(nodes[:8]),
+        )
+        for (op, domain, status, by, reason), nodes in sorted(groups.items())
+    )
+
+
+def _domain(node: NodeProto) -> str:
+    return "" if node.domain == "ai.onnx" else node.domain
+
+
+def _name(node: NodeProto) -> str:
+    return node.name or node.output[0]
+
+
+def _raise_refused(operators: tuple[OperatorUse, ...]) -> None:
+    refused = [o for o in operators if o.status == "refused"]
+    if not refused:
+        return
+    first = refused[0]
+    why, _, instead = first.reason.partition(". ")
+    others = f" (and {len(refused) - 1} more operators)" if len(refused) > 1 else ""
+    raise UnsupportedOperator(
+        f"{first.op} at node {first.nodes[0]!r} cannot be proved: {why}{others}",
+        hint=instead,
+        op=first.op,
+        domain=first.domain,
+        node=first.nodes[0],
+        refused=[o.op for o in refused],
+    )
+
+
+def _outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
+    specs = []
+    for value in model.graph.output:
+        kind = value.type.tensor_type.elem_type
+        if kind not in DTYPES:
+            raise UnsupportedOperator(
+                f"output {value.name!r} is no tensor of numbers",
+                hint="Export the scores or probabilities as a float tensor.",
+            )
+        shape = static_shape(value)
+        if shape is None:
+            raise DynamicShape(f"output {value.name!r} has a shape that depends on the input")
+        specs.append(TensorSpec(name=value.name, dtype=DTYPES[kind], shape=shape))
+    return tuple(specs)
+
+
+def _parameters(model: ModelProto) -> int:
+    """Floating-point constants: integer ones are shapes and indices."""
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    tensors = [t for t in model.graph.initializer if t.data_type in floats]
+    for node in model.graph.node:
+        tensors += [a.t for a in node.attribute if a.HasField("t") and a.t.data_type in floats]
+    return sum(math.prod(t.dims) for t in tensors)
+
+
+def _multiplications(node: NodeProto, facts: GraphFacts) -> int:
+    out = math.prod(facts.shapes.get(node.output[0], [0])) if node.output else 0
+    first = facts.shapes.get(node.input[0], []) if node.input else []
+    weights = facts.shapes.get(node.input[1], []) if len(node.input) > 1 else []
+    axis = 0 if attributes(node).get("transA") else 1
+    steps = first[0] if first else 0
+    recurrent = facts.shapes.get(node.input[2], []) if len(node.input) > 2 else []
+    per_operator = {
+        "Conv": out * math.prod(weights[1:]),
+        "ConvTranspose": math.prod(first) * math.prod(weights[1:]),
+        "MatMul": out * (first[-1] if first else 0),
+        "Gemm": out * (first[axis] if len(first) > axis else 0),
+        "Mul": out,
+        "Div": out,
+        "Pow": out,
+        "BatchNormalization": out,
+        "LSTM": steps * (math.prod(weights) + math.prod(recurrent)),
+        "GRU": steps * (math.prod(weights) + math.prod(recurrent)),
+        "RNN": steps * (math.prod(weights) + math.prod(recurrent)),
+    }
+    return per_operator.get(node.op_type, 0)
+
+
+__all__ = ["ModelSummary", "OperatorUse", "inspect_model"]
