@@ -1,0 +1,201 @@
+"""What runs inside an engine child. The only module that imports ``ezkl``.
+
+Every function takes and returns plain picklable values, works in the current folder (the child's
+scratch, removed afterwards) and never sees a path that a client chose.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ezkl
+
+from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
+from circuits.engine.proof_json import normalise_proof, parse_proof
+from circuits.engine.session import as_engine_error, masked, report
+from circuits.errors import EngineError, InputOutOfRange, ZkmlError
+
+# At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
+# call that it waits for is holding.
+logging.getLogger("ezkl").setLevel(logging.CRITICAL)
+logging.getLogger("ezkl").propagate = False
+
+
+def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineError]:
+    """The engine's own count of what each candidate would cost, in order."""
+    Path("network.onnx").write_bytes(onnx)
+    return [_attempt_price(args) for args in candidates]
+
+
+def _attempt_price(args: RunArgs) -> Priced | EngineError:
+    try:
+        ezkl.gen_settings("network.onnx", "settings.json", py_run_args=_run_args(args))
+    except BaseException as error:  # a panic is no Exception
+        return _engine_error(error)
+    return _priced(args, Path("settings.json").read_text())
+
+
+def _priced(args: RunArgs, text: str) -> Priced:
+    settings = json.loads(text)
+    settings["timestamp"] = 0  # or equal circuits would have different settings digests
+    settings["required_range_checks"].sort()  # the engine prints a set in any order
+    settings["required_lookups"].sort(key=json.dumps)
+    settings["einsum_params"]["equations"] = [
+        [equation, dict(sorted(axes.items()))]
+        for equation, axes in settings["einsum_params"]["equations"]
+    ]
+    return Priced(
+        args=args,
+        settings=json.dumps(settings),
+        rows=settings["num_rows"],
+        assignments=settings["total_assignments"],
+        constants=settings["total_const_size"],
+        einsum_size=settings["einsum_params"]["total_einsum_col_size"],
+        dynamic_size=settings["total_dynamic_col_size"] + settings["total_shuffle_col_size"],
+        lookups=tuple(json.dumps(op, sort_keys=True) for op in settings["required_lookups"]),
+        range_checks=tuple((low, high) for low, high in settings["required_range_checks"]),
+        input_scales=tuple(settings["model_input_scales"]),
+        output_scales=tuple(settings["model_output_scales"]),
+        instance_shapes=tuple(tuple(s) for s in settings["model_instance_shapes"]),
+    )
+
+
+def simulate(
+    onnx: bytes, settings: str, samples: Sequence[list[Felts]]
+) -> list[Simulated | EngineError]:
+    """Runs samples through the circuit's arithmetic, in order, without keys."""
+    _compile(onnx, settings, Path())
+    return [_attempt_simulate(sample) for sample in samples]
+
+
+def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
+    try:
+        witness = ezkl.gen_witness(_input_data(sample), "compiled", None)
+    except BaseException as error:
+        return _engine_error(error)
+    return Simulated(
+        outputs=[list(felts) for felts in witness["outputs"]],
+        lookup_min=witness["min_lookup_inputs"],
+        lookup_max=witness["max_lookup_inputs"],
+        range_max=witness["max_range_size"],
+    )
+
+
+def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:
+    """Compiles and makes keys, into the folder ``out``; returns seconds by step."""
+    report("compile")
+    seconds = {}
+    started = time.monotonic()
+    _compile(onnx, settings, out)
+    seconds["compile"] = time.monotonic() - started
+    report("setup")
+    started = time.monotonic()
+    ezkl.setup(str(out / "compiled"), str(out / "vk"), str(out / "pk"), str(srs))
+    seconds["setup"] = time.monotonic() - started
+    return seconds
+
+
+def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
+    """Witness and proof of one input, unverified.
+
+    Raises ``InputOutOfRange`` when the witness leaves the circuit's tables, before proving: the
+    engine would wait for ever (its log needs the GIL that this call holds).
+    """
+    seconds = {}
+    report("witness")
+    started = time.monotonic()
+    try:
+        witness = ezkl.gen_witness(_input_data(inputs), str(files.compiled), "witness.json")
+    except BaseException as error:
+        raise _witness_error(error) from None
+    _check_tables(witness, json.loads(files.settings.read_text()))
+    seconds["witness"] = time.monotonic() - started
+    report("prove")
+    started = time.monotonic()
+    try:
+        ezkl.prove(
+            "witness.json", str(files.compiled), str(files.pk), "proof.json", str(files.srs)
+        )
+    except BaseException as error:
+        raise masked(as_engine_error(error)) from None
+    seconds["prove"] = time.monotonic() - started
+    proof_json = normalise_proof(Path("proof.json").read_bytes())
+    parsed = parse_proof(proof_json)
+    return ProofResult(
+        proof_json=proof_json,
+        instances=list(parsed.instances),
+        proof=parsed.proof,
+        seconds=seconds,
+    )
+
+
+def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bool:
+    """Whether the proof holds; the engine reports "no" as an exception."""
+    Path("proof.json").write_bytes(proof_json)
+    Path("settings.json").write_bytes(settings)
+    Path("vk").write_bytes(vk)
+    Path("srs").write_bytes(srs_part)
+    try:
+        return bool(ezkl.verify("proof.json", "settings.json", "vk", "srs"))
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, MemoryError)):
+            raise
+        return False
+
+
+def generate_srs(path: Path, logrows: int) -> None:
+    """Makes an SRS whose secret this process knew."""
+    ezkl.gen_srs(str(path), logrows)
+
+
+def _compile(onnx: bytes, settings: str, out: Path) -> None:
+    Path("network.onnx").write_bytes(onnx)
+    (out / "settings.json").write_text(settings)
+    ezkl.compile_circuit("network.onnx", str(out / "compiled"), str(out / "settings.json"))
+
+
+def _run_args(args: RunArgs) -> Any:
+    out = ezkl.PyRunArgs()
+    for name, value in asdict(args).items():
+        setattr(out, name, value)
+    return out
+
+
+def _input_data(inputs: Iterable[Felts]) -> str:
+    """Raw field elements: the engine does no quantising of its own."""
+    return json.dumps({"input_data": list(inputs)})
+
+
+def _check_tables(witness: dict[str, Any], settings: dict[str, Any]) -> None:
+    if settings["required_lookups"]:
+        low, high = settings["run_args"]["lookup_range"]
+        if witness["min_lookup_inputs"] < low or witness["max_lookup_inputs"] > high:
+            raise InputOutOfRange(
+                "the input drives a value inside the model outside the circuit's lookup table"
+            )
+    widest = max((high - low for low, high in settings["required_range_checks"]), default=0)
+    if witness["max_range_size"] > widest:
+        raise InputOutOfRange(
+            "the input drives a value inside the model outside the circuit's range checks"
+        )
+
+
+def _witness_error(error: BaseException) -> ZkmlError:
+    if "synthesis error" in str(error):  # a decomposition did not hold its value
+        return InputOutOfRange(
+            "the input drives a value inside the model beyond what the circuit's decompositions hold"
+        )
+    return masked(as_engine_error(error))
+
+
+def _engine_error(error: BaseException) -> EngineError:
+    if isinstance(error, (KeyboardInterrupt, MemoryError)):
+        raise error
+    mapped = as_engine_error(error)
+    return mapped if isinstance(mapped, EngineError) else EngineError(str(mapped))

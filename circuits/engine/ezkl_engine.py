@@ -1,0 +1,88 @@
+"""The proof engine's port, done with EZKL in sandboxed children."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+from circuits.engine.port import (
+    CircuitFiles,
+    Felts,
+    Limits,
+    OnStage,
+    Priced,
+    ProofResult,
+    RunArgs,
+    SetupReport,
+    ShouldStop,
+    Simulated,
+)
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import EngineError
+
+_CALLS = "circuits.engine.calls:"
+
+
+class EzklEngine:
+    """EZKL behind ``circuits.engine.port.Engine``. This process never imports ``ezkl``."""
+
+    name = "ezkl"
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.version = version("ezkl")
+
+    def price(
+        self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
+    ) -> list[Priced | EngineError]:
+        result = self.sandbox.call(_CALLS + "price", onnx, list(candidates), limits=limits)
+        return cast("list[Priced | EngineError]", result)
+
+    def simulate(
+        self, onnx: bytes, settings: str, samples: Sequence[list[Felts]], limits: Limits
+    ) -> list[Simulated | EngineError]:
+        result = self.sandbox.call(
+            _CALLS + "simulate", onnx, settings, list(samples), limits=limits
+        )
+        return cast("list[Simulated | EngineError]", result)
+
+    def setup(
+        self,
+        onnx: bytes,
+        settings: str,
+        srs: Path,
+        out: Path,
+        limits: Limits,
+        on_stage: OnStage | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> SetupReport:
+        with self.sandbox.session(limits, should_stop) as child:
+            seconds = child.call(_CALLS + "setup", onnx, settings, srs, out, on_stage=on_stage)
+            return SetupReport(seconds=seconds, peak_rss_bytes=child.peak_rss_bytes)
+
+    def prove(
+        self,
+        files: CircuitFiles,
+        inputs: list[Felts],
+        limits: Limits,
+        on_stage: OnStage | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> ProofResult:
+        with self.sandbox.session(limits, should_stop) as child:
+            result: ProofResult = child.call(_CALLS + "prove", files, inputs, on_stage=on_stage)
+            return replace(result, peak_rss_bytes=child.peak_rss_bytes)
+
+    def verify(
+        self, proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes, limits: Limits
+    ) -> bool:
+        return bool(
+            self.sandbox.call(
+                _CALLS + "verify", proof_json, settings, vk, srs_part, limits=limits
+            )
+        )
+
+    def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
+        self.sandbox.call(_CALLS + "generate_srs", path, logrows, limits=limits)

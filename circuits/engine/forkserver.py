@@ -1,0 +1,175 @@
+"""The server that engine children are forked from. Runs as ``python -m circuits.engine.forkserver FD``.
+
+It imports the engine once and then only forks, so a call costs milliseconds instead of an
+interpreter's start. One socket (``FD``) takes orders; each order carries three descriptors: the
+child's *session* socket, its *status* socket and its stderr.
+
+* The child serves calls on the session socket until it is closed (``circuits.engine.session``).
+* The server keeps the status socket. When the child ends it writes one JSON line,
+  ``{"status": waitstatus}``. When the other side closes it first, the child is killed: that is
+  how a parent kills, and what happens by itself when the parent dies.
+* Each child has a scratch folder, its working directory, removed when the child has ended.
+
+Why not ``multiprocessing``'s forkserver: docs/decisions/0001-forkserver.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import NoReturn
+
+PRELOAD = ("numpy", "circuits.engine.calls", "circuits.inspect", "onnxruntime")
+ORDER_BYTES = 4096
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class _Child:
+    pid: int
+    status: socket.socket
+    scratch: str
+
+
+class _Server:
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self._children: dict[int, _Child] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(orders, selectors.EVENT_READ)
+        self._wake, wake_end = socket.socketpair()
+        self._wake.setblocking(False)
+        wake_end.setblocking(False)
+        self._wake_end = wake_end
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        signal.set_wakeup_fd(wake_end.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # A terminal's Ctrl-C reaches the whole group; the parent decides what it means for us.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._orders:
+                    if not self._take_order():
+                        self._stop()
+                        return
+                elif key.fileobj is self._wake:
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake.recv(4096)
+                else:
+                    self._hung_up(key.data)
+            self._reap()
+
+    def _take_order(self) -> bool:
+        """Forks one child; false when the parent is gone."""
+        data, fds, _, _ = socket.recv_fds(self._orders, ORDER_BYTES, 3)
+        if not data:
+            return False
+        order = json.loads(data)
+        session, status, stderr = fds
+        scratch = tempfile.mkdtemp(prefix="zkml-")
+        pid = os.fork()
+        if pid == 0:
+            os.close(status)
+            self._become_child(order, session, stderr, scratch)
+        os.close(session)
+        os.close(stderr)
+        child = _Child(pid, socket.socket(fileno=status), scratch)
+        self._children[pid] = child
+        self._selector.register(child.status, selectors.EVENT_READ, child)
+        return True
+
+    def _become_child(
+        self, order: dict[str, int], session: int, stderr: int, scratch: str
+    ) -> NoReturn:
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            for sock in (self._orders, self._wake, self._wake_end):
+                sock.close()
+            for other in self._children.values():
+                other.status.close()
+            _die_with_parent()
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 0)
+            os.dup2(null, 1)
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.chdir(scratch)
+            os.environ["EZKL_REPO_PATH"] = scratch
+            os.nice(order["nice"])
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            # RLIMIT_DATA counts what is really allocated; RLIMIT_AS would count reservations too.
+            resource.setrlimit(resource.RLIMIT_DATA, (order["memory_bytes"],) * 2)
+            from circuits.engine.session import serve
+
+            with socket.socket(fileno=session) as sock:
+                serve(sock)
+            code = 0
+        finally:
+            # No atexit handlers, no destructors: they belong to the server.
+            os._exit(code)
+
+    def _hung_up(self, child: _Child) -> None:
+        """The parent closed its end: it does not want this child any more."""
+        self._selector.unregister(child.status)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            self._forget(pid, status, usage.ru_maxrss)
+
+    def _forget(self, pid: int, status: int, maxrss: int) -> None:
+        child = self._children.pop(pid)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(child.status)
+        shutil.rmtree(child.scratch, ignore_errors=True)
+        line = json.dumps({"status": status, "maxrss_kib": maxrss}).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            child.status.sendall(line)
+        child.status.close()
+
+    def _stop(self) -> None:
+        for child in list(self._children.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+        while self._children:
+            pid, status, usage = os.wait4(-1, 0)
+            self._forget(pid, status, usage.ru_maxrss)
+
+
+def _die_with_parent() -> None:
+    """Asks the kernel to kill this process when the server dies (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> None:
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    for name in PRELOAD:
+        importlib.import_module(name)
+    gc.freeze()  # keeps the collector from touching, and so copying, pages shared with children
+    _Server(orders).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Child processes that can be killed: the only way in which the engine is ever called.
+
+EZKL holds the GIL for a whole call, can wait for ever on its own log, panics past ``except
+Exception`` and may be killed for memory. Here each of these ends a child and nothing else, and
+comes back as an error with a stable code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from circuits.engine import session
+from circuits.engine.port import Limits, OnStage, ShouldStop
+from circuits.errors import (
+    Canceled,
+    EngineError,
+    EngineKilled,
+    EngineOutOfMemory,
+    EngineTimeout,
+    ZkmlError,
+)
+
+#: How often a waiting parent looks at ``should_stop``.
+_POLL_S = 0.1
+_OUT_OF_MEMORY = (b"memory allocation of", b"Cannot allocate memory", b"MemoryError")
+
+
+@dataclass
+class _Wires:
+    """The parent's ends of one child."""
+
+    calls: socket.socket
+    status: socket.socket
+    stderr: IO[bytes]
+
+
+class Child:
+    """One forked child. Calls run in it one after another, all within one deadline."""
+
+    def __init__(self, wires: _Wires, limits: Limits, should_stop: ShouldStop | None) -> None:
+        self._wires = wires
+        self._limits = limits
+        self._should_stop = should_stop
+        self._deadline = time.monotonic() + limits.deadline_s
+        self.peak_rss_bytes = 0
+
+    def call(self, function: str, *args: Any, on_stage: OnStage | None = None) -> Any:
+        """Runs ``function``, named ``"module:function"``, in the child with picklable ``args``.
+
+        By name, so that this process need not import what runs there.
+
+        Raises what the function raised if that is a ``ZkmlError``, else an ``EngineError``;
+        ``EngineTimeout``, ``EngineOutOfMemory``, ``EngineKilled`` or ``Canceled`` when the child
+        had to end or ended by itself. After any of the last four the child is gone.
+        """
+        try:
+            session.send(self._wires.calls, (function, args))
+            while True:
+                self._wait()
+                kind, *rest = session.receive(self._wires.calls)
+                if kind == "event":
+                    if on_stage is not None:
+                        on_stage(rest[0])
+                    continue
+                value, self.peak_rss_bytes = rest
+                if kind == "error":
+                    raise value
+                return value
+        except (EOFError, ConnectionError):
+            raise self._post_mortem() from None
+
+    def _wait(self) -> None:
+        """Returns when the child has said something, or kills it."""
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise EngineTimeout(
+                    f"the proof engine did not finish within {self._limits.deadline_s:g} s"
+                )
+            if self._should_stop is not None and self._should_stop():
+                raise Canceled
+            pause = min(left, _POLL_S) if self._should_stop is not None else left
+            # poll, not select: a busy service may hold more than 1 024 descriptors
+            poll = select.poll()
+            poll.register(self._wires.calls, select.POLLIN)
+            if poll.poll(pause * 1000):
+                return
+
+    def _post_mortem(self) -> ZkmlError:
+        """Why the child is gone."""
+        self._wires.status.settimeout(10)
+        try:
+            line = self._wires.status.makefile("rb").readline()
+        except OSError:
+            line = b""
+        if not line:
+            return EngineKilled("the proof engine's server process ended")
+        code = os.waitstatus_to_exitcode(json.loads(line)["status"])
+        self._wires.stderr.seek(0)
+        said = self._wires.stderr.read()[-4000:]
+        if any(sign in said for sign in _OUT_OF_MEMORY):
+            gib = self._limits.memory_bytes / (1 << 30)
+            return EngineOutOfMemory(
+                f"the proof engine needed more than its limit of {gib:.2f} GiB",
+                limit_bytes=self._limits.memory_bytes,
+            )
+        if code == -signal.SIGKILL:
+            return EngineKilled()
+        if code < 0:
+            name = signal.Signals(-code).name
+            return EngineError(f"the proof engine crashed with {name}", signal=name)
+        return EngineError(f"the proof engine ended unexpectedly with exit code {code}")
+
+
+class Sandbox:
+    """Forks engine children. One per process is enough; safe to use from several threads."""
+
+    def __init__(self, *, nice: int = 5) -> None:
+        self._nice = nice
+        self._lock = threading.Lock()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
+        atexit.register(self.close)
+
+    def start(self) -> None:
+        """Starts the fork server without waiting for it; ``session`` does so by itself."""
+        with self._lock:
+            self._ensure()
+
+    def _ensure(self) -> socket.socket:
+        if self._orders is not None and self._server is not None and self._server.poll() is None:
+            return self._orders
+        self._drop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        env = {
+            **os.environ,
+            "RUST_BACKTRACE": "0",
+            # One BLAS thread: a forked copy of a pool of threads would not run.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "circuits.engine.forkserver", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=env,
+            )
+        self._orders = ours
+        return ours
+
+    @contextlib.contextmanager
+    def session(self, limits: Limits, should_stop: ShouldStop | None = None) -> Iterator[Child]:
+        """One child for several calls; it is gone when the block ends, however it ends."""
+        calls, calls_end = socket.socketpair()
+        status, status_end = socket.socketpair()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(calls)
+            stack.enter_context(status)
+            stderr = stack.enter_context(tempfile.TemporaryFile())
+            order = json.dumps({"nice": self._nice, "memory_bytes": limits.memory_bytes}).encode()
+            with calls_end, status_end:
+                fds = [calls_end.fileno(), status_end.fileno(), stderr.fileno()]
+                self._send(order, fds)
+            yield Child(_Wires(calls, status, stderr), limits, should_stop)
+
+    def _send(self, order: bytes, fds: list[int]) -> None:
+        with self._lock:
+            for attempt in (1, 2):  # the server may have died since it was last used
+                try:
+                    socket.send_fds(self._ensure(), [order], fds)
+                    return
+                except ConnectionError:
+                    self._drop()
+                    if attempt == 2:
+                        raise EngineKilled("the proof engine's server does not start") from None
+
+    def call(
+        self,
+        function: str,
+        *args: Any,
+        limits: Limits,
+        on_stage: OnStage | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Any:
+        """One call in a child of its own; see ``Child.call``."""
+        with self.session(limits, should_stop) as child:
+            return child.call(function, *args, on_stage=on_stage)
+
+    def _drop(self) -> None:
+        if self._orders is not None:
+            self._orders.close()
+            self._orders = None
+        if self._server is not None:
+            try:
+                self._server.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+            self._server = None
+
+    def close(self) -> None:
+        """Kills all children and the server."""
+        with self._lock:
+            self._drop()
+        atexit.unregister(self.close)
