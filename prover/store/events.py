@@ -1,0 +1,39 @@
+"""The table of job events: what a client that comes late, or comes back, can still read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.jobs import JobEvent
+from prover.store.database import Repository
+from prover.store.schema import events
+
+
+class Events(Repository):
+    """Events by job and number."""
+
+    def events(self, job_id: str, after_seq: int = 0, limit: int = 500) -> list[JobEvent]:
+        """The events of a job after number ``after_seq``, oldest first."""
+        query = (
+            sa.select(events)
+            .where(events.c.job_id == job_id, events.c.seq > after_seq)
+            .order_by(events.c.seq)
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            rows = conn.execute(query).all()
+        return [
+            JobEvent(job_id=row.job_id, seq=row.seq, at=row.at, type=row.type, data=row.data)
+            for row in rows
+        ]
+
+
+def append_event(
+    conn: sa.Connection, job_id: str, *, seq: int, at: datetime, kind: str, data: dict[str, Any]
+) -> None:
+    """Writes one event. ``seq`` is ``jobs.last_seq`` as this same transaction raised it: the
+    row's lock makes the numbers of a job follow each other without gaps."""
+    conn.execute(sa.insert(events).values(job_id=job_id, seq=seq, at=at, type=kind, data=data))

@@ -1,0 +1,214 @@
+"""The table of jobs as clients see it: create, read, cancel."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.errors import JobAlreadyDone, JobConflict, JobNotFound, ModelNotFound
+from prover.jobs import Job, JobKind, JobState, Stage
+from prover.store.database import Repository
+from prover.store.events import append_event
+from prover.store.insert import insert_if_absent
+from prover.store.pages import Page, rows_of_page
+from prover.store.schema import jobs, models
+
+
+class Jobs(Repository):
+    """Jobs by id. Workers' side of the same table is ``Leases``."""
+
+    def create_job(
+        self,
+        kind: JobKind,
+        model_id: str,
+        circuit_id: str,
+        request: dict[str, Any],
+        input_key: str | None,
+        *,
+        id: str | None = None,
+    ) -> Job:
+        """A new queued job; put it on the queue after this returns.
+
+        With an ``id`` of the caller's choice this is idempotent: the same kind, model, circuit
+        and request give the job that is there (its own ``input_key`` stays: delete yours if it
+        differs). Raises ``JobConflict`` when that id asks for something else, ``ModelNotFound``.
+        """
+        now = self._now()
+        job_id = id or secrets.token_hex(16)
+        with self._db.write() as conn:
+            if conn.scalar(sa.select(models.c.id).where(models.c.id == model_id)) is None:
+                raise ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
+            new = insert_if_absent(
+                conn,
+                jobs,
+                id=job_id,
+                kind=kind.value,
+                state=JobState.QUEUED.value,
+                model_id=model_id,
+                circuit_id=circuit_id,
+                request=request,
+                input_key=input_key,
+                progress=0.0,
+                attempt=0,
+                cancel_requested=False,
+                created_at=now,
+                timings={},
+                lease_token=0,
+                lost=0,
+                last_seq=1,
+                sent_at=now,
+            )
+            if new:
+                data = {"state": JobState.QUEUED.value, "attempt": 0}
+                append_event(conn, job_id, seq=1, at=now, kind="state", data=data)
+            job = job_of(conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one())
+        asked = (kind, model_id, circuit_id, request)
+        if (job.kind, job.model_id, job.circuit_id, job.request) != asked:
+            raise JobConflict(f"Job {job_id!r} exists and asks for something else.", job=job_id)
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """Raises ``JobNotFound``."""
+        with self._db.read() as conn:
+            return job_of(_row(conn, job_id))
+
+    def jobs(
+        self, limit: int = 50, cursor: str | None = None, state: JobState | None = None
+    ) -> Page[Job]:
+        """Jobs, newest first, all or those in one state. Raises ``CursorInvalid``."""
+        where = [] if state is None else [jobs.c.state == state.value]
+        with self._db.read() as conn:
+            rows, after = rows_of_page(conn, jobs, limit=limit, cursor=cursor, where=where)
+        return Page(items=[job_of(row) for row in rows], next_cursor=after)
+
+    def count_jobs(self) -> dict[JobState, int]:
+        """How many jobs are in each state."""
+        with self._db.read() as conn:
+            query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+            found = {JobState(state): int(count) for state, count in conn.execute(query)}
+        return {state: found.get(state, 0) for state in JobState}
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ends a job that nobody works on; asks the worker of a running one to stop.
+
+        Asking twice is the same as once. Raises ``JobNotFound``, and ``JobAlreadyDone`` when the
+        job has ended in another way.
+        """
+        now = self._now()
+        idle = sa.or_(
+            jobs.c.state == JobState.QUEUED.value,
+            sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now),
+        )
+        with self._db.write() as conn:
+            row = change(
+                conn,
+                jobs.c.id == job_id,
+                idle,
+                **ended(JobState.CANCELED, now),
+                cancel_requested=True,
+                lease_token=jobs.c.lease_token + 1,  # a worker that wakes up late is refused
+            )
+            if row is None:
+                row = change(
+                    conn,
+                    jobs.c.id == job_id,
+                    jobs.c.state == JobState.RUNNING.value,
+                    jobs.c.cancel_requested.is_(False),
+                    cancel_requested=True,
+                )
+            if row is not None:
+                data = {"state": row.state, "attempt": row.attempt, "cancel_requested": True}
+                append_event(conn, job_id, seq=row.last_seq, at=now, kind="state", data=data)
+            job = job_of(row if row is not None else _row(conn, job_id))
+        if job.state.terminal and job.state is not JobState.CANCELED:
+            raise JobAlreadyDone(f"Job {job_id!r} has {job.state.value} already.", job=job_id)
+        return job
+
+    def cancel_requested(self, job_id: str) -> bool:
+        """Whether somebody asked for the job's end. Raises ``JobNotFound``."""
+        with self._db.read() as conn:
+            query = sa.select(jobs.c.cancel_requested).where(jobs.c.id == job_id)
+            flag = conn.scalar(query)
+        if flag is None:
+            raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
+        return bool(flag)
+
+    def runnable(
+        self, now: datetime | None = None, *, grace_s: float = 10.0, limit: int = 100
+    ) -> list[str]:
+        """Ids of jobs that nobody works on, longest waiting first: queued ones that were last put
+        on the queue more than ``grace_s`` ago, and running ones whose lease has expired (again
+        only when not re-sent within the grace). Follow each re-sending with ``mark_sent``."""
+        now = now or self._now()
+        lost = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now)
+        query = (
+            sa.select(jobs.c.id)
+            .where(sa.or_(jobs.c.state == JobState.QUEUED.value, lost))
+            .where(jobs.c.sent_at <= now - timedelta(seconds=grace_s))
+            .order_by(jobs.c.sent_at)
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(query))
+
+    def mark_sent(self, job_id: str) -> None:
+        """Notes that the job was put on the queue just now."""
+        with self._db.write() as conn:
+            conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(sent_at=self._now()))
+
+
+def change(
+    conn: sa.Connection, *where: sa.ColumnElement[bool], **values: Any
+) -> sa.Row[Any] | None:
+    """Updates the one job that meets every condition and takes the next event number.
+
+    Returns the row after the change, or None when no job met them. One statement, so that of two
+    writers only one finds the condition true, in SQLite and PostgreSQL alike.
+    """
+    statement = sa.update(jobs).where(*where).values(**values, last_seq=jobs.c.last_seq + 1)
+    return conn.execute(statement.returning(jobs)).one_or_none()
+
+
+def ended(state: JobState, now: datetime) -> dict[str, Any]:
+    """The columns that every way to end a job sets."""
+    return {
+        "state": state.value,
+        "finished_at": now,
+        "stage": None,
+        "lease_owner": None,
+        "lease_expires_at": None,
+    }
+
+
+def job_of(row: sa.Row[Any]) -> Job:
+    """A row of the table as a ``Job``."""
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        state=JobState(row.state),
+        model_id=row.model_id,
+        circuit_id=row.circuit_id,
+        request=row.request,
+        input_key=row.input_key,
+        stage=None if row.stage is None else Stage(row.stage),
+        progress=float(row.progress),
+        attempt=row.attempt,
+        cancel_requested=bool(row.cancel_requested),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        timings=row.timings,
+        peak_rss_bytes=row.peak_rss_bytes,
+        result=row.result,
+        problem=row.problem,
+    )
+
+
+def _row(conn: sa.Connection, job_id: str) -> sa.Row[Any]:
+    row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
+    return row

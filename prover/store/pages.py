@@ -1,0 +1,66 @@
+"""Lists, newest first, a page at a time."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from prover.errors import CursorInvalid
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[T]):
+    """Some rows, and the cursor that gives the next ones (None: these were the last)."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def rows_of_page(
+    conn: sa.Connection,
+    table: sa.Table,
+    *,
+    limit: int,
+    cursor: str | None,
+    where: list[sa.ColumnElement[bool]] | None = None,
+) -> tuple[list[sa.Row[Any]], str | None]:
+    """At most ``limit`` rows after ``cursor`` in the order (created_at, id), descending.
+
+    A row that is added while somebody pages never shifts the pages after it.
+    Raises ``CursorInvalid``.
+    """
+    at, key = table.c.created_at, table.c.id
+    query = sa.select(table).order_by(at.desc(), key.desc()).limit(limit + 1)
+    for condition in where or []:
+        query = query.where(condition)
+    if cursor is not None:
+        last_at, last_id = _read_cursor(cursor)
+        query = query.where(sa.or_(at < last_at, sa.and_(at == last_at, key < last_id)))
+    rows = list(conn.execute(query))
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], _make_cursor(last.created_at, last.id)
+
+
+def _make_cursor(at: datetime, key: str) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{key}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        moment, bar, key = text.partition("|")
+        at = datetime.fromisoformat(moment)
+    except (ValueError, binascii.Error):
+        raise CursorInvalid from None
+    if not bar or at.tzinfo is None or "\x00" in key:
+        raise CursorInvalid
+    return at, key

@@ -1,0 +1,111 @@
+"""The tables as they are now. ``migrations/`` says how they came to be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+#: The newest migration. Kept here so that opening a current database need not load Alembic.
+REVISION = "0001"
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """A moment: aware and in UTC in Python, ``timestamptz`` or ISO text in SQL."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone says nothing")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# JSON, not JSONB: JSONB turns 1e22 into an integer and drops the order of keys, and a manifest
+# must come back as it went in, because its digest is a circuit's name.
+Json = sa.JSON(none_as_null=True)
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("signature", Json, nullable=False),
+    sa.Column("summary", Json, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "created_at", "id"),
+)
+
+circuits = sa.Table(
+    "circuits",
+    metadata,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
+    sa.Column("profile", Json, nullable=False),
+    sa.Column("manifest", Json, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "model_id"),
+    sa.Index(None, "created_at", "id"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
+    # No foreign key: a job may be what builds this circuit.
+    sa.Column("circuit_id", sa.String(80), nullable=False),
+    sa.Column("request", Json, nullable=False),
+    sa.Column("input_key", sa.String(255)),
+    sa.Column("stage", sa.String(16)),
+    sa.Column("progress", sa.Float, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("started_at", UtcTime),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("timings", Json, nullable=False),
+    sa.Column("peak_rss_bytes", sa.BigInteger),
+    sa.Column("result", Json),
+    sa.Column("problem", Json),
+    # What follows is the store's own and not part of ``Job``.
+    sa.Column("lease_owner", sa.String(255)),
+    sa.Column("lease_token", sa.BigInteger, nullable=False),
+    sa.Column("lease_expires_at", UtcTime),
+    sa.Column("lost", sa.Integer, nullable=False),  # attempts that ended without an answer
+    sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
+    sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
+    sa.Index(None, "state", "sent_at"),
+    sa.Index(None, "created_at", "id"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("job_id", sa.String(80), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("type", sa.String(16), nullable=False),
+    sa.Column("data", Json, nullable=False),
+)
