@@ -1,0 +1,168 @@
+"""The single file that carries a proof and all that checking it needs: a ``.zkml`` bundle.
+
+A bundle is a zip archive of one exact form: fixed member order, every member stored, no extra
+fields, no comments, the zip epoch as time. Two bundles with the same members are the same bytes,
+any zip tool can open one, and a reader compares the whole file with what the writer would have
+written, so no byte of it is without meaning. Nothing is ever decompressed.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+from prover.errors import BundleInvalid, BundleTooLarge
+
+#: The largest bundle that is read, and written: 512 MiB.
+MAX_BYTES = 512 << 20
+_MEBI = 1 << 20
+
+#: Members in their order, with the largest size of each and whether it must be there.
+_MEMBERS: dict[str, tuple[int, bool]] = {
+    "receipt.dsse.json": (64 * _MEBI, True),
+    "proof.json": (64 * _MEBI, True),
+    "settings.json": (4 * _MEBI, True),
+    "vk.key": (128 * _MEBI, True),
+    "srs_part.bin": (516, True),
+    "manifest.json": (4 * _MEBI, True),
+    "plan.json": (16 * _MEBI, True),
+    "keys.json": (1 * _MEBI, True),
+    "input.json": (64 * _MEBI, False),
+    "model.onnx": (256 * _MEBI, False),
+}
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_VERSION = 20
+_UNIX = 3 << 8
+_DOS_EPOCH = (1 << 5) | 1  # 1 January 1980; the time of day is 0
+_MODE = 0o100644 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The members of a bundle, each as its bytes.
+
+    ``keys`` is the issuer's published key set, for information. ``input`` is there only where the
+    input is public, ``model`` only when the issuer chose to hand it on.
+    """
+
+    receipt: bytes
+    proof: bytes
+    settings: bytes
+    vk: bytes
+    srs_part: bytes
+    manifest: bytes
+    plan: bytes
+    keys: bytes
+    input: bytes | None = field(default=None, repr=False)
+    model: bytes | None = field(default=None, repr=False)
+
+
+_FIELDS = dict(
+    zip(
+        _MEMBERS,
+        (
+            "receipt",
+            "proof",
+            "settings",
+            "vk",
+            "srs_part",
+            "manifest",
+            "plan",
+            "keys",
+            "input",
+            "model",
+        ),
+        strict=True,
+    )
+)
+
+
+def write_bundle(bundle: Bundle) -> bytes:
+    """The bundle's one byte form. Raises ``BundleTooLarge``."""
+    members: list[tuple[str, bytes]] = []
+    for name, attribute in _FIELDS.items():
+        data = getattr(bundle, attribute)
+        if data is None:
+            continue
+        if len(data) > _MEMBERS[name][0]:
+            raise BundleTooLarge(f"{name} has {len(data)} bytes; at most {_MEMBERS[name][0]} fit")
+        members.append((name, data))
+    packed = _pack(members)
+    if len(packed) > MAX_BYTES:
+        raise BundleTooLarge(f"the bundle has {len(packed)} bytes; at most {MAX_BYTES} are read")
+    return packed
+
+
+def read_bundle(data: bytes) -> Bundle:
+    """Reads a bundle that must be exactly as ``write_bundle`` wrote it.
+
+    Work and memory are linear in ``len(data)``. Raises ``BundleInvalid`` (or ``BundleTooLarge``)
+    for anything else: other, missing, repeated or misplaced members, compression, encryption,
+    comments, bytes before, between or after, a wrong checksum.
+    """
+    if len(data) > MAX_BYTES:
+        raise BundleTooLarge(f"the bundle has {len(data)} bytes; at most {MAX_BYTES} are read")
+    members = _walk(data)
+    names = [name for name, _ in members]
+    order = [name for name in _MEMBERS if name in names]
+    if names != order:
+        raise BundleInvalid("the bundle's members are not in their order, or one is repeated")
+    missing = [name for name, (_, needed) in _MEMBERS.items() if needed and name not in names]
+    if missing:
+        raise BundleInvalid(f"the bundle lacks {', '.join(missing)}", missing=missing)
+    if _pack(members) != data:
+        raise BundleInvalid("the bundle's zip structure is not as it was written")
+    return Bundle(**{_FIELDS[name]: content for name, content in members})
+
+
+def _walk(data: bytes) -> list[tuple[str, bytes]]:
+    """Members by their local headers, from the first byte on; the caller compares the rest."""
+    members: list[tuple[str, bytes]] = []
+    at = 0
+    while data[at : at + 4] == b"PK\x03\x04":
+        if len(members) == len(_MEMBERS) or at + _LOCAL.size > len(data):
+            raise BundleInvalid("the bundle has more members than there are, or is cut short")
+        *_, method, _time, _date, _crc, packed, size, name_length, extra = _LOCAL.unpack_from(
+            data, at
+        )
+        start = at + _LOCAL.size + name_length + extra
+        name = data[at + _LOCAL.size : at + _LOCAL.size + name_length].decode("latin-1")
+        if name not in _MEMBERS:
+            raise BundleInvalid(f"the bundle has a member {name[:40]!r} that does not belong")
+        if method != 0 or packed != size or extra:
+            raise BundleInvalid(f"{name} is not stored as it was written")
+        if size > _MEMBERS[name][0]:
+            raise BundleTooLarge(f"{name} has {size} bytes; at most {_MEMBERS[name][0]} are read")
+        if start + size > len(data):
+            raise BundleInvalid(f"the bundle is cut short in {name}")
+        members.append((name, data[start : start + size]))
+        at = start + size
+    if not members:
+        raise BundleInvalid("the file is not a bundle: it does not begin with a zip member")
+    return members
+
+
+def _pack(members: list[tuple[str, bytes]]) -> bytes:
+    body: list[bytes] = []
+    directory: list[bytes] = []
+    offset = 0
+    for name, data in members:
+        raw = name.encode("ascii")
+        shared = (_VERSION, 0, 0, 0, _DOS_EPOCH, zlib.crc32(data), len(data), len(data))
+        local = _LOCAL.pack(b"PK\x03\x04", *shared, len(raw), 0) + raw
+        directory.append(
+            _CENTRAL.pack(
+                b"PK\x01\x02", _UNIX | _VERSION, *shared, len(raw), 0, 0, 0, 0, _MODE, offset
+            )
+            + raw
+        )
+        body += [local, data]
+        offset += len(local) + len(data)
+    central = b"".join(directory)
+    count = len(members)
+    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, len(central), offset, 0)
+    return b"".join([*body, central, end])

@@ -1,0 +1,90 @@
+"""The signed form of a statement: a DSSE envelope with one signature.
+
+The envelope too has one spelling: canonical JSON, standard base64 with padding, one signature.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import Signer
+
+from circuits.digests import canonical_json, parse_canonical_json
+from prover.errors import ReceiptInvalid
+from prover.statement import Statement
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+#: Far above any real receipt; bounds what is parsed.
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """An envelope as read: nothing in it is trusted before ``pae`` verifies under a trusted key."""
+
+    payload: bytes
+    keyid: str
+    signature: bytes
+
+    @property
+    def pae(self) -> bytes:
+        """What is signed: DSSE's pre-authentication encoding of payload type and payload."""
+        encoded: bytes = Envelope(self.payload, PAYLOAD_TYPE, {}).pae()
+        return encoded
+
+    def statement(self) -> Statement:
+        """The statement inside. Raises ``ReceiptInvalid``."""
+        return Statement.from_bytes(self.payload)
+
+    def to_bytes(self) -> bytes:
+        """The envelope, canonical."""
+        return canonical_json(
+            {
+                "payload": _encode(self.payload),
+                "payloadType": PAYLOAD_TYPE,
+                "signatures": [{"keyid": self.keyid, "sig": _encode(self.signature)}],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Receipt:
+        """Reads an envelope strictly. Raises ``ReceiptInvalid``."""
+        if len(data) > MAX_BYTES:
+            raise ReceiptInvalid(f"the receipt has {len(data)} bytes; at most {MAX_BYTES} are read")
+        try:
+            envelope = parse_canonical_json(data)
+            (signed,) = envelope["signatures"]
+            if envelope["payloadType"] != PAYLOAD_TYPE:
+                raise ValueError(f"payloadType is not {PAYLOAD_TYPE}")
+            if not isinstance(signed["keyid"], str):
+                raise ValueError("keyid is not text")
+            receipt = cls(
+                payload=base64.b64decode(envelope["payload"], validate=True),
+                keyid=signed["keyid"],
+                signature=base64.b64decode(signed["sig"], validate=True),
+            )
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            raise ReceiptInvalid(
+                f"the receipt is not a DSSE envelope with one signature: {str(error)[:120]}"
+            ) from error
+        if receipt.to_bytes() != data:
+            raise ReceiptInvalid("the receipt's envelope has fields or base64 that do not belong")
+        return receipt
+
+
+def sign(statement: Statement, signer: Signer) -> bytes:
+    """The signed receipt of a statement. The signer's own errors pass through."""
+    envelope = Envelope(statement.to_bytes(), PAYLOAD_TYPE, {})
+    signature = envelope.sign(signer)
+    return Receipt(
+        payload=envelope.payload,
+        keyid=signature.keyid,
+        signature=bytes.fromhex(signature.signature),
+    ).to_bytes()
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
