@@ -1,0 +1,1 @@
+"""Seeded builders of the networks that are measured, demonstrated and tested."""
