@@ -1,0 +1,275 @@
+"""Models, circuits, proofs and receipts as bytes: content-addressed, immutable, in a directory or
+a bucket. Beside them, under names that nobody can guess, the inputs of jobs.
+
+An artifact's address is its SHA-256, so writing it twice is the same as once, and what is read is
+checked against its name. A write is seen whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, MemoryStore, from_url
+
+from circuits.digests import PREFIX, is_digest, sha256, sha256_file
+from prover.errors import (
+    ArtifactCorrupt,
+    ArtifactMissing,
+    ArtifactsUnavailable,
+    SettingsInvalid,
+    StorageFull,
+)
+
+_PRIVATE_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Artifacts:
+    """An artifact store. Every method may be called from any thread and may raise
+    ``ArtifactsUnavailable``; those that write, ``StorageFull``."""
+
+    def __init__(self, backend: Any, *, root: Path | None, cache_dir: Path):
+        """``root`` is the directory behind ``backend`` when it is a local one."""
+        self._backend = backend
+        self._root = root
+        self._cache_dir = cache_dir
+        self._verified: set[str] = set()
+        self._filling: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, cache_dir: Path) -> Artifacts:
+        """Opens ``file://``, ``s3://``, ``gs://`` or ``az://`` (credentials as each cloud's own
+        tools find them). ``cache_dir`` holds local copies of what lies in a remote store.
+        Raises ``SettingsInvalid``."""
+        scheme = urlsplit(url).scheme
+        if scheme == "file":
+            return cls._open_directory(Path(unquote(urlsplit(url).path)), cache_dir)
+        if scheme == "memory":
+            return cls(MemoryStore(), root=None, cache_dir=cache_dir)
+        try:
+            return cls(from_url(url), root=None, cache_dir=cache_dir)
+        except (BaseError, ValueError) as error:
+            raise SettingsInvalid(
+                f"ZKML_ARTIFACTS_URL cannot be used: {_first_line(error)}"
+            ) from error
+
+    @classmethod
+    def _open_directory(cls, root: Path, cache_dir: Path) -> Artifacts:
+        with _named_errors():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Inputs of jobs lie here: nobody else on this machine may look in, whatever the
+            # modes of single files are.
+            (root / "private").mkdir(mode=0o700, exist_ok=True)
+            return cls(LocalStore(root), root=root, cache_dir=cache_dir)
+
+    # --- content-addressed -------------------------------------------------------------------
+
+    def put(self, data: bytes) -> str:
+        """Stores the bytes and returns their digest (``sha256:…``)."""
+        digest = sha256(data)
+        if not self._has_intact(digest, len(data)):
+            with _named_errors():
+                obstore.put(self._backend, _address(digest), data)
+        return digest
+
+    def put_file(self, path: Path) -> str:
+        """Stores a file's content, read in pieces, and returns its digest.
+
+        The file must not change meanwhile. Raises ``OSError`` when it cannot be read.
+        """
+        digest = sha256_file(path)
+        if not self._has_intact(digest, path.stat().st_size):
+            with _named_errors():
+                obstore.put(self._backend, _address(digest), path)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of this digest, checked. Raises ``ArtifactMissing``, ``ArtifactCorrupt``."""
+        if self._root is None and self._is_trusted(digest):
+            with suppress(FileNotFoundError):
+                copy = self._local(digest).read_bytes()
+                if sha256(copy) == digest:
+                    return copy
+        data = self._fetch(_address(digest))
+        if sha256(data) != digest:
+            self._distrust(digest)
+            raise ArtifactCorrupt(artifact=digest)
+        return data
+
+    def exists(self, digest: str) -> bool:
+        """Whether an artifact of this digest is stored (its bytes are not looked at)."""
+        return self._size(_address(digest)) is not None
+
+    def local_path(self, digest: str) -> Path:
+        """A local file with these bytes, to be read only: checked once in this process.
+
+        A directory's own file; for a remote store a copy in the cache, fetched when it is not
+        there. Raises ``ArtifactMissing``, ``ArtifactCorrupt``.
+        """
+        path = self._local(digest)
+        if self._is_trusted(digest) and path.exists():
+            return path
+        with self._one_at_a_time(digest):
+            if self._root is None and not path.exists():
+                self._fill(digest, path)
+            try:
+                intact = sha256_file(path) == digest
+            except FileNotFoundError:
+                raise ArtifactMissing(artifact=digest) from None
+            if not intact and self._root is None:
+                # Only the copy is known to be damaged: take another one, once.
+                self._fill(digest, path)
+                intact = sha256_file(path) == digest
+            if not intact:
+                raise ArtifactCorrupt(artifact=digest)
+            self._trust(digest)
+        return path
+
+    # --- private, named ----------------------------------------------------------------------
+
+    @staticmethod
+    def new_private_key() -> str:
+        """A name that nobody can guess."""
+        return secrets.token_hex(24)
+
+    def put_private(self, key: str, data: bytes) -> None:
+        """Stores bytes that only the service may read, such as a job's input.
+
+        The name is the caller's (``new_private_key``), never a digest: whoever can guess an input
+        could find it by its hash.
+        """
+        address = _private_address(key)
+        with _named_errors():
+            obstore.put(self._backend, address, data)
+            if self._root is not None:
+                (self._root / address).chmod(0o600)
+
+    def get_private(self, key: str) -> bytes:
+        """Raises ``ArtifactMissing``, also after ``delete_private``."""
+        return self._fetch(_private_address(key))
+
+    def delete_private(self, key: str) -> None:
+        """Forgets the bytes; not an error when they are gone already."""
+        with _named_errors(), suppress(FileNotFoundError):
+            obstore.delete(self._backend, _private_address(key))
+
+    # --- the backend -------------------------------------------------------------------------
+
+    def _fetch(self, address: str) -> bytes:
+        try:
+            with _named_errors():
+                return bytes(obstore.get(self._backend, address).bytes())
+        except FileNotFoundError:
+            raise ArtifactMissing from None
+
+    def _size(self, address: str) -> int | None:
+        try:
+            with _named_errors():
+                return int(obstore.head(self._backend, address)["size"])
+        except FileNotFoundError:
+            return None
+
+    def _has_intact(self, digest: str, size: int) -> bool:
+        """Whether writing can be left out. A directory's file is read to be sure, so that storing
+        an artifact again mends one that the disk has damaged; a bucket keeps its own checksums."""
+        if self._size(_address(digest)) != size:
+            return False
+        if self._root is None:
+            return True
+        try:
+            self.local_path(digest)
+        except (ArtifactCorrupt, ArtifactMissing):
+            return False
+        return True
+
+    # --- local files -------------------------------------------------------------------------
+
+    def _local(self, digest: str) -> Path:
+        return (self._root or self._cache_dir) / _address(digest)
+
+    def _fill(self, digest: str, path: Path) -> None:
+        """Fetches a remote artifact into the cache: complete and checked, or not at all."""
+        with _named_errors():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
+            try:
+                with part.open("xb") as out:
+                    for chunk in obstore.get(self._backend, _address(digest)).stream():
+                        out.write(bytes(chunk))
+                if sha256_file(part) != digest:
+                    raise ArtifactCorrupt(artifact=digest)
+                part.replace(path)
+            except FileNotFoundError:
+                raise ArtifactMissing(artifact=digest) from None
+            finally:
+                part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _one_at_a_time(self, digest: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._filling.setdefault(digest, threading.Lock())
+        with lock:
+            yield
+
+    def _is_trusted(self, digest: str) -> bool:
+        with self._guard:
+            return digest in self._verified
+
+    def _trust(self, digest: str) -> None:
+        with self._guard:
+            self._verified.add(digest)
+
+    def _distrust(self, digest: str) -> None:
+        with self._guard:
+            self._verified.discard(digest)
+
+
+def _address(digest: str) -> str:
+    """Where an artifact lies. Raises ``ArtifactMissing`` for what is no digest at all."""
+    if not is_digest(digest):
+        raise ArtifactMissing(f"{digest[:100]!r} is not a digest.")
+    body = digest.removeprefix(PREFIX)
+    return f"sha256/{body[:2]}/{body[2:]}"
+
+
+def _private_address(key: str) -> str:
+    if not _PRIVATE_KEY.fullmatch(key):
+        raise ValueError("a private key has 16 to 128 letters, digits, '_' or '-'")
+    return f"private/{key}"
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Gives the storage's own errors their names; a missing file stays ``FileNotFoundError``."""
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError) as error:
+        raise FileNotFoundError(_first_line(error)) from error
+    except (BaseError, OSError) as error:
+        if _out_of_space(error):
+            raise StorageFull from error
+        raise ArtifactsUnavailable(
+            f"The artifact store did not answer: {_first_line(error)}"
+        ) from error
+
+
+def _out_of_space(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    code = re.search(r"\(os error (\d+)\)", str(error))
+    return code is not None and int(code[1]) in _FULL
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
