@@ -1,0 +1,87 @@
+"""Serves the HTTP API until it is told to stop (SIGTERM or SIGINT)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+
+import structlog
+import uvicorn
+
+from api import logs
+from api.application import create_app
+from api.port import AppLike
+from circuits.errors import Fault, ZkmlError
+from prover.settings import Settings
+
+#: Seconds that requests under way get to finish once the process is told to stop.
+GRACE_S = 5
+
+
+class CannotListen(ZkmlError):
+    """The address cannot be listened on."""
+
+    code = "cannot_listen"
+    fault = Fault.INPUT
+    default_hint = "Choose another --host or --port."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0 after a stop, 2 for arguments or settings that cannot be used, else 3."""
+    args = _arguments(argv)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal that stopped it once more when it is done.
+        signal.signal(number, lambda *_: sys.exit(0))
+    # After the arguments and signals: it takes longest, and `--help` need not wait for it.
+    from prover.app import App
+
+    try:
+        settings = Settings.load()
+        logs.configure(settings)
+        with _listen(args.host, args.port) as listener:
+            app = App.open(settings)
+            try:
+                _serve(app, listener)
+            finally:
+                app.close()
+    except ZkmlError as exc:
+        structlog.get_logger("zkml.api").error("cannot_serve", **exc.problem())
+        return 3 if exc.fault in (Fault.OURS, Fault.BUSY) else 2
+    return 0
+
+
+def _serve(app: AppLike, listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        create_app(app),
+        log_config=None,
+        access_log=False,  # api.requests logs one line a request, with its id
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    host, port = listener.getsockname()[:2]
+    structlog.get_logger("zkml.api").info(
+        "listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as exc:
+        raise CannotListen(f"Cannot listen on {host} port {port}: {exc}.") from None
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default=os.environ.get("ZKML_HOST", "127.0.0.1"))
+    parser.add_argument("--port", default=os.environ.get("ZKML_PORT", "8000"), type=int)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""`/v1/circuits`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from sse_starlette import EventSourceResponse
+
+from api.artifacts import file_body, file_response
+from api.circuits import service
+from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage
+from api.errors import responses
+from api.jobs.events import EVENTS_BODY, After, event_response
+from api.jobs.schemas import address
+from api.openapi import also
+from api.paging import DEFAULT_LIMIT, Cursor, Limit
+from api.prefer import Wait
+from api.requests import JsonRoute
+from api.services import Application, Use
+
+router = APIRouter(prefix="/v1/circuits", tags=["circuits"], route_class=JsonRoute)
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Have a circuit built",
+    responses=also(200, CircuitOut, "It is ready.") | responses(400, 404, 413, 415, 422),
+)
+async def create_circuit(
+    body: CircuitIn, response: Response, services: Use, wait: Wait
+) -> CircuitOut:
+    """The circuit of a model for a profile. One that is ready is answered at once with 200."""
+    job = await services.run(lambda: service.create(services.app, services.sender, body))
+    response.headers["Location"] = address(job)
+    if wait and not job.state.terminal:
+        response.headers["Preference-Applied"] = f"wait={wait:.0f}"
+        job = await services.watch.ended(job.id, wait)
+    if job.state.terminal:
+        response.status_code = 200
+    circuit_id = job.circuit_id
+    return await services.run(lambda: service.get(services.app, circuit_id))
+
+
+@router.get("", summary="List circuits", responses=responses(422))
+def list_circuits(
+    app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> CircuitPage:
+    """Circuits that are ready, newest first."""
+    return service.page(app, limit, cursor)
+
+
+@router.get("/{circuit_id}", summary="Look at a circuit", responses=responses(404))
+def get_circuit(app: Application, circuit_id: str) -> CircuitOut:
+    """A circuit that is ready, with its manifest; or one that is not, with its job."""
+    return service.get(app, circuit_id)
+
+
+@router.get(
+    "/{circuit_id}/events",
+    summary="Follow a build",
+    response_class=EventSourceResponse,
+    responses=EVENTS_BODY | responses(404, 422),
+)
+async def circuit_events(circuit_id: str, services: Use, after: After) -> Response:
+    """Server-sent events of the latest job that builds the circuit."""
+    job = await services.run(lambda: service.build_job(services.app, circuit_id))
+    return await event_response(services, job, after)
+
+
+@router.get(
+    "/{circuit_id}/settings",
+    summary="The frozen settings",
+    response_class=Response,
+    responses=file_body("application/json", "EZKL's settings file.") | responses(404),
+)
+def circuit_settings(request: Request, app: Application, circuit_id: str) -> Response:
+    """The engine's settings, byte for byte as the receipt's digest names them."""
+    data = service.file(app, circuit_id, "settings")
+    return file_response(request, data, media_type="application/json", filename="settings.json")
+
+
+@router.get(
+    "/{circuit_id}/vk",
+    summary="The verifying key",
+    response_class=Response,
+    responses=file_body("application/octet-stream", "EZKL's verifying key.") | responses(404),
+)
+def circuit_vk(request: Request, app: Application, circuit_id: str) -> Response:
+    """The verifying key, byte for byte as the receipt's digest names it."""
+    data = service.file(app, circuit_id, "vk")
+    return file_response(request, data, media_type="application/octet-stream", filename="vk.key")
+
+
+@router.get(
+    "/{circuit_id}/plan",
+    summary="The plan",
+    response_class=Response,
+    responses=file_body("application/json", "What the planner chose, and why.") | responses(404),
+)
+def circuit_plan(request: Request, app: Application, circuit_id: str) -> Response:
+    """The candidates that were weighed and the one that was taken."""
+    data = service.file(app, circuit_id, "plan")
+    return file_response(request, data, media_type="application/json", filename="plan.json")

@@ -1,0 +1,126 @@
+"""Circuits as JSON: what is asked for, and what stands."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.jobs.schemas import JobOut, job_out
+from circuits.digests import canonical_json
+from circuits.profile import Profile, Soundness, Target, Visibility
+from prover.jobs import CircuitRecord, Job
+
+_DEFAULT = Profile()
+
+
+class ProfileIn(BaseModel):
+    """What the circuit is built for. Each field may be left out."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    visibility: Visibility = Field(_DEFAULT.visibility, description="Who learns what.")
+    soundness: Soundness = Field(
+        _DEFAULT.soundness, description="How much of the engine's newer machinery it rests on."
+    )
+    target: Target = Field(_DEFAULT.target, description="What the planner makes small.")
+    max_error: float = Field(
+        _DEFAULT.max_error, strict=True, gt=0, le=1, description="Of the output's range."
+    )
+    agreement: float = Field(
+        _DEFAULT.agreement, strict=True, ge=0, le=1, description="Share of equal top-1 answers."
+    )
+    range_margin: float = Field(
+        _DEFAULT.range_margin,
+        strict=True,
+        ge=0,
+        le=1000,
+        description="Room beyond the calibrated input range, in widths of it.",
+    )
+
+    def profile(self) -> Profile:
+        """The domain's own value."""
+        return Profile(**self.model_dump())
+
+
+class CircuitIn(BaseModel):
+    """A circuit to build."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(description="A model's id.")
+    profile: ProfileIn = Field(default_factory=ProfileIn)
+    calibration: dict[str, Any] | None = Field(
+        None,
+        description="Samples that the circuit must be faithful on, in the form of an input file:"
+        ' `{"inputs": {name: [sample, ...]}}`. Made up when left out.',
+    )
+
+    def calibration_file(self) -> bytes | None:
+        """The samples as the bytes of an input file."""
+        return None if self.calibration is None else canonical_json(self.calibration)
+
+
+class CircuitState(enum.StrEnum):
+    """Where a circuit stands."""
+
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"  # its last build ended without a circuit; the job says why
+
+
+class CircuitOut(BaseModel):
+    """A circuit: a model compiled for a profile, with its keys."""
+
+    id: str
+    state: CircuitState
+    model: str
+    profile: dict[str, Any]
+    manifest: dict[str, Any] | None = Field(description="What the circuit is, once it is ready.")
+    created_at: datetime
+    job: JobOut | None = Field(description="The job that builds it, while there is no circuit.")
+    links: dict[str, str]
+
+
+class CircuitPage(BaseModel):
+    """Circuits that are ready, newest first."""
+
+    items: list[CircuitOut]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+
+
+def circuit_out(record: CircuitRecord) -> CircuitOut:
+    """The JSON of a circuit that is built."""
+    own = f"/v1/circuits/{record.id}"
+    return CircuitOut(
+        id=record.id,
+        state=CircuitState.READY,
+        model=record.model_id,
+        profile=record.profile,
+        manifest=record.manifest,
+        created_at=record.created_at,
+        job=None,
+        links=_links(record.id, record.model_id)
+        | {part: f"{own}/{part}" for part in ("settings", "vk", "plan")},
+    )
+
+
+def circuit_of_job(job: Job) -> CircuitOut:
+    """The JSON of a circuit that is not built, from the job that is to build it."""
+    return CircuitOut(
+        id=job.circuit_id,
+        state=CircuitState.FAILED if job.state.terminal else CircuitState.BUILDING,
+        model=job.model_id,
+        profile=job.request.get("profile", {}),
+        manifest=None,
+        created_at=job.created_at,
+        job=job_out(job),
+        links=_links(job.circuit_id, job.model_id),
+    )
+
+
+def _links(circuit_id: str, model_id: str) -> dict[str, str]:
+    own = f"/v1/circuits/{circuit_id}"
+    return {"self": own, "events": f"{own}/events", "model": f"/v1/models/{model_id}"}

@@ -1,0 +1,42 @@
+"""Circuits: built once for a model and a profile."""
+
+from __future__ import annotations
+
+from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, circuit_of_job, circuit_out
+from api.port import AppLike
+from api.queue import JobSender
+from prover.errors import CircuitNotFound
+from prover.jobs import Job
+
+
+def create(app: AppLike, sender: JobSender, body: CircuitIn) -> Job:
+    """A job that builds the circuit, committed and announced to the workers."""
+    job = app.request_circuit(body.model, body.profile.profile(), body.calibration_file())
+    sender.announce(job)
+    return job
+
+
+def get(app: AppLike, circuit_id: str) -> CircuitOut:
+    """A circuit, or the job that is to build it; raises ``CircuitNotFound`` without either."""
+    record = app.store.find_circuit(circuit_id)
+    return circuit_out(record) if record else circuit_of_job(build_job(app, circuit_id))
+
+
+def build_job(app: AppLike, circuit_id: str) -> Job:
+    """The latest job that builds a circuit; raises ``CircuitNotFound`` when there was none."""
+    job = app.circuit_job(circuit_id)
+    if job is None:
+        raise CircuitNotFound(f"There is no circuit {circuit_id!r}.", circuit=circuit_id)
+    return job
+
+
+def page(app: AppLike, limit: int, cursor: str | None) -> CircuitPage:
+    """A page of circuits that are ready, newest first."""
+    found = app.store.circuits(limit=limit, cursor=cursor)
+    return CircuitPage(items=[circuit_out(c) for c in found.items], next_cursor=found.next_cursor)
+
+
+def file(app: AppLike, circuit_id: str, name: str) -> bytes:
+    """One of the manifest's ``files``; raises ``CircuitNotFound`` until the circuit is ready."""
+    record = app.store.circuit(circuit_id)
+    return app.artifacts.get(record.manifest["files"][name])

@@ -1,0 +1,68 @@
+"""A job's events as a server-sent event stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Query, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.errors import RequestInvalid
+from api.jobs.schemas import event_out
+from api.services import Services
+from prover.jobs import Job
+
+#: Seconds between heartbeat comments: proxies close a silent connection after 30 to 60.
+HEARTBEAT_S = 15
+
+_MAX_SEQ = (1 << 63) - 1
+
+
+def _after(
+    last_event_id: Annotated[
+        str | None, Header(description="`id` of the last event seen; browsers send it.")
+    ] = None,
+    after: Annotated[int | None, Query(ge=0, description="The same, for other clients.")] = None,
+) -> int:
+    if last_event_id is None:
+        return min(after or 0, _MAX_SEQ)
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
+        raise RequestInvalid("Last-Event-ID is not the id of an event.")
+    return int(last_event_id)
+
+
+After = Annotated[int, Depends(_after)]
+
+EVENTS_BODY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events: `id` is `seq`, `event` the type, `data` an `Event` as JSON.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "The job has ended and there is nothing after that event."},
+}
+
+
+async def event_response(services: Services, job: Job, after: int) -> Response:
+    """The stream of ``job``'s events after number ``after``.
+
+    It ends with the event that ended the job. A client that has seen that one gets 204, which
+    tells a browser's EventSource to stop coming back.
+    """
+    if job.state.terminal:
+        rest = await services.run(lambda: services.app.store.events(job.id, after, 1))
+        if not rest:
+            return Response(status_code=204)
+    return EventSourceResponse(
+        _lines(services, job.id, after),
+        ping=HEARTBEAT_S,
+        ping_message_factory=lambda: ServerSentEvent(comment="heartbeat"),
+        sep="\n",
+    )
+
+
+async def _lines(services: Services, job_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
+    async for event in services.watch.events(job_id, after):
+        yield ServerSentEvent(
+            id=str(event.seq), event=event.type, data=event_out(event).model_dump_json()
+        )

@@ -1,0 +1,107 @@
+"""A job as JSON, shared by circuits and proofs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from api.errors import Problem, problem_of_job
+from prover.jobs import Job, JobEvent, JobKind, JobState, Stage
+
+
+class JobOut(BaseModel):
+    """A job: one circuit to build, or one input to prove."""
+
+    id: str
+    kind: JobKind
+    state: JobState
+    terminal: bool = Field(description="Whether the state is final.")
+    stage: Stage | None = Field(description="The step at hand, while it runs.")
+    progress: float = Field(description="0 to 1.")
+    attempt: int = Field(description="How many workers have taken it up, this one included.")
+    cancel_requested: bool
+    model: str
+    circuit: str
+    profile: dict[str, Any] | None = Field(description="What the circuit is built for.")
+    context: dict[str, Any] | None = Field(description="What the proof is bound to.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    timings: dict[str, float] = Field(description="Seconds of each step.")
+    peak_rss_bytes: int | None = Field(description="The engine's largest resident set.")
+    result: dict[str, Any] | None = Field(description="Output and digests, once succeeded.")
+    problem: Problem | None = Field(description="Why it failed, once failed.")
+    links: dict[str, str] = Field(description="Addresses of what belongs to the job.")
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first."""
+
+    items: list[JobOut]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+
+
+class Event(BaseModel):
+    """Something that happened to a job: the ``data`` of one server-sent event."""
+
+    job: str
+    seq: int = Field(description="Counts from 1 within the job, without gaps; the event's `id`.")
+    at: datetime
+    type: str = Field(description="`state`, `stage`, `progress` or `problem`; the event's name.")
+    data: dict[str, Any]
+
+
+Problem.model_rebuild()
+
+
+def job_out(job: Job) -> JobOut:
+    """The JSON of a job row."""
+    return JobOut(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        terminal=job.state.terminal,
+        stage=job.stage,
+        progress=job.progress,
+        attempt=job.attempt,
+        cancel_requested=job.cancel_requested,
+        model=job.model_id,
+        circuit=job.circuit_id,
+        profile=job.request.get("profile"),
+        context=job.request.get("context"),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        timings=job.timings,
+        peak_rss_bytes=job.peak_rss_bytes,
+        result=job.result,
+        problem=problem_of_job(job.problem) if job.problem else None,
+        links=_links(job),
+    )
+
+
+def address(job: Job) -> str:
+    """Where a job is looked at: its proof, or the circuit it builds."""
+    if job.kind is JobKind.CIRCUIT:
+        return f"/v1/circuits/{job.circuit_id}"
+    return f"/v1/proofs/{job.id}"
+
+
+def _links(job: Job) -> dict[str, str]:
+    own = address(job)
+    links = {"self": own, "events": f"{own}/events", "model": f"/v1/models/{job.model_id}"}
+    if job.kind is JobKind.CIRCUIT:
+        return links
+    links["circuit"] = f"/v1/circuits/{job.circuit_id}"
+    if not job.state.terminal:
+        links["cancel"] = f"{own}/cancel"
+    if job.state is JobState.SUCCEEDED:
+        links |= {part: f"{own}/{part}" for part in ("receipt", "proof", "bundle")}
+    return links
+
+
+def event_out(event: JobEvent) -> Event:
+    """The JSON of an event row."""
+    return Event(job=event.job_id, seq=event.seq, at=event.at, type=event.type, data=event.data)

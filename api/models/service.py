@@ -1,0 +1,35 @@
+"""Models: uploaded once, named by their content."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from api.models.schemas import ModelOut, ModelPage, model_out
+from api.port import AppLike
+from api.uploads import Upload
+
+_MAX_NAME = 200
+
+
+def add(app: AppLike, upload: Upload, name: str | None) -> tuple[ModelOut, bool]:
+    """Keeps a model; the answer says whether it is new. Raises the ``ModelError`` family."""
+    record, created = app.add_model(upload.data, _plain(name or upload.name))
+    return model_out(record), created
+
+
+def get(app: AppLike, model_id: str) -> ModelOut:
+    """One model; raises ``ModelNotFound``."""
+    return model_out(app.store.model(model_id))
+
+
+def page(app: AppLike, limit: int, cursor: str | None) -> ModelPage:
+    """A page of models, newest first."""
+    found = app.store.models(limit=limit, cursor=cursor)
+    return ModelPage(items=[model_out(m) for m in found.items], next_cursor=found.next_cursor)
+
+
+def _plain(name: str | None) -> str:
+    """A client's file name as a label: its last part, printable, of sensible length."""
+    last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
+    shown = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()
+    return shown[:_MAX_NAME] or "model.onnx"

@@ -1,0 +1,80 @@
+"""What the API asks of the application behind it. ``prover.app.App`` is the real one.
+
+Every method is synchronous and thread-safe, and may raise a ``ZkmlError``. None of them makes a
+proof: long work is a job, written to the store before the method returns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from circuits.profile import Profile
+from prover.artifacts import Artifacts
+from prover.events import Nudges
+from prover.jobs import Job, JobState, ModelRecord
+from prover.settings import Settings
+from prover.store import Page, Store
+
+
+class AppLike(Protocol):
+    """The application's surface that routes use."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def artifacts(self) -> Artifacts: ...
+
+    @property
+    def nudges(self) -> Nudges: ...
+
+    def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
+        """Inspects a model in a child process and keeps it; the answer says whether it is new."""
+        ...
+
+    def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
+        """A job that builds a circuit; one that has succeeded already when it is built."""
+        ...
+
+    def request_proof(
+        self,
+        *,
+        model_id: str | None,
+        circuit_id: str | None,
+        payload: object,
+        profile: Profile,
+        context: dict[str, Any] | None,
+    ) -> Job:
+        """A job that proves one input, checked against the model's signature now."""
+        ...
+
+    def proofs(
+        self, limit: int, cursor: str | None = None, state: JobState | None = None
+    ) -> Page[Job]:
+        """Jobs of kind proof, newest first, all or those in one state."""
+        ...
+
+    def circuit_job(self, circuit_id: str) -> Job | None:
+        """The latest job of kind circuit that builds this circuit, if there was any."""
+        ...
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ends a queued job, or asks a running one to end."""
+        ...
+
+    def receipt(self, job: Job) -> bytes: ...
+
+    def proof(self, job: Job) -> bytes: ...
+
+    def bundle(self, job: Job) -> bytes: ...
+
+    def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:
+        """The numbered checklist: ``ok``, ``checks``, ``statement``."""
+        ...
+
+    def health(self) -> dict[str, Any]:
+        """Whether the database, the artifact store and the queue answer."""
+        ...

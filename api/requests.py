@@ -1,0 +1,151 @@
+"""What every request passes through: an id, one log line, bounded bodies, strict JSON."""
+
+from __future__ import annotations
+
+import re
+import time
+import traceback
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+import pydantic_core
+import structlog
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import JsonInvalid, MediaTypeUnsupported, render
+from circuits.errors import ZkmlError
+from prover.errors import UploadTooLarge
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+log = structlog.get_logger("zkml.api")
+
+
+class RequestContext:
+    """ASGI middleware: names the request, logs one line for it, and answers what nobody caught.
+
+    A caller's ``X-Request-ID`` is kept when it is short and plain, else a new one is made; it is
+    echoed, and bound to every log line of the request. An unexpected exception becomes a problem
+    document; the log gets its type and stack, not its message, which may hold a private value.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_named)
+            except Exception as exc:
+                log.error("unexpected_error", error=type(exc).__name__, stack=_stack(exc))
+                if status == 0:
+                    await render(ZkmlError(), Request(scope))(scope, receive, send_named)
+            finally:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    ms=round((time.perf_counter() - started) * 1000, 1),
+                )
+
+
+def _stack(exc: BaseException) -> list[str]:
+    frames = traceback.extract_tb(exc.__traceback__)
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in frames[-12:]]
+
+
+class BoundedRequest(Request):
+    """A request whose body is refused once it is longer than ``limit`` bytes.
+
+    A length announced by ``Content-Length`` is refused before the first byte is read.
+    """
+
+    def __init__(self, request: Request, limit: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._limit = limit
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        announced = self.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced) > self._limit:
+            raise self._too_large()
+        seen = 0
+        async for chunk in super().stream():
+            seen += len(chunk)
+            if seen > self._limit:
+                raise self._too_large()
+            yield chunk
+
+    def _too_large(self) -> UploadTooLarge:
+        return UploadTooLarge(
+            f"The body is longer than {self._limit} bytes.", limit_bytes=self._limit
+        )
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type without its parameters, lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class JsonRequest(BoundedRequest):
+    """A bounded request whose ``json()`` is strict."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON text; raises ``JsonInvalid``.
+
+    Refused, unlike in Python's own parser: NaN and Infinity, nesting deeper than 200, lone
+    surrogates. An integer stays exact up to 4 300 digits; a real number too large for a double
+    reads as infinity and is refused where numbers are checked.
+    """
+    try:
+        return pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as exc:
+        raise JsonInvalid(f"The body is not JSON: {exc}.") from None
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is bounded by ``max_input_bytes`` and read as strict JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            if self.body_field is None:
+                return await handle(request)
+            bounded = JsonRequest(request, request.app.state.services.app.settings.max_input_bytes)
+            if bounded.media_type != "application/json":
+                raise MediaTypeUnsupported(
+                    f"Content-Type is {bounded.media_type or 'missing'!r}, not application/json.",
+                    hint="Send the header Content-Type: application/json.",
+                )
+            # Read here: inside, FastAPI would hide a domain error behind a bare 400.
+            await bounded.json()
+            return await handle(bounded)
+
+        return handle_strictly

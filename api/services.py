@@ -1,0 +1,50 @@
+"""What routes reach for: the application, the task sender, and the watch over jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar, cast
+
+import anyio
+from fastapi import Depends, Request
+
+from api.port import AppLike
+from api.queue import JobSender
+from api.watch import Watch
+
+T = TypeVar("T")
+
+#: Calls that start a child process (inspecting a model, verifying a bundle) run so many at a time,
+#: however many clients ask: the others wait, and short requests keep their threads.
+HEAVY_CALLS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The parts of one API process."""
+
+    app: AppLike
+    sender: JobSender
+    watch: Watch
+    heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(HEAVY_CALLS))
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Runs a short blocking call beside the event loop."""
+        return await anyio.to_thread.run_sync(call)
+
+    async def run_heavy(self, call: Callable[[], T]) -> T:
+        """Runs a call that starts a child process, when its turn comes."""
+        return await anyio.to_thread.run_sync(call, limiter=self.heavy)
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+def _application(request: Request) -> AppLike:
+    return _services(request).app
+
+
+Use = Annotated[Services, Depends(_services)]
+Application = Annotated[AppLike, Depends(_application)]

@@ -1,0 +1,75 @@
+"""Files that arrive over HTTP: raw bodies and multipart forms, bounded while they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from api.errors import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
+from api.requests import BoundedRequest
+
+#: Room for a multipart body's own headers and small fields beyond the file itself.
+_FORM_OVERHEAD = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """One file as received. ``name`` is what the client called it, ``fields`` the form's texts."""
+
+    data: bytes
+    name: str | None
+    fields: dict[str, str]
+
+
+async def read_upload(
+    request: Request, *, field: str, limit: int, media_types: tuple[str, ...]
+) -> Upload:
+    """The file of a request: a raw body of one of ``media_types``, or the form field ``field``.
+
+    Raises ``UploadTooLarge`` without reading beyond ``limit`` bytes, ``MediaTypeUnsupported``,
+    ``MultipartInvalid``, or ``RequestInvalid`` when there is no file.
+    """
+    bounded = BoundedRequest(request, limit)
+    if bounded.media_type == "multipart/form-data":
+        return await _read_form(BoundedRequest(request, limit + _FORM_OVERHEAD), field)
+    if bounded.media_type not in media_types:
+        raise MediaTypeUnsupported(
+            f"Content-Type is {bounded.media_type or 'missing'!r}.",
+            hint=f"Send multipart/form-data with the file in {field!r}, or the bare file as"
+            f" {media_types[0]}.",
+        )
+    data = await bounded.body()
+    if not data:
+        raise RequestInvalid("The body is empty.", hint="Send the file as the body.")
+    return Upload(data=data, name=None, fields={})
+
+
+async def _read_form(request: BoundedRequest, field: str) -> Upload:
+    try:
+        form = await request.form(max_files=1, max_fields=4, max_part_size=_FORM_OVERHEAD)
+    except HTTPException as exc:
+        raise MultipartInvalid(str(exc.detail)) from None
+    try:
+        file = form.get(field)
+        if not isinstance(file, UploadFile):
+            raise RequestInvalid(
+                f"The form has no file {field!r}.", hint=f"Send the file in the field {field!r}."
+            )
+        texts = {key: value for key, value in form.items() if isinstance(value, str)}
+        return Upload(data=await file.read(), name=file.filename or None, fields=texts)
+    finally:
+        await form.close()
+
+
+def upload_body(field: str, *media_types: str, texts: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What OpenAPI says of a body that ``read_upload`` reads; ``texts`` are optional fields."""
+    binary = {"type": "string", "format": "binary"}
+    fields = {field: binary} | {text: {"type": "string"} for text in texts}
+    form = {"type": "object", "properties": fields, "required": [field]}
+    content: dict[str, Any] = {media: {"schema": binary} for media in media_types}
+    content["multipart/form-data"] = {"schema": form}
+    return {"requestBody": {"required": True, "content": content}}
