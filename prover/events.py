@@ -20,7 +20,9 @@ from typing import Self
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
 from redis.client import PubSub
+from redis.retry import Retry
 
 _CHANNEL = "zkml:job:"
 _log = structlog.get_logger(__name__)
@@ -147,7 +149,11 @@ class RedisNudges(Nudges):
         """``url`` is ``redis://``, ``rediss://`` or ``unix://``."""
         super().__init__()
         self._client = redis.Redis.from_url(
-            url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=30
+            url,
+            socket_connect_timeout=2,
+            socket_timeout=5,
+            health_check_interval=30,
+            retry=Retry(NoBackoff(), 1),  # a nudge is not worth waiting for
         )
         self._listener: threading.Thread | None = None
         self._ready = threading.Event()

@@ -76,10 +76,22 @@ class Jobs(Repository):
             return job_of(_row(conn, job_id))
 
     def jobs(
-        self, limit: int = 50, cursor: str | None = None, state: JobState | None = None
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        state: JobState | None = None,
+        *,
+        kind: JobKind | None = None,
+        circuit_id: str | None = None,
     ) -> Page[Job]:
-        """Jobs, newest first, all or those in one state. Raises ``CursorInvalid``."""
-        where = [] if state is None else [jobs.c.state == state.value]
+        """Jobs, newest first: all, or those that meet each condition. Raises ``CursorInvalid``."""
+        where: list[sa.ColumnElement[bool]] = []
+        if state is not None:
+            where.append(jobs.c.state == state.value)
+        if kind is not None:
+            where.append(jobs.c.kind == kind.value)
+        if circuit_id is not None:
+            where.append(jobs.c.circuit_id == circuit_id)
         with self._db.read() as conn:
             rows, after = rows_of_page(conn, jobs, limit=limit, cursor=cursor, where=where)
         return Page(items=[job_of(row) for row in rows], next_cursor=after)
@@ -137,16 +149,22 @@ class Jobs(Repository):
         return bool(flag)
 
     def runnable(
-        self, now: datetime | None = None, *, grace_s: float = 10.0, limit: int = 100
+        self,
+        now: datetime | None = None,
+        *,
+        grace_s: float = 10.0,
+        queued: bool = True,
+        limit: int = 100,
     ) -> list[str]:
         """Ids of jobs that nobody works on, longest waiting first: queued ones that were last put
         on the queue more than ``grace_s`` ago, and running ones whose lease has expired (again
-        only when not re-sent within the grace). Follow each re-sending with ``mark_sent``."""
+        only when not re-sent within the grace). Without ``queued``, the latter only. Follow each
+        re-sending with ``mark_sent``."""
         now = now or self._now()
         lost = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now)
         query = (
             sa.select(jobs.c.id)
-            .where(sa.or_(jobs.c.state == JobState.QUEUED.value, lost))
+            .where(sa.or_(jobs.c.state == JobState.QUEUED.value, lost) if queued else lost)
             .where(jobs.c.sent_at <= now - timedelta(seconds=grace_s))
             .order_by(jobs.c.sent_at)
             .limit(limit)

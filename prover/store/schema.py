@@ -97,6 +97,7 @@ jobs = sa.Table(
     sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
     sa.Index(None, "state", "sent_at"),
+    sa.Index(None, "circuit_id"),
     sa.Index(None, "created_at", "id"),
 )
 

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_jobs_model_id"),
     )
     op.create_index("ix_jobs_state_sent_at", "jobs", ["state", "sent_at"])
+    op.create_index("ix_jobs_circuit_id", "jobs", ["circuit_id"])
     op.create_index("ix_jobs_created_at_id", "jobs", ["created_at", "id"])
     op.create_table(
         "events",

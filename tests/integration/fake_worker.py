@@ -1,0 +1,64 @@
+"""A worker process as the real one, with a pipeline that only waits: run as a script by tests.
+
+A job's request says how: ``{"work_s": seconds}``. Each start and end is a line in the file named
+by the first argument, so that tests see what ran how often.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from prover.events import open_nudges
+from prover.jobs import Stage
+from prover.lease import holding
+from prover.settings import Settings
+from prover.store import Store
+from workers.runner import Stopping
+from workers.service import serve
+
+
+class WaitingRunner:
+    """Claims, holds and ends jobs as the pipeline does, and sleeps where it would prove."""
+
+    def __init__(self, settings: Settings, diary: Path):
+        self._store = Store.open(settings.database_url, max_attempts=settings.max_attempts)
+        self._nudges = open_nudges(settings.redis_url)
+        self._ttl_s = settings.lease_s
+        self._diary = diary
+
+    def run(self, job_id: str, owner: str, stopping: Stopping) -> None:
+        lease = self._store.claim(job_id, owner, self._ttl_s)
+        if lease is None:
+            self._write("refused", job_id)
+            return
+        self._write("started", job_id)
+        work_s = self._store.job(job_id).request["work_s"]
+        with holding(
+            self._store, lease, self._ttl_s, nudges=self._nudges, stopping=stopping
+        ) as held:
+            self._store.set_stage(lease, Stage.PROVE)
+            self._nudges.publish(job_id)
+            give_up = time.monotonic() + work_s
+            while time.monotonic() < give_up and not held.should_stop():
+                time.sleep(0.005)
+            if held.should_stop():
+                held.settle()
+            else:
+                self._store.succeed(lease, {"by": os.getpid()})
+            self._nudges.publish(job_id)
+        self._write("ended", job_id)
+
+    def close(self) -> None:
+        self._nudges.close()
+        self._store.close()
+
+    def _write(self, word: str, job_id: str) -> None:
+        with self._diary.open("a") as out:
+            out.write(f"{word} {job_id} {os.getpid()}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(serve(Settings.load(), lambda settings: WaitingRunner(settings, Path(sys.argv[1]))))

@@ -1,0 +1,22 @@
+"""``python -m workers``: one worker process, set up by ``ZKML_`` variables."""
+
+from __future__ import annotations
+
+import sys
+
+from circuits.errors import Fault, ZkmlError
+from prover.settings import Settings
+from workers.service import serve
+
+
+def main() -> int:
+    """Exit status: 0 after a signal, 2 for a bad setting, 3 when it failed on our side."""
+    try:
+        return serve(Settings.load())
+    except ZkmlError as error:
+        print(f"zkml worker: {error.detail}", error.hint, file=sys.stderr)
+        return 3 if error.fault in {Fault.OURS, Fault.BUSY} else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The Celery app: how messages come in. docs/decisions/0002-celery-threads.md says why so."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from prover.queue import celery_config
+from prover.settings import Settings
+
+
+def make_celery(settings: Settings) -> Celery:
+    """An app that delivers at least once, one message per running job. Raises
+    ``SettingsInvalid`` without a queue."""
+    app = Celery("zkml", set_as_current=False)
+    app.conf.update(celery_config(settings))
+    app.conf.update(
+        # Work runs in the engine's child processes; a thread here only waits for them.
+        worker_pool="threads",
+        worker_concurrency=settings.worker_concurrency,
+        # A message is acknowledged after its job, and none is taken before there is a free thread.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        # A lost broker connection says nothing about the job: it goes on under its lease.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # None of what follows is used; leaving it out saves messages and start-up time.
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        # Logs are set up by `prover.logs`.
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app

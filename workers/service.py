@@ -1,0 +1,72 @@
+"""A worker process from start to end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import warnings
+from typing import Any
+
+import structlog
+from celery import signals
+from celery.platforms import SecurityWarning
+
+from prover.logs import configure_logs
+from prover.settings import Settings
+from prover.store import Store
+from workers.celery_app import make_celery
+from workers.runner import OpenRunner, open_app
+from workers.sweep import Sweep
+from workers.tasks import register
+
+_log = structlog.get_logger("zkml.worker")
+
+
+def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
+    """Works until SIGTERM or SIGINT; returns the process's exit status.
+
+    The first signal stops intake and makes running jobs go back to the queue, where another
+    worker takes them up: a proof is minutes at most, and a deployment that waits for it is worse
+    than one that begins it anew. SIGKILL loses nothing either: the leases run out.
+    Raises ``ZkmlError`` when it cannot start.
+    """
+    settings.prepare()
+    configure_logs(settings, quiet=("celery", "kombu", "amqp", "redis", "httpx", "alembic"))
+    # Celery warns of root because of pickled messages; only JSON is accepted here.
+    warnings.simplefilter("ignore", SecurityWarning)
+    stopping = threading.Event()
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    app = make_celery(settings)
+    with Store.open(settings.database_url, max_attempts=settings.max_attempts) as store:
+        runner = open_runner(settings)
+        sweep = Sweep(app, store, settings.sweep_s)
+
+        # Celery keeps weak references: these must live as long as the worker.
+        def on_ready(**_: Any) -> None:
+            sweep.start()
+            _log.info("worker_ready", owner=owner, concurrency=settings.worker_concurrency)
+
+        def on_stopping(**_: Any) -> None:
+            stopping.set()
+
+        try:
+            register(app, runner, store, owner, stopping.is_set)
+            signals.worker_ready.connect(on_ready)
+            signals.worker_shutting_down.connect(on_stopping)
+            worker = app.Worker(
+                hostname=f"zkml@{owner}",
+                quiet=True,
+                without_gossip=True,
+                without_mingle=True,
+                without_heartbeat=True,
+            )
+            worker.start()
+            return int(worker.exitcode or 0)
+        finally:
+            stopping.set()
+            sweep.stop()
+            runner.close()
+            app.close()
+            _log.info("worker_stopped", owner=owner)

@@ -1,0 +1,74 @@
+"""The sweep: every worker looks now and then for jobs that nobody works on, and sends them again.
+
+This is how a job comes back whose worker was killed (its lease runs out), whose message was lost
+(the API died before sending, Redis lost its data), or that was left while the queue was away. It
+does not wait for the broker's visibility timeout, which is hours.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from circuits.errors import ZkmlError
+from prover.queue import QUEUE, send_job
+from prover.store import Store
+
+_log = structlog.get_logger("zkml.worker")
+
+
+def sweep_once(app: Celery, store: Store, grace_s: float) -> list[str]:
+    """Sends again what ``Store.runnable`` names; returns those ids.
+
+    Queued jobs are sent again only while the queue is empty: with messages waiting, a job that
+    waits is in no danger, and sending thousands of them over and over would fill Redis.
+    """
+    sent = store.runnable(grace_s=grace_s, queued=_waiting(app) == 0)
+    for job_id in sent:
+        send_job(app, job_id)
+        store.mark_sent(job_id)
+    return sent
+
+
+def _waiting(app: Celery) -> int:
+    """How many messages are in the queue."""
+    with app.connection_for_read() as connection:
+        queue = app.amqp.queues[QUEUE].bind(connection.default_channel)
+        return int(queue.queue_declare().message_count)
+
+
+class Sweep:
+    """``sweep_once`` in a thread: at the start, then every ``every_s`` seconds.
+
+    Several workers sweep side by side without agreement: ``mark_sent`` keeps most repeats away,
+    and a job that is sent twice is run once.
+    """
+
+    def __init__(self, app: Celery, store: Store, every_s: float):
+        self._app = app
+        self._store = store
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                for job_id in sweep_once(self._app, self._store, grace_s=2 * self._every_s):
+                    _log.info("job_sent_again", job=job_id)
+            except (ZkmlError, OperationalError, OSError) as error:
+                _log.warning("sweep_skipped", error=str(error))
+            except Exception:
+                _log.exception("sweep_failed")  # the next one may do better
+            self._stopped.wait(self._every_s)

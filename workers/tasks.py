@@ -1,0 +1,41 @@
+"""The one task: take an id, call the pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import Celery
+
+from circuits.errors import ZkmlError
+from prover.errors import JobNotFound
+from prover.jobs import JobState
+from prover.queue import RUN_JOB, send_job
+from prover.store import Store
+from workers.runner import Runner, Stopping
+
+_log = structlog.get_logger("zkml.worker")
+
+
+def register(app: Celery, runner: Runner, store: Store, owner: str, stopping: Stopping) -> Any:
+    """Gives ``app`` the task ``zkml.run_job``, which runs jobs as ``owner``; returns it."""
+
+    def run_job(job_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(job=job_id):
+            try:
+                runner.run(job_id, owner, stopping)
+                if store.job(job_id).state is JobState.QUEUED:
+                    # Given back, by a worker that stops or for another attempt.
+                    send_job(app, job_id)
+                    store.mark_sent(job_id)
+            except JobNotFound:
+                _log.warning("job_unknown")
+            except ZkmlError as error:
+                # The database or the queue is away. The lease runs out and a sweep sees to it.
+                _log.warning("job_left", code=error.code, detail=error.detail)
+            except Exception:
+                # A mistake in our own code must not end the worker; the row is still the truth.
+                _log.exception("job_left")
+
+    # Called through the app, never directly: annotations on the message's side are Celery's.
+    return app.task(run_job, name=RUN_JOB)
