@@ -1,0 +1,141 @@
+"""Checks (21) to (27): what the proof holds is what the statement says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.digests import sha256
+from circuits.engine.proof_json import parse_proof
+from circuits.errors import InputOutOfRange
+from circuits.field import SIGNED_LIMIT, felts_to_bytes, to_felt
+from circuits.manifest import Role
+from circuits.tensors import InputEncoding
+from prover.commitment import parse_input_json
+from prover.statement import claims, decode_outputs
+from prover.verification.evidence import (
+    Evidence,
+    refuse,
+    skip,
+    warn,
+)
+
+
+# (21)
+def circuit_claims(e: Evidence) -> str:
+    expected = claims(e.manifest.value)
+    for name, value in expected.items():
+        stated: Any = e.predicate
+        for part in name.split("."):
+            stated = getattr(stated, part)
+        if stated != value:
+            refuse(f"the statement's {name} is not what the circuit's manifest says")
+    return f"{len(expected)} parts of the statement follow from the manifest"
+
+
+# (22)
+def proof_form(e: Evidence) -> str:
+    proof = parse_proof(e.bundle.value.proof)
+    e.proof.fill(proof)
+    claim = e.predicate.proof
+    if sha256(proof.proof) != claim.sha256:
+        refuse("the proof's bytes are not those that the statement names")
+    if not len(proof.proof) == claim.bytes == e.predicate.circuit.proof_bytes:
+        refuse(f"{len(proof.proof)} bytes, the circuit's proofs have {claim.bytes}")
+    return f"{len(proof.proof)} bytes in normal form; hex_proof is the same bytes"
+
+
+# (23)
+def instances(e: Evidence) -> str:
+    instances = e.proof.value.instances
+    claim = e.predicate.instances
+    layout = e.manifest.value.layout
+    if [s.model_dump(mode="json") for s in claim.layout] != [s.to_json() for s in layout]:
+        refuse("the instances are laid out otherwise than the circuit's")
+    if not len(instances) == claim.count == sum(s.count for s in layout):
+        refuse(f"the proof has {len(instances)} instances, the statement says {claim.count}")
+    if sha256(felts_to_bytes(instances)) != claim.sha256:
+        refuse("the instances are not those that the statement names")
+    return f"{len(instances)} field elements in {len(layout)} segments"
+
+
+# (24)
+def input_instances(e: Evidence) -> str:
+    manifest = e.manifest.value
+    if not manifest.profile.visibility.shows_input:
+        skip("the input is not shown: there is nothing to compare")
+    values = _claimed_input(e)
+    for encoding in manifest.inputs:
+        name = encoding.tensor.name
+        if quantised(encoding, values[name]) != segment(e, Role.INPUT, name):
+            refuse(f"input {name!r}, quantised here, is not the one in the proof")
+    return f"{len(manifest.inputs)} input(s) quantised here, equal to the proof's"
+
+
+# (25)
+def output_instances(e: Evidence) -> str:
+    decoded = decode_outputs(e.manifest.value, e.proof.value.instances)
+    if list(e.predicate.outputs) != decoded:
+        refuse("the outputs stated are not those in the proof")
+    return f"{len(decoded)} output(s) decoded here from the proof, equal to those stated"
+
+
+# (26)
+def input_range(e: Evidence) -> str:
+    manifest = e.manifest.value
+    if not manifest.profile.visibility.shows_input:
+        skip("the input is not shown: its range rests on the signature")
+    values = _claimed_input(e)
+    for encoding in manifest.inputs:
+        try:
+            encoding.quantise(values[encoding.tensor.name])
+        except InputOutOfRange as error:
+            refuse(error.detail)
+    return "every value lies within the range that the circuit accepts"
+
+
+def _claimed_input(e: Evidence) -> dict[str, NDArray[Any]]:
+    document = e.bundle.value.input
+    if document is None:
+        skip("the bundle holds no input")
+    return parse_input_json(document, e.manifest.value.inputs)
+
+
+def quantised(encoding: InputEncoding, values: NDArray[Any]) -> list[str]:
+    """Felts of a claimed input, whatever its range: that is a check of its own."""
+    boundless = dataclasses.replace(encoding, lower=-math.inf, upper=math.inf)
+    integers = boundless.quantise(np.asarray(values))
+    if len(integers) != encoding.tensor.size:
+        refuse(f"input {encoding.tensor.name!r} has {len(integers)} values")
+    if any(abs(n) >= SIGNED_LIMIT for n in integers):
+        # Beyond this, two different numbers could be the same element.
+        refuse(f"input {encoding.tensor.name!r} holds a number too large to be an element")
+    return [to_felt(n) for n in integers]
+
+
+def segment(e: Evidence, role: Role, name: str) -> list[str]:
+    """The instances of one segment, by the manifest's layout."""
+    found = [s for s in e.manifest.value.layout if s.role is role and s.name == name]
+    if not found:
+        refuse(f"the proof's instances have no {role.value} {name!r}")
+    return e.proof.value.instances[found[0].offset : found[0].offset + found[0].count]
+
+
+# (27)
+def context_digest(e: Evidence) -> str:
+    claim = e.predicate.context
+    context = claim.context()
+    if context.consumer != claim.consumer:
+        refuse("the consumer's address is not in lower case")
+    if context.digest_hex != claim.digest:
+        refuse("the stated digest is not that of the stated context")
+    encoding = e.manifest.value.context
+    if encoding.limbs == 0:
+        warn("the circuit binds no context: this proof can be shown again for another purpose")
+    if encoding.encode(context.digest) != segment(e, Role.CONTEXT, "context"):
+        refuse("the context in the proof is another one")
+    return f"digest {claim.digest[:16]}… is in the proof, in {encoding.limbs} element(s)"

@@ -1,0 +1,141 @@
+"""The machinery of a verification: the evidence at hand, and checks that cannot crash the caller.
+
+The checks themselves, in their numbered order, are in ``verify``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+from numpy.typing import NDArray
+
+from circuits.engine.port import Engine, Limits
+from circuits.engine.proof_json import EzklProof
+from circuits.errors import ZkmlError
+from circuits.manifest import CircuitManifest, SrsRef
+from prover.bundle import Bundle
+from prover.keys import PublicKey
+from prover.policy import Policy
+from prover.predicate import Predicate
+from prover.receipt import Receipt
+from prover.report import Check, Layer, Status
+from prover.statement import Statement
+
+T = TypeVar("T")
+
+#: Builds a verifying key anew: ``rebuild(model, manifest, settings, srs) -> vk bytes``, from the
+#: ONNX as uploaded, under the frozen settings, over the reference string that ``srs`` names.
+Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], bytes]
+
+#: What checking a proof may take; a hostile settings or key file gets no further.
+VERIFY_LIMITS = Limits(deadline_s=60.0, memory_bytes=4 << 30)
+
+
+class Unmet(Exception):
+    """A check found what must not be."""
+
+
+class Skipped(Exception):
+    """A check does not apply, or was not asked for."""
+
+
+class Noted(Exception):
+    """A check holds, with a reservation that the reader should know."""
+
+
+def refuse(detail: str) -> NoReturn:
+    """Ends a check as failed."""
+    raise Unmet(detail)
+
+
+def skip(detail: str) -> NoReturn:
+    """Ends a check that does not apply."""
+    raise Skipped(detail)
+
+
+def warn(detail: str) -> NoReturn:
+    """Ends a check as passed with a reservation."""
+    raise Noted(detail)
+
+
+class Slot(Generic[T]):
+    """A part of the evidence that an earlier check fills in, if it can."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._value: T | None = None
+
+    @property
+    def value(self) -> T:
+        """The part. Ends the asking check as skipped where it could not be read."""
+        if self._value is None:
+            skip(f"needs the {self._name}, which could not be read")
+        return self._value
+
+    @property
+    def known(self) -> T | None:
+        return self._value
+
+    def fill(self, value: T) -> None:
+        self._value = value
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """All that a verification looks at. Slots are filled by the checks that read them."""
+
+    policy: Policy
+    engine: Engine
+    now: datetime
+    limits: Limits = VERIFY_LIMITS
+    model: bytes | None = None
+    inputs: Mapping[str, NDArray[Any]] | None = None
+    input_salt: bytes | None = None
+    rebuild: Rebuild | None = None
+    bundle: Slot[Bundle] = field(default_factory=lambda: Slot("bundle"))
+    receipt: Slot[Receipt] = field(default_factory=lambda: Slot("receipt"))
+    statement: Slot[Statement] = field(default_factory=lambda: Slot("statement"))
+    manifest: Slot[CircuitManifest] = field(default_factory=lambda: Slot("manifest"))
+    proof: Slot[EzklProof] = field(default_factory=lambda: Slot("proof"))
+    signer: Slot[PublicKey] = field(default_factory=lambda: Slot("signer's key"))
+
+    @property
+    def predicate(self) -> Predicate:
+        return self.statement.value.predicate
+
+
+@dataclass(frozen=True)
+class Step:
+    """A numbered check: ``run`` returns what it found, or ends by refuse, warn or skip."""
+
+    number: int
+    name: str
+    layer: Layer
+    run: Callable[[Evidence], str]
+
+
+def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
+    """Runs every check, whatever the ones before it found. Nothing raises: a crash is a failure."""
+    return tuple(_perform(step, evidence) for step in steps)
+
+
+def _perform(step: Step, evidence: Evidence) -> Check:
+    try:
+        status, detail = Status.PASS, step.run(evidence)
+    except Skipped as answer:
+        status, detail = Status.SKIP, str(answer)
+    except Noted as answer:
+        status, detail = Status.FAIL if evidence.policy.strict else Status.WARN, str(answer)
+    except Unmet as answer:
+        status, detail = Status.FAIL, str(answer)
+    except ZkmlError as error:
+        status, detail = Status.FAIL, error.detail
+    except Exception as error:
+        # Hostile bytes can make any of the code below stumble. That is a no, never a crash.
+        status, detail = Status.FAIL, f"cannot be checked: {type(error).__name__}: {error}"
+    return Check(
+        number=step.number, name=step.name, layer=step.layer, status=status, detail=detail[:500]
+    )

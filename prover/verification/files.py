@@ -1,0 +1,121 @@
+"""Checks (1) to (4) and (13) to (20): the files are readable, and those that are named."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from circuits.digests import canonical_json, parse_canonical_json, sha256
+from circuits.manifest import CircuitManifest
+from prover.bundle import read_bundle
+from prover.context import BITS
+from prover.receipt import Receipt
+from prover.statement import receipt_id
+from prover.verification.evidence import (
+    Evidence,
+    refuse,
+    skip,
+)
+
+
+# (1)
+def bundle(e: Evidence, data: bytes) -> str:
+    e.bundle.fill(read_bundle(data))
+    return f"{len(data)} bytes, in the one form that a bundle has"
+
+
+# (2)
+def receipt(e: Evidence) -> str:
+    e.receipt.fill(Receipt.from_bytes(e.bundle.value.receipt))
+    return "a DSSE envelope with one signature"
+
+
+# (3)
+def statement(e: Evidence) -> str:
+    statement = e.receipt.value.statement()
+    e.statement.fill(statement)
+    if statement.predicate.proof.file_sha256 != "sha256:" + statement.subject[0].digest.sha256:
+        refuse("the statement's subject is another proof file than its predicate's")
+    if statement.predicate.receipt.id != receipt_id(
+        statement.predicate.context.job_id, statement.predicate.proof.file_sha256
+    ):
+        refuse("the receipt's id is not that of its job and proof")
+    datetime.fromisoformat(statement.predicate.issued_at)
+    return f"{statement.predicate_type}, schema {statement.predicate.receipt.schema_version}"
+
+
+# (4)
+def manifest(e: Evidence) -> str:
+    value = parse_canonical_json(e.bundle.value.manifest)
+    manifest = CircuitManifest.from_json(value)
+    if canonical_json(manifest.to_json()) != e.bundle.value.manifest:
+        refuse("the manifest holds fields that do not belong")
+    context = manifest.context
+    if not 0 <= context.limbs <= BITS or not 0 <= context.bits <= BITS:
+        refuse("the manifest's context encoding is out of bounds")
+    if context.limbs and context.limbs * context.bits < BITS:
+        refuse(f"the context's limbs hold {context.limbs * context.bits} of its {BITS} bits")
+    if any(s.count < 0 for s in manifest.layout):
+        refuse("the manifest has a tensor of negative size")
+    e.manifest.fill(manifest)
+    return f"circuit {manifest.circuit_id}"
+
+
+def _named(what: str, actual: bytes, named: str) -> str:
+    digest = sha256(actual)
+    if digest != named:
+        refuse(f"the {what} has digest {digest}; the statement names {named}")
+    return digest
+
+
+# (13)
+def manifest_digest(e: Evidence) -> str:
+    return _named("manifest", e.bundle.value.manifest, e.predicate.circuit.manifest_sha256)
+
+
+# (14)
+def settings_digest(e: Evidence) -> str:
+    return _named("settings file", e.bundle.value.settings, e.predicate.circuit.settings_sha256)
+
+
+# (15)
+def vk_digest(e: Evidence) -> str:
+    return _named("verifying key", e.bundle.value.vk, e.predicate.circuit.vk_sha256)
+
+
+# (16)
+def plan_digest(e: Evidence) -> str:
+    return _named("plan", e.bundle.value.plan, e.predicate.circuit.plan_sha256)
+
+
+# (17)
+def proof_digest(e: Evidence) -> str:
+    return _named("proof file", e.bundle.value.proof, e.predicate.proof.file_sha256)
+
+
+# (18)
+def srs_part_digest(e: Evidence) -> str:
+    return _named("reference string's part", e.bundle.value.srs_part, e.predicate.srs.part_sha256)
+
+
+# (19)
+def input_commitment(e: Evidence) -> str:
+    document = e.bundle.value.input
+    commitment = e.predicate.input.commitment
+    if not e.predicate.profile.visibility.shows_input:
+        if document is not None:
+            refuse("the bundle holds an input that its profile calls private")
+        if commitment.kind != "salted":
+            refuse("a private input is committed to without a salt: it could be guessed")
+        return "private: the bundle holds none of it, only a salted commitment"
+    if commitment.kind != "plain":
+        refuse("a public input is committed to with a salt: it cannot be compared")
+    if document is None:
+        refuse("the input is public but the bundle does not hold it")
+    return _named("input", document, commitment.sha256)
+
+
+# (20)
+def model_digest(e: Evidence) -> str:
+    if e.bundle.value.model is None:
+        skip("the bundle does not carry the model")
+    return _named("model", e.bundle.value.model, e.predicate.model.sha256)

@@ -1,0 +1,124 @@
+"""Checks (31) to (34): the proof, and what it rests on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from circuits.digests import sha256
+from circuits.manifest import Role
+from circuits.profile import Soundness, Visibility
+from circuits.srs import verify_part
+from prover.verification.evidence import (
+    Evidence,
+    refuse,
+    skip,
+)
+
+
+# (31)
+def proof(e: Evidence) -> str:
+    e.proof.value  # noqa: B018 - only a proof that could be read goes to the engine
+    bundle = e.bundle.value
+    verify_part.check(bundle.srs_part)
+    if not e.engine.verify(bundle.proof, bundle.settings, bundle.vk, bundle.srs_part, e.limits):
+        refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
+    return f"accepted by {e.engine.name} {e.engine.version}"
+
+
+# (32)
+def settings_agree(e: Evidence) -> str:
+    manifest = e.manifest.value
+    settings = json.loads(e.bundle.value.settings)
+    args = settings["run_args"]
+    visibility = manifest.profile.visibility
+    conservative = manifest.profile.soundness is Soundness.CONSERVATIVE
+    public = [s for s in manifest.layout if s.role in (Role.INPUT, Role.CONTEXT, Role.OUTPUT)]
+    hashes = len(manifest.layout) - len(public)
+    facts = {
+        "version": (settings["version"], manifest.engine_version),
+        "logrows": (args["logrows"], manifest.srs.logrows),
+        "input visibility": (_kind(args["input_visibility"]), _INPUT_KIND[visibility]),
+        "weight visibility": (_kind(args["param_visibility"]), _WEIGHT_KIND[visibility]),
+        "output visibility": (_kind(args["output_visibility"]), "public"),
+        "instances": (
+            sum(math.prod(shape) for shape in settings["model_instance_shapes"]),
+            sum(s.count for s in public),
+        ),
+        "hashes": (_hashes(settings, visibility), hashes),
+    }
+    if conservative:
+        facts["Freivalds products"] = (args["disable_freivalds"], True)
+        facts["range checks"] = (args["ignore_range_check_inputs_outputs"], False)
+    for name, (found, wanted) in facts.items():
+        if found != wanted:
+            refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
+    _scales("input", settings["model_input_scales"], [i.scale for i in manifest.inputs])
+    outputs = settings["model_output_scales"]
+    _scales("output", outputs[-len(manifest.outputs) :], [o.scale for o in manifest.outputs])
+    return f"k = {args['logrows']}, visibilities, soundness, scales and instance counts agree"
+
+
+_INPUT_KIND = dict.fromkeys(Visibility, "public") | {
+    Visibility.PRIVATE_INPUT: "private",
+    Visibility.HASHED_INPUT: "hashed",
+}
+_WEIGHT_KIND = dict.fromkeys(Visibility, "fixed") | {
+    Visibility.HASHED_WEIGHTS: "hashed",
+    Visibility.PRIVATE_WEIGHTS: "private",
+}
+
+
+def _kind(visibility: Any) -> str:
+    """EZKL writes ``"Public"``, or ``{"Hashed": {…}}``."""
+    name = visibility if isinstance(visibility, str) else next(iter(visibility))
+    return str(name).lower()
+
+
+def _hashes(settings: Any, visibility: Visibility) -> int:
+    """How many Poseidon hashes stand before the public instances."""
+    if visibility is Visibility.HASHED_INPUT:
+        return len(settings["model_input_scales"])
+    return 1 if visibility is Visibility.HASHED_WEIGHTS else 0
+
+
+def _scales(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:
+    """A graph that was made of integers has scale 0 in the engine: then the manifest's scale is
+    the rewriting's, and only a rebuild shows it."""
+    for scale, encoding in zip(found, wanted, strict=False):
+        if scale not in (0, encoding):
+            refuse(f"{what} scale: the settings say {scale}, the manifest {encoding}")
+    if len(found) < len(wanted):
+        refuse(f"the settings have {len(found)} {what} scales, the manifest {len(wanted)}")
+
+
+# (33)
+def srs_pinned(e: Evidence) -> str:
+    part = e.bundle.value.srs_part
+    verify_part.check(part)
+    ceremony = verify_part.ceremony(part)
+    origin = e.predicate.srs.origin
+    public = ceremony is verify_part.Ceremony.PUBLIC
+    if origin == "public-ceremony" and not public:
+        refuse("called the public ceremony's, but its s·G2 is another")
+    if origin == "insecure-development" and public:
+        refuse("called insecure-development, but its s·G2 is the public ceremony's")
+    return f"{origin}: {'equal to the pinned constants' if public else 'not the pinned constants'}"
+
+
+# (34)
+def rebuild(e: Evidence) -> str:
+    if e.rebuild is None:
+        skip("not asked for: that the key belongs to the model rests on the signature")
+    model = e.model or e.bundle.value.model
+    if model is None:
+        refuse("a rebuild needs the ONNX model: give it, or a bundle that carries it")
+    if sha256(model) != e.predicate.model.sha256:
+        refuse("the model at hand is not the one that the statement names")
+    manifest = e.manifest.value
+    vk = e.rebuild(model, manifest, e.bundle.value.settings, manifest.srs)
+    if vk != e.bundle.value.vk:
+        refuse(f"the model gives another verifying key, {sha256(vk)}")
+    return "the verifying key, built anew from the model, is the same bytes"

@@ -1,0 +1,52 @@
+"""Checks (5) and (6): who says so."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prover.keys import KeyState, PublicKey, parse_public_document
+from prover.verification.evidence import (
+    Evidence,
+    refuse,
+    warn,
+)
+
+
+# (5)
+def signature(e: Evidence) -> str:
+    receipt = e.receipt.value
+    key = _candidate(e, receipt.keyid)
+    if key is None:
+        refuse(f"key {receipt.keyid[:16]} is unknown: neither trusted nor in the bundle")
+    if not key.verifies(receipt.signature, receipt.pae):
+        refuse(f"the signature is not that of key {receipt.keyid[:16]}")
+    e.signer.fill(key)
+    return f"{key.scheme} signature of key {key.keyid[:16]}"
+
+
+# (6)
+def signer(e: Evidence) -> str:
+    key = e.signer.value
+    known = {k.keyid for k in e.policy.trusted or ()} | e.policy.keyids
+    if e.policy.names_signers and key.keyid not in known:
+        refuse(f"key {key.keyid[:16]} is unknown: not among those the policy trusts")
+    if key.state is KeyState.REVOKED or key.keyid in e.policy.revoked:
+        refuse(f"key {key.keyid[:16]} is revoked: {key.reason or 'no reason given'}")
+    if key.state is KeyState.RETIRED and key.retired_at is not None:
+        issued = datetime.fromisoformat(e.predicate.issued_at)
+        if issued > datetime.fromisoformat(key.retired_at):
+            refuse(f"key {key.keyid[:16]} was retired at {key.retired_at}, before the issue")
+    if not e.policy.names_signers:
+        warn(f"key {key.keyid[:16]} is the bundle's own: nobody has said that it is to be trusted")
+    return f"key {key.keyid[:16]} is trusted and {key.state.value}"
+
+
+def _candidate(e: Evidence, keyid: str) -> PublicKey | None:
+    """The key named: the verifier's own record of it first, the bundle's copy for want of one."""
+    for key in e.policy.trusted or ():
+        if key.keyid == keyid:
+            return key
+    for key in parse_public_document(e.bundle.value.keys):
+        if key.keyid == keyid:
+            return key
+    return None

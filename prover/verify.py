@@ -1,0 +1,161 @@
+"""Verification of a bundle: one function, one numbered list of checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from numpy.typing import NDArray
+
+from circuits.engine.port import Engine, Limits
+from prover.bundle import Bundle
+from prover.policy import Policy
+from prover.report import Check, Layer, Report, Status
+from prover.statement import Statement
+from prover.verification import content, expectations, files, setup, signer
+from prover.verification.evidence import VERIFY_LIMITS, Evidence, Rebuild, Step, perform
+from prover.words import in_words, summary
+
+
+def verify_bundle(
+    data: bytes,
+    *,
+    policy: Policy | None = None,
+    engine: Engine,
+    now: datetime | None = None,
+    model: bytes | None = None,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    input_salt: bytes | None = None,
+    rebuild: Rebuild | None = None,
+    limits: Limits = VERIFY_LIMITS,
+) -> Report:
+    """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``.
+
+    ``model``: the ONNX that it should be about. ``inputs``: the input that it should be about, by
+    name. ``input_salt``: opens a salted commitment to ``inputs``. ``rebuild``: makes the verifying
+    key anew from the model. These checks are performed, in this order, whatever each one finds:
+
+     (1) bundle: the file is a bundle in its one byte form
+     (2) receipt: its receipt is a DSSE envelope with one signature
+     (3) statement: the payload is an in-toto statement of this predicate, every field known
+     (4) manifest: the circuit's manifest is of a known schema and within bounds
+     (5) signature: the signature over the statement verifies under the key it names
+     (6) signer: that key is one the policy trusts, not revoked, not retired before the issue
+     (7) expected-model: the model is the one the verifier holds or expects
+     (8) expected-circuit: so are the circuit and its verifying key
+     (9) expected-input: so is the input
+    (10) engine-version: the proof system's version is one whose proofs count
+    (11) soundness: the profile is at least as cautious as asked
+    (12) srs-policy: the reference string is the public ceremony's, or another is tolerated
+    (13) manifest-digest: the manifest is the file that the statement names; so are
+    (14) settings-digest, (15) vk-digest, (16) plan-digest, (17) proof-digest, (18) srs-part-digest
+    (19) input-commitment: the input file is the one committed to; none is there if it is private
+    (20) model-digest: the model file, if it is in the bundle, is the one named
+    (21) claims: all that the statement says of the circuit is what the manifest says
+    (22) proof-form: normal form, hex_proof equals proof, the length is that of the circuit's proofs
+    (23) instances: their number, layout and digest are those stated
+    (24) input-instances: the input, quantised again here, is the one in the proof
+    (25) output-instances: the outputs, decoded again here from the proof, are those stated
+    (26) input-range: the input lies within the range that the circuit accepts
+    (27) context-digest: the stated context is the one in the proof
+    (28) expected-context: the context is the one that the verifier expects
+    (29) expiry: the context has not expired
+    (30) age: the receipt is neither from the future nor too old
+    (31) proof: the engine accepts the proof
+    (32) settings-agree: the engine's settings are those of this manifest and profile
+    (33) srs-pinned: the reference string's elements are those of the ceremony named
+    (34) rebuild: the verifying key, built anew from the ONNX, is the same bytes
+
+    What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
+    lists. Without (34), that the verifying key belongs to the model rests on the signature.
+    """
+    evidence = Evidence(
+        policy=policy or Policy(),
+        engine=engine,
+        now=now or datetime.now(UTC),
+        limits=limits,
+        model=model,
+        inputs=inputs,
+        input_salt=input_salt,
+        rebuild=rebuild,
+    )
+    reading = Step(1, "bundle", Layer.SCHEMA, lambda e: files.bundle(e, data))
+    return _report((*perform([reading], evidence), *perform(_STEPS, evidence)), evidence)
+
+
+def check_statement(
+    statement: Statement,
+    unsigned: Bundle,
+    *,
+    engine: Engine,
+    policy: Policy | None = None,
+    now: datetime | None = None,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    input_salt: bytes | None = None,
+    limits: Limits = VERIFY_LIMITS,
+) -> Report:
+    """Every check of ``verify_bundle`` but those of the envelope: (1), (2), (3), (5) and (6).
+
+    For the prover, before it signs: ``unsigned`` is the bundle to be, its ``receipt`` empty.
+    """
+    evidence = Evidence(
+        policy=policy or Policy(),
+        engine=engine,
+        now=now or datetime.now(UTC),
+        limits=limits,
+        inputs=inputs,
+        input_salt=input_salt,
+    )
+    evidence.bundle.fill(unsigned)
+    evidence.statement.fill(statement)
+    steps = [s for s in _STEPS if s.number not in (2, 3, 5, 6)]
+    return _report(perform(steps, evidence), evidence)
+
+
+def _report(checks: tuple[Check, ...], evidence: Evidence) -> Report:
+    statement = evidence.statement.known
+    return Report(
+        ok=all(c.status is not Status.FAIL for c in checks),
+        checks=checks,
+        statement=summary(statement) if statement else None,
+        words=in_words(statement) if statement else (),
+        not_claimed=tuple(statement.predicate.non_claims) if statement else (),
+    )
+
+
+_STEPS: tuple[Step, ...] = (
+    Step(2, "receipt", Layer.SCHEMA, files.receipt),
+    Step(3, "statement", Layer.SCHEMA, files.statement),
+    Step(4, "manifest", Layer.SCHEMA, files.manifest),
+    Step(5, "signature", Layer.SIGNATURE, signer.signature),
+    Step(6, "signer", Layer.SIGNATURE, signer.signer),
+    Step(7, "expected-model", Layer.POLICY, expectations.expected_model),
+    Step(8, "expected-circuit", Layer.POLICY, expectations.expected_circuit),
+    Step(9, "expected-input", Layer.POLICY, expectations.expected_input),
+    Step(10, "engine-version", Layer.POLICY, expectations.engine_version),
+    Step(11, "soundness", Layer.POLICY, expectations.soundness),
+    Step(12, "srs-policy", Layer.POLICY, expectations.srs_policy),
+    Step(13, "manifest-digest", Layer.ARTIFACT, files.manifest_digest),
+    Step(14, "settings-digest", Layer.ARTIFACT, files.settings_digest),
+    Step(15, "vk-digest", Layer.ARTIFACT, files.vk_digest),
+    Step(16, "plan-digest", Layer.ARTIFACT, files.plan_digest),
+    Step(17, "proof-digest", Layer.ARTIFACT, files.proof_digest),
+    Step(18, "srs-part-digest", Layer.ARTIFACT, files.srs_part_digest),
+    Step(19, "input-commitment", Layer.ARTIFACT, files.input_commitment),
+    Step(20, "model-digest", Layer.ARTIFACT, files.model_digest),
+    Step(21, "claims", Layer.ARTIFACT, content.circuit_claims),
+    Step(22, "proof-form", Layer.PROOF, content.proof_form),
+    Step(23, "instances", Layer.INSTANCES, content.instances),
+    Step(24, "input-instances", Layer.INSTANCES, content.input_instances),
+    Step(25, "output-instances", Layer.INSTANCES, content.output_instances),
+    Step(26, "input-range", Layer.RANGE, content.input_range),
+    Step(27, "context-digest", Layer.CONTEXT, content.context_digest),
+    Step(28, "expected-context", Layer.CONTEXT, expectations.expected_context),
+    Step(29, "expiry", Layer.FRESHNESS, expectations.expiry),
+    Step(30, "age", Layer.FRESHNESS, expectations.age),
+    Step(31, "proof", Layer.PROOF, setup.proof),
+    Step(32, "settings-agree", Layer.SETUP, setup.settings_agree),
+    Step(33, "srs-pinned", Layer.SETUP, setup.srs_pinned),
+    Step(34, "rebuild", Layer.SETUP, setup.rebuild),
+)

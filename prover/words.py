@@ -1,0 +1,105 @@
+"""A statement in plain words, and as the short summary that a report carries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from circuits.profile import Visibility
+from prover.predicate import OutputTensor, Predicate
+from prover.statement import Statement
+
+_SHOWN = 8  # values of an output that a sentence spells out
+
+_INPUT = {
+    Visibility.PUBLIC: "the public input of digest {input}",
+    Visibility.PRIVATE_INPUT: "an input that stays private",
+    Visibility.HASHED_INPUT: "an input that stays private, whose Poseidon hash is shown",
+    Visibility.HASHED_WEIGHTS: "the public input of digest {input}",
+    Visibility.PRIVATE_WEIGHTS: "the public input of digest {input}",
+}
+_WEIGHTS = {
+    Visibility.HASHED_WEIGHTS: " with weights whose Poseidon hash is shown",
+    Visibility.PRIVATE_WEIGHTS: " with some weights, which the proof does not tie to that model",
+}
+
+
+def summary(statement: Statement) -> dict[str, Any]:
+    """The statement's main points, as plain JSON."""
+    p = statement.predicate
+    return {
+        "receipt": p.receipt.id,
+        "issued_at": p.issued_at,
+        "issuer": p.issuer.domain,
+        "model_sha256": p.model.sha256,
+        "circuit": p.circuit.id,
+        "vk_sha256": p.circuit.vk_sha256,
+        "engine": f"{p.proof_system.engine} {p.proof_system.version}",
+        "profile": {
+            "visibility": p.profile.visibility.value,
+            "soundness": p.profile.soundness.value,
+        },
+        "srs": {"origin": p.srs.origin, "logrows": p.srs.logrows},
+        "input": p.input.commitment.model_dump(mode="json"),
+        "outputs": [
+            {"name": o.name, "shape": o.shape, "values": list(o.values)} for o in p.outputs
+        ],
+        "context": p.context.model_dump(mode="json"),
+        "measured_error": p.accuracy.this_input.model_dump(mode="json"),
+    }
+
+
+def in_words(statement: Statement) -> tuple[str, ...]:
+    """What a receipt claims, in sentences. True only as far as the checks beside it passed."""
+    p = statement.predicate
+    said = [
+        f"Model {_short(p.model.sha256)}, compiled to circuit {p.circuit.id[:16]} by"
+        f" {p.proof_system.engine} {p.proof_system.version},"
+        f" on {_INPUT[p.profile.visibility].format(input=_short(p.input.commitment.sha256))}"
+        f"{_WEIGHTS.get(p.profile.visibility, '')} gives:"
+    ]
+    said += [f"  {_output(o)}" for o in p.outputs]
+    said.append(_error(p))
+    said.append(_context(p))
+    said.append(
+        f"Issued by {p.issuer.domain!r} at {p.issued_at}, over the reference string"
+        f" {_short(p.srs.sha256)} ({p.srs.origin})."
+    )
+    return tuple(said)
+
+
+def _output(output: OutputTensor) -> str:
+    values = ", ".join(f"{v:.6g}" for v in output.values[:_SHOWN])
+    more = len(output.values) - _SHOWN
+    return f"{output.name} = [{values}{f', … {more} more' if more > 0 else ''}]"
+
+
+def _error(p: Predicate) -> str:
+    error = p.accuracy.this_input
+    share = ""
+    if error.max_relative is not None:
+        share = f", {100 * error.max_relative:.3g} % of the output's range"
+    return (
+        f"Against {error.reference} on the uploaded model, this output is off by at most"
+        f" {error.max_absolute:.3g}{share}."
+    )
+
+
+def _context(p: Predicate) -> str:
+    c = p.context
+    if c.limbs == 0:
+        return f"Made in job {c.job_id}; the proof itself is bound to no context."
+    parts = [f"job {c.job_id}"]
+    if c.nonce is not None:
+        parts.append(f"nonce {c.nonce!r}")
+    if c.chain_id is not None:
+        parts.append(f"chain {c.chain_id}")
+    if c.consumer is not None:
+        parts.append(f"consumer {c.consumer}")
+    if c.expires_at is not None:
+        parts.append(f"valid until {datetime.fromtimestamp(c.expires_at, UTC).isoformat()}")
+    return f"The proof is bound to {', '.join(parts)}: for any other context it does not hold."
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:16]
