@@ -1,0 +1,267 @@
+"""Makes the conformance vectors, with the real engine: ``python -m tests.conformance.make_vectors``.
+
+One tiny circuit for each visibility, one for the conservative profile, and one of another model,
+each proved, signed and bundled. The signing keys are made from seeds in this file: they are test
+keys and guard nothing. The reference string is a generated one, so every bundle is labelled
+insecure-development.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from onnx import TensorProto, helper, numpy_helper
+from securesystemslib.signer import CryptoSigner
+
+from circuits.digests import canonical_json, sha256, sha256_file
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, Limits, RunArgs
+from circuits.engine.sandbox import Sandbox
+from circuits.field import to_felt
+from circuits.manifest import Accuracy, AppliedPass, CircuitManifest, SrsRef
+from circuits.profile import Profile, Soundness, Visibility
+from circuits.srs.verify_part import extract
+from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
+from prover.bundle import Bundle, write_bundle
+from prover.commitment import input_json
+from prover.context import Context
+from prover.keys import PublicKey, public_document
+from prover.receipt import sign
+from prover.statement import MeasuredError, build_statement
+
+FOLDER = Path(__file__).parent / "vectors"
+ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
+EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
+CONSUMER = "0x00000000000000000000000000000000000c0de5"
+SALT = bytes(range(32))
+INPUT = {"x": np.array([[1.0, -2.0, 0.5, 3.0]], dtype=np.float32)}
+SCALE = 7
+LOGROWS = 10
+LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
+
+#: Engine visibilities of (input, weights) for each profile.
+VISIBILITIES = {
+    Visibility.PUBLIC: ("public", "fixed"),
+    Visibility.PRIVATE_INPUT: ("private", "fixed"),
+    Visibility.HASHED_INPUT: ("hashed", "fixed"),
+    Visibility.HASHED_WEIGHTS: ("public", "hashed"),
+    Visibility.PRIVATE_WEIGHTS: ("public", "private"),
+}
+
+
+def test_signer(seed: int) -> CryptoSigner:
+    """A signing key that everybody can make."""
+    return CryptoSigner(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32))
+
+
+def test_key(seed: int) -> PublicKey:
+    """Its public half."""
+    return replace(PublicKey.of(test_signer(seed).public_key), created_at="2026-01-01T00:00:00Z")
+
+
+def model(seed: int, limbs: int, shows_input: bool) -> bytes:
+    """``relu(x·W + b)``, float32 [1, 4] to [1, 3], with a context input beside it.
+
+    Where the input is not shown, the context is handed on as the first output.
+    """
+    rng = np.random.default_rng(seed)
+    weights = numpy_helper.from_array(rng.normal(size=(4, 3)).astype(np.float32), "W")
+    bias = numpy_helper.from_array(rng.normal(size=3).astype(np.float32), "b")
+    nodes = [
+        helper.make_node("Gemm", ["x", "W", "b"], ["g"]),
+        helper.make_node("Relu", ["g"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])]
+    if limbs:
+        inputs.append(helper.make_tensor_value_info("context", TensorProto.FLOAT, [1, limbs]))
+    if limbs and not shows_input:
+        nodes.append(helper.make_node("Identity", ["context"], ["context_out"]))
+        carried = helper.make_tensor_value_info("context_out", TensorProto.FLOAT, [1, limbs])
+        outputs.insert(0, carried)
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, [weights, bias])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    proto.ir_version = 8
+    onnx.checker.check_model(proto)
+    return proto.SerializeToString()
+
+
+def reference(seed: int) -> np.ndarray:
+    """The model's output in float32 arithmetic."""
+    rng = np.random.default_rng(seed)
+    weights, bias = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=3)
+    return np.maximum(INPUT["x"] @ weights + bias.astype(np.float32), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A vector to be made."""
+
+    name: str
+    visibility: Visibility = Visibility.PUBLIC
+    soundness: Soundness = Soundness.STANDARD
+    seed: int = 0
+    carries_model: bool = False
+
+    @property
+    def context(self) -> ContextEncoding:
+        if self.soundness is Soundness.CONSERVATIVE:
+            return ContextEncoding(limbs=16, bits=16)
+        return ContextEncoding(limbs=1, bits=248)
+
+
+CASES = (
+    Case(name="public", carries_model=True),
+    Case(name="conservative", soundness=Soundness.CONSERVATIVE),
+    Case(name="private-input", visibility=Visibility.PRIVATE_INPUT),
+    Case(name="hashed-input", visibility=Visibility.HASHED_INPUT),
+    Case(name="hashed-weights", visibility=Visibility.HASHED_WEIGHTS),
+    Case(name="private-weights", visibility=Visibility.PRIVATE_WEIGHTS),
+    Case(name="other-model", seed=1),
+)
+
+
+def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> bytes:
+    """The bundle of one case."""
+    conservative = case.soundness is Soundness.CONSERVATIVE
+    input_visibility, param_visibility = VISIBILITIES[case.visibility]
+    rewritten = model(case.seed, case.context.limbs, case.visibility.shows_input)
+    args = RunArgs(
+        input_scale=SCALE,
+        param_scale=SCALE,
+        scale_rebase_multiplier=1,
+        logrows=LOGROWS,
+        decomp_base=64,
+        decomp_legs=4,
+        lookup_range=(-10, 10),
+        ignore_range_check_inputs_outputs=not conservative,
+        disable_freivalds=conservative,
+        input_visibility=input_visibility,
+        param_visibility=param_visibility,
+    )
+    (priced,) = engine.price(rewritten, [args], LIMITS)
+    if isinstance(priced, Exception):
+        raise priced
+    engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
+    manifest = describe(case, engine, srs, folder, rewritten, priced.output_scales[-1])
+    context = Context(
+        job_id=f"job-{case.name}",
+        nonce="conformance",
+        chain_id=1,
+        consumer=CONSUMER,
+        expires_at=int(EXPIRES.timestamp()),
+    )
+    felts = [to_felt(n) for n in manifest.inputs[0].quantise(INPUT["x"])]
+    files = CircuitFiles(
+        compiled=folder / "compiled",
+        settings=folder / "settings.json",
+        pk=folder / "pk",
+        vk=folder / "vk",
+        srs=srs,
+    )
+    proof = engine.prove(files, [felts, case.context.encode(context.digest)], LIMITS)
+    manifest = replace(manifest, proof_bytes=len(proof.proof))
+    output = manifest.outputs[0].decode(proof.instances[-3:])
+    off = float(np.abs(output - reference(case.seed)).max())
+    statement = build_statement(
+        manifest,
+        context=context,
+        inputs=INPUT,
+        proof=proof,
+        srs_part=extract(srs),
+        measured_error=MeasuredError(max_absolute=off),
+        timings={"prove": 0.0},
+        peak_rss=0,
+        verifier_domain="conformance",
+        worker="make_vectors",
+        software={"zkml-prover": "0.1.0", "ezkl": engine.version},
+        input_salt=SALT,
+        issued_at=ISSUED,
+    )
+    public = case.visibility.shows_input
+    bundle = Bundle(
+        receipt=sign(statement, test_signer(1)),
+        proof=proof.proof_json,
+        settings=files.settings.read_bytes(),
+        vk=files.vk.read_bytes(),
+        srs_part=extract(srs),
+        manifest=canonical_json(manifest.to_json()),
+        plan=PLAN,
+        keys=public_document((test_key(1),)),
+        input=input_json(manifest.inputs, INPUT) if public else None,
+        model=uploaded(case.seed) if case.carries_model else None,
+    )
+    return write_bundle(bundle)
+
+
+PLAN = canonical_json({"chosen": "fixed by the vector script"})
+
+
+def uploaded(seed: int) -> bytes:
+    """The model as a user would upload it: without a context."""
+    return model(seed, 0, True)
+
+
+def describe(
+    case: Case, engine: EzklEngine, srs: Path, folder: Path, rewritten: bytes, output_scale: int
+) -> CircuitManifest:
+    """The manifest of a circuit whose files lie in ``folder``."""
+    files = {
+        "model": sha256(uploaded(case.seed)),
+        "rewritten": sha256(rewritten),
+        "compiled": sha256_file(folder / "compiled"),
+        "settings": sha256_file(folder / "settings.json"),
+        "vk": sha256_file(folder / "vk"),
+        "pk": sha256_file(folder / "pk"),
+        "plan": sha256(PLAN),
+    }
+    x = TensorSpec(name="x", dtype="float32", shape=(1, 4))
+    y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
+    return CircuitManifest(
+        circuit_id=files["vk"],
+        model_sha256=files["model"],
+        rewritten_sha256=files["rewritten"],
+        passes=(AppliedPass(name="context-input", version=1),),
+        engine=engine.name,
+        engine_version=engine.version,
+        profile=Profile(visibility=case.visibility, soundness=case.soundness),
+        srs=SrsRef(logrows=LOGROWS, sha256=sha256_file(srs), origin="insecure-development"),
+        files=files,
+        inputs=(InputEncoding(tensor=x, scale=SCALE, lower=-4.0, upper=4.0),),
+        context=case.context,
+        outputs=(OutputEncoding(tensor=y, scale=output_scale),),
+        proof_bytes=1,
+        accuracy=Accuracy(max_error=0.01, agreement=1.0, samples=1, calibrated=True),
+    )
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    sandbox = Sandbox()
+    engine = EzklEngine(sandbox)
+    with tempfile.TemporaryDirectory() as scratch:
+        srs = Path(scratch) / "srs"
+        engine.generate_srs(srs, LOGROWS, LIMITS)
+        other = Path(scratch) / "other-srs"
+        engine.generate_srs(other, LOGROWS, LIMITS)
+        (FOLDER / "other_srs_part.bin").write_bytes(extract(other))
+        for case in CASES:
+            folder = Path(scratch) / case.name
+            folder.mkdir()
+            data = make(case, engine, srs, folder)
+            (FOLDER / f"{case.name}.zkml").write_bytes(data)
+            print(f"{case.name}: {len(data)} bytes")
+    sandbox.close()
+    described = {"issued": ISSUED.isoformat(), "salt": SALT.hex(), "input": INPUT["x"].tolist()}
+    (FOLDER / "about.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
