@@ -1,0 +1,453 @@
+"""The job store on SQLite, and on PostgreSQL where ZKML_TEST_POSTGRES_URL names a server."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from prover.errors import (
+    CursorInvalid,
+    JobAlreadyDone,
+    JobConflict,
+    JobNotFound,
+    LeaseLost,
+    ModelNotFound,
+    SettingsInvalid,
+    StoreTooNew,
+    StoreUnavailable,
+)
+from prover.jobs import CircuitRecord, Job, JobKind, JobState, Lease, Stage
+from prover.store import Store
+from prover.store.migrate import MIGRATIONS
+from prover.store.schema import REVISION, metadata
+from prover.testing import START, ManualClock, model_record
+
+POSTGRES = os.environ.get("ZKML_TEST_POSTGRES_URL")
+TTL_S = 30.0
+PROBLEM = {"code": "engine_killed", "detail": "…", "fault": "ours", "retryable": True}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own for each test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'zkml.db'}"
+        return
+    if POSTGRES is None:
+        pytest.skip("ZKML_TEST_POSTGRES_URL is not set")
+    schema = f"test_{secrets.token_hex(6)}"
+    base = sa.make_url(POSTGRES).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(base)
+    with admin.begin() as conn:
+        conn.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    mine = base.update_query_dict({"options": f"-csearch_path={schema}"})
+    yield mine.render_as_string(hide_password=False)
+    with admin.begin() as conn:
+        conn.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+    admin.dispose()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(url: str, clock: ManualClock) -> Iterator[Store]:
+    with Store.open(url, max_attempts=2, clock=clock) as opened:
+        opened.add_model(model_record())
+        yield opened
+
+
+def new_job(store: Store, id: str | None = None) -> Job:
+    return store.create_job(
+        JobKind.PROOF, model_record().id, "circuit", {"n": 1}, "input-key", id=id
+    )
+
+
+def claimed(store: Store, job: Job, owner: str = "worker-1") -> Lease:
+    lease = store.claim(job.id, owner, TTL_S)
+    assert lease is not None
+    return lease
+
+
+def story(store: Store, job: Job) -> list[str]:
+    """The job's events in short; their numbers must count from 1 without gaps."""
+    events = store.events(job.id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    return [event.data["stage" if event.type != "state" else "state"] for event in events]
+
+
+# --- records ---------------------------------------------------------------------------------
+
+
+def test_a_record_comes_back_as_it_went_in(store: Store) -> None:
+    summary = {"z": [1, 2.5, None], "a": {"big": 1e22, "tiny": 5e-324, "text": "Grüße"}}
+    model = replace(model_record("with numbers"), summary=summary)
+    store.add_model(model)
+
+    found = store.model(model.id)
+
+    assert found == model
+    assert list(found.summary) == ["z", "a"]
+    assert isinstance(found.summary["a"]["big"], float)
+
+
+def test_the_first_commit_of_a_circuit_wins(store: Store) -> None:
+    first = CircuitRecord(
+        id="c1", model_id=model_record().id, profile={}, manifest={"vk": "1"}, created_at=START
+    )
+
+    assert store.add_circuit(first) == first
+    assert store.add_circuit(replace(first, manifest={"vk": "2"})) == first
+    assert store.circuit("c1") == first
+    assert store.circuits(model_id=model_record().id).items == [first]
+    assert store.find_circuit("c2") is None
+
+
+def test_pages_join_without_gap_or_repeat_while_rows_are_added(
+    store: Store, clock: ManualClock
+) -> None:
+    made = []
+    for number in range(7):
+        clock.advance(number % 2)  # some share a creation time
+        made.append(new_job(store, id=f"job-{number}").id)
+
+    first = store.jobs(limit=3)
+    clock.advance(1)
+    new_job(store, id="late")
+    second = store.jobs(limit=3, cursor=first.next_cursor)
+    third = store.jobs(limit=3, cursor=second.next_cursor)
+
+    seen = [job.id for page in (first, second, third) for job in page.items]
+    assert seen == made[::-1]
+    assert third.next_cursor is None
+    with pytest.raises(CursorInvalid):
+        store.jobs(cursor="bm90IGEgY3Vyc29y")
+
+
+def test_creating_a_job_twice_under_one_id_is_once(store: Store) -> None:
+    job = new_job(store, id="mine")
+
+    assert new_job(store, id="mine") == job
+    assert story(store, job) == ["queued"]
+    with pytest.raises(JobConflict):
+        store.create_job(JobKind.PROOF, model_record().id, "circuit", {"n": 2}, None, id="mine")
+
+
+def test_what_is_not_there_is_named(store: Store) -> None:
+    with pytest.raises(ModelNotFound):
+        store.create_job(JobKind.PROOF, "sha256:none", "c", {}, None)
+    for ask in (store.job, store.cancel_requested, store.request_cancel):
+        with pytest.raises(JobNotFound):
+            ask("none")
+    with pytest.raises(JobNotFound):
+        store.claim("none", "worker", TTL_S)
+
+
+def test_values_that_are_not_json_are_refused_before_they_are_stored(store: Store) -> None:
+    with pytest.raises((ValueError, sa.exc.StatementError)):
+        store.create_job(JobKind.PROOF, model_record().id, "c", {"x": float("nan")}, None)
+    assert store.jobs().items == []
+
+
+# --- leases ----------------------------------------------------------------------------------
+
+
+def test_a_job_goes_its_way_and_every_step_is_an_event(store: Store, clock: ManualClock) -> None:
+    job = new_job(store)
+    lease = claimed(store, job)
+    store.set_stage(lease, Stage.WITNESS, 0.1, {"queue": 0.5})
+    store.set_stage(lease, Stage.PROVE, 0.2)
+    store.set_stage(lease, Stage.PROVE, 0.7, {"witness": 1.0})
+    clock.advance(2)
+    done = store.succeed(lease, {"receipt": "sha256:…"}, {"prove": 2.0}, peak_rss=123)
+
+    assert done == store.job(job.id)
+    assert done.state is JobState.SUCCEEDED
+    assert (done.progress, done.stage, done.attempt) == (1.0, None, 1)
+    assert done.timings == {"queue": 0.5, "witness": 1.0, "prove": 2.0}
+    assert done.finished_at == START + timedelta(seconds=2)
+    assert story(store, job) == ["queued", "running", "witness", "prove", "prove", "succeeded"]
+    assert [e.type for e in store.events(job.id, after_seq=3)] == ["stage", "progress", "state"]
+
+
+def test_a_held_job_cannot_be_claimed(store: Store) -> None:
+    job = new_job(store)
+    claimed(store, job)
+
+    assert store.claim(job.id, "worker-2", TTL_S) is None
+    assert story(store, job) == ["queued", "running"]
+
+
+def test_an_expired_lease_is_taken_over_and_its_late_holder_is_refused(
+    store: Store, clock: ManualClock
+) -> None:
+    job = new_job(store)
+    stale = claimed(store, job, "worker-1")
+    clock.advance(TTL_S)
+    fresh = claimed(store, job, "worker-2")
+
+    assert fresh.token > stale.token
+    for write in every_write(store, stale):
+        with pytest.raises(LeaseLost):
+            write()
+    assert story(store, job) == ["queued", "running", "running"]
+    assert store.succeed(fresh, {"by": 2}).result == {"by": 2}
+    for write in every_write(store, fresh):  # nor may a job that has ended be written to
+        with pytest.raises(LeaseLost):
+            write()
+
+
+def every_write(store: Store, lease: Lease) -> list[Callable[[], object]]:
+    return [
+        lambda: store.renew(lease, TTL_S),
+        lambda: store.set_stage(lease, Stage.PROVE),
+        lambda: store.succeed(lease, {}),
+        lambda: store.fail(lease, PROBLEM),
+        lambda: store.canceled(lease),
+        lambda: store.requeue(lease),
+    ]
+
+
+def test_a_renewed_lease_is_not_taken_over(store: Store, clock: ManualClock) -> None:
+    job = new_job(store)
+    lease = claimed(store, job)
+    clock.advance(TTL_S - 1)
+    lease = store.renew(lease, TTL_S)
+    clock.advance(TTL_S - 1)
+
+    assert store.claim(job.id, "worker-2", TTL_S) is None
+    assert store.fail(lease, PROBLEM).problem == PROBLEM
+
+
+def test_a_job_that_keeps_losing_its_workers_fails(store: Store, clock: ManualClock) -> None:
+    job = new_job(store)
+    for _ in range(2):  # the store's max_attempts
+        claimed(store, job)
+        clock.advance(TTL_S)
+
+    assert store.claim(job.id, "worker-3", TTL_S) is None
+    failed = store.job(job.id)
+    assert failed.state is JobState.FAILED
+    assert failed.problem is not None
+    assert failed.problem["code"] == "worker_lost"
+
+
+def test_a_job_given_back_by_a_stopping_worker_has_not_lost_an_attempt(store: Store) -> None:
+    job = new_job(store)
+    for _ in range(5):
+        assert store.requeue(claimed(store, job)).state is JobState.QUEUED
+
+    assert claimed(store, job).token == 6
+
+
+def test_a_failure_that_may_pass_is_tried_again_until_the_attempts_are_used(store: Store) -> None:
+    job = new_job(store)
+    assert store.requeue(claimed(store, job), PROBLEM).state is JobState.QUEUED
+
+    ended = store.requeue(claimed(store, job), PROBLEM)
+
+    assert ended.state is JobState.FAILED
+    assert ended.problem == PROBLEM
+
+
+# --- cancellation ----------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_canceled_at_once(store: Store) -> None:
+    job = new_job(store)
+
+    assert store.request_cancel(job.id).state is JobState.CANCELED
+    assert store.request_cancel(job.id).state is JobState.CANCELED
+    assert store.claim(job.id, "worker", TTL_S) is None
+    assert story(store, job) == ["queued", "canceled"]
+
+
+def test_a_running_job_is_canceled_by_its_worker(store: Store) -> None:
+    job = new_job(store)
+    lease = claimed(store, job)
+
+    asked = store.request_cancel(job.id)
+
+    assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+    assert store.cancel_requested(job.id)
+    assert store.canceled(lease).state is JobState.CANCELED
+    assert story(store, job) == ["queued", "running", "running", "canceled"]
+
+
+def test_a_canceled_job_does_not_need_its_dead_worker(store: Store, clock: ManualClock) -> None:
+    job = new_job(store)
+    lease = claimed(store, job)
+    store.request_cancel(job.id)
+    clock.advance(TTL_S)
+
+    assert store.claim(job.id, "worker-2", TTL_S) is None
+    assert store.job(job.id).state is JobState.CANCELED
+    with pytest.raises(LeaseLost):
+        store.succeed(lease, {})
+
+
+def test_what_has_ended_cannot_be_canceled(store: Store) -> None:
+    job = new_job(store)
+    store.succeed(claimed(store, job), {})
+
+    with pytest.raises(JobAlreadyDone):
+        store.request_cancel(job.id)
+
+
+# --- the sweep's question --------------------------------------------------------------------
+
+
+def test_runnable_names_what_nobody_works_on_and_nothing_else(
+    store: Store, clock: ManualClock
+) -> None:
+    forgotten, lost, held, done = (new_job(store, id=name) for name in "abcd")
+    claimed(store, lost)
+    clock.advance(TTL_S)
+    claimed(store, held)
+    store.succeed(claimed(store, done), {})
+    new_job(store, id="just sent")
+
+    assert store.runnable(grace_s=10) == [forgotten.id, lost.id]
+    assert store.runnable(grace_s=10, queued=False) == [lost.id]
+    store.mark_sent(forgotten.id)
+    assert store.runnable(grace_s=10) == [lost.id]
+
+
+# --- many at once ----------------------------------------------------------------------------
+
+
+def test_of_many_claims_at_once_one_wins(store: Store) -> None:
+    jobs = [new_job(store) for _ in range(10)]
+    with ThreadPoolExecutor(8) as pool:
+        for job in jobs:
+            start = Barrier(8)
+
+            def race(number: int, job: Job = job, start: Barrier = start) -> Lease | None:
+                start.wait()
+                return store.claim(job.id, f"worker-{number}", TTL_S)
+
+            leases = [lease for lease in pool.map(race, range(8)) if lease is not None]
+            assert len(leases) == 1
+            assert story(store, job) == ["queued", "running"]
+
+
+def test_events_have_no_gaps_when_many_write_at_once(store: Store) -> None:
+    job = new_job(store)
+    lease = claimed(store, job)
+    with ThreadPoolExecutor(8) as pool:
+        steps = [pool.submit(store.set_stage, lease, Stage.PROVE, i / 40) for i in range(40)]
+        asked = pool.submit(store.request_cancel, job.id)
+    for step in (*steps, asked):
+        step.result()
+
+    assert len(story(store, job)) == 2 + 40 + 1
+
+
+@pytest.mark.slow
+def test_processes_open_and_claim_at_once_and_each_job_is_claimed_once(url: str) -> None:
+    """Also the first opening of a new database, by all of them together."""
+    program = (
+        "import sys\n"
+        "from prover.store import Store\n"
+        "from prover.testing import model_record\n"
+        "from prover.jobs import JobKind\n"
+        "store = Store.open(sys.argv[1])\n"
+        "store.add_model(model_record())\n"
+        "for n in range(20):\n"
+        "    store.create_job(JobKind.PROOF, model_record().id, 'c', {}, None, id=f'job-{n}')\n"
+        "    if store.claim(f'job-{n}', sys.argv[2], 60) is not None:\n"
+        "        print(n)\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program, url, f"worker-{number}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(6)
+    ]
+    printed = [worker.communicate(timeout=60)[0] for worker in workers]
+
+    assert [worker.returncode for worker in workers] == [0] * 6
+    assert sorted(int(n) for text in printed for n in text.split()) == list(range(20))
+
+
+# --- the database itself ---------------------------------------------------------------------
+
+
+def test_the_migrations_give_the_tables_that_the_code_uses(url: str) -> None:
+    Store.open(url).close()
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
+    engine.dispose()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == REVISION
+
+
+def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:
+    Store.open(url).close()
+    engine = sa.create_engine(url)
+    with engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+
+    with pytest.raises(StoreTooNew):
+        Store.open(url)
+
+
+def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look at " * 10)
+    before = path.read_bytes()
+
+    with pytest.raises(StoreUnavailable):
+        Store.open(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "mysql://host/db", "no url at all"], indirect=False)
+def test_a_database_that_is_not_supported_is_refused(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match="ZKML_DATABASE_URL"):
+        Store.open(url)
+
+
+@pytest.mark.slow
+def test_what_was_committed_survives_the_death_of_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "zkml.db"
+    program = (
+        "import os, signal, sys\n"
+        "from prover.store import Store\n"
+        "from prover.testing import model_record\n"
+        "store = Store.open(sys.argv[1])\n"
+        "store.add_model(model_record())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, f"sqlite:///{path}"], check=False)
+
+    with Store.open(f"sqlite:///{path}") as store:
+        assert store.model(model_record().id) == model_record()
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    raw.close()
