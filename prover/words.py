@@ -53,7 +53,7 @@ def in_words(statement: Statement) -> tuple[str, ...]:
     """What a receipt claims, in sentences. True only as far as the checks beside it passed."""
     p = statement.predicate
     said = [
-        f"Model {_short(p.model.sha256)}, compiled to circuit {p.circuit.id[:16]} by"
+        f"Model {_short(p.model.sha256)}, compiled to circuit {_short(p.circuit.id)} by"
         f" {p.proof_system.engine} {p.proof_system.version},"
         f" on {_INPUT[p.profile.visibility].format(input=_short(p.input.commitment.sha256))}"
         f"{_WEIGHTS.get(p.profile.visibility, '')} gives:"

@@ -119,9 +119,7 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     report("prove")
     started = time.monotonic()
     try:
-        ezkl.prove(
-            "witness.json", str(files.compiled), str(files.pk), "proof.json", str(files.srs)
-        )
+        ezkl.prove("witness.json", str(files.compiled), str(files.pk), "proof.json", str(files.srs))
     except BaseException as error:
         raise masked(as_engine_error(error)) from None
     seconds["prove"] = time.monotonic() - started
@@ -147,6 +145,12 @@ def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bo
         if isinstance(error, (KeyboardInterrupt, MemoryError)):
             raise
         return False
+
+
+def poseidon(felts: Felts) -> str:
+    """The engine's Poseidon hash of a tensor, as it stands among a proof's instances."""
+    (digest,) = ezkl.poseidon_hash(felts)
+    return str(digest)
 
 
 def generate_srs(path: Path, logrows: int) -> None:
@@ -189,7 +193,7 @@ def _check_tables(witness: dict[str, Any], settings: dict[str, Any]) -> None:
 def _witness_error(error: BaseException) -> ZkmlError:
     if "synthesis error" in str(error):  # a decomposition did not hold its value
         return InputOutOfRange(
-            "the input drives a value inside the model beyond what the circuit's decompositions hold"
+            "the input drives a value inside the model beyond what the circuit can hold"
         )
     return masked(as_engine_error(error))
 

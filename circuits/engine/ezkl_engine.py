@@ -79,10 +79,11 @@ class EzklEngine:
         self, proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes, limits: Limits
     ) -> bool:
         return bool(
-            self.sandbox.call(
-                _CALLS + "verify", proof_json, settings, vk, srs_part, limits=limits
-            )
+            self.sandbox.call(_CALLS + "verify", proof_json, settings, vk, srs_part, limits=limits)
         )
+
+    def poseidon(self, felts: Felts, limits: Limits) -> str:
+        return str(self.sandbox.call(_CALLS + "poseidon", felts, limits=limits))
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         self.sandbox.call(_CALLS + "generate_srs", path, logrows, limits=limits)

@@ -168,8 +168,10 @@ class Engine(Protocol):
         """Whether the proof holds. ``srs_part`` is 516 bytes: an SRS of k = 1 (see ``srs``)."""
         ...
 
+    def poseidon(self, felts: Felts, limits: Limits) -> str:
+        """The hash by which a circuit with hashed visibility shows one tensor, as a felt."""
+        ...
+
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         """Makes an SRS whose secret this process knew: for development only."""
         ...
-
-

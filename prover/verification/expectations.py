@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from circuits.digests import sha256
 from circuits.manifest import Role
-from circuits.profile import Soundness
+from circuits.profile import Soundness, Visibility
 from circuits.srs import verify_part
 from prover.commitment import commit, input_json
 from prover.verification.content import quantised, segment
@@ -45,19 +45,31 @@ def expected_input(e: Evidence) -> str:
     if e.inputs is None:
         skip("no input was expected (give one to compare)")
     manifest = e.manifest.value
-    if manifest.profile.visibility.shows_input:
-        for encoding in manifest.inputs:
-            if quantised(encoding, e.inputs[encoding.tensor.name]) != segment(
-                e, Role.INPUT, encoding.tensor.name
-            ):
-                refuse(f"the proof is about another input {encoding.tensor.name!r}")
-        return "the input expected, quantised here, is the one in the proof"
-    if e.input_salt is None:
+    visibility = manifest.profile.visibility
+    if visibility is Visibility.PRIVATE_INPUT:
+        return _opened(e)
+    for encoding in manifest.inputs:
+        name = encoding.tensor.name
+        felts = quantised(encoding, e.inputs[name])
+        if visibility is Visibility.HASHED_INPUT:
+            matches = segment(e, Role.INPUT_HASH, name) == [e.engine.poseidon(felts, e.limits)]
+        else:
+            matches = segment(e, Role.INPUT, name) == felts
+        if not matches:
+            refuse(f"the proof is about another input {name!r}")
+    how = "quantised and hashed" if visibility is Visibility.HASHED_INPUT else "quantised"
+    return f"the input expected, {how} here, is the one in the proof"
+
+
+def _opened(e: Evidence) -> str:
+    """The expected input against the salted commitment: the proof itself shows nothing of it."""
+    if e.input_salt is None or e.inputs is None:
         warn("the input is private: only its salt can show that it is the one expected")
-    opened = commit(input_json(manifest.inputs, e.inputs), e.input_salt)
-    if opened != e.predicate.input.commitment.sha256:
+    if commit(input_json(e.manifest.value.inputs, e.inputs), e.input_salt) != (
+        e.predicate.input.commitment.sha256
+    ):
         refuse("the salted commitment is to another input")
-    return "the salted commitment opens to the input expected"
+    return "the salted commitment, which rests on the signature, opens to the input expected"
 
 
 # (10)

@@ -15,6 +15,7 @@ from prover.verification.evidence import (
     Evidence,
     refuse,
     skip,
+    warn,
 )
 
 
@@ -40,8 +41,8 @@ def settings_agree(e: Evidence) -> str:
     facts = {
         "version": (settings["version"], manifest.engine_version),
         "logrows": (args["logrows"], manifest.srs.logrows),
-        "input visibility": (_kind(args["input_visibility"]), _INPUT_KIND[visibility]),
-        "weight visibility": (_kind(args["param_visibility"]), _WEIGHT_KIND[visibility]),
+        "input visibility": (_kind(args["input_visibility"]), visibility.engine_input),
+        "weight visibility": (_kind(args["param_visibility"]), visibility.engine_params),
         "output visibility": (_kind(args["output_visibility"]), "public"),
         "instances": (
             sum(math.prod(shape) for shape in settings["model_instance_shapes"]),
@@ -59,16 +60,6 @@ def settings_agree(e: Evidence) -> str:
     outputs = settings["model_output_scales"]
     _scales("output", outputs[-len(manifest.outputs) :], [o.scale for o in manifest.outputs])
     return f"k = {args['logrows']}, visibilities, soundness, scales and instance counts agree"
-
-
-_INPUT_KIND = dict.fromkeys(Visibility, "public") | {
-    Visibility.PRIVATE_INPUT: "private",
-    Visibility.HASHED_INPUT: "hashed",
-}
-_WEIGHT_KIND = dict.fromkeys(Visibility, "fixed") | {
-    Visibility.HASHED_WEIGHTS: "hashed",
-    Visibility.PRIVATE_WEIGHTS: "private",
-}
 
 
 def _kind(visibility: Any) -> str:
@@ -121,4 +112,6 @@ def rebuild(e: Evidence) -> str:
     vk = e.rebuild(model, manifest, e.bundle.value.settings, manifest.srs)
     if vk != e.bundle.value.vk:
         refuse(f"the model gives another verifying key, {sha256(vk)}")
+    if manifest.profile.visibility.engine_params != "fixed":
+        warn("the same key, built anew: but this profile's key holds no weights of the model")
     return "the verifying key, built anew from the model, is the same bytes"
