@@ -10,11 +10,11 @@ from fastapi import FastAPI
 
 from api import errors, openapi
 from api.circuits.endpoints import router as circuits
-from api.errors import Problem
 from api.health.endpoints import router as health
 from api.jobs.schemas import Event
 from api.models.endpoints import router as models
 from api.port import AppLike
+from api.problem import Problem
 from api.proofs.endpoints import router as proofs
 from api.queue import JobSender
 from api.reference.endpoints import router as reference

@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import JsonInvalid, MediaTypeUnsupported, render
+from api.errors import render
+from api.problem import JsonInvalid, MediaTypeUnsupported
 from circuits.errors import ZkmlError
 from prover.errors import UploadTooLarge
 
@@ -57,7 +58,7 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send_named)
             except Exception as exc:
-                log.error("unexpected_error", error=type(exc).__name__, stack=_stack(exc))
+                log.error("unexpected_error", error=type(exc).__name__, frames=_frames(exc))
                 if status == 0:
                     await render(ZkmlError(), Request(scope))(scope, receive, send_named)
             finally:
@@ -70,7 +71,7 @@ class RequestContext:
                 )
 
 
-def _stack(exc: BaseException) -> list[str]:
+def _frames(exc: BaseException) -> list[str]:
     frames = traceback.extract_tb(exc.__traceback__)
     return [f"{f.filename}:{f.lineno} {f.name}" for f in frames[-12:]]
 

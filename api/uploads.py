@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from api.errors import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
+from api.problem import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
 from api.requests import BoundedRequest
 
 #: Room for a multipart body's own headers and small fields beyond the file itself.

@@ -9,6 +9,7 @@ from api.artifacts import file_body, file_response
 from api.circuits import service
 from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage
 from api.errors import responses
+from api.ids import Id
 from api.jobs.events import EVENTS_BODY, After, event_response
 from api.jobs.schemas import address
 from api.openapi import also
@@ -49,8 +50,8 @@ def list_circuits(
     return service.page(app, limit, cursor)
 
 
-@router.get("/{circuit_id}", summary="Look at a circuit", responses=responses(404))
-def get_circuit(app: Application, circuit_id: str) -> CircuitOut:
+@router.get("/{circuit_id}", summary="Look at a circuit", responses=responses(404, 422))
+def get_circuit(app: Application, circuit_id: Id) -> CircuitOut:
     """A circuit that is ready, with its manifest; or one that is not, with its job."""
     return service.get(app, circuit_id)
 
@@ -61,7 +62,7 @@ def get_circuit(app: Application, circuit_id: str) -> CircuitOut:
     response_class=EventSourceResponse,
     responses=EVENTS_BODY | responses(404, 422),
 )
-async def circuit_events(circuit_id: str, services: Use, after: After) -> Response:
+async def circuit_events(circuit_id: Id, services: Use, after: After) -> Response:
     """Server-sent events of the latest job that builds the circuit."""
     job = await services.run(lambda: service.build_job(services.app, circuit_id))
     return await event_response(services, job, after)
@@ -71,9 +72,9 @@ async def circuit_events(circuit_id: str, services: Use, after: After) -> Respon
     "/{circuit_id}/settings",
     summary="The frozen settings",
     response_class=Response,
-    responses=file_body("application/json", "EZKL's settings file.") | responses(404),
+    responses=file_body("application/json", "EZKL's settings file.") | responses(404, 422),
 )
-def circuit_settings(request: Request, app: Application, circuit_id: str) -> Response:
+def circuit_settings(request: Request, app: Application, circuit_id: Id) -> Response:
     """The engine's settings, byte for byte as the receipt's digest names them."""
     data = service.file(app, circuit_id, "settings")
     return file_response(request, data, media_type="application/json", filename="settings.json")
@@ -83,9 +84,9 @@ def circuit_settings(request: Request, app: Application, circuit_id: str) -> Res
     "/{circuit_id}/vk",
     summary="The verifying key",
     response_class=Response,
-    responses=file_body("application/octet-stream", "EZKL's verifying key.") | responses(404),
+    responses=file_body("application/octet-stream", "EZKL's verifying key.") | responses(404, 422),
 )
-def circuit_vk(request: Request, app: Application, circuit_id: str) -> Response:
+def circuit_vk(request: Request, app: Application, circuit_id: Id) -> Response:
     """The verifying key, byte for byte as the receipt's digest names it."""
     data = service.file(app, circuit_id, "vk")
     return file_response(request, data, media_type="application/octet-stream", filename="vk.key")
@@ -95,9 +96,10 @@ def circuit_vk(request: Request, app: Application, circuit_id: str) -> Response:
     "/{circuit_id}/plan",
     summary="The plan",
     response_class=Response,
-    responses=file_body("application/json", "What the planner chose, and why.") | responses(404),
+    responses=file_body("application/json", "What the planner chose, and why.")
+    | responses(404, 422),
 )
-def circuit_plan(request: Request, app: Application, circuit_id: str) -> Response:
+def circuit_plan(request: Request, app: Application, circuit_id: Id) -> Response:
     """The candidates that were weighed and the one that was taken."""
     data = service.file(app, circuit_id, "plan")
     return file_response(request, data, media_type="application/json", filename="plan.json")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.ids import Id
 from api.jobs.schemas import JobOut, job_out
 from circuits.digests import canonical_json
 from circuits.profile import Profile, Soundness, Target, Visibility
@@ -50,7 +51,7 @@ class CircuitIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field(description="A model's id.")
+    model: Id = Field(description="A model's id.")
     profile: ProfileIn = Field(default_factory=ProfileIn)
     calibration: dict[str, Any] | None = Field(
         None,

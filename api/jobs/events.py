@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.errors import RequestInvalid
 from api.jobs.schemas import event_out
+from api.problem import RequestInvalid
 from api.services import Services
 from prover.jobs import Job
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.errors import Problem, problem_of_job
+from api.problem import Problem, problem_of_job
 from prover.jobs import Job, JobEvent, JobKind, JobState, Stage
 
 
@@ -49,7 +49,7 @@ class Event(BaseModel):
     job: str
     seq: int = Field(description="Counts from 1 within the job, without gaps; the event's `id`.")
     at: datetime
-    type: str = Field(description="`state`, `stage`, `progress` or `problem`; the event's name.")
+    type: str = Field(description="`state`, `stage` or `progress`; the event's name.")
     data: dict[str, Any]
 
 
@@ -104,4 +104,8 @@ def _links(job: Job) -> dict[str, str]:
 
 def event_out(event: JobEvent) -> Event:
     """The JSON of an event row."""
-    return Event(job=event.job_id, seq=event.seq, at=event.at, type=event.type, data=event.data)
+    data = event.data
+    if "problem" in data:
+        problem = problem_of_job(data["problem"])
+        data = data | {"problem": problem.model_dump(mode="json", exclude_none=True)}
+    return Event(job=event.job_id, seq=event.seq, at=event.at, type=event.type, data=data)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.errors import responses
+from api.ids import Id
 from api.models import service
 from api.models.schemas import ModelOut, ModelPage
 from api.openapi import also
@@ -54,7 +55,7 @@ def list_models(app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor =
     return service.page(app, limit, cursor)
 
 
-@router.get("/{model_id}", summary="Look at a model", responses=responses(404))
-def get_model(app: Application, model_id: str) -> ModelOut:
+@router.get("/{model_id}", summary="Look at a model", responses=responses(404, 422))
+def get_model(app: Application, model_id: Id) -> ModelOut:
     """A model's signature and what inspection found."""
     return service.get(app, model_id)

@@ -7,6 +7,7 @@ from sse_starlette import EventSourceResponse
 
 from api.artifacts import file_body, file_response
 from api.errors import responses
+from api.ids import Id
 from api.jobs.events import EVENTS_BODY, After, event_response
 from api.jobs.schemas import JobOut, JobPage, address, job_out
 from api.openapi import also
@@ -52,8 +53,8 @@ def list_proofs(
     return service.page(app, limit, cursor, state)
 
 
-@router.get("/{job_id}", summary="Look at a proof", responses=responses(404))
-async def get_proof(job_id: str, services: Use, wait: Wait) -> JobOut:
+@router.get("/{job_id}", summary="Look at a proof", responses=responses(404, 422))
+async def get_proof(job_id: Id, services: Use, wait: Wait) -> JobOut:
     """The job as it stands; with `Prefer: wait`, once it has ended or the time is over."""
     job = await services.run(lambda: service.get(services.app, job_id))
     if wait and not job.state.terminal:
@@ -61,8 +62,8 @@ async def get_proof(job_id: str, services: Use, wait: Wait) -> JobOut:
     return job_out(job)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a proof", responses=responses(404, 409))
-def cancel_proof(app: Application, job_id: str) -> JobOut:
+@router.post("/{job_id}/cancel", summary="Cancel a proof", responses=responses(404, 409, 422))
+def cancel_proof(app: Application, job_id: Id) -> JobOut:
     """A queued job ends at once; a running one as soon as its worker has stopped the engine."""
     return job_out(service.cancel(app, job_id))
 
@@ -73,7 +74,7 @@ def cancel_proof(app: Application, job_id: str) -> JobOut:
     response_class=EventSourceResponse,
     responses=EVENTS_BODY | responses(404, 422),
 )
-async def proof_events(job_id: str, services: Use, after: After) -> Response:
+async def proof_events(job_id: Id, services: Use, after: After) -> Response:
     """Server-sent events from the first, or from the one after `Last-Event-ID`, to the last."""
     job = await services.run(lambda: service.get(services.app, job_id))
     return await event_response(services, job, after)
@@ -83,9 +84,9 @@ async def proof_events(job_id: str, services: Use, after: After) -> Response:
     "/{job_id}/receipt",
     summary="The signed receipt",
     response_class=Response,
-    responses=file_body("application/json", "A DSSE envelope.") | responses(404, 409),
+    responses=file_body("application/json", "A DSSE envelope.") | responses(404, 409, 422),
 )
-def proof_receipt(request: Request, app: Application, job_id: str) -> Response:
+def proof_receipt(request: Request, app: Application, job_id: Id) -> Response:
     """The statement about the proof, signed (docs/receipt.md)."""
     data = service.receipt(app, job_id)
     return file_response(
@@ -97,9 +98,9 @@ def proof_receipt(request: Request, app: Application, job_id: str) -> Response:
     "/{job_id}/proof",
     summary="The bare proof",
     response_class=Response,
-    responses=file_body("application/json", "EZKL's proof file.") | responses(404, 409),
+    responses=file_body("application/json", "EZKL's proof file.") | responses(404, 409, 422),
 )
-def proof_file(request: Request, app: Application, job_id: str) -> Response:
+def proof_file(request: Request, app: Application, job_id: Id) -> Response:
     """The proof as `ezkl verify` reads it. On its own it says less than the receipt."""
     data = service.proof(app, job_id)
     return file_response(
@@ -111,9 +112,9 @@ def proof_file(request: Request, app: Application, job_id: str) -> Response:
     "/{job_id}/bundle",
     summary="The bundle",
     response_class=Response,
-    responses=file_body("application/zip", "A .zkml file.") | responses(404, 409),
+    responses=file_body("application/zip", "A .zkml file.") | responses(404, 409, 422),
 )
-def proof_bundle(request: Request, app: Application, job_id: str) -> Response:
+def proof_bundle(request: Request, app: Application, job_id: Id) -> Response:
     """Everything that verification needs, in one file: `zkml verify` checks it offline."""
     data = service.bundle(app, job_id)
     return file_response(request, data, media_type="application/zip", filename=f"{job_id}.zkml")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.circuits.schemas import ProfileIn
+from api.ids import Id
 
 
 class ContextIn(BaseModel):
@@ -14,7 +15,9 @@ class ContextIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    nonce: str | None = Field(None, max_length=256, description="Any text of the requester's.")
+    nonce: str | None = Field(
+        None, max_length=256, pattern=r"^[^\x00]*$", description="Any text of the requester's."
+    )
     chain_id: int | None = Field(None, strict=True, ge=0)
     consumer: str | None = Field(
         None, description="The contract's address.", examples=["0x" + "00" * 20]
@@ -33,8 +36,8 @@ class ProofIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = Field(None, description="A model's id.")
-    circuit: str | None = Field(None, description="A circuit's id; it has its own profile.")
+    model: Id | None = Field(None, description="A model's id.")
+    circuit: Id | None = Field(None, description="A circuit's id; it has its own profile.")
     inputs: dict[str, Any] | None = Field(
         None, description="Nested lists of numbers by input name."
     )

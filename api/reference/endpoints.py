@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from api.errors import RouteNotFound, catalogue, responses, status_of, title_of
+from api.errors import responses
+from api.problem import RouteNotFound, catalogue, status_of, title_of
 from api.reference.page import docs_page
 from circuits.errors import Fault
 

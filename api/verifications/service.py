@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.errors import RequestInvalid
 from api.port import AppLike
+from api.problem import RequestInvalid
 from api.requests import parse_json
 from api.uploads import Upload
 from api.verifications.schemas import VerificationOut

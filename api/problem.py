@@ -1,0 +1,159 @@
+"""Problem documents (RFC 9457): how an error looks over HTTP, to the server and the client."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from circuits.errors import Fault, ZkmlError
+
+STATUS = {
+    Fault.INPUT: 422,
+    Fault.NOT_FOUND: 404,
+    Fault.CONFLICT: 409,
+    Fault.TOO_LARGE: 413,
+    Fault.OURS: 500,
+    Fault.BUSY: 503,
+}
+
+
+# --- errors that only HTTP can meet ----------------------------------------------------------
+
+
+class HttpError(ZkmlError):
+    """The HTTP request cannot be served."""
+
+    code = "http_error"
+    fault = Fault.INPUT
+    status: ClassVar[int] = 400
+
+
+class JsonInvalid(HttpError):
+    """The body is not JSON."""
+
+    code = "json_invalid"
+    default_hint = "Send RFC 8259 JSON: no NaN, no Infinity, no trailing comma, UTF-8 without BOM."
+
+
+class MultipartInvalid(HttpError):
+    """The multipart body cannot be read."""
+
+    code = "multipart_invalid"
+
+
+class MediaTypeUnsupported(HttpError):
+    """The body's Content-Type is not one that this route takes."""
+
+    code = "media_type_unsupported"
+    status = 415
+
+
+class RequestInvalid(HttpError):
+    """The request does not fit this route's schema."""
+
+    code = "request_invalid"
+    status = 422
+    default_hint = "See `errors` for each field, and /docs for the schema."
+
+
+class RouteNotFound(HttpError):
+    """There is nothing at this address."""
+
+    code = "route_not_found"
+    fault = Fault.NOT_FOUND
+    status = 404
+    default_hint = "See /docs for the routes."
+
+
+class MethodNotAllowed(HttpError):
+    """This address does not answer that method."""
+
+    code = "method_not_allowed"
+    status = 405
+    default_hint = "See /docs for the routes."
+
+
+# --- the document ----------------------------------------------------------------------------
+
+
+class FieldError(BaseModel):
+    """One field of a request that was wrong. The value itself is never repeated."""
+
+    field: str = Field(description="Where, e.g. `body.profile.max_error`.")
+    message: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    type: str = Field(description="Address of the problem type's description on this service.")
+    title: str = Field(description="What kind of problem it is; the same for each occurrence.")
+    status: int = Field(description="The HTTP status that goes with it.")
+    detail: str = Field(description="What was wrong this time.")
+    code: str = Field(description="Stable name to program against.")
+    fault: Fault = Field(description="Whose mistake it is.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    hint: str | None = Field(default=None, description="What to do about it.")
+    instance: str | None = Field(default=None, description="The path that was asked.")
+    request_id: str | None = Field(default=None, description="The X-Request-ID of the answer.")
+    context: dict[str, Any] | None = Field(default=None, description="What names the culprit.")
+    errors: list[FieldError] | None = Field(default=None, description="Field by field.")
+
+
+def catalogue() -> dict[str, type[ZkmlError]]:
+    """All error classes known to this process, by code."""
+
+    def walk(cls: type[ZkmlError]) -> Iterator[type[ZkmlError]]:
+        yield cls
+        for sub in cls.__subclasses__():
+            yield from walk(sub)
+
+    known: dict[str, type[ZkmlError]] = {}
+    for cls in walk(ZkmlError):
+        known.setdefault(cls.code, cls)
+    return known
+
+
+def title_of(cls: type[ZkmlError]) -> str:
+    """The first sentence of the error's docstring, without its full stop."""
+    doc = inspect.getdoc(cls) or cls.code
+    return doc.splitlines()[0].rstrip(".")
+
+
+def status_of(cls: type[ZkmlError]) -> int:
+    """The HTTP status of an error class."""
+    if issubclass(cls, HttpError):
+        return cls.status
+    return STATUS[cls.fault]
+
+
+def problem_of(error: ZkmlError) -> Problem:
+    """The document of an error that was just raised."""
+    return Problem(
+        type=f"/problems/{error.code}",
+        title=title_of(type(error)),
+        status=status_of(type(error)),
+        **error.problem(),
+    )
+
+
+def problem_of_job(stored: dict[str, Any]) -> Problem:
+    """The document of an error kept in a job row (``ZkmlError.problem``).
+
+    Only its code is left of the class, which a worker may know and this process may not.
+    """
+    cls = catalogue().get(stored["code"])
+    return Problem(
+        type=f"/problems/{stored['code']}",
+        title=title_of(cls) if cls else stored["code"].replace("_", " "),
+        status=status_of(cls) if cls else STATUS[Fault(stored["fault"])],
+        detail=stored["detail"],
+        code=stored["code"],
+        fault=Fault(stored["fault"]),
+        retryable=stored["retryable"],
+        hint=stored.get("hint"),
+        context=stored.get("context"),
+    )

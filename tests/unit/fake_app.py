@@ -1,0 +1,216 @@
+"""An application for the API's own tests: real store, artifacts and nudges; no engine.
+
+What stands in for the prover is `work`, which takes a queued job through its stages by hand.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+
+from api.application import create_app
+from circuits.digests import digest_json
+from circuits.errors import Fault, InputNames, InputShape, InputType, NotOnnx, ZkmlError
+from circuits.profile import Profile
+from prover.artifacts import Artifacts
+from prover.events import LocalNudges
+from prover.jobs import CircuitRecord, Job, JobKind, JobState, ModelRecord, Stage
+from prover.settings import Settings
+from prover.store import Page, Store
+
+MODEL = b"\x08\x08 a model, as far as these tests look"
+SIGNATURE = {
+    "inputs": [{"name": "x", "dtype": "float32", "shape": [1, 3]}],
+    "outputs": [{"name": "y", "dtype": "float32", "shape": [1, 2]}],
+}
+
+
+class NotFinished(ZkmlError):
+    """The job has not succeeded, so there is nothing to fetch."""
+
+    code = "job_not_succeeded"
+    fault = Fault.CONFLICT
+
+
+class FakeApp:
+    """`api.port.AppLike` over a folder."""
+
+    def __init__(self, home: Path, **settings: Any):
+        self.settings = Settings(home=home, **settings)
+        self.settings.prepare()
+        self.store = Store.open(self.settings.database_url)
+        self.artifacts = Artifacts.open(self.settings.artifacts_url, self.settings.cache_dir)
+        self.nudges = LocalNudges()
+        self.broken: Exception | None = None
+
+    def close(self) -> None:
+        self.store.close()
+
+    def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
+        if not data.startswith(MODEL[:2]):
+            raise NotOnnx
+        record = ModelRecord(
+            id=self.artifacts.put(data),
+            name=name,
+            size_bytes=len(data),
+            signature=SIGNATURE,
+            summary={"parameters": 8},
+            created_at=datetime.now(UTC),
+        )
+        kept = self.store.add_model(record)
+        return kept, kept.created_at == record.created_at
+
+    def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
+        circuit_id = digest_json([model_id, profile.to_json()])
+        self.store.model(model_id)
+        job = self.store.create_job(
+            JobKind.CIRCUIT, model_id, circuit_id, {"profile": profile.to_json()}, None
+        )
+        if self.store.find_circuit(circuit_id):
+            lease = self.store.claim(job.id, "api", 30)
+            assert lease
+            job = self.store.succeed(lease, {"circuit": circuit_id})
+        return job
+
+    def request_proof(
+        self,
+        *,
+        model_id: str | None,
+        circuit_id: str | None,
+        payload: object,
+        profile: Profile,
+        context: dict[str, Any] | None,
+    ) -> Job:
+        if self.broken:
+            raise self.broken
+        if model_id is None:
+            assert circuit_id is not None
+            model_id = self.store.circuit(circuit_id).model_id
+        self.store.model(model_id)
+        _check(payload)
+        return self.store.create_job(
+            JobKind.PROOF,
+            model_id,
+            circuit_id or digest_json([model_id, profile.to_json()]),
+            {"profile": profile.to_json(), "context": context},
+            None,
+        )
+
+    def proofs(
+        self, limit: int, cursor: str | None = None, state: JobState | None = None
+    ) -> Page[Job]:
+        found = self.store.jobs(limit, cursor, state)
+        proofs = [job for job in found.items if job.kind is JobKind.PROOF]
+        return Page(items=proofs, next_cursor=found.next_cursor)
+
+    def circuit_job(self, circuit_id: str) -> Job | None:
+        for job in self.store.jobs(200).items:
+            if job.kind is JobKind.CIRCUIT and job.circuit_id == circuit_id:
+                return job
+        return None
+
+    def request_cancel(self, job_id: str) -> Job:
+        job = self.store.request_cancel(job_id)
+        self.nudges.publish(job_id)
+        return job
+
+    def receipt(self, job: Job) -> bytes:
+        return self._of_succeeded(job, b'{"payload": "e30="}')
+
+    def proof(self, job: Job) -> bytes:
+        return self._of_succeeded(job, b'{"proof": []}')
+
+    def bundle(self, job: Job) -> bytes:
+        return self._of_succeeded(job, b"PK bundle of " + job.id.encode())
+
+    def _of_succeeded(self, job: Job, data: bytes) -> bytes:
+        if job.state is not JobState.SUCCEEDED:
+            raise NotFinished
+        return data
+
+    def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:
+        good = bundle.startswith(b"PK")
+        check = {"number": 1, "name": "form", "layer": "schema", "detail": str(policy)}
+        return {
+            "ok": good,
+            "checks": [check | {"status": "pass" if good else "fail"}],
+            "statement": {"bytes": len(bundle)},
+        }
+
+    def health(self) -> dict[str, Any]:
+        return {"database": {"ok": True}, "queue": {"ok": self.broken is None, "detail": "redis"}}
+
+    # --- the worker's part -------------------------------------------------------------------
+
+    def work(self, job: Job, problem: dict[str, Any] | None = None) -> None:
+        """Takes a job from queued to succeeded (or failed, with `problem`), nudging as it goes."""
+        lease = self.store.claim(job.id, "worker", 30)
+        assert lease
+        self.nudges.publish(job.id)
+        if job.kind is JobKind.PROOF:
+            for stage in (Stage.WITNESS, Stage.PROVE, Stage.VERIFY, Stage.SIGN):
+                self.store.set_stage(lease, stage, 0.5)
+                self.nudges.publish(job.id)
+        else:
+            self.store.set_stage(lease, Stage.COMPILE, 0.5)
+            self._add_circuit(job)
+        if problem:
+            self.store.fail(lease, problem)
+        else:
+            self.store.succeed(lease, {"outputs": {"y": [[1.0, 2.0]]}}, {"prove": 0.1}, 1 << 20)
+        self.nudges.publish(job.id)
+
+    def _add_circuit(self, job: Job) -> None:
+        files = {name: self.artifacts.put(name.encode()) for name in ("settings", "vk", "plan")}
+        self.store.add_circuit(
+            CircuitRecord(
+                id=job.circuit_id,
+                model_id=job.model_id,
+                profile=job.request["profile"],
+                manifest={"circuit_id": job.circuit_id, "files": files},
+                created_at=datetime.now(UTC),
+            )
+        )
+
+
+def _check(payload: object) -> None:
+    assert isinstance(payload, dict)
+    if "inputs" in payload and set(payload["inputs"]) != {"x"}:
+        raise InputNames(f"the model has x, not {sorted(payload['inputs'])}")
+    value = payload["inputs"]["x"] if "inputs" in payload else payload["input_data"]
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise InputShape("x is ragged") from None
+    if array.dtype.kind not in "if":
+        raise InputType("x holds something that is no number")
+    if array.size != 3:
+        raise InputShape(f"x has {array.size} values, not 3")
+
+
+@contextmanager
+def serving(app: FakeApp) -> Iterator[str]:
+    """The API over `app` on a real server in a thread: its base URL."""
+    config = uvicorn.Config(
+        create_app(app), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2
+    )
+    listener = config.bind_socket()
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        httpx.get(f"{url}/healthz", timeout=10).raise_for_status()
+        yield url
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
