@@ -11,11 +11,14 @@ import sys
 import structlog
 import uvicorn
 
-from api import logs
 from api.application import create_app
 from api.port import AppLike
 from circuits.errors import Fault, ZkmlError
+from prover.logs import configure_logs
 from prover.settings import Settings
+
+#: Loggers of which only warnings are wanted: of requests, ``api.requests`` tells.
+QUIET = ("uvicorn", "httpx", "celery", "kombu", "sse_starlette")
 
 #: Seconds that requests under way get to finish once the process is told to stop.
 GRACE_S = 5
@@ -40,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         settings = Settings.load()
-        logs.configure(settings)
+        configure_logs(settings, quiet=QUIET)
         with _listen(args.host, args.port) as listener:
             app = App.open(settings)
             try:

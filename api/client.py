@@ -263,8 +263,12 @@ def _refuse_problem(answer: httpx.Response) -> None:
 
 
 def _parse_events(lines: Iterator[str]) -> Iterator[Event]:
-    """The events of a stream. Ours carry everything in `data`, on one line; comments are skipped
-    (WHATWG HTML, 9.2.6, as far as this service makes use of it)."""
+    """The events of a stream. Ours carry everything in `data`, on one line. An event counts once
+    the empty line after it has come (WHATWG HTML, 9.2.6): a torn one is not half-read."""
+    data = None
     for line in lines:
         if line.startswith("data:"):
-            yield Event.model_validate_json(line.removeprefix("data:"))
+            data = line.removeprefix("data:")
+        elif not line and data is not None:
+            yield Event.model_validate_json(data)
+            data = None

@@ -16,6 +16,7 @@ from prover.jobs import Job
 #: Seconds between heartbeat comments: proxies close a silent connection after 30 to 60.
 HEARTBEAT_S = 15
 
+_LINE = "\n"
 _MAX_SEQ = (1 << 63) - 1
 
 
@@ -56,13 +57,13 @@ async def event_response(services: Services, job: Job, after: int) -> Response:
     return EventSourceResponse(
         _lines(services, job.id, after),
         ping=HEARTBEAT_S,
-        ping_message_factory=lambda: ServerSentEvent(comment="heartbeat"),
-        sep="\n",
+        ping_message_factory=lambda: ServerSentEvent(comment="heartbeat", sep=_LINE),
+        sep=_LINE,
     )
 
 
 async def _lines(services: Services, job_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
     async for event in services.watch.events(job_id, after):
         yield ServerSentEvent(
-            id=str(event.seq), event=event.type, data=event_out(event).model_dump_json()
+            id=str(event.seq), event=event.type, data=event_out(event).model_dump_json(), sep=_LINE
         )
