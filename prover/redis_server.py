@@ -18,9 +18,11 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from prover.errors import AlreadyRunning, RedisFailed, RedisMissing
 
@@ -45,9 +47,12 @@ def find_redis_server() -> Path:
 class RedisServer:
     """A running redis-server. ``url`` is for redis-py: ``unix://…`` or ``redis://…``."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, lock: IO[bytes]):
+    def __init__(
+        self, process: subprocess.Popen[bytes], url: str, directory: Path, lock: IO[bytes]
+    ):
         self.url = url
         self._process = process
+        self._directory = directory
         self._lock = lock
 
     @classmethod
@@ -64,12 +69,12 @@ class RedisServer:
         try:
             url, listen = _address(directory)
             process = _spawn(binary, directory, listen)
-            server = cls(process, url, lock)
+            server = cls(process, url, directory, lock)
         except BaseException:
             lock.close()
             raise
         try:
-            server._wait_until_ready(directory)
+            server._wait_until_ready()
         except BaseException:
             server.stop()
             raise
@@ -92,18 +97,18 @@ class RedisServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self.url.startswith("unix://"):
-            Path(unquote(self.url.removeprefix("unix://"))).unlink(missing_ok=True)
+        for name in ("redis.sock", "url"):
+            (self._directory / name).unlink(missing_ok=True)
         self._lock.close()
 
-    def _wait_until_ready(self, directory: Path) -> None:
+    def _wait_until_ready(self) -> None:
         give_up = time.monotonic() + _START_S
-        with redis.Redis.from_url(self.url, socket_timeout=2) as client:
+        with _client(self.url) as client:
             while time.monotonic() < give_up:
                 if not self.is_alive():
                     raise RedisFailed(
                         f"The redis-server ended at once (status {self._process.returncode}).",
-                        hint=f"See {directory / 'redis.log'}.",
+                        hint=f"See {self._directory / 'redis.log'}.",
                     )
                 try:
                     client.ping()
@@ -113,7 +118,7 @@ class RedisServer:
                     return
         raise RedisFailed(
             f"The redis-server did not answer within {_START_S:.0f} s.",
-            hint=f"See {directory / 'redis.log'}.",
+            hint=f"See {self._directory / 'redis.log'}.",
         )
 
     def __enter__(self) -> Self:
@@ -146,16 +151,24 @@ def _end_orphan(directory: Path) -> None:
     record = directory / "url"
     if not record.exists():
         return
-    with redis.Redis.from_url(record.read_text(), socket_timeout=2) as client:
+    with _client(record.read_text()) as client:
         give_up = time.monotonic() + _STOP_S
         while time.monotonic() < give_up:
             try:
+                client.ping()
                 client.shutdown()
+            except redis.BusyLoadingError:  # a ConnectionError too, but somebody is there
+                time.sleep(0.05)
             except (redis.ConnectionError, redis.TimeoutError):
                 break
-            except redis.RedisError:  # still loading, or saving
-                time.sleep(0.05)
     record.unlink(missing_ok=True)
+
+
+def _client(url: str) -> redis.Redis:
+    # No retries: those who call have their own loop, and a server that is gone is an answer.
+    return redis.Redis.from_url(
+        url, socket_connect_timeout=2, socket_timeout=2, retry=Retry(NoBackoff(), 0)
+    )
 
 
 def _address(directory: Path) -> tuple[str, list[str]]:

@@ -1,0 +1,129 @@
+"""Keeping a lease, and every reason to stop, on a real store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prover.errors import StoreUnavailable
+from prover.events import LocalNudges
+from prover.jobs import JobKind, JobState, Lease
+from prover.lease import Held, StopReason, holding
+from prover.store import Store
+from prover.testing import model_record
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'zkml.db'}") as opened:
+        opened.add_model(model_record())
+        yield opened
+
+
+def claimed(store: Store, ttl_s: float) -> Lease:
+    job = store.create_job(JobKind.PROOF, model_record().id, "c", {}, None)
+    lease = store.claim(job.id, "worker-1", ttl_s)
+    assert lease is not None
+    return lease
+
+
+def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def test_a_held_lease_outlives_its_first_term(store: Store) -> None:
+    lease = claimed(store, ttl_s=0.2)
+    with holding(store, lease, ttl_s=0.2) as held:
+        for _ in range(10):
+            time.sleep(0.06)
+            assert store.claim(lease.job_id, "worker-2", 0.2) is None
+        assert not held.should_stop()
+    assert threading.active_count() == 1
+
+
+def test_a_cancellation_with_a_nudge_stops_the_work_and_ends_the_job(store: Store) -> None:
+    nudges = LocalNudges()
+    lease = claimed(store, ttl_s=60)
+    with holding(store, lease, ttl_s=60, nudges=nudges) as held:
+        store.request_cancel(lease.job_id)
+        nudges.publish(lease.job_id)
+        until(held.should_stop)
+        assert held.reason is StopReason.CANCELED
+        job = held.settle()
+    assert job is not None
+    assert job.state is JobState.CANCELED
+
+
+def test_a_cancellation_whose_nudge_was_lost_is_seen_all_the_same(store: Store) -> None:
+    lease = claimed(store, ttl_s=60)
+    with holding(store, lease, ttl_s=60) as held:
+        store.request_cancel(lease.job_id)
+        until(held.should_stop)
+        assert held.cancel_requested
+
+
+def test_a_stopping_worker_gives_the_job_back(store: Store) -> None:
+    stopping = threading.Event()
+    lease = claimed(store, ttl_s=60)
+    with holding(store, lease, ttl_s=60, stopping=stopping.is_set) as held:
+        assert held.reason is None
+        stopping.set()
+        assert held.reason is StopReason.STOPPING
+        job = held.settle()
+    assert job is not None
+    assert job.state is JobState.QUEUED
+
+
+def test_a_lease_that_went_to_another_is_known_to_be_lost(store: Store) -> None:
+    lease = claimed(store, ttl_s=0.0)  # expired at once: somebody else may have it
+    successor = store.claim(lease.job_id, "worker-2", 60)
+    assert successor is not None
+    with holding(store, lease, ttl_s=0.2) as held:
+        until(held.should_stop)
+        assert held.reason is StopReason.LOST
+        assert held.settle() is None
+    assert store.succeed(successor, {}).state is JobState.SUCCEEDED
+
+
+def test_a_database_that_stays_away_for_a_whole_term_loses_the_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = claimed(store, ttl_s=0.3)
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailable
+
+    with holding(store, lease, ttl_s=0.3) as held:
+        monkeypatch.setattr(store, "cancel_requested", away)
+        monkeypatch.setattr(store, "renew", away)
+        until(held.should_stop)
+        assert held.lost
+
+
+def test_a_database_that_comes_back_in_time_loses_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = claimed(store, ttl_s=0.6)
+    refused = threading.Event()
+    renew = store.renew
+
+    def away_once(lease: Lease, ttl_s: float) -> Lease:
+        if not refused.is_set():
+            refused.set()
+            raise StoreUnavailable
+        return renew(lease, ttl_s)
+
+    monkeypatch.setattr(store, "renew", away_once)
+    held: Held
+    with holding(store, lease, ttl_s=0.6) as held:
+        until(refused.is_set)
+        time.sleep(0.7)
+        assert held.reason is None
+    assert store.claim(lease.job_id, "worker-2", 60) is None
