@@ -23,6 +23,20 @@ class Visibility(enum.StrEnum):
         """Whether the input stands in clear among the public instances."""
         return self not in (Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT)
 
+    @property
+    def engine_input(self) -> str:
+        """EZKL's word for the inputs' visibility."""
+        return {Visibility.PRIVATE_INPUT: "private", Visibility.HASHED_INPUT: "hashed"}.get(
+            self, "public"
+        )
+
+    @property
+    def engine_params(self) -> str:
+        """EZKL's word for the weights' visibility."""
+        return {Visibility.PRIVATE_WEIGHTS: "private", Visibility.HASHED_WEIGHTS: "hashed"}.get(
+            self, "fixed"
+        )
+
 
 class Soundness(enum.StrEnum):
     """How much of the engine's newer machinery the proof rests on."""

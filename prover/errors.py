@@ -67,6 +67,14 @@ class JobAlreadyDone(ZkmlError):
     fault = Fault.CONFLICT
 
 
+class JobNotDone(ZkmlError):
+    """The job has not succeeded, so it has no receipt, proof or bundle."""
+
+    code = "job_not_done"
+    fault = Fault.CONFLICT
+    default_hint = "Wait until its state is succeeded."
+
+
 class LeaseLost(ZkmlError):
     """This worker's lease on the job has ended: another worker has it, or the job is over."""
 

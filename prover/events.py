@@ -24,6 +24,8 @@ from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
 
+from prover.errors import QueueUnavailable
+
 _CHANNEL = "zkml:job:"
 _log = structlog.get_logger(__name__)
 
@@ -82,6 +84,9 @@ class Nudges(ABC):
 
     def start(self) -> None:  # noqa: B027 - nothing to do is a fine answer
         """Gets ready to hear nudges; subscribing does this too. May block for a moment."""
+
+    def ping(self) -> None:  # noqa: B027
+        """Raises ``QueueUnavailable`` unless nudges get through."""
 
     def close(self) -> None:  # noqa: B027
         """Stops hearing nudges."""
@@ -164,6 +169,12 @@ class RedisNudges(Nudges):
             self._client.publish(_CHANNEL + job_id, b"")
         except redis.RedisError as error:
             _log.warning("nudge_lost", job=job_id, error=str(error))
+
+    def ping(self) -> None:
+        try:
+            self._client.ping()
+        except redis.RedisError as error:
+            raise QueueUnavailable(f"Redis does not answer: {error}") from None
 
     def start(self) -> None:
         with self._guard:

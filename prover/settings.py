@@ -15,6 +15,8 @@ import psutil
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from circuits.engine.port import Limits
+from circuits.srs.ceremony import SOURCE_URL
 from prover.errors import SettingsInvalid
 
 ENV_PREFIX = "ZKML_"
@@ -88,7 +90,7 @@ class Settings(BaseSettings):
         description="development: make a missing SRS, labelled insecure; ceremony: never.",
     )
     srs_source_url: str = Field(
-        default="https://kzg.ezkl.xyz/kzg{k}.srs",
+        default=SOURCE_URL,
         description="Where `zkml srs fetch K` finds the public ceremony; {k} is the size.",
     )
     key_path: Folder = Field(
@@ -156,6 +158,13 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False, include_input=False)[0]
             name = ENV_PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
             raise SettingsInvalid(f"{name}: {first['msg']}.", variable=name) from None
+
+    @property
+    def engine_limits(self) -> Limits:
+        """What one engine call may take."""
+        return Limits(
+            deadline_s=self.engine_deadline_s, memory_bytes=self.engine_memory_mb << 20
+        )
 
     def prepare(self) -> None:
         """Makes the service's own folder, readable by its user only."""

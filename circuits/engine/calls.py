@@ -76,7 +76,7 @@ def simulate(
 
 def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
     try:
-        witness = ezkl.gen_witness(_input_data(sample), "compiled", None)
+        witness = ezkl.gen_witness(_input_data(sample), "compiled", None, None, None)
     except BaseException as error:
         return _engine_error(error)
     return Simulated(
@@ -96,7 +96,14 @@ def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:
     seconds["compile"] = time.monotonic() - started
     report("setup")
     started = time.monotonic()
-    ezkl.setup(str(out / "compiled"), str(out / "vk"), str(out / "pk"), str(srs))
+    ezkl.setup(
+        str(out / "compiled"),
+        str(out / "vk"),
+        str(out / "pk"),
+        str(srs),
+        witness_path=None,
+        disable_selector_compression=False,
+    )
     seconds["setup"] = time.monotonic() - started
     return seconds
 
@@ -111,7 +118,9 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     report("witness")
     started = time.monotonic()
     try:
-        witness = ezkl.gen_witness(_input_data(inputs), str(files.compiled), "witness.json")
+        witness = ezkl.gen_witness(
+            _input_data(inputs), str(files.compiled), "witness.json", None, None
+        )
     except BaseException as error:
         raise _witness_error(error) from None
     _check_tables(witness, json.loads(files.settings.read_text()))
@@ -140,7 +149,7 @@ def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bo
     Path("vk").write_bytes(vk)
     Path("srs").write_bytes(srs_part)
     try:
-        return bool(ezkl.verify("proof.json", "settings.json", "vk", "srs"))
+        return bool(ezkl.verify("proof.json", "settings.json", "vk", "srs", False))
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, MemoryError)):
             raise

@@ -34,6 +34,7 @@ class EzklEngine:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.version = version("ezkl")
+        self.label = f"{self.name} {self.version}"
 
     def price(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits

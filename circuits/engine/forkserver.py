@@ -1,4 +1,4 @@
-"""The server that engine children are forked from. Runs as ``python -m circuits.engine.forkserver FD``.
+"""The server that engine children are forked from: ``python -m circuits.engine.forkserver FD``.
 
 It imports the engine once and then only forks, so a call costs milliseconds instead of an
 interpreter's start. One socket (``FD``) takes orders; each order carries three descriptors: the
@@ -31,7 +31,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import NoReturn
 
-PRELOAD = ("numpy", "circuits.engine.calls", "circuits.inspect", "onnxruntime")
+PRELOAD = ("circuits.engine.calls", "circuits.plan.reference", "onnxruntime")
+#: Loaded once there is nothing to do: calls of these work at once, and fast after that.
+LATER = ("circuits.inspect",)
+_IDLE_S = 0.3
 ORDER_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
 
@@ -47,6 +50,7 @@ class _Server:
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
         self._children: dict[int, _Child] = {}
+        self._later = list(LATER)
         self._selector = selectors.DefaultSelector()
         self._selector.register(orders, selectors.EVENT_READ)
         self._wake, wake_end = socket.socketpair()
@@ -61,7 +65,12 @@ class _Server:
 
     def run(self) -> None:
         while True:
-            for key, _ in self._selector.select():
+            idle = bool(self._later) and not self._children
+            ready = self._selector.select(_IDLE_S if idle else None)
+            if idle and not ready:
+                importlib.import_module(self._later.pop(0))
+                gc.freeze()
+            for key, _ in ready:
                 if key.fileobj is self._orders:
                     if not self._take_order():
                         self._stop()

@@ -1,8 +1,8 @@
 """What an engine child does: serve calls, one after another, on its session socket.
 
-Frames are a 4-byte big-endian length and a pickle. The parent sends ``("module:function", args)``;
-the child answers any number of ``("event", name)`` and then one ``("result", value, peak_rss_bytes)``
-or ``("error", exception, peak_rss_bytes)``.
+Frames are a 4-byte big-endian length and a pickle. The parent sends
+``("module:function", args)``; the child answers any number of ``("event", name)`` and then one
+``("result", value, peak_rss_bytes)`` or ``("error", exception, peak_rss_bytes)``.
 
 Pickle is enough between a process and its own fork: the sandbox contains crashes, hangs and
 memory, not an attacker who has taken over the child.

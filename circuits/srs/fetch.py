@@ -37,22 +37,24 @@ def fetch(
 ) -> SrsFile:
     """Downloads the file of size k, checks its SHA-256 and adopts it.
 
-    ``source_url`` has ``{logrows}`` in it. Only a download of our own is ever deleted. Raises
+    ``source_url`` has ``{k}`` in it. Only a download of our own is ever deleted. Raises
     ``SrsError`` for an unknown size, ``SrsUnreachable``, or ``SrsMismatch``.
     """
     expect = digests.get(logrows)
     if expect is None:
         raise SrsError(f"the public ceremony has no SRS for k = {logrows}; it has 1 to 26")
-    url = source_url.format(logrows=logrows)
+    url = source_url.format(k=logrows)
     folder.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder.folder, prefix=".fetch-") as part:
         try:
             digest = _download(url, Path(part.name), file_size(logrows), on_progress)
         except httpx.HTTPError as error:
-            raise SrsUnreachable(f"{url} could not be read: {error or type(error).__name__}") from None
+            raise SrsUnreachable(
+                f"{url} could not be read: {error or type(error).__name__}"
+            ) from None
         if digest != expect:
             raise SrsMismatch(
-                f"what {url} served has the SHA-256 {digest}, the public ceremony's file has {expect}",
+                f"what {url} served has the SHA-256 {digest}, the ceremony's file has {expect}",
                 hint="Nothing was kept. Try another source with ZKML_SRS_SOURCE_URL.",
             )
         return folder.adopt(Path(part.name), expect=PREFIX + digest)

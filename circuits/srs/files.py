@@ -125,8 +125,8 @@ class SrsFolder:
             return found
         if policy is Policy.CEREMONY:
             raise SrsMissing(
-                f"the public ceremony's SRS for k = {logrows} is not here, and ZKML_SRS_POLICY=ceremony"
-                " allows no other",
+                f"the public ceremony's SRS for k = {logrows} is not here, and"
+                " ZKML_SRS_POLICY=ceremony allows no other",
                 hint=f"Run `zkml srs fetch {logrows}`, or import the file with `zkml srs import`.",
                 logrows=logrows,
             )

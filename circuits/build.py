@@ -1,0 +1,224 @@
+"""From an uploaded model to a circuit that may serve: rewrite, plan, freeze, set up, try out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from circuits.digests import sha256, sha256_file
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, Limits, OnStage, ProofResult, ShouldStop
+from circuits.errors import CircuitNotFaithful, EngineError
+from circuits.field import to_felt
+from circuits.identity import circuit_id
+from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
+from circuits.plan.accuracy import compare
+from circuits.plan.cost import CostModel
+from circuits.plan.planner import Plan, plan_circuit
+from circuits.plan.samples import Sample, Samples
+from circuits.profile import Profile
+from circuits.rewrite import Rewritten
+from circuits.srs.files import Policy, SrsFile, SrsFolder
+from circuits.srs.verify_part import extract
+
+_REWRITE = "circuits.rewrite:rewrite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltCircuit:
+    """A circuit's manifest and where its files lie (``manifest.files`` has their digests)."""
+
+    manifest: CircuitManifest
+    files: dict[str, Path]
+
+
+def rewrite(engine: EzklEngine, model: bytes, samples: Samples, limits: Limits) -> Rewritten:
+    """``circuits.rewrite.rewrite`` in a child."""
+    return cast(Rewritten, engine.sandbox.call(_REWRITE, model, list(samples.plan), limits=limits))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """Builds circuits with one engine over one folder of SRS files."""
+
+    engine: EzklEngine
+    srs: SrsFolder
+    policy: Policy
+    limits: Limits
+    cost_model: CostModel | None = None
+
+    def plan(
+        self,
+        model: bytes,
+        samples: Samples,
+        profile: Profile,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Plan:
+        """Rewrites and plans, builds nothing."""
+        return plan_circuit(
+            self.engine,
+            model,
+            rewrite(self.engine, model, samples, self.limits),
+            samples,
+            profile,
+            self.limits,
+            cost_model=self.cost_model,
+            on_progress=on_progress,
+        )
+
+    def build(
+        self,
+        model: bytes,
+        samples: Samples,
+        profile: Profile,
+        out: Path,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> BuiltCircuit:
+        """Plans, sets up keys in the folder ``out`` and tries the circuit on one sample.
+
+        The settings are frozen here and never made again. Raises ``CircuitNotFaithful`` when the
+        trial proof's outputs are not those of onnxruntime, besides all that planning raises.
+        """
+        say = on_progress or (lambda _: None)
+        plan = self.plan(model, samples, profile, say)
+        shape = plan.choice.shape
+        say("reference string")
+        srs = self.srs.ensure(shape.args.logrows, self.policy, self._generate)
+        files = self._set_up(plan, srs, out, on_progress, should_stop)
+        say("trial proof")
+        trial = self._try(model, plan, files, samples, should_stop)
+        return self._describe(model, plan, srs, files, samples, trial)
+
+    def _generate(self, path: Path, logrows: int) -> None:
+        self.engine.generate_srs(path, logrows, self.limits)
+
+    def _set_up(
+        self,
+        plan: Plan,
+        srs: SrsFile,
+        out: Path,
+        on_stage: OnStage | None,
+        should_stop: ShouldStop | None,
+    ) -> CircuitFiles:
+        shape = plan.choice.shape
+        self.engine.setup(
+            shape.variant.onnx,
+            shape.priced.settings,
+            srs.path,
+            out,
+            self.limits,
+            on_stage=on_stage,
+            should_stop=should_stop,
+        )
+        return CircuitFiles(
+            compiled=out / "compiled",
+            settings=out / "settings.json",
+            pk=out / "pk",
+            vk=out / "vk",
+            srs=srs.path,
+        )
+
+    def _try(
+        self,
+        model: bytes,
+        plan: Plan,
+        files: CircuitFiles,
+        samples: Samples,
+        should_stop: ShouldStop | None,
+    ) -> ProofResult:
+        """Proves and verifies one held-out sample: no circuit serves that has not done so."""
+        variant = plan.choice.shape.variant
+        sample = samples.held_out[0]
+        inputs = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in variant.inputs]
+        if variant.context.limbs:
+            inputs.append(variant.context.encode(0))
+        result = self.engine.prove(files, inputs, self.limits, should_stop=should_stop)
+        proved = self.engine.verify(
+            result.proof_json,
+            files.settings.read_bytes(),
+            files.vk.read_bytes(),
+            extract(files.srs),
+            self.limits,
+        )
+        if not proved:
+            raise EngineError("the trial proof of the new circuit does not verify")
+        self._compare(model, plan, result, sample)
+        return result
+
+    def _compare(self, model: bytes, plan: Plan, result: ProofResult, sample: Sample) -> None:
+        variant = plan.choice.shape.variant
+        layout = instance_layout(
+            plan.profile.visibility, variant.inputs, variant.context, variant.outputs
+        )
+        segments = [s for s in layout if s.role is Role.OUTPUT]
+        outputs = [
+            encoding.decode(result.instances[s.offset : s.offset + s.count])
+            for encoding, s in zip(variant.outputs, segments, strict=True)
+        ]
+        reference = self.engine.sandbox.call(
+            "circuits.plan.reference:run_reference", model, [sample], limits=self.limits
+        )
+        spread = max(float(np.ptp(r)) for r in reference[0]) or 1.0
+        measured = compare(reference, [outputs])
+        # One sample's range is narrower than that of many, so this bound is a loose one: it is
+        # here to catch a circuit that computes something else, not to measure again.
+        if measured.max_error > max(0.25, 10 * plan.profile.max_error) and spread > 1e-6:
+            raise CircuitNotFaithful(
+                f"the trial proof's output is {measured.max_error:.0%} of its range away from"
+                " onnxruntime"
+            )
+
+    def _describe(
+        self,
+        model: bytes,
+        plan: Plan,
+        srs: SrsFile,
+        files: CircuitFiles,
+        samples: Samples,
+        trial: ProofResult,
+    ) -> BuiltCircuit:
+        variant = plan.choice.shape.variant
+        out = files.compiled.parent
+        (out / "model.onnx").write_bytes(model)
+        (out / "rewritten.onnx").write_bytes(variant.onnx)
+        (out / "plan.json").write_bytes(plan.canonical())
+        paths = {
+            "model": out / "model.onnx",
+            "rewritten": out / "rewritten.onnx",
+            "compiled": files.compiled,
+            "settings": files.settings,
+            "vk": files.vk,
+            "pk": files.pk,
+            "plan": out / "plan.json",
+            "srs": srs.path,
+        }
+        model_sha256 = sha256(model)
+        manifest = CircuitManifest(
+            circuit_id=circuit_id(
+                model_sha256, plan.profile, samples.digest, self.policy, self.engine.label
+            ),
+            model_sha256=model_sha256,
+            rewritten_sha256=sha256(variant.onnx),
+            passes=variant.passes,
+            engine=self.engine.name,
+            engine_version=self.engine.version,
+            profile=plan.profile,
+            srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
+            files={name: sha256_file(path) for name, path in paths.items()},
+            inputs=variant.inputs,
+            context=variant.context,
+            outputs=variant.outputs,
+            proof_bytes=len(trial.proof),
+            accuracy=plan.accuracy,
+            measured={
+                "prove_s": round(trial.seconds["prove"], 4),
+                "peak_rss_bytes": trial.peak_rss_bytes,
+            },
+        )
+        return BuiltCircuit(manifest=manifest, files=paths)

@@ -1,0 +1,104 @@
+"""What a shape will cost: seconds, memory, proof size, predicted from the engine's own counts.
+
+Proving is dominated by transforms and multi-exponentiations over columns of n = 2^k rows, so every
+cost is taken as linear in n times counts of columns and lookup arguments (time also in k, for the
+transforms). The coefficients come from non-negative least squares over measured proofs
+(``benchmarks``); the shape of the model follows Quangle07/zkml-predictive-cost-model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any
+
+from circuits.engine.port import Priced
+
+TERMS = ("fixed", "rows", "columns", "range_checks", "lookups", "freivalds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Predicted costs of one proof: seconds of wall time, bytes of peak memory, bytes on disk."""
+
+    prove_s: float
+    peak_bytes: int
+    pk_bytes: int
+    proof_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostModel:
+    """Coefficients by quantity (``prove_s``, ``peak_bytes``, …), one for each of ``TERMS``.
+
+    ``error`` is the median relative error of ``prove_s`` and ``peak_bytes`` on proofs that were
+    left out of the fit.
+    """
+
+    coefficients: dict[str, tuple[float, ...]]
+    error: dict[str, float]
+    source: str
+
+    @classmethod
+    def shipped(cls) -> CostModel:
+        """The coefficients in the package: right in proportion, not to the second."""
+        text = resources.files("circuits.plan").joinpath("coefficients.json").read_text()
+        return cls.from_json(json.loads(text))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> CostModel:
+        return cls(
+            coefficients={name: tuple(row) for name, row in data["coefficients"].items()},
+            error=data["error"],
+            source=data["source"],
+        )
+
+    def predict(self, priced: Priced) -> Prediction:
+        values = {
+            name: sum(c * f for c, f in zip(row, features(priced, name), strict=True))
+            for name, row in self.coefficients.items()
+        }
+        return Prediction(
+            prove_s=values["prove_s"],
+            peak_bytes=int(values["peak_bytes"]),
+            pk_bytes=int(values["pk_bytes"]),
+            proof_bytes=int(values["proof_bytes"]),
+        )
+
+
+def features(priced: Priced, quantity: str) -> Sequence[float]:
+    """The terms of one quantity for one shape, in the order of ``TERMS``."""
+    k = priced.args.logrows
+    rows = float(1 << k)
+    if quantity == "prove_s":
+        rows *= k
+    if quantity == "proof_bytes":
+        rows = 1.0
+    columns = priced.args.num_inner_cols * blocks(priced)
+    return (
+        1.0,
+        rows,
+        rows * columns,
+        rows * columns * len(priced.range_checks),
+        rows * columns * len(priced.lookups) * table_columns(priced),
+        rows * priced.args.num_inner_cols * (priced.einsum_size > 0),
+    )
+
+
+def blocks(priced: Priced) -> int:
+    """How often the layout is folded because it is longer than 2^k rows."""
+    return max(1, math.ceil(priced.rows / (1 << priced.args.logrows)))
+
+
+def table_columns(priced: Priced) -> int:
+    """Columns that a lookup table takes: one for each 2^k entries of its range."""
+    if not priced.lookups:
+        return 0
+    low, high = priced.args.lookup_range
+    return (high - low) // (1 << priced.args.logrows) + 1

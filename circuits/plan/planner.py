@@ -1,0 +1,289 @@
+"""The planner: variants that are exact enough, in every sensible shape, the cheapest one chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits, RunArgs
+from circuits.errors import EngineError, ModelTooLarge, NoPlan
+from circuits.manifest import Accuracy, AppliedPass
+from circuits.plan.cost import CostModel, Prediction
+from circuits.plan.samples import Sample, Samples, widened
+from circuits.plan.shapes import Shape, cheapest, shapes
+from circuits.plan.variants import Rejected, Task, Variant, fixed_point
+from circuits.profile import Profile, Soundness, Target
+from circuits.rewrite import Rewritten, bind_context
+from circuits.tensors import ContextEncoding
+
+_RUNNERS_UP = 12
+_ENOUGH_HEADROOM_BITS = 8
+_REFERENCE = "circuits.plan.reference:run_reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A shape with what it is predicted to cost."""
+
+    shape: Shape
+    predicted: Prediction
+
+    def to_json(self) -> dict[str, Any]:
+        variant = self.shape.variant
+        return {
+            "label": self.shape.label,
+            "args": asdict(self.shape.args),
+            "rows": self.shape.priced.rows,
+            "assignments": self.shape.priced.assignments,
+            "predicted": self.predicted.to_json(),
+            "error": asdict(variant.measured),
+            "headroom_bits": round(self.shape.headroom_bits, 2),
+            "bounds_proven": variant.proven,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What was chosen, and why the others were not. Frozen with the circuit."""
+
+    choice: Ranked
+    ranked: tuple[Ranked, ...]
+    rejected: tuple[Rejected, ...]
+    profile: Profile
+    accuracy: Accuracy
+    cost_model: CostModel
+
+    def to_json(self) -> dict[str, Any]:
+        best = self.choice
+        return {
+            "schema": 1,
+            "profile": self.profile.to_json(),
+            "choice": best.to_json(),
+            "runners_up": [
+                r.to_json() | {"lost": _why(best, r, self.profile.target)}
+                for r in self.ranked[1 : 1 + _RUNNERS_UP]
+            ],
+            "rejected": [
+                {
+                    "label": r.label,
+                    "lost": r.reason,
+                    "error": asdict(r.measured) if r.measured else None,
+                }
+                for r in self.rejected
+            ],
+            "considered": len(self.ranked) + len(self.rejected),
+            "accuracy": asdict(self.accuracy),
+            "calibrated": self.accuracy.calibrated,
+            "cost_model": {"source": self.cost_model.source, "error": self.cost_model.error},
+        }
+
+    def canonical(self) -> bytes:
+        return canonical_json(self.to_json())
+
+
+def context_encoding(profile: Profile) -> ContextEncoding:
+    """How the context digest enters a circuit of this profile.
+
+    Where public inputs are range-checked (conservative) a 248-bit element would not pass, so it
+    is cut into limbs that do.
+    """
+    if profile.soundness is Soundness.CONSERVATIVE:
+        return ContextEncoding(limbs=16, bits=16)
+    return ContextEncoding(limbs=1, bits=248)
+
+
+def plan_circuit(
+    engine: EzklEngine,
+    model: bytes,
+    rewritten: Rewritten,
+    samples: Samples,
+    profile: Profile,
+    limits: Limits,
+    *,
+    cost_model: CostModel | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Chooses a circuit for a model and a profile.
+
+    ``rewritten`` is the model after the float passes, ``samples`` what accuracy and ranges come
+    from. Raises ``NoPlan`` when nothing meets the profile's accuracy and ``ModelTooLarge`` when
+    nothing fits ``limits.memory_bytes``.
+    """
+    search = _Search(cost_model or CostModel.shipped(), profile.target)
+    task = _task(engine, model, rewritten, samples, profile, limits, search, on_progress)
+    for road in _roads(task, rewritten):
+        for found in road:
+            search.add(task, found)
+    if not search.ranked:
+        raise _no_plan(search.rejected, profile)
+    fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
+    if not fitting:
+        raise _too_large(search.ranked, limits)
+    fitting.sort(key=lambda r: _rank(r, profile.target))
+    choice = _first_that_holds(task, fitting)
+    measured = choice.shape.variant.measured
+    return Plan(
+        choice=choice,
+        ranked=tuple(fitting),
+        rejected=tuple(search.rejected),
+        profile=profile,
+        accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
+        cost_model=search.costs,
+    )
+
+
+class _Search:
+    """What has been found so far: variants in their shapes, and what was given up."""
+
+    def __init__(self, costs: CostModel, target: Target) -> None:
+        self.costs, self.target = costs, target
+        self.ranked: list[Ranked] = []
+        self.rejected: list[Rejected] = []
+
+    def add(self, task: Task, found: Variant | Rejected) -> None:
+        if isinstance(found, Rejected):
+            self.rejected.append(found)
+            return
+        priced = shapes(task, found)
+        self.ranked += [Ranked(shape=s, predicted=self.costs.predict(s.priced)) for s in priced]
+        if not priced:
+            self.rejected.append(
+                Rejected(
+                    label=found.label,
+                    reason=f"its numbers need {found.bound_bits} bits, too many for any shape",
+                    measured=found.measured,
+                )
+            )
+
+    def hopeless(self, task: Task, onnx: bytes, args: RunArgs) -> bool:
+        """Whether a graph cannot beat the best found, however small its numbers turn out."""
+        if not self.ranked:
+            return False
+        best = min(_cost(r.predicted, self.target) for r in self.ranked)
+        least = [_cost(self.costs.predict(p), self.target) for p in cheapest(task, onnx, args)]
+        return bool(least) and min(least) >= best
+
+
+def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
+    """The best shape in which every sample seen, corners included, runs through.
+
+    Widths were found on some of the samples only; what is chosen is tried on all of them.
+    """
+    for candidate in ranked:
+        shape = candidate.shape
+        results = task.engine.simulate(
+            shape.variant.onnx, shape.priced.settings, shape.variant.samples, task.limits
+        )
+        if not any(isinstance(r, EngineError) for r in results):
+            return candidate
+    raise NoPlan("in no shape did every calibration sample run through the circuit")
+
+
+def _task(
+    engine: EzklEngine,
+    model: bytes,
+    rewritten: Rewritten,
+    samples: Samples,
+    profile: Profile,
+    limits: Limits,
+    search: _Search,
+    on_progress: Callable[[str], None] | None,
+) -> Task:
+    def reference(part: Sequence[Sample]) -> Any:
+        return engine.sandbox.call(_REFERENCE, model, list(part), limits=limits)
+
+    return Task(
+        engine=engine,
+        limits=limits,
+        signature=rewritten.signature,
+        accepted={n: widened(r, profile.range_margin) for n, r in samples.ranges.items()},
+        samples=samples,
+        reference={"plan": reference(samples.plan), "held_out": reference(samples.held_out)},
+        profile=profile,
+        context=context_encoding(profile),
+        hopeless=search.hopeless,
+        on_progress=on_progress,
+    )
+
+
+def _roads(task: Task, rewritten: Rewritten) -> list[Iterator[Variant | Rejected]]:
+    """The ways from a float graph to field elements, in the order in which they are tried."""
+    bound = bind_context(rewritten.onnx, task.context.limbs)
+    passes = (*rewritten.passes, AppliedPass(name="bind-context", version=1))
+    return [fixed_point(task, bound, passes)]
+
+
+def _cost(predicted: Prediction, target: Target) -> float:
+    """What the target makes small."""
+    return {
+        Target.SPEED: predicted.prove_s,
+        Target.MEMORY: float(predicted.peak_bytes),
+        Target.PROOF_SIZE: float(predicted.proof_bytes),
+        Target.EVM: float(predicted.proof_bytes),
+    }[target]
+
+
+def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:
+    """Cost first; among equals the more exact, then the roomier, so equal runs choose alike."""
+    args, variant = ranked.shape.args, ranked.shape.variant
+    return (
+        _cost(ranked.predicted, target),
+        ranked.predicted.prove_s,
+        variant.measured.max_error,
+        -min(ranked.shape.headroom_bits, _ENOUGH_HEADROOM_BITS),
+        ranked.shape.priced.assignments,
+        args.logrows,
+        args.num_inner_cols,
+    )
+
+
+def _why(best: Ranked, other: Ranked, target: Target) -> str:
+    mine, theirs = best.predicted, other.predicted
+    if target is Target.MEMORY:
+        return (
+            f"predicted to need {theirs.peak_bytes / max(1, mine.peak_bytes):.2f} times the memory"
+        )
+    if target in (Target.PROOF_SIZE, Target.EVM):
+        return (
+            f"predicted proof is {theirs.proof_bytes / max(1, mine.proof_bytes):.2f} times as long"
+        )
+    return f"predicted to take {theirs.prove_s / max(1e-9, mine.prove_s):.2f} times as long"
+
+
+def _no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:
+    measured = [r for r in rejected if r.measured is not None]
+    if not measured:
+        first = rejected[0].reason if rejected else "the engine refused every candidate"
+        return NoPlan(
+            f"no circuit for this model could be made: {first}",
+            hint="Run `zkml inspect` on the model; the operator named there is the likely cause.",
+            reasons=sorted({r.reason for r in rejected})[:8],
+        )
+    best = min(measured, key=lambda r: r.measured.max_error if r.measured else 1.0)
+    assert best.measured is not None
+    return NoPlan(
+        f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
+        f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
+        f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
+        hint="Allow a larger error, or give calibration data like the inputs you will prove.",
+        best=asdict(best.measured),
+    )
+
+
+def _too_large(ranked: Sequence[Ranked], limits: Limits) -> ModelTooLarge:
+    if not ranked:
+        return ModelTooLarge("the model needs more than 2^26 rows in every shape tried")
+    least = min(ranked, key=lambda r: r.predicted.peak_bytes)
+    p, gib = least.predicted, 1 << 30
+    return ModelTooLarge(
+        f"the smallest circuit (k = {least.shape.args.logrows}) needs about"
+        f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"
+        f" {limits.memory_bytes / gib:.1f} GiB",
+        hint="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
+        logrows=least.shape.args.logrows,
+        predicted=p.to_json(),
+        limit_bytes=limits.memory_bytes,
+    )

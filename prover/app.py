@@ -1,0 +1,281 @@
+"""The composition root: one object that holds the parts and offers what users ask for.
+
+The API, the workers and the command line all stand on it; none of them knows its parts' insides.
+It loads neither the engine nor the compiler: those live in child processes and late imports.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import structlog
+from numpy.typing import NDArray
+
+from circuits.digests import sha256
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import ModelTooLarge, ZkmlError
+from circuits.manifest import CircuitManifest
+from circuits.profile import Profile
+from circuits.tensors import Signature
+from prover.artifacts import Artifacts
+from prover.context import Context
+from prover.errors import JobNotDone, ModelNotFound
+from prover.events import Nudges, open_nudges
+from prover.inputs import parse_inputs, store_input
+from prover.jobs import Job, JobKind, JobState, ModelRecord
+from prover.keys import KeyRing
+from prover.lease import holding
+from prover.library import Library, Order
+from prover.pipeline import Pipeline
+from prover.policy import Policy
+from prover.settings import Settings
+from prover.store import Page, Store
+from prover.verify import verify_bundle
+
+#: Reading a model of unknown origin: generous for honest ones, an end for the others.
+_INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
+_INSPECT = "circuits.inspect:inspect_json"
+_log = structlog.get_logger(__name__)
+
+
+class App:
+    """The application behind every door. Thread-safe; methods may raise a ``ZkmlError``."""
+
+    def __init__(self, settings: Settings, store: Store, artifacts: Artifacts) -> None:
+        self.settings = settings
+        self.store = store
+        self.artifacts = artifacts
+        self.nudges: Nudges = open_nudges(settings.redis_url)
+        self.engine = EzklEngine(Sandbox(nice=settings.engine_nice))
+        self.library = Library(settings, store, artifacts, self.engine)
+
+    @classmethod
+    def open(cls, settings: Settings) -> App:
+        """Opens (and makes, the first time) everything that the settings name."""
+        settings.prepare()
+        store = Store.open(settings.database_url, max_attempts=settings.max_attempts)
+        return cls(settings, store, Artifacts.open(settings.artifacts_url, settings.cache_dir))
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The keys that sign receipts; made on first use."""
+        return KeyRing.open(self.settings.key_path)
+
+    def close(self) -> None:
+        """Kills engine children and closes connections."""
+        self.engine.sandbox.close()
+        self.nudges.close()
+        self.store.close()
+
+    # --- models ------------------------------------------------------------------------------
+
+    def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
+        """Inspects a model in a child process and keeps it; whether it is new.
+
+        Raises the ``ModelError`` family for a file that cannot be proved.
+        """
+        if len(data) > self.settings.max_model_bytes:
+            raise ModelTooLarge(
+                f"the model has {len(data)} bytes, the limit is {self.settings.max_model_bytes}",
+                hint="Raise ZKML_MAX_MODEL_BYTES.",
+            )
+        model_id = sha256(data)
+        known = self._find_model(model_id)
+        if known is not None:
+            return known, False
+        summary = self.inspect_bytes(data)
+        self.artifacts.put(data)
+        record = ModelRecord(
+            id=model_id,
+            name=name,
+            size_bytes=len(data),
+            signature=summary["signature"],
+            summary=summary,
+            created_at=datetime.now(UTC),
+        )
+        return self.store.add_model(record), True
+
+    def inspect_bytes(self, data: bytes, *, allow_refused: bool = False) -> dict[str, Any]:
+        """What a model is (``circuits.inspect.ModelSummary`` as JSON), found in a child."""
+        summary: dict[str, Any] = self.engine.sandbox.call(
+            _INSPECT, data, allow_refused, limits=_INSPECT_LIMITS
+        )
+        return summary
+
+    def _find_model(self, model_id: str) -> ModelRecord | None:
+        try:
+            return self.store.model(model_id)
+        except ModelNotFound:
+            return None
+
+    # --- jobs --------------------------------------------------------------------------------
+
+    def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
+        """A job that builds a circuit; it ends at once when the circuit is there."""
+        model = self.store.model(model_id)
+        if calibration is not None:
+            order = self.library.order_calibrated(model, profile, calibration)
+        else:
+            order = self.library.order_for(model, profile, None)
+        return self.store.create_job(
+            JobKind.CIRCUIT,
+            model.id,
+            order.id,
+            {"profile": profile.to_json(), "circuit": order.to_json()},
+            None,
+        )
+
+    def request_proof(
+        self,
+        *,
+        model_id: str | None,
+        circuit_id: str | None,
+        payload: object,
+        profile: Profile,
+        context: dict[str, Any] | None,
+    ) -> Job:
+        """A job that proves one input; the input is checked now.
+
+        With a circuit's id that circuit is used, and an input outside its range is refused here.
+        With a model's id: the newest circuit of that model and profile that accepts the input,
+        else one that the job builds first.
+        """
+        if circuit_id is not None:
+            record = self.store.circuit(circuit_id)
+            model = self.store.model(record.model_id)
+            inputs = self._read(payload, model)
+            manifest = CircuitManifest.from_json(record.manifest)
+            for encoding in manifest.inputs:
+                encoding.quantise(inputs[encoding.tensor.name])
+            profile, order = manifest.profile, None
+        else:
+            assert model_id is not None
+            model = self.store.model(model_id)
+            inputs = self._read(payload, model)
+            found = self.library.find_accepting(model.id, profile, inputs)
+            circuit_id = found.id if found else None
+            order = None if found else self.library.order_for(model, profile, inputs)
+        return self._enqueue(model, profile, circuit_id, order, inputs, context)
+
+    def _read(self, payload: object, model: ModelRecord) -> dict[str, NDArray[Any]]:
+        return parse_inputs(payload, Signature.from_json(model.signature))
+
+    def _enqueue(
+        self,
+        model: ModelRecord,
+        profile: Profile,
+        circuit_id: str | None,
+        order: Order | None,
+        inputs: Mapping[str, NDArray[Any]],
+        context: dict[str, Any] | None,
+    ) -> Job:
+        job_id = secrets.token_hex(16)
+        Context.from_request(job_id, context)  # refused now rather than in a worker
+        key = self.artifacts.new_private_key()
+        self.artifacts.put_private(key, store_input(inputs))
+        request: dict[str, Any] = {"profile": profile.to_json(), "context": context}
+        if order is not None:
+            request["circuit"] = order.to_json()
+            circuit_id = order.id
+        assert circuit_id is not None
+        try:
+            return self.store.create_job(
+                JobKind.PROOF, model.id, circuit_id, request, key, id=job_id
+            )
+        except BaseException:
+            self.artifacts.delete_private(key)
+            raise
+
+    def run(self, job_id: str, owner: str, stopping: Any = lambda: False) -> None:
+        """Claims a job and works on it; returns at once if it is taken or over.
+
+        Raises nothing for a job that failed: its row says so.
+        """
+        lease = self.store.claim(job_id, owner, self.settings.lease_s)
+        if lease is None:
+            return
+        with (
+            structlog.contextvars.bound_contextvars(job=job_id),
+            holding(
+                self.store, lease, self.settings.lease_s, nudges=self.nudges, stopping=stopping
+            ) as held,
+        ):
+            self.nudges.publish(job_id)
+            self._pipeline().run(self.store.job(job_id), held)
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(
+            settings=self.settings,
+            store=self.store,
+            artifacts=self.artifacts,
+            nudges=self.nudges,
+            engine=self.engine,
+            library=self.library,
+            keys=self.keys,
+        )
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ends a queued job, or asks a running one to end."""
+        job = self.store.request_cancel(job_id)
+        self.nudges.publish(job_id)
+        if job.state.terminal and job.input_key is not None:
+            self.artifacts.delete_private(job.input_key)
+        return job
+
+    def proofs(
+        self, limit: int, cursor: str | None = None, state: JobState | None = None
+    ) -> Page[Job]:
+        """Jobs of kind proof, newest first."""
+        return self.store.jobs(limit, cursor, state=state, kind=JobKind.PROOF)
+
+    def circuit_job(self, circuit_id: str) -> Job | None:
+        """The latest job of kind circuit for this circuit."""
+        found = self.store.jobs(1, kind=JobKind.CIRCUIT, circuit_id=circuit_id).items
+        return found[0] if found else None
+
+    # --- results -----------------------------------------------------------------------------
+
+    def receipt(self, job: Job) -> bytes:
+        """The signed receipt of a succeeded proof job; raises ``JobNotDone`` for another."""
+        return self._product(job, "receipt")
+
+    def proof(self, job: Job) -> bytes:
+        """The engine's proof file."""
+        return self._product(job, "proof")
+
+    def bundle(self, job: Job) -> bytes:
+        """The bundle that verifies offline."""
+        return self._product(job, "bundle")
+
+    def _product(self, job: Job, name: str) -> bytes:
+        if job.state is not JobState.SUCCEEDED or job.result is None or name not in job.result:
+            raise JobNotDone(f"job {job.id} is {job.state.value}: it has no {name}", job=job.id)
+        return self.artifacts.get(job.result[name])
+
+    def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:
+        """The numbered checklist of a bundle, as JSON."""
+        return verify_bundle(bundle, policy=Policy.from_json(policy), engine=self.engine).to_json()
+
+    # --- health ------------------------------------------------------------------------------
+
+    def health(self) -> dict[str, Any]:
+        """``{part: {"ok": bool, "detail"?: str}}`` for database, artifacts and queue."""
+        checks = {
+            "database": self.store.ping,
+            "artifacts": self.artifacts.ping,
+            "queue": self.nudges.ping,
+        }
+        parts: dict[str, Any] = {}
+        for name, check in checks.items():
+            try:
+                check()
+                parts[name] = {"ok": True}
+            except ZkmlError as error:
+                parts[name] = {"ok": False, "detail": error.detail}
+        return parts

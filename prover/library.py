@@ -1,0 +1,242 @@
+"""The circuits that are made and those to be made: built once, kept as artifacts, found again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, ShouldStop
+from circuits.errors import InputOutOfRange
+from circuits.identity import circuit_id
+from circuits.manifest import CircuitManifest
+from circuits.plan.samples import Samples, covering_ranges, draw, read_calibration
+from circuits.profile import Profile
+from circuits.srs.files import Policy, SrsFolder
+from circuits.tensors import Signature
+from prover.artifacts import Artifacts
+from prover.jobs import CircuitRecord, ModelRecord
+from prover.settings import Settings
+from prover.store import Store
+
+if TYPE_CHECKING:
+    from circuits.build import Builder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A circuit as ordered: what a job's ``request["circuit"]`` says.
+
+    ``calibration`` is the artifact that holds calibration data; without it ``ranges`` are the
+    declared ones. ``id`` follows from all of it.
+    """
+
+    id: str
+    model_id: str
+    profile: Profile
+    calibration: str | None
+    ranges: dict[str, tuple[float, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "model": self.model_id,
+            "profile": self.profile.to_json(),
+            "calibration": self.calibration,
+            "ranges": {name: list(r) for name, r in self.ranges.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Order:
+        return cls(
+            id=data["id"],
+            model_id=data["model"],
+            profile=Profile.from_json(data["profile"]),
+            calibration=data["calibration"],
+            ranges={name: (low, high) for name, (low, high) in data["ranges"].items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circuit:
+    """A circuit that can prove: its manifest, and its files on local disk."""
+
+    manifest: CircuitManifest
+    files: CircuitFiles
+    plan: Path
+
+
+class Library:
+    """Circuits by id, over the store and the artifacts."""
+
+    def __init__(
+        self, settings: Settings, store: Store, artifacts: Artifacts, engine: EzklEngine
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._artifacts = artifacts
+        self._engine = engine
+        self._policy = Policy(settings.srs_policy)
+
+    # --- ordering ----------------------------------------------------------------------------
+
+    def order_calibrated(self, model: ModelRecord, profile: Profile, calibration: bytes) -> Order:
+        """An order with the user's own samples; raises ``CalibrationError``."""
+        samples = read_calibration(calibration, Signature.from_json(model.signature))
+        digest = self._artifacts.put(calibration)
+        return self._order(model, profile, samples, digest)
+
+    def order_for(
+        self, model: ModelRecord, profile: Profile, inputs: Mapping[str, NDArray[Any]] | None
+    ) -> Order:
+        """An order without samples, for ranges that cover ``inputs`` (or ±1)."""
+        signature = Signature.from_json(model.signature)
+        ranges = covering_ranges(inputs) if inputs else dict.fromkeys(signature.names, (-1.0, 1.0))
+        return self._order(model, profile, draw(signature, ranges), None)
+
+    def _order(
+        self, model: ModelRecord, profile: Profile, samples: Samples, calibration: str | None
+    ) -> Order:
+        return Order(
+            id=circuit_id(model.id, profile, samples.digest, self._policy, self._engine.label),
+            model_id=model.id,
+            profile=profile,
+            calibration=calibration,
+            ranges={} if calibration else samples.ranges,
+        )
+
+    # --- finding -----------------------------------------------------------------------------
+
+    def find_accepting(
+        self, model_id: str, profile: Profile, inputs: Mapping[str, NDArray[Any]]
+    ) -> CircuitRecord | None:
+        """The newest circuit of this model and profile whose accepted range holds the input."""
+        wanted = profile.to_json()
+        for record in self._store.circuits(model_id=model_id, limit=100).items:
+            if record.profile == wanted and _accepts(record, inputs):
+                return record
+        return None
+
+    def open(self, circuit_id: str) -> Circuit | None:
+        """A circuit that is built, its files fetched to local disk; None if there is none."""
+        record = self._store.find_circuit(circuit_id)
+        if record is None:
+            return None
+        manifest = CircuitManifest.from_json(record.manifest)
+        paths = {
+            name: self._artifacts.local_path(manifest.files[name])
+            for name in ("compiled", "settings", "pk", "vk", "srs", "plan")
+        }
+        return Circuit(
+            manifest=manifest,
+            files=CircuitFiles(
+                compiled=paths["compiled"],
+                settings=paths["settings"],
+                pk=paths["pk"],
+                vk=paths["vk"],
+                srs=paths["srs"],
+            ),
+            plan=paths["plan"],
+        )
+
+    # --- building ----------------------------------------------------------------------------
+
+    def builder(self) -> Builder:
+        """The compiler, loaded when it is first needed: most processes never build."""
+        from circuits.build import Builder
+
+        return Builder(
+            engine=self._engine,
+            srs=SrsFolder(self._settings.srs_dir),
+            policy=self._policy,
+            limits=self._settings.engine_limits,
+        )
+
+    def ensure(
+        self,
+        order: Order,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> tuple[Circuit, bool]:
+        """The circuit of an order, built now if it is not there; whether it was built.
+
+        One build at a time on a machine. Two machines may build the same circuit at once; the
+        first to be written down is the one that serves.
+        """
+        if (found := self.open(order.id)) is not None:
+            return found, False
+        with self._one_build_at_a_time(order.id):
+            if (found := self.open(order.id)) is not None:
+                return found, False
+            self._build(order, on_progress, should_stop)
+        built = self.open(order.id)
+        assert built is not None
+        return built, True
+
+    def _build(
+        self,
+        order: Order,
+        on_progress: Callable[[str], None] | None,
+        should_stop: ShouldStop | None,
+    ) -> None:
+        model = self._store.model(order.model_id)
+        with tempfile.TemporaryDirectory(dir=self._scratch(), prefix="circuit-") as folder:
+            built = self.builder().build(
+                self._artifacts.get(order.model_id),
+                self._samples(order, model),
+                order.profile,
+                Path(folder),
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+            for path in built.files.values():
+                self._artifacts.put_file(path)
+            self._store.add_circuit(
+                CircuitRecord(
+                    id=order.id,
+                    model_id=order.model_id,
+                    profile=order.profile.to_json(),
+                    manifest=built.manifest.to_json(),
+                    created_at=datetime.now(UTC),
+                )
+            )
+
+    def _samples(self, order: Order, model: ModelRecord) -> Samples:
+        signature = Signature.from_json(model.signature)
+        if order.calibration is not None:
+            return read_calibration(self._artifacts.get(order.calibration), signature)
+        return draw(signature, order.ranges)
+
+    def _scratch(self) -> Path:
+        scratch = self._settings.home / "tmp"
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return scratch
+
+    @contextlib.contextmanager
+    def _one_build_at_a_time(self, name: str) -> Iterator[None]:
+        lock = self._scratch() / f"{name.replace(':', '-')}.lock"
+        with lock.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+
+
+def _accepts(record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    manifest = CircuitManifest.from_json(record.manifest)
+    try:
+        for encoding in manifest.inputs:
+            encoding.quantise(inputs[encoding.tensor.name])
+    except InputOutOfRange:
+        return False
+    return True

@@ -1,0 +1,293 @@
+"""One job from claim to end: circuit, witness, proof, verification, signature, bundle.
+
+The pipeline knows how a job goes; ``App`` knows what exists. A job is ``succeeded`` only after our
+own verification of proof and statement passed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Felts, ProofResult
+from circuits.errors import Canceled, ZkmlError
+from circuits.field import to_felt
+from circuits.manifest import CircuitManifest
+from circuits.plan.accuracy import compare
+from circuits.srs.verify_part import extract
+from prover.artifacts import Artifacts
+from prover.bundle import Bundle, write_bundle
+from prover.commitment import SALT_BYTES, input_json
+from prover.context import Context
+from prover.errors import LeaseLost, StatementRefused
+from prover.events import Nudges
+from prover.inputs import load_input
+from prover.jobs import Job, JobKind, Stage
+from prover.keys import KeyRing
+from prover.lease import Held
+from prover.library import Circuit, Library, Order
+from prover.predicate import MeasuredError
+from prover.receipt import sign
+from prover.settings import Settings
+from prover.statement import Statement, build_statement, decode_outputs
+from prover.store import Store
+from prover.verify import check_statement
+
+_REFERENCE = "circuits.plan.reference:run_reference"
+_log = structlog.get_logger(__name__)
+
+#: The share of a job that is done when a stage begins.
+_PROGRESS = {
+    Stage.COMPILE: 0.0,
+    Stage.WITNESS: 0.1,
+    Stage.PROVE: 0.15,
+    Stage.VERIFY: 0.9,
+    Stage.SIGN: 0.95,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Runs claimed jobs. Holds no state of any job."""
+
+    settings: Settings
+    store: Store
+    artifacts: Artifacts
+    nudges: Nudges
+    engine: EzklEngine
+    library: Library
+    keys: KeyRing
+
+    def run(self, job: Job, held: Held) -> None:
+        """Works on a job under its lease and writes down how it ended.
+
+        Raises nothing that the job did; only what keeps the end from being written down.
+        """
+        work = _Work(job, held, self.store, self.nudges)
+        try:
+            if job.kind is JobKind.CIRCUIT:
+                result = self._make_circuit(job, work)
+            else:
+                result = self._make_proof(job, work)
+            self.store.succeed(held.lease, result, work.timings, work.peak_rss_bytes)
+            self._forget_input(job)
+        except LeaseLost:
+            _log.warning("lease_lost", job=job.id)
+        except Canceled:
+            settled = held.settle()
+            if settled is not None and settled.state.terminal:
+                self._forget_input(job)
+        except ZkmlError as error:
+            self._failed(job, held, error, work)
+        except Exception:  # a defect of ours must not leave a job running for ever
+            _log.exception("pipeline_defect", job=job.id)
+            self._failed(job, held, ZkmlError(), work)
+        finally:
+            self.nudges.publish(job.id)
+
+    def _failed(self, job: Job, held: Held, error: ZkmlError, work: _Work) -> None:
+        _log.warning("job_failed", job=job.id, code=error.code, detail=error.detail)
+        try:
+            self.store.fail(held.lease, error.problem(), work.timings, work.peak_rss_bytes)
+            self._forget_input(job)
+        except LeaseLost:
+            _log.warning("lease_lost", job=job.id)
+
+    def _forget_input(self, job: Job) -> None:
+        if job.input_key is not None:
+            self.artifacts.delete_private(job.input_key)
+
+    # --- circuits ----------------------------------------------------------------------------
+
+    def _make_circuit(self, job: Job, work: _Work) -> dict[str, Any]:
+        circuit, built = self._circuit(job, work)
+        return {"circuit": circuit.manifest.circuit_id, "built": built}
+
+    def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
+        """The job's circuit; building it is a stage, finding it is not."""
+        found = self.library.open(job.circuit_id)
+        if found is not None:
+            return found, False
+        with work.stage(Stage.COMPILE):
+            return self.library.ensure(
+                Order.from_json(job.request["circuit"]), should_stop=work.held.should_stop
+            )
+
+    # --- proofs ------------------------------------------------------------------------------
+
+    def _make_proof(self, job: Job, work: _Work) -> dict[str, Any]:
+        circuit, _ = self._circuit(job, work)
+        manifest = circuit.manifest
+        assert job.input_key is not None
+        inputs = load_input(self.artifacts.get_private(job.input_key))
+        context = Context.from_request(job.id, job.request.get("context"))
+        felts = encode(manifest, inputs, context)
+        with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
+            # onnxruntime on this very input, while the proof is made.
+            reference = pool.submit(self._reference, manifest, inputs)
+            proof = self._prove(circuit, felts, work)
+            error = measured_error(manifest, proof, reference)
+        salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
+        with work.stage(Stage.VERIFY):
+            statement, unsigned = self._state(circuit, context, inputs, proof, error, salt, work)
+            report = check_statement(
+                statement, unsigned, engine=self.engine, inputs=inputs, input_salt=salt
+            )
+            if not report.ok:
+                failed = report.failures[0]
+                raise StatementRefused(
+                    f"our own verification refused the proof: {failed.name}: {failed.detail}"
+                )
+        with work.stage(Stage.SIGN):
+            receipt = sign(statement, self.keys.signer())
+            bundle = write_bundle(replace(unsigned, receipt=receipt))
+            return {
+                "receipt": self.artifacts.put(receipt),
+                "proof": self.artifacts.put(proof.proof_json),
+                "bundle": self.artifacts.put(bundle),
+                "outputs": {
+                    o.name: np.array(o.values).reshape(o.shape).tolist()
+                    for o in statement.predicate.outputs
+                },
+                "input_salt": salt.hex() if salt else None,
+            }
+
+    def _prove(self, circuit: Circuit, felts: list[Felts], work: _Work) -> ProofResult:
+        proof = self.engine.prove(
+            circuit.files,
+            felts,
+            self.settings.engine_limits,
+            on_stage=lambda name: work.begin(Stage(name)),
+            should_stop=work.held.should_stop,
+        )
+        work.timings |= proof.seconds
+        work.peak_rss_bytes = proof.peak_rss_bytes
+        return proof
+
+    def _reference(
+        self, manifest: CircuitManifest, inputs: dict[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        model = self.artifacts.get(manifest.model_sha256)
+        outputs: list[list[NDArray[Any]]] = self.engine.sandbox.call(
+            _REFERENCE, model, [inputs], limits=self.settings.engine_limits
+        )
+        return outputs[0]
+
+    def _state(
+        self,
+        circuit: Circuit,
+        context: Context,
+        inputs: dict[str, NDArray[Any]],
+        proof: ProofResult,
+        error: MeasuredError,
+        salt: bytes | None,
+        work: _Work,
+    ) -> tuple[Statement, Bundle]:
+        """The statement about a proof, and the bundle that will carry it, unsigned."""
+        manifest, files = circuit.manifest, circuit.files
+        srs_part = extract(files.srs)
+        statement = build_statement(
+            manifest,
+            context=context,
+            inputs=inputs,
+            proof=proof,
+            srs_part=srs_part,
+            measured_error=error,
+            timings={name: round(s, 6) for name, s in work.timings.items()},
+            peak_rss=proof.peak_rss_bytes,
+            verifier_domain=self.settings.verifier_domain,
+            worker=platform.node() or "unknown",
+            software=software_versions(),
+            input_salt=salt,
+        )
+        unsigned = Bundle(
+            receipt=b"",
+            proof=proof.proof_json,
+            settings=files.settings.read_bytes(),
+            vk=files.vk.read_bytes(),
+            srs_part=srs_part,
+            manifest=canonical_json(manifest.to_json()),
+            plan=circuit.plan.read_bytes(),
+            keys=self.keys.document(),
+            input=input_json(manifest.inputs, inputs)
+            if manifest.profile.visibility.shows_input
+            else None,
+        )
+        return statement, unsigned
+
+
+@dataclass
+class _Work:
+    """What one run of one job has done so far."""
+
+    job: Job
+    held: Held
+    store: Store
+    nudges: Nudges
+    timings: dict[str, float] = field(default_factory=dict)
+    peak_rss_bytes: int | None = None
+
+    def begin(self, stage: Stage) -> None:
+        """Notes that a stage begins, for whoever is watching."""
+        if self.held.should_stop():
+            raise Canceled
+        self.store.set_stage(self.held.lease, stage, _PROGRESS[stage], self.timings)
+        self.nudges.publish(self.job.id)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """``begin``, and the stage's seconds when it ends."""
+        self.begin(stage)
+        started = time.monotonic()
+        yield
+        self.timings[stage.value] = time.monotonic() - started
+
+
+def encode(
+    manifest: CircuitManifest, inputs: dict[str, NDArray[Any]], context: Context
+) -> list[Felts]:
+    """What the engine is given: inputs as field elements, then the context.
+
+    Raises ``InputOutOfRange``, before any work, for a value that the circuit does not accept.
+    """
+    felts = [[to_felt(n) for n in e.quantise(inputs[e.tensor.name])] for e in manifest.inputs]
+    if manifest.context.limbs:
+        felts.append(manifest.context.encode(context.digest))
+    return felts
+
+
+def measured_error(
+    manifest: CircuitManifest, proof: ProofResult, reference: Future[list[NDArray[Any]]]
+) -> MeasuredError:
+    """The proof's outputs against onnxruntime's, on this input."""
+    want = reference.result()
+    have = [
+        np.array(o.values, dtype=np.float64).reshape(w.shape)
+        for o, w in zip(decode_outputs(manifest, proof.instances), want, strict=True)
+    ]
+    measured = compare([want], [have])
+    absolute = max(float(np.abs(h - w).max(initial=0.0)) for h, w in zip(have, want, strict=True))
+    return MeasuredError(
+        max_absolute=absolute,
+        max_relative=measured.max_error,
+        same_top1=measured.agreement == 1.0,
+    )
+
+
+def software_versions() -> dict[str, str]:
+    """Versions that a receipt names."""
+    names = ("zkml-prover", "ezkl", "onnx", "onnxruntime", "numpy")
+    return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}
