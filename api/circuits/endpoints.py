@@ -7,7 +7,7 @@ from sse_starlette import EventSourceResponse
 
 from api.artifacts import file_body, file_response
 from api.circuits import service
-from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage
+from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, CircuitState
 from api.errors import responses
 from api.ids import Id
 from api.jobs.events import EVENTS_BODY, After, event_response
@@ -33,13 +33,14 @@ async def create_circuit(
     """The circuit of a model for a profile. One that is ready is answered at once with 200."""
     job = await services.run(lambda: service.create(services.app, services.sender, body))
     response.headers["Location"] = address(job)
-    if wait and not job.state.terminal:
+    circuit = await services.run(lambda: service.get(services.app, job.circuit_id))
+    if wait and circuit.state is CircuitState.BUILDING:
         response.headers["Preference-Applied"] = f"wait={wait:.0f}"
-        job = await services.watch.ended(job.id, wait)
-    if job.state.terminal:
+        await services.watch.ended(job.id, wait)
+        circuit = await services.run(lambda: service.get(services.app, job.circuit_id))
+    if circuit.state is not CircuitState.BUILDING:
         response.status_code = 200
-    circuit_id = job.circuit_id
-    return await services.run(lambda: service.get(services.app, circuit_id))
+    return circuit
 
 
 @router.get("", summary="List circuits", responses=responses(422))

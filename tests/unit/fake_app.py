@@ -18,9 +18,10 @@ import uvicorn
 
 from api.application import create_app
 from circuits.digests import digest_json
-from circuits.errors import Fault, InputNames, InputShape, InputType, NotOnnx, ZkmlError
+from circuits.errors import InputNames, InputShape, InputType, NotOnnx
 from circuits.profile import Profile
 from prover.artifacts import Artifacts
+from prover.errors import JobNotDone
 from prover.events import LocalNudges
 from prover.jobs import CircuitRecord, Job, JobKind, JobState, ModelRecord, Stage
 from prover.settings import Settings
@@ -31,13 +32,6 @@ SIGNATURE = {
     "inputs": [{"name": "x", "dtype": "float32", "shape": [1, 3]}],
     "outputs": [{"name": "y", "dtype": "float32", "shape": [1, 2]}],
 }
-
-
-class NotFinished(ZkmlError):
-    """The job has not succeeded, so there is nothing to fetch."""
-
-    code = "job_not_succeeded"
-    fault = Fault.CONFLICT
 
 
 class FakeApp:
@@ -71,14 +65,9 @@ class FakeApp:
     def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
         circuit_id = digest_json([model_id, profile.to_json()])
         self.store.model(model_id)
-        job = self.store.create_job(
+        return self.store.create_job(
             JobKind.CIRCUIT, model_id, circuit_id, {"profile": profile.to_json()}, None
         )
-        if self.store.find_circuit(circuit_id):
-            lease = self.store.claim(job.id, "api", 30)
-            assert lease
-            job = self.store.succeed(lease, {"circuit": circuit_id})
-        return job
 
     def request_proof(
         self,
@@ -107,15 +96,11 @@ class FakeApp:
     def proofs(
         self, limit: int, cursor: str | None = None, state: JobState | None = None
     ) -> Page[Job]:
-        found = self.store.jobs(limit, cursor, state)
-        proofs = [job for job in found.items if job.kind is JobKind.PROOF]
-        return Page(items=proofs, next_cursor=found.next_cursor)
+        return self.store.jobs(limit, cursor, state=state, kind=JobKind.PROOF)
 
     def circuit_job(self, circuit_id: str) -> Job | None:
-        for job in self.store.jobs(200).items:
-            if job.kind is JobKind.CIRCUIT and job.circuit_id == circuit_id:
-                return job
-        return None
+        found = self.store.jobs(1, kind=JobKind.CIRCUIT, circuit_id=circuit_id).items
+        return found[0] if found else None
 
     def request_cancel(self, job_id: str) -> Job:
         job = self.store.request_cancel(job_id)
@@ -133,7 +118,7 @@ class FakeApp:
 
     def _of_succeeded(self, job: Job, data: bytes) -> bytes:
         if job.state is not JobState.SUCCEEDED:
-            raise NotFinished
+            raise JobNotDone
         return data
 
     def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:

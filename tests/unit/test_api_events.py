@@ -107,7 +107,8 @@ def test_a_client_that_leaves_is_waited_for_no_longer(
     client: Client, app: FakeApp, job: Job
 ) -> None:
     with client._http.stream("GET", f"/v1/proofs/{job.id}/events") as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: when it is collected the stream is closed
+        next(lines)
         assert job.id in app.nudges._waiters
     until = time.monotonic() + 5
     while job.id in app.nudges._waiters and time.monotonic() < until:

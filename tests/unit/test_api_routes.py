@@ -120,7 +120,7 @@ def test_a_proof_is_accepted_watched_and_fetched(
     job = accepted.json()
     assert accepted.headers["location"] == job["links"]["self"] == f"/v1/proofs/{job['id']}"
     assert (job["state"], job["terminal"]) == ("queued", False)
-    assert http.get(f"/v1/proofs/{job['id']}/bundle").json()["code"] == "job_not_succeeded"
+    assert http.get(f"/v1/proofs/{job['id']}/bundle").json()["code"] == "job_not_done"
 
     app.work(app.store.job(job["id"]))
     done = http.get(job["links"]["self"]).json()
