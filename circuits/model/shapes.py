@@ -13,7 +13,7 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from circuits.errors import DynamicShape, ModelError, UnsupportedOperator
-from circuits.inspect.reading import checked_size
+from circuits.model.reading import checked_size
 from circuits.tensors import TensorSpec
 
 #: Element types that an input or output of a circuit may have.
@@ -153,12 +153,12 @@ def _check_given(value: ValueInfoProto, given: tuple[int, ...]) -> None:
 def infer_shapes(model: ModelProto) -> ModelProto:
     """A copy with every shape that can be inferred written down, and none of absurd size."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(
             f"the model's shapes contradict each other: {first}",
-            hint="Run onnx.shape_inference.infer_shapes(model, strict_mode=True) on it.",
+            hint="Run onnx.checker.check_model(model, full_check=True) on it.",
         ) from error
     for value in [*inferred.graph.value_info, *inferred.graph.output]:
         checked_size(known_dims(value), f"value {value.name!r}")
@@ -178,3 +178,20 @@ def static_shape(value: ValueInfoProto) -> tuple[int, ...] | None:
     if not all(d.HasField("dim_value") for d in dims):
         return None
     return tuple(int(d.dim_value) for d in dims)
+
+
+def outputs_of(model: ModelProto) -> tuple[TensorSpec, ...]:
+    """The outputs of a model whose shapes are inferred; refuses what is no tensor of numbers."""
+    specs = []
+    for value in model.graph.output:
+        kind = value.type.tensor_type.elem_type
+        if kind not in DTYPES:
+            raise UnsupportedOperator(
+                f"output {value.name!r} is no tensor of numbers",
+                hint="Export the scores or probabilities as a float tensor.",
+            )
+        shape = static_shape(value)
+        if shape is None:
+            raise DynamicShape(f"output {value.name!r} has a shape that depends on the input")
+        specs.append(TensorSpec(name=value.name, dtype=DTYPES[kind], shape=shape))
+    return tuple(specs)

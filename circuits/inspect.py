@@ -9,12 +9,13 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from circuits.errors import DynamicShape, UnsupportedOperator
-from circuits.inspect.folding import fold
-from circuits.inspect.operators import GraphFacts, attributes, refusal, rewritten_by
-from circuits.inspect.reading import read_model
-from circuits.inspect.shapes import DTYPES, Shapes, bind_shapes, infer_shapes, static_shape
-from circuits.tensors import Signature, TensorSpec
+from circuits.errors import UnsupportedOperator
+from circuits.model.folding import fold
+from circuits.model.operators import GraphFacts, attributes, refusal
+from circuits.model.reading import read_model
+from circuits.model.shapes import Shapes, bind_shapes, infer_shapes, outputs_of
+from circuits.rewrite.pipeline import PASSES, apply
+from circuits.tensors import Signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +87,14 @@ def inspect_model(
     """
     model = read_model(data)
     binding = bind_shapes(model, shapes)
-    written = infer_shapes(model)
-    folded = fold(written)
-    facts = GraphFacts.of(folded)
-    operators = _operators(written, folded, facts)
+    model = infer_shapes(model)
+    operators = _operators(model)
     if not allow_refused:
         _raise_refused(operators)
+    folded = fold(model)
+    facts = GraphFacts.of(folded)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(folded))
+    signature = Signature(inputs=tuple(binding.inputs), outputs=outputs_of(folded))
     return ModelSummary(
         signature=signature,
         parameters=_parameters(folded),
@@ -105,22 +106,29 @@ def inspect_model(
     )
 
 
-def _operators(
-    written: ModelProto, folded: ModelProto, facts: GraphFacts
-) -> tuple[OperatorUse, ...]:
-    """Each operator as folded, and those of the file that folding leaves nothing of."""
+def _operators(model: ModelProto) -> tuple[OperatorUse, ...]:
+    """What becomes of each node as the passes run, and of those nodes that passes add."""
+    written = {_name(n): n for n in model.graph.node}
+    fate: dict[str, str] = {}
+    current = model
+    for step in PASSES:
+        current = apply(step, current)
+        left = {(_name(n), n.op_type) for n in current.graph.node}
+        for name, node in written.items():
+            if name not in fate and (name, node.op_type) not in left:
+                fate[name] = step.name
+    facts = GraphFacts.of(current)
     groups: dict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
-    for node in folded.graph.node:
-        status, by, reason = "supported", "", ""
-        if (name := rewritten_by(node, facts)) is not None:
-            status, by = "rewritten", name
-        elif (why := refusal(node, facts)) is not None:
-            status, reason = "refused", f"{why.reason}. {why.instead}"
-        groups[node.op_type, _domain(node), status, by, reason].append(_name(node))
-    kept = {(node.op_type, _domain(node)) for node in folded.graph.node}
-    for node in written.graph.node:
-        if (key := (node.op_type, _domain(node))) not in kept:
-            groups[*key, "rewritten", "fold-constants", ""].append(_name(node))
+    for name, node in written.items():
+        if name in fate:
+            groups[node.op_type, _domain(node), "rewritten", fate[name], ""].append(name)
+    for node in current.graph.node:
+        why = refusal(node, facts)
+        if why is not None:
+            key = (node.op_type, _domain(node), "refused", "", f"{why.reason}. {why.instead}")
+            groups[key].append(_name(node))
+        elif _name(node) in written:
+            groups[node.op_type, _domain(node), "supported", "", ""].append(_name(node))
     return tuple(
         OperatorUse(
             op=op,
@@ -160,22 +168,6 @@ def _raise_refused(operators: tuple[OperatorUse, ...]) -> None:
     )
 
 
-def _outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
-    specs = []
-    for value in model.graph.output:
-        kind = value.type.tensor_type.elem_type
-        if kind not in DTYPES:
-            raise UnsupportedOperator(
-                f"output {value.name!r} is no tensor of numbers",
-                hint="Export the scores or probabilities as a float tensor.",
-            )
-        shape = static_shape(value)
-        if shape is None:
-            raise DynamicShape(f"output {value.name!r} has a shape that depends on the input")
-        specs.append(TensorSpec(name=value.name, dtype=DTYPES[kind], shape=shape))
-    return tuple(specs)
-
-
 def _parameters(model: ModelProto) -> int:
     """Floating-point constants: integer ones are shapes and indices."""
     floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -209,3 +201,8 @@ def _multiplications(node: NodeProto, facts: GraphFacts) -> int:
 
 
 __all__ = ["ModelSummary", "OperatorUse", "inspect_model"]
+
+
+def inspect_json(data: bytes, allow_refused: bool = False) -> dict[str, Any]:
+    """``inspect_model`` in plain JSON: for callers in a process that does not load onnx."""
+    return inspect_model(data, allow_refused=allow_refused).to_json()

@@ -7,6 +7,7 @@ them is it known which operators a circuit would really hold.
 from __future__ import annotations
 
 import logging
+import math
 
 import onnx_ir as ir
 from onnx import ModelProto
@@ -14,13 +15,22 @@ from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from circuits.errors import ModelError
-from circuits.inspect.shapes import infer_shapes
+from circuits.model.shapes import infer_shapes
 
 #: Bytes of a constant node's inputs and output beyond which it is left alone.
 FOLD_INPUT_LIMIT = 1 << 20
 FOLD_OUTPUT_LIMIT = 1 << 24
 
 logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.WARNING)
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """The optimiser leaves ConstantOfShape alone; the engine wants to see a tensor."""
+    if node.op_type != "ConstantOfShape" or node.inputs[0] is None:
+        return None
+    shape = ir.convenience.get_const_tensor(node.inputs[0])
+    small = shape is not None and math.prod(shape.numpy().tolist()) * 8 <= FOLD_OUTPUT_LIMIT
+    return True if small else None
 
 
 def fold(model: ModelProto) -> ModelProto:
@@ -37,6 +47,7 @@ def fold(model: ModelProto) -> ModelProto:
             num_iterations=8,
             input_size_limit=FOLD_INPUT_LIMIT,
             output_size_limit=FOLD_OUTPUT_LIMIT,
+            should_fold=_should_fold,
         )
     except Exception as error:  # the optimiser evaluates the model's own constants: any may fail
         raise ModelError(

@@ -75,7 +75,19 @@ def read_model(data: bytes) -> ModelProto:
     for node in graph.node:
         _check_node(node)
     _check_graph(model)
+    _name_nodes(graph)
     return model
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    """Gives every node a name of its own, so that messages and passes can point at it."""
+    taken: set[str] = set()
+    for index, node in enumerate(graph.node):
+        name = node.name or f"{node.op_type}_{index}"
+        while name in taken:
+            name = f"{name}_{index}"
+        node.name = name
+        taken.add(name)
 
 
 def node_label(node: NodeProto) -> str:

@@ -1,0 +1,89 @@
+"""The rewritten graph beside the uploaded one, in onnxruntime, on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from circuits.errors import ModelError
+from circuits.tensors import Signature, TensorSpec
+
+Sample = Mapping[str, NDArray[Any]]
+
+_RANDOM_SAMPLES = 8
+_SEED = 20231
+
+
+def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
+    """Outputs of every sample, in the graph's order; raises ``ModelError`` when it cannot run."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    # The graph as written is what is being judged, not what an optimiser makes of it.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        names = [o.name for o in session.get_outputs()]
+        wanted = {i.name for i in session.get_inputs()}
+        results = []
+        for sample in samples:
+            feed = {k: v for k, v in sample.items() if k in wanted}
+            results.append([np.asarray(o, dtype=np.float64) for o in session.run(names, feed)])
+    except Exception as error:  # onnxruntime's exception types share no base
+        raise ModelError(
+            f"onnxruntime cannot run the model: {str(error).splitlines()[0][:300]}",
+            hint="Check that the model runs in onnxruntime as exported.",
+        ) from error
+    return results
+
+
+def probes(signature: Signature, samples: Sequence[Sample]) -> list[Sample]:
+    """The caller's samples, and random ones drawn from their range (or from -1…1, or 0…1)."""
+    rng = np.random.default_rng(_SEED)
+    drawn: list[Sample] = [
+        {spec.name: _draw(rng, spec, samples) for spec in signature.inputs}
+        for _ in range(_RANDOM_SAMPLES)
+    ]
+    return [*samples, *drawn]
+
+
+def _draw(rng: np.random.Generator, spec: TensorSpec, samples: Sequence[Sample]) -> NDArray[Any]:
+    low, high = 0.0 if "int" in spec.dtype else -1.0, 1.0
+    if samples:
+        seen = np.stack([np.asarray(s[spec.name], dtype=np.float64) for s in samples])
+        low, high = float(seen.min()), float(seen.max())
+    if spec.dtype == "bool":
+        return rng.integers(0, 2, spec.shape).astype(bool)
+    if "int" in spec.dtype:
+        return rng.integers(int(low), int(high) + 1, spec.shape).astype(spec.dtype)
+    return rng.uniform(low, high, spec.shape).astype(spec.dtype)
+
+
+def difference(
+    before: list[list[NDArray[np.float64]]], after: list[list[NDArray[np.float64]]]
+) -> float:
+    """The largest absolute difference over the output's range; infinite when shapes differ.
+
+    Where the model itself gives NaN or an infinity, the other must give the same.
+    """
+    worst = 0.0
+    for position in range(len(before[0])):
+        ours = [b[position] for b in before]
+        theirs = [a[position] for a in after]
+        if any(o.shape != t.shape for o, t in zip(ours, theirs, strict=True)):
+            return np.inf
+        left, right = np.stack(ours), np.stack(theirs)
+        finite = np.isfinite(left)
+        if not np.array_equal(left[~finite], right[~finite], equal_nan=True):
+            return np.inf
+        if not finite.any():
+            continue
+        values = left[finite]
+        gap = float(np.max(np.abs(values - right[finite])))
+        spread = float(values.max() - values.min()) or float(np.abs(values).max()) or 1.0
+        worst = max(worst, gap / spread)
+    return worst

@@ -1,0 +1,111 @@
+"""Max and Min against constants, triangular masks, one-hot values other than 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from circuits.rewrite.edit import (
+    Builder,
+    Pass,
+    attr,
+    constant,
+    expand,
+    input_at,
+    is_float,
+    shape_of,
+    size,
+)
+
+
+def _extremum(node: ir.Node, build: Builder) -> ir.Value | None:
+    """max(x, c) = c + relu(x - c) and min(x, c) = c - relu(c - x), for a constant tensor c."""
+    values = [v for v in node.inputs if v is not None]
+    if len(values) == 1:
+        return values[0]
+    if len(values) > 2:
+        folded = values[0]
+        for value in values[1:]:
+            folded = build.op(node.op_type, folded, value)
+        return folded
+    fixed = [v for v in values if constant(v) is not None and size(v) > 1]
+    if len(fixed) != 1 or not is_float(fixed[0]):
+        return None
+    c, x = fixed[0], next(v for v in values if v is not fixed[0])
+    if node.op_type == "Max":
+        return build.op("Add", c, build.op("Relu", build.op("Sub", x, c)))
+    return build.op("Sub", c, build.op("Relu", build.op("Sub", c, x)))
+
+
+def _trilu(node: ir.Node, build: Builder) -> ir.Value | None:
+    value, k = node.inputs[0], constant(input_at(node, 1))
+    assert value is not None
+    if input_at(node, 1) is not None and k is None:
+        return None
+    if value.dtype is None or not is_float(value):
+        return None
+    shape = shape_of(value)
+    ones = np.ones(shape[-2:], dtype=value.dtype.numpy())
+    diagonal = 0 if k is None else int(k.reshape(-1)[0])
+    mask = np.triu(ones, diagonal) if attr(node, "upper", 1) else np.tril(ones, diagonal)
+    return build.op("Mul", value, build.const(mask))
+
+
+def _one_hot(node: ir.Node, build: Builder) -> ir.Value | None:
+    levels = constant(input_at(node, 2))
+    if levels is None or list(levels) == [0, 1]:
+        return None
+    off, on = (np.array([v], dtype=levels.dtype) for v in levels)
+    unit = build.const(np.array([0, 1], dtype=levels.dtype))
+    hot = build.op("OneHot", node.inputs[0], node.inputs[1], unit, axis=attr(node, "axis", -1))
+    return build.op("Add", build.op("Mul", hot, build.const(on - off)), build.const(off))
+
+
+def _hardmax_last(node: ir.Node, build: Builder) -> ir.Value | None:
+    """The last index of the maximum: the first one of the reversed axis, counted from the end."""
+    if not attr(node, "select_last_index", 0):
+        return None
+    value = node.inputs[0]
+    assert value is not None
+    axis = attr(node, "axis", 0) % len(shape_of(value))
+    extent = shape_of(value)[axis]
+    reverse = build.const(np.arange(extent - 1, -1, -1, dtype=np.int64))
+    turned = build.op("Gather", value, reverse, axis=axis)
+    first = build.op(node.op_type, turned, axis=axis, keepdims=attr(node, "keepdims", 1))
+    return build.op("Sub", build.const(np.array([extent - 1], dtype=np.int64)), first)
+
+
+def _tile(node: ir.Node, build: Builder) -> ir.Value | None:
+    value, repeats = node.inputs[0], constant(input_at(node, 1))
+    if repeats is None or value is None:
+        return None
+    for axis, count in enumerate(int(r) for r in repeats):
+        if count > 1:
+            value = build.op("Concat", *([value] * count), axis=axis)
+    return value
+
+
+_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
+    "Max": _extremum,
+    "Min": _extremum,
+    "Trilu": _trilu,
+    "OneHot": _one_hot,
+    "ArgMax": _hardmax_last,
+    "ArgMin": _hardmax_last,
+    "Tile": _tile,
+}
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, _EXPANSIONS)
+
+
+EXTREMA_AND_MASKS = Pass(
+    name="extrema-and-masks",
+    version=1,
+    purpose="Max and Min of many or of constants, Trilu, OneHot levels, last ArgMax, Tile.",
+    reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",
+    run=_run,
+)

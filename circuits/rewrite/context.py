@@ -1,0 +1,28 @@
+"""The public input that ties a proof to its request."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+CONTEXT_INPUT = "zkml_context"
+
+
+def bind_context(data: bytes, limbs: int) -> bytes:
+    """Adds ``zkml_context``, float32 ``[1, limbs]``, as the last input; no node reads it.
+
+    EZKL keeps an unused input and constrains its instances like any other, so a proof made for one
+    context fails for every other. ``limbs == 0`` returns the model as it is. Raises ``ValueError``
+    when the model already has an input of that name.
+    """
+    if limbs == 0:
+        return data
+    model = ir.from_proto(onnx.load_model_from_string(data))
+    graph = model.graph
+    if any(i.name == CONTEXT_INPUT for i in graph.inputs):
+        raise ValueError(f"the model already has an input named {CONTEXT_INPUT!r}")
+    graph.inputs.append(
+        ir.val(CONTEXT_INPUT, shape=[1, limbs], type=ir.TensorType(ir.DataType.FLOAT))
+    )
+    bound: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return bound

@@ -1,0 +1,41 @@
+"""Old operator sets, brought to one that the other passes are written for."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx import version_converter
+from onnx_ir.passes import common
+
+from circuits.errors import ModelError
+from circuits.rewrite.edit import Pass, opset
+
+#: From here on axes and bounds are inputs, and Softmax means one axis.
+OLDEST = 13
+TARGET = 17
+
+
+def _run(model: ir.Model) -> None:
+    common.RemoveInitializersFromInputsPass()(model)
+    if opset(model) >= OLDEST:
+        return
+    try:
+        # Before IR 4 every initialiser had to be an input; the converter still expects it so.
+        common.AddInitializersToInputsPass()(model)
+        newer = ir.from_proto(version_converter.convert_version(ir.to_proto(model), TARGET))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"opset {opset(model)} cannot be brought to {TARGET}: {str(error).splitlines()[0]}",
+            hint="Export the model with opset 13 or newer.",
+        ) from error
+    common.RemoveInitializersFromInputsPass()(newer)
+    model.graph = newer.graph
+    model.ir_version = max(newer.ir_version, 8)
+
+
+CONVERT_OPSET = Pass(
+    name="convert-opset",
+    version=1,
+    purpose="Bring operator sets older than 13 to 17.",
+    reference="https://onnx.ai/onnx/repo-docs/VersionConverter.html",
+    run=_run,
+)

@@ -1,0 +1,162 @@
+"""Running the passes in order, each held to what the uploaded model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import common
+
+from circuits.errors import CircuitNotFaithful, ModelError, UnsupportedOperator, ZkmlError
+from circuits.manifest import AppliedPass
+from circuits.model.operators import GraphFacts, refusal
+from circuits.model.reading import read_model
+from circuits.model.shapes import bind_shapes, infer_shapes, outputs_of
+from circuits.rewrite import (
+    comparisons,
+    composites,
+    convolutions,
+    defaults,
+    folding,
+    indexing,
+    integers,
+    opset,
+    padding,
+    pooling,
+    powers,
+    quantized,
+    recurrent,
+    resizing,
+    training,
+)
+from circuits.rewrite.compare import Sample, difference, probes, run
+from circuits.rewrite.edit import Pass
+from circuits.tensors import Signature
+
+#: Largest difference from the uploaded model, over the output's range, after any pass.
+TOLERANCE = 1e-5
+
+#: In the order in which they run.
+PASSES: tuple[Pass, ...] = (
+    opset.CONVERT_OPSET,
+    training.DROP_TRAINING,
+    folding.FOLD_CONSTANTS,
+    quantized.GIVE_QUANTISATION_MEANING,
+    composites.EXPAND_COMPOSITES,
+    defaults.FILL_DEFAULTS,
+    recurrent.SPLIT_DIRECTIONS,
+    padding.EXPLICIT_PADDING,
+    pooling.EXPLICIT_POOLING,
+    convolutions.PLAIN_CONVOLUTIONS,
+    resizing.RESIZE_BY_CONSTANTS,
+    powers.PLAIN_POWERS,
+    integers.INTEGER_ARITHMETIC,
+    comparisons.EXTREMA_AND_MASKS,
+    indexing.EXPLICIT_INDICES,
+    folding.FOLD_AGAIN,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """The model as the engine gets it.
+
+    ``max_difference`` is the largest difference from the uploaded model seen on samples and random
+    inputs, over the output's range.
+    """
+
+    onnx: bytes
+    passes: tuple[AppliedPass, ...]
+    signature: Signature
+    max_difference: float
+
+
+def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
+    """Rewrites an uploaded model; ``samples`` (inputs by name) also fix dynamic shapes.
+
+    Equal inputs give equal bytes. Raises ``ModelError`` and its kin for a model that cannot be
+    used, ``UnsupportedOperator`` naming a node that no pass could make provable, and
+    ``CircuitNotFaithful`` naming a pass after which the graph computes something else.
+    """
+    model = read_model(data)
+    shapes = {name: value.shape for name, value in samples[0].items()} if samples else None
+    if shapes is not None:
+        shapes = {i.name: shapes[i.name] for i in model.graph.input if i.name in shapes}
+    binding = bind_shapes(model, shapes)
+    applied = [AppliedPass(name="bind-shapes", version=1)] if binding.notes else []
+    model = infer_shapes(model)
+    original = _bytes(apply(_NOTHING, model))
+    inputs = Signature(inputs=tuple(binding.inputs), outputs=())
+    feeds = probes(inputs, samples)
+    expected = run(original, feeds)
+
+    worst, current = 0.0, original
+    for step in PASSES:
+        changed = _bytes(apply(step, onnx.load_model_from_string(current)))
+        if changed == current:
+            continue
+        worst = max(worst, _held(step.name, expected, changed, feeds))
+        current = changed
+        applied.append(AppliedPass(name=step.name, version=step.version))
+    final = onnx.load_model_from_string(current)
+    _refuse_leftovers(final)
+    signature = Signature(inputs=inputs.inputs, outputs=outputs_of(final))
+    return Rewritten(onnx=current, passes=tuple(applied), signature=signature, max_difference=worst)
+
+
+#: Written once by the same hand as all later steps, so that only real changes show.
+_NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: None)
+
+
+def apply(step: Pass, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model after one pass, with shapes inferred. Not compared with anything."""
+    try:
+        graph = ir.from_proto(model)
+        step.run(graph)
+        common.RemoveUnusedNodesPass()(graph)
+        common.ClearMetadataAndDocStringPass()(graph)
+        return infer_shapes(ir.to_proto(graph))
+    except ZkmlError:
+        raise
+    except Exception as error:  # models come from outside: whatever a pass trips over is theirs
+        raise ModelError(
+            f"the model cannot be rewritten: pass {step.name!r}: {type(error).__name__}:"
+            f" {str(error).splitlines()[0] if str(error) else ''}"[:300],
+            hint="Run onnx.checker.check_model(model, full_check=True) on it and export it again.",
+        ) from error
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _held(
+    name: str, expected: list[list[NDArray[np.float64]]], changed: bytes, feeds: Sequence[Sample]
+) -> float:
+    gap = difference(expected, run(changed, feeds))
+    if gap > TOLERANCE:
+        raise CircuitNotFaithful(
+            f"after the pass {name!r} the graph differs from the uploaded model by {gap:.3g} of the"
+            f" output's range (at most {TOLERANCE:g} is allowed)",
+            rewriting=name,
+            difference=gap,
+        )
+    return gap
+
+
+def _refuse_leftovers(model: onnx.ModelProto) -> None:
+    facts = GraphFacts.of(model)
+    for node in model.graph.node:
+        if (why := refusal(node, facts)) is not None:
+            label = node.name or node.output[0]
+            raise UnsupportedOperator(
+                f"{node.op_type} at node {label!r} cannot be proved: {why.reason}",
+                hint=why.instead,
+                op=node.op_type,
+                node=label,
+            )

@@ -1,0 +1,160 @@
+"""Quantised models given their real meaning: the engine ignores their rounding and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir import DataType
+
+from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_at, shape_of
+
+_RANGES = {
+    DataType.INT8: (-128.0, 127.0),
+    DataType.UINT8: (0.0, 255.0),
+    DataType.INT16: (-32768.0, 32767.0),
+    DataType.UINT16: (0.0, 65535.0),
+}
+
+
+def _along(values: NDArray[np.generic], axis: int, rank: int) -> NDArray[np.generic]:
+    """Per-axis parameters, shaped to broadcast."""
+    if values.size == 1:
+        return values.reshape(())
+    shape = [1] * rank
+    shape[axis] = values.size
+    return values.reshape(shape)
+
+
+def _parameters(
+    scale: ir.Value | None, zero: ir.Value | None, axis: int, rank: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    factor, offset = constant(scale), constant(zero)
+    if factor is None or (zero is not None and offset is None) or factor.ndim > 1:
+        return None
+    offset = np.zeros(1) if offset is None else offset
+    shaped = (_along(v.astype(np.float32), axis, rank) for v in (factor, offset))
+    first, second = shaped
+    return first.astype(np.float32), second.astype(np.float32)
+
+
+def _quantised(
+    value: ir.Value,
+    params: tuple[NDArray[np.float32], NDArray[np.float32]],
+    to: DataType,
+    build: Builder,
+) -> ir.Value:
+    """The integer levels, as floats: clip(round(x / scale) + zero)."""
+    scale, zero = params
+    level = build.op("Round", build.op("Div", value, build.const(scale)))
+    if np.any(zero):
+        level = build.op("Add", level, build.const(zero))
+    low, high = _RANGES[to]
+    return build.op("Clip", level, build.const(low), build.const(high))
+
+
+def _restored(
+    value: ir.Value, params: tuple[NDArray[np.float32], NDArray[np.float32]], build: Builder
+) -> ir.Value:
+    """(level - zero) * scale."""
+    scale, zero = params
+    level = build.op("Cast", value, to=int(DataType.FLOAT))
+    if np.any(zero):
+        level = build.op("Sub", level, build.const(zero))
+    return build.op("Mul", level, build.const(scale))
+
+
+def _quantize(node: ir.Node, build: Builder) -> ir.Value | None:
+    x, to = node.inputs[0], node.outputs[0].dtype
+    assert x is not None
+    rank = len(shape_of(x))
+    axis = attr(node, "axis", 1) % max(rank, 1)
+    params = _parameters(node.inputs[1], input_at(node, 2), axis, rank)
+    if params is None or to not in _RANGES or attr(node, "block_size", 0):
+        return None
+    return build.op("Cast", _quantised(x, params, to, build), to=int(to))
+
+
+def _dequantize(node: ir.Node, build: Builder) -> ir.Value | None:
+    x = node.inputs[0]
+    assert x is not None
+    rank = len(shape_of(x))
+    axis = attr(node, "axis", 1) % max(rank, 1)
+    params = _parameters(node.inputs[1], input_at(node, 2), axis, rank)
+    if params is None or attr(node, "block_size", 0):
+        return None
+    return _restored(x, params, build)
+
+
+def _qlinear(node: ir.Node, build: Builder) -> ir.Value | None:
+    """QLinearMatMul and QLinearConv: restore both sides, compute, quantise again."""
+    conv = node.op_type == "QLinearConv"
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs[:8]
+    to = node.outputs[0].dtype
+    assert a is not None
+    assert b is not None
+    b_rank = len(shape_of(b))
+    left = _parameters(a_scale, a_zero, 0, len(shape_of(a)))
+    right = _parameters(b_scale, b_zero, 0 if conv else b_rank - 1, b_rank)
+    result = _parameters(y_scale, y_zero, 0, 1)
+    if left is None or right is None or result is None or to not in _RANGES:
+        return None
+    x, w = _restored(a, left, build), _restored(b, right, build)
+    if not conv:
+        product = build.op("MatMul", x, w)
+    else:
+        attributes = {name: attr(node, name) for name in node.attributes}
+        bias = constant(input_at(node, 8))
+        extra = []
+        if bias is not None:
+            unit = left[0].reshape(-1) * right[0].reshape(-1)
+            extra = [build.const((bias * unit).astype(np.float32))]
+        product = build.op("Conv", x, w, *extra, **attributes)
+    return build.op("Cast", _quantised(product, result, to, build), to=int(to))
+
+
+def _integer_product(node: ir.Node, build: Builder) -> ir.Value | None:
+    """ConvInteger and MatMulInteger: exact products of shifted integers."""
+    a, b = node.inputs[0], node.inputs[1]
+    assert a is not None
+    assert b is not None
+    conv = node.op_type == "ConvInteger"
+    parts = []
+    for value, zero, axis in ((a, input_at(node, 2), 0), (b, input_at(node, 3), 0 if conv else -1)):
+        offset = constant(zero)
+        if zero is not None and offset is None:
+            return None
+        number = build.op("Cast", value, to=int(DataType.FLOAT))
+        if offset is not None and np.any(offset):
+            rank = len(shape_of(value))
+            shaped = _along(offset.astype(np.float32), axis % rank, rank)
+            number = build.op("Sub", number, build.const(shaped))
+        parts.append(number)
+    attributes = {name: attr(node, name) for name in node.attributes}
+    product = build.op("Conv" if conv else "MatMul", *parts, **attributes)
+    return build.op("Cast", product, to=int(DataType.INT32))
+
+
+_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+    "QLinearMatMul": _qlinear,
+    "QLinearConv": _qlinear,
+    "MatMulInteger": _integer_product,
+    "ConvInteger": _integer_product,
+}
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, _EXPANSIONS)
+
+
+GIVE_QUANTISATION_MEANING = Pass(
+    name="quantisation-meaning",
+    version=1,
+    purpose="(De)QuantizeLinear, QLinear and integer products as rounding, clipping and scaling.",
+    reference="ONNX operator specification, QuantizeLinear; EZKL takes it for an identity",
+    run=_run,
+)

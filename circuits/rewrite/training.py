@@ -1,0 +1,33 @@
+"""What training leaves behind and inference ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from circuits.rewrite.edit import Builder, Pass, constant, expand, input_at
+
+
+def _dropout(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    training = constant(input_at(node, 2))
+    if input_at(node, 2) is not None and (training is None or bool(training)):
+        return None
+    if len(node.outputs) > 1 and node.outputs[1].uses():
+        return None
+    kept = node.inputs[0]
+    assert kept is not None
+    return [kept]
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, {"Dropout": _dropout})
+
+
+DROP_TRAINING = Pass(
+    name="drop-training",
+    version=1,
+    purpose="Remove Dropout: at inference it is the identity.",
+    reference="ONNX operator specification, Dropout: training_mode defaults to false",
+    run=_run,
+)

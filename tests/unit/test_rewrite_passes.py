@@ -1,0 +1,146 @@
+"""Every pass changes what it says and nothing that the model computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import parser
+
+from circuits.errors import CircuitNotFaithful, UnsupportedOperator
+from circuits.rewrite import bind_context, pipeline, rewrite
+from circuits.rewrite.context import CONTEXT_INPUT
+from circuits.rewrite.edit import Pass, expand
+
+
+def graph(body: str, inputs: str, weights: str = "", opset: int = 17) -> bytes:
+    text = (
+        f'<ir_version: 8, opset_import: ["" : {opset}]> g ({inputs}) => (float y)'
+        f" {weights} {{ {body} }}"
+    )
+    return parser.parse_model(text).SerializeToString()
+
+
+X4 = "float[N, 4] x"
+IMAGE = "float[1, 2, 5, 5] x"
+KERNEL = "<float[2, 2, 2, 2] w = {1,2,3,4,5,6,7,8,1,-2,3,-4,5,-6,7,-8}>"
+
+CASES = {
+    "drop-training": graph("d = Dropout(x) y = Relu(d)", X4),
+    "fill-defaults": graph("y = Conv(x, w)", IMAGE, KERNEL),
+    "explicit-padding": graph('y = Pad<mode = "reflect">(x, p)', X4, "<int64[4] p = {0, 1, 0, 2}>"),
+    "explicit-pooling": graph(
+        "y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x)",
+        IMAGE,
+    ),
+    "plain-convolutions": graph("y = Conv<dilations = [2, 3]>(x, w)", IMAGE, KERNEL),
+    "resize-by-constants": graph(
+        'y = Resize<mode = "linear">(x, , s)', IMAGE, "<float[4] s = {1, 1, 2, 1.5}>"
+    ),
+    "plain-powers": graph("a = Abs(x) b = Exp(a) y = Pow(b, p)", X4, "<float[1] p = {-2}>"),
+    "integer-arithmetic": graph("i = Cast<to = 7>(x) y = Cast<to = 1>(i)", X4),
+    "extrema-and-masks": graph("y = Max(x, c)", X4, "<float[4] c = {0.5, 0.1, -0.5, 0}>"),
+    "explicit-indices": graph("y = Gather<axis = 1>(x, i)", X4, "<int64[2] i = {-1, -2}>"),
+    "expand-composites": graph("y = Gelu(x)", X4, opset=20),
+    "quantisation-meaning": graph(
+        "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
+        X4,
+        "<float s = {0.1}, uint8 z = {120}>",
+    ),
+    "split-directions": graph(
+        'y, h = RNN<hidden_size = 2, direction = "bidirectional">(x, w, r)',
+        "float[3, 1, 2] x",
+        "<float[2, 2, 2] w = {1,2,3,4,5,6,7,8}, float[2, 2, 2] r = {1,-2,3,-4,5,-6,7,-8}>",
+    ),
+}
+
+
+def samples(data: bytes, low: float = -3.0, high: float = 3.0) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(7)
+    value = onnx.load_model_from_string(data).graph.input[0]
+    shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
+    return [{"x": rng.uniform(low, high, shape).astype(np.float32)} for _ in range(8)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_pass_keeps_what_the_model_computes(name: str) -> None:
+    """``rewrite`` itself compares with onnxruntime and raises when a pass changes the outputs."""
+    result = rewrite(CASES[name], samples(CASES[name]))
+    assert name in [p.name for p in result.passes]
+    assert result.max_difference <= pipeline.TOLERANCE
+    assert rewrite(result.onnx, samples(CASES[name])).onnx == result.onnx
+
+
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool", "AveragePool, count_include_pad = 1"])
+@pytest.mark.parametrize("ceil", [0, 1])
+@pytest.mark.parametrize("pads", ["0, 0, 0, 0", "0, 1, 1, 0"])
+def test_pooling_over_the_border_means_what_onnx_says(pool: str, ceil: int, pads: str) -> None:
+    op, _, extra = pool.partition(",")
+    attributes = f"kernel_shape = [2, 2], strides = [2, 2], pads = [{pads}], ceil_mode = {ceil}"
+    joined = f"{attributes}, {extra}" if extra else attributes
+    data = graph(f"y = {op}<{joined}>(x)", IMAGE, opset=19)
+    # All-negative images: the engine's zero padding would show.
+    rewrite(data, samples(data, -3.0, -1.0))
+
+
+def test_dilated_pooling_is_a_maximum_of_shifted_images() -> None:
+    attributes = "kernel_shape = [2, 2], dilations = [2, 2], strides = [2, 1]"
+    data = graph(f"y = MaxPool<{attributes}>(x)", IMAGE)
+    rewrite(data, samples(data))
+
+
+def test_equal_models_give_equal_bytes_in_every_process() -> None:
+    code = (
+        "import sys; from circuits.rewrite import rewrite;"
+        "from circuits.digests import sha256;"
+        "print(sha256(rewrite(sys.stdin.buffer.read()).onnx))"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=CASES["explicit-pooling"],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_a_pass_that_changes_the_model_refuses_the_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Pass(
+        name="wrong",
+        version=1,
+        purpose="",
+        reference="",
+        run=lambda model: expand(model, {"Relu": lambda node, b: b.op("Abs", node.inputs[0])}),
+    )
+    monkeypatch.setattr(pipeline, "PASSES", (wrong,))
+    data = graph("y = Relu(x)", X4)
+    with pytest.raises(CircuitNotFaithful, match="'wrong'"):
+        rewrite(data, samples(data))
+
+
+def test_what_no_pass_makes_provable_is_refused_with_its_node() -> None:
+    data = graph("a = Abs(x) v, y = TopK<axis = 1>(a, k)", X4, "<int64[1] k = {2}>")
+    with pytest.raises(UnsupportedOperator, match="TopK"):
+        rewrite(onnx_with_int_output(data))
+
+
+def onnx_with_int_output(data: bytes) -> bytes:
+    model = onnx.load_model_from_string(data)
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    return model.SerializeToString()
+
+
+def test_the_context_is_the_last_input_and_no_node_reads_it() -> None:
+    bound = onnx.load_model_from_string(bind_context(CASES["fill-defaults"], 8))
+    last = bound.graph.input[-1]
+    assert last.name == CONTEXT_INPUT
+    assert [d.dim_value for d in last.type.tensor_type.shape.dim] == [1, 8]
+    assert all(CONTEXT_INPUT not in node.input for node in bound.graph.node)
+    assert bind_context(CASES["fill-defaults"], 0) == CASES["fill-defaults"]
