@@ -27,7 +27,7 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
     "srs_part.bin": (516, True),
     "manifest.json": (4 * _MEBI, True),
     "plan.json": (16 * _MEBI, True),
-    "keys.json": (1 * _MEBI, True),
+    "signer.json": (1 * _MEBI, True),
     "input.json": (64 * _MEBI, False),
     "model.onnx": (256 * _MEBI, False),
 }
@@ -45,8 +45,9 @@ _MODE = 0o100644 << 16
 class Bundle:
     """The members of a bundle, each as its bytes.
 
-    ``keys`` is the issuer's published key set, for information. ``input`` is there only where the
-    input is public, ``model`` only when the issuer chose to hand it on.
+    ``signer`` is the public key that signed, so that a signature can be checked before anybody has
+    said whom to trust. ``input`` is there only where the input is public, ``model`` only when the
+    issuer chose to hand it on.
     """
 
     receipt: bytes
@@ -56,7 +57,7 @@ class Bundle:
     srs_part: bytes
     manifest: bytes
     plan: bytes
-    keys: bytes
+    signer: bytes
     input: bytes | None = field(default=None, repr=False)
     model: bytes | None = field(default=None, repr=False)
 
@@ -72,7 +73,7 @@ _FIELDS = dict(
             "srs_part",
             "manifest",
             "plan",
-            "keys",
+            "signer",
             "input",
             "model",
         ),

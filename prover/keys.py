@@ -22,7 +22,7 @@ from securesystemslib.exceptions import UnverifiedSignatureError, VerificationEr
 from securesystemslib.signer import CryptoSigner, Key, Signature, Signer, SSlibKey
 
 from circuits.digests import canonical_json, sha256
-from prover.errors import KeyringUnusable, KeyUnknown, PolicyInvalid
+from prover.errors import KeyringUnusable, KeyUnknown, PolicyInvalid, ReceiptInvalid
 
 _RING = "keyring.json"
 _SCHEMA = 1
@@ -114,8 +114,33 @@ class PublicKey:
         return key
 
 
+def signer_document(key: PublicKey) -> bytes:
+    """A bare public key, as a bundle carries it: its standing is for the verifier to know."""
+    return canonical_json(
+        {
+            "keyid": key.keyid,
+            "keytype": key.keytype,
+            "public": key.public,
+            "scheme": key.scheme,
+        }
+    )
+
+
+def parse_signer_document(data: bytes) -> PublicKey:
+    """Reads ``signer_document`` strictly. Raises ``ReceiptInvalid``."""
+    try:
+        bare = json.loads(data)
+        key = PublicKey(keytype=bare["keytype"], scheme=bare["scheme"], public=bare["public"])
+        same = signer_document(key) == data
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ReceiptInvalid(f"the signer's key cannot be read: {str(error)[:120]}") from error
+    if not same:
+        raise ReceiptInvalid("the signer's key does not have the keyid that it is given")
+    return key
+
+
 def public_document(keys: tuple[PublicKey, ...]) -> bytes:
-    """The published key set: what /.well-known/ serves and a bundle carries for information."""
+    """The published key set: what /.well-known/ serves, and what a policy's ``trusted`` is."""
     return canonical_json({"keys": [k.to_json() for k in keys], "schema": _SCHEMA})
 
 

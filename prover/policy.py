@@ -21,7 +21,7 @@ class Policy:
     """Everything is optional; the default accepts any model, and says what it could not judge.
 
     ``trusted`` and ``keyids`` name the signers to accept; with neither, a signature is checked
-    against the bundle's own key set and the signer is shown as unknown, a warning. ``revoked``
+    against the key in the bundle and the signer is shown as unknown, a warning. ``revoked``
     adds keyids to refuse. ``context`` maps names out of ``CONTEXT_FIELDS`` to the values expected.
     ``engine_versions`` are those whose proofs count. ``allow_insecure_srs``: a reference string
     that is not the public ceremony's is a warning, not a refusal. ``strict``: every warning is a

@@ -1,9 +1,9 @@
 """EZKL's proof file: read strictly, written in one form.
 
 ``ezkl verify`` looks at ``instances`` and ``proof`` only. It ignores ``hex_proof``,
-``pretty_public_inputs``, ``timestamp`` and any further key, and bytes after the proof. So a proof
-is brought into one *normal form* before it is stored: canonical JSON with the keys EZKL writes,
-where all that it does not authenticate is null or equal to what it does.
+``pretty_public_inputs``, ``timestamp``, ``version`` and any further key, and bytes after the proof.
+So a proof is brought into one *normal form* before it is stored: canonical JSON with the keys EZKL
+writes, where all that it does not authenticate is null or equal to what it does.
 """
 
 from __future__ import annotations
@@ -16,29 +16,13 @@ from circuits.digests import canonical_json
 from circuits.errors import ProofMalformed
 from circuits.field import from_felt
 
-#: What EZKL writes. The first three carry the proof, the others nothing that is authenticated.
-KEYS = frozenset(
-    (
-        "hex_proof",
-        "instances",
-        "proof",
-        "pretty_public_inputs",
-        "protocol",
-        "split",
-        "timestamp",
-        "version",
-    )
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class EzklProof:
-    """A proof's content. ``instances`` are felts in the engine's order; ``version`` is what the
-    file says of its maker, which nothing authenticates."""
+    """A proof's content. ``instances`` are felts in the engine's order."""
 
     instances: list[str]
     proof: bytes
-    version: str | None
 
     def to_bytes(self) -> bytes:
         """The normal form."""
@@ -51,7 +35,7 @@ class EzklProof:
                 "protocol": None,
                 "split": None,
                 "timestamp": None,
-                "version": self.version,
+                "version": None,
             }
         )
 
@@ -73,10 +57,7 @@ def read_proof(data: bytes) -> EzklProof:
     hex_proof = raw.get("hex_proof")
     if hex_proof is not None and hex_proof != "0x" + proof.hex():
         raise ProofMalformed("hex_proof is not the same bytes as proof")
-    version = raw.get("version")
-    if version is not None and (not isinstance(version, str) or len(version) > 64):
-        raise ProofMalformed("the proof's version is not a short text")
-    return EzklProof(instances=_instances(raw.get("instances")), proof=proof, version=version)
+    return EzklProof(instances=_instances(raw.get("instances")), proof=proof)
 
 
 def normalise_proof(data: bytes) -> bytes:

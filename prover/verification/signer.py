@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from prover.keys import KeyState, PublicKey, parse_public_document
+from prover.keys import KeyState, parse_signer_document
 from prover.verification.evidence import (
     Evidence,
     refuse,
@@ -15,9 +15,11 @@ from prover.verification.evidence import (
 # (5)
 def signature(e: Evidence) -> str:
     receipt = e.receipt.value
-    key = _candidate(e, receipt.keyid)
-    if key is None:
-        refuse(f"key {receipt.keyid[:16]} is unknown: neither trusted nor in the bundle")
+    carried = parse_signer_document(e.bundle.value.signer)
+    if carried.keyid != receipt.keyid:
+        refuse(f"the bundle carries key {carried.keyid[:16]}, signed is with {receipt.keyid[:16]}")
+    # The verifier's own record of a key goes first: it knows whether the key was withdrawn.
+    key = next((k for k in e.policy.trusted or () if k.keyid == carried.keyid), carried)
     if not key.verifies(receipt.signature, receipt.pae):
         refuse(f"the signature is not that of key {receipt.keyid[:16]}")
     e.signer.fill(key)
@@ -39,14 +41,3 @@ def signer(e: Evidence) -> str:
     if not e.policy.names_signers:
         warn(f"key {key.keyid[:16]} is the bundle's own: nobody has said that it is to be trusted")
     return f"key {key.keyid[:16]} is trusted and {key.state.value}"
-
-
-def _candidate(e: Evidence, keyid: str) -> PublicKey | None:
-    """The key named: the verifier's own record of it first, the bundle's copy for want of one."""
-    for key in e.policy.trusted or ():
-        if key.keyid == keyid:
-            return key
-    for key in parse_public_document(e.bundle.value.keys):
-        if key.keyid == keyid:
-            return key
-    return None

@@ -1,0 +1,506 @@
+"""Single changes to a good bundle, and the layer that must turn each one away.
+
+Three hands make them. A *stranger* edits bytes and cannot sign. A *rival* signs with a key of his
+own. The *issuer* holds the trusted key and lies: what he says is made consistent (every digest that
+depends on the change is computed again and the statement signed), so that only what the proof and
+the verifier's own arithmetic establish can stop him.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from circuits.digests import canonical_json, sha256
+from circuits.engine.proof_json import read_proof
+from circuits.field import felts_to_bytes, from_felt, to_felt
+from circuits.manifest import CircuitManifest
+from circuits.srs.verify_part import PUBLIC_CEREMONY
+from prover.bundle import Bundle, read_bundle, write_bundle
+from prover.context import Context
+from prover.keys import signer_document
+from prover.receipt import PAYLOAD_TYPE, Receipt
+from prover.report import Layer
+from prover.statement import claims, decode_outputs, receipt_id
+from tests.conformance.make_vectors import FOLDER, public_key, signer
+
+TRUSTED, RIVAL = 1, 2
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """``data`` is the changed bundle; ``layer`` must be among those that refuse it.
+
+    ``raw`` holds the members that an EZKL user would check: proof, settings, key, SRS part.
+    """
+
+    name: str
+    hand: str
+    layer: Layer
+    data: bytes
+    raw: Bundle
+
+
+def statement_of(bundle: Bundle) -> Json:
+    value: Json = json.loads(Receipt.from_bytes(bundle.receipt).payload)
+    return value
+
+
+def signed(bundle: Bundle, statement: Json, seed: int = TRUSTED) -> Bundle:
+    """The bundle with this statement, signed: in whatever state the statement is."""
+    payload = canonical_json(statement)
+    unsigned = Receipt(payload=payload, keyid="", signature=b"")
+    signature = signer(seed).sign(unsigned.pae)
+    receipt = replace(unsigned, keyid=signature.keyid, signature=bytes.fromhex(signature.signature))
+    return replace(bundle, receipt=receipt.to_bytes(), signer=signer_document(public_key(seed)))
+
+
+def unsigned_edit(bundle: Bundle, statement: Json) -> Bundle:
+    """The bundle with this statement under the old signature."""
+    receipt = Receipt.from_bytes(bundle.receipt)
+    return replace(bundle, receipt=replace(receipt, payload=canonical_json(statement)).to_bytes())
+
+
+# --- a stranger: the file --------------------------------------------------------------------
+
+
+def file_edits(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Changes to the zip file itself."""
+    central = data.index(b"PK\x01\x02")
+    end = data.index(b"PK\x05\x06")
+    yield "file: last byte gone", data[:-1]
+    yield "file: first half", data[: len(data) // 2]
+    yield "file: empty", b""
+    yield "file: a byte appended", data + b"\0"
+    yield "file: a byte in front", b"\0" + data
+    yield "file: one byte between members and directory", data[:central] + b"\0" + data[central:]
+    for name, at in {
+        "version needed": 4,
+        "encryption flag": 6,
+        "method deflate": 8,
+        "time": 10,
+        "checksum": 14,
+        "packed size": 18,
+        "size": 22,
+        "name": 30,
+    }.items():
+        yield f"local header: {name}", flipped(data, at)
+    for name, at in {"made by": 4, "attributes": 38, "offset": 42, "name": 46}.items():
+        yield f"directory: {name}", flipped(data, central + at)
+    yield "end record: a comment", data[: end + 20] + b"\x01\x00!" + data[end + 23 :]
+    yield "end record: member count", flipped(data, end + 8)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+# --- a stranger: the members -----------------------------------------------------------------
+
+
+def member_edits(bundle: Bundle) -> Iterator[tuple[str, Layer, Bundle]]:
+    """A change to one member, under the receipt as it was."""
+    for name in ("settings", "vk", "plan", "manifest", "srs_part", "model", "proof", "input"):
+        data = getattr(bundle, name)
+        yield (
+            f"{name}: a bit in the middle",
+            Layer.ARTIFACT,
+            replace(bundle, **{name: flipped(data, len(data) // 2)}),
+        )
+    yield "settings: a space appended", Layer.ARTIFACT, replace(bundle, settings=b"{} ")
+    yield "vk: a byte appended", Layer.ARTIFACT, replace(bundle, vk=bundle.vk + b"\0")
+    yield "input: left out", Layer.ARTIFACT, replace(bundle, input=None)
+    yield "receipt: empty", Layer.SCHEMA, replace(bundle, receipt=b"")
+    for field in ("keyid", "keytype", "scheme", "public"):
+        bare = json.loads(bundle.signer)
+        bare[field] = changed(bare[field])
+        edited = replace(bundle, signer=canonical_json(bare))
+        yield f"signer: {field}", Layer.SIGNATURE, edited
+    rival = replace(bundle, signer=signer_document(public_key(RIVAL)))
+    yield "signer: another's key", Layer.SIGNATURE, rival
+    proof = json.loads(bundle.proof)
+    for name, change in proof_edits().items():
+        edited = copy.deepcopy(proof)
+        change(edited)
+        yield (
+            f"proof file: {name}",
+            Layer.PROOF,
+            replace(bundle, proof=canonical_json(edited)),
+        )
+
+
+def proof_edits() -> dict[str, Callable[[Json], Any]]:
+    """Changes to EZKL's proof file, several of which EZKL itself does not see."""
+    return {
+        "hex_proof differs": lambda p: p.update(hex_proof="0x" + "00" * 32),
+        "hex_proof gone": lambda p: p.pop("hex_proof"),
+        "pretty_public_inputs says otherwise": lambda p: p.update(
+            pretty_public_inputs={"rescaled_outputs": [["9", "9", "9"]]}
+        ),
+        "a timestamp": lambda p: p.update(timestamp=1),
+        "another version": lambda p: p.update(version="99.0.0"),
+        "an unknown key": lambda p: p.update(model="another"),
+        "a byte after the proof": lambda p: (
+            p["proof"].append(0),
+            p.update(hex_proof=p["hex_proof"] + "00"),
+        ),
+        "a bit of the proof": lambda p: p["proof"].__setitem__(7, p["proof"][7] ^ 1),
+        "half of the proof": lambda p: p.update(proof=p["proof"][:100]),
+        "an instance not below the modulus": lambda p: p["instances"][0].__setitem__(0, "ff" * 32),
+        "an instance in upper case": lambda p: p["instances"][0].__setitem__(
+            1, p["instances"][0][1].upper()
+        ),
+        "two columns of instances": lambda p: p["instances"].append([]),
+    }
+
+
+# --- leaves of the statement -----------------------------------------------------------------
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every scalar in a JSON value; of a long list only its first element."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value[:1]):
+            yield from leaves(inner, (*path, at))
+    else:
+        yield path
+
+
+def changed(value: Any) -> Any:
+    """Another value of the same form, so that the change is one of meaning."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if value is None:
+        return 1
+    if value in _OTHER:
+        return _OTHER[value]
+    if value.startswith("sha256:") or (len(value) in (62, 64) and value.isalnum()):
+        return value[:-2] + ("00" if value[-2:] != "00" else "01")
+    return value[:-1] + ("0" if value[-1] != "0" else "1")
+
+
+_OTHER: Json = {
+    "standard": "conservative",
+    "public": "private-input",
+    "speed": "memory",
+    "plain": "salted",
+    "insecure-development": "public-ceremony",
+    "input": "output",
+    "2026-01-01T00:00:00Z": "2099-01-01T00:00:00Z",
+}
+
+
+def put(statement: Json, path: tuple[str | int, ...]) -> Json:
+    """The statement with the leaf at ``path`` changed."""
+    edited = copy.deepcopy(statement)
+    holder: Any = edited
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = changed(holder[path[-1]])
+    return edited
+
+
+#: Where the issuer's lie about one leaf is found, by the start of its path. Leaves that are not
+#: here are the issuer's word alone, as the receipt's non-claims say: only a key can stop those.
+ISSUER_LAYERS: dict[str, Layer] = {
+    "_type": Layer.SCHEMA,
+    "predicateType": Layer.SCHEMA,
+    "subject": Layer.SCHEMA,
+    "predicate.receipt": Layer.SCHEMA,
+    "predicate.issued_at": Layer.FRESHNESS,
+    "predicate.proof_system.engine": Layer.POLICY,
+    "predicate.proof_system.version": Layer.POLICY,
+    "predicate.proof_system": Layer.SCHEMA,
+    "predicate.model": Layer.ARTIFACT,
+    "predicate.circuit": Layer.ARTIFACT,
+    "predicate.srs": Layer.ARTIFACT,
+    "predicate.profile": Layer.ARTIFACT,
+    "predicate.instances": Layer.INSTANCES,
+    "predicate.input": Layer.ARTIFACT,
+    "predicate.outputs": Layer.INSTANCES,
+    "predicate.context.limbs": Layer.ARTIFACT,
+    "predicate.context.bits": Layer.ARTIFACT,
+    "predicate.context": Layer.CONTEXT,
+    "predicate.proof.file_sha256": Layer.ARTIFACT,
+    "predicate.proof": Layer.PROOF,
+    "predicate.accuracy.held_out": Layer.ARTIFACT,
+    "predicate.verification.accepted": Layer.SCHEMA,
+    "predicate.non_claims": Layer.ARTIFACT,
+}
+
+
+def issuer_layer(path: tuple[str | int, ...]) -> Layer | None:
+    name = ".".join(map(str, path))
+    fitting = [prefix for prefix in ISSUER_LAYERS if name.startswith(prefix)]
+    return ISSUER_LAYERS[max(fitting, key=len)] if fitting else None
+
+
+# --- the issuer: consistent lies -------------------------------------------------------------
+
+
+@dataclass
+class Lie:
+    """A bundle under change, whose statement is brought in line before it is signed."""
+
+    bundle: Bundle
+    statement: Json
+
+    @property
+    def predicate(self) -> Json:
+        value: Json = self.statement["predicate"]
+        return value
+
+    @property
+    def manifest(self) -> CircuitManifest:
+        return CircuitManifest.from_json(json.loads(self.bundle.manifest))
+
+    def set_member(self, **members: bytes | None) -> None:
+        self.bundle = replace(self.bundle, **members)
+
+    def set_manifest(self, manifest: CircuitManifest) -> None:
+        self.set_member(manifest=canonical_json(manifest.to_json()))
+
+    def set_instance(self, at: int, felt: str) -> None:
+        proof = read_proof(self.bundle.proof)
+        proof.instances[at] = felt
+        self.set_member(proof=proof.to_bytes())
+
+    def set_proof(self, data: bytes) -> None:
+        self.set_member(proof=replace(read_proof(self.bundle.proof), proof=data).to_bytes())
+
+    def told(self, seed: int = TRUSTED) -> Bundle:
+        """Everything in the statement that follows from the members, computed again and signed."""
+        p, bundle, manifest = self.predicate, self.bundle, self.manifest
+        for name, value in claims(manifest).items():
+            *path, last = name.split(".")
+            holder = p
+            for key in path:
+                holder = holder[key]
+            holder[last] = _plain(value)
+        proof = read_proof(bundle.proof)
+        file_digest = sha256(bundle.proof)
+        p["proof"] |= {
+            "file_sha256": file_digest,
+            "sha256": sha256(proof.proof),
+            "bytes": len(proof.proof),
+        }
+        self.statement["subject"][0]["digest"]["sha256"] = file_digest.removeprefix("sha256:")
+        p["receipt"]["id"] = receipt_id(p["context"]["job_id"], file_digest)
+        p["srs"]["part_sha256"] = sha256(bundle.srs_part)
+        p["instances"]["count"] = len(proof.instances)
+        p["instances"]["sha256"] = sha256(felts_to_bytes(proof.instances))
+        with contextlib.suppress(ValueError):  # what cannot be decoded stays as it was stated
+            p["outputs"] = _plain(decode_outputs(manifest, proof.instances))
+        if bundle.input is not None:
+            p["input"]["commitment"]["sha256"] = sha256(bundle.input)
+        return signed(bundle, self.statement, seed)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def with_file(manifest: CircuitManifest, name: str, data: bytes) -> CircuitManifest:
+    return replace(manifest, files={**manifest.files, name: sha256(data)})
+
+
+def lie_output(lie: Lie) -> None:
+    lie.set_instance(7, to_felt(from_felt(read_proof(lie.bundle.proof).instances[7]) + 1))
+
+
+def lie_input(lie: Lie) -> None:
+    lie.set_instance(0, to_felt(64))
+    document = json.loads(lie.bundle.input or b"")
+    document["inputs"][0]["values"][0] = 0.5
+    lie.set_member(input=canonical_json(document))
+
+
+def lie_context(lie: Lie) -> None:
+    fields = {k: lie.predicate["context"][k] for k in ("job_id", "chain_id", "consumer")}
+    context = Context(**fields, nonce="another", expires_at=lie.predicate["context"]["expires_at"])
+    lie.predicate["context"] |= {"nonce": "another", "digest": context.digest_hex}
+    lie.set_instance(4, to_felt(context.digest))
+
+
+def lie_proof_bit(lie: Lie) -> None:
+    lie.set_proof(flipped(read_proof(lie.bundle.proof).proof, 1000))
+
+
+def lie_trailing(lie: Lie) -> None:
+    lie.set_proof(read_proof(lie.bundle.proof).proof + b"\0" * 32)
+
+
+def lie_range(lie: Lie) -> None:
+    (x,) = lie.manifest.inputs
+    lie.set_manifest(replace(lie.manifest, inputs=(replace(x, upper=1.0),)))
+
+
+def lie_soundness(lie: Lie) -> None:
+    profile = replace(lie.manifest.profile, soundness="conservative")
+    lie.set_manifest(replace(lie.manifest, profile=profile))
+
+
+def lie_weights_private(lie: Lie) -> None:
+    profile = replace(lie.manifest.profile, visibility="private-weights")
+    value = json.loads(lie.bundle.manifest)
+    value["profile"] = profile.to_json()
+    lie.set_manifest(CircuitManifest.from_json(value))
+
+
+def lie_output_scale(lie: Lie) -> None:
+    (y,) = lie.manifest.outputs
+    lie.set_manifest(replace(lie.manifest, outputs=(replace(y, scale=y.scale - 1),)))
+
+
+def lie_input_scale(lie: Lie) -> None:
+    (x,) = lie.manifest.inputs
+    lie.set_manifest(replace(lie.manifest, inputs=(replace(x, scale=x.scale + 1),)))
+
+
+def lie_origin(lie: Lie) -> None:
+    srs = replace(lie.manifest.srs, origin="public-ceremony")
+    lie.set_manifest(replace(lie.manifest, srs=srs))
+
+
+def lie_public_part(lie: Lie) -> None:
+    lie_origin(lie)
+    lie.set_member(srs_part=PUBLIC_CEREMONY)
+
+
+def lie_other_part(lie: Lie) -> None:
+    lie.set_member(srs_part=(FOLDER / "other_srs_part.bin").read_bytes())
+
+
+def lie_no_context(lie: Lie) -> None:
+    context = replace(lie.manifest.context, limbs=0)
+    lie.set_manifest(replace(lie.manifest, context=context))
+
+
+def lie_few_context_bits(lie: Lie) -> None:
+    context = replace(lie.manifest.context, bits=64)
+    lie.set_manifest(replace(lie.manifest, context=context))
+
+
+def lie_logrows(lie: Lie) -> None:
+    settings = json.loads(lie.bundle.settings)
+    settings["run_args"]["logrows"] = 11
+    data = json.dumps(settings).encode()
+    lie.set_member(settings=data)
+    lie.set_manifest(with_file(lie.manifest, "settings", data))
+
+
+def lie_other_key(lie: Lie) -> None:
+    other = read_bundle((FOLDER / "other-model.zkml").read_bytes())
+    lie.set_member(vk=other.vk)
+    lie.set_manifest(with_file(lie.manifest, "vk", other.vk))
+
+
+def lie_expired(lie: Lie) -> None:
+    c = lie.predicate["context"]
+    context = Context(
+        job_id=c["job_id"],
+        nonce=c["nonce"],
+        chain_id=c["chain_id"],
+        consumer=c["consumer"],
+        expires_at=1,
+    )
+    c |= {"expires_at": 1, "digest": context.digest_hex}
+    lie.set_instance(4, to_felt(context.digest))
+
+
+LIES: dict[str, tuple[Layer, Callable[[Lie], None]]] = {
+    "another output": (Layer.PROOF, lie_output),
+    "another input": (Layer.PROOF, lie_input),
+    "another context": (Layer.PROOF, lie_context),
+    "an expired context": (Layer.FRESHNESS, lie_expired),
+    "a bit of the proof": (Layer.PROOF, lie_proof_bit),
+    "bytes after the proof": (Layer.PROOF, lie_trailing),
+    "a narrower accepted range": (Layer.RANGE, lie_range),
+    "called conservative": (Layer.SETUP, lie_soundness),
+    "weights called private": (Layer.SETUP, lie_weights_private),
+    "another output scale": (Layer.SETUP, lie_output_scale),
+    "another input scale": (Layer.INSTANCES, lie_input_scale),
+    "SRS called the ceremony's": (Layer.SETUP, lie_origin),
+    "SRS part replaced by the ceremony's": (Layer.PROOF, lie_public_part),
+    "SRS part replaced by another's": (Layer.PROOF, lie_other_part),
+    "context called absent": (Layer.INSTANCES, lie_no_context),
+    "context cut to 64 bits": (Layer.SCHEMA, lie_few_context_bits),
+    "settings of another k": (Layer.SETUP, lie_logrows),
+    "another circuit's key": (Layer.PROOF, lie_other_key),
+}
+
+
+# --- all of them -----------------------------------------------------------------------------
+
+
+def mutations(data: bytes) -> list[Mutation]:
+    """Every single change to the public vector."""
+    good = read_bundle(data)
+    statement = statement_of(good)
+    found: list[Mutation] = []
+
+    def add(name: str, hand: str, layer: Layer, changed: bytes, raw: Bundle = good) -> None:
+        found.append(Mutation(name=name, hand=hand, layer=layer, data=changed, raw=raw))
+
+    for name, edited in file_edits(data):
+        add(name, "stranger", Layer.SCHEMA, edited)
+    for name, layer, bundle in member_edits(good):
+        add(name, "stranger", layer, write_bundle(bundle), bundle)
+    for name, envelope in envelope_edits(good):
+        layer = Layer.SIGNATURE if name == "signature" else Layer.SCHEMA
+        add(f"envelope: {name}", "stranger", layer, write_bundle(envelope))
+    for path in leaves(statement):
+        name = ".".join(map(str, path))
+        edited_statement = put(statement, path)
+        unsigned = unsigned_edit(good, edited_statement)
+        # A statement that is not even of the schema is turned away before its signature counts.
+        schema = issuer_layer(path) is Layer.SCHEMA
+        layer = Layer.SCHEMA if schema else Layer.SIGNATURE
+        add(f"unsigned: {name}", "stranger", layer, write_bundle(unsigned))
+        judged = issuer_layer(path)
+        if judged is None:
+            rival = signed(good, edited_statement, RIVAL)
+            add(f"signed: {name}", "rival", Layer.SIGNATURE, write_bundle(rival))
+        else:
+            lied = signed(good, edited_statement)
+            add(f"signed: {name}", "issuer", judged, write_bundle(lied))
+    for name, (layer, tell) in LIES.items():
+        lie = Lie(good, copy.deepcopy(statement))
+        tell(lie)
+        bundle = lie.told()
+        add(f"consistent: {name}", "issuer", layer, write_bundle(bundle), bundle)
+    return found
+
+
+def envelope_edits(bundle: Bundle) -> Iterator[tuple[str, Bundle]]:
+    """Changes to the DSSE envelope around the statement."""
+    envelope = json.loads(bundle.receipt)
+    for name, change in {
+        "payload type": {"payloadType": PAYLOAD_TYPE + "x"},
+        "an unknown field": {"extra": 1},
+        "a second signature": {"signatures": envelope["signatures"] * 2},
+        "no signature": {"signatures": []},
+        "urlsafe base64": {"payload": envelope["payload"].rstrip("=") + "-"},
+    }.items():
+        yield name, replace(bundle, receipt=canonical_json({**envelope, **change}))
+    sig = bytearray(base64.b64decode(envelope["signatures"][0]["sig"]))
+    sig[5] ^= 1
+    flipped_sig = {**envelope["signatures"][0], "sig": base64.b64encode(sig).decode()}
+    yield (
+        "signature",
+        replace(bundle, receipt=canonical_json({**envelope, "signatures": [flipped_sig]})),
+    )
+    yield "not canonical", replace(bundle, receipt=json.dumps(envelope, indent=1).encode())
