@@ -67,6 +67,7 @@ class RedisServer:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock(directory)
         try:
+            _end_orphan(directory)
             url, listen = _address(directory)
             process = _spawn(binary, directory, listen)
             server = cls(process, url, directory, lock)
@@ -90,6 +91,8 @@ class RedisServer:
 
     def stop(self) -> None:
         """Stops the server, data written; may be called twice."""
+        if self._lock.closed:
+            return
         if self.is_alive():
             self._process.terminate()
             try:
@@ -135,14 +138,13 @@ class RedisServer:
 
 def _lock(directory: Path) -> IO[bytes]:
     """Two servers over one data folder would destroy it. The lock ends with this process; a
-    server that outlived its parent holds none, and is asked to leave."""
+    server that outlived its parent holds none."""
     handle = (directory / "lock").open("wb")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.close()
         raise AlreadyRunning(folder=str(directory)) from None
-    _end_orphan(directory)
     return handle
 
 

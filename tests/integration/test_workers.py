@@ -1,0 +1,250 @@
+"""Workers: real processes, a real redis-server, a real database; only the proving is left out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery
+
+from prover.errors import QueueUnavailable
+from prover.jobs import Job, JobKind, JobState
+from prover.queue import QUEUE, celery_config, send_job
+from prover.redis_server import RedisServer
+from prover.settings import Settings
+from prover.store import Store
+from prover.testing import model_record
+from workers.celery_app import make_celery
+from workers.sweep import sweep_once
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Deployment:
+    """One redis-server, one database, and as many workers as a test starts."""
+
+    def __init__(self, home: Path, redis_url: str):
+        self.settings = Settings.load(
+            home=home, redis_url=redis_url, lease_s=2.0, sweep_s=0.3, max_attempts=3
+        )
+        self.store = Store.open(self.settings.database_url)
+        self.store.add_model(model_record())
+        self.sender = Celery("test", set_as_current=False)
+        self.sender.conf.update(celery_config(self.settings))
+        self._diary = home / "diary"
+        self._diary.touch()
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """A worker process with the waiting pipeline of ``fake_worker.py``."""
+        values = self.settings
+        env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("ZKML_")},
+            "PYTHONPATH": str(REPOSITORY),
+            "ZKML_HOME": str(values.home),
+            "ZKML_REDIS_URL": str(values.redis_url),
+            "ZKML_LEASE_S": str(values.lease_s),
+            "ZKML_SWEEP_S": str(values.sweep_s),
+        }
+        script = REPOSITORY / "tests" / "integration" / "fake_worker.py"
+        command = [sys.executable, str(script), str(self._diary)]
+        worker = subprocess.Popen(command, env=env)
+        self._workers.append(worker)
+        return worker
+
+    def post(self, work_s: float, *, send: bool = True) -> Job:
+        job = self.store.create_job(
+            JobKind.PROOF, model_record().id, "circuit", {"work_s": work_s}, None
+        )
+        if send:
+            send_job(self.sender, job.id)
+        return job
+
+    def wait(self, job: Job, state: JobState, within_s: float = 20.0) -> Job:
+        until(lambda: self.store.job(job.id).state is state, within_s)
+        return self.store.job(job.id)
+
+    def count(self, word: str, job: Job) -> int:
+        """How often the workers' diary says this of the job."""
+        return self._diary.read_text().count(f"{word} {job.id}")
+
+    def broker_keys(self) -> list[str]:
+        """What Celery keeps in Redis of messages that wait or are not acknowledged."""
+        with redis.Redis.from_url(str(self.settings.redis_url)) as connection:
+            return [key for key in (QUEUE, "unacked") if connection.exists(key)]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
+        self.sender.close()
+        self.store.close()
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with RedisServer.start(tmp_path / "redis") as server:
+        running = Deployment(tmp_path, server.url)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_job_is_run_once_and_its_message_is_gone(deployment: Deployment) -> None:
+    deployment.start_worker()
+    job = deployment.post(0.05)
+
+    done = deployment.wait(job, JobState.SUCCEEDED)
+
+    assert (done.attempt, deployment.count("started", job)) == (1, 1)
+    until(lambda: deployment.broker_keys() == [])
+
+
+def test_a_job_delivered_many_times_does_its_work_once(deployment: Deployment) -> None:
+    deployment.start_worker()
+    deployment.start_worker()
+    job = deployment.post(0.5)
+    for _ in range(5):
+        send_job(deployment.sender, job.id)
+
+    deployment.wait(job, JobState.SUCCEEDED)
+
+    until(lambda: deployment.count("refused", job) == 5)
+    assert deployment.count("started", job) == 1
+
+
+def test_the_job_of_a_killed_worker_is_taken_up_again(deployment: Deployment) -> None:
+    doomed = deployment.start_worker()
+    job = deployment.post(2.0)
+    deployment.wait(job, JobState.RUNNING)
+    doomed.send_signal(signal.SIGKILL)
+    doomed.wait()
+    successor = deployment.start_worker()
+
+    done = deployment.wait(job, JobState.SUCCEEDED)
+
+    assert done.result == {"by": successor.pid}
+    assert done.attempt == 2
+    assert deployment.count("started", job) == 2
+
+
+def test_a_job_that_kills_every_worker_ends_as_a_failure(deployment: Deployment) -> None:
+    job = deployment.post(60)
+    for attempt in range(1, 4):
+        worker = deployment.start_worker()
+        until(partial(lambda n: deployment.count("started", job) == n, attempt))
+        worker.kill()
+        worker.wait()
+    deployment.start_worker()
+
+    failed = deployment.wait(job, JobState.FAILED)
+
+    assert failed.problem is not None
+    assert failed.problem["code"] == "worker_lost"
+
+
+def test_a_stopping_worker_hands_its_job_to_another(deployment: Deployment) -> None:
+    leaving = deployment.start_worker()
+    job = deployment.post(30)
+    deployment.wait(job, JobState.RUNNING)
+
+    leaving.terminate()
+    assert leaving.wait(timeout=20) == 0  # it did not wait for the job
+    assert deployment.store.job(job.id).state is JobState.QUEUED
+    assert deployment.broker_keys() == [QUEUE]
+
+    deployment.start_worker()
+    deployment.wait(job, JobState.RUNNING)
+
+
+def test_a_running_job_can_be_canceled(deployment: Deployment) -> None:
+    deployment.start_worker()
+    job = deployment.post(60)
+    deployment.wait(job, JobState.RUNNING)
+
+    deployment.store.request_cancel(job.id)
+
+    deployment.wait(job, JobState.CANCELED)
+
+
+def test_a_job_whose_message_was_never_sent_is_found(deployment: Deployment) -> None:
+    job = deployment.post(0.01, send=False)
+    deployment.start_worker()
+
+    deployment.wait(job, JobState.SUCCEEDED)
+
+
+def test_jobs_that_wait_in_a_queue_are_not_sent_again_and_again(deployment: Deployment) -> None:
+    app = make_celery(deployment.settings)
+    waiting = deployment.post(1.0)
+    forgotten = deployment.post(1.0, send=False)
+
+    assert sweep_once(app, deployment.store, grace_s=0) == []
+    with redis.Redis.from_url(str(deployment.settings.redis_url)) as connection:
+        connection.flushall()
+    assert sweep_once(app, deployment.store, grace_s=0) == [waiting.id, forgotten.id]
+    assert sweep_once(app, deployment.store, grace_s=60) == []
+    app.close()
+
+
+def test_a_queue_that_is_away_is_named_and_the_job_is_not_lost(tmp_path: Path) -> None:
+    server = RedisServer.start(tmp_path / "redis")
+    deployment = Deployment(tmp_path, server.url)
+    server.stop()
+    try:
+        with pytest.raises(QueueUnavailable):
+            deployment.post(0.01)
+        with RedisServer.start(tmp_path / "redis"):
+            deployment.start_worker()
+            until(lambda: deployment.store.count_jobs()[JobState.SUCCEEDED] == 1)
+    finally:
+        deployment.close()
+
+
+def test_a_worker_rides_out_a_queue_that_restarts(tmp_path: Path) -> None:
+    server = RedisServer.start(tmp_path / "redis")
+    deployment = Deployment(tmp_path, server.url)
+    try:
+        worker = deployment.start_worker()
+        deployment.wait(deployment.post(0.01), JobState.SUCCEEDED)
+        server.stop()
+        server = RedisServer.start(tmp_path / "redis")
+        deployment.wait(deployment.post(0.01), JobState.SUCCEEDED, within_s=40)
+        assert worker.poll() is None
+    finally:
+        deployment.close()
+        server.stop()
+
+
+def test_a_worker_without_a_queue_says_what_to_set(tmp_path: Path) -> None:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("ZKML_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers"],
+        env={**env, "ZKML_HOME": str(tmp_path)},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert "ZKML_REDIS_URL" in ended.stderr
+    assert "Traceback" not in ended.stderr
