@@ -8,6 +8,7 @@ checked against its name. A write is seen whole or not at all.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import secrets
 import threading
@@ -72,6 +73,12 @@ class Artifacts:
             # modes of single files are.
             (root / "private").mkdir(mode=0o700, exist_ok=True)
             return cls(LocalStore(root), root=root, cache_dir=cache_dir)
+
+    def ping(self) -> None:
+        """Returns if the store answers; raises ``ArtifactsUnavailable`` otherwise."""
+        if self._root is not None and not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+            raise ArtifactsUnavailable(f"{self._root} cannot be written to.")
+        self._size(_address(sha256(b"")))
 
     # --- content-addressed -------------------------------------------------------------------
 

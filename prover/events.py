@@ -26,6 +26,8 @@ from redis.retry import Retry
 
 from prover.errors import QueueUnavailable
 
+from prover.errors import QueueUnavailable
+
 _CHANNEL = "zkml:job:"
 _log = structlog.get_logger(__name__)
 
@@ -90,6 +92,9 @@ class Nudges(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Stops hearing nudges."""
+
+    def ping(self) -> None:  # noqa: B027
+        """Returns if nudges can be sent; raises ``QueueUnavailable`` otherwise."""
 
     @contextmanager
     def subscribe(self, job_id: str) -> Iterator[Subscription]:
@@ -175,6 +180,12 @@ class RedisNudges(Nudges):
             self._client.ping()
         except redis.RedisError as error:
             raise QueueUnavailable(f"Redis does not answer: {error}") from None
+
+    def ping(self) -> None:
+        try:
+            self._client.ping()
+        except redis.RedisError as error:
+            raise QueueUnavailable(f"Redis did not answer: {error}.") from error
 
     def start(self) -> None:
         with self._guard:

@@ -62,6 +62,7 @@ def test_what_was_put_comes_back_under_its_digest(
 
     digest = artifacts.put(data)
 
+    artifacts.ping()
     assert digest == sha256(data)
     assert artifacts.put_file(source) == digest
     assert artifacts.exists(digest)
@@ -159,6 +160,11 @@ def test_a_private_key_cannot_lead_elsewhere(artifacts: Artifacts, key: str) -> 
 
 
 def test_a_store_that_does_not_answer_says_so(tmp_path: Path) -> None:
+    artifacts = directory(tmp_path)
+    (tmp_path / "store" / "private").rmdir()
+    (tmp_path / "store").rmdir()
+    with pytest.raises(ArtifactsUnavailable):
+        artifacts.ping()
     (tmp_path / "store").write_text("a file where a folder should be")
 
     with pytest.raises(ArtifactsUnavailable):
