@@ -45,19 +45,20 @@ _MODE = 0o100644 << 16
 class Bundle:
     """The members of a bundle, each as its bytes.
 
-    ``signer`` is the public key that signed, so that a signature can be checked before anybody has
-    said whom to trust. ``input`` is there only where the input is public, ``model`` only when the
-    issuer chose to hand it on.
+    ``receipt`` and ``signer`` are empty until ``receipt.seal`` fills them in. ``signer`` is the
+    public key that signed, so that a signature can be checked before anybody has said whom to
+    trust. ``input`` is there only where the input is public, ``model`` only when the issuer chose
+    to hand it on.
     """
 
-    receipt: bytes
     proof: bytes
     settings: bytes
     vk: bytes
     srs_part: bytes
     manifest: bytes
     plan: bytes
-    signer: bytes
+    receipt: bytes = b""
+    signer: bytes = b""
     input: bytes | None = field(default=None, repr=False)
     model: bytes | None = field(default=None, repr=False)
 

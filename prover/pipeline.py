@@ -10,10 +10,10 @@ import importlib.metadata
 import platform
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ from prover.keys import KeyRing
 from prover.lease import Held
 from prover.library import Circuit, Library, Order
 from prover.predicate import MeasuredError
-from prover.receipt import sign
+from prover.receipt import seal
 from prover.settings import Settings
 from prover.statement import Statement, build_statement, decode_outputs
 from prover.store import Store
@@ -71,12 +71,14 @@ class Pipeline:
     library: Library
     keys: KeyRing
 
-    def run(self, job: Job, held: Held) -> None:
+    def run(
+        self, job: Job, held: Held, on_progress: Callable[[str], None] | None = None
+    ) -> None:
         """Works on a job under its lease and writes down how it ended.
 
         Raises nothing that the job did; only what keeps the end from being written down.
         """
-        work = _Work(job, held, self.store, self.nudges)
+        work = _Work(job, held, self.store, self.nudges, on_progress)
         try:
             if job.kind is JobKind.CIRCUIT:
                 result = self._make_circuit(job, work)
@@ -123,7 +125,9 @@ class Pipeline:
             return found, False
         with work.stage(Stage.COMPILE):
             return self.library.ensure(
-                Order.from_json(job.request["circuit"]), should_stop=work.held.should_stop
+                Order.from_json(job.request["circuit"]),
+                on_progress=work.on_progress,
+                should_stop=work.held.should_stop,
             )
 
     # --- proofs ------------------------------------------------------------------------------
@@ -152,12 +156,11 @@ class Pipeline:
                     f"our own verification refused the proof: {failed.name}: {failed.detail}"
                 )
         with work.stage(Stage.SIGN):
-            receipt = sign(statement, self.keys.signer())
-            bundle = write_bundle(replace(unsigned, receipt=receipt))
+            bundle = seal(statement, unsigned, self.keys.signer())
             return {
-                "receipt": self.artifacts.put(receipt),
+                "receipt": self.artifacts.put(bundle.receipt),
                 "proof": self.artifacts.put(proof.proof_json),
-                "bundle": self.artifacts.put(bundle),
+                "bundle": self.artifacts.put(write_bundle(bundle)),
                 "outputs": {
                     o.name: np.array(o.values).reshape(o.shape).tolist()
                     for o in statement.predicate.outputs
@@ -214,14 +217,12 @@ class Pipeline:
             input_salt=salt,
         )
         unsigned = Bundle(
-            receipt=b"",
             proof=proof.proof_json,
             settings=files.settings.read_bytes(),
             vk=files.vk.read_bytes(),
             srs_part=srs_part,
             manifest=canonical_json(manifest.to_json()),
             plan=circuit.plan.read_bytes(),
-            keys=self.keys.document(),
             input=input_json(manifest.inputs, inputs)
             if manifest.profile.visibility.shows_input
             else None,
@@ -237,6 +238,7 @@ class _Work:
     held: Held
     store: Store
     nudges: Nudges
+    on_progress: Callable[[str], None] | None
     timings: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
 

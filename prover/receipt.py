@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Signer
 
 from circuits.digests import canonical_json, parse_canonical_json
+from prover.bundle import Bundle
 from prover.errors import ReceiptInvalid
+from prover.keys import PublicKey, signer_document
 from prover.statement import Statement
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -84,6 +86,12 @@ def sign(statement: Statement, signer: Signer) -> bytes:
         keyid=signature.keyid,
         signature=bytes.fromhex(signature.signature),
     ).to_bytes()
+
+
+def seal(statement: Statement, unsigned: Bundle, signer: Signer) -> Bundle:
+    """The bundle with its receipt, and the public key of the same signer."""
+    key = signer_document(PublicKey.of(signer.public_key))
+    return replace(unsigned, receipt=sign(statement, signer), signer=key)
 
 
 def _encode(data: bytes) -> str:

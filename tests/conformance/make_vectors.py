@@ -32,8 +32,8 @@ from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Ten
 from prover.bundle import Bundle, write_bundle
 from prover.commitment import input_json
 from prover.context import Context
-from prover.keys import PublicKey, signer_document
-from prover.receipt import sign
+from prover.keys import PublicKey
+from prover.receipt import seal
 from prover.statement import MeasuredError, build_statement
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -188,18 +188,16 @@ def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> bytes:
     )
     public = case.visibility.shows_input
     bundle = Bundle(
-        receipt=sign(statement, signer(1)),
         proof=proof.proof_json,
         settings=files.settings.read_bytes(),
         vk=files.vk.read_bytes(),
         srs_part=extract(srs),
         manifest=canonical_json(manifest.to_json()),
         plan=PLAN,
-        signer=signer_document(public_key(1)),
         input=input_json(manifest.inputs, INPUT) if public else None,
         model=uploaded(case.seed) if case.carries_model else None,
     )
-    return write_bundle(bundle)
+    return write_bundle(seal(statement, bundle, signer(1)))
 
 
 def describe(
