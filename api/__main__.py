@@ -18,7 +18,7 @@ from prover.logs import configure_logs
 from prover.settings import Settings
 
 #: Loggers of which only warnings are wanted: of requests, ``api.requests`` tells.
-QUIET = ("uvicorn", "httpx", "celery", "kombu", "sse_starlette")
+QUIET = ("uvicorn", "httpx", "celery", "kombu", "sse_starlette", "alembic")
 
 #: Seconds that requests under way get to finish once the process is told to stop.
 GRACE_S = 5

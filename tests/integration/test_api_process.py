@@ -1,0 +1,197 @@
+"""The API as a process of its own: what it loads, how it stops, what a missing queue means."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from api.client import Client, ServerProblem
+from prover.queue import QUEUE, RUN_JOB
+from prover.redis_server import RedisServer
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "benchmarks" / "models" / "digits" / "digits.onnx"
+BLANK = {"image": [[[[0.0] * 8] * 8]]}
+
+#: Serves the real application in a thread, runs `exercise` against it, and tells what is loaded.
+LOADED = """
+import json, sys, threading, uvicorn
+from pathlib import Path
+from api.application import create_app
+from api.client import Client
+from prover.app import App
+from prover.settings import Settings
+
+app = App.open(Settings.load())
+config = uvicorn.Config(create_app(app), port=0, log_config=None, access_log=False)
+listener = config.bind_socket()
+server = uvicorn.Server(config)
+thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+thread.start()
+try:
+    with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as zkml:
+        model = zkml.upload_model(Path(sys.argv[1]))
+        job = zkml.create_proof(model=model.id, inputs={"image": [[[[0.0] * 8] * 8]]})
+        zkml.create_circuit(model.id)
+        zkml.cancel(job.id)
+        states = [e.data["state"] for e in zkml.events(job.id)]
+        verdict = zkml.verify(b"no bundle").ok
+        ready = zkml.ready().ready
+finally:
+    server.should_exit = True
+    thread.join()
+    app.close()
+roots = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"states": states, "ok": verdict, "ready": ready, "roots": roots}))
+"""
+
+
+@contextmanager
+def api(home: Path, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`python -m api` on a free port; killed at the end if it is still there."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (home / "api.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api", "--port", str(port)],
+            cwd=ROOT,
+            env=environment(home) | env,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_up(url, process)
+        yield process, url
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ZKML_")}
+    return kept | {"ZKML_HOME": str(home), "ZKML_LOG_JSON": "1"}
+
+
+def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            httpx.get(f"{url}/healthz")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the API did not start")
+
+
+def test_the_api_never_loads_the_engine_or_the_compiler(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(DIGITS)],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found["states"] == ["queued", "canceled"]
+    assert (found["ok"], found["ready"]) == (False, True)
+    assert "fastapi" in found["roots"]
+    assert {"ezkl", "onnx", "onnxruntime", "onnx_ir", "onnxscript"}.isdisjoint(found["roots"])
+
+
+def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
+    with RedisServer.start(tmp_path / "redis") as server:
+        env = {"ZKML_REDIS_URL": server.url}
+        with api(tmp_path, **env) as (_, url), Client(url) as zkml:
+            model = zkml.upload_model(DIGITS)
+            job = zkml.create_proof(model=model.id, inputs=BLANK)
+        with redis.Redis.from_url(server.url) as queue:
+            (message,) = queue.lrange(QUEUE, 0, -1)
+    assert json.loads(message)["headers"]["task"] == RUN_JOB
+    assert job.id in json.loads(message)["headers"]["argsrepr"]
+
+
+def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        gone = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
+    with api(tmp_path, ZKML_REDIS_URL=gone) as (_, url), Client(url) as zkml:
+        model = zkml.upload_model(DIGITS)
+        job = zkml.create_proof(model=model.id, inputs=BLANK)
+        assert zkml.proof(job.id).state == "queued"
+        assert not zkml.ready().ready
+    assert b"job_not_announced" in (tmp_path / "api.log").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_cleanly_with_a_stream_open(tmp_path: Path, number: signal.Signals) -> None:
+    with api(tmp_path) as (process, url), Client(url) as zkml:
+        model = zkml.upload_model(DIGITS)
+        job = zkml.create_proof(model=model.id, inputs=BLANK)
+        events = zkml.events(job.id)
+        next(events)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert out == b""
+        with pytest.raises(httpx.ConnectError):
+            list(events)
+
+
+def test_numbers_that_no_tensor_holds_are_refused(tmp_path: Path) -> None:
+    with api(tmp_path) as (_, url), Client(url) as zkml:
+        model = zkml.upload_model(DIGITS)
+        codes = {}
+        for number in ("1e300", "1e999", "9" * 400, '"0x01"', "true", "null", "[1]"):
+            flat = ", ".join([number] + ["0"] * 63)
+            body = f'{{"model": "{model.id}", "input_data": [[{flat}]]}}'
+            answer = httpx.post(
+                f"{url}/v1/proofs", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code == 422, answer.text
+            codes[number[:5]] = answer.json()["code"]
+        assert zkml.proofs().items == []
+    assert codes["1e300"] == codes["1e999"] == "input_not_finite"
+    assert codes['"0x01'] == codes["true"] == codes["null"] == "input_dtype"
+
+
+def test_a_model_that_is_no_model_is_refused_by_the_real_inspection(tmp_path: Path) -> None:
+    with api(tmp_path) as (_, url), Client(url) as zkml:
+        for data in (b"not onnx", DIGITS.read_bytes()[:200]):
+            with pytest.raises(ServerProblem) as refused:
+                zkml.upload_model(data)
+            assert refused.value.problem.status == 422
+            assert refused.value.problem.code.startswith("model_")
+        assert zkml.models().items == []
+
+
+def test_settings_that_cannot_be_used_end_the_process_with_2(tmp_path: Path) -> None:
+    for env in ({"ZKML_LEASE_S": "soon"}, {"ZKML_DATABASE_URL": "nonsense"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "api", "--port", "0"],
+            cwd=ROOT,
+            env=environment(tmp_path) | env,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 2, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
