@@ -143,11 +143,6 @@ class Artifacts:
             self._trust(digest)
         return path
 
-    def ping(self) -> None:
-        """Raises ``ArtifactsUnavailable`` unless the store answers."""
-        with _named_errors(), suppress(FileNotFoundError):
-            obstore.head(self._backend, "ping")
-
     # --- private, named ----------------------------------------------------------------------
 
     @staticmethod

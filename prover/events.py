@@ -26,8 +26,6 @@ from redis.retry import Retry
 
 from prover.errors import QueueUnavailable
 
-from prover.errors import QueueUnavailable
-
 _CHANNEL = "zkml:job:"
 _log = structlog.get_logger(__name__)
 
@@ -86,9 +84,6 @@ class Nudges(ABC):
 
     def start(self) -> None:  # noqa: B027 - nothing to do is a fine answer
         """Gets ready to hear nudges; subscribing does this too. May block for a moment."""
-
-    def ping(self) -> None:  # noqa: B027
-        """Raises ``QueueUnavailable`` unless nudges get through."""
 
     def close(self) -> None:  # noqa: B027
         """Stops hearing nudges."""
@@ -174,12 +169,6 @@ class RedisNudges(Nudges):
             self._client.publish(_CHANNEL + job_id, b"")
         except redis.RedisError as error:
             _log.warning("nudge_lost", job=job_id, error=str(error))
-
-    def ping(self) -> None:
-        try:
-            self._client.ping()
-        except redis.RedisError as error:
-            raise QueueUnavailable(f"Redis does not answer: {error}") from None
 
     def ping(self) -> None:
         try:
