@@ -1,0 +1,166 @@
+"""``python -m benchmarks``: run suites, report on them, compare two runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmarks import compare as comparing
+from benchmarks import machine, report, runner, suites
+from benchmarks.models import zoo
+from benchmarks.rows import Header, Key, read
+from benchmarks.tasks import Amount
+from circuits.errors import Fault, ZkmlError
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".cache" / "benchmarks"
+OUT = ROOT / "benchmarks" / "results" / "raw"
+
+app = typer.Typer(
+    name="bench", help="Measure this project, EZKL's defaults and peers side by side.",
+    invoke_without_command=True, no_args_is_help=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+_notes = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+@app.callback()
+def run(
+    context: typer.Context,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="A suite; may be given several times.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model of the zoo; may be given several times.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Small models, few samples.")] = False,
+    samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and side.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the results.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Runs suites. The same command again goes on where an interrupted run stopped."""
+    if context.invoked_subcommand is not None:
+        return
+    chosen = suites.choose(suite or [])
+    entries = zoo.choose(model or [], quick=quick)
+    amount = Amount.quick() if quick else Amount()
+    if samples is not None:
+        amount = Amount(**{**asdict(amount), "samples": samples})
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # EZKL keeps a lookup cache under its home, which feeds circuits: the benchmarks have their own.
+    os.environ.setdefault("EZKL_REPO_PATH", str(CACHE / "ezkl"))
+    header = Header(
+        options={
+            "suites": [s.name for s in chosen],
+            "models": [entry.name for entry in entries],
+            **asdict(amount),
+        },
+        machine=machine.describe(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    folder = out or OUT / header.started.replace(":", "")
+    tasks = suites.tasks_of(chosen, entries, amount, CACHE)
+    with _progress(len(tasks)) as on_task:
+        results = runner.run(tasks, header, folder, on_task)
+    written = report.write(results, folder)
+    if as_json:
+        print(json.dumps({"folder": str(folder), **report.summary(results)}))
+    else:
+        _notes.print(f"{len(results.rows)} rows in {folder}; read {written}")
+
+
+@app.command("report")
+def report_command(results: Path) -> None:
+    """Writes report.md and the plots of a results file anew."""
+    _notes.print(str(report.write(read(results), results if results.is_dir() else results.parent)))
+
+
+@app.command("compare")
+def compare_command(old: Path, new: Path, as_json: Json = False) -> None:
+    """Compares two results. Exit status 1 when something became worse."""
+    before, after = read(old), read(new)
+    found = comparing.compare(before, after)
+    lost = comparing.lost(before, after)
+    differs = comparing.different_machines(before, after)
+    worse = [c for c in found if c.verdict is comparing.Verdict.WORSE]
+    if as_json:
+        told: dict[str, Any] = {
+            "comparisons": [c.to_json() for c in found],
+            "lost": lost,
+            "machines_differ_in": differs,
+        }
+        print(json.dumps(told))
+    else:
+        print(comparing.markdown(found))
+        for key in lost:
+            print(f"\nNo longer good: {key}")
+        if differs:
+            _notes.print(f"The machines differ in: {', '.join(differs)}.")
+    raise typer.Exit(1 if worse or lost else 0)
+
+
+@app.command("list")
+def list_command() -> None:
+    """Names the suites and the models."""
+    for suite in suites.SUITES.values():
+        print(f"suite  {suite.name:<10} {suite.title}")
+    for entry in zoo.ENTRIES:
+        print(f"model  {entry.name:<24} {entry.title}")
+
+
+class _progress:
+    """A bar on stderr with the time left; without a terminal, one line per sample."""
+
+    def __init__(self, total: int):
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=_notes,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=total)
+        self._begun = 0
+
+    def __enter__(self) -> runner.OnTask:
+        if _notes.is_terminal:
+            self._bar.start()
+        return self._next
+
+    def __exit__(self, *_: object) -> None:
+        if _notes.is_terminal:
+            self._bar.stop()
+
+    def _next(self, key: Key, done: bool) -> None:
+        self._bar.update(self._task, completed=self._begun, description=str(key))
+        self._begun += 1
+        if not _notes.is_terminal and not done:
+            _notes.print(str(key), highlight=False)
+
+
+def main() -> int:
+    """Exit status: 0 good, 1 worse than before, 2 bad usage, 3 our fault, 130 interrupted."""
+    try:
+        app(standalone_mode=False)
+    except ZkmlError as error:
+        _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.hint}" if error.hint else ""))
+        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _notes.print("Interrupted; the same command with the same -o goes on from here.")
+        return 130
+    return 0

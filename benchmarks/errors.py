@@ -1,0 +1,97 @@
+"""What a user of the benchmarks can meet."""
+
+from __future__ import annotations
+
+from circuits.errors import Fault, ZkmlError
+
+
+class BenchmarkError(ZkmlError):
+    """The benchmark cannot be run."""
+
+    code = "bench_failed"
+
+
+class UnknownSuite(BenchmarkError):
+    """There is no suite of this name."""
+
+    code = "bench_unknown_suite"
+    fault = Fault.INPUT
+
+
+class UnknownModel(BenchmarkError):
+    """There is no model of this name in the zoo."""
+
+    code = "bench_unknown_model"
+    fault = Fault.INPUT
+
+
+class PeerMissing(BenchmarkError):
+    """The peer's programs are not installed."""
+
+    code = "bench_peer_missing"
+    fault = Fault.INPUT
+    default_hint = "Install them with `python -m benchmarks install-peers`; this needs npm."
+
+
+class ResultsVersion(BenchmarkError):
+    """The results were written by another version of the harness."""
+
+    code = "bench_results_version"
+    fault = Fault.INPUT
+    default_hint = "Measure again with this version; results of two versions are not compared."
+
+
+class ResultsInvalid(BenchmarkError):
+    """The results file cannot be read."""
+
+    code = "bench_results_invalid"
+    fault = Fault.INPUT
+
+
+class ResultsOfAnotherRun(BenchmarkError):
+    """The folder holds results of a run with other options, on another machine or commit."""
+
+    code = "bench_results_conflict"
+    fault = Fault.CONFLICT
+    default_hint = "Name another folder with -o, or remove this one."
+
+
+class SampleFailed(BenchmarkError):
+    """A measured program failed."""
+
+    code = "bench_sample_failed"
+
+
+class SampleTimeout(SampleFailed):
+    """A measured program did not finish before its deadline."""
+
+    code = "bench_sample_timeout"
+
+
+class SampleOutOfMemory(SampleFailed):
+    """A measured program was killed, most likely because memory ran out."""
+
+    code = "bench_sample_killed"
+
+
+class NotEnoughMemory(BenchmarkError):
+    """The sample is expected to need more memory than is free."""
+
+    code = "bench_not_enough_memory"
+    fault = Fault.TOO_LARGE
+    default_hint = "Run it on a machine with more memory."
+
+
+class SideRefused(BenchmarkError):
+    """The side cannot do this model."""
+
+    code = "bench_side_refused"
+    fault = Fault.INPUT
+
+
+class ModuleMissing(BenchmarkError):
+    """A library that the benchmarks need is not installed."""
+
+    code = "bench_module_missing"
+    fault = Fault.INPUT
+    default_hint = "Install the development dependencies: `make install`."

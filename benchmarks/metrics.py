@@ -1,0 +1,63 @@
+"""The names of what is measured, their units, and which direction is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """``judged``: whether ``compare`` gives a verdict on it."""
+
+    title: str
+    unit: str
+    higher_is_better: bool = False
+    judged: bool = True
+
+
+METRICS = {
+    # once per model
+    "plan_s": Metric(title="plan or calibrate", unit="s"),
+    "compile_s": Metric(title="compile", unit="s"),
+    "setup_s": Metric(title="key set-up", unit="s"),
+    "build_s": Metric(title="model to keys", unit="s"),
+    # once per input
+    "witness_s": Metric(title="witness", unit="s"),
+    "prove_s": Metric(title="prove", unit="s"),
+    "verify_s": Metric(title="verify", unit="s"),
+    "total_s": Metric(title="whole processes", unit="s"),
+    "per_input_s": Metric(title="prove, per input", unit="s"),
+    "cpu_s": Metric(title="processor time", unit="s"),
+    "peak_rss_bytes": Metric(title="peak memory", unit="B"),
+    "proof_bytes": Metric(title="proof", unit="B"),
+    "pk_bytes": Metric(title="proving key", unit="B"),
+    "vk_bytes": Metric(title="verifying key", unit="B"),
+    # against the model
+    "accuracy": Metric(title="accuracy", unit="", higher_is_better=True),
+    "reference_accuracy": Metric(title="model's accuracy", unit="", judged=False),
+    "agreement": Metric(title="agreement", unit="", higher_is_better=True),
+    "max_error": Metric(title="largest error over range", unit=""),
+    # service
+    "latency_s": Metric(title="latency", unit="s"),
+    "overhead_s": Metric(title="overhead over the engine", unit="s"),
+    "throughput_per_s": Metric(title="throughput", unit="1/s", higher_is_better=True),
+    # contracts
+    "gas": Metric(title="gas", unit="gas"),
+    "contract_bytes": Metric(title="contract", unit="B"),
+}
+
+
+def readable(value: float, unit: str) -> str:
+    """A figure for people: three significant digits and a fitting unit."""
+    if unit == "B":
+        for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+            if value >= size:
+                return f"{value / size:.3g} {name}"
+        return f"{value:.0f} B"
+    if unit == "s":
+        if value < 1:
+            return f"{value * 1000:.3g} ms"
+        return f"{value:.3g} s" if value < 100 else f"{value:.0f} s"
+    if unit == "gas":
+        return f"{value:,.0f}".replace(",", "\u2009")
+    return f"{value:.3g} {unit}".strip()

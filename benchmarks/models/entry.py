@@ -1,0 +1,43 @@
+"""What the zoo knows of a model, and what building it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A model and its data. Arrays are ``[N, *shape]`` per input; ``labels`` is int64 [N].
+
+    ``labels`` is None where there is no right answer but the model's own (untrained weights,
+    regression): then a side is judged by its error over the output's range alone.
+    """
+
+    onnx: bytes
+    calibration: Mapping[str, Floats]
+    held_out: Mapping[str, Floats]
+    labels: Labels | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model of the zoo.
+
+    ``multiplications`` and ``activations`` count one inference: they bound what any circuit costs.
+    ``quick``: part of ``--quick`` runs. ``bound_by`` says in words what its circuit's cost is.
+    """
+
+    name: str
+    title: str
+    build: Callable[[], Built]
+    multiplications: int
+    activations: int
+    bound_by: str
+    quick: bool = False

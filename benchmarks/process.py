@@ -1,0 +1,100 @@
+"""A measured program: a fresh process, its wall time, its peak memory, and the JSON it prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import SampleFailed, SampleOutOfMemory, SampleTimeout
+
+LAUNCHER = Path(__file__).parent / "scripts" / "measured.py"
+_STDERR_SHOWN = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one process cost.
+
+    ``seconds`` runs from spawn to exit. ``told`` is the JSON object on its last line of stdout.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_rss_bytes: int
+    returncode: int
+    told: dict[str, Any]
+
+
+def run(
+    command: Sequence[str],
+    *,
+    deadline_s: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    accept: tuple[int, ...] = (0,),
+) -> Measured:
+    """Runs ``command`` (its first word is an absolute path) and waits for it.
+
+    Raises ``SampleTimeout`` at the deadline (the process group is killed), ``SampleOutOfMemory``
+    when it was killed from outside, ``SampleFailed`` with the end of its stderr for an exit status
+    not in ``accept`` or a last line that is not JSON.
+    """
+    with tempfile.TemporaryDirectory(prefix="zkml-bench-") as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        launched = subprocess.run(
+            [
+                *(sys.executable, "-I", "-S", str(LAUNCHER)),
+                *(str(deadline_s), str(out), str(err)),
+                *command,
+            ],
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if launched.returncode != 0:
+            raise SampleFailed(f"could not start {command[0]}: {_end(launched.stderr)}")
+        cost = json.loads(launched.stdout)
+        name = Path(command[0]).name + " " + " ".join(Path(word).name for word in command[1:3])
+        if cost["timed_out"]:
+            raise SampleTimeout(f"{name} did not finish in {deadline_s:g} s", deadline_s=deadline_s)
+        stderr = err.read_text(errors="replace")
+        if cost["returncode"] == -signal.SIGKILL:
+            raise SampleOutOfMemory(
+                f"{name} was killed at {cost['peak_rss_bytes'] / 1e9:.1f} GB",
+                peak_rss_bytes=cost["peak_rss_bytes"],
+            )
+        if cost["returncode"] not in accept:
+            raise SampleFailed(f"{name} ended with {cost['returncode']}: {_end(stderr)}")
+        return Measured(
+            seconds=cost["seconds"],
+            cpu_seconds=cost["user_seconds"] + cost["system_seconds"],
+            peak_rss_bytes=cost["peak_rss_bytes"],
+            returncode=cost["returncode"],
+            told=_last_object(out.read_text(errors="replace"), name),
+        )
+
+
+def _end(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= _STDERR_SHOWN else "…" + text[-_STDERR_SHOWN:]
+
+
+def _last_object(text: str, name: str) -> dict[str, Any]:
+    """The whole of stdout when it is one JSON object, else its last line."""
+    for part in (text, text.strip().rpartition("\n")[2]):
+        try:
+            value = json.loads(part)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            return value
+    raise SampleFailed(f"{name} printed no JSON object: {_end(text)!r}")

@@ -1,0 +1,202 @@
+"""report.md and its plots from a results file, and the part of them that stands in the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks import published
+from benchmarks.digest import Digest, Standing
+from benchmarks.metrics import METRICS, readable
+from benchmarks.models.zoo import ZOO
+from benchmarks.rows import Results, Step
+from benchmarks.statistics import Ratio, Summary
+
+BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+_STAGES = (
+    (Step.SETUP, ("plan_s", "compile_s", "setup_s", "pk_bytes", "vk_bytes")),
+    (Step.PROVE, ("witness_s", "prove_s", "verify_s", "total_s", "peak_rss_bytes", "proof_bytes")),
+)
+
+
+def write(results: Results, folder: Path) -> Path:
+    """Writes ``report.md`` and, when matplotlib is there, ``plots/``; returns the report's path."""
+    digest = Digest.of(results)
+    plots = _draw(digest, folder / "plots")
+    parts = [
+        "# Benchmark report",
+        _machine(results),
+        "## Prove: time, memory, accuracy\n\n" + table(digest) + "\n\n" + _LEGEND,
+        *(f"![{title}](plots/{name}.svg)" for name, title in plots),
+        "## Every stage\n\n" + _stages(digest),
+        _misfortunes(digest),
+        "## Published figures of other systems\n\n"
+        "Not measured here, on other machines, and not to be mixed with the tables above.\n\n"
+        + published.markdown(),
+    ]
+    path = folder / "report.md"
+    path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    return path
+
+
+_LEGEND = (
+    "Medians of fresh processes, half the distance between the quartiles as ± per cent. *Faster* is"
+    " the median of EZKL's default flow over ours, with a 95 % bootstrap interval. Accuracy is"
+    " taken on the same held-out inputs for every side, with the model's own under onnxruntime in"
+    " brackets; without labels, the largest error over the output's range. A side that misses the"
+    " accuracy constraint is marked † and not compared. *Verified* counts proofs that verified and"
+    " whose output is the model's."
+)
+
+
+def table(digest: Digest) -> str:
+    """One line per model and side."""
+    lines = [
+        "| model | side | k | prove | faster | memory | proof | accuracy | verified |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for model in digest.models:
+        speed_up = digest.speed_up(model)
+        for standing in digest.of_model(model):
+            faster = _ratio(speed_up) if standing.side == "ours" else ""
+            lines.append("| " + " | ".join(_cells(standing, faster)) + " |")
+    return "\n".join(lines)
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """The table as plain JSON."""
+    digest = Digest.of(results)
+    rows = []
+    for (model, side), standing in digest.standings.items():
+        speed_up = digest.speed_up(model) if side == "ours" else None
+        rows.append(
+            {
+                "model": model,
+                "side": side,
+                "medians": {
+                    name: found.median
+                    for step, names in _STAGES
+                    for name in names
+                    if (found := standing.median(name, step)) is not None
+                },
+                "accuracy": {
+                    name: found.median
+                    for name in ("accuracy", "reference_accuracy", "agreement", "max_error")
+                    if (found := standing.median(name, Step.ACCURACY)) is not None
+                },
+                "facts": {name: standing.fact(name) for name in ("logrows", "assignments")},
+                "comparable": standing.comparable,
+                "verified": standing.verified,
+                "faster_than_baseline": None if speed_up is None else speed_up.value,
+                "reasons": [row.reason for row in standing.bad],
+            }
+        )
+    return {"schema": results.header.schema, "standings": rows}
+
+
+def inserted(text: str, part: str) -> str:
+    """``text`` with what stands between its two markers replaced by ``part``.
+
+    Raises ``ValueError`` when the markers are not there exactly once.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"expected {BEGIN} and {END} once each")
+    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    return pattern.sub(lambda _: f"{BEGIN}\n\n{part}\n\n{END}", text)
+
+
+def excerpt(results: Results) -> str:
+    """What a README shows of a result: the table and where it was measured."""
+    return table(Digest.of(results)) + "\n\n" + _machine(results)
+
+
+def _draw(digest: Digest, folder: Path) -> list[tuple[str, str]]:
+    try:
+        from benchmarks import plots
+    except ModuleNotFoundError:  # matplotlib is a development dependency
+        return []
+    return plots.draw(digest, folder)
+
+
+def _machine(results: Results) -> str:
+    machine, options = results.header.machine, results.header.options
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    threads = ", ".join(f"{k}={v}" for k, v in machine["environment"].items()) or "defaults"
+    return (
+        f"Measured {results.header.started[:10]} on {machine['processor']}, {machine['cores']}"
+        f" cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, Python"
+        f" {machine['python']}; {versions}; thread settings: {threads}; commit"
+        f" {machine['commit'][:12]}{'+' if machine['commit'].endswith('+') else ''}."
+        f" {options['samples']} samples after {options['warm_ups']} warm-ups."
+    )
+
+
+def _cells(standing: Standing, faster: str) -> list[str]:
+    entry = ZOO.get(standing.model)
+    mark = " †" if standing.misses else ""
+    return [
+        entry.title if entry else standing.model,
+        standing.side + mark,
+        str(standing.fact("logrows") or "–"),
+        _spread(standing.median("prove_s"), "s"),
+        faster,
+        _plain(standing.median("peak_rss_bytes"), "B"),
+        _plain(standing.median("proof_bytes"), "B"),
+        _accuracy(standing),
+        standing.verified,
+    ]
+
+
+def _accuracy(standing: Standing) -> str:
+    accuracy = standing.median("accuracy", Step.ACCURACY)
+    reference = standing.median("reference_accuracy", Step.ACCURACY)
+    if accuracy is not None and reference is not None:
+        return f"{accuracy.median:.1%} ({reference.median:.1%})"
+    error = standing.median("max_error", Step.ACCURACY)
+    return "–" if error is None else f"error {error.median:.2%}"
+
+
+def _stages(digest: Digest) -> str:
+    names = [(step, name) for step, group in _STAGES for name in group]
+    lines = [
+        "| model | side | " + " | ".join(METRICS[name].title for _, name in names) + " |",
+        "|---|---|" + "---:|" * len(names),
+    ]
+    for standing in digest.standings.values():
+        cells = [_plain(standing.median(name, step), METRICS[name].unit) for step, name in names]
+        lines.append(f"| {standing.model} | {standing.side} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _misfortunes(digest: Digest) -> str:
+    lines = []
+    for standing in digest.standings.values():
+        if standing.misses:
+            lines.append(f"| {standing.model} | {standing.side} | † | {standing.misses} |")
+        for row in standing.bad:
+            detail = " ".join(str((row.reason or {}).get("detail", "")).split()).replace("|", "/")
+            lines.append(f"| {row.key.model} | {row.key.side} | {row.status} | {detail} |")
+    if not lines:
+        return ""
+    head = "## What did not go well\n\n| model | side | how | why |\n|---|---|---|---|\n"
+    return head + "\n".join(dict.fromkeys(lines))
+
+
+def _plain(found: Summary | None, unit: str) -> str:
+    return "–" if found is None else readable(found.median, unit)
+
+
+def _spread(found: Summary | None, unit: str) -> str:
+    if found is None:
+        return "–"
+    shown = readable(found.median, unit)
+    return shown if found.count < 3 else f"{shown} ± {found.spread:.0%}"
+
+
+def _ratio(found: Ratio | None) -> str:
+    if found is None:
+        return "not compared"
+    if found.upper == float("inf"):
+        return f"{found.value:.3g}×"
+    return f"**{found.value:.3g}×** ({found.lower:.3g}–{found.upper:.3g})"

@@ -1,0 +1,139 @@
+"""The samples of a run as a list of tasks, in an order that is fair to every side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.models.entry import Entry
+from benchmarks.models.material import Material, materialise
+from benchmarks.rows import Key, Step
+from benchmarks.sides.side import WRONG_ERROR, Outcome, Place, Side, judge, misses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amount:
+    """How much is measured: proofs per model and side after ``warm_ups``, and held-out inputs."""
+
+    samples: int = 7
+    warm_ups: int = 1
+    held_out: int = 100
+    deadline_s: float = 900.0
+
+    @classmethod
+    def quick(cls) -> Amount:
+        return cls(samples=3, warm_ups=0, held_out=30, deadline_s=120.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One sample. ``needs`` must have gone well in this run, else this task falls away.
+
+    ``ready`` tells whether what the task once made is still there: a task that a resumed run
+    already has a row of is done again, without a second row, when it is not.
+    """
+
+    key: Key
+    action: Callable[[], Outcome]
+    warm_up: bool = False
+    needs: Key | None = None
+    ready: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A side, under the suite that brought it in."""
+
+    suite: str
+    side: Side
+
+
+def contest(
+    entries: Sequence[Entry], contenders: Sequence[Contender], amount: Amount, cache: Path
+) -> Iterator[Task]:
+    """All contenders on all models: per model the set-ups, then proofs in turn, then accuracy.
+
+    Sides alternate proof by proof, and who begins changes each time, so that a machine that grows
+    slower during the run slows all of them alike.
+    """
+    for entry in entries:
+        yield from _one_model(entry, contenders, amount, cache)
+
+
+def _one_model(
+    entry: Entry, contenders: Sequence[Contender], amount: Amount, cache: Path
+) -> Iterator[Task]:
+    held: list[Material] = []
+
+    def material() -> Material:
+        if not held:
+            held.append(materialise(entry, cache / "models"))
+        return held[0]
+
+    def setup_key(contender: Contender) -> Key:
+        return Key(
+            suite=contender.suite, model=entry.name, side=contender.side.name, step=Step.SETUP
+        )
+
+    def place(contender: Contender) -> Place:
+        return Place(
+            work=cache / "work" / contender.side.name / material().sha256[-16:],
+            srs=cache / "srs",
+            deadline_s=amount.deadline_s,
+        )
+
+    for c in contenders:
+        yield Task(
+            key=setup_key(c),
+            action=lambda c=c: c.side.setup(material(), place(c)),  # type: ignore[misc]
+            ready=lambda c=c: c.side.is_set_up(material(), place(c)),  # type: ignore[misc]
+        )
+    for turn in range(amount.warm_ups + amount.samples):
+        first = turn % max(len(contenders), 1)
+        for c in [*contenders[first:], *contenders[:first]]:
+            yield Task(
+                key=replace(setup_key(c), step=Step.PROVE, sample=turn),
+                action=lambda c=c, t=turn: _proved(c.side, material(), place(c), t),  # type: ignore[misc]
+                warm_up=turn < amount.warm_ups,
+                needs=setup_key(c),
+            )
+    for c in contenders:
+        yield Task(
+            key=replace(setup_key(c), step=Step.ACCURACY),
+            action=lambda c=c: _accuracy(c.side, material(), place(c), amount.held_out),  # type: ignore[misc]
+            needs=setup_key(c),
+        )
+
+
+def _proved(side: Side, material: Material, place: Place, sample: int) -> Outcome:
+    """A proof whose answer is compared with onnxruntime's on the same input."""
+    outcome = side.prove(material, place, sample)
+    at = sample % len(material.reference)
+    wanted = material.reference[at]
+    if not outcome.verified:
+        return replace(outcome, wrong="the proof was not verified")
+    if outcome.outputs is None or len(outcome.outputs) != 1:
+        return replace(outcome, wrong="the proof shows no output")
+    answer = np.asarray(outcome.outputs[0], dtype=np.float64)
+    if answer.shape != wanted.shape:
+        return replace(outcome, wrong=f"{answer.size} output values instead of {wanted.size}")
+    span = float(np.ptp(material.reference)) or 1.0
+    error = float(np.abs(answer - wanted).max()) / span
+    if not error <= WRONG_ERROR:
+        return replace(
+            outcome, wrong=f"the proved output is {error:.0%} of its range away from the model's"
+        )
+    return replace(outcome, metrics={**outcome.metrics, "max_error": error})
+
+
+def _accuracy(side: Side, material: Material, place: Place, count: int) -> Outcome:
+    """Answers for held-out inputs; ``facts["misses"]`` when they miss the constraint."""
+    outcome = side.accuracy(material, place, count)
+    if outcome.outputs is None:
+        return replace(outcome, wrong="the side gave no answers")
+    metrics = judge(outcome.outputs, material)
+    facts = {**outcome.facts, "held_out": len(outcome.outputs), "misses": misses(metrics)}
+    return replace(outcome, metrics={**outcome.metrics, **metrics}, facts=facts)
