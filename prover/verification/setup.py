@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from typing import Any
 
 from circuits.digests import sha256
 from circuits.manifest import Role
-from circuits.profile import Soundness, Visibility
+from circuits.profile import Soundness
 from circuits.srs import verify_part
 from prover.verification.evidence import (
     Evidence,
@@ -17,6 +14,7 @@ from prover.verification.evidence import (
     skip,
     warn,
 )
+from prover.verification.ezkl_settings import PUBLIC, EzklSettings
 
 
 # (31)
@@ -32,47 +30,28 @@ def proof(e: Evidence) -> str:
 # (32)
 def settings_agree(e: Evidence) -> str:
     manifest = e.manifest.value
-    settings = json.loads(e.bundle.value.settings)
-    args = settings["run_args"]
+    settings = EzklSettings.parse(e.bundle.value.settings)
     visibility = manifest.profile.visibility
-    conservative = manifest.profile.soundness is Soundness.CONSERVATIVE
     public = [s for s in manifest.layout if s.role in (Role.INPUT, Role.CONTEXT, Role.OUTPUT)]
-    hashes = len(manifest.layout) - len(public)
-    facts = {
-        "version": (settings["version"], manifest.engine_version),
-        "logrows": (args["logrows"], manifest.srs.logrows),
-        "input visibility": (_kind(args["input_visibility"]), visibility.engine_input),
-        "weight visibility": (_kind(args["param_visibility"]), visibility.engine_params),
-        "output visibility": (_kind(args["output_visibility"]), "public"),
-        "instances": (
-            sum(math.prod(shape) for shape in settings["model_instance_shapes"]),
-            sum(s.count for s in public),
-        ),
-        "hashes": (_hashes(settings, visibility), hashes),
+    facts: dict[str, tuple[object, object]] = {
+        "version": (settings.version, manifest.engine_version),
+        "logrows": (settings.logrows, manifest.srs.logrows),
+        "input visibility": (settings.input_visibility, visibility.engine_input),
+        "weight visibility": (settings.param_visibility, visibility.engine_params),
+        "output visibility": (settings.output_visibility, PUBLIC),
+        "instances": (sum(settings.sizes), sum(s.count for s in public)),
+        "hashes": (settings.hashes, len(manifest.layout) - len(public)),
     }
-    if conservative:
-        facts["Freivalds products"] = (args["disable_freivalds"], True)
-        facts["range checks"] = (args["ignore_range_check_inputs_outputs"], False)
+    if manifest.profile.soundness is Soundness.CONSERVATIVE:
+        facts["Freivalds products left out"] = (settings.disable_freivalds, True)
+        facts["range checks left out"] = (settings.ignore_range_checks, False)
     for name, (found, wanted) in facts.items():
         if found != wanted:
             refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
-    _scales("input", settings["model_input_scales"], [i.scale for i in manifest.inputs])
-    outputs = settings["model_output_scales"]
-    _scales("output", outputs[-len(manifest.outputs) :], [o.scale for o in manifest.outputs])
-    return f"k = {args['logrows']}, visibilities, soundness, scales and instance counts agree"
-
-
-def _kind(visibility: Any) -> str:
-    """EZKL writes ``"Public"``, or ``{"Hashed": {…}}``."""
-    name = visibility if isinstance(visibility, str) else next(iter(visibility))
-    return str(name).lower()
-
-
-def _hashes(settings: Any, visibility: Visibility) -> int:
-    """How many Poseidon hashes stand before the public instances."""
-    if visibility is Visibility.HASHED_INPUT:
-        return len(settings["model_input_scales"])
-    return 1 if visibility is Visibility.HASHED_WEIGHTS else 0
+    _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
+    outputs = settings.output_scales[-len(manifest.outputs) :]
+    _scales("output", outputs, [o.scale for o in manifest.outputs])
+    return f"k = {settings.logrows}, visibilities, soundness, scales and instance counts agree"
 
 
 def _scales(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:
