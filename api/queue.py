@@ -1,13 +1,15 @@
 """The API's half of the queue: a Celery producer that names a task and a job.
 
 The committed row is the truth. When the broker is away the job stays queued, and a worker's sweep
-finds it later: a request never fails for that.
+finds it later: a request neither fails for that nor waits for it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from queue import SimpleQueue
+from typing import Any
 
 import structlog
 from celery import Celery
@@ -17,38 +19,55 @@ from prover.jobs import Job, JobState
 from prover.queue import celery_config, send_job
 from prover.settings import Settings
 
-#: After a failure the queue is left alone for so long: requests must not each wait for a timeout.
+#: After a failure the queue is left alone for so long; the sweep finds what was not announced.
 PAUSE_S = 5.0
+#: A broker that takes a connection and then says nothing counts as away after so long.
+ANSWER_S = 2.0
 
 log = structlog.get_logger("zkml.api")
 
 
 class JobSender:
-    """Tells the workers that a job waits. Without a queue (``ZKML_REDIS_URL`` unset) it tells
-    nobody, and the workers' sweep finds the job."""
+    """Tells the workers that a job waits, from a thread of its own. Without a queue
+    (``ZKML_REDIS_URL`` unset) it tells nobody, and the workers' sweep finds the job."""
 
     def __init__(self, settings: Settings) -> None:
-        self._celery: Celery | None = None
-        self._paused_until = 0.0
-        self._guard = threading.Lock()
+        self._pending: SimpleQueue[str | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         if settings.redis_url is not None:
-            self._celery = Celery("zkml-api", set_as_current=False)
-            self._celery.conf.update(celery_config(settings))
+            celery = Celery("zkml-api", set_as_current=False)
+            celery.conf.update(_producer_config(settings))
+            self._thread = threading.Thread(
+                target=self._send_all, args=(celery,), name="announce", daemon=True
+            )
+            self._thread.start()
 
     def announce(self, job: Job) -> None:
-        """Puts a job that is queued on the queue. Never raises: a lost message costs time only."""
-        if self._celery is None or job.state is not JobState.QUEUED:
-            return
-        with self._guard:
-            if time.monotonic() < self._paused_until:
-                return
-        try:
-            send_job(self._celery, job.id)
-        except QueueUnavailable as exc:
-            with self._guard:
-                self._paused_until = time.monotonic() + PAUSE_S
-            log.warning("job_not_announced", job=job.id, detail=exc.detail)
+        """Has a queued job put on the queue. Returns at once and never raises: a message that is
+        lost costs time only."""
+        if self._thread is not None and job.state is JobState.QUEUED:
+            self._pending.put(job.id)
 
     def close(self) -> None:
-        if self._celery is not None:
-            self._celery.close()
+        """Sends what is pending, within a moment."""
+        if self._thread is not None:
+            self._pending.put(None)
+            self._thread.join(2 * ANSWER_S)
+
+    def _send_all(self, celery: Celery) -> None:
+        paused_until = 0.0
+        while (job_id := self._pending.get()) is not None:
+            if time.monotonic() < paused_until:
+                continue
+            try:
+                send_job(celery, job_id)
+            except QueueUnavailable as exc:
+                paused_until = time.monotonic() + PAUSE_S
+                log.warning("job_not_announced", job=job_id, detail=exc.detail)
+        celery.close()
+
+
+def _producer_config(settings: Settings) -> dict[str, Any]:
+    config = celery_config(settings)
+    config["broker_transport_options"] |= {"socket_timeout": ANSWER_S}
+    return config

@@ -124,20 +124,27 @@ def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
         with api(tmp_path, **env) as (_, url), Client(url) as zkml:
             model = zkml.upload_model(DIGITS)
             job = zkml.create_proof(model=model.id, inputs=BLANK)
-        with redis.Redis.from_url(server.url) as queue:
-            (message,) = queue.lrange(QUEUE, 0, -1)
+            with redis.Redis.from_url(server.url) as queue:
+                while not (messages := queue.lrange(QUEUE, 0, -1)):
+                    time.sleep(0.02)
+    (message,) = messages
     assert json.loads(message)["headers"]["task"] == RUN_JOB
     assert job.id in json.loads(message)["headers"]["argsrepr"]
 
 
-def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("silent", [False, True], ids=["refuses", "says nothing"])
+def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path, silent: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         gone = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
-    with api(tmp_path, ZKML_REDIS_URL=gone) as (_, url), Client(url) as zkml:
-        model = zkml.upload_model(DIGITS)
-        job = zkml.create_proof(model=model.id, inputs=BLANK)
-        assert zkml.proof(job.id).state == "queued"
-        assert not zkml.ready().ready
+        if not silent:
+            nobody.close()
+        with api(tmp_path, ZKML_REDIS_URL=gone) as (process, url), Client(url) as zkml:
+            model = zkml.upload_model(DIGITS)
+            job = zkml.create_proof(model=model.id, inputs=BLANK)
+            assert zkml.proof(job.id).state == "queued"
+            assert silent or not zkml.ready().ready
+            process.terminate()
+            process.wait(20)
     assert b"job_not_announced" in (tmp_path / "api.log").read_bytes()
 
 
