@@ -1,0 +1,201 @@
+"""The harness itself, checked with sides whose behaviour is known because it is planted."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks import process, report
+from benchmarks.compare import Verdict, compare
+from benchmarks.digest import Digest
+from benchmarks.errors import (
+    NotEnoughMemory,
+    ResultsOfAnotherRun,
+    SampleFailed,
+    SampleOutOfMemory,
+    SampleTimeout,
+    SideRefused,
+)
+from benchmarks.models.material import Material
+from benchmarks.models.zoo import ZOO
+from benchmarks.rows import FILE_NAME, Header, Results, Status, Step
+from benchmarks.runner import run
+from benchmarks.sides.side import Outcome, Place
+from benchmarks.tasks import Amount, Contender, contest
+
+HEADER = Header(
+    options={"samples": 5, "warm_ups": 1},
+    machine={
+        "processor": "p", "cores": 2, "memory_bytes": 1 << 30, "system": "s", "python": "3",
+        "versions": {}, "environment": {}, "commit": "c",
+    },
+    started="2026-01-01T00:00:00",
+)  # fmt: skip
+AMOUNT = Amount(samples=5, warm_ups=1, held_out=20, deadline_s=20)
+#: A child that works for as long as it is told, and says how long that took.
+WORK = (
+    "import json, sys, time; t = time.perf_counter(); time.sleep(float(sys.argv[1]));"
+    "print(json.dumps({'seconds': time.perf_counter() - t}))"
+)
+
+
+@dataclass
+class Planted:
+    """Answers as onnxruntime does, in real processes, unless told otherwise."""
+
+    name: str = "ours"
+    title: str = "planted"
+    sleep_s: float = 0.02
+    offset: float = 0.0
+    verified: bool = True
+    error: Exception | None = None
+    calls: list[str] = field(default_factory=list)
+
+    def setup(self, material: Material, place: Place) -> Outcome:
+        self.calls.append("setup")
+        if self.error:
+            raise self.error
+        return Outcome()
+
+    def is_set_up(self, material: Material, place: Place) -> bool:
+        return True
+
+    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+        self.calls.append(f"prove {sample}")
+        measured = process.run([sys.executable, "-c", WORK, str(self.sleep_s)], deadline_s=20)
+        answer = material.reference[sample] + self.offset
+        return Outcome(
+            metrics={"prove_s": measured.told["seconds"]},
+            verified=self.verified,
+            outputs=[answer.tolist()],
+        )
+
+    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+        return Outcome(outputs=(material.reference[:count] + self.offset).tolist())
+
+
+def measure(folder: Path, *sides: Planted, header: Header = HEADER) -> Results:
+    contenders = [Contender(suite="models", side=side) for side in sides]
+    cache = folder.parent / "cache"
+    return run(list(contest([ZOO["digits"]], contenders, AMOUNT, cache)), header, folder)
+
+
+def test_a_planted_slow_down_of_two_is_seen(tmp_path: Path) -> None:
+    before = measure(tmp_path / "old", Planted(sleep_s=0.05))
+    after = measure(tmp_path / "new", Planted(sleep_s=0.1))
+    verdicts = {c.cell[-1]: c.verdict for c in compare(before, after)}
+    assert verdicts["prove_s"] is Verdict.WORSE
+
+
+def test_a_wrong_answer_is_caught_and_its_time_is_not_compared(tmp_path: Path) -> None:
+    results = measure(tmp_path / "run", Planted(offset=9.0), Planted(name="ezkl-default"))
+    proofs = [r for r in results.rows if r.key.step is Step.PROVE and r.key.side == "ours"]
+    assert all(row.status is Status.WRONG for row in proofs)
+    assert Digest.of(results).speed_up("digits") is None
+
+
+def test_a_proof_that_does_not_verify_is_caught(tmp_path: Path) -> None:
+    results = measure(tmp_path / "run", Planted(verified=False))
+    proofs = [row for row in results.rows if row.key.step is Step.PROVE]
+    assert {row.status for row in proofs} == {Status.WRONG}
+    assert Digest.of(results).standings["digits", "ours"].verified == "0/6"
+
+
+def test_sides_alternate_and_take_turns_to_begin(tmp_path: Path) -> None:
+    results = measure(tmp_path / "run", Planted(), Planted(name="ezkl-default"))
+    order = [r.key.side[0] for r in results.rows if r.key.step is Step.PROVE]
+    assert "".join(order) == "oeeooeeooeeo"
+
+
+def test_warm_ups_are_recorded_and_not_counted(tmp_path: Path) -> None:
+    results = measure(tmp_path / "run", Planted())
+    assert sum(row.warm_up for row in results.rows) == AMOUNT.warm_ups
+    assert len(Digest.of(results).standings["digits", "ours"].values("prove_s")) == AMOUNT.samples
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    whole = measure(folder, Planted())
+    lines = (folder / FILE_NAME).read_text().splitlines(keepends=True)
+    (folder / FILE_NAME).write_text("".join(lines[:5]) + lines[5][:20])
+    side = Planted()
+    again = measure(folder, side)
+    assert [row.key for row in again.rows] == [row.key for row in whole.rows]
+    assert side.calls == ["prove 3", "prove 4", "prove 5"]
+
+
+def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:
+    measure(tmp_path / "run", Planted())
+    other = replace(HEADER, options={"samples": 9})
+    with pytest.raises(ResultsOfAnotherRun, match="options"):
+        measure(tmp_path / "run", Planted(), header=other)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SideRefused("no Softmax here"), Status.REFUSED),
+        (NotEnoughMemory("needs 9 GB"), Status.SKIPPED),
+        (SampleFailed("it broke"), Status.FAILED),
+    ],
+)
+def test_what_cannot_be_measured_is_a_row_with_its_reason(
+    tmp_path: Path, error: Exception, status: Status
+) -> None:
+    results = measure(tmp_path / "run", Planted(error=error), Planted(name="ezkl-default"))
+    (row,) = [row for row in results.rows if row.key.side == "ours"]
+    assert row.status is status
+    text = report.write(results, tmp_path / "run").read_text()
+    assert str(error) in text
+
+
+def test_a_readme_shows_what_the_results_say(tmp_path: Path) -> None:
+    results = measure(tmp_path / "run", Planted(), Planted(name="ezkl-default", sleep_s=0.1))
+    readme = f"before\n{report.BEGIN}\nstale\n{report.END}\nafter\n"
+    shown = report.inserted(readme, report.excerpt(results))
+    assert "stale" not in shown
+    assert "6/6" in shown
+    assert report.inserted(shown, report.excerpt(results)) == shown
+
+
+# --- the process that measures ----------------------------------------------------------------
+
+
+def test_peak_memory_is_the_childs_own_and_not_that_of_the_harness() -> None:
+    ballast = bytearray(300 << 20)
+    ballast[::4096] = b"x" * len(ballast[::4096])  # resident, not only promised
+    small = process.run([sys.executable, "-S", "-c", "print('{}')"], deadline_s=20)
+    assert small.peak_rss_bytes < 100 << 20
+    grown = "x = bytearray(200 << 20); x[::4096] = b'x' * len(x[::4096]); print('{}')"
+    large = process.run([sys.executable, "-S", "-c", grown], deadline_s=20)
+    assert large.peak_rss_bytes > 200 << 20
+
+
+def test_a_process_past_its_deadline_is_killed_with_its_children(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    spawn = (
+        "import pathlib, subprocess, sys, time; child = subprocess.Popen(['sleep', '60']);"
+        "pathlib.Path(sys.argv[1]).write_text(str(child.pid)); time.sleep(60)"
+    )
+    with pytest.raises(SampleTimeout):
+        process.run([sys.executable, "-c", spawn, str(pid_file)], deadline_s=1)
+    # Gone, or dead and waiting for somebody to reap it.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child = psutil.Process(int(pid_file.read_text()))
+        while child.status() != psutil.STATUS_ZOMBIE:  # the test's own deadline ends this
+            time.sleep(0.05)
+
+
+def test_a_killed_process_and_a_failing_one_are_told_apart() -> None:
+    with pytest.raises(SampleOutOfMemory):
+        process.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], deadline_s=20)
+    with pytest.raises(SampleFailed, match="ZeroDivisionError"):
+        process.run([sys.executable, "-c", "1 / 0"], deadline_s=20)
+    with pytest.raises(SampleFailed, match="no JSON"):
+        process.run([sys.executable, "-c", "print('hello')"], deadline_s=20)
