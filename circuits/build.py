@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,19 @@ import numpy as np
 from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, OnStage, ProofResult, ShouldStop
-from circuits.errors import CircuitNotFaithful, EngineError
+from circuits.errors import CircuitNotFaithful, EngineError, SrsMissing
 from circuits.field import to_felt
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
 from circuits.plan.accuracy import compare
 from circuits.plan.cost import CostModel
 from circuits.plan.planner import Plan, plan_circuit
-from circuits.plan.samples import Sample, Samples
+from circuits.plan.samples import Sample, Samples, draw
 from circuits.profile import Profile
-from circuits.rewrite import Rewritten
+from circuits.rewrite import Rewritten, bind_context
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
+from circuits.tensors import Signature
 
 _REWRITE = "circuits.rewrite:rewrite"
 
@@ -222,3 +224,44 @@ class Builder:
             },
         )
         return BuiltCircuit(manifest=manifest, files=paths)
+
+
+def rebuild_vk(
+    engine: EzklEngine,
+    srs: SrsFolder,
+    model: bytes,
+    manifest: CircuitManifest,
+    settings: bytes,
+    reference: SrsRef,
+    limits: Limits,
+) -> bytes:
+    """The verifying key made anew: from the ONNX as uploaded, under frozen settings.
+
+    For an auditor who trusts neither the operator nor the stored circuit. Raises ``SrsMissing``
+    when the reference string is not in the folder, ``CircuitNotFaithful`` when rewriting the model
+    does not give the graph that the manifest names.
+    """
+    source = next((f for f in srs.files() if f.sha256 == reference.sha256), None)
+    if source is None:
+        raise SrsMissing(
+            f"the reference string {reference.sha256} (k = {reference.logrows},"
+            f" {reference.origin}) is not on this machine",
+            logrows=reference.logrows,
+        )
+    signature = Signature(
+        inputs=tuple(i.tensor for i in manifest.inputs),
+        outputs=tuple(o.tensor for o in manifest.outputs),
+    )
+    ranges = {i.tensor.name: (i.lower, i.upper) for i in manifest.inputs}
+    rewritten = rewrite(engine, model, draw(signature, ranges), limits)
+    graph = bind_context(rewritten.onnx, manifest.context.limbs)
+    if sha256(graph) != manifest.rewritten_sha256:
+        raise CircuitNotFaithful(
+            f"rewriting the model gives {sha256(graph)}, the circuit was made from"
+            f" {manifest.rewritten_sha256}",
+            hint="Another version of the compiler made it, or another graph was used.",
+        )
+    with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
+        out = Path(folder)
+        engine.setup(graph, settings.decode(), source.path, out, limits)
+        return (out / "vk").read_bytes()

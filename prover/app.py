@@ -7,7 +7,7 @@ It loads neither the engine nor the compiler: those live in child processes and 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -153,15 +153,30 @@ class App:
             manifest = CircuitManifest.from_json(record.manifest)
             for encoding in manifest.inputs:
                 encoding.quantise(inputs[encoding.tensor.name])
-            profile, order = manifest.profile, None
         else:
             assert model_id is not None
             model = self.store.model(model_id)
-            inputs = self._read(payload, model)
+            return self.prove_inputs(model, self._read(payload, model), profile, context, None)
+        return self._enqueue(model, manifest.profile, circuit_id, None, inputs, context)
+
+    def prove_inputs(
+        self,
+        model: ModelRecord,
+        inputs: Mapping[str, NDArray[Any]],
+        profile: Profile,
+        context: dict[str, Any] | None,
+        calibration: bytes | None,
+    ) -> Job:
+        """As ``request_proof`` with a model's id, for checked inputs; ``calibration`` decides the
+        circuit where it is given."""
+        if calibration is None:
             found = self.library.find_accepting(model.id, profile, inputs)
-            circuit_id = found.id if found else None
             order = None if found else self.library.order_for(model, profile, inputs)
-        return self._enqueue(model, profile, circuit_id, order, inputs, context)
+            return self._enqueue(
+                model, profile, found.id if found else None, order, inputs, context
+            )
+        order = self.library.order_calibrated(model, profile, calibration)
+        return self._enqueue(model, profile, None, order, inputs, context)
 
     def _read(self, payload: object, model: ModelRecord) -> dict[str, NDArray[Any]]:
         return parse_inputs(payload, Signature.from_json(model.signature))
@@ -192,13 +207,22 @@ class App:
             self.artifacts.delete_private(key)
             raise
 
-    def run(self, job_id: str, owner: str, stopping: Any = lambda: False) -> None:
+    def run(
+        self,
+        job_id: str,
+        owner: str,
+        stopping: Callable[[], bool] = lambda: False,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> None:
         """Claims a job and works on it; returns at once if it is taken or over.
 
-        Raises nothing for a job that failed: its row says so.
+        Raises nothing for a job that failed: its row says so. ``on_progress`` hears what the
+        compiler is at.
         """
         lease = self.store.claim(job_id, owner, self.settings.lease_s)
         if lease is None:
+            self._after_lost_claim(job_id)
             return
         with (
             structlog.contextvars.bound_contextvars(job=job_id),
@@ -207,7 +231,15 @@ class App:
             ) as held,
         ):
             self.nudges.publish(job_id)
-            self._pipeline().run(self.store.job(job_id), held)
+            self._pipeline().run(self.store.job(job_id), held, on_progress)
+
+    def _after_lost_claim(self, job_id: str) -> None:
+        """A claim may have ended the job: its last worker was lost, or it was to be canceled."""
+        job = self.store.job(job_id)
+        if job.state.terminal:
+            if job.input_key is not None:
+                self.artifacts.delete_private(job.input_key)
+            self.nudges.publish(job_id)
 
     def _pipeline(self) -> Pipeline:
         return Pipeline(

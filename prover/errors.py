@@ -131,6 +131,12 @@ class RedisFailed(ZkmlError):
     code = "redis_failed"
 
 
+class ServiceFailed(ZkmlError):
+    """A process of the service ended."""
+
+    code = "service_failed"
+
+
 class AlreadyRunning(ZkmlError):
     """Another process runs a redis-server in this folder."""
 

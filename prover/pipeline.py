@@ -71,9 +71,7 @@ class Pipeline:
     library: Library
     keys: KeyRing
 
-    def run(
-        self, job: Job, held: Held, on_progress: Callable[[str], None] | None = None
-    ) -> None:
+    def run(self, job: Job, held: Held, on_progress: Callable[[str], None] | None = None) -> None:
         """Works on a job under its lease and writes down how it ended.
 
         Raises nothing that the job did; only what keeps the end from being written down.
@@ -126,7 +124,7 @@ class Pipeline:
         with work.stage(Stage.COMPILE):
             return self.library.ensure(
                 Order.from_json(job.request["circuit"]),
-                on_progress=work.on_progress,
+                on_progress=work.note,
                 should_stop=work.held.should_stop,
             )
 
@@ -248,6 +246,13 @@ class _Work:
             raise Canceled
         self.store.set_stage(self.held.lease, stage, _PROGRESS[stage], self.timings)
         self.nudges.publish(self.job.id)
+
+    def note(self, text: str) -> None:
+        """Passes on what the compiler is at, and stops it there if it must stop."""
+        if self.held.should_stop():
+            raise Canceled
+        if self.on_progress is not None:
+            self.on_progress(text)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:

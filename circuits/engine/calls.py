@@ -6,6 +6,7 @@ scratch, removed afterwards) and never sees a path that a client chose.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import time
@@ -212,3 +213,8 @@ def _engine_error(error: BaseException) -> EngineError:
         raise error
     mapped = as_engine_error(error)
     return mapped if isinstance(mapped, EngineError) else EngineError(str(mapped))
+
+
+def version() -> str:
+    """The engine's version as installed; shows that it loads."""
+    return importlib.metadata.version(ezkl.__name__)

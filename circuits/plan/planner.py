@@ -34,7 +34,7 @@ class Ranked:
     def to_json(self) -> dict[str, Any]:
         variant = self.shape.variant
         return {
-            "label": self.shape.label,
+            "variant": variant.label,
             "args": asdict(self.shape.args),
             "rows": self.shape.priced.rows,
             "assignments": self.shape.priced.assignments,

@@ -38,14 +38,6 @@ class Shape:
         return self.priced.args
 
     @property
-    def label(self) -> str:
-        a = self.args
-        return (
-            f"{self.variant.label}; k {a.logrows}, {a.num_inner_cols} columns,"
-            f" base {a.decomp_base}, legs {a.decomp_legs}"
-        )
-
-    @property
     def headroom_bits(self) -> float:
         """Bits by which decompositions hold more than the variant's bound."""
         return self.args.decomp_legs * math.log2(self.args.decomp_base) - self.variant.bound_bits

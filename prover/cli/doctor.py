@@ -1,0 +1,178 @@
+"""``zkml doctor``: what works here, what is missing, how to mend it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.table import Table
+
+from circuits.errors import ZkmlError
+from prover.cli import options
+from prover.cli.terminal import EXIT_FAILED, EXIT_YES, Terminal
+from prover.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at: ``level`` is ok, note or problem."""
+
+    name: str
+    level: str
+    detail: str
+    mend: str = ""
+
+
+def doctor(
+    settings_too: Annotated[
+        bool, typer.Option("--settings", help="Show every setting with its value.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Look at everything that a proof needs on this machine."""
+    terminal = Terminal(as_json)
+    settings = Settings.load()
+    findings = [look(settings) for look in _LOOKS]
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        mend = f"\n  {finding.mend}" if finding.mend else ""
+        table.add_row(finding.name, marks[finding.level], finding.detail + mend)
+    terminal.table(table)
+    if settings_too:
+        shown = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("setting", "value", "meaning"):
+            shown.add_column(column)
+        for s in settings.describe():
+            shown.add_row(s.env, s.value + (" (set)" if s.is_set else ""), s.description)
+        terminal.table(shown)
+    healthy = all(f.level != "problem" for f in findings)
+    terminal.object({"ok": healthy, "findings": [vars(f) for f in findings]})
+    return EXIT_YES if healthy else EXIT_FAILED
+
+
+def _python(_: Settings) -> Finding:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    return Finding(
+        name="python",
+        level="ok" if good else "problem",
+        detail=f"{version} on {platform.system()} {platform.machine()}",
+        mend="" if good else "Install Python 3.11 or newer.",
+    )
+
+
+def _engine(settings: Settings) -> Finding:
+    """Starts the engine's child for real."""
+    from circuits.engine.ezkl_engine import EzklEngine
+    from circuits.engine.port import Limits
+    from circuits.engine.sandbox import Sandbox
+
+    sandbox = Sandbox(nice=settings.engine_nice)
+    try:
+        engine = EzklEngine(sandbox)
+        sandbox.call("circuits.engine.calls:version", limits=Limits(deadline_s=30))
+        return Finding(name="engine", level="ok", detail=engine.label)
+    except ZkmlError as error:
+        return Finding(
+            name="engine",
+            level="problem",
+            detail=error.detail,
+            mend="Reinstall with `make install`; EZKL has wheels for Linux, macOS and Windows.",
+        )
+    finally:
+        sandbox.close()
+
+
+def _machine(settings: Settings) -> Finding:
+    total = psutil.virtual_memory().total >> 20
+    limit = settings.engine_memory_mb
+    detail = f"{psutil.cpu_count()} cores, {total:,} MiB; one proof may use {limit:,} MiB"
+    if limit > total:
+        return Finding(
+            name="machine",
+            level="note",
+            detail=detail,
+            mend="ZKML_ENGINE_MEMORY_MB is more than there is: the kernel may kill proofs.",
+        )
+    return Finding(name="machine", level="ok", detail=detail)
+
+
+def _home(settings: Settings) -> Finding:
+    try:
+        settings.prepare()
+        free = shutil.disk_usage(settings.home).free >> 20
+    except OSError as error:
+        return Finding(
+            name="home",
+            level="problem",
+            detail=f"{settings.home}: {error.strerror}",
+            mend="Set ZKML_HOME to a folder that can be written.",
+        )
+    level = "ok" if free > _ENOUGH_DISK_MB else "note"
+    return Finding(
+        name="home",
+        level=level,
+        detail=f"{settings.home}, {free:,} MiB free",
+        mend="" if level == "ok" else "Proving keys take megabytes to gigabytes each.",
+    )
+
+
+_ENOUGH_DISK_MB = 2048
+
+
+def _database(settings: Settings) -> Finding:
+    from prover.store import Store
+
+    return _try("database", lambda: Store.open(settings.database_url).close(), "it opens")
+
+
+def _artifacts(settings: Settings) -> Finding:
+    from prover.artifacts import Artifacts
+
+    return _try(
+        "artifacts",
+        lambda: Artifacts.open(settings.artifacts_url, settings.cache_dir).ping(),
+        "the store answers",
+    )
+
+
+def _redis(settings: Settings) -> Finding:
+    from prover.events import open_nudges
+    from prover.redis_server import find_redis_server
+
+    if settings.redis_url is None:
+        return _try("redis", find_redis_server, "`zkml up` starts its own")
+    return _try("redis", open_nudges(settings.redis_url).ping, "it answers")
+
+
+def _srs(settings: Settings) -> Finding:
+    from circuits.srs.files import Origin, SrsFolder
+
+    files = SrsFolder(settings.srs_dir).files()
+    public = [f.logrows for f in files if f.origin is Origin.CEREMONY]
+    if public:
+        return Finding(name="srs", level="ok", detail=f"public ceremony, k = {public}")
+    return Finding(
+        name="srs",
+        level="note" if settings.srs_policy == "development" else "problem",
+        detail="no file of the public ceremony is here; proofs will be labelled insecure",
+        mend="Run `zkml srs fetch K` for the sizes you need (`zkml plan` says which).",
+    )
+
+
+def _try(name: str, action: Callable[[], Any], good: str) -> Finding:
+    try:
+        action()
+    except ZkmlError as error:
+        return Finding(name=name, level="problem", detail=error.detail, mend=error.hint)
+    return Finding(name=name, level="ok", detail=good)
+
+
+_LOOKS = (_python, _machine, _engine, _home, _database, _artifacts, _redis, _srs)

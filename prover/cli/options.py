@@ -1,0 +1,74 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from circuits.profile import Profile, Soundness, Target, Visibility
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="Samples like the inputs to be proved (.npz, .json or .jsonl): they decide accuracy"
+        " and the accepted range.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        "--max-error",
+        min=0.0,
+        help="Largest error allowed, as a share of the output's range.",
+    ),
+]
+Agreement = Annotated[
+    float,
+    typer.Option(
+        "--agreement", min=0.0, max=1.0, help="Share of samples with the same top answer."
+    ),
+]
+Margin = Annotated[
+    float,
+    typer.Option(
+        "--margin", min=0.0, help="Room beyond the calibrated input range, as a share of its width."
+    ),
+]
+VisibilityOption = Annotated[
+    Visibility, typer.Option("--visibility", help="Who learns what from the proof.")
+]
+SoundnessOption = Annotated[
+    Soundness,
+    typer.Option(
+        "--soundness", help="conservative: no Freivalds products, every range check kept."
+    ),
+]
+TargetOption = Annotated[Target, typer.Option("--target", help="What the planner makes small.")]
+
+DEFAULT = Profile()
+
+
+def profile(
+    visibility: Visibility,
+    soundness: Soundness,
+    target: Target,
+    tolerance: float,
+    agreement: float,
+    margin: float,
+) -> Profile:
+    """The profile that the options ask for."""
+    return Profile(
+        visibility=visibility,
+        soundness=soundness,
+        target=target,
+        max_error=tolerance,
+        agreement=agreement,
+        range_margin=margin,
+    )

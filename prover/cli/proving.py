@@ -1,0 +1,176 @@
+"""``zkml prove``: the main job on this machine, without a server, through the same pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from circuits.errors import Fault
+from circuits.tensors import Signature
+from prover.cli import options
+from prover.cli.terminal import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    Terminal,
+    read_file,
+    write_file,
+)
+from prover.jobs import Job, JobState, Stage
+
+_SAYS = {
+    None: "starting",
+    Stage.COMPILE: "building the circuit (once for this model)",
+    Stage.WITNESS: "computing the witness",
+    Stage.PROVE: "proving",
+    Stage.VERIFY: "verifying",
+    Stage.SIGN: "signing",
+}
+
+
+def prove(
+    model: options.ModelFile,
+    input_file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help='{"inputs": {name: nested list}}, EZKL\'s {"input_data": [[…]]}, or .npz.',
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT.zkml", help="Where the bundle goes.")
+    ],
+    calibration: options.Calibration = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="Binds the proof to this text of yours: no replay elsewhere.")
+    ] = None,
+    visibility: options.VisibilityOption = options.DEFAULT.visibility,
+    soundness: options.SoundnessOption = options.DEFAULT.soundness,
+    target: options.TargetOption = options.DEFAULT.target,
+    tolerance: options.Tolerance = options.DEFAULT.max_error,
+    agreement: options.Agreement = options.DEFAULT.agreement,
+    margin: options.Margin = options.DEFAULT.range_margin,
+    as_json: options.Json = False,
+) -> int:
+    """Prove MODEL on INPUT and write a bundle that verifies offline."""
+    terminal = Terminal(as_json)
+    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
+    from prover.app import App
+    from prover.settings import Settings
+
+    settings = Settings.load(redis_url=None)
+    data = read_file(model, limit=settings.max_model_bytes)
+    app = App.open(settings)
+    app.engine.sandbox.start()
+    try:
+        record, _ = app.add_model(data, model.name)
+        signature = Signature.from_json(record.signature)
+        arrays = _read_input(input_file, signature, settings.max_input_bytes)
+        samples = read_file(calibration) if calibration else None
+        job = app.prove_inputs(
+            record, arrays, profile, {"nonce": nonce} if nonce else None, samples
+        )
+        done = _run(app, job, terminal)
+        return _finish(app, done, out, terminal)
+    finally:
+        app.close()
+
+
+def _read_input(path: Path, signature: Signature, limit: int) -> Any:
+    from prover.inputs import read_input
+
+    return read_input(read_file(path, limit=limit), signature)
+
+
+def _run(app: Any, job: Job, terminal: Terminal) -> Job:
+    """Runs the job in a thread and shows its stages; Ctrl-C cancels it."""
+    interrupted = threading.Event()
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    detail: dict[str, str] = {}
+    worker = threading.Thread(
+        target=app.run, args=(job.id, owner), kwargs={"on_progress": detail_setter(detail)}
+    )
+    previous = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=terminal.err, transient=True) as bars:
+            bar = bars.add_task(_SAYS[None], total=1.0)
+            worker.start()
+            while worker.is_alive():
+                worker.join(timeout=0.1)
+                row = app.store.job(job.id)
+                says = _SAYS[row.stage]
+                if row.stage is Stage.COMPILE and detail:
+                    says = f"{says}: {detail['at']}"
+                bars.update(bar, description=says, completed=row.progress)
+                if interrupted.is_set():
+                    app.request_cancel(job.id)
+                    worker.join()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    done: Job = app.store.job(job.id)
+    return done
+
+
+def detail_setter(detail: dict[str, str]) -> Any:
+    """A callback that keeps the latest word of the compiler."""
+
+    def say(text: str) -> None:
+        detail["at"] = text
+
+    return say
+
+
+def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
+    if job.state is JobState.CANCELED:
+        terminal.line("Interrupted: nothing was written.")
+        terminal.object({"ok": False, "problem": {"code": "canceled", "detail": "interrupted"}})
+        return EXIT_INTERRUPTED
+    if job.state is not JobState.SUCCEEDED or job.result is None:
+        problem = job.problem or {"code": "internal", "detail": "the job did not end"}
+        terminal.problem(problem)
+        return _code_of(problem)
+    bundle = app.bundle(job)
+    write_file(out, bundle)
+    for name, values in job.result["outputs"].items():
+        terminal.line(f"{name} = {json.dumps(values)}")
+    built = (
+        ""
+        if "compile" not in job.timings
+        else f" (circuit built in {job.timings['compile']:.1f} s)"
+    )
+    terminal.line(f"Proved in {job.timings['prove']:.2f} s and verified{built}.")
+    terminal.line(f"Wrote {out} ({len(bundle):,} bytes). Check it with: zkml verify {out}")
+    terminal.object(
+        {
+            "ok": True,
+            "bundle": str(out),
+            "bytes": len(bundle),
+            "job": job.id,
+            "circuit": job.circuit_id,
+            "model": job.model_id,
+            "outputs": job.result["outputs"],
+            "timings": job.timings,
+            "peak_rss_bytes": job.peak_rss_bytes,
+        }
+    )
+    return 0
+
+
+def _code_of(problem: dict[str, Any]) -> int:
+    """The exit code of a failed job: whose fault its problem says it was."""
+    ours = problem.get("fault") in (Fault.OURS, Fault.BUSY, None)
+    return EXIT_FAILED if ours else EXIT_USAGE

@@ -1,0 +1,74 @@
+"""The root of the command line: subcommands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import signal
+import sys
+from typing import Annotated, Any
+
+import click
+import typer
+
+from circuits.errors import ZkmlError
+from prover.cli import doctor, inspecting, planning, proving, service, srs, verifying
+from prover.cli.terminal import EXIT_INTERRUPTED, EXIT_USAGE, exit_code, wants_json
+
+app = typer.Typer(
+    name="zkml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Prove that an ONNX model gave an output for an input, and check such proofs."
+    "\n\nExit codes: 0 yes; 1 verification says no; 2 bad usage or input; 3 it failed on our side.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"zkml-prover {importlib.metadata.version('zkml-prover')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("prove", rich_help_panel="Proofs")(proving.prove)
+app.command("verify", rich_help_panel="Proofs")(verifying.verify)
+app.command("inspect", rich_help_panel="Models and circuits")(inspecting.inspect)
+app.command("plan", rich_help_panel="Models and circuits")(planning.plan)
+app.command("up", rich_help_panel="Service")(service.up)
+app.command("api", rich_help_panel="Service")(service.api)
+app.command("worker", rich_help_panel="Service")(service.worker)
+app.command("doctor", rich_help_panel="Service")(doctor.doctor)
+app.add_typer(srs.app, name="srs", rich_help_panel="Models and circuits")
+
+
+def main() -> None:
+    """Entry point of the console script; ends the process with DESIGN's exit codes."""
+    # A closed pipe (`zkml … | head`) ends us quietly, as it does other commands.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    terminal = wants_json(sys.argv)
+    try:
+        result: Any = app(standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except ZkmlError as error:
+        terminal.problem(error.problem())
+        sys.exit(exit_code(error))
+    except click.exceptions.Abort:
+        terminal.line("Interrupted.")
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        terminal.line("Interrupted.")
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        terminal.usage(error)
+        sys.exit(EXIT_USAGE)

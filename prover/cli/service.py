@@ -1,0 +1,57 @@
+"""``zkml up``, ``zkml api``, ``zkml worker``: the service's processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from prover.cli import options
+from prover.cli.terminal import Terminal
+from prover.settings import Settings
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: a free one.")]
+
+
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    as_json: options.Json = False,
+) -> int:
+    """Start everything: Redis (unless ZKML_REDIS_URL is set), the API and workers."""
+    from prover.supervisor import Supervisor
+
+    terminal = Terminal(as_json)
+    settings = Settings.load()
+    with Supervisor(settings, host=host, port=port, workers=workers) as supervisor:
+        url = supervisor.start()
+        terminal.line(f"zkml is up at {url} (docs at {url}/docs). Ctrl-C ends it.")
+        terminal.object({"ok": True, "url": url, "redis": supervisor.redis_url})
+        sys.stdout.flush()
+        supervisor.wait()
+    terminal.err.print("zkml is down.")
+    return 0
+
+
+def api(host: Host = "127.0.0.1", port: Port = 8000) -> int:
+    """Serve the HTTP API alone."""
+    return _become("api", "--host", host, "--port", str(port))
+
+
+def worker() -> int:
+    """Run one worker alone (ZKML_REDIS_URL says where the queue is)."""
+    return _become("workers")
+
+
+def _become(module: str, *args: str) -> int:
+    """Runs the package's own entry point; it handles its signals itself."""
+    process = subprocess.Popen([sys.executable, "-m", module, *args])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the child got the same Ctrl-C and is ending

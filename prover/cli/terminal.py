@@ -1,0 +1,111 @@
+"""How subcommands speak: tables and bars for people on stderr and stdout, one object for programs.
+
+With ``--json`` exactly one JSON object goes to stdout, and nothing else there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from circuits.errors import Fault, ZkmlError
+
+EXIT_YES, EXIT_NO, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class FileUnreadable(ZkmlError):
+    """The file cannot be read."""
+
+    code = "file_unreadable"
+    fault = Fault.INPUT
+
+
+class FileUnwritable(ZkmlError):
+    """The file cannot be written."""
+
+    code = "file_unwritable"
+    fault = Fault.INPUT
+
+
+class Terminal:
+    """Output of one command."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.out = Console(highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def line(self, text: str = "", *, style: str = "") -> None:
+        """A line for people: stdout, or stderr when stdout belongs to a program."""
+        (self.err if self.as_json else self.out).print(text, style=style, markup=False)
+
+    def table(self, table: Table) -> None:
+        """A table for people."""
+        if not self.as_json:
+            self.out.print(table)
+
+    def object(self, value: Any) -> None:
+        """The one JSON object, if programs are listening."""
+        if self.as_json:
+            print(json.dumps(value, ensure_ascii=False, default=str))
+
+    def problem(self, problem: dict[str, Any]) -> None:
+        """An error: what was wrong, what to do, its code."""
+        if self.as_json:
+            self.object({"ok": False, "problem": problem})
+            return
+        self.err.print(f"error: {problem['detail']}", style="bold red", markup=False)
+        if problem.get("hint"):
+            self.err.print(f"  {problem['hint']}", markup=False)
+        again = "; trying again may help" if problem.get("retryable") else ""
+        self.err.print(f"  ({problem['code']}{again})", style="dim", markup=False)
+
+    def usage(self, error: click.ClickException) -> None:
+        """A command line that makes no sense."""
+        self.problem(
+            {"code": "usage", "detail": error.format_message(), "retryable": False}
+            | ({"hint": "See `zkml --help`."})
+        )
+
+
+def wants_json(argv: Sequence[str]) -> Terminal:
+    """A terminal before the command line is parsed."""
+    return Terminal("--json" in argv)
+
+
+def exit_code(error: ZkmlError) -> int:
+    """DESIGN's exit code for an error."""
+    return EXIT_FAILED if error.fault in (Fault.OURS, Fault.BUSY) else EXIT_USAGE
+
+
+def read_file(path: Path, *, limit: int | None = None) -> bytes:
+    """A file's bytes; raises ``FileUnreadable`` with the system's reason."""
+    try:
+        size = path.stat().st_size
+        if limit is not None and size > limit:
+            raise FileUnreadable(f"{path} has {size} bytes, the limit is {limit}")
+        return path.read_bytes()
+    except OSError as error:
+        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from None
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a whole file or nothing."""
+    staged = path.with_name(f".{path.name}.part")
+    try:
+        staged.write_bytes(data)
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise FileUnwritable(f"{path} cannot be written: {error.strerror}") from None
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """At most ``width`` characters, cut in the middle of nothing."""
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,232 @@
+"""``zkml verify``: the numbered checklist, offline, with nothing but the bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import Fault, ZkmlError
+from prover.bundle import MAX_BYTES
+from prover.cli import options
+from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, read_file
+from prover.policy import Policy
+from prover.report import Report, Status
+
+_MARKS = {
+    Status.PASS: "[green]pass[/]",
+    Status.FAIL: "[bold red]FAIL[/]",
+    Status.WARN: "[yellow]warn[/]",
+    Status.SKIP: "[dim]skip[/]",
+}
+
+
+class OptionsDisagree(ZkmlError):
+    """These options do not go together."""
+
+    code = "options_disagree"
+    fault = Fault.INPUT
+
+
+def verify(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="A .zkml file; or use --ezkl.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="The ONNX file it should be about.")
+    ] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", metavar="INPUT", help="The input it should be about.")
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="The nonce that you asked the proof to be bound to.")
+    ] = None,
+    trusted: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYS", help="A published key set: signers that you trust."),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="POLICY", help="A JSON file of further expectations.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse whatever is only worth a warning.")
+    ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Make the verifying key anew from --model and compare."),
+    ] = False,
+    ezkl: Annotated[
+        Path | None,
+        typer.Option(metavar="PROOF", help="Check a bare EZKL proof, with --settings and --vk."),
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(metavar="FILE", help="With --ezkl.")] = None,
+    vk: Annotated[Path | None, typer.Option(metavar="FILE", help="With --ezkl.")] = None,
+    srs_part: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --ezkl: an SRS of your own (k = 1, 516 bytes)."),
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Check BUNDLE: what it claims, whether that holds, and what it leaves open."""
+    terminal = Terminal(as_json)
+    if (bundle is None) == (ezkl is None):
+        raise OptionsDisagree("give a bundle, or --ezkl with --settings and --vk")
+    engine = EzklEngine(Sandbox())
+    engine.sandbox.start()
+    try:
+        if ezkl is not None:
+            report = _raw(engine, ezkl, settings, vk, srs_part, model, input_file)
+        else:
+            assert bundle is not None
+            wanted = _policy(policy, trusted, nonce, strict)
+            report = _bundle(engine, bundle, wanted, model, input_file, rebuild=rebuild)
+    finally:
+        engine.sandbox.close()
+    _show(report, terminal)
+    return EXIT_YES if report.ok else EXIT_NO
+
+
+def _policy(policy: Path | None, trusted: Path | None, nonce: str | None, strict: bool) -> Policy:
+    given: dict[str, Any] = _json(policy) if policy else {}
+    if trusted:
+        given["trusted"] = _json(trusted)
+    if nonce is not None:
+        given.setdefault("context", {})["nonce"] = nonce
+    if strict:
+        given |= {"strict": True, "allow_insecure_srs": False}
+    return Policy.from_json(given)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_file(path))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise OptionsDisagree(f"{path} is not a JSON object")
+    return value
+
+
+def _bundle(
+    engine: EzklEngine,
+    path: Path,
+    policy: Policy,
+    model: Path | None,
+    input_file: Path | None,
+    *,
+    rebuild: bool,
+) -> Report:
+    from prover.verify import verify_bundle
+
+    if rebuild and model is None:
+        raise OptionsDisagree("--rebuild starts from the model: give it with --model")
+    data = read_file(path, limit=MAX_BYTES)
+    return verify_bundle(
+        data,
+        policy=policy,
+        engine=engine,
+        model=read_file(model) if model else None,
+        inputs=_inputs(data, input_file) if input_file else None,
+        rebuild=_rebuilder(engine) if rebuild else None,
+    )
+
+
+def _inputs(bundle: bytes, path: Path) -> Any:
+    """The expected input, read against the signature that the bundle's circuit has.
+
+    An unreadable bundle gives nothing to compare with; verification says why.
+    """
+    from circuits.tensors import Signature
+    from prover.bundle import read_bundle
+    from prover.errors import BundleInvalid
+    from prover.inputs import read_input
+
+    try:
+        manifest = json.loads(read_bundle(bundle).manifest)
+        signature = Signature.from_json(manifest)
+    except (BundleInvalid, ValueError, KeyError, TypeError):
+        return None
+    return read_input(read_file(path), signature)
+
+
+def _rebuilder(engine: EzklEngine) -> Any:
+    from circuits.build import rebuild_vk
+    from circuits.srs.files import SrsFolder
+    from prover.settings import Settings
+
+    settings = Settings.load(redis_url=None)
+    folder = SrsFolder(settings.srs_dir)
+    return lambda model, manifest, frozen, srs: rebuild_vk(
+        engine, folder, model, manifest, frozen, srs, settings.engine_limits
+    )
+
+
+def _raw(
+    engine: EzklEngine,
+    proof: Path,
+    settings: Path | None,
+    vk: Path | None,
+    srs_part: Path | None,
+    model: Path | None,
+    input_file: Path | None,
+) -> Report:
+    from prover.verify_raw import verify_raw
+
+    if settings is None or vk is None:
+        raise OptionsDisagree("--ezkl needs --settings and --vk: a proof means nothing without")
+    return verify_raw(
+        read_file(proof),
+        read_file(settings),
+        read_file(vk),
+        engine=engine,
+        srs_part=read_file(srs_part) if srs_part else None,
+        model=read_file(model) if model else None,
+        inputs=_arrays(input_file) if input_file else None,
+    )
+
+
+def _arrays(path: Path) -> list[Any]:
+    """EZKL's own input form, one array for each input."""
+    import numpy as np
+
+    data = _json(path).get("input_data")
+    try:
+        return [np.asarray(values, dtype=np.float64) for values in data or ()]
+    except (TypeError, ValueError):
+        raise OptionsDisagree(f'{path} is not EZKL\'s {{"input_data": [[…]]}}') from None
+
+
+def _show(report: Report, terminal: Terminal) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("finding", overflow="fold")
+    for check in report.checks:
+        table.add_row(str(check.number), check.name, _MARKS[check.status], _escaped(check.detail))
+    terminal.table(table)
+    terminal.line()
+    if report.ok:
+        for sentence in report.words:
+            terminal.line(sentence)
+        for claim in report.not_claimed:
+            terminal.line(f"Not claimed: {claim}", style="dim")
+        warned = len(report.warnings)
+        notes = f", {warned} warning{'s' * (warned != 1)}" if warned else ""
+        terminal.line(f"VERIFIED{notes}", style="bold green")
+    else:
+        for check in report.failures:
+            terminal.line(f"({check.number}) {check.name} [{check.layer}]: {check.detail}")
+        terminal.line("NOT VERIFIED", style="bold red")
+    terminal.object(report.to_json())
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
