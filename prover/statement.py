@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
@@ -50,9 +50,8 @@ from prover.predicate import (
 
 __all__ = ["MeasuredError", "Statement", "build_statement", "claims", "decode_outputs"]
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 #: Under the reserved name .invalid: nobody can register it, and nothing is ever fetched from it.
-PREDICATE_TYPE = "https://zkml-prover.invalid/inference/v1"
+PREDICATE_TYPE: Final = "https://zkml-prover.invalid/inference/v1"
 
 
 class DigestSet(Part):
@@ -71,16 +70,14 @@ class Subject(Part):
 class Statement(Part):
     """An in-toto Statement v1."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_by_name=True, validate_by_alias=True
-    )
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(
         default="https://in-toto.io/Statement/v1", alias="_type"
     )
     subject: Annotated[list[Subject], Field(min_length=1, max_length=1)]
     predicate_type: Literal["https://zkml-prover.invalid/inference/v1"] = Field(
-        default="https://zkml-prover.invalid/inference/v1", alias="predicateType"
+        default=PREDICATE_TYPE, alias="predicateType"
     )
     predicate: Predicate
 
