@@ -31,15 +31,13 @@ NAMES = [
 MEMBERS = st.binary(max_size=40)
 
 
-def repacked(
-    *, compression: int = zipfile.ZIP_STORED, extra: dict[str, bytes] | None = None
-) -> bytes:
-    """The good bundle's members through an ordinary zip writer."""
+def repacked(compression: int = zipfile.ZIP_STORED, **extra: bytes) -> bytes:
+    """The good bundle's members but the model, and more, through an ordinary zip writer."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(GOOD)) as old, zipfile.ZipFile(out, "w", compression) as new:
-        for name in old.namelist():
+        for name in old.namelist()[:-1]:
             new.writestr(name, old.read(name))
-        for name, data in (extra or {}).items():
+        for name, data in extra.items():
             new.writestr(name, data)
     return out.getvalue()
 
@@ -73,13 +71,14 @@ def test_no_other_bytes_are_a_bundle(data: bytes, at: int) -> None:
     ("data", "said"),
     [
         (repacked(), "not as it was written"),
-        (repacked(compression=zipfile.ZIP_DEFLATED), "not stored"),
-        (repacked(extra={"../../etc/passwd": b"x"}), "does not belong"),
-        (repacked(extra={"/proof.json": b"x"}), "does not belong"),
+        (repacked(zipfile.ZIP_DEFLATED), "not stored"),
+        (repacked(**{"../../etc/passwd": b"x"}), "does not belong"),
+        (repacked(**{"/proof.json": b"x"}), "does not belong"),
+        (repacked(**{"model.onnx": b"x", "more": b"x"}), "more members"),
         (GOOD + GOOD, "not as it was written"),
         (b"MZ" + GOOD, "does not begin"),
     ],
-    ids=["times", "deflated", "traversal", "absolute", "twice", "prefixed"],
+    ids=["times", "deflated", "traversal", "absolute", "surplus", "twice", "prefixed"],
 )
 def test_a_zip_of_another_form_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(BundleInvalid, match=said):
