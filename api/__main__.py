@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.load()
         configure_logs(settings, quiet=QUIET)
-        with _listen(args.host, args.port) as listener:
+        with listen(args.host, args.port) as listener:
             app = App.open(settings)
             try:
                 _serve(app, listener)
@@ -71,12 +71,26 @@ def _serve(app: AppLike, listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket (port 0: a free one). Raises ``CannotListen``.
+
+    Made as TCP by name: asyncio switches Nagle's algorithm off only for sockets that say so, and
+    with it on every answer to a POST comes 40 ms late.
+    """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except BaseException:
+            listener.close()
+            raise
     except (OSError, OverflowError) as exc:
         raise CannotListen(f"Cannot listen on {host} port {port}: {exc}.") from None
+    return listener
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -31,7 +31,9 @@ class JobOut(BaseModel):
     finished_at: datetime | None
     timings: dict[str, float] = Field(description="Seconds of each step.")
     peak_rss_bytes: int | None = Field(description="The engine's largest resident set.")
-    result: dict[str, Any] | None = Field(description="Output and digests, once succeeded.")
+    result: dict[str, Any] | None = Field(
+        description="Once succeeded: `outputs` by name, and the digests of receipt, proof, bundle."
+    )
     problem: Problem | None = Field(description="Why it failed, once failed.")
     links: dict[str, str] = Field(description="Addresses of what belongs to the job.")
 

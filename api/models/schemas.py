@@ -46,7 +46,7 @@ def model_out(record: ModelRecord) -> ModelOut:
         size_bytes=record.size_bytes,
         inputs=[TensorOut(**t) for t in record.signature["inputs"]],
         outputs=[TensorOut(**t) for t in record.signature["outputs"]],
-        summary=record.summary,
+        summary={k: v for k, v in record.summary.items() if k != "signature"},
         created_at=record.created_at,
         links={"self": f"/v1/models/{record.id}"},
     )

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+
+from prover.report import Layer, Status
 
 
 class CheckOut(BaseModel):
     """One item of the checklist."""
 
-    model_config = ConfigDict(extra="allow")
-
     number: int
     name: str
-    layer: str = Field(description="Where a failure belongs: schema, signature, proof, ….")
-    status: str = Field(description="`pass`, `fail`, `warn` or `skip`.")
+    layer: Layer = Field(description="Where a failure of this check belongs.")
+    status: Status
     detail: str
 
 
 class VerificationOut(BaseModel):
     """The numbered checklist."""
 
-    model_config = ConfigDict(extra="allow")
-
     ok: bool = Field(description="Whether no check failed.")
     checks: list[CheckOut]
-    statement: dict[str, Any] | None = Field(None, description="What the receipt says.")
+    statement: dict[str, Any] | None = Field(description="What the receipt says, if it is legible.")
+    words: list[str] = Field(description="The same in sentences.")
+    not_claimed: list[str] = Field(description="What a valid proof leaves open.")

@@ -32,14 +32,15 @@ BLANK = {"image": [[[[0.0] * 8] * 8]]}
 LOADED = """
 import json, sys, threading, uvicorn
 from pathlib import Path
+from api.__main__ import listen
 from api.application import create_app
 from api.client import Client
 from prover.app import App
 from prover.settings import Settings
 
 app = App.open(Settings.load())
-config = uvicorn.Config(create_app(app), port=0, log_config=None, access_log=False)
-listener = config.bind_socket()
+config = uvicorn.Config(create_app(app), log_config=None, access_log=False)
+listener = listen("127.0.0.1", 0)
 server = uvicorn.Server(config)
 thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
 thread.start()

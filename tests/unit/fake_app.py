@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import uvicorn
 
+from api.__main__ import listen
 from api.application import create_app
 from circuits.digests import digest_json
 from circuits.errors import InputNames, InputShape, InputType, NotOnnx
@@ -128,6 +129,8 @@ class FakeApp:
             "ok": good,
             "checks": [check | {"status": "pass" if good else "fail"}],
             "statement": {"bytes": len(bundle)},
+            "words": [],
+            "not_claimed": [],
         }
 
     def health(self) -> dict[str, Any]:
@@ -185,9 +188,9 @@ def _check(payload: object) -> None:
 def serving(app: FakeApp) -> Iterator[str]:
     """The API over `app` on a real server in a thread: its base URL."""
     config = uvicorn.Config(
-        create_app(app), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2
+        create_app(app), log_config=None, access_log=False, timeout_graceful_shutdown=2
     )
-    listener = config.bind_socket()
+    listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
