@@ -41,6 +41,10 @@ class Check:
     status: Status
     detail: str
 
+    @property
+    def failed(self) -> bool:
+        return self.status is Status.FAIL
+
     def to_json(self) -> dict[str, Any]:
         return {
             "number": self.number,
@@ -64,7 +68,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        return tuple(c for c in self.checks if c.status is Status.FAIL)
+        return tuple(c for c in self.checks if c.failed)
 
     @property
     def warnings(self) -> tuple[Check, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from circuits.engine.port import Engine, Limits
 from prover.bundle import Bundle
 from prover.policy import Policy
-from prover.report import Check, Layer, Report, Status
+from prover.report import Check, Layer, Report
 from prover.statement import Statement
 from prover.verification import content, expectations, files, setup, signer
 from prover.verification.evidence import VERIFY_LIMITS, Evidence, Rebuild, Step, perform
@@ -44,18 +44,18 @@ def verify_bundle(
      (6) signer: that key is one the policy trusts, not revoked, not retired before the issue
      (7) expected-model: the model is the one the verifier holds or expects
      (8) expected-circuit: so are the circuit and its verifying key
-     (9) expected-input: so is the input
-    (10) engine-version: the proof system's version is one whose proofs count
-    (11) soundness: the profile is at least as cautious as asked
-    (12) srs-policy: the reference string is the public ceremony's, or another is tolerated
-    (13) manifest-digest: the manifest is the file that the statement names; so are
-    (14) settings-digest, (15) vk-digest, (16) plan-digest, (17) proof-digest, (18) srs-part-digest
-    (19) input-commitment: the input file is the one committed to; none is there if it is private
-    (20) model-digest: the model file, if it is in the bundle, is the one named
-    (21) claims: all that the statement says of the circuit is what the manifest says
-    (22) proof-form: normal form, hex_proof equals proof, the length is that of the circuit's proofs
-    (23) instances: their number, layout and digest are those stated
-    (24) input-instances: the input, quantised again here, is the one in the proof
+     (9) engine-version: the proof system's version is one whose proofs count
+    (10) soundness: the profile is at least as cautious as asked
+    (11) srs-policy: the reference string is the public ceremony's, or another is tolerated
+    (12) manifest-digest: the manifest is the file that the statement names; so are
+    (13) settings-digest, (14) vk-digest, (15) plan-digest, (16) proof-digest, (17) srs-part-digest
+    (18) input-commitment: the input file is the one committed to; none is there if it is private
+    (19) model-digest: the model file, if it is in the bundle, is the one named
+    (20) claims: all that the statement says of the circuit is what the manifest says
+    (21) proof-form: normal form, hex_proof equals proof, the length is that of the circuit's proofs
+    (22) instances: their number, layout and digest are those stated
+    (23) input-instances: the input, quantised again here, is the one in the proof
+    (24) expected-input: so is the input that the verifier holds
     (25) output-instances: the outputs, decoded again here from the proof, are those stated
     (26) input-range: the input lies within the range that the circuit accepts
     (27) context-digest: the stated context is the one in the proof
@@ -81,7 +81,7 @@ def verify_bundle(
         rebuild=rebuild,
     )
     reading = Step(1, "bundle", Layer.SCHEMA, lambda e: files.bundle(e, data))
-    return _report((*perform([reading], evidence), *perform(_STEPS, evidence)), evidence)
+    return _report(perform((reading, *_STEPS), evidence), evidence)
 
 
 def check_statement(
@@ -116,7 +116,7 @@ def check_statement(
 def _report(checks: tuple[Check, ...], evidence: Evidence) -> Report:
     statement = evidence.statement.known
     return Report(
-        ok=all(c.status is not Status.FAIL for c in checks),
+        ok=not any(c.failed for c in checks),
         checks=checks,
         statement=summary(statement) if statement else None,
         words=in_words(statement) if statement else (),
@@ -132,22 +132,22 @@ _STEPS: tuple[Step, ...] = (
     Step(6, "signer", Layer.SIGNATURE, signer.signer),
     Step(7, "expected-model", Layer.POLICY, expectations.expected_model),
     Step(8, "expected-circuit", Layer.POLICY, expectations.expected_circuit),
-    Step(9, "expected-input", Layer.POLICY, expectations.expected_input),
-    Step(10, "engine-version", Layer.POLICY, expectations.engine_version),
-    Step(11, "soundness", Layer.POLICY, expectations.soundness),
-    Step(12, "srs-policy", Layer.POLICY, expectations.srs_policy),
-    Step(13, "manifest-digest", Layer.ARTIFACT, files.manifest_digest),
-    Step(14, "settings-digest", Layer.ARTIFACT, files.settings_digest),
-    Step(15, "vk-digest", Layer.ARTIFACT, files.vk_digest),
-    Step(16, "plan-digest", Layer.ARTIFACT, files.plan_digest),
-    Step(17, "proof-digest", Layer.ARTIFACT, files.proof_digest),
-    Step(18, "srs-part-digest", Layer.ARTIFACT, files.srs_part_digest),
-    Step(19, "input-commitment", Layer.ARTIFACT, files.input_commitment),
-    Step(20, "model-digest", Layer.ARTIFACT, files.model_digest),
-    Step(21, "claims", Layer.ARTIFACT, content.circuit_claims),
-    Step(22, "proof-form", Layer.PROOF, content.proof_form),
-    Step(23, "instances", Layer.INSTANCES, content.instances),
-    Step(24, "input-instances", Layer.INSTANCES, content.input_instances),
+    Step(9, "engine-version", Layer.POLICY, expectations.engine_version),
+    Step(10, "soundness", Layer.POLICY, expectations.soundness),
+    Step(11, "srs-policy", Layer.POLICY, expectations.srs_policy),
+    Step(12, "manifest-digest", Layer.ARTIFACT, files.manifest_digest),
+    Step(13, "settings-digest", Layer.ARTIFACT, files.settings_digest),
+    Step(14, "vk-digest", Layer.ARTIFACT, files.vk_digest),
+    Step(15, "plan-digest", Layer.ARTIFACT, files.plan_digest),
+    Step(16, "proof-digest", Layer.ARTIFACT, files.proof_digest),
+    Step(17, "srs-part-digest", Layer.ARTIFACT, files.srs_part_digest),
+    Step(18, "input-commitment", Layer.ARTIFACT, files.input_commitment),
+    Step(19, "model-digest", Layer.ARTIFACT, files.model_digest),
+    Step(20, "claims", Layer.ARTIFACT, content.circuit_claims),
+    Step(21, "proof-form", Layer.PROOF, content.proof_form),
+    Step(22, "instances", Layer.INSTANCES, content.instances),
+    Step(23, "input-instances", Layer.INSTANCES, content.input_instances),
+    Step(24, "expected-input", Layer.POLICY, content.expected_input),
     Step(25, "output-instances", Layer.INSTANCES, content.output_instances),
     Step(26, "input-range", Layer.RANGE, content.input_range),
     Step(27, "context-digest", Layer.CONTEXT, content.context_digest),

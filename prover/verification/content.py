@@ -1,4 +1,4 @@
-"""Checks (21) to (27): what the proof holds is what the statement says."""
+"""Checks (20) to (27): what the proof holds is what the statement says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from circuits.engine.proof_json import parse_proof
 from circuits.errors import InputOutOfRange
 from circuits.field import SIGNED_LIMIT, felts_to_bytes, to_felt
 from circuits.manifest import Role
+from circuits.profile import Visibility
 from circuits.tensors import InputEncoding
-from prover.commitment import parse_input_json
+from prover.commitment import commit, input_json, parse_input_json
 from prover.statement import claims, decode_outputs
 from prover.verification.evidence import (
     Evidence,
@@ -25,7 +26,7 @@ from prover.verification.evidence import (
 )
 
 
-# (21)
+# (20)
 def circuit_claims(e: Evidence) -> str:
     expected = claims(e.manifest.value)
     for name, value in expected.items():
@@ -37,7 +38,7 @@ def circuit_claims(e: Evidence) -> str:
     return f"{len(expected)} parts of the statement follow from the manifest"
 
 
-# (22)
+# (21)
 def proof_form(e: Evidence) -> str:
     proof = parse_proof(e.bundle.value.proof)
     e.proof.fill(proof)
@@ -49,7 +50,7 @@ def proof_form(e: Evidence) -> str:
     return f"{len(proof.proof)} bytes in normal form; hex_proof is the same bytes"
 
 
-# (23)
+# (22)
 def instances(e: Evidence) -> str:
     instances = e.proof.value.instances
     claim = e.predicate.instances
@@ -63,7 +64,7 @@ def instances(e: Evidence) -> str:
     return f"{len(instances)} field elements in {len(layout)} segments"
 
 
-# (24)
+# (23)
 def input_instances(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
@@ -74,6 +75,38 @@ def input_instances(e: Evidence) -> str:
         if quantised(encoding, values[name]) != segment(e, Role.INPUT, name):
             refuse(f"input {name!r}, quantised here, is not the one in the proof")
     return f"{len(manifest.inputs)} input(s) quantised here, equal to the proof's"
+
+
+# (24)
+def expected_input(e: Evidence) -> str:
+    if e.inputs is None:
+        skip("no input was expected (give one to compare)")
+    manifest = e.manifest.value
+    visibility = manifest.profile.visibility
+    if visibility is Visibility.PRIVATE_INPUT:
+        return _opened(e)
+    for encoding in manifest.inputs:
+        name = encoding.tensor.name
+        felts = quantised(encoding, e.inputs[name])
+        if visibility is Visibility.HASHED_INPUT:
+            matches = segment(e, Role.INPUT_HASH, name) == [e.engine.poseidon(felts, e.limits)]
+        else:
+            matches = segment(e, Role.INPUT, name) == felts
+        if not matches:
+            refuse(f"the proof is about another input {name!r}")
+    how = "quantised and hashed" if visibility is Visibility.HASHED_INPUT else "quantised"
+    return f"the input expected, {how} here, is the one in the proof"
+
+
+def _opened(e: Evidence) -> str:
+    """The expected input against the salted commitment: the proof itself shows nothing of it."""
+    if e.input_salt is None or e.inputs is None:
+        warn("the input is private: only its salt can show that it is the one expected")
+    if commit(input_json(e.manifest.value.inputs, e.inputs), e.input_salt) != (
+        e.predicate.input.commitment.sha256
+    ):
+        refuse("the salted commitment is to another input")
+    return "the salted commitment, which rests on the signature, opens to the input expected"
 
 
 # (25)

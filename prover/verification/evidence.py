@@ -42,6 +42,10 @@ class Skipped(Exception):
     """A check does not apply, or was not asked for."""
 
 
+class Blocked(Skipped):
+    """A check lacks what an earlier one could not read."""
+
+
 class Noted(Exception):
     """A check holds, with a reservation that the reader should know."""
 
@@ -70,9 +74,9 @@ class Slot(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The part. Ends the asking check as skipped where it could not be read."""
+        """The part. Ends the asking check where it could not be read."""
         if self._value is None:
-            skip(f"needs the {self._name}, which could not be read")
+            raise Blocked(f"needs the {self._name}, which could not be read")
         return self._value
 
     @property
@@ -119,12 +123,18 @@ class Step:
 
 def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
     """Runs every check, whatever the ones before it found. Nothing raises: a crash is a failure."""
-    return tuple(_perform(step, evidence) for step in steps)
+    checks: list[Check] = []
+    for step in steps:
+        checks.append(_perform(step, evidence, failed=any(c.failed for c in checks)))
+    return tuple(checks)
 
 
-def _perform(step: Step, evidence: Evidence) -> Check:
+def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
     try:
         status, detail = Status.PASS, step.run(evidence)
+    except Blocked as answer:
+        # Skipped only where an earlier failure is to blame: no check may go missing in silence.
+        status, detail = Status.SKIP if failed else Status.FAIL, str(answer)
     except Skipped as answer:
         status, detail = Status.SKIP, str(answer)
     except Noted as answer:

@@ -1,15 +1,12 @@
-"""Checks (7) to (12) and (28) to (30): what the verifier wants, and when."""
+"""Checks (7) to (11) and (28) to (30): what the verifier wants, and when."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 from circuits.digests import sha256
-from circuits.manifest import Role
-from circuits.profile import Soundness, Visibility
+from circuits.profile import Soundness
 from circuits.srs import verify_part
-from prover.commitment import commit, input_json
-from prover.verification.content import quantised, segment
 from prover.verification.evidence import (
     Evidence,
     refuse,
@@ -41,38 +38,6 @@ def expected_circuit(e: Evidence) -> str:
 
 
 # (9)
-def expected_input(e: Evidence) -> str:
-    if e.inputs is None:
-        skip("no input was expected (give one to compare)")
-    manifest = e.manifest.value
-    visibility = manifest.profile.visibility
-    if visibility is Visibility.PRIVATE_INPUT:
-        return _opened(e)
-    for encoding in manifest.inputs:
-        name = encoding.tensor.name
-        felts = quantised(encoding, e.inputs[name])
-        if visibility is Visibility.HASHED_INPUT:
-            matches = segment(e, Role.INPUT_HASH, name) == [e.engine.poseidon(felts, e.limits)]
-        else:
-            matches = segment(e, Role.INPUT, name) == felts
-        if not matches:
-            refuse(f"the proof is about another input {name!r}")
-    how = "quantised and hashed" if visibility is Visibility.HASHED_INPUT else "quantised"
-    return f"the input expected, {how} here, is the one in the proof"
-
-
-def _opened(e: Evidence) -> str:
-    """The expected input against the salted commitment: the proof itself shows nothing of it."""
-    if e.input_salt is None or e.inputs is None:
-        warn("the input is private: only its salt can show that it is the one expected")
-    if commit(input_json(e.manifest.value.inputs, e.inputs), e.input_salt) != (
-        e.predicate.input.commitment.sha256
-    ):
-        refuse("the salted commitment is to another input")
-    return "the salted commitment, which rests on the signature, opens to the input expected"
-
-
-# (10)
 def engine_version(e: Evidence) -> str:
     system = e.predicate.proof_system
     if system.engine != e.engine.name:
@@ -84,7 +49,7 @@ def engine_version(e: Evidence) -> str:
     return f"{system.engine} {system.version}"
 
 
-# (11)
+# (10)
 def soundness(e: Evidence) -> str:
     profile = e.predicate.profile.soundness
     if e.policy.minimum_soundness is Soundness.CONSERVATIVE and profile is not (
@@ -94,7 +59,7 @@ def soundness(e: Evidence) -> str:
     return f"profile {profile.value}"
 
 
-# (12)
+# (11)
 def srs_policy(e: Evidence) -> str:
     origin = e.predicate.srs.origin
     if verify_part.ceremony(e.bundle.value.srs_part) is not verify_part.Ceremony.PUBLIC:

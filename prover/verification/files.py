@@ -1,4 +1,4 @@
-"""Checks (1) to (4) and (13) to (20): the files are readable, and those that are named."""
+"""Checks (1) to (4) and (12) to (19): the files are readable, and those that are named."""
 
 from __future__ import annotations
 
@@ -67,37 +67,37 @@ def _named(what: str, actual: bytes, named: str) -> str:
     return digest
 
 
-# (13)
+# (12)
 def manifest_digest(e: Evidence) -> str:
     return _named("manifest", e.bundle.value.manifest, e.predicate.circuit.manifest_sha256)
 
 
-# (14)
+# (13)
 def settings_digest(e: Evidence) -> str:
     return _named("settings file", e.bundle.value.settings, e.predicate.circuit.settings_sha256)
 
 
-# (15)
+# (14)
 def vk_digest(e: Evidence) -> str:
     return _named("verifying key", e.bundle.value.vk, e.predicate.circuit.vk_sha256)
 
 
-# (16)
+# (15)
 def plan_digest(e: Evidence) -> str:
     return _named("plan", e.bundle.value.plan, e.predicate.circuit.plan_sha256)
 
 
-# (17)
+# (16)
 def proof_digest(e: Evidence) -> str:
     return _named("proof file", e.bundle.value.proof, e.predicate.proof.file_sha256)
 
 
-# (18)
+# (17)
 def srs_part_digest(e: Evidence) -> str:
     return _named("reference string's part", e.bundle.value.srs_part, e.predicate.srs.part_sha256)
 
 
-# (19)
+# (18)
 def input_commitment(e: Evidence) -> str:
     document = e.bundle.value.input
     commitment = e.predicate.input.commitment
@@ -114,7 +114,7 @@ def input_commitment(e: Evidence) -> str:
     return _named("input", document, commitment.sha256)
 
 
-# (20)
+# (19)
 def model_digest(e: Evidence) -> str:
     if e.bundle.value.model is None:
         skip("the bundle does not carry the model")

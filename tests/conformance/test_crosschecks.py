@@ -1,0 +1,240 @@
+"""Good parts put together wrongly, good bundles shown to the wrong verifier, and rebuilt keys."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from circuits.digests import sha256, sha256_file
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.manifest import CircuitManifest, SrsRef
+from circuits.profile import Soundness
+from prover.bundle import Bundle, read_bundle, write_bundle
+from prover.keys import KeyState
+from prover.policy import Policy
+from prover.receipt import Receipt
+from prover.report import Layer, Report
+from prover.statement import Statement
+from prover.verify import check_statement, verify_bundle
+from tests.conformance.make_vectors import (
+    CASES,
+    EXPIRES,
+    ISSUED,
+    LIMITS,
+    LOGROWS,
+    make,
+    public_key,
+    uploaded,
+    with_context,
+)
+from tests.conformance.mutations import RIVAL, TRUSTED, Lie, signed, statement_of
+
+pytestmark = pytest.mark.slow
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+POLICY = Policy(trusted=(public_key(TRUSTED),))
+Judge = Callable[..., Report]
+
+
+@pytest.fixture
+def judge(engine: EzklEngine) -> Judge:
+    def judged(bundle: Bundle | bytes, policy: Policy = POLICY, **more: Any) -> Report:
+        data = bundle if isinstance(bundle, bytes) else write_bundle(bundle)
+        return verify_bundle(data, policy=policy, engine=engine, **{"now": NOW, **more})
+
+    return judged
+
+
+@pytest.fixture
+def good(vectors: dict[str, bytes]) -> Bundle:
+    return read_bundle(vectors["public"])
+
+
+@pytest.fixture
+def other(vectors: dict[str, bytes]) -> Bundle:
+    return read_bundle(vectors["other-model"])
+
+
+def layers(report: Report) -> set[Layer]:
+    return {c.layer for c in report.failures}
+
+
+def names(report: Report) -> list[str]:
+    return [c.name for c in report.failures]
+
+
+# --- parts of two bundles --------------------------------------------------------------------
+
+
+def test_a_proof_of_one_model_under_the_receipt_of_another(
+    good: Bundle, other: Bundle, judge: Judge
+) -> None:
+    assert "proof-digest" in names(judge(replace(good, proof=other.proof)))
+    moved = replace(good, proof=other.proof, vk=other.vk, settings=other.settings)
+    assert {Layer.ARTIFACT, Layer.INSTANCES, Layer.PROOF} <= layers(judge(moved))
+
+
+def test_an_issuer_who_calls_one_model_by_anothers_name(good: Bundle, judge: Judge) -> None:
+    lie = Lie(replace(good, model=None), statement_of(good))
+    lie.set_manifest(replace(lie.manifest, model_sha256=sha256(uploaded(7))))
+    told = lie.told()
+    assert names(judge(told)) == []  # nothing in the bundle can show it …
+    assert names(judge(told, model=uploaded(4))) == ["expected-model"]  # … but the model can
+
+
+def test_the_receipt_of_another_bundle(good: Bundle, other: Bundle, judge: Judge) -> None:
+    report = judge(replace(good, receipt=other.receipt))
+    assert Layer.SIGNATURE not in layers(report)
+    assert {Layer.ARTIFACT, Layer.INSTANCES, Layer.CONTEXT} <= layers(report)
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+def test_a_receipt_signed_again_by_another_key(good: Bundle, judge: Judge) -> None:
+    report = judge(signed(good, statement_of(good), RIVAL))
+    assert names(report) == ["signer"]
+    assert "unknown" in report.failures[0].detail
+
+
+def test_anothers_key_beside_the_old_signature(good: Bundle, judge: Judge) -> None:
+    rival = signed(good, statement_of(good), RIVAL)
+    assert names(judge(replace(good, signer=rival.signer))) == ["signature"]
+
+
+def test_a_revoked_key_fails_by_name(good: Bundle, judge: Judge) -> None:
+    revoked = replace(public_key(TRUSTED), state=KeyState.REVOKED, reason="lost")
+    report = judge(good, Policy(trusted=(revoked,)))
+    assert names(report) == ["signer"]
+    assert "revoked: lost" in report.failures[0].detail
+    by_id = Policy(revoked=frozenset({public_key(TRUSTED).keyid}))
+    assert names(judge(good, by_id)) == ["signer"]
+
+
+def test_a_retired_key_holds_for_what_was_issued_before(good: Bundle, judge: Judge) -> None:
+    key = replace(public_key(TRUSTED), state=KeyState.RETIRED)
+    after, before = ISSUED + timedelta(days=1), ISSUED - timedelta(days=1)
+    assert judge(good, Policy(trusted=(replace(key, retired_at=after.isoformat()),))).ok
+    report = judge(good, Policy(trusted=(replace(key, retired_at=before.isoformat()),)))
+    assert names(report) == ["signer"]
+
+
+def test_a_key_may_be_trusted_by_its_id_alone(good: Bundle, judge: Judge) -> None:
+    assert judge(good, Policy(keyids=frozenset({public_key(TRUSTED).keyid}))).ok
+    assert names(judge(good, Policy(keyids=frozenset({public_key(RIVAL).keyid})))) == ["signer"]
+
+
+# --- another purpose, another time -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"chain_id": 5},
+        {"consumer": "0x" + "11" * 20},
+        {"job_id": "job-other"},
+    ],
+)
+def test_replay_in_another_context(good: Bundle, judge: Judge, expected: dict[str, Any]) -> None:
+    assert names(judge(good, replace(POLICY, context=expected))) == ["expected-context"]
+
+
+def test_a_proof_relabelled_for_another_context(good: Bundle, judge: Judge) -> None:
+    for nonce in ("another", None):
+        lie = Lie(good, statement_of(good))
+        lie.predicate["context"]["nonce"] = nonce
+        assert Layer.CONTEXT in layers(judge(lie.told()))
+
+
+def test_time(good: Bundle, judge: Judge) -> None:
+    assert names(judge(good, now=EXPIRES)) == ["expiry"]
+    assert names(judge(good, now=ISSUED - timedelta(minutes=6))) == ["age"]
+    assert judge(good, now=ISSUED - timedelta(minutes=4)).ok
+    assert names(judge(good, replace(POLICY, max_age_s=60))) == ["age"]
+
+
+# --- reference strings, versions, profiles ---------------------------------------------------
+
+
+def test_an_srs_of_the_same_size_from_another_ceremony(
+    good: Bundle, judge: Judge, vectors: dict[str, bytes]
+) -> None:
+    part = (Path(__file__).parent / "vectors" / "other_srs_part.bin").read_bytes()
+    assert len(part) == len(good.srs_part)
+    report = judge(replace(good, srs_part=part))
+    assert names(report) == ["srs-part-digest", "proof"]
+
+
+def test_a_downgraded_schema(good: Bundle, judge: Judge) -> None:
+    for edit in ({"schema_version": 0}, {"schema_version": 2}):
+        statement = copy.deepcopy(statement_of(good))
+        statement["predicate"]["receipt"] |= edit
+        assert names(judge(signed(good, statement)))[0] == "statement"
+
+
+def test_versions_and_profiles_that_the_policy_does_not_allow(
+    good: Bundle, judge: Judge, vectors: dict[str, bytes]
+) -> None:
+    assert names(judge(good, replace(POLICY, engine_versions=frozenset({"24.0.0"})))) == [
+        "engine-version"
+    ]
+    careful = replace(POLICY, minimum_soundness=Soundness.CONSERVATIVE)
+    assert names(judge(good, careful)) == ["soundness"]
+    assert judge(vectors["conservative"], careful).ok
+
+
+def test_another_circuit_than_expected(good: Bundle, judge: Judge, other: Bundle) -> None:
+    assert judge(good, replace(POLICY, vk_sha256=sha256(good.vk))).ok
+    for wanted in ({"vk_sha256": sha256(other.vk)}, {"circuit_id": "another"}):
+        assert names(judge(good, replace(POLICY, **wanted))) == ["expected-circuit"]
+
+
+def test_an_input_smuggled_into_a_private_bundle(
+    good: Bundle, judge: Judge, vectors: dict[str, bytes]
+) -> None:
+    private = read_bundle(vectors["private-input"])
+    assert names(judge(replace(private, input=good.input))) == ["input-commitment"]
+
+
+# --- before signing, and from the model alone ------------------------------------------------
+
+
+def test_the_prover_checks_a_statement_before_it_signs(good: Bundle, engine: EzklEngine) -> None:
+    statement = Statement.from_bytes(_payload(good))
+    unsigned = replace(good, receipt=b"", signer=b"")
+    assert check_statement(statement, unsigned, engine=engine, now=NOW).ok
+    changed = replace(unsigned, proof=unsigned.proof.replace(b"0x", b"0X"))
+    report = check_statement(statement, changed, engine=engine, now=NOW)
+    assert {Layer.ARTIFACT, Layer.PROOF} <= layers(report)
+
+
+def _payload(bundle: Bundle) -> bytes:
+    return Receipt.from_bytes(bundle.receipt).payload
+
+
+def test_the_key_is_built_anew_from_the_model(
+    judge: Judge, engine: EzklEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "srs"
+    engine.generate_srs(path, LOGROWS, LIMITS)
+    bundle = read_bundle(make(CASES[0], engine, path, tmp_path))
+
+    def rebuild(model: bytes, manifest: CircuitManifest, settings: bytes, srs: SrsRef) -> bytes:
+        assert srs.sha256 == sha256_file(path)
+        rewritten = with_context(model, manifest.context.limbs, shows_input=True)
+        engine.setup(rewritten, settings.decode(), path, tmp_path, LIMITS)
+        return (tmp_path / "vk").read_bytes()
+
+    assert judge(bundle, rebuild=rebuild).ok
+    # An issuer who names another model is found out, whatever he signs.
+    lie = Lie(replace(bundle, model=uploaded(7)), statement_of(bundle))
+    lie.set_manifest(replace(lie.manifest, model_sha256=sha256(uploaded(7))))
+    assert names(judge(lie.told(), rebuild=rebuild)) == ["rebuild"]
