@@ -18,6 +18,7 @@ import uvicorn
 
 from api.__main__ import listen
 from api.application import create_app
+from api.port import AppLike
 from circuits.digests import digest_json
 from circuits.errors import InputNames, InputShape, InputType, NotOnnx
 from circuits.profile import Profile
@@ -185,7 +186,7 @@ def _check(payload: object) -> None:
 
 
 @contextmanager
-def serving(app: FakeApp) -> Iterator[str]:
+def serving(app: AppLike) -> Iterator[str]:
     """The API over `app` on a real server in a thread: its base URL."""
     config = uvicorn.Config(
         create_app(app), log_config=None, access_log=False, timeout_graceful_shutdown=2
