@@ -1,0 +1,152 @@
+"""Random edits: refused, or without a change of meaning; never a crash, never a long wait."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
+from prover.bundle import Bundle, read_bundle, write_bundle
+from prover.policy import Policy
+from prover.report import Report
+from prover.verify import verify_bundle
+from tests.conformance.make_vectors import FOLDER, public_key
+from tests.conformance.mutations import Lie, statement_of
+
+pytestmark = pytest.mark.slow
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+POLICY = Policy(trusted=(public_key(1),))
+DATA = (FOLDER / "public.zkml").read_bytes()
+GOOD = read_bundle(DATA)
+MEMBERS = [f.name for f in dataclasses.fields(Bundle)]
+#: Two seconds for one verification, the engine's child process included.
+RANDOM = settings(
+    max_examples=150,
+    deadline=2000,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+#: Replace ``length`` bytes at a position (a share of the whole) by others.
+EDITS = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=40)), min_size=1, max_size=4
+)
+
+
+def edited(data: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
+    for share, length, new in edits:
+        at = int(share * len(data))
+        data = data[:at] + new + data[at + length :]
+    return data
+
+
+def judged(data: bytes, engine: EzklEngine) -> Report:
+    report = verify_bundle(data, policy=POLICY, engine=engine, now=NOW)
+    assert len(report.checks) == 34
+    assert json.dumps(report.to_json())
+    return report
+
+
+@pytest.fixture(autouse=True)
+def warm(engine: EzklEngine) -> None:
+    """The engine's server process is up before anything is timed."""
+    assert judged(DATA, engine).ok
+
+
+@RANDOM
+@given(edits=EDITS)
+def test_an_edit_to_the_file(edits: list[tuple[float, int, bytes]], engine: EzklEngine) -> None:
+    data = edited(DATA, edits)
+    assert judged(data, engine).ok == (data == DATA)
+
+
+@RANDOM
+@given(member=st.sampled_from(MEMBERS), edits=EDITS)
+def test_an_edit_to_a_member(
+    member: str, edits: list[tuple[float, int, bytes]], engine: EzklEngine
+) -> None:
+    bundle = dataclasses.replace(GOOD, **{member: edited(getattr(GOOD, member), edits)})
+    if member == "srs_part":
+        bundle = dataclasses.replace(bundle, srs_part=bundle.srs_part[:516])
+    assert judged(write_bundle(bundle), engine).ok == (bundle == GOOD)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@RANDOM
+@given(data=st.data())
+def test_an_edit_to_the_manifest_that_the_issuer_signs(
+    data: st.DataObject, engine: EzklEngine
+) -> None:
+    """The deepest hand: any value at any place, every digest made to fit, signed by the key."""
+    manifest = json.loads(GOOD.manifest)
+    holder = manifest
+    while True:
+        key = data.draw(
+            st.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder)))
+        )
+        if not isinstance(holder[key], dict | list) or not holder[key] or data.draw(st.booleans()):
+            break
+        holder = holder[key]
+    holder[key] = data.draw(JSON)
+    lie = Lie(GOOD, statement_of(GOOD))
+    try:
+        lie.set_member(manifest=json.dumps(manifest).encode())
+        lie.set_manifest(lie.manifest)
+        told = lie.told()
+    except Exception:  # so far from a manifest that not even a liar can state it
+        told = dataclasses.replace(GOOD, manifest=json.dumps(manifest).encode())
+    report = judged(write_bundle(told), engine)
+    if report.ok:
+        # What the proof itself establishes cannot have moved.
+        stated = statement_of(told)["predicate"]
+        honest = statement_of(GOOD)["predicate"]
+        for part in ("felts", "values"):
+            assert [o[part] for o in stated["outputs"]] == [o[part] for o in honest["outputs"]]
+        assert stated["context"] == honest["context"]
+        assert stated["input"]["commitment"] == honest["input"]["commitment"]
+        assert stated["proof"] == honest["proof"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("context", "limbs"), 10**12),
+        (("context", "bits"), 10**12),
+        (("context", "limbs"), -1),
+        (("inputs", 0, "shape"), [10**6] * 6),
+        (("inputs", 0, "scale"), 10**9),
+        (("inputs", 0, "scale"), -(10**30)),
+        (("inputs", 0, "lower"), "low"),
+        (("outputs", 0, "shape"), [10**12]),
+        (("outputs", 0, "scale"), 10**30),
+        (("outputs", 0, "scale"), -5000),
+        (("outputs",), []),
+        (("profile", "visibility"), "none"),
+        (("schema",), 2),
+    ],
+    ids=str,
+)
+def test_a_manifest_out_of_bounds(
+    path: tuple[str | int, ...], value: object, engine: EzklEngine
+) -> None:
+    manifest = json.loads(GOOD.manifest)
+    holder = manifest
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    bundle = dataclasses.replace(GOOD, manifest=canonical_json(manifest))
+    assert not judged(write_bundle(bundle), engine).ok
