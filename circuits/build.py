@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -19,15 +18,16 @@ from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
 from circuits.plan.accuracy import compare
 from circuits.plan.cost import CostModel
-from circuits.plan.planner import Plan, plan_circuit
+from circuits.plan.effort import Effort
+from circuits.plan.graphs import FloatGraph
+from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, draw
 from circuits.profile import Profile
-from circuits.rewrite import Rewritten, bind_context
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
-from circuits.tensors import Signature
+from circuits.tensors import ContextEncoding, Signature
 
-_REWRITE = "circuits.rewrite:rewrite"
+_COMPILE = "circuits.compiler:float_graph"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,14 @@ class BuiltCircuit:
     files: dict[str, Path]
 
 
-def rewrite(engine: EzklEngine, model: bytes, samples: Samples, limits: Limits) -> Rewritten:
-    """``circuits.rewrite.rewrite`` in a child."""
-    return cast(Rewritten, engine.sandbox.call(_REWRITE, model, list(samples.plan), limits=limits))
+def compile_float(
+    engine: EzklEngine, model: bytes, samples: Samples, context: ContextEncoding, limits: Limits
+) -> FloatGraph:
+    """The model after the float passes, made in a child: its bytes come from outside."""
+    graph: FloatGraph = engine.sandbox.call(
+        _COMPILE, model, list(samples.plan), context.limbs, limits=limits
+    )
+    return graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,7 @@ class Builder:
     srs: SrsFolder
     policy: Policy
     limits: Limits
+    effort: Effort = Effort.BALANCED
     cost_model: CostModel | None = None
 
     def plan(
@@ -64,10 +70,12 @@ class Builder:
         return plan_circuit(
             self.engine,
             model,
-            rewrite(self.engine, model, samples, self.limits),
+            compile_float(self.engine, model, samples, context_encoding(profile), self.limits),
             samples,
             profile,
             self.limits,
+            effort=self.effort,
+            srs=lambda k: self.srs.ensure(k, self.policy, self._generate).path,
             cost_model=self.cost_model,
             on_progress=on_progress,
         )
@@ -253,8 +261,8 @@ def rebuild_vk(
         outputs=tuple(o.tensor for o in manifest.outputs),
     )
     ranges = {i.tensor.name: (i.lower, i.upper) for i in manifest.inputs}
-    rewritten = rewrite(engine, model, draw(signature, ranges), limits)
-    graph = bind_context(rewritten.onnx, manifest.context.limbs)
+    made = compile_float(engine, model, draw(signature, ranges), manifest.context, limits)
+    graph = made.onnx
     if sha256(graph) != manifest.rewritten_sha256:
         raise CircuitNotFaithful(
             f"rewriting the model gives {sha256(graph)}, the circuit was made from"

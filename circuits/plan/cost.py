@@ -1,9 +1,10 @@
 """What a shape will cost: seconds, memory, proof size, predicted from the engine's own counts.
 
 Proving is dominated by transforms and multi-exponentiations over columns of n = 2^k rows, so every
-cost is taken as linear in n times counts of columns and lookup arguments (time also in k, for the
-transforms). The coefficients come from non-negative least squares over measured proofs
-(``benchmarks``); the shape of the model follows Quangle07/zkml-predictive-cost-model.
+cost is taken as linear in n times counts of columns and lookup arguments. (A further factor k for
+the transforms fits worse: the multi-exponentiations lead.) The coefficients come from non-negative
+least squares over proofs measured by ``circuits.plan.calibrate``; the form of the model follows
+Quangle07/zkml-predictive-cost-model.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from importlib import resources
 from typing import Any
 
 from circuits.engine.port import Priced
+from circuits.profile import Target
 
 TERMS = ("fixed", "rows", "columns", "range_checks", "lookups", "freivalds")
+QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +32,25 @@ class Prediction:
     pk_bytes: int
     proof_bytes: int
 
+    def of(self, target: Target) -> float:
+        """What the target makes small."""
+        return {
+            Target.SPEED: self.prove_s,
+            Target.MEMORY: float(self.peak_bytes),
+            Target.PROOF_SIZE: float(self.proof_bytes),
+            Target.EVM: float(self.proof_bytes),
+        }[target]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostModel:
-    """Coefficients by quantity (``prove_s``, ``peak_bytes``, …), one for each of ``TERMS``.
+    """Coefficients by quantity (``QUANTITIES``), one for each of ``TERMS``.
 
-    ``error`` is the median relative error of ``prove_s`` and ``peak_bytes`` on proofs that were
-    left out of the fit.
+    ``error`` is the median relative error of each quantity on proofs left out of the fit,
+    ``source`` whose proofs they were: ``shipped``, or a machine's fingerprint.
     """
 
     coefficients: dict[str, tuple[float, ...]]
@@ -50,6 +62,13 @@ class CostModel:
         """The coefficients in the package: right in proportion, not to the second."""
         text = resources.files("circuits.plan").joinpath("coefficients.json").read_text()
         return cls.from_json(json.loads(text))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "error": self.error,
+            "coefficients": {name: list(row) for name, row in self.coefficients.items()},
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> CostModel:
@@ -73,13 +92,11 @@ class CostModel:
 
 
 def features(priced: Priced, quantity: str) -> Sequence[float]:
-    """The terms of one quantity for one shape, in the order of ``TERMS``."""
-    k = priced.args.logrows
-    rows = float(1 << k)
-    if quantity == "prove_s":
-        rows *= k
-    if quantity == "proof_bytes":
-        rows = 1.0
+    """The terms of one quantity for one shape, in the order of ``TERMS``.
+
+    A proof's length does not depend on the number of rows, everything else is linear in it.
+    """
+    rows = 1.0 if quantity == "proof_bytes" else float(1 << priced.args.logrows)
     columns = priced.args.num_inner_cols * blocks(priced)
     return (
         1.0,

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge, NoPlan
-from circuits.manifest import Accuracy, AppliedPass
+from circuits.manifest import Accuracy
 from circuits.plan.cost import CostModel, Prediction
+from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
+from circuits.plan.graphs import FloatGraph
 from circuits.plan.samples import Sample, Samples, widened
 from circuits.plan.shapes import Shape, cheapest, shapes
 from circuits.plan.variants import Rejected, Task, Variant, fixed_point
 from circuits.profile import Profile, Soundness, Target
-from circuits.rewrite import Rewritten, bind_context
 from circuits.tensors import ContextEncoding
 
 _RUNNERS_UP = 12
 _ENOUGH_HEADROOM_BITS = 8
+#: A measured cost replaces the predicted choice only below this share of its measured cost.
+_CLEARLY = 0.95
+_MEASURE = {
+    Target.SPEED: "time",
+    Target.MEMORY: "memory",
+    Target.PROOF_SIZE: "proof length",
+    Target.EVM: "proof length",
+}
 _REFERENCE = "circuits.plan.reference:run_reference"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A shape with what it is predicted to cost."""
+    """A shape with what it is predicted to cost, and what it did cost if it was timed."""
 
     shape: Shape
     predicted: Prediction
+    timed: Timed | None = None
+
+    def cost(self, target: Target) -> float:
+        """What the target makes small: as measured where it was, else as predicted."""
+        return (self.timed or self.predicted).of(target)
 
     def to_json(self) -> dict[str, Any]:
         variant = self.shape.variant
@@ -39,6 +54,7 @@ class Ranked:
             "rows": self.shape.priced.rows,
             "assignments": self.shape.priced.assignments,
             "predicted": self.predicted.to_json(),
+            "measured": asdict(self.timed) if self.timed else None,
             "error": asdict(variant.measured),
             "headroom_bits": round(self.shape.headroom_bits, 2),
             "bounds_proven": variant.proven,
@@ -53,18 +69,21 @@ class Plan:
     ranked: tuple[Ranked, ...]
     rejected: tuple[Rejected, ...]
     profile: Profile
+    effort: Effort
     accuracy: Accuracy
     cost_model: CostModel
 
     def to_json(self) -> dict[str, Any]:
         best = self.choice
+        others = [r for r in self.ranked if r is not best]
         return {
             "schema": 1,
             "profile": self.profile.to_json(),
+            "effort": self.effort.value,
             "choice": best.to_json(),
             "runners_up": [
                 r.to_json() | {"lost": _why(best, r, self.profile.target)}
-                for r in self.ranked[1 : 1 + _RUNNERS_UP]
+                for r in others[:_RUNNERS_UP]
             ],
             "rejected": [
                 {
@@ -98,23 +117,25 @@ def context_encoding(profile: Profile) -> ContextEncoding:
 def plan_circuit(
     engine: EzklEngine,
     model: bytes,
-    rewritten: Rewritten,
+    graph: FloatGraph,
     samples: Samples,
     profile: Profile,
     limits: Limits,
     *,
+    effort: Effort = Effort.FAST,
+    srs: SrsOf | None = None,
     cost_model: CostModel | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Chooses a circuit for a model and a profile.
 
-    ``rewritten`` is the model after the float passes, ``samples`` what accuracy and ranges come
-    from. Raises ``NoPlan`` when nothing meets the profile's accuracy and ``ModelTooLarge`` when
-    nothing fits ``limits.memory_bytes``.
+    ``graph`` is the model after the float passes, ``samples`` what accuracy and ranges come
+    from; ``srs`` is needed for every effort but ``fast``. Raises ``NoPlan`` when nothing meets
+    the profile's accuracy and ``ModelTooLarge`` when nothing fits ``limits.memory_bytes``.
     """
     search = _Search(cost_model or CostModel.shipped(), profile.target)
-    task = _task(engine, model, rewritten, samples, profile, limits, search, on_progress)
-    for road in _roads(task, rewritten):
+    task = _task(engine, model, graph, samples, profile, limits, search, on_progress)
+    for road in _roads(task, graph):
         for found in road:
             search.add(task, found)
     if not search.ranked:
@@ -123,6 +144,8 @@ def plan_circuit(
     if not fitting:
         raise _too_large(search.ranked, limits)
     fitting.sort(key=lambda r: _rank(r, profile.target))
+    if srs is not None:
+        fitting = _time_best(task, fitting, effort, srs)
     choice = _first_that_holds(task, fitting)
     measured = choice.shape.variant.measured
     return Plan(
@@ -130,6 +153,7 @@ def plan_circuit(
         ranked=tuple(fitting),
         rejected=tuple(search.rejected),
         profile=profile,
+        effort=effort,
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
         cost_model=search.costs,
     )
@@ -162,9 +186,38 @@ class _Search:
         """Whether a graph cannot beat the best found, however small its numbers turn out."""
         if not self.ranked:
             return False
-        best = min(_cost(r.predicted, self.target) for r in self.ranked)
-        least = [_cost(self.costs.predict(p), self.target) for p in cheapest(task, onnx, args)]
+        best = min(r.cost(self.target) for r in self.ranked)
+        least = [self.costs.predict(p).of(self.target) for p in cheapest(task, onnx, args)]
         return bool(least) and min(least) >= best
+
+
+def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> list[Ranked]:
+    """The same candidates, the best of them timed and ranked by that, the others after them.
+
+    Shapes of equal predicted cost differ in nothing that costs, so only the first of them is
+    timed. A choice that is not clearly faster than the predicted one does not replace it, so that
+    noise decides as little as can be.
+    """
+    target = task.profile.target
+    firsts = [r for i, r in enumerate(ranked) if not i or r.predicted != ranked[i - 1].predicted]
+    _, _, seconds = BUDGETS[effort]
+    timed: list[Ranked] = []
+    started = time.monotonic()
+    for index in worth_timing([r.cost(target) for r in firsts], effort):
+        candidate = firsts[index]
+        left = seconds - (time.monotonic() - started)
+        if 3 * candidate.predicted.prove_s > left:  # a setup and two proofs
+            continue
+        task.say(f"timing k = {candidate.shape.args.logrows}")
+        result = time_shape(task.engine, candidate.shape, srs, task.limits)
+        if isinstance(result, Timed):
+            timed.append(replace(candidate, timed=result))
+    if not timed:
+        return ranked
+    first = timed[0].cost(target)
+    timed.sort(key=lambda r: r.cost(target) if r.cost(target) < _CLEARLY * first else first)
+    shapes_timed = {id(r.shape) for r in timed}
+    return [*timed, *(r for r in ranked if id(r.shape) not in shapes_timed)]
 
 
 def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
@@ -185,7 +238,7 @@ def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
 def _task(
     engine: EzklEngine,
     model: bytes,
-    rewritten: Rewritten,
+    graph: FloatGraph,
     samples: Samples,
     profile: Profile,
     limits: Limits,
@@ -198,7 +251,7 @@ def _task(
     return Task(
         engine=engine,
         limits=limits,
-        signature=rewritten.signature,
+        signature=graph.signature,
         accepted={n: widened(r, profile.range_margin) for n, r in samples.ranges.items()},
         samples=samples,
         reference={"plan": reference(samples.plan), "held_out": reference(samples.held_out)},
@@ -209,28 +262,16 @@ def _task(
     )
 
 
-def _roads(task: Task, rewritten: Rewritten) -> list[Iterator[Variant | Rejected]]:
+def _roads(task: Task, graph: FloatGraph) -> list[Iterator[Variant | Rejected]]:
     """The ways from a float graph to field elements, in the order in which they are tried."""
-    bound = bind_context(rewritten.onnx, task.context.limbs)
-    passes = (*rewritten.passes, AppliedPass(name="bind-context", version=1))
-    return [fixed_point(task, bound, passes)]
-
-
-def _cost(predicted: Prediction, target: Target) -> float:
-    """What the target makes small."""
-    return {
-        Target.SPEED: predicted.prove_s,
-        Target.MEMORY: float(predicted.peak_bytes),
-        Target.PROOF_SIZE: float(predicted.proof_bytes),
-        Target.EVM: float(predicted.proof_bytes),
-    }[target]
+    return [fixed_point(task, graph.onnx, graph.passes)]
 
 
 def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:
     """Cost first; among equals the more exact, then the roomier, so equal runs choose alike."""
     args, variant = ranked.shape.args, ranked.shape.variant
     return (
-        _cost(ranked.predicted, target),
+        ranked.predicted.of(target),
         ranked.predicted.prove_s,
         variant.measured.max_error,
         -min(ranked.shape.headroom_bits, _ENOUGH_HEADROOM_BITS),
@@ -241,16 +282,12 @@ def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:
 
 
 def _why(best: Ranked, other: Ranked, target: Target) -> str:
+    if best.timed and other.timed:
+        ratio = other.cost(target) / max(1e-9, best.cost(target))
+        return f"measured at {ratio:.2f} times the {_MEASURE[target]} of the choice"
     mine, theirs = best.predicted, other.predicted
-    if target is Target.MEMORY:
-        return (
-            f"predicted to need {theirs.peak_bytes / max(1, mine.peak_bytes):.2f} times the memory"
-        )
-    if target in (Target.PROOF_SIZE, Target.EVM):
-        return (
-            f"predicted proof is {theirs.proof_bytes / max(1, mine.proof_bytes):.2f} times as long"
-        )
-    return f"predicted to take {theirs.prove_s / max(1e-9, mine.prove_s):.2f} times as long"
+    ratio = theirs.of(target) / max(1e-9, mine.of(target))
+    return f"predicted at {ratio:.2f} times the {_MEASURE[target]} of the choice"
 
 
 def _no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:

@@ -19,6 +19,8 @@ from circuits.profile import Soundness
 COLUMNS = (1, 2, 4, 8)
 LEGS = (2, 3, 4, 5, 6, 7, 8)
 MIN_LOGROWS, MAX_LOGROWS = 6, 26
+#: EZKL allows twelve; far fewer have ever paid.
+MAX_TABLE_COLUMNS = 6
 #: Rows at the end of each column that the proof system blinds, and that EZKL keeps clear.
 RESERVED_ROWS = 12
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
@@ -88,13 +90,31 @@ def _price(
     ]
 
 
+def _sizes(priced: Priced) -> list[RunArgs]:
+    """Every k from the smallest at which the layout fits, while wide tables get narrower."""
+    low = priced.args.logrows
+    high = max(low, _one_column_logrows(priced))
+    return [replace(priced.args, logrows=k) for k in range(low, high + 1)]
+
+
+def _one_column_logrows(priced: Priced) -> int:
+    """The smallest k at which a lookup table takes one column."""
+    if not priced.lookups:
+        return 0
+    low, high = priced.args.lookup_range
+    return math.ceil(math.log2(high - low + 1 + RESERVED_ROWS))
+
+
 def minimal_logrows(priced: Priced) -> int:
-    """The smallest k at which everything fits in one block of columns."""
+    """The smallest k at which everything fits in one block of columns.
+
+    A lookup table may take several columns, each of them a lookup argument of its own.
+    """
     columns = priced.args.num_inner_cols
     tables = [high - low + 1 for low, high in priced.range_checks]
     if priced.lookups:
         low, high = priced.args.lookup_range
-        tables.append(high - low + 1)
+        tables.append(math.ceil((high - low + 1) / MAX_TABLE_COLUMNS))
     needed = max(
         priced.rows,
         math.ceil(priced.einsum_size / columns),

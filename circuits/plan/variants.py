@@ -83,6 +83,11 @@ class Task:
     hopeless: Callable[[Task, bytes, RunArgs], bool]
     on_progress: Callable[[str], None] | None = None
 
+    def say(self, text: str) -> None:
+        """Tells whoever watches what is being tried."""
+        if self.on_progress is not None:
+            self.on_progress(text)
+
     def encodings(self, scales: Sequence[int]) -> tuple[InputEncoding, ...]:
         return tuple(
             InputEncoding(
@@ -136,8 +141,7 @@ def fixed_point(
             if task.hopeless(task, onnx, args):
                 yield Rejected(label=label, reason="predicted no faster even in its cheapest shape")
                 break  # a higher scale is no cheaper
-            if task.on_progress is not None:
-                task.on_progress(label)
+            task.say(label)
             result = _try_fixed_point(task, label, onnx, passes, args)
             yield result
             good += isinstance(result, Variant)

@@ -1,0 +1,23 @@
+"""The compiler's doors, called inside sandbox children: plain data in, plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from circuits.manifest import AppliedPass
+from circuits.plan.graphs import FloatGraph
+from circuits.plan.samples import Sample
+from circuits.rewrite import bind_context, rewrite
+
+_BOUND = AppliedPass(name="bind-context", version=1)
+
+
+def float_graph(model: bytes, samples: Sequence[Sample], limbs: int) -> FloatGraph:
+    """The model after every float pass, each compared with the original on ``samples``."""
+    rewritten = rewrite(model, samples)
+    return FloatGraph(
+        onnx=bind_context(rewritten.onnx, limbs),
+        plain=rewritten.onnx,
+        passes=(*rewritten.passes, _BOUND),
+        signature=rewritten.signature,
+    )

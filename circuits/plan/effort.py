@@ -1,0 +1,75 @@
+"""How much work the planner puts in, and timing candidates for real."""
+
+from __future__ import annotations
+
+import enum
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuits.engine.port import CircuitFiles, Engine, Limits
+from circuits.errors import EngineError
+from circuits.plan.cost import Prediction
+from circuits.plan.shapes import Shape
+
+
+class Effort(enum.StrEnum):
+    """What a choice rests on."""
+
+    FAST = "fast"  # the cost model alone
+    BALANCED = "balanced"  # the best few, timed, while that is cheap
+    MAX = "max"  # all plausible ones, timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(Prediction):
+    """What one shape really cost: the faster of two proofs, and its setup in seconds."""
+
+    setup_s: float
+
+
+#: Makes the SRS of a size available: ``srs(logrows) -> path``.
+SrsOf = Callable[[int], Path]
+
+#: (candidates at most, predicted cost over the best's at most, seconds in all at most)
+BUDGETS: dict[Effort, tuple[int, float, float]] = {
+    Effort.FAST: (0, 0.0, 0.0),
+    Effort.BALANCED: (3, 1.35, 6.0),
+    Effort.MAX: (40, 2.5, 3600.0),
+}
+
+
+def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Timed | EngineError:
+    """Sets a shape up in a temporary folder and proves one of its samples twice."""
+    with tempfile.TemporaryDirectory(prefix="zkml-time-") as folder:
+        out = Path(folder)
+        try:
+            path = srs(shape.args.logrows)
+            started = time.monotonic()
+            engine.setup(shape.variant.onnx, shape.priced.settings, path, out, limits)
+            setup_s = time.monotonic() - started
+            files = CircuitFiles(
+                compiled=out / "compiled",
+                settings=out / "settings.json",
+                pk=out / "pk",
+                vk=out / "vk",
+                srs=path,
+            )
+            proofs = [engine.prove(files, shape.variant.samples[0], limits) for _ in range(2)]
+        except EngineError as error:
+            return error
+        return Timed(
+            setup_s=setup_s,
+            prove_s=min(p.seconds["prove"] for p in proofs),
+            peak_bytes=max(p.peak_rss_bytes for p in proofs),
+            proof_bytes=len(proofs[0].proof),
+            pk_bytes=(out / "pk").stat().st_size,
+        )
+
+
+def worth_timing(costs: Sequence[float], effort: Effort) -> list[int]:
+    """Which of the ranked candidates (by predicted cost, best first) to time."""
+    most, within, _ = BUDGETS[effort]
+    return [i for i, cost in enumerate(costs) if cost <= within * costs[0]][:most]
