@@ -8,7 +8,8 @@ child's *session* socket, its *status* socket and its stderr.
 * The server keeps the status socket. When the child ends it writes one JSON line,
   ``{"status": waitstatus}``. When the other side closes it first, the child is killed: that is
   how a parent kills, and what happens by itself when the parent dies.
-* Each child has a scratch folder, its working directory, removed when the child has ended.
+* Each child has a scratch folder, its working directory, removed when the child has ended. What a
+  killed server left behind is removed by the next one: it may hold a private witness.
 
 Why not ``multiprocessing``'s forkserver: docs/decisions/0001-forkserver.md.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -29,6 +31,7 @@ import socket
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 PRELOAD = ("circuits.engine.calls", "circuits.plan.reference", "onnxruntime")
@@ -36,6 +39,7 @@ PRELOAD = ("circuits.engine.calls", "circuits.plan.reference", "onnxruntime")
 LATER = ("circuits.inspect",)
 _IDLE_S = 0.3
 ORDER_BYTES = 4096
+_SCRATCH_PREFIX = "zkml-engine-"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -49,6 +53,7 @@ class _Child:
 class _Server:
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
+        self._scratch, self._scratch_lock = _scratch_root()
         self._children: dict[int, _Child] = {}
         self._later = list(LATER)
         self._selector = selectors.DefaultSelector()
@@ -89,7 +94,7 @@ class _Server:
             return False
         order = json.loads(data)
         session, status, stderr = fds
-        scratch = tempfile.mkdtemp(prefix="zkml-")
+        scratch = tempfile.mkdtemp(dir=self._scratch)
         pid = os.fork()
         if pid == 0:
             os.close(status)
@@ -109,6 +114,7 @@ class _Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()
+            os.close(self._scratch_lock)
             for sock in (self._orders, self._wake, self._wake_end):
                 sock.close()
             for other in self._children.values():
@@ -164,6 +170,29 @@ class _Server:
         while self._children:
             pid, status, usage = os.wait4(-1, 0)
             self._forget(pid, status, usage.ru_maxrss)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _scratch_root() -> tuple[Path, int]:
+    """A new folder for this server's children, and the descriptor whose lock says it is in use.
+
+    Removes the folders of servers that were killed: theirs are locked by nobody.
+    """
+    for stale in Path(tempfile.gettempdir()).glob(_SCRATCH_PREFIX + "*"):
+        with contextlib.suppress(OSError):  # in use, another user's, or gone already
+            lock = os.open(stale, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(stale, ignore_errors=True)
+            finally:
+                os.close(lock)
+    while True:
+        root = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
+        lock = os.open(root, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if root.exists():
+            return root, lock
+        os.close(lock)  # another server took it for a stale one before it was locked
 
 
 def _die_with_parent() -> None:

@@ -77,6 +77,8 @@ class Child:
                         on_stage(rest[0])
                     continue
                 value, self.peak_rss_bytes = rest
+                if isinstance(value, EngineOutOfMemory):
+                    raise self._out_of_memory()
                 if kind == "error":
                     raise value
                 return value
@@ -113,17 +115,20 @@ class Child:
         self._wires.stderr.seek(0)
         said = self._wires.stderr.read()[-4000:]
         if any(sign in said for sign in _OUT_OF_MEMORY):
-            gib = self._limits.memory_bytes / (1 << 30)
-            return EngineOutOfMemory(
-                f"the proof engine needed more than its limit of {gib:.2f} GiB",
-                limit_bytes=self._limits.memory_bytes,
-            )
+            return self._out_of_memory()
         if code == -signal.SIGKILL:
             return EngineKilled()
         if code < 0:
             name = signal.Signals(-code).name
             return EngineError(f"the proof engine crashed with {name}", signal=name)
         return EngineError(f"the proof engine ended unexpectedly with exit code {code}")
+
+    def _out_of_memory(self) -> EngineOutOfMemory:
+        gib = self._limits.memory_bytes / (1 << 30)
+        return EngineOutOfMemory(
+            f"the proof engine needed more than its limit of {gib:.2f} GiB",
+            limit_bytes=self._limits.memory_bytes,
+        )
 
 
 class Sandbox:
