@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.errors import UnknownModel
-from benchmarks.models import digits
+from benchmarks.models import classical, digits, neural, sequence
 from benchmarks.models.digits.data import load
 from benchmarks.models.entry import Built, Entry
 
@@ -34,6 +34,9 @@ ENTRIES: tuple[Entry, ...] = (
         bound_by="832 multiplications and 32 ReLUs, about equally",
         quick=True,
     ),
+    *neural.entries(),
+    *classical.entries(),
+    *sequence.entries(),
 )
 
 ZOO = {entry.name: entry for entry in ENTRIES}
