@@ -154,6 +154,8 @@ class Sandbox:
         env = {
             **os.environ,
             "RUST_BACKTRACE": "0",
+            # From 1.29 on it reports model names and hashes to its maker unless told not to.
+            "ORT_DISABLE_TELEMETRY": "1",
             # One BLAS thread: a forked copy of a pool of threads would not run.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
