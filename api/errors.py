@@ -40,6 +40,9 @@ RETRY_AFTER_S = 5
 LINGER_S = 2.0
 LINGER_BYTES = 64 << 20
 
+#: A request with everything wrong is told of so many fields.
+MAX_FIELD_ERRORS = 20
+
 log = structlog.get_logger("zkml.api")
 
 
@@ -116,12 +119,15 @@ async def _on_domain(request: Request, exc: Exception) -> JSONResponse:
 
 async def _on_validation(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
-    found = [
-        FieldError(field=".".join(str(part) for part in e["loc"]), message=e["msg"])
-        for e in exc.errors()
-    ]
+    found = [_field_error(e) for e in exc.errors()[:MAX_FIELD_ERRORS]]
     first = f"{found[0].field}: {found[0].message}" if found else None
-    return render(RequestInvalid(first), request, errors=found[:20])
+    return render(RequestInvalid(first), request, errors=found)
+
+
+def _field_error(error: dict[str, Any]) -> FieldError:
+    # Names come from the body too, so they may be long.
+    where = ".".join(str(part) for part in error["loc"])[:200]
+    return FieldError(field=where, message=error["msg"].removeprefix("Value error, "))
 
 
 async def _on_http(request: Request, exc: Exception) -> JSONResponse:
