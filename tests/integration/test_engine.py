@@ -1,0 +1,204 @@
+"""The engine port with real EZKL: what a circuit accepts and refuses, and what is reproducible."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, Limits, Priced, RunArgs
+from circuits.errors import Canceled, EngineError, EngineTimeout, InputOutOfRange
+from circuits.field import from_felt, to_felt
+from circuits.rewrite import bind_context
+from circuits.srs.verify_part import extract
+from tests import tiny
+from tests.conftest import LIMITS
+
+pytestmark = pytest.mark.slow
+
+K = 8
+SCALE = 5
+CONTEXT = 0x0123456789ABCDEF << 180
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A circuit with one float input of four numbers and a context of one element."""
+
+    onnx: bytes
+    priced: Priced
+    files: CircuitFiles
+
+    def inputs(self, *values: float, context: int = CONTEXT) -> list[list[str]]:
+        return [[to_felt(round(v * 2**SCALE)) for v in values], [to_felt(context)]]
+
+
+def build(engine: EzklEngine, srs: Path, out: Path, activation: str, **args: Any) -> Built:
+    onnx = bind_context(tiny.linear(activation=activation), 1)
+    shape = RunArgs(
+        input_scale=SCALE,
+        param_scale=SCALE,
+        scale_rebase_multiplier=1,
+        logrows=K,
+        decomp_base=16,
+        decomp_legs=4,
+        **args,
+    )
+    (priced,) = engine.price(onnx, [shape], LIMITS)
+    assert isinstance(priced, Priced)
+    engine.setup(onnx, priced.settings, srs / f"dev{K}.srs", out, LIMITS)
+    files = CircuitFiles(
+        compiled=out / "compiled",
+        settings=out / "settings.json",
+        pk=out / "pk",
+        vk=out / "vk",
+        srs=srs / f"dev{K}.srs",
+    )
+    return Built(onnx=onnx, priced=priced, files=files)
+
+
+@pytest.fixture(scope="module")
+def relu(engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """No table but those of its decompositions, which hold 16 bits."""
+    out = tmp_path_factory.mktemp("relu")
+    return build(engine, srs_cache, out, "Relu", lookup_range=(-2, 2))
+
+
+@pytest.fixture(scope="module")
+def sigmoid(engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A table that holds sums from -2 to 2 (at scale 5)."""
+    out = tmp_path_factory.mktemp("sigmoid")
+    return build(engine, srs_cache, out, "Sigmoid", lookup_range=(-64, 64))
+
+
+def verifies(engine: EzklEngine, circuit: Built, proof_json: bytes) -> bool:
+    return engine.verify(
+        proof_json,
+        circuit.files.settings.read_bytes(),
+        circuit.files.vk.read_bytes(),
+        extract(circuit.files.srs),
+        LIMITS,
+    )
+
+
+def test_a_proof_holds_and_shows_input_context_and_output(engine: EzklEngine, relu: Built) -> None:
+    stages: list[str] = []
+    proof = engine.prove(
+        relu.files, relu.inputs(1.0, -1.0, 2.0, 0.0), LIMITS, on_stage=stages.append
+    )
+
+    assert verifies(engine, relu, proof.proof_json)
+    assert stages == ["witness", "prove"]
+    assert [from_felt(f) for f in proof.instances[:4]] == [32, -32, 64, 0]
+    assert int.from_bytes(bytes.fromhex(proof.instances[4]), "little") == CONTEXT
+    # 0.125 - 2 < 0; -0.25 - 1 - 0.5 + 2 = 0.25; 0.5 + 0.25 + 0.5 + 1 = 2.25
+    assert [from_felt(f) for f in proof.instances[5:]] == [0, 8, 72]
+
+
+@pytest.mark.parametrize("at", [0, 4, 5], ids=["input", "context", "output"])
+def test_a_proof_holds_for_no_other_statement(engine: EzklEngine, relu: Built, at: int) -> None:
+    document = json.loads(
+        engine.prove(relu.files, relu.inputs(1.0, -1.0, 2.0, 0.0), LIMITS).proof_json
+    )
+    number = int.from_bytes(bytes.fromhex(document["instances"][0][at]), "little")
+    document["instances"][0][at] = (number + 1).to_bytes(32, "little").hex()
+
+    assert not verifies(engine, relu, json.dumps(document).encode())
+
+
+def test_simulation_gives_the_outputs_of_the_proof(engine: EzklEngine, relu: Built) -> None:
+    inputs = relu.inputs(1.0, -1.0, 2.0, 0.0)
+    (simulated,) = engine.simulate(relu.onnx, relu.priced.settings, [inputs], LIMITS)
+    proof = engine.prove(relu.files, inputs, LIMITS)
+
+    assert not isinstance(simulated, EngineError)
+    assert simulated.outputs[-1] == proof.instances[5:]
+
+
+def test_a_value_beyond_the_table_is_refused_and_nothing_waits_for_ever(
+    engine: EzklEngine, sigmoid: Built
+) -> None:
+    """EZKL itself would wait for ever: its log needs the lock that its caller holds."""
+    limits = Limits(deadline_s=20, memory_bytes=4 << 30)
+    inside = engine.prove(sigmoid.files, sigmoid.inputs(1.0, 0.5, 0.0, 0.0), limits)
+    assert verifies(engine, sigmoid, inside.proof_json)
+    stages: list[str] = []
+    with pytest.raises(InputOutOfRange, match="lookup table") as caught:
+        engine.prove(
+            sigmoid.files, sigmoid.inputs(100.0, 0.0, 0.0, 0.0), limits, on_stage=stages.append
+        )
+    assert caught.value.code == "input_out_of_range"
+    assert stages == ["witness"]
+
+
+def test_a_value_beyond_a_decomposition_is_refused(engine: EzklEngine, relu: Built) -> None:
+    with pytest.raises(InputOutOfRange, match="can hold"):
+        engine.prove(relu.files, relu.inputs(2.0**20, 0.0, 0.0, 0.0), LIMITS)
+
+
+def test_one_settings_file_gives_one_verifying_key(
+    engine: EzklEngine, relu: Built, srs_cache: Path, tmp_path: Path
+) -> None:
+    engine.setup(relu.onnx, relu.priced.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)
+
+    assert (tmp_path / "vk").read_bytes() == relu.files.vk.read_bytes()
+    assert (tmp_path / "pk").read_bytes() == relu.files.pk.read_bytes()
+
+
+def test_the_same_candidate_is_priced_the_same(engine: EzklEngine, relu: Built) -> None:
+    assert engine.price(relu.onnx, [relu.priced.args], LIMITS) == [relu.priced]
+
+
+def test_a_candidate_that_cannot_be_does_not_spoil_the_others(
+    engine: EzklEngine, relu: Built
+) -> None:
+    args = relu.priced.args
+    hopeless = replace(args, input_visibility="nobody")
+    answers = engine.price(relu.onnx, [hopeless, args], LIMITS)
+
+    assert isinstance(answers[0], EngineError)
+    assert answers[1] == relu.priced
+
+
+def test_a_damaged_circuit_is_an_error_and_not_a_proof(
+    engine: EzklEngine, relu: Built, tmp_path: Path
+) -> None:
+    inputs = relu.inputs(1.0, -1.0, 2.0, 0.0)
+    for name in ("compiled", "pk", "srs"):
+        damaged = tmp_path / name
+        damaged.write_bytes(getattr(relu.files, name).read_bytes()[:-40])
+        files = CircuitFiles(**{**vars(relu.files), name: damaged})
+        with pytest.raises(EngineError):
+            engine.prove(files, inputs, LIMITS)
+
+
+def test_numbers_of_a_private_input_are_not_in_the_errors_of_the_engine(
+    engine: EzklEngine, relu: Built
+) -> None:
+    secret = 1234567
+    with pytest.raises(EngineError) as caught:
+        engine.prove(relu.files, [[to_felt(secret)] * 3 + ["zz"], [to_felt(CONTEXT)]], LIMITS)
+    assert str(secret) not in caught.value.detail
+    assert to_felt(secret) not in caught.value.detail
+
+
+def test_a_proof_can_be_stopped(engine: EzklEngine, relu: Built) -> None:
+    stages: list[str] = []
+    with pytest.raises(Canceled):
+        engine.prove(
+            relu.files,
+            relu.inputs(0.0, 0.0, 0.0, 0.0),
+            LIMITS,
+            on_stage=stages.append,
+            should_stop=lambda: "prove" in stages,
+        )
+
+
+def test_an_engine_without_enough_time_is_told_so(engine: EzklEngine, relu: Built) -> None:
+    hurried = Limits(deadline_s=0.02, memory_bytes=4 << 30)
+    with pytest.raises(EngineTimeout):
+        engine.prove(relu.files, relu.inputs(0.0, 0.0, 0.0, 0.0), hurried)
