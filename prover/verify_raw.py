@@ -18,7 +18,7 @@ from circuits.field import from_felt
 from circuits.srs import verify_part
 from circuits.tensors import InputEncoding, TensorSpec
 from prover.policy import Policy
-from prover.report import Layer, Report, Status
+from prover.report import Layer, Report
 from prover.verification.content import quantised
 from prover.verification.evidence import VERIFY_LIMITS, Evidence, Slot, Step, perform, refuse, skip
 from prover.verification.ezkl_settings import PUBLIC, EzklSettings
@@ -224,6 +224,9 @@ def _length(files: _Files, e: Evidence) -> str:
 
 
 def _accepted(files: _Files, e: Evidence, proof: EzklProof) -> bool:
+    verify_part.check(files.srs_part)
+    if not files.parsed.value.fits(files.vk):
+        refuse("the settings are those of a larger circuit than the key's")
     return e.engine.verify(proof.to_bytes(), files.settings, files.vk, files.srs_part, e.limits)
 
 

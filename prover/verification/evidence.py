@@ -31,7 +31,7 @@ T = TypeVar("T")
 Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], bytes]
 
 #: What checking a proof may take; a hostile settings or key file gets no further.
-VERIFY_LIMITS = Limits(deadline_s=60.0, memory_bytes=4 << 30)
+VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)
 
 
 class Unmet(Exception):

@@ -9,11 +9,26 @@ from typing import Any
 
 PUBLIC, HASHED = "public", "hashed"
 
+#: A point of BN254's first group, compressed.
+_COMMITMENT_BYTES = 32
+_MAX_LOGROWS = 28
+#: Settings that are laid out over rows, and settings that count columns.
+_SIZES = (
+    "num_rows",
+    "total_assignments",
+    "total_const_size",
+    "total_dynamic_col_size",
+    "max_dynamic_input_len",
+    "total_shuffle_col_size",
+)
+_COUNTS = ("num_dynamic_lookups", "num_shuffles")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EzklSettings:
     """Visibilities are ``public``, ``private``, ``fixed`` or ``hashed``; scales are exponents of
-    two, one for each graph input or output; ``shapes`` are those of the public tensors."""
+    two, one for each graph input or output; ``shapes`` are those of the public tensors;
+    ``columns`` is a lower bound on the circuit's columns."""
 
     version: str
     logrows: int
@@ -25,6 +40,7 @@ class EzklSettings:
     input_scales: list[int]
     output_scales: list[int]
     shapes: list[list[int]]
+    columns: int
 
     @classmethod
     def parse(cls, data: bytes) -> EzklSettings:
@@ -42,7 +58,17 @@ class EzklSettings:
             input_scales=[int(s) for s in raw["model_input_scales"]],
             output_scales=[int(s) for s in raw["model_output_scales"]],
             shapes=[[int(d) for d in shape] for shape in raw["model_instance_shapes"]],
+            columns=_columns(raw),
         )
+
+    def fits(self, vk: bytes) -> bool:
+        """Whether the key may be one of a circuit of this size.
+
+        The engine lays a circuit out by its settings before it looks at the key, and takes as long
+        as they ask: a single large number keeps it busy for ever. A key holds a commitment for each
+        column, so settings that need more columns than it has bytes for are not its own.
+        """
+        return self.columns * _COMMITMENT_BYTES <= len(vk)
 
     @property
     def hashes(self) -> int:
@@ -59,6 +85,19 @@ class EzklSettings:
     def public_inputs(self) -> int:
         """How many of the public tensors are inputs."""
         return len(self.input_scales) if self.input_visibility == PUBLIC else 0
+
+
+def _columns(raw: Any) -> int:
+    """At least how many columns a circuit of these settings has: sizes by rows, and counts."""
+    args, rows = raw["run_args"], 1 << min(int(raw["run_args"]["logrows"]), _MAX_LOGROWS)
+    spans = [int(high) - int(low) for low, high in raw["required_range_checks"]]
+    if raw["required_lookups"]:
+        spans.append(int(args["lookup_range"][1]) - int(args["lookup_range"][0]))
+    sizes = [int(raw[name]) for name in _SIZES] + spans
+    sizes.append(int(raw["einsum_params"]["total_einsum_col_size"]))
+    counts = [int(raw[name]) for name in _COUNTS]
+    counts += [int(args["num_inner_cols"]), len(spans), len(raw["required_lookups"])]
+    return max(*(abs(size) // rows for size in sizes), *map(abs, counts))
 
 
 def _visibility(value: Any) -> str:

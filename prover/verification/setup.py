@@ -22,6 +22,8 @@ def proof(e: Evidence) -> str:
     e.proof.value  # noqa: B018 - only a proof that could be read goes to the engine
     bundle = e.bundle.value
     verify_part.check(bundle.srs_part)
+    if not EzklSettings.parse(bundle.settings).fits(bundle.vk):
+        refuse("the settings are those of a larger circuit than the key's")
     if not e.engine.verify(bundle.proof, bundle.settings, bundle.vk, bundle.srs_part, e.limits):
         refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
     return f"accepted by {e.engine.name} {e.engine.version}"

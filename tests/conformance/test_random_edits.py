@@ -17,7 +17,7 @@ from prover.policy import Policy
 from prover.report import Report
 from prover.verify import verify_bundle
 from tests.conformance.make_vectors import FOLDER, public_key
-from tests.conformance.mutations import Lie, statement_of
+from tests.conformance.mutations import Lie, statement_of, with_file
 
 pytestmark = pytest.mark.slow
 
@@ -150,3 +150,43 @@ def test_a_manifest_out_of_bounds(
     holder[path[-1]] = value
     bundle = dataclasses.replace(GOOD, manifest=canonical_json(manifest))
     assert not judged(write_bundle(bundle), engine).ok
+
+
+@RANDOM
+@given(
+    name=st.sampled_from(
+        [
+            ("num_rows",),
+            ("total_assignments",),
+            ("total_const_size",),
+            ("total_dynamic_col_size",),
+            ("max_dynamic_input_len",),
+            ("num_dynamic_lookups",),
+            ("num_shuffles",),
+            ("total_shuffle_col_size",),
+            ("einsum_params", "total_einsum_col_size"),
+            ("run_args", "num_inner_cols"),
+            ("run_args", "logrows"),
+            ("run_args", "decomp_legs"),
+            ("run_args", "decomp_base"),
+            ("run_args", "lookup_range", 1),
+            ("required_range_checks", 0, 1),
+            ("model_instance_shapes", 0, 0),
+            ("model_input_scales", 0),
+        ]
+    ),
+    value=st.integers(-(2**63), 2**63),
+)
+def test_a_number_in_the_settings_that_the_issuer_signs(
+    name: tuple[str | int, ...], value: int, engine: EzklEngine
+) -> None:
+    """Some of these would keep the engine busy for ever."""
+    found = json.loads(GOOD.settings)
+    holder = found
+    for key in name[:-1]:
+        holder = holder[key]
+    holder[name[-1]] = value
+    data = json.dumps(found).encode()
+    lie = Lie(dataclasses.replace(GOOD, settings=data), statement_of(GOOD))
+    lie.set_manifest(with_file(lie.manifest, "settings", data))
+    judged(write_bundle(lie.told()), engine)
