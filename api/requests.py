@@ -14,6 +14,7 @@ import structlog
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
@@ -57,6 +58,8 @@ class RequestContext:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_named)
+            except ClientDisconnect:
+                log.info("client_left")
             except Exception as exc:
                 log.error("unexpected_error", error=type(exc).__name__, frames=_frames(exc))
                 if status == 0:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
@@ -203,17 +206,39 @@ def test_a_page_that_cannot_be_is_refused(http: httpx.Client, query: str) -> Non
 
 
 def test_an_unexpected_exception_tells_nothing_of_itself(
-    http: httpx.Client, app: FakeApp, model: str, caplog: pytest.LogCaptureFixture
+    http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     app.broken = RuntimeError("the private value 42")
     try:
-        answer = http.post("/v1/proofs", json={"model": model, "inputs": {"x": [1, 2, 3]}})
+        with capture_logs() as logs:
+            answer = http.post("/v1/proofs", json={"model": model, "inputs": {"x": [1, 2, 3]}})
     finally:
         app.broken = None
     refused(answer, 500, "internal")
     assert "42" not in answer.text
     assert "RuntimeError" not in answer.text
-    assert "private value" not in caplog.text
+    (logged,) = [line for line in logs if line["event"] == "unexpected_error"]
+    assert logged["error"] == "RuntimeError"
+    assert "fake_app.py" in logged["frames"][-1]
+    assert "private value" not in str(logs)
+
+
+def test_a_client_that_leaves_while_it_sends_is_no_failure_of_ours(http: httpx.Client) -> None:
+    with capture_logs() as logs:
+        with socket.create_connection((http.base_url.host, http.base_url.port or 80), 5) as raw:
+            raw.sendall(
+                b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                b"Content-Type: application/octet-stream\r\n\r\n\x08"
+            )
+        until = time.monotonic() + 5
+        while time.monotonic() < until and not _has(logs, "client_left"):
+            time.sleep(0.02)
+    assert _has(logs, "client_left")
+    assert not _has(logs, "unexpected_error")
+
+
+def _has(logs: list[EventDict], event: str) -> bool:
+    return any(line["event"] == event for line in logs)
 
 
 def test_every_code_leads_to_its_description(http: httpx.Client) -> None:
