@@ -25,7 +25,7 @@ MAX_TABLE_COLUMNS = 6
 RESERVED_ROWS = 12
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
 _NO_TABLE = (-2, 2)
-_WORD_BITS = 63  # beyond this EZKL's own arithmetic is not to be trusted
+_WORD_BITS = 112  # EZKL's integers have 128 bits
 
 
 @dataclass(frozen=True, kw_only=True)

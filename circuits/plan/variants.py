@@ -8,6 +8,8 @@ of larger numbers.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,13 +26,17 @@ from circuits.plan.samples import Range, Sample, Samples
 from circuits.profile import Profile, Soundness
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
 
-SCALES = (3, 4, 5, 6, 7, 8, 10, 12)
+FIRST_SCALE = 7
+SCALES = (2, 14)
+_HALF_BIT = 0.5
 MULTIPLIERS = (10, 1)
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
-_WIDE_BASE, _WIDE_LEGS = 1 << 24, 2
+_WIDE_BASE, _WIDE_LEGS = 1 << 28, 4
 _PROBE_LOOKUPS = (-(1 << 24), 1 << 24)
 #: Samples that a scale is tried on before it is measured on the held-out ones.
-_QUICK = 12
+_QUICK = 8
+#: Seconds that simulating one variant's held-out samples may take; at least ``_QUICK`` are.
+_MEASURE_S = 5.0
 #: Samples, besides the corners, that the width of decompositions is found on.
 _BOUND_SAMPLES = 4
 
@@ -127,10 +133,14 @@ def base_args(
 def fixed_point(
     task: Task, onnx: bytes, passes: tuple[AppliedPass, ...]
 ) -> Iterator[Variant | Rejected]:
-    """For each multiplier, the lowest scale that is exact enough, and the one above it."""
+    """For each multiplier, the lowest scale that is exact enough, and what was tried on the way.
+
+    A bit of scale halves the error, so each measurement says how many bits to go up or down.
+    """
     for multiplier in MULTIPLIERS:
-        good = 0
-        for scale in SCALES:
+        tried: dict[int, bool] = {}
+        scale = FIRST_SCALE
+        while scale not in tried:
             label = f"fixed-point scale {scale}" + (", no rescaling" if multiplier > 1 else "")
             args = base_args(
                 task.profile,
@@ -140,13 +150,29 @@ def fixed_point(
             )
             if task.hopeless(task, onnx, args):
                 yield Rejected(label=label, reason="predicted no faster even in its cheapest shape")
-                break  # a higher scale is no cheaper
+                break
             task.say(label)
             result = _try_fixed_point(task, label, onnx, passes, args)
             yield result
-            good += isinstance(result, Variant)
-            if good == 2:
-                break
+            tried[scale] = isinstance(result, Variant)
+            scale = _next_scale(scale, result, tried, task.profile)
+
+
+def _next_scale(
+    scale: int, result: Variant | Rejected, tried: dict[int, bool], profile: Profile
+) -> int:
+    """Where the lowest scale that is exact enough may lie; one already tried ends the search."""
+    if result.measured is None:
+        return scale
+    error = max(result.measured.max_error, 1e-9)
+    bits = math.log2(error / max(profile.max_error, 1e-9))
+    if isinstance(result, Variant):
+        lower = max(SCALES[0], scale - max(1, math.floor(-bits)))
+        failed = [s for s, good in tried.items() if not good]
+        return max([lower, *(s + 1 for s in failed)]) if bits < -_HALF_BIT else scale
+    higher = min(SCALES[1], scale + max(1, math.ceil(bits)))
+    good = [s for s, ok in tried.items() if ok]
+    return min([higher, *good])
 
 
 def _try_fixed_point(
@@ -202,10 +228,14 @@ class Probe:
     def measure_in_two_steps(self) -> Measured | str:
         """Accuracy on the held-out samples, or on a few others if those are far off already."""
         few = self.task.samples.plan[:_QUICK]
+        started = time.monotonic()
         quick = self.measure(few, self.task.reference["plan"][:_QUICK])
         if isinstance(quick, str) or quick.max_error > self.task.profile.max_error:
             return quick
-        return self.measure(self.task.samples.held_out, self.task.reference["held_out"])
+        each = (time.monotonic() - started) / len(few)
+        count = max(_QUICK, min(len(self.task.samples.held_out), int(_MEASURE_S / each)))
+        held_out = self.task.samples.held_out[:count]
+        return self.measure(held_out, self.task.reference["held_out"][:count])
 
     def measure(
         self, samples: Sequence[Sample], reference: Sequence[Sequence[NDArray[Any]]]
@@ -222,7 +252,8 @@ class Probe:
                 outputs.append([o.decode(f) for o, f in zip(self.outputs, felts, strict=True)])
             except ValueError as error:
                 return f"the circuit's output is not a number: {error}"
-        return compare(reference, outputs)
+        decisive = None if self.task.samples.calibrated else self.task.profile.max_error
+        return compare(reference, outputs, decisive=decisive)
 
     def bounds(self) -> tuple[int, tuple[int, int] | None] | str:
         """Bits that decompositions must hold, and the range of tables.
@@ -245,20 +276,20 @@ class Probe:
         return bits + 1, lookups
 
     def _decomposition_bits(self, encoded: Sequence[list[Felts]]) -> int:
-        """The least even number of bits, found by halving, at which nothing overflows.
+        """The least multiple of four bits, found by halving, at which nothing overflows.
 
-        A base of 2^b with two legs holds 2b bits; simulation builds no table, so any base will do.
+        A base of 2^b with four legs holds 4b bits; simulation builds no table, so any base will do.
         """
-        low, high = 1, 24
+        low, high = 1, 28
         while low < high:
             middle = (low + high) // 2
-            args = replace(self.priced.args, decomp_base=1 << middle, decomp_legs=2)
+            args = replace(self.priced.args, decomp_base=1 << middle, decomp_legs=_WIDE_LEGS)
             priced = self.task.engine.price(self.onnx, [args], self.task.limits)[0]
             fits = not isinstance(priced, EngineError) and not any(
                 isinstance(r, EngineError) for r in self._simulate(priced.settings, encoded)
             )
             low, high = (low, middle) if fits else (middle + 1, high)
-        return 2 * low
+        return _WIDE_LEGS * low
 
     def _simulate(
         self, settings: str, encoded: Sequence[list[Felts]]
