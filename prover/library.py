@@ -18,7 +18,13 @@ from circuits.engine.port import CircuitFiles, ShouldStop
 from circuits.errors import InputOutOfRange
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest
-from circuits.plan.samples import Samples, covering_ranges, draw, read_calibration
+from circuits.plan.samples import (
+    Samples,
+    covering_ranges,
+    default_ranges,
+    draw,
+    read_calibration,
+)
 from circuits.profile import Profile
 from circuits.srs.files import Policy, SrsFolder
 from circuits.tensors import Signature
@@ -97,9 +103,10 @@ class Library:
     def order_for(
         self, model: ModelRecord, profile: Profile, inputs: Mapping[str, NDArray[Any]] | None
     ) -> Order:
-        """An order without samples, for ranges that cover ``inputs`` (or ±1)."""
+        """An order without samples, for ranges that cover ``inputs``, or
+        the default ones."""
         signature = Signature.from_json(model.signature)
-        ranges = covering_ranges(inputs) if inputs else dict.fromkeys(signature.names, (-1.0, 1.0))
+        ranges = covering_ranges(inputs) if inputs else default_ranges(signature)
         return self._order(model, profile, draw(signature, ranges), None)
 
     def _order(

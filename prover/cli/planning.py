@@ -32,7 +32,7 @@ def plan(
     """Plan a circuit for MODEL: the choice, the runners-up, and why they lost."""
     terminal = Terminal(as_json)
     profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
-    from circuits.plan.samples import covering_ranges, draw, read_calibration
+    from circuits.plan.samples import covering_ranges, default_ranges, draw, read_calibration
     from circuits.tensors import Signature
     from prover.app import App
     from prover.inputs import read_input
@@ -47,7 +47,7 @@ def plan(
             samples = read_calibration(read_file(calibration), signature)
         else:
             given = read_input(read_file(input_file), signature) if input_file else {}
-            ranges = covering_ranges(given) or dict.fromkeys(signature.names, (-1.0, 1.0))
+            ranges = covering_ranges(given) or default_ranges(signature)
             samples = draw(signature, ranges)
         with terminal.err.status("planning") as status:
             made = app.library.builder().plan(

@@ -1,0 +1,178 @@
+"""Calibration data: the forms it may have, what is refused, and that nothing of it is random."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from circuits.errors import CalibrationError
+from circuits.plan.samples import (
+    MAX_HELD_OUT,
+    MAX_PLAN,
+    covering_ranges,
+    default_ranges,
+    draw,
+    read_calibration,
+)
+from circuits.tensors import Signature, TensorSpec
+
+X = TensorSpec(name="x", dtype="float32", shape=(1, 2))
+IDS = TensorSpec(name="ids", dtype="int64", shape=(3,))
+ONE = Signature(inputs=(X,), outputs=())
+TWO = Signature(inputs=(X, IDS), outputs=())
+ROWS = [[[0.0, 1.0]], [[2.0, -3.0]], [[0.5, 0.5]], [[1.0, 1.0]]]
+
+
+def npz(**arrays: Any) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def lines(rows: list[Any]) -> bytes:
+    return "\n".join(json.dumps({"inputs": {"x": row}}) for row in rows).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        npz(x=np.array(ROWS)),
+        npz(x=np.array(ROWS).reshape(4, 2)),  # rows of a batch of one
+        json.dumps({"inputs": {"x": ROWS}}).encode(),
+        json.dumps({"inputs": {"x": ROWS}}, indent=2).encode(),
+        lines(ROWS),
+        lines(ROWS) + b"\n\n",
+    ],
+)
+def test_each_form_holds_the_same_samples(data: bytes) -> None:
+    samples = read_calibration(data, ONE)
+
+    assert samples.calibrated
+    assert samples.ranges == {"x": (-3.0, 2.0)}
+    seen = [s["x"].tolist() for s in (*samples.plan, *samples.held_out)]
+    assert sorted(seen) == sorted(ROWS)
+    assert len(samples.held_out) == 1
+    assert all(s["x"].dtype == np.float32 for s in samples.plan)
+
+
+def test_samples_are_split_the_same_way_each_time_and_none_is_in_both_parts() -> None:
+    data = npz(x=np.arange(4000.0).reshape(2000, 1, 2))
+    first, second = read_calibration(data, ONE), read_calibration(data, ONE)
+
+    def firsts(samples: Any) -> list[float]:
+        return [float(s["x"][0, 0]) for s in samples]
+
+    assert firsts(first.plan) == firsts(second.plan)
+    assert (len(first.plan), len(first.held_out)) == (MAX_PLAN, MAX_HELD_OUT)
+    assert not set(firsts(first.plan)) & set(firsts(first.held_out))
+    assert first.digest == second.digest
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "empty"),
+        (b"\xff\xfe\x00", "neither"),
+        (b"[" * 100_000, "neither"),
+        (b"PK\x03\x04 and no more", "damaged"),
+        (b"[1, 2]", "no "),
+        (b'{"input_data": [[1, 2]]}', "no "),
+        (b'{"inputs": {"x": ' + b"9" * 5000 + b"}}", "neither"),
+        (b'{"inputs": 1}\n{"inputs": 2}', "each line"),
+        (lines(ROWS) + b"\n{}", "each line"),
+        (lines(ROWS) + b'\n{"inputs": {"y": 1}}', "not numbers"),
+        (npz(y=np.zeros((4, 1, 2))), "lacks the input 'x'"),
+        (npz(x=np.zeros((4, 1, 2)), y=np.zeros(4)), "'y', which is no input"),
+        (npz(x=np.zeros((4, 1, 3))), r"\[1, 3\]"),
+        (npz(x=np.zeros((4, 2, 2))), r"\[2, 2\]"),
+        (npz(x=np.float64(1.0)), "shape"),
+        (npz(x=np.zeros((1, 1, 2))), "1 sample"),
+        (npz(x=np.zeros((0, 1, 2))), "0 sample"),
+        (npz(x=np.array([[[0, np.nan]], [[0, 0]]])), "NaN"),
+        (npz(x=np.array([[[0, np.inf]], [[0, 0]]])), "NaN or an infinity"),
+        (npz(x=np.array([[[0, 1e300]], [[0, 0]]])), "too large for float32"),
+        (npz(x=np.array([["a", "b"], ["c", "d"]])), "not numbers"),
+        (npz(x=np.array([[[1j, 0]], [[0, 0]]])), "not numbers"),
+        (lines([[[1, 2]], [[1]], [[2, 3]]]), "not numbers of one shape"),
+        (lines([[[1, None]], [[1, 2]]]), "NaN"),
+        (lines([[["0x01", 1]], [[1, 2]]]), "not numbers"),
+        (lines([[["1.5", 1]], [[1, 2]]]), "not numbers"),
+        (lines([[[True, False]], [[True, True]]]), "not numbers"),
+        (lines([[[10**400, 1]], [[1, 2]]]), "not numbers"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(data: bytes, says: str) -> None:
+    with pytest.raises(CalibrationError, match=says) as caught:
+        read_calibration(data, ONE)
+    assert caught.value.code == "calibration_invalid"
+    assert len(caught.value.detail) < 300
+
+
+def test_whole_numbers_stay_whole() -> None:
+    data = npz(x=np.zeros((4, 1, 2)), ids=np.array([[1, 2, 3]] * 4))
+    assert read_calibration(data, TWO).plan[0]["ids"].dtype == np.int64
+    with pytest.raises(CalibrationError, match="fractions"):
+        read_calibration(npz(x=np.zeros((4, 1, 2)), ids=np.full((4, 3), 0.5)), TWO)
+    with pytest.raises(CalibrationError, match="int64"):
+        read_calibration(npz(x=np.zeros((4, 1, 2)), ids=np.full((4, 3), 1e20)), TWO)
+
+
+def test_inputs_with_different_numbers_of_samples_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="different numbers"):
+        read_calibration(npz(x=np.zeros((4, 1, 2)), ids=np.zeros((5, 3))), TWO)
+
+
+def test_samples_drawn_from_ranges_are_the_same_each_time_and_inside() -> None:
+    ranges = {"x": (-2.0, 3.0), "ids": (0.0, 5.0)}
+    first, second = draw(TWO, ranges), draw(TWO, ranges)
+
+    assert not first.calibrated
+    assert first.digest == second.digest != draw(TWO, ranges | {"x": (-2.0, 4.0)}).digest
+    for a, b in zip(first.plan, second.plan, strict=True):
+        assert np.array_equal(a["x"], b["x"])
+        assert (a["x"].min() >= -2) & (a["x"].max() <= 3)
+        assert a["ids"].dtype == np.int64
+        assert set(a["ids"].tolist()) <= {0, 1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("largest", "bound"),
+    [
+        (0.0, 1.0),
+        (0.3, 1.0),
+        (1.0, 1.0),
+        (1.01, 2.0),
+        (5.0, 8.0),
+        (-100.0, 128.0),
+        (1e30, 2.0**100),
+    ],
+)
+def test_an_input_alone_gives_one_of_few_ranges(largest: float, bound: float) -> None:
+    assert covering_ranges({"x": np.array([0.0, largest])}) == {"x": (-bound, bound)}
+
+
+def test_a_range_is_no_wider_than_its_dtype() -> None:
+    sample = {
+        "byte": np.array([200], dtype=np.uint8),
+        "flag": np.array([True]),
+        "half": np.array([60000.0], dtype=np.float16),
+        "long": np.array([-(2**63)], dtype=np.int64),
+        "single": np.array([3e38], dtype=np.float32),
+    }
+    ranges = covering_ranges(sample)
+    assert ranges["byte"] == (0.0, 255.0)
+    assert ranges["flag"] == (0.0, 1.0)
+    assert ranges["half"] == (-65504.0, 65504.0)
+    assert ranges["single"][1] == float(np.finfo(np.float32).max)
+    tensors = tuple(TensorSpec(name=n, dtype=v.dtype.name, shape=(5,)) for n, v in sample.items())
+    signature = Signature(inputs=tensors, outputs=())
+    assert default_ranges(signature)["byte"] == (0.0, 1.0)
+    for drawn in draw(signature, ranges).plan:
+        for tensor in tensors:
+            low, high = ranges[tensor.name]
+            values = drawn[tensor.name].astype(np.float64)
+            assert ((values >= low) & (values <= high)).all()
