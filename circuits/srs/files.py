@@ -105,10 +105,20 @@ class SrsFolder:
         )
 
     def find(self, logrows: int, policy: Policy) -> SrsFile | None:
-        """The best file of exactly this size that the policy allows."""
+        """The best file of exactly this size that the policy allows.
+
+        Raises ``SrsError`` for a damaged or misnamed one: whoever put it there should know, rather
+        than have a worse one used in its place.
+        """
         rank = {Origin.CEREMONY: 0, Origin.IMPORTED: 1, Origin.DEVELOPMENT: 2}
         names = (f"kzg{logrows}.srs", f"dev{logrows}.srs")
         found = [self._describe(p) for n in names if (p := self.folder / n).exists()]
+        for file in found:
+            if file.logrows != logrows:
+                raise SrsError(
+                    f"{file.path} is an SRS of k = {file.logrows}",
+                    hint=f"Rename it to kzg{file.logrows}.srs.",
+                )
         allowed = [f for f in found if policy is not Policy.CEREMONY or f.origin is Origin.CEREMONY]
         return min(allowed, key=lambda f: rank[f.origin], default=None)
 
