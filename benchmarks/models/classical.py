@@ -192,7 +192,7 @@ def _model(
 
 
 def entries() -> list[Entry]:
-    """How many nodes and support vectors there are depends on the fit: counts are of these seeds."""
+    """How many nodes and vectors there are depends on the fit: counts are of these seeds."""
     return [
         Entry(
             name="logistic-regression",
