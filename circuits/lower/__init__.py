@@ -1,0 +1,23 @@
+"""The integer road: we quantise, layer by layer; the engine proves integers at scale 0.
+
+``compiler`` turns a rewritten float graph into a graph of whole numbers, ``integers`` runs such a
+graph exactly in numpy, ``bounds`` proves how large its values can get, ``bits`` chooses how many
+bits each layer needs.
+"""
+
+from circuits.lower.bits import choose_bits
+from circuits.lower.compiler import lower
+from circuits.lower.errors import CannotLower
+from circuits.lower.integers import run_integers
+from circuits.lower.variant import Bits, Form, GraphVariant, ValueBounds
+
+__all__ = [
+    "Bits",
+    "CannotLower",
+    "Form",
+    "GraphVariant",
+    "ValueBounds",
+    "choose_bits",
+    "lower",
+    "run_integers",
+]

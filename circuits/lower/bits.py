@@ -1,0 +1,154 @@
+"""How many bits each layer needs: measured on calibration data, in milliseconds a candidate.
+
+Every bit of input or weights makes all later values one bit longer, and what is paid for is the
+longest value that a ReLU or a comparison takes apart. The last layer's bits are free: nothing
+after it is taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.lower.compiler import lower
+from circuits.lower.errors import CannotLower
+from circuits.lower.integers import parsed, run_graph
+from circuits.lower.variant import Bits, GraphVariant
+from circuits.rewrite.compare import run
+
+Sample = Mapping[str, NDArray[Any]]
+
+MIN_BITS, MAX_BITS = 2, 14
+#: Share of the tolerance that a choice may use up on its own samples: others may fare worse.
+_CAUTION = 0.7
+#: A second, finer choice uses this share.
+_FINE = 0.25
+#: Bits of a last layer, which nothing after it takes apart.
+_LAST = 12
+
+
+@dataclass(frozen=True)
+class Error:
+    """Largest error over the output's range, and the share of samples with the same top answer."""
+
+    largest: float
+    agreement: float
+
+    def within(self, max_error: float, agreement: float) -> bool:
+        return self.largest <= max_error and self.agreement >= agreement
+
+
+class Trial:
+    """A model with its samples and onnxruntime's answers, against which bits are tried."""
+
+    def __init__(
+        self,
+        onnx: bytes,
+        samples: Sequence[Sample],
+        input_bounds: Mapping[str, tuple[float, float]],
+    ) -> None:
+        self.onnx = onnx
+        self.input_bounds = input_bounds
+        names = list(input_bounds)
+        self.inputs = {n: np.stack([np.asarray(s[n]) for s in samples]) for n in names}
+        answers = run(onnx, samples)
+        self.expected = [np.stack([a[i] for a in answers]) for i in range(len(answers[0]))]
+
+    def variant(self, bits: Bits) -> GraphVariant:
+        """The model lowered with these bits."""
+        return lower(self.onnx, bits, self.input_bounds)
+
+    def error(self, bits: Bits) -> Error:
+        """What these bits cost in accuracy; infinite when they cannot be lowered."""
+        try:
+            variant = self.variant(bits)
+        except CannotLower:
+            return Error(np.inf, 0.0)
+        graph = parsed(variant.onnx)
+        scales = dict(zip(graph.inputs, variant.input_scales, strict=True))
+        feeds = {n: quantised(v, scales[n]) for n, v in self.inputs.items()}
+        # Nearly exact is enough here: float64 errs by 2^-53 of a value.
+        outputs = run_graph(graph, feeds, np.float64)
+        return measure(
+            self.expected,
+            [np.ldexp(o, -s) for o, s in zip(outputs, variant.output_scales, strict=True)],
+        )
+
+
+def quantised(values: NDArray[Any], scale: int) -> NDArray[np.float64]:
+    """``round(x · 2^scale)``, half away from zero, as ``InputEncoding`` rounds."""
+    scaled = np.ldexp(values.astype(np.float64), scale)
+    rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+    return rounded
+
+
+def measure(expected: Sequence[NDArray[np.float64]], got: Sequence[NDArray[np.float64]]) -> Error:
+    """The error of outputs ``[samples, …]``."""
+    largest, agreement = 0.0, 1.0
+    for want, have in zip(expected, got, strict=True):
+        spread = float(want.max() - want.min()) or float(np.abs(want).max()) or 1.0
+        largest = max(largest, float(np.abs(want - have.reshape(want.shape)).max()) / spread)
+        flat = want.reshape(want.shape[0], -1)
+        if flat.shape[1] > 1:
+            same = flat.argmax(axis=1) == have.reshape(flat.shape).argmax(axis=1)
+            agreement = min(agreement, float(same.mean()))
+    return Error(largest, agreement)
+
+
+def choose_bits(
+    onnx: bytes,
+    samples: Sequence[Sample],
+    input_bounds: Mapping[str, tuple[float, float]],
+    max_error: float,
+    agreement: float,
+) -> list[Bits]:
+    """A few choices that keep the tolerance on the samples, from cheap to precise.
+
+    ``onnx`` is the rewritten float graph. Raises ``CannotLower`` when it has no integer form; gives
+    an empty list when no choice is exact enough.
+    """
+    trial = Trial(onnx, samples, input_bounds)
+    layers = trial.variant(Bits(input=6, weights=(6,))).layers
+    found: list[Bits] = []
+    for share in (_CAUTION, _FINE):
+        chosen = _cheapest(trial, layers, max_error * share, agreement)
+        if chosen is not None and chosen not in found:
+            found.append(chosen)
+    return found
+
+
+def _cheapest(trial: Trial, layers: int, max_error: float, agreement: float) -> Bits | None:
+    """The first uniform choice that is exact enough, with every bit taken away that can be."""
+    for bits in range(MIN_BITS, MAX_BITS + 1):
+        weights = [bits] * max(layers, 1)
+        if layers > 1:
+            weights[-1] = max(bits, _LAST)
+        choice = Bits(input=bits, weights=tuple(weights))
+        if trial.error(choice).within(max_error, agreement):
+            return _trimmed(trial, choice, max_error, agreement)
+    return None
+
+
+def _trimmed(trial: Trial, choice: Bits, max_error: float, agreement: float) -> Bits:
+    """Takes bits away one at a time, where it hurts least, while the error allows it."""
+    while True:
+        lesser = [(trial.error(b), b) for b in _one_less(choice)]
+        good = [(e.largest, i) for i, (e, _) in enumerate(lesser) if e.within(max_error, agreement)]
+        if not good:
+            return choice
+        choice = lesser[min(good)[1]][1]
+
+
+def _one_less(choice: Bits) -> list[Bits]:
+    out = []
+    if choice.input > 0:
+        out.append(Bits(input=choice.input - 1, weights=choice.weights))
+    for layer, bits in enumerate(choice.weights[:-1]):
+        if bits > MIN_BITS:
+            weights = (*choice.weights[:layer], bits - 1, *choice.weights[layer + 1 :])
+            out.append(Bits(input=choice.input, weights=weights))
+    return out

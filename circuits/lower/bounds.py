@@ -1,0 +1,167 @@
+"""How large values can get: interval arithmetic, carried along while a graph is emitted.
+
+Bounds hold for every input within the accepted ranges. They are computed in float64 and widened by
+one part in 2^30, far more than the rounding of any sum here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.lower.integers import evaluate, rescaled
+from circuits.lower.variant import ValueBounds
+
+Array = NDArray[np.float64]
+Interval = tuple[Array, Array]
+Attributes = Mapping[str, object]
+
+#: Operators that split their operand into digits, and by how much its size may grow in there.
+_DECOMPOSING = frozenset({"Relu", "Greater", "Equal", "ArgMax"})
+
+
+class Intervals:
+    """Lowest and highest value of everything emitted so far, by name."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Interval] = {}
+        self.relus: list[tuple[int, int]] = []
+        self._decomposed = 0.0
+        self._largest = 0.0
+        self._tables: list[tuple[float, float]] = []
+        #: Values on their way to being divided by 2^k.
+        self._pending: dict[str, int] = {}
+
+    def declare(self, name: str, shape: Sequence[int], low: float, high: float) -> None:
+        """An input and its range, in integers. Arrays carry a leading axis of one sample."""
+        self.known[name] = (np.full((1, *shape), low), np.full((1, *shape), high))
+
+    def magnitude(self, name: str) -> int:
+        """The largest magnitude that the value can have."""
+        return widened(_magnitude(self.known[name]))
+
+    def narrow(self, name: str, low: Array, high: Array) -> None:
+        """Adds what the compiler knows of a value beyond its formula (unbatched bounds)."""
+        known = self.known[name]
+        self.known[name] = (np.maximum(known[0], low), np.minimum(known[1], high))
+
+    def pending(self, name: str, source: str, shift: int) -> None:
+        """``name`` is ``source`` to be divided by 2^shift by the operator that reads it."""
+        self.known[name] = self.known[source]
+        self._pending[name] = shift
+
+    def after(
+        self, op: str, names: Sequence[str], constants: Mapping[str, Array], attributes: Attributes
+    ) -> Interval:
+        """The interval of a new node's output; ``names`` are its operands."""
+        operands = [
+            self.known[n] if n in self.known else (constants[n], constants[n]) for n in names
+        ]
+        result = _apply(op, operands, attributes)
+        if (shift := self._pending.get(names[0])) is not None:
+            low, high = result
+            result = rescaled(low, shift), rescaled(high, shift)
+            self._decomposed = max(self._decomposed, _magnitude(result), 2.0 ** (shift + 1))
+        self._note(op, operands, attributes)
+        self._largest = max(self._largest, _magnitude(result))
+        return result
+
+    def _note(self, op: str, operands: list[Interval], attributes: Attributes) -> None:
+        reach = _magnitude(operands[0])
+        if op in _LINEAR:
+            partial = evaluate(op, [_reach(x) for x in operands], attributes)
+            self._largest = max(self._largest, float(partial.max(initial=0.0)))
+        if op in ("Relu", "HardSwish"):
+            self.relus.append((operands[0][0].size, widened(reach)))
+        if op == "HardSwish":
+            low, high = operands[0]
+            self._tables.append((float(low.min()), float(high.max())))
+        elif op in _DECOMPOSING:
+            other = operands[-1] if op != "Relu" else None
+            both = reach + (_magnitude(other) if other is not None else 0.0)
+            self._decomposed = max(self._decomposed, both)
+
+    def summary(self) -> ValueBounds:
+        """The bounds that a planner chooses table and digit sizes by."""
+        lookup = None
+        if self._tables:
+            lowest = min(low for low, _ in self._tables)
+            lookup = (-widened(-lowest), widened(max(high for _, high in self._tables)))
+        return ValueBounds(
+            decomposed=widened(self._decomposed), lookup=lookup, largest=widened(self._largest)
+        )
+
+
+def widened(value: float) -> int:
+    """A whole number safely above a computed bound."""
+    if not math.isfinite(value):
+        raise ValueError("its values outgrow the engine's integers")
+    return math.ceil(max(value, 0.0) * (1 + 2**-30)) + 1
+
+
+def _reach(interval: Interval) -> Array:
+    return np.maximum(np.abs(interval[0]), np.abs(interval[1]))
+
+
+def _magnitude(interval: Interval) -> float:
+    return float(_reach(interval).max(initial=0.0))
+
+
+def _apply(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    rule = _RULES.get(op)
+    if rule is not None:
+        return rule(op, x, attributes)
+    # Movements, sums, ReLU: growing in every operand.
+    low, high = ([operand[end] for operand in x] for end in (0, 1))
+    return evaluate(op, low, attributes), evaluate(op, high, attributes)
+
+
+def _difference(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    return x[0][0] - x[1][1], x[0][1] - x[1][0]
+
+
+def _negation(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    return -x[0][1], -x[0][0]
+
+
+def _product(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    corners = [a * b for a in x[0] for b in x[1]]
+    return np.minimum.reduce(corners), np.maximum.reduce(corners)
+
+
+def _truth(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    shape = np.broadcast_shapes(x[0][0].shape, x[1][0].shape)
+    return np.zeros(shape), np.ones(shape)
+
+
+def _place(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    found = evaluate(op, [x[0][0]], attributes)
+    extent = x[0][0].shape[int(str(attributes.get("axis", 0))) + 1]
+    return np.zeros_like(found), np.full_like(found, extent - 1)
+
+
+def _linear(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    """Centre and radius: |W x - W c| <= |W| r for a constant W, tight for each output."""
+    (low, high), weights = x[0], x[1]
+    if weights[0] is not weights[1]:
+        most = evaluate(op, [_reach(x[0]), _reach(weights)], attributes)
+        return -most, most
+    middle = evaluate(op, [(low + high) / 2, weights[0]], attributes)
+    spread = evaluate(op, [(high - low) / 2, np.abs(weights[0])], attributes)
+    return middle - spread, middle + spread
+
+
+_LINEAR = frozenset({"MatMul", "Conv"})
+_RULES: Mapping[str, Callable[[str, list[Interval], Attributes], Interval]] = {
+    "ArgMax": _place,
+    "Conv": _linear,
+    "Equal": _truth,
+    "Greater": _truth,
+    "MatMul": _linear,
+    "Mul": _product,
+    "Neg": _negation,
+    "Sub": _difference,
+}

@@ -1,0 +1,148 @@
+"""``lower``: a rewritten float graph as a graph of whole numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from circuits.lower import elementwise, linear, movement, windows
+from circuits.lower.errors import CannotLower
+from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.prepare import prepare
+from circuits.lower.quantity import fresh
+from circuits.lower.variant import Bits, Form, GraphVariant
+from circuits.manifest import AppliedPass
+from circuits.rewrite.edit import shape_of
+
+#: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
+MAX_BITS = 120
+
+Handler = Callable[[Lowering, ir.Node], None]
+
+HANDLERS: Mapping[str, Handler] = {
+    **dict.fromkeys(movement.MOVES, movement.move),
+    "Abs": elementwise.absolute,
+    "Add": elementwise.add,
+    "And": elementwise.logical,
+    "ArgMax": windows.arg_max,
+    "AveragePool": windows.average_pool,
+    "BatchNormalization": elementwise.batch_normalisation,
+    "Cast": elementwise.cast,
+    "Clip": elementwise.clip,
+    "Concat": movement.concat,
+    "Conv": linear.conv,
+    "ConvTranspose": linear.conv_transpose,
+    "Div": elementwise.div,
+    "Equal": elementwise.compare,
+    "Gemm": linear.gemm,
+    "GlobalAveragePool": windows.global_average,
+    "GlobalMaxPool": windows.global_max,
+    "Greater": elementwise.compare,
+    "GreaterOrEqual": elementwise.compare,
+    "HardSigmoid": elementwise.hard_sigmoid,
+    "HardSwish": elementwise.hard_swish,
+    "LeakyRelu": elementwise.leaky_relu,
+    "Less": elementwise.compare,
+    "LessOrEqual": elementwise.compare,
+    "MatMul": linear.matmul,
+    "Max": elementwise.extremum,
+    "MaxPool": windows.max_pool,
+    "Min": elementwise.extremum,
+    "Mul": elementwise.mul,
+    "Neg": elementwise.neg,
+    "Not": elementwise.logical,
+    "Or": elementwise.logical,
+    "PRelu": elementwise.leaky_relu,
+    "Pow": elementwise.power,
+    "ReduceMax": windows.reduce_max,
+    "ReduceMean": windows.reduce_sum,
+    "ReduceSum": windows.reduce_sum,
+    "Relu": elementwise.relu,
+    "Sub": elementwise.sub,
+    "Sum": elementwise.add,
+    "Where": elementwise.where,
+}
+
+
+def lower(
+    data: bytes,
+    bits: Bits,
+    input_bounds: Mapping[str, tuple[float, float]],
+    form: Form | None = None,
+) -> GraphVariant:
+    """Quantises a rewritten graph; equal arguments give equal bytes.
+
+    ``input_bounds`` are the lowest and highest accepted value of each input, in the model's units.
+    Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
+    values could outgrow the engine.
+    """
+    form = form or Form()
+    model = ir.from_proto(onnx.load_model_from_string(prepare(data)))
+    low = Lowering(bits=bits, form=form)
+    input_scales = []
+    for value in model.graph.inputs:
+        assert value.name is not None
+        scale = bits.input if value.dtype is not None and value.dtype.is_floating_point() else 0
+        step = 2.0**-scale
+        ends = input_bounds[value.name]
+        lowest, highest = math.floor(ends[0] / step), math.ceil(ends[1] / step)
+        tensor = low.emit.input(value.name, shape_of(value), lowest, highest)
+        low.known[value.name] = fresh(tensor, step)
+        input_scales.append(scale)
+    _walk(low, model)
+    outputs, output_scales = _outputs(low, model)
+    onnx_bytes = low.emit.finish(outputs)
+    bounds = low.emit.intervals.summary()
+    if bounds.largest >= 1 << MAX_BITS:
+        raise CannotLower(
+            f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
+            hint="Fewer bits a layer, or the engine's own fixed point.",
+        )
+    tables = f", {form.relu_tables} tables" if form.relu_tables else ""
+    return GraphVariant(
+        onnx=onnx_bytes,
+        label=f"integers in {bits.input}, weights {list(bits.weights)}, {form.conv}{tables}",
+        passes=(AppliedPass(name="integer-lowering", version=1),),
+        bits=bits,
+        form=form,
+        input_scales=tuple(input_scales),
+        output_scales=tuple(output_scales),
+        value_bounds=bounds,
+        layers=low.layers,
+        relus=tuple(low.emit.intervals.relus),
+    )
+
+
+def _walk(low: Lowering, model: ir.Model) -> None:
+    for node in model.graph:
+        handler = HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if handler is None:
+            raise refuse(node, "it is no map of integers")
+        if not any(low.is_known(v) for v in node.inputs):
+            raise refuse(node, "it depends on no input")
+        try:
+            handler(low, node)
+        except ValueError as error:
+            raise refuse(node, str(error)) from error
+
+
+def _outputs(low: Lowering, model: ir.Model) -> tuple[list[tuple[str, ir.Value]], list[int]]:
+    """Each output in order, counted in one step that is a power of two."""
+    outputs, scales = [], []
+    for value in model.graph.outputs:
+        assert value.name is not None
+        if not low.is_known(value):
+            raise CannotLower(f"output {value.name!r} does not depend on the input")
+        q = low.quantity(value)
+        step = q.uniform
+        if step is None or step <= 0 or not math.log2(step).is_integer():
+            smallest = float(np.abs(q.step).min())
+            q = low.to_step(q, 2.0 ** (math.floor(math.log2(smallest)) - 12))
+        settled = low.settled(q)
+        outputs.append((value.name, settled.tensor))
+        scales.append(-int(math.log2(float(settled.step.reshape(-1)[0]))))
+    return outputs, scales

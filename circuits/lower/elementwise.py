@@ -1,0 +1,324 @@
+"""Sums, products, rectifiers and comparisons, element by element."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from circuits.lower.emit import name_of
+from circuits.lower.emit import shape_of as tensor_shape
+from circuits.lower.linear import store
+from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.quantity import Quantity, compact, gather, per_tensor
+from circuits.rewrite.edit import attr, constant, input_at, shape_of
+
+#: Bits of a slope (LeakyRelu, PRelu, HardSigmoid) that is rounded.
+_SLOPE_BITS = 12
+
+
+def add(low: Lowering, node: ir.Node) -> None:
+    """Add, and Sum of any number of operands."""
+    values = [v for v in node.inputs if v is not None]
+    shape = shape_of(node.outputs[0])
+    total: Quantity | None = None
+    fixed = np.zeros(())
+    for value in values:
+        if not low.is_known(value):
+            fixed = fixed + low.constant(node, value)
+            continue
+        q = low.broadcast(low.quantity(value), shape)
+        total = q if total is None else low.add(total, q)
+    assert total is not None
+    store(low, node, low.add_constant(total, fixed) if np.any(fixed) else total)
+
+
+def sub(low: Lowering, node: ir.Node) -> None:
+    a, b = node.inputs[0], node.inputs[1]
+    shape = shape_of(node.outputs[0])
+    if not low.is_known(b):
+        store(low, node, low.add_constant(low.quantity(a), -low.constant(node, b)))
+        return
+    right = low.broadcast(low.quantity(b), shape)
+    right = replace(right, step=-right.step)
+    if not low.is_known(a):
+        store(low, node, low.add_constant(low.positive(right), low.constant(node, a)))
+        return
+    store(low, node, low.add(low.broadcast(low.quantity(a), shape), right))
+
+
+def mul(low: Lowering, node: ir.Node) -> None:
+    a, b = node.inputs[0], node.inputs[1]
+    if low.is_known(a) and low.is_known(b):
+        store(low, node, product(low, node, low.quantity(a), low.quantity(b)))
+        return
+    value, factor = (a, b) if low.is_known(a) else (b, a)
+    store(low, node, low.scale(low.quantity(value), low.constant(node, factor)))
+
+
+def product(low: Lowering, node: ir.Node, a: Quantity, b: Quantity) -> Quantity:
+    """The elementwise product of two values; its step is the product of theirs."""
+    shape = shape_of(node.outputs[0])
+    same = a is b
+    a = low.fitting(a, low.bits_of(b))
+    b = a if same else low.fitting(b, low.bits_of(a))
+    a, b = compact(low.emit, low.broadcast(a, shape)), low.broadcast(b, shape)
+    order = np.empty(a.view.size, dtype=np.int64)
+    order[a.view.reshape(-1)] = b.view.reshape(-1)
+    other = gather(low.emit, b, order, tensor_shape(a.tensor))
+    tensor = low.emit.op("Mul", [a.tensor, other], tensor_shape(a.tensor))
+    steps = a.step * b.step if a.step.size == b.step.size == 1 else a.steps() * b.steps()
+    return Quantity(tensor, a.view, steps)
+
+
+def div(low: Lowering, node: ir.Node) -> None:
+    if low.is_known(node.inputs[1]):
+        raise refuse(node, "it divides by a value that depends on the input")
+    divisor = low.constant(node, node.inputs[1])
+    if np.any(divisor == 0):
+        raise refuse(node, "it divides by zero")
+    store(low, node, low.scale(low.quantity(node.inputs[0]), 1.0 / divisor))
+
+
+def neg(low: Lowering, node: ir.Node) -> None:
+    q = low.quantity(node.inputs[0])
+    store(low, node, replace(q, step=-q.step))
+
+
+def power(low: Lowering, node: ir.Node) -> None:
+    exponent = low.constant(node, node.inputs[1])
+    number = float(exponent.reshape(-1)[0])
+    if exponent.size != 1 or number not in (1.0, 2.0, 3.0, 4.0):
+        raise refuse(node, f"power {number:g}")
+    q = low.quantity(node.inputs[0])
+    result = q
+    for _ in range(int(number) - 1):
+        result = product(low, node, result, q)
+    store(low, node, result)
+
+
+def batch_normalisation(low: Lowering, node: ir.Node) -> None:
+    gamma, beta, mean, variance = (low.constant(node, v) for v in node.inputs[1:5])
+    factor = gamma / np.sqrt(variance + float(attr(node, "epsilon", 1e-5)))
+    q = low.quantity(node.inputs[0])
+    shape = [1, -1, *([1] * (q.view.ndim - 2))]
+    scaled = low.scale(q, factor.reshape(shape))
+    store(low, node, low.add_constant(low.positive(scaled), (beta - mean * factor).reshape(shape)))
+
+
+def relu(low: Lowering, node: ir.Node) -> None:
+    """ReLU; one that only a MaxPool reads is put off until after it."""
+    q = low.quantity(node.inputs[0])
+    uses = list(node.outputs[0].uses())
+    later = (
+        len(uses) == 1
+        and uses[0].node.op_type == "MaxPool"
+        and not node.outputs[0].is_graph_output()
+    )
+    store(low, node, replace(low.positive(q), relu=True) if later else low.relu(q))
+
+
+def leaky_relu(low: Lowering, node: ir.Node) -> None:
+    """slope · x + (1 - slope) · relu(x), the slope rounded to 12 bits; PRelu too."""
+    if node.op_type == "PRelu":
+        slope = low.constant(node, node.inputs[1])
+    else:
+        slope = np.array(float(attr(node, "alpha", 0.01)))
+    q = compact(low.emit, low.positive(low.quantity(node.inputs[0])))
+    unit = 2.0**-_SLOPE_BITS
+    whole = np.round(np.broadcast_to(slope, q.shape) / unit)
+    straight = low.emit.spread(per_tensor(q, whole))
+    bent = low.emit.spread(per_tensor(q, 1 / unit - whole))
+    shape = tensor_shape(q.tensor)
+    above = low.relu(q)
+    parts = [
+        low.emit.op("Mul", [q.tensor, straight], shape),
+        low.emit.op("Mul", [above.tensor, bent], shape),
+    ]
+    store(low, node, Quantity(low.emit.op("Add", parts, shape), q.view, q.step * unit))
+
+
+def absolute(low: Lowering, node: ir.Node) -> None:
+    """2 · relu(x) - x."""
+    q = compact(low.emit, low.positive(low.quantity(node.inputs[0])))
+    shape = tensor_shape(q.tensor)
+    above = low.relu(q).tensor
+    twice = low.emit.op("Add", [above, above], shape)
+    store(low, node, Quantity(low.emit.op("Sub", [twice, q.tensor], shape), q.view, q.step))
+
+
+def clip(low: Lowering, node: ir.Node) -> None:
+    """Clip between constants: lower + relu(x - lower) - relu(x - upper)."""
+    bounds = [constant(input_at(node, i)) for i in (1, 2)]
+    if any(
+        input_at(node, i) is not None and b is None for i, b in zip((1, 2), bounds, strict=True)
+    ):
+        raise refuse(node, "bounds that are not constant")
+    lower, upper = (None if b is None else float(b.reshape(-1)[0]) for b in bounds)
+    store(low, node, clipped(low, low.quantity(node.inputs[0]), lower, upper))
+
+
+def clipped(low: Lowering, q: Quantity, lower: float | None, upper: float | None) -> Quantity:
+    """min(max(x, lower), upper), each bound rounded to the value's step."""
+    q = compact(low.emit, low.positive(q))
+    shape = tensor_shape(q.tensor)
+    floor = None if lower is None else per_tensor(q, np.round(lower / q.steps()))
+    ceiling = None if upper is None else per_tensor(q, np.round(upper / q.steps()))
+    tensor = q.tensor
+    if floor is not None:
+        tensor = _raised(low, _shifted(low, tensor, -floor), floor)
+    if ceiling is not None:
+        source = tensor if floor is None else q.tensor
+        over = _rectified(low, _shifted(low, source, -ceiling))
+        tensor = low.emit.op("Sub", [tensor, over], shape)
+        if floor is not None:
+            top = np.maximum(floor, ceiling)
+            low.emit.intervals.narrow(name_of(tensor), floor[None], top[None])
+    return Quantity(tensor, q.view, q.step)
+
+
+def _raised(low: Lowering, shifted: ir.Value, floor: NDArray[np.float64]) -> ir.Value:
+    return _shifted(low, _rectified(low, shifted), floor)
+
+
+def _rectified(low: Lowering, tensor: ir.Value) -> ir.Value:
+    low.relus += 1
+    return low.emit.op("Relu", [tensor], tensor_shape(tensor))
+
+
+def _shifted(low: Lowering, tensor: ir.Value, by: NDArray[np.float64]) -> ir.Value:
+    if not np.any(by):
+        return tensor
+    return low.emit.op("Add", [tensor, low.emit.spread(by)], tensor_shape(tensor))
+
+
+def hard_sigmoid(low: Lowering, node: ir.Node) -> None:
+    alpha, beta = float(attr(node, "alpha", 0.2)), float(attr(node, "beta", 0.5))
+    scaled = low.scale(low.quantity(node.inputs[0]), np.array(alpha))
+    store(low, node, clipped(low, low.add_constant(scaled, np.array(beta)), 0.0, 1.0))
+
+
+def hard_swish(low: Lowering, node: ir.Node) -> None:
+    """x · clip(x / 6 + 1/2, 0, 1)."""
+    q = low.quantity(node.inputs[0])
+    gate = clipped(low, low.add_constant(low.scale(q, np.array(1 / 6)), np.array(0.5)), 0.0, 1.0)
+    store(low, node, product(low, node, q, gate))
+
+
+def extremum(low: Lowering, node: ir.Node) -> None:
+    """Max and Min of two values, or of a value and a constant."""
+    a, b = node.inputs[0], node.inputs[1]
+    largest = node.op_type == "Max"
+    shape = shape_of(node.outputs[0])
+    if not (low.is_known(a) and low.is_known(b)):
+        value, fixed = (a, b) if low.is_known(a) else (b, a)
+        level = low.constant(node, fixed)
+        if level.size != 1:
+            raise refuse(node, "a constant of many values")
+        number = float(level.reshape(-1)[0])
+        q = low.broadcast(low.quantity(value), shape)
+        limits = (number, None) if largest else (None, number)
+        store(low, node, clipped(low, q, *limits))
+        return
+    operands = [low.broadcast(low.quantity(v), shape) for v in (a, b)]
+    x, y = (low.settled(q) for q in low.aligned(operands))
+    if largest:
+        store(low, node, low.new(low.maximum(x.tensor, y.tensor), x.step))
+        return
+    over = _rectified(low, low.emit.op("Sub", [x.tensor, y.tensor], shape))
+    store(low, node, low.new(low.emit.op("Sub", [x.tensor, over], shape), x.step))
+
+
+def compare(low: Lowering, node: ir.Node) -> None:
+    """Comparison with a constant, exact on the rounded value: n·step > c is n > floor(c / step)."""
+    a, b = node.inputs[0], node.inputs[1]
+    shape = shape_of(node.outputs[0])
+    op = node.op_type
+    if low.is_known(a) and low.is_known(b):
+        x, y = low.aligned([low.broadcast(low.quantity(v), shape) for v in (a, b)])
+        left, right = low.settled(x).tensor, low.settled(y).tensor
+    else:
+        value, fixed = (a, b) if low.is_known(a) else (b, a)
+        q = low.settled(low.broadcast(low.positive(low.quantity(value)), shape))
+        level = np.broadcast_to(low.constant(node, fixed), shape) / q.steps()
+        if op == "Equal" and not np.all(level == np.round(level)):
+            raise refuse(node, "equality with a number that rounding moves")
+        # Strict and weak comparisons part where the level is whole.
+        strict = (
+            op in ("Greater", "LessOrEqual")
+            if low.is_known(a)
+            else op in ("Less", "GreaterOrEqual")
+        )
+        whole = np.floor(level) if strict else np.ceil(level) - 1
+        whole = level if op == "Equal" else whole
+        above = low.emit.whole(whole)
+        truth = low.emit.op(
+            "Equal" if op == "Equal" else "Greater", [q.tensor, above], shape, ir.DataType.BOOL
+        )
+        upward = (
+            op in ("Greater", "GreaterOrEqual")
+            if low.is_known(a)
+            else op in ("Less", "LessOrEqual")
+        )
+        store(low, node, _truth(low, truth, shape, negate=not upward and op != "Equal"))
+        return
+    swapped = op in ("Less", "GreaterOrEqual")
+    pair = [right, left] if swapped else [left, right]
+    kind = "Equal" if op == "Equal" else "Greater"
+    truth = low.emit.op(kind, pair, shape, ir.DataType.BOOL)
+    store(low, node, _truth(low, truth, shape, negate=op in ("GreaterOrEqual", "LessOrEqual")))
+
+
+def _truth(low: Lowering, truth: ir.Value, shape: tuple[int, ...], negate: bool) -> Quantity:
+    number = low.emit.op("Cast", [truth], shape, to=int(ir.DataType.FLOAT))
+    if not negate:
+        return low.new(number, 1.0)
+    flipped = low.emit.op("Sub", [low.emit.whole(np.ones(1)), number], shape)
+    return low.new(flipped, 1.0)
+
+
+def logical(low: Lowering, node: ir.Node) -> None:
+    """Not, And, Or on 0 and 1."""
+    q = low.quantity(node.inputs[0])
+    if node.op_type == "Not":
+        store(low, node, low.add_constant(low.positive(replace(q, step=-q.step)), np.ones(1)))
+        return
+    both = product(low, node, q, low.quantity(node.inputs[1]))
+    if node.op_type == "And":
+        store(low, node, both)
+        return
+    either = low.add(q, low.quantity(node.inputs[1]))
+    store(low, node, low.add(either, replace(both, step=-both.step)))
+
+
+def where(low: Lowering, node: ir.Node) -> None:
+    """b + c · (a - b), for a condition of 0 and 1."""
+    c, a, b = node.inputs[0], node.inputs[1], node.inputs[2]
+    shape = shape_of(node.outputs[0])
+    if not low.is_known(c):
+        raise refuse(node, "a constant condition")
+    condition = low.broadcast(low.quantity(c), shape)
+    if not (low.is_known(a) or low.is_known(b)):
+        high, bottom = low.constant(node, a), low.constant(node, b)
+        unit = 2.0 ** -(low.bits.weight(low.layers) + 8)
+        gap = np.round((high - bottom) / unit) * unit
+        store(low, node, low.add_constant(low.uniform(low.scale(condition, gap)), bottom))
+        return
+    if low.is_known(a) and low.is_known(b):
+        low_b = low.broadcast(low.quantity(b), shape)
+        gap_q = low.add(low.broadcast(low.quantity(a), shape), replace(low_b, step=-low_b.step))
+        store(low, node, low.add(product(low, node, gap_q, condition), low_b))
+        return
+    raise refuse(node, "one constant branch")
+
+
+def cast(low: Lowering, node: ir.Node) -> None:
+    q, target = low.quantity(node.inputs[0]), node.outputs[0].dtype
+    source = node.inputs[0].dtype if node.inputs[0] is not None else None
+    if target is None or source is None:
+        raise refuse(node, "an unknown type")
+    if not target.is_floating_point() and source.is_floating_point() and q.uniform != 1.0:
+        raise refuse(node, "it truncates")
+    store(low, node, q)

@@ -1,0 +1,149 @@
+"""Writing the integer graph: float32 tensors that hold whole numbers, as EZKL reads them.
+
+A float32 has 24 significant bits, so a constant is rounded to one that float32 holds; what is
+rounded is a bias of 25 bits or more, by less than 2^-24 of itself, and everything downstream
+(interpreter, bounds, engine) sees the same rounded integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from circuits.lower.bounds import Intervals
+from circuits.rewrite.edit import ints
+
+#: Beyond this no constant is of use: the engine's integers are 128 bits wide.
+_LARGEST = 2.0**120
+
+
+def representable(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The nearest whole numbers that float32 holds."""
+    if float(np.abs(values).max(initial=0.0)) > _LARGEST:
+        raise ValueError("a constant outgrows the engine's integers")
+    return np.round(values).astype(np.float32)
+
+
+class Emitter:
+    """Collects the nodes and constants of one integer graph."""
+
+    def __init__(self) -> None:
+        self.intervals = Intervals()
+        self._constants: dict[str, NDArray[Any]] = {}
+        self.graph = ir.Graph([], [], nodes=[], opset_imports={"": 17}, name="integers")
+        self._count = 0
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}_{self._count}"
+
+    def input(self, name: str, shape: Sequence[int], low: float, high: float) -> ir.Value:
+        """A graph input of that name, and the lowest and highest integer it may hold."""
+        self.intervals.declare(name, shape, low, high)
+        value = ir.val(name, shape=list(shape), type=ir.TensorType(ir.DataType.FLOAT))
+        self.graph.inputs.append(value)
+        return value
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        shape: Sequence[int],
+        dtype: ir.DataType = ir.DataType.FLOAT,
+        **attributes: Any,
+    ) -> ir.Value:
+        """A new node's only output, of the given shape."""
+        attrs = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
+        node = ir.Node("", op_type, inputs, attrs, num_outputs=1, name=self._name(op_type))
+        self.graph.append(node)
+        output = node.outputs[0]
+        output.name = node.name
+        output.shape = ir.Shape(list(shape))
+        output.type = ir.TensorType(dtype)
+        names = [name_of(v) for v in inputs]
+        interval = self.intervals.after(op_type, names, self._constants, attributes)
+        self.intervals.known[output.name or ""] = interval
+        return output
+
+    def divide(self, value: ir.Value, shift: int) -> ir.Value:
+        """-value / 2^shift, rounded half away from zero.
+
+        Multiplying by 2^-shift only changes the scale that the engine keeps; the next operator's
+        result (Neg is the cheapest) is then brought back to scale 0 by one division.
+        """
+        factor = np.array([2.0**-shift], dtype=np.float32)
+        node = ir.Node("", "Mul", [value, self._constant(factor)], name=self._name("Shift"))
+        self.graph.append(node)
+        moved = node.outputs[0]
+        moved.name, moved.shape, moved.type = node.name, value.shape, value.type
+        self.intervals.pending(name_of(moved), name_of(value), shift)
+        return self.op("Neg", [moved], shape_of(value))
+
+    def whole(self, values: NDArray[Any] | float) -> ir.Value:
+        """A constant of whole numbers."""
+        return self._constant(representable(np.asarray(values, dtype=np.float64)))
+
+    def spread(self, values: NDArray[Any]) -> ir.Value:
+        """A constant for an elementwise operator, as small as broadcasting allows."""
+        small = np.asarray(values, dtype=np.float64)
+        for axis in range(small.ndim):
+            first = small.take([0], axis=axis)
+            if bool(np.all(small == first)):
+                small = first
+        return self.whole(small.reshape(1) if small.size == 1 else small)
+
+    def indices(self, values: NDArray[np.int64] | Sequence[int]) -> ir.Value:
+        """A constant of shapes or indices, which never enters the circuit."""
+        return self._constant(np.asarray(values, dtype=np.int64))
+
+    def _constant(self, values: NDArray[Any]) -> ir.Value:
+        name = self._name("const")
+        exact = values if values.dtype == np.int64 else values.astype(np.float64)
+        self._constants[name] = exact
+        tensor = ir.tensor(values, name=name)
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(values.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
+        """The same elements in another shape (nothing when it is the shape already)."""
+        if shape_of(value) == tuple(shape):
+            return value
+        return self.op("Reshape", [value, self.indices(ints(shape))], shape)
+
+    def finish(self, outputs: Sequence[tuple[str, ir.Value]]) -> bytes:
+        """The graph's bytes, with the named outputs."""
+        given: set[int] = set()
+        for name, value in outputs:
+            source = value
+            if source.producer() is None or id(source) in given:  # an input, or given twice
+                source = self.op("Identity", [value], shape_of(value))
+            given.add(id(source))
+            source.name = name
+            self.graph.outputs.append(source)
+        model = ir.Model(self.graph, ir_version=8)
+        data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+        onnx.checker.check_model(data)
+        return data
+
+
+def name_of(value: ir.Value) -> str:
+    """A value's name: every value of an integer graph has one."""
+    assert value.name is not None
+    return value.name
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...]:
+    """A value's shape: every value of an integer graph has one."""
+    assert value.shape is not None
+    return tuple(int(d) for d in value.shape.numpy())

@@ -1,0 +1,13 @@
+"""What the integer lowering raises."""
+
+from __future__ import annotations
+
+from circuits.errors import Fault, ZkmlError
+
+
+class CannotLower(ZkmlError):
+    """The graph has no exact form on integers."""
+
+    code = "lower_impossible"
+    fault = Fault.INPUT
+    default_hint = "The planner falls back to the engine's own fixed point."

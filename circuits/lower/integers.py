@@ -1,0 +1,226 @@
+"""Running an integer graph exactly, many samples at once, without the engine.
+
+Knows the operators that the lowering emits and no others. Numbers are float64 while they stay
+below 2^53 (where float64 is exact and fast), int64 below 2^63, Python integers beyond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, numpy_helper
+
+from circuits.lower.variant import GraphVariant
+
+Array = NDArray[Any]
+
+
+class Graph:
+    """A parsed integer graph: nodes in order, constants, input and output names."""
+
+    def __init__(self, data: bytes) -> None:
+        model = onnx.load_model_from_string(data)
+        self.nodes: list[NodeProto] = list(model.graph.node)
+        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        #: Constants that are shapes, axes or indices: no numbers of the computation.
+        self.places = {n for n, c in self.constants.items() if c.dtype == np.int64}
+        self.inputs = [i.name for i in model.graph.input]
+        self.shapes = {
+            i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim)
+            for i in model.graph.input
+        }
+        self.outputs = [o.name for o in model.graph.output]
+        #: Nodes that change the engine's scale by 2^k: what reads them is divided by it.
+        self.shifts = {n.name: s for n in self.nodes if (s := self._shift(n)) is not None}
+        self.attributes = {
+            n.name: {a.name: onnx.helper.get_attribute_value(a) for a in n.attribute}
+            for n in self.nodes
+        }
+
+    def _shift(self, node: NodeProto) -> int | None:
+        factor = self.constants.get(node.input[1]) if node.op_type == "Mul" else None
+        if factor is None or factor.size != 1 or not 0 < float(factor.reshape(-1)[0]) < 1:
+            return None
+        return -int(np.log2(float(factor.reshape(-1)[0])))
+
+
+@lru_cache(maxsize=16)
+def parsed(data: bytes) -> Graph:
+    """The graph, parsed once."""
+    return Graph(data)
+
+
+def run_integers(variant: GraphVariant, inputs: Mapping[str, Array]) -> list[Array]:
+    """Outputs as integers for a batch of samples.
+
+    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds whole numbers; each output has
+    shape ``[samples, *output shape]``, in the smallest exact type.
+    """
+    return run_graph(parsed(variant.onnx), inputs, exact_type(variant.value_bounds.largest))
+
+
+def exact_type(largest: int) -> Any:
+    """The fastest number type that holds every whole number up to ``largest``."""
+    if largest < 1 << 53:
+        return np.float64
+    return np.int64 if largest < 1 << 62 else object
+
+
+def run_graph(graph: Graph, inputs: Mapping[str, Array], dtype: Any) -> list[Array]:
+    """As ``run_integers``, in numbers of type ``dtype`` (float64, int64 or object)."""
+    values: dict[str, Array] = {}
+    for name in graph.inputs:
+        if name in inputs:
+            values[name] = _as(np.asarray(inputs[name]), dtype)
+    shifts: dict[str, int] = {}
+    for node in graph.nodes:
+        if (shift := graph.shifts.get(node.name)) is not None:
+            values[node.output[0]] = values[node.input[0]]
+            shifts[node.output[0]] = shift
+            continue
+        operands = [_operand(name, values, graph, dtype) for name in node.input]
+        result = evaluate(node.op_type, operands, graph.attributes[node.name])
+        if (shift := shifts.get(node.input[0])) is not None:
+            result = rescaled(result, shift)
+        values[node.output[0]] = result
+    return [values[name] for name in graph.outputs]
+
+
+def _as(array: Array, dtype: Any) -> Array:
+    if dtype is object:
+        return np.vectorize(int, otypes=[object])(array) if array.size else array.astype(object)
+    return array.astype(dtype)
+
+
+def _operand(name: str, values: Mapping[str, Array], graph: Graph, dtype: Any) -> Array:
+    if name in values:
+        return values[name]
+    constant = graph.constants[name]
+    return constant if name in graph.places else _as(constant, dtype)
+
+
+def evaluate(op: str, operands: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    """One operator on batched values (a leading axis of samples) and unbatched constants."""
+    result: Array = OPERATORS[op](operands, attributes)
+    return result
+
+
+def rescaled(values: Array, shift: int) -> Array:
+    """``values / 2^shift``, half away from zero, by way of a double, as the engine's witness is."""
+    quotient = values.astype(np.float64) / 2.0**shift
+    whole = np.trunc(quotient)
+    rounded = whole + np.where(np.abs(quotient - whole) >= 0.5, np.sign(quotient), 0.0)
+    return _as(rounded, object if values.dtype == object else values.dtype)
+
+
+def _reshape(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    return x[0].reshape(x[0].shape[0], *(int(d) for d in x[1]))
+
+
+def _transpose(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    return x[0].transpose(0, *(p + 1 for p in attributes["perm"]))
+
+
+def _gather(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    taken: Array = np.take(x[0], x[1], axis=attributes.get("axis", 0) + 1)
+    return taken
+
+
+def _concat(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    return np.concatenate(list(x), axis=attributes["axis"] + 1)
+
+
+def _pad(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    pads = [int(p) for p in x[1]]
+    half = len(pads) // 2
+    return np.pad(x[0], [(0, 0), *zip(pads[:half], pads[half:], strict=True)])
+
+
+def _reduce_sum(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    axes = tuple(int(a) + 1 for a in x[1])
+    total: Array = x[0].sum(axis=axes, keepdims=bool(attributes.get("keepdims", 1)))
+    return total
+
+
+def _argmax(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    axis = attributes.get("axis", 0) + 1
+    found = np.argmax(x[0], axis=axis)
+    if attributes.get("keepdims", 1):
+        found = np.expand_dims(found, axis)
+    places: Array = found.astype(x[0].dtype)
+    return places
+
+
+def _relu(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    positive: Array = np.maximum(x[0], 0)
+    return positive
+
+
+def patches(
+    image: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
+) -> Array:
+    """Windows of ``[samples, 1, C, *spatial]``: ``[samples, *positions, C, *kernel]``."""
+    rank = len(kernel)
+    width = [(0, 0)] * 3 + [(pads[i], pads[rank + i]) for i in range(rank)]
+    padded = np.pad(image, width)
+    axes = tuple(range(3, 3 + rank))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), axis=axes)
+    places: tuple[Any, ...] = (slice(None), 0, slice(None))
+    strided: Array = windows[places + tuple(slice(None, None, s) for s in strides)]
+    order = [0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank)]
+    return strided.transpose(order)
+
+
+def _conv(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    """Images ``[samples, 1, C, *spatial]`` by kernels ``[F, C / groups, *kernel]``."""
+    image, kernels = x[0], x[1]
+    groups = attributes.get("group", 1)
+    rank = kernels.ndim - 2
+    windows = patches(image, kernels.shape[2:], attributes["strides"], attributes["pads"])
+    positions = windows.shape[1 : 1 + rank]
+    per_group = kernels.shape[0] // groups
+    split = windows.reshape(windows.shape[0], -1, groups, kernels[0].size)
+    parts = [
+        split[:, :, g] @ kernels[g * per_group : (g + 1) * per_group].reshape(per_group, -1).T
+        for g in range(groups)
+    ]
+    flat = np.concatenate(parts, axis=-1)
+    return np.moveaxis(flat, -1, 1).reshape(image.shape[0], 1, kernels.shape[0], *positions)
+
+
+def _greater(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    truth: Array = (x[0] > x[1]).astype(x[0].dtype)
+    return truth
+
+
+def _equal(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    truth: Array = (x[0] == x[1]).astype(x[0].dtype)
+    return truth
+
+
+OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
+    "Add": lambda x, a: x[0] + x[1],
+    "Sub": lambda x, a: x[0] - x[1],
+    "Mul": lambda x, a: x[0] * x[1],
+    "Neg": lambda x, a: -x[0],
+    "Relu": _relu,
+    "HardSwish": _relu,
+    "Identity": lambda x, a: x[0],
+    "MatMul": lambda x, a: x[0] @ x[1],
+    "Reshape": _reshape,
+    "Transpose": _transpose,
+    "Gather": _gather,
+    "Concat": _concat,
+    "ReduceSum": _reduce_sum,
+    "ArgMax": _argmax,
+    "Conv": _conv,
+    "Pad": _pad,
+    "Greater": _greater,
+    "Equal": _equal,
+    "Cast": lambda x, a: x[0],
+}

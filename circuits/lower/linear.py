@@ -1,0 +1,288 @@
+"""Matrix products and convolutions: the layers whose weights are rounded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from circuits.lower.emit import representable
+from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.quantity import ZERO, Quantity, gather
+from circuits.rewrite.convolutions import spread_kernel
+from circuits.rewrite.edit import attr, shape_of
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Whole-number weights with the step that their products come in."""
+
+    weights: NDArray[np.float64]
+    step: float
+
+
+def round_weights(weights: NDArray[np.float64], bits: int) -> Rounded:
+    """Rounds so that the largest weight has ``bits`` bits; the step is a power of two.
+
+    ``weights`` are in real units per unit of the input's integers, so that the input's own steps,
+    whatever they are, end in the weights.
+    """
+    largest = float(np.abs(weights).max(initial=0.0))
+    if largest == 0.0:
+        return Rounded(np.zeros_like(weights), 1.0)
+    step = 2.0 ** (math.ceil(math.log2(largest)) - bits)
+    whole = representable(weights / step).astype(np.float64)
+    return Rounded(whole, step)
+
+
+def matrix_product(
+    low: Lowering,
+    q: Quantity,
+    view: NDArray[np.int64],
+    steps: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    bias: NDArray[np.float64] | None,
+) -> Quantity:
+    """``[P, K] · [K, F] + [F]``, where ``view`` picks the left side's elements and ``steps`` are
+    theirs. The result has shape ``[P, F]`` and one step, a power of two."""
+    if steps.size > 1 and not np.all(steps == steps[:1]):
+        raise ValueError("the steps of a window differ from place to place")
+    per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
+    rounded = round_weights(weights * per_input[:, None], low.bits.weight(low.layers))
+    low.layers += 1
+    places, outputs = view.shape[0], weights.shape[1]
+    left = gather(low.emit, q, view, (1, *view.shape))
+    product = low.emit.op("MatMul", [left, low.emit.whole(rounded.weights)], [1, places, outputs])
+    result = low.new(product, rounded.step)
+    result = result.moved(result.view.reshape(places, outputs), result.step)
+    return result if bias is None else low.add_constant(result, bias)
+
+
+def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:
+    """q with one step, when its steps differ between the places of a window."""
+    steps = _steps_at(q, view_of)
+    return q if steps.size == 1 or bool(np.all(steps == steps[:1])) else low.uniform(q)
+
+
+def _steps_at(q: Quantity, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Steps of the elements at logical ``places`` ([P, K], ``ZERO`` for padding)."""
+    if q.step.size == 1:
+        return q.step.reshape(1)
+    flat = np.append(q.steps().reshape(-1), np.nan)
+    steps = flat[places]
+    # A zero may have any step: give it its column's.
+    column = np.nanmax(np.where(np.isnan(steps), -np.inf, steps), axis=0)
+    column = np.where(np.isinf(column), 1.0, column)
+    return np.where(np.isnan(steps), column, steps)
+
+
+def windowed(
+    low: Lowering,
+    q: Quantity,
+    places: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    bias: NDArray[np.float64] | None,
+) -> Quantity:
+    """A product over windows: ``places`` [P, K] are logical places in q, ``weights`` [K, F]."""
+    q = _prepared(low, q, places)
+    growth = low.bits.weight(low.layers) + len(weights).bit_length() + 1
+    q = low.fitting(q, growth)
+    flat = np.append(q.view.reshape(-1), ZERO)
+    return matrix_product(low, q, flat[places], _steps_at(q, places), weights, bias)
+
+
+def matmul(low: Lowering, node: ir.Node) -> None:
+    """MatMul with a constant on one side, or of two values."""
+    a, b = node.inputs[0], node.inputs[1]
+    out = shape_of(node.outputs[0])
+    if low.is_known(a) and low.is_known(b):
+        result = _dynamic(low, low.quantity(a), low.quantity(b))
+    elif low.is_known(a):
+        result = _by_right(low, node, low.quantity(a), low.constant(node, b))
+    else:
+        result = _by_left(low, node, low.constant(node, a), low.quantity(b))
+    store(low, node, result.moved(result.view.reshape(out), result.step))
+
+
+def _by_right(low: Lowering, node: ir.Node, q: Quantity, weights: NDArray[np.float64]) -> Quantity:
+    matrix = _one_matrix(node, weights[:, None] if weights.ndim == 1 else weights)
+    places = np.arange(q.view.size).reshape(-1, len(matrix))
+    return windowed(low, q, places, matrix, None)
+
+
+def _by_left(low: Lowering, node: ir.Node, weights: NDArray[np.float64], q: Quantity) -> Quantity:
+    """A x = (xᵀ Aᵀ)ᵀ, for each matrix of a stack of x."""
+    matrix = _one_matrix(node, weights[None] if weights.ndim == 1 else weights).T
+    inner, rows = len(matrix), matrix.size // len(matrix)
+    shape = q.shape if q.view.ndim > 1 else (q.view.size, 1)
+    logical = np.arange(q.view.size).reshape(shape)
+    places = np.swapaxes(logical, -1, -2).reshape(-1, inner)
+    product = windowed(low, q, places, matrix, None)
+    stacked = product.view.reshape(*shape[:-2], shape[-1], rows)
+    return product.moved(np.swapaxes(stacked, -1, -2), product.step)
+
+
+def _one_matrix(node: ir.Node, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    if math.prod(weights.shape[:-2]) != 1:
+        raise refuse(node, "its weights are a stack of matrices")
+    return weights.reshape(weights.shape[-2:])
+
+
+def _dynamic(low: Lowering, a: Quantity, b: Quantity) -> Quantity:
+    a, b = low.uniform(a), low.uniform(b)
+    a = low.fitting(a, low.bits_of(b) + a.shape[-1].bit_length())
+    b = low.fitting(b, low.bits_of(a) + a.shape[-1].bit_length())
+    if a.view.ndim < 2 or b.view.ndim < 2:
+        raise ValueError("a product of two values needs matrices")
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left = low.broadcast(a, (*lead, *a.shape[-2:]))
+    right = low.broadcast(b, (*lead, *b.shape[-2:]))
+    shape = (*lead, a.shape[-2], b.shape[-1])
+    operands = [gather(low.emit, left, left.view), gather(low.emit, right, right.view)]
+    tensor = low.emit.op("MatMul", operands, shape)
+    return low.new(tensor, float(a.step.reshape(-1)[0] * b.step.reshape(-1)[0]))
+
+
+def gemm(low: Lowering, node: ir.Node) -> None:
+    """alpha · A' · B' + beta · C, with constant B and C."""
+    q = low.quantity(node.inputs[0])
+    weights = low.constant(node, node.inputs[1])
+    if attr(node, "transA", 0):
+        q = q.moved(q.view.T, q.step.T if q.step.ndim == 2 else q.step)
+    if attr(node, "transB", 0):
+        weights = weights.T
+    weights = weights * float(attr(node, "alpha", 1.0))
+    bias = None
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        bias = low.constant(node, node.inputs[2]) * float(attr(node, "beta", 1.0))
+    places = np.arange(q.view.size).reshape(q.shape)
+    store(low, node, windowed(low, q, places, weights, bias))
+
+
+def conv(low: Lowering, node: ir.Node) -> None:
+    """A convolution of any rank, directly or as a product over its patches."""
+    q = low.quantity(node.inputs[0])
+    weights = low.constant(node, node.inputs[1])
+    weights = spread_kernel(weights, attr(node, "dilations") or [1] * (weights.ndim - 2))
+    bias = None
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        bias = low.constant(node, node.inputs[2])
+    out = shape_of(node.outputs[0])
+    places = math.prod(out[2:])
+    if attr(node, "group", 1) > 1 or (low.form.conv == "direct" and places > 1):
+        store(low, node, _direct_conv(low, node, q, weights, bias))
+        return
+    strides, pads = attr(node, "strides"), attr(node, "pads")
+    picks = conv_places(q.shape, weights.shape[2:], strides, pads)
+    columns = weights.reshape(weights.shape[0], -1).T
+    product = windowed(low, q, picks, columns, bias)
+    view = product.view.reshape(out[0], *out[2:], out[1])
+    store(low, node, product.moved(np.moveaxis(view, -1, 1), product.step))
+
+
+def conv_places(
+    image: tuple[int, ...], kernel: tuple[int, ...], strides: list[int], pads: list[int]
+) -> NDArray[np.int64]:
+    """Logical places of every window: ``[N · positions, C · kernel]``, ``ZERO`` for padding."""
+    rank = len(kernel)
+    logical = np.arange(math.prod(image), dtype=np.int64).reshape(image)
+    width = [(0, 0), (0, 0), *((pads[i], pads[rank + i]) for i in range(rank))]
+    padded = np.pad(logical, width, constant_values=ZERO)
+    axes = tuple(range(2, 2 + rank))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
+    strided = windows[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
+    order = [0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank)]
+    return np.ascontiguousarray(strided.transpose(order)).reshape(-1, image[1] * math.prod(kernel))
+
+
+def _direct_conv(
+    low: Lowering,
+    node: ir.Node,
+    q: Quantity,
+    weights: NDArray[np.float64],
+    bias: NDArray[np.float64] | None,
+) -> Quantity:
+    growth = low.bits.weight(low.layers) + int(weights[0].size).bit_length() + 1
+    q, channel = _channel_steps(low, low.fitting(q, growth))
+    groups = attr(node, "group", 1)
+    per_group = q.shape[1] // groups
+    filters = weights.shape[0] // groups
+    index = (np.arange(weights.shape[0]) // filters)[:, None] * per_group + np.arange(per_group)
+    factors = channel[index].reshape(*index.shape, *([1] * (weights.ndim - 2)))
+    rounded = round_weights(weights * factors, low.bits.weight(low.layers))
+    low.layers += 1
+    tensor = low.emit.op(
+        "Conv",
+        [low.settled(q).tensor, low.emit.whole(rounded.weights)],
+        shape_of(node.outputs[0]),
+        group=groups,
+        strides=attr(node, "strides"),
+        pads=attr(node, "pads"),
+        dilations=[1] * (weights.ndim - 2),
+        kernel_shape=list(weights.shape[2:]),
+    )
+    result = low.new(tensor, rounded.step)
+    if bias is None:
+        return result
+    return low.add_constant(result, bias.reshape(1, -1, *([1] * (weights.ndim - 2))))
+
+
+def _channel_steps(low: Lowering, q: Quantity) -> tuple[Quantity, NDArray[np.float64]]:
+    """q and its step for each channel; counted in one step when they differ within a channel."""
+    steps = np.moveaxis(q.steps(), 1, 0).reshape(q.shape[1], -1)
+    if not bool(np.all(steps == steps[:, :1])):
+        q = low.uniform(q)
+        steps = np.moveaxis(q.steps(), 1, 0).reshape(q.shape[1], -1)
+    return q, steps[:, 0]
+
+
+def conv_transpose(low: Lowering, node: ir.Node) -> None:
+    """A transposed convolution as a product over what each output element sees."""
+    q = low.quantity(node.inputs[0])
+    weights = low.constant(node, node.inputs[1])
+    if attr(node, "group", 1) != 1 or "output_shape" in node.attributes:
+        raise refuse(node, "groups or output_shape")
+    out = shape_of(node.outputs[0])
+    strides, pads = attr(node, "strides"), attr(node, "pads")
+    kernel = weights.shape[2:]
+    spread = _spread_places(q.shape, strides)
+    rank = len(kernel)
+    before = [k - 1 - pads[i] for i, k in enumerate(kernel)]
+    after = [out[2 + i] + kernel[i] - 1 - before[i] - spread.shape[2 + i] for i in range(rank)]
+    if min(*before, *after) < 0:
+        raise refuse(node, "pads wider than the kernel")
+    width = [(0, 0), (0, 0), *zip(before, after, strict=True)]
+    padded = np.pad(spread, width, constant_values=ZERO)
+    axes = tuple(range(2, 2 + rank))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
+    order = [0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank)]
+    picks = np.ascontiguousarray(windows.transpose(order)).reshape(
+        -1, weights.shape[0] * math.prod(kernel)
+    )
+    flipped = np.flip(weights, axis=axes)
+    columns = np.moveaxis(flipped, 1, -1).reshape(-1, weights.shape[1])
+    bias = None
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        bias = low.constant(node, node.inputs[2])
+    product = windowed(low, q, picks, columns, bias)
+    view = product.view.reshape(out[0], *out[2:], out[1])
+    store(low, node, product.moved(np.moveaxis(view, -1, 1), product.step))
+
+
+def _spread_places(image: tuple[int, ...], strides: list[int]) -> NDArray[np.int64]:
+    """Places of an image with ``stride - 1`` zeros between its elements."""
+    logical = np.arange(math.prod(image), dtype=np.int64).reshape(image)
+    extents = [(d - 1) * s + 1 for d, s in zip(image[2:], strides, strict=True)]
+    spread = np.full([*image[:2], *extents], ZERO, dtype=np.int64)
+    spread[(slice(None), slice(None), *(slice(None, None, s) for s in strides))] = logical
+    return spread
+
+
+def store(low: Lowering, node: ir.Node, q: Quantity) -> None:
+    """Records the quantity of a node's first output."""
+    name = node.outputs[0].name
+    assert name is not None
+    low.known[name] = q

@@ -1,0 +1,216 @@
+"""The state of one lowering, and what all operators share: rescaling to common steps, ReLU, max."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from circuits.lower.emit import Emitter, name_of, shape_of
+from circuits.lower.errors import CannotLower
+from circuits.lower.quantity import Quantity, compact, fresh, gather, per_tensor, settle
+from circuits.lower.variant import Bits, Form
+from circuits.rewrite.edit import constant
+
+#: Relative error allowed where two steps have no whole-number ratio.
+_RATIO_BITS = 12
+#: Bits that a worst-case value may have (the engine's integers have 127).
+REACH_BITS = 96
+#: Bits of the worst case that a division leaves; values in practice are far smaller than it.
+KEPT_BITS = 40
+
+
+@dataclass
+class Lowering:
+    """Quantities by the name of the value that they stand for, and counters."""
+
+    bits: Bits
+    form: Form
+    emit: Emitter = field(default_factory=Emitter)
+    known: dict[str, Quantity] = field(default_factory=dict)
+    layers: int = 0
+    relus: int = 0
+
+    def quantity(self, value: ir.Value | None) -> Quantity:
+        """The quantity of a value, with a ReLU that was put off done now.
+
+        Raises ``ValueError`` for a constant, which the compiler turns into ``CannotLower``.
+        """
+        if value is None or value.name not in self.known:
+            raise ValueError("a constant stands where a value is expected")
+        assert value.name is not None
+        q = self.known[value.name]
+        if q.relu:
+            q = self.relu(replace(q, relu=False))
+            self.known[value.name] = q
+        return q
+
+    def is_known(self, value: ir.Value | None) -> bool:
+        """Whether the value depends on an input (else it is a constant)."""
+        return value is not None and value.name in self.known
+
+    def constant(self, node: ir.Node, value: ir.Value | None) -> NDArray[np.float64]:
+        """A constant operand; raises ``CannotLower`` when it is none."""
+        array = constant(value)
+        if array is None:
+            raise refuse(node, "an operand that should be constant is not")
+        return np.asarray(array, dtype=np.float64)
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def positive(self, q: Quantity) -> Quantity:
+        """The same value with positive steps only, as order needs it."""
+        if bool(np.all(q.step > 0)):
+            return q
+        q = compact(self.emit, q)
+        signs = per_tensor(q, np.sign(q.steps()))
+        tensor = self.emit.op("Mul", [q.tensor, self.emit.spread(signs)], shape_of(q.tensor))
+        return Quantity(tensor, q.view, np.abs(q.step))
+
+    def to_step(self, q: Quantity, target: float) -> Quantity:
+        """The same value counted in one positive step; ``target`` should divide its steps."""
+        if q.uniform == target:
+            return q
+        q = compact(self.emit, q)
+        factors = np.round(q.steps() / target)
+        tensor = self._times(q.tensor, per_tensor(q, factors))
+        return Quantity(tensor, q.view, np.array(target))
+
+    def _times(self, tensor: ir.Value, factors: NDArray[np.float64]) -> ir.Value:
+        if bool(np.all(factors == 1.0)):
+            return tensor
+        return self.emit.op("Mul", [tensor, self.emit.spread(factors)], shape_of(tensor))
+
+    def uniform(self, q: Quantity) -> Quantity:
+        """The same value with one positive step."""
+        if q.uniform is not None and q.uniform > 0:
+            return q
+        return self.to_step(q, common_step([q]))
+
+    def aligned(self, quantities: Sequence[Quantity]) -> list[Quantity]:
+        """The same values, all counted in one step."""
+        target = common_step(quantities)
+        return [self.to_step(q, target) for q in quantities]
+
+    # --- size --------------------------------------------------------------------------------
+
+    def bits_of(self, q: Quantity) -> int:
+        """Bits of the largest magnitude that the quantity's integers can have."""
+        return self.emit.intervals.magnitude(name_of(q.tensor)).bit_length()
+
+    def fitting(self, q: Quantity, growth: int) -> Quantity:
+        """q, divided down when ``growth`` more bits would take it over the engine's reach.
+
+        A division costs as much as 15 more digits in every later ReLU, so values are left to grow
+        for as long as they can.
+        """
+        bits = self.bits_of(q)
+        if bits + growth <= REACH_BITS or bits <= KEPT_BITS:
+            return q
+        shift = bits - KEPT_BITS
+        tensor = self.emit.divide(q.tensor, shift)
+        return Quantity(tensor, q.view, -q.step * 2.0**shift, q.relu)
+
+    # --- order -------------------------------------------------------------------------------
+
+    def relu(self, q: Quantity) -> Quantity:
+        """max(x, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
+        q = compact(self.emit, self.positive(q))
+        op = "HardSwish" if self.relus < self.form.relu_tables else "Relu"
+        self.relus += 1
+        tensor = self.emit.op(op, [q.tensor], shape_of(q.tensor))
+        return Quantity(tensor, q.view, q.step)
+
+    def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """max of two tensors of one shape: b + relu(a - b), cheaper than the engine's own."""
+        shape = shape_of(a)
+        over = self.emit.op("Relu", [self.emit.op("Sub", [a, b], shape)], shape)
+        self.relus += 1
+        result = self.emit.op("Add", [b, over], shape)
+        known = self.emit.intervals.known
+        (a_low, a_high), (b_low, b_high) = known[name_of(a)], known[name_of(b)]
+        bounds = np.maximum(a_low, b_low), np.maximum(a_high, b_high)
+        self.emit.intervals.narrow(name_of(result), *bounds)
+        return result
+
+    def maxima(self, q: Quantity, views: Sequence[NDArray[np.int64]]) -> ir.Value:
+        """The elementwise maximum of several looks at one quantity, as a balanced tree."""
+        tensors = [gather(self.emit, q, view, (1, *view.shape)) for view in views]
+        while len(tensors) > 1:
+            pairs = [self.maximum(a, b) for a, b in zip(tensors[::2], tensors[1::2], strict=False)]
+            tensors = pairs + tensors[len(pairs) * 2 :]
+        return tensors[0]
+
+    # --- sums --------------------------------------------------------------------------------
+
+    def add(self, a: Quantity, b: Quantity) -> Quantity:
+        """a + b of one shape."""
+        a, b = self.aligned([a, b])
+        a = compact(self.emit, a)
+        order = np.empty(a.view.size, dtype=np.int64)
+        order[a.view.reshape(-1)] = b.view.reshape(-1)
+        other = gather(self.emit, b, order, shape_of(a.tensor))
+        tensor = self.emit.op("Add", [a.tensor, other], shape_of(a.tensor))
+        return Quantity(tensor, a.view, a.step)
+
+    def add_constant(self, q: Quantity, values: NDArray[np.float64]) -> Quantity:
+        """q + c, the constant rounded to q's step."""
+        shape = np.broadcast_shapes(q.shape, values.shape)
+        q = self.broadcast(q, shape)
+        if not np.any(values):
+            return q
+        q = compact(self.emit, q)
+        whole = per_tensor(q, np.round(np.broadcast_to(values, shape) / q.steps()))
+        tensor = self.emit.op("Add", [q.tensor, self.emit.spread(whole)], shape_of(q.tensor))
+        return Quantity(tensor, q.view, q.step)
+
+    def scale(self, q: Quantity, factors: NDArray[np.float64]) -> Quantity:
+        """q · c: nothing but a change of step, except where c is zero."""
+        shape = np.broadcast_shapes(q.shape, factors.shape)
+        q = self.broadcast(q, shape)
+        if np.all(factors == factors.reshape(-1)[0]):
+            factors = factors.reshape(-1)[:1].reshape(())
+        full = np.broadcast_to(factors, shape)
+        if not np.any(full == 0):
+            return replace(q, step=q.step * factors)
+        view = np.where(full == 0, -1, q.view)
+        step = np.where(full == 0, 1.0, q.steps() * full)
+        return q.moved(view, step)
+
+    def broadcast(self, q: Quantity, shape: tuple[int, ...]) -> Quantity:
+        """q with its elements repeated to a larger shape."""
+        if q.shape == shape:
+            return q
+        step = np.broadcast_to(q.steps(), shape) if q.step.ndim else q.step
+        return q.moved(np.broadcast_to(q.view, shape).copy(), step)
+
+    def settled(self, q: Quantity) -> Quantity:
+        """q in order, in a tensor of its own shape."""
+        return settle(self.emit, q)
+
+    def new(self, tensor: ir.Value, step: NDArray[np.float64] | float) -> Quantity:
+        """A quantity on a tensor just emitted."""
+        return fresh(tensor, step)
+
+
+def common_step(quantities: Sequence[Quantity]) -> float:
+    """One step in which all elements can be counted, exactly where their ratios allow."""
+    steps = np.unique(np.concatenate([np.abs(q.step).reshape(-1) for q in quantities]))
+    smallest = float(steps[0])
+    ratios = steps / smallest
+    if bool(np.all(ratios == np.round(ratios))):
+        return smallest
+    return float(2.0 ** (np.floor(np.log2(smallest)) - _RATIO_BITS))
+
+
+def refuse(node: ir.Node, why: str) -> CannotLower:
+    """``CannotLower`` naming a node."""
+    label = node.name or node.outputs[0].name or ""
+    return CannotLower(
+        f"{node.op_type} at node {label!r} has no exact form on integers: {why}",
+        node=label,
+        op=node.op_type,
+    )

@@ -1,0 +1,81 @@
+"""What a lowering is asked for and what it gives."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from circuits.manifest import AppliedPass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bits:
+    """How fine each quantity is: ``input`` fractional bits of every input, and for each linear
+    layer in graph order the bits of its largest weight (the last entry serves for the rest)."""
+
+    input: int
+    weights: tuple[int, ...]
+
+    def weight(self, layer: int) -> int:
+        """Bits of one linear layer's largest weight."""
+        return self.weights[min(layer, len(self.weights) - 1)] if self.weights else 8
+
+    def to_json(self) -> dict[str, Any]:
+        return {"input": self.input, "weights": list(self.weights)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """Choices that change the cost and nothing of the result.
+
+    ``conv``: ``direct`` lays a convolution out as such, ``matmul`` gathers its patches and
+    multiplies matrices, so that Freivalds' check applies. ``relu_tables``: how many ReLUs, from
+    the first one on, become a HardSwish table (equal to ReLU on integers at scale 0).
+    """
+
+    conv: str = "matmul"
+    relu_tables: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueBounds:
+    """What no accepted input can exceed, by interval arithmetic.
+
+    ``decomposed``: the largest magnitude that is split into digits (ReLU, comparison, rescale).
+    ``lookup``: lowest and highest value that enters a table, or None without tables. ``largest``:
+    the largest magnitude anywhere.
+    """
+
+    decomposed: int
+    lookup: tuple[int, int] | None
+    largest: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphVariant:
+    """A graph of whole numbers, to run with ``input_scale = param_scale = 0``.
+
+    Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
+    ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
+    holds with its own largest magnitude (to choose ``Form.relu_tables`` by).
+    """
+
+    onnx: bytes
+    label: str
+    passes: tuple[AppliedPass, ...]
+    bits: Bits
+    form: Form
+    input_scales: tuple[int, ...]
+    output_scales: tuple[int, ...]
+    value_bounds: ValueBounds
+    layers: int
+    relus: tuple[tuple[int, int], ...]
+
+    def evidence(self) -> dict[str, Any]:
+        """What a plan report says of this variant."""
+        return {
+            "bits": self.bits.to_json(),
+            "form": asdict(self.form),
+            "bounds": asdict(self.value_bounds),
+            "layers": self.layers,
+        }

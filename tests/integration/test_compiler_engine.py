@@ -1,0 +1,105 @@
+"""What the compiler says of a graph is what the engine does with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits, RunArgs
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import EngineError
+from circuits.field import from_felt, to_felt
+from circuits.lower import Bits, Form, lower, run_integers
+from circuits.lower.bits import quantised
+from circuits.rewrite import bind_context, rewrite
+from circuits.rewrite.compare import run
+from tests.unit.test_lower_integers import BOUND, MODELS, inputs_of
+from tests.unit.test_rewrite_passes import CASES, graph, samples
+
+pytestmark = pytest.mark.slow
+
+LIMITS = Limits(deadline_s=60)
+
+
+@pytest.fixture(scope="module")
+def engine() -> EzklEngine:
+    return EzklEngine(Sandbox())
+
+
+def outputs(
+    engine: EzklEngine, data: bytes, args: RunArgs, feeds: list[list[list[int]]]
+) -> tuple[list[list[list[int]]], tuple[int, ...]]:
+    """The witness's outputs for each sample, and their scales."""
+    (priced,) = engine.price(data, [args], LIMITS)
+    assert not isinstance(priced, EngineError), priced
+    felts = [[[to_felt(n) for n in tensor] for tensor in sample] for sample in feeds]
+    results = []
+    for simulated in engine.simulate(data, priced.settings, felts, LIMITS):
+        assert not isinstance(simulated, EngineError), simulated
+        results.append([[from_felt(f) for f in out] for out in simulated.outputs])
+    return results, priced.output_scales
+
+
+@pytest.mark.parametrize("conv", ["matmul", "direct"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_interpreter_gives_the_engines_witness(
+    engine: EzklEngine, name: str, conv: str
+) -> None:
+    variant = lower(MODELS[name], Bits(input=6, weights=(7,)), BOUND, Form(conv=conv))
+    x = inputs_of(MODELS[name], 4)
+    x[2:] = np.sign(x[2:])
+    whole = quantised(x, variant.input_scales[0])
+    legs = -(-variant.value_bounds.decomposed.bit_length() // 14)
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=17,
+        decomp_base=1 << 14,
+        decomp_legs=max(legs, 2),
+    )
+    feeds = [[[int(v) for v in sample.reshape(-1)]] for sample in whole]
+    witnesses, scales = outputs(engine, variant.onnx, args, feeds)
+    ours = run_integers(variant, {"x": whole})[0]
+    assert [w[0] for w in witnesses] == [[int(v) for v in o.reshape(-1)] for o in ours]
+    assert scales == (0,)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) -> None:
+    """Each of these came out wrong, or was refused, before its pass."""
+    scale = 10
+    feeds = samples(CASES[name])[:3]
+    result = rewrite(CASES[name], feeds)
+    args = RunArgs(input_scale=scale, param_scale=scale, scale_rebase_multiplier=1, logrows=17)
+    whole = [[[int(v) for v in quantised(f["x"], scale).reshape(-1)]] for f in feeds]
+    witnesses, scales = outputs(engine, result.onnx, args, whole)
+    for witness, want in zip(witnesses, run(CASES[name], feeds), strict=True):
+        got = np.array(witness[0], dtype=np.float64) / 2.0 ** scales[0]
+        spread = max(float(np.abs(want[0]).max()), 0.5)
+        np.testing.assert_allclose(got, want[0].reshape(-1), atol=0.01 * spread)
+
+
+def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:
+    data = bind_context(graph("y = Relu(x)", "float[1, 4] x"), 2)
+    args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
+    (priced,) = engine.price(data, [args], LIMITS)
+    assert not isinstance(priced, EngineError)
+    assert priced.instance_shapes == ((1, 4), (1, 2), (1, 4))
+
+
+def test_every_value_keeps_a_leading_axis() -> None:
+    """Without one, EZKL's importer moves convolutions to a layout that it lays out wrongly."""
+    variant = lower(
+        MODELS["average, concat"], Bits(input=4, weights=(5,)), BOUND, Form(conv="direct")
+    )
+    model = onnx.load_model_from_string(variant.onnx)
+    shapes = onnx.shape_inference.infer_shapes(model).graph.value_info
+    made = {name for node in model.graph.node for name in node.output}
+    assert made
+    for value in shapes:
+        if value.name not in made:
+            continue
+        assert value.type.tensor_type.shape.dim[0].dim_value == 1

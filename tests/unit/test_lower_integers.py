@@ -1,0 +1,200 @@
+"""The integer road: rounding is the only error, and bounds hold for every accepted input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper, parser
+
+from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.lower.bits import quantised
+from circuits.rewrite import rewrite
+from circuits.rewrite.compare import run
+
+Array = NDArray[Any]
+BOUND = {"x": (-1.0, 1.0)}
+
+
+def graph(body: str, inputs: str, weights: dict[str, list[int]], seed: int = 3) -> bytes:
+    """A rewritten model with random weights of the given shapes."""
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g ({inputs}) => (float y) {{ {body} }}'
+    model = parser.parse_model(text)
+    rng = np.random.default_rng(seed)
+    for name, shape in weights.items():
+        if name.startswith("i"):
+            values = np.array(shape, dtype=np.int64)
+        else:
+            values = rng.normal(0, 0.5, shape).astype(np.float32)
+            values = np.abs(values) + 0.5 if name.startswith("v") else values
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    return rewrite(model.SerializeToString()).onnx
+
+
+IMAGE = "float[1, 2, 6, 6] x"
+CONV = {"w": [3, 2, 3, 3], "b": [3]}
+VECTOR = "float[1, 6] x"
+
+MODELS: dict[str, bytes] = {
+    "mlp": graph(
+        "a = Gemm(x, w, b) r = Relu(a) y = MatMul(r, w2)",
+        VECTOR,
+        {"w": [6, 5], "b": [5], "w2": [5, 3]},
+    ),
+    "conv, norm, max pool": graph(
+        "a = Conv<pads = [1, 1, 1, 1], strides = [1, 1]>(x, w, b)"
+        " n = BatchNormalization(a, g, h, m, v) r = Relu(n)"
+        " p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(r) f = Flatten(p) y = MatMul(f, z)",
+        IMAGE,
+        CONV | {"g": [3], "h": [3], "m": [3], "v": [3], "z": [27, 4]},
+    ),
+    "depthwise": graph(
+        "a = Conv<group = 2, strides = [2, 2]>(x, w) c = LeakyRelu<alpha = 0.1>(a) y = Conv(c, k)",
+        IMAGE,
+        {"w": [2, 1, 3, 3], "k": [4, 2, 1, 1]},
+    ),
+    "residual": graph(
+        "a = Conv<pads = [1, 1, 1, 1]>(x, w) r = Relu(a) c = Conv<pads = [1, 1, 1, 1]>(r, k)"
+        " s = Add(x, c) q = Relu(s) y = GlobalAveragePool(q)",
+        IMAGE,
+        {"w": [2, 2, 3, 3], "k": [2, 2, 3, 3]},
+    ),
+    "transposed": graph(
+        "a = ConvTranspose<strides = [2, 2], pads = [1, 1, 1, 1]>(x, w) r = Relu(a)"
+        " t = Transpose<perm = [0, 2, 3, 1]>(r) y = ReduceMean<axes = [1, 2]>(t)",
+        IMAGE,
+        {"w": [2, 3, 3, 3]},
+    ),
+    "average, concat": graph(
+        "a = Conv(x, w, b) p = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(a)"
+        " n = Neg(p) c = Concat<axis = 1>(p, n) r = Relu(c) f = Flatten(r) y = MatMul(f, z)",
+        IMAGE,
+        CONV | {"z": [24, 2]},
+    ),
+    "attention without softmax": graph(
+        "q = MatMul(x, w) k = MatMul(x, u) t = Transpose<perm = [0, 2, 1]>(k)"
+        " s = MatMul(q, t) r = Relu(s) y = MatMul(r, x)",
+        "float[1, 4, 3] x",
+        {"w": [3, 3], "u": [3, 3]},
+    ),
+    "squares": graph("a = MatMul(x, w) s = Mul(a, a) y = Sub(s, x)", VECTOR, {"w": [6, 6]}),
+    "hard swish": graph(
+        "a = MatMul(x, w) h = HardSwish(a) s = HardSigmoid(a) y = Mul(h, s)", VECTOR, {"w": [6, 6]}
+    ),
+    "one-dimensional": graph(
+        "a = Conv<dilations = [2], pads = [2, 2]>(x, w) y = Relu(a)",
+        "float[1, 2, 9] x",
+        {"w": [3, 2, 3]},
+    ),
+}
+
+
+def inputs_of(data: bytes, count: int = 24) -> Array:
+    shape = [
+        d.dim_value
+        for d in onnx.load_model_from_string(data).graph.input[0].type.tensor_type.shape.dim
+    ]
+    return np.random.default_rng(5).uniform(-1, 1, (count, *shape)).astype(np.float32)
+
+
+def answers(data: bytes, x: Array) -> Array:
+    return np.stack([r[0] for r in run(data, [{"x": s} for s in x])])
+
+
+def decoded(variant: GraphVariant, x: Array) -> Array:
+    out = run_integers(variant, {"x": quantised(x, variant.input_scales[0])})[0]
+    return np.ldexp(out.astype(np.float64), -variant.output_scales[0])
+
+
+def error(data: bytes, bits: Bits, form: Form | None = None) -> float:
+    x = inputs_of(data)
+    want = answers(data, x)
+    got = decoded(lower(data, bits, BOUND, form), x).reshape(want.shape)
+    return float(np.abs(want - got).max() / (want.max() - want.min()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_more_bits_make_the_integers_as_exact_as_one_likes(name: str) -> None:
+    coarse = error(MODELS[name], Bits(input=5, weights=(6,)))
+    fine = error(MODELS[name], Bits(input=14, weights=(15,)))
+    assert fine < 1e-3
+    assert fine < coarse / 20
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
+    bits = Bits(input=6, weights=(7,))
+    x = inputs_of(MODELS[name])
+    forms = [Form(conv="matmul"), Form(conv="direct"), Form(conv="matmul", relu_tables=9)]
+    results = [decoded(lower(MODELS[name], bits, BOUND, form), x) for form in forms]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0].reshape(-1), other.reshape(-1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
+    """Every ReLU is made an output of its own, and corners of the range are tried."""
+    variant = lower(MODELS[name], Bits(input=6, weights=(7,)), BOUND)
+    model = onnx.load_model_from_string(variant.onnx)
+    seen = [n.input[0] for n in model.graph.node if n.op_type == "Relu"]
+    assert len(seen) == len(variant.relus)
+    x = inputs_of(MODELS[name], 64)
+    x[32:] = np.sign(x[32:])
+    for name_, (size, most) in zip(seen, variant.relus, strict=True):
+        del model.graph.output[:]
+        model.graph.output.append(
+            helper.make_tensor_value_info(name_, onnx.TensorProto.FLOAT, None)
+        )
+        shown = GraphVariant(**{**vars(variant), "onnx": model.SerializeToString()})
+        values = run_integers(shown, {"x": quantised(x, 6)})[0]
+        assert values[0].size == size
+        assert np.abs(values).max() <= most <= variant.value_bounds.decomposed
+
+
+def test_equal_arguments_give_equal_bytes() -> None:
+    data = MODELS["conv, norm, max pool"]
+    bits = Bits(input=6, weights=(7,))
+    assert lower(data, bits, BOUND).onnx == lower(data, bits, BOUND).onnx
+
+
+def test_values_that_outgrow_the_engine_are_divided_down() -> None:
+    body = " ".join(f"a{i + 1} = Mul(a{i}, a{i})" for i in range(4))
+    data = graph(f"a0 = MatMul(x, w) {body} y = MatMul(a4, w)", VECTOR, {"w": [6, 6]})
+    variant = lower(data, Bits(input=12, weights=(12,)), BOUND)
+    assert variant.value_bounds.largest.bit_length() < 120
+    x = inputs_of(data)
+    want = answers(data, x)
+    np.testing.assert_allclose(decoded(variant, x), want, atol=0.01 * np.ptp(want))
+
+
+def test_what_is_no_map_of_integers_is_named() -> None:
+    data = graph("a = MatMul(x, w) s = Softmax(a) y = Relu(s)", VECTOR, {"w": [6, 6]})
+    with pytest.raises(CannotLower, match="Softmax"):
+        lower(data, Bits(input=6, weights=(6,)), BOUND)
+
+
+def test_comparisons_are_exact_on_the_rounded_input() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4] x) => (float y)
+    <float[4] t = {0.3, -0.5, 0.25, 0.75}>
+    { a = Less(x, t) b = Cast<to = 1>(a) c = GreaterOrEqual(x, t) d = Cast<to = 1>(c)
+      e = Greater(x, t) f = Cast<to = 1>(e) h = LessOrEqual(x, t) i = Cast<to = 1>(h)
+      y = Concat<axis = 1>(b, d, f, i) }"""
+    data = rewrite(parser.parse_model(text).SerializeToString()).onnx
+    # Multiples of the input's quantum, thresholds among them: nothing is lost by rounding.
+    x = np.round(inputs_of(data, 200) * 4).astype(np.float32) / 4
+    variant = lower(data, Bits(input=2, weights=()), BOUND)
+    np.testing.assert_array_equal(decoded(variant, x), answers(data, x))
+
+
+def test_chosen_bits_keep_the_tolerance_and_the_cheap_choice_is_shorter() -> None:
+    data = MODELS["conv, norm, max pool"]
+    samples = [{"x": s} for s in inputs_of(data, 16)]
+    choices = choose_bits(data, samples, BOUND, max_error=0.02, agreement=0.9)
+    assert len(choices) == 2
+    errors = [error(data, bits) for bits in choices]
+    assert errors[1] < errors[0] < 0.03
+    sizes = [lower(data, bits, BOUND).value_bounds.decomposed for bits in choices]
+    assert sizes[0] < sizes[1]
