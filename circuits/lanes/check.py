@@ -1,0 +1,69 @@
+"""The wide graph beside the narrow one in onnxruntime, lane by lane.
+
+Runs inside a sandbox child: the model comes from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from circuits.lanes.errors import CannotBatch
+from circuits.lanes.widen import widen
+from circuits.model.shapes import DTYPES, real_inputs, static_shape
+from circuits.plan.samples import Sample
+from circuits.rewrite.compare import difference, probes, run
+from circuits.rewrite.context import CONTEXT_INPUT
+from circuits.tensors import Signature, TensorSpec
+
+#: Largest difference between a lane and the narrow graph, over the output's range.
+TOLERANCE = 1e-5
+_PACKS = 3
+_SEED = 77
+
+
+def widen_checked(data: bytes, lanes: int, samples: Sequence[Sample] = ()) -> bytes:
+    """``widen``, held to the narrow graph on samples and random inputs: ``_PACKS`` full packs with
+    other data in each lane, so that a lane which looks at its neighbours shows.
+
+    Raises ``CannotBatch`` also when a lane's output is not the narrow graph's.
+    """
+    wide = widen(data, lanes)
+    specs = _specs(data)
+    pool = probes(Signature(inputs=specs, outputs=()), samples)
+    expected = run(data, pool)
+    rng = np.random.default_rng(_SEED)
+    for _ in range(_PACKS):
+        chosen = rng.integers(0, len(pool), lanes)
+        packed = pack([pool[i] for i in chosen], specs)
+        (outputs,) = run(wide, [packed])
+        got = [[o.reshape(lanes, -1)[lane] for o in outputs] for lane in range(lanes)]
+        want = [[o.reshape(-1) for o in expected[i]] for i in chosen]
+        if (gap := difference(want, got)) > TOLERANCE:
+            raise CannotBatch(
+                f"with {lanes} lanes the graph differs from the model by {gap:.3g} of the"
+                " output's range",
+                difference=gap,
+            )
+    return wide
+
+
+def pack(samples: Sequence[Sample], specs: Sequence[TensorSpec]) -> Sample:
+    """One input of the wide graph: the samples in its lanes, in order."""
+    axis = {CONTEXT_INPUT: 1}
+    return {
+        s.name: np.concatenate([np.asarray(x[s.name]) for x in samples], axis=axis.get(s.name, 0))
+        for s in specs
+    }
+
+
+def _specs(data: bytes) -> tuple[TensorSpec, ...]:
+    specs = []
+    for value in real_inputs(onnx.load_model_from_string(data)):
+        shape = static_shape(value)
+        assert shape is not None
+        dtype = DTYPES[value.type.tensor_type.elem_type]
+        specs.append(TensorSpec(name=value.name, dtype=dtype, shape=shape))
+    return tuple(specs)

@@ -1,0 +1,13 @@
+"""Errors of batched circuits."""
+
+from __future__ import annotations
+
+from circuits.errors import Fault, ZkmlError
+
+
+class CannotBatch(ZkmlError):
+    """The model's inputs cannot share a circuit."""
+
+    code = "model_cannot_batch"
+    fault = Fault.INPUT
+    default_hint = "Its inputs are proved one by one; the results are the same, and take longer."

@@ -1,0 +1,119 @@
+"""A batch dimension is carried through a graph, or refused by the node that stands in its way."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from benchmarks.models.zoo import ZOO
+from circuits.lanes.check import pack, widen_checked
+from circuits.lanes.errors import CannotBatch
+from circuits.lanes.widen import widen
+from circuits.rewrite import bind_context, rewrite
+from circuits.rewrite.compare import run
+from circuits.tensors import TensorSpec
+
+X = TensorSpec(name="x", dtype="float32", shape=(1, 6))
+
+
+def graph(body: str, shape: str = "1,6") -> bytes:
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : 17]>g (float[{shape}] x) => (float[N] y) {{{body}}}'
+    )
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(model, data_prop=True).SerializeToString()
+
+
+CARRIED = {
+    "reshape": "s = Constant<value_ints=[1,2,3]>()\n y = Reshape(x, s)",
+    "flatten": "a = Constant<value_ints=[1,1,2,3]>()\n b = Reshape(x, a)\n y = Flatten<axis=1>(b)",
+    "squeezed to a vector and back": (
+        "a = Constant<value_ints=[0]>()\n b = Squeeze(x, a)\n c = Relu(b)\n y = Unsqueeze(c, a)"
+    ),
+    "repeated constant": (
+        "a = Constant<value_ints=[0]>()\n b = Squeeze(x, a)\n"
+        "w = Constant<value = float[6] {1, 2, 3, 4, 5, 6}>()\n c = Mul(b, w)\n y = Unsqueeze(c, a)"
+    ),
+    "first of a batch of one": "i = Constant<value_int=0>()\n b = Gather<axis=0>(x, i)\n"
+    " a = Constant<value_ints=[1,6]>()\n y = Reshape(b, a)",
+    "transposed and back": (
+        "a = Transpose<perm=[1,0]>(x)\n b = Sigmoid(a)\n y = Transpose<perm=[1,0]>(b)"
+    ),
+    "constant joined": "c = Constant<value = float[1,2] {7, 8}>()\n y = Concat<axis=1>(x, c)",
+    "attention": (
+        "s = Constant<value_ints=[1,2,3]>()\n q = Reshape(x, s)\n k = Transpose<perm=[0,2,1]>(q)\n"
+        "a = MatMul(q, k)\n b = Softmax<axis=-1>(a)\n y = MatMul(b, q)"
+    ),
+    "whole slice": (
+        "s = Constant<value_ints=[0,1]>()\n e = Constant<value_ints=[1,4]>()\n"
+        "a = Constant<value_ints=[0,1]>()\n y = Slice(x, s, e, a)"
+    ),
+    "expand": "s = Constant<value_ints=[3,1,6]>()\n a = Expand(x, s)\n"
+    " y = Transpose<perm=[1,0,2]>(a)",
+}
+
+REFUSED = {
+    "Softmax": "y = Softmax<axis=0>(x)",
+    "ReduceSum": "a = ReduceSum<keepdims=1>(x)\n y = Add(a, x)",
+    "Concat": "y = Concat<axis=0>(x, x)",
+    "Slice": (
+        "s = Constant<value_ints=[-1]>()\n e = Constant<value_ints=[1]>()\n"
+        "a = Constant<value_ints=[0]>()\n b = Slice(x, s, e, a)\n y = Relu(b)"
+    ),
+    "Gather": "i = Constant<value_ints=[0,0]>()\n y = Gather<axis=0>(x, i)",
+    "Add": "c = Constant<value = float[2,1] {1, 2}>()\n y = Add(x, c)",
+    "MatMul": "t = Transpose<perm=[1,0]>(x)\n y = MatMul(t, x)",
+    "Reshape": "t = Transpose<perm=[1,0]>(x)\n a = Constant<value_ints=[2,3,1]>()\n"
+    " b = Reshape(t, a)\n c = Constant<value_ints=[1,6]>()\n y = Reshape(b, c)",
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_every_lane_computes_what_the_narrow_graph_computes(name: str) -> None:
+    narrow = graph(CARRIED[name])
+    for lanes in (2, 3, 8):
+        wide = widen_checked(narrow, lanes)
+        assert wide == widen_checked(narrow, lanes)
+        assert onnx.load_from_string(wide).graph.input[0].type.tensor_type.shape.dim[
+            0
+        ].dim_value == (lanes)
+
+
+@pytest.mark.parametrize("operator", REFUSED)
+def test_a_node_that_mixes_the_lanes_is_named(operator: str) -> None:
+    with pytest.raises(CannotBatch) as caught:
+        widen(graph(REFUSED[operator]), 4)
+    assert caught.value.context["op"] == operator
+
+
+def test_one_lane_changed_leaves_all_others_as_they_were() -> None:
+    wide = widen(graph(CARRIED["attention"]), 5)
+    rng = np.random.default_rng(3)
+    rows = [{"x": rng.normal(size=(1, 6)).astype(np.float32)} for _ in range(5)]
+    (before,) = run(wide, [pack(rows, [X])])
+    rows[2] = {"x": rows[2]["x"] + 1}
+    (after,) = run(wide, [pack(rows, [X])])
+    changed = np.abs(before[0] - after[0]).reshape(5, -1).max(axis=1) > 0
+    assert changed.tolist() == [False, False, True, False, False]
+
+
+def test_an_input_without_a_batch_is_refused_by_name() -> None:
+    with pytest.raises(CannotBatch, match="'x' has the shape"):
+        widen(graph("y = Relu(x)", shape="6"), 2)
+
+
+@pytest.mark.parametrize("name", ["digits", "gradient-boosting", "attention", "minicnn-8"])
+def test_models_exported_with_a_batch_of_one_are_widened_with_their_context(name: str) -> None:
+    built = ZOO[name].build()
+    samples = [{n: a[i] for n, a in built.calibration.items()} for i in range(4)]
+    bound = bind_context(rewrite(built.onnx, samples).onnx, 16)
+    context = {"zkml_context": np.zeros((1, 16), dtype=np.float32)}
+    wide = widen_checked(bound, 3, [{**s, **context} for s in samples])
+    inputs = {
+        i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
+        for i in onnx.load_from_string(wide).graph.input
+    }
+    assert inputs.pop("zkml_context") == [1, 48]
+    assert all(shape[0] == 3 for shape in inputs.values())
