@@ -137,6 +137,14 @@ class ServiceFailed(ZkmlError):
     code = "service_failed"
 
 
+class AddressUnusable(ZkmlError):
+    """The address cannot be listened on."""
+
+    code = "address_unusable"
+    fault = Fault.INPUT
+    default_hint = "Choose another --host or --port, or stop what listens there."
+
+
 class AlreadyRunning(ZkmlError):
     """Another process runs a redis-server in this folder."""
 

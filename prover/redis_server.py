@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from prover.errors import AlreadyRunning, RedisFailed, RedisMissing
+from prover.lifeline import end_with_parent
 
 _LONGEST_SOCKET_PATH = 100  # sun_path has 108 bytes, and Redis wants some of them
 _START_S = 15.0
@@ -214,6 +215,7 @@ def _spawn(binary: Path, directory: Path, listen: list[str]) -> subprocess.Popen
         stderr=subprocess.DEVNULL,
         # Ctrl-C in the terminal must reach the supervisor only, which stops the queue last.
         start_new_session=True,
+        preexec_fn=end_with_parent(),  # noqa: PLW1509 - started before there are threads
     )
     assert process.stdin is not None
     try:

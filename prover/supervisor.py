@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -13,23 +12,23 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from prover.errors import ServiceFailed
+from prover.errors import AddressUnusable, ServiceFailed
+from prover.lifeline import end_with_parent
 from prover.redis_server import RedisServer
 from prover.settings import Settings
 
 READY_S = 60.0
 STOP_S = 15.0
 _LOOK_S = 0.2
-#: A process that ended is started again after this long, doubled each time up to the maximum.
-_RESTART_S, _RESTART_MAX_S = 0.5, 10.0
-_PR_SET_PDEATHSIG = 1
+#: A process that ended is started again after this long, doubled each time up to the maximum;
+#: one that had run for as long as the last of these begins at the first again.
+_RESTART_S, _RESTART_MAX_S, _SETTLED_S = 0.5, 10.0, 60.0
 _log = structlog.get_logger("zkml.up")
 
 
@@ -42,6 +41,7 @@ class _Member:
     process: subprocess.Popen[bytes] | None = None
     restart_s: float = _RESTART_S
     restart_at: float = field(default=0.0)
+    started_at: float = field(default=0.0)
 
 
 class Supervisor:
@@ -50,7 +50,7 @@ class Supervisor:
     def __init__(self, settings: Settings, *, host: str, port: int, workers: int) -> None:
         self._settings = settings
         self._host = host
-        self._port = port or _free_port(host)
+        self._port = port or _try_address(host, 0)
         self._redis: RedisServer | None = None
         self.redis_url = settings.redis_url
         module = [sys.executable, "-m"]
@@ -66,10 +66,17 @@ class Supervisor:
         host = "127.0.0.1" if self._host in ("0.0.0.0", "") else self._host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
-    def start(self) -> str:
-        """Starts everything and waits until the API is ready; returns its URL.
+    @property
+    def stopping(self) -> bool:
+        """Whether SIGINT or SIGTERM has come."""
+        return self._stopping.is_set()
 
-        Raises ``ServiceFailed`` when a process ends before that, and what Redis may raise.
+    def start(self) -> str:
+        """Starts everything and waits until the API is ready; returns its URL, early if it is
+        told to stop meanwhile.
+
+        Raises ``AddressUnusable``, ``ServiceFailed`` when a process ends before that, and what
+        Redis may raise.
         """
         self._settings.prepare()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -77,6 +84,7 @@ class Supervisor:
         if self.redis_url is None:
             self._redis = RedisServer.start(self._settings.home / "redis")
             self.redis_url = self._redis.url
+        _try_address(self._host, self._port)
         for member in self._members:
             self._spawn(member)
         self._wait_until_ready()
@@ -124,13 +132,14 @@ class Supervisor:
 
     def _spawn(self, member: _Member) -> None:
         assert self.redis_url is not None
+        member.started_at = time.monotonic()
         member.process = subprocess.Popen(
             member.command,
             env={**os.environ, "ZKML_REDIS_URL": self.redis_url},
             stdin=subprocess.DEVNULL,
             # A group of its own: a terminal's Ctrl-C reaches us, and we end them in order.
             start_new_session=True,
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 - this process has one thread here
+            preexec_fn=end_with_parent(),  # noqa: PLW1509 - this process has one thread here
         )
 
     def _look_after(self, member: _Member) -> None:
@@ -139,6 +148,8 @@ class Supervisor:
             code = member.process.poll()
             if code is None:
                 return
+            if now - member.started_at >= _SETTLED_S:
+                member.restart_s = _RESTART_S
             _log.warning("ended", process=member.name, code=code, again_in_s=member.restart_s)
             member.process = None
             member.restart_at = now + member.restart_s
@@ -171,15 +182,16 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
-
-
-def _die_with_parent() -> Callable[[], object] | None:
-    """On Linux: asks the kernel to end a child when we die, so a killed supervisor leaves none."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _try_address(host: str, port: int) -> int:
+    """The port, once it was listened on (0: a free one). Asked for here because whoever holds it
+    might answer in our API's place. Raises ``AddressUnusable``."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+            return int(listener.getsockname()[1])
+    except OSError as error:
+        raise AddressUnusable(f"cannot listen on {host} port {port}: {error.strerror}") from None

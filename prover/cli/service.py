@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prover.cli import options
-from prover.cli.terminal import Terminal
+from prover.cli.terminal import EXIT_INTERRUPTED, Terminal
 from prover.settings import Settings
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
@@ -29,6 +29,8 @@ def up(
     settings = Settings.load()
     with Supervisor(settings, host=host, port=port, workers=workers) as supervisor:
         url = supervisor.start()
+        if supervisor.stopping:
+            return EXIT_INTERRUPTED
         terminal.line(f"zkml is up at {url} (docs at {url}/docs). Ctrl-C ends it.")
         terminal.object({"ok": True, "url": url, "redis": supervisor.redis_url})
         sys.stdout.flush()
