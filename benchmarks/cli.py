@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,6 +154,7 @@ class _progress:
 
 def main() -> int:
     """Exit status: 0 good, 1 worse than before, 2 bad usage, 3 our fault, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: cleanly
     try:
         app(standalone_mode=False)
     except ZkmlError as error:

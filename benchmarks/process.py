@@ -48,32 +48,22 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="zkml-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        launched = subprocess.run(
-            [
-                *(sys.executable, "-I", "-S", str(LAUNCHER)),
-                *(str(deadline_s), str(out), str(err)),
-                *command,
-            ],
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if launched.returncode != 0:
-            raise SampleFailed(f"could not start {command[0]}: {_end(launched.stderr)}")
-        cost = json.loads(launched.stdout)
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(deadline_s), str(out), str(err)]
+        stdout, stderr, returncode = _wait([*launcher, *command], cwd, env)
+        if returncode != 0:
+            raise SampleFailed(f"could not start {command[0]}: {_end(stderr)}")
+        cost = json.loads(stdout)
         name = Path(command[0]).name + " " + " ".join(Path(word).name for word in command[1:3])
         if cost["timed_out"]:
             raise SampleTimeout(f"{name} did not finish in {deadline_s:g} s", deadline_s=deadline_s)
-        stderr = err.read_text(errors="replace")
+        said = err.read_text(errors="replace")
         if cost["returncode"] == -signal.SIGKILL:
             raise SampleOutOfMemory(
                 f"{name} was killed at {cost['peak_rss_bytes'] / 1e9:.1f} GB",
                 peak_rss_bytes=cost["peak_rss_bytes"],
             )
         if cost["returncode"] not in accept:
-            raise SampleFailed(f"{name} ended with {cost['returncode']}: {_end(stderr)}")
+            raise SampleFailed(f"{name} ended with {cost['returncode']}: {_end(said)}")
         return Measured(
             seconds=cost["seconds"],
             cpu_seconds=cost["user_seconds"] + cost["system_seconds"],
@@ -81,6 +71,28 @@ def run(
             returncode=cost["returncode"],
             told=_last_object(out.read_text(errors="replace"), name),
         )
+
+
+def _wait(
+    command: list[str], cwd: Path | None, env: Mapping[str, str] | None
+) -> tuple[str, str, int]:
+    """Output, errors and status of the launcher, which outlives an interruption of ours only for as
+    long as it needs to kill what it measures."""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=None if env is None else dict(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as launcher:
+        try:
+            stdout, stderr = launcher.communicate()
+        except BaseException:
+            launcher.terminate()
+            launcher.wait()
+            raise
+        return stdout, stderr, launcher.returncode
 
 
 def _end(text: str) -> str:

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from benchmarks.models.entry import Built, Entry, Floats, Labels
+from benchmarks.models.layers import Shape
 from benchmarks.models.network import write_model
 
 _CALIBRATION = 64
@@ -187,7 +188,7 @@ def _model(
     tensors = [numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()]
     tensors += [numpy_helper.from_array(a.astype(np.int64), n) for n, a in (integers or {}).items()]
     classes = int(table.test_labels.max()) + 1
-    inputs = {"x": (1, table.train.shape[1])}
+    inputs: dict[str, Shape] = {"x": (1, table.train.shape[1])}
     return write_model(name, nodes, tensors, inputs, {"y": (1, classes)})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -185,11 +187,27 @@ def test_a_process_past_its_deadline_is_killed_with_its_children(tmp_path: Path)
     )
     with pytest.raises(SampleTimeout):
         process.run([sys.executable, "-c", spawn, str(pid_file)], deadline_s=1)
-    # Gone, or dead and waiting for somebody to reap it.
-    with contextlib.suppress(psutil.NoSuchProcess):
-        child = psutil.Process(int(pid_file.read_text()))
-        while child.status() != psutil.STATUS_ZOMBIE:  # the test's own deadline ends this
+    _wait_until_dead(int(pid_file.read_text()))
+
+
+def test_an_interrupted_harness_leaves_no_process_behind(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    sleeper = (
+        "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()));"
+        "time.sleep(60)"
+    )
+    harness = (
+        "import sys; from benchmarks import process;"
+        f"process.run([sys.executable, '-c', {sleeper!r}, sys.argv[1]], deadline_s=60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", harness, str(pid_file)], stderr=subprocess.DEVNULL
+    ) as running:
+        while not pid_file.exists() or not pid_file.read_text():  # pytest's own limit ends these
             time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        running.wait()
+    _wait_until_dead(int(pid_file.read_text()))
 
 
 def test_a_killed_process_and_a_failing_one_are_told_apart() -> None:
@@ -197,5 +215,15 @@ def test_a_killed_process_and_a_failing_one_are_told_apart() -> None:
         process.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], deadline_s=20)
     with pytest.raises(SampleFailed, match="ZeroDivisionError"):
         process.run([sys.executable, "-c", "1 / 0"], deadline_s=20)
+    with pytest.raises(SampleFailed, match="could not start /nowhere"):
+        process.run(["/nowhere"], deadline_s=20)
     with pytest.raises(SampleFailed, match="no JSON"):
         process.run([sys.executable, "-c", "print('hello')"], deadline_s=20)
+
+
+def _wait_until_dead(pid: int) -> None:
+    """Gone, or dead and waiting for somebody to reap it; the test's own deadline ends the wait."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        while child.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
