@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from circuits.manifest import Role
 from circuits.profile import Soundness, Target, Visibility
@@ -34,10 +34,13 @@ class Part(BaseModel):
 
 
 class ReceiptId(Part):
-    """``schema_version`` counts additions within v1; an unknown one is refused."""
+    """``schema_version`` counts additions within v1; an unknown one is refused.
+
+    2 has ``lane``, for a proof that several inputs share.
+    """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 1
 
 
 class Issuer(Part):
@@ -232,8 +235,22 @@ class Cost(Part):
     peak_rss_bytes: Count
 
 
+class LaneClaim(Part):
+    """Which of the inputs that share the proof this statement is about: ``index`` from 0."""
+
+    index: Count
+    count: Annotated[int, Field(ge=2)]
+
+
+class NonClaim(Part):
+    """Something that is not claimed: a stable id, and the wording of the issuer's version."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,63}$")]
+    text: Text
+
+
 class Predicate(Part):
-    """The claim, part by part."""
+    """The claim, part by part. ``lane`` is absent where the proof is about one input only."""
 
     receipt: ReceiptId
     issued_at: Time
@@ -251,4 +268,13 @@ class Predicate(Part):
     accuracy: AccuracyClaim
     verification: Verification
     cost: Cost
-    non_claims: list[str]
+    non_claims: list[NonClaim]
+    lane: LaneClaim | None = Field(default=None, exclude_if=lambda lane: lane is None)
+
+    @model_validator(mode="after")
+    def _lane_and_schema(self) -> Predicate:
+        if (self.lane is None) != (self.receipt.schema_version == 1):
+            raise ValueError("a lane is stated in schema version 2, and only there")
+        if self.lane is not None and self.lane.index >= self.lane.count:
+            raise ValueError("there is no such lane")
+        return self

@@ -21,7 +21,7 @@ from circuits.manifest import CircuitManifest, Role
 from prover.commitment import commit, input_json
 from prover.context import Context
 from prover.errors import ReceiptInvalid
-from prover.non_claims import non_claims
+from prover.non_claims import TEXTS, non_claims
 from prover.predicate import (
     AccuracyClaim,
     Circuit,
@@ -33,8 +33,10 @@ from prover.predicate import (
     InputTensor,
     Instances,
     Issuer,
+    LaneClaim,
     MeasuredError,
     Model,
+    NonClaim,
     OutputTensor,
     Part,
     Pass,
@@ -143,16 +145,19 @@ def claims(manifest: CircuitManifest) -> dict[str, Any]:
             samples=manifest.accuracy.samples,
             calibrated=manifest.accuracy.calibrated,
         ),
-        "non_claims": non_claims(manifest),
     }
 
 
-def decode_outputs(manifest: CircuitManifest, instances: Sequence[str]) -> list[OutputTensor]:
-    """The outputs as field elements and values, from the public instances and nothing else.
+def decode_outputs(
+    manifest: CircuitManifest, instances: Sequence[str], lane: int = 0
+) -> list[OutputTensor]:
+    """The outputs of one lane as field elements and values, from the public instances and nothing
+    else.
 
-    Raises ``ValueError`` when there are too few instances or one is no signed number.
+    Raises ``ValueError`` when there are too few instances, one is no signed number, or there is
+    no such lane.
     """
-    segments = [s for s in manifest.layout if s.role is Role.OUTPUT]
+    segments = [s for s in manifest.lane_layout(lane) if s.role is Role.OUTPUT]
     outputs = []
     for segment, encoding in zip(segments, manifest.outputs, strict=True):
         felts = list(instances[segment.offset : segment.offset + segment.count])
@@ -182,6 +187,7 @@ def build_statement(
     software: Mapping[str, str],
     input_salt: bytes | None = None,
     issued_at: datetime | None = None,
+    lane: int = 0,
 ) -> Statement:
     """The statement about one proof. Nothing is checked here: see ``verify.check_statement``.
 
@@ -189,6 +195,7 @@ def build_statement(
     ``input_salt`` (32 random bytes, kept for whoever may open the commitment) is needed where the
     profile does not show the input. ``context.job_id`` is the job's id. ``timings`` are seconds,
     ``peak_rss`` bytes, ``software`` versions by name (``zkml-prover`` among them).
+    ``lane`` is the input's place in the proof of a circuit of several lanes.
     """
     if not manifest.profile.visibility.shows_input and input_salt is None:
         raise ValueError("an input that is not public is committed to with a salt")
@@ -197,7 +204,10 @@ def build_statement(
     known = claims(manifest)
     file_sha256 = sha256(proof.proof_json)
     predicate = Predicate(
-        receipt=ReceiptId(id=receipt_id(context.job_id, file_sha256)),
+        receipt=ReceiptId(
+            id=receipt_id(context.job_id, file_sha256),
+            schema_version=1 if manifest.lanes == 1 else 2,
+        ),
         issued_at=(issued_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         issuer=Issuer(domain=verifier_domain, worker=worker, software=dict(software)),
         proof_system=known["proof_system"],
@@ -222,7 +232,7 @@ def build_statement(
                 sha256=commit(input_json(manifest.inputs, inputs), input_salt),
             ),
         ),
-        outputs=decode_outputs(manifest, proof.instances),
+        outputs=decode_outputs(manifest, proof.instances, lane),
         context=ContextClaim(
             **context.to_json(),
             digest=context.digest_hex,
@@ -235,7 +245,8 @@ def build_statement(
         accuracy=AccuracyClaim(this_input=measured_error, held_out=known["accuracy.held_out"]),
         verification=Verification(verifier=f"zkml-prover {software.get('zkml-prover', 'unknown')}"),
         cost=Cost(seconds=dict(timings), peak_rss_bytes=peak_rss),
-        non_claims=known["non_claims"],
+        non_claims=[NonClaim(id=name, text=TEXTS[name]) for name in non_claims(manifest)],
+        lane=None if manifest.lanes == 1 else LaneClaim(index=lane, count=manifest.lanes),
     )
     return Statement(
         subject=[Subject(digest=DigestSet(sha256=file_sha256.removeprefix("sha256:")))],

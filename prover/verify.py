@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import Engine, Limits
 from prover.bundle import Bundle
+from prover.non_claims import TEXTS, non_claims
 from prover.policy import Policy
 from prover.report import Check, Layer, Report
 from prover.statement import Statement
@@ -120,8 +121,14 @@ def _report(checks: tuple[Check, ...], evidence: Evidence) -> Report:
         checks=checks,
         statement=summary(statement) if statement else None,
         words=in_words(statement) if statement else (),
-        not_claimed=tuple(statement.predicate.non_claims) if statement else (),
+        not_claimed=_not_claimed(evidence),
     )
+
+
+def _not_claimed(evidence: Evidence) -> tuple[str, ...]:
+    """In this verifier's words, not the issuer's."""
+    manifest = evidence.manifest.known
+    return tuple(TEXTS[name] for name in non_claims(manifest)) if manifest else ()
 
 
 _STEPS: tuple[Step, ...] = (

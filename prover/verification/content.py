@@ -17,6 +17,7 @@ from circuits.manifest import Role
 from circuits.profile import Visibility
 from circuits.tensors import InputEncoding
 from prover.commitment import commit, input_json, parse_input_json
+from prover.non_claims import non_claims
 from prover.statement import claims, decode_outputs
 from prover.verification.evidence import (
     Evidence,
@@ -35,7 +36,9 @@ def circuit_claims(e: Evidence) -> str:
             stated = getattr(stated, part)
         if stated != value:
             refuse(f"the statement's {name} is not what the circuit's manifest says")
-    return f"{len(expected)} parts of the statement follow from the manifest"
+    if [n.id for n in e.predicate.non_claims] != non_claims(e.manifest.value):
+        refuse("the statement leaves out, or adds to, what is not claimed of such a circuit")
+    return f"{len(expected) + 1} parts of the statement follow from the manifest"
 
 
 # (21)
@@ -61,7 +64,10 @@ def instances(e: Evidence) -> str:
         refuse(f"the proof has {len(instances)} instances, the statement says {claim.count}")
     if sha256(felts_to_bytes(instances)) != claim.sha256:
         refuse("the instances are not those that the statement names")
-    return f"{len(instances)} field elements in {len(layout)} segments"
+    lane = lane_of(e)
+    lanes = e.manifest.value.lanes
+    about = f", of which lane {lane} of {lanes} is this statement's" if lanes > 1 else ""
+    return f"{len(instances)} field elements in {len(layout)} segments{about}"
 
 
 # (23)
@@ -111,7 +117,7 @@ def _opened(e: Evidence) -> str:
 
 # (25)
 def output_instances(e: Evidence) -> str:
-    decoded = decode_outputs(e.manifest.value, e.proof.value.instances)
+    decoded = decode_outputs(e.manifest.value, e.proof.value.instances, lane_of(e))
     if list(e.predicate.outputs) != decoded:
         refuse("the outputs stated are not those in the proof")
     return f"{len(decoded)} output(s) decoded here from the proof, equal to those stated"
@@ -150,9 +156,18 @@ def quantised(encoding: InputEncoding, values: NDArray[Any]) -> list[str]:
     return [to_felt(n) for n in integers]
 
 
+def lane_of(e: Evidence) -> int:
+    """Which of the proof's inputs the statement is about; 0 where there is only one."""
+    claim, lanes = e.predicate.lane, e.manifest.value.lanes
+    if (claim.count if claim else 1) != lanes:
+        refuse(f"the statement's lane is not one of the circuit's {lanes}")
+    return claim.index if claim else 0
+
+
 def segment(e: Evidence, role: Role, name: str) -> list[str]:
-    """The instances of one segment, by the manifest's layout."""
-    found = [s for s in e.manifest.value.layout if s.role is role and s.name == name]
+    """The instances of one segment, by the manifest's layout and the statement's lane."""
+    layout = e.manifest.value.lane_layout(lane_of(e))
+    found = [s for s in layout if s.role is role and s.name == name]
     if not found:
         refuse(f"the proof's instances have no {role.value} {name!r}")
     return e.proof.value.instances[found[0].offset : found[0].offset + found[0].count]

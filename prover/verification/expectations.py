@@ -17,7 +17,8 @@ from prover.verification.evidence import (
 
 # (7)
 def expected_model(e: Evidence) -> str:
-    wanted = {d for d in (e.policy.model_sha256, sha256(e.model) if e.model else None) if d}
+    held = None if e.model is None else sha256(e.model)
+    wanted = {digest for digest in (e.policy.model_sha256, held) if digest is not None}
     if not wanted:
         skip("no model was expected (give one to compare)")
     if wanted != {e.predicate.model.sha256}:

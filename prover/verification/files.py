@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from circuits.digests import canonical_json, parse_canonical_json, sha256
-from circuits.manifest import CircuitManifest
+from circuits.manifest import MAX_LANES, CircuitManifest
 from prover.bundle import read_bundle
 from prover.context import BITS
 from prover.receipt import Receipt
@@ -54,6 +54,8 @@ def manifest(e: Evidence) -> str:
         refuse("the manifest's context encoding is out of bounds")
     if context.limbs and context.limbs * context.bits < BITS:
         refuse(f"the context's limbs hold {context.limbs * context.bits} of its {BITS} bits")
+    if type(manifest.lanes) is not int or not 1 <= manifest.lanes <= MAX_LANES:
+        refuse("the manifest's number of lanes is out of bounds")
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)

@@ -84,7 +84,7 @@ def srs_pinned(e: Evidence) -> str:
 def rebuild(e: Evidence) -> str:
     if e.rebuild is None:
         skip("not asked for: that the key belongs to the model rests on the signature")
-    model = e.model or e.bundle.value.model
+    model = e.bundle.value.model if e.model is None else e.model
     if model is None:
         refuse("a rebuild needs the ONNX model: give it, or a bundle that carries it")
     if sha256(model) != e.predicate.model.sha256:

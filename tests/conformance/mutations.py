@@ -113,7 +113,8 @@ def member_edits(bundle: Bundle) -> Iterator[tuple[str, Layer, Bundle]]:
             Layer.ARTIFACT,
             replace(bundle, **{name: flipped(data, len(data) // 2)}),
         )
-    yield "settings: a space appended", Layer.ARTIFACT, replace(bundle, settings=b"{} ")
+    spaced = replace(bundle, settings=bundle.settings + b" ")
+    yield "settings: a space appended", Layer.ARTIFACT, spaced
     yield "vk: a byte appended", Layer.ARTIFACT, replace(bundle, vk=bundle.vk + b"\0")
     yield "input: left out", Layer.ARTIFACT, replace(bundle, input=None)
     yield "receipt: empty", Layer.SCHEMA, replace(bundle, receipt=b"")
@@ -177,6 +178,8 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
 
 def changed(value: Any) -> Any:
     """Another value of the same form, so that the change is one of meaning."""
+    if value == "model-quality":
+        return "model-qualities"
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -236,7 +239,7 @@ ISSUER_LAYERS: dict[str, Layer] = {
     "predicate.proof": Layer.PROOF,
     "predicate.accuracy.held_out": Layer.ARTIFACT,
     "predicate.verification.accepted": Layer.SCHEMA,
-    "predicate.non_claims": Layer.ARTIFACT,
+    "predicate.non_claims.0.id": Layer.ARTIFACT,
 }
 
 
