@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from circuits.digests import digest_json
@@ -11,6 +11,8 @@ from circuits.profile import Profile, Visibility
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding
 
 SCHEMA = 1
+#: The most lanes of a circuit: a bound on what is tried, far above what memory allows.
+MAX_LANES = 4096
 
 
 class Role(enum.StrEnum):
@@ -51,8 +53,12 @@ def instance_layout(
     inputs: tuple[InputEncoding, ...],
     context: ContextEncoding,
     outputs: tuple[OutputEncoding, ...],
+    lanes: int = 1,
 ) -> tuple[Segment, ...]:
     """Where everything stands among the public instances, in the engine's order.
+
+    With several lanes each tensor is followed by itself for the next lane: all lanes of the first
+    input, all lanes of the second, the context limbs of all lanes, all lanes of each output.
 
     The engine puts input hashes first, then the hash of the weights, public inputs, outputs. Its
     input visibility holds for *all* inputs, so where the inputs are not public the context's
@@ -67,10 +73,10 @@ def instance_layout(
     if visibility is Visibility.HASHED_WEIGHTS:
         parts.append((Role.WEIGHTS_HASH, "weights", 1))
     if visibility.shows_input:
-        parts += [(Role.INPUT, i.tensor.name, i.tensor.size) for i in inputs]
+        parts += [(Role.INPUT, i.tensor.name, i.tensor.size * lanes) for i in inputs]
     if context.limbs:
-        parts.append((Role.CONTEXT, "context", context.limbs))
-    parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size) for o in outputs]
+        parts.append((Role.CONTEXT, "context", context.limbs * lanes))
+    parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
     layout: list[Segment] = []
     offset = 0
     for role, name, count in parts:
@@ -128,6 +134,9 @@ class CircuitManifest:
     writes it so), which is why it is no part of ``identity``.
 
     ``layout`` says where inputs, context limbs and outputs stand among the public instances.
+
+    ``lanes`` is how many inputs one proof is about; ``inputs``, ``context`` and ``outputs`` are
+    those of one lane. A circuit of one lane does not mention it.
     """
 
     circuit_id: str
@@ -144,11 +153,13 @@ class CircuitManifest:
     outputs: tuple[OutputEncoding, ...]
     proof_bytes: int
     accuracy: Accuracy
+    lanes: int = 1
     schema: int = SCHEMA
     measured: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        several = {"lanes": self.lanes} if self.lanes != 1 else {}
+        return several | {
             "schema": self.schema,
             "circuit_id": self.circuit_id,
             "model_sha256": self.model_sha256,
@@ -186,13 +197,35 @@ class CircuitManifest:
             outputs=tuple(OutputEncoding.from_json(o) for o in data["outputs"]),
             proof_bytes=data["proof_bytes"],
             accuracy=Accuracy(**data["accuracy"]),
+            lanes=data.get("lanes", 1),
             measured=data.get("measured", {}),
         )
 
     @property
     def layout(self) -> tuple[Segment, ...]:
         """The public instances, segment by segment: a function of the fields above."""
-        return instance_layout(self.profile.visibility, self.inputs, self.context, self.outputs)
+        return instance_layout(
+            self.profile.visibility, self.inputs, self.context, self.outputs, self.lanes
+        )
+
+    def lane_layout(self, lane: int) -> tuple[Segment, ...]:
+        """The segments of one lane: the part of each of ``layout`` that is about its input.
+
+        Hashes belong to no lane. Raises ``ValueError`` when there is no such lane.
+        """
+        if not 0 <= lane < self.lanes:
+            raise ValueError(f"the circuit has {self.lanes} lane(s), and no lane {lane}")
+        shared = (Role.INPUT_HASH, Role.WEIGHTS_HASH)
+        return tuple(
+            s
+            if s.role in shared
+            else replace(
+                s,
+                offset=s.offset + lane * (s.count // self.lanes),
+                count=s.count // self.lanes,
+            )
+            for s in self.layout
+        )
 
     @property
     def digest(self) -> str:

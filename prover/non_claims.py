@@ -40,14 +40,9 @@ TEXTS = {
     " after the last public audit of the engine.",
     "reference-string": "Security against whoever made the reference string: it is not the public"
     " ceremony's, so its maker may be able to forge proofs.",
+    "lanes": "Secrecy between the inputs that share the proof: whoever holds it can read, of every"
+    " lane, the output and the context's digest, and the input where inputs are public.",
     "context": "For whom the proof was made: the circuit binds no context.",
-}
-#: Of a proof that several inputs share, by whether the input is shown.
-_SHARED = {
-    True: "Not secrecy between the inputs that share the proof: whoever holds it can read the"
-    " input, the output and the context's digest of every lane.",
-    False: "Not secrecy of the other lanes: whoever holds the proof can read the output and the"
-    " context's digest of every input that shares it.",
 }
 
 
@@ -59,7 +54,7 @@ def non_claims(manifest: CircuitManifest) -> list[str]:
     if not manifest.srs.secure:
         ids.append("reference-string")
     if manifest.lanes > 1:
-        said.append(_SHARED[manifest.profile.visibility.shows_input])
+        ids.append("lanes")
     if manifest.context.limbs == 0:
         ids.append("context")
     return ids

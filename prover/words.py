@@ -35,6 +35,7 @@ def summary(statement: Statement) -> dict[str, Any]:
         "circuit": p.circuit.id,
         "vk_sha256": p.circuit.vk_sha256,
         "engine": f"{p.proof_system.engine} {p.proof_system.version}",
+        **({"lane": p.lane.model_dump(mode="json")} if p.lane else {}),
         "profile": {
             "visibility": p.profile.visibility.value,
             "soundness": p.profile.soundness.value,
@@ -59,6 +60,11 @@ def in_words(statement: Statement) -> tuple[str, ...]:
         f"{_WEIGHTS.get(p.profile.visibility, '')} gives:"
     ]
     said += [f"  {_output(o)}" for o in p.outputs]
+    if p.lane is not None:
+        said.append(
+            f"The proof is shared by {p.lane.count} inputs; this statement is about lane"
+            f" {p.lane.index} of it (counted from 0)."
+        )
     said.append(_error(p))
     said.append(_context(p))
     said.append(

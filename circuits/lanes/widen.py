@@ -13,11 +13,10 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.rules import RULES
 from circuits.lanes.tracing import Shape, Tracing
+from circuits.manifest import MAX_LANES
 from circuits.model.shapes import infer_shapes, static_shape
 from circuits.rewrite.context import CONTEXT_INPUT
 
-#: The most lanes of a circuit: a bound on what is tried, far above what memory allows.
-MAX_LANES = 4096
 #: Below this opset Softmax and its like flatten everything behind their axis.
 _MIN_OPSET = 13
 
