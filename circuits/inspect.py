@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from circuits.errors import UnsupportedOperator
 from circuits.model.folding import fold
 from circuits.model.operators import GraphFacts, attributes, refusal
+from circuits.model.outputs import plain_outputs
 from circuits.model.reading import read_model
 from circuits.model.shapes import Shapes, bind_shapes, infer_shapes, outputs_of
 from circuits.rewrite.pipeline import PASSES, apply
@@ -86,6 +87,7 @@ def inspect_model(
     ``allow_refused`` such operators are listed with status ``refused`` instead.
     """
     model = read_model(data)
+    notes = plain_outputs(model)
     binding = bind_shapes(model, shapes)
     model = infer_shapes(model)
     operators = _operators(model)
@@ -102,7 +104,7 @@ def inspect_model(
         operators=operators,
         opset=opset,
         ir=model.ir_version,
-        notes=tuple(binding.notes),
+        notes=(*binding.notes, *notes),
     )
 
 

@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from circuits.errors import CircuitNotFaithful, ModelError, UnsupportedOperator, ZkmlError
 from circuits.manifest import AppliedPass
 from circuits.model.operators import GraphFacts, refusal
+from circuits.model.outputs import plain_outputs
 from circuits.model.reading import read_model
 from circuits.model.shapes import bind_shapes, infer_shapes, outputs_of
 from circuits.rewrite import (
@@ -35,6 +36,7 @@ from circuits.rewrite import (
 )
 from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
+from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
 from circuits.tensors import Signature
 
 #: Largest difference from the uploaded model, over the output's range, after any pass.
@@ -44,6 +46,7 @@ TOLERANCE = 1e-5
 PASSES: tuple[Pass, ...] = (
     opset.CONVERT_OPSET,
     training.DROP_TRAINING,
+    LOWER_ESTIMATORS,
     folding.FOLD_CONSTANTS,
     quantized.GIVE_QUANTISATION_MEANING,
     composites.EXPAND_COMPOSITES,
@@ -66,13 +69,15 @@ class Rewritten:
     """The model as the engine gets it.
 
     ``max_difference`` is the largest difference from the uploaded model seen on samples and random
-    inputs, over the output's range.
+    inputs, over the output's range. ``reference`` is the uploaded model, shapes bound and
+    outputs plain tensors of numbers: what onnxruntime's answers are taken from.
     """
 
     onnx: bytes
     passes: tuple[AppliedPass, ...]
     signature: Signature
     max_difference: float
+    reference: bytes
 
 
 def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
@@ -83,11 +88,14 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     ``CircuitNotFaithful`` naming a pass after which the graph computes something else.
     """
     model = read_model(data)
+    notes = plain_outputs(model)
     shapes = {name: value.shape for name, value in samples[0].items()} if samples else None
     if shapes is not None:
         shapes = {i.name: shapes[i.name] for i in model.graph.input if i.name in shapes}
     binding = bind_shapes(model, shapes)
-    applied = [AppliedPass(name="bind-shapes", version=1)] if binding.notes else []
+    applied = [AppliedPass(name="plain-outputs", version=1)] if notes else []
+    if binding.notes:
+        applied.append(AppliedPass(name="bind-shapes", version=1))
     model = infer_shapes(model)
     original = _bytes(apply(_NOTHING, model))
     inputs = Signature(inputs=tuple(binding.inputs), outputs=())
@@ -105,7 +113,13 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
     signature = Signature(inputs=inputs.inputs, outputs=outputs_of(final))
-    return Rewritten(onnx=current, passes=tuple(applied), signature=signature, max_difference=worst)
+    return Rewritten(
+        onnx=current,
+        passes=tuple(applied),
+        signature=signature,
+        max_difference=worst,
+        reference=original,
+    )
 
 
 #: Written once by the same hand as all later steps, so that only real changes show.
@@ -118,6 +132,7 @@ def apply(step: Pass, model: onnx.ModelProto) -> onnx.ModelProto:
         graph = ir.from_proto(model)
         step.run(graph)
         common.RemoveUnusedNodesPass()(graph)
+        common.RemoveUnusedOpsetsPass()(graph)
         common.ClearMetadataAndDocStringPass()(graph)
         return infer_shapes(ir.to_proto(graph))
     except ZkmlError:

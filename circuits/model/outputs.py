@@ -1,0 +1,69 @@
+"""Outputs that are no tensors of numbers, made so: scikit-learn's exporters write maps and strings.
+
+What is proved is the numbers: a ``ZipMap`` gives the tensor of scores that it would wrap, and a
+classifier with text labels gives the label's place in its list.
+"""
+
+from __future__ import annotations
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+ML = "ai.onnx.ml"
+_CLASSIFIERS = frozenset({"TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"})
+
+
+def plain_outputs(model: ModelProto) -> list[str]:
+    """Rewrites such outputs in place; tells what was done, for people."""
+    notes: list[str] = []
+    graph = model.graph
+    for node in graph.node:
+        if node.domain != ML:
+            continue
+        if node.op_type == "ZipMap":
+            _unzip(graph, node)
+            notes.append(f"output {node.output[0]!r}: the scores, without their ZipMap")
+        elif node.op_type in _CLASSIFIERS:
+            labels = _number_labels(node)
+            if labels:
+                reached = _relabelled(graph, node.output[0])
+                shown = ", ".join(labels[:8]) + ("…" if len(labels) > 8 else "")
+                notes.extend(f"output {name!r}: the place in [{shown}]" for name in reached)
+    return notes
+
+
+def _unzip(graph: GraphProto, node: NodeProto) -> None:
+    node.op_type, node.domain = "Identity", ""
+    del node.attribute[:]
+    for output in graph.output:
+        if output.name == node.output[0]:
+            output.type.Clear()
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def _number_labels(node: NodeProto) -> list[str]:
+    """Replaces text labels by 0, 1, 2…; gives the labels, or nothing when they were numbers."""
+    for position, attribute in enumerate(node.attribute):
+        if attribute.name == "classlabels_strings" and attribute.strings:
+            labels = [s.decode("utf-8", "replace") for s in attribute.strings]
+            del node.attribute[position]
+            places = list(range(len(labels)))
+            node.attribute.append(helper.make_attribute("classlabels_int64s", places))
+            return labels
+    return []
+
+
+def _relabelled(graph: GraphProto, name: str) -> list[str]:
+    """Graph outputs that a label reaches unchanged, now whole numbers."""
+    names = {name}
+    for node in graph.node:
+        if node.op_type in ("Identity", "Reshape", "Cast") and node.input[0] in names:
+            names.add(node.output[0])
+            if node.op_type == "Cast":
+                del node.attribute[:]
+                node.attribute.append(helper.make_attribute("to", int(TensorProto.INT64)))
+    reached = []
+    for output in graph.output:
+        if output.name in names:
+            output.type.tensor_type.elem_type = TensorProto.INT64
+            reached.append(output.name)
+    return reached

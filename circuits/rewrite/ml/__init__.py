@@ -1,0 +1,1 @@
+"""Classical estimators (``ai.onnx.ml``) as tensor operators."""

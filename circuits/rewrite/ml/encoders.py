@@ -1,0 +1,113 @@
+"""Preprocessing: scaling, imputing, encoding and putting features together."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir import DataType
+
+from circuits.rewrite.edit import Builder, attr, constant, ints, shape_of
+from circuits.rewrite.ml.scores import place_to_label
+
+
+def as_float(build: Builder, value: ir.Value | None) -> ir.Value:
+    """The value as float32."""
+    assert value is not None
+    if value.dtype == DataType.FLOAT:
+        return value
+    return build.op("Cast", value, to=int(DataType.FLOAT))
+
+
+def scaler(node: ir.Node, build: Builder) -> ir.Value:
+    """(x - offset) · scale."""
+    x = as_float(build, node.inputs[0])
+    offset = np.array(attr(node, "offset") or [0.0], dtype=np.float32)
+    factor = np.array(attr(node, "scale") or [1.0], dtype=np.float32)
+    moved = build.op("Sub", x, build.const(offset)) if np.any(offset) else x
+    return build.op("Mul", moved, build.const(factor))
+
+
+def normalizer(node: ir.Node, build: Builder) -> ir.Value:
+    """x over its largest magnitude, sum of magnitudes or length, along the last axis."""
+    x = as_float(build, node.inputs[0])
+    last = build.const(ints([-1]))
+    kind = attr(node, "norm", "MAX")
+    if kind == "L1":
+        norm = build.op("ReduceSum", build.op("Abs", x), last, keepdims=1)
+    elif kind == "L2":
+        norm = build.op("Sqrt", build.op("ReduceSum", build.op("Mul", x, x), last, keepdims=1))
+    else:
+        raise ValueError(f"norm {kind!r}")
+    return build.op("Div", x, norm)
+
+
+def imputer(node: ir.Node, build: Builder) -> ir.Value:
+    """Replaces a marked value; inputs are finite, so where the mark is NaN there is none."""
+    x = node.inputs[0]
+    assert x is not None
+    mark = attr(node, "replaced_value_float")
+    if mark is None or np.isnan(mark):
+        if attr(node, "imputed_value_int64s"):
+            raise ValueError("integer values")
+        return x
+    values = np.array(attr(node, "imputed_value_floats"), dtype=np.float32)
+    marked = build.op("Equal", x, build.const(np.array([mark], dtype=np.float32)))
+    return build.op("Where", marked, build.const(values), x)
+
+
+def one_hot_encoder(node: ir.Node, build: Builder) -> ir.Value:
+    """1 in the place of the category, 0 elsewhere: ``[..., categories]``."""
+    categories = attr(node, "cats_int64s")
+    x = node.inputs[0]
+    if not categories or x is None or not attr(node, "zeros", 1):
+        raise ValueError("categories that are text, or an error for unknown ones")
+    column = build.op("Unsqueeze", as_float(build, x), build.const(ints([-1])))
+    level = build.const(np.array(categories, dtype=np.float32))
+    return as_float(build, build.op("Equal", column, level))
+
+
+def label_encoder(node: ir.Node, build: Builder) -> ir.Value:
+    """A table from whole numbers to numbers, as a product with one-hot rows."""
+    keys = attr(node, "keys_int64s") or attr(node, "keys_floats")
+    values = attr(node, "values_int64s") or attr(node, "values_floats")
+    x, target = node.inputs[0], node.outputs[0].dtype
+    if not keys or not values or x is None or target is None:
+        raise ValueError("keys or values that are text")
+    default = attr(node, "default_int64", -1) if target == DataType.INT64 else 0.0
+    if target != DataType.INT64:
+        default = attr(node, "default_float", 0.0)
+    column = build.op("Unsqueeze", as_float(build, x), build.const(ints([-1])))
+    found = as_float(build, build.op("Equal", column, build.const(np.array(keys, np.float32))))
+    offsets = (np.array(values, dtype=np.float64) - default).astype(np.float32)
+    mapped = build.op("MatMul", found, build.const(offsets[:, None]))
+    flat = build.op("Squeeze", mapped, build.const(ints([-1])))
+    total = build.op("Add", flat, build.const(float(default)))
+    return total if target == DataType.FLOAT else build.op("Cast", total, to=int(target))
+
+
+def feature_vectorizer(node: ir.Node, build: Builder) -> ir.Value:
+    """The inputs side by side."""
+    return build.op("Concat", *(as_float(build, v) for v in node.inputs), axis=1)
+
+
+def binarizer(node: ir.Node, build: Builder) -> ir.Value:
+    limit = build.const(float(attr(node, "threshold", 0.0)))
+    return as_float(build, build.op("Greater", as_float(build, node.inputs[0]), limit))
+
+
+def feature_extractor(node: ir.Node, build: Builder) -> ir.Value:
+    """Columns of the first input, or, for a constant table and a place, the entry."""
+    data, where = node.inputs[0], node.inputs[1]
+    assert data is not None
+    assert where is not None
+    picks = constant(where)
+    if picks is not None:
+        flat = picks.reshape(-1).astype(np.int64)
+        return build.op("Gather", data, build.const(flat), axis=len(shape_of(data)) - 1)
+    table = constant(data)
+    if table is None or not np.issubdtype(table.dtype, np.integer):
+        raise ValueError("a table of text, or places that depend on the input")
+    flat_place = build.op("Reshape", where, build.const(ints([-1])))
+    found = place_to_label(build, flat_place, table.reshape(-1).astype(np.int64))
+    found = found if table.dtype == np.int64 else build.op("Cast", found, to=int(data.dtype or 7))
+    return build.op("Reshape", found, build.const(ints([1, -1])))

@@ -1,0 +1,135 @@
+"""Classifiers and regressors: scores by trees, planes or kernels, then labels and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from circuits.rewrite.edit import Builder, attr, ints
+from circuits.rewrite.ml.encoders import as_float
+from circuits.rewrite.ml.scores import (
+    class_labels,
+    complement,
+    label_of,
+    mirrored,
+    post_transform,
+    transformed,
+    two_way_label,
+)
+from circuits.rewrite.ml.trees import leaf_scores, read_forest
+
+
+def tree_regressor(node: ir.Node, build: Builder) -> ir.Value:
+    """TreeEnsembleRegressor with SUM or AVERAGE."""
+    targets = attr(node, "n_targets", 1)
+    forest = read_forest(node, "target", targets)
+    aggregate = attr(node, "aggregate_function", "SUM")
+    if aggregate not in ("SUM", "AVERAGE"):
+        raise ValueError(f"aggregate function {aggregate!r}")
+    scores = leaf_scores(build, as_float(build, node.inputs[0]), forest)
+    if aggregate == "AVERAGE":
+        scores = build.op("Mul", scores, build.const(1.0 / len(forest.roots)))
+    return transformed(build, _with_base(node, build, scores), post_transform(node))
+
+
+def _with_base(node: ir.Node, build: Builder, scores: ir.Value) -> ir.Value:
+    base = attr(node, "base_values")
+    if not base or not any(base):
+        return scores
+    return build.op("Add", scores, build.const(np.array([base], dtype=np.float32)))
+
+
+def tree_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
+    """TreeEnsembleClassifier; two classes with weights for one of them have rules of their own."""
+    labels, post = class_labels(node), post_transform(node)
+    ids = sorted(set(attr(node, "class_ids")))
+    x = as_float(build, node.inputs[0])
+    if len(labels) != 2 or len(ids) != 1:
+        forest = read_forest(node, "class", len(labels))
+        scores = _with_base(node, build, leaf_scores(build, x, forest))
+        return [label_of(build, scores, labels), transformed(build, scores, post)]
+    forest = read_forest(node, "class", max(ids) + 1)
+    one = type(forest)(**{**vars(forest), "weights": forest.weights[:, ids]})
+    score = leaf_scores(build, x, one)
+    base = attr(node, "base_values")
+    if base:
+        bias = np.array([[base[-1] if len(base) == 1 else base[ids[0]]]], dtype=np.float32)
+        score = build.op("Add", score, build.const(bias))
+    positive = all(w >= 0 for w in attr(node, "class_weights"))
+    label = two_way_label(build, score, 0.5 if positive else 0.0, labels)
+    if positive:
+        return [label, complement(build, transformed(build, score, post))]
+    if post == "LOGISTIC":
+        return [label, build.op("Sigmoid", mirrored(build, score))]
+    return [label, transformed(build, mirrored(build, score), post)]
+
+
+def linear_regressor(node: ir.Node, build: Builder) -> ir.Value:
+    targets = attr(node, "targets", 1)
+    scores = _planes(node, build, targets)
+    return transformed(build, scores, post_transform(node))
+
+
+def linear_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
+    labels, post = class_labels(node), post_transform(node)
+    intercepts = attr(node, "intercepts") or [0.0]
+    scores = _planes(node, build, len(intercepts))
+    if len(intercepts) > 1:
+        return [label_of(build, scores, labels), transformed(build, scores, post)]
+    label = two_way_label(build, scores, 0.0, labels)
+    if post == "LOGISTIC":
+        return [label, build.op("Sigmoid", mirrored(build, scores))]
+    return [label, transformed(build, mirrored(build, scores), post)]
+
+
+def _planes(node: ir.Node, build: Builder, outputs: int) -> ir.Value:
+    matrix = np.array(attr(node, "coefficients"), dtype=np.float32).reshape(outputs, -1)
+    product = build.op("MatMul", as_float(build, node.inputs[0]), build.const(matrix.T.copy()))
+    intercepts = attr(node, "intercepts")
+    if not intercepts:
+        return product
+    return build.op("Add", product, build.const(np.array([intercepts], dtype=np.float32)))
+
+
+def svm_regressor(node: ir.Node, build: Builder) -> ir.Value:
+    """sum of coefficients times kernel values, plus rho."""
+    if attr(node, "one_class", 0):
+        raise ValueError("one-class SVM")
+    supports = attr(node, "n_supports", 0)
+    coefficients = np.array(attr(node, "coefficients"), dtype=np.float32)
+    rho = np.array(attr(node, "rho"), dtype=np.float32).reshape(1, -1)
+    x = as_float(build, node.inputs[0])
+    if supports == 0:
+        scores = build.op("MatMul", x, build.const(coefficients.reshape(-1, 1)))
+    else:
+        vectors = np.array(attr(node, "support_vectors"), dtype=np.float32).reshape(supports, -1)
+        scores = build.op(
+            "MatMul", kernel(node, build, x, vectors), build.const(coefficients.reshape(-1, 1))
+        )
+    return transformed(build, build.op("Add", scores, build.const(rho)), post_transform(node))
+
+
+def kernel(node: ir.Node, build: Builder, x: ir.Value, vectors: np.ndarray) -> ir.Value:
+    """Kernel values of x ``[N, F]`` with every support vector: ``[N, S]``."""
+    kind = attr(node, "kernel_type", "LINEAR")
+    kind = kind.decode() if isinstance(kind, bytes) else kind
+    gamma, coef0, degree = (attr(node, "kernel_params") or [0.0, 0.0, 0.0])[:3]
+    product = build.op("MatMul", x, build.const(vectors.T.copy()))
+    if kind == "LINEAR":
+        return product
+    if kind == "RBF":
+        # |x - v|² = |x|² - 2 x·v + |v|²: one matrix product in place of a difference each.
+        square = build.op("ReduceSum", build.op("Mul", x, x), build.const(ints([1])), keepdims=1)
+        norms = (vectors.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)[None]
+        cross = build.op("Mul", product, build.const(2.0))
+        distance = build.op("Add", build.op("Sub", square, cross), build.const(norms))
+        return build.op("Exp", build.op("Mul", distance, build.const(-float(gamma))))
+    scaled = build.op("Mul", product, build.const(float(gamma)))
+    shifted = build.op("Add", scaled, build.const(float(coef0)))
+    if kind == "POLY":
+        return build.op("Pow", shifted, build.const(float(degree)))
+    if kind == "SIGMOID":
+        return build.op("Tanh", shifted)
+    raise ValueError(f"kernel {kind!r}")

@@ -1,0 +1,61 @@
+"""The pass: every ``ai.onnx.ml`` operator that has a form in standard ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from circuits.errors import UnsupportedOperator
+from circuits.model.outputs import ML
+from circuits.rewrite.edit import Builder, Expansion, Pass, expand
+from circuits.rewrite.ml import encoders, estimators
+
+Made = Callable[[ir.Node, Builder], Sequence[ir.Value] | ir.Value]
+
+_OPERATORS: Mapping[str, Made] = {
+    "ArrayFeatureExtractor": encoders.feature_extractor,
+    "Binarizer": encoders.binarizer,
+    "FeatureVectorizer": encoders.feature_vectorizer,
+    "Imputer": encoders.imputer,
+    "LabelEncoder": encoders.label_encoder,
+    "LinearClassifier": estimators.linear_classifier,
+    "LinearRegressor": estimators.linear_regressor,
+    "Normalizer": encoders.normalizer,
+    "OneHotEncoder": encoders.one_hot_encoder,
+    "SVMRegressor": estimators.svm_regressor,
+    "Scaler": encoders.scaler,
+    "TreeEnsembleClassifier": estimators.tree_classifier,
+    "TreeEnsembleRegressor": estimators.tree_regressor,
+}
+
+
+def _named(made: Made) -> Expansion:
+    """Turns a contradiction in a node's attributes into an error that names the node."""
+
+    def expansion(node: ir.Node, build: Builder) -> Sequence[ir.Value] | ir.Value:
+        try:
+            return made(node, build)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise UnsupportedOperator(
+                f"{node.op_type} at node {node.name!r} cannot be proved: {error}",
+                hint="Export the estimator with numeric features and labels.",
+                op=node.op_type,
+                domain=ML,
+                node=node.name,
+            ) from error
+
+    return expansion
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, {op: _named(made) for op, made in _OPERATORS.items()}, domain=ML)
+
+
+LOWER_ESTIMATORS = Pass(
+    name="lower-estimators",
+    version=1,
+    purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
+    reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
+    run=_run,
+)
