@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import signal
 import sys
 from typing import Annotated, Any
 
 import click
+import structlog
 import typer
 
 from circuits.errors import ZkmlError
@@ -56,6 +58,12 @@ def main() -> None:
     """Entry point of the console script; ends the process with DESIGN's exit codes."""
     # A closed pipe (`zkml … | head`) ends us quietly, as it does other commands.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # What went wrong is told once, by the terminal; only a defect of ours is logged, and never on
+    # stdout, which belongs to programs. `zkml up` sets up logs of its own.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     terminal = wants_json(sys.argv)
     try:
         result: Any = app(standalone_mode=False)

@@ -10,6 +10,7 @@ import typer
 
 from prover.cli import options
 from prover.cli.terminal import EXIT_INTERRUPTED, Terminal
+from prover.logs import configure_logs
 from prover.settings import Settings
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
@@ -27,6 +28,7 @@ def up(
 
     terminal = Terminal(as_json)
     settings = Settings.load()
+    configure_logs(settings)
     with Supervisor(settings, host=host, port=port, workers=workers) as supervisor:
         url = supervisor.start()
         if supervisor.stopping:
