@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,8 +77,9 @@ def run(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     folder = out or OUT / header.started.replace(":", "")
-    tasks = suites.tasks_of(chosen, entries, amount, CACHE)
-    with _progress(len(tasks)) as on_task:
+    with ExitStack() as stack:
+        tasks = suites.tasks_of(chosen, entries, amount, CACHE, stack)
+        on_task = stack.enter_context(_progress(len(tasks)))
         results = runner.run(tasks, header, folder, on_task)
     written = report.write(results, folder)
     if as_json:

@@ -79,7 +79,7 @@ class Digest:
     def of(cls, results: Results) -> Digest:
         grouped: dict[tuple[str, str], list[Row]] = {}
         for row in results.rows:
-            if row.key.step is not Step.MEASURE:
+            if row.key.step not in (Step.PREPARE, Step.MEASURE):
                 grouped.setdefault((row.key.model, row.key.side), []).append(row)
         return cls(
             models=tuple(dict.fromkeys(model for model, _ in grouped)),
@@ -89,6 +89,10 @@ class Digest:
                 for (model, side), rows in grouped.items()
             },
         )
+
+    @property
+    def empty(self) -> bool:
+        return not self.standings
 
     def of_model(self, model: str) -> list[Standing]:
         return [
@@ -101,3 +105,32 @@ class Digest:
         if ours is None or theirs is None or not (ours.comparable and theirs.comparable):
             return None
         return ratio(theirs.values(metric), ours.values(metric))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One metric of what a suite without sides measures: ``what`` is the row's side."""
+
+    suite: str
+    model: str
+    what: str
+    metric: str
+    values: tuple[float, ...]
+
+    @property
+    def summary(self) -> Summary:
+        return Summary.of(self.values)
+
+
+def measures(results: Results) -> list[Measure]:
+    """All of them, in the order in which they ran."""
+    found: dict[tuple[str, str, str, str], list[float]] = {}
+    for row in results.counted:
+        if row.key.step in (Step.PREPARE, Step.MEASURE):
+            for metric, value in row.metrics.items():
+                name = (row.key.suite, row.key.model, row.key.side, metric)
+                found.setdefault(name, []).append(value)
+    return [
+        Measure(suite=suite, model=model, what=what, metric=metric, values=tuple(values))
+        for (suite, model, what, metric), values in found.items()
+    ]

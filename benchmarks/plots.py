@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.digest import BASELINE, OURS, Digest
+from benchmarks.digest import BASELINE, OURS, Digest, measures
 from benchmarks.metrics import readable
 from benchmarks.models.zoo import ZOO
-from benchmarks.rows import Step
+from benchmarks.rows import Results, Step
 
 #: Distinguishable without colour vision (Okabe and Ito), ours the strongest.
 COLOURS = {OURS: "#0072B2", BASELINE: "#E69F00"}
@@ -37,16 +38,18 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(digest: Digest, folder: Path) -> list[tuple[str, str]]:
+def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     """Draws what the results have figures for; returns (file name, title) of each plot."""
+    digest = Digest.of(results)
     drawn = []
     for name, title, paint in (
-        ("prove-time", "Time to prove one input", _prove_time),
-        ("time-accuracy", "Time to prove against exactness", _time_accuracy),
-        ("memory", "Peak memory of one proof", _memory),
+        ("prove-time", "Time to prove one input", partial(_prove_time, digest)),
+        ("time-accuracy", "Time to prove against exactness", partial(_time_accuracy, digest)),
+        ("memory", "Peak memory of one proof", partial(_memory, digest)),
+        ("latency", "Latency of the service and the commands", partial(_latency, results)),
     ):
         with mpl.rc_context(_STYLE):
-            figure = paint(digest, title)
+            figure = paint(title)
             if figure is None:
                 continue
             folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +152,40 @@ def _time_accuracy(digest: Digest, title: str) -> Figure | None:
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
     axes.set_ylabel("largest error over the output's range")
     _finish(axes, title, "left is faster, down is more exact")
+    return figure
+
+
+def _latency(results: Results, title: str) -> Figure | None:
+    """Every sample as a dot, the median as a line: spread is what latency is about."""
+    wanted = {"latency_s": "", "overhead_s": ", overhead", "total_s": "", "verify_s": ""}
+    found = [m for m in measures(results) if m.metric in wanted]
+    if not found:
+        return None
+    figure, axes = _canvas(1.4 + 0.42 * len(found))
+    for row, measure in enumerate(reversed(found)):
+        colour = OTHER_COLOURS[0] if measure.metric == "overhead_s" else COLOURS[OURS]
+        values = [max(value, 1e-4) for value in measure.values]
+        axes.scatter(values, [row] * len(values), s=30, color=colour, alpha=0.45, lw=0, zorder=2)
+        median = max(measure.summary.median, 1e-4)
+        axes.plot([median, median], [row - 0.3, row + 0.3], color=colour, lw=2.4, zorder=3)
+        axes.annotate(
+            readable(measure.summary.median, "s"),
+            (max(values), row),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    labels = [f"{_model(m.model)}: {m.what}{wanted[m.metric]}" for m in reversed(found)]
+    axes.set_yticks(range(len(found)), labels)
+    axes.set_ylim(-0.6, len(found) - 0.4)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * 2)
+    _unit_axis(axes, "s")
+    _finish(axes, title, "a dot per sample, a line at the median; logarithmic")
     return figure
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import published
-from benchmarks.digest import Digest, Standing
+from benchmarks.digest import Digest, Standing, measures
 from benchmarks.metrics import METRICS, readable
 from benchmarks.models.zoo import ZOO
-from benchmarks.rows import Results, Step
+from benchmarks.rows import Results, Row, Status, Step
 from benchmarks.statistics import Ratio, Summary
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
@@ -23,17 +24,20 @@ _STAGES = (
 def write(results: Results, folder: Path) -> Path:
     """Writes ``report.md`` and, when matplotlib is there, ``plots/``; returns the report's path."""
     digest = Digest.of(results)
-    plots = _draw(digest, folder / "plots")
-    parts = [
-        "# Benchmark report",
-        _machine(results),
-        "## Prove: time, memory, accuracy\n\n" + table(digest) + "\n\n" + _LEGEND,
-        *(f"![{title}](plots/{name}.svg)" for name, title in plots),
-        "## Every stage\n\n" + _stages(digest),
-        _misfortunes(digest),
-        "## Published figures of other systems\n\n"
-        "Not measured here, on other machines, and not to be mixed with the tables above.\n\n"
-        + published.markdown(),
+    plots = "\n\n".join(
+        f"![{title}](plots/{name}.svg)" for name, title in _draw(results, folder / "plots")
+    )
+    parts = ["# Benchmark report", _machine(results)]
+    if not digest.empty:
+        parts += ["## Prove: time, memory, accuracy", table(digest), _LEGEND]
+    parts += [plots, _measured(results)]
+    if not digest.empty:
+        parts += ["## Every stage", _stages(digest), "## What bounds each model", _bounds(digest)]
+    parts += [
+        _misfortunes(digest, results.rows),
+        "## Published figures of other systems",
+        "Not measured here, on other machines, and not to be mixed with the tables above.",
+        published.markdown(),
     ]
     path = folder / "report.md"
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
@@ -92,7 +96,14 @@ def summary(results: Results) -> dict[str, Any]:
                 "reasons": [row.reason for row in standing.bad],
             }
         )
-    return {"schema": results.header.schema, "standings": rows}
+    measured = [
+        {
+            "suite": m.suite, "model": m.model, "what": m.what, "metric": m.metric,
+            "median": m.summary.median, "samples": m.summary.count,
+        }
+        for m in measures(results)
+    ]
+    return {"schema": results.header.schema, "standings": rows, "measures": measured}
 
 
 def inserted(text: str, part: str) -> str:
@@ -111,12 +122,12 @@ def excerpt(results: Results) -> str:
     return table(Digest.of(results)) + "\n\n" + _machine(results)
 
 
-def _draw(digest: Digest, folder: Path) -> list[tuple[str, str]]:
+def _draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     try:
         from benchmarks import plots
     except ModuleNotFoundError:  # matplotlib is a development dependency
         return []
-    return plots.draw(digest, folder)
+    return plots.draw(results, folder)
 
 
 def _machine(results: Results) -> str:
@@ -169,12 +180,48 @@ def _stages(digest: Digest) -> str:
     return "\n".join(lines)
 
 
-def _misfortunes(digest: Digest) -> str:
-    lines = []
-    for standing in digest.standings.values():
-        if standing.misses:
-            lines.append(f"| {standing.model} | {standing.side} | † | {standing.misses} |")
-        for row in standing.bad:
+def _measured(results: Results) -> str:
+    """What the suites without sides measured: medians and quartiles."""
+    found = measures(results)
+    if not found:
+        return ""
+    lines = [
+        "## Commands and service\n",
+        "| suite | model | what | metric | median | quartiles | samples |",
+        "|---|---|---|---|---:|---|---:|",
+    ]
+    for m in found:
+        unit, summary_ = METRICS[m.metric].unit, m.summary
+        quartiles = f"{readable(summary_.lower, unit)} – {readable(summary_.upper, unit)}"
+        lines.append(
+            f"| {m.suite} | {m.model} | {m.what} | {METRICS[m.metric].title}"
+            f" | {readable(summary_.median, unit)} | {quartiles} | {summary_.count} |"
+        )
+    return "\n".join(lines)
+
+
+def _bounds(digest: Digest) -> str:
+    lines = [
+        "| model | multiplications | activations | assignments, ours | its circuit is bound by |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for model in digest.models:
+        entry, ours = ZOO.get(model), digest.standings.get((model, "ours"))
+        if entry is not None:
+            assignments = ours.fact("assignments") if ours else None
+            lines.append(
+                f"| {entry.title} | {entry.multiplications:,} | {entry.activations:,}"
+                f" | {assignments or '–'} | {entry.bound_by} |"
+            )
+    return "\n".join(lines)
+
+
+def _misfortunes(digest: Digest, rows: Iterable[Row]) -> str:
+    lines = [
+        f"| {s.model} | {s.side} | † | {s.misses} |" for s in digest.standings.values() if s.misses
+    ]
+    for row in rows:
+        if row.status is not Status.OK:
             detail = " ".join(str((row.reason or {}).get("detail", "")).split()).replace("|", "/")
             lines.append(f"| {row.key.model} | {row.key.side} | {row.status} | {detail} |")
     if not lines:

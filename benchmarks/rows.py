@@ -34,7 +34,8 @@ class Step(enum.StrEnum):
     SETUP = "setup"  # from the model to keys, once per model
     PROVE = "prove"  # one input: witness, proof, verification
     ACCURACY = "accuracy"  # the held-out inputs, without proofs
-    MEASURE = "measure"  # what a suite of another kind measures
+    PREPARE = "prepare"  # what a suite without sides needs first
+    MEASURE = "measure"  # what it measures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import commands, serving
 from benchmarks.errors import UnknownSuite
 from benchmarks.models.entry import Entry
 from benchmarks.sides.ezkl_default import EzklDefault
@@ -21,7 +23,7 @@ class Suite:
     name: str
     title: str
     sides: Callable[[], Sequence[Side]] = tuple
-    tasks: Callable[[Sequence[Entry], Amount, Path], Iterator[Task]] | None = None
+    tasks: Callable[[Sequence[Entry], Amount, Path, ExitStack], Iterator[Task]] | None = None
 
 
 SUITES = {
@@ -33,6 +35,8 @@ SUITES = {
             title="EZKL's documented default flow",
             sides=lambda: (EzklDefault(),),
         ),
+        Suite(name=commands.SUITE, title="zkml prove and zkml verify", tasks=commands.tasks),
+        Suite(name=serving.SUITE, title="the service under load", tasks=serving.tasks),
     )
 }
 #: What runs when no suite is named.
@@ -50,14 +54,21 @@ def choose(names: Sequence[str]) -> list[Suite]:
 
 
 def tasks_of(
-    suites: Sequence[Suite], entries: Sequence[Entry], amount: Amount, cache: Path
+    suites: Sequence[Suite],
+    entries: Sequence[Entry],
+    amount: Amount,
+    cache: Path,
+    stack: ExitStack,
 ) -> list[Task]:
-    """All samples of a run: one contest among all sides, then what the other suites measure."""
+    """All samples of a run: one contest among all sides, then what the other suites measure.
+
+    What tasks leave running is stopped when ``stack`` is closed.
+    """
     contenders = [
         Contender(suite=suite.name, side=side) for suite in suites for side in suite.sides()
     ]
     tasks = list(contest(entries, contenders, amount, cache)) if contenders else []
     for suite in suites:
         if suite.tasks is not None:
-            tasks += suite.tasks(entries, amount, cache)
+            tasks += suite.tasks(entries, amount, cache, stack)
     return tasks
