@@ -24,6 +24,7 @@ from rich.progress import (
 
 from benchmarks import compare as comparing
 from benchmarks import machine, report, runner, suites
+from benchmarks.errors import MarkersMissing
 from benchmarks.models import zoo
 from benchmarks.rows import Header, Key, read
 from benchmarks.tasks import Amount
@@ -92,6 +93,23 @@ def run(
 def report_command(results: Path) -> None:
     """Writes report.md and the plots of a results file anew."""
     _notes.print(str(report.write(read(results), results if results.is_dir() else results.parent)))
+
+
+@app.command("readme")
+def readme_command(
+    results: Path,
+    file: Path,
+    check: Annotated[bool, typer.Option(help="Change nothing; exit 1 when it is stale.")] = False,
+) -> None:
+    """Puts the table of RESULTS between the markers of FILE."""
+    old = file.read_text(encoding="utf-8")
+    try:
+        new = report.inserted(old, report.excerpt(read(results)))
+    except ValueError as error:
+        raise MarkersMissing(f"{file}: {error}") from error
+    if check:
+        raise typer.Exit(0 if new == old else 1)
+    file.write_text(new, encoding="utf-8")
 
 
 @app.command("compare")

@@ -89,9 +89,11 @@ class SideRefused(BenchmarkError):
     fault = Fault.INPUT
 
 
-class ModuleMissing(BenchmarkError):
-    """A library that the benchmarks need is not installed."""
+class MarkersMissing(BenchmarkError):
+    """The file has no place for the benchmarks' table."""
 
-    code = "bench_module_missing"
+    code = "bench_markers_missing"
     fault = Fault.INPUT
-    default_hint = "Install the development dependencies: `make install`."
+    default_hint = (
+        "Put <!-- benchmarks:begin --> and <!-- benchmarks:end --> where it should stand."
+    )
