@@ -38,11 +38,11 @@ lint-fix: install ## Repair what the linters can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## Measure against EZKL's default flow; reports under benchmarks/results
-	$(BIN)/python -m benchmarks.digits
+bench: install ## Measure against EZKL's default flow (see docs/benchmarks.md)
+	$(BIN)/zkml bench $(ARGS)
 
 lock: ## Lock the dependencies anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove what was built (keeps nothing of .venv)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -61,7 +62,7 @@ def _prove_and_verify(client: Client, home: Path) -> None:
         _event(event)
     circuit = client.circuit(circuit.id)
     if circuit.state != "ready":
-        raise DemoFailed(f"the circuit is {circuit.state}: {circuit.problem}")
+        raise DemoFailed(f"the circuit is {circuit.state}: {circuit.job}")
 
     job = client.create_proof(
         circuit=circuit.id,
@@ -130,7 +131,7 @@ def _with_one_digit_changed(bundle: bytes) -> bytes:
     return write_bundle(replace(parts, receipt=altered.to_bytes()))
 
 
-def _verify(bundle: Path, home: Path) -> tuple[int, dict[str, object]]:
+def _verify(bundle: Path, home: Path) -> tuple[int, dict[str, Any]]:
     """``zkml verify --json`` in a process of its own that knows nothing of the service."""
     done = subprocess.run(
         [_zkml(), "verify", str(bundle), "--nonce", "demo-1", "--json"],

@@ -116,7 +116,8 @@ class Accuracy:
 
     ``max_error`` is the largest absolute error over the output's range (0.004: 0.4 %),
     ``agreement`` the share of samples with the same top-1 answer, ``calibrated`` whether the
-    samples were the user's own.
+    samples were the user's own. (Drawn samples on which the reference itself is undecided within
+    the allowed error count as agreeing.)
     """
 
     max_error: float

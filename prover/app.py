@@ -267,8 +267,8 @@ class App:
         return self.store.jobs(limit, cursor, state=state, kind=JobKind.PROOF)
 
     def circuit_job(self, circuit_id: str) -> Job | None:
-        """The latest job of kind circuit for this circuit."""
-        found = self.store.jobs(1, kind=JobKind.CIRCUIT, circuit_id=circuit_id).items
+        """The latest job that builds, or has built, this circuit."""
+        found = self.store.jobs(1, circuit_id=circuit_id).items
         return found[0] if found else None
 
     # --- results -----------------------------------------------------------------------------

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import tempfile
+import json
+import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, ShouldStop
-from circuits.errors import InputOutOfRange
+from circuits.errors import Canceled, InputOutOfRange
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest
+from circuits.plan.cost import CostModel, machine_fingerprint
 from circuits.plan.samples import (
     Samples,
     covering_ranges,
@@ -35,6 +38,8 @@ from prover.store import Store
 
 if TYPE_CHECKING:
     from circuits.build import Builder
+
+_LOCK_POLL_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +164,15 @@ class Library:
     def builder(self) -> Builder:
         """The compiler, loaded when it is first needed: most processes never build."""
         from circuits.build import Builder
+        from circuits.plan.effort import Effort
 
         return Builder(
             engine=self._engine,
             srs=SrsFolder(self._settings.srs_dir),
             policy=self._policy,
             limits=self._settings.engine_limits,
+            effort=Effort(self._settings.plan_effort),
+            cost_model=machine_costs(self._settings),
         )
 
     def ensure(
@@ -181,10 +189,10 @@ class Library:
         """
         if (found := self.open(order.id)) is not None:
             return found, False
-        with self._one_build_at_a_time(order.id):
+        with self._one_build_at_a_time(order.id, should_stop) as scratch:
             if (found := self.open(order.id)) is not None:
                 return found, False
-            self._build(order, on_progress, should_stop)
+            self._build(order, scratch, on_progress, should_stop)
         built = self.open(order.id)
         assert built is not None
         return built, True
@@ -192,30 +200,30 @@ class Library:
     def _build(
         self,
         order: Order,
+        scratch: Path,
         on_progress: Callable[[str], None] | None,
         should_stop: ShouldStop | None,
     ) -> None:
         model = self._store.model(order.model_id)
-        with tempfile.TemporaryDirectory(dir=self._scratch(), prefix="circuit-") as folder:
-            built = self.builder().build(
-                self._artifacts.get(order.model_id),
-                self._samples(order, model),
-                order.profile,
-                Path(folder),
-                on_progress=on_progress,
-                should_stop=should_stop,
+        built = self.builder().build(
+            self._artifacts.get(order.model_id),
+            self._samples(order, model),
+            order.profile,
+            scratch,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        for path in built.files.values():
+            self._artifacts.put_file(path)
+        self._store.add_circuit(
+            CircuitRecord(
+                id=order.id,
+                model_id=order.model_id,
+                profile=order.profile.to_json(),
+                manifest=built.manifest.to_json(),
+                created_at=datetime.now(UTC),
             )
-            for path in built.files.values():
-                self._artifacts.put_file(path)
-            self._store.add_circuit(
-                CircuitRecord(
-                    id=order.id,
-                    model_id=order.model_id,
-                    profile=order.profile.to_json(),
-                    manifest=built.manifest.to_json(),
-                    created_at=datetime.now(UTC),
-                )
-            )
+        )
 
     def _samples(self, order: Order, model: ModelRecord) -> Samples:
         signature = Signature.from_json(model.signature)
@@ -223,20 +231,48 @@ class Library:
             return read_calibration(self._artifacts.get(order.calibration), signature)
         return draw(signature, order.ranges)
 
-    def _scratch(self) -> Path:
-        scratch = self._settings.home / "tmp"
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return scratch
-
     @contextlib.contextmanager
-    def _one_build_at_a_time(self, name: str) -> Iterator[None]:
-        lock = self._scratch() / f"{name.replace(':', '-')}.lock"
-        with lock.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    def _one_build_at_a_time(
+        self, circuit_id: str, should_stop: ShouldStop | None
+    ) -> Iterator[Path]:
+        """An empty folder to build one circuit in, for one process of this machine at a time.
+
+        What an earlier build left there when it was killed is removed first. Raises ``Canceled``
+        when told to stop while another process builds.
+        """
+        folder = self._settings.home / "tmp" / f"build-{circuit_id.replace(':', '-')}"
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The lock file stays: were it removed, one who waits for it and one who comes later
+        # would hold locks on different files.
+        with folder.with_suffix(".lock").open("w") as handle:
+            while not _locked(handle):
+                if should_stop is not None and should_stop():
+                    raise Canceled
+                time.sleep(_LOCK_POLL_S)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
             try:
-                yield
+                yield folder
             finally:
-                lock.unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def machine_costs(settings: Settings) -> CostModel | None:
+    """The cost model measured on this machine, if there is one; without it the shipped one
+    serves."""
+    try:
+        model = CostModel.from_json(json.loads(settings.cost_model_path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return model if model.source == machine_fingerprint() else None
+
+
+def _locked(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _accepts(record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:

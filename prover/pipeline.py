@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, ProofResult
+from circuits.engine.session import masked
 from circuits.errors import Canceled, ZkmlError
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest
 from circuits.plan.accuracy import compare
+from circuits.profile import Visibility
 from circuits.srs.verify_part import extract
 from prover.artifacts import Artifacts
 from prover.bundle import Bundle, write_bundle
@@ -99,6 +101,8 @@ class Pipeline:
             self.nudges.publish(job.id)
 
     def _failed(self, job: Job, held: Held, error: ZkmlError, work: _Work) -> None:
+        if not Visibility(job.request["profile"]["visibility"]).shows_input:
+            error = masked(error)  # a job's row is read by others than its owner
         _log.warning("job_failed", job=job.id, code=error.code, detail=error.detail)
         try:
             self.store.fail(held.lease, error.problem(), work.timings, work.peak_rss_bytes)

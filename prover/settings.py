@@ -80,6 +80,15 @@ class Settings(BaseSettings):
         default=5, ge=0, le=19, description="Niceness of engine processes: keeps the API prompt."
     )
 
+    plan_effort: Literal["fast", "balanced", "max"] = Field(
+        default="balanced",
+        description="fast: the cost model alone; balanced: time the best few; max: time them all.",
+    )
+    cost_model_path: Path = Field(
+        default_factory=lambda data: data["home"] / "cost_model.json",
+        description="This machine's cost model, written by `zkml doctor --calibrate`.",
+    )
+
     # --- trust ---
     srs_dir: Folder = Field(
         default_factory=lambda data: data["home"] / "srs",
@@ -162,9 +171,7 @@ class Settings(BaseSettings):
     @property
     def engine_limits(self) -> Limits:
         """What one engine call may take."""
-        return Limits(
-            deadline_s=self.engine_deadline_s, memory_bytes=self.engine_memory_mb << 20
-        )
+        return Limits(deadline_s=self.engine_deadline_s, memory_bytes=self.engine_memory_mb << 20)
 
     def prepare(self) -> None:
         """Makes the service's own folder, readable by its user only."""

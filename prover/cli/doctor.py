@@ -5,17 +5,21 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from circuits.digests import canonical_json
 from circuits.errors import ZkmlError
 from prover.cli import options
-from prover.cli.terminal import EXIT_FAILED, EXIT_YES, Terminal
+from prover.cli.terminal import EXIT_FAILED, EXIT_YES, Terminal, write_file
 from prover.settings import Settings
 
 
@@ -33,11 +37,19 @@ def doctor(
     settings_too: Annotated[
         bool, typer.Option("--settings", help="Show every setting with its value.")
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Fit the planner's cost model to this machine (some minutes)."
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> int:
     """Look at everything that a proof needs on this machine."""
     terminal = Terminal(as_json)
     settings = Settings.load()
+    if calibrate:
+        return _calibrate(settings, terminal)
     findings = [look(settings) for look in _LOOKS]
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -55,6 +67,50 @@ def doctor(
     healthy = all(f.level != "problem" for f in findings)
     terminal.object({"ok": healthy, "findings": [vars(f) for f in findings]})
     return EXIT_YES if healthy else EXIT_FAILED
+
+
+def _calibrate(settings: Settings, terminal: Terminal) -> int:
+    """Proves made-up circuits and writes what they cost as this machine's cost model."""
+    from circuits.engine.ezkl_engine import EzklEngine
+    from circuits.engine.sandbox import Sandbox
+    from circuits.plan.calibrate import fit, measure
+    from circuits.plan.cost import machine_fingerprint
+    from circuits.srs.files import Policy, SrsFolder
+
+    settings.prepare()
+    limits, folder = settings.engine_limits, SrsFolder(settings.srs_dir)
+    sandbox = Sandbox(nice=settings.engine_nice)
+    engine = EzklEngine(sandbox)
+
+    def srs(logrows: int) -> Path:
+        generate = lambda path, k: engine.generate_srs(path, k, limits)  # noqa: E731
+        return folder.ensure(logrows, Policy.DEVELOPMENT, generate).path
+
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="zkml-calibrate-") as keys,
+            Progress(*columns, console=terminal.err) as bars,
+        ):
+            bar = bars.add_task("measuring", total=None)
+            samples = measure(
+                engine,
+                srs,
+                Path(keys),
+                limits,
+                lambda done, total: bars.update(bar, completed=done, total=total),
+            )
+    finally:
+        sandbox.close()
+    model = fit(samples, machine_fingerprint())
+    write_file(settings.cost_model_path, canonical_json(model.to_json()))
+    terminal.line(
+        f"Fitted to {len(samples)} proofs. Median error on proofs left out:"
+        f" {model.error['prove_s']:.0%} of time, {model.error['peak_bytes']:.0%} of memory."
+    )
+    terminal.line(f"Wrote {settings.cost_model_path}; the planner uses it from now on.")
+    terminal.object({"ok": True, "samples": len(samples), "cost_model": model.to_json()})
+    return EXIT_YES
 
 
 def _python(_: Settings) -> Finding:
