@@ -22,12 +22,13 @@ from circuits.plan.effort import Effort
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, draw
-from circuits.profile import Profile
+from circuits.profile import Profile, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding, Signature
 
 _COMPILE = "circuits.compiler:float_graph"
+_WIDEN = "circuits.lanes.widen:widen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,17 @@ class BuiltCircuit:
 
 
 def compile_float(
-    engine: EzklEngine, model: bytes, samples: Samples, context: ContextEncoding, limits: Limits
+    engine: EzklEngine,
+    model: bytes,
+    samples: Samples,
+    context: ContextEncoding,
+    visibility: Visibility,
+    limits: Limits,
 ) -> FloatGraph:
     """The model after the float passes, made in a child: its bytes come from outside."""
+    hand_on = not visibility.shows_input
     graph: FloatGraph = engine.sandbox.call(
-        _COMPILE, model, list(samples.plan), context.limbs, limits=limits
+        _COMPILE, model, list(samples.plan), context.limbs, hand_on, limits=limits
     )
     return graph
 
@@ -67,10 +74,18 @@ class Builder:
         on_progress: Callable[[str], None] | None = None,
     ) -> Plan:
         """Rewrites and plans, builds nothing."""
+        graph = compile_float(
+            self.engine,
+            model,
+            samples,
+            context_encoding(profile),
+            profile.visibility,
+            self.limits,
+        )
         return plan_circuit(
             self.engine,
             model,
-            compile_float(self.engine, model, samples, context_encoding(profile), self.limits),
+            graph,
             samples,
             profile,
             self.limits,
@@ -261,8 +276,17 @@ def rebuild_vk(
         outputs=tuple(o.tensor for o in manifest.outputs),
     )
     ranges = {i.tensor.name: (i.lower, i.upper) for i in manifest.inputs}
-    made = compile_float(engine, model, draw(signature, ranges), manifest.context, limits)
+    made = compile_float(
+        engine,
+        model,
+        draw(signature, ranges),
+        manifest.context,
+        manifest.profile.visibility,
+        limits,
+    )
     graph = made.onnx
+    if manifest.lanes > 1:
+        graph = engine.sandbox.call(_WIDEN, graph, manifest.lanes, limits=limits)
     if sha256(graph) != manifest.rewritten_sha256:
         raise CircuitNotFaithful(
             f"rewriting the model gives {sha256(graph)}, the circuit was made from"

@@ -12,6 +12,8 @@ from circuits.srs.files import Policy
 #: Raise this whenever a pass, the planner or the cost model would build another circuit than
 #: before from the same order: circuits of the old kind stay usable, new orders get new ones.
 COMPILER = 1
+#: The same for circuits of several lanes made out of one of a single lane.
+WIDENING = 1
 
 
 def circuit_id(
@@ -31,3 +33,8 @@ def circuit_id(
             "compiler": COMPILER,
         }
     )
+
+
+def wide_circuit_id(narrow_id: str, lanes: int) -> str:
+    """``sha256:…`` for the circuit of ``lanes`` lanes that is made out of a circuit of one."""
+    return digest_json({"circuit": narrow_id, "lanes": lanes, "widening": WIDENING})

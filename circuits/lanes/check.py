@@ -26,13 +26,15 @@ _SEED = 77
 
 def widen_checked(data: bytes, lanes: int, samples: Sequence[Sample] = ()) -> bytes:
     """``widen``, held to the narrow graph on samples and random inputs: ``_PACKS`` full packs with
-    other data in each lane, so that a lane which looks at its neighbours shows.
+    other data in each lane, so that a lane which looks at its neighbours shows. ``samples`` need
+    not mention the context.
 
     Raises ``CannotBatch`` also when a lane's output is not the narrow graph's.
     """
     wide = widen(data, lanes)
     specs = _specs(data)
-    pool = probes(Signature(inputs=specs, outputs=()), samples)
+    context = {s.name: np.zeros(s.shape, np.float32) for s in specs if s.name == CONTEXT_INPUT}
+    pool = probes(Signature(inputs=specs, outputs=()), [{**context, **s} for s in samples])
     expected = run(data, pool)
     rng = np.random.default_rng(_SEED)
     for _ in range(_PACKS):

@@ -109,8 +109,7 @@ def test_models_exported_with_a_batch_of_one_are_widened_with_their_context(name
     built = ZOO[name].build()
     samples = [{n: a[i] for n, a in built.calibration.items()} for i in range(4)]
     bound = bind_context(rewrite(built.onnx, samples).onnx, 16)
-    context = {"zkml_context": np.zeros((1, 16), dtype=np.float32)}
-    wide = widen_checked(bound, 3, [{**s, **context} for s in samples])
+    wide = widen_checked(bound, 3, samples)
     inputs = {
         i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
         for i in onnx.load_from_string(wide).graph.input

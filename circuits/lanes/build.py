@@ -1,0 +1,319 @@
+"""A circuit of many lanes, made out of a circuit of one lane.
+
+Nothing of its arithmetic is decided anew: the same graph with a batch dimension, the same scales,
+numbers of the same width. So its accuracy is the narrow circuit's, provided that each lane computes
+the very same field elements; that is tried before it may serve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuits.build import BuiltCircuit
+from circuits.digests import canonical_json, sha256, sha256_file
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import (
+    CircuitFiles,
+    Felts,
+    Limits,
+    Priced,
+    ProofResult,
+    RunArgs,
+    ShouldStop,
+    Simulated,
+)
+from circuits.errors import Canceled, CircuitNotFaithful, EngineError
+from circuits.field import to_felt
+from circuits.identity import wide_circuit_id
+from circuits.lanes.errors import CannotBatch
+from circuits.lanes.felts import join, split
+from circuits.lanes.forecast import FAR, NEAR, Forecast, choose_shape, forecast
+from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef
+from circuits.plan.cost import CostModel, Prediction
+from circuits.plan.samples import Sample, draw
+from circuits.plan.variants import corner_samples
+from circuits.profile import Visibility
+from circuits.srs.files import Policy, SrsFolder
+from circuits.srs.verify_part import extract
+from circuits.tensors import Signature
+
+_WIDEN = "circuits.lanes.check:widen_checked"
+_PASS = AppliedPass(name="widen", version=1)
+#: Inputs that the engine's arithmetic is compared on, besides the corners of the accepted range.
+_COMPARED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrow:
+    """A circuit of one lane as stored: its manifest, graph, settings, and plan."""
+
+    manifest: CircuitManifest
+    graph: bytes
+    settings: str
+    plan: dict[str, Any]
+
+    @cached_property
+    def args(self) -> RunArgs:
+        """The engine settings that it was built with."""
+        args = dict(self.plan["choice"]["args"])
+        return RunArgs(**args | {"lookup_range": tuple(args["lookup_range"])})
+
+    @cached_property
+    def bits(self) -> int:
+        """Bits that its decompositions must hold, headroom left out."""
+        held = self.args.decomp_legs * math.log2(self.args.decomp_base)
+        needed = max(1, round(held - float(self.plan["choice"]["headroom_bits"])))
+        if not self.args.ignore_range_check_inputs_outputs:
+            needed = max(needed, self.manifest.context.bits + 1)
+        return needed
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideBuilder:
+    """Makes wide circuits with one engine over one folder of SRS files."""
+
+    engine: EzklEngine
+    srs: SrsFolder
+    policy: Policy
+    limits: Limits
+    cost_model: CostModel | None = None
+
+    def forecast(self, narrow: Narrow) -> Forecast:
+        """What circuits of two lanes and more will cost. Raises ``CannotBatch``, with the reason,
+        for a model whose inputs cannot share a circuit."""
+        return forecast(
+            self.engine,
+            (self._widened(narrow, NEAR), self._widened(narrow, FAR)),
+            narrow.args,
+            narrow.bits,
+            self.limits,
+            self._costs,
+            narrow.manifest.profile.target,
+        )
+
+    def build(
+        self,
+        narrow: Narrow,
+        lanes: int,
+        model: bytes,
+        out: Path,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> BuiltCircuit:
+        """Sets up the circuit of ``lanes`` lanes in the folder ``out`` and tries it.
+
+        Raises ``CannotBatch``, ``ModelTooLarge``, ``CircuitNotFaithful`` when a lane computes
+        something else than the narrow circuit, and the engine's errors.
+        """
+
+        def say(text: str) -> None:
+            if should_stop is not None and should_stop():
+                raise Canceled
+            if on_progress is not None:
+                on_progress(text)
+
+        say(f"{lanes} lanes: shape")
+        graph = self._widened(narrow, lanes)
+        priced, predicted = choose_shape(
+            self.engine,
+            graph,
+            narrow.args,
+            narrow.bits,
+            self.limits,
+            self._costs,
+            narrow.manifest.profile.target,
+        )
+        say(f"{lanes} lanes: comparison")
+        rows = self._rows(narrow)
+        self._compare(narrow, graph, priced, lanes, rows)
+        say(f"{lanes} lanes: reference string")
+        srs = self.srs.ensure(priced.args.logrows, self.policy, self._generate)
+        say(f"{lanes} lanes: keys")
+        self.engine.setup(
+            graph, priced.settings, srs.path, out, self.limits, should_stop=should_stop
+        )
+        (out / "model.onnx").write_bytes(model)
+        (out / "rewritten.onnx").write_bytes(graph)
+        (out / "plan.json").write_bytes(_plan_json(narrow, lanes, priced, predicted))
+        paths = {
+            "model": out / "model.onnx",
+            "rewritten": out / "rewritten.onnx",
+            "compiled": out / "compiled",
+            "settings": out / "settings.json",
+            "vk": out / "vk",
+            "pk": out / "pk",
+            "plan": out / "plan.json",
+            "srs": srs.path,
+        }
+        manifest = replace(
+            narrow.manifest,
+            circuit_id=wide_circuit_id(narrow.manifest.circuit_id, lanes),
+            rewritten_sha256=sha256(graph),
+            passes=(*narrow.manifest.passes, _PASS),
+            srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
+            files={name: sha256_file(path) for name, path in paths.items()},
+            lanes=lanes,
+        )
+        say(f"{lanes} lanes: trial proof")
+        trial = self._try(narrow, manifest, paths, rows, should_stop)
+        measured = {
+            "prove_s": round(trial.seconds["prove"], 4),
+            "peak_rss_bytes": trial.peak_rss_bytes,
+        }
+        return BuiltCircuit(
+            manifest=replace(manifest, proof_bytes=len(trial.proof), measured=measured),
+            files=paths,
+        )
+
+    @property
+    def _costs(self) -> CostModel:
+        return self.cost_model or CostModel.shipped()
+
+    def _generate(self, path: Path, logrows: int) -> None:
+        self.engine.generate_srs(path, logrows, self.limits)
+
+    def _widened(self, narrow: Narrow, lanes: int) -> bytes:
+        if narrow.manifest.profile.visibility is Visibility.HASHED_INPUT:
+            raise CannotBatch(
+                "with hashed inputs one hash would cover the inputs of all lanes, and nobody could"
+                " check a lane without the others"
+            )
+        samples = [self._in_graph_units(narrow, s) for s in self._samples(narrow)]
+        graph: bytes = self.engine.sandbox.call(
+            _WIDEN, narrow.graph, lanes, samples, limits=self.limits
+        )
+        return graph
+
+    def _samples(self, narrow: Narrow) -> list[Sample]:
+        """Inputs from all over the accepted range; what they are matters little here, because
+        lanes are compared with the narrow circuit and not with the model."""
+        inputs = narrow.manifest.inputs
+        signature = Signature(inputs=tuple(i.tensor for i in inputs), outputs=())
+        ranges = {i.tensor.name: (i.lower, i.upper) for i in inputs}
+        return list(draw(signature, ranges).plan[:_COMPARED])
+
+    def _in_graph_units(self, narrow: Narrow, sample: Sample) -> Sample:
+        """The sample as the graph's own numbers: integers where the graph is one of integers."""
+        made: dict[str, Any] = {}
+        for encoding in narrow.manifest.inputs:
+            values = np.asarray(sample[encoding.tensor.name])
+            if narrow.args.input_scale != encoding.scale:
+                whole = np.array(encoding.quantise(values), dtype=np.float64)
+                values = np.ldexp(whole, -narrow.args.input_scale).reshape(values.shape)
+                values = values.astype(encoding.tensor.dtype)
+            made[encoding.tensor.name] = values
+        return made
+
+    def _rows(self, narrow: Narrow) -> list[list[Felts]]:
+        """Narrow engine inputs to compare on, each with a context of its own."""
+        manifest = narrow.manifest
+        rows = []
+        samples = [*self._samples(narrow), *corner_samples(manifest.inputs)]
+        for number, sample in enumerate(samples):
+            row = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in manifest.inputs]
+            if manifest.context.limbs:
+                row.append(manifest.context.encode(number))
+            rows.append(row)
+        return rows
+
+    def _compare(
+        self, narrow: Narrow, graph: bytes, priced: Priced, lanes: int, rows: list[list[Felts]]
+    ) -> None:
+        """Runs packs through the wide circuit's arithmetic: each lane must give the elements that
+        the narrow circuit gives."""
+        offsets = [(at, _full_pack(rows, lanes, at)) for at in range(0, len(rows), lanes)]
+        wide = self._outputs(graph, priced.settings, [join(pack) for _, pack in offsets])
+        expected = self._outputs(narrow.graph, narrow.settings, rows)
+        for (at, _), outputs in zip(offsets, wide, strict=True):
+            for lane, got in enumerate(split(outputs, lanes)):
+                if got != expected[(at + lane) % len(rows)]:
+                    raise CircuitNotFaithful(
+                        f"with {lanes} lanes, lane {lane} computes something else than the circuit"
+                        " of one lane",
+                        lanes=lanes,
+                        lane=lane,
+                    )
+
+    def _outputs(
+        self, graph: bytes, settings: str, inputs: Sequence[list[Felts]]
+    ) -> list[list[Felts]]:
+        outputs = []
+        for result in self.engine.simulate(graph, settings, inputs, self.limits):
+            if not isinstance(result, Simulated):
+                raise result
+            outputs.append(result.outputs)
+        return outputs
+
+    def _try(
+        self,
+        narrow: Narrow,
+        manifest: CircuitManifest,
+        paths: dict[str, Path],
+        rows: list[list[Felts]],
+        should_stop: ShouldStop | None,
+    ) -> ProofResult:
+        """Proves and verifies one full pack, and looks for each lane's output in its place."""
+        pack = _full_pack(rows, manifest.lanes, 0)
+        files = CircuitFiles(
+            compiled=paths["compiled"],
+            settings=paths["settings"],
+            pk=paths["pk"],
+            vk=paths["vk"],
+            srs=paths["srs"],
+        )
+        proof = self.engine.prove(files, join(pack), self.limits, should_stop=should_stop)
+        proved = self.engine.verify(
+            proof.proof_json,
+            files.settings.read_bytes(),
+            files.vk.read_bytes(),
+            extract(files.srs),
+            self.limits,
+        )
+        if not proved:
+            raise EngineError("the trial proof of the new circuit does not verify")
+        expected = self._outputs(narrow.graph, narrow.settings, rows)
+        for lane in range(manifest.lanes):
+            segments = [s for s in manifest.lane_layout(lane) if s.role is Role.OUTPUT]
+            found = [proof.instances[s.offset : s.offset + s.count] for s in segments]
+            if found != expected[lane % len(rows)][-len(found) :]:
+                raise CircuitNotFaithful(
+                    f"lane {lane} of the trial proof shows another output than the circuit of one"
+                    " lane gives",
+                    lane=lane,
+                )
+        return proof
+
+
+def _full_pack(rows: list[list[Felts]], lanes: int, at: int) -> list[list[Felts]]:
+    """``lanes`` rows from number ``at`` on, beginning again at the end."""
+    return [rows[(at + lane) % len(rows)] for lane in range(lanes)]
+
+
+def _plan_json(narrow: Narrow, lanes: int, priced: Priced, predicted: Prediction) -> bytes:
+    """Why the circuit is as it is: whose arithmetic it has, and the shape chosen for its lanes."""
+    held = priced.args.decomp_legs * math.log2(priced.args.decomp_base)
+    return canonical_json(
+        {
+            "schema": 1,
+            "lanes": lanes,
+            "narrow": narrow.manifest.circuit_id,
+            "profile": narrow.manifest.profile.to_json(),
+            "choice": {
+                "variant": narrow.plan["choice"]["variant"],
+                "args": asdict(priced.args),
+                "rows": priced.rows,
+                "assignments": priced.assignments,
+                "predicted": predicted.to_json(),
+                "headroom_bits": round(held - narrow.bits, 2),
+            },
+            "accuracy": asdict(narrow.manifest.accuracy),
+        }
+    )

@@ -1,0 +1,156 @@
+"""What a circuit of many lanes will cost, from pricing two small ones.
+
+From two lanes on, every count of the engine's layout grows by the same amount with each lane
+(at one lane products are laid out otherwise), so two pricings tell all others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from circuits.engine.port import Engine, Limits, Priced, RunArgs
+from circuits.errors import EngineError, ModelTooLarge
+from circuits.plan.cost import CostModel, Prediction
+from circuits.plan.shapes import COLUMNS, LEGS, MAX_LOGROWS, minimal_logrows
+from circuits.profile import Target
+
+#: The two numbers of lanes that are priced.
+NEAR, FAR = 2, 4
+_DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
+_MAX_DIGIT_BITS = 20
+_WORD_BITS = 112
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Pairs of the same shape at ``NEAR`` and ``FAR`` lanes."""
+
+    pairs: tuple[tuple[Priced, Priced], ...]
+    costs: CostModel
+    target: Target
+    limits: Limits
+
+    def at(self, lanes: int) -> Prediction | None:
+        """The cheapest shape's costs with so many lanes; None when none fits memory."""
+        found = [
+            self.costs.predict(replace(p, args=replace(p.args, logrows=k)))
+            for near, far in self.pairs
+            if (k := minimal_logrows(p := _extrapolated(near, far, lanes))) <= MAX_LOGROWS
+        ]
+        fitting = [p for p in found if p.peak_bytes <= self.limits.memory_bytes]
+        return min(fitting, key=lambda p: (p.of(self.target), p.prove_s), default=None)
+
+
+def forecast(
+    engine: Engine,
+    graphs: tuple[bytes, bytes],
+    args: RunArgs,
+    bits: int,
+    limits: Limits,
+    costs: CostModel,
+    target: Target,
+) -> Forecast:
+    """Prices the graphs of ``NEAR`` and ``FAR`` lanes in every shape that holds ``bits`` bits.
+
+    ``args`` are the narrow circuit's. Raises ``EngineError`` when the engine refuses them all.
+    """
+    near, far = (engine.price(g, _drafts(args, bits), limits) for g in graphs)
+    pairs = tuple(
+        (a, b)
+        for a, b in zip(near, far, strict=True)
+        if isinstance(a, Priced) and isinstance(b, Priced)
+    )
+    if not pairs:
+        raise next(p for p in [*near, *far] if isinstance(p, EngineError))
+    return Forecast(pairs=pairs, costs=costs, target=target, limits=limits)
+
+
+def choose_shape(
+    engine: Engine,
+    graph: bytes,
+    args: RunArgs,
+    bits: int,
+    limits: Limits,
+    costs: CostModel,
+    target: Target,
+) -> tuple[Priced, Prediction]:
+    """The cheapest shape of a wide graph that fits memory, priced at its own size.
+
+    Raises ``ModelTooLarge`` when none fits.
+    """
+    settled = [
+        _filled(replace(p.args, logrows=k))
+        for p in engine.price(graph, _drafts(args, bits), limits)
+        if isinstance(p, Priced) and (k := minimal_logrows(p)) <= MAX_LOGROWS
+    ]
+    ranked = sorted(
+        (
+            (p, costs.predict(p))
+            for p in engine.price(graph, settled, limits)
+            if isinstance(p, Priced) and minimal_logrows(p) <= p.args.logrows
+        ),
+        key=lambda found: (found[1].of(target), found[1].prove_s, found[0].assignments),
+    )
+    fitting = [found for found in ranked if found[1].peak_bytes <= limits.memory_bytes]
+    if not fitting:
+        raise _too_large(ranked, limits)
+    return fitting[0]
+
+
+def _drafts(args: RunArgs, bits: int) -> list[RunArgs]:
+    """Each number of legs with the least base that holds the bits, in each number of columns."""
+    bases: dict[int, int] = {}
+    for legs in LEGS:
+        each = max(2, math.ceil(bits / legs))
+        if each <= _MAX_DIGIT_BITS and each * legs <= _WORD_BITS:
+            bases.setdefault(each, legs)
+    return [
+        replace(
+            args,
+            decomp_base=1 << each,
+            decomp_legs=legs,
+            num_inner_cols=columns,
+            logrows=_DRAFT_LOGROWS,
+        )
+        for (each, legs), columns in itertools.product(bases.items(), COLUMNS)
+    ]
+
+
+def _filled(args: RunArgs) -> RunArgs:
+    """The largest base whose table still fits the rows: headroom that costs nothing."""
+    free = min(args.logrows - 1, _MAX_DIGIT_BITS, _WORD_BITS // args.decomp_legs)
+    return replace(args, decomp_base=max(args.decomp_base, 1 << free))
+
+
+def _extrapolated(near: Priced, far: Priced, lanes: int) -> Priced:
+    def at(low: int, high: int) -> int:
+        return low + math.ceil((high - low) * (lanes - NEAR) / (FAR - NEAR))
+
+    public = at(
+        sum(math.prod(s) for s in near.instance_shapes),
+        sum(math.prod(s) for s in far.instance_shapes),
+    )
+    return replace(
+        near,
+        rows=at(near.rows, far.rows),
+        assignments=at(near.assignments, far.assignments),
+        constants=at(near.constants, far.constants),
+        einsum_size=at(near.einsum_size, far.einsum_size),
+        dynamic_size=at(near.dynamic_size, far.dynamic_size),
+        instance_shapes=((public,),),
+    )
+
+
+def _too_large(ranked: Sequence[tuple[Priced, Prediction]], limits: Limits) -> ModelTooLarge:
+    if not ranked:
+        return ModelTooLarge("the engine lays this many lanes out in no shape")
+    least = min(predicted.peak_bytes for _, predicted in ranked)
+    return ModelTooLarge(
+        f"this many lanes need about {least / _GIB:.1f} GiB; the limit is"
+        f" {limits.memory_bytes / _GIB:.1f} GiB",
+        hint="Use fewer lanes, or raise ZKML_ENGINE_MEMORY_MB on a larger machine.",
+    )
