@@ -6,14 +6,17 @@ import onnx
 import onnx_ir as ir
 
 CONTEXT_INPUT = "zkml_context"
+CONTEXT_OUTPUT = "zkml_context_out"
 
 
-def bind_context(data: bytes, limbs: int) -> bytes:
+def bind_context(data: bytes, limbs: int, *, hand_on: bool = False) -> bytes:
     """Adds ``zkml_context``, float32 ``[1, limbs]``, as the last input; no node reads it.
 
     EZKL keeps an unused input and constrains its instances like any other, so a proof made for one
-    context fails for every other. ``limbs == 0`` returns the model as it is. Raises ``ValueError``
-    when the model already has an input of that name.
+    context fails for every other. Its input visibility holds for *every* input: where the model's
+    are not public, ``hand_on`` makes the context the graph's first output too, and an output is
+    public. ``limbs == 0`` returns the model as it is. Raises ``ValueError`` when the model already
+    has an input of that name.
     """
     if limbs == 0:
         return data
@@ -21,8 +24,12 @@ def bind_context(data: bytes, limbs: int) -> bytes:
     graph = model.graph
     if any(i.name == CONTEXT_INPUT for i in graph.inputs):
         raise ValueError(f"the model already has an input named {CONTEXT_INPUT!r}")
-    graph.inputs.append(
-        ir.val(CONTEXT_INPUT, shape=[1, limbs], type=ir.TensorType(ir.DataType.FLOAT))
-    )
+    kind = ir.TensorType(ir.DataType.FLOAT)
+    context = ir.val(CONTEXT_INPUT, shape=[1, limbs], type=kind)
+    graph.inputs.append(context)
+    if hand_on:
+        carried = ir.val(CONTEXT_OUTPUT, shape=[1, limbs], type=kind)
+        graph.append(ir.node("Identity", [context], outputs=[carried]))
+        graph.outputs.insert(0, carried)
     bound: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     return bound
