@@ -22,6 +22,7 @@ from prover.receipt import Receipt
 from prover.report import Layer, Report
 from prover.statement import Statement
 from prover.verify import check_statement, verify_bundle
+from tests.conformance.lies import RIVAL, TRUSTED, Lie, signed, statement_of
 from tests.conformance.make_vectors import (
     CASES,
     EXPIRES,
@@ -33,7 +34,6 @@ from tests.conformance.make_vectors import (
     uploaded,
     with_context,
 )
-from tests.conformance.mutations import RIVAL, TRUSTED, Lie, signed, statement_of
 
 pytestmark = pytest.mark.slow
 

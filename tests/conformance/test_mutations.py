@@ -13,8 +13,9 @@ from prover.policy import Policy
 from prover.report import Layer, Report
 from prover.verification.evidence import VERIFY_LIMITS
 from prover.verify import verify_bundle
+from tests.conformance.lies import TRUSTED
 from tests.conformance.make_vectors import public_key
-from tests.conformance.mutations import TRUSTED, Mutation, mutations
+from tests.conformance.mutations import Mutation, mutations
 
 pytestmark = pytest.mark.slow
 

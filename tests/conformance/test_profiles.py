@@ -13,8 +13,8 @@ from prover.bundle import read_bundle
 from prover.policy import Policy
 from prover.report import Report, Status
 from prover.verify import verify_bundle
+from tests.conformance.lies import statement_of
 from tests.conformance.make_vectors import CASES, INPUT, SALT, Case, public_key, uploaded
-from tests.conformance.mutations import statement_of
 
 pytestmark = pytest.mark.slow
 

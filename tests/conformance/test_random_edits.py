@@ -16,8 +16,8 @@ from prover.bundle import Bundle, read_bundle, write_bundle
 from prover.policy import Policy
 from prover.report import Report
 from prover.verify import verify_bundle
+from tests.conformance.lies import Lie, statement_of, with_file
 from tests.conformance.make_vectors import FOLDER, public_key
-from tests.conformance.mutations import Lie, statement_of, with_file
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,9 @@ from prover.errors import ReceiptInvalid
 from prover.receipt import Receipt
 from prover.schema import PATH, statement_schema
 from prover.statement import Statement
+from tests.conformance.lies import Json, statement_of
 from tests.conformance.make_vectors import FOLDER
-from tests.conformance.mutations import Json, leaves, statement_of
+from tests.conformance.mutations import leaves
 
 VECTORS = sorted(FOLDER.glob("*.zkml"))
 

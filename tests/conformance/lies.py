@@ -1,0 +1,237 @@
+"""Lies of an issuer who holds the trusted key, told consistently: every digest is made to fit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from circuits.digests import canonical_json, sha256
+from circuits.engine.proof_json import read_proof
+from circuits.field import felts_to_bytes, from_felt, to_felt
+from circuits.manifest import CircuitManifest
+from circuits.srs.verify_part import PUBLIC_CEREMONY
+from prover.bundle import Bundle, read_bundle
+from prover.context import Context
+from prover.keys import signer_document
+from prover.receipt import Receipt
+from prover.report import Layer
+from prover.statement import claims, decode_outputs, receipt_id
+from tests.conformance.make_vectors import FOLDER, public_key, signer
+
+TRUSTED, RIVAL = 1, 2
+Json = dict[str, Any]
+
+
+def statement_of(bundle: Bundle) -> Json:
+    value: Json = json.loads(Receipt.from_bytes(bundle.receipt).payload)
+    return value
+
+
+def signed(bundle: Bundle, statement: Json, seed: int = TRUSTED) -> Bundle:
+    """The bundle with this statement, signed: in whatever state the statement is."""
+    payload = canonical_json(statement)
+    unsigned = Receipt(payload=payload, keyid="", signature=b"")
+    signature = signer(seed).sign(unsigned.pae)
+    receipt = replace(unsigned, keyid=signature.keyid, signature=bytes.fromhex(signature.signature))
+    return replace(bundle, receipt=receipt.to_bytes(), signer=signer_document(public_key(seed)))
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@dataclass
+class Lie:
+    """A bundle under change, whose statement is brought in line before it is signed."""
+
+    bundle: Bundle
+    statement: Json
+
+    @property
+    def predicate(self) -> Json:
+        value: Json = self.statement["predicate"]
+        return value
+
+    @property
+    def manifest(self) -> CircuitManifest:
+        return CircuitManifest.from_json(json.loads(self.bundle.manifest))
+
+    def set_member(self, **members: bytes | None) -> None:
+        self.bundle = replace(self.bundle, **members)
+
+    def set_manifest(self, manifest: CircuitManifest) -> None:
+        self.set_member(manifest=canonical_json(manifest.to_json()))
+
+    def set_instance(self, at: int, felt: str) -> None:
+        proof = read_proof(self.bundle.proof)
+        proof.instances[at] = felt
+        self.set_member(proof=proof.to_bytes())
+
+    def set_proof(self, data: bytes) -> None:
+        self.set_member(proof=replace(read_proof(self.bundle.proof), proof=data).to_bytes())
+
+    def told(self, seed: int = TRUSTED) -> Bundle:
+        """Everything in the statement that follows from the members, computed again and signed."""
+        p, bundle, manifest = self.predicate, self.bundle, self.manifest
+        for name, value in claims(manifest).items():
+            *path, last = name.split(".")
+            holder = p
+            for key in path:
+                holder = holder[key]
+            holder[last] = _plain(value)
+        proof = read_proof(bundle.proof)
+        file_digest = sha256(bundle.proof)
+        p["proof"] |= {
+            "file_sha256": file_digest,
+            "sha256": sha256(proof.proof),
+            "bytes": len(proof.proof),
+        }
+        self.statement["subject"][0]["digest"]["sha256"] = file_digest.removeprefix("sha256:")
+        p["receipt"]["id"] = receipt_id(p["context"]["job_id"], file_digest)
+        p["srs"]["part_sha256"] = sha256(bundle.srs_part)
+        p["instances"]["count"] = len(proof.instances)
+        p["instances"]["sha256"] = sha256(felts_to_bytes(proof.instances))
+        with contextlib.suppress(ValueError):  # what cannot be decoded stays as it was stated
+            p["outputs"] = _plain(decode_outputs(manifest, proof.instances))
+        if bundle.input is not None:
+            p["input"]["commitment"]["sha256"] = sha256(bundle.input)
+        return signed(bundle, self.statement, seed)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def with_file(manifest: CircuitManifest, name: str, data: bytes) -> CircuitManifest:
+    return replace(manifest, files={**manifest.files, name: sha256(data)})
+
+
+def lie_output(lie: Lie) -> None:
+    lie.set_instance(7, to_felt(from_felt(read_proof(lie.bundle.proof).instances[7]) + 1))
+
+
+def lie_input(lie: Lie) -> None:
+    lie.set_instance(0, to_felt(64))
+    document = json.loads(lie.bundle.input or b"")
+    document["inputs"][0]["values"][0] = 0.5
+    lie.set_member(input=canonical_json(document))
+
+
+def lie_context(lie: Lie) -> None:
+    fields = {k: lie.predicate["context"][k] for k in ("job_id", "chain_id", "consumer")}
+    context = Context(**fields, nonce="another", expires_at=lie.predicate["context"]["expires_at"])
+    lie.predicate["context"] |= {"nonce": "another", "digest": context.digest_hex}
+    lie.set_instance(4, to_felt(context.digest))
+
+
+def lie_proof_bit(lie: Lie) -> None:
+    lie.set_proof(flipped(read_proof(lie.bundle.proof).proof, 1000))
+
+
+def lie_trailing(lie: Lie) -> None:
+    lie.set_proof(read_proof(lie.bundle.proof).proof + b"\0" * 32)
+
+
+def lie_range(lie: Lie) -> None:
+    (x,) = lie.manifest.inputs
+    lie.set_manifest(replace(lie.manifest, inputs=(replace(x, upper=1.0),)))
+
+
+def lie_soundness(lie: Lie) -> None:
+    profile = replace(lie.manifest.profile, soundness="conservative")
+    lie.set_manifest(replace(lie.manifest, profile=profile))
+
+
+def lie_weights_private(lie: Lie) -> None:
+    profile = replace(lie.manifest.profile, visibility="private-weights")
+    value = json.loads(lie.bundle.manifest)
+    value["profile"] = profile.to_json()
+    lie.set_manifest(CircuitManifest.from_json(value))
+
+
+def lie_output_scale(lie: Lie) -> None:
+    (y,) = lie.manifest.outputs
+    lie.set_manifest(replace(lie.manifest, outputs=(replace(y, scale=y.scale - 1),)))
+
+
+def lie_input_scale(lie: Lie) -> None:
+    (x,) = lie.manifest.inputs
+    lie.set_manifest(replace(lie.manifest, inputs=(replace(x, scale=x.scale + 1),)))
+
+
+def lie_origin(lie: Lie) -> None:
+    srs = replace(lie.manifest.srs, origin="public-ceremony")
+    lie.set_manifest(replace(lie.manifest, srs=srs))
+
+
+def lie_public_part(lie: Lie) -> None:
+    lie_origin(lie)
+    lie.set_member(srs_part=PUBLIC_CEREMONY)
+
+
+def lie_other_part(lie: Lie) -> None:
+    lie.set_member(srs_part=(FOLDER / "other_srs_part.bin").read_bytes())
+
+
+def lie_no_context(lie: Lie) -> None:
+    context = replace(lie.manifest.context, limbs=0)
+    lie.set_manifest(replace(lie.manifest, context=context))
+
+
+def lie_few_context_bits(lie: Lie) -> None:
+    context = replace(lie.manifest.context, bits=64)
+    lie.set_manifest(replace(lie.manifest, context=context))
+
+
+def lie_logrows(lie: Lie) -> None:
+    settings = json.loads(lie.bundle.settings)
+    settings["run_args"]["logrows"] = 11
+    data = json.dumps(settings).encode()
+    lie.set_member(settings=data)
+    lie.set_manifest(with_file(lie.manifest, "settings", data))
+
+
+def lie_other_key(lie: Lie) -> None:
+    other = read_bundle((FOLDER / "other-model.zkml").read_bytes())
+    lie.set_member(vk=other.vk)
+    lie.set_manifest(with_file(lie.manifest, "vk", other.vk))
+
+
+def lie_expired(lie: Lie) -> None:
+    c = lie.predicate["context"]
+    context = Context(
+        job_id=c["job_id"],
+        nonce=c["nonce"],
+        chain_id=c["chain_id"],
+        consumer=c["consumer"],
+        expires_at=1,
+    )
+    c |= {"expires_at": 1, "digest": context.digest_hex}
+    lie.set_instance(4, to_felt(context.digest))
+
+
+LIES: dict[str, tuple[Layer, Callable[[Lie], None]]] = {
+    "another output": (Layer.PROOF, lie_output),
+    "another input": (Layer.PROOF, lie_input),
+    "another context": (Layer.PROOF, lie_context),
+    "an expired context": (Layer.FRESHNESS, lie_expired),
+    "a bit of the proof": (Layer.PROOF, lie_proof_bit),
+    "bytes after the proof": (Layer.PROOF, lie_trailing),
+    "a narrower accepted range": (Layer.RANGE, lie_range),
+    "called conservative": (Layer.SETUP, lie_soundness),
+    "weights called private": (Layer.SETUP, lie_weights_private),
+    "another output scale": (Layer.SETUP, lie_output_scale),
+    "another input scale": (Layer.INSTANCES, lie_input_scale),
+    "SRS called the ceremony's": (Layer.SETUP, lie_origin),
+    "SRS part replaced by the ceremony's": (Layer.PROOF, lie_public_part),
+    "SRS part replaced by another's": (Layer.PROOF, lie_other_part),
+    "context called absent": (Layer.INSTANCES, lie_no_context),
+    "context cut to 64 bits": (Layer.SCHEMA, lie_few_context_bits),
+    "settings of another k": (Layer.SETUP, lie_logrows),
+    "another circuit's key": (Layer.PROOF, lie_other_key),
+}
