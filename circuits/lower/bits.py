@@ -27,6 +27,8 @@ MIN_BITS, MAX_BITS = 2, 14
 _CAUTION = 0.7
 #: A second, finer choice uses this share.
 _FINE = 0.25
+#: Layers are trimmed one by one up to this many, and in this many groups beyond.
+_GROUPS = 8
 #: Bits of a last layer, which nothing after it takes apart.
 _LAST = 12
 
@@ -144,11 +146,15 @@ def _trimmed(trial: Trial, choice: Bits, max_error: float, agreement: float) -> 
 
 
 def _one_less(choice: Bits) -> list[Bits]:
+    """Choices with a bit less at the input or in one group of layers."""
     out = []
     if choice.input > 0:
         out.append(Bits(input=choice.input - 1, weights=choice.weights))
-    for layer, bits in enumerate(choice.weights[:-1]):
-        if bits > MIN_BITS:
-            weights = (*choice.weights[:layer], bits - 1, *choice.weights[layer + 1 :])
+    layers = len(choice.weights) - 1
+    width = max(1, -(-layers // _GROUPS))
+    for start in range(0, layers, width):
+        group = range(start, min(start + width, layers))
+        if all(choice.weights[i] > MIN_BITS for i in group):
+            weights = tuple(b - (i in group) for i, b in enumerate(choice.weights))
             out.append(Bits(input=choice.input, weights=weights))
     return out

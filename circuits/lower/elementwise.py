@@ -60,10 +60,11 @@ def mul(low: Lowering, node: ir.Node) -> None:
 
 def product(low: Lowering, node: ir.Node, a: Quantity, b: Quantity) -> Quantity:
     """The elementwise product of two values; its step is the product of theirs."""
+    if a is b:
+        return square(low, a)
     shape = shape_of(node.outputs[0])
-    same = a is b
     a = low.fitting(a, low.bits_of(b))
-    b = a if same else low.fitting(b, low.bits_of(a))
+    b = low.fitting(b, low.bits_of(a))
     a, b = compact(low.emit, low.broadcast(a, shape)), low.broadcast(b, shape)
     order = np.empty(a.view.size, dtype=np.int64)
     order[a.view.reshape(-1)] = b.view.reshape(-1)
@@ -71,6 +72,13 @@ def product(low: Lowering, node: ir.Node, a: Quantity, b: Quantity) -> Quantity:
     tensor = low.emit.op("Mul", [a.tensor, other], tensor_shape(a.tensor))
     steps = a.step * b.step if a.step.size == b.step.size == 1 else a.steps() * b.steps()
     return Quantity(tensor, a.view, steps)
+
+
+def square(low: Lowering, q: Quantity) -> Quantity:
+    """x · x."""
+    q = compact(low.emit, low.fitting(q, low.bits_of(q)))
+    tensor = low.emit.op("Mul", [q.tensor, q.tensor], tensor_shape(q.tensor))
+    return Quantity(tensor, q.view, q.step * q.step)
 
 
 def div(low: Lowering, node: ir.Node) -> None:
@@ -141,12 +149,27 @@ def leaky_relu(low: Lowering, node: ir.Node) -> None:
 
 
 def absolute(low: Lowering, node: ir.Node) -> None:
-    """2 · relu(x) - x."""
-    q = compact(low.emit, low.positive(low.quantity(node.inputs[0])))
+    store(low, node, magnitude(low, low.quantity(node.inputs[0])))
+
+
+def magnitude(low: Lowering, q: Quantity) -> Quantity:
+    """|x| = 2 · relu(x) - x."""
+    q = compact(low.emit, low.positive(q))
     shape = tensor_shape(q.tensor)
     above = low.relu(q).tensor
     twice = low.emit.op("Add", [above, above], shape)
-    store(low, node, Quantity(low.emit.op("Sub", [twice, q.tensor], shape), q.view, q.step))
+    return Quantity(low.emit.op("Sub", [twice, q.tensor], shape), q.view, q.step)
+
+
+def look_up(low: Lowering, table: NDArray[np.float64], q: Quantity) -> Quantity:
+    """``table[x]`` for a place x of 0 or 1: a line through the two entries."""
+    if table.shape != (2,) or q.uniform != 1.0 or low.bits_of(q) > 2:
+        raise ValueError("it looks up in a table of more than two entries")
+    first, second = table
+    unit = 2.0 ** -(low.bits.weight(low.layers) + 8)
+    rise = np.array(round((second - first) / unit) * unit)
+    scaled = low.scale(q, rise)
+    return low.add_constant(low.positive(scaled), np.array(first))
 
 
 def clip(low: Lowering, node: ir.Node) -> None:
@@ -232,43 +255,50 @@ def extremum(low: Lowering, node: ir.Node) -> None:
 
 
 def compare(low: Lowering, node: ir.Node) -> None:
-    """Comparison with a constant, exact on the rounded value: n·step > c is n > floor(c / step)."""
+    """Comparisons, of two values or of a value and a constant."""
     a, b = node.inputs[0], node.inputs[1]
     shape = shape_of(node.outputs[0])
     op = node.op_type
     if low.is_known(a) and low.is_known(b):
         x, y = low.aligned([low.broadcast(low.quantity(v), shape) for v in (a, b)])
         left, right = low.settled(x).tensor, low.settled(y).tensor
+        pair = [right, left] if op in ("Less", "GreaterOrEqual") else [left, right]
+        negate = op in ("GreaterOrEqual", "LessOrEqual")
     else:
-        value, fixed = (a, b) if low.is_known(a) else (b, a)
-        q = low.settled(low.broadcast(low.positive(low.quantity(value)), shape))
-        level = np.broadcast_to(low.constant(node, fixed), shape) / q.steps()
-        if op == "Equal" and not np.all(level == np.round(level)):
-            raise refuse(node, "equality with a number that rounding moves")
-        # Strict and weak comparisons part where the level is whole.
-        strict = (
-            op in ("Greater", "LessOrEqual")
-            if low.is_known(a)
-            else op in ("Less", "GreaterOrEqual")
-        )
-        whole = np.floor(level) if strict else np.ceil(level) - 1
-        whole = level if op == "Equal" else whole
-        above = low.emit.whole(whole)
-        truth = low.emit.op(
-            "Equal" if op == "Equal" else "Greater", [q.tensor, above], shape, ir.DataType.BOOL
-        )
-        upward = (
-            op in ("Greater", "GreaterOrEqual")
-            if low.is_known(a)
-            else op in ("Less", "LessOrEqual")
-        )
-        store(low, node, _truth(low, truth, shape, negate=not upward and op != "Equal"))
-        return
-    swapped = op in ("Less", "GreaterOrEqual")
-    pair = [right, left] if swapped else [left, right]
+        if not low.is_known(a):
+            a, b, op = b, a, _MIRROR[op]
+        q = low.settled(low.broadcast(low.positive(low.quantity(a)), shape))
+        level = np.broadcast_to(low.constant(node, b), shape) / q.steps()
+        pair = [q.tensor, low.emit.spread(_cut(node, op, level))]
+        negate = op in ("Less", "LessOrEqual")
     kind = "Equal" if op == "Equal" else "Greater"
     truth = low.emit.op(kind, pair, shape, ir.DataType.BOOL)
-    store(low, node, _truth(low, truth, shape, negate=op in ("GreaterOrEqual", "LessOrEqual")))
+    store(low, node, _truth(low, truth, shape, negate))
+
+
+_MIRROR = {
+    "Equal": "Equal",
+    "Greater": "Less",
+    "GreaterOrEqual": "LessOrEqual",
+    "Less": "Greater",
+    "LessOrEqual": "GreaterOrEqual",
+}
+
+
+def _cut(node: ir.Node, op: str, level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The whole number c with which ``n > c`` decides a comparison of n with ``level``.
+
+    Where x > t decides (scikit-learn: thresholds lie between data), c = floor(t) is exact on n.
+    Where x >= t does (XGBoost: thresholds are values of the data), t is rounded as the input is,
+    so that a value equal to its threshold stays so.
+    """
+    if op == "Equal":
+        if not np.all(level == np.round(level)):
+            raise refuse(node, "equality with a number that rounding moves")
+        return level
+    if op in ("Greater", "LessOrEqual"):
+        return np.floor(level)
+    return np.floor(level + 0.5) - 1
 
 
 def _truth(low: Lowering, truth: ir.Value, shape: tuple[int, ...], negate: bool) -> Quantity:

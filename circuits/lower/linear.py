@@ -13,7 +13,7 @@ from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import ZERO, Quantity, gather
 from circuits.rewrite.convolutions import spread_kernel
-from circuits.rewrite.edit import attr, shape_of
+from circuits.rewrite.edit import attr, input_at, shape_of
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _dynamic(low: Lowering, a: Quantity, b: Quantity) -> Quantity:
 
 
 def gemm(low: Lowering, node: ir.Node) -> None:
-    """alpha · A' · B' + beta · C, with constant B and C."""
+    """alpha · A' · B' + beta · C, with constant B."""
     q = low.quantity(node.inputs[0])
     weights = low.constant(node, node.inputs[1])
     if attr(node, "transA", 0):
@@ -155,11 +155,16 @@ def gemm(low: Lowering, node: ir.Node) -> None:
     if attr(node, "transB", 0):
         weights = weights.T
     weights = weights * float(attr(node, "alpha", 1.0))
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = low.constant(node, node.inputs[2]) * float(attr(node, "beta", 1.0))
+    bias, added = None, input_at(node, 2)
+    beta = float(attr(node, "beta", 1.0))
+    if added is not None and not low.is_known(added):
+        bias = low.constant(node, added) * beta
     places = np.arange(q.view.size).reshape(q.shape)
-    store(low, node, windowed(low, q, places, weights, bias))
+    product = windowed(low, q, places, weights, bias)
+    if low.is_known(added):
+        other = low.scale(low.quantity(added), np.array(beta))
+        product = low.add(product, low.broadcast(other, product.shape))
+    store(low, node, product)
 
 
 def conv(low: Lowering, node: ir.Node) -> None:

@@ -86,9 +86,8 @@ class Lowering:
 
     def uniform(self, q: Quantity) -> Quantity:
         """The same value with one positive step."""
-        if q.uniform is not None and q.uniform > 0:
-            return q
-        return self.to_step(q, common_step([q]))
+        q = self.positive(q)
+        return q if q.uniform is not None else self.to_step(q, common_step([q]))
 
     def aligned(self, quantities: Sequence[Quantity]) -> list[Quantity]:
         """The same values, all counted in one step."""

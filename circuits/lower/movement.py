@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from circuits.lower.elementwise import look_up
 from circuits.lower.emit import shape_of
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
@@ -39,6 +40,10 @@ MOVES = frozenset(
 
 def move(low: Lowering, node: ir.Node) -> None:
     """Moves the places of the first operand as ONNX's reference implementation moves elements."""
+    if node.op_type == "Gather" and not low.is_known(node.inputs[0]):
+        table = low.constant(node, node.inputs[0])
+        store(low, node, look_up(low, table, low.quantity(node.inputs[1])))
+        return
     q = low.quantity(node.inputs[0])
     outcomes = _moved(node, q.view)
     spread = _moved(node, q.steps()) if q.step.size > 1 else [q.step] * len(outcomes)

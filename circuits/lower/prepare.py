@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -18,6 +20,7 @@ _RULES = (
 )
 
 
+@lru_cache(maxsize=8)
 def prepare(data: bytes) -> bytes:
     """The same function with normalisations folded into weights and shapes inferred."""
     model = ir.from_proto(onnx.load_model_from_string(data))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from circuits.lower.elementwise import magnitude, square
 from circuits.lower.linear import conv_places, store
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import ZERO, Quantity, gather
@@ -74,8 +75,12 @@ def global_max(low: Lowering, node: ir.Node) -> None:
 
 
 def reduce_sum(low: Lowering, node: ir.Node) -> None:
-    """ReduceSum and ReduceMean."""
+    """ReduceSum and ReduceMean, ReduceL1 and ReduceSumSquare."""
     q = low.quantity(node.inputs[0])
+    if node.op_type == "ReduceL1":
+        q = magnitude(low, q)
+    elif node.op_type == "ReduceSumSquare":
+        q = square(low, q)
     places, count = _reduced(node, q.shape)
     share = 1.0 / count if node.op_type == "ReduceMean" else 1.0
     store(low, node, _sum_over(low, q, places, shape_of(node.outputs[0]), share))
@@ -122,8 +127,11 @@ def _sum_over(
 
 
 def arg_max(low: Lowering, node: ir.Node) -> None:
-    """The place of the largest element; counted from 0, so its step is 1."""
-    q = low.settled(low.uniform(low.quantity(node.inputs[0])))
+    """ArgMax and ArgMin: the place of an element, counted from 0, so that its step is 1."""
+    q = low.quantity(node.inputs[0])
+    if node.op_type == "ArgMin":
+        q = replace(q, step=-q.step)
+    q = low.settled(low.uniform(q))
     if attr(node, "select_last_index", 0):
         raise refuse(node, "select_last_index")
     axis = attr(node, "axis", 0) % q.view.ndim

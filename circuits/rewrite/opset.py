@@ -18,6 +18,11 @@ def _run(model: ir.Model) -> None:
     common.RemoveInitializersFromInputsPass()(model)
     if opset(model) >= OLDEST:
         return
+    if all(node.domain not in ("", "ai.onnx") for node in model.graph):
+        # Nothing is written in the old set: a tree from onnxmltools names whatever it likes.
+        model.graph.opset_imports[""] = TARGET
+        model.ir_version = max(model.ir_version or 0, 8)
+        return
     try:
         # Before IR 4 every initialiser had to be an input; the converter still expects it so.
         common.AddInitializersToInputsPass()(model)

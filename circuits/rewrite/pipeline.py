@@ -105,7 +105,7 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     worst, current = 0.0, original
     for step in PASSES:
         changed = _bytes(apply(step, onnx.load_model_from_string(current)))
-        if changed == current:
+        if changed in (current, _bytes(apply(_NOTHING, onnx.load_model_from_string(current)))):
             continue
         worst = max(worst, _held(step.name, expected, changed, feeds))
         current = changed
@@ -134,7 +134,9 @@ def apply(step: Pass, model: onnx.ModelProto) -> onnx.ModelProto:
         common.RemoveUnusedNodesPass()(graph)
         common.RemoveUnusedOpsetsPass()(graph)
         common.ClearMetadataAndDocStringPass()(graph)
-        return infer_shapes(ir.to_proto(graph))
+        written = ir.to_proto(graph)
+        del written.graph.value_info[:]  # inferred anew, in the order of the nodes
+        return infer_shapes(written)
     except ZkmlError:
         raise
     except Exception as error:  # models come from outside: whatever a pass trips over is theirs

@@ -178,7 +178,7 @@ def test_what_is_no_map_of_integers_is_named() -> None:
 
 def test_comparisons_are_exact_on_the_rounded_input() -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4] x) => (float y)
-    <float[4] t = {0.3, -0.5, 0.25, 0.75}>
+    <float[4] t = {0.375, -0.5, 0.25, -0.625}>
     { a = Less(x, t) b = Cast<to = 1>(a) c = GreaterOrEqual(x, t) d = Cast<to = 1>(c)
       e = Greater(x, t) f = Cast<to = 1>(e) h = LessOrEqual(x, t) i = Cast<to = 1>(h)
       y = Concat<axis = 1>(b, d, f, i) }"""

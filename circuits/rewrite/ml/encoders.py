@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir import DataType
 
-from circuits.rewrite.edit import Builder, attr, constant, ints, shape_of
+from circuits.rewrite.edit import Builder, attr, constant, ints
 from circuits.rewrite.ml.scores import place_to_label
 
 
@@ -103,7 +103,7 @@ def feature_extractor(node: ir.Node, build: Builder) -> ir.Value:
     picks = constant(where)
     if picks is not None:
         flat = picks.reshape(-1).astype(np.int64)
-        return build.op("Gather", data, build.const(flat), axis=len(shape_of(data)) - 1)
+        return build.op("Gather", data, build.const(flat), axis=-1)
     table = constant(data)
     if table is None or not np.issubdtype(table.dtype, np.integer):
         raise ValueError("a table of text, or places that depend on the input")

@@ -81,7 +81,8 @@ def linear_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
     label = two_way_label(build, scores, 0.0, labels)
     if post == "LOGISTIC":
         return [label, build.op("Sigmoid", mirrored(build, scores))]
-    return [label, transformed(build, mirrored(build, scores), post)]
+    # onnxruntime completes a single score so whatever other transform is named.
+    return [label, complement(build, scores)]
 
 
 def _planes(node: ir.Node, build: Builder, outputs: int) -> ir.Value:

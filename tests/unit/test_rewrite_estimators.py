@@ -1,0 +1,206 @@
+"""Estimators of ai.onnx.ml become tensor operators that give onnxruntime's answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from circuits.errors import UnsupportedOperator
+from circuits.inspect import inspect_model
+from circuits.lower import Bits, lower, run_integers
+from circuits.lower.bits import quantised
+from circuits.rewrite import rewrite
+from circuits.rewrite.compare import run
+
+ML = "ai.onnx.ml"
+
+
+def model(nodes: list[onnx.NodeProto], features: int, outputs: dict[str, int]) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "estimator",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", features])],
+        [
+            helper.make_tensor_value_info(n, t, ["N"] if t == TensorProto.INT64 else ["N", "C"])
+            for n, t in outputs.items()
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(ML, 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def tree_attributes(tree: Any, weights: np.ndarray, kind: str) -> dict[str, Any]:
+    """A fitted scikit-learn tree as TreeEnsemble attributes (what an exporter writes)."""
+    inner = tree.children_left >= 0
+    nodes = range(tree.node_count)
+    leaves = [n for n in nodes if not inner[n]]
+    rows = [(n, c, float(weights[n, c])) for n in leaves for c in range(weights.shape[1])]
+    return {
+        "nodes_treeids": [0] * tree.node_count,
+        "nodes_nodeids": list(nodes),
+        "nodes_featureids": [int(f) if i else 0 for f, i in zip(tree.feature, inner, strict=True)],
+        "nodes_values": [
+            float(np.float32(t)) if i else 0.0 for t, i in zip(tree.threshold, inner, strict=True)
+        ],
+        "nodes_modes": ["BRANCH_LEQ" if i else "LEAF" for i in inner],
+        "nodes_truenodeids": [max(int(c), 0) for c in tree.children_left],
+        "nodes_falsenodeids": [max(int(c), 0) for c in tree.children_right],
+        f"{kind}_treeids": [0] * len(rows),
+        f"{kind}_nodeids": [r[0] for r in rows],
+        f"{kind}_ids": [r[1] for r in rows],
+        f"{kind}_weights": [r[2] for r in rows],
+    }
+
+
+def iris() -> tuple[np.ndarray, np.ndarray]:
+    data = load_iris(return_X_y=True)
+    return data[0].astype(np.float32), data[1]
+
+
+def samples(x: np.ndarray) -> list[dict[str, np.ndarray]]:
+    return [{"x": row[None]} for row in x]
+
+
+def iris_tree(**labels: Any) -> bytes:
+    x, y = iris()
+    fitted = DecisionTreeClassifier(max_depth=4, random_state=0).fit(x, y).tree_
+    attributes = tree_attributes(fitted, fitted.value[:, 0, :], "class")
+    node = helper.make_node(
+        "TreeEnsembleClassifier", ["x"], ["label", "scores"], domain=ML, **attributes, **labels
+    )
+    zipped = helper.make_node(
+        "ZipMap", ["scores"], ["probabilities"], domain=ML, classlabels_int64s=[0, 1, 2]
+    )
+    data = model(
+        [node, zipped], 4, {"label": TensorProto.INT64, "probabilities": TensorProto.FLOAT}
+    )
+    written = onnx.load_model_from_string(data)
+    mapped = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(1, []))
+    written.graph.output[1].type.CopyFrom(helper.make_sequence_type_proto(mapped))
+    return written.SerializeToString()
+
+
+def test_a_tree_with_its_zipmap_gives_labels_and_scores_as_tensors() -> None:
+    x, y = iris()
+    result = rewrite(iris_tree(classlabels_int64s=[0, 1, 2]), samples(x[::7]))
+    assert [p.name for p in result.passes][:1] == ["plain-outputs"]
+    assert [(o.name, o.shape) for o in result.signature.outputs] == [
+        ("label", (1,)),
+        ("probabilities", (1, 3)),
+    ]
+    labels = [r[0][0] for r in run(result.onnx, samples(x))]
+    assert np.mean(labels == y) > 0.97
+
+
+def test_text_labels_become_places_in_their_list() -> None:
+    data = iris_tree(classlabels_strings=["setosa", "versicolor", "virginica"])
+    summary = inspect_model(data)
+    assert "output 'label': the place in [setosa, versicolor, virginica]" in summary.notes
+    assert summary.signature.outputs[0].dtype == "int64"
+    rewrite(data, samples(iris()[0][:5]))
+
+
+def test_a_trees_integers_decide_as_the_tree_does() -> None:
+    x, _ = iris()
+    result = rewrite(iris_tree(classlabels_int64s=[0, 1, 2]), samples(x[::7]))
+    # The data has one decimal; thresholds lie between its values.
+    variant = lower(result.onnx, Bits(input=6, weights=(8,)), {"x": (0.0, 8.0)})
+    out = run_integers(variant, {"x": quantised(x[:, None, :], variant.input_scales[0])})
+    expected = [r[0][0] for r in run(result.onnx, samples(x))]
+    np.testing.assert_array_equal(out[0].reshape(-1), expected)
+    assert variant.output_scales[0] == 0
+
+
+def test_a_regression_tree() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    x = x.astype(np.float32)
+    fitted = DecisionTreeRegressor(max_depth=5, random_state=0).fit(x, y).tree_
+    attributes = tree_attributes(fitted, fitted.value[:, :, 0], "target")
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["x"],
+        ["y"],
+        domain=ML,
+        n_targets=1,
+        base_values=[3.5],
+        **attributes,
+    )
+    result = rewrite(model([node], 10, {"y": TensorProto.FLOAT}), samples(x[::20]))
+    assert "lower-estimators" in [p.name for p in result.passes]
+    assert all(n.domain == "" for n in onnx.load_model_from_string(result.onnx).graph.node)
+
+
+@pytest.mark.parametrize("post", ["NONE", "LOGISTIC", "SOFTMAX"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_linear_classifiers(post: str, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = 1 if classes == 2 else classes
+    node = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "scores"],
+        domain=ML,
+        coefficients=rng.normal(size=rows * 4).tolist(),
+        intercepts=rng.normal(size=rows).tolist(),
+        classlabels_ints=[5, 9, 2][:classes],
+        multi_class=0,
+        post_transform=post,
+    )
+    data = model([node], 4, {"label": TensorProto.INT64, "scores": TensorProto.FLOAT})
+    rewrite(data, samples(rng.normal(size=(20, 4)).astype(np.float32)))
+
+
+@pytest.mark.parametrize("kernel", ["LINEAR", "RBF", "POLY", "SIGMOID"])
+def test_support_vector_regression(kernel: str) -> None:
+    rng = np.random.default_rng(0)
+    node = helper.make_node(
+        "SVMRegressor",
+        ["x"],
+        ["y"],
+        domain=ML,
+        kernel_type=kernel,
+        kernel_params=[0.3, 0.5, 3.0],
+        n_supports=5,
+        support_vectors=rng.normal(size=20).tolist(),
+        coefficients=rng.normal(size=5).tolist(),
+        rho=[0.25],
+    )
+    data = model([node], 4, {"y": TensorProto.FLOAT})
+    rewrite(data, samples(rng.normal(size=(20, 4)).astype(np.float32)))
+
+
+def test_preprocessing() -> None:
+    nodes = [
+        helper.make_node(
+            "Scaler", ["x"], ["s"], domain=ML, offset=[1.0, 2.0, 3.0, 4.0], scale=[2.0] * 4
+        ),
+        helper.make_node("Normalizer", ["s"], ["n"], domain=ML, norm="L2"),
+        helper.make_node("Binarizer", ["s"], ["b"], domain=ML, threshold=0.5),
+        helper.make_node("FeatureVectorizer", ["n", "b"], ["y"], domain=ML, inputdimensions=[4, 4]),
+    ]
+    data = model(nodes, 4, {"y": TensorProto.FLOAT})
+    rewrite(data, samples(np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)))
+
+
+def test_an_estimator_without_a_form_is_refused_by_name() -> None:
+    node = helper.make_node(
+        "SVMClassifier",
+        ["x"],
+        ["label", "y"],
+        domain=ML,
+        name="machine",
+        classlabels_ints=[0, 1],
+        coefficients=[1.0],
+        rho=[0.0],
+        kernel_type="LINEAR",
+        kernel_params=[0.0, 0.0, 0.0],
+    )
+    data = model([node], 4, {"label": TensorProto.INT64, "y": TensorProto.FLOAT})
+    with pytest.raises(UnsupportedOperator, match="SVMClassifier at node 'machine'"):
+        inspect_model(data)
