@@ -1,0 +1,94 @@
+"""Errors of batches and of single rows in them."""
+
+from __future__ import annotations
+
+from circuits.errors import Fault, InputError, ZkmlError
+
+
+class RowError(InputError):
+    """A row of the batch cannot be used."""
+
+    code = "row_invalid"
+
+
+class BatchEmpty(RowError):
+    """The file holds no row."""
+
+    code = "batch_empty"
+    default_hint = 'Each line is {"id": …, "inputs": {name: nested list}}; .csv and .npz work too.'
+
+
+class BatchColumns(RowError):
+    """The file's columns are not the model's inputs."""
+
+    code = "batch_columns"
+
+
+class RowBroken(RowError):
+    """The row is not one JSON object, or is cut short."""
+
+    code = "row_broken"
+
+
+class RowTooLong(RowError):
+    """The row is longer than an input may be."""
+
+    code = "row_too_long"
+    fault = Fault.TOO_LARGE
+    default_hint = "ZKML_MAX_INPUT_BYTES is the limit."
+
+
+class RowId(RowError):
+    """The row's id is not a text of 1 to 200 printable characters, or a whole number."""
+
+    code = "row_id"
+
+
+class RowDuplicate(RowError):
+    """An earlier row has the same id."""
+
+    code = "row_duplicate_id"
+
+
+class BatchFormat(ZkmlError):
+    """The file is of no format that batches are read from."""
+
+    code = "batch_format"
+    fault = Fault.INPUT
+    default_hint = "Send JSON lines, .csv with a header, or numpy's .npz."
+
+
+class BatchNotFound(ZkmlError):
+    """There is no batch with this id."""
+
+    code = "batch_not_found"
+    fault = Fault.NOT_FOUND
+
+
+class ItemNotFound(ZkmlError):
+    """The batch has no such item."""
+
+    code = "batch_item_not_found"
+    fault = Fault.NOT_FOUND
+
+
+class ItemNotDone(ZkmlError):
+    """The item has no proof (yet)."""
+
+    code = "batch_item_not_done"
+    fault = Fault.CONFLICT
+
+
+class BatchNotDone(ZkmlError):
+    """The batch has not ended."""
+
+    code = "batch_not_done"
+    fault = Fault.CONFLICT
+    default_hint = "Wait until its state is succeeded, failed, canceled or expired."
+
+
+class BatchExpired(ZkmlError):
+    """The batch's deadline passed before this input was proved."""
+
+    code = "batch_expired"
+    fault = Fault.CONFLICT

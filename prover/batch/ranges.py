@@ -1,0 +1,51 @@
+"""The range that a batch's circuit is built for when nobody gave calibration data.
+
+It covers the bulk of the rows. A few rows that lie far outside must not make the circuit coarse, or
+impossible, for all others: they are left out of the range, and reported as out of range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Share of the rows that the range covers in any case.
+_BULK = 0.99
+#: Rows up to this many times larger than the bulk are covered too.
+_REACH_BITS = 3
+_LEAST, _MOST = -20, 1100
+
+
+@dataclass
+class Tally:
+    """Counts rows by the magnitude of their largest value, for each input."""
+
+    counts: dict[str, Counter[int]] = field(default_factory=dict)
+
+    def add(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        for name, values in inputs.items():
+            largest = float(np.abs(np.asarray(values, dtype=np.float64)).max(initial=0.0))
+            bits = math.ceil(math.log2(largest)) if largest > 0 else _LEAST
+            self.counts.setdefault(name, Counter())[min(max(bits, _LEAST), _MOST)] += 1
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Symmetric power-of-two ranges, at least ±1, by input."""
+        return {name: _covering(counts) for name, counts in self.counts.items()}
+
+
+def _covering(counts: Counter[int]) -> tuple[float, float]:
+    needed, seen, bulk = math.ceil(_BULK * counts.total()), 0, 0
+    for bits in sorted(counts):
+        seen += counts[bits]
+        bulk = bits
+        if seen >= needed:
+            break
+    bits = max((b for b in counts if b <= max(bulk, 0) + _REACH_BITS), default=bulk)
+    bound = 2.0 ** max(0, bits)
+    return -bound, bound

@@ -1,0 +1,90 @@
+"""The rows of a batch file, one at a time: what can be proved, and what is wrong with the rest.
+
+Nothing here holds more than one row (and, of each id, eight bytes). What is wrong with a row is
+part of the stream and never ends it; what is wrong with the file as a whole is one bad row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from circuits.errors import ZkmlError
+from circuits.tensors import Signature
+from prover.batch.errors import BatchEmpty, RowDuplicate, RowId
+
+MAX_ID = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row whose values fit the model's signature. ``line`` counts from 1 (in an ``.npz``: rows).
+
+    ``id`` is the row's own, or its number, from 1.
+    """
+
+    line: int
+    id: str
+    inputs: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadRow:
+    """A row that cannot be proved, and why. ``id`` is None where it could not be read."""
+
+    line: int
+    id: str | None
+    error: ZkmlError
+
+
+def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterator[Row | BadRow]:
+    """The rows of a ``.jsonl``, ``.csv`` or ``.npz`` file, in order.
+
+    Which one it is is seen from its first bytes. Raises ``OSError`` when the file cannot be read
+    and ``BatchFormat`` for an archive that is no ``.npz``.
+    """
+    from prover.batch import csv_rows, jsonl_rows, npz_rows
+
+    with path.open("rb") as handle:
+        start = handle.read(4096)
+    if start[:4] == b"PK\x03\x04":
+        rows = npz_rows.read(path, signature)
+    elif start.lstrip()[:1] in (b"{", b"[", b""):
+        rows = jsonl_rows.read(path, signature, max_row_bytes)
+    else:
+        rows = csv_rows.read(path, signature, max_row_bytes)
+    return _distinct(rows)
+
+
+def row_id(value: object, number: int) -> str:
+    """A row's id from what the file says, or from its number. Raises ``RowId``."""
+    if value is None:
+        return str(number)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID or not value.isprintable():
+        raise RowId
+    return value
+
+
+def _distinct(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows, later ones of a known id as bad rows; one bad row for a file without any."""
+    seen: dict[bytes, int] = {}
+    empty = True
+    for row in rows:
+        empty = False
+        if isinstance(row, Row):
+            key = hashlib.blake2b(row.id.encode(), digest_size=8).digest()
+            first = seen.setdefault(key, row.line)
+            if first != row.line:
+                error = RowDuplicate(f"line {first} has the id {row.id!r} already", line=first)
+                yield BadRow(line=row.line, id=None, error=error)
+                continue
+        yield row
+    if empty:
+        yield BadRow(line=1, id=None, error=BatchEmpty())
