@@ -27,6 +27,7 @@ from benchmarks import machine, report, runner, suites
 from benchmarks.errors import MarkersMissing
 from benchmarks.models import zoo
 from benchmarks.rows import Header, Key, read
+from benchmarks.sides import circom
 from benchmarks.tasks import Amount
 from circuits.errors import Fault, ZkmlError
 
@@ -134,6 +135,12 @@ def compare_command(old: Path, new: Path, as_json: Json = False) -> None:
         if differs:
             _notes.print(f"The machines differ in: {', '.join(differs)}.")
     raise typer.Exit(1 if worse or lost else 0)
+
+
+@app.command("install-peers")
+def install_peers_command() -> None:
+    """Installs circom and snarkjs from npm, as separate programs, for the suite `peers`."""
+    _notes.print(f"Installed in {circom.install()}.")
 
 
 @app.command("list")

@@ -39,12 +39,13 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     accept: tuple[int, ...] = (0,),
+    wants_json: bool = True,
 ) -> Measured:
     """Runs ``command`` (its first word is an absolute path) and waits for it.
 
     Raises ``SampleTimeout`` at the deadline (the process group is killed), ``SampleOutOfMemory``
     when it was killed from outside, ``SampleFailed`` with the end of its stderr for an exit status
-    not in ``accept`` or a last line that is not JSON.
+    not in ``accept`` or a last line that is not JSON. Without ``wants_json``, ``told`` is empty.
     """
     with tempfile.TemporaryDirectory(prefix="zkml-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
@@ -63,13 +64,14 @@ def run(
                 peak_rss_bytes=cost["peak_rss_bytes"],
             )
         if cost["returncode"] not in accept:
+            said = said or out.read_text(errors="replace")
             raise SampleFailed(f"{name} ended with {cost['returncode']}: {_end(said)}")
         return Measured(
             seconds=cost["seconds"],
             cpu_seconds=cost["user_seconds"] + cost["system_seconds"],
             peak_rss_bytes=cost["peak_rss_bytes"],
             returncode=cost["returncode"],
-            told=_last_object(out.read_text(errors="replace"), name),
+            told=_last_object(out.read_text(errors="replace"), name) if wants_json else {},
         )
 
 

@@ -50,7 +50,8 @@ _LEGEND = (
     " taken on the same held-out inputs for every side, with the model's own under onnxruntime in"
     " brackets; without labels, the largest error over the output's range. A side that misses the"
     " accuracy constraint is marked † and not compared. *Verified* counts proofs that verified and"
-    " whose output is the model's."
+    " whose output is the model's. Steps of circom + snarkjs are whole processes: it tells no other"
+    " times; compare it by *whole processes* below."
 )
 
 
@@ -98,8 +99,12 @@ def summary(results: Results) -> dict[str, Any]:
         )
     measured = [
         {
-            "suite": m.suite, "model": m.model, "what": m.what, "metric": m.metric,
-            "median": m.summary.median, "samples": m.summary.count,
+            "suite": m.suite,
+            "model": m.model,
+            "what": m.what,
+            "metric": m.metric,
+            "median": m.summary.median,
+            "samples": m.summary.count,
         }
         for m in measures(results)
     ]

@@ -33,12 +33,12 @@ def run(
     journal = Journal(path, header, tuple(done.values()))
     from_before = {task.key: task for task in tasks if task.key in done}
     for task in tasks:
-        on_task(task.key, task.key in done)
-        if task.key in done:
+        # What falls away has its reason in the row of what it needs.
+        falls_away = task.needs is not None and not _went_well(done.get(task.needs))
+        on_task(task.key, task.key in done or falls_away)
+        if task.key in done or falls_away:
             continue
         if task.needs is not None:
-            if not _went_well(done.get(task.needs)):
-                continue  # the row of what it needs holds the reason
             earlier = from_before.pop(task.needs, None)
             if earlier is not None and not earlier.ready():
                 attempt(earlier)  # an earlier run made it, and it is gone: no second row

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import commands, serving
 from benchmarks.errors import UnknownSuite
 from benchmarks.models.entry import Entry
+from benchmarks.sides.circom import Circom
 from benchmarks.sides.ezkl_default import EzklDefault
 from benchmarks.sides.ours import Ours
 from benchmarks.sides.side import Side
@@ -35,6 +36,7 @@ SUITES = {
             title="EZKL's documented default flow",
             sides=lambda: (EzklDefault(),),
         ),
+        Suite(name="peers", title="circom + snarkjs, dense models", sides=lambda: (Circom(),)),
         Suite(name=commands.SUITE, title="zkml prove and zkml verify", tasks=commands.tasks),
         Suite(name=serving.SUITE, title="the service under load", tasks=serving.tasks),
     )
