@@ -22,6 +22,7 @@ from prover.commitment import commit, input_json
 from prover.context import Context
 from prover.errors import ReceiptInvalid
 from prover.non_claims import TEXTS, non_claims
+from prover.once import Once
 from prover.predicate import (
     AccuracyClaim,
     Circuit,
@@ -188,6 +189,7 @@ def build_statement(
     input_salt: bytes | None = None,
     issued_at: datetime | None = None,
     lane: int = 0,
+    once: Once | None = None,
 ) -> Statement:
     """The statement about one proof. Nothing is checked here: see ``verify.check_statement``.
 
@@ -195,14 +197,16 @@ def build_statement(
     ``input_salt`` (32 random bytes, kept for whoever may open the commitment) is needed where the
     profile does not show the input. ``context.job_id`` is the job's id. ``timings`` are seconds,
     ``peak_rss`` bytes, ``software`` versions by name (``zkml-prover`` among them).
-    ``lane`` is the input's place in the proof of a circuit of several lanes.
+    ``lane`` is the input's place in the proof of a circuit of several lanes; ``once`` is shared by
+    the statements about one proof.
     """
     if not manifest.profile.visibility.shows_input and input_salt is None:
         raise ValueError("an input that is not public is committed to with a salt")
     if manifest.profile.visibility.shows_input:
         input_salt = None
     known = claims(manifest)
-    file_sha256 = sha256(proof.proof_json)
+    once = once or Once()
+    file_sha256 = once("file", lambda: sha256(proof.proof_json), proof)
     predicate = Predicate(
         receipt=ReceiptId(
             id=receipt_id(context.job_id, file_sha256),
@@ -222,7 +226,7 @@ def build_statement(
         profile=known["profile"],
         instances=Instances(
             count=len(proof.instances),
-            sha256=sha256(felts_to_bytes(proof.instances)),
+            sha256=once("instances", lambda: sha256(felts_to_bytes(proof.instances)), proof),
             layout=known["instances.layout"],
         ),
         input=InputClaim(

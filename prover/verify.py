@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from circuits.engine.port import Engine, Limits
 from prover.bundle import Bundle
 from prover.non_claims import TEXTS, non_claims
+from prover.once import Once
 from prover.policy import Policy
 from prover.report import Check, Layer, Report
 from prover.statement import Statement
@@ -95,10 +96,12 @@ def check_statement(
     inputs: Mapping[str, NDArray[Any]] | None = None,
     input_salt: bytes | None = None,
     limits: Limits = VERIFY_LIMITS,
+    once: Once | None = None,
 ) -> Report:
     """Every check of ``verify_bundle`` but those of the envelope: (1), (2), (3), (5) and (6).
 
     For the prover, before it signs: ``unsigned`` is the bundle to be, its ``receipt`` empty.
+    ``once`` is shared by statements about one proof.
     """
     evidence = Evidence(
         policy=policy or Policy(),
@@ -107,11 +110,36 @@ def check_statement(
         limits=limits,
         inputs=inputs,
         input_salt=input_salt,
+        once=once or Once(),
     )
     evidence.bundle.fill(unsigned)
     evidence.statement.fill(statement)
     steps = [s for s in _STEPS if s.number not in (2, 3, 5, 6)]
     return _report(perform(steps, evidence), evidence)
+
+
+def verify_item(
+    bundle: Bundle,
+    *,
+    engine: Engine,
+    once: Once,
+    policy: Policy | None = None,
+    now: datetime | None = None,
+    limits: Limits = VERIFY_LIMITS,
+) -> Report:
+    """``verify_bundle`` of a bundle out of a batch bundle, whose reader has checked its form (1).
+
+    ``once`` is shared by the items, so that what they share, the proof above all, is checked once.
+    """
+    evidence = Evidence(
+        policy=policy or Policy(),
+        engine=engine,
+        now=now or datetime.now(UTC),
+        limits=limits,
+        once=once,
+    )
+    evidence.bundle.fill(bundle)
+    return _report(perform(_STEPS, evidence), evidence)
 
 
 def _report(checks: tuple[Check, ...], evidence: Evidence) -> Report:

@@ -43,7 +43,8 @@ def circuit_claims(e: Evidence) -> str:
 
 # (21)
 def proof_form(e: Evidence) -> str:
-    proof = parse_proof(e.bundle.value.proof)
+    data = e.bundle.value.proof
+    proof = e.once("parsed", lambda: parse_proof(data), data)
     e.proof.fill(proof)
     claim = e.predicate.proof
     if sha256(proof.proof) != claim.sha256:
@@ -62,7 +63,8 @@ def instances(e: Evidence) -> str:
         refuse("the instances are laid out otherwise than the circuit's")
     if not len(instances) == claim.count == sum(s.count for s in layout):
         refuse(f"the proof has {len(instances)} instances, the statement says {claim.count}")
-    if sha256(felts_to_bytes(instances)) != claim.sha256:
+    digest = e.once("instances", lambda: sha256(felts_to_bytes(instances)), instances)
+    if digest != claim.sha256:
         refuse("the instances are not those that the statement names")
     lane = lane_of(e)
     lanes = e.manifest.value.lanes

@@ -18,6 +18,7 @@ from circuits.errors import ZkmlError
 from circuits.manifest import CircuitManifest, SrsRef
 from prover.bundle import Bundle
 from prover.keys import PublicKey
+from prover.once import Once
 from prover.policy import Policy
 from prover.predicate import Predicate
 from prover.receipt import Receipt
@@ -99,6 +100,7 @@ class Evidence:
     inputs: Mapping[str, NDArray[Any]] | None = None
     input_salt: bytes | None = None
     rebuild: Rebuild | None = None
+    once: Once = field(default_factory=Once)
     bundle: Slot[Bundle] = field(default_factory=lambda: Slot("bundle"))
     receipt: Slot[Receipt] = field(default_factory=lambda: Slot("receipt"))
     statement: Slot[Statement] = field(default_factory=lambda: Slot("statement"))

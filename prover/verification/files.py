@@ -62,8 +62,8 @@ def manifest(e: Evidence) -> str:
     return f"circuit {manifest.circuit_id}"
 
 
-def _named(what: str, actual: bytes, named: str) -> str:
-    digest = sha256(actual)
+def _named(e: Evidence, what: str, actual: bytes, named: str) -> str:
+    digest = e.once("sha256", lambda: sha256(actual), actual)
     if digest != named:
         refuse(f"the {what} has digest {digest}; the statement names {named}")
     return digest
@@ -71,32 +71,34 @@ def _named(what: str, actual: bytes, named: str) -> str:
 
 # (12)
 def manifest_digest(e: Evidence) -> str:
-    return _named("manifest", e.bundle.value.manifest, e.predicate.circuit.manifest_sha256)
+    return _named(e, "manifest", e.bundle.value.manifest, e.predicate.circuit.manifest_sha256)
 
 
 # (13)
 def settings_digest(e: Evidence) -> str:
-    return _named("settings file", e.bundle.value.settings, e.predicate.circuit.settings_sha256)
+    return _named(e, "settings file", e.bundle.value.settings, e.predicate.circuit.settings_sha256)
 
 
 # (14)
 def vk_digest(e: Evidence) -> str:
-    return _named("verifying key", e.bundle.value.vk, e.predicate.circuit.vk_sha256)
+    return _named(e, "verifying key", e.bundle.value.vk, e.predicate.circuit.vk_sha256)
 
 
 # (15)
 def plan_digest(e: Evidence) -> str:
-    return _named("plan", e.bundle.value.plan, e.predicate.circuit.plan_sha256)
+    return _named(e, "plan", e.bundle.value.plan, e.predicate.circuit.plan_sha256)
 
 
 # (16)
 def proof_digest(e: Evidence) -> str:
-    return _named("proof file", e.bundle.value.proof, e.predicate.proof.file_sha256)
+    return _named(e, "proof file", e.bundle.value.proof, e.predicate.proof.file_sha256)
 
 
 # (17)
 def srs_part_digest(e: Evidence) -> str:
-    return _named("reference string's part", e.bundle.value.srs_part, e.predicate.srs.part_sha256)
+    return _named(
+        e, "reference string's part", e.bundle.value.srs_part, e.predicate.srs.part_sha256
+    )
 
 
 # (18)
@@ -113,11 +115,11 @@ def input_commitment(e: Evidence) -> str:
         refuse("a public input is committed to with a salt: it cannot be compared")
     if document is None:
         refuse("the input is public but the bundle does not hold it")
-    return _named("input", document, commitment.sha256)
+    return _named(e, "input", document, commitment.sha256)
 
 
 # (19)
 def model_digest(e: Evidence) -> str:
     if e.bundle.value.model is None:
         skip("the bundle does not carry the model")
-    return _named("model", e.bundle.value.model, e.predicate.model.sha256)
+    return _named(e, "model", e.bundle.value.model, e.predicate.model.sha256)

@@ -24,7 +24,8 @@ def proof(e: Evidence) -> str:
     verify_part.check(bundle.srs_part)
     if not EzklSettings.parse(bundle.settings).fits(bundle.vk):
         refuse("the settings are those of a larger circuit than the key's")
-    if not e.engine.verify(bundle.proof, bundle.settings, bundle.vk, bundle.srs_part, e.limits):
+    parts = (bundle.proof, bundle.settings, bundle.vk, bundle.srs_part)
+    if not e.once("verified", lambda: e.engine.verify(*parts, e.limits), *parts):
         refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
     return f"accepted by {e.engine.name} {e.engine.version}"
 
