@@ -19,7 +19,7 @@ from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
 from circuits.plan.accuracy import compare
 from circuits.plan.cost import CostModel
 from circuits.plan.effort import Effort
-from circuits.plan.graphs import FloatGraph
+from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, draw
 from circuits.profile import Profile, Visibility
@@ -28,6 +28,7 @@ from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding, Signature
 
 _COMPILE = "circuits.compiler:float_graph"
+_RELOWER = "circuits.compiler:relower"
 _WIDEN = "circuits.lanes.widen:widen"
 
 
@@ -241,6 +242,7 @@ class Builder:
             outputs=variant.outputs,
             proof_bytes=len(trial.proof),
             accuracy=plan.accuracy,
+            lowering=variant.recipe,
             measured={
                 "prove_s": round(trial.seconds["prove"], 4),
                 "peak_rss_bytes": trial.peak_rss_bytes,
@@ -271,20 +273,7 @@ def rebuild_vk(
             f" {reference.origin}) is not on this machine",
             logrows=reference.logrows,
         )
-    signature = Signature(
-        inputs=tuple(i.tensor for i in manifest.inputs),
-        outputs=tuple(o.tensor for o in manifest.outputs),
-    )
-    ranges = {i.tensor.name: (i.lower, i.upper) for i in manifest.inputs}
-    made = compile_float(
-        engine,
-        model,
-        draw(signature, ranges),
-        manifest.context,
-        manifest.profile.visibility,
-        limits,
-    )
-    graph = made.onnx
+    graph = _graph_anew(engine, model, manifest, limits)
     if manifest.lanes > 1:
         graph = engine.sandbox.call(_WIDEN, graph, manifest.lanes, limits=limits)
     if sha256(graph) != manifest.rewritten_sha256:
@@ -297,3 +286,31 @@ def rebuild_vk(
         out = Path(folder)
         engine.setup(graph, settings.decode(), source.path, out, limits)
         return (out / "vk").read_bytes()
+
+
+def _graph_anew(
+    engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits
+) -> bytes:
+    """The graph of one lane that a manifest was built from, compiled from the model again.
+
+    The samples only guard the float passes: what they give does not depend on them.
+    """
+    signature = Signature(
+        inputs=tuple(i.tensor for i in manifest.inputs),
+        outputs=tuple(o.tensor for o in manifest.outputs),
+    )
+    accepted = {i.tensor.name: (i.lower, i.upper) for i in manifest.inputs}
+    samples = draw(signature, accepted)
+    visibility = manifest.profile.visibility
+    if manifest.lowering is None:
+        made = compile_float(engine, model, samples, manifest.context, visibility, limits)
+        return made.onnx
+    task = IntegerTask(
+        accepted=accepted,
+        limbs=manifest.context.limbs,
+        hand_on=not visibility.shows_input,
+    )
+    graph: bytes = engine.sandbox.call(
+        _RELOWER, model, list(samples.plan), manifest.lowering, task, limits=limits
+    )
+    return graph

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.lower.bits import quantised
 from circuits.manifest import AppliedPass
-from circuits.plan.graphs import FloatGraph
+from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Sample
 from circuits.rewrite import bind_context, rewrite
 
+#: Values that a ReLU must take for a table to be worth a look: each table is a lookup argument.
+_TABLE_PAYS = 512
 _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
 
@@ -27,3 +36,75 @@ def float_graph(
         passes=(*rewritten.passes, _HANDED_ON if hand_on else _BOUND),
         signature=rewritten.signature,
     )
+
+
+def integer_graphs(
+    graph: FloatGraph,
+    task: IntegerTask,
+) -> list[IntegerGraph] | str:
+    """Graphs of whole numbers that keep the tolerance on the planning samples, cheapest bits first.
+
+    Each in the forms that may pay: convolutions as such or as matrix products, the first ReLUs as
+    tables. Where an operator is no map of integers the answer is the reason: the model then takes
+    the other road.
+    """
+    try:
+        choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)
+        return [
+            _integer_graph(graph, task, bits, form)
+            for bits in choices
+            for form in _forms(graph, task, bits)
+        ]
+    except CannotLower as error:
+        return error.detail
+
+
+def relower(
+    model: bytes, samples: Sequence[Sample], recipe: dict[str, Any], task: IntegerTask
+) -> bytes:
+    """The integer graph that a recipe (``IntegerGraph.recipe``) stands for, made anew."""
+    graph = float_graph(model, samples, task.limbs, task.hand_on)
+    bits = Bits(input=recipe["bits"]["input"], weights=tuple(recipe["bits"]["weights"]))
+    return _integer_graph(graph, task, bits, Form(**recipe["form"])).onnx
+
+
+def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:
+    """The forms worth pricing. A table pays only where many values pass it (CIRCUIT_COSTS)."""
+    plain = lower(graph.plain, bits, task.accepted)
+    tables = [0]
+    for index, (count, _) in enumerate(plain.relus):
+        if count < _TABLE_PAYS:
+            break
+        tables.append(index + 1)
+    convolutions = ["matmul", "direct"] if b"Conv" in graph.plain else ["matmul"]
+    return [Form(conv=c, relu_tables=t) for c in convolutions for t in tables]
+
+
+def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form) -> IntegerGraph:
+    variant = lower(graph.plain, bits, task.accepted, form)
+    recipe = {"bits": bits.to_json(), "form": asdict(form)}
+    lowering = variant.passes
+    return IntegerGraph(
+        label=variant.label,
+        onnx=bind_context(variant.onnx, task.limbs, hand_on=task.hand_on),
+        passes=(*graph.passes[:-1], *lowering, graph.passes[-1]),
+        input_scales=variant.input_scales,
+        output_scales=variant.output_scales,
+        bound=variant.value_bounds.decomposed,
+        lookup_range=variant.value_bounds.lookup,
+        recipe=recipe,
+        outputs=_outputs(variant, task.held_out),
+    )
+
+
+def _outputs(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
+    """What the circuit would answer for each sample, exactly, in the model's units."""
+    if not samples:
+        return []
+    scales = dict(zip(samples[0], variant.input_scales, strict=True))
+    feeds = {n: quantised(np.stack([s[n] for s in samples]), k) for n, k in scales.items()}
+    columns = [
+        np.ldexp(np.asarray(o, dtype=np.float64), -k)
+        for o, k in zip(run_integers(variant, feeds), variant.output_scales, strict=True)
+    ]
+    return [[c[i] for c in columns] for i in range(len(samples))]

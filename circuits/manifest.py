@@ -138,6 +138,9 @@ class CircuitManifest:
 
     ``lanes`` is how many inputs one proof is about; ``inputs``, ``context`` and ``outputs`` are
     those of one lane. A circuit of one lane does not mention it.
+
+    ``lowering`` is the recipe (bits and form) of a graph that was quantised before the engine saw
+    it; a circuit in the engine's own fixed point does not mention it.
     """
 
     circuit_id: str
@@ -155,12 +158,15 @@ class CircuitManifest:
     proof_bytes: int
     accuracy: Accuracy
     lanes: int = 1
+    lowering: dict[str, Any] | None = None
     schema: int = SCHEMA
     measured: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        several = {"lanes": self.lanes} if self.lanes != 1 else {}
-        return several | {
+        optional: dict[str, Any] = {"lanes": self.lanes} if self.lanes != 1 else {}
+        if self.lowering is not None:
+            optional["lowering"] = self.lowering
+        return optional | {
             "schema": self.schema,
             "circuit_id": self.circuit_id,
             "model_sha256": self.model_sha256,
@@ -199,6 +205,7 @@ class CircuitManifest:
             proof_bytes=data["proof_bytes"],
             accuracy=Accuracy(**data["accuracy"]),
             lanes=data.get("lanes", 1),
+            lowering=data.get("lowering"),
             measured=data.get("measured", {}),
         )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from circuits.manifest import AppliedPass
+from circuits.plan.samples import Range, Sample
 from circuits.tensors import Signature
 
 
@@ -23,12 +26,27 @@ class FloatGraph:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IntegerTask:
+    """What the integer road has to keep: the accepted range of each input (margins included), the
+    tolerance on the ``plan`` samples, and how the context enters. ``held_out`` samples are only
+    run, to be judged by the planner."""
+
+    accepted: dict[str, Range]
+    limbs: int
+    hand_on: bool
+    plan: tuple[Sample, ...] = ()
+    held_out: tuple[Sample, ...] = ()
+    max_error: float = 0.01
+    agreement: float = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
 class IntegerGraph:
     """A graph of whole numbers, context input bound, for the engine at scale 0.
 
     ``bound``: no accepted input drives a decomposed value beyond this magnitude, by interval
-    arithmetic; ``lookup_range``: what its tables must hold, or None. ``outputs`` are those of the
-    samples it was made with, exactly as a circuit would give them, as floats.
+    arithmetic; ``lookup_range``: what its tables must hold, or None. ``recipe`` (bits and form)
+    makes it anew; ``outputs`` are the circuit's exact answers for the held-out samples.
     """
 
     label: str
@@ -38,4 +56,5 @@ class IntegerGraph:
     output_scales: tuple[int, ...]
     bound: int
     lookup_range: tuple[int, int] | None
-    evidence: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any]
+    outputs: list[list[NDArray[Any]]]

@@ -17,7 +17,7 @@ from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, wort
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.samples import Sample, Samples, widened
 from circuits.plan.shapes import Shape, cheapest, shapes
-from circuits.plan.variants import Rejected, Task, Variant, fixed_point
+from circuits.plan.variants import Rejected, Task, Variant, fixed_point, integers
 from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
@@ -58,6 +58,7 @@ class Ranked:
             "error": asdict(variant.measured),
             "headroom_bits": round(self.shape.headroom_bits, 2),
             "bounds_proven": variant.proven,
+            "recipe": variant.recipe,
         }
 
 
@@ -187,7 +188,9 @@ class _Search:
         if not self.ranked:
             return False
         best = min(r.cost(self.target) for r in self.ranked)
-        least = [self.costs.predict(p).of(self.target) for p in cheapest(task, onnx, args)]
+        # A product of two numbers with s fractional bits has 2s of them, and some before the point.
+        bits = max(2, args.input_scale + args.param_scale)
+        least = [self.costs.predict(p).of(self.target) for p in cheapest(task, onnx, args, bits)]
         return bool(least) and min(least) >= best
 
 
@@ -264,7 +267,7 @@ def _task(
 
 def _roads(task: Task, graph: FloatGraph) -> list[Iterator[Variant | Rejected]]:
     """The ways from a float graph to field elements, in the order in which they are tried."""
-    return [fixed_point(task, graph.onnx, graph.passes)]
+    return [integers(task, graph), fixed_point(task, graph.onnx, graph.passes)]
 
 
 def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:

@@ -59,9 +59,12 @@ def shapes(task: Task, variant: Variant) -> list[Shape]:
     ]
 
 
-def cheapest(task: Task, onnx: bytes, args: RunArgs) -> list[Priced]:
-    """A graph's shapes if its numbers were as small as can be: no real shape of it costs less."""
-    return _price(task, onnx, args, _bases(task, 2), _NO_TABLE)
+def cheapest(task: Task, onnx: bytes, args: RunArgs, bits: int) -> list[Priced]:
+    """A graph's shapes if its numbers had ``bits`` bits at most and its tables were free.
+
+    With the least bits that it can have, no real shape of it costs less.
+    """
+    return _price(task, onnx, args, _bases(task, bits), _NO_TABLE)
 
 
 def _price(

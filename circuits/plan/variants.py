@@ -1,9 +1,13 @@
 """Graphs and number formats that are exact enough: what is left is the circuit's shape.
 
-The *fixed-point* road hands EZKL the float graph and a scale. Low scales make small numbers, so
-few legs and little work; the accuracy that the profile asks for decides how low one can go. With
-a high ``scale_rebase_multiplier`` products are never rescaled (46 assignments each), at the price
-of larger numbers.
+The *integer* road is the main one: we quantise input and weights ourselves and hand EZKL a graph of
+whole numbers at scale 0. Nothing is rescaled, its answers are known without running the engine,
+and interval arithmetic proves how large its numbers get.
+
+The *fixed-point* road hands EZKL the float graph and a scale. Low scales make small numbers, so few
+legs and little work; the accuracy that the profile asks for decides how low one can go. With a high
+``scale_rebase_multiplier`` products are never rescaled (46 assignments each), at the price of
+larger numbers.
 """
 
 from __future__ import annotations
@@ -17,15 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.engine.port import Engine, Felts, Limits, Priced, RunArgs, Simulated
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Felts, Limits, Priced, RunArgs, Simulated
 from circuits.errors import EngineError
 from circuits.field import to_felt
 from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import Measured, compare
+from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, Samples
 from circuits.profile import Profile, Soundness
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
 
+_LOWER = "circuits.compiler:integer_graphs"
 FIRST_SCALE = 7
 SCALES = (2, 14)
 _HALF_BIT = 0.5
@@ -63,6 +70,7 @@ class Variant:
     proven: bool
     measured: Measured
     samples: tuple[list[Felts], ...] = field(default=(), repr=False)
+    recipe: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,7 @@ class Rejected:
 class Task:
     """What all roads need to know."""
 
-    engine: Engine
+    engine: EzklEngine
     limits: Limits
     signature: Signature
     accepted: dict[str, Range]  # margins included
@@ -93,6 +101,18 @@ class Task:
         """Tells whoever watches what is being tried."""
         if self.on_progress is not None:
             self.on_progress(text)
+
+    @property
+    def decisive(self) -> float | None:
+        """See ``compare``: drawn samples on which the reference is undecided do not count."""
+        return None if self.samples.calibrated else self.profile.max_error
+
+    def encode(self, inputs: Sequence[InputEncoding], sample: Sample) -> list[Felts]:
+        """A sample as the engine takes it, under context zero."""
+        tensors = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in inputs]
+        if self.context.limbs:
+            tensors.append(self.context.encode(0))
+        return tensors
 
     def encodings(self, scales: Sequence[int]) -> tuple[InputEncoding, ...]:
         return tuple(
@@ -127,6 +147,58 @@ def base_args(
         disable_freivalds=conservative,
         input_visibility=visible.engine_input,
         param_visibility=visible.engine_params,
+    )
+
+
+def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
+    """The integer road: every choice of bits and form that keeps the tolerance."""
+    task.say("choosing bits for each layer")
+    made: list[IntegerGraph] | str = task.engine.sandbox.call(
+        _LOWER, graph, _integer_task(task), limits=task.limits
+    )
+    if isinstance(made, str):
+        yield Rejected(label="integers", reason=made)
+        return
+    if not made:
+        yield Rejected(label="integers", reason="no choice of bits is exact enough")
+    for candidate in made:
+        yield _judged(task, candidate)
+
+
+def _integer_task(task: Task) -> IntegerTask:
+    calibrated = task.samples.calibrated
+    return IntegerTask(
+        accepted=task.accepted,
+        limbs=task.context.limbs,
+        hand_on=not task.profile.visibility.shows_input,
+        plan=task.samples.plan,
+        held_out=task.samples.held_out,
+        max_error=task.profile.max_error,
+        # On drawn samples the top answer is judged by the planner, where it is decided at all.
+        agreement=task.profile.agreement if calibrated else 0.0,
+    )
+
+
+def _judged(task: Task, graph: IntegerGraph) -> Variant | Rejected:
+    measured = compare(task.reference["held_out"], graph.outputs, decisive=task.decisive)
+    if not measured.meets(task.profile):
+        return Rejected(label=graph.label, reason="not exact enough", measured=measured)
+    inputs = task.encodings(graph.input_scales)
+    tried = [*corner_samples(inputs), *task.samples.held_out[:_BOUND_SAMPLES]]
+    return Variant(
+        label=graph.label,
+        onnx=graph.onnx,
+        passes=graph.passes,
+        args=base_args(task.profile, input_scale=0, param_scale=0, scale_rebase_multiplier=1),
+        inputs=inputs,
+        context=task.context,
+        outputs=task.decodings(graph.output_scales),
+        bound_bits=max(1, graph.bound.bit_length()),
+        lookup_range=graph.lookup_range,
+        proven=True,
+        measured=measured,
+        samples=tuple(task.encode(inputs, s) for s in tried),
+        recipe=graph.recipe,
     )
 
 
@@ -241,7 +313,7 @@ class Probe:
         self, samples: Sequence[Sample], reference: Sequence[Sequence[NDArray[Any]]]
     ) -> Measured | str:
         """Accuracy on samples, or why one of them failed."""
-        encoded = [self._encode(s) for s in samples]
+        encoded = [self.task.encode(self.inputs, s) for s in samples]
         self.seen += encoded
         outputs = []
         for result in self._simulate(self.priced.settings, encoded):
@@ -252,8 +324,7 @@ class Probe:
                 outputs.append([o.decode(f) for o, f in zip(self.outputs, felts, strict=True)])
             except ValueError as error:
                 return f"the circuit's output is not a number: {error}"
-        decisive = None if self.task.samples.calibrated else self.task.profile.max_error
-        return compare(reference, outputs, decisive=decisive)
+        return compare(reference, outputs, decisive=self.task.decisive)
 
     def bounds(self) -> tuple[int, tuple[int, int] | None] | str:
         """Bits that decompositions must hold, and the range of tables.
@@ -262,7 +333,7 @@ class Probe:
         shape is chosen. A bit of headroom is added to the first, a quarter of its width to each
         side of the second.
         """
-        corners = [self._encode(c) for c in corner_samples(self.inputs)]
+        corners = [self.task.encode(self.inputs, c) for c in corner_samples(self.inputs)]
         for result in self._simulate(self.priced.settings, corners):
             if isinstance(result, EngineError):
                 return f"fails at a corner of the accepted range: {result.detail}"
@@ -300,12 +371,6 @@ class Probe:
                 low, high = self._lookups
                 self._lookups = (min(low, result.lookup_min), max(high, result.lookup_max))
         return results
-
-    def _encode(self, sample: Sample) -> list[Felts]:
-        tensors = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in self.inputs]
-        if self.task.context.limbs:
-            tensors.append(self.task.context.encode(0))
-        return tensors
 
 
 def corner_samples(inputs: tuple[InputEncoding, ...]) -> list[Sample]:
