@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ class _OneModel:
         self._entry, self._amount = entry, amount
         self._models = cache / "models"
         self._home = cache / "home" / entry.name
+        self._srs = cache / "srs"
         self._bundle = self._home / "proof.zkml"
 
     def tasks(self) -> Iterator[Task]:
@@ -62,11 +64,11 @@ class _OneModel:
         return materialise(self._entry, self._models)
 
     def _build(self) -> Outcome:
-        self._home.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._home, ignore_errors=True)  # no circuit of an earlier run
+        self._home.mkdir(parents=True)
         measured = self._prove_once()
         timings = measured.told["timings"]
-        built = {"build_s": timings["compile"]} if "compile" in timings else {}
-        return Outcome(metrics={**built, "total_s": measured.seconds})
+        return Outcome(metrics={"build_s": timings["compile"], "total_s": measured.seconds})
 
     def _prove(self) -> Outcome:
         measured = self._prove_once()
@@ -112,7 +114,11 @@ class _OneModel:
             command,
             deadline_s=self._amount.deadline_s,
             cwd=_ROOT,
-            env={**os.environ, "ZKML_HOME": str(self._home)},
+            env={
+                **os.environ,
+                "ZKML_HOME": str(self._home),
+                "ZKML_SRS_DIR": str(self._srs),
+            },
             accept=accept,
         )
 

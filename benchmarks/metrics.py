@@ -37,6 +37,10 @@ METRICS = {
     "reference_accuracy": Metric(title="model's accuracy", unit="", judged=False),
     "agreement": Metric(title="agreement", unit="", higher_is_better=True),
     "max_error": Metric(title="largest error over range", unit=""),
+    # planner
+    "regret": Metric(title="regret of the choice", unit="", judged=False),
+    "prediction_error": Metric(title="prediction error", unit="", judged=False),
+    "timed": Metric(title="candidates timed", unit="", judged=False),
     # service
     "latency_s": Metric(title="latency", unit="s"),
     "overhead_s": Metric(title="overhead over the engine", unit="s"),

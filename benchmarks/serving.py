@@ -53,6 +53,7 @@ class _Service:
     def __init__(self, entry: Entry, workers: int, amount: Amount, cache: Path):
         self._entry, self._workers, self._amount = entry, workers, amount
         self._models = cache / "models"
+        self._srs = cache / "srs"
         self._home = cache / "service" / f"{entry.name}-{workers}"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
@@ -193,7 +194,7 @@ class _Service:
         return outcome
 
     def _up(self) -> Client:
-        env = {**os.environ, "ZKML_HOME": str(self._home)}
+        env = {**os.environ, "ZKML_HOME": str(self._home), "ZKML_SRS_DIR": str(self._srs)}
         for name in ("ZKML_REDIS_URL", "ZKML_DATABASE_URL", "ZKML_ARTIFACTS_URL"):
             env.pop(name, None)
         zkml = str(Path(sys.executable).with_name("zkml"))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import commands, serving
+from benchmarks import commands, planning, serving
 from benchmarks.errors import UnknownSuite
 from benchmarks.models.entry import Entry
 from benchmarks.sides.circom import Circom
@@ -37,6 +37,7 @@ SUITES = {
             sides=lambda: (EzklDefault(),),
         ),
         Suite(name="peers", title="circom + snarkjs, dense models", sides=lambda: (Circom(),)),
+        Suite(name=planning.SUITE, title="regret and prediction", tasks=planning.tasks),
         Suite(name=commands.SUITE, title="zkml prove and zkml verify", tasks=commands.tasks),
         Suite(name=serving.SUITE, title="the service under load", tasks=serving.tasks),
     )
