@@ -28,6 +28,8 @@ class JobKind(enum.StrEnum):
 
     CIRCUIT = "circuit"  # a circuit for a model and a profile
     PROOF = "proof"  # a proof of one input
+    BATCH = "batch"  # the plan of a batch: circuits, and which inputs share a proof
+    PACK = "pack"  # one proof of a batch, of as many inputs as its circuit has lanes
 
 
 class Stage(enum.StrEnum):

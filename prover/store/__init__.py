@@ -15,6 +15,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from prover.store.batches import Batches
 from prover.store.circuits import Circuits
 from prover.store.database import Clock, Database, utc_now
 from prover.store.events import Events
@@ -27,7 +28,7 @@ from prover.store.pages import Page
 __all__ = ["Clock", "Page", "Store"]
 
 
-class Store(Models, Circuits, Jobs, Leases, Events):
+class Store(Models, Circuits, Jobs, Leases, Events, Batches):
     """The job store. ``max_attempts`` is how many workers a job may lose before it fails."""
 
     @classmethod

@@ -41,29 +41,16 @@ class Jobs(Repository):
         with self._db.write() as conn:
             if conn.scalar(sa.select(models.c.id).where(models.c.id == model_id)) is None:
                 raise ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
-            new = insert_if_absent(
+            insert_job(
                 conn,
-                jobs,
+                now,
                 id=job_id,
                 kind=kind.value,
-                state=JobState.QUEUED.value,
                 model_id=model_id,
                 circuit_id=circuit_id,
                 request=request,
                 input_key=input_key,
-                progress=0.0,
-                attempt=0,
-                cancel_requested=False,
-                created_at=now,
-                timings={},
-                lease_token=0,
-                lost=0,
-                last_seq=1,
-                sent_at=now,
             )
-            if new:
-                data = {"state": JobState.QUEUED.value, "attempt": 0}
-                append_event(conn, job_id, seq=1, at=now, kind="state", data=data)
             job = job_of(conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one())
         asked = (kind, model_id, circuit_id, request)
         if (job.kind, job.model_id, job.circuit_id, job.request) != asked:
@@ -176,6 +163,29 @@ class Jobs(Repository):
         """Notes that the job was put on the queue just now."""
         with self._db.write() as conn:
             conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(sent_at=self._now()))
+
+
+def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> None:
+    """Writes a queued job and its first event, unless there is one of this id."""
+    new = insert_if_absent(
+        conn,
+        jobs,
+        id=id,
+        state=JobState.QUEUED.value,
+        progress=0.0,
+        attempt=0,
+        cancel_requested=False,
+        created_at=now,
+        timings={},
+        lease_token=0,
+        lost=0,
+        last_seq=1,
+        sent_at=now,
+        **values,
+    )
+    if new:
+        data = {"state": JobState.QUEUED.value, "attempt": 0}
+        append_event(conn, id, seq=1, at=now, kind="state", data=data)
 
 
 def change(

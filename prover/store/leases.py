@@ -58,7 +58,7 @@ class Leases(Repository):
                 if conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == job_id)) is None:
                     raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
                 return None
-            _tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
+            tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
         return Lease(job_id=job_id, owner=owner, token=row.lease_token, expires_at=expires)
 
     def _give_up(
@@ -75,7 +75,7 @@ class Leases(Repository):
             **fence,
         )
         if row is not None:
-            _tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
+            tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
             return True
         problem = WorkerLost(attempts=self._max_attempts).problem()
         row = change(
@@ -91,7 +91,7 @@ class Leases(Repository):
         if row is None:
             return False
         data = {"state": row.state, "attempt": row.attempt, "problem": problem}
-        _tell(conn, row, now, "state", data)
+        tell(conn, row, now, "state", data)
         return True
 
     def renew(self, lease: Lease, ttl_s: float) -> Lease:
@@ -117,8 +117,8 @@ class Leases(Repository):
         """
         now = self._now()
         with self._db.write() as conn:
-            before = _locked(conn, lease)
-            row = _change_held(
+            before = locked(conn, lease)
+            row = change_held(
                 conn,
                 lease,
                 stage=stage.value,
@@ -126,7 +126,7 @@ class Leases(Repository):
                 timings={**before.timings, **(timings or {})},
             )
             kind = "progress" if before.stage == stage.value else "stage"
-            _tell(conn, row, now, kind, {"stage": stage.value, "progress": progress})
+            tell(conn, row, now, kind, {"stage": stage.value, "progress": progress})
 
     def succeed(
         self,
@@ -161,7 +161,7 @@ class Leases(Repository):
         """
         now = self._now()
         with self._db.write() as conn:
-            before = _locked(conn, lease)
+            before = locked(conn, lease)
             lost = before.lost + (0 if problem is None else 1)
             if before.cancel_requested:
                 values = ended(JobState.CANCELED, now)
@@ -176,11 +176,11 @@ class Leases(Repository):
                     "lease_expires_at": None,
                     "sent_at": now,
                 }
-            row = _change_held(conn, lease, **values, lost=lost)
+            row = change_held(conn, lease, **values, lost=lost)
             data: dict[str, Any] = {"state": row.state, "attempt": row.attempt}
             if problem is not None:
                 data["problem"] = problem
-            _tell(conn, row, now, "state", data)
+            tell(conn, row, now, "state", data)
             return job_of(row)
 
     def _end(
@@ -193,8 +193,8 @@ class Leases(Repository):
     ) -> Job:
         now = self._now()
         with self._db.write() as conn:
-            before = _locked(conn, lease)
-            row = _change_held(
+            before = locked(conn, lease)
+            row = change_held(
                 conn,
                 lease,
                 **ended(state, now),
@@ -205,7 +205,7 @@ class Leases(Repository):
             data: dict[str, Any] = {"state": row.state, "attempt": row.attempt}
             if row.problem is not None:
                 data["problem"] = row.problem
-            _tell(conn, row, now, "state", data)
+            tell(conn, row, now, "state", data)
             return job_of(row)
 
 
@@ -214,7 +214,7 @@ def _held(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
     return (jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token, _RUNNING)
 
 
-def _locked(conn: sa.Connection, lease: Lease) -> sa.Row[Any]:
+def locked(conn: sa.Connection, lease: Lease) -> sa.Row[Any]:
     """The job's row, locked until the transaction ends (SQLite locks the whole file)."""
     row = conn.execute(sa.select(jobs).where(*_held(lease)).with_for_update()).one_or_none()
     if row is None:
@@ -222,14 +222,14 @@ def _locked(conn: sa.Connection, lease: Lease) -> sa.Row[Any]:
     return row
 
 
-def _change_held(conn: sa.Connection, lease: Lease, **values: Any) -> sa.Row[Any]:
+def change_held(conn: sa.Connection, lease: Lease, **values: Any) -> sa.Row[Any]:
     row = change(conn, *_held(lease), **values)
     if row is None:
         raise _lost(lease)
     return row
 
 
-def _tell(
+def tell(
     conn: sa.Connection, row: sa.Row[Any], now: datetime, kind: str, data: dict[str, Any]
 ) -> None:
     append_event(conn, row.id, seq=row.last_seq, at=now, kind=kind, data=data)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -109,4 +109,48 @@ events = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("type", sa.String(16), nullable=False),
     sa.Column("data", Json, nullable=False),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("request", Json, nullable=False),
+    sa.Column("job_id", sa.String(80), nullable=False),  # plans it
+    sa.Column("circuit_id", sa.String(80)),  # of one lane; the others follow from it
+    sa.Column("plan", Json),
+    sa.Column("problem", Json),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("started_at", UtcTime),
+    sa.Column("finished_at", UtcTime),
+    sa.Index(None, "created_at", "id"),
+)
+
+batch_chunks = sa.Table(
+    "batch_chunks",
+    metadata,
+    sa.Column("batch_id", sa.String(80), sa.ForeignKey("batches.id"), primary_key=True),
+    sa.Column("chunk", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("input_key", sa.String(255), nullable=False),
+)
+
+batch_items = sa.Table(
+    "batch_items",
+    metadata,
+    sa.Column("batch_id", sa.String(80), sa.ForeignKey("batches.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("item_id", sa.String(255)),  # as the file names it; null where it could not be read
+    sa.Column("line", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("chunk", sa.Integer),
+    sa.Column("place", sa.Integer),  # within the chunk
+    sa.Column("pack_id", sa.String(80)),  # the job that is to prove it
+    sa.Column("lane", sa.Integer),
+    sa.Column("result", Json),
+    sa.Column("problem", Json),
+    sa.Index(None, "batch_id", "state"),
+    sa.Index(None, "pack_id"),
 )

@@ -1,0 +1,386 @@
+"""The tables of batches, their items, and the chunks in which their inputs are kept.
+
+What a pack's proof changes, items and job alike, is one transaction under the pack's lease: an item
+is proved once or not at all, whatever happens to whom in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.batch.errors import BatchNotFound, ItemNotFound
+from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
+from prover.jobs import Job, JobKind, JobState, Lease
+from prover.store.database import Repository
+from prover.store.jobs import ended, insert_job, job_of
+from prover.store.leases import change_held, locked, tell
+from prover.store.pages import Page, rows_of_page
+from prover.store.schema import batch_chunks, batch_items, batches, jobs
+
+_QUEUED = batch_items.c.state == ItemState.QUEUED.value
+_OPEN = batches.c.state.in_([s.value for s in BatchState if not s.terminal])
+#: Rows of one statement: SQLite's limit on parameters is 32 766.
+_AT_ONCE = 500
+
+
+class Batches(Repository):
+    """Batches by id."""
+
+    # --- receiving ---------------------------------------------------------------------------
+
+    def create_batch(
+        self, batch_id: str, model_id: str, request: dict[str, Any], expires_at: datetime | None
+    ) -> None:
+        """A new batch that receives rows; ``start_batch`` when they are all there."""
+        with self._db.write() as conn:
+            conn.execute(
+                sa.insert(batches).values(
+                    id=batch_id,
+                    model_id=model_id,
+                    state=BatchState.RECEIVING.value,
+                    request=request,
+                    job_id=batch_id,
+                    expires_at=expires_at,
+                    created_at=self._now(),
+                )
+            )
+
+    def add_items(
+        self, batch_id: str, items: Sequence[Item], chunk: int | None, input_key: str | None
+    ) -> None:
+        """Rows as they come, with the chunk that holds the inputs of the good ones."""
+        values = [_values(item) for item in items]
+        with self._db.write() as conn:
+            if chunk is not None and input_key is not None:
+                conn.execute(
+                    sa.insert(batch_chunks).values(
+                        batch_id=batch_id, chunk=chunk, input_key=input_key
+                    )
+                )
+            for at in range(0, len(values), _AT_ONCE):
+                conn.execute(sa.insert(batch_items), values[at : at + _AT_ONCE])
+
+    def start_batch(self, batch_id: str, circuit_id: str, request: dict[str, Any]) -> Job:
+        """All rows are there: the batch, and the job that plans it, are queued.
+
+        ``circuit_id`` is the circuit of one lane that its proofs derive from. The job's id is the
+        batch's.
+        """
+        now = self._now()
+        with self._db.write() as conn:
+            model_id = conn.scalar(sa.select(batches.c.model_id).where(batches.c.id == batch_id))
+            conn.execute(
+                sa.update(batches)
+                .where(batches.c.id == batch_id, _OPEN)
+                .values(state=BatchState.QUEUED.value, circuit_id=circuit_id, request=request)
+            )
+            insert_job(
+                conn,
+                now,
+                id=batch_id,
+                kind=JobKind.BATCH.value,
+                model_id=model_id,
+                circuit_id=circuit_id,
+                request=request,
+                input_key=None,
+            )
+            return job_of(conn.execute(sa.select(jobs).where(jobs.c.id == batch_id)).one())
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def batch(self, batch_id: str) -> Batch:
+        """Raises ``BatchNotFound``."""
+        with self._db.read() as conn:
+            return _batch(conn, _row(conn, batch_id))
+
+    def batches(self, limit: int = 50, cursor: str | None = None) -> Page[Batch]:
+        """Batches, newest first. Raises ``CursorInvalid``."""
+        with self._db.read() as conn:
+            rows, after = rows_of_page(conn, batches, limit=limit, cursor=cursor)
+            return Page(items=[_batch(conn, row) for row in rows], next_cursor=after)
+
+    def items(
+        self,
+        batch_id: str,
+        *,
+        after: int = 0,
+        limit: int = 200,
+        state: ItemState | None = None,
+        pack_id: str | None = None,
+    ) -> list[Item]:
+        """Items after number ``after``, in order: all, or those in one state or of one pack."""
+        query = (
+            sa.select(batch_items)
+            .where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
+            .order_by(batch_items.c.number)
+            .limit(limit)
+        )
+        if state is not None:
+            query = query.where(batch_items.c.state == state.value)
+        if pack_id is not None:
+            query = query.where(batch_items.c.pack_id == pack_id)
+        with self._db.read() as conn:
+            return [_item(row) for row in conn.execute(query)]
+
+    def item(self, batch_id: str, number: int) -> Item:
+        """Raises ``ItemNotFound``."""
+        query = sa.select(batch_items).where(
+            batch_items.c.batch_id == batch_id, batch_items.c.number == number
+        )
+        with self._db.read() as conn:
+            row = conn.execute(query).one_or_none()
+        if row is None:
+            raise ItemNotFound(f"Batch {batch_id!r} has no item {number}.", batch=batch_id)
+        return _item(row)
+
+    def chunk_keys(self, batch_id: str) -> dict[int, str]:
+        """Where the inputs of each chunk lie, by chunk."""
+        query = sa.select(batch_chunks).where(batch_chunks.c.batch_id == batch_id)
+        with self._db.read() as conn:
+            return {row.chunk: row.input_key for row in conn.execute(query)}
+
+    def open_packs(self, batch_id: str) -> list[Job]:
+        """Pack jobs of the batch that have not ended, in the order of their items."""
+        first = (
+            sa.select(batch_items.c.pack_id, sa.func.min(batch_items.c.number).label("first"))
+            .where(batch_items.c.batch_id == batch_id, _QUEUED, batch_items.c.pack_id.is_not(None))
+            .group_by(batch_items.c.pack_id)
+            .subquery()
+        )
+        live = [JobState.QUEUED.value, JobState.RUNNING.value]
+        query = (
+            sa.select(jobs)
+            .join(first, first.c.pack_id == jobs.c.id)
+            .where(jobs.c.state.in_(live))
+            .order_by(first.c.first)
+        )
+        with self._db.read() as conn:
+            return [job_of(row) for row in conn.execute(query)]
+
+    # --- working -----------------------------------------------------------------------------
+
+    def start_packs(
+        self,
+        lease: Lease,
+        packs: Sequence[Pack],
+        failed: Mapping[int, dict[str, Any]],
+        plan: dict[str, Any],
+        timings: dict[str, float],
+    ) -> None:
+        """Ends the planning job: writes the plan and queues the packs. ``failed`` are items that
+        cannot be proved, with their problems."""
+        now = self._now()
+        with self._db.write() as conn:
+            before = locked(conn, lease)
+            _fail(conn, lease.job_id, failed)
+            self._queue(conn, lease.job_id, before.model_id, packs, now)
+            conn.execute(
+                sa.update(batches)
+                .where(batches.c.id == lease.job_id, _OPEN)
+                .values(state=BatchState.RUNNING.value, plan=plan, started_at=now)
+            )
+            self._end_job(conn, lease, {"packs": len(packs)}, timings, None)
+
+    def settle_pack(
+        self,
+        lease: Lease,
+        batch_id: str,
+        *,
+        proved: Mapping[int, tuple[int, dict[str, Any]]],
+        failed: Mapping[int, dict[str, Any]],
+        packs: Sequence[Pack],
+        result: dict[str, Any],
+        timings: dict[str, float],
+        peak_rss: int | None,
+    ) -> None:
+        """Ends a pack's job with all that came of it: proved items (lane and result by number),
+        failed ones (their problems), and packs that are to prove the rest."""
+        now = self._now()
+        with self._db.write() as conn:
+            before = locked(conn, lease)
+            for number, (lane, found) in proved.items():
+                conn.execute(
+                    _queued_item(batch_id, number).values(
+                        state=ItemState.PROVED.value, lane=lane, result=found
+                    )
+                )
+            _fail(conn, batch_id, failed)
+            self._queue(conn, batch_id, before.model_id, packs, now)
+            self._end_job(conn, lease, result, timings, peak_rss)
+
+    def fail_pack(self, batch_id: str, pack_id: str, problem: dict[str, Any]) -> None:
+        """Fails what is left of a pack whose job has ended without settling it."""
+        with self._db.write() as conn:
+            conn.execute(
+                sa.update(batch_items)
+                .where(batch_items.c.batch_id == batch_id, batch_items.c.pack_id == pack_id)
+                .where(_QUEUED)
+                .values(state=ItemState.FAILED.value, problem=problem)
+            )
+
+    def end_batch(
+        self,
+        batch_id: str,
+        *,
+        left: ItemState | None = None,
+        problem: dict[str, Any] | None = None,
+    ) -> bool:
+        """Ends the batch if no item of it is queued any more; whether this call ended it.
+
+        ``left`` is what becomes of the items that are queued now; without it such items keep the
+        batch open.
+        """
+        now = self._now()
+        with self._db.write() as conn:
+            row = _row(conn, batch_id)
+            if left is not None:
+                conn.execute(
+                    sa.update(batch_items)
+                    .where(batch_items.c.batch_id == batch_id, _QUEUED)
+                    .values(state=left.value, problem=problem)
+                )
+            counts = _counts(conn, batch_id)
+            if counts.get(ItemState.QUEUED) or row.state == BatchState.RECEIVING.value:
+                return False
+            state = _final_state(counts, left)
+            changed = conn.execute(
+                sa.update(batches)
+                .where(batches.c.id == batch_id, _OPEN)
+                .values(state=state.value, finished_at=now, problem=problem)
+            )
+            return changed.rowcount == 1
+
+    def forget_chunks(self, batch_id: str) -> None:
+        """Forgets where the inputs lay, once they are deleted."""
+        with self._db.write() as conn:
+            conn.execute(sa.delete(batch_chunks).where(batch_chunks.c.batch_id == batch_id))
+
+    def _queue(
+        self,
+        conn: sa.Connection,
+        batch_id: str,
+        model_id: str,
+        packs: Sequence[Pack],
+        now: datetime,
+    ) -> None:
+        for pack in packs:
+            insert_job(
+                conn,
+                now,
+                id=pack.id,
+                kind=JobKind.PACK.value,
+                model_id=model_id,
+                circuit_id=pack.circuit_id,
+                request=pack.request,
+                input_key=None,
+            )
+            for at in range(0, len(pack.numbers), _AT_ONCE):
+                conn.execute(
+                    sa.update(batch_items)
+                    .where(batch_items.c.batch_id == batch_id, _QUEUED)
+                    .where(batch_items.c.number.in_(pack.numbers[at : at + _AT_ONCE]))
+                    .values(pack_id=pack.id)
+                )
+
+    def _end_job(
+        self,
+        conn: sa.Connection,
+        lease: Lease,
+        result: dict[str, Any],
+        timings: dict[str, float],
+        peak_rss: int | None,
+    ) -> None:
+        now = self._now()
+        row = change_held(
+            conn,
+            lease,
+            **ended(JobState.SUCCEEDED, now),
+            progress=1.0,
+            result=result,
+            timings=timings,
+            peak_rss_bytes=peak_rss,
+        )
+        tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
+
+
+def _values(item: Item) -> dict[str, Any]:
+    values = asdict(item)
+    values["item_id"] = values.pop("id")
+    values["state"] = item.state.value
+    return values
+
+
+def _queued_item(batch_id: str, number: int) -> sa.Update:
+    return sa.update(batch_items).where(
+        batch_items.c.batch_id == batch_id, batch_items.c.number == number, _QUEUED
+    )
+
+
+def _fail(conn: sa.Connection, batch_id: str, failed: Mapping[int, dict[str, Any]]) -> None:
+    for number, problem in failed.items():
+        conn.execute(
+            _queued_item(batch_id, number).values(state=ItemState.FAILED.value, problem=problem)
+        )
+
+
+def _final_state(counts: Mapping[ItemState, int], left: ItemState | None) -> BatchState:
+    if left is ItemState.CANCELED:
+        return BatchState.CANCELED
+    if left is ItemState.EXPIRED:
+        return BatchState.EXPIRED
+    return BatchState.SUCCEEDED if counts.get(ItemState.PROVED) else BatchState.FAILED
+
+
+def _row(conn: sa.Connection, batch_id: str) -> sa.Row[Any]:
+    row = conn.execute(sa.select(batches).where(batches.c.id == batch_id)).one_or_none()
+    if row is None:
+        raise BatchNotFound(f"There is no batch {batch_id!r}.", batch=batch_id)
+    return row
+
+
+def _counts(conn: sa.Connection, batch_id: str) -> dict[ItemState, int]:
+    query = (
+        sa.select(batch_items.c.state, sa.func.count())
+        .where(batch_items.c.batch_id == batch_id)
+        .group_by(batch_items.c.state)
+    )
+    return {ItemState(state): int(count) for state, count in conn.execute(query)}
+
+
+def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
+    return Batch(
+        id=row.id,
+        model_id=row.model_id,
+        state=BatchState(row.state),
+        request=row.request,
+        job_id=row.job_id,
+        circuit_id=row.circuit_id,
+        plan=row.plan,
+        problem=row.problem,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        counts=_counts(conn, row.id),
+    )
+
+
+def _item(row: sa.Row[Any]) -> Item:
+    return Item(
+        batch_id=row.batch_id,
+        number=row.number,
+        id=row.item_id,
+        line=row.line,
+        state=ItemState(row.state),
+        chunk=row.chunk,
+        place=row.place,
+        pack_id=row.pack_id,
+        lane=row.lane,
+        result=row.result,
+        problem=row.problem,
+    )
