@@ -1,0 +1,112 @@
+"""How many inputs share a proof: the cheapest mix of circuits for a number of inputs.
+
+A pack need not be full: its last lanes then repeat an input, and are nobody's. So what is chosen
+is how many packs of which circuits, with every key set-up that is still to be made counted in.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Lanes that circuits are made with.
+LADDER = tuple(1 << i for i in range(11))
+#: Different circuits in one mix: each has keys to set up and to keep.
+_MOST_CIRCUITS = 3
+#: Setting a circuit up takes about as long as so many of its proofs, its trial included.
+_SETUP_PROOFS = 3.0
+#: Seconds that a proof takes beside proving: processes, verification, receipts.
+_OVERHEAD_S = 0.25
+#: So many inputs are packed exactly; what lies above goes to the circuit of the best rate.
+_EXACT = 2
+
+#: Seconds of a proof with so many lanes; None where it does not fit memory.
+ProveS = Callable[[int], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """``packs``: lanes and how many proofs with so many lanes, widest first."""
+
+    packs: tuple[tuple[int, int], ...]
+    seconds: float
+
+    def sizes(self, count: int) -> list[tuple[int, int]]:
+        """``(lanes, items)`` of each pack for ``count`` inputs, in order; the last may be short."""
+        out = []
+        for lanes, proofs in self.packs:
+            for _ in range(proofs):
+                taken = min(lanes, count)
+                if taken:
+                    out.append((lanes, taken))
+                count -= taken
+        assert count == 0
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "packs": [{"lanes": lanes, "proofs": n} for lanes, n in self.packs],
+            "predicted_s": round(self.seconds, 2),
+        }
+
+
+def choose_mix(
+    count: int, prove_s: ProveS, ready: Collection[int], ladder: Collection[int] = LADDER
+) -> Mix:
+    """The mix predicted to take the least time for ``count`` inputs.
+
+    ``ready``: lanes of circuits whose keys are there. One lane must always be possible.
+    """
+    costs = _costs(count, prove_s, ladder)
+    best: Mix | None = None
+    for size in range(1, _MOST_CIRCUITS + 1):
+        for chosen in itertools.combinations(sorted(costs, reverse=True), size):
+            mix = _fill(count, {lanes: costs[lanes] for lanes in chosen})
+            setups = sum(
+                _SETUP_PROOFS * costs[lanes] for lanes, _ in mix.packs if lanes not in ready
+            )
+            total = Mix(packs=mix.packs, seconds=mix.seconds + setups)
+            if best is None or total.seconds < best.seconds:
+                best = total
+    assert best is not None
+    return best
+
+
+def _costs(count: int, prove_s: ProveS, ladder: Collection[int]) -> dict[int, float]:
+    """Seconds of a proof by lanes, up to the first that holds all inputs."""
+    costs: dict[int, float] = {}
+    for lanes in sorted(ladder):
+        seconds = prove_s(lanes)
+        if seconds is not None:
+            costs[lanes] = seconds + _OVERHEAD_S
+        if lanes >= count:
+            break
+    if not costs:
+        raise ValueError("no circuit fits")
+    return costs
+
+
+def _fill(count: int, costs: Mapping[int, float]) -> Mix:
+    """The cheapest packs out of these circuits: the bulk by the best rate, the rest exactly."""
+    widest = max(costs)
+    rate = min(costs, key=lambda lanes: (costs[lanes] / lanes, -lanes))
+    bulk = max(0, (count - _EXACT * widest) // rate)
+    left = count - bulk * rate
+    step = min(costs)
+    least = [0.0]
+    taken = [0]
+    for covered in range(1, -(-left // step) + 1):  # in units of the smallest circuit
+        options = [(cost + least[max(0, covered - n // step)], n) for n, cost in costs.items()]
+        seconds, lanes = min(options)
+        least.append(seconds)
+        taken.append(lanes)
+    counts: dict[int, int] = {rate: bulk} if bulk else {}
+    covered = len(least) - 1
+    while covered > 0:
+        lanes = taken[covered]
+        counts[lanes] = counts.get(lanes, 0) + 1
+        covered -= lanes // step
+    packs = tuple(sorted(counts.items(), reverse=True))
+    return Mix(packs=packs, seconds=least[-1] + bulk * costs[rate])

@@ -1,0 +1,58 @@
+"""Packs are chosen by what they cost, set-ups included, and cover every input exactly once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prover.batch.packing import LADDER, choose_mix
+
+
+def mlp(lanes: int) -> float | None:
+    """Prove seconds of a dense network: nearly flat, then linear, then out of memory."""
+    return 7.0 + 0.4 * lanes if lanes <= 256 else None
+
+
+def conv(lanes: int) -> float | None:
+    """A network whose lanes share nothing."""
+    return 0.5 * lanes
+
+
+def test_a_dense_network_is_packed_as_wide_as_memory_allows() -> None:
+    assert choose_mix(10_000, mlp, {1}).packs[0][0] == 256
+
+
+def test_a_network_whose_lanes_share_nothing_is_not_worth_new_keys() -> None:
+    assert choose_mix(8, conv, {1}).packs == ((1, 8),)
+
+
+def test_keys_that_are_there_are_preferred_to_new_ones() -> None:
+    assert {lanes for lanes, _ in choose_mix(20, mlp, {1, 16}).packs} <= {1, 16}
+
+
+def test_a_short_last_pack_is_cheaper_than_keys_for_the_tail() -> None:
+    mix = choose_mix(100, mlp, {64})
+    assert mix.packs == ((64, 2),)
+    assert mix.sizes(100) == [(64, 64), (64, 36)]
+
+
+@given(
+    st.integers(1, 3000),
+    st.sets(st.sampled_from(LADDER)),
+    st.floats(0.01, 20),
+    st.floats(0.001, 2),
+    st.sampled_from([1, 8, 64, 1024]),
+)
+def test_every_input_has_one_lane(
+    count: int, ready: set[int], fixed: float, each: float, most: int
+) -> None:
+    mix = choose_mix(count, lambda n: fixed + each * n if n <= most else None, ready)
+    sizes = mix.sizes(count)
+    assert sum(items for _, items in sizes) == count
+    assert all(1 <= items <= lanes <= most for lanes, items in sizes)
+
+
+def test_one_lane_is_always_needed() -> None:
+    with pytest.raises(ValueError, match="no circuit"):
+        choose_mix(3, lambda _: None, set())
