@@ -192,6 +192,7 @@ class UploadTooLarge(ZkmlError):
 
     code = "upload_too_large"
     fault = Fault.TOO_LARGE
+    default_hint = "ZKML_MAX_MODEL_BYTES and ZKML_MAX_INPUT_BYTES set the limits."
 
 
 # --- receipts, bundles, keys -------------------------------------------------------------------

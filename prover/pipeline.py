@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -141,9 +142,7 @@ class Pipeline:
         inputs = load_input(self.artifacts.get_private(job.input_key))
         context = Context.from_request(job.id, job.request.get("context"))
         felts = encode(manifest, inputs, context)
-        with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
-            # onnxruntime on this very input, while the proof is made.
-            reference = pool.submit(self._reference, manifest, inputs)
+        with self._reference(manifest, inputs) as reference:
             proof = self._prove(circuit, felts, work)
             error = measured_error(manifest, proof, reference)
         salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
@@ -182,14 +181,30 @@ class Pipeline:
         work.peak_rss_bytes = proof.peak_rss_bytes
         return proof
 
+    @contextmanager
     def _reference(
         self, manifest: CircuitManifest, inputs: dict[str, NDArray[Any]]
-    ) -> list[NDArray[Any]]:
+    ) -> Iterator[Future[list[NDArray[Any]]]]:
+        """onnxruntime on this very input, while the block makes the proof; stopped if that fails,
+        or a canceled job would wait for it."""
         model = self.artifacts.get(manifest.model_sha256)
-        outputs: list[list[NDArray[Any]]] = self.engine.sandbox.call(
-            _REFERENCE, model, [inputs], limits=self.settings.engine_limits
-        )
-        return outputs[0]
+        over = threading.Event()
+
+        def run() -> list[NDArray[Any]]:
+            outputs: list[list[NDArray[Any]]] = self.engine.sandbox.call(
+                _REFERENCE,
+                model,
+                [inputs],
+                limits=self.settings.engine_limits,
+                should_stop=over.is_set,
+            )
+            return outputs[0]
+
+        with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
+            try:
+                yield pool.submit(run)
+            finally:
+                over.set()
 
     def _state(
         self,

@@ -137,6 +137,7 @@ class Supervisor:
             member.command,
             env={**os.environ, "ZKML_REDIS_URL": self.redis_url},
             stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,  # stdout is for our one JSON object; Celery says good-bye there
             # A group of its own: a terminal's Ctrl-C reaches us, and we end them in order.
             start_new_session=True,
             preexec_fn=end_with_parent(),  # noqa: PLW1509 - this process has one thread here

@@ -15,7 +15,7 @@ _WEIGHTS = np.array([[0.5, -1.0, 0.25], [1.0, 0.5, -0.5], [-0.75, 1.0, 0.5], [0.
 def model(
     nodes: Sequence[NodeProto],
     inputs: dict[str, tuple[int, Sequence[int | str]]],
-    outputs: dict[str, tuple[int, Sequence[int]]],
+    outputs: dict[str, tuple[int, Sequence[int | str]]],
     constants: dict[str, NDArray[Any]] | None = None,
     *,
     opset: int = 17,
@@ -62,4 +62,27 @@ def unary(operator: str, shape: Sequence[int] = (1, 4), **attributes: Any) -> by
         [helper.make_node(operator, ["x"], ["y"], name="the_node", **attributes)],
         {"x": (TensorProto.FLOAT, shape)},
         {"y": (TensorProto.FLOAT, shape)},
+    )
+
+
+def non_zero() -> bytes:
+    """A model with an operator that no circuit has, at the node ``the_node``."""
+    return model(
+        [helper.make_node("NonZero", ["x"], ["y"], name="the_node")],
+        {"x": (TensorProto.FLOAT, [1, 4])},
+        {"y": (TensorProto.INT64, [2, "found"])},
+    )
+
+
+def wide(width: int = 256) -> bytes:
+    """One layer of ``width²`` weights: its proof takes seconds."""
+    weights = np.random.default_rng(0).normal(0, width**-0.5, (width, width))
+    return model(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["sum"]),
+            helper.make_node("Relu", ["sum"], ["y"]),
+        ],
+        {"x": (TensorProto.FLOAT, [1, width])},
+        {"y": (TensorProto.FLOAT, [1, width])},
+        {"w": weights.astype(np.float32)},
     )

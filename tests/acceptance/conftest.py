@@ -1,0 +1,29 @@
+"""One running service for the tests that only use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.client import Client
+from tests.acceptance.processes import Up, up
+
+MAX_MODEL_BYTES = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[Up]:
+    """``zkml up`` with redis, API and one worker."""
+    home = tmp_path_factory.mktemp("service") / "home"
+    with up(
+        home, ZKML_SRS_DIR=str(srs_cache), ZKML_MAX_MODEL_BYTES=str(MAX_MODEL_BYTES)
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Up) -> Iterator[Client]:
+    with Client(service.url, timeout_s=60) as open_client:
+        yield open_client

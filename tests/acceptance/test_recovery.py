@@ -1,0 +1,213 @@
+"""Whatever is killed, a job ends once and rightly, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from api.client import Client
+from api.jobs.schemas import JobOut
+from tests import tiny
+from tests.acceptance.processes import ZKML, Up, environment, gone, scratch, until, up, zkml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
+MODEL = tiny.wide(64)
+INPUT = [[0.5] * 64]
+FAST = {"ZKML_LEASE_S": "2", "ZKML_SWEEP_S": "0.3", "ZKML_PLAN_EFFORT": "fast"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Path:
+    """A home in which the model's circuit is built already, by `zkml prove`."""
+    folder = tmp_path_factory.mktemp("recovery")
+    (folder / "model.onnx").write_bytes(MODEL)
+    (folder / "input.json").write_text(json.dumps({"input_data": INPUT}))
+    made = zkml(
+        folder / "home",
+        "prove",
+        folder / "model.onnx",
+        folder / "input.json",
+        "-o",
+        folder / "out.zkml",
+        timeout_s=120,
+        **FAST,
+    )
+    assert made.code == 0, made.err
+    return folder / "home"
+
+
+@pytest.fixture
+def running(home: Path) -> Iterator[Up]:
+    with up(home, **FAST) as service:
+        yield service
+
+
+@pytest.fixture
+def client(running: Up) -> Iterator[Client]:
+    with Client(running.url, timeout_s=60) as open_client:
+        yield open_client
+
+
+def caught_proving(running: Up, client: Client) -> tuple[JobOut, psutil.Process]:
+    """A job whose engine child stands still in the middle of its proof."""
+    job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
+    for event in client.events(job.id):
+        if event.data.get("stage") == "prove":
+            break
+    else:
+        raise AssertionError(client.proof(job.id).problem)
+    (child,) = (p for p in running.engine_children() if "witness.json" in os.listdir(p.cwd()))
+    child.suspend()
+    return job, child
+
+
+def succeeds(client: Client) -> bool:
+    job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
+    return client.wait(job.id, timeout_s=60).state == "succeeded"
+
+
+def test_a_killed_engine_fails_its_job_by_name_and_the_worker_goes_on(
+    running: Up, client: Client
+) -> None:
+    worker = running.worker()
+    job, child = caught_proving(running, client)
+    child.kill()
+
+    failed = client.wait(job.id, timeout_s=30)
+    assert failed.state == "failed"
+    assert failed.problem is not None
+    assert failed.problem.code == "engine_killed"
+    assert failed.problem.retryable
+    assert succeeds(client)
+    assert running.worker() == worker
+
+
+def test_a_proof_can_be_canceled_while_it_is_made(running: Up, client: Client) -> None:
+    job, child = caught_proving(running, client)
+    assert client.cancel(job.id).cancel_requested
+
+    assert client.wait(job.id, timeout_s=30).state == "canceled"
+    until(lambda: gone([child]))
+    assert [e.data["state"] for e in client.events(job.id) if e.type == "state"][-1] == "canceled"
+    assert succeeds(client)
+
+
+def test_a_killed_worker_is_replaced_and_its_job_taken_up_again(
+    running: Up, client: Client
+) -> None:
+    job, child = caught_proving(running, client)
+    worker = running.worker()
+    worker.kill()
+
+    done = client.wait(job.id, timeout_s=60)
+    assert done.state == "succeeded"
+    assert done.attempt == 2
+    assert gone([worker, child])
+    assert client.verify(client.bundle(job.id)).ok
+    assert [e.seq for e in client.events(job.id)] == list(
+        range(1, 1 + len(list(client.events(job.id))))
+    )
+
+
+def test_a_job_outlives_a_queue_that_forgets(home: Path) -> None:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+        blocking, child = caught_proving(running, client)
+        waiting = client.create_proof(
+            model=client.upload_model(MODEL).id, input_data=INPUT, context={"nonce": "2"}
+        )
+        url = (home / "redis" / "url").read_text()
+        with redis.Redis.from_url(url) as connection:
+            connection.flushall()
+        child.resume()
+
+        assert client.wait(blocking.id, timeout_s=60).state == "succeeded"
+        assert client.wait(waiting.id, timeout_s=60).state == "succeeded"
+
+
+def test_jobs_survive_a_restart_of_everything(home: Path) -> None:
+    with up(home, **FAST) as first, Client(first.url, timeout_s=60) as client:
+        job, _ = caught_proving(first, client)
+    with up(home, **FAST) as second, Client(second.url, timeout_s=60) as client:
+        assert client.wait(job.id, timeout_s=60).state == "succeeded"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_in_order_in_the_middle_of_a_proof(home: Path, number: signal.Signals) -> None:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+        _, child = caught_proving(running, client)
+        below = running.children()
+        assert len(below) >= 5  # redis, API, worker, fork server, engine
+        running.process.send_signal(number)
+        out, _ = running.process.communicate(timeout=40)
+
+    assert running.process.returncode == 0
+    assert out == ""
+    assert gone([*below, child])
+    assert scratch(home) == []
+    assert [p.name for p in (home / "tmp").iterdir() if p.suffix != ".lock"] == []
+    assert not (home / "redis" / "redis.sock").exists()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=2)
+
+
+def test_nothing_outlives_a_service_that_is_killed(home: Path) -> None:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+        job, child = caught_proving(running, client)
+        below = [*running.children(), child]
+        running.process.kill()
+        until(lambda: gone(below), within_s=30)
+        assert scratch(home) == []
+    with up(home, **FAST) as again, Client(again.url, timeout_s=60) as client:
+        assert client.wait(job.id, timeout_s=60).state == "succeeded"
+
+
+def test_a_home_has_one_service_at_a_time(running: Up) -> None:
+    second = zkml(running.home, "up", "--port", "0", "--json")
+    assert (second.code, second.problem["code"]) == (2, "already_running")
+    assert "ZKML_HOME" in second.problem["hint"]
+    assert running.process.poll() is None
+
+
+def test_a_port_that_is_taken_is_named(running: Up, tmp_path: Path) -> None:
+    """Another service answers there: it must not be taken for the new one."""
+    port = running.url.rpartition(":")[2]
+    second = zkml(tmp_path / "other", "up", "--port", port, "--json")
+    assert (second.code, second.problem["code"]) == (2, "address_unusable")
+    assert port in second.problem["detail"]
+    third = zkml(tmp_path / "other", "up", "--host", "no.such.host.invalid", "--json")
+    assert (third.code, third.problem["code"]) == (2, "address_unusable")
+
+
+def test_told_to_stop_while_it_starts_it_stops(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = psutil.Popen([ZKML, "up", "--port", "0"], env=environment(home), stdout=-3, stderr=-3)
+    until((home / "redis" / "redis.sock").exists)
+    below = process.children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) in (0, 130)
+    assert gone(below)
+
+
+def test_the_disk_of_the_service_is_not_filled_by_what_was_killed(home: Path) -> None:
+    """A worker killed while it builds leaves megabytes of keys: the next build removes them."""
+    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+        model = client.upload_model(tiny.wide(48))
+        job = client.create_proof(model=model.id, input_data=[[0.5] * 48])
+
+        def built() -> list[Path]:
+            return list((home / "tmp").glob("build-*/settings.json"))
+
+        until(built, within_s=60)
+        running.worker().kill()
+        assert client.wait(job.id, timeout_s=90).state == "succeeded"
+        assert not built()
+    assert scratch(home) == []
