@@ -138,7 +138,16 @@ def _concat(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
 def _pad(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     pads = [int(p) for p in x[1]]
     half = len(pads) // 2
-    return np.pad(x[0], [(0, 0), *zip(pads[:half], pads[half:], strict=True)])
+    return _surrounded(x[0], [(0, 0), *zip(pads[:half], pads[half:], strict=True)])
+
+
+def _surrounded(values: Array, widths: Sequence[tuple[int, int]]) -> Array:
+    """Zeros around an array. (``np.pad`` would put numpy's bounded zeros among Python integers.)"""
+    shape = [d + before + after for d, (before, after) in zip(values.shape, widths, strict=True)]
+    out = np.zeros(shape, dtype=values.dtype)
+    inner = zip(values.shape, widths, strict=True)
+    out[tuple(slice(before, before + d) for d, (before, _) in inner)] = values
+    return out
 
 
 def _reduce_sum(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
@@ -167,7 +176,7 @@ def patches(
     """Windows of ``[samples, 1, C, *spatial]``: ``[samples, *positions, C, *kernel]``."""
     rank = len(kernel)
     width = [(0, 0)] * 3 + [(pads[i], pads[rank + i]) for i in range(rank)]
-    padded = np.pad(image, width)
+    padded = _surrounded(image, width)
     axes = tuple(range(3, 3 + rank))
     windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), axis=axes)
     places: tuple[Any, ...] = (slice(None), 0, slice(None))

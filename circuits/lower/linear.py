@@ -24,17 +24,19 @@ class Rounded:
     step: float
 
 
-def round_weights(weights: NDArray[np.float64], bits: int) -> Rounded:
-    """Rounds so that the largest weight has ``bits`` bits; the step is a power of two.
+def round_weights(weights: NDArray[np.float64], steps: NDArray[np.float64], bits: int) -> Rounded:
+    """Rounds ``weights · steps`` so that the largest weight, met with the finest step, has ``bits``
+    bits; the step of the result is a power of two.
 
-    ``weights`` are in real units per unit of the input's integers, so that the input's own steps,
-    whatever they are, end in the weights.
+    ``steps`` are the input's own, whatever they are: they end in the weights. Inputs that come in
+    finer steps hold larger integers, so it is they that set how fine the weights have to be.
     """
     largest = float(np.abs(weights).max(initial=0.0))
+    finest = float(np.abs(steps).min(initial=np.inf))
     if largest == 0.0:
         return Rounded(np.zeros_like(weights), 1.0)
-    step = 2.0 ** (math.ceil(math.log2(largest)) - bits)
-    whole = representable(weights / step).astype(np.float64)
+    step = 2.0 ** (math.ceil(math.log2(largest * finest)) - bits)
+    whole = representable(weights * steps / step).astype(np.float64)
     return Rounded(whole, step)
 
 
@@ -51,7 +53,7 @@ def matrix_product(
     if steps.size > 1 and not np.all(steps == steps[:1]):
         raise ValueError("the steps of a window differ from place to place")
     per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
-    rounded = round_weights(weights * per_input[:, None], low.bits.weight(low.layers))
+    rounded = round_weights(weights, per_input[:, None], low.bits.weight(low.layers))
     low.layers += 1
     places, outputs = view.shape[0], weights.shape[1]
     left = gather(low.emit, q, view, (1, *view.shape))
@@ -217,7 +219,7 @@ def _direct_conv(
     filters = weights.shape[0] // groups
     index = (np.arange(weights.shape[0]) // filters)[:, None] * per_group + np.arange(per_group)
     factors = channel[index].reshape(*index.shape, *([1] * (weights.ndim - 2)))
-    rounded = round_weights(weights * factors, low.bits.weight(low.layers))
+    rounded = round_weights(weights, factors, low.bits.weight(low.layers))
     low.layers += 1
     tensor = low.emit.op(
         "Conv",

@@ -74,6 +74,12 @@ MODELS: dict[str, bytes] = {
         IMAGE,
         CONV | {"z": [24, 2]},
     ),
+    "branches of unequal depth": graph(
+        "a = Conv<pads = [1, 1, 1, 1]>(x, w) r = Relu(a) c = Conv<pads = [1, 1, 1, 1]>(r, k)"
+        " d = Conv<pads = [1, 1, 1, 1]>(c, k) j = Concat<axis = 1>(r, d) y = Conv(j, z)",
+        IMAGE,
+        {"w": [2, 2, 3, 3], "k": [2, 2, 3, 3], "z": [2, 4, 3, 3]},
+    ),
     "attention without softmax": graph(
         "q = MatMul(x, w) k = MatMul(x, u) t = Transpose<perm = [0, 2, 1]>(k)"
         " s = MatMul(q, t) r = Relu(s) y = MatMul(r, x)",
