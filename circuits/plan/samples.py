@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.digests import digest_json, sha256
-from circuits.errors import CalibrationError
+from circuits.errors import CalibrationError, InputOutOfRange
 from circuits.npz import MAGIC, read_npz
 from circuits.tensors import Signature, TensorSpec
 
@@ -22,6 +22,8 @@ Sample = Mapping[str, NDArray[Any]]
 Range = tuple[float, float]
 
 MAX_PLAN, MAX_HELD_OUT = 64, 256
+#: The largest input that a circuit is planned for without calibration data.
+MAX_MAGNITUDE = 2.0**40
 _DRAWN = 64
 
 
@@ -100,11 +102,19 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
     """Symmetric power-of-two ranges, at least ±1, that hold a sample.
 
     What a circuit without calibration data is built for: few different ones, so later inputs of
-    about the same size find the circuit made. No wider than the input's dtype.
+    about the same size find the circuit made. No wider than the input's dtype. Raises
+    ``InputOutOfRange`` for a magnitude that no circuit's integers hold with any precision left.
     """
     out = {}
     for name, values in sample.items():
         largest = float(np.abs(values.astype(np.float64)).max(initial=0.0))
+        if largest > MAX_MAGNITUDE:
+            raise InputOutOfRange(
+                f"input {name!r} has a value of magnitude {largest:.3g}; circuits are planned for"
+                f" magnitudes up to {MAX_MAGNITUDE:.3g}",
+                hint="Scale the input, as is usual before a network, and export that step with it.",
+                input=name,
+            )
         bound = math.ldexp(1.0, max(0, math.ceil(math.log2(largest)))) if largest > 0 else 1.0
         out[name] = _clipped(bound, values.dtype.name)
     return out
