@@ -8,7 +8,6 @@ import signal
 import sys
 from typing import Annotated, Any
 
-import click
 import structlog
 import typer
 
@@ -26,6 +25,10 @@ app = typer.Typer(
     "\n\nExit codes: 0 yes; 1 verification says no; 2 bad usage or input; 3 it failed on our side.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+#: What a command line that makes no sense raises. Typer has it from click, or, in newer versions,
+#: from a copy of click of its own: only what derives from it has a public name.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def _version(show: bool) -> None:
@@ -71,12 +74,10 @@ def main() -> None:
     except ZkmlError as error:
         terminal.problem(error.problem())
         sys.exit(exit_code(error))
-    except click.exceptions.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         terminal.line("Interrupted.")
+        terminal.object({"ok": False, "problem": {"code": "canceled", "detail": "interrupted"}})
         sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        terminal.line("Interrupted.")
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
+    except _USAGE_ERROR as error:
         terminal.usage(error)
         sys.exit(EXIT_USAGE)

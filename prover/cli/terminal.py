@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
 
@@ -66,12 +65,15 @@ class Terminal:
         again = "; trying again may help" if problem.get("retryable") else ""
         self.err.print(f"  ({problem['code']}{again})", style="dim", markup=False)
 
-    def usage(self, error: click.ClickException) -> None:
+    def usage(self, error: Exception) -> None:
         """A command line that makes no sense."""
-        self.problem(
-            {"code": "usage", "detail": error.format_message(), "retryable": False}
-            | ({"hint": "See `zkml --help`."})
-        )
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "zkml"
+        if not said:  # a group without a subcommand
+            said = f"{command} needs a subcommand"
+        hint = f"See `{command} --help`."
+        self.problem({"code": "usage", "detail": said, "retryable": False, "hint": hint})
 
 
 def wants_json(argv: Sequence[str]) -> Terminal:
