@@ -7,7 +7,7 @@ It loads neither the engine nor the compiler: those live in child processes and 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,9 @@ from circuits.manifest import CircuitManifest
 from circuits.profile import Profile
 from circuits.tensors import Signature
 from prover.artifacts import Artifacts
+from prover.batch.errors import CircuitForBatches
+from prover.batch.service import BatchService
+from prover.batch.workshop import Announce, Workshop
 from prover.context import Context
 from prover.errors import JobNotDone, ModelNotFound
 from prover.events import Nudges, open_nudges
@@ -41,7 +44,12 @@ from prover.verify import verify_bundle
 #: Reading a model of unknown origin: generous for honest ones, an end for the others.
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
+_OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
 _log = structlog.get_logger(__name__)
+
+
+def _nobody_hears(_: Sequence[str]) -> None:
+    pass
 
 
 class App:
@@ -54,6 +62,9 @@ class App:
         self.nudges: Nudges = open_nudges(settings.redis_url)
         self.engine = EzklEngine(Sandbox(nice=settings.engine_nice))
         self.library = Library(settings, store, artifacts, self.engine)
+        #: Hears the ids of jobs that a job has queued. A worker's process sends them; elsewhere
+        #: whoever waits for them finds them in the store.
+        self.announce: Announce = _nobody_hears
 
     @classmethod
     def open(cls, settings: Settings) -> App:
@@ -66,6 +77,21 @@ class App:
     def keys(self) -> KeyRing:
         """The keys that sign receipts; made on first use."""
         return KeyRing.open(self.settings.key_path)
+
+    @cached_property
+    def batches(self) -> BatchService:
+        """Many inputs, few proofs."""
+        shop = Workshop(
+            settings=self.settings,
+            store=self.store,
+            artifacts=self.artifacts,
+            nudges=self.nudges,
+            engine=self.engine,
+            library=self.library,
+            keys=lambda: self.keys,
+            announce=lambda ids: self.announce(ids),  # noqa: PLW0108 - it may be set later
+        )
+        return BatchService(shop=shop)
 
     def close(self) -> None:
         """Kills engine children and closes connections."""
@@ -151,6 +177,8 @@ class App:
             model = self.store.model(record.model_id)
             inputs = self._read(payload, model)
             manifest = CircuitManifest.from_json(record.manifest)
+            if manifest.lanes != 1:
+                raise CircuitForBatches(circuit=circuit_id, lanes=manifest.lanes)
             for encoding in manifest.inputs:
                 encoding.quantise(inputs[encoding.tensor.name])
         else:
@@ -231,7 +259,11 @@ class App:
             ) as held,
         ):
             self.nudges.publish(job_id)
-            self._pipeline().run(self.store.job(job_id), held, on_progress)
+            job = self.store.job(job_id)
+            if job.kind in _OF_BATCHES:
+                self.batches.run(job, held, on_progress)
+            else:
+                self._pipeline().run(job, held, on_progress)
 
     def _after_lost_claim(self, job_id: str) -> None:
         """A claim may have ended the job: its last worker was lost, or it was to be canceled."""
@@ -240,6 +272,8 @@ class App:
             if job.input_key is not None:
                 self.artifacts.delete_private(job.input_key)
             self.nudges.publish(job_id)
+            if job.kind in _OF_BATCHES:
+                self.batches.lost(job)
 
     def _pipeline(self) -> Pipeline:
         return Pipeline(

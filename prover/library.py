@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, ShouldStop
 from circuits.errors import Canceled, InputOutOfRange
-from circuits.identity import circuit_id
+from circuits.identity import circuit_id, wide_circuit_id
 from circuits.manifest import CircuitManifest
 from circuits.plan.cost import CostModel, machine_fingerprint
 from circuits.plan.samples import (
@@ -37,7 +37,8 @@ from prover.settings import Settings
 from prover.store import Store
 
 if TYPE_CHECKING:
-    from circuits.build import Builder
+    from circuits.build import Builder, BuiltCircuit
+    from circuits.lanes.build import Narrow, WideBuilder
 
 _LOCK_POLL_S = 0.1
 
@@ -113,6 +114,14 @@ class Library:
         signature = Signature.from_json(model.signature)
         ranges = covering_ranges(inputs) if inputs else default_ranges(signature)
         return self._order(model, profile, draw(signature, ranges), None)
+
+    def order_ranges(
+        self, model: ModelRecord, profile: Profile, ranges: Mapping[str, tuple[float, float]]
+    ) -> Order:
+        """An order without samples, for declared ranges; the default ones where none is given."""
+        signature = Signature.from_json(model.signature)
+        wanted = default_ranges(signature) | dict(ranges)
+        return self._order(model, profile, draw(signature, wanted), None)
 
     def _order(
         self, model: ModelRecord, profile: Profile, samples: Samples, calibration: str | None
@@ -225,6 +234,78 @@ class Library:
             )
         )
 
+    # --- several lanes -----------------------------------------------------------------------
+
+    def narrow(self, circuit: Circuit) -> Narrow:
+        """A circuit of one lane, as wide ones are made out of it."""
+        from circuits.lanes.build import Narrow
+
+        manifest = circuit.manifest
+        return Narrow(
+            manifest=manifest,
+            graph=self._artifacts.get(manifest.files["rewritten"]),
+            settings=circuit.files.settings.read_text(),
+            plan=json.loads(circuit.plan.read_bytes()),
+        )
+
+    def wide_builder(self) -> WideBuilder:
+        """What makes wide circuits, loaded when it is first needed."""
+        from circuits.lanes.build import WideBuilder
+
+        return WideBuilder(
+            engine=self._engine,
+            srs=SrsFolder(self._settings.srs_dir),
+            policy=self._policy,
+            limits=self._settings.engine_limits,
+            cost_model=machine_costs(self._settings),
+        )
+
+    def ensure_wide(
+        self,
+        circuit: Circuit,
+        lanes: int,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Circuit:
+        """The circuit of ``lanes`` lanes made out of a circuit of one, built now if need be.
+
+        Raises ``CannotBatch``, ``ModelTooLarge`` and what building may raise.
+        """
+        wanted = wide_circuit_id(circuit.manifest.circuit_id, lanes)
+        if (found := self.open(wanted)) is not None:
+            return found
+        with self._one_build_at_a_time(wanted, should_stop) as scratch:
+            if (found := self.open(wanted)) is not None:
+                return found
+            model_id = circuit.manifest.model_sha256
+            built = self.wide_builder().build(
+                self.narrow(circuit),
+                lanes,
+                self._artifacts.get(model_id),
+                scratch,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+            self._publish(model_id, built)
+        made = self.open(wanted)
+        assert made is not None
+        return made
+
+    def _publish(self, model_id: str, built: BuiltCircuit) -> None:
+        """Keeps a circuit's files and writes it down: from then on it serves."""
+        for path in built.files.values():
+            self._artifacts.put_file(path)
+        self._store.add_circuit(
+            CircuitRecord(
+                id=built.manifest.circuit_id,
+                model_id=model_id,
+                profile=built.manifest.profile.to_json(),
+                manifest=built.manifest.to_json(),
+                created_at=datetime.now(UTC),
+            )
+        )
+
     def _samples(self, order: Order, model: ModelRecord) -> Samples:
         signature = Signature.from_json(model.signature)
         if order.calibration is not None:
@@ -277,6 +358,8 @@ def _locked(handle: IO[str]) -> bool:
 
 def _accepts(record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
     manifest = CircuitManifest.from_json(record.manifest)
+    if manifest.lanes != 1:
+        return False
     try:
         for encoding in manifest.inputs:
             encoding.quantise(inputs[encoding.tensor.name])

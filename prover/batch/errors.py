@@ -92,3 +92,11 @@ class BatchExpired(ZkmlError):
 
     code = "batch_expired"
     fault = Fault.CONFLICT
+
+
+class CircuitForBatches(ZkmlError):
+    """The circuit proves several inputs at once, and this is a single one."""
+
+    code = "circuit_for_batches"
+    fault = Fault.INPUT
+    default_hint = "Use the circuit of one lane, or name the model and leave the circuit out."

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 #: Share of the rows that the range covers in any case.
 _BULK = 0.99
+#: Of fewer rows than this, none is thought to lie outside.
+_FEW = 10
 #: Rows up to this many times larger than the bulk are covered too.
 _REACH_BITS = 3
 _LEAST, _MOST = -20, 1100
@@ -40,7 +42,9 @@ class Tally:
 
 
 def _covering(counts: Counter[int]) -> tuple[float, float]:
-    needed, seen, bulk = math.ceil(_BULK * counts.total()), 0, 0
+    rows = counts.total()
+    needed = rows if rows < _FEW else min(rows - 1, math.ceil(_BULK * rows))
+    seen = bulk = 0
     for bits in sorted(counts):
         seen += counts[bits]
         bulk = bits

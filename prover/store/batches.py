@@ -91,6 +91,16 @@ class Batches(Repository):
             )
             return job_of(conn.execute(sa.select(jobs).where(jobs.c.id == batch_id)).one())
 
+    def abandon_batch(self, batch_id: str) -> None:
+        """Forgets a batch whose rows could not all be received."""
+        with self._db.write() as conn:
+            for table, column in (
+                (batch_items, batch_items.c.batch_id),
+                (batch_chunks, batch_chunks.c.batch_id),
+                (batches, batches.c.id),
+            ):
+                conn.execute(sa.delete(table).where(column == batch_id))
+
     # --- reading -----------------------------------------------------------------------------
 
     def batch(self, batch_id: str) -> Batch:
@@ -212,6 +222,11 @@ class Batches(Repository):
             _fail(conn, batch_id, failed)
             self._queue(conn, batch_id, before.model_id, packs, now)
             self._end_job(conn, lease, result, timings, peak_rss)
+
+    def queue_packs(self, batch_id: str, packs: Sequence[Pack]) -> None:
+        """Queues packs in place of one whose job has ended without settling it."""
+        with self._db.write() as conn:
+            self._queue(conn, batch_id, _row(conn, batch_id).model_id, packs, self._now())
 
     def fail_pack(self, batch_id: str, pack_id: str, problem: dict[str, Any]) -> None:
         """Fails what is left of a pack whose job has ended without settling it."""

@@ -1,0 +1,134 @@
+"""A file of inputs becomes a batch: every row checked and kept, the circuit ordered."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from circuits.manifest import MAX_LANES, CircuitManifest
+from circuits.profile import Profile
+from circuits.tensors import Signature
+from prover.batch.chunks import ChunkWriter, forget_inputs
+from prover.batch.errors import BatchFormat
+from prover.batch.ranges import Tally
+from prover.batch.records import Batch, ItemState
+from prover.batch.rows import BadRow, read_rows
+from prover.batch.workshop import Workshop
+from prover.context import Context
+from prover.jobs import ModelRecord
+from prover.library import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """How a batch is to be proved.
+
+    ``isolate``: one proof per input, so that none shows another's. ``lanes``: so many inputs a
+    proof instead of what the planner finds best. ``deadline_s``: what is not proved by then is
+    given up. ``context``: as for a single proof, the same for every input; each has a job id of
+    its own beside it.
+    """
+
+    isolate: bool = False
+    lanes: int | None = None
+    deadline_s: float | None = None
+    context: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.lanes is not None and not 1 <= self.lanes <= MAX_LANES:
+            raise BatchFormat(f"lanes is {self.lanes}, not 1 to {MAX_LANES}", hint="Leave it out.")
+        if self.isolate and self.lanes not in (None, 1):
+            raise BatchFormat("isolate means one input a proof", hint="Leave lanes out.")
+
+
+def receive(
+    shop: Workshop,
+    model: ModelRecord,
+    path: Path,
+    profile: Profile,
+    calibration: bytes | None,
+    options: BatchOptions,
+    *,
+    source: str = "",
+    on_row: Callable[[int], None] | None = None,
+) -> Batch:
+    """Reads the file row by row, keeps what is good, writes down what is bad, and queues the batch.
+
+    ``source`` identifies the file, for whoever resumes; ``on_row`` hears how many rows were read.
+    Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``; a batch none of whose rows
+    can be used has failed when this returns.
+    """
+    Context.from_request("batch", options.context)
+    store, batch_id = shop.store, secrets.token_hex(16)
+    expires = None
+    if options.deadline_s is not None:
+        expires = datetime.now(UTC) + timedelta(seconds=options.deadline_s)
+    request = {
+        "profile": profile.to_json(),
+        "context": options.context,
+        "isolate": options.isolate,
+        "lanes": options.lanes,
+        "source": source,
+    }
+    given: Order | None = None
+    if calibration is not None:
+        given = shop.library.order_calibrated(model, profile, calibration)
+    store.create_batch(batch_id, model.id, request, expires)
+    try:
+        tally = _keep(shop, model, path, batch_id, on_row)
+        order = given or _order(shop, model, profile, tally)
+        circuit = order.id if isinstance(order, Order) else order
+        ordered = {"circuit": order.to_json()} if isinstance(order, Order) else {}
+        store.start_batch(batch_id, circuit, request | ordered)
+    except BaseException:
+        forget_inputs(store, shop.artifacts, batch_id)
+        store.abandon_batch(batch_id)
+        raise
+    batch = store.batch(batch_id)
+    if not batch.counts.get(ItemState.QUEUED):
+        store.request_cancel(batch.job_id)  # there is nothing to plan
+        store.end_batch(batch_id)
+    else:
+        shop.announce([batch.job_id])
+    return store.batch(batch_id)
+
+
+def _keep(
+    shop: Workshop,
+    model: ModelRecord,
+    path: Path,
+    batch_id: str,
+    on_row: Callable[[int], None] | None,
+) -> Tally:
+    writer = ChunkWriter(shop.store, shop.artifacts, batch_id)
+    tally = Tally()
+    signature = Signature.from_json(model.signature)
+    rows = read_rows(path, signature, max_row_bytes=shop.settings.max_input_bytes)
+    for number, row in enumerate(rows, 1):
+        writer.add(row)
+        if not isinstance(row, BadRow):
+            tally.add(row.inputs)
+        if on_row is not None:
+            on_row(number)
+    writer.flush()
+    return tally
+
+
+def _order(shop: Workshop, model: ModelRecord, profile: Profile, tally: Tally) -> Order | str:
+    """The newest circuit that accepts the range of the rows, by id, or an order for one."""
+    ranges = tally.ranges()
+    wanted = profile.to_json()
+    for record in shop.store.circuits(model_id=model.id, limit=100).items:
+        manifest = CircuitManifest.from_json(record.manifest)
+        if record.profile != wanted or manifest.lanes != 1 or not ranges:
+            continue
+        if all(
+            e.lower <= ranges[e.tensor.name][0] and ranges[e.tensor.name][1] <= e.upper
+            for e in manifest.inputs
+        ):
+            return record.id
+    return shop.library.order_ranges(model, profile, ranges)

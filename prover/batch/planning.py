@@ -1,0 +1,200 @@
+"""The first job of a batch: its circuit, how many inputs share a proof, and the packs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import structlog
+
+from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, ZkmlError
+from circuits.identity import wide_circuit_id
+from circuits.manifest import CircuitManifest
+from prover.batch.chunks import load_inputs, queued_items
+from prover.batch.packing import LADDER, Mix, ProveS, choose_mix
+from prover.batch.records import Batch, Pack
+from prover.batch.workshop import Workshop
+from prover.jobs import Job, Stage
+from prover.lease import Held
+from prover.library import Circuit, Order
+
+Note = Callable[[str], None]
+_log = structlog.get_logger(__name__)
+
+
+def plan_batch(shop: Workshop, job: Job, held: Held, note: Note) -> list[str]:
+    """Ends the job with the batch's packs queued; returns their ids.
+
+    Items out of the circuit's range are failed here, so that packs are full. Raises what building
+    the circuit may raise.
+    """
+    started = time.monotonic()
+    shop.store.set_stage(held.lease, Stage.COMPILE, 0.0)
+    batch = shop.store.batch(job.id)
+    circuit = _narrow(shop, job, held, note)
+    good, failed = _in_range(shop, batch, circuit.manifest)
+    plan: dict[str, Any] = {"lanes": {}, "why": "one proof per input was asked for"}
+    packs: list[Pack] = []
+    if good:
+        mix, circuits, plan = _mix(shop, batch, circuit, len(good), held, note)
+        packs = _packs(batch, good, mix.sizes(len(good)), circuits)
+    shop.store.start_packs(held.lease, packs, failed, plan, {"compile": time.monotonic() - started})
+    return [p.id for p in packs]
+
+
+def _narrow(shop: Workshop, job: Job, held: Held, note: Note) -> Circuit:
+    found = shop.library.open(job.circuit_id)
+    if found is not None:
+        return found
+    built, _ = shop.library.ensure(
+        Order.from_json(job.request["circuit"]), on_progress=note, should_stop=held.should_stop
+    )
+    return built
+
+
+def _in_range(
+    shop: Workshop, batch: Batch, manifest: CircuitManifest
+) -> tuple[list[int], dict[int, dict[str, Any]]]:
+    """Numbers of the items that the circuit accepts, and the problems of the others."""
+    good: list[int] = []
+    failed: dict[int, dict[str, Any]] = {}
+    items = queued_items(shop.store, batch.id)
+    for item, inputs in load_inputs(shop.store, shop.artifacts, batch.id, items):
+        try:
+            for encoding in manifest.inputs:
+                encoding.quantise(inputs[encoding.tensor.name])
+            good.append(item.number)
+        except InputOutOfRange as error:
+            failed[item.number] = error.problem()
+    return good, failed
+
+
+def _mix(
+    shop: Workshop, batch: Batch, circuit: Circuit, count: int, held: Held, note: Note
+) -> tuple[Mix, dict[int, str], dict[str, Any]]:
+    """The mix of circuits, all of them built, and the plan that says why."""
+    prove_s, why = _predictions(shop, batch, circuit, note)
+    wanted = batch.request.get("lanes")
+    ladder = {int(wanted)} if wanted else set(LADDER)
+    reasons = {0: why} if why else {}
+    while True:
+        ready = {n: i for n in ladder if (i := _ready(shop, circuit, n)) is not None}
+        try:
+            mix = choose_mix(count, prove_s, ready, ladder)
+        except ValueError:
+            raise ModelTooLarge(
+                reasons.get(wanted or 0) or f"{wanted} lanes need more memory than is allowed",
+                hint="Ask for fewer lanes, or leave their number to the planner.",
+            ) from None
+        made, failed = _build(shop, circuit, [n for n, _ in mix.packs], held, note)
+        if failed is None:
+            break
+        ladder.discard(failed[0])
+        reasons[failed[0]] = failed[1].detail
+    plan = mix.to_json() | {
+        "items": count,
+        "circuits": {str(n): made[n] for n in sorted(made)},
+        "given_up": [{"lanes": n, "why": text} for n, text in sorted(reasons.items())],
+    }
+    return mix, made, plan
+
+
+def _predictions(
+    shop: Workshop, batch: Batch, circuit: Circuit, note: Note
+) -> tuple[ProveS, str | None]:
+    """Seconds of a proof by lanes; and, where inputs cannot share one, why."""
+    library = shop.library
+    narrow = library.narrow(circuit)
+    one = float(narrow.plan["choice"]["predicted"]["prove_s"])
+    if batch.request.get("isolate"):
+        return (lambda lanes: one if lanes == 1 else None), "one proof per input was asked for"
+    note("how much sharing a proof saves")
+    try:
+        forecast = library.wide_builder().forecast(narrow)
+    except ZkmlError as error:
+        if isinstance(error, Canceled) or error.fault is Fault.BUSY:
+            raise
+        return (lambda lanes: one if lanes == 1 else None), error.detail
+
+    def prove_s(lanes: int) -> float | None:
+        if lanes == 1:
+            return one
+        predicted = forecast.at(lanes)
+        return None if predicted is None else predicted.prove_s
+
+    return prove_s, None
+
+
+def _ready(shop: Workshop, circuit: Circuit, lanes: int) -> str | None:
+    """The id of the circuit with so many lanes if its keys are there."""
+    narrow_id = circuit.manifest.circuit_id
+    wanted = narrow_id if lanes == 1 else wide_circuit_id(narrow_id, lanes)
+    return wanted if shop.store.find_circuit(wanted) is not None else None
+
+
+def _build(
+    shop: Workshop, circuit: Circuit, lanes: Sequence[int], held: Held, note: Note
+) -> tuple[dict[int, str], tuple[int, ZkmlError] | None]:
+    """The circuits' ids by lanes, or the first that could not be made and why."""
+    made: dict[int, str] = {}
+    for n in lanes:
+        if n == 1:
+            made[n] = circuit.manifest.circuit_id
+            continue
+        try:
+            wide = shop.library.ensure_wide(
+                circuit, n, on_progress=note, should_stop=held.should_stop
+            )
+        except ZkmlError as error:
+            if isinstance(error, Canceled) or error.fault is Fault.BUSY:
+                raise
+            _log.warning("lanes_given_up", lanes=n, code=error.code, detail=error.detail)
+            return made, (n, error)
+        made[n] = wide.manifest.circuit_id
+    return made, None
+
+
+def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pack]:
+    """Two halves of a pack that could not be proved, in circuits whose keys are there."""
+    assert batch.circuit_id is not None
+    circuit = shop.library.open(batch.circuit_id)
+    assert circuit is not None
+    ready = {n: i for n in LADDER if (i := _ready(shop, circuit, n)) is not None}
+    seconds = {n: _planned_s(shop, i) for n, i in ready.items()}
+    middle = (len(numbers) + 1) // 2
+    packs = []
+    for half in (numbers[:middle], numbers[middle:]):
+        mix = choose_mix(len(half), seconds.get, ready, ready)
+        packs += _packs(batch, half, mix.sizes(len(half)), ready)
+    return packs
+
+
+def _planned_s(shop: Workshop, circuit_id: str) -> float:
+    """What a proof of a circuit was predicted to take when it was planned."""
+    manifest = shop.store.circuit(circuit_id).manifest
+    return float(manifest["measured"]["prove_s"])
+
+
+def _packs(
+    batch: Batch, numbers: Sequence[int], sizes: Iterable[tuple[int, int]], circuits: dict[int, str]
+) -> list[Pack]:
+    packs, at = [], 0
+    for lanes, items in sizes:
+        packs.append(
+            Pack(
+                id=secrets.token_hex(16),
+                circuit_id=circuits[lanes],
+                request={
+                    "batch": batch.id,
+                    "profile": batch.request["profile"],
+                    "context": batch.request["context"],
+                    "lanes": lanes,
+                    "items": items,
+                },
+                numbers=tuple(numbers[at : at + items]),
+            )
+        )
+        at += items
+    return packs

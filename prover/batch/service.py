@@ -1,0 +1,210 @@
+"""Batches as the application sees them: received, worked on, canceled, handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from circuits.errors import Canceled, Fault, ZkmlError
+from circuits.profile import Profile
+from prover.batch.chunks import forget_inputs, queued_items
+from prover.batch.errors import BatchExpired, ItemNotDone
+from prover.batch.intake import BatchOptions, receive
+from prover.batch.planning import plan_batch, split_packs
+from prover.batch.proving import PackOutcome, prove_pack
+from prover.batch.records import Batch, Item, ItemState, Pack
+from prover.batch.workshop import Workshop
+from prover.bundle import Bundle, write_bundle
+from prover.errors import LeaseLost
+from prover.jobs import Job, JobKind, ModelRecord
+from prover.lease import Held
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchService:
+    """Every method may be called from any thread. ``run`` and ``lost`` are the workers' side."""
+
+    shop: Workshop
+
+    # --- the requester's side ----------------------------------------------------------------
+
+    def receive(
+        self,
+        model: ModelRecord,
+        path: Path,
+        profile: Profile,
+        calibration: bytes | None,
+        options: BatchOptions,
+        *,
+        source: str = "",
+        on_row: Callable[[int], None] | None = None,
+    ) -> Batch:
+        """See ``intake.receive``."""
+        return receive(
+            self.shop, model, path, profile, calibration, options, source=source, on_row=on_row
+        )
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Ends a batch: what is proved stays, everything else is canceled. Asking again, or for a
+        batch that has ended, changes nothing."""
+        batch = self.shop.store.batch(batch_id)
+        if not batch.state.terminal:
+            self._end(batch, ItemState.CANCELED, Canceled("the batch was canceled"))
+        return self.shop.store.batch(batch_id)
+
+    def item_bundle(self, batch_id: str, number: int) -> bytes:
+        """The bundle of one item: it verifies alone. Raises ``ItemNotFound``, ``ItemNotDone``."""
+        return write_bundle(self.members(self.shop.store.item(batch_id, number)))
+
+    def members(self, item: Item) -> Bundle:
+        """The members of an item's bundle. Raises ``ItemNotDone``."""
+        if item.result is None or item.pack_id is None:
+            raise ItemNotDone(
+                f"item {item.number} is {item.state.value}: it has no proof", number=item.number
+            )
+        get = self.shop.artifacts.get
+        pack = self.shop.store.job(item.pack_id)
+        assert pack.result is not None
+        shared = {name: get(digest) for name, digest in pack.result["files"].items()}
+        document = item.result["input"]
+        return Bundle(
+            **shared,
+            receipt=get(item.result["receipt"]),
+            signer=get(item.result["signer"]),
+            input=get(document) if document else None,
+        )
+
+    # --- the workers' side -------------------------------------------------------------------
+
+    def run(self, job: Job, held: Held, note: Callable[[str], None] | None = None) -> None:
+        """Works on a job of kind batch or pack under its lease, and writes down how it ended.
+
+        Raises nothing that the job did.
+        """
+        try:
+            if job.kind is JobKind.BATCH:
+                self._plan(job, held, note)
+            else:
+                self._prove(job, held)
+        except LeaseLost:
+            _log.warning("lease_lost", job=job.id)
+        except Canceled:
+            held.settle()
+        except ZkmlError as error:
+            self._failed(job, held, error)
+        except Exception:  # a defect of ours must not leave a batch running for ever
+            _log.exception("batch_defect", job=job.id)
+            self._failed(job, held, ZkmlError())
+        finally:
+            self.shop.nudges.publish(job.id)
+            self._finish(_batch_of(job))
+
+    def lost(self, job: Job) -> None:
+        """A job ended without its worker: a pack that killed its workers is split, like one that
+        failed, and a pack of one fails its item."""
+        store, batch_id = self.shop.store, _batch_of(job)
+        if job.problem is not None and job.kind is JobKind.PACK:
+            numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
+            if len(numbers) > 1:
+                packs = split_packs(self.shop, store.batch(batch_id), numbers)
+                store.queue_packs(batch_id, packs)
+                self.shop.announce([p.id for p in packs])
+            else:
+                store.fail_pack(batch_id, job.id, job.problem)
+        elif job.problem is not None:
+            store.end_batch(batch_id, left=ItemState.FAILED, problem=job.problem)
+        self._finish(batch_id)
+
+    def _plan(self, job: Job, held: Held, note: Callable[[str], None] | None) -> None:
+        def say(text: str) -> None:
+            if held.should_stop():
+                raise Canceled
+            if note is not None:
+                note(text)
+
+        packs = plan_batch(self.shop, job, held, say)
+        self.shop.announce(packs)
+
+    def _prove(self, job: Job, held: Held) -> None:
+        batch = self.shop.store.batch(_batch_of(job))
+        if batch.expires_at is not None and batch.expires_at <= datetime.now(UTC):
+            self._end(batch, ItemState.EXPIRED, BatchExpired())
+            return
+        outcome = prove_pack(self.shop, job, held)
+        self._settle(job, held, outcome, [])
+
+    def _failed(self, job: Job, held: Held, error: ZkmlError) -> None:
+        """A pack of one fails its item; a larger one is split until the culprit is alone. What may
+        pass by itself is tried again first."""
+        _log.warning("batch_job_failed", job=job.id, code=error.code, detail=error.detail)
+        store = self.shop.store
+        try:
+            may_pass = error.fault is Fault.BUSY or error.retryable
+            if may_pass and job.attempt < self.shop.settings.max_attempts:
+                store.requeue(held.lease, error.problem())
+                self.shop.announce([job.id])
+                return
+            if job.kind is JobKind.BATCH:
+                store.fail(held.lease, error.problem())
+                store.end_batch(job.id, left=ItemState.FAILED, problem=error.problem())
+                return
+            self._split(job, held, error)
+        except LeaseLost:
+            _log.warning("lease_lost", job=job.id)
+
+    def _split(self, job: Job, held: Held, error: ZkmlError) -> None:
+        store, batch_id = self.shop.store, _batch_of(job)
+        numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
+        outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
+        packs: list[Pack] = []
+        if len(numbers) == 1:
+            outcome.failed = {numbers[0]: error.problem()}
+        elif numbers:
+            packs = split_packs(self.shop, store.batch(batch_id), numbers)
+        outcome.result = {"split": [p.id for p in packs], "problem": error.problem()}
+        self._settle(job, held, outcome, packs)
+
+    def _settle(self, job: Job, held: Held, outcome: PackOutcome, packs: list[Pack]) -> None:
+        self.shop.store.settle_pack(
+            held.lease,
+            _batch_of(job),
+            proved=outcome.proved,
+            failed=outcome.failed,
+            packs=packs,
+            result=outcome.result,
+            timings=outcome.timings,
+            peak_rss=outcome.peak_rss_bytes,
+        )
+        self.shop.announce([p.id for p in packs])
+
+    def _end(self, batch: Batch, left: ItemState, error: ZkmlError) -> None:
+        """Gives up what is still queued, and stops whoever works on it."""
+        store = self.shop.store
+        jobs = [batch.job_id, *(p.id for p in store.open_packs(batch.id))]
+        store.end_batch(batch.id, left=left, problem=error.problem())
+        for job_id in jobs:
+            if not store.job(job_id).state.terminal:
+                store.request_cancel(job_id)
+                self.shop.nudges.publish(job_id)
+        self._finish(batch.id)
+
+    def _finish(self, batch_id: str) -> None:
+        """Ends the batch if this was its last item, and forgets its inputs once it has ended."""
+        store = self.shop.store
+        try:
+            store.end_batch(batch_id)
+            if store.batch(batch_id).state.terminal:
+                forget_inputs(store, self.shop.artifacts, batch_id)
+        except ZkmlError as error:
+            _log.warning("batch_not_finished", batch=batch_id, detail=error.detail)
+        self.shop.nudges.publish(batch_id)
+
+
+def _batch_of(job: Job) -> str:
+    return job.id if job.kind is JobKind.BATCH else str(job.request["batch"])
