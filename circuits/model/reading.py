@@ -218,8 +218,9 @@ def _check_graph(model: ModelProto) -> None:
     _check_order(model.graph)
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        # A name that is no UTF-8 makes the checker's own message a UnicodeDecodeError.
+        first = f"{error}".strip().splitlines()[0][:300]
         raise ModelError(
             f"the model is not valid ONNX: {first}",
             hint="Run onnx.checker.check_model on it and export it again.",

@@ -154,7 +154,7 @@ def infer_shapes(model: ModelProto) -> ModelProto:
     """A copy with every shape that can be inferred written down, and none of absurd size."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(
             f"the model's shapes contradict each other: {first}",

@@ -1,0 +1,216 @@
+"""Mutated models against the importer: ``python -m benchmarks.fuzz_importer --count 10000``.
+
+Every mutant goes, as an upload does, through ``inspect_model`` in a child with limits. It may be
+read or refused; what it must not do is hang, be killed, or fail with anything but a model error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import ModelProto, parser
+
+from circuits.engine.port import Limits
+from circuits.engine.sandbox import Child, Sandbox
+from circuits.errors import ModelError, ZkmlError
+
+_BATCH = 50
+#: For one child and its batch: a mutant that hangs or hoards is a fault.
+LIMITS = Limits(deadline_s=60, memory_bytes=4 << 30)
+_EXTREMES = (-1, 0, 1, 7, 1 << 31, (1 << 62) - 1, -(1 << 63))
+
+_SEEDS = (
+    """<ir_version: 8, opset_import: ["" : 17]> conv (float[N, 1, 8, 8] x) => (float[N, 3] y)
+    <float[2, 1, 3, 3] w = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}, float[8, 3] v = {1,2,3,4,5,6,7,8,
+    1,2,3,4,5,6,7,8,1,2,3,4,5,6,7,8}, int64[2] s = {-1, 8}>
+    { a = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w) r = Relu(a)
+      p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(r) f = Reshape(p, s)
+      y = MatMul(f, v) }""",
+    """<ir_version: 8, opset_import: ["" : 15]> shapes (float[N, 4, 3] x) => (float y)
+    { s = Shape(x) i = Constant<value = int64[1] {0}>() n = Gather(s, i)
+      m = Constant<value = int64[1] {-1}>() t = Concat<axis = 0>(n, m) f = Reshape(x, t)
+      c = ConstantOfShape<value = float[1] {2}>(t) q = Softmax<axis = -1>(f) y = Transpose(q) }""",
+    """<ir_version: 8, opset_import: ["" : 9]> old (float[1, 6] x) => (float[1, 3] y)
+    <float[6, 3] w = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}, float[3] b = {1,2,3}>
+    { g = Gemm(x, w, b) d = Dropout<ratio = 0.5>(g) y = Softmax<axis = 1>(d) }""",
+)
+
+
+def seeds() -> list[bytes]:
+    """Small valid models to start from."""
+    return [parser.parse_model(text).SerializeToString() for text in _SEEDS]
+
+
+def mutants(models: Sequence[bytes], count: int, seed: int = 1) -> Iterator[bytes]:
+    """``count`` broken models, the same for the same seed: bytes flipped, cut, doubled, and fields
+    given other values."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        data = models[int(rng.integers(len(models)))]
+        yield _break_field(rng, data) if rng.random() < 0.5 else _break_bytes(rng, data)
+
+
+def _break_bytes(rng: np.random.Generator, data: bytes) -> bytes:
+    raw = bytearray(data)
+    for _ in range(int(rng.integers(1, 6))):
+        place = int(rng.integers(len(raw)))
+        match int(rng.integers(4)):
+            case 0:
+                raw[place] ^= 1 << int(rng.integers(8))
+            case 1:
+                raw[place] = int(rng.integers(256))
+            case 2:
+                del raw[place : place + int(rng.integers(1, 16))]
+            case _:
+                raw[place:place] = raw[place : place + int(rng.integers(1, 32))]
+        if not raw:
+            return b"\x00"
+    return bytes(raw)
+
+
+def _break_field(rng: np.random.Generator, data: bytes) -> bytes:
+    model = onnx.load_model_from_string(data)
+    for _ in range(int(rng.integers(1, 3))):
+        _BREAKS[int(rng.integers(len(_BREAKS)))](rng, model)
+    broken: bytes = model.SerializeToString()
+    return broken
+
+
+def _pick(rng: np.random.Generator, count: int) -> int:
+    return int(rng.integers(count))
+
+
+def _extreme(rng: np.random.Generator) -> int:
+    return _EXTREMES[_pick(rng, len(_EXTREMES))]
+
+
+def _dimension(rng: np.random.Generator, model: ModelProto) -> None:
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    if dims:
+        dims[_pick(rng, len(dims))].dim_value = _extreme(rng)
+
+
+def _tensor(rng: np.random.Generator, model: ModelProto) -> None:
+    if model.graph.initializer:
+        tensor = model.graph.initializer[_pick(rng, len(model.graph.initializer))]
+        if rng.random() < 0.5:
+            tensor.data_type = _pick(rng, 24)
+        elif tensor.dims:
+            tensor.dims[_pick(rng, len(tensor.dims))] = _extreme(rng)
+
+
+def _wiring(rng: np.random.Generator, model: ModelProto) -> None:
+    nodes = model.graph.node
+    node, other = nodes[_pick(rng, len(nodes))], nodes[_pick(rng, len(nodes))]
+    if node.input:
+        node.input[_pick(rng, len(node.input))] = other.output[0]
+
+
+def _operator(rng: np.random.Generator, model: ModelProto) -> None:
+    names = (
+        "If",
+        "Loop",
+        "Relu",
+        "Concat",
+        "Reshape",
+        "Expand",
+        "Tile",
+        "Pad",
+        "",
+        "LSTM",
+        "Split",
+    )
+    node = model.graph.node[_pick(rng, len(model.graph.node))]
+    node.op_type = names[_pick(rng, len(names))]
+
+
+def _attribute(rng: np.random.Generator, model: ModelProto) -> None:
+    nodes = [n for n in model.graph.node if n.attribute]
+    if nodes:
+        node = nodes[_pick(rng, len(nodes))]
+        attribute = node.attribute[_pick(rng, len(node.attribute))]
+        if attribute.ints:
+            attribute.ints[_pick(rng, len(attribute.ints))] = _extreme(rng)
+        else:
+            attribute.i = _extreme(rng)
+
+
+def _constant(rng: np.random.Generator, model: ModelProto) -> None:
+    shapes = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT64]
+    if shapes:
+        values = onnx.numpy_helper.to_array(shapes[0]).copy()
+        values[_pick(rng, values.size)] = _extreme(rng)
+        shapes[0].CopyFrom(onnx.numpy_helper.from_array(values, shapes[0].name))
+
+
+def _versions(rng: np.random.Generator, model: ModelProto) -> None:
+    model.opset_import[0].version = _extreme(rng)
+
+
+_BREAKS = (_dimension, _tensor, _wiring, _operator, _attribute, _constant, _versions)
+
+
+def outcomes(sandbox: Sandbox, models: Iterable[bytes]) -> tuple[Counter[str], list[bytes]]:
+    """How often each outcome occurred, and the mutants whose outcome is a fault of ours.
+
+    A child serves many mutants (its start costs more than one inspection) and is replaced after
+    any fault.
+    """
+    seen: Counter[str] = Counter()
+    faults: list[bytes] = []
+    for batch in batched(models, _BATCH):
+        left = list(batch)
+        while left:
+            with sandbox.session(LIMITS) as child:
+                left = _serve(child, left, seen, faults)
+    return seen, faults
+
+
+def _serve(
+    child: Child, models: list[bytes], seen: Counter[str], faults: list[bytes]
+) -> list[bytes]:
+    """Inspects models until one finds a fault; gives those that are left."""
+    for position, data in enumerate(models):
+        try:
+            child.call("circuits.inspect:inspect_model", data)
+            seen["read"] += 1
+        except ModelError as error:
+            seen[error.code] += 1
+        except ZkmlError as error:
+            seen[f"fault: {error.code}"] += 1
+            faults.append(data)
+            return models[position + 1 :]
+    return []
+
+
+def batched(models: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """The models in lists of at most ``size``."""
+    source = iter(models)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--count", type=int, default=10_000)
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--keep", type=Path, help="folder for mutants that found a fault")
+    given = arguments.parse_args()
+    seen, faults = outcomes(Sandbox(), mutants(seeds(), given.count, given.seed))
+    for code, count in seen.most_common():
+        print(f"{count:7d}  {code}")
+    if given.keep is not None:
+        given.keep.mkdir(parents=True, exist_ok=True)
+        for number, data in enumerate(faults):
+            (given.keep / f"{number:04d}.onnx").write_bytes(data)
+    raise SystemExit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
