@@ -21,6 +21,7 @@ from prover.cli.terminal import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     Terminal,
+    check_writable,
     read_file,
     write_file,
 )
@@ -67,6 +68,7 @@ def prove(
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
+    check_writable(out)
     data = read_file(model, limit=settings.max_model_bytes)
     app = App.open(settings)
     app.engine.sandbox.start()

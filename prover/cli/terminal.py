@@ -5,7 +5,9 @@ With ``--json`` exactly one JSON object goes to stdout, and nothing else there.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,15 +99,35 @@ def read_file(path: Path, *, limit: int | None = None) -> bytes:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from None
 
 
+def check_writable(path: Path) -> None:
+    """Raises ``FileUnwritable`` where ``write_file`` would: better known before hours of work."""
+    folder = path.parent
+    if path.is_dir():
+        raise FileUnwritable(f"{path} is a folder", hint="Name the file to write.")
+    if not folder.is_dir():
+        raise FileUnwritable(f"{path} cannot be written: there is no folder {folder}")
+    if not os.access(folder if _is_replaceable(path) else path, os.W_OK):
+        raise FileUnwritable(f"{path} cannot be written: permission denied")
+
+
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a whole file or nothing."""
-    staged = path.with_name(f".{path.name}.part")
+    """Writes a whole file or nothing. Raises ``FileUnwritable``."""
+    staged = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
+        if not _is_replaceable(path):
+            path.write_bytes(data)
+            return
         staged.write_bytes(data)
         staged.replace(path)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staged.unlink()
         raise FileUnwritable(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether a new file may take the place of what is there: not for a device or a pipe."""
+    return path.is_file() or not path.exists()
 
 
 def shorten(text: str, width: int = 60) -> str:

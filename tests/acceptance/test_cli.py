@@ -1,0 +1,424 @@
+"""The command line as people and programs meet it: words, exit codes, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import external_data_helper, load_from_string
+
+from prover.bundle import read_bundle, write_bundle
+from tests import tiny
+from tests.acceptance.processes import ROOT, ZKML, Ended, environment, scratch, until, zkml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
+YES, NO, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Desk:
+    """A folder with a home, a model, an input and a good bundle."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.model = folder / "model.onnx"
+        self.input = folder / "input.json"
+        self.bundle = folder / "good.zkml"
+        self.model.write_bytes(tiny.linear())
+        self.input.write_text('{"inputs": {"x": [[1, -1, 2, 0]]}}')
+
+    def zkml(self, *args: str | Path, **env: str) -> Ended:
+        return zkml(self.home, *args, **env)
+
+    def prove(self, *args: str | Path, **env: str) -> Ended:
+        return self.zkml("prove", *args, "--json", **env)
+
+    def write(self, name: str, data: bytes | str) -> Path:
+        path = self.folder / name
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    made = Desk(tmp_path_factory.mktemp("desk"))
+    done = made.prove(made.model, made.input, "-o", made.bundle, "--nonce", "mine")
+    assert done.code == YES, done
+    assert done.json["outputs"]["y"] == [[0.0, 0.25, 2.25]]
+    return made
+
+
+# --- prove -------------------------------------------------------------------------------------
+
+
+def test_people_are_told_what_was_proved_and_how_to_check_it(desk: Desk) -> None:
+    out = desk.folder / "told.zkml"
+    done = desk.zkml("prove", desk.model, desk.input, "-o", out)
+    assert done.code == YES
+    assert "y = [[0.0, 0.25, 2.25]]" in done.out
+    assert f"zkml verify {out}" in done.out
+    assert "circuit built" not in done.out  # it was there
+    assert desk.zkml("verify", out).code == YES
+    assert scratch(desk.home) == []
+
+
+def test_inputs_of_every_form_give_the_same_output(desk: Desk) -> None:
+    flat = desk.write("flat.json", '{"input_data": [[1, -1, 2, 0]]}')
+    array = desk.folder / "input.npz"
+    np.savez(array, x=np.array([[1, -1, 2, 0]], dtype=np.float32))
+    for given in (flat, array):
+        done = desk.prove(desk.model, given, "-o", desk.folder / "form.zkml")
+        assert done.json["outputs"] == {"y": [[0.0, 0.25, 2.25]]}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "input_invalid"),
+        ("{", "input_invalid"),
+        ('{"input_data": []}', "input_names"),
+        ('{"inputs": {"z": [[1, 2, 3, 4]]}}', "input_names"),
+        ('{"inputs": {"x": [1, 2, 3, 4]}}', "input_shape"),
+        ('{"input_data": [[1, 2, 3]]}', "input_shape"),
+        ('{"input_data": [["0x01", 2, 3, 4]]}', "input_dtype"),
+        ('{"input_data": [[NaN, 2, 3, 4]]}', "input_not_finite"),
+        ('{"input_data": [[1e300, 2, 3, 4]]}', "input_not_finite"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused(desk: Desk, text: str, code: str) -> None:
+    out = desk.folder / "never.zkml"
+    done = desk.prove(desk.model, desk.write("bad.json", text), "-o", out)
+    assert (done.code, done.problem["code"]) == (USAGE, code)
+    assert not out.exists()
+
+
+def test_an_input_beyond_the_calibrated_range_is_refused_before_proving(desk: Desk) -> None:
+    samples = desk.folder / "samples.npz"
+    np.savez(samples, x=np.random.default_rng(0).uniform(-1, 1, (32, 1, 4)))
+    far = desk.write("far.json", '{"input_data": [[1000, 0, 0, 0]]}')
+    done = desk.prove(desk.model, far, "-o", desk.folder / "never.zkml", "--calibration", samples)
+    assert (done.code, done.problem["code"]) == (USAGE, "input_out_of_range")
+    assert "'x'" in done.problem["detail"]
+
+
+def _with_external_data(folder: Path) -> bytes:
+    proto = load_from_string(tiny.linear())
+    external_data_helper.set_external_data(proto.graph.initializer[0], "../../etc/passwd")
+    proto.graph.initializer[0].ClearField("raw_data")
+    return bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "says"),
+    [
+        (lambda _: b"", "model_not_onnx", "empty"),
+        (lambda _: b"PK\x03\x04", "model_not_onnx", ""),
+        (lambda _: b"\x89HDF" * 100, "model_not_onnx", ""),
+        (lambda _: tiny.linear()[:100], "model_", ""),
+        (_with_external_data, "model_external_data", "'w'"),
+        (lambda _: tiny.non_zero(), "model_unsupported_operator", "the_node"),
+    ],
+    ids=["empty", "zip", "keras", "truncated", "external data", "operator"],
+)
+def test_a_model_that_cannot_be_proved_is_named(
+    desk: Desk, make: object, code: str, says: str
+) -> None:
+    assert callable(make)
+    bad = desk.write("bad.onnx", make(desk.folder))
+    done = desk.prove(bad, desk.input, "-o", desk.folder / "never.zkml")
+    assert done.code == USAGE
+    assert done.problem["code"].startswith(code)
+    assert says in done.problem["detail"]
+    assert done.problem["hint"]
+
+
+def test_a_tolerance_that_nothing_meets_names_the_best(desk: Desk) -> None:
+    done = desk.prove(
+        desk.write("sigmoid.onnx", tiny.linear(activation="Sigmoid")),
+        desk.input,
+        "-o",
+        desk.folder / "never.zkml",
+        "--tolerance",
+        "0",
+    )
+    assert (done.code, done.problem["code"]) == (USAGE, "plan_no_candidate")
+    assert done.problem["context"]["best"]["max_error"] > 0
+
+
+def test_output_that_cannot_be_written_is_known_before_the_work(desk: Desk) -> None:
+    for out in (desk.folder, desk.folder / "no" / "such" / "folder.zkml", desk.model / "x.zkml"):
+        done = desk.prove(desk.model, desk.input, "-o", out)
+        assert (done.code, done.problem["code"]) == (USAGE, "file_unwritable")
+
+
+def test_a_device_is_written_to_and_not_replaced(desk: Desk) -> None:
+    assert desk.prove(desk.model, desk.input, "-o", "/dev/null").code == YES
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_full_disk_leaves_nothing_half_written(desk: Desk) -> None:
+    """The largest file that may be written stands in for what is left of the disk."""
+    out = desk.folder / "small" / "out.zkml"
+    out.parent.mkdir()
+    limit = 20_000
+    done = subprocess.run(
+        [ZKML, "prove", str(desk.model), str(desk.input), "-o", str(out), "--json"],
+        env=environment(desk.home),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode in (USAGE, OURS), done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["problem"]["code"]
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
+def test_a_full_file_system_is_named(desk: Desk, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(full)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        done = desk.prove(desk.model, desk.input, "-o", full / "out.zkml")
+        assert (done.code, done.problem["code"]) == (USAGE, "file_unwritable")
+        assert "No space" in done.problem["detail"]
+        assert list(full.iterdir()) == []
+        home = zkml(full / "home", "prove", desk.model, desk.input, "-o", desk.folder / "n.zkml")
+        assert home.code in (USAGE, OURS)
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
+
+
+def test_a_home_that_cannot_be_made_is_named(desk: Desk) -> None:
+    env = {"ZKML_HOME": str(desk.model / "home")}
+    for args in (
+        ["prove", desk.model, desk.input, "-o", desk.folder / "never.zkml"],
+        ["plan", desk.model],
+        ["up", "--port", "0"],
+        ["srs", "generate", "4"],
+    ):
+        done = desk.zkml(*args, "--json", **env)
+        assert (done.code, done.problem["code"]) == (USAGE, "home_unusable"), args
+        assert "ZKML_HOME" in done.problem["hint"]
+    doctor = desk.zkml("doctor", "--json", **env)
+    assert doctor.code == OURS
+    assert {f["level"] for f in doctor.json["findings"] if f["name"] == "home"} == {"problem"}
+
+
+def test_ctrl_c_leaves_nothing(desk: Desk) -> None:
+    model = desk.write("slow.onnx", tiny.wide(64))
+    given = desk.write("slow.json", json.dumps({"input_data": [[0.5] * 64]}))
+    out = desk.folder / "interrupted" / "out.zkml"
+    out.parent.mkdir()
+    process = subprocess.Popen(
+        [ZKML, "prove", str(model), str(given), "-o", str(out), "--json"],
+        env=environment(desk.home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: list((desk.home / "tmp").glob("build-*/")), within_s=60)
+    process.send_signal(signal.SIGINT)
+    said, err = process.communicate(timeout=60)
+
+    assert process.returncode == INTERRUPTED
+    assert "Traceback" not in err
+    assert json.loads(said)["problem"]["code"] == "canceled"
+    assert list(out.parent.iterdir()) == []
+    assert list((desk.home / "tmp").glob("build-*/")) == []
+    assert scratch(desk.home) == []
+
+
+# --- verify, inspect ---------------------------------------------------------------------------
+
+
+def test_a_bundle_is_checked_against_what_its_reader_knows(desk: Desk) -> None:
+    other = desk.write("other.onnx", tiny.linear(scale=2.0))
+    wrong = desk.write("wrong.json", '{"inputs": {"x": [[1, -1, 2, 0.25]]}}')
+    for args, code in (
+        (["--model", desk.model, "--input", desk.input, "--nonce", "mine"], YES),
+        (["--model", other], NO),
+        (["--input", wrong], NO),
+        (["--nonce", "not mine"], NO),
+        (["--strict"], NO),  # over an SRS that this machine made
+    ):
+        done = desk.zkml("verify", desk.bundle, *args, "--json")
+        assert (done.code, done.json["ok"]) == (code, code == YES), args
+
+
+def test_the_key_is_made_anew_from_the_model(desk: Desk) -> None:
+    done = desk.zkml("verify", desk.bundle, "--model", desk.model, "--rebuild", "--json")
+    assert done.code == YES, done.out
+    without = desk.zkml("verify", desk.bundle, "--rebuild", "--json")
+    assert (without.code, without.problem["code"]) == (USAGE, "options_disagree")
+
+
+def test_a_damaged_bundle_is_a_no_and_a_missing_one_is_a_mistake(desk: Desk) -> None:
+    good = desk.bundle.read_bytes()
+    parts = read_bundle(good)
+    shorter = parts.proof.replace(b'"proof":[', b'"proof":[1,', 1)
+    for data in (
+        b"",
+        b"not a bundle",
+        good[: len(good) // 2],
+        good[:-1],
+        good + b"\0",
+        good[:1000] + bytes([good[1000] ^ 1]) + good[1001:],
+        write_bundle(type(parts)(**{**vars(parts), "proof": shorter})),
+    ):
+        damaged = desk.write("damaged.zkml", data)
+        done = desk.zkml("verify", damaged, "--json")
+        assert (done.code, done.json["ok"]) == (NO, False)
+        failed = [c for c in done.json["checks"] if c["status"] == "fail"]
+        assert failed
+        assert all(c["detail"] for c in failed)
+        assert desk.zkml("verify", damaged).code == NO
+
+    for missing in (desk.folder / "nowhere.zkml", desk.folder):
+        done = desk.zkml("verify", missing, "--json")
+        assert (done.code, done.problem["code"]) == (USAGE, "file_unreadable")
+
+
+def test_inspect_reads_models_and_bundles(desk: Desk) -> None:
+    model = desk.zkml("inspect", desk.model, "--json")
+    assert (model.code, model.json["ok"]) == (YES, True)
+    assert model.json["parameters"] == 15
+    bundle = desk.zkml("inspect", desk.bundle, "--json")
+    assert bundle.code == YES
+    assert bundle.json["statement"]
+    refused = desk.zkml("inspect", desk.write("nz.onnx", tiny.non_zero()), "--json")
+    assert refused.code == USAGE
+    assert [o["op"] for o in refused.json["operators"] if o["status"] == "refused"] == ["NonZero"]
+    for data in (b"", b"PK\x03\x04 and nothing", desk.bundle.read_bytes()[:5000]):
+        broken = desk.zkml("inspect", desk.write("broken", data), "--json")
+        assert broken.code == USAGE
+        assert broken.problem["code"]
+
+
+# --- plan, srs, doctor -------------------------------------------------------------------------
+
+
+def test_a_plan_says_what_and_why(desk: Desk) -> None:
+    done = desk.zkml("plan", desk.model, "--json")
+    plan = done.json["plan"]
+    assert done.code == YES
+    assert plan["choice"]["args"]["logrows"] < 15  # the engine's default circuit
+    assert plan["choice"]["error"]["max_error"] <= 0.01
+    assert all(row["lost"] for row in plan["runners_up"] + plan["rejected"])
+    assert desk.zkml("plan", desk.model).code == YES
+
+
+def test_srs_files_are_made_listed_and_judged(desk: Desk, tmp_path: Path) -> None:
+    folder = {"ZKML_SRS_DIR": str(tmp_path / "srs")}
+    made = desk.zkml("srs", "generate", "4", "--json", **folder)
+    assert made.json["origin"] == "insecure-development"
+    assert "forge" in made.json["warning"]
+    again = desk.zkml("srs", "generate", "4", "--json", **folder)
+    assert (again.code, again.problem["code"]) == (USAGE, "srs_invalid")
+    taken = desk.zkml("srs", "import", tmp_path / "srs" / "dev4.srs", "--json", **folder)
+    assert (taken.code, taken.json["origin"]) == (YES, "imported")
+    listed = desk.zkml("srs", "list", "--json", **folder)
+    assert [f["origin"] for f in listed.json["files"]] == ["imported", "insecure-development"]
+    judged = desk.zkml("srs", "check", tmp_path / "srs" / "kzg4.srs", "--json", **folder)
+    assert (judged.code, judged.json["ok"]) == (NO, False)
+    refused = desk.zkml(
+        "srs",
+        "fetch",
+        "4",
+        "--json",
+        ZKML_SRS_SOURCE_URL="http://127.0.0.1:9/{k}",
+        ZKML_SRS_DIR=str(tmp_path / "other"),
+    )
+    assert (refused.code, refused.problem["code"]) == (OURS, "srs_unreachable")
+    assert (desk.zkml("srs", "list", **folder)).code == YES
+
+
+def test_without_a_ceremony_there_is_no_proof_if_the_operator_says_so(desk: Desk) -> None:
+    done = desk.prove(
+        desk.model,
+        desk.input,
+        "-o",
+        desk.folder / "never.zkml",
+        ZKML_SRS_POLICY="ceremony",
+    )
+    assert (done.code, done.problem["code"]) == (USAGE, "srs_missing")
+    assert "zkml srs fetch" in done.problem["hint"]
+
+
+def test_the_doctor_looks_at_everything(desk: Desk) -> None:
+    done = desk.zkml("doctor", "--json")
+    levels = {f["name"]: f["level"] for f in done.json["findings"]}
+    assert done.code == YES
+    assert {"python", "engine", "home", "database", "artifacts", "redis", "srs"} <= set(levels)
+    assert levels["engine"] == "ok"
+    assert desk.zkml("doctor", "--settings").out.count("ZKML_") > 15
+
+
+# --- usage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nonsense"],
+        ["prove"],
+        ["prove", "a.onnx", "b.json"],
+        ["prove", "a.onnx", "b.json", "-o", "c", "--visibility", "nobody"],
+        ["prove", "a.onnx", "b.json", "-o", "c", "--tolerance", "-1"],
+        ["prove", "no.onnx", "no.json", "-o", "c.zkml"],
+        ["verify"],
+        ["srs", "generate", "27"],
+        ["srs", "fetch"],
+        ["srs"],
+        ["up", "--port", "99999"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_without_sense_exits_with_2(tmp_path: Path, args: list[str]) -> None:
+    done = zkml(tmp_path / "home", *args)
+    assert done.code == USAGE
+    assert "error: " in done.err
+    if args != ["srs"]:
+        as_json = zkml(tmp_path / "home", *args, "--json")
+        assert as_json.code == USAGE
+        assert as_json.problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "setting", ["ZKML_LEASE_S=soon", "ZKML_SRS_POLICY=any", "ZKML_ENGINE_NICE=99"]
+)
+def test_a_setting_that_cannot_be_used_is_named(desk: Desk, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    done = desk.prove(desk.model, desk.input, "-o", desk.folder / "never.zkml", **{name: value})
+    assert (done.code, done.problem["code"]) == (USAGE, "settings_invalid")
+    assert name in done.problem["detail"]
+
+
+def test_the_demo_does_the_main_job_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(Path(ZKML).with_name("python")), "-m", "benchmarks.demo"],
+        env=environment(tmp_path / "home"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=140,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "none failed" in done.stdout
+    assert "refused" in done.stdout
+    assert scratch(tmp_path / "home") == []
