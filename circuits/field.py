@@ -6,12 +6,15 @@ Signed integers are mapped to the field as EZKL does: a negative ``n`` is ``P + 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 P = 0x30644E72E131A029B85045B68181585D2833E84879B97091_43E1F593F0000001
 
 #: Integers further from zero than this are not read back as signed numbers.
 SIGNED_LIMIT = 1 << 127
+
+_FELT = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def to_felt(n: int) -> str:
@@ -25,7 +28,7 @@ def from_felt(felt: str) -> int:
     Raises ``ValueError`` when it is not 64 hex digits or not below the modulus (a second name for
     the same element would make two different byte strings equal statements).
     """
-    if len(felt) != 64 or felt != felt.lower():
+    if not _FELT.match(felt):  # bytes.fromhex would let blanks pass
         raise ValueError(f"not a field element: {felt[:80]!r}")
     n = int.from_bytes(bytes.fromhex(felt), "little")
     if n >= P:

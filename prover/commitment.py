@@ -39,9 +39,10 @@ def input_json(encodings: Sequence[InputEncoding], inputs: Mapping[str, NDArray[
 
 
 def parse_input_json(data: bytes, encodings: Sequence[InputEncoding]) -> dict[str, NDArray[Any]]:
-    """The values in an ``input.json``, as float64 in each tensor's shape.
+    """The values in an ``input.json``, in each tensor's dtype and shape.
 
-    Raises ``ValueError`` when it is not exactly what ``input_json`` would write for these tensors.
+    Raises ``ValueError`` when it is not exactly what ``input_json`` would write for these tensors:
+    no number that the dtype does not hold, and each number in the dtype's own spelling.
     """
     document = parse_canonical_json(data)
     entries = document.get("inputs") if isinstance(document, dict) else None
@@ -57,7 +58,10 @@ def parse_input_json(data: bytes, encodings: Sequence[InputEncoding]) -> dict[st
             raise ValueError(f"not input {tensor.name!r} of {tensor.dtype} {tensor.shape}")
         if len(values) != tensor.size or not all(isinstance(v, int | float) for v in values):
             raise ValueError(f"{tensor.name}: not {tensor.size} numbers")
-        inputs[tensor.name] = np.array(values, dtype=np.float64).reshape(tensor.shape)
+        with np.errstate(all="ignore"):  # what does not fit shows below
+            inputs[tensor.name] = np.array(values).astype(tensor.dtype).reshape(tensor.shape)
+    if input_json(encodings, inputs) != data:
+        raise ValueError("a number in it is not one of its tensor's dtype")
     return inputs
 
 

@@ -22,7 +22,7 @@ BITS = 248
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _MAX_TEXT = 256
-_MAX_TIME = 1 << 40  # seconds: far beyond any date, well inside a word
+_MAX_TIME = 253_402_300_800  # the year 10000, in seconds: no date can be printed from there on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +118,13 @@ def _text(name: str, value: object) -> None:
 def _whole(name: str, value: object, limit: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
         raise ContextInvalid(
-            f"context.{name} is not a whole number from 0 to 2^{limit.bit_length() - 1} - 1",
+            f"context.{name} is not a whole number from 0 to below {_bound(limit)}",
             field=name,
         )
+
+
+def _bound(limit: int) -> str:
+    return str(limit) if limit == _MAX_TIME else f"2^{limit.bit_length() - 1}"
 
 
 def _seconds(text: str) -> int:

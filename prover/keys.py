@@ -110,7 +110,9 @@ class PublicKey:
         if key.keyid != data["keyid"]:
             raise ValueError(f"keyid {str(data['keyid'])[:16]!r} is not this key's digest")
         if key.state is KeyState.RETIRED:
-            datetime.fromisoformat(key.retired_at or "")
+            retired = datetime.fromisoformat(key.retired_at or "")
+            if retired.tzinfo is None:
+                raise ValueError("retired_at has no UTC offset")
         return key
 
 

@@ -20,8 +20,9 @@ _MAX_SECONDS = 1 << 40
 class Policy:
     """Everything is optional; the default accepts any model, and says what it could not judge.
 
-    ``trusted`` and ``keyids`` name the signers to accept; with neither, a signature is checked
-    against the key in the bundle and the signer is shown as unknown, a warning. ``revoked``
+    ``trusted`` and ``keyids`` name the signers to accept (an empty set: nobody); with neither, a
+    signature is checked against the key in the bundle and the signer is shown as unknown, a
+    warning. ``revoked``
     adds keyids to refuse. ``context`` maps names out of ``CONTEXT_FIELDS`` to the values expected.
     ``engine_versions`` are those whose proofs count. ``allow_insecure_srs``: a reference string
     that is not the public ceremony's is a warning, not a refusal. ``strict``: every warning is a
@@ -29,7 +30,7 @@ class Policy:
     """
 
     trusted: tuple[PublicKey, ...] | None = None
-    keyids: frozenset[str] = frozenset()
+    keyids: frozenset[str] | None = None
     revoked: frozenset[str] = frozenset()
     model_sha256: str | None = None
     circuit_id: str | None = None
@@ -45,7 +46,7 @@ class Policy:
     @property
     def names_signers(self) -> bool:
         """Whether it says whose signatures count."""
-        return self.trusted is not None or bool(self.keyids)
+        return self.trusted is not None or self.keyids is not None
 
     @classmethod
     def from_json(cls, data: dict[str, Any] | None) -> Policy:

@@ -13,9 +13,8 @@ import enum
 from pathlib import Path
 
 from circuits.errors import SrsError
+from circuits.srs.g2 import Q, check_g2
 
-#: BN254's base field.
-_Q = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47
 _G1_BYTES = 64
 _G2_BYTES = 128
 SIZE = 4 + 4 * _G1_BYTES + 2 * _G2_BYTES
@@ -30,7 +29,7 @@ class Ceremony(enum.StrEnum):
 
 
 def _coordinate(n: int) -> bytes:
-    return (n * (1 << 256) % _Q).to_bytes(32, "little")
+    return (n * (1 << 256) % Q).to_bytes(32, "little")
 
 
 def _point(*coordinates: int) -> bytes:
@@ -49,8 +48,8 @@ _G2 = _point(
 _S_G2 = _point(
     0x17944351223333F260DDC3B4AF45191B856689EDA9EAB5CBCDDBBE570CE860D2,
     0x186282957DB913ABD99F91DB59FE69922E95040603EF44C0BD7AA3ADEEF8F5AC,
-    _Q - 0x06ECDB9F9567F59ED2EEE36E1E1D58797FD13CC97FAFC2910F5E8A12F202FA9A,
-    _Q - 0x06D971FF4A7467C3EC596ED6EFC674572E32FD6F52B721F97E35B0B3D3546753,
+    Q - 0x06ECDB9F9567F59ED2EEE36E1E1D58797FD13CC97FAFC2910F5E8A12F202FA9A,
+    Q - 0x06D971FF4A7467C3EC596ED6EFC674572E32FD6F52B721F97E35B0B3D3546753,
 )
 _FIXED = (1).to_bytes(4, "little") + 4 * _G1 + _G2
 
@@ -78,14 +77,18 @@ def extract(srs: Path) -> bytes:
 
 
 def check(part: bytes) -> None:
-    """Raises ``SrsError`` unless ``part`` is 516 bytes with BN254's generators in their places.
+    """Raises ``SrsError`` unless ``part`` is 516 bytes with BN254's generators in their places and,
+    as s·G2, a point of the group that they generate, other than zero.
 
-    Whether s·G2 lies on the curve is left to the engine, which refuses it if not.
+    The engine looks at the curve only: a point outside the group would leave the pairing, and so
+    the proof, without its meaning.
     """
     if len(part) != SIZE:
         raise SrsError(f"the SRS part has {len(part)} bytes, not {SIZE}")
     if part[: len(_FIXED)] != _FIXED:
         raise SrsError("the SRS part does not begin with k = 1 and BN254's generators")
+    if part != PUBLIC_CEREMONY:
+        check_g2(part[len(_FIXED) :])
 
 
 def ceremony(part: bytes) -> Ceremony:

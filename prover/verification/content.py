@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.digests import sha256
+from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import InputOutOfRange
 from circuits.field import SIGNED_LIMIT, felts_to_bytes, to_felt
@@ -25,6 +25,9 @@ from prover.verification.evidence import (
     skip,
     warn,
 )
+
+#: Quantising is done in double precision, which holds every integer up to here.
+_EXACT = 1 << 53
 
 
 # (20)
@@ -120,7 +123,9 @@ def _opened(e: Evidence) -> str:
 # (25)
 def output_instances(e: Evidence) -> str:
     decoded = decode_outputs(e.manifest.value, e.proof.value.instances, lane_of(e))
-    if list(e.predicate.outputs) != decoded:
+    # Compared as they are written: to Python, -0.0 equals 0.0.
+    stated = [o.model_dump(mode="json") for o in e.predicate.outputs]
+    if canonical_json(stated) != canonical_json([o.model_dump(mode="json") for o in decoded]):
         refuse("the outputs stated are not those in the proof")
     return f"{len(decoded)} output(s) decoded here from the proof, equal to those stated"
 
@@ -149,7 +154,10 @@ def _claimed_input(e: Evidence) -> dict[str, NDArray[Any]]:
 def quantised(encoding: InputEncoding, values: NDArray[Any]) -> list[str]:
     """Felts of a claimed input, whatever its range: that is a check of its own."""
     boundless = dataclasses.replace(encoding, lower=-math.inf, upper=math.inf)
-    integers = boundless.quantise(np.asarray(values))
+    array = np.asarray(values)
+    if array.dtype.kind in "iu" and any(abs(int(n)) > _EXACT for n in array.reshape(-1)):
+        refuse(f"input {encoding.tensor.name!r} holds an integer that a double does not hold")
+    integers = boundless.quantise(array)
     if len(integers) != encoding.tensor.size:
         refuse(f"input {encoding.tensor.name!r} has {len(integers)} values")
     if any(abs(n) >= SIGNED_LIMIT for n in integers):

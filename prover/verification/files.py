@@ -56,6 +56,9 @@ def manifest(e: Evidence) -> str:
         refuse(f"the context's limbs hold {context.limbs * context.bits} of its {BITS} bits")
     if type(manifest.lanes) is not int or not 1 <= manifest.lanes <= MAX_LANES:
         refuse("the manifest's number of lanes is out of bounds")
+    for named in (manifest.inputs, manifest.outputs):
+        if len({encoding.tensor.name for encoding in named}) != len(named):
+            refuse("two tensors of the manifest have one name: a value could stand for either")
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)

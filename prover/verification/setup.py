@@ -42,7 +42,7 @@ def settings_agree(e: Evidence) -> str:
         "input visibility": (settings.input_visibility, visibility.engine_input),
         "weight visibility": (settings.param_visibility, visibility.engine_params),
         "output visibility": (settings.output_visibility, PUBLIC),
-        "instances": (sum(settings.sizes), sum(s.count for s in public)),
+        "instances": (settings.sizes, [s.count for s in public]),
         "hashes": (settings.hashes, len(manifest.layout) - len(public)),
     }
     if manifest.profile.soundness is Soundness.CONSERVATIVE:

@@ -29,7 +29,7 @@ def signature(e: Evidence) -> str:
 # (6)
 def signer(e: Evidence) -> str:
     key = e.signer.value
-    known = {k.keyid for k in e.policy.trusted or ()} | e.policy.keyids
+    known = {k.keyid for k in e.policy.trusted or ()} | (e.policy.keyids or frozenset())
     if e.policy.names_signers and key.keyid not in known:
         refuse(f"key {key.keyid[:16]} is unknown: not among those the policy trusts")
     if key.state is KeyState.REVOKED or key.keyid in e.policy.revoked:
