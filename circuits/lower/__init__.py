@@ -7,6 +7,7 @@ bits each layer needs.
 
 from circuits.lower.bits import choose_bits
 from circuits.lower.compiler import lower
+from circuits.lower.cost import LayerCost, cost_by_layer
 from circuits.lower.errors import CannotLower
 from circuits.lower.integers import run_integers
 from circuits.lower.variant import Bits, Form, GraphVariant, ValueBounds
@@ -16,8 +17,10 @@ __all__ = [
     "CannotLower",
     "Form",
     "GraphVariant",
+    "LayerCost",
     "ValueBounds",
     "choose_bits",
+    "cost_by_layer",
     "lower",
     "run_integers",
 ]

@@ -117,6 +117,7 @@ def lower(
         value_bounds=bounds,
         layers=low.layers,
         relus=tuple(low.emit.intervals.relus),
+        sources=tuple(low.emit.sources.items()),
     )
 
 
@@ -127,6 +128,7 @@ def _walk(low: Lowering, model: ir.Model) -> None:
             raise refuse(node, "it is no map of integers")
         if not any(low.is_known(v) for v in node.inputs):
             raise refuse(node, "it depends on no input")
+        low.emit.source = (node.name or node.outputs[0].name or "", node.op_type)
         try:
             handler(low, node)
         except ValueError as error:
@@ -138,6 +140,7 @@ def _outputs(low: Lowering, model: ir.Model) -> tuple[list[tuple[str, ir.Value]]
     outputs, scales = [], []
     for value in model.graph.outputs:
         assert value.name is not None
+        low.emit.source = (value.name, "output")
         if not low.is_known(value):
             raise CannotLower(f"output {value.name!r} does not depend on the input")
         q = low.quantity(value)

@@ -35,6 +35,9 @@ class Emitter:
     def __init__(self) -> None:
         self.intervals = Intervals()
         self._constants: dict[str, NDArray[Any]] = {}
+        #: The float node that is being lowered: (name, operator).
+        self.source = ("", "")
+        self.sources: dict[str, tuple[str, str]] = {}
         self.graph = ir.Graph([], [], nodes=[], opset_imports={"": 17}, name="integers")
         self._count = 0
 
@@ -61,6 +64,7 @@ class Emitter:
         attrs = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
         node = ir.Node("", op_type, inputs, attrs, num_outputs=1, name=self._name(op_type))
         self.graph.append(node)
+        self.sources[node.name or ""] = self.source
         output = node.outputs[0]
         output.name = node.name
         output.shape = ir.Shape(list(shape))
@@ -79,6 +83,7 @@ class Emitter:
         factor = np.array([2.0**-shift], dtype=np.float32)
         node = ir.Node("", "Mul", [value, self._constant(factor)], name=self._name("Shift"))
         self.graph.append(node)
+        self.sources[node.name or ""] = self.source
         moved = node.outputs[0]
         moved.name, moved.shape, moved.type = node.name, value.shape, value.type
         self.intervals.pending(name_of(moved), name_of(value), shift)

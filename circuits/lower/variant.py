@@ -57,7 +57,8 @@ class GraphVariant:
 
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
-    holds with its own largest magnitude (to choose ``Form.relu_tables`` by).
+    holds with its own largest magnitude (to choose ``Form.relu_tables`` by). ``sources`` says for
+    each node by name which node of the float graph it comes from, as (name, operator).
     """
 
     onnx: bytes
@@ -70,6 +71,7 @@ class GraphVariant:
     value_bounds: ValueBounds
     layers: int
     relus: tuple[tuple[int, int], ...]
+    sources: tuple[tuple[str, tuple[str, str]], ...] = ()
 
     def evidence(self) -> dict[str, Any]:
         """What a plan report says of this variant."""

@@ -11,7 +11,7 @@ from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
 from circuits.field import from_felt, to_felt
-from circuits.lower import Bits, Form, lower, run_integers
+from circuits.lower import Bits, Form, cost_by_layer, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
@@ -80,6 +80,29 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
         got = np.array(witness[0], dtype=np.float64) / 2.0 ** scales[0]
         spread = max(float(np.abs(want[0]).max()), 0.5)
         np.testing.assert_allclose(got, want[0].reshape(-1), atol=0.01 * spread)
+
+
+@pytest.mark.parametrize("conv", ["matmul", "direct"])
+@pytest.mark.parametrize("name", ["mlp", "conv, norm, max pool", "residual", "hard swish"])
+def test_costs_by_layer_add_up_to_what_the_engine_counts(
+    engine: EzklEngine, name: str, conv: str
+) -> None:
+    variant = lower(MODELS[name], Bits(input=5, weights=(5,)), BOUND, Form(conv=conv))
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=17,
+        decomp_base=1 << 14,
+        decomp_legs=4,
+    )
+    (priced,) = engine.price(variant.onnx, [args], LIMITS)
+    assert not isinstance(priced, EngineError)
+    costs = cost_by_layer(variant, legs=4)
+    borders = sum(int(np.prod(shape)) for shape in priced.instance_shapes)
+    ours = sum(c.assignments for c in costs) + borders
+    assert ours == pytest.approx(priced.assignments, rel=0.1)
+    assert sum(c.einsum for c in costs) == pytest.approx(priced.einsum_size, rel=0.1)
 
 
 def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:

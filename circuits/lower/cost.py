@@ -1,0 +1,84 @@
+"""Where an integer graph's assignments go, without asking the engine.
+
+Read off EZKL 23.0.5: movements and constant Gathers are free, an elementwise operator costs one
+assignment an element, a decomposition ``10 + 3 · legs``, a table look-up one, a matrix product
+nothing but its own Freivalds columns, a product with a single row one a multiplication.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import NodeProto
+
+from circuits.lower.variant import GraphVariant
+
+_FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Cast"})
+_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Pad"})
+_DECOMPOSED = {"Relu": (10, 3), "Greater": (12, 3), "Equal": (15, 3), "ArgMax": (50, 6)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """What one node of the rewritten float graph costs in integers: assignments in the main columns
+    and cells in Freivalds' columns."""
+
+    layer: str
+    op: str
+    assignments: int
+    einsum: int
+
+
+def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
+    """Estimated costs, in graph order, of the layers that cost anything: in total within some per
+    cent of the engine's own count, which adds one a value of input and output."""
+    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(variant.onnx))
+    graph = model.graph
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in [*graph.input, *graph.value_info, *graph.output]
+    }
+    shapes |= {t.name: list(t.dims) for t in graph.initializer}
+    sources = dict(variant.sources)
+    totals: dict[tuple[str, str], list[int]] = {}
+    for node in graph.node:
+        main, einsum = _cost(node, shapes, legs)
+        if main or einsum:
+            total = totals.setdefault(sources[node.name], [0, 0])
+            total[0] += main
+            total[1] += einsum
+    return tuple(
+        LayerCost(layer=layer, op=op, assignments=main, einsum=einsum)
+        for (layer, op), (main, einsum) in totals.items()
+    )
+
+
+def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int, int]:
+    out = math.prod(shapes[node.output[0]])
+    first = shapes[node.input[0]]
+    main, einsum = 0, 0
+    if node.op_type in _ELEMENTWISE:
+        main = out
+    elif node.op_type == "ReduceSum":
+        main = math.prod(first)
+    elif node.op_type == "Conv":
+        main = out * (1 + math.prod(shapes[node.input[1]][1:]))
+    elif node.op_type == "MatMul":
+        main, einsum = _product(first, shapes[node.input[1]], out)
+    elif node.op_type in _DECOMPOSED:
+        base, each = _DECOMPOSED[node.op_type]
+        size = math.prod(first) if node.op_type == "ArgMax" else out
+        main = size * (base + each * legs)
+    elif node.op_type not in _FREE:
+        raise ValueError(f"no cost is known for {node.op_type}")
+    return main, einsum
+
+
+def _product(left: Sequence[int], right: Sequence[int], out: int) -> tuple[int, int]:
+    rows, inner, columns = left[-2], left[-1], right[-1]
+    if rows == 1 or columns == 1:
+        return out * inner, 0
+    return 0, math.prod(left) + inner * columns + out + rows + columns
