@@ -39,6 +39,12 @@ class AppLike(Protocol):
         """A job that builds a circuit; one that has succeeded already when it is built."""
         ...
 
+    def estimate(
+        self, model_id: str, profile: Profile, calibration: bytes | None
+    ) -> dict[str, Any]:
+        """What a circuit would cost, before any work."""
+        ...
+
     def request_proof(
         self,
         *,

@@ -19,9 +19,10 @@ from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
 from circuits.plan.accuracy import compare
 from circuits.plan.cost import CostModel
 from circuits.plan.effort import Effort
+from circuits.plan.estimate import Estimate, estimate
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
-from circuits.plan.samples import Sample, Samples, draw
+from circuits.plan.samples import Sample, Samples, draw, widened
 from circuits.profile import Profile, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
@@ -95,6 +96,18 @@ class Builder:
             cost_model=self.cost_model,
             on_progress=on_progress,
         )
+
+    def estimate(self, model: bytes, samples: Samples, profile: Profile) -> Estimate:
+        """What a circuit would cost, in about a second: nothing is measured, nothing built."""
+        context = context_encoding(profile)
+        graph = compile_float(self.engine, model, samples, context, profile.visibility, self.limits)
+        task = IntegerTask(
+            accepted={n: widened(r, profile.range_margin) for n, r in samples.ranges.items()},
+            limbs=context.limbs,
+            hand_on=not profile.visibility.shows_input,
+        )
+        costs = self.cost_model or CostModel.shipped()
+        return estimate(self.engine, graph, task, profile, context, self.limits, costs)
 
     def build(
         self,

@@ -18,6 +18,7 @@ from circuits.rewrite import bind_context, rewrite
 
 #: Values that a ReLU must take for a table to be worth a look: each table is a lookup argument.
 _TABLE_PAYS = 512
+_TYPICAL = Bits(input=5, weights=(8,))
 _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
 
@@ -55,6 +56,14 @@ def integer_graphs(
             for bits in choices
             for form in _forms(graph, task, bits)
         ]
+    except CannotLower as error:
+        return error.detail
+
+
+def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str:
+    """An integer graph with bits that most models do well with: for pricing, not for proving."""
+    try:
+        return _integer_graph(graph, task, _TYPICAL, Form())
     except CannotLower as error:
         return error.detail
 

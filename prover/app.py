@@ -21,6 +21,7 @@ from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import ModelTooLarge, ZkmlError
 from circuits.manifest import CircuitManifest
+from circuits.plan.samples import default_ranges, draw, read_calibration
 from circuits.profile import Profile
 from circuits.tensors import Signature
 from prover.artifacts import Artifacts
@@ -205,6 +206,21 @@ class App:
             )
         order = self.library.order_calibrated(model, profile, calibration)
         return self._enqueue(model, profile, None, order, inputs, context)
+
+    def estimate(
+        self, model_id: str, profile: Profile, calibration: bytes | None
+    ) -> dict[str, Any]:
+        """What a circuit for a model would cost (``circuits.plan.estimate``), in about a second
+        for small models; nothing is built and no job is made."""
+        record = self.store.model(model_id)
+        signature = Signature.from_json(record.signature)
+        samples = (
+            draw(signature, default_ranges(signature))
+            if calibration is None
+            else read_calibration(calibration, signature)
+        )
+        builder = self.library.builder()
+        return builder.estimate(self.artifacts.get(model_id), samples, profile).to_json()
 
     def _read(self, payload: object, model: ModelRecord) -> dict[str, NDArray[Any]]:
         return parse_inputs(payload, Signature.from_json(model.signature))

@@ -12,7 +12,7 @@ from pathlib import Path
 from circuits.engine.port import CircuitFiles, Engine, Limits
 from circuits.errors import EngineError
 from circuits.plan.cost import Prediction
-from circuits.plan.shapes import Shape
+from circuits.plan.variants import Shape
 
 
 class Effort(enum.StrEnum):

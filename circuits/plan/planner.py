@@ -16,12 +16,11 @@ from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.samples import Sample, Samples, widened
-from circuits.plan.shapes import Shape, cheapest, shapes
-from circuits.plan.variants import Rejected, Task, Variant, fixed_point, integers
+from circuits.plan.variants import Rejected, Shape, Task, Variant, fixed_point, integers
 from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
-_RUNNERS_UP = 12
+_RUNNERS_UP = 20
 _ENOUGH_HEADROOM_BITS = 8
 #: A measured cost replaces the predicted choice only below this share of its measured cost.
 _CLEARLY = 0.95
@@ -76,7 +75,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         best = self.choice
-        others = [r for r in self.ranked if r is not best]
+        others = _without_twins(self.ranked[1:], best)
         return {
             "schema": 1,
             "profile": self.profile.to_json(),
@@ -151,13 +150,24 @@ def plan_circuit(
     measured = choice.shape.variant.measured
     return Plan(
         choice=choice,
-        ranked=tuple(fitting),
+        ranked=(choice, *(r for r in fitting if r.shape.args != choice.shape.args)),
         rejected=tuple(search.rejected),
         profile=profile,
         effort=effort,
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
         cost_model=search.costs,
     )
+
+
+def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
+    """Candidates that differ in more than legs: of those that do not, the first."""
+
+    def kind(r: Ranked) -> tuple[object, ...]:
+        args = r.shape.args
+        return (r.shape.variant.label, args.logrows, args.num_inner_cols, args.disable_freivalds)
+
+    kinds = {kind(r): r for r in reversed([best, *ranked])}
+    return [r for r in ranked if kinds[kind(r)] is r]
 
 
 class _Search:
@@ -172,8 +182,11 @@ class _Search:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
-        priced = shapes(task, found)
-        self.ranked += [Ranked(shape=s, predicted=self.costs.predict(s.priced)) for s in priced]
+        priced = task.pricing.shapes(found.onnx, found.args, found.bound_bits, found.lookup_range)
+        self.ranked += [
+            Ranked(shape=Shape(variant=found, priced=p), predicted=self.costs.predict(p))
+            for p in priced
+        ]
         if not priced:
             self.rejected.append(
                 Rejected(
@@ -190,7 +203,9 @@ class _Search:
         best = min(r.cost(self.target) for r in self.ranked)
         # A product of two numbers with s fractional bits has 2s of them, and some before the point.
         bits = max(2, args.input_scale + args.param_scale)
-        least = [self.costs.predict(p).of(self.target) for p in cheapest(task, onnx, args, bits)]
+        least = [
+            self.costs.predict(p).of(self.target) for p in task.pricing.cheapest(onnx, args, bits)
+        ]
         return bool(least) and min(least) >= best
 
 
@@ -211,16 +226,28 @@ def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> 
         left = seconds - (time.monotonic() - started)
         if 3 * candidate.predicted.prove_s > left:  # a setup and two proofs
             continue
-        task.say(f"timing k = {candidate.shape.args.logrows}")
-        result = time_shape(task.engine, candidate.shape, srs, task.limits)
+        settled = _settled(task, candidate)
+        if settled is None:
+            continue
+        task.say(f"timing k = {settled.shape.args.logrows}")
+        result = time_shape(task.engine, settled.shape, srs, task.limits)
         if isinstance(result, Timed):
-            timed.append(replace(candidate, timed=result))
+            timed.append(replace(settled, timed=result))
     if not timed:
         return ranked
     first = timed[0].cost(target)
     timed.sort(key=lambda r: r.cost(target) if r.cost(target) < _CLEARLY * first else first)
-    shapes_timed = {id(r.shape) for r in timed}
-    return [*timed, *(r for r in ranked if id(r.shape) not in shapes_timed)]
+    done = [(r.shape.variant.label, r.shape.args) for r in timed]
+    rest = [r for r in ranked if (r.shape.variant.label, r.shape.args) not in done]
+    return [*timed, *rest]
+
+
+def _settled(task: Task, draft: Ranked) -> Ranked | None:
+    """A candidate priced at its own k, ready to be built; None when it does not fit after all."""
+    priced = task.pricing.settle(draft.shape.variant.onnx, draft.shape.priced)
+    if priced is None:
+        return None
+    return replace(draft, shape=replace(draft.shape, priced=priced))
 
 
 def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
@@ -228,7 +255,10 @@ def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
 
     Widths were found on some of the samples only; what is chosen is tried on all of them.
     """
-    for candidate in ranked:
+    for draft in ranked:
+        candidate = draft if draft.timed else _settled(task, draft)
+        if candidate is None:
+            continue
         shape = candidate.shape
         results = task.engine.simulate(
             shape.variant.onnx, shape.priced.settings, shape.variant.samples, task.limits

@@ -1,4 +1,4 @@
-"""The shapes one variant can take: decomposition base and legs, columns, rows.
+"""The shapes a graph can take: decomposition base and legs, columns, rows.
 
 More legs make a smaller base, so a smaller range-check table and perhaps fewer rows, for more
 assignments an element. More inner columns make fewer rows of more columns. Which pays depends on
@@ -7,14 +7,13 @@ the model, so each combination is priced.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, replace
 
-from circuits.engine.port import Priced, RunArgs
+from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError
-from circuits.plan.variants import Task, Variant
-from circuits.profile import Soundness
+from circuits.profile import Profile, Soundness
+from circuits.tensors import ContextEncoding
 
 COLUMNS = (1, 2, 4, 8)
 LEGS = (2, 3, 4, 5, 6, 7, 8)
@@ -25,72 +24,86 @@ MAX_TABLE_COLUMNS = 6
 RESERVED_ROWS = 12
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
 _NO_TABLE = (-2, 2)
+_LARGE = 60_000  # assignments
+_WIDEST_BASE = 20  # bits
 _WORD_BITS = 112  # EZKL's integers have 128 bits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """One variant in one shape, priced at its own k."""
+class Pricing:
+    """What is needed to price a graph: who prices, and what the profile asks for."""
 
-    variant: Variant
-    priced: Priced
+    engine: Engine
+    limits: Limits
+    profile: Profile
+    context: ContextEncoding
 
-    @property
-    def args(self) -> RunArgs:
-        return self.priced.args
+    def shapes(
+        self, onnx: bytes, args: RunArgs, bits: int, lookup_range: tuple[int, int] | None
+    ) -> list[Priced]:
+        """Every sensible shape of a graph whose decompositions must hold ``bits`` bits.
 
-    @property
-    def headroom_bits(self) -> float:
-        """Bits by which decompositions hold more than the variant's bound."""
-        return self.args.decomp_legs * math.log2(self.args.decomp_base) - self.variant.bound_bits
+        With Freivalds products and without, where there are any; with wide tables in one column
+        and in several. Shapes that the engine refuses are left out. The counts are those of a draft
+        at another k, which hardly differ; ``settle`` gives the one that is to be built.
+        """
+        tables = lookup_range or _NO_TABLE
+        first = self._drafts(onnx, args, bits, tables)
+        if any(p.einsum_size for p in first) and not args.disable_freivalds:
+            first += self._drafts(onnx, replace(args, disable_freivalds=True), bits, tables)
+        return [replace(p, args=_fill_table(size)) for p in first for size in _sizes(p)]
 
+    def settle(self, onnx: bytes, draft: Priced) -> Priced | None:
+        """A shape of ``shapes`` priced at its own k; None when it does not fit after all."""
+        priced = self.engine.price(onnx, [draft.args], self.limits)[0]
+        if isinstance(priced, EngineError) or minimal_logrows(priced) > draft.args.logrows:
+            return None
+        return priced
 
-def shapes(task: Task, variant: Variant) -> list[Shape]:
-    """Every sensible shape of a variant, priced; those that the engine refuses are left out."""
-    lookups = variant.lookup_range or _NO_TABLE
-    bases = _bases(task, variant.bound_bits)
-    settled = [
-        _fill_table(p.args) for p in _price(task, variant.onnx, variant.args, bases, lookups)
-    ]
-    return [
-        Shape(variant=variant, priced=p)
-        for p in task.engine.price(variant.onnx, settled, task.limits)
-        if not isinstance(p, EngineError) and minimal_logrows(p) <= p.args.logrows
-    ]
+    def cheapest(self, onnx: bytes, args: RunArgs, bits: int) -> list[Priced]:
+        """A graph's shapes if its numbers had ``bits`` bits at most and its tables were free.
 
+        With the least bits that it can have, no real shape of it costs less.
+        """
+        return self._drafts(onnx, args, bits, _NO_TABLE)
 
-def cheapest(task: Task, onnx: bytes, args: RunArgs, bits: int) -> list[Priced]:
-    """A graph's shapes if its numbers had ``bits`` bits at most and its tables were free.
+    def _drafts(
+        self, onnx: bytes, args: RunArgs, bits: int, lookup_range: tuple[int, int]
+    ) -> list[Priced]:
+        """Each base and number of legs in each number of columns, at the smallest k for it."""
+        priced: list[Priced | EngineError] = []
+        columns: tuple[int, ...] = COLUMNS
+        for legs, base in self._bases(bits):
+            drafts = [
+                replace(
+                    args,
+                    decomp_base=base,
+                    decomp_legs=legs,
+                    num_inner_cols=count,
+                    logrows=_DRAFT_LOGROWS,
+                    lookup_range=lookup_range,
+                )
+                for count in columns
+            ]
+            priced += self.engine.price(onnx, drafts, self.limits)
+            if any(isinstance(p, Priced) and p.assignments > _LARGE for p in priced):
+                columns = COLUMNS[:2]  # more have not paid, and each takes a while to price
+        return [
+            replace(p, args=replace(p.args, logrows=k))
+            for p in priced
+            if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
+        ]
 
-    With the least bits that it can have, no real shape of it costs less.
-    """
-    return _price(task, onnx, args, _bases(task, bits), _NO_TABLE)
-
-
-def _price(
-    task: Task,
-    onnx: bytes,
-    args: RunArgs,
-    bases: list[tuple[int, int]],
-    lookup_range: tuple[int, int],
-) -> list[Priced]:
-    """Each (legs, base) in each number of columns, at the smallest k that holds it."""
-    drafts = [
-        replace(
-            args,
-            decomp_base=base,
-            decomp_legs=legs,
-            num_inner_cols=columns,
-            logrows=_DRAFT_LOGROWS,
-            lookup_range=lookup_range,
-        )
-        for (legs, base), columns in itertools.product(bases, COLUMNS)
-    ]
-    return [
-        replace(p, args=replace(p.args, logrows=k))
-        for p in task.engine.price(onnx, drafts, task.limits)
-        if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
-    ]
+    def _bases(self, bits: int) -> list[tuple[int, int]]:
+        """For each number of legs the smallest power-of-two base that holds ``bits`` bits."""
+        if self.profile.soundness is Soundness.CONSERVATIVE:
+            bits = max(bits, self.context.bits + 1)  # public inputs are decomposed too
+        out: dict[int, int] = {}
+        for legs in LEGS:
+            each = max(2, math.ceil(bits / legs))
+            if each <= _WIDEST_BASE and each * legs <= _WORD_BITS:
+                out.setdefault(each, legs)  # fewer legs of the same size are always better
+        return [(legs, 1 << each) for each, legs in out.items()]
 
 
 def _sizes(priced: Priced) -> list[RunArgs]:
@@ -130,21 +143,9 @@ def minimal_logrows(priced: Priced) -> int:
     return max(MIN_LOGROWS, math.ceil(math.log2(needed + RESERVED_ROWS)))
 
 
-def _bases(task: Task, bits: int) -> list[tuple[int, int]]:
-    """For each number of legs the smallest power-of-two base that holds ``bits`` bits."""
-    if task.profile.soundness is Soundness.CONSERVATIVE:
-        bits = max(bits, task.context.bits + 1)  # public inputs are decomposed too
-    out: dict[int, int] = {}
-    for legs in LEGS:
-        each = max(2, math.ceil(bits / legs))
-        if each <= 20 and each * legs <= _WORD_BITS:
-            out.setdefault(each, legs)  # fewer legs of the same size are always better
-    return [(legs, 1 << each) for each, legs in out.items()]
-
-
 def _fill_table(args: RunArgs) -> RunArgs:
     """The largest base whose table still fits these rows: headroom that costs nothing."""
     free = args.logrows - 1
     if free * args.decomp_legs > _WORD_BITS:
         free = _WORD_BITS // args.decomp_legs
-    return replace(args, decomp_base=max(args.decomp_base, 1 << min(free, 20)))
+    return replace(args, decomp_base=max(args.decomp_base, 1 << min(free, _WIDEST_BASE)))

@@ -29,6 +29,7 @@ from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import Measured, compare
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, Samples
+from circuits.plan.shapes import Pricing
 from circuits.profile import Profile, Soundness
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
 
@@ -74,6 +75,23 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One variant in one shape, priced at its own k."""
+
+    variant: Variant
+    priced: Priced
+
+    @property
+    def args(self) -> RunArgs:
+        return self.priced.args
+
+    @property
+    def headroom_bits(self) -> float:
+        """Bits by which decompositions hold more than the variant's bound."""
+        return self.args.decomp_legs * math.log2(self.args.decomp_base) - self.variant.bound_bits
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejected:
     """A variant that was tried and lost before pricing."""
 
@@ -101,6 +119,13 @@ class Task:
         """Tells whoever watches what is being tried."""
         if self.on_progress is not None:
             self.on_progress(text)
+
+    @property
+    def pricing(self) -> Pricing:
+        """This task as ``shapes`` sees it."""
+        return Pricing(
+            engine=self.engine, limits=self.limits, profile=self.profile, context=self.context
+        )
 
     @property
     def decisive(self) -> float | None:

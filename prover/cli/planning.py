@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from circuits.plan.effort import Effort
+from circuits.plan.picture import draw_plan
 from prover.cli import options
-from prover.cli.terminal import EXIT_YES, Terminal, read_file
+from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
+
+#: Narrow columns of the table, each with the width that its longest entry takes.
+_COLUMNS = {"k": 2, "cols": 4, "base^legs": 9, "time": 7, "memory": 7, "proof": 7, "error": 6}
 
 
 def plan(
@@ -27,6 +33,20 @@ def plan(
     tolerance: options.Tolerance = options.DEFAULT.max_error,
     agreement: options.Agreement = options.DEFAULT.agreement,
     margin: options.Margin = options.DEFAULT.range_margin,
+    effort: Annotated[
+        Effort | None,
+        typer.Option(
+            help="fast: the cost model alone; balanced: time the best few; max: time them all."
+            " [default: ZKML_PLAN_EFFORT]",
+        ),
+    ] = None,
+    only_estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time, memory and size in about a second, no plan.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw error against time (.svg or .png)."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Plan a circuit for MODEL: the choice, the runners-up, and why they lost."""
@@ -49,25 +69,52 @@ def plan(
             given = read_input(read_file(input_file), signature) if input_file else {}
             ranges = covering_ranges(given) or default_ranges(signature)
             samples = draw(signature, ranges)
+        builder = app.library.builder()
+        if effort is not None:
+            builder = replace(builder, effort=effort)
+        if only_estimate:
+            return _estimated(builder.estimate(data, samples, profile).to_json(), terminal)
         with terminal.err.status("planning") as status:
-            made = app.library.builder().plan(
+            made = builder.plan(
                 data, samples, profile, lambda text: status.update(f"planning: {text}")
             )
     finally:
         app.close()
     document = made.to_json()
     _show(document, terminal)
+    if plot is not None:
+        draw_plan(document, plot)
+        terminal.line(f"Drew {plot}.")
     terminal.object({"ok": True, "plan": document})
     return EXIT_YES
+
+
+def _estimated(answer: dict[str, Any], terminal: Terminal) -> int:
+    """Shows an estimate; exit code 2 for a circuit that does not fit this machine."""
+    memory, proof, keys = (answer[n] / 1e6 for n in ("peak_bytes", "proof_bytes", "pk_bytes"))
+    terminal.line(
+        f"k = {answer['logrows']}, {answer['columns']} columns: about {answer['setup_s']:.1f} s to"
+        f" set up, {answer['prove_s']:.1f} s and {memory:,.0f} MB of memory a proof of"
+        f" {1000 * proof:.1f} kB, {keys:,.0f} MB of keys."
+    )
+    terminal.line("It fits." if answer["fits"] else answer["advice"])
+    error = answer["cost_model"]["error"]
+    terminal.line(
+        f"Predicted by the {answer['cost_model']['source']} cost model: median error"
+        f" {error['prove_s']:.0%} of time, {error['peak_bytes']:.0%} of memory."
+    )
+    terminal.object({"ok": answer["fits"], "estimate": answer})
+    return EXIT_YES if answer["fits"] else EXIT_USAGE
 
 
 def _show(document: dict[str, Any], terminal: Terminal) -> None:
     chosen = document["choice"]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "numbers", "k", "columns", "base^legs", "predicted", "memory", "proof"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("error", no_wrap=True)
-    table.add_column("why not")
+    table.add_column("", min_width=1)
+    table.add_column("numbers", overflow="fold", min_width=16)
+    for column, width in _COLUMNS.items():
+        table.add_column(column, no_wrap=True, min_width=width)
+    table.add_column("why not", overflow="fold", min_width=12)
     for mark, row in [("→", chosen), *(("", r) for r in document["runners_up"])]:
         predicted, args = row["predicted"], row["args"]
         table.add_row(

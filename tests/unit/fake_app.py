@@ -95,6 +95,24 @@ class FakeApp:
             None,
         )
 
+    def estimate(
+        self, model_id: str, profile: Profile, calibration: bytes | None
+    ) -> dict[str, Any]:
+        self.store.model(model_id)
+        return {
+            "logrows": 9,
+            "columns": 2,
+            "prove_s": 0.18,
+            "setup_s": 0.18,
+            "peak_bytes": 70 << 20,
+            "pk_bytes": 5_000_000,
+            "proof_bytes": 5700,
+            "fits": True,
+            "advice": "",
+            "limit_bytes": 1 << 33,
+            "cost_model": {"source": "shipped", "error": {"prove_s": 0.1}},
+        }
+
     def proofs(
         self, limit: int, cursor: str | None = None, state: JobState | None = None
     ) -> Page[Job]:

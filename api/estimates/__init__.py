@@ -1,0 +1,1 @@
+"""What a circuit would cost, before any work."""

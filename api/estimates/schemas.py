@@ -1,0 +1,23 @@
+"""An estimate as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class EstimateOut(BaseModel):
+    """Predicted costs of the cheapest typical circuit for a model and a profile."""
+
+    logrows: int = Field(description="k: the circuit has 2^k rows.")
+    columns: int
+    setup_s: float = Field(description="Seconds to make keys, once.")
+    prove_s: float = Field(description="Seconds a proof.")
+    peak_bytes: int = Field(description="Memory of a proof.")
+    pk_bytes: int = Field(description="Size of the proving key.")
+    proof_bytes: int
+    fits: bool = Field(description="Whether the workers' memory limit allows it.")
+    advice: str = Field(description="What would make it fit; empty when it does.")
+    limit_bytes: int
+    cost_model: dict[str, Any] = Field(description="Whose proofs it was fitted to, and its error.")
