@@ -8,11 +8,11 @@ written, so no byte of it is without meaning. Nothing is ever decompressed.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from dataclasses import dataclass, field
 
 from prover.errors import BundleInvalid, BundleTooLarge
+from prover.stored_zip import LOCAL, directory_entry, end_record, local_header
 
 #: The largest bundle that is read, and written: 512 MiB.
 MAX_BYTES = 512 << 20
@@ -31,14 +31,6 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
     "input.json": (64 * _MEBI, False),
     "model.onnx": (256 * _MEBI, False),
 }
-
-_LOCAL = struct.Struct("<4s5H3L2H")
-_CENTRAL = struct.Struct("<4s6H3L5H2L")
-_END = struct.Struct("<4s4H2LH")
-_VERSION = 20
-_UNIX = 3 << 8
-_DOS_EPOCH = (1 << 5) | 1  # 1 January 1980; the time of day is 0
-_MODE = 0o100644 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,13 +118,13 @@ def _walk(data: bytes) -> list[tuple[str, bytes]]:
     members: list[tuple[str, bytes]] = []
     at = 0
     while data[at : at + 4] == b"PK\x03\x04":
-        if len(members) == len(_MEMBERS) or at + _LOCAL.size > len(data):
+        if len(members) == len(_MEMBERS) or at + LOCAL.size > len(data):
             raise BundleInvalid("the bundle has more members than there are, or is cut short")
-        *_, method, _time, _date, _crc, packed, size, name_length, extra = _LOCAL.unpack_from(
+        *_, method, _time, _date, _crc, packed, size, name_length, extra = LOCAL.unpack_from(
             data, at
         )
-        start = at + _LOCAL.size + name_length + extra
-        name = data[at + _LOCAL.size : at + _LOCAL.size + name_length].decode("latin-1")
+        start = at + LOCAL.size + name_length + extra
+        name = data[at + LOCAL.size : at + LOCAL.size + name_length].decode("latin-1")
         if name not in _MEMBERS:
             raise BundleInvalid(f"the bundle has a member {name[:40]!r} that does not belong")
         if method != 0 or packed != size or extra:
@@ -153,18 +145,10 @@ def _pack(members: list[tuple[str, bytes]]) -> bytes:
     directory: list[bytes] = []
     offset = 0
     for name, data in members:
-        raw = name.encode("ascii")
-        shared = (_VERSION, 0, 0, 0, _DOS_EPOCH, zlib.crc32(data), len(data), len(data))
-        local = _LOCAL.pack(b"PK\x03\x04", *shared, len(raw), 0) + raw
-        directory.append(
-            _CENTRAL.pack(
-                b"PK\x01\x02", _UNIX | _VERSION, *shared, len(raw), 0, 0, 0, 0, _MODE, offset
-            )
-            + raw
-        )
+        crc = zlib.crc32(data)
+        local = local_header(name, len(data), crc)
+        directory.append(directory_entry(name, len(data), crc, offset))
         body += [local, data]
         offset += len(local) + len(data)
     central = b"".join(directory)
-    count = len(members)
-    end = _END.pack(b"PK\x05\x06", 0, 0, count, count, len(central), offset, 0)
-    return b"".join([*body, central, end])
+    return b"".join([*body, central, end_record(len(members), len(central), offset)])

@@ -62,22 +62,20 @@ class BatchService:
         """The bundle of one item: it verifies alone. Raises ``ItemNotFound``, ``ItemNotDone``."""
         return write_bundle(self.members(self.shop.store.item(batch_id, number)))
 
-    def members(self, item: Item) -> Bundle:
-        """The members of an item's bundle. Raises ``ItemNotDone``."""
+    def members(self, item: Item, shared: SharedFiles | None = None) -> Bundle:
+        """The members of an item's bundle; ``shared`` keeps what the next item of the same proof
+        needs too. Raises ``ItemNotDone``."""
         if item.result is None or item.pack_id is None:
             raise ItemNotDone(
                 f"item {item.number} is {item.state.value}: it has no proof", number=item.number
             )
-        get = self.shop.artifacts.get
-        pack = self.shop.store.job(item.pack_id)
-        assert pack.result is not None
-        shared = {name: get(digest) for name, digest in pack.result["files"].items()}
-        document = item.result["input"]
+        get, result = self.shop.artifacts.get, item.result
+        files = (shared or SharedFiles(self.shop)).of(item.pack_id)
         return Bundle(
-            **shared,
-            receipt=get(item.result["receipt"]),
-            signer=get(item.result["signer"]),
-            input=get(document) if document else None,
+            **files,
+            receipt=get(result["receipt"]),
+            signer=get(result["signer"]),
+            input=get(result["input"]) if result["input"] else None,
         )
 
     # --- the workers' side -------------------------------------------------------------------
@@ -204,6 +202,25 @@ class BatchService:
         except ZkmlError as error:
             _log.warning("batch_not_finished", batch=batch_id, detail=error.detail)
         self.shop.nudges.publish(batch_id)
+
+
+class SharedFiles:
+    """The files of the proof that was asked for last."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._pack_id = ""
+        self._files: dict[str, bytes] = {}
+
+    def of(self, pack_id: str) -> dict[str, bytes]:
+        """Proof, key, settings and so on, by their names in a bundle."""
+        if pack_id != self._pack_id:
+            pack = self._shop.store.job(pack_id)
+            assert pack.result is not None
+            get = self._shop.artifacts.get
+            self._files = {name: get(digest) for name, digest in pack.result["files"].items()}
+            self._pack_id = pack_id
+        return self._files
 
 
 def _batch_of(job: Job) -> str:

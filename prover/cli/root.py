@@ -12,8 +12,14 @@ import structlog
 import typer
 
 from circuits.errors import ZkmlError
-from prover.cli import doctor, inspecting, planning, proving, service, srs, verifying
-from prover.cli.terminal import EXIT_INTERRUPTED, EXIT_USAGE, exit_code, wants_json
+from prover.cli import batching, doctor, inspecting, planning, proving, service, srs, verifying
+from prover.cli.terminal import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    exit_code,
+    wants_json,
+)
 
 app = typer.Typer(
     name="zkml",
@@ -47,6 +53,7 @@ def _root(
 
 
 app.command("prove", rich_help_panel="Proofs")(proving.prove)
+app.command("batch", rich_help_panel="Proofs")(batching.batch)
 app.command("verify", rich_help_panel="Proofs")(verifying.verify)
 app.command("inspect", rich_help_panel="Models and circuits")(inspecting.inspect)
 app.command("plan", rich_help_panel="Models and circuits")(planning.plan)
@@ -81,3 +88,8 @@ def main() -> None:
     except _USAGE_ERROR as error:
         terminal.usage(error)
         sys.exit(EXIT_USAGE)
+    except Exception:
+        # Python's own exit code would be 1, which says that a proof does not hold.
+        structlog.get_logger(__name__).exception("defect")
+        terminal.problem(ZkmlError().problem())
+        sys.exit(EXIT_FAILED)

@@ -84,11 +84,26 @@ def verify(
         else:
             assert bundle is not None
             wanted = _policy(policy, trusted, nonce, strict)
+            if _is_batch(bundle):
+                if input_file or rebuild:
+                    raise OptionsDisagree("--input and --rebuild are for the bundle of one item")
+                from prover.cli.batching import verify_all
+
+                return verify_all(bundle, model, wanted, engine, terminal)
             report = _bundle(engine, bundle, wanted, model, input_file, rebuild=rebuild)
     finally:
         engine.sandbox.close()
     _show(report, terminal)
     return EXIT_YES if report.ok else EXIT_NO
+
+
+def _is_batch(path: Path) -> bool:
+    from prover.batch.bundle import is_batch_bundle
+
+    try:
+        return is_batch_bundle(path)
+    except OSError:
+        return False  # reading it says why
 
 
 def _policy(policy: Path | None, trusted: Path | None, nonce: str | None, strict: bool) -> Policy:

@@ -1,0 +1,59 @@
+"""Working through a batch in this process, without a queue: the jobs that workers would run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from prover.batch.records import Batch
+from prover.jobs import JobState
+from prover.store import Store
+
+#: How long to wait for a job that another process works on, or worked on when it was killed.
+_PAUSE_S = 0.2
+
+
+class RunsJobs(Protocol):
+    """What is asked of the application."""
+
+    @property
+    def store(self) -> Store: ...
+
+    def run(
+        self,
+        job_id: str,
+        owner: str,
+        stopping: Callable[[], bool] = ...,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> None: ...
+
+
+def work_through(
+    app: RunsJobs,
+    batch_id: str,
+    owner: str,
+    *,
+    stopping: Callable[[], bool],
+    on_progress: Callable[[str], None] | None = None,
+) -> Batch:
+    """Runs what the batch still needs, until it has ended or ``stopping`` is true.
+
+    What was done before, by whomever, is not done again.
+    """
+    store = app.store
+    while not stopping():
+        batch = store.batch(batch_id)
+        if batch.state.terminal:
+            return batch
+        planning = store.job(batch.job_id)
+        waiting = [] if planning.state.terminal else [planning]
+        waiting += store.open_packs(batch_id)
+        for job in waiting[:1]:
+            app.run(job.id, owner, stopping, on_progress=on_progress)
+            if store.job(job.id).state is JobState.RUNNING:
+                time.sleep(_PAUSE_S)  # somebody else's, until its lease runs out
+        if not waiting:
+            time.sleep(_PAUSE_S)
+    return store.batch(batch_id)

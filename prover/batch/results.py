@@ -1,0 +1,175 @@
+"""What came of a batch, as files: a line for each row, a summary, and one bundle for all proofs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from prover.batch.bundle import BatchBundleWriter
+from prover.batch.records import Batch, Item, ItemState
+from prover.batch.service import BatchService, SharedFiles
+from prover.bundle import write_bundle
+from prover.store import Store
+
+RESULTS, SUMMARY, BUNDLE, PARQUET = "results.jsonl", "summary.json", "batch.zkml", "results.parquet"
+_PAGE = 500
+_ROWS_A_GROUP = 1000
+_COLUMNS = ("id", "number", "line", "state", "outputs", "receipt", "proof", "lane", "problem")
+_log = structlog.get_logger(__name__)
+
+
+def items_of(store: Store, batch_id: str, state: ItemState | None = None) -> Iterator[Item]:
+    """The batch's items in order, a page in memory at a time."""
+    after = 0
+    while page := store.items(batch_id, after=after, limit=_PAGE, state=state):
+        yield from page
+        after = page[-1].number
+
+
+def line_of(item: Item) -> dict[str, Any]:
+    """One line of ``results.jsonl``."""
+    line: dict[str, Any] = {
+        "id": item.id,
+        "number": item.number,
+        "line": item.line,
+        "state": item.state.value,
+    }
+    if item.result is not None:
+        line |= {
+            "outputs": item.result["outputs"],
+            "receipt": item.result["receipt"],
+            "proof": item.pack_id,
+            "lane": item.lane,
+        }
+        if item.result["input_salt"]:
+            line["input_salt"] = item.result["input_salt"]
+    if item.problem is not None:
+        line["problem"] = item.problem
+    return line
+
+
+def jsonl(store: Store, batch_id: str) -> Iterator[bytes]:
+    """``results.jsonl``, line by line."""
+    for item in items_of(store, batch_id):
+        yield json.dumps(line_of(item), ensure_ascii=False).encode() + b"\n"
+
+
+class ResultsStream:
+    """``results.jsonl`` while a batch is worked on: rows before the first that has not ended."""
+
+    def __init__(self, store: Store, batch_id: str, path: Path) -> None:
+        self._store, self._batch_id, self._path = store, batch_id, path
+        self._last = 0
+        path.write_bytes(b"")
+
+    def advance(self) -> None:
+        """Appends what has ended since the last time. Raises ``OSError``."""
+        while page := self._store.items(self._batch_id, after=self._last, limit=_PAGE):
+            ended = list(takewhile(lambda i: i.state is not ItemState.QUEUED, page))
+            with self._path.open("ab") as out:
+                for item in ended:
+                    out.write(json.dumps(line_of(item), ensure_ascii=False).encode() + b"\n")
+            if ended:
+                self._last = ended[-1].number
+            if len(ended) < len(page):
+                return
+
+
+def progress_of(batch: Batch, now: datetime | None = None) -> dict[str, Any]:
+    """Counts, rate (items proved a second since proving began) and seconds left, if known."""
+    rate = left = None
+    if batch.started_at is not None and batch.done:
+        until = batch.finished_at or now or datetime.now(UTC)
+        seconds = max(1e-3, (until - batch.started_at).total_seconds())
+        rate = batch.done / seconds
+        left = batch.remaining / rate
+    return {
+        "total": batch.total,
+        "done": batch.done,
+        "failed": batch.failed,
+        "remaining": batch.remaining,
+        "rate_per_s": None if rate is None else round(rate, 4),
+        "left_s": None if left is None else round(left, 1),
+    }
+
+
+def summary_of(batch: Batch, codes: dict[str, int]) -> dict[str, Any]:
+    """``summary.json``: how it ended, how long it took, and what was wrong how often."""
+    ended = batch.finished_at
+    return {
+        "batch": batch.id,
+        "model": batch.model_id,
+        "circuit": batch.circuit_id,
+        "state": batch.state.value,
+        **progress_of(batch),
+        "seconds": round((ended - batch.created_at).total_seconds(), 3) if ended else None,
+        "problems": codes,
+        "plan": batch.plan,
+    }
+
+
+def write_results(service: BatchService, batch_id: str, folder: Path, *, each: bool) -> list[Path]:
+    """Writes results, summary and bundle into the folder; with ``each`` also every item's own
+    bundle, under ``items/NUMBER.zkml``. Returns what was written. Raises ``OSError``."""
+    store = service.shop.store
+    codes: dict[str, int] = {}
+    with (folder / RESULTS).open("wb") as out:
+        for item in items_of(store, batch_id):
+            if item.problem is not None:
+                code = str(item.problem["code"])
+                codes[code] = codes.get(code, 0) + 1
+            out.write(json.dumps(line_of(item), ensure_ascii=False).encode() + b"\n")
+    summary = summary_of(store.batch(batch_id), codes)
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    written = [folder / RESULTS, folder / SUMMARY]
+    if summary["done"]:
+        _write_bundles(service, batch_id, folder, each=each)
+        written.append(folder / BUNDLE)
+        if _write_parquet(store, batch_id, folder / PARQUET):
+            written.append(folder / PARQUET)
+    return written
+
+
+def _write_bundles(service: BatchService, batch_id: str, folder: Path, *, each: bool) -> None:
+    shared = SharedFiles(service.shop)
+    staged = folder / f".{BUNDLE}.part"
+    if each:
+        (folder / "items").mkdir(exist_ok=True)
+    with staged.open("wb") as out:
+        writer = BatchBundleWriter(out, batch_id)
+        for item in items_of(service.shop.store, batch_id, ItemState.PROVED):
+            members = service.members(item, shared)
+            writer.add(item.id, item.number, members)
+            if each:
+                (folder / "items" / f"{item.number}.zkml").write_bytes(write_bundle(members))
+        writer.close()
+    staged.replace(folder / BUNDLE)
+
+
+def _write_parquet(store: Store, batch_id: str, path: Path) -> bool:
+    """The results as a table, if pyarrow is installed; nested values as JSON text."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        return False
+    kinds = {name: pa.int64() for name in ("number", "line", "lane")}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in _COLUMNS])
+    with pq.ParquetWriter(path, schema) as writer:
+        rows: list[dict[str, Any]] = []
+        for item in items_of(store, batch_id):
+            line = line_of(item)
+            for name in ("outputs", "problem"):
+                line[name] = json.dumps(line[name]) if name in line else None
+            rows.append({field.name: line.get(field.name) for field in schema})
+            if len(rows) == _ROWS_A_GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows = []
+        writer.write_table(pa.Table.from_pylist(rows, schema))
+    return True

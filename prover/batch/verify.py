@@ -1,0 +1,31 @@
+"""Verification of a batch bundle: every item by itself, what items share once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+from circuits.engine.port import Engine
+from prover.batch.bundle import Entry, open_batch_bundle
+from prover.once import Once
+from prover.policy import Policy
+from prover.report import Report
+from prover.verify import verify_item
+
+
+def verify_batch(
+    file: IO[bytes], *, engine: Engine, policy: Policy | None = None
+) -> Iterator[tuple[Entry, Report]]:
+    """The checklist of each item (see ``verify.verify_bundle``), in the order of the index.
+
+    Raises ``BundleInvalid`` at once for a file that is not a batch bundle in its one form. An
+    item's report says nothing about the others: each must be ok for the batch to be.
+    """
+    batch = open_batch_bundle(file)
+    once, about = Once(), ""
+    for entry in batch.entries:
+        proof = entry.members.get("proof", "")
+        if proof != about:
+            once, about = Once(), proof
+        bundle = batch.bundle(entry)
+        yield entry, verify_item(bundle, engine=engine, once=once, policy=policy)

@@ -1,0 +1,318 @@
+"""``zkml batch``: many inputs on this machine, through the same code as the service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from circuits.digests import digest_json, sha256, sha256_file
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.errors import Fault
+from circuits.profile import Profile
+from prover.cli import options
+from prover.cli.terminal import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NO,
+    EXIT_USAGE,
+    EXIT_YES,
+    FileUnreadable,
+    FileUnwritable,
+    Terminal,
+    read_file,
+)
+from prover.policy import Policy
+
+_SHOWN = 10
+
+
+def batch(
+    model: options.ModelFile,
+    inputs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUTS",
+            help='Lines of {"id": …, "inputs": {name: nested list}}, .csv with a header, or .npz.',
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Where results and bundle go.")
+    ],
+    calibration: options.Calibration = None,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="One proof per input: none shows another's.")
+    ] = False,
+    lanes: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Inputs that share a proof; left out: the cheapest."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
+    ] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="Also write every item's own bundle to DIR/items.")
+    ] = False,
+    deadline: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="SECONDS", help="Give up what is not proved by then."),
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="Binds the proofs to this text of yours.")
+    ] = None,
+    visibility: options.VisibilityOption = options.DEFAULT.visibility,
+    soundness: options.SoundnessOption = options.DEFAULT.soundness,
+    target: options.TargetOption = options.DEFAULT.target,
+    tolerance: options.Tolerance = options.DEFAULT.max_error,
+    agreement: options.Agreement = options.DEFAULT.agreement,
+    margin: options.Margin = options.DEFAULT.range_margin,
+    as_json: options.Json = False,
+) -> int:
+    """Prove MODEL on every row of INPUTS; rows that cannot be proved are named, the rest go on.
+
+    Exit code 1 when some rows have no proof.
+    """
+    terminal = Terminal(as_json)
+    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
+    from prover.app import App
+    from prover.batch.intake import BatchOptions
+    from prover.settings import Settings
+
+    settings = Settings.load(redis_url=None)
+    data = read_file(model, limit=settings.max_model_bytes)
+    samples = read_file(calibration) if calibration else None
+    wanted = BatchOptions(
+        isolate=isolate,
+        lanes=lanes,
+        deadline_s=deadline,
+        context={"nonce": nonce} if nonce else None,
+    )
+    _prepare(out, inputs)
+    app = App.open(settings)
+    app.engine.sandbox.start()
+    try:
+        record, _ = app.add_model(data, model.name)
+        source = _source(inputs, record.id, profile, samples, wanted)
+        found = _unfinished(app, source) if resume else None
+        with _Bars(terminal) as bars:
+            if found is None:
+                bars.reading()
+                found = app.batches.receive(
+                    record, inputs, profile, samples, wanted, source=source, on_row=bars.row
+                )
+            ended = bars.work(app, found.id, out)
+        return _finish(app, ended, out, terminal, each=each)
+    finally:
+        app.close()
+
+
+def _prepare(out: Path, inputs: Path) -> None:
+    try:
+        with inputs.open("rb"):
+            pass
+    except OSError as error:
+        raise FileUnreadable(f"{inputs} cannot be read: {error.strerror}") from None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileUnwritable(f"{out} cannot be made: {error.strerror}") from None
+
+
+def _source(
+    inputs: Path, model_id: str, profile: Profile, samples: bytes | None, wanted: Any
+) -> str:
+    """What tells one command from another when it is resumed."""
+    return digest_json(
+        {
+            "inputs": sha256_file(inputs),
+            "model": model_id,
+            "profile": profile.to_json(),
+            "calibration": sha256(samples) if samples is not None else None,
+            "options": asdict(wanted),
+        }
+    )
+
+
+def _unfinished(app: Any, source: str) -> Any:
+    """The newest batch of this very command that has received all its rows."""
+    cursor = None
+    while True:
+        page = app.store.batches(limit=100, cursor=cursor)
+        for found in page.items:
+            if found.request.get("source") == source and found.state.value != "receiving":
+                return found
+        if page.next_cursor is None:
+            return None
+        cursor = page.next_cursor
+
+
+class _Bars:
+    """Progress on stderr: rows read, then items done, failed, remaining, rate and time left."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=terminal.err, transient=True)
+        self._bar = self._progress.add_task("starting", total=None)
+        self._interrupted = threading.Event()
+        self._note = ""
+
+    def __enter__(self) -> _Bars:
+        self._previous = signal.signal(signal.SIGINT, lambda *_: self._interrupted.set())
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        signal.signal(signal.SIGINT, self._previous)
+
+    def reading(self) -> None:
+        self._progress.update(self._bar, description="reading rows")
+
+    def row(self, count: int) -> None:
+        """Hears each row. Raises ``KeyboardInterrupt`` after Ctrl-C."""
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
+        self._progress.update(self._bar, completed=count)
+
+    def work(self, app: Any, batch_id: str, out: Path) -> Any:
+        """Works through the batch in a thread; Ctrl-C stops it so that it can be resumed."""
+        from prover.batch.local import work_through
+        from prover.batch.results import RESULTS, ResultsStream
+
+        results = ResultsStream(app.store, batch_id, out / RESULTS)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                work_through(
+                    app,
+                    batch_id,
+                    owner,
+                    stopping=self._interrupted.is_set,
+                    on_progress=lambda text: setattr(self, "_note", text),
+                )
+            except BaseException as error:
+                failure.append(error)
+
+        worker = threading.Thread(target=work, name="batch")
+        worker.start()
+        while worker.is_alive():
+            worker.join(timeout=0.2)
+            self._show(app.store.batch(batch_id))
+            results.advance()
+        if failure:
+            raise failure[0]
+        return app.store.batch(batch_id)
+
+    def _show(self, batch: Any) -> None:
+        from prover.batch.results import progress_of
+
+        now = progress_of(batch)
+        says = f"planning: {self._note}" if batch.plan is None else "proving"
+        if batch.plan is not None:
+            says += f", {now['failed']} failed, {now['remaining']} remaining"
+            if now["rate_per_s"]:
+                says += f", {now['rate_per_s']:.2f}/s, {now['left_s']:.0f} s left"
+        self._progress.update(
+            self._bar, description=says, completed=now["done"] + now["failed"], total=now["total"]
+        )
+
+
+def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) -> int:
+    from prover.batch.results import progress_of, write_results
+
+    try:
+        written = write_results(app.batches, batch.id, out, each=each)
+    except OSError as error:
+        raise FileUnwritable(f"{out} cannot be written: {error.strerror}") from None
+    now = progress_of(batch)
+    _tell_failures(app, batch, terminal)
+    done = {
+        "ok": batch.state.terminal and now["failed"] == 0,
+        "batch": batch.id,
+        "state": batch.state.value,
+        "files": [str(path) for path in written],
+        "plan": batch.plan,
+        **now,
+    }
+    if batch.problem is not None:
+        done["problem"] = batch.problem
+    terminal.object(done)
+    if not batch.state.terminal:
+        terminal.line(
+            f"Interrupted after {now['done']} of {now['total']}; the same command with --resume"
+            " goes on."
+        )
+        return EXIT_INTERRUPTED
+    terminal.line(f"{now['done']} of {now['total']} proved, {now['failed']} failed. Wrote {out}.")
+    if batch.problem is not None and not now["done"]:
+        return _code_of(batch.problem)
+    return EXIT_NO if now["failed"] else EXIT_YES
+
+
+def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
+    """The first rows without a proof, by line and id."""
+    from prover.batch.records import ItemState
+
+    for item in app.store.items(batch.id, state=ItemState.FAILED, limit=_SHOWN):
+        problem = item.problem or {}
+        name = f" ({item.id})" if item.id is not None else ""
+        terminal.err.print(
+            f"line {item.line}{name}: {problem.get('detail')} [{problem.get('code')}]",
+            markup=False,
+        )
+    if batch.failed > _SHOWN:
+        terminal.err.print(f"… and {batch.failed - _SHOWN} more, in results.jsonl", markup=False)
+
+
+def _code_of(problem: dict[str, Any]) -> int:
+    ours = problem.get("fault") in (Fault.OURS, Fault.BUSY, None)
+    return EXIT_FAILED if ours else EXIT_USAGE
+
+
+def verify_all(
+    path: Path, model: Path | None, policy: Policy, engine: EzklEngine, terminal: Terminal
+) -> int:
+    """``zkml verify`` of a batch bundle: every item by itself, the proofs once."""
+    from prover.batch.verify import verify_batch
+
+    if model is not None:
+        policy = replace(policy, model_sha256=sha256(read_file(model)))
+    good, bad = 0, []
+    with path.open("rb") as file:
+        for entry, report in verify_batch(file, engine=engine, policy=policy):
+            if report.ok:
+                good += 1
+                continue
+            failed = report.failures[0]
+            bad.append({"id": entry.id, "number": entry.number, "checks": report.to_json()})
+            what = f"({failed.number}) {failed.name}: {failed.detail}"
+            terminal.line(f"item {entry.number} ({entry.id}): {what}")
+    terminal.line(f"{good} of {good + len(bad)} items verified.")
+    terminal.line(
+        "NOT VERIFIED" if bad or not good else "VERIFIED",
+        style="bold red" if bad or not good else "bold green",
+    )
+    terminal.object({"ok": good > 0 and not bad, "verified": good, "failed": bad})
+    return EXIT_YES if good and not bad else EXIT_NO
