@@ -85,7 +85,13 @@ def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
         lookup_min=witness["min_lookup_inputs"],
         lookup_max=witness["max_lookup_inputs"],
         range_max=witness["max_range_size"],
+        weights_hash=_weights_hash(witness),
     )
+
+
+def _weights_hash(witness: dict[str, Any]) -> str | None:
+    hashes = (witness.get("processed_params") or {}).get("poseidon_hash")
+    return str(hashes[0]) if hashes else None
 
 
 def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:

@@ -73,13 +73,14 @@ class Simulated:
 
     ``lookup_min``/``lookup_max`` bound what went into tables, ``range_max`` what went into range
     checks: compare them with the circuit's tables before proving, since a value outside makes the
-    engine hang.
+    engine hang. ``weights_hash`` is there where the settings have the weights hashed.
     """
 
     outputs: list[Felts]
     lookup_min: int
     lookup_max: int
     range_max: int
+    weights_hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,13 +170,13 @@ def _inputs(bundle: bytes, path: Path) -> Any:
 
 
 def _rebuilder(engine: EzklEngine) -> Any:
-    from circuits.build import rebuild_vk
+    from circuits.rebuild import rebuild
     from circuits.srs.files import SrsFolder
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
     folder = SrsFolder(settings.srs_dir)
-    return lambda model, manifest, frozen, srs: rebuild_vk(
+    return lambda model, manifest, frozen, srs: rebuild(
         engine, folder, model, manifest, frozen, srs, settings.engine_limits
     )
 

@@ -16,6 +16,7 @@ from circuits.engine.port import Engine, Limits
 from circuits.engine.proof_json import EzklProof
 from circuits.errors import ZkmlError
 from circuits.manifest import CircuitManifest, SrsRef
+from circuits.rebuild import Rebuilt
 from prover.bundle import Bundle
 from prover.keys import PublicKey
 from prover.once import Once
@@ -27,9 +28,9 @@ from prover.statement import Statement
 
 T = TypeVar("T")
 
-#: Builds a verifying key anew: ``rebuild(model, manifest, settings, srs) -> vk bytes``, from the
-#: ONNX as uploaded, under the frozen settings, over the reference string that ``srs`` names.
-Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], bytes]
+#: Makes a circuit anew: ``rebuild(model, manifest, settings, srs)``, from the ONNX as uploaded,
+#: under the frozen settings, over the reference string that ``srs`` names (``circuits.rebuild``).
+Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
 
 #: What checking a proof may take; a hostile settings or key file gets no further.
 VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)

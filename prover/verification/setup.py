@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from circuits.digests import sha256
+from circuits.engine.proof_json import EzklProof
 from circuits.manifest import Role
-from circuits.profile import Soundness
+from circuits.profile import Soundness, Visibility
 from circuits.srs import verify_part
+from prover.verification.content import segment
 from prover.verification.evidence import (
     Evidence,
     refuse,
@@ -83,17 +85,32 @@ def srs_pinned(e: Evidence) -> str:
 
 # (34)
 def rebuild(e: Evidence) -> str:
+    visibility = e.manifest.value.profile.visibility
     if e.rebuild is None:
-        skip("not asked for: that the key belongs to the model rests on the signature")
+        also = ", and the hash of the weights," if visibility is Visibility.HASHED_WEIGHTS else ""
+        skip(f"not asked for: that the key{also} belongs to the model rests on the signature")
     model = e.bundle.value.model if e.model is None else e.model
     if model is None:
         refuse("a rebuild needs the ONNX model: give it, or a bundle that carries it")
     if sha256(model) != e.predicate.model.sha256:
         refuse("the model at hand is not the one that the statement names")
     manifest = e.manifest.value
-    vk = e.rebuild(model, manifest, e.bundle.value.settings, manifest.srs)
-    if vk != e.bundle.value.vk:
-        refuse(f"the model gives another verifying key, {sha256(vk)}")
-    if manifest.profile.visibility.engine_params != "fixed":
+    made = e.rebuild(model, manifest, e.bundle.value.settings, manifest.srs)
+    if made.vk != e.bundle.value.vk:
+        refuse(f"the model gives another verifying key, {sha256(made.vk)}")
+    _no_byte_appended(e)
+    if visibility is Visibility.HASHED_WEIGHTS:
+        if [made.weights_hash] != segment(e, Role.WEIGHTS_HASH, "weights"):
+            refuse("the hash in the proof is that of other weights than the model's")
+        return "the key and the hash of the weights, made anew from the model, are the same"
+    if visibility is Visibility.PRIVATE_WEIGHTS:
         warn("the same key, built anew: but this profile's key holds no weights of the model")
     return "the verifying key, built anew from the model, is the same bytes"
+
+
+def _no_byte_appended(e: Evidence) -> None:
+    """The engine ignores what follows a proof; its length is the manifest's word until now."""
+    bundle, proof = e.bundle.value, e.proof.value
+    shorter = EzklProof(instances=proof.instances, proof=proof.proof[:-1]).to_bytes()
+    if e.engine.verify(shorter, bundle.settings, bundle.vk, bundle.srs_part, e.limits):
+        refuse("a shorter proof is accepted too: bytes are appended to it")

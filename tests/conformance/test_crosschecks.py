@@ -15,6 +15,7 @@ from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.manifest import CircuitManifest, SrsRef
 from circuits.profile import Soundness
+from circuits.rebuild import Rebuilt
 from prover.bundle import Bundle, read_bundle, write_bundle
 from prover.keys import KeyState
 from prover.policy import Policy
@@ -227,11 +228,11 @@ def test_the_key_is_built_anew_from_the_model(
     engine.generate_srs(path, LOGROWS, LIMITS)
     bundle = read_bundle(make(CASES[0], engine, path, tmp_path))
 
-    def rebuild(model: bytes, manifest: CircuitManifest, settings: bytes, srs: SrsRef) -> bytes:
+    def rebuild(model: bytes, manifest: CircuitManifest, settings: bytes, srs: SrsRef) -> Rebuilt:
         assert srs.sha256 == sha256_file(path)
         rewritten = with_context(model, manifest.context.limbs, shows_input=True)
         engine.setup(rewritten, settings.decode(), path, tmp_path, LIMITS)
-        return (tmp_path / "vk").read_bytes()
+        return Rebuilt(vk=(tmp_path / "vk").read_bytes(), weights_hash=None)
 
     assert judge(bundle, rebuild=rebuild).ok
     # An issuer who names another model is found out, whatever he signs.

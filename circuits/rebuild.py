@@ -1,0 +1,234 @@
+"""A circuit made anew from its model: for an auditor who trusts neither operator nor stored files.
+
+A verifying key means nothing without the settings beside it, and most of those (scales, shapes,
+whether ranges are checked) leave no trace in the key. So a rebuild does not stop at the key: the
+graph, the settings and the manifest's own words about number formats are derived again as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from circuits.digests import canonical_json, sha256
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits, Priced, RunArgs, Simulated
+from circuits.errors import CircuitNotFaithful, SrsMissing
+from circuits.field import to_felt
+from circuits.manifest import AppliedPass, CircuitManifest, SrsRef
+from circuits.plan.samples import Range, Sample, draw
+from circuits.profile import Visibility
+from circuits.srs.files import SrsFolder
+from circuits.tensors import Signature, TensorSpec
+
+_GRAPH_ANEW = "circuits.rebuild:graph_anew"
+_OTHER_COMPILER = "Another version of the compiler made it, or it is not what it is said to be."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """``weights_hash`` is the engine's Poseidon hash of the model's weights, where it is shown."""
+
+    vk: bytes
+    weights_hash: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that a manifest says of how its graph was made."""
+
+    accepted: dict[str, Range]
+    limbs: int
+    hand_on: bool
+    lowering: dict[str, Any] | None
+    lanes: int
+
+    @classmethod
+    def of(cls, manifest: CircuitManifest) -> Recipe:
+        return cls(
+            accepted={i.tensor.name: (i.lower, i.upper) for i in manifest.inputs},
+            limbs=manifest.context.limbs,
+            hand_on=not manifest.profile.visibility.shows_input,
+            lowering=manifest.lowering,
+            lanes=manifest.lanes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anew:
+    """A graph made anew. The scales are None where the engine chooses them."""
+
+    onnx: bytes
+    passes: tuple[AppliedPass, ...]
+    signature: Signature
+    input_scales: tuple[int, ...] | None
+    output_scales: tuple[int, ...] | None
+
+
+def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
+    """The graph that a recipe stands for. Runs inside a sandbox child.
+
+    ``samples`` only guard the float passes: what they give does not depend on them.
+    """
+    from circuits.compiler import float_graph
+    from circuits.lanes.widen import widen
+    from circuits.lower import Bits, Form, lower
+    from circuits.rewrite import bind_context
+
+    graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
+    onnx, passes = graph.onnx, graph.passes
+    input_scales = output_scales = None
+    if recipe.lowering is not None:
+        bits = recipe.lowering["bits"]
+        chosen = Bits(input=bits["input"], weights=tuple(bits["weights"]))
+        form = Form(**recipe.lowering["form"])
+        if canonical_json(recipe.lowering) != canonical_json(
+            {"bits": chosen.to_json(), "form": dataclasses.asdict(form)}
+        ):
+            raise CircuitNotFaithful("the manifest's lowering is no recipe as this compiler has it")
+        variant = lower(graph.plain, chosen, recipe.accepted, form)
+        onnx = bind_context(variant.onnx, recipe.limbs, hand_on=recipe.hand_on)
+        passes = (*passes[:-1], *variant.passes, passes[-1])
+        input_scales, output_scales = variant.input_scales, variant.output_scales
+    if recipe.lanes > 1:
+        onnx = widen(onnx, recipe.lanes)
+        passes = (*passes, AppliedPass(name="widen", version=1))
+    return Anew(
+        onnx=onnx,
+        passes=passes,
+        signature=graph.signature,
+        input_scales=input_scales,
+        output_scales=output_scales,
+    )
+
+
+def rebuild(
+    engine: EzklEngine,
+    srs: SrsFolder,
+    model: bytes,
+    manifest: CircuitManifest,
+    settings: bytes,
+    reference: SrsRef,
+    limits: Limits,
+) -> Rebuilt:
+    """The verifying key made anew: from the ONNX as uploaded, under frozen settings.
+
+    On the way it derives again, and compares: the graph, the passes, the tensors' names, types,
+    shapes and scales, and every one of the settings but the engine's own choices in ``run_args``,
+    which are taken as they are (the key is made under them). What is not compared, because it does
+    not follow from the model: the accuracy measured and, in the engine's own fixed point, the
+    bounds of the accepted range.
+
+    Raises ``SrsMissing`` when the reference string is not in the folder, ``CircuitNotFaithful``
+    when one of these is not what manifest and settings say.
+    """
+    source = next((f for f in srs.files() if f.sha256 == reference.sha256), None)
+    if source is None:
+        raise SrsMissing(
+            f"the reference string {reference.sha256} (k = {reference.logrows},"
+            f" {reference.origin}) is not on this machine",
+            logrows=reference.logrows,
+        )
+    anew = _compile(engine, model, manifest, limits)
+    frozen = json.loads(settings)
+    priced = _priced(engine, anew.onnx, frozen, limits)
+    _same_settings(frozen, json.loads(priced.settings))
+    _same_formats(manifest, anew, priced)
+    with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
+        out = Path(folder)
+        engine.setup(anew.onnx, settings.decode(), source.path, out, limits)
+        vk = (out / "vk").read_bytes()
+    shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
+    hashed = _weights_hash(engine, anew.onnx, manifest, settings, limits) if shown else None
+    return Rebuilt(vk=vk, weights_hash=hashed)
+
+
+def _weights_hash(
+    engine: EzklEngine, onnx: bytes, manifest: CircuitManifest, settings: bytes, limits: Limits
+) -> str | None:
+    """A witness has the hash beside it; of which input does not matter."""
+    sizes = [i.tensor.size * manifest.lanes for i in manifest.inputs]
+    if manifest.context.limbs:
+        sizes.append(manifest.context.limbs * manifest.lanes)
+    zeros = [[to_felt(0)] * size for size in sizes]
+    (run,) = engine.simulate(onnx, settings.decode(), [zeros], limits)
+    if not isinstance(run, Simulated):
+        raise run
+    return run.weights_hash
+
+
+def _compile(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> Anew:
+    stated = Signature(
+        inputs=tuple(i.tensor for i in manifest.inputs),
+        outputs=tuple(o.tensor for o in manifest.outputs),
+    )
+    recipe = Recipe.of(manifest)
+    samples = draw(stated, recipe.accepted)
+    anew: Anew = engine.sandbox.call(_GRAPH_ANEW, model, list(samples.plan), recipe, limits=limits)
+    if sha256(anew.onnx) != manifest.rewritten_sha256:
+        raise CircuitNotFaithful(
+            f"rewriting the model gives {sha256(anew.onnx)}, the circuit was made from"
+            f" {manifest.rewritten_sha256}",
+            hint=_OTHER_COMPILER,
+        )
+    if anew.passes != manifest.passes:
+        raise CircuitNotFaithful(
+            "rewriting the model takes other passes than the manifest lists", hint=_OTHER_COMPILER
+        )
+    return anew
+
+
+def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> Priced:
+    """The engine's settings for the graph, derived again from the frozen run arguments."""
+    given = {f.name: frozen["run_args"][f.name] for f in dataclasses.fields(RunArgs)}
+    given["lookup_range"] = tuple(given["lookup_range"])
+    for name in ("input_visibility", "output_visibility", "param_visibility"):
+        word = given[name]
+        given[name] = (word if isinstance(word, str) else next(iter(word))).lower()
+    (priced,) = engine.price(onnx, [RunArgs(**given)], limits)
+    if not isinstance(priced, Priced):
+        raise priced
+    return priced
+
+
+def _same_settings(frozen: dict[str, Any], made: dict[str, Any]) -> None:
+    names = sorted(set(frozen) | set(made))
+    differing = [n for n in names if n != "timestamp" and frozen.get(n) != made.get(n)]
+    if differing:
+        raise CircuitNotFaithful(
+            f"the settings' {', '.join(differing)} do not follow from the model and run_args",
+            hint=_OTHER_COMPILER,
+        )
+
+
+def _same_formats(manifest: CircuitManifest, anew: Anew, priced: Priced) -> None:
+    """What the manifest says that the numbers in the instances mean."""
+    inputs, outputs = anew.signature.inputs, anew.signature.outputs
+    input_scales = anew.input_scales or priced.input_scales[: len(inputs)]
+    output_scales = anew.output_scales or priced.output_scales[-len(outputs) :]
+    _same_tensors("input", [(i.tensor, i.scale) for i in manifest.inputs], inputs, input_scales)
+    _same_tensors("output", [(o.tensor, o.scale) for o in manifest.outputs], outputs, output_scales)
+
+
+def _same_tensors(
+    what: str,
+    stated: Sequence[tuple[TensorSpec, int]],
+    tensors: Sequence[TensorSpec],
+    scales: Sequence[int],
+) -> None:
+    for (tensor, scale), found, true_scale in zip(stated, tensors, scales, strict=True):
+        if tensor != found:
+            raise CircuitNotFaithful(
+                f"the manifest's {what} {tensor.name!r} is {found.dtype} {list(found.shape)}"
+                f" {found.name!r} in the model"
+            )
+        if scale != true_scale:
+            raise CircuitNotFaithful(
+                f"{what} {tensor.name!r} has scale {true_scale}; the manifest says {scale}, so its"
+                f" values are off by a factor of 2^{abs(scale - true_scale)}"
+            )
