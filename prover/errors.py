@@ -15,6 +15,14 @@ class SettingsInvalid(ZkmlError):
     default_hint = "Change or unset that environment variable; `zkml doctor` lists them all."
 
 
+class HomeUnusable(ZkmlError):
+    """The service's own folder cannot be used."""
+
+    code = "home_unusable"
+    fault = Fault.INPUT
+    default_hint = "Set ZKML_HOME to a folder that can be written."
+
+
 # --- records ---------------------------------------------------------------------------------
 
 

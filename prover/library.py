@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from circuits.lanes.build import Narrow, WideBuilder
 
 _LOCK_POLL_S = 0.1
+#: How many times wider than an input needs a declared range may be for its circuit to be reused:
+#: accuracy is a share of the output's range, so it fades as the range grows.
+_MUCH_WIDER = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +142,32 @@ class Library:
     def find_accepting(
         self, model_id: str, profile: Profile, inputs: Mapping[str, NDArray[Any]]
     ) -> CircuitRecord | None:
-        """The newest circuit of this model and profile whose accepted range holds the input."""
+        """The newest circuit of this model and profile that is fit for the input.
+
+        Its accepted range holds the input and, where it was declared rather than calibrated, is
+        not so much wider that a circuit for this input would be far more exact.
+        """
         wanted = profile.to_json()
         for record in self._store.circuits(model_id=model_id, limit=100).items:
-            if record.profile == wanted and _accepts(record, inputs):
+            if record.profile == wanted and self._fits(record, inputs):
                 return record
         return None
+
+    def _fits(self, record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
+        manifest = CircuitManifest.from_json(record.manifest)
+        if manifest.lanes != 1 or not _accepts(manifest, inputs):
+            return False
+        if self._policy is Policy.CEREMONY and not manifest.srs.secure:
+            return False
+        if manifest.accuracy.calibrated:
+            return True
+        own = covering_ranges(inputs)
+        margin = 1 + 2 * manifest.profile.range_margin
+        return all(
+            e.upper - e.lower
+            <= _MUCH_WIDER * margin * (own[e.tensor.name][1] - own[e.tensor.name][0])
+            for e in manifest.inputs
+        )
 
     def open(self, circuit_id: str) -> Circuit | None:
         """A circuit that is built, its files fetched to local disk; None if there is none."""
@@ -356,10 +379,7 @@ def _locked(handle: IO[str]) -> bool:
     return True
 
 
-def _accepts(record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
-    manifest = CircuitManifest.from_json(record.manifest)
-    if manifest.lanes != 1:
-        return False
+def _accepts(manifest: CircuitManifest, inputs: Mapping[str, NDArray[Any]]) -> bool:
     try:
         for encoding in manifest.inputs:
             encoding.quantise(inputs[encoding.tensor.name])

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from circuits.engine.port import Limits
 from circuits.srs.ceremony import SOURCE_URL
-from prover.errors import SettingsInvalid
+from prover.errors import HomeUnusable, SettingsInvalid
 
 ENV_PREFIX = "ZKML_"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -174,8 +174,13 @@ class Settings(BaseSettings):
         return Limits(deadline_s=self.engine_deadline_s, memory_bytes=self.engine_memory_mb << 20)
 
     def prepare(self) -> None:
-        """Makes the service's own folder, readable by its user only."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Makes the service's own folder, readable by its user only. Raises ``HomeUnusable``."""
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeUnusable(f"{self.home} cannot be made: {error.strerror}") from None
+        if not os.access(self.home, os.W_OK | os.X_OK):
+            raise HomeUnusable(f"{self.home} cannot be written: permission denied")
 
     def describe(self) -> list[Setting]:
         """Every setting with its value, for people: passwords in URLs are masked."""

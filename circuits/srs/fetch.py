@@ -44,8 +44,10 @@ def fetch(
     if expect is None:
         raise SrsError(f"the public ceremony has no SRS for k = {logrows}; it has 1 to 26")
     url = source_url.format(k=logrows)
-    folder.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder.folder, prefix=".fetch-") as part:
+    with (
+        folder.writing(),
+        tempfile.NamedTemporaryFile(dir=folder.folder, prefix=".fetch-") as part,
+    ):
         try:
             digest = _download(url, Path(part.name), file_size(logrows), on_progress)
         except httpx.HTTPError as error:

@@ -29,6 +29,15 @@ from circuits.manifest import SrsRef
 from circuits.srs.ceremony import SHA256
 
 MIN_LOGROWS, MAX_LOGROWS = 1, 26
+
+
+class SrsUnwritable(SrsError):
+    """The folder of SRS files cannot be written."""
+
+    code = "srs_unwritable"
+    default_hint = "Free some space, or set ZKML_SRS_DIR to a folder that can be written."
+
+
 _G1, _G2 = 64, 128
 
 
@@ -163,7 +172,6 @@ class SrsFolder:
         digest = sha256_file(source)
         if expect is not None and digest != expect:
             raise SrsMismatch(f"the file's digest is {digest}, expected {expect}")
-        self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"kzg{logrows}.srs"
         if target.exists():
             if sha256_file(target) == digest:
@@ -197,21 +205,29 @@ class SrsFolder:
     @contextlib.contextmanager
     def _staged(self, target: Path) -> Iterator[Path]:
         """A path beside ``target`` that takes its name when the block ends well."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".srs-")
-        os.close(handle)
-        staged = Path(name)
+        with self.writing():
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".srs-")
+            os.close(handle)
+            staged = Path(name)
+            try:
+                yield staged
+                staged.chmod(0o644)
+                staged.replace(target)
+            finally:
+                staged.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """The folder is made for the block; ``SrsUnwritable`` for what the system refuses there."""
         try:
-            yield staged
-            staged.chmod(0o644)
-            staged.replace(target)
-        finally:
-            staged.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            yield
+        except OSError as error:
+            raise SrsUnwritable(f"{self.folder} cannot be written: {error.strerror}") from None
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as handle:
+        with self.writing(), (self.folder / ".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 

@@ -164,13 +164,8 @@ def _home(settings: Settings) -> Finding:
     try:
         settings.prepare()
         free = shutil.disk_usage(settings.home).free >> 20
-    except OSError as error:
-        return Finding(
-            name="home",
-            level="problem",
-            detail=f"{settings.home}: {error.strerror}",
-            mend="Set ZKML_HOME to a folder that can be written.",
-        )
+    except ZkmlError as error:
+        return Finding(name="home", level="problem", detail=error.detail, mend=error.hint)
     level = "ok" if free > _ENOUGH_DISK_MB else "note"
     return Finding(
         name="home",

@@ -284,3 +284,19 @@ def test_an_own_file_is_in_the_way_of_a_download_and_stays(folder: SrsFolder) ->
 def test_a_size_that_the_ceremony_does_not_have_is_not_asked_for(folder: SrsFolder) -> None:
     with pytest.raises(SrsError, match="27"):
         fetch(folder, 27, source_url="http://127.0.0.1:9/{k}")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    given, in_the_way = tmp_path / "given", tmp_path / "file"
+    given.write_bytes(srs_bytes())
+    in_the_way.write_bytes(b"")
+    folder = SrsFolder(in_the_way / "srs")
+    with served(serving(srs_bytes())) as url:
+        for action in (
+            lambda: folder.ensure(K, Policy.DEVELOPMENT, fake_generate),
+            lambda: folder.adopt(given),
+            lambda: fetch(folder, K, source_url=url, digests=GOOD),
+        ):
+            with pytest.raises(SrsError, match="cannot be written") as caught:
+                action()
+            assert caught.value.code == "srs_unwritable"
