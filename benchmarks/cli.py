@@ -34,6 +34,9 @@ from circuits.errors import Fault, ZkmlError
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "benchmarks"
 OUT = ROOT / "benchmarks" / "results" / "raw"
+INTERRUPTED = 130
+#: The base of typer's usage errors has no public name in all of its versions.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="bench", help="Measure this project, EZKL's defaults and peers side by side.",
@@ -183,13 +186,15 @@ def main() -> int:
     """Exit status: 0 good, 1 worse than before, 2 bad usage, 3 our fault, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: cleanly
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer.Exit and interruption come back as a status
     except ZkmlError as error:
         _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.hint}" if error.hint else ""))
         return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
-    except typer.Exit as exit_:
-        return exit_.exit_code
+    except _USAGE_ERROR as error:  # usage: an unknown option, a value out of bounds
+        _notes.print(f"[red]{error}[/red]")
+        return 2
     except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         _notes.print("Interrupted; the same command with the same -o goes on from here.")
-        return 130
-    return 0
+    return code if isinstance(code, int) else 0

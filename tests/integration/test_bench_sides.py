@@ -14,7 +14,7 @@ from benchmarks.sides.ezkl_default import EzklDefault
 from benchmarks.sides.ours import Ours
 from benchmarks.tasks import Amount, Contender, contest
 
-AMOUNT = Amount(samples=1, warm_ups=0, held_out=20, deadline_s=100)
+AMOUNT = Amount(samples=1, warm_ups=0, held_out=20, deadline_s=250)
 HEADER = Header(
     options={"samples": 1, "warm_ups": 0},
     machine={
