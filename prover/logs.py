@@ -11,6 +11,13 @@ import structlog
 from prover.settings import Settings
 
 
+def console() -> structlog.typing.Processor:
+    """Log lines for people. Tracebacks show no local variables: one of them may be an input."""
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
 def configure_logs(settings: Settings, *, quiet: Iterable[str] = ()) -> None:
     """Sends structlog's and the libraries' own messages to stderr in one format.
 
@@ -25,7 +32,7 @@ def configure_logs(settings: Settings, *, quiet: Iterable[str] = ()) -> None:
     last: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if settings.log_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [console()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
