@@ -259,6 +259,7 @@ class Builder:
             measured={
                 "prove_s": round(trial.seconds["prove"], 4),
                 "peak_rss_bytes": trial.peak_rss_bytes,
+                "output_ranges": list(plan.output_ranges),
             },
         )
         return BuiltCircuit(manifest=manifest, files=paths)

@@ -195,8 +195,8 @@ class ProofClaim(Part):
 class MeasuredError(Part):
     """The circuit's output against the reference on the uploaded model, for this very input.
 
-    ``max_absolute`` in the output's units, ``max_relative`` as a share of the reference output's
-    range, ``same_top1`` whether the largest element is the same one.
+    ``max_absolute`` in the output's units, ``max_relative`` as a share of the range that the output
+    had on the samples the circuit was planned on, ``same_top1`` whether the largest element is the same one.
     """
 
     reference: Text = "onnxruntime"

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge, NoPlan
 from circuits.manifest import Accuracy
+from circuits.plan.accuracy import output_range
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.graphs import FloatGraph
@@ -63,7 +66,11 @@ class Ranked:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What was chosen, and why the others were not. Frozen with the circuit."""
+    """What was chosen, and why the others were not. Frozen with the circuit.
+
+    ``output_ranges``: the width of each output's values on the held-out samples, which errors are
+    given as shares of.
+    """
 
     choice: Ranked
     ranked: tuple[Ranked, ...]
@@ -71,6 +78,7 @@ class Plan:
     profile: Profile
     effort: Effort
     accuracy: Accuracy
+    output_ranges: tuple[float, ...]
     cost_model: CostModel
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +103,7 @@ class Plan:
             ],
             "considered": len(self.ranked) + len(self.rejected),
             "accuracy": asdict(self.accuracy),
+            "output_ranges": list(self.output_ranges),
             "calibrated": self.accuracy.calibrated,
             "cost_model": {"source": self.cost_model.source, "error": self.cost_model.error},
         }
@@ -155,6 +164,10 @@ def plan_circuit(
         profile=profile,
         effort=effort,
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
+        output_ranges=tuple(
+            output_range(np.stack([sample[i] for sample in task.reference["held_out"]]))
+            for i in range(len(graph.signature.outputs))
+        ),
         cost_model=search.costs,
     )
 
