@@ -194,7 +194,7 @@ def clipped(low: Lowering, q: Quantity, lower: float | None, upper: float | None
         tensor = _raised(low, _shifted(low, tensor, -floor), floor)
     if ceiling is not None:
         source = tensor if floor is None else q.tensor
-        over = _rectified(low, _shifted(low, source, -ceiling))
+        over = low.rectified(_shifted(low, source, -ceiling))
         tensor = low.emit.op("Sub", [tensor, over], shape)
         if floor is not None:
             top = np.maximum(floor, ceiling)
@@ -203,12 +203,7 @@ def clipped(low: Lowering, q: Quantity, lower: float | None, upper: float | None
 
 
 def _raised(low: Lowering, shifted: ir.Value, floor: NDArray[np.float64]) -> ir.Value:
-    return _shifted(low, _rectified(low, shifted), floor)
-
-
-def _rectified(low: Lowering, tensor: ir.Value) -> ir.Value:
-    low.relus += 1
-    return low.emit.op("Relu", [tensor], tensor_shape(tensor))
+    return _shifted(low, low.rectified(shifted), floor)
 
 
 def _shifted(low: Lowering, tensor: ir.Value, by: NDArray[np.float64]) -> ir.Value:
@@ -250,7 +245,7 @@ def extremum(low: Lowering, node: ir.Node) -> None:
     if largest:
         store(low, node, low.new(low.maximum(x.tensor, y.tensor), x.step))
         return
-    over = _rectified(low, low.emit.op("Sub", [x.tensor, y.tensor], shape))
+    over = low.rectified(low.emit.op("Sub", [x.tensor, y.tensor], shape))
     store(low, node, low.new(low.emit.op("Sub", [x.tensor, over], shape), x.step))
 
 

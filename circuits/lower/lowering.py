@@ -116,18 +116,20 @@ class Lowering:
     # --- order -------------------------------------------------------------------------------
 
     def relu(self, q: Quantity) -> Quantity:
-        """max(x, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
+        """max(x, 0)."""
         q = compact(self.emit, self.positive(q))
+        return Quantity(self.rectified(q.tensor), q.view, q.step)
+
+    def rectified(self, tensor: ir.Value) -> ir.Value:
+        """max(n, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
         op = "HardSwish" if self.relus < self.form.relu_tables else "Relu"
         self.relus += 1
-        tensor = self.emit.op(op, [q.tensor], shape_of(q.tensor))
-        return Quantity(tensor, q.view, q.step)
+        return self.emit.op(op, [tensor], shape_of(tensor))
 
     def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """max of two tensors of one shape: b + relu(a - b), cheaper than the engine's own."""
         shape = shape_of(a)
-        over = self.emit.op("Relu", [self.emit.op("Sub", [a, b], shape)], shape)
-        self.relus += 1
+        over = self.rectified(self.emit.op("Sub", [a, b], shape))
         result = self.emit.op("Add", [b, over], shape)
         known = self.emit.intervals.known
         (a_low, a_high), (b_low, b_high) = known[name_of(a)], known[name_of(b)]

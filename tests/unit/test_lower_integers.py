@@ -166,6 +166,18 @@ def test_equal_arguments_give_equal_bytes() -> None:
     assert lower(data, bits, BOUND).onnx == lower(data, bits, BOUND).onnx
 
 
+def test_the_first_relus_become_tables_whichever_operator_they_come_from() -> None:
+    data = MODELS["conv, norm, max pool"]
+    bits = Bits(input=6, weights=(7,))
+    plain = lower(data, bits, BOUND)
+    variant = lower(data, bits, BOUND, Form(relu_tables=2))
+    kinds = [n.op_type for n in onnx.load_model_from_string(variant.onnx).graph.node]
+    assert kinds.count("HardSwish") == 2
+    assert plain.value_bounds.lookup is None
+    assert variant.value_bounds.lookup is not None
+    assert max(variant.value_bounds.lookup) <= max(most for _, most in plain.relus[:2])
+
+
 def test_values_that_outgrow_the_engine_are_divided_down() -> None:
     body = " ".join(f"a{i + 1} = Mul(a{i}, a{i})" for i in range(4))
     data = graph(f"a0 = MatMul(x, w) {body} y = MatMul(a4, w)", VECTOR, {"w": [6, 6]})
