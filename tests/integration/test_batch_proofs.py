@@ -1,0 +1,196 @@
+"""Batches with real proofs: items stand alone, are proved once, and say which lane is theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from circuits.engine.port import Felts, ProofResult
+from circuits.errors import EngineError
+from circuits.field import to_felt
+from circuits.profile import Profile
+from prover.app import App
+from prover.batch.intake import BatchOptions
+from prover.batch.records import Batch, BatchState, ItemState
+from prover.batch.results import write_results
+from prover.batch.verify import verify_batch
+from prover.bundle import read_bundle, write_bundle
+from prover.policy import Policy
+from prover.receipt import Receipt, seal
+from prover.settings import Settings
+from prover.verify import verify_bundle
+from tests.tiny import linear
+
+pytestmark = pytest.mark.slow
+
+VALUES = np.random.default_rng(5).uniform(-1, 1, (12, 1, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[App]:
+    """One application for all tests here, so that circuits are built once."""
+    home = tmp_path_factory.mktemp("batches")
+    opened = App.open(
+        Settings.load(home=home, redis_url=None, srs_dir=srs_cache, plan_effort="fast")
+    )
+    yield opened
+    opened.close()
+
+
+def receive(app: App, folder: Path, count: int, **options: Any) -> Batch:
+    path = folder / "rows.jsonl"
+    lines = [{"id": f"row-{i}", "inputs": {"x": VALUES[i].tolist()}} for i in range(count)]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    model, _ = app.add_model(linear(), "linear")
+    return app.batches.receive(model, path, Profile(), None, BatchOptions(**options))
+
+
+def proofs_of(app: App, batch: Batch) -> list[str]:
+    """The jobs that made the proofs, one name for each proof."""
+    items = app.store.items(batch.id, state=ItemState.PROVED)
+    return sorted({item.pack_id or "" for item in items})
+
+
+def finish(app: App, batch: Batch) -> Batch:
+    app.run(batch.job_id, "test")
+    while packs := app.store.open_packs(batch.id):
+        app.run(packs[0].id, "test")
+    return app.store.batch(batch.id)
+
+
+@pytest.fixture(scope="module")
+def shared(app: App, tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """Five inputs in proofs of four lanes: one full pack, one with three lanes free."""
+    return finish(app, receive(app, tmp_path_factory.mktemp("rows"), 5, lanes=4))
+
+
+def test_items_share_proofs_and_each_verifies_alone(app: App, shared: Batch) -> None:
+    assert shared.state is BatchState.SUCCEEDED
+    assert len(proofs_of(app, shared)) == 2
+    for item in app.store.items(shared.id):
+        data = app.batches.item_bundle(shared.id, item.number)
+        inputs = {"x": VALUES[item.number - 1]}
+        context = {"job_id": f"{shared.id}.{item.number}"}
+        report = verify_bundle(
+            data, engine=app.engine, inputs=inputs, policy=Policy(context=context)
+        )
+        assert report.ok, report.failures
+        assert report.statement is not None
+        assert report.statement["lane"] == {"index": item.lane, "count": 4}
+        assert item.result is not None
+        flat = np.ravel(item.result["outputs"]["y"]).tolist()
+        assert flat == report.statement["outputs"][0]["values"]
+
+
+def test_a_receipt_is_about_its_own_lane_only(app: App, shared: Batch) -> None:
+    first = read_bundle(app.batches.item_bundle(shared.id, 1))
+    neighbour = {"x": VALUES[1]}
+    data = write_bundle(first)
+    assert not verify_bundle(data, engine=app.engine, inputs=neighbour).ok
+    moved = Receipt.from_bytes(first.receipt).statement()
+    lane = moved.predicate.lane
+    assert lane is not None
+    edited = moved.model_copy(
+        update={
+            "predicate": moved.predicate.model_copy(
+                update={"lane": lane.model_copy(update={"index": 1})}
+            )
+        }
+    )
+    # Signed again by the trusted key, so that only the proof disagrees.
+    lying = write_bundle(seal(edited, first, app.keys.signer()))
+    report = verify_bundle(lying, engine=app.engine)
+    assert {c.name for c in report.failures} == {
+        "input-instances",
+        "output-instances",
+        "context-digest",
+    }
+
+
+def test_the_batch_is_one_bundle_with_each_proof_once(
+    app: App, shared: Batch, tmp_path: Path
+) -> None:
+    write_results(app.batches, shared.id, tmp_path, each=True)
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [f"row-{i}" for i in range(5)]
+    with (tmp_path / "batch.zkml").open("rb") as file:
+        reports = list(verify_batch(file, engine=app.engine))
+    assert [entry.number for entry, report in reports if report.ok] == [1, 2, 3, 4, 5]
+    alone = sum(path.stat().st_size for path in (tmp_path / "items").iterdir())
+    assert (tmp_path / "batch.zkml").stat().st_size < alone / 2
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["done"], summary["failed"]) == (5, 0)
+
+
+def test_isolated_items_have_a_proof_each(app: App, tmp_path: Path) -> None:
+    batch = finish(app, receive(app, tmp_path, 2, isolate=True))
+    assert len(proofs_of(app, batch)) == 2
+    report = verify_bundle(app.batches.item_bundle(batch.id, 1), engine=app.engine)
+    assert report.ok
+    assert report.statement is not None
+    assert "lane" not in report.statement
+
+
+def test_a_failing_pack_is_split_until_the_culprit_is_alone(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = receive(app, tmp_path, 4, lanes=4)
+    manifest = app.store.circuit(batch.circuit_id or "").manifest
+    scale = manifest["inputs"][0]["scale"]
+    culprit = [to_felt(int(np.sign(v) * np.floor(abs(v) * 2**scale + 0.5))) for v in VALUES[2][0]]
+    prove = app.engine.prove
+
+    def failing(files: Any, inputs: list[Felts], *args: Any, **kwargs: Any) -> ProofResult:
+        rows = [inputs[0][at : at + 4] for at in range(0, len(inputs[0]), 4)]
+        if culprit in rows:
+            raise EngineError("the proof engine failed on this input")
+        return prove(files, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(app.engine, "prove", failing)
+    ended = finish(app, batch)
+    states = {item.id: item.state for item in app.store.items(batch.id)}
+    assert states == {
+        "row-0": ItemState.PROVED,
+        "row-1": ItemState.PROVED,
+        "row-2": ItemState.FAILED,
+        "row-3": ItemState.PROVED,
+    }
+    assert ended.state is BatchState.SUCCEEDED
+    assert (
+        app.store.item(batch.id, 3).problem
+        == EngineError("the proof engine failed on this input").problem()
+    )
+
+
+def test_a_canceled_batch_keeps_what_is_proved_and_forgets_the_inputs(
+    app: App, tmp_path: Path
+) -> None:
+    batch = receive(app, tmp_path, 5, lanes=4)
+    app.run(batch.job_id, "test")
+    app.run(app.store.open_packs(batch.id)[0].id, "test")
+    keys = app.store.chunk_keys(batch.id)
+    ended = app.batches.cancel(batch.id)
+    assert ended.state is BatchState.CANCELED
+    assert ended.counts == {ItemState.PROVED: 4, ItemState.CANCELED: 1}
+    assert keys
+    assert app.store.chunk_keys(batch.id) == {}
+    assert app.store.open_packs(batch.id) == []
+
+
+def test_what_is_not_proved_by_the_deadline_is_given_up(app: App, tmp_path: Path) -> None:
+    ended = finish(app, receive(app, tmp_path, 5, lanes=4, deadline_s=1e-6))
+    assert ended.state is BatchState.EXPIRED
+    assert ended.counts == {ItemState.EXPIRED: 5}
+
+
+def test_a_batch_without_a_usable_row_has_failed_at_once(app: App, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"inputs": {"x": [1]}}\n')
+    model, _ = app.add_model(linear(), "linear")
+    batch = app.batches.receive(model, path, Profile(), None, BatchOptions())
+    assert (batch.state, batch.failed) == (BatchState.FAILED, 1)
