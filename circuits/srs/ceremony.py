@@ -8,7 +8,9 @@ EZKL user proves over.
 from __future__ import annotations
 
 #: Where ``zkml srs fetch`` looks unless ZKML_SRS_SOURCE_URL says otherwise.
-SOURCE_URL = "https://trusted-setup-halo2kzg.s3.eu-central-1.amazonaws.com/perpetual-powers-of-tau-raw-{k}"
+SOURCE_URL = (
+    "https://trusted-setup-halo2kzg.s3.eu-central-1.amazonaws.com/perpetual-powers-of-tau-raw-{k}"
+)
 
 #: SHA-256 of the public file for each k (``logrows``).
 SHA256 = {
