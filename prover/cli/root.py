@@ -12,7 +12,17 @@ import structlog
 import typer
 
 from circuits.errors import ZkmlError
-from prover.cli import batching, doctor, inspecting, planning, proving, service, srs, verifying
+from prover.cli import (
+    batching,
+    benching,
+    doctor,
+    inspecting,
+    planning,
+    proving,
+    service,
+    srs,
+    verifying,
+)
 from prover.cli.terminal import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -20,6 +30,7 @@ from prover.cli.terminal import (
     exit_code,
     wants_json,
 )
+from prover.logs import console
 
 app = typer.Typer(
     name="zkml",
@@ -61,6 +72,12 @@ app.command("up", rich_help_panel="Service")(service.up)
 app.command("api", rich_help_panel="Service")(service.api)
 app.command("worker", rich_help_panel="Service")(service.worker)
 app.command("doctor", rich_help_panel="Service")(doctor.doctor)
+app.command(
+    "bench",
+    rich_help_panel="Service",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(benching.bench)
 app.add_typer(srs.app, name="srs", rich_help_panel="Models and circuits")
 
 
@@ -71,6 +88,7 @@ def main() -> None:
     # What went wrong is told once, by the terminal; only a defect of ours is logged, and never on
     # stdout, which belongs to programs. `zkml up` sets up logs of its own.
     structlog.configure(
+        processors=[structlog.stdlib.add_log_level, console()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
