@@ -137,6 +137,16 @@ def onnx_with_int_output(data: bytes) -> bytes:
     return model.SerializeToString()
 
 
+def test_small_integers_that_onnxruntime_refuses_are_widened() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 11]> g (float[1, 3] x) => (float y)
+    <int8[3, 2] w = {1, 2, 3, 4, 5, 6}>
+    { i = Cast<to = 3>(x) m = MatMul(i, w) y = Cast<to = 1>(m) }"""
+    data = parser.parse_model(text).SerializeToString()
+    result = rewrite(data, [{"x": np.array([[1.0, -2.0, 3.0]], dtype=np.float32)}])
+    assert "widen-integers" in [p.name for p in result.passes]
+    assert result.reference != data
+
+
 def test_the_context_is_the_last_input_and_no_node_reads_it() -> None:
     bound = onnx.load_model_from_string(bind_context(CASES["fill-defaults"], 8))
     last = bound.graph.input[-1]

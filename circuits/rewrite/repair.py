@@ -1,0 +1,49 @@
+"""Models that exporters wrote and onnxruntime refuses: small integers where ONNX has none.
+
+Tried only on a model that onnxruntime does not load as it is; what comes out is then the reference.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir import DataType
+
+from circuits.rewrite.edit import Builder, Pass, expand
+
+_NARROW = (DataType.INT8, DataType.INT16, DataType.UINT8, DataType.UINT16)
+
+
+def _cast(node: ir.Node, build: Builder) -> ir.Value | None:
+    target = node.attributes["to"].as_int()
+    if target not in [int(t) for t in _NARROW]:
+        return None
+    wide = build.op("Cast", node.inputs[0], to=int(DataType.INT32))
+    node.outputs[0].type = ir.TensorType(DataType.INT32)
+    return wide
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, {"Cast": _cast})
+    for value in model.graph.initializers.values():
+        _widen(value)
+
+
+def _widen(value: ir.Value) -> None:
+    """A constant of narrow integers, as one of 32 bits; quantised weights keep their type."""
+    tensor = value.const_value
+    if tensor is None or value.dtype not in _NARROW:
+        return
+    if any("Linear" in use.node.op_type for use in value.uses()):
+        return
+    value.const_value = ir.tensor(tensor.numpy().astype(np.int32), name=value.name)
+    value.type = ir.TensorType(DataType.INT32)
+
+
+WIDEN_INTEGERS = Pass(
+    name="widen-integers",
+    version=1,
+    purpose="Casts to 8- and 16-bit integers as casts to 32 bits, where onnxruntime needs it.",
+    reference="ONNX operator specification, MatMul: no 8-bit integers",
+    run=_run,
+)
