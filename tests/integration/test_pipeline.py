@@ -1,0 +1,279 @@
+"""Jobs from order to bundle in one process, with real proofs: profiles, odd models, bad ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from circuits.profile import Profile, Soundness, Visibility
+from prover.app import App
+from prover.jobs import Job, JobState
+from prover.settings import Settings
+from tests import tiny
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+INPUT = {"x": [[1.0, -1.0, 2.0, 0.0]]}
+OUTPUT = [[0.0, 0.25, 2.25]]
+W = np.array([[0.5, -1.0], [1.0, 0.25]], dtype=np.float32)
+FLOAT, DOUBLE, HALF = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16
+node = helper.make_node
+
+
+def open_app(home: Path, srs: Path, **settings: Any) -> App:
+    return App.open(Settings.load(home=home, srs_dir=srs, plan_effort="fast", **settings))
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[App]:
+    opened = open_app(tmp_path_factory.mktemp("pipeline"), srs_cache)
+    yield opened
+    opened.close()
+
+
+def ordered(
+    app: App,
+    model: bytes,
+    inputs: dict[str, Any],
+    profile: Profile | None = None,
+    context: dict[str, Any] | None = None,
+) -> Job:
+    record, _ = app.add_model(model, "model")
+    return app.request_proof(
+        model_id=record.id,
+        circuit_id=None,
+        payload={"inputs": inputs},
+        profile=profile or Profile(),
+        context=context,
+    )
+
+
+def proved(app: App, model: bytes, inputs: dict[str, Any], **order: Any) -> Job:
+    job = ordered(app, model, inputs, **order)
+    app.run(job.id, "test")
+    return app.store.job(job.id)
+
+
+def outputs(job: Job) -> dict[str, Any]:
+    assert job.state is JobState.SUCCEEDED, job.problem
+    assert job.result is not None
+    found: dict[str, Any] = job.result["outputs"]
+    return found
+
+
+def inputs_kept(app: App) -> list[Path]:
+    folder = app.settings.home / "artifacts"
+    return [p for p in folder.rglob("*") if p.is_file() and "private" in str(p.relative_to(folder))]
+
+
+# --- profiles ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visibility", Visibility)
+def test_each_visibility_proves_verifies_and_shows_what_it_says(
+    app: App, visibility: Visibility
+) -> None:
+    job = proved(
+        app,
+        tiny.linear(),
+        INPUT,
+        profile=Profile(visibility=visibility),
+        context={"nonce": "mine"},
+    )
+    assert outputs(job)["y"] == OUTPUT
+    bundle = app.bundle(job)
+    expected = {"context": {"nonce": "mine"}}
+    assert app.verify(bundle, expected)["ok"]
+    assert not app.verify(bundle, {"context": {"nonce": "another's"}})["ok"]
+    statement = json.dumps(app.verify(bundle, None))
+    if not visibility.shows_input:
+        assert "[1.0, -1.0, 2.0, 0.0]" not in statement
+    assert inputs_kept(app) == []
+
+
+def test_the_conservative_profile_proves_too(app: App) -> None:
+    job = proved(app, tiny.linear(), INPUT, profile=Profile(soundness=Soundness.CONSERVATIVE))
+    assert outputs(job)["y"] == OUTPUT
+    assert app.verify(app.bundle(job), None)["ok"]
+
+
+# --- models as people have them ----------------------------------------------------------------
+
+SQUARE = [node("Mul", ["x", "x"], ["y"])]
+ODD: dict[str, tuple[Callable[[], bytes], dict[str, Any], dict[str, Any]]] = {
+    "two inputs": (
+        lambda: tiny.model(
+            [node("MatMul", ["a", "w"], ["m"]), node("Add", ["m", "b"], ["y"])],
+            {"a": (FLOAT, [1, 2]), "b": (FLOAT, [1, 2])},
+            {"y": (FLOAT, [1, 2])},
+            {"w": W},
+        ),
+        {"a": [[1, 2]], "b": [[0.5, -0.5]]},
+        {"y": [[3.0, -1.0]]},
+    ),
+    "an unused input": (
+        lambda: tiny.model(
+            SQUARE, {"x": (FLOAT, [2]), "unused": (FLOAT, [2])}, {"y": (FLOAT, [2])}
+        ),
+        {"x": [1, 2], "unused": [3, 4]},
+        {"y": [1.0, 4.0]},
+    ),
+    "integers in": (
+        lambda: tiny.model(
+            [node("Cast", ["x"], ["f"], to=FLOAT), node("MatMul", ["f", "w"], ["y"])],
+            {"x": (TensorProto.INT64, [1, 2])},
+            {"y": (FLOAT, [1, 2])},
+            {"w": W},
+        ),
+        {"x": [[1, 2]]},
+        {"y": [[2.5, -0.5]]},
+    ),
+    "bytes in": (
+        lambda: tiny.model(
+            [node("Cast", ["x"], ["f"], to=FLOAT), node("MatMul", ["f", "w"], ["y"])],
+            {"x": (TensorProto.UINT8, [1, 2])},
+            {"y": (FLOAT, [1, 2])},
+            {"w": W},
+        ),
+        {"x": [[200, 4]]},
+        {"y": [[104.0, -199.0]]},
+    ),
+    "a scalar out": (
+        lambda: tiny.model(
+            [node("ReduceSum", ["x"], ["y"], keepdims=0)],
+            {"x": (FLOAT, [1, 4])},
+            {"y": (FLOAT, [])},
+        ),
+        {"x": [[1, 2, 0.5, 0]]},
+        {"y": 3.5},
+    ),
+    "rank 0": (
+        lambda: tiny.model(SQUARE, {"x": (FLOAT, [])}, {"y": (FLOAT, [])}),
+        {"x": 1.5},
+        {"y": 2.25},
+    ),
+    "any names": (
+        lambda: tiny.model(
+            [node("Mul", ["my input/ü", "file"], ["出力 1"], name="a b")],
+            {"my input/ü": (FLOAT, [1, 2]), "file": (FLOAT, [1, 2])},
+            {"出力 1": (FLOAT, [1, 2])},
+        ),
+        {"my input/ü": [[1, 2]], "file": [[1, 2]]},
+        {"出力 1": [[1.0, 4.0]]},
+    ),
+    "a constant": (
+        lambda: tiny.model(
+            [node("Constant", [], ["y"], value=numpy_helper.from_array(W))],
+            {"x": (FLOAT, [1, 2])},
+            {"y": (FLOAT, [2, 2])},
+        ),
+        {"x": [[1, 2]]},
+        {"y": W.tolist()},
+    ),
+    "identity": (lambda: tiny.unary("Identity", (1, 2)), {"x": [[1, 2]]}, {"y": [[1.0, 2.0]]}),
+    "double weights": (
+        lambda: tiny.model(
+            [node("MatMul", ["x", "w"], ["y"])],
+            {"x": (DOUBLE, [1, 2])},
+            {"y": (DOUBLE, [1, 2])},
+            {"w": W.astype(np.float64)},
+        ),
+        {"x": [[1, 2]]},
+        {"y": [[2.5, -0.5]]},
+    ),
+    "half weights": (
+        lambda: tiny.model(
+            [node("MatMul", ["x", "w"], ["y"])],
+            {"x": (HALF, [1, 2])},
+            {"y": (HALF, [1, 2])},
+            {"w": W.astype(np.float16)},
+        ),
+        {"x": [[1, 2]]},
+        {"y": [[2.5, -0.5]]},
+    ),
+    "opset 9": (
+        lambda: tiny.model(SQUARE, {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])}, opset=9),
+        {"x": [1, 2]},
+        {"y": [1.0, 4.0]},
+    ),
+    "opset 22": (
+        lambda: tiny.model(SQUARE, {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])}, opset=22),
+        {"x": [1, 2]},
+        {"y": [1.0, 4.0]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_models_of_every_kind_are_proved(app: App, name: str) -> None:
+    make, inputs, expected = ODD[name]
+    job = proved(app, make(), inputs)
+    found = outputs(job)
+    assert found.keys() == expected.keys()
+    for tensor, values in expected.items():
+        span = max(1.0, float(np.ptp(np.array(values))))
+        assert np.array(found[tensor]).shape == np.array(values).shape
+        assert np.abs(np.array(found[tensor]) - np.array(values)).max() <= 0.02 * span
+    assert app.verify(app.bundle(job), None)["ok"]
+
+
+# --- bad ends ----------------------------------------------------------------------------------
+
+
+def test_a_circuit_for_large_numbers_does_not_serve_small_ones(app: App) -> None:
+    model = tiny.linear(scale=3.0)
+    large = proved(app, model, {"x": [[4000.0, 0.0, 0.0, 0.0]]})
+    small = proved(app, model, {"x": [[0.5, 0.25, 0.0, 0.0]]})
+    outputs(large)
+    got = np.array(outputs(small)["y"])
+    assert np.abs(got - [[1.625, 0.0, 0.5]]).max() < 0.1
+    assert small.circuit_id != large.circuit_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"engine_memory_mb": 64}, "engine_out_of_memory"),
+        ({"engine_deadline_s": 0.05}, "engine_timeout"),
+    ],
+)
+def test_an_engine_without_room_or_time_fails_the_job_by_name(
+    app: App, srs_cache: Path, settings: dict[str, Any], code: str
+) -> None:
+    model = tiny.wide(64)
+    outputs(proved(app, model, {"x": [[0.5] * 64]}))
+    poor = open_app(app.settings.home, srs_cache, **settings)
+    try:
+        failed = proved(poor, model, {"x": [[0.5] * 64]})
+        assert failed.state is JobState.FAILED
+        assert failed.problem is not None
+        assert failed.problem["code"] == code
+        assert failed.problem["hint"]
+        assert inputs_kept(poor) == []
+    finally:
+        poor.close()
+    outputs(proved(app, model, {"x": [[0.5] * 64]}))
+
+
+def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache: Path) -> None:
+    """Two workers on one machine: the second waits, and need not."""
+    model = tiny.linear(scale=0.125)
+    first, second = ordered(app, model, INPUT), ordered(app, model, INPUT)
+    waiting = threading.Thread(target=app.run, args=(second.id, "other"))
+    order = second.request["circuit"]["id"]
+    assert order == first.request["circuit"]["id"]
+    with app.library._one_build_at_a_time(order, None):
+        waiting.start()
+        app.request_cancel(second.id)
+        waiting.join(timeout=20)
+        assert not waiting.is_alive()
+    assert app.store.job(second.id).state is JobState.CANCELED
+    app.run(first.id, "test")
+    assert outputs(app.store.job(first.id))["y"] is not None
