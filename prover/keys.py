@@ -195,6 +195,21 @@ class KeyRing:
         ring.signer()
         return ring
 
+    @classmethod
+    def find(cls, folder: Path) -> KeyRing | None:
+        """The key ring of a folder, if one was ever made there; makes nothing."""
+        ring = cls(folder)
+        return ring if ring._path.exists() else None
+
+    @classmethod
+    def known(cls, folder: Path) -> tuple[PublicKey, ...]:
+        """The keys of a folder; none where there is no ring, or none that can be read."""
+        try:
+            ring = cls.find(folder)
+            return ring.keys if ring else ()
+        except (KeyringUnusable, OSError):
+            return ()
+
     @property
     def keys(self) -> tuple[PublicKey, ...]:
         """Every key that ever signed here, newest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from circuits.digests import canonical_json, is_digest
@@ -22,16 +22,18 @@ class Policy:
 
     ``trusted`` and ``keyids`` name the signers to accept (an empty set: nobody); with neither, a
     signature is checked against the key in the bundle and the signer is shown as unknown, a
-    warning. ``revoked``
-    adds keyids to refuse. ``context`` maps names out of ``CONTEXT_FIELDS`` to the values expected.
-    ``engine_versions`` are those whose proofs count. ``allow_insecure_srs``: a reference string
-    that is not the public ceremony's is a warning, not a refusal. ``strict``: every warning is a
-    refusal. ``clock_skew_s`` is how far in the future a time of issue may lie.
+    warning. ``own`` are the keys of the deployment that verifies: they count while nobody is named,
+    and another's signature is a warning then as without them. ``revoked`` adds keyids to refuse.
+    ``context`` maps names out of ``CONTEXT_FIELDS`` to the values expected. ``engine_versions`` are
+    those whose proofs count. ``allow_insecure_srs``: a reference string that is not the public
+    ceremony's is a warning, not a refusal. ``strict``: every warning is a refusal.
+    ``clock_skew_s`` is how far in the future a time of issue may lie.
     """
 
     trusted: tuple[PublicKey, ...] | None = None
     keyids: frozenset[str] | None = None
     revoked: frozenset[str] = frozenset()
+    own: tuple[PublicKey, ...] = ()
     model_sha256: str | None = None
     circuit_id: str | None = None
     vk_sha256: str | None = None
@@ -53,7 +55,7 @@ class Policy:
         """Reads a policy as sent to ``POST /v1/verifications``: the fields above, ``trusted`` as a
         published key set. Raises ``PolicyInvalid`` naming the field."""
         given = dict(data or {})
-        unknown = sorted(set(given) - {f.name for f in fields(cls)})
+        unknown = sorted(set(given) - set(_READ))
         if unknown:
             raise PolicyInvalid(f"a policy has no field {unknown[0]!r}", field=unknown[0])
         return cls(**{name: _READ[name](name, value) for name, value in given.items()})

@@ -24,6 +24,15 @@ _WEIGHTS = {
 }
 
 
+def printable(text: str) -> str:
+    """Text that others wrote, fit for a terminal and for one line of it.
+
+    Control characters, line ends and marks that turn the direction of writing are spelt as escapes:
+    a name in a receipt must not be able to write "VERIFIED" on a line of its own.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def summary(statement: Statement) -> dict[str, Any]:
     """The statement's main points, as plain JSON."""
     p = statement.predicate
@@ -54,8 +63,9 @@ def in_words(statement: Statement) -> tuple[str, ...]:
     """What a receipt claims, in sentences. True only as far as the checks beside it passed."""
     p = statement.predicate
     said = [
-        f"Model {_short(p.model.sha256)}, compiled to circuit {_short(p.circuit.id)} by"
-        f" {p.proof_system.engine} {p.proof_system.version},"
+        f"Model {_short(p.model.sha256)}, compiled to circuit"
+        f" {printable(_short(p.circuit.id))} by"
+        f" {printable(p.proof_system.engine)} {printable(p.proof_system.version)},"
         f" on {_INPUT[p.profile.visibility].format(input=_short(p.input.commitment.sha256))}"
         f"{_WEIGHTS.get(p.profile.visibility, '')} gives:"
     ]
@@ -77,7 +87,7 @@ def in_words(statement: Statement) -> tuple[str, ...]:
 def _output(output: OutputTensor) -> str:
     values = ", ".join(f"{v:.6g}" for v in output.values[:_SHOWN])
     more = len(output.values) - _SHOWN
-    return f"{output.name} = [{values}{f', … {more} more' if more > 0 else ''}]"
+    return f"{printable(output.name)} = [{values}{f', … {more} more' if more > 0 else ''}]"
 
 
 def _error(p: Predicate) -> str:
@@ -86,7 +96,7 @@ def _error(p: Predicate) -> str:
     if error.max_relative is not None:
         share = f", {100 * error.max_relative:.3g} % of the output's range"
     return (
-        f"Against {error.reference} on the uploaded model, this output is off by at most"
+        f"Against {printable(error.reference)} on the uploaded model, this output is off by at most"
         f" {error.max_absolute:.3g}{share}."
     )
 
@@ -94,17 +104,25 @@ def _error(p: Predicate) -> str:
 def _context(p: Predicate) -> str:
     c = p.context
     if c.limbs == 0:
-        return f"Made in job {c.job_id}; the proof itself is bound to no context."
-    parts = [f"job {c.job_id}"]
+        return f"Made in job {printable(c.job_id)}; the proof itself is bound to no context."
+    parts = [f"job {printable(c.job_id)}"]
     if c.nonce is not None:
         parts.append(f"nonce {c.nonce!r}")
     if c.chain_id is not None:
         parts.append(f"chain {c.chain_id}")
     if c.consumer is not None:
-        parts.append(f"consumer {c.consumer}")
+        parts.append(f"consumer {printable(c.consumer)}")
     if c.expires_at is not None:
-        parts.append(f"valid until {datetime.fromtimestamp(c.expires_at, UTC).isoformat()}")
+        parts.append(f"valid until {_time(c.expires_at)}")
     return f"The proof is bound to {', '.join(parts)}: for any other context it does not hold."
+
+
+def _time(seconds: int) -> str:
+    """A statement that is not to be believed may name a time beyond all calendars."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"
 
 
 def _short(digest: str) -> str:

@@ -74,6 +74,6 @@ def _bundle(data: bytes, terminal: Terminal) -> int:
     terminal.line("This bundle says (nothing is checked here; use `zkml verify`):")
     for sentence in in_words(statement):
         terminal.line(sentence)
-    terminal.line(json.dumps(summary(statement), indent=2, ensure_ascii=False))
+    terminal.line(json.dumps(summary(statement), indent=2))
     terminal.object({"ok": True, "statement": summary(statement)})
     return EXIT_YES

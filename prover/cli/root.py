@@ -17,6 +17,7 @@ from prover.cli import (
     benching,
     doctor,
     inspecting,
+    keys,
     planning,
     proving,
     service,
@@ -79,6 +80,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(benching.bench)
 app.add_typer(srs.app, name="srs", rich_help_panel="Models and circuits")
+app.add_typer(keys.app, name="keys", rich_help_panel="Service")
 
 
 def main() -> None:

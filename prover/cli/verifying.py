@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,10 @@ from circuits.errors import Fault, ZkmlError
 from prover.bundle import MAX_BYTES
 from prover.cli import options
 from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, read_file
+from prover.keys import KeyRing
 from prover.policy import Policy
 from prover.report import Report, Status
+from prover.settings import Settings
 
 _MARKS = {
     Status.PASS: "[green]pass[/]",
@@ -114,7 +117,8 @@ def _policy(policy: Path | None, trusted: Path | None, nonce: str | None, strict
         given.setdefault("context", {})["nonce"] = nonce
     if strict:
         given |= {"strict": True, "allow_insecure_srs": False}
-    return Policy.from_json(given)
+    own = KeyRing.known(Settings.load(redis_url=None).key_path)
+    return replace(Policy.from_json(given), own=own)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -172,7 +176,6 @@ def _inputs(bundle: bytes, path: Path) -> Any:
 def _rebuilder(engine: EzklEngine) -> Any:
     from circuits.rebuild import rebuild
     from circuits.srs.files import SrsFolder
-    from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
     folder = SrsFolder(settings.srs_dir)

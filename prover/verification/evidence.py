@@ -25,6 +25,7 @@ from prover.predicate import Predicate
 from prover.receipt import Receipt
 from prover.report import Check, Layer, Status
 from prover.statement import Statement
+from prover.words import printable
 
 T = TypeVar("T")
 
@@ -150,5 +151,9 @@ def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
         # Hostile bytes can make any of the code below stumble. That is a no, never a crash.
         status, detail = Status.FAIL, f"cannot be checked: {type(error).__name__}: {error}"
     return Check(
-        number=step.number, name=step.name, layer=step.layer, status=status, detail=detail[:500]
+        number=step.number,
+        name=step.name,
+        layer=step.layer,
+        status=status,
+        detail=printable(detail[:500]),
     )

@@ -19,7 +19,8 @@ def signature(e: Evidence) -> str:
     if carried.keyid != receipt.keyid:
         refuse(f"the bundle carries key {carried.keyid[:16]}, signed is with {receipt.keyid[:16]}")
     # The verifier's own record of a key goes first: it knows whether the key was withdrawn.
-    key = next((k for k in e.policy.trusted or () if k.keyid == carried.keyid), carried)
+    on_record = (*(e.policy.trusted or ()), *e.policy.own)
+    key = next((k for k in on_record if k.keyid == carried.keyid), carried)
     if not key.verifies(receipt.signature, receipt.pae):
         refuse(f"the signature is not that of key {receipt.keyid[:16]}")
     e.signer.fill(key)
@@ -39,5 +40,7 @@ def signer(e: Evidence) -> str:
         if issued > datetime.fromisoformat(key.retired_at):
             refuse(f"key {key.keyid[:16]} was retired at {key.retired_at}, before the issue")
     if not e.policy.names_signers:
+        if key.keyid in {k.keyid for k in e.policy.own}:
+            return f"key {key.keyid[:16]} is this deployment's own and {key.state.value}"
         warn(f"key {key.keyid[:16]} is the bundle's own: nobody has said that it is to be trusted")
     return f"key {key.keyid[:16]} is trusted and {key.state.value}"
