@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.quantity import ZERO, Quantity, gather
+from circuits.lower.quantity import MOST_PLACES, ZERO, Quantity, gather
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
@@ -195,6 +195,8 @@ def conv_places(
 ) -> NDArray[np.int64]:
     """Logical places of every window: ``[N · positions, C · kernel]``, ``ZERO`` for padding."""
     rank = len(kernel)
+    if math.prod(image) * math.prod(kernel) > MOST_PLACES:
+        raise ValueError("its patches have too many elements")
     logical = np.arange(math.prod(image), dtype=np.int64).reshape(image)
     width = [(0, 0), (0, 0), *((pads[i], pads[rank + i]) for i in range(rank))]
     padded = np.pad(logical, width, constant_values=ZERO)

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from circuits.lower.emit import Emitter, shape_of
 from circuits.rewrite.edit import ints
 
+#: EZKL reads indices as float32, which counts no further; larger graphs fit no circuit anyway.
+MOST_PLACES = 1 << 24
+
 #: In a view: an element that is zero and lies nowhere.
 ZERO = -1
 
@@ -84,6 +87,8 @@ def gather(
     layout without batch, which it then lays out wrongly.
     """
     shape = view.shape if shape is None else shape
+    if view.size > MOST_PLACES:
+        raise ValueError(f"it needs {view.size} places in one tensor")
     size = int(np.prod(shape_of(q.tensor)))
     if view.size == size and np.array_equal(view.reshape(-1), np.arange(size)):
         return emit.reshape(q.tensor, shape)
