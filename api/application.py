@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import errors, openapi
+from api.batches.endpoints import router as batches
 from api.circuits.endpoints import router as circuits
 from api.estimates.endpoints import router as estimates
 from api.health.endpoints import router as health
@@ -54,7 +55,7 @@ def create_app(app: AppLike) -> FastAPI:
     api.state.services = Services(app=app, sender=sender, watch=Watch(app.store, app.nudges))
     api.add_middleware(RequestContext)
     errors.install(api)
-    for router in (models, estimates, circuits, proofs, verifications, health, reference):
+    for router in (models, estimates, circuits, proofs, batches, verifications, health, reference):
         api.include_router(router)
     openapi.complete(api, Problem, Event)
     return api

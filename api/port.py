@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from circuits.profile import Profile
 from prover.artifacts import Artifacts
+from prover.batch.service import BatchService
 from prover.events import Nudges
 from prover.jobs import Job, JobState, ModelRecord
 from prover.settings import Settings
@@ -30,6 +31,9 @@ class AppLike(Protocol):
 
     @property
     def nudges(self) -> Nudges: ...
+
+    @property
+    def batches(self) -> BatchService: ...
 
     def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and keeps it; the answer says whether it is new."""

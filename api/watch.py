@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 
+from prover.batch.records import Batch
 from prover.events import Nudges
 from prover.jobs import Job, JobEvent
 from prover.store import Store
@@ -39,6 +40,19 @@ class Watch:
                 if job.state.terminal or left <= 0:
                     return job
                 await subscription.wait(min(left, self._poll_s))
+
+    async def batch(self, batch_id: str) -> AsyncIterator[Batch]:
+        """The batch as it stands, and again after each change, up to the one that ends it."""
+        told: Batch | None = None
+        async with self._nudges.subscribe_async(batch_id) as subscription:
+            while True:
+                batch = await anyio.to_thread.run_sync(self._store.batch, batch_id)
+                if batch != told:
+                    told = batch
+                    yield batch
+                if batch.state.terminal:
+                    return
+                await subscription.wait(self._poll_s)
 
     async def events(self, job_id: str, after: int) -> AsyncIterator[JobEvent]:
         """The job's events after number ``after`` as they come, up to the one that ends it."""

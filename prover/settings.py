@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     max_input_bytes: int = Field(
         default=16 << 20, ge=1, description="The largest input that is accepted, in bytes."
     )
+    max_batch_bytes: int = Field(
+        default=4 << 30, ge=1, description="The largest file of inputs that is accepted, in bytes."
+    )
 
     # --- logs ---
     log_json: bool = Field(default=False, description="Log one JSON object a line.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from prover.settings import Settings
@@ -12,7 +12,13 @@ Stopping = Callable[[], bool]
 
 
 class Runner(Protocol):
-    """Runs jobs. Called from several threads at once."""
+    """Runs jobs. Called from several threads at once.
+
+    ``announce`` is set by the worker: the runner calls it with the ids of jobs that a job has
+    queued, such as the packs of a batch.
+    """
+
+    announce: Callable[[Sequence[str]], None]
 
     def run(self, job_id: str, owner: str, stopping: Stopping) -> None:
         """Claims the job, works on it and writes down how it ended.

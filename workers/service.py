@@ -19,7 +19,7 @@ from prover.store import Store
 from workers.celery_app import make_celery
 from workers.runner import OpenRunner, open_app
 from workers.sweep import Sweep
-from workers.tasks import register
+from workers.tasks import announcer, register
 
 _log = structlog.get_logger("zkml.worker")
 
@@ -41,6 +41,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
     app = make_celery(settings)
     with Store.open(settings.database_url, max_attempts=settings.max_attempts) as store:
         runner = open_runner(settings)
+        runner.announce = announcer(app)
         sweep = Sweep(app, store, settings.sweep_s)
 
         # Celery keeps weak references: these must live as long as the worker.

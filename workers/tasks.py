@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from celery import Celery
 
 from circuits.errors import ZkmlError
-from prover.errors import JobNotFound
+from prover.errors import JobNotFound, QueueUnavailable
 from prover.jobs import JobState
 from prover.queue import RUN_JOB, send_job
 from prover.store import Store
 from workers.runner import Runner, Stopping
 
 _log = structlog.get_logger("zkml.worker")
+
+
+def announcer(app: Celery) -> Callable[[Sequence[str]], None]:
+    """Puts jobs on the queue that a job has made. Those that cannot be sent now are found by a
+    sweep."""
+
+    def announce(job_ids: Sequence[str]) -> None:
+        try:
+            for job_id in job_ids:
+                send_job(app, job_id)
+        except QueueUnavailable as error:
+            _log.warning("jobs_not_announced", jobs=len(job_ids), detail=error.detail)
+
+    return announce
 
 
 def register(app: Celery, runner: Runner, store: Store, owner: str, stopping: Stopping) -> Any:

@@ -53,14 +53,16 @@ def receive(
     calibration: bytes | None,
     options: BatchOptions,
     *,
+    circuit_id: str | None = None,
     source: str = "",
     on_row: Callable[[int], None] | None = None,
 ) -> Batch:
     """Reads the file row by row, keeps what is good, writes down what is bad, and queues the batch.
 
-    ``source`` identifies the file, for whoever resumes; ``on_row`` hears how many rows were read.
-    Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``; a batch none of whose rows
-    can be used has failed when this returns.
+    ``circuit_id``: a circuit of one lane that the proofs shall derive from, in place of the newest
+    that accepts the rows. ``source`` identifies the file, for whoever resumes; ``on_row`` hears how
+    many rows were read. A batch none of whose rows can be used has failed when this returns.
+    Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
     store, batch_id = shop.store, secrets.token_hex(16)
@@ -80,7 +82,7 @@ def receive(
     store.create_batch(batch_id, model.id, request, expires)
     try:
         tally = _keep(shop, model, path, batch_id, on_row)
-        order = given or _order(shop, model, profile, tally)
+        order = given or circuit_id or _order(shop, model, profile, tally)
         circuit = order.id if isinstance(order, Order) else order
         ordered = {"circuit": order.to_json()} if isinstance(order, Order) else {}
         store.start_batch(batch_id, circuit, request | ordered)

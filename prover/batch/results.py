@@ -129,27 +129,35 @@ def write_results(service: BatchService, batch_id: str, folder: Path, *, each: b
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     written = [folder / RESULTS, folder / SUMMARY]
     if summary["done"]:
-        _write_bundles(service, batch_id, folder, each=each)
+        items = folder / "items" if each else None
+        if items is not None:
+            items.mkdir(exist_ok=True)
+        write_bundle_file(service, batch_id, folder / BUNDLE, items)
         written.append(folder / BUNDLE)
         if _write_parquet(store, batch_id, folder / PARQUET):
             written.append(folder / PARQUET)
     return written
 
 
-def _write_bundles(service: BatchService, batch_id: str, folder: Path, *, each: bool) -> None:
+def write_bundle_file(
+    service: BatchService, batch_id: str, path: Path, items: Path | None = None
+) -> None:
+    """Writes the bundle of all proved items, whole or not at all; with a folder ``items`` every
+    item's own bundle beside it. Raises ``OSError`` and ``BundleTooLarge``."""
     shared = SharedFiles(service.shop)
-    staged = folder / f".{BUNDLE}.part"
-    if each:
-        (folder / "items").mkdir(exist_ok=True)
-    with staged.open("wb") as out:
-        writer = BatchBundleWriter(out, batch_id)
-        for item in items_of(service.shop.store, batch_id, ItemState.PROVED):
-            members = service.members(item, shared)
-            writer.add(item.id, item.number, members)
-            if each:
-                (folder / "items" / f"{item.number}.zkml").write_bytes(write_bundle(members))
-        writer.close()
-    staged.replace(folder / BUNDLE)
+    staged = path.with_name(f".{path.name}.part")
+    try:
+        with staged.open("wb") as out:
+            writer = BatchBundleWriter(out, batch_id)
+            for item in items_of(service.shop.store, batch_id, ItemState.PROVED):
+                members = service.members(item, shared)
+                writer.add(item.id, item.number, members)
+                if items is not None:
+                    (items / f"{item.number}.zkml").write_bytes(write_bundle(members))
+            writer.close()
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _write_parquet(store: Store, batch_id: str, path: Path) -> bool:

@@ -42,12 +42,21 @@ class BatchService:
         calibration: bytes | None,
         options: BatchOptions,
         *,
+        circuit_id: str | None = None,
         source: str = "",
         on_row: Callable[[int], None] | None = None,
     ) -> Batch:
         """See ``intake.receive``."""
         return receive(
-            self.shop, model, path, profile, calibration, options, source=source, on_row=on_row
+            self.shop,
+            model,
+            path,
+            profile,
+            calibration,
+            options,
+            circuit_id=circuit_id,
+            source=source,
+            on_row=on_row,
         )
 
     def cancel(self, batch_id: str) -> Batch:

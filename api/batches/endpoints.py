@@ -1,0 +1,190 @@
+"""`/v1/batches`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, StreamingResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.background import BackgroundTask
+
+from api.artifacts import file_body, file_response
+from api.batches import service
+from api.batches.schemas import BatchIn, BatchOut, BatchPage, ItemPage, batch_out
+from api.errors import responses
+from api.ids import Id
+from api.jobs.events import HEARTBEAT_S
+from api.paging import DEFAULT_LIMIT, Cursor, Limit
+from api.services import Application, Services, Use
+from prover.batch.records import ItemState
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+_LINE = "\n"
+_ENDED = "ended"
+_MAX_NUMBER = (1 << 31) - 1
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            media: {"schema": {"type": "string", "format": "binary"}}
+            for media in service.MEDIA_TYPES
+        },
+    }
+}
+Number = Annotated[int, InPath(ge=1, le=_MAX_NUMBER, description="The item's number.")]
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Have many inputs proved",
+    openapi_extra=_BODY,
+    responses=responses(404, 413, 415, 422),
+)
+async def create_batch(
+    request: Request, response: Response, services: Use, query: Annotated[BatchIn, Query()]
+) -> BatchOut:
+    """The body is a file of inputs: JSON lines of `{"id", "inputs"}`, a table, or an `.npz`. It is
+    read row by row; rows that cannot be proved are named among the items, and the others go on."""
+    app = services.app
+    limit = app.settings.max_batch_bytes
+    async with service.on_disk(request, app.settings.home, limit) as path:
+        batch = await services.run_heavy(lambda: service.create(app, services.sender, query, path))
+    response.headers["Location"] = f"/v1/batches/{batch.id}"
+    return batch_out(batch)
+
+
+@router.get("", summary="List batches", responses=responses(422))
+def list_batches(
+    app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> BatchPage:
+    """Batches, newest first."""
+    return service.page(app, limit, cursor)
+
+
+@router.get("/{batch_id}", summary="Look at a batch", responses=responses(404, 422))
+def get_batch(app: Application, batch_id: Id) -> BatchOut:
+    """State, progress, rate and time left."""
+    return batch_out(app.store.batch(batch_id))
+
+
+@router.get("/{batch_id}/items", summary="List a batch's items", responses=responses(404, 422))
+def list_items(
+    app: Application,
+    batch_id: Id,
+    after: Annotated[int, Query(ge=0, le=_MAX_NUMBER, description="`next_after`.")] = 0,
+    limit: Limit = DEFAULT_LIMIT,
+    state: ItemState | None = None,
+) -> ItemPage:
+    """Items in the order of the file, as they come: proved ones have outputs and a receipt."""
+    return service.items(app, batch_id, after, limit, state)
+
+
+@router.post("/{batch_id}/cancel", summary="Cancel a batch", responses=responses(404, 422))
+def cancel_batch(app: Application, batch_id: Id) -> BatchOut:
+    """What is proved stays; everything else is given up at once."""
+    return batch_out(app.batches.cancel(batch_id))
+
+
+@router.get(
+    "/{batch_id}/events",
+    summary="Follow a batch",
+    response_class=EventSourceResponse,
+    responses={
+        200: {
+            "description": "Events `progress`, each a batch as JSON; the last has its final state.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The batch has ended and the client has seen that."},
+        **responses(404, 422),
+    },
+)
+async def batch_events(
+    batch_id: Id, services: Use, last_event_id: Annotated[str | None, Header()] = None
+) -> Response:
+    """Server-sent events: the batch as it stands, again after each change, up to its end."""
+    batch = await services.run(lambda: services.app.store.batch(batch_id))
+    if batch.state.terminal and last_event_id == _ENDED:
+        return Response(status_code=204)
+    return EventSourceResponse(
+        _lines(services, batch_id),
+        ping=HEARTBEAT_S,
+        ping_message_factory=lambda: ServerSentEvent(comment="heartbeat", sep=_LINE),
+        sep=_LINE,
+    )
+
+
+async def _lines(services: Services, batch_id: str) -> AsyncIterator[ServerSentEvent]:
+    async for batch in services.watch.batch(batch_id):
+        yield ServerSentEvent(
+            id=_ENDED if batch.state.terminal else str(batch.done + batch.failed),
+            event="progress",
+            data=batch_out(batch).model_dump_json(),
+            sep=_LINE,
+        )
+
+
+@router.get(
+    "/{batch_id}/results",
+    summary="The results",
+    response_class=Response,
+    responses=file_body("application/x-ndjson", "One line for each row.") | responses(404, 422),
+)
+def batch_results(app: Application, batch_id: Id) -> Response:
+    """A line for each row of the file, in its order: as far as the batch is now."""
+    return StreamingResponse(service.results(app, batch_id), media_type="application/x-ndjson")
+
+
+@router.get(
+    "/{batch_id}/bundle",
+    summary="All bundles in one file",
+    response_class=Response,
+    responses=file_body("application/zip", "A batch bundle.") | responses(404, 409, 422),
+)
+async def batch_bundle(batch_id: Id, services: Use) -> Response:
+    """Every proved item's receipt and input, each proof once: `zkml verify` checks them all."""
+    folder = services.app.settings.home / "tmp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"bundle-{secrets.token_hex(8)}.zkml"
+    try:
+        await services.run_heavy(lambda: service.bundle(services.app, batch_id, path))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return FileResponse(
+        path,
+        media_type="application/zip",
+        filename=f"{batch_id}.zkml",
+        background=BackgroundTask(path.unlink, missing_ok=True),
+    )
+
+
+@router.get(
+    "/{batch_id}/items/{number}/receipt",
+    summary="An item's receipt",
+    response_class=Response,
+    responses=file_body("application/json", "A DSSE envelope.") | responses(404, 409, 422),
+)
+def item_receipt(request: Request, app: Application, batch_id: Id, number: Number) -> Response:
+    """The statement about this item's lane, signed."""
+    data = service.receipt(app, batch_id, number)
+    name = f"{batch_id}.{number}.receipt.dsse.json"
+    return file_response(request, data, media_type="application/json", filename=name)
+
+
+@router.get(
+    "/{batch_id}/items/{number}/bundle",
+    summary="An item's bundle",
+    response_class=Response,
+    responses=file_body("application/zip", "A .zkml file.") | responses(404, 409, 422),
+)
+def item_bundle(request: Request, app: Application, batch_id: Id, number: Number) -> Response:
+    """Everything that the verification of this item needs, in one file."""
+    data = app.batches.item_bundle(batch_id, number)
+    name = f"{batch_id}.{number}.zkml"
+    return file_response(request, data, media_type="application/zip", filename=name)

@@ -1,0 +1,173 @@
+"""Batches as JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.ids import Id
+from api.problem import Problem, problem_of_job
+from circuits.manifest import MAX_LANES
+from circuits.profile import Profile, Soundness, Target, Visibility
+from prover.batch.intake import BatchOptions
+from prover.batch.records import Batch, BatchState, Item, ItemState
+from prover.batch.results import progress_of
+
+_DEFAULT = Profile()
+
+
+class BatchIn(BaseModel):
+    """The query of `POST /v1/batches`; the body is the file of inputs."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    model: Id | None = Field(None, description="A model's id.")
+    circuit: Id | None = Field(
+        None, description="The id of a circuit of one lane, e.g. one built with calibration data."
+    )
+    isolate: bool = Field(False, description="One proof per input: none shows another's.")
+    lanes: int | None = Field(
+        None, ge=1, le=MAX_LANES, description="Inputs that share a proof; absent: the cheapest."
+    )
+    deadline_s: float | None = Field(
+        None, gt=0, le=1e9, description="What is not proved after so long is given up."
+    )
+    nonce: str | None = Field(None, max_length=256, description="Binds the proofs to this text.")
+    chain_id: int | None = Field(None, ge=0)
+    consumer: str | None = Field(None, description="The contract's address.")
+    expires_at: int | None = Field(None, ge=0, description="Seconds since 1970.")
+    visibility: Visibility | None = None
+    soundness: Soundness | None = None
+    target: Target | None = None
+    max_error: float | None = Field(None, gt=0, le=1)
+    agreement: float | None = Field(None, ge=0, le=1)
+    range_margin: float | None = Field(None, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> BatchIn:
+        if (self.model is None) == (self.circuit is None):
+            raise ValueError("give either model or circuit")
+        if self.circuit is not None and self._profile_fields():
+            raise ValueError("a circuit has its own profile: leave its fields out")
+        return self
+
+    def profile(self) -> Profile:
+        """The profile asked for."""
+        return Profile(**self._profile_fields())
+
+    def options(self) -> BatchOptions:
+        """The domain's own value. Raises ``BatchFormat`` where options disagree."""
+        names = {"nonce", "chain_id", "consumer", "expires_at"}
+        return BatchOptions(
+            isolate=self.isolate,
+            lanes=self.lanes,
+            deadline_s=self.deadline_s,
+            context=self.model_dump(include=names, exclude_none=True) or None,
+        )
+
+    def _profile_fields(self) -> dict[str, Any]:
+        return self.model_dump(include=set(_DEFAULT.to_json()), exclude_none=True)
+
+
+class Progress(BaseModel):
+    """How far a batch is."""
+
+    total: int
+    done: int = Field(description="Items that are proved.")
+    failed: int = Field(description="Items that ended without a proof, for whatever reason.")
+    remaining: int
+    rate_per_s: float | None = Field(description="Items proved a second, since proving began.")
+    left_s: float | None = Field(description="Seconds left at that rate.")
+
+
+class BatchOut(BaseModel):
+    """A batch."""
+
+    id: str
+    state: BatchState
+    terminal: bool
+    model: str
+    circuit: str | None = Field(description="Of one lane; those of its proofs are in the plan.")
+    profile: dict[str, Any]
+    context: dict[str, Any] | None
+    isolate: bool
+    progress: Progress
+    plan: dict[str, Any] | None = Field(description="How many lanes its proofs have, and why.")
+    problem: Problem | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    links: dict[str, str]
+
+
+class BatchPage(BaseModel):
+    """Batches, newest first."""
+
+    items: list[BatchOut]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+
+
+class ItemOut(BaseModel):
+    """One row of a batch's file."""
+
+    number: int = Field(description="Counts all rows, from 1.")
+    id: str | None = Field(description="The row's own; null where it could not be read.")
+    line: int = Field(description="Where it stands in the file, from 1.")
+    state: ItemState
+    lane: int | None = Field(description="Its place in the proof.")
+    proof: str | None = Field(description="Items with the same value share a proof.")
+    result: dict[str, Any] | None = Field(description="`outputs` by name, and digests.")
+    problem: Problem | None
+    links: dict[str, str]
+
+
+class ItemPage(BaseModel):
+    """Items in the order of the file."""
+
+    items: list[ItemOut]
+    next_after: int | None = Field(description="`after` of the next page; null: none.")
+
+
+def batch_out(batch: Batch) -> BatchOut:
+    """The JSON of a batch."""
+    own = f"/v1/batches/{batch.id}"
+    links = {name: f"{own}/{name}" for name in ("items", "events", "results")} | {"self": own}
+    links |= {"bundle": f"{own}/bundle"} if batch.state.terminal else {"cancel": f"{own}/cancel"}
+    return BatchOut(
+        id=batch.id,
+        state=batch.state,
+        terminal=batch.state.terminal,
+        model=batch.model_id,
+        circuit=batch.circuit_id,
+        profile=batch.request["profile"],
+        context=batch.request["context"],
+        isolate=batch.request["isolate"],
+        progress=Progress(**progress_of(batch)),
+        plan=batch.plan,
+        problem=problem_of_job(batch.problem) if batch.problem else None,
+        created_at=batch.created_at,
+        started_at=batch.started_at,
+        finished_at=batch.finished_at,
+        expires_at=batch.expires_at,
+        links=links,
+    )
+
+
+def item_out(item: Item) -> ItemOut:
+    """The JSON of an item."""
+    own = f"/v1/batches/{item.batch_id}/items/{item.number}"
+    proved = item.state is ItemState.PROVED
+    return ItemOut(
+        number=item.number,
+        id=item.id,
+        line=item.line,
+        state=item.state,
+        lane=item.lane,
+        proof=item.pack_id,
+        result=item.result,
+        problem=problem_of_job(item.problem) if item.problem else None,
+        links={"bundle": f"{own}/bundle", "receipt": f"{own}/receipt"} if proved else {},
+    )

@@ -1,0 +1,115 @@
+"""Batches: receive a file, watch, fetch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from fastapi import Request
+
+from api.batches.schemas import BatchIn, BatchPage, ItemPage, batch_out, item_out
+from api.port import AppLike
+from api.problem import MediaTypeUnsupported, RequestInvalid
+from api.queue import JobSender
+from api.requests import BoundedRequest
+from circuits.manifest import CircuitManifest
+from prover.batch.errors import BatchNotDone, CircuitForBatches, ItemNotDone
+from prover.batch.records import Batch, ItemState
+from prover.batch.results import jsonl, write_bundle_file
+
+MEDIA_TYPES = (
+    "application/x-ndjson",
+    "application/jsonl",
+    "text/csv",
+    "application/zip",
+    "application/octet-stream",
+)
+
+
+@asynccontextmanager
+async def on_disk(request: Request, home: Path, limit: int) -> AsyncIterator[Path]:
+    """The request's body in a file of its own, written as it comes.
+
+    Raises ``UploadTooLarge`` without reading beyond ``limit`` bytes, ``MediaTypeUnsupported``.
+    """
+    bounded = BoundedRequest(request, limit)
+    if bounded.media_type not in MEDIA_TYPES:
+        raise MediaTypeUnsupported(
+            f"Content-Type is {bounded.media_type or 'missing'!r}.",
+            hint=f"Send the bare file as {MEDIA_TYPES[0]}, {MEDIA_TYPES[2]} or {MEDIA_TYPES[-1]}.",
+        )
+    folder = home / "tmp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="batch-") as scratch:
+        path = Path(scratch) / "rows"
+        async with await anyio.open_file(path, "wb") as out:
+            async for chunk in bounded.stream():
+                await out.write(chunk)
+        yield path
+
+
+def create(app: AppLike, sender: JobSender, query: BatchIn, path: Path) -> Batch:
+    """A batch of the rows in the file: each checked, the job committed and announced."""
+    options = query.options()
+    if query.circuit is not None:
+        record = app.store.circuit(query.circuit)
+        manifest = CircuitManifest.from_json(record.manifest)
+        if manifest.lanes != 1:
+            raise CircuitForBatches(
+                "The circuit has several lanes already; name the one of a single lane.",
+                circuit=query.circuit,
+                hint="Its id is `narrow` in the circuit's plan.",
+            )
+        model, profile = app.store.model(record.model_id), manifest.profile
+    else:
+        assert query.model is not None
+        model, profile = app.store.model(query.model), query.profile()
+    batch = app.batches.receive(
+        model, path, profile, None, options, circuit_id=query.circuit, source="http"
+    )
+    if not batch.state.terminal:
+        sender.announce(app.store.job(batch.job_id))
+    return batch
+
+
+def page(app: AppLike, limit: int, cursor: str | None) -> BatchPage:
+    """A page of batches, newest first."""
+    found = app.store.batches(limit, cursor)
+    return BatchPage(items=[batch_out(b) for b in found.items], next_cursor=found.next_cursor)
+
+
+def items(app: AppLike, batch_id: str, after: int, limit: int, state: ItemState | None) -> ItemPage:
+    """A page of a batch's items, in the order of the file."""
+    app.store.batch(batch_id)
+    found = app.store.items(batch_id, after=after, limit=limit, state=state)
+    more = len(found) == limit
+    return ItemPage(
+        items=[item_out(item) for item in found], next_after=found[-1].number if more else None
+    )
+
+
+def receipt(app: AppLike, batch_id: str, number: int) -> bytes:
+    """The signed receipt of one item; raises ``ItemNotFound``, ``ItemNotDone``."""
+    item = app.store.item(batch_id, number)
+    if item.result is None:
+        raise ItemNotDone(f"item {number} is {item.state.value}: it has no receipt")
+    return app.artifacts.get(item.result["receipt"])
+
+
+def results(app: AppLike, batch_id: str) -> Iterator[bytes]:
+    """``results.jsonl`` as it stands, line by line; raises ``BatchNotFound`` at once."""
+    app.store.batch(batch_id)
+    return jsonl(app.store, batch_id)
+
+
+def bundle(app: AppLike, batch_id: str, path: Path) -> None:
+    """Writes the bundle of all proved items; raises ``BatchNotDone`` before the batch has ended."""
+    batch = app.store.batch(batch_id)
+    if not batch.state.terminal:
+        raise BatchNotDone(f"The batch is {batch.state.value}.")
+    if not batch.done:
+        raise RequestInvalid("No item of the batch was proved.", hint="See its items.")
+    write_bundle_file(app.batches, batch_id, path)

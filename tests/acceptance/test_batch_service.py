@@ -1,0 +1,122 @@
+"""Batches over HTTP, with real workers: posted, followed, fetched, and verified offline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from api.client import Client
+from tests.acceptance.processes import Up, zkml
+from tests.tiny import linear
+
+pytestmark = pytest.mark.slow
+
+VALUES = np.random.default_rng(8).uniform(-1, 1, (6, 1, 4))
+BAD = '{"id": "short", "inputs": {"x": [[1, 2]]}}\n'
+
+
+def rows() -> str:
+    lines = [{"id": f"row-{i}", "inputs": {"x": v.tolist()}} for i, v in enumerate(VALUES)]
+    return "".join(json.dumps(line) + "\n" for line in lines) + BAD
+
+
+def post(url: str, content: str | bytes, **query: Any) -> httpx.Response:
+    headers = {"Content-Type": "application/x-ndjson"}
+    return httpx.post(f"{url}/v1/batches", params=query, content=content, headers=headers)
+
+
+def follow(url: str, batch_id: str) -> list[dict[str, Any]]:
+    """Every event of the batch, to its end."""
+    with httpx.stream("GET", f"{url}/v1/batches/{batch_id}/events", timeout=60) as stream:
+        lines = [line for line in stream.iter_lines() if line.startswith("data:")]
+    return [json.loads(line.removeprefix("data:")) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def batch(service: Up, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A batch of six good rows and a bad one, in proofs of four lanes, as it ended."""
+    path = tmp_path_factory.mktemp("model") / "linear.onnx"
+    path.write_bytes(linear(scale=0.5))
+    with Client(service.url, timeout_s=60) as client:
+        model = client.upload_model(path).id
+    answer = post(service.url, rows(), model=model, lanes=4)
+    assert answer.status_code == 202, answer.text
+    events = follow(service.url, answer.json()["id"])
+    assert [e["terminal"] for e in events] == [False] * (len(events) - 1) + [True]
+    assert answer.headers["location"] == events[-1]["links"]["self"]
+    ended: dict[str, Any] = events[-1]
+    return ended
+
+
+def test_a_batch_ends_with_a_receipt_for_each_good_row(service: Up, batch: dict[str, Any]) -> None:
+    counts = {k: batch["progress"][k] for k in ("total", "done", "failed", "remaining")}
+    assert (batch["state"], counts) == (
+        "succeeded",
+        {"total": 7, "done": 6, "failed": 1, "remaining": 0},
+    )
+    found = httpx.get(service.url + batch["links"]["items"]).json()["items"]
+    assert [(i["id"], i["line"], i["state"]) for i in found] == [
+        *((f"row-{n}", n + 1, "proved") for n in range(6)),
+        ("short", 7, "failed"),
+    ]
+    assert found[6]["problem"]["code"] == "input_shape"
+    assert len({i["proof"] for i in found[:6]}) == 2
+    lines = httpx.get(service.url + batch["links"]["results"]).text.splitlines()
+    assert [json.loads(line)["number"] for line in lines] == list(range(1, 8))
+
+
+def test_bundles_fetched_over_http_verify_offline(
+    service: Up, batch: dict[str, Any], tmp_path: Path
+) -> None:
+    alone, together = tmp_path / "3.zkml", tmp_path / "all.zkml"
+    item = httpx.get(service.url + batch["links"]["items"], params={"after": 2, "limit": 1}).json()
+    alone.write_bytes(httpx.get(service.url + item["items"][0]["links"]["bundle"]).content)
+    together.write_bytes(httpx.get(service.url + batch["links"]["bundle"]).content)
+    given = tmp_path / "input.json"
+    given.write_text(json.dumps({"inputs": {"x": VALUES[2].tolist()}}))
+    one = zkml(tmp_path / "home", "verify", alone, "--input", given, "--json")
+    assert (one.code, one.json["ok"]) == (0, True)
+    given.write_text(json.dumps({"inputs": {"x": VALUES[3].tolist()}}))
+    assert zkml(tmp_path / "home", "verify", alone, "--input", given, "--json").code == 1
+    every = zkml(tmp_path / "home", "verify", together, "--json")
+    assert (every.code, every.json["verified"]) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "code"),
+    [
+        ({}, "x", "request_invalid"),
+        ({"model": "sha256:" + "0" * 64}, "x", "model_not_found"),
+        ({"model": "m", "lanes": 2, "isolate": True}, "x", "batch_format"),
+        ({"model": "m", "surplus": 1}, "x", "request_invalid"),
+    ],
+    ids=["nothing", "unknown-model", "contradiction", "unknown-option"],
+)
+def test_requests_that_cannot_be_served_say_why(
+    service: Up, query: dict[str, Any], content: str, code: str
+) -> None:
+    answer = post(service.url, content, **query)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["code"] == code
+
+
+def test_an_empty_file_is_a_failed_batch_with_its_line(service: Up, batch: dict[str, Any]) -> None:
+    ended = post(service.url, b"", model=batch["model"]).json()
+    assert (ended["state"], ended["progress"]["failed"]) == ("failed", 1)
+    item = httpx.get(service.url + ended["links"]["items"]).json()["items"][0]
+    assert (item["line"], item["problem"]["code"]) == (1, "batch_empty")
+
+
+def test_a_batch_can_be_canceled_and_asking_again_changes_nothing(
+    service: Up, batch: dict[str, Any]
+) -> None:
+    started = post(service.url, rows(), model=batch["model"], isolate=True).json()
+    for _ in range(2):
+        answer = httpx.post(f"{service.url}/v1/batches/{started['id']}/cancel", timeout=30)
+        assert (answer.status_code, answer.json()["state"]) == (200, "canceled")
+    assert httpx.post(f"{service.url}/v1/batches/none/cancel").status_code == 404
