@@ -266,6 +266,7 @@ def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache
     """Two workers on one machine: the second waits, and need not."""
     model = tiny.linear(scale=0.125)
     first, second = ordered(app, model, INPUT), ordered(app, model, INPUT)
+    assert len(inputs_kept(app)) == 2
     waiting = threading.Thread(target=app.run, args=(second.id, "other"))
     order = second.request["circuit"]["id"]
     assert order == first.request["circuit"]["id"]
@@ -277,3 +278,4 @@ def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache
     assert app.store.job(second.id).state is JobState.CANCELED
     app.run(first.id, "test")
     assert outputs(app.store.job(first.id))["y"] is not None
+    assert inputs_kept(app) == []

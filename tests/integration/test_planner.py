@@ -1,0 +1,138 @@
+"""The planner's promises, on real prices and real witnesses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from circuits.build import Builder
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.errors import ModelTooLarge, NoPlan
+from circuits.plan.cost import CostModel
+from circuits.plan.effort import Effort
+from circuits.plan.planner import Plan
+from circuits.plan.samples import Samples, draw
+from circuits.profile import Profile, Soundness, Target
+from circuits.srs.files import Policy, SrsFolder
+from circuits.tensors import Signature, TensorSpec
+from tests import tiny
+from tests.conftest import LIMITS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+MODELS = {
+    "relu": tiny.linear(),
+    "sigmoid": tiny.linear(activation="Sigmoid"),
+    "linear": tiny.linear(activation=None),
+}
+
+
+def samples(bound: float = 2.0) -> Samples:
+    x = TensorSpec(name="x", dtype="float32", shape=(1, 4))
+    y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
+    return draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-bound, bound)})
+
+
+def builder(engine: EzklEngine, srs: Path) -> Builder:
+    return Builder(
+        engine=engine,
+        srs=SrsFolder(srs),
+        policy=Policy.DEVELOPMENT,
+        limits=LIMITS,
+        effort=Effort.FAST,
+    )
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def plan(request: pytest.FixtureRequest, engine: EzklEngine, srs_cache: Path) -> Plan:
+    return builder(engine, srs_cache).plan(MODELS[request.param], samples(), Profile())
+
+
+def test_what_is_chosen_is_exact_enough_and_the_cheapest_that_is(plan: Plan) -> None:
+    measured = plan.choice.shape.variant.measured
+    assert measured.meets(plan.profile)
+    assert plan.accuracy.max_error == measured.max_error
+    predicted = [r.predicted.prove_s for r in plan.ranked]
+    assert plan.choice.predicted.prove_s <= 1.1 * min(predicted)
+    assert all(r.shape.variant.measured.meets(plan.profile) for r in plan.ranked)
+
+
+def test_every_shape_holds_the_numbers_that_it_is_for(plan: Plan) -> None:
+    """More legs come with a smaller base; never so small that a value no longer fits."""
+    for ranked in plan.ranked:
+        shape = ranked.shape
+        assert shape.headroom_bits >= 0, shape.args
+        for low, high in shape.priced.range_checks:
+            assert high - low < 1 << shape.args.logrows or shape.args.num_inner_cols > 1
+
+
+def test_every_sample_and_corner_runs_through_what_is_chosen(
+    engine: EzklEngine, plan: Plan
+) -> None:
+    shape = plan.choice.shape
+    results = engine.simulate(
+        shape.variant.onnx, shape.priced.settings, list(shape.variant.samples), LIMITS
+    )
+    assert len(results) >= 8
+    assert [r for r in results if isinstance(r, Exception)] == []
+
+
+def test_reasons_are_given_for_everything_that_was_not_chosen(plan: Plan) -> None:
+    document = plan.to_json()
+    assert all(row["lost"] for row in document["runners_up"] + document["rejected"])
+    assert document["considered"] == len(plan.ranked) + len(plan.rejected)
+
+
+def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> None:
+    build = builder(engine, srs_cache)
+    first = build.plan(MODELS["relu"], samples(), Profile())
+    second = build.plan(MODELS["relu"], samples(), Profile())
+    assert first.canonical() == second.canonical()
+    assert first.choice.shape.priced.settings == second.choice.shape.priced.settings
+    assert first.choice.shape.variant.onnx == second.choice.shape.variant.onnx
+
+
+def test_a_target_is_what_is_made_small(engine: EzklEngine, srs_cache: Path) -> None:
+    build = builder(engine, srs_cache)
+    by_target = {
+        target: build.plan(MODELS["sigmoid"], samples(), Profile(target=target)).choice.predicted
+        for target in (Target.SPEED, Target.MEMORY, Target.PROOF_SIZE)
+    }
+    speed = by_target[Target.SPEED]
+    assert by_target[Target.MEMORY].peak_bytes <= speed.peak_bytes
+    assert by_target[Target.PROOF_SIZE].proof_bytes <= speed.proof_bytes
+
+
+def test_the_conservative_profile_keeps_every_check(engine: EzklEngine, srs_cache: Path) -> None:
+    profile = Profile(soundness=Soundness.CONSERVATIVE)
+    plan = builder(engine, srs_cache).plan(MODELS["relu"], samples(), profile)
+    for ranked in plan.ranked:
+        assert ranked.shape.args.disable_freivalds
+        assert not ranked.shape.args.ignore_range_check_inputs_outputs
+
+
+def test_an_accuracy_that_nothing_reaches_is_refused_with_the_best(
+    engine: EzklEngine, srs_cache: Path
+) -> None:
+    with pytest.raises(NoPlan) as caught:
+        builder(engine, srs_cache).plan(MODELS["sigmoid"], samples(), Profile(max_error=0.0))
+    assert caught.value.code == "plan_no_candidate"
+    assert caught.value.context["best"]["max_error"] > 0
+
+
+def test_a_machine_too_small_is_told_how_much_is_missing(
+    engine: EzklEngine, srs_cache: Path
+) -> None:
+    """Memory costs ten thousand times what it does, so that nothing fits."""
+    shipped = CostModel.shipped()
+    dear = tuple(10_000 * c for c in shipped.coefficients["peak_bytes"])
+    model = replace(shipped, coefficients=shipped.coefficients | {"peak_bytes": dear})
+    build = replace(builder(engine, srs_cache), cost_model=model)
+    with pytest.raises(ModelTooLarge) as caught:
+        build.plan(MODELS["relu"], samples(), Profile())
+    assert caught.value.code == "model_too_large"
+    assert caught.value.context["limit_bytes"] == LIMITS.memory_bytes
+    assert caught.value.context["predicted"]["peak_bytes"] > LIMITS.memory_bytes
+    assert "ZKML_ENGINE_MEMORY_MB" in caught.value.hint
