@@ -34,9 +34,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-PRELOAD = ("circuits.engine.calls", "circuits.plan.reference", "onnxruntime")
+PRELOAD = ("circuits.engine.calls",)
 #: Loaded once there is nothing to do: calls of these work at once, and fast after that.
-LATER = ("circuits.inspect",)
+LATER = ("circuits.plan.reference", "onnxruntime", "circuits.inspect")
 _IDLE_S = 0.3
 ORDER_BYTES = 4096
 _SCRATCH_PREFIX = "zkml-engine-"

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-import logging
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import structlog
 import typer
 
 from circuits.errors import ZkmlError
-from prover.cli import (
-    batching,
-    benching,
-    doctor,
-    inspecting,
-    keys,
-    planning,
-    proving,
-    service,
-    srs,
-    verifying,
-)
 from prover.cli.terminal import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -31,22 +20,94 @@ from prover.cli.terminal import (
     exit_code,
     wants_json,
 )
-from prover.logs import console
-
-app = typer.Typer(
-    name="zkml",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Prove that an ONNX model gave an output for an input, and check such proofs."
-    "\n\nExit codes: 0 yes; 1 verification says no; 2 bad usage or input; 3 it failed on our side.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 #: What a command line that makes no sense raises. Typer has it from click, or, in newer versions,
 #: from a copy of click of its own: only what derives from it has a public name.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Command:
+    """Where a subcommand is defined; ``logs``: whether parts that it uses may log."""
+
+    name: str
+    module: str
+    panel: str
+    group: bool = False
+    logs: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_PASS_ON = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+}
+_PROOFS, _CIRCUITS, _SERVICE = "Proofs", "Models and circuits", "Service"
+_COMMANDS = (
+    _Command(name="prove", module="proving", panel=_PROOFS),
+    _Command(name="batch", module="batching", panel=_PROOFS),
+    _Command(name="verify", module="verifying", panel=_PROOFS, logs=False),
+    _Command(name="inspect", module="inspecting", panel=_CIRCUITS, logs=False),
+    _Command(name="plan", module="planning", panel=_CIRCUITS),
+    _Command(name="srs", module="srs", panel=_CIRCUITS, group=True, logs=False),
+    _Command(name="up", module="service", panel=_SERVICE),
+    _Command(name="api", module="service", panel=_SERVICE),
+    _Command(name="worker", module="service", panel=_SERVICE),
+    _Command(name="keys", module="keys", panel=_SERVICE, group=True, logs=False),
+    _Command(name="doctor", module="doctor", panel=_SERVICE),
+    _Command(name="bench", module="benching", panel=_SERVICE, logs=False, options=_PASS_ON),
+)
+
+
+def command_line(argv: Sequence[str]) -> typer.Typer:
+    """The command line, with only the module of the subcommand that ``argv`` names loaded.
+
+    Loading all of them takes longer than most verifications.
+    """
+    app = typer.Typer(
+        name="zkml",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        help="Prove that an ONNX model gave an output for an input, and check such proofs."
+        "\n\nExit codes: 0 yes; 1 verification says no; 2 bad usage or input;"
+        " 3 it failed on our side.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    named = [c for c in _COMMANDS if c.name == _subcommand(argv)]
+    for command in named or _COMMANDS:
+        module = importlib.import_module(f"prover.cli.{command.module}")
+        if command.group:
+            app.add_typer(module.app, name=command.name, rich_help_panel=command.panel)
+        else:
+            register = app.command(command.name, rich_help_panel=command.panel, **command.options)
+            register(getattr(module, command.name))
+    if not named or named[0].logs:
+        _quiet_logs()
+    return app
+
+
+def _subcommand(argv: Sequence[str]) -> str | None:
+    """The first word that is no option; the root's own options take no values."""
+    return next((word for word in argv[1:] if not word.startswith("-")), None)
+
+
+def _quiet_logs() -> None:
+    """What went wrong is told once, by the terminal; only a defect of ours is logged, and never on
+    stdout, which belongs to programs. Servers set up logs of their own."""
+    import logging
+
+    import structlog
+
+    from prover.logs import console
+
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, console()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _version(show: bool) -> None:
@@ -55,7 +116,6 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -64,39 +124,13 @@ def _root(
     pass
 
 
-app.command("prove", rich_help_panel="Proofs")(proving.prove)
-app.command("batch", rich_help_panel="Proofs")(batching.batch)
-app.command("verify", rich_help_panel="Proofs")(verifying.verify)
-app.command("inspect", rich_help_panel="Models and circuits")(inspecting.inspect)
-app.command("plan", rich_help_panel="Models and circuits")(planning.plan)
-app.command("up", rich_help_panel="Service")(service.up)
-app.command("api", rich_help_panel="Service")(service.api)
-app.command("worker", rich_help_panel="Service")(service.worker)
-app.command("doctor", rich_help_panel="Service")(doctor.doctor)
-app.command(
-    "bench",
-    rich_help_panel="Service",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(benching.bench)
-app.add_typer(srs.app, name="srs", rich_help_panel="Models and circuits")
-app.add_typer(keys.app, name="keys", rich_help_panel="Service")
-
-
 def main() -> None:
     """Entry point of the console script; ends the process with DESIGN's exit codes."""
     # A closed pipe (`zkml … | head`) ends us quietly, as it does other commands.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # What went wrong is told once, by the terminal; only a defect of ours is logged, and never on
-    # stdout, which belongs to programs. `zkml up` sets up logs of its own.
-    structlog.configure(
-        processors=[structlog.stdlib.add_log_level, console()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
     terminal = wants_json(sys.argv)
     try:
-        result: Any = app(standalone_mode=False)
+        result: Any = command_line(sys.argv)(standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except ZkmlError as error:
         terminal.problem(error.problem())
@@ -110,6 +144,9 @@ def main() -> None:
         sys.exit(EXIT_USAGE)
     except Exception:
         # Python's own exit code would be 1, which says that a proof does not hold.
+        import structlog
+
+        _quiet_logs()
         structlog.get_logger(__name__).exception("defect")
         terminal.problem(ZkmlError().problem())
         sys.exit(EXIT_FAILED)

@@ -43,8 +43,9 @@ class Terminal:
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def line(self, text: str = "", *, style: str = "") -> None:
-        """A line for people: stdout, or stderr when stdout belongs to a program."""
-        (self.err if self.as_json else self.out).print(text, style=style, markup=False)
+        """A line for people, on stdout unless that belongs to a program."""
+        if not self.as_json:
+            self.out.print(text, style=style, markup=False)
 
     def table(self, table: Table) -> None:
         """A table for people."""
