@@ -52,8 +52,9 @@ def manifest(e: Evidence) -> str:
     context = manifest.context
     if not 0 <= context.limbs <= BITS or not 0 <= context.bits <= BITS:
         refuse("the manifest's context encoding is out of bounds")
-    if context.limbs and context.limbs * context.bits < BITS:
-        refuse(f"the context's limbs hold {context.limbs * context.bits} of its {BITS} bits")
+    if context.limbs and context.limbs != -(-BITS // max(context.bits, 1)):
+        # Fewer would not hold it; one more would be an input of another lane called a limb.
+        refuse(f"{context.limbs} limbs of {context.bits} bits are not what {BITS} bits take")
     if type(manifest.lanes) is not int or not 1 <= manifest.lanes <= MAX_LANES:
         refuse("the manifest's number of lanes is out of bounds")
     for named in (manifest.inputs, manifest.outputs):

@@ -16,6 +16,7 @@ from circuits.srs.verify_part import PUBLIC_CEREMONY
 from prover.bundle import Bundle, read_bundle
 from prover.context import Context
 from prover.keys import signer_document
+from prover.non_claims import TEXTS, non_claims
 from prover.receipt import Receipt
 from prover.report import Layer
 from prover.statement import claims, decode_outputs, receipt_id
@@ -90,12 +91,14 @@ class Lie:
             "bytes": len(proof.proof),
         }
         self.statement["subject"][0]["digest"]["sha256"] = file_digest.removeprefix("sha256:")
+        p["non_claims"] = [{"id": n, "text": TEXTS[n]} for n in non_claims(manifest)]
         p["receipt"]["id"] = receipt_id(p["context"]["job_id"], file_digest)
         p["srs"]["part_sha256"] = sha256(bundle.srs_part)
         p["instances"]["count"] = len(proof.instances)
         p["instances"]["sha256"] = sha256(felts_to_bytes(proof.instances))
         with contextlib.suppress(ValueError):  # what cannot be decoded stays as it was stated
-            p["outputs"] = _plain(decode_outputs(manifest, proof.instances))
+            lane = p.get("lane", {"index": 0})["index"]
+            p["outputs"] = _plain(decode_outputs(manifest, proof.instances, lane))
         if bundle.input is not None:
             p["input"]["commitment"]["sha256"] = sha256(bundle.input)
         return signed(bundle, self.statement, seed)
@@ -215,6 +218,123 @@ def lie_expired(lie: Lie) -> None:
     lie.set_instance(4, to_felt(context.digest))
 
 
+def lie_conservative_settings(lie: Lie) -> None:
+    """As ``lie_soundness``, with settings that say the same: the key was not made under them."""
+    lie_soundness(lie)
+    settings = json.loads(lie.bundle.settings)
+    settings["run_args"] |= {
+        "disable_freivalds": True,
+        "ignore_range_check_inputs_outputs": False,
+    }
+    set_settings(lie, settings)
+
+
+def lie_scales(lie: Lie) -> None:
+    """Every value is said to be half of what it is: by manifest, settings and input alike."""
+    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
+    lie.set_manifest(
+        replace(
+            lie.manifest,
+            inputs=(replace(x, scale=x.scale + 1),),
+            outputs=(replace(y, scale=y.scale + 1),),
+        )
+    )
+    settings = json.loads(lie.bundle.settings)
+    for name in ("model_input_scales", "model_output_scales"):
+        settings[name] = [scale + 1 for scale in settings[name]]
+    set_settings(lie, settings)
+    document = json.loads(lie.bundle.input or b"")
+    values = document["inputs"][0]["values"]
+    document["inputs"][0]["values"] = [v / 2 for v in values]
+    lie.set_member(input=canonical_json(document))
+
+
+def set_settings(lie: Lie, settings: Json) -> None:
+    data = json.dumps(settings).encode()
+    lie.set_member(settings=data)
+    lie.set_manifest(with_file(lie.manifest, "settings", data))
+
+
+def lie_longer_proof(lie: Lie) -> None:
+    """Bytes after the proof, in a circuit whose proofs are said to be so long."""
+    lie_trailing(lie)
+    length = len(read_proof(lie.bundle.proof).proof)
+    lie.set_manifest(replace(lie.manifest, proof_bytes=length))
+
+
+def lie_two_names(lie: Lie) -> None:
+    """An input cut in two of one name: a value could stand for either."""
+    (x,) = lie.manifest.inputs
+    half = replace(x, tensor=replace(x.tensor, shape=(1, 2)))
+    lie.set_manifest(replace(lie.manifest, inputs=(half, half)))
+    lie.set_member(input=halves(lie.bundle.input, ("x", "x")))
+
+
+def lie_two_inputs(lie: Lie) -> None:
+    """One input of four values told as two of two."""
+    (x,) = lie.manifest.inputs
+    a, b = (replace(x, tensor=replace(x.tensor, name=n, shape=(1, 2))) for n in ("a", "b"))
+    lie.set_manifest(replace(lie.manifest, inputs=(a, b)))
+    lie.set_member(input=halves(lie.bundle.input, ("a", "b")))
+
+
+def halves(document: bytes | None, names: tuple[str, str]) -> bytes:
+    (entry,) = json.loads(document or b"")["inputs"]
+    values = entry["values"]
+    return canonical_json(
+        {
+            "inputs": [
+                entry | {"name": name, "shape": [1, 2], "values": values[at : at + 2]}
+                for name, at in zip(names, (0, 2), strict=True)
+            ]
+        }
+    )
+
+
+def lie_finer_input(lie: Lie) -> None:
+    """A number that the input's float32 does not hold, though it quantises to the same."""
+    document = json.loads(lie.bundle.input or b"")
+    document["inputs"][0]["values"][0] = 1.0000000001
+    lie.set_member(input=canonical_json(document))
+
+
+def lie_whole_input(lie: Lie) -> None:
+    """1 where float32 writes 1.0."""
+    document = json.loads(lie.bundle.input or b"")
+    document["inputs"][0]["values"][0] = 1
+    lie.set_member(input=canonical_json(document))
+
+
+def lie_far_expiry(lie: Lie) -> None:
+    c = lie.predicate["context"]
+    c["expires_at"] = 10**12
+
+
+def lie_lane(lie: Lie) -> None:
+    """A statement of a circuit of one lane that says it is about one of two."""
+    lie.predicate["lane"] = {"index": 0, "count": 2}
+    lie.predicate["receipt"]["schema_version"] = 2
+
+
+def lie_lanes(lie: Lie) -> None:
+    """A narrow circuit called wide: half of the input is said to be another's."""
+    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
+    lie.set_manifest(
+        replace(
+            lie.manifest,
+            lanes=2,
+            inputs=(replace(x, tensor=replace(x.tensor, shape=(1, 2))),),
+            outputs=(replace(y, tensor=replace(y.tensor, shape=(1, 1))),),
+        )
+    )
+    lie_lane(lie)
+
+
+def lie_infinite_part(lie: Lie) -> None:
+    """s·G2 = 0: everybody can forge."""
+    lie.set_member(srs_part=lie.bundle.srs_part[:-128] + bytes(128))
+
+
 LIES: dict[str, tuple[Layer, Callable[[Lie], None]]] = {
     "another output": (Layer.PROOF, lie_output),
     "another input": (Layer.PROOF, lie_input),
@@ -234,4 +354,20 @@ LIES: dict[str, tuple[Layer, Callable[[Lie], None]]] = {
     "context cut to 64 bits": (Layer.SCHEMA, lie_few_context_bits),
     "settings of another k": (Layer.SETUP, lie_logrows),
     "another circuit's key": (Layer.PROOF, lie_other_key),
+    "two inputs of one name": (Layer.SCHEMA, lie_two_names),
+    "one input told as two": (Layer.SETUP, lie_two_inputs),
+    "a number that float32 does not hold": (Layer.INSTANCES, lie_finer_input),
+    "1 in place of 1.0": (Layer.INSTANCES, lie_whole_input),
+    "an expiry beyond all calendars": (Layer.CONTEXT, lie_far_expiry),
+    "a lane of a circuit without lanes": (Layer.INSTANCES, lie_lane),
+    "a narrow circuit called wide": (Layer.SETUP, lie_lanes),
+    "s·G2 = 0": (Layer.PROOF, lie_infinite_part),
+}
+
+#: Lies that leave the proof and all numbers in agreement: the signature vouches for them, and only
+#: a rebuild from the model finds them out.
+REBUILD_LIES: dict[str, Callable[[Lie], None]] = {
+    "called conservative, the settings too": lie_conservative_settings,
+    "every scale one finer, the settings' too": lie_scales,
+    "bytes after the proof, its length adapted": lie_longer_proof,
 }

@@ -1,9 +1,9 @@
 """Makes the conformance vectors with the real engine: ``python -m tests.conformance.make_vectors``.
 
-One tiny circuit for each visibility, one for the conservative profile, and one of another model,
-each proved, signed and bundled. The signing keys are made from seeds in this file: they are test
-keys and guard nothing. The reference string is a generated one, so every bundle is labelled
-insecure-development.
+One tiny circuit for each visibility, one for the conservative profile, one of another model and one
+of two lanes, each proved, signed and bundled. The signing keys are made from seeds in this file:
+they are test keys and guard nothing. The reference string is a generated one, so every bundle is
+labelled insecure-development.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from securesystemslib.signer import CryptoSigner
 
 from circuits.digests import canonical_json, sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Limits, RunArgs
+from circuits.engine.port import CircuitFiles, Limits, ProofResult, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.field import to_felt
+from circuits.lanes.felts import join
+from circuits.lanes.widen import widen
 from circuits.manifest import Accuracy, AppliedPass, CircuitManifest, SrsRef
 from circuits.profile import Profile, Soundness, Visibility
 from circuits.srs.verify_part import extract
@@ -34,7 +36,7 @@ from prover.commitment import input_json
 from prover.context import Context
 from prover.keys import PublicKey
 from prover.receipt import seal
-from prover.statement import MeasuredError, build_statement
+from prover.statement import MeasuredError, build_statement, decode_outputs
 
 FOLDER = Path(__file__).parent / "vectors"
 ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -91,11 +93,11 @@ def with_context(model: bytes, limbs: int, shows_input: bool) -> bytes:
     return proto.SerializeToString()
 
 
-def reference(seed: int) -> np.ndarray:
+def reference(seed: int, x: np.ndarray) -> np.ndarray:
     """The model's output in float32 arithmetic."""
     rng = np.random.default_rng(seed)
     weights, bias = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=3)
-    return np.maximum(INPUT["x"] @ weights + bias.astype(np.float32), 0)
+    return np.maximum(x @ weights + bias.astype(np.float32), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,7 @@ class Case:
     soundness: Soundness = Soundness.STANDARD
     seed: int = 4
     carries_model: bool = False
+    lanes: int = 1
 
     @property
     def context(self) -> ContextEncoding:
@@ -124,6 +127,8 @@ CASES = (
     Case(name="private-weights", visibility=Visibility.PRIVATE_WEIGHTS),
     Case(name="other-model", seed=7),
 )
+#: Two inputs that share a proof, and so two bundles.
+WIDE = Case(name="wide", lanes=2)
 
 
 def run_args(case: Case) -> RunArgs:
@@ -144,22 +149,35 @@ def run_args(case: Case) -> RunArgs:
     )
 
 
-def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> bytes:
-    """The bundle of one case."""
-    rewritten = with_context(uploaded(case.seed), case.context.limbs, case.visibility.shows_input)
-    (priced,) = engine.price(rewritten, [run_args(case)], LIMITS)
-    if isinstance(priced, Exception):
-        raise priced
-    engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
-    manifest = describe(case, engine, srs, folder, rewritten, priced.output_scales[-1])
-    context = Context(
-        job_id=f"job-{case.name}",
+def lane_input(lane: int) -> dict[str, np.ndarray]:
+    """What each lane is about; lane 0 is what the circuits of one lane are about."""
+    return {"x": INPUT["x"] + np.float32(0.25 * lane)}
+
+
+def lane_context(case: Case, lane: int) -> Context:
+    """For whom."""
+    return Context(
+        job_id=f"job-{case.name}" + (f"-{lane}" if case.lanes > 1 else ""),
         nonce="conformance",
         chain_id=1,
         consumer=CONSUMER,
         expires_at=int(EXPIRES.timestamp()),
     )
-    felts = [to_felt(n) for n in manifest.inputs[0].quantise(INPUT["x"])]
+
+
+def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> list[bytes]:
+    """The bundles of one case: one for each lane, about one proof."""
+    narrow = with_context(uploaded(case.seed), case.context.limbs, case.visibility.shows_input)
+    rewritten = widen(narrow, case.lanes)
+    (priced,) = engine.price(rewritten, [run_args(case)], LIMITS)
+    if isinstance(priced, Exception):
+        raise priced
+    engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
+    manifest = describe(case, engine, srs, folder, rewritten, priced.output_scales[-1])
+    rows = []
+    for lane in range(case.lanes):
+        felts = [to_felt(n) for n in manifest.inputs[0].quantise(lane_input(lane)["x"])]
+        rows.append([felts, case.context.encode(lane_context(case, lane).digest)])
     files = CircuitFiles(
         compiled=folder / "compiled",
         settings=folder / "settings.json",
@@ -167,37 +185,45 @@ def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> bytes:
         vk=folder / "vk",
         srs=srs,
     )
-    proof = engine.prove(files, [felts, case.context.encode(context.digest)], LIMITS)
+    proof = engine.prove(files, join(rows), LIMITS)
     manifest = replace(manifest, proof_bytes=len(proof.proof))
-    output = manifest.outputs[0].decode(proof.instances[-3:])
-    off = float(np.abs(output - reference(case.seed)).max())
+    return [bundle(case, lane, manifest, files, proof) for lane in range(case.lanes)]
+
+
+def bundle(
+    case: Case, lane: int, manifest: CircuitManifest, files: CircuitFiles, proof: ProofResult
+) -> bytes:
+    """The bundle about one lane of a proof."""
+    inputs = lane_input(lane)
+    (output,) = decode_outputs(manifest, proof.instances, lane)
+    off = float(np.abs(np.array(output.values) - reference(case.seed, inputs["x"])).max())
     statement = build_statement(
         manifest,
-        context=context,
-        inputs=INPUT,
+        context=lane_context(case, lane),
+        inputs=inputs,
         proof=proof,
-        srs_part=extract(srs),
+        srs_part=extract(files.srs),
         measured_error=MeasuredError(max_absolute=off, max_relative=off, same_top1=True),
         timings={"prove": 0.0},
         peak_rss=0,
         verifier_domain="conformance",
         worker="make_vectors",
-        software={"zkml-prover": "0.1.0", "ezkl": engine.version},
+        software={"zkml-prover": "0.1.0", "ezkl": manifest.engine_version},
         input_salt=SALT,
         issued_at=ISSUED,
+        lane=lane,
     )
-    public = case.visibility.shows_input
-    bundle = Bundle(
+    unsigned = Bundle(
         proof=proof.proof_json,
         settings=files.settings.read_bytes(),
         vk=files.vk.read_bytes(),
-        srs_part=extract(srs),
+        srs_part=extract(files.srs),
         manifest=canonical_json(manifest.to_json()),
         plan=PLAN,
-        input=input_json(manifest.inputs, INPUT) if public else None,
+        input=input_json(manifest.inputs, inputs) if case.visibility.shows_input else None,
         model=uploaded(case.seed) if case.carries_model else None,
     )
-    return write_bundle(seal(statement, bundle, signer(1)))
+    return write_bundle(seal(statement, unsigned, signer(1)))
 
 
 def describe(
@@ -230,6 +256,7 @@ def describe(
         outputs=(OutputEncoding(tensor=y, scale=output_scale),),
         proof_bytes=1,
         accuracy=Accuracy(max_error=0.01, agreement=1.0, samples=1, calibrated=True),
+        lanes=case.lanes,
     )
 
 
@@ -243,12 +270,13 @@ def main() -> None:
         other = Path(scratch) / "other-srs"
         engine.generate_srs(other, LOGROWS, LIMITS)
         (FOLDER / "other_srs_part.bin").write_bytes(extract(other))
-        for case in CASES:
+        for case in (*CASES, WIDE):
             folder = Path(scratch) / case.name
             folder.mkdir()
-            data = make(case, engine, srs, folder)
-            (FOLDER / f"{case.name}.zkml").write_bytes(data)
-            print(f"{case.name}: {len(data)} bytes")
+            for lane, data in enumerate(make(case, engine, srs, folder)):
+                name = case.name if case.lanes == 1 else f"{case.name}-{lane}"
+                (FOLDER / f"{name}.zkml").write_bytes(data)
+                print(f"{name}: {len(data)} bytes")
     sandbox.close()
     described = {"issued": ISSUED.isoformat(), "salt": SALT.hex(), "input": INPUT["x"].tolist()}
     (FOLDER / "about.json").write_text(json.dumps(described, indent=1) + "\n")

@@ -130,6 +130,7 @@ def proof_edits() -> dict[str, Callable[[Json], Any]]:
         "an instance in upper case": lambda p: p["instances"][0].__setitem__(
             1, p["instances"][0][1].upper()
         ),
+        "an instance with blanks": lambda p: p["instances"][0].__setitem__(0, f"{'8000':64}"),
         "two columns of instances": lambda p: p["instances"].append([]),
     }
 

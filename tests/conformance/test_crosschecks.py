@@ -226,7 +226,8 @@ def test_the_key_is_built_anew_from_the_model(
 ) -> None:
     path = tmp_path / "srs"
     engine.generate_srs(path, LOGROWS, LIMITS)
-    bundle = read_bundle(make(CASES[0], engine, path, tmp_path))
+    (data,) = make(CASES[0], engine, path, tmp_path)
+    bundle = read_bundle(data)
 
     def rebuild(model: bytes, manifest: CircuitManifest, settings: bytes, srs: SrsRef) -> Rebuilt:
         assert srs.sha256 == sha256_file(path)

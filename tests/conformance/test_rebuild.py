@@ -1,0 +1,218 @@
+"""An issuer who holds the key, against an auditor who holds the model and rebuilds from it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from circuits.field import to_felt
+from circuits.manifest import AppliedPass
+from circuits.profile import Profile, Visibility
+from circuits.rebuild import rebuild
+from circuits.srs.files import SrsFolder
+from circuits.tensors import Signature
+from prover.app import App
+from prover.bundle import Bundle, read_bundle, write_bundle
+from prover.policy import Policy
+from prover.report import Report, Status
+from prover.settings import Settings
+from prover.verify import verify_bundle
+from tests import tiny
+from tests.conformance.lies import REBUILD_LIES, Lie, statement_of
+from tests.conformance.make_vectors import public_key
+
+pytestmark = pytest.mark.slow
+
+VALUES = np.array([[1.0, -1.0, 2.0, 0.0]], dtype=np.float32)
+#: ReLU goes the integer road, Sigmoid the engine's own fixed point.
+MODELS = {"integers": tiny.linear(), "fixed-point": tiny.linear(activation="Sigmoid")}
+
+
+@dataclass
+class Bench:
+    """A deployment, and an auditor on the same machine: he has its reference strings."""
+
+    app: App
+
+    def prove(self, model: bytes, visibility: Visibility) -> Bundle:
+        record, _ = self.app.add_model(model, "tiny.onnx")
+        profile = Profile(visibility=visibility)
+        signature = Signature.from_json(record.signature)
+        inputs = {signature.inputs[0].name: VALUES}
+        job = self.app.prove_inputs(record, inputs, profile, {"nonce": "mine"}, None)
+        self.app.run(job.id, "test")
+        return read_bundle(self.app.bundle(self.app.store.job(job.id)))
+
+    def judge(self, bundle: Bundle, model: bytes, *, anew: bool = True) -> Report:
+        settings = self.app.settings
+        return verify_bundle(
+            write_bundle(bundle),
+            engine=self.app.engine,
+            policy=Policy(trusted=(public_key(1), *self.app.keys.keys)),
+            model=model,
+            rebuild=(
+                lambda onnx, manifest, frozen, srs: rebuild(
+                    self.app.engine,
+                    SrsFolder(settings.srs_dir),
+                    onnx,
+                    manifest,
+                    frozen,
+                    srs,
+                    settings.engine_limits,
+                )
+            )
+            if anew
+            else None,
+        )
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    home = tmp_path_factory.mktemp("home")
+    app = App.open(Settings(home=home, redis_url=None, plan_effort="fast"))
+    yield Bench(app)
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def honest(bench: Bench) -> dict[str, Bundle]:
+    return {name: bench.prove(model, Visibility.PUBLIC) for name, model in MODELS.items()}
+
+
+def names(report: Report) -> list[str]:
+    return [c.name for c in report.failures]
+
+
+def detail(report: Report) -> str:
+    (check,) = [c for c in report.checks if c.name == "rebuild"]
+    return check.detail
+
+
+@pytest.mark.parametrize("road", MODELS)
+def test_an_honest_circuit_is_made_anew_to_the_byte(
+    road: str, bench: Bench, honest: dict[str, Bundle]
+) -> None:
+    assert (Lie(honest[road], {}).manifest.lowering is not None) == (road == "integers")
+    report = bench.judge(honest[road], MODELS[road])
+    assert report.failures == ()
+    assert "same bytes" in detail(report)
+
+
+@pytest.mark.parametrize("told", REBUILD_LIES)
+def test_what_leaves_no_trace_in_the_proof_is_found_by_a_rebuild(
+    told: str, bench: Bench, honest: dict[str, Bundle]
+) -> None:
+    model, good = MODELS["fixed-point"], honest["fixed-point"]
+    lie = Lie(good, copy.deepcopy(statement_of(good)))
+    REBUILD_LIES[told](lie)
+    bundle = lie.told()
+    assert names(bench.judge(bundle, model, anew=False)) == []
+    assert names(bench.judge(bundle, model)) == ["rebuild"]
+
+
+def finer_scales(lie: Lie) -> None:
+    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
+    inputs, outputs = (replace(x, scale=x.scale + 1),), (replace(y, scale=y.scale + 1),)
+    lie.set_manifest(replace(lie.manifest, inputs=inputs, outputs=outputs))
+    document = json.loads(lie.bundle.input or b"")
+    entry = document["inputs"][0]
+    entry["values"] = [v / 2 for v in entry["values"]]
+    lie.set_member(input=json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+
+
+def other_bits(lie: Lie) -> None:
+    recipe = copy.deepcopy(lie.manifest.lowering)
+    assert recipe is not None
+    recipe["bits"]["weights"] = [b + 1 for b in recipe["bits"]["weights"]]
+    lie.set_manifest(replace(lie.manifest, lowering=recipe))
+
+
+def recipe_with_more(lie: Lie) -> None:
+    lie.set_manifest(replace(lie.manifest, lowering={**(lie.manifest.lowering or {}), "x": 1}))
+
+
+def no_recipe(lie: Lie) -> None:
+    lie.set_manifest(replace(lie.manifest, lowering=None))
+
+
+def another_pass(lie: Lie) -> None:
+    passes = (*lie.manifest.passes, AppliedPass(name="certified", version=1))
+    lie.set_manifest(replace(lie.manifest, passes=passes))
+
+
+def other_names(lie: Lie) -> None:
+    (y,) = lie.manifest.outputs
+    named = replace(y, tensor=replace(y.tensor, name="probability"))
+    lie.set_manifest(replace(lie.manifest, outputs=(named,)))
+
+
+@pytest.mark.parametrize(
+    "tell", [finer_scales, other_bits, recipe_with_more, no_recipe, another_pass, other_names]
+)
+def test_the_manifest_of_an_integer_circuit_is_made_anew_too(
+    tell: Callable[[Lie], None], bench: Bench, honest: dict[str, Bundle]
+) -> None:
+    model, good = MODELS["integers"], honest["integers"]
+    lie = Lie(good, copy.deepcopy(statement_of(good)))
+    before = lie.manifest.digest
+    tell(lie)
+    assert lie.manifest.digest != before
+    bundle = lie.told()
+    assert names(bench.judge(bundle, model, anew=False)) == []
+    assert names(bench.judge(bundle, model)) == ["rebuild"]
+
+
+def test_hashed_weights_are_those_of_the_model(bench: Bench) -> None:
+    model, other = MODELS["integers"], tiny.linear(scale=-1.0)
+    good = bench.prove(other, Visibility.HASHED_WEIGHTS)
+    report = bench.judge(good, other)
+    assert report.failures == ()
+    assert "hash of the weights" in detail(report)
+    # The key holds no weights: the two models, alike but for those, have the same one.
+    own = bench.prove(model, Visibility.HASHED_WEIGHTS)
+    assert own.vk == good.vk
+    lie, true = Lie(good, copy.deepcopy(statement_of(good))), Lie(own, {}).manifest
+    lie.set_manifest(
+        replace(
+            lie.manifest,
+            model_sha256=true.model_sha256,
+            rewritten_sha256=true.rewritten_sha256,
+        )
+    )
+    report = bench.judge(lie.told(), model)
+    assert names(report) == ["rebuild"]
+    assert "other weights" in detail(report)
+
+
+def test_private_weights_stay_a_warning_whatever_is_rebuilt(bench: Bench) -> None:
+    bundle = bench.prove(MODELS["integers"], Visibility.PRIVATE_WEIGHTS)
+    report = bench.judge(bundle, MODELS["integers"])
+    assert report.failures == ()
+    (check,) = [c for c in report.checks if c.name == "rebuild"]
+    assert check.status is Status.WARN
+
+
+@pytest.mark.parametrize("visibility", [Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT])
+def test_nothing_that_is_kept_holds_a_private_input(visibility: Visibility, bench: Bench) -> None:
+    """Bundle, job row, artifacts: searched for the values and for their field elements."""
+    values = np.array([[0.7431, -0.2917, 0.5233, -0.6619]], dtype=np.float32)
+    record, _ = bench.app.add_model(MODELS["integers"], "tiny.onnx")
+    job = bench.app.prove_inputs(record, {"x": values}, Profile(visibility=visibility), None, None)
+    bench.app.run(job.id, "test")
+    done = bench.app.store.job(job.id)
+    data = bench.app.bundle(done)
+    (x,) = Lie(read_bundle(data), {}).manifest.inputs
+    felts = {to_felt(n) for n in x.quantise(values)}
+    instances = set(json.loads(read_bundle(data).proof)["instances"][0])
+    assert not felts & instances
+    texts = [repr(float(v))[:6].encode() for v in values.reshape(-1)]
+    kept = [data, repr(done).encode()]
+    kept += [p.read_bytes() for p in bench.app.settings.home.rglob("*") if p.is_file()]
+    for where in kept:
+        assert not any(text in where for text in texts)
+        assert values.tobytes() not in where
