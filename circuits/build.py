@@ -86,7 +86,6 @@ class Builder:
         )
         return plan_circuit(
             self.engine,
-            model,
             graph,
             samples,
             profile,
@@ -131,7 +130,7 @@ class Builder:
         srs = self.srs.ensure(shape.args.logrows, self.policy, self._generate)
         files = self._set_up(plan, srs, out, on_progress, should_stop)
         say("trial proof")
-        trial = self._try(model, plan, files, samples, should_stop)
+        trial = self._try(plan, files, samples, should_stop)
         return self._describe(model, plan, srs, files, samples, trial)
 
     def _generate(self, path: Path, logrows: int) -> None:
@@ -165,7 +164,6 @@ class Builder:
 
     def _try(
         self,
-        model: bytes,
         plan: Plan,
         files: CircuitFiles,
         samples: Samples,
@@ -187,10 +185,10 @@ class Builder:
         )
         if not proved:
             raise EngineError("the trial proof of the new circuit does not verify")
-        self._compare(model, plan, result, sample)
+        self._compare(plan, result, sample)
         return result
 
-    def _compare(self, model: bytes, plan: Plan, result: ProofResult, sample: Sample) -> None:
+    def _compare(self, plan: Plan, result: ProofResult, sample: Sample) -> None:
         variant = plan.choice.shape.variant
         layout = instance_layout(
             plan.profile.visibility, variant.inputs, variant.context, variant.outputs
@@ -201,7 +199,7 @@ class Builder:
             for encoding, s in zip(variant.outputs, segments, strict=True)
         ]
         reference = self.engine.sandbox.call(
-            "circuits.plan.reference:run_reference", model, [sample], limits=self.limits
+            "circuits.plan.reference:run_reference", plan.reference, [sample], limits=self.limits
         )
         spread = max(float(np.ptp(r)) for r in reference[0]) or 1.0
         measured = compare(reference, [outputs])
@@ -237,6 +235,9 @@ class Builder:
             "plan": out / "plan.json",
             "srs": srs.path,
         }
+        if plan.reference != model:
+            (out / "reference.onnx").write_bytes(plan.reference)
+            paths["reference"] = out / "reference.onnx"
         model_sha256 = sha256(model)
         manifest = CircuitManifest(
             circuit_id=circuit_id(

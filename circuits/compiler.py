@@ -36,6 +36,7 @@ def float_graph(
         plain=rewritten.onnx,
         passes=(*rewritten.passes, _HANDED_ON if hand_on else _BOUND),
         signature=rewritten.signature,
+        reference=rewritten.reference,
     )
 
 

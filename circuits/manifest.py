@@ -131,7 +131,8 @@ class CircuitManifest:
     """What a circuit is. Frozen at build time, stored as canonical JSON, hashed into receipts.
 
     ``files`` maps ``model`` (as uploaded), ``rewritten``, ``compiled``, ``settings``, ``vk``,
-    ``pk`` and ``plan`` to SHA-256 digests. ``compiled`` differs between equal builds (the engine
+    ``pk`` and ``plan`` to SHA-256 digests, and ``reference`` where the uploaded model's answers are
+    no tensors of numbers. ``compiled`` differs between equal builds (the engine
     writes it so), which is why it is no part of ``identity``.
 
     ``layout`` says where inputs, context limbs and outputs stand among the public instances.
@@ -208,6 +209,11 @@ class CircuitManifest:
             lowering=data.get("lowering"),
             measured=data.get("measured", {}),
         )
+
+    @property
+    def reference_sha256(self) -> str:
+        """The model whose answers in onnxruntime this circuit's outputs are held to."""
+        return self.files.get("reference", self.model_sha256)
 
     @property
     def layout(self) -> tuple[Segment, ...]:

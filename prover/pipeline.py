@@ -187,7 +187,7 @@ class Pipeline:
     ) -> Iterator[Future[list[NDArray[Any]]]]:
         """onnxruntime on this very input, while the block makes the proof; stopped if that fails,
         or a canceled job would wait for it."""
-        model = self.artifacts.get(manifest.model_sha256)
+        model = self.artifacts.get(manifest.reference_sha256)
         over = threading.Event()
 
         def run() -> list[NDArray[Any]]:

@@ -159,7 +159,7 @@ class WideBuilder:
             rewritten_sha256=sha256(graph),
             passes=(*narrow.manifest.passes, _PASS),
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
-            files={name: sha256_file(path) for name, path in paths.items()},
+            files=narrow.manifest.files | {n: sha256_file(path) for n, path in paths.items()},
             lanes=lanes,
         )
         say(f"{lanes} lanes: trial proof")

@@ -17,12 +17,14 @@ class FloatGraph:
     """A model after the float passes, for the engine's own fixed point.
 
     ``onnx`` has the context input bound; ``plain`` has not (the integer road starts there).
+    ``reference`` is the model whose answers count (``Rewritten.reference``).
     """
 
     onnx: bytes
     plain: bytes
     passes: tuple[AppliedPass, ...]
     signature: Signature
+    reference: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

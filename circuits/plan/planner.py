@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,8 @@ class Ranked:
 class Plan:
     """What was chosen, and why the others were not. Frozen with the circuit.
 
-    ``output_ranges``: the width of each output's values on the held-out samples, which errors are
-    given as shares of.
+    ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of each
+    output's values on the held-out samples, which errors are given as shares of.
     """
 
     choice: Ranked
@@ -78,6 +78,7 @@ class Plan:
     profile: Profile
     effort: Effort
     accuracy: Accuracy
+    reference: bytes = field(repr=False)
     output_ranges: tuple[float, ...]
     cost_model: CostModel
 
@@ -125,7 +126,6 @@ def context_encoding(profile: Profile) -> ContextEncoding:
 
 def plan_circuit(
     engine: EzklEngine,
-    model: bytes,
     graph: FloatGraph,
     samples: Samples,
     profile: Profile,
@@ -143,7 +143,7 @@ def plan_circuit(
     the profile's accuracy and ``ModelTooLarge`` when nothing fits ``limits.memory_bytes``.
     """
     search = _Search(cost_model or CostModel.shipped(), profile.target)
-    task = _task(engine, model, graph, samples, profile, limits, search, on_progress)
+    task = _task(engine, graph, samples, profile, limits, search, on_progress)
     for road in _roads(task, graph):
         for found in road:
             search.add(task, found)
@@ -164,6 +164,7 @@ def plan_circuit(
         profile=profile,
         effort=effort,
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
+        reference=graph.reference,
         output_ranges=tuple(
             output_range(np.stack([sample[i] for sample in task.reference["held_out"]]))
             for i in range(len(graph.signature.outputs))
@@ -283,7 +284,6 @@ def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
 
 def _task(
     engine: EzklEngine,
-    model: bytes,
     graph: FloatGraph,
     samples: Samples,
     profile: Profile,
@@ -292,7 +292,7 @@ def _task(
     on_progress: Callable[[str], None] | None,
 ) -> Task:
     def reference(part: Sequence[Sample]) -> Any:
-        return engine.sandbox.call(_REFERENCE, model, list(part), limits=limits)
+        return engine.sandbox.call(_REFERENCE, graph.reference, list(part), limits=limits)
 
     return Task(
         engine=engine,

@@ -21,6 +21,7 @@ from circuits.lanes.felts import join
 from circuits.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
 from prover.batch.chunks import Inputs, load_inputs, queued_items
+from prover.batch.errors import problem_of_item
 from prover.batch.records import Item
 from prover.batch.workshop import Workshop
 from prover.bundle import Bundle
@@ -104,7 +105,7 @@ def _lanes(
         try:
             felts = encode(manifest, inputs, context)
         except InputOutOfRange as error:
-            outcome.failed[item.number] = error.problem()
+            outcome.failed[item.number] = problem_of_item(error, job.request)
             continue
         lanes.append(_Lane(item=item, inputs=inputs, context=context, felts=felts))
     return lanes
@@ -122,7 +123,7 @@ def _filled(manifest: CircuitManifest, lanes: Sequence[_Lane]) -> list[list[Felt
 def _reference(
     shop: Workshop, manifest: CircuitManifest, inputs: list[Inputs]
 ) -> list[list[NDArray[Any]]]:
-    model = shop.artifacts.get(manifest.model_sha256)
+    model = shop.artifacts.get(manifest.reference_sha256)
     answers: list[list[NDArray[Any]]] = shop.engine.sandbox.call(
         _REFERENCE, model, inputs, limits=shop.settings.engine_limits
     )
