@@ -25,7 +25,7 @@ from rich.progress import (
 from benchmarks import compare as comparing
 from benchmarks import machine, report, runner, suites
 from benchmarks.errors import MarkersMissing
-from benchmarks.models import zoo
+from benchmarks.models import external, zoo
 from benchmarks.rows import Header, Key, read
 from benchmarks.sides import circom
 from benchmarks.tasks import Amount
@@ -56,6 +56,10 @@ def run(
     model: Annotated[
         list[str] | None, typer.Option(help="A model of the zoo; may be given several times.")
     ] = None,
+    zoo_folder: Annotated[
+        Path | None,
+        typer.Option("--zoo", help="A folder of NAME/network.onnx and NAME/input.json instead."),
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Small models, few samples.")] = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and side.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the results.")] = None,
@@ -65,7 +69,11 @@ def run(
     if context.invoked_subcommand is not None:
         return
     chosen = suites.choose(suite or [])
-    entries = zoo.choose(model or [], quick=quick)
+    entries = (
+        zoo.choose(model or [], quick=quick)
+        if zoo_folder is None
+        else [e for e in external.entries(zoo_folder) if not model or e.name in model]
+    )
     amount = Amount.quick() if quick else Amount()
     if samples is not None:
         amount = Amount(**{**asdict(amount), "samples": samples})
