@@ -14,11 +14,13 @@ from api.circuits.endpoints import router as circuits
 from api.estimates.endpoints import router as estimates
 from api.health.endpoints import router as health
 from api.jobs.schemas import Event
+from api.keys.endpoints import router as keys
 from api.models.endpoints import router as models
 from api.port import AppLike
 from api.problem import Problem
 from api.proofs.endpoints import router as proofs
 from api.queue import JobSender
+from api.rate import ClientRate
 from api.reference.endpoints import router as reference
 from api.requests import RequestContext
 from api.services import Services
@@ -52,10 +54,25 @@ def create_app(app: AppLike) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    api.state.services = Services(app=app, sender=sender, watch=Watch(app.store, app.nudges))
+    api.state.services = Services(
+        app=app,
+        sender=sender,
+        watch=Watch(app.store, app.nudges),
+        verifications=ClientRate(app.settings.verifications_per_minute),
+    )
     api.add_middleware(RequestContext)
     errors.install(api)
-    for router in (models, estimates, circuits, proofs, batches, verifications, health, reference):
+    for router in (
+        models,
+        estimates,
+        circuits,
+        proofs,
+        batches,
+        verifications,
+        keys,
+        health,
+        reference,
+    ):
         api.include_router(router)
     openapi.complete(api, Problem, Event)
     return api

@@ -22,6 +22,7 @@ from api.problem import (
     FieldError,
     HttpError,
     MethodNotAllowed,
+    RateLimited,
     RequestInvalid,
     RouteNotFound,
     catalogue,
@@ -83,8 +84,8 @@ def render(
         }
     )
     headers = {"Cache-Control": "no-store"}
-    if problem.status == STATUS[Fault.BUSY]:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if problem.status in (STATUS[Fault.BUSY], RateLimited.status):
+        headers["Retry-After"] = str(error.context.get("retry_after_s", RETRY_AFTER_S))
     shape = TooLargeResponse if problem.status == STATUS[Fault.TOO_LARGE] else ProblemResponse
     return shape(
         problem.model_dump(mode="json", exclude_none=True),

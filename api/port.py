@@ -85,6 +85,10 @@ class AppLike(Protocol):
         """The numbered checklist: ``ok``, ``checks``, ``statement``."""
         ...
 
+    def key_set(self) -> bytes:
+        """The public keys that sign receipts, as a JSON document."""
+        ...
+
     def health(self) -> dict[str, Any]:
         """Whether the database, the artifact store and the queue answer."""
         ...

@@ -76,6 +76,15 @@ class MethodNotAllowed(HttpError):
     default_hint = "See /docs for the routes."
 
 
+class RateLimited(HttpError):
+    """Too many requests from this client just now."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+    default_hint = "Wait as long as Retry-After says, or verify on your own machine: `zkml verify`."
+
+
 # --- the document ----------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from api.port import AppLike
 from api.queue import JobSender
+from api.rate import ClientRate
 from api.watch import Watch
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class Services:
     app: AppLike
     sender: JobSender
     watch: Watch
+    verifications: ClientRate
     heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(HEAVY_CALLS))
 
     async def run(self, call: Callable[[], T]) -> T:

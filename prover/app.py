@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -342,7 +343,12 @@ class App:
 
     def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:
         """The numbered checklist of a bundle, as JSON."""
-        return verify_bundle(bundle, policy=Policy.from_json(policy), engine=self.engine).to_json()
+        wanted = replace(Policy.from_json(policy), own=KeyRing.known(self.settings.key_path))
+        return verify_bundle(bundle, policy=wanted, engine=self.engine).to_json()
+
+    def key_set(self) -> bytes:
+        """The published key set: what verifiers are to trust this deployment by."""
+        return self.keys.document()
 
     # --- health ------------------------------------------------------------------------------
 

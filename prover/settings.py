@@ -138,6 +138,16 @@ class Settings(BaseSettings):
         default=4 << 30, ge=1, description="The largest file of inputs that is accepted, in bytes."
     )
 
+    max_bundle_bytes: int = Field(
+        default=32 << 20, ge=1, description="The largest bundle that is verified over HTTP."
+    )
+    verifications_per_minute: int = Field(
+        default=60,
+        ge=0,
+        le=1_000_000,
+        description="Verifications over HTTP for one client address a minute; 0: any number.",
+    )
+
     # --- logs ---
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -26,6 +26,7 @@ from prover.artifacts import Artifacts
 from prover.errors import JobNotDone
 from prover.events import LocalNudges
 from prover.jobs import CircuitRecord, Job, JobKind, JobState, ModelRecord, Stage
+from prover.keys import KeyRing
 from prover.settings import Settings
 from prover.store import Page, Store
 
@@ -151,6 +152,9 @@ class FakeApp:
             "words": [],
             "not_claimed": [],
         }
+
+    def key_set(self) -> bytes:
+        return KeyRing.open(self.settings.key_path).document()
 
     def health(self) -> dict[str, Any]:
         return {"database": {"ok": True}, "queue": {"ok": self.broken is None, "detail": "redis"}}

@@ -1,0 +1,50 @@
+"""Verification for everybody: no key, a limit for each client, and whom to trust."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import Request
+
+from api.rate import client_of
+from prover.keys import KeyRing, parse_public_document
+from tests.unit.fake_app import FakeApp, serving
+
+
+def test_verification_needs_no_key_and_is_rate_limited(tmp_path: Path) -> None:
+    app = FakeApp(tmp_path, verifications_per_minute=2)
+    zipped = {"Content-Type": "application/zip"}
+    with serving(app) as url, httpx.Client(base_url=url) as http:
+        answers = [http.post("/v1/verifications", content=b"PK", headers=zipped) for _ in range(3)]
+        assert http.get("/healthz").status_code == 200
+    app.close()
+    assert [a.status_code for a in answers] == [200, 200, 429]
+    assert answers[2].json()["code"] == "rate_limited"
+    assert answers[2].json()["retryable"] is True
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("10.0.0.1", "10.0.0.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+    ],
+)
+def test_whom_a_request_is_counted_for(first: str, second: str, same: bool) -> None:
+    one, two = (client_of(Request({"type": "http", "client": (h, 1)})) for h in (first, second))
+    assert (one == two) is same
+
+
+def test_the_key_set_is_what_a_policy_trusts(tmp_path: Path) -> None:
+    app = FakeApp(tmp_path)
+    with serving(app) as url:
+        answer = httpx.get(f"{url}/.well-known/zkml-keys.json")
+    app.close()
+    assert parse_public_document(answer.content) == KeyRing(app.settings.key_path).keys
+    assert answer.headers["Cache-Control"] == "max-age=60"
+    assert "PRIVATE" not in answer.text
