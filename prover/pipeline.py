@@ -25,7 +25,7 @@ from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, ProofResult
 from circuits.engine.session import masked
-from circuits.errors import Canceled, ZkmlError
+from circuits.errors import Canceled, EngineError, ZkmlError
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest
 from circuits.plan.accuracy import compare, output_range
@@ -90,9 +90,13 @@ class Pipeline:
         except LeaseLost:
             _log.warning("lease_lost", job=job.id)
         except Canceled:
-            settled = held.settle()
-            if settled is not None and settled.state.terminal:
-                self._forget_input(job)
+            self._stopped(job, held)
+        except EngineError as error:
+            # Who stops a service often kills the engine with it: that is no failure of the job.
+            if held.should_stop():
+                self._stopped(job, held)
+            else:
+                self._failed(job, held, error, work)
         except ZkmlError as error:
             self._failed(job, held, error, work)
         except Exception:  # a defect of ours must not leave a job running for ever
@@ -100,6 +104,11 @@ class Pipeline:
             self._failed(job, held, ZkmlError(), work)
         finally:
             self.nudges.publish(job.id)
+
+    def _stopped(self, job: Job, held: Held) -> None:
+        settled = held.settle()
+        if settled is not None and settled.state.terminal:
+            self._forget_input(job)
 
     def _failed(self, job: Job, held: Held, error: ZkmlError, work: _Work) -> None:
         if not Visibility(job.request["profile"]["visibility"]).shows_input:

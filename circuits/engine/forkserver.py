@@ -65,8 +65,10 @@ class _Server:
         self._selector.register(self._wake, selectors.EVENT_READ)
         signal.set_wakeup_fd(wake_end.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        # A terminal's Ctrl-C reaches the whole group; the parent decides what it means for us.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A terminal's Ctrl-C reaches the whole group, a service manager's SIGTERM every process;
+        # what they mean for us, the parent decides.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
     def run(self) -> None:
         while True:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +27,11 @@ from prover.cli.terminal import (
     read_file,
     write_file,
 )
+from prover.errors import JobAlreadyDone
 from prover.jobs import Job, JobState, Stage
 
+#: Seconds that a canceled job gets to end by itself.
+_GRACE_S = 2.0
 _SAYS = {
     None: "starting",
     Stage.COMPILE: "building the circuit (once for this model)",
@@ -93,13 +98,13 @@ def _read_input(path: Path, signature: Signature, limit: int) -> Any:
 
 
 def _run(app: Any, job: Job, terminal: Terminal) -> Job:
-    """Runs the job in a thread and shows its stages; Ctrl-C cancels it."""
+    """Runs the job in a thread and shows its stages; Ctrl-C cancels it.
+
+    Raises what kept the job's end from being written down.
+    """
     interrupted = threading.Event()
     owner = f"{socket.gethostname()}:{os.getpid()}"
     detail: dict[str, str] = {}
-    worker = threading.Thread(
-        target=app.run, args=(job.id, owner), kwargs={"on_progress": detail_setter(detail)}
-    )
     previous = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     columns = (
         SpinnerColumn(),
@@ -108,23 +113,33 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
         TimeElapsedColumn(),
     )
     try:
-        with Progress(*columns, console=terminal.err, transient=True) as bars:
+        with (
+            ThreadPoolExecutor(1) as pool,
+            Progress(*columns, console=terminal.err, transient=True) as bars,
+        ):
             bar = bars.add_task(_SAYS[None], total=1.0)
-            worker.start()
-            while worker.is_alive():
-                worker.join(timeout=0.1)
+            running = pool.submit(app.run, job.id, owner, on_progress=detail_setter(detail))
+            while not wait([running], timeout=0.1).done:
                 row = app.store.job(job.id)
                 says = _SAYS[row.stage]
                 if row.stage is Stage.COMPILE and detail:
                     says = f"{says}: {detail['at']}"
                 bars.update(bar, description=says, completed=row.progress)
                 if interrupted.is_set():
-                    app.request_cancel(job.id)
-                    worker.join()
+                    _cancel(app, job, running)
+            running.result()
     finally:
         signal.signal(signal.SIGINT, previous)
     done: Job = app.store.job(job.id)
     return done
+
+
+def _cancel(app: Any, job: Job, running: Future[None]) -> None:
+    with contextlib.suppress(JobAlreadyDone):
+        app.request_cancel(job.id)
+    if not wait([running], timeout=_GRACE_S).done:
+        # In the middle of a call that does not ask whether to stop: its process is ended.
+        app.engine.sandbox.close()
 
 
 def detail_setter(detail: dict[str, str]) -> Any:

@@ -243,6 +243,28 @@ def test_ctrl_c_leaves_nothing(desk: Desk) -> None:
     assert scratch(desk.home) == []
 
 
+def test_a_disk_that_fills_up_under_a_job_is_named(desk: Desk, tmp_path: Path) -> None:
+    """The database cannot write down how the job ends: the command still says what happened."""
+    home = tmp_path / "home"
+    first = zkml(home, "prove", desk.model, desk.input, "-o", tmp_path / "first.zkml")
+    assert first.code == YES
+    database = home / "zkml.db"
+    size = database.stat().st_size
+    done = subprocess.run(
+        [ZKML, "prove", str(desk.model), str(desk.input), "-o", str(tmp_path / "x"), "--json"],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),
+    )
+    assert done.returncode in (USAGE, OURS)
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["problem"]["hint"]
+    assert not (tmp_path / "x").exists()
+
+
 # --- verify, inspect ---------------------------------------------------------------------------
 
 

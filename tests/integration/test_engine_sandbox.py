@@ -156,6 +156,16 @@ def test_a_call_ends_when_it_should_stop(own: Sandbox, tmp_path: Path) -> None:
     until(lambda: is_gone(pid) and not scratch_folders(tmp_path))
 
 
+def test_signals_to_every_process_leave_the_decision_to_the_parent(sandbox: Sandbox) -> None:
+    """Ctrl-C in a terminal and a service manager's stop reach children too."""
+    with sandbox.session(GENEROUS) as child:
+        for pid in (child.call("os:getpid"), child.call("os:getppid")):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(pid, number)
+        assert child.call("operator:add", 1, 1) == 2
+    assert sandbox.call("operator:add", 1, 1, limits=GENEROUS) == 2
+
+
 def test_a_killed_fork_server_is_replaced_and_its_traces_removed(
     own: Sandbox, tmp_path: Path
 ) -> None:
