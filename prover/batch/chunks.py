@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from circuits.errors import ZkmlError
 from prover.artifacts import Artifacts
+from prover.batch.errors import problem_of_item
 from prover.batch.records import Item, ItemState
 from prover.batch.rows import BadRow, Row
 from prover.inputs import load_input, store_input
@@ -24,8 +25,11 @@ _ROWS, _BYTES = 256, 4 << 20
 class ChunkWriter:
     """Keeps rows as they come; at no time more than a chunk of them is held."""
 
-    def __init__(self, store: Store, artifacts: Artifacts, batch_id: str) -> None:
+    def __init__(
+        self, store: Store, artifacts: Artifacts, batch_id: str, request: dict[str, Any]
+    ) -> None:
         self._store, self._artifacts, self._batch_id = store, artifacts, batch_id
+        self._request = request
         self._number = self._chunk = self._bytes = 0
         self._items: list[Item] = []
         self._inputs: list[Inputs] = []
@@ -77,7 +81,7 @@ class ChunkWriter:
             id=row.id,
             line=row.line,
             state=ItemState.FAILED,
-            problem=row.error.problem(),
+            problem=problem_of_item(row.error, self._request),
         )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from circuits.engine.session import masked
 from circuits.errors import Fault, InputError, ZkmlError
+from circuits.profile import Visibility
 
 
 class RowError(InputError):
@@ -100,3 +104,10 @@ class CircuitForBatches(ZkmlError):
     code = "circuit_for_batches"
     fault = Fault.INPUT
     default_hint = "Use the circuit of one lane, or name the model and leave the circuit out."
+
+
+def problem_of_item(error: ZkmlError, request: dict[str, Any]) -> dict[str, Any]:
+    """The problem of one item of a batch; where inputs are private, without any number of it."""
+    if Visibility(request["profile"]["visibility"]).shows_input:
+        return error.problem()
+    return masked(error).problem()

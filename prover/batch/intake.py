@@ -81,7 +81,7 @@ def receive(
         given = shop.library.order_calibrated(model, profile, calibration)
     store.create_batch(batch_id, model.id, request, expires)
     try:
-        tally = _keep(shop, model, path, batch_id, on_row)
+        tally = _keep(shop, model, path, batch_id, request, on_row)
         order = given or circuit_id or _order(shop, model, profile, tally)
         circuit = order.id if isinstance(order, Order) else order
         ordered = {"circuit": order.to_json()} if isinstance(order, Order) else {}
@@ -104,9 +104,10 @@ def _keep(
     model: ModelRecord,
     path: Path,
     batch_id: str,
+    request: dict[str, Any],
     on_row: Callable[[int], None] | None,
 ) -> Tally:
-    writer = ChunkWriter(shop.store, shop.artifacts, batch_id)
+    writer = ChunkWriter(shop.store, shop.artifacts, batch_id, request)
     tally = Tally()
     signature = Signature.from_json(model.signature)
     rows = read_rows(path, signature, max_row_bytes=shop.settings.max_input_bytes)

@@ -48,12 +48,9 @@ def work_through(
         if batch.state.terminal:
             return batch
         planning = store.job(batch.job_id)
-        waiting = [] if planning.state.terminal else [planning]
-        waiting += store.open_packs(batch_id)
-        for job in waiting[:1]:
+        job = store.next_pack(batch_id) if planning.state.terminal else planning
+        if job is not None:
             app.run(job.id, owner, stopping, on_progress=on_progress)
-            if store.job(job.id).state is JobState.RUNNING:
-                time.sleep(_PAUSE_S)  # somebody else's, until its lease runs out
-        if not waiting:
-            time.sleep(_PAUSE_S)
+        if job is None or store.job(job.id).state is JobState.RUNNING:
+            time.sleep(_PAUSE_S)  # somebody else's, until its lease runs out
     return store.batch(batch_id)

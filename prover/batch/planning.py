@@ -13,6 +13,7 @@ from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, Zkm
 from circuits.identity import wide_circuit_id
 from circuits.manifest import CircuitManifest
 from prover.batch.chunks import load_inputs, queued_items
+from prover.batch.errors import problem_of_item
 from prover.batch.packing import LADDER, Mix, ProveS, choose_mix
 from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
@@ -67,7 +68,7 @@ def _in_range(
                 encoding.quantise(inputs[encoding.tensor.name])
             good.append(item.number)
         except InputOutOfRange as error:
-            failed[item.number] = error.problem()
+            failed[item.number] = problem_of_item(error, batch.request)
     return good, failed
 
 

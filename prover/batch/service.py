@@ -12,7 +12,7 @@ import structlog
 from circuits.errors import Canceled, Fault, ZkmlError
 from circuits.profile import Profile
 from prover.batch.chunks import forget_inputs, queued_items
-from prover.batch.errors import BatchExpired, ItemNotDone
+from prover.batch.errors import BatchExpired, ItemNotDone, problem_of_item
 from prover.batch.intake import BatchOptions, receive
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
@@ -149,17 +149,18 @@ class BatchService:
     def _failed(self, job: Job, held: Held, error: ZkmlError) -> None:
         """A pack of one fails its item; a larger one is split until the culprit is alone. What may
         pass by itself is tried again first."""
-        _log.warning("batch_job_failed", job=job.id, code=error.code, detail=error.detail)
+        problem = problem_of_item(error, job.request)
+        _log.warning("batch_job_failed", job=job.id, code=error.code, detail=problem["detail"])
         store = self.shop.store
         try:
             may_pass = error.fault is Fault.BUSY or error.retryable
             if may_pass and job.attempt < self.shop.settings.max_attempts:
-                store.requeue(held.lease, error.problem())
+                store.requeue(held.lease, problem)
                 self.shop.announce([job.id])
                 return
             if job.kind is JobKind.BATCH:
-                store.fail(held.lease, error.problem())
-                store.end_batch(job.id, left=ItemState.FAILED, problem=error.problem())
+                store.fail(held.lease, problem)
+                store.end_batch(job.id, left=ItemState.FAILED, problem=problem)
                 return
             self._split(job, held, error)
         except LeaseLost:
@@ -171,10 +172,13 @@ class BatchService:
         outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
         packs: list[Pack] = []
         if len(numbers) == 1:
-            outcome.failed = {numbers[0]: error.problem()}
+            outcome.failed = {numbers[0]: problem_of_item(error, job.request)}
         elif numbers:
             packs = split_packs(self.shop, store.batch(batch_id), numbers)
-        outcome.result = {"split": [p.id for p in packs], "problem": error.problem()}
+        outcome.result = {
+            "split": [p.id for p in packs],
+            "problem": problem_of_item(error, job.request),
+        }
         self._settle(job, held, outcome, packs)
 
     def _settle(self, job: Job, held: Held, outcome: PackOutcome, packs: list[Pack]) -> None:
@@ -193,7 +197,8 @@ class BatchService:
     def _end(self, batch: Batch, left: ItemState, error: ZkmlError) -> None:
         """Gives up what is still queued, and stops whoever works on it."""
         store = self.shop.store
-        jobs = [batch.job_id, *(p.id for p in store.open_packs(batch.id))]
+        store.cancel_queued_packs(batch.id)
+        jobs = [batch.job_id, *store.running_packs(batch.id)]
         store.end_batch(batch.id, left=left, problem=error.problem())
         for job_id in jobs:
             if not store.job(job_id).state.terminal:

@@ -17,7 +17,8 @@ from prover.batch.errors import BatchNotFound, ItemNotFound
 from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
 from prover.jobs import Job, JobKind, JobState, Lease
 from prover.store.database import Repository
-from prover.store.jobs import ended, insert_job, job_of
+from prover.store.events import append_event
+from prover.store.jobs import ended, insert_job, insert_jobs, job_of
 from prover.store.leases import change_held, locked, tell
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
@@ -154,23 +155,34 @@ class Batches(Repository):
         with self._db.read() as conn:
             return {row.chunk: row.input_key for row in conn.execute(query)}
 
-    def open_packs(self, batch_id: str) -> list[Job]:
-        """Pack jobs of the batch that have not ended, in the order of their items."""
-        first = (
-            sa.select(batch_items.c.pack_id, sa.func.min(batch_items.c.number).label("first"))
-            .where(batch_items.c.batch_id == batch_id, _QUEUED, batch_items.c.pack_id.is_not(None))
-            .group_by(batch_items.c.pack_id)
-            .subquery()
+    def next_pack(self, batch_id: str) -> Job | None:
+        """The first pack that nobody works on, in the order of the items; None when there is none
+        now."""
+        idle = sa.or_(
+            jobs.c.state == JobState.QUEUED.value,
+            sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= self._now()),
         )
-        live = [JobState.QUEUED.value, JobState.RUNNING.value]
         query = (
             sa.select(jobs)
-            .join(first, first.c.pack_id == jobs.c.id)
-            .where(jobs.c.state.in_(live))
-            .order_by(first.c.first)
+            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
+            .where(batch_items.c.batch_id == batch_id, _QUEUED, idle)
+            .order_by(batch_items.c.number)
+            .limit(1)
         )
         with self._db.read() as conn:
-            return [job_of(row) for row in conn.execute(query)]
+            row = conn.execute(query).one_or_none()
+        return None if row is None else job_of(row)
+
+    def running_packs(self, batch_id: str) -> list[str]:
+        """Ids of the packs that somebody works on."""
+        query = (
+            sa.select(jobs.c.id)
+            .distinct()
+            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
+            .where(batch_items.c.batch_id == batch_id, jobs.c.state == JobState.RUNNING.value)
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(query))
 
     # --- working -----------------------------------------------------------------------------
 
@@ -270,6 +282,28 @@ class Batches(Repository):
             )
             return changed.rowcount == 1
 
+    def cancel_queued_packs(self, batch_id: str) -> None:
+        """Ends the packs that wait: all at once, there may be thousands."""
+        now = self._now()
+        waiting = sa.select(batch_items.c.pack_id).where(
+            batch_items.c.batch_id == batch_id, _QUEUED
+        )
+        statement = (
+            sa.update(jobs)
+            .where(jobs.c.id.in_(waiting), jobs.c.state == JobState.QUEUED.value)
+            .values(
+                **ended(JobState.CANCELED, now),
+                cancel_requested=True,
+                lease_token=jobs.c.lease_token + 1,
+                last_seq=jobs.c.last_seq + 1,
+            )
+            .returning(jobs.c.id, jobs.c.last_seq, jobs.c.attempt)
+        )
+        with self._db.write() as conn:
+            for row in conn.execute(statement).all():
+                data = {"state": JobState.CANCELED.value, "attempt": row.attempt}
+                append_event(conn, row.id, seq=row.last_seq, at=now, kind="state", data=data)
+
     def forget_chunks(self, batch_id: str) -> None:
         """Forgets where the inputs lay, once they are deleted."""
         with self._db.write() as conn:
@@ -283,24 +317,30 @@ class Batches(Repository):
         packs: Sequence[Pack],
         now: datetime,
     ) -> None:
-        for pack in packs:
-            insert_job(
-                conn,
-                now,
-                id=pack.id,
-                kind=JobKind.PACK.value,
-                model_id=model_id,
-                circuit_id=pack.circuit_id,
-                request=pack.request,
-                input_key=None,
-            )
-            for at in range(0, len(pack.numbers), _AT_ONCE):
-                conn.execute(
-                    sa.update(batch_items)
-                    .where(batch_items.c.batch_id == batch_id, _QUEUED)
-                    .where(batch_items.c.number.in_(pack.numbers[at : at + _AT_ONCE]))
-                    .values(pack_id=pack.id)
-                )
+        if not packs:
+            return
+        rows = [
+            {
+                "id": pack.id,
+                "kind": JobKind.PACK.value,
+                "model_id": model_id,
+                "circuit_id": pack.circuit_id,
+                "request": pack.request,
+                "input_key": None,
+            }
+            for pack in packs
+        ]
+        insert_jobs(conn, now, rows)
+        # Many at once: the write lock is held all the while, and leases must be renewed in time.
+        assign = (
+            sa.update(batch_items)
+            .where(batch_items.c.batch_id == batch_id, _QUEUED)
+            .where(batch_items.c.number == sa.bindparam("of_number"))
+            .values(pack_id=sa.bindparam("to_pack"))
+        )
+        conn.execute(
+            assign, [{"of_number": n, "to_pack": pack.id} for pack in packs for n in pack.numbers]
+        )
 
     def _end_job(
         self,

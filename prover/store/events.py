@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,3 +38,11 @@ def append_event(
     """Writes one event. ``seq`` is ``jobs.last_seq`` as this same transaction raised it: the
     row's lock makes the numbers of a job follow each other without gaps."""
     conn.execute(sa.insert(events).values(job_id=job_id, seq=seq, at=at, type=kind, data=data))
+
+
+def append_first_events(
+    conn: sa.Connection, job_ids: Sequence[str], *, at: datetime, data: dict[str, Any]
+) -> None:
+    """Writes the first event of many new jobs."""
+    rows = [{"job_id": i, "seq": 1, "at": at, "type": "state", "data": data} for i in job_ids]
+    conn.execute(sa.insert(events), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from prover.errors import JobAlreadyDone, JobConflict, JobNotFound, ModelNotFound
 from prover.jobs import Job, JobKind, JobState, Stage
 from prover.store.database import Repository
-from prover.store.events import append_event
+from prover.store.events import append_event, append_first_events
 from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import jobs, models
@@ -167,25 +168,33 @@ class Jobs(Repository):
 
 def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> None:
     """Writes a queued job and its first event, unless there is one of this id."""
-    new = insert_if_absent(
-        conn,
-        jobs,
-        id=id,
-        state=JobState.QUEUED.value,
-        progress=0.0,
-        attempt=0,
-        cancel_requested=False,
-        created_at=now,
-        timings={},
-        lease_token=0,
-        lost=0,
-        last_seq=1,
-        sent_at=now,
-        **values,
-    )
-    if new:
-        data = {"state": JobState.QUEUED.value, "attempt": 0}
-        append_event(conn, id, seq=1, at=now, kind="state", data=data)
+    if insert_if_absent(conn, jobs, id=id, **_queued(now), **values):
+        append_event(conn, id, seq=1, at=now, kind="state", data=_QUEUED_EVENT)
+
+
+def insert_jobs(conn: sa.Connection, now: datetime, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes many queued jobs with their first events; each row has a new ``id``, and values."""
+    conn.execute(sa.insert(jobs), [_queued(now) | row for row in rows])
+    append_first_events(conn, [row["id"] for row in rows], at=now, data=_QUEUED_EVENT)
+
+
+_QUEUED_EVENT = {"state": JobState.QUEUED.value, "attempt": 0}
+
+
+def _queued(now: datetime) -> dict[str, Any]:
+    """The columns of a job that nobody has worked on."""
+    return {
+        "state": JobState.QUEUED.value,
+        "progress": 0.0,
+        "attempt": 0,
+        "cancel_requested": False,
+        "created_at": now,
+        "timings": {},
+        "lease_token": 0,
+        "lost": 0,
+        "last_seq": 1,
+        "sent_at": now,
+    }
 
 
 def change(

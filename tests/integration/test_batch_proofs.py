@@ -58,8 +58,8 @@ def proofs_of(app: App, batch: Batch) -> list[str]:
 
 def finish(app: App, batch: Batch) -> Batch:
     app.run(batch.job_id, "test")
-    while packs := app.store.open_packs(batch.id):
-        app.run(packs[0].id, "test")
+    while pack := app.store.next_pack(batch.id):
+        app.run(pack.id, "test")
     return app.store.batch(batch.id)
 
 
@@ -172,14 +172,16 @@ def test_a_canceled_batch_keeps_what_is_proved_and_forgets_the_inputs(
 ) -> None:
     batch = receive(app, tmp_path, 5, lanes=4)
     app.run(batch.job_id, "test")
-    app.run(app.store.open_packs(batch.id)[0].id, "test")
+    first = app.store.next_pack(batch.id)
+    assert first is not None
+    app.run(first.id, "test")
     keys = app.store.chunk_keys(batch.id)
     ended = app.batches.cancel(batch.id)
     assert ended.state is BatchState.CANCELED
     assert ended.counts == {ItemState.PROVED: 4, ItemState.CANCELED: 1}
     assert keys
     assert app.store.chunk_keys(batch.id) == {}
-    assert app.store.open_packs(batch.id) == []
+    assert app.store.next_pack(batch.id) is None
 
 
 def test_what_is_not_proved_by_the_deadline_is_given_up(app: App, tmp_path: Path) -> None:

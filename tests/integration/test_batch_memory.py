@@ -1,0 +1,56 @@
+"""Ten thousand rows pass through a process that never holds them together."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROWS = 10_000
+LIMIT_MB = 300
+PROGRAM = """
+import resource, sys
+from pathlib import Path
+from circuits.profile import Profile
+from prover.app import App
+from prover.batch.intake import BatchOptions
+from prover.settings import Settings
+
+home, rows, model, srs = map(Path, sys.argv[1:])
+app = App.open(Settings.load(home=home, redis_url=None, srs_dir=srs, plan_effort="fast"))
+app.engine.sandbox.start()
+record, _ = app.add_model(model.read_bytes(), "wide")
+batch = app.batches.receive(record, rows, Profile(), None, BatchOptions(isolate=True))
+app.run(batch.job_id, "test")
+batch = app.store.batch(batch.id)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(batch.state.value, batch.remaining, peak)
+app.close()
+"""
+
+
+def test_ten_thousand_rows_of_64_floats_stay_under_300_mb(tmp_path: Path, srs_cache: Path) -> None:
+    from tests.tiny import wide
+
+    rows, model = tmp_path / "rows.jsonl", tmp_path / "model.onnx"
+    model.write_bytes(wide(64))
+    values = np.random.default_rng(0).uniform(-1, 1, (ROWS, 1, 64))
+    with rows.open("w") as out:
+        out.writelines(json.dumps({"inputs": {"x": v.tolist()}}) + "\n" for v in values)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path / "home", rows, model, srs_cache],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    state, remaining, peak_mb = done.stdout.split()
+    assert (state, remaining) == ("running", str(ROWS))
+    assert int(peak_mb) < LIMIT_MB
