@@ -9,14 +9,14 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from circuits.errors import UnsupportedOperator
+from circuits.errors import DynamicShape, UnsupportedOperator
 from circuits.model.folding import fold
 from circuits.model.operators import GraphFacts, attributes, refusal
 from circuits.model.outputs import plain_outputs
 from circuits.model.reading import read_model
 from circuits.model.shapes import Shapes, bind_shapes, infer_shapes, outputs_of
 from circuits.rewrite.pipeline import PASSES, apply
-from circuits.tensors import Signature
+from circuits.tensors import Signature, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +90,14 @@ def inspect_model(
     notes = plain_outputs(model)
     binding = bind_shapes(model, shapes)
     model = infer_shapes(model)
-    operators = _operators(model)
+    operators, final = _operators(model)
     if not allow_refused:
         _raise_refused(operators)
+    refused = any(o.status == "refused" for o in operators)
     folded = fold(model)
     facts = GraphFacts.of(folded)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    signature = Signature(inputs=tuple(binding.inputs), outputs=outputs_of(folded))
+    signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(final, refused))
     return ModelSummary(
         signature=signature,
         parameters=_parameters(folded),
@@ -108,8 +109,20 @@ def inspect_model(
     )
 
 
-def _operators(model: ModelProto) -> tuple[OperatorUse, ...]:
-    """What becomes of each node as the passes run, and of those nodes that passes add."""
+def _outputs(final: ModelProto, refused: bool) -> tuple[TensorSpec, ...]:
+    """The outputs after all passes, since shape inference knows no estimators; none where an
+    operator that no pass rewrites hides a shape."""
+    try:
+        return outputs_of(final)
+    except DynamicShape:
+        if refused:
+            return ()
+        raise
+
+
+def _operators(model: ModelProto) -> tuple[tuple[OperatorUse, ...], ModelProto]:
+    """What becomes of each node as the passes run, and of those nodes that passes add; and the
+    model that they leave."""
     written = {_name(n): n for n in model.graph.node}
     fate: dict[str, str] = {}
     current = model
@@ -131,7 +144,7 @@ def _operators(model: ModelProto) -> tuple[OperatorUse, ...]:
             groups[key].append(_name(node))
         elif _name(node) in written:
             groups[node.op_type, _domain(node), "supported", "", ""].append(_name(node))
-    return tuple(
+    uses = tuple(
         OperatorUse(
             op=op,
             domain=domain,
@@ -143,6 +156,7 @@ def _operators(model: ModelProto) -> tuple[OperatorUse, ...]:
         )
         for (op, domain, status, by, reason), nodes in sorted(groups.items())
     )
+    return uses, current
 
 
 def _domain(node: NodeProto) -> str:

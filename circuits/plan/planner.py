@@ -68,8 +68,8 @@ class Ranked:
 class Plan:
     """What was chosen, and why the others were not. Frozen with the circuit.
 
-    ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of each
-    output's values on the held-out samples, which errors are given as shares of.
+    ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of
+    each output's values on the held-out samples, which errors are given as shares of.
     """
 
     choice: Ranked

@@ -111,6 +111,41 @@ def test_support_vector_regression(kernel: str) -> None:
     rewrite(data, samples(rng.normal(size=(20, 4)).astype(np.float32)))
 
 
+@pytest.mark.parametrize(
+    ("counts", "labels"), [([3, 2], [0, 1]), ([2, 2, 3], [1, 2, 3]), ([1, 2, 1, 2], [7, 2, 5, 3])]
+)
+def test_support_vector_classification(counts: list[int], labels: list[int]) -> None:
+    """Labels are held to onnxruntime's too: rewriting fails where one differs."""
+    rng = np.random.default_rng(0)
+    vectors, classes = sum(counts), len(counts)
+    node = helper.make_node(
+        "SVMClassifier",
+        ["x"],
+        ["label", "scores"],
+        domain=ML,
+        kernel_type="RBF",
+        kernel_params=[0.3, 0.0, 3.0],
+        vectors_per_class=counts,
+        support_vectors=rng.normal(size=4 * vectors).tolist(),
+        coefficients=rng.normal(size=vectors * (classes - 1)).tolist(),
+        rho=rng.normal(scale=0.1, size=classes * (classes - 1) // 2).tolist(),
+        classlabels_ints=labels,
+    )
+    data = model([node], 4, {"label": TensorProto.INT64, "scores": TensorProto.FLOAT})
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    result = rewrite(data, samples(x))
+    assert len({int(r[0][0]) for r in run(result.onnx, samples(x))}) > 1
+
+
+def test_a_summary_finds_outputs_that_only_the_passes_give_a_shape() -> None:
+    """Exporters leave the batch of a classifier's outputs open, and inference knows no tree."""
+    written = onnx.load_model_from_string(iris_tree(classlabels_int64s=[0, 1, 2]))
+    for opset in written.opset_import:
+        opset.version = 1 if opset.domain == ML else opset.version
+    summary = inspect_model(written.SerializeToString())
+    assert [o.shape for o in summary.signature.outputs] == [(1,), (1, 3)]
+
+
 def test_preprocessing() -> None:
     nodes = [
         helper.make_node(

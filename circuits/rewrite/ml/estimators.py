@@ -1,4 +1,4 @@
-"""Classifiers and regressors: scores by trees, planes or kernels, then labels and probabilities."""
+"""Classifiers and regressors: scores by trees or planes, then labels and probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, attr, ints
+from circuits.rewrite.edit import Builder, attr
 from circuits.rewrite.ml.encoders import as_float
 from circuits.rewrite.ml.scores import (
     class_labels,
@@ -92,45 +92,3 @@ def _planes(node: ir.Node, build: Builder, outputs: int) -> ir.Value:
     if not intercepts:
         return product
     return build.op("Add", product, build.const(np.array([intercepts], dtype=np.float32)))
-
-
-def svm_regressor(node: ir.Node, build: Builder) -> ir.Value:
-    """sum of coefficients times kernel values, plus rho."""
-    if attr(node, "one_class", 0):
-        raise ValueError("one-class SVM")
-    supports = attr(node, "n_supports", 0)
-    coefficients = np.array(attr(node, "coefficients"), dtype=np.float32)
-    rho = np.array(attr(node, "rho"), dtype=np.float32).reshape(1, -1)
-    x = as_float(build, node.inputs[0])
-    if supports == 0:
-        scores = build.op("MatMul", x, build.const(coefficients.reshape(-1, 1)))
-    else:
-        vectors = np.array(attr(node, "support_vectors"), dtype=np.float32).reshape(supports, -1)
-        scores = build.op(
-            "MatMul", kernel(node, build, x, vectors), build.const(coefficients.reshape(-1, 1))
-        )
-    return transformed(build, build.op("Add", scores, build.const(rho)), post_transform(node))
-
-
-def kernel(node: ir.Node, build: Builder, x: ir.Value, vectors: np.ndarray) -> ir.Value:
-    """Kernel values of x ``[N, F]`` with every support vector: ``[N, S]``."""
-    kind = attr(node, "kernel_type", "LINEAR")
-    kind = kind.decode() if isinstance(kind, bytes) else kind
-    gamma, coef0, degree = (attr(node, "kernel_params") or [0.0, 0.0, 0.0])[:3]
-    product = build.op("MatMul", x, build.const(vectors.T.copy()))
-    if kind == "LINEAR":
-        return product
-    if kind == "RBF":
-        # |x - v|² = |x|² - 2 x·v + |v|²: one matrix product in place of a difference each.
-        square = build.op("ReduceSum", build.op("Mul", x, x), build.const(ints([1])), keepdims=1)
-        norms = (vectors.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)[None]
-        cross = build.op("Mul", product, build.const(2.0))
-        distance = build.op("Add", build.op("Sub", square, cross), build.const(norms))
-        return build.op("Exp", build.op("Mul", distance, build.const(-float(gamma))))
-    scaled = build.op("Mul", product, build.const(float(gamma)))
-    shifted = build.op("Add", scaled, build.const(float(coef0)))
-    if kind == "POLY":
-        return build.op("Pow", shifted, build.const(float(degree)))
-    if kind == "SIGMOID":
-        return build.op("Tanh", shifted)
-    raise ValueError(f"kernel {kind!r}")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from circuits.errors import UnsupportedOperator
 from circuits.model.outputs import ML
 from circuits.rewrite.edit import Builder, Expansion, Pass, expand
-from circuits.rewrite.ml import encoders, estimators
+from circuits.rewrite.ml import encoders, estimators, machines
 
 Made = Callable[[ir.Node, Builder], Sequence[ir.Value] | ir.Value]
 
@@ -23,7 +23,8 @@ _OPERATORS: Mapping[str, Made] = {
     "LinearRegressor": estimators.linear_regressor,
     "Normalizer": encoders.normalizer,
     "OneHotEncoder": encoders.one_hot_encoder,
-    "SVMRegressor": estimators.svm_regressor,
+    "SVMClassifier": machines.svm_classifier,
+    "SVMRegressor": machines.svm_regressor,
     "Scaler": encoders.scaler,
     "TreeEnsembleClassifier": estimators.tree_classifier,
     "TreeEnsembleRegressor": estimators.tree_regressor,
@@ -54,7 +55,7 @@ def _run(model: ir.Model) -> None:
 
 LOWER_ESTIMATORS = Pass(
     name="lower-estimators",
-    version=1,
+    version=2,
     purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
     reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
     run=_run,
