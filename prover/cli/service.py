@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -41,21 +41,21 @@ def up(
     return 0
 
 
-def api(host: Host = "127.0.0.1", port: Port = 8000) -> int:
+def api(host: Host = "127.0.0.1", port: Port = 8000, as_json: options.Json = False) -> None:
     """Serve the HTTP API alone."""
-    return _become("api", "--host", host, "--port", str(port))
+    _become("api", "--host", host, "--port", str(port), terminal=Terminal(as_json))
 
 
-def worker() -> int:
+def worker(as_json: options.Json = False) -> None:
     """Run one worker alone (ZKML_REDIS_URL says where the queue is)."""
-    return _become("workers")
+    _become("workers", terminal=Terminal(as_json))
 
 
-def _become(module: str, *args: str) -> int:
-    """Runs the package's own entry point; it handles its signals itself."""
-    process = subprocess.Popen([sys.executable, "-m", module, *args])
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue  # the child got the same Ctrl-C and is ending
+def _become(module: str, *args: str, terminal: Terminal) -> NoReturn:
+    """Replaces this process by the package's own entry point, which handles its signals itself.
+
+    Its logs go to stderr, so with ``--json`` stdout holds one object: which process it is.
+    """
+    terminal.object({"ok": True, "process": module, "pid": os.getpid()})
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *args])  # noqa: S606
