@@ -85,6 +85,12 @@ class AppLike(Protocol):
         """The numbered checklist: ``ok``, ``checks``, ``statement``."""
         ...
 
+    def verify_parts(
+        self, proof: bytes, settings: bytes, vk: bytes, srs_part: bytes | None
+    ) -> dict[str, Any]:
+        """The checklist of a bare EZKL proof."""
+        ...
+
     def key_set(self) -> bytes:
         """The public keys that sign receipts, as a JSON document."""
         ...

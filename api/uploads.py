@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from api.problem import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
@@ -14,6 +14,7 @@ from api.requests import BoundedRequest
 
 #: Room for a multipart body's own headers and small fields beyond the file itself.
 _FORM_OVERHEAD = 64 << 10
+_BINARY = {"type": "string", "format": "binary"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,14 @@ class Upload:
 
     data: bytes
     name: str | None
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files of a form by field, and its texts."""
+
+    files: dict[str, bytes]
     fields: dict[str, str]
 
 
@@ -48,11 +57,28 @@ async def read_upload(
     return Upload(data=data, name=None, fields={})
 
 
-async def _read_form(request: BoundedRequest, field: str) -> Upload:
+async def read_files(request: Request, *, limit: int, fields: frozenset[str]) -> Files:
+    """The files of a multipart form, ``limit`` bytes in all. Errors as ``read_upload``'s."""
+    form = await _form(BoundedRequest(request, limit + _FORM_OVERHEAD), len(fields))
     try:
-        form = await request.form(max_files=1, max_fields=4, max_part_size=_FORM_OVERHEAD)
+        files = {k: await v.read() for k, v in form.items() if isinstance(v, UploadFile)}
+        texts = {key: value for key, value in form.items() if isinstance(value, str)}
+    finally:
+        await form.close()
+    if strange := sorted(set(files) - fields):
+        raise RequestInvalid(f"The form has a file {strange[0][:100]!r}, which is not looked for.")
+    return Files(files=files, fields=texts)
+
+
+async def _form(request: BoundedRequest, files: int) -> FormData:
+    try:
+        return await request.form(max_files=files, max_fields=4, max_part_size=_FORM_OVERHEAD)
     except HTTPException as exc:
         raise MultipartInvalid(str(exc.detail)) from None
+
+
+async def _read_form(request: BoundedRequest, field: str) -> Upload:
+    form = await _form(request, files=1)
     try:
         file = form.get(field)
         if not isinstance(file, UploadFile):
@@ -67,9 +93,15 @@ async def _read_form(request: BoundedRequest, field: str) -> Upload:
 
 def upload_body(field: str, *media_types: str, texts: tuple[str, ...] = ()) -> dict[str, Any]:
     """What OpenAPI says of a body that ``read_upload`` reads; ``texts`` are optional fields."""
-    binary = {"type": "string", "format": "binary"}
-    fields = {field: binary} | {text: {"type": "string"} for text in texts}
-    form = {"type": "object", "properties": fields, "required": [field]}
-    content: dict[str, Any] = {media: {"schema": binary} for media in media_types}
+    form = form_of(field, texts=texts)
+    content: dict[str, Any] = {media: {"schema": _BINARY} for media in media_types}
     content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def form_of(
+    *needed: str, files: tuple[str, ...] = (), texts: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The schema of a form: files that must be there, files and texts that may."""
+    fields = dict.fromkeys((*needed, *files), _BINARY) | {t: {"type": "string"} for t in texts}
+    return {"type": "object", "properties": fields, "required": list(needed)}

@@ -42,6 +42,7 @@ from prover.policy import Policy
 from prover.settings import Settings
 from prover.store import Page, Store
 from prover.verify import verify_bundle
+from prover.verify_raw import verify_raw
 
 #: Reading a model of unknown origin: generous for honest ones, an end for the others.
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
@@ -345,6 +346,13 @@ class App:
         """The numbered checklist of a bundle, as JSON."""
         wanted = replace(Policy.from_json(policy), own=KeyRing.known(self.settings.key_path))
         return verify_bundle(bundle, policy=wanted, engine=self.engine).to_json()
+
+    def verify_parts(
+        self, proof: bytes, settings: bytes, vk: bytes, srs_part: bytes | None
+    ) -> dict[str, Any]:
+        """What a bare EZKL proof establishes, as JSON; by default over the public ceremony."""
+        report = verify_raw(proof, settings, vk, engine=self.engine, srs_part=srs_part)
+        return report.to_json()
 
     def key_set(self) -> bytes:
         """The published key set: what verifiers are to trust this deployment by."""

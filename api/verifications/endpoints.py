@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from api.errors import responses
 from api.services import Use
-from api.uploads import read_upload, upload_body
+from api.uploads import form_of, read_files, read_upload
 from api.verifications import service
 from api.verifications.schemas import VerificationOut
 
 router = APIRouter(prefix="/v1/verifications", tags=["verifications"])
 
 MEDIA_TYPES = ("application/octet-stream", "application/zip")
+_BUNDLE = form_of("bundle", texts=("policy",))
+_PARTS = form_of("proof", "settings", "vk", files=("srs_part",))
+_BODY: dict[str, Any] = {
+    **{media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA_TYPES},
+    "multipart/form-data": {"schema": {"anyOf": [_BUNDLE, _PARTS]}},
+}
 
 
 @router.post(
     "",
-    summary="Verify a bundle",
+    summary="Verify a bundle, or a bare EZKL proof",
     responses=responses(400, 413, 415, 422, 429),
-    openapi_extra=upload_body("bundle", *MEDIA_TYPES, texts=("policy",)),
+    openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
-async def verify_bundle(request: Request, services: Use) -> VerificationOut:
+async def verify(request: Request, services: Use) -> VerificationOut:
     """A `.zkml` file, as the multipart field `bundle` or as the bare body. A form may hold a
-    `policy` too: a JSON object of what the caller expects (docs/receipt.md). The answer is 200
-    with the checklist whether the bundle holds or not; nothing is kept. No key is needed: one
-    client address may ask so many times a minute (429)."""
+    `policy` too: a JSON object of what the caller expects (docs/receipt.md). Or EZKL's own files,
+    as `proof`, `settings`, `vk` and perhaps `srs_part` (without it: the public ceremony's).
+    The answer is 200 with the checklist whether it holds or not; nothing is kept. No key is needed:
+    one client address may ask so many times a minute (429)."""
     services.verifications.take(request)
-    upload = await read_upload(
-        request,
-        field="bundle",
-        limit=services.app.settings.max_bundle_bytes,
-        media_types=MEDIA_TYPES,
-    )
-    return await services.run_heavy(lambda: service.verify(services.app, upload))
+    limit = services.app.settings.max_bundle_bytes
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        form = await read_files(request, limit=limit, fields=service.FILES)
+        return await services.run_heavy(lambda: service.verify_form(services.app, form))
+    upload = await read_upload(request, field="bundle", limit=limit, media_types=MEDIA_TYPES)
+    return await services.run_heavy(lambda: service.verify(services.app, upload.data, None))

@@ -7,13 +7,33 @@ from typing import Any
 from api.port import AppLike
 from api.problem import RequestInvalid
 from api.requests import parse_json
-from api.uploads import Upload
+from api.uploads import Files
 from api.verifications.schemas import VerificationOut
 
+_PARTS = ("proof", "settings", "vk")
+#: Files that a form may hold: a bundle, or the parts of a bare proof.
+FILES = frozenset({"bundle", *_PARTS, "srs_part"})
 
-def verify(app: AppLike, upload: Upload) -> VerificationOut:
-    """Checks a bundle; the policy is the form's ``policy`` field, a JSON object."""
-    answer = app.verify(upload.data, _policy(upload.fields.get("policy")))
+
+def verify(app: AppLike, bundle: bytes, policy: dict[str, Any] | None) -> VerificationOut:
+    """Checks a bundle against a policy."""
+    return VerificationOut.model_validate(app.verify(bundle, policy))
+
+
+def verify_form(app: AppLike, form: Files) -> VerificationOut:
+    """Checks a form's bundle by the form's ``policy``, or the bare proof that it holds instead."""
+    files = form.files
+    if set(files) == {"bundle"}:
+        return verify(app, files["bundle"], _policy(form.fields.get("policy")))
+    if "bundle" in files or not set(_PARTS) <= set(files):
+        raise RequestInvalid(
+            "The form has neither a file 'bundle' alone nor the files of a bare proof.",
+            hint="Send 'bundle', or 'proof', 'settings' and 'vk' (and 'srs_part').",
+        )
+    if "policy" in form.fields:
+        raise RequestInvalid("A bare proof has no statement that a policy could be about.")
+    proof, settings, vk = (files[name] for name in _PARTS)
+    answer = app.verify_parts(proof, settings, vk, files.get("srs_part"))
     return VerificationOut.model_validate(answer)
 
 

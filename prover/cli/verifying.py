@@ -16,6 +16,7 @@ from circuits.errors import Fault, ZkmlError
 from prover.bundle import MAX_BYTES
 from prover.cli import options
 from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, read_file
+from prover.commitment import SALT_BYTES
 from prover.keys import KeyRing
 from prover.policy import Policy
 from prover.report import Report, Status
@@ -45,6 +46,12 @@ def verify(
     ] = None,
     input_file: Annotated[
         Path | None, typer.Option("--input", metavar="INPUT", help="The input it should be about.")
+    ] = None,
+    salt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX", help="With --input: opens the commitment to an input that is private."
+        ),
     ] = None,
     nonce: Annotated[
         str | None, typer.Option(help="The nonce that you asked the proof to be bound to.")
@@ -93,7 +100,8 @@ def verify(
                 from prover.cli.batching import verify_all
 
                 return verify_all(bundle, model, wanted, engine, terminal)
-            report = _bundle(engine, bundle, wanted, model, input_file, rebuild=rebuild)
+            opening = _salt(salt, input_file)
+            report = _bundle(engine, bundle, wanted, model, input_file, opening, rebuild=rebuild)
     finally:
         engine.sandbox.close()
     _show(report, terminal)
@@ -137,6 +145,7 @@ def _bundle(
     policy: Policy,
     model: Path | None,
     input_file: Path | None,
+    salt: bytes | None,
     *,
     rebuild: bool,
 ) -> Report:
@@ -151,8 +160,23 @@ def _bundle(
         engine=engine,
         model=read_file(model) if model else None,
         inputs=_inputs(data, input_file) if input_file else None,
+        input_salt=salt,
         rebuild=_rebuilder(engine) if rebuild else None,
     )
+
+
+def _salt(text: str | None, input_file: Path | None) -> bytes | None:
+    if text is None:
+        return None
+    if input_file is None:
+        raise OptionsDisagree("--salt opens a commitment to an input: give that with --input")
+    try:
+        salt = bytes.fromhex(text)
+    except ValueError:
+        salt = b""
+    if len(salt) != SALT_BYTES:
+        raise OptionsDisagree(f"--salt is not {2 * SALT_BYTES} hex digits")
+    return salt
 
 
 def _inputs(bundle: bytes, path: Path) -> Any:

@@ -48,3 +48,23 @@ def test_the_key_set_is_what_a_policy_trusts(tmp_path: Path) -> None:
     assert parse_public_document(answer.content) == KeyRing(app.settings.key_path).keys
     assert answer.headers["Cache-Control"] == "max-age=60"
     assert "PRIVATE" not in answer.text
+
+
+def test_a_bare_proof_is_sent_in_parts(tmp_path: Path) -> None:
+    app = FakeApp(tmp_path)
+    parts = {"proof": b"PK", "settings": b"{}", "vk": b"key"}
+    with serving(app) as url, httpx.Client(base_url=url) as http:
+        whole = http.post("/v1/verifications", files=parts)
+        pinned = http.post("/v1/verifications", files=parts | {"srs_part": b"516"})
+        refused = [
+            http.post("/v1/verifications", files=files)
+            for files in (
+                {"proof": b"PK", "settings": b"{}"},
+                parts | {"bundle": b"PK"},
+                parts | {"strange": b""},
+            )
+        ]
+    app.close()
+    assert (whole.json()["ok"], whole.json()["words"]) == (True, ["srs part: False"])
+    assert pinned.json()["words"] == ["srs part: True"]
+    assert {(a.status_code, a.json()["code"]) for a in refused} == {(422, "request_invalid")}
