@@ -175,3 +175,24 @@ def test_an_estimator_without_a_form_is_refused_by_name() -> None:
     data = model([node], 4, {"label": TensorProto.INT64, "y": TensorProto.FLOAT})
     with pytest.raises(UnsupportedOperator, match="SVMClassifier at node 'machine'"):
         inspect_model(data)
+
+
+def test_probabilities_that_add_up_to_one_are_not_divided_by_their_sum() -> None:
+    """As skl2onnx writes LogisticRegression: a classifier with softmax, then an L1 norm."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node(
+            "LinearClassifier",
+            ["x"],
+            ["label", "raw"],
+            domain=ML,
+            coefficients=rng.normal(size=12).tolist(),
+            intercepts=[0.1, 0.2, 0.3],
+            classlabels_ints=[0, 1, 2],
+            post_transform="SOFTMAX",
+        ),
+        helper.make_node("Normalizer", ["raw"], ["y"], domain=ML, norm="L1"),
+    ]
+    data = model(nodes, 4, {"label": TensorProto.INT64, "y": TensorProto.FLOAT})
+    result = rewrite(data, samples(rng.normal(size=(20, 4)).astype(np.float32)))
+    assert b"Div" not in result.onnx

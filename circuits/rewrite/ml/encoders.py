@@ -32,6 +32,8 @@ def normalizer(node: ir.Node, build: Builder) -> ir.Value:
     x = as_float(build, node.inputs[0])
     last = build.const(ints([-1]))
     kind = attr(node, "norm", "MAX")
+    if kind == "L1" and _adds_up_to_one(node.inputs[0]):
+        return x  # a division that changes nothing would cost more than all before it
     if kind == "L1":
         norm = build.op("ReduceSum", build.op("Abs", x), last, keepdims=1)
     elif kind == "L2":
@@ -39,6 +41,11 @@ def normalizer(node: ir.Node, build: Builder) -> ir.Value:
     else:
         raise ValueError(f"norm {kind!r}")
     return build.op("Div", x, norm)
+
+
+def _adds_up_to_one(value: ir.Value | None) -> bool:
+    maker = None if value is None else value.producer()
+    return maker is not None and maker.op_type == "Softmax" and attr(maker, "axis", -1) == -1
 
 
 def imputer(node: ir.Node, build: Builder) -> ir.Value:
