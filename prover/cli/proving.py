@@ -170,6 +170,9 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
         else f" (circuit built in {job.timings['compile']:.1f} s)"
     )
     terminal.line(f"Proved in {job.timings['prove']:.2f} s and verified{built}.")
+    salt = job.result["input_salt"]
+    if salt is not None:
+        terminal.line(f"Salt of the commitment to the input, for whoever may open it: {salt}")
     terminal.line(f"Wrote {out} ({len(bundle):,} bytes). Check it with: zkml verify {out}")
     terminal.object(
         {
@@ -180,6 +183,7 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
             "circuit": job.circuit_id,
             "model": job.model_id,
             "outputs": job.result["outputs"],
+            "input_salt": salt,
             "timings": job.timings,
             "peak_rss_bytes": job.peak_rss_bytes,
         }
