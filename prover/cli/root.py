@@ -17,6 +17,7 @@ from prover.cli.terminal import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    Terminal,
     exit_code,
     wants_json,
 )
@@ -131,13 +132,14 @@ def main() -> None:
     terminal = wants_json(sys.argv)
     try:
         result: Any = command_line(sys.argv)(standalone_mode=False)
+        if result == EXIT_INTERRUPTED and not Terminal.spoke:
+            _interrupted(terminal)  # typer makes this of a KeyboardInterrupt, without a word
         sys.exit(result if isinstance(result, int) else 0)
     except ZkmlError as error:
         terminal.problem(error.problem())
         sys.exit(exit_code(error))
     except (KeyboardInterrupt, typer.Abort):
-        terminal.line("Interrupted.")
-        terminal.object({"ok": False, "problem": {"code": "canceled", "detail": "interrupted"}})
+        _interrupted(terminal)
         sys.exit(EXIT_INTERRUPTED)
     except _USAGE_ERROR as error:
         terminal.usage(error)
@@ -150,3 +152,8 @@ def main() -> None:
         structlog.get_logger(__name__).exception("defect")
         terminal.problem(ZkmlError().problem())
         sys.exit(EXIT_FAILED)
+
+
+def _interrupted(terminal: Terminal) -> None:
+    terminal.line("Interrupted.")
+    terminal.object({"ok": False, "problem": {"code": "canceled", "detail": "interrupted"}})

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +35,9 @@ class FileUnwritable(ZkmlError):
 
 
 class Terminal:
-    """Output of one command."""
+    """Output of one command. ``spoke``: whether this process has said how its command ended."""
+
+    spoke: ClassVar[bool] = False
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -54,6 +56,7 @@ class Terminal:
 
     def object(self, value: Any) -> None:
         """The one JSON object, if programs are listening."""
+        Terminal.spoke = True
         if self.as_json:
             print(json.dumps(value, ensure_ascii=False, default=str))
 

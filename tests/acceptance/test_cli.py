@@ -265,6 +265,23 @@ def test_a_disk_that_fills_up_under_a_job_is_named(desk: Desk, tmp_path: Path) -
     assert not (tmp_path / "x").exists()
 
 
+def test_ctrl_c_before_the_work_is_told_too(desk: Desk, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        [ZKML, "prove", str(desk.model), str(desk.input), "-o", str(tmp_path / "x"), "--json"],
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(home.exists)
+    process.send_signal(signal.SIGINT)
+    said, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, err
+    assert json.loads(said)["problem"]["code"] == "canceled"
+    assert scratch(home) == []
+
+
 # --- verify, inspect ---------------------------------------------------------------------------
 
 
