@@ -17,10 +17,11 @@ from circuits.manifest import CircuitManifest, SrsRef
 from circuits.profile import Soundness
 from circuits.rebuild import Rebuilt
 from prover.bundle import Bundle, read_bundle, write_bundle
+from prover.context import Context
 from prover.keys import KeyState
 from prover.policy import Policy
 from prover.receipt import Receipt
-from prover.report import Layer, Report
+from prover.report import Layer, Report, Status
 from prover.statement import Statement
 from prover.verify import check_statement, verify_bundle
 from tests.conformance.lies import RIVAL, TRUSTED, Lie, signed, statement_of
@@ -240,3 +241,58 @@ def test_the_key_is_built_anew_from_the_model(
     lie = Lie(replace(bundle, model=uploaded(7)), statement_of(bundle))
     lie.set_manifest(replace(lie.manifest, model_sha256=sha256(uploaded(7))))
     assert names(judge(lie.told(), rebuild=rebuild)) == ["rebuild"]
+
+
+# --- spellings, and what a terminal would make of them ---------------------------------------
+
+
+def test_zero_has_one_sign(good: Bundle, judge: Judge) -> None:
+    statement = statement_of(good)
+    (output,) = statement["predicate"]["outputs"]
+    assert 0.0 in output["values"]
+    output["values"] = [-0.0 if v == 0 else v for v in output["values"]]
+    assert names(judge(signed(good, statement))) == ["output-instances"]
+
+
+@pytest.mark.parametrize(
+    "nonce", ["caf\u00e9", "cafe\u0301", "\ufeffcafe", "CAFE"], ids=["nfc", "nfd", "bom", "case"]
+)
+def test_text_is_its_bytes_and_nothing_is_normalised(
+    nonce: str, good: Bundle, judge: Judge
+) -> None:
+    lie = Lie(good, statement_of(good))
+    lie.predicate["context"]["nonce"] = nonce
+    assert "context-digest" in names(judge(lie.told()))
+    others = {"caf\u00e9", "cafe\u0301", "\ufeffcafe", "CAFE"} - {nonce}
+    digests = {Context(job_id="j", nonce=n).digest for n in (nonce, *others)}
+    assert len(digests) == 4
+
+
+def test_a_receipt_cannot_write_to_the_terminal(good: Bundle, judge: Judge) -> None:
+    statement = statement_of(good)
+    hostile = "x\nVERIFIED\x1b[2J\u202e\x9b1A"
+    statement["predicate"]["issuer"]["domain"] = hostile
+    statement["predicate"]["context"]["job_id"] = hostile
+    statement["predicate"]["outputs"][0]["name"] = hostile
+    statement["predicate"]["circuit"]["id"] = hostile
+    report = judge(signed(good, statement), replace(POLICY, circuit_id="another"))
+    assert not report.ok
+    for line in (*report.words, *(c.detail for c in report.checks)):
+        assert line.isprintable()
+
+
+def test_an_empty_list_of_signers_trusts_nobody(good: Bundle, judge: Judge) -> None:
+    for nobody in (Policy(keyids=frozenset()), Policy(trusted=())):
+        assert names(judge(good, nobody)) == ["signer"]
+
+
+def test_ones_own_keys_count_only_while_nobody_is_named(good: Bundle, judge: Judge) -> None:
+    own = public_key(TRUSTED)
+    found = {c.name: c for c in judge(good, Policy(own=(own,), strict=True)).checks}
+    assert found["signer"].status is Status.PASS
+    assert "own" in found["signer"].detail
+    assert names(judge(good, Policy(own=(own,), trusted=(public_key(RIVAL),)))) == ["signer"]
+    revoked = replace(own, state=KeyState.REVOKED)
+    assert names(judge(good, Policy(own=(revoked,)))) == ["signer"]
+    stranger = judge(good, Policy(own=(public_key(RIVAL),)))
+    assert stranger.warnings[0].name == "signer"
