@@ -99,7 +99,7 @@ def progress_of(batch: Batch, now: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def summary_of(batch: Batch, codes: dict[str, int]) -> dict[str, Any]:
+def summary_of(batch: Batch, codes: dict[str, int], costs: dict[str, int | None]) -> dict[str, Any]:
     """``summary.json``: how it ended, how long it took, and what was wrong how often."""
     ended = batch.finished_at
     return {
@@ -109,6 +109,7 @@ def summary_of(batch: Batch, codes: dict[str, int]) -> dict[str, Any]:
         "state": batch.state.value,
         **progress_of(batch),
         "seconds": round((ended - batch.created_at).total_seconds(), 3) if ended else None,
+        **costs,
         "problems": codes,
         "plan": batch.plan,
     }
@@ -125,7 +126,7 @@ def write_results(service: BatchService, batch_id: str, folder: Path, *, each: b
                 code = str(item.problem["code"])
                 codes[code] = codes.get(code, 0) + 1
             out.write(json.dumps(line_of(item), ensure_ascii=False).encode() + b"\n")
-    summary = summary_of(store.batch(batch_id), codes)
+    summary = summary_of(store.batch(batch_id), codes, store.batch_costs(batch_id))
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     written = [folder / RESULTS, folder / SUMMARY]
     if summary["done"]:

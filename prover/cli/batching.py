@@ -254,6 +254,7 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
         "state": batch.state.value,
         "files": [str(path) for path in written],
         "plan": batch.plan,
+        **app.store.batch_costs(batch.id),
         **now,
     }
     if batch.problem is not None:

@@ -173,6 +173,18 @@ class Batches(Repository):
             row = conn.execute(query).one_or_none()
         return None if row is None else job_of(row)
 
+    def batch_costs(self, batch_id: str) -> dict[str, int | None]:
+        """How many proofs the batch's items have, and the engine's largest resident set."""
+        packs = sa.select(batch_items.c.pack_id).where(
+            batch_items.c.batch_id == batch_id, batch_items.c.state == ItemState.PROVED.value
+        )
+        query = sa.select(sa.func.count(), sa.func.max(jobs.c.peak_rss_bytes)).where(
+            jobs.c.id.in_(packs)
+        )
+        with self._db.read() as conn:
+            proofs, peak = conn.execute(query).one()
+        return {"proofs": proofs, "peak_rss_bytes": peak}
+
     def running_packs(self, batch_id: str) -> list[str]:
         """Ids of the packs that somebody works on."""
         query = (
