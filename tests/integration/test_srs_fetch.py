@@ -152,6 +152,7 @@ def test_sizes_that_no_srs_has_are_refused(folder: SrsFolder, logrows: int) -> N
         folder.generate(logrows, fake_generate)
 
 
+@pytest.mark.slow
 def test_two_processes_that_need_one_size_make_it_once(folder: SrsFolder) -> None:
     program = (
         "import sys, time\n"
