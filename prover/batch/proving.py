@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from circuits.digests import canonical_json
 from circuits.engine.port import Felts, ProofResult
-from circuits.errors import InputOutOfRange
+from circuits.errors import Fault, InputOutOfRange, ZkmlError
 from circuits.lanes.felts import join
 from circuits.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
@@ -89,7 +89,7 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
         answers = reference.result()
     shop.store.set_stage(held.lease, Stage.VERIFY, 0.9, outcome.timings)
     started = time.monotonic()
-    _Receipts(shop, circuit, proof, outcome).write(lanes, answers)
+    _Receipts(shop, circuit, proof, outcome, job.request).write(lanes, answers)
     outcome.timings["receipts"] = time.monotonic() - started
     return outcome
 
@@ -134,9 +134,15 @@ class _Receipts:
     """Statements about the lanes of one proof: built, verified, signed, stored."""
 
     def __init__(
-        self, shop: Workshop, circuit: Circuit, proof: ProofResult, outcome: PackOutcome
+        self,
+        shop: Workshop,
+        circuit: Circuit,
+        proof: ProofResult,
+        outcome: PackOutcome,
+        request: dict[str, Any],
     ) -> None:
         self._shop, self._circuit, self._proof, self._outcome = shop, circuit, proof, outcome
+        self._request = request
         self._once = Once()
         self._issued_at = datetime.now(UTC)
         self._software = software_versions()
@@ -164,7 +170,13 @@ class _Receipts:
             }
         }
         for number, (lane, answer) in enumerate(zip(lanes, answers, strict=True)):
-            self._outcome.proved[lane.item.number] = (number, self._one(number, lane, answer))
+            try:
+                self._outcome.proved[lane.item.number] = (number, self._one(number, lane, answer))
+            except ZkmlError as error:
+                if error.fault is not Fault.INPUT:
+                    raise
+                problem = problem_of_item(error, self._request)  # its neighbours have their proof
+                self._outcome.failed[lane.item.number] = problem
 
     def _one(self, number: int, lane: _Lane, answer: list[NDArray[Any]]) -> dict[str, Any]:
         shop, manifest = self._shop, self._circuit.manifest
