@@ -130,7 +130,7 @@ class Builder:
         srs = self.srs.ensure(shape.args.logrows, self.policy, self._generate)
         files = self._set_up(plan, srs, out, on_progress, should_stop)
         say("trial proof")
-        trial = self._try(plan, files, samples, should_stop)
+        trial = self._try(plan, files, should_stop)
         return self._describe(model, plan, srs, files, samples, trial)
 
     def _generate(self, path: Path, logrows: int) -> None:
@@ -166,12 +166,11 @@ class Builder:
         self,
         plan: Plan,
         files: CircuitFiles,
-        samples: Samples,
         should_stop: ShouldStop | None,
     ) -> ProofResult:
         """Proves and verifies one held-out sample: no circuit serves that has not done so."""
         variant = plan.choice.shape.variant
-        sample = samples.held_out[0]
+        sample = plan.trial
         inputs = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in variant.inputs]
         if variant.context.limbs:
             inputs.append(variant.context.encode(0))

@@ -261,3 +261,11 @@ class StatementRefused(ZkmlError):
     """The statement about a fresh proof did not pass our own verification."""
 
     code = "statement_refused"
+
+
+class NoAnswer(ZkmlError):
+    """The model itself has no finite answer on this input."""
+
+    code = "model_no_answer"
+    fault = Fault.INPUT
+    default_hint = "Send an input on which the model, as uploaded, gives finite numbers."

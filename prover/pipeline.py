@@ -35,7 +35,7 @@ from prover.artifacts import Artifacts
 from prover.bundle import Bundle, write_bundle
 from prover.commitment import SALT_BYTES, input_json
 from prover.context import Context
-from prover.errors import LeaseLost, StatementRefused
+from prover.errors import LeaseLost, NoAnswer, StatementRefused
 from prover.events import Nudges
 from prover.inputs import load_input
 from prover.jobs import Job, JobKind, Stage
@@ -310,8 +310,10 @@ def measured_error(
     """The proof's outputs of one lane against onnxruntime's, on its input.
 
     Relative to the range that each output had when the circuit was planned: one input's output says
-    little of how wide outputs can be.
+    little of how wide outputs can be. Raises ``NoAnswer`` where onnxruntime has none.
     """
+    if not all(np.isfinite(w).all() for w in want):
+        raise NoAnswer("onnxruntime answers this input with NaN or an infinity")
     have = [
         np.array(o.values, dtype=np.float64).reshape(w.shape)
         for o, w in zip(decode_outputs(manifest, proof.instances, lane), want, strict=True)

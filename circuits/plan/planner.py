@@ -18,7 +18,7 @@ from circuits.plan.accuracy import output_range
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.graphs import FloatGraph
-from circuits.plan.samples import Sample, Samples, widened
+from circuits.plan.samples import Sample, Samples, answered, widened
 from circuits.plan.variants import Rejected, Shape, Task, Variant, fixed_point, integers
 from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
@@ -68,6 +68,8 @@ class Ranked:
 class Plan:
     """What was chosen, and why the others were not. Frozen with the circuit.
 
+    ``reference`` is the model that accuracy was measured against, ``trial`` a held-out sample.
+
     ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of
     each output's values on the held-out samples, which errors are given as shares of.
     """
@@ -79,6 +81,7 @@ class Plan:
     effort: Effort
     accuracy: Accuracy
     reference: bytes = field(repr=False)
+    trial: Sample = field(repr=False)
     output_ranges: tuple[float, ...]
     cost_model: CostModel
 
@@ -165,6 +168,7 @@ def plan_circuit(
         effort=effort,
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
         reference=graph.reference,
+        trial=task.samples.held_out[0],
         output_ranges=tuple(
             output_range(np.stack([sample[i] for sample in task.reference["held_out"]]))
             for i in range(len(graph.signature.outputs))
@@ -292,15 +296,18 @@ def _task(
     on_progress: Callable[[str], None] | None,
 ) -> Task:
     def reference(part: Sequence[Sample]) -> Any:
-        return engine.sandbox.call(_REFERENCE, graph.reference, list(part), limits=limits)
+        answers = engine.sandbox.call(_REFERENCE, graph.reference, list(part), limits=limits)
+        return answered(part, answers, samples.calibrated)
 
+    plan, plan_answers = reference(samples.plan)
+    held_out, held_out_answers = reference(samples.held_out)
     return Task(
         engine=engine,
         limits=limits,
         signature=graph.signature,
         accepted={n: widened(r, profile.range_margin) for n, r in samples.ranges.items()},
-        samples=samples,
-        reference={"plan": reference(samples.plan), "held_out": reference(samples.held_out)},
+        samples=replace(samples, plan=plan, held_out=held_out),
+        reference={"plan": plan_answers, "held_out": held_out_answers},
         profile=profile,
         context=context_encoding(profile),
         hopeless=search.hopeless,

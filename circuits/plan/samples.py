@@ -99,7 +99,7 @@ def default_ranges(signature: Signature) -> dict[str, Range]:
 
 
 def covering_ranges(sample: Sample) -> dict[str, Range]:
-    """Symmetric power-of-two ranges, at least ±1, that hold a sample.
+    """Power-of-two ranges, at least ±1, that hold a sample; from 0 where it has no negative value.
 
     What a circuit without calibration data is built for: few different ones, so later inputs of
     about the same size find the circuit made. No wider than the input's dtype. Raises
@@ -116,7 +116,8 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
                 input=name,
             )
         bound = math.ldexp(1.0, max(0, math.ceil(math.log2(largest)))) if largest > 0 else 1.0
-        out[name] = _clipped(bound, values.dtype.name)
+        low, high = _clipped(bound, values.dtype.name)
+        out[name] = (low if (values < 0).any() else 0.0, high)
     return out
 
 
@@ -127,10 +128,38 @@ def _clipped(bound: float, dtype: str) -> Range:
 
 
 def widened(range_: Range, margin: float) -> Range:
-    """A range with ``margin`` times its width added on each side."""
+    """A range with ``margin`` times its width added on each side.
+
+    A range that begins at 0 still does: counts, pixels and what a root is taken of are never
+    negative, and the model may have no answer for what is.
+    """
     lower, upper = range_
     room = margin * (upper - lower)
-    return lower - room, upper + room
+    return 0.0 if lower == 0 else lower - room, upper + room
+
+
+def answered(
+    samples: Sequence[Sample], answers: Sequence[Sequence[NDArray[Any]]], calibrated: bool
+) -> tuple[tuple[Sample, ...], list[Sequence[NDArray[Any]]]]:
+    """The samples on which the model's answers are finite, with those answers.
+
+    A drawn sample may lie where the model has no answer (a root of a negative number); one of the
+    user's own should not. Raises ``CalibrationError`` for such a one, or when none is left.
+    """
+    pairs = [
+        (s, a)
+        for s, a in zip(samples, answers, strict=True)
+        if all(np.isfinite(v).all() for v in a)
+    ]
+    lost = len(samples) - len(pairs)
+    if not pairs or (lost and calibrated):
+        whose = "calibration samples" if calibrated else "samples drawn from the accepted range"
+        raise CalibrationError(
+            f"onnxruntime answers {lost} of {len(samples)} {whose} with NaN or an infinity",
+            hint="Give calibration data like the inputs that you will prove, on which the model has"
+            " finite answers.",
+        )
+    return tuple(s for s, _ in pairs), [a for _, a in pairs]
 
 
 def _pick(arrays: Mapping[str, NDArray[Any]], at: int) -> Sample:

@@ -13,10 +13,12 @@ from circuits.errors import CalibrationError
 from circuits.plan.samples import (
     MAX_HELD_OUT,
     MAX_PLAN,
+    answered,
     covering_ranges,
     default_ranges,
     draw,
     read_calibration,
+    widened,
 )
 from circuits.tensors import Signature, TensorSpec
 
@@ -147,27 +149,44 @@ def test_samples_drawn_from_ranges_are_the_same_each_time_and_inside() -> None:
         (1.0, 1.0),
         (1.01, 2.0),
         (5.0, 8.0),
+        (-0.01, 1.0),
         (-100.0, 128.0),
-        (1e30, 2.0**100),
+        (1e12, 2.0**40),
     ],
 )
 def test_an_input_alone_gives_one_of_few_ranges(largest: float, bound: float) -> None:
-    assert covering_ranges({"x": np.array([0.0, largest])}) == {"x": (-bound, bound)}
+    low = -bound if largest < 0 else 0.0
+    assert covering_ranges({"x": np.array([0.0, largest])}) == {"x": (low, bound)}
+
+
+def test_a_margin_does_not_make_what_is_never_negative_so() -> None:
+    assert widened((0.0, 2.0), 0.25) == (0.0, 2.5)
+    assert widened((-1.0, 1.0), 0.25) == (-1.5, 1.5)
+
+
+def test_drawn_samples_without_a_finite_answer_are_left_out_and_ones_own_refused() -> None:
+    samples = [{"x": np.array([v])} for v in (-1.0, 4.0)]
+    answers = [[np.array([v])] for v in (np.nan, 2.0)]
+    kept, kept_answers = answered(samples, answers, calibrated=False)
+    assert kept == (samples[1],)
+    assert kept_answers == answers[1:]
+    with pytest.raises(CalibrationError, match="1 of 2 calibration samples"):
+        answered(samples, answers, calibrated=True)
+    with pytest.raises(CalibrationError, match="1 of 1 samples drawn"):
+        answered(samples[:1], answers[:1], calibrated=False)
 
 
 def test_a_range_is_no_wider_than_its_dtype() -> None:
     sample = {
         "byte": np.array([200], dtype=np.uint8),
         "flag": np.array([True]),
-        "half": np.array([60000.0], dtype=np.float16),
-        "long": np.array([-(2**63)], dtype=np.int64),
-        "single": np.array([3e38], dtype=np.float32),
+        "half": np.array([-60000.0], dtype=np.float16),
+        "long": np.array([-(2**39)], dtype=np.int64),
     }
     ranges = covering_ranges(sample)
     assert ranges["byte"] == (0.0, 255.0)
     assert ranges["flag"] == (0.0, 1.0)
     assert ranges["half"] == (-65504.0, 65504.0)
-    assert ranges["single"][1] == float(np.finfo(np.float32).max)
     tensors = tuple(TensorSpec(name=n, dtype=v.dtype.name, shape=(5,)) for n, v in sample.items())
     signature = Signature(inputs=tensors, outputs=())
     assert default_ranges(signature)["byte"] == (0.0, 1.0)
