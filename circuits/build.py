@@ -12,7 +12,7 @@ import numpy as np
 from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, OnStage, ProofResult, ShouldStop
-from circuits.errors import CircuitNotFaithful, EngineError, SrsMissing
+from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge, SrsMissing
 from circuits.field import to_felt
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
@@ -22,7 +22,8 @@ from circuits.plan.effort import Effort
 from circuits.plan.estimate import Estimate, estimate
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
-from circuits.plan.samples import Sample, Samples, draw, widened
+from circuits.plan.samples import Sample, Samples, accepted_ranges, draw
+from circuits.plan.variants import base_args
 from circuits.profile import Profile, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
@@ -31,6 +32,10 @@ from circuits.tensors import ContextEncoding, Signature
 _COMPILE = "circuits.compiler:float_graph"
 _RELOWER = "circuits.compiler:relower"
 _WIDEN = "circuits.lanes.widen:widen"
+
+
+#: Assignments in EZKL's fixed point beyond which a model is estimated before it is planned.
+_LARGE = 400_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,7 @@ class Builder:
             profile.visibility,
             self.limits,
         )
+        self._refuse_hopeless(graph, samples, profile)
         return plan_circuit(
             self.engine,
             graph,
@@ -100,8 +106,33 @@ class Builder:
         """What a circuit would cost, in about a second: nothing is measured, nothing built."""
         context = context_encoding(profile)
         graph = compile_float(self.engine, model, samples, context, profile.visibility, self.limits)
+        return self._estimate(graph, samples, profile)
+
+    def _refuse_hopeless(self, graph: FloatGraph, samples: Samples, profile: Profile) -> None:
+        """Raises ``ModelTooLarge`` with an estimate, before hours go into planning what cannot be
+        proved here. Small graphs are not worth an estimate."""
+        args = base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=1)
+        priced = self.engine.price(graph.onnx, [args], self.limits)[0]
+        if isinstance(priced, EngineError) or priced.assignments < _LARGE:
+            return
+        found = self._estimate(graph, samples, profile)
+        seconds = found.predicted.prove_s
+        if found.fits and seconds <= self.limits.deadline_s:
+            return
+        gib = found.predicted.peak_bytes / (1 << 30)
+        raise ModelTooLarge(
+            f"a proof of this model is estimated at {seconds:.0f} s and {gib:.1f} GiB"
+            f" (k = {found.logrows}); the limits are {self.limits.deadline_s:.0f} s and"
+            f" {self.limits.memory_bytes / (1 << 30):.1f} GiB",
+            hint="Raise ZKML_ENGINE_MEMORY_MB and ZKML_ENGINE_DEADLINE_S on a machine that has it,"
+            " or export a smaller model.",
+            estimate=found.to_json(),
+        )
+
+    def _estimate(self, graph: FloatGraph, samples: Samples, profile: Profile) -> Estimate:
+        context = context_encoding(profile)
         task = IntegerTask(
-            accepted={n: widened(r, profile.range_margin) for n, r in samples.ranges.items()},
+            accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
             limbs=context.limbs,
             hand_on=not profile.visibility.shows_input,
         )

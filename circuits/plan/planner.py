@@ -18,7 +18,7 @@ from circuits.plan.accuracy import output_range
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.graphs import FloatGraph
-from circuits.plan.samples import Sample, Samples, answered, widened
+from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
 from circuits.plan.variants import Rejected, Shape, Task, Variant, fixed_point, integers
 from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
@@ -305,7 +305,7 @@ def _task(
         engine=engine,
         limits=limits,
         signature=graph.signature,
-        accepted={n: widened(r, profile.range_margin) for n, r in samples.ranges.items()},
+        accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
         samples=replace(samples, plan=plan, held_out=held_out),
         reference={"plan": plan_answers, "held_out": held_out_answers},
         profile=profile,

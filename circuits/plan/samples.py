@@ -102,7 +102,8 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
     """Power-of-two ranges, at least ±1, that hold a sample; from 0 where it has no negative value.
 
     What a circuit without calibration data is built for: few different ones, so later inputs of
-    about the same size find the circuit made. No wider than the input's dtype. Raises
+    about the same size find the circuit made. Whole numbers may be indices, for which a larger one
+    is none at all: their range ends at the largest that is there. Raises
     ``InputOutOfRange`` for a magnitude that no circuit's integers hold with any precision left.
     """
     out = {}
@@ -115,10 +116,23 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
                 hint="Scale the input, as is usual before a network, and export that step with it.",
                 input=name,
             )
+        if values.dtype.kind != "f":
+            out[name] = (min(0.0, float(values.min(initial=0))), float(values.max(initial=0)))
+            continue
         bound = math.ldexp(1.0, max(0, math.ceil(math.log2(largest)))) if largest > 0 else 1.0
         low, high = _clipped(bound, values.dtype.name)
         out[name] = (low if (values < 0).any() else 0.0, high)
     return out
+
+
+def accepted_ranges(
+    signature: Signature, ranges: Mapping[str, Range], margin: float
+) -> dict[str, Range]:
+    """What a circuit accepts: the ranges with a margin, for whole numbers without."""
+    return {
+        t.name: widened(ranges[t.name], margin if t.dtype.startswith("float") else 0.0)
+        for t in signature.inputs
+    }
 
 
 def _clipped(bound: float, dtype: str) -> Range:

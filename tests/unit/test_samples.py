@@ -176,7 +176,7 @@ def test_drawn_samples_without_a_finite_answer_are_left_out_and_ones_own_refused
         answered(samples[:1], answers[:1], calibrated=False)
 
 
-def test_a_range_is_no_wider_than_its_dtype() -> None:
+def test_a_range_is_no_wider_than_its_dtype_nor_than_whole_numbers_seen() -> None:
     sample = {
         "byte": np.array([200], dtype=np.uint8),
         "flag": np.array([True]),
@@ -184,8 +184,9 @@ def test_a_range_is_no_wider_than_its_dtype() -> None:
         "long": np.array([-(2**39)], dtype=np.int64),
     }
     ranges = covering_ranges(sample)
-    assert ranges["byte"] == (0.0, 255.0)
+    assert ranges["byte"] == (0.0, 200.0)
     assert ranges["flag"] == (0.0, 1.0)
+    assert ranges["long"] == (-(2.0**39), 0.0)
     assert ranges["half"] == (-65504.0, 65504.0)
     tensors = tuple(TensorSpec(name=n, dtype=v.dtype.name, shape=(5,)) for n, v in sample.items())
     signature = Signature(inputs=tensors, outputs=())
