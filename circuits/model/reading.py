@@ -80,11 +80,17 @@ def read_model(data: bytes) -> ModelProto:
 
 
 def _name_nodes(graph: GraphProto) -> None:
-    """Gives every node a name of its own, so that messages and passes can point at it."""
+    """Gives every node a name of its own, so that messages and passes can point at it.
+
+    It is no value's name but that of its own output: the engine's importer keeps nodes and
+    constants in one table, and takes a node for a constant of its name.
+    """
     taken: set[str] = set()
+    maker = {value: index for index, node in enumerate(graph.node) for value in node.output}
+    maker |= dict.fromkeys([t.name for t in graph.initializer] + [i.name for i in graph.input], -1)
     for index, node in enumerate(graph.node):
         name = node.name or f"{node.op_type}_{index}"
-        while name in taken:
+        while name in taken or maker.get(name, index) != index:
             name = f"{name}_{index}"
         node.name = name
         taken.add(name)

@@ -113,6 +113,16 @@ def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:
     assert priced.instance_shapes == ((1, 4), (1, 2), (1, 4))
 
 
+def test_a_node_named_as_a_constant_is_told_from_it(engine: EzklEngine) -> None:
+    """The engine's importer would read the constant where the node's output is meant."""
+    data = graph("t = Neg(x) y = Reshape(t, row)", "float[4] x", "<int64[2] row = {1, 4}>")
+    model = onnx.load_model_from_string(data)
+    model.graph.node[1].name = "row"
+    args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
+    (priced,) = engine.price(rewrite(model.SerializeToString()).onnx, [args], LIMITS)
+    assert not isinstance(priced, EngineError), priced
+
+
 def test_every_value_keeps_a_leading_axis() -> None:
     """Without one, EZKL's importer moves convolutions to a layout that it lays out wrongly."""
     variant = lower(

@@ -21,7 +21,7 @@ def graph(body: str, inputs: str, weights: str = "", opset: int = 17) -> bytes:
         f'<ir_version: 8, opset_import: ["" : {opset}]> g ({inputs}) => (float y)'
         f" {weights} {{ {body} }}"
     )
-    return parser.parse_model(text).SerializeToString()
+    return bytes(parser.parse_model(text).SerializeToString())
 
 
 X4 = "float[N, 4] x"
