@@ -22,6 +22,7 @@ from prover.lease import Held
 from prover.library import Circuit, Order
 
 Note = Callable[[str], None]
+_NOT_CHEAPER = "sharing a proof is not predicted to be cheaper for this model and number of inputs"
 _log = structlog.get_logger(__name__)
 
 
@@ -36,7 +37,7 @@ def plan_batch(shop: Workshop, job: Job, held: Held, note: Note) -> list[str]:
     batch = shop.store.batch(job.id)
     circuit = _narrow(shop, job, held, note)
     good, failed = _in_range(shop, batch, circuit.manifest)
-    plan: dict[str, Any] = {"lanes": {}, "why": "one proof per input was asked for"}
+    plan: dict[str, Any] = {"packs": [], "items": 0}
     packs: list[Pack] = []
     if good:
         mix, circuits, plan = _mix(shop, batch, circuit, len(good), held, note)
@@ -79,14 +80,16 @@ def _mix(
     prove_s, why = _predictions(shop, batch, circuit, note)
     wanted = batch.request.get("lanes")
     ladder = {int(wanted)} if wanted else set(LADDER)
-    reasons = {0: why} if why else {}
+    reasons: dict[int, str] = {}
     while True:
         ready = {n: i for n in ladder if (i := _ready(shop, circuit, n)) is not None}
         try:
             mix = choose_mix(count, prove_s, ready, ladder)
         except ValueError:
             raise ModelTooLarge(
-                reasons.get(wanted or 0) or f"{wanted} lanes need more memory than is allowed",
+                reasons.get(wanted or 0)
+                or why
+                or f"{wanted} lanes need more memory than is allowed",
                 hint="Ask for fewer lanes, or leave their number to the planner.",
             ) from None
         made, failed = _build(shop, circuit, [n for n, _ in mix.packs], held, note)
@@ -94,8 +97,11 @@ def _mix(
             break
         ladder.discard(failed[0])
         reasons[failed[0]] = failed[1].detail
+    if all(lanes == 1 for lanes, _ in mix.packs):
+        why = why or _NOT_CHEAPER
     plan = mix.to_json() | {
         "items": count,
+        "one_by_one": why,
         "circuits": {str(n): made[n] for n in sorted(made)},
         "given_up": [{"lanes": n, "why": text} for n, text in sorted(reasons.items())],
     }

@@ -267,9 +267,19 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
         )
         return EXIT_INTERRUPTED
     terminal.line(f"{now['done']} of {now['total']} proved, {now['failed']} failed. Wrote {out}.")
+    _tell_plan(batch.plan or {}, terminal)
     if batch.problem is not None and not now["done"]:
         return _code_of(batch.problem)
     return EXIT_NO if now["failed"] else EXIT_YES
+
+
+def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
+    """How inputs shared proofs, or why they did not."""
+    if plan.get("one_by_one"):
+        terminal.line(f"Proved one by one: {plan['one_by_one']}.")
+    elif plan.get("packs"):
+        shared = [f"{p['proofs']} of up to {p['lanes']} inputs" for p in plan["packs"]]
+        terminal.line(f"Proofs: {', '.join(shared)}.")
 
 
 def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:

@@ -13,7 +13,7 @@ import pytest
 from circuits.engine.port import Felts, ProofResult
 from circuits.errors import EngineError
 from circuits.field import to_felt
-from circuits.profile import Profile
+from circuits.profile import Profile, Soundness, Visibility
 from prover.app import App
 from prover.batch.intake import BatchOptions
 from prover.batch.records import Batch, BatchState, ItemState
@@ -42,12 +42,14 @@ def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[A
     opened.close()
 
 
-def receive(app: App, folder: Path, count: int, **options: Any) -> Batch:
+def receive(
+    app: App, folder: Path, count: int, profile: Profile | None = None, **options: Any
+) -> Batch:
     path = folder / "rows.jsonl"
     lines = [{"id": f"row-{i}", "inputs": {"x": VALUES[i].tolist()}} for i in range(count)]
     path.write_text("\n".join(json.dumps(line) for line in lines))
     model, _ = app.add_model(linear(), "linear")
-    return app.batches.receive(model, path, Profile(), None, BatchOptions(**options))
+    return app.batches.receive(model, path, profile or Profile(), None, BatchOptions(**options))
 
 
 def proofs_of(app: App, batch: Batch) -> list[str]:
@@ -125,6 +127,27 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
     assert (tmp_path / "batch.zkml").stat().st_size < alone / 2
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["done"], summary["failed"]) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("profile", "shared"),
+    [
+        (Profile(visibility=Visibility.PRIVATE_INPUT), True),
+        (Profile(soundness=Soundness.CONSERVATIVE), True),
+        (Profile(visibility=Visibility.HASHED_INPUT), False),
+    ],
+    ids=["private", "conservative", "hashed"],
+)
+def test_every_profile_is_batched_or_says_why_not(
+    app: App, tmp_path: Path, profile: Profile, shared: bool
+) -> None:
+    batch = finish(app, receive(app, tmp_path, 2, profile, lanes=2 if shared else None))
+    assert batch.done == 2
+    assert batch.plan is not None
+    assert (batch.plan["one_by_one"] is None) == shared
+    data = app.batches.item_bundle(batch.id, 2)
+    assert (read_bundle(data).input is None) == (not profile.visibility.shows_input)
+    assert verify_bundle(data, engine=app.engine).ok
 
 
 def test_isolated_items_have_a_proof_each(app: App, tmp_path: Path) -> None:
