@@ -16,9 +16,11 @@ from api.watch import Watch
 
 T = TypeVar("T")
 
-#: Calls that start a child process (inspecting a model, verifying a bundle) run so many at a time,
+#: Calls that start a child process (inspecting a model) run so many at a time,
 #: however many clients ask: the others wait, and short requests keep their threads.
 HEAVY_CALLS = 2
+#: Verification is for everybody: it gets a queue of its own, so that nobody's junk holds up others.
+VERIFICATIONS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +32,17 @@ class Services:
     watch: Watch
     verifications: ClientRate
     heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(HEAVY_CALLS))
+    verifying: anyio.CapacityLimiter = field(
+        default_factory=lambda: anyio.CapacityLimiter(VERIFICATIONS)
+    )
 
     async def run(self, call: Callable[[], T]) -> T:
         """Runs a short blocking call beside the event loop."""
         return await anyio.to_thread.run_sync(call)
+
+    async def run_verification(self, call: Callable[[], T]) -> T:
+        """Runs a call for a client whom nobody knows, when its turn comes."""
+        return await anyio.to_thread.run_sync(call, limiter=self.verifying)
 
     async def run_heavy(self, call: Callable[[], T]) -> T:
         """Runs a call that starts a child process, when its turn comes."""

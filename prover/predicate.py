@@ -48,7 +48,7 @@ class Issuer(Part):
 
     domain: Text
     worker: Text
-    software: dict[str, str]
+    software: Annotated[dict[str, Text], Field(max_length=64)]
 
 
 class ProofSystem(Part):
@@ -196,7 +196,8 @@ class MeasuredError(Part):
     """The circuit's output against the reference on the uploaded model, for this very input.
 
     ``max_absolute`` in the output's units, ``max_relative`` as a share of the range that the output
-    had on the samples the circuit was planned on, ``same_top1`` whether the largest element is the same one.
+    had on the samples the circuit was planned on, ``same_top1`` whether the largest element is the
+    same one.
     """
 
     reference: Text = "onnxruntime"
@@ -231,7 +232,7 @@ class Verification(Part):
 class Cost(Part):
     """What the job took."""
 
-    seconds: dict[str, Seconds]
+    seconds: Annotated[dict[str, Seconds], Field(max_length=64)]
     peak_rss_bytes: Count
 
 
@@ -268,7 +269,7 @@ class Predicate(Part):
     accuracy: AccuracyClaim
     verification: Verification
     cost: Cost
-    non_claims: list[NonClaim]
+    non_claims: Annotated[list[NonClaim], Field(max_length=64)]
     lane: LaneClaim | None = Field(default=None, exclude_if=lambda lane: lane is None)
 
     @model_validator(mode="after")

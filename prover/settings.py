@@ -139,10 +139,10 @@ class Settings(BaseSettings):
     )
 
     max_bundle_bytes: int = Field(
-        default=32 << 20, ge=1, description="The largest bundle that is verified over HTTP."
+        default=16 << 20, ge=1, description="The largest bundle that is verified over HTTP."
     )
     verifications_per_minute: int = Field(
-        default=60,
+        default=30,
         ge=0,
         le=1_000_000,
         description="Verifications over HTTP for one client address a minute; 0: any number.",

@@ -39,6 +39,6 @@ async def verify(request: Request, services: Use) -> VerificationOut:
     limit = services.app.settings.max_bundle_bytes
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         form = await read_files(request, limit=limit, fields=service.FILES)
-        return await services.run_heavy(lambda: service.verify_form(services.app, form))
+        return await services.run_verification(lambda: service.verify_form(services.app, form))
     upload = await read_upload(request, field="bundle", limit=limit, media_types=MEDIA_TYPES)
-    return await services.run_heavy(lambda: service.verify(services.app, upload.data, None))
+    return await services.run_verification(lambda: service.verify(services.app, upload.data, None))

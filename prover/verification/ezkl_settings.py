@@ -12,6 +12,8 @@ PUBLIC, HASHED = "public", "hashed"
 #: A point of BN254's first group, compressed.
 _COMMITMENT_BYTES = 32
 _MAX_LOGROWS = 28
+#: Far above any circuit that can be proved; the engine's time grows with the square of it.
+_MAX_COLUMNS = 4096
 #: Settings that are laid out over rows, and settings that count columns.
 _SIZES = (
     "num_rows",
@@ -68,7 +70,7 @@ class EzklSettings:
         as they ask: a single large number keeps it busy for ever. A key holds a commitment for each
         column, so settings that need more columns than it has bytes for are not its own.
         """
-        return self.columns * _COMMITMENT_BYTES <= len(vk)
+        return self.columns <= min(len(vk) // _COMMITMENT_BYTES, _MAX_COLUMNS)
 
     @property
     def hashes(self) -> int:

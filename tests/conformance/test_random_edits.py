@@ -190,3 +190,23 @@ def test_a_number_in_the_settings_that_the_issuer_signs(
     lie = Lie(dataclasses.replace(GOOD, settings=data), statement_of(GOOD))
     lie.set_manifest(with_file(lie.manifest, "settings", data))
     judged(write_bundle(lie.told()), engine)
+
+
+@pytest.mark.parametrize(
+    "name", [("run_args", "num_inner_cols"), ("total_assignments",), ("total_const_size",)]
+)
+def test_a_large_key_does_not_vouch_for_endless_settings(
+    name: tuple[str, ...], engine: EzklEngine
+) -> None:
+    """A key long enough for as many columns as the settings ask: the engine is not even asked."""
+    found = json.loads(GOOD.settings)
+    holder = found
+    for key in name[:-1]:
+        holder = holder[key]
+    columns = 50_000
+    holder[name[-1]] = columns * (1 if name[-1] == "num_inner_cols" else 1 << 10)
+    key = GOOD.vk + bytes(32 * columns)
+    bundle = dataclasses.replace(GOOD, settings=json.dumps(found).encode(), vk=key)
+    report = judged(write_bundle(bundle), engine)
+    (proof,) = [c for c in report.checks if c.name == "proof"]
+    assert "larger circuit" in proof.detail
