@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, OnStage, ProofResult, ShouldStop
-from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge, SrsMissing
+from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge
 from circuits.field import to_felt
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
@@ -22,16 +21,14 @@ from circuits.plan.effort import Effort
 from circuits.plan.estimate import Estimate, estimate
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
-from circuits.plan.samples import Sample, Samples, accepted_ranges, draw
+from circuits.plan.samples import Sample, Samples, accepted_ranges
 from circuits.plan.variants import base_args
 from circuits.profile import Profile, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
-from circuits.tensors import ContextEncoding, Signature
+from circuits.tensors import ContextEncoding
 
 _COMPILE = "circuits.compiler:float_graph"
-_RELOWER = "circuits.compiler:relower"
-_WIDEN = "circuits.lanes.widen:widen"
 
 
 #: Assignments in EZKL's fixed point beyond which a model is estimated before it is planned.
@@ -294,68 +291,3 @@ class Builder:
             },
         )
         return BuiltCircuit(manifest=manifest, files=paths)
-
-
-def rebuild_vk(
-    engine: EzklEngine,
-    srs: SrsFolder,
-    model: bytes,
-    manifest: CircuitManifest,
-    settings: bytes,
-    reference: SrsRef,
-    limits: Limits,
-) -> bytes:
-    """The verifying key made anew: from the ONNX as uploaded, under frozen settings.
-
-    For an auditor who trusts neither the operator nor the stored circuit. Raises ``SrsMissing``
-    when the reference string is not in the folder, ``CircuitNotFaithful`` when rewriting the model
-    does not give the graph that the manifest names.
-    """
-    source = next((f for f in srs.files() if f.sha256 == reference.sha256), None)
-    if source is None:
-        raise SrsMissing(
-            f"the reference string {reference.sha256} (k = {reference.logrows},"
-            f" {reference.origin}) is not on this machine",
-            logrows=reference.logrows,
-        )
-    graph = _graph_anew(engine, model, manifest, limits)
-    if manifest.lanes > 1:
-        graph = engine.sandbox.call(_WIDEN, graph, manifest.lanes, limits=limits)
-    if sha256(graph) != manifest.rewritten_sha256:
-        raise CircuitNotFaithful(
-            f"rewriting the model gives {sha256(graph)}, the circuit was made from"
-            f" {manifest.rewritten_sha256}",
-            hint="Another version of the compiler made it, or another graph was used.",
-        )
-    with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
-        out = Path(folder)
-        engine.setup(graph, settings.decode(), source.path, out, limits)
-        return (out / "vk").read_bytes()
-
-
-def _graph_anew(
-    engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits
-) -> bytes:
-    """The graph of one lane that a manifest was built from, compiled from the model again.
-
-    The samples only guard the float passes: what they give does not depend on them.
-    """
-    signature = Signature(
-        inputs=tuple(i.tensor for i in manifest.inputs),
-        outputs=tuple(o.tensor for o in manifest.outputs),
-    )
-    accepted = {i.tensor.name: (i.lower, i.upper) for i in manifest.inputs}
-    samples = draw(signature, accepted)
-    visibility = manifest.profile.visibility
-    if manifest.lowering is None:
-        made = compile_float(engine, model, samples, manifest.context, visibility, limits)
-        return made.onnx
-    task = IntegerTask(
-        accepted=accepted,
-        limbs=manifest.context.limbs,
-        hand_on=not visibility.shows_input,
-    )
-    graph: bytes = engine.sandbox.call(
-        _RELOWER, model, list(samples.plan), manifest.lowering, task, limits=limits
-    )
-    return graph

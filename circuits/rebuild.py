@@ -183,14 +183,19 @@ def _compile(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits
     return anew
 
 
-def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> Priced:
-    """The engine's settings for the graph, derived again from the frozen run arguments."""
+def run_args(frozen: dict[str, Any]) -> RunArgs:
+    """The run arguments of a settings file, as the port has them."""
     given = {f.name: frozen["run_args"][f.name] for f in dataclasses.fields(RunArgs)}
     given["lookup_range"] = tuple(given["lookup_range"])
     for name in ("input_visibility", "output_visibility", "param_visibility"):
         word = given[name]
         given[name] = (word if isinstance(word, str) else next(iter(word))).lower()
-    (priced,) = engine.price(onnx, [RunArgs(**given)], limits)
+    return RunArgs(**given)
+
+
+def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> Priced:
+    """The engine's settings for the graph, derived again from the frozen run arguments."""
+    (priced,) = engine.price(onnx, [run_args(frozen)], limits)
     if not isinstance(priced, Priced):
         raise priced
     return priced
