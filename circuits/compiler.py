@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
 from circuits.lower.bits import quantised
+from circuits.lower.thresholds import near_thresholds
 from circuits.manifest import AppliedPass
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
-from circuits.plan.samples import Sample
+from circuits.plan.samples import Range, Sample
 from circuits.rewrite import bind_context, rewrite
 
 #: Values that a ReLU must take for a table to be worth a look: each table is a lookup argument.
@@ -69,13 +70,26 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         return error.detail
 
 
-def relower(
-    model: bytes, samples: Sequence[Sample], recipe: dict[str, Any], task: IntegerTask
-) -> bytes:
-    """The integer graph that a recipe (``IntegerGraph.recipe``) stands for, made anew."""
-    graph = float_graph(model, samples, task.limbs, task.hand_on)
-    bits = Bits(input=recipe["bits"]["input"], weights=tuple(recipe["bits"]["weights"]))
-    return _integer_graph(graph, task, bits, Form(**recipe["form"])).onnx
+def thresholds(
+    graph: FloatGraph,
+    samples: Sequence[Sample],
+    accepted: Mapping[str, Range],
+    scales: Sequence[int],
+    recipe: dict[str, Any] | None,
+) -> dict[str, int] | None:
+    """How many samples lie within one quantum of a constant that the model compares with.
+
+    ``scales`` are the circuit's input scales, ``recipe`` its recipe if it counts in integers.
+    """
+    quantum: Mapping[str, Any] | float = 2.0 ** -min(scales)
+    if recipe is not None:
+        quantum = lower(graph.plain, _bits(recipe), accepted).compared
+    near = near_thresholds(graph.plain, samples, quantum)
+    return None if near is None else asdict(near)
+
+
+def _bits(recipe: dict[str, Any]) -> Bits:
+    return Bits(input=recipe["bits"]["input"], weights=tuple(recipe["bits"]["weights"]))
 
 
 def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:

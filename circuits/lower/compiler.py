@@ -118,6 +118,7 @@ def lower(
         layers=low.layers,
         relus=tuple(low.emit.intervals.relus),
         sources=tuple(low.emit.sources.items()),
+        compared=low.compared,
     )
 
 

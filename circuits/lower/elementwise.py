@@ -264,6 +264,8 @@ def compare(low: Lowering, node: ir.Node) -> None:
             a, b, op = b, a, _MIRROR[op]
         q = low.settled(low.broadcast(low.positive(low.quantity(a)), shape))
         level = np.broadcast_to(low.constant(node, b), shape) / q.steps()
+        assert node.outputs[0].name is not None
+        low.compared[node.outputs[0].name] = np.broadcast_to(q.steps(), shape)
         pair = [q.tensor, low.emit.spread(_cut(node, op, level))]
         negate = op in ("Less", "LessOrEqual")
     kind = "Equal" if op == "Equal" else "Greater"

@@ -33,6 +33,8 @@ class Lowering:
     known: dict[str, Quantity] = field(default_factory=dict)
     layers: int = 0
     relus: int = 0
+    #: In what steps each comparison with a constant counts, by its output's name.
+    compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def quantity(self, value: ir.Value | None) -> Quantity:
         """The quantity of a value, with a ReLU that was put off done now.

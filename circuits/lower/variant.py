@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from circuits.manifest import AppliedPass
 
@@ -59,6 +63,8 @@ class GraphVariant:
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
     holds with its own largest magnitude (to choose ``Form.relu_tables`` by). ``sources`` says for
     each node by name which node of the float graph it comes from, as (name, operator).
+    ``compared`` gives the steps in which the operands of each comparison with a constant count,
+    by the name of its output in the float graph.
     """
 
     onnx: bytes
@@ -72,6 +78,7 @@ class GraphVariant:
     layers: int
     relus: tuple[tuple[int, int], ...]
     sources: tuple[tuple[str, tuple[str, str]], ...] = ()
+    compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def evidence(self) -> dict[str, Any]:
         """What a plan report says of this variant."""

@@ -34,6 +34,7 @@ _MEASURE = {
     Target.EVM: "proof length",
 }
 _REFERENCE = "circuits.plan.reference:run_reference"
+_THRESHOLDS = "circuits.compiler:thresholds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class Plan:
     """What was chosen, and why the others were not. Frozen with the circuit.
 
     ``reference`` is the model that accuracy was measured against, ``trial`` a held-out sample.
+    ``near_thresholds`` (see ``circuits.lower.thresholds``) counts the samples that lie within one
+    quantum of a constant that the model compares with; None when it compares with none.
 
     ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of
     each output's values on the held-out samples, which errors are given as shares of.
@@ -82,6 +85,7 @@ class Plan:
     accuracy: Accuracy
     reference: bytes = field(repr=False)
     trial: Sample = field(repr=False)
+    near_thresholds: dict[str, int] | None
     output_ranges: tuple[float, ...]
     cost_model: CostModel
 
@@ -108,6 +112,7 @@ class Plan:
             "considered": len(self.ranked) + len(self.rejected),
             "accuracy": asdict(self.accuracy),
             "output_ranges": list(self.output_ranges),
+            "near_thresholds": self.near_thresholds,
             "calibrated": self.accuracy.calibrated,
             "cost_model": {"source": self.cost_model.source, "error": self.cost_model.error},
         }
@@ -159,6 +164,7 @@ def plan_circuit(
     if srs is not None:
         fitting = _time_best(task, fitting, effort, srs)
     choice = _first_that_holds(task, fitting)
+    near = _near_thresholds(task, graph, choice.shape.variant)
     measured = choice.shape.variant.measured
     return Plan(
         choice=choice,
@@ -169,6 +175,7 @@ def plan_circuit(
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
         reference=graph.reference,
         trial=task.samples.held_out[0],
+        near_thresholds=near,
         output_ranges=tuple(
             output_range(np.stack([sample[i] for sample in task.reference["held_out"]]))
             for i in range(len(graph.signature.outputs))
@@ -313,6 +320,21 @@ def _task(
         hopeless=search.hopeless,
         on_progress=on_progress,
     )
+
+
+def _near_thresholds(task: Task, graph: FloatGraph, variant: Variant) -> dict[str, int] | None:
+    if b"Less" not in graph.plain and b"Greater" not in graph.plain:
+        return None
+    found: dict[str, int] | None = task.engine.sandbox.call(
+        _THRESHOLDS,
+        graph,
+        [*task.samples.plan, *task.samples.held_out],
+        task.accepted,
+        [e.scale for e in variant.inputs],
+        variant.recipe,
+        limits=task.limits,
+    )
+    return found
 
 
 def _roads(task: Task, graph: FloatGraph) -> list[Iterator[Variant | Rejected]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def test_a_classifier_with_its_zipmap_proves_as_exported(
     assert np.argmax(done.result["outputs"]["probabilities"][0]) == y[-1]
     manifest = app.store.circuit(done.circuit_id).manifest
     assert manifest["files"]["reference"] != manifest["model_sha256"]
+    near = json.loads(app.artifacts.get(manifest["files"]["plan"]))["near_thresholds"]
+    assert near["samples"] == 64
+    assert 0 <= near["within_one_quantum"] < 64
     assert app.verify(app.bundle(done), None)["ok"]
 
 

@@ -13,6 +13,7 @@ from circuits.errors import UnsupportedOperator
 from circuits.inspect import inspect_model
 from circuits.lower import Bits, lower, run_integers
 from circuits.lower.bits import quantised
+from circuits.lower.thresholds import near_thresholds
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 from tests.estimators import ML, iris, iris_tree, model, tree_attributes
@@ -196,3 +197,20 @@ def test_probabilities_that_add_up_to_one_are_not_divided_by_their_sum() -> None
     data = model(nodes, 4, {"label": TensorProto.INT64, "y": TensorProto.FLOAT})
     result = rewrite(data, samples(rng.normal(size=(20, 4)).astype(np.float32)))
     assert b"Div" not in result.onnx
+
+
+def test_samples_within_one_quantum_of_a_threshold_are_counted() -> None:
+    """Iris is measured in millimetres, noted in centimetres; thresholds lie between its values."""
+    x, _ = iris()
+    result = rewrite(iris_tree(classlabels_int64s=[0, 1, 2]), samples(x[::7]))
+    variant = lower(result.onnx, Bits(input=6, weights=(8,)), {"x": (0.0, 8.0)})
+    fine = near_thresholds(result.onnx, samples(x), variant.compared)
+    assert fine is not None
+    assert (fine.samples, fine.within_one_quantum) == (150, 0)
+    assert fine.comparisons > 3
+    coarse = lower(result.onnx, Bits(input=2, weights=(8,)), {"x": (0.0, 8.0)})
+    rough = near_thresholds(result.onnx, samples(x), coarse.compared)
+    uniform = near_thresholds(result.onnx, samples(x), 0.25)
+    assert rough is not None
+    assert rough == uniform
+    assert 0 < rough.within_one_quantum < 150
