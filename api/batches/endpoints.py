@@ -70,7 +70,7 @@ def list_batches(
 @router.get("/{batch_id}", summary="Look at a batch", responses=responses(404, 422))
 def get_batch(app: Application, batch_id: Id) -> BatchOut:
     """State, progress, rate and time left."""
-    return batch_out(app.store.batch(batch_id))
+    return batch_out(app.batches.batch(batch_id))
 
 
 @router.get("/{batch_id}/items", summary="List a batch's items", responses=responses(404, 422))

@@ -22,6 +22,9 @@ from prover.context import Context
 from prover.jobs import ModelRecord
 from prover.library import Order
 
+#: No file is received for longer than this.
+_STALE = timedelta(days=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
@@ -65,6 +68,7 @@ def receive(
     Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
+    _abandon_stale(shop)
     store, batch_id = shop.store, secrets.token_hex(16)
     expires = None
     if options.deadline_s is not None:
@@ -97,6 +101,13 @@ def receive(
     else:
         shop.announce([batch.job_id])
     return store.batch(batch_id)
+
+
+def _abandon_stale(shop: Workshop) -> None:
+    """Deletes what receivers left that died long ago: inputs must not lie about."""
+    for batch_id in shop.store.stale_batches(datetime.now(UTC) - _STALE):
+        forget_inputs(shop.store, shop.artifacts, batch_id)
+        shop.store.abandon_batch(batch_id)
 
 
 def _keep(

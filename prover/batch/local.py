@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from prover.batch.records import Batch
+from prover.batch.service import BatchService
 from prover.jobs import JobState
 from prover.store import Store
 
@@ -19,6 +20,9 @@ class RunsJobs(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def batches(self) -> BatchService: ...
 
     def run(
         self,
@@ -44,7 +48,7 @@ def work_through(
     """
     store = app.store
     while not stopping():
-        batch = store.batch(batch_id)
+        batch = app.batches.batch(batch_id)
         if batch.state.terminal:
             return batch
         planning = store.job(batch.job_id)

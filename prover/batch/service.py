@@ -16,7 +16,7 @@ from prover.batch.errors import BatchExpired, ItemNotDone, problem_of_item
 from prover.batch.intake import BatchOptions, receive
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
-from prover.batch.records import Batch, Item, ItemState, Pack
+from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
 from prover.batch.workshop import Workshop
 from prover.bundle import Bundle, write_bundle
 from prover.errors import LeaseLost
@@ -58,6 +58,19 @@ class BatchService:
             source=source,
             on_row=on_row,
         )
+
+    def batch(self, batch_id: str) -> Batch:
+        """The batch as it stands. What nobody noticed ending, because its worker died just then, is
+        ended now. Raises ``BatchNotFound``."""
+        store = self.shop.store
+        batch = store.batch(batch_id)
+        if batch.state is not BatchState.RUNNING:
+            return batch
+        for job in store.orphaned_packs(batch_id):
+            self.lost(job)
+        if not batch.remaining:
+            self._finish(batch_id)
+        return store.batch(batch_id)
 
     def cancel(self, batch_id: str) -> Batch:
         """Ends a batch: what is proved stays, everything else is canceled. Asking again, or for a
@@ -116,14 +129,15 @@ class BatchService:
         """A job ended without its worker: a pack that killed its workers is split, like one that
         failed, and a pack of one fails its item."""
         store, batch_id = self.shop.store, _batch_of(job)
-        if job.problem is not None and job.kind is JobKind.PACK:
+        if job.kind is JobKind.PACK:
             numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
             if len(numbers) > 1:
                 packs = split_packs(self.shop, store.batch(batch_id), numbers)
                 store.queue_packs(batch_id, packs)
                 self.shop.announce([p.id for p in packs])
             else:
-                store.fail_pack(batch_id, job.id, job.problem)
+                problem = job.problem or Canceled("the proof was canceled").problem()
+                store.fail_pack(batch_id, job.id, problem)
         elif job.problem is not None:
             store.end_batch(batch_id, left=ItemState.FAILED, problem=job.problem)
         self._finish(batch_id)
@@ -142,6 +156,7 @@ class BatchService:
         batch = self.shop.store.batch(_batch_of(job))
         if batch.expires_at is not None and batch.expires_at <= datetime.now(UTC):
             self._end(batch, ItemState.EXPIRED, BatchExpired())
+            self.shop.store.canceled(held.lease)
             return
         outcome = prove_pack(self.shop, job, held)
         self._settle(job, held, outcome, [])

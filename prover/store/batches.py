@@ -185,6 +185,26 @@ class Batches(Repository):
             proofs, peak = conn.execute(query).one()
         return {"proofs": proofs, "peak_rss_bytes": peak}
 
+    def stale_batches(self, before: datetime) -> list[str]:
+        """Batches that began to receive rows before then and never ended that: their receiver
+        died."""
+        query = sa.select(batches.c.id).where(
+            batches.c.state == BatchState.RECEIVING.value, batches.c.created_at < before
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(query))
+
+    def orphaned_packs(self, batch_id: str) -> list[Job]:
+        """Jobs that have ended while items still wait for them: whoever saw them end died before
+        he could settle it."""
+        over = [s.value for s in JobState if s.terminal]
+        waiting = sa.select(batch_items.c.pack_id).where(
+            batch_items.c.batch_id == batch_id, _QUEUED
+        )
+        query = sa.select(jobs).where(jobs.c.id.in_(waiting), jobs.c.state.in_(over))
+        with self._db.read() as conn:
+            return [job_of(row) for row in conn.execute(query)]
+
     def running_packs(self, batch_id: str) -> list[str]:
         """Ids of the packs that somebody works on."""
         query = (

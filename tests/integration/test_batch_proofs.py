@@ -59,7 +59,8 @@ def proofs_of(app: App, batch: Batch) -> list[str]:
 
 
 def finish(app: App, batch: Batch) -> Batch:
-    app.run(batch.job_id, "test")
+    if not app.store.job(batch.job_id).state.terminal:
+        app.run(batch.job_id, "test")
     while pack := app.store.next_pack(batch.id):
         app.run(pack.id, "test")
     return app.store.batch(batch.id)
@@ -219,3 +220,16 @@ def test_a_batch_without_a_usable_row_has_failed_at_once(app: App, tmp_path: Pat
     model, _ = app.add_model(linear(), "linear")
     batch = app.batches.receive(model, path, Profile(), None, BatchOptions())
     assert (batch.state, batch.failed) == (BatchState.FAILED, 1)
+
+
+def test_a_pack_whose_workers_died_is_split_by_whoever_looks(app: App, tmp_path: Path) -> None:
+    batch = receive(app, tmp_path, 2, lanes=4)
+    app.run(batch.job_id, "test")
+    pack = app.store.next_pack(batch.id)
+    assert pack is not None
+    lease = app.store.claim(pack.id, "test", 30)
+    assert lease is not None
+    app.store.fail(lease, EngineError().problem())  # ended, and nobody settled its items
+    app.batches.batch(batch.id)
+    ended = finish(app, batch)
+    assert ended.counts == {ItemState.PROVED: 2}
