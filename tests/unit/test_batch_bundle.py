@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prover.batch.bundle import BatchBundleWriter, is_batch_bundle, open_batch_bundle
@@ -66,6 +66,7 @@ def test_equal_batches_are_equal_bytes() -> None:
     assert written() == GOOD
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
 def test_no_other_bytes_are_a_batch_bundle(at: int, change: int) -> None:
     edited = GOOD[:at] + bytes([GOOD[at] ^ change]) + GOOD[at + 1 :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prover.batch.packing import LADDER, choose_mix
@@ -37,6 +37,7 @@ def test_a_short_last_pack_is_cheaper_than_keys_for_the_tail() -> None:
     assert mix.sizes(100) == [(64, 64), (64, 36)]
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 3000),
     st.sets(st.sampled_from(LADDER)),
