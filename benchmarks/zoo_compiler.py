@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.costs import ENGINE_DEFAULT, FIXED_POINT
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.engine.sandbox import Sandbox
@@ -30,23 +31,6 @@ from circuits.tensors import TensorSpec
 _LIMITS = Limits(deadline_s=120)
 _SAMPLES = 12
 _MAX_ERROR, _AGREEMENT = 0.01, 0.99
-#: EZKL's own defaults, and our settings for its fixed point.
-_DEFAULT = RunArgs(
-    input_scale=7,
-    param_scale=7,
-    scale_rebase_multiplier=1,
-    logrows=17,
-    ignore_range_check_inputs_outputs=False,
-)
-_FIXED = RunArgs(
-    input_scale=8,
-    param_scale=8,
-    scale_rebase_multiplier=10,
-    logrows=20,
-    decomp_base=1 << 14,
-    decomp_legs=4,
-    lookup_range=(-(1 << 20), 1 << 20),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +86,8 @@ def _row(engine: EzklEngine, name: str, data: bytes, inputs: Path, started: floa
     bits, integers, error, why = _integers(engine, result, samples)
     return Row(
         name=name,
-        uploaded=_assignments(engine, data, _DEFAULT),
-        rewritten=_assignments(engine, result.onnx, _FIXED),
+        uploaded=_assignments(engine, data, ENGINE_DEFAULT),
+        rewritten=_assignments(engine, result.onnx, FIXED_POINT),
         integers=integers,
         error=error,
         bits=bits,
@@ -116,7 +100,7 @@ def _row(engine: EzklEngine, name: str, data: bytes, inputs: Path, started: floa
 def _failed(engine: EzklEngine, name: str, data: bytes, error: ZkmlError, started: float) -> Row:
     return Row(
         name=name,
-        uploaded=_assignments(engine, data, _DEFAULT),
+        uploaded=_assignments(engine, data, ENGINE_DEFAULT),
         rewritten=None,
         integers=None,
         error=None,

@@ -9,17 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.costs import IntegerLayers
+from circuits.lower import (
+    Bits,
+    CannotLower,
+    Form,
+    GraphVariant,
+    choose_bits,
+    cost_by_layer,
+    lower,
+    run_integers,
+)
 from circuits.lower.bits import quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.manifest import AppliedPass
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
-from circuits.plan.samples import Range, Sample
+from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.rewrite import bind_context, rewrite
 
 #: Values that a ReLU must take for a table to be worth a look: each table is a lookup argument.
 _TABLE_PAYS = 512
 _TYPICAL = Bits(input=5, weights=(8,))
+#: Bits of a digit in the engine's usual decomposition.
+_DIGIT_BITS = 14
 _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
 
@@ -68,6 +80,20 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         return _integer_graph(graph, task, _TYPICAL, Form())
     except CannotLower as error:
         return error.detail
+
+
+def layer_costs(model: bytes) -> tuple[bytes, IntegerLayers | str]:
+    """The rewritten model, and its integer graph with typical bits and each layer's cost, for
+    inputs of -1…1 (or 0…1); where there is none, the reason."""
+    rewritten = rewrite(model)
+    accepted = default_ranges(rewritten.signature)
+    try:
+        variant = lower(rewritten.onnx, _TYPICAL, accepted)
+    except CannotLower as error:
+        return rewritten.onnx, error.detail
+    legs = max(2, -(-variant.value_bounds.decomposed.bit_length() // _DIGIT_BITS))
+    layers = [asdict(c) for c in cost_by_layer(variant, legs)]
+    return rewritten.onnx, IntegerLayers(onnx=variant.onnx, legs=legs, layers=layers)
 
 
 def thresholds(

@@ -1,13 +1,19 @@
-"""A plan as a picture: error against time, the frontier, the choice."""
+"""Pictures: a plan as error against time, a model's cost layer by layer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from circuits.costs import largest_first
 from circuits.errors import Fault, ZkmlError
 
 _INK, _PALE, _CHOICE, _FRONTIER = "#333333", "#b8c4d0", "#c8442c", "#4477aa"
+
+
+#: Layers drawn at most, and the totals of a model's costs in words.
+_BARS = 24
+_TOTALS = {"as_exported": "as exported", "rewritten": "rewritten", "integers": "in integers"}
 
 
 class PlotsMissing(ZkmlError):
@@ -20,14 +26,7 @@ class PlotsMissing(ZkmlError):
 
 def draw_plan(document: dict[str, Any], path: Path) -> None:
     """Draws ``Plan.to_json()`` into a file, SVG or PNG by its ending. Raises ``PlotsMissing``."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise PlotsMissing from None
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "zkml"  # equal plans give equal files
+    plt = _pyplot()
     rows = [document["choice"], *document["runners_up"]]
     points = [(r["predicted"]["prove_s"], 100 * r["error"]["max_error"]) for r in rows]
     timed = [p for p, r in zip(points, rows, strict=True) if r["measured"]]
@@ -77,6 +76,47 @@ def draw_plan(document: dict[str, Any], path: Path) -> None:
     axes.legend(frameon=False, loc="best")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
     plt.close(figure)
+
+
+def draw_layers(costs: dict[str, Any], path: Path) -> None:
+    """Draws ``ModelCosts.to_json()``: a bar for each of the dearest layers, in the graph's order;
+    totals alone where the model has no integer form. Raises ``PlotsMissing``."""
+    plt = _pyplot()
+    dearest = largest_first(costs["layers"])[:_BARS]
+    layers = [c for c in costs["layers"] if c in dearest]
+    if layers:
+        names = [f"{c['op']}  {c['layer'][-32:]}" for c in layers]
+        main, einsum = [c["assignments"] for c in layers], [c["einsum"] for c in layers]
+    else:
+        known = [k for k in _TOTALS if costs[k] is not None]
+        names, main = [_TOTALS[k] for k in known], [costs[k] for k in known]
+        einsum = [0] * len(known)
+    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.3 * len(names)), layout="constrained")
+    rows = range(len(names))
+    axes.barh(rows, main, color=_FRONTIER, label="main columns")
+    axes.barh(rows, einsum, left=main, color=_PALE, label="Freivalds' columns")
+    axes.set_yticks(list(rows), names, fontsize=8)
+    axes.invert_yaxis()
+    totals = [f"{costs[k]:,} {text}" for k, text in _TOTALS.items() if costs[k] is not None]
+    axes.set_title("; ".join(totals), fontsize=10, loc="left")
+    axes.set_xlabel("assignments")
+    axes.spines[["top", "right"]].set_visible(False)
+    if any(einsum):
+        axes.legend(frameon=False, loc="best")
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    plt.close(figure)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise PlotsMissing from None
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    mpl.rcParams["svg.hashsalt"] = "zkml"  # equal documents give equal files
+    return plt
 
 
 def _measured(row: dict[str, Any]) -> str:

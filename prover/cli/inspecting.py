@@ -9,34 +9,47 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from circuits.costs import largest_first, model_costs
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
+from circuits.plan.picture import draw_layers
 from prover.cli import options
 from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
 
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
+_LAYERS_SHOWN = 12
 _STYLES = {"supported": "green", "rewritten": "yellow", "refused": "bold red"}
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL|BUNDLE", help="An ONNX or .zkml file.")],
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw where the cost sits: .svg or .png.")
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Show what MODEL holds and whether each operator can be proved, or what BUNDLE says."""
+    """Show what MODEL holds, whether each operator can be proved and what each layer costs, or
+    what BUNDLE says."""
     terminal = Terminal(as_json)
     data = read_file(path)
     if data[:4] == b"PK\x03\x04":
         return _bundle(data, terminal)
     sandbox = Sandbox()
     try:
-        summary = EzklEngine(sandbox).sandbox.call(_INSPECT, data, True, limits=_LIMITS)
+        engine = EzklEngine(sandbox)
+        summary = sandbox.call(_INSPECT, data, True, limits=_LIMITS)
+        refused = any(o["status"] == "refused" for o in summary["operators"])
+        costs = None if refused else model_costs(engine, data, _LIMITS).to_json()
     finally:
         sandbox.close()
     _model(summary, terminal)
-    refused = any(o["status"] == "refused" for o in summary["operators"])
-    terminal.object({"ok": not refused} | summary)
+    if costs is not None:
+        _costs(costs, terminal)
+        if plot is not None:
+            draw_layers(costs, plot)
+    terminal.object({"ok": not refused, "costs": costs} | summary)
     return EXIT_USAGE if refused else EXIT_YES
 
 
@@ -62,6 +75,25 @@ def _model(summary: dict[str, Any], terminal: Terminal) -> None:
             f"[{style}]{operator['status']}[/]",
             operator["by"] or operator["reason"],
         )
+    terminal.table(table)
+
+
+def _costs(costs: dict[str, Any], terminal: Terminal) -> None:
+    """Totals, and the layers that cost most."""
+    shown = {"as_exported": "as exported", "rewritten": "rewritten", "integers": "in integers"}
+    totals = [f"{costs[k]:,} {text}" for k, text in shown.items() if costs[k] is not None]
+    if costs["as_exported"] is None:
+        totals.insert(0, "the engine refuses it as exported")
+    terminal.line(f"assignments, before planning: {', '.join(totals)}")
+    if costs["no_integers"]:
+        terminal.line(f"note: proved in fixed point: {costs['no_integers']}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("layer", "operator", "assignments", "of it Freivalds"):
+        table.add_column(column)
+    for layer in largest_first(costs["layers"])[:_LAYERS_SHOWN]:
+        total = layer["assignments"] + layer["einsum"]
+        table.add_row(layer["layer"], layer["op"], f"{total:,}", f"{layer['einsum']:,}")
     terminal.table(table)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
+from circuits.costs import model_costs
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
@@ -13,6 +16,7 @@ from circuits.errors import EngineError
 from circuits.field import from_felt, to_felt
 from circuits.lower import Bits, Form, cost_by_layer, lower, run_integers
 from circuits.lower.bits import quantised
+from circuits.plan.picture import draw_layers
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
 from tests.unit.test_lower_integers import BOUND, MODELS, inputs_of
@@ -103,6 +107,29 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
     ours = sum(c.assignments for c in costs) + borders
     assert ours == pytest.approx(priced.assignments, rel=0.1)
     assert sum(c.einsum for c in costs) == pytest.approx(priced.einsum_size, rel=0.1)
+
+
+def test_a_models_costs_are_told_before_it_is_planned(engine: EzklEngine, tmp_path: Path) -> None:
+    costs = model_costs(engine, MODELS["residual"], LIMITS)
+    assert costs.rewritten is not None
+    assert costs.integers is not None
+    assert costs.integers < costs.rewritten
+    layers = sum(c["assignments"] + c["einsum"] for c in costs.layers)
+    assert layers == pytest.approx(costs.integers, rel=0.1)
+    names = {
+        n.name for n in onnx.load_model_from_string(rewrite(MODELS["residual"]).onnx).graph.node
+    }
+    assert {c["layer"] for c in costs.layers} & names
+    draw_layers(costs.to_json(), tmp_path / "layers.svg")
+    assert "in integers" in (tmp_path / "layers.svg").read_text()
+
+
+def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
+    costs = model_costs(engine, graph("y = Softmax(x)", "float[1, 4] x"), LIMITS)
+    assert costs.integers is None
+    assert costs.layers == ()
+    assert "Softmax" in costs.no_integers
+    assert costs.rewritten is not None
 
 
 def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:

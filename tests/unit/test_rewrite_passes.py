@@ -134,7 +134,7 @@ def test_what_no_pass_makes_provable_is_refused_with_its_node() -> None:
 def onnx_with_int_output(data: bytes) -> bytes:
     model = onnx.load_model_from_string(data)
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def test_small_integers_that_onnxruntime_refuses_are_widened() -> None:
