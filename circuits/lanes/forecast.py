@@ -14,11 +14,16 @@ from dataclasses import dataclass, replace
 from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
 from circuits.plan.cost import CostModel, Prediction
-from circuits.plan.shapes import COLUMNS, LEGS, MAX_LOGROWS, minimal_logrows
+from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows
 from circuits.profile import Target
 
 #: The two numbers of lanes that are priced.
 NEAR, FAR = 2, 4
+#: More legs pay for small circuits, whose rows a table would fill; wide ones have rows enough.
+_LEGS = (2, 3, 4, 6)
+_PRICED_COLUMNS = 2
+#: Shapes priced again at their own size.
+_FINALISTS = 6
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
 _MAX_DIGIT_BITS = 20
 _WORD_BITS = 112
@@ -54,14 +59,18 @@ def forecast(
     costs: CostModel,
     target: Target,
 ) -> Forecast:
-    """Prices the graphs of ``NEAR`` and ``FAR`` lanes in every shape that holds ``bits`` bits.
+    """Prices the graphs of ``NEAR`` and ``FAR`` lanes in the shapes that hold ``bits`` bits.
 
-    ``args`` are the narrow circuit's. Raises ``EngineError`` when the engine refuses them all.
+    Each number of legs is priced in ``_PRICED_COLUMNS`` columns; in others the same cells are so
+    many times fewer rows. ``args`` are the narrow circuit's. Raises ``EngineError`` when the engine
+    refuses them all.
     """
-    near, far = (engine.price(g, _drafts(args, bits), limits) for g in graphs)
+    drafts = _drafts(args, bits, (_PRICED_COLUMNS,))
+    near, far = (engine.price(g, drafts, limits) for g in graphs)
     pairs = tuple(
-        (a, b)
+        (_folded(a, columns), _folded(b, columns))
         for a, b in zip(near, far, strict=True)
+        for columns in COLUMNS
         if isinstance(a, Priced) and isinstance(b, Priced)
     )
     if not pairs:
@@ -82,11 +91,13 @@ def choose_shape(
 
     Raises ``ModelTooLarge`` when none fits.
     """
-    settled = [
-        _filled(replace(p.args, logrows=k))
-        for p in engine.price(graph, _drafts(args, bits), limits)
+    drafts = [
+        replace(p, args=replace(p.args, logrows=k))
+        for p in engine.price(graph, _drafts(args, bits, COLUMNS), limits)
         if isinstance(p, Priced) and (k := minimal_logrows(p)) <= MAX_LOGROWS
     ]
+    drafts.sort(key=lambda p: costs.predict(p).of(target))
+    settled = [_filled(p.args) for p in drafts[:_FINALISTS]]
     ranked = sorted(
         (
             (p, costs.predict(p))
@@ -101,10 +112,10 @@ def choose_shape(
     return fitting[0]
 
 
-def _drafts(args: RunArgs, bits: int) -> list[RunArgs]:
+def _drafts(args: RunArgs, bits: int, columns: Sequence[int]) -> list[RunArgs]:
     """Each number of legs with the least base that holds the bits, in each number of columns."""
     bases: dict[int, int] = {}
-    for legs in LEGS:
+    for legs in _LEGS:
         each = max(2, math.ceil(bits / legs))
         if each <= _MAX_DIGIT_BITS and each * legs <= _WORD_BITS:
             bases.setdefault(each, legs)
@@ -113,11 +124,17 @@ def _drafts(args: RunArgs, bits: int) -> list[RunArgs]:
             args,
             decomp_base=1 << each,
             decomp_legs=legs,
-            num_inner_cols=columns,
+            num_inner_cols=number,
             logrows=_DRAFT_LOGROWS,
         )
-        for (each, legs), columns in itertools.product(bases.items(), COLUMNS)
+        for (each, legs), number in itertools.product(bases.items(), columns)
     ]
+
+
+def _folded(priced: Priced, columns: int) -> Priced:
+    """The same layout in another number of columns."""
+    rows = math.ceil(priced.rows * priced.args.num_inner_cols / columns)
+    return replace(priced, args=replace(priced.args, num_inner_cols=columns), rows=rows)
 
 
 def _filled(args: RunArgs) -> RunArgs:

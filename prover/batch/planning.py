@@ -14,6 +14,7 @@ from circuits.identity import wide_circuit_id
 from circuits.manifest import CircuitManifest
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.errors import problem_of_item
+from prover.batch.foretelling import shared_costs
 from prover.batch.packing import LADDER, Mix, ProveS, choose_mix
 from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
@@ -112,26 +113,17 @@ def _predictions(
     shop: Workshop, batch: Batch, circuit: Circuit, note: Note
 ) -> tuple[ProveS, str | None]:
     """Seconds of a proof by lanes; and, where inputs cannot share one, why."""
-    library = shop.library
-    narrow = library.narrow(circuit)
+    narrow = shop.library.narrow(circuit)
     one = float(narrow.plan["choice"]["predicted"]["prove_s"])
     if batch.request.get("isolate"):
         return (lambda lanes: one if lanes == 1 else None), "one proof per input was asked for"
     note("how much sharing a proof saves")
-    try:
-        forecast = library.wide_builder().forecast(narrow)
-    except ZkmlError as error:
-        if isinstance(error, Canceled) or error.fault is Fault.BUSY:
-            raise
-        return (lambda lanes: one if lanes == 1 else None), error.detail
-
-    def prove_s(lanes: int) -> float | None:
-        if lanes == 1:
-            return one
-        predicted = forecast.at(lanes)
-        return None if predicted is None else predicted.prove_s
-
-    return prove_s, None
+    wanted = batch.request.get("lanes")
+    lanes = {*LADDER, int(wanted)} if wanted else set(LADDER)
+    known = shared_costs(shop, narrow, lanes - {1})
+    if known.why is not None:
+        return (lambda lanes: one if lanes == 1 else None), known.why
+    return (lambda lanes: one if lanes == 1 else known.prove_s.get(lanes)), None
 
 
 def _ready(shop: Workshop, circuit: Circuit, lanes: int) -> str | None:

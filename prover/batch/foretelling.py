@@ -1,0 +1,71 @@
+"""What proofs that are shared will cost, remembered: pricing a large model takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from circuits.digests import digest_json
+from circuits.errors import Canceled, Fault, ZkmlError
+from circuits.identity import WIDENING
+from circuits.plan.cost import CostModel
+from prover.batch.workshop import Workshop
+
+if TYPE_CHECKING:
+    from circuits.lanes.build import Narrow
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedCosts:
+    """``prove_s``: seconds of a proof by lanes, absent where it does not fit memory; ``why``: the
+    reason when inputs cannot share a proof at all."""
+
+    prove_s: dict[int, float]
+    why: str | None = None
+
+
+def shared_costs(shop: Workshop, narrow: Narrow, lanes: Collection[int]) -> SharedCosts:
+    """The costs with each of these numbers of lanes, from the cache or foretold now.
+
+    Raises ``Canceled`` and what may pass by itself; other failures are the reason in ``why``.
+    """
+    from circuits.lanes.errors import CannotBatch
+
+    builder = shop.library.wide_builder()
+    costs = builder.cost_model or CostModel.shipped()
+    key = digest_json(
+        {
+            "circuit": narrow.manifest.circuit_id,
+            "widening": WIDENING,
+            "costs": {name: list(row) for name, row in costs.coefficients.items()},
+            "memory": builder.limits.memory_bytes,
+            "lanes": sorted(lanes),
+        }
+    )
+    path = shop.settings.cache_dir / "forecasts" / f"{key.removeprefix('sha256:')}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = json.loads(path.read_text())
+        return SharedCosts(
+            prove_s={int(n): float(s) for n, s in kept["prove_s"].items()}, why=kept["why"]
+        )
+    try:
+        forecast = builder.forecast(narrow)
+    except CannotBatch as error:
+        found = SharedCosts(prove_s={}, why=error.detail)
+    except ZkmlError as error:
+        if isinstance(error, Canceled) or error.fault is Fault.BUSY:
+            raise
+        return SharedCosts(prove_s={}, why=error.detail)
+    else:
+        predicted = {n: p.prove_s for n in lanes if (p := forecast.at(n)) is not None}
+        found = SharedCosts(prove_s=predicted)
+    with contextlib.suppress(OSError):  # a full disk costs the time of another pricing
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = path.with_suffix(f".{secrets.token_hex(4)}.part")
+        part.write_text(json.dumps({"prove_s": found.prove_s, "why": found.why}))
+        part.replace(path)
+    return found
