@@ -9,7 +9,7 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from circuits.errors import DynamicShape, UnsupportedOperator
+from circuits.errors import DynamicShape, ModelError, UnsupportedOperator
 from circuits.model.folding import fold
 from circuits.model.operators import GraphFacts, attributes, refusal
 from circuits.model.outputs import plain_outputs
@@ -98,6 +98,7 @@ def inspect_model(
     facts = GraphFacts.of(folded)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(final, refused))
+    _require_distinct(model, signature)
     return ModelSummary(
         signature=signature,
         parameters=_parameters(folded),
@@ -107,6 +108,18 @@ def inspect_model(
         ir=model.ir_version,
         notes=(*binding.notes, *notes),
     )
+
+
+def _require_distinct(model: ModelProto, signature: Signature) -> None:
+    """Raises ``ModelError`` for outputs that are one value under two names: a statement could not
+    tell them apart."""
+    names = [o.name for o in signature.outputs]
+    if len(set(names)) < len(names):
+        exported = ", ".join(repr(o.name) for o in model.graph.output)
+        raise ModelError(
+            f"two of the outputs ({exported}) are the same value under two names",
+            hint="Export only one of them.",
+        )
 
 
 def _outputs(final: ModelProto, refused: bool) -> tuple[TensorSpec, ...]:

@@ -187,3 +187,10 @@ def test_what_no_pass_rewrites_is_refused_with_a_way_out() -> None:
     assert caught.value.hint
     listed = inspect_model(data, allow_refused=True)
     assert [o.status for o in listed.operators] == ["refused"]
+
+
+def test_one_value_under_two_output_names_is_refused_by_name() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 3] x) => (float y, float z)
+    { y = Relu(x) z = Identity(y) }"""
+    with pytest.raises(ModelError, match="'y', 'z'"):
+        inspect_model(parser.parse_model(text).SerializeToString())
