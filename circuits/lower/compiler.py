@@ -109,7 +109,7 @@ def lower(
     return GraphVariant(
         onnx=onnx_bytes,
         label=f"integers in {bits.input}, weights {list(bits.weights)}, {form.conv}{tables}",
-        passes=(AppliedPass(name="integer-lowering", version=1),),
+        passes=(AppliedPass(name="integer-lowering", version=2),),
         bits=bits,
         form=form,
         input_scales=tuple(input_scales),

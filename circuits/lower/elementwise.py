@@ -263,15 +263,19 @@ def compare(low: Lowering, node: ir.Node) -> None:
         if not low.is_known(a):
             a, b, op = b, a, _MIRROR[op]
         q = low.settled(low.broadcast(low.positive(low.quantity(a)), shape))
-        level = np.broadcast_to(low.constant(node, b), shape) / q.steps()
+        raw = np.broadcast_to(low.constant(node, b), shape)
+        steps = np.broadcast_to(q.steps(), shape)
         assert node.outputs[0].name is not None
-        low.compared[node.outputs[0].name] = np.broadcast_to(q.steps(), shape)
-        pair = [q.tensor, low.emit.spread(_cut(node, op, level))]
+        low.compared[node.outputs[0].name] = steps
+        pair = [q.tensor, low.emit.spread(_cut(node, op, raw, steps))]
         negate = op in ("Less", "LessOrEqual")
     kind = "Equal" if op == "Equal" else "Greater"
     truth = low.emit.op(kind, pair, shape, ir.DataType.BOOL)
     store(low, node, _truth(low, truth, shape, negate))
 
+
+#: Digits that a value of measured data has at most.
+_SHORT = 5
 
 _MIRROR = {
     "Equal": "Equal",
@@ -282,20 +286,49 @@ _MIRROR = {
 }
 
 
-def _cut(node: ir.Node, op: str, level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The whole number c with which ``n > c`` decides a comparison of n with ``level``.
+def _cut(
+    node: ir.Node, op: str, raw: NDArray[np.float64], steps: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The whole number c with which ``n > c`` decides a comparison of n with ``raw / steps``.
 
-    Where x > t decides (scikit-learn: thresholds lie between data), c = floor(t) is exact on n.
-    Where x >= t does (XGBoost: thresholds are values of the data), t is rounded as the input is,
-    so that a value equal to its threshold stays so.
+    The level is rounded as inputs are, so that a value equal to its threshold stays so (XGBoost's
+    are values of the data, scikit-learn's may be) and order is kept: what goes wrong is only what
+    lies beyond the threshold by less than a step. An exporter's threshold one float beside a value
+    of the data stands for the strict comparison with that value (skl2onnx writes such). What counts
+    in whole numbers was never rounded, and there the floor decides x > t exactly.
     """
+    level = raw / steps
     if op == "Equal":
         if not np.all(level == np.round(level)):
             raise refuse(node, "equality with a number that rounding moves")
         return level
     if op in ("Greater", "LessOrEqual"):
-        return np.floor(level)
-    return np.floor(level + 0.5) - 1
+        beside, plain = _neighbour(raw, np.inf), np.ceil(level - 0.5)
+        cut = np.where(np.isnan(beside), plain, _nearest(beside / steps) - 1)
+        return np.where(steps < 1, cut, np.floor(level))
+    beside, plain = _neighbour(raw, -np.inf), np.floor(level + 0.5) - 1
+    cut = np.where(np.isnan(beside), plain, _nearest(beside / steps))
+    return np.where(steps < 1, cut, np.ceil(level) - 1)
+
+
+def _nearest(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest whole number, half away from zero, as ``InputEncoding`` rounds."""
+    rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(level) + 0.5), level)
+    return rounded
+
+
+def _neighbour(raw: NDArray[np.float64], towards: float) -> NDArray[np.float64]:
+    """The next float32 in a direction where it is a short decimal and ``raw`` is none, else NaN."""
+    own = raw.astype(np.float32)
+    beside = np.nextafter(own, np.float32(towards))
+    short = [_digits(b) <= _SHORT < _digits(o) for o, b in zip(own.flat, beside.flat, strict=True)]
+    return np.where(np.reshape(short, raw.shape), beside.astype(np.float64), np.nan)
+
+
+def _digits(number: np.float32) -> int:
+    """Significant decimal digits of the shortest text that reads back as this float32."""
+    mantissa = np.format_float_scientific(number, unique=True, trim="-").partition("e")[0]
+    return len(mantissa.replace(".", "").lstrip("-"))
 
 
 def _truth(low: Lowering, truth: ir.Value, shape: tuple[int, ...], negate: bool) -> Quantity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_diabetes
 from sklearn.tree import DecisionTreeRegressor
 
@@ -214,3 +214,28 @@ def test_samples_within_one_quantum_of_a_threshold_are_counted() -> None:
     assert rough is not None
     assert rough == uniform
     assert 0 < rough.within_one_quantum < 150
+
+
+@pytest.mark.parametrize("op", ["Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
+@pytest.mark.parametrize("bits", [2, 4, 5, 8])
+def test_a_value_equal_to_its_threshold_stays_so_in_integers(op: str, bits: int) -> None:
+    """A tree's thresholds are midpoints, and a midpoint of two values may be a third."""
+    values = np.array([[6.6, -6.6, 1.2, 1.7]], dtype=np.float32)
+    levels = values.copy()
+    # skl2onnx writes x < 1.7 as x <= the float before it, and so on.
+    if op in ("LessOrEqual", "Greater"):
+        levels[0, 3] = np.nextafter(np.float32(1.7), np.float32(-np.inf))
+    else:
+        levels[0, 3] = np.nextafter(np.float32(1.7), np.float32(np.inf))
+    nodes = [
+        helper.make_node("Constant", [], ["level"], value=numpy_helper.from_array(levels)),
+        helper.make_node(op, ["x", "level"], ["truth"]),
+        helper.make_node("Cast", ["truth"], ["y"], to=TensorProto.FLOAT),
+    ]
+    data = rewrite(model(nodes, 4, {"y": TensorProto.FLOAT})).onnx
+    step = 2.0**-bits
+    x = np.concatenate([values, values + 1.01 * step, values - 1.01 * step]).astype(np.float32)
+    variant = lower(data, Bits(input=bits, weights=(8,)), {"x": (-9.0, 9.0)})
+    (got,) = run_integers(variant, {"x": quantised(x[:, None, :], variant.input_scales[0])})
+    want = [r[0] for r in run(data, samples(x))]
+    np.testing.assert_array_equal(got.reshape(-1), np.ravel(want) * 2 ** variant.output_scales[0])
