@@ -374,6 +374,13 @@ def _no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:
             hint="Run `zkml inspect` on the model; the operator named there is the likely cause.",
             reasons=sorted({r.reason for r in rejected})[:8],
         )
+    exact = [r for r in measured if r.measured and r.measured.meets(profile)]
+    if exact:
+        return NoPlan(
+            f"{exact[0].label} is exact enough, but {exact[0].reason}",
+            hint="Give calibration data like the inputs you will prove: its range is narrower.",
+            reasons=sorted({r.reason for r in exact})[:8],
+        )
     best = min(measured, key=lambda r: r.measured.max_error if r.measured else 1.0)
     assert best.measured is not None
     return NoPlan(
