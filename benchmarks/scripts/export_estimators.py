@@ -120,7 +120,7 @@ def _save(folder: Path, model: Any, data: np.ndarray) -> None:
     order = np.random.default_rng(0).permutation(len(data))[:_SAMPLES]
     rows = data[order].astype(np.float32)
     name = model.graph.input[0].name
-    np.savez(folder / "calibration.npz", **{name: rows[:, None, :]})
+    np.savez(folder / "calibration.npz", allow_pickle=False, **{name: rows[:, None, :]})
     (folder / "input.json").write_text(json.dumps({"inputs": {name: rows[7:8].tolist()}}))
 
 
