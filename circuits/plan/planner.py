@@ -17,9 +17,11 @@ from circuits.manifest import Accuracy
 from circuits.plan.accuracy import output_range
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
+from circuits.plan.fixed_point import fixed_point
 from circuits.plan.graphs import FloatGraph
+from circuits.plan.integers import integers
 from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
-from circuits.plan.variants import Rejected, Shape, Task, Variant, fixed_point, integers
+from circuits.plan.variants import Rejected, Shape, Task, Variant
 from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
