@@ -110,6 +110,12 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
 
 
+def leaky() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(8, 16), nn.LeakyReLU(0.1), nn.Linear(16, 16), nn.ELU(), nn.Linear(16, 3)
+    )
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "ae": (autoencoder, (1, 1, 8, 8)),
     "attn": (Attention, (1, 4, 8)),
@@ -118,6 +124,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lenet": (lenet, (1, 1, 28, 28)),
     "lstm": (lambda: Recurrent(nn.LSTM), (1, 5, 4)),
     "mlp": (perceptron, (1, 8)),
+    "mlp_leaky": (leaky, (1, 8)),
     "resnet": (resnet, (1, 3, 16, 16)),
     "unet": (UNet, (1, 1, 8, 8)),
 }
