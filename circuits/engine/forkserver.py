@@ -36,7 +36,7 @@ from typing import NoReturn
 
 PRELOAD = ("circuits.engine.calls",)
 #: Loaded once there is nothing to do: calls of these work at once, and fast after that.
-LATER = ("circuits.plan.reference", "onnxruntime", "circuits.inspect")
+LATER = ("circuits.plan.reference", "onnxruntime", "circuits.inspect", "circuits.compiler")
 _IDLE_S = 0.3
 ORDER_BYTES = 4096
 _SCRATCH_PREFIX = "zkml-engine-"
