@@ -273,6 +273,8 @@ def test_ctrl_c_before_the_work_is_told_too(desk: Desk, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the test run itself was started to ignore Ctrl-C, its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     until(home.exists)
     process.send_signal(signal.SIGINT)
