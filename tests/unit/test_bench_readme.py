@@ -1,0 +1,17 @@
+"""The README's table of figures is the one that the checked-in result gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.rows import read
+
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "two-cores"
+
+
+def test_the_readme_shows_the_checked_in_result() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.inserted(readme, report.excerpt(read(RESULT))) == readme
+    assert "| digits CNN 8×8 |" in readme
