@@ -208,14 +208,14 @@ def test_a_page_that_cannot_be_is_refused(http: httpx.Client, query: str) -> Non
 def test_an_unexpected_exception_tells_nothing_of_itself(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
-    app.broken = RuntimeError("the private value 42")
+    app.broken = RuntimeError("the private value Umbelliferae")
     try:
         with capture_logs() as logs:
             answer = http.post("/v1/proofs", json={"model": model, "inputs": {"x": [1, 2, 3]}})
     finally:
         app.broken = None
     refused(answer, 500, "internal")
-    assert "42" not in answer.text
+    assert "Umbelliferae" not in answer.text
     assert "RuntimeError" not in answer.text
     (logged,) = [line for line in logs if line["event"] == "unexpected_error"]
     assert logged["error"] == "RuntimeError"
