@@ -23,12 +23,11 @@ from circuits.lower import (
 from circuits.lower.bits import quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.manifest import AppliedPass
+from circuits.plan.forms import worth_pricing
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.rewrite import bind_context, rewrite
 
-#: Values that a ReLU must take for a table to be worth a look: each table is a lookup argument.
-_TABLE_PAYS = 512
 _TYPICAL = Bits(input=5, weights=(8,))
 #: Bits of a digit in the engine's usual decomposition.
 _DIGIT_BITS = 14
@@ -119,15 +118,10 @@ def _bits(recipe: dict[str, Any]) -> Bits:
 
 
 def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:
-    """The forms worth pricing. A table pays only where many values pass it (CIRCUIT_COSTS)."""
-    plain = lower(graph.plain, bits, task.accepted)
-    tables = [0]
-    for index, (count, _) in enumerate(plain.relus):
-        if count < _TABLE_PAYS:
-            break
-        tables.append(index + 1)
-    convolutions = ["matmul", "direct"] if b"Conv" in graph.plain else ["matmul"]
-    return [Form(conv=c, relu_tables=t) for c in convolutions for t in tables]
+    """The forms worth pricing, the most promising first."""
+    return worth_pricing(
+        lambda form: lower(graph.plain, bits, task.accepted, form), b"Conv" in graph.plain
+    )
 
 
 def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form) -> IntegerGraph:

@@ -106,6 +106,7 @@ def lower(
             hint="Fewer bits a layer, or the engine's own fixed point.",
         )
     tables = f", {form.relu_tables} tables" if form.relu_tables else ""
+    tables += f", rows paired from {form.paired_from}" if form.paired_from else ""
     return GraphVariant(
         onnx=onnx_bytes,
         label=f"integers in {bits.input}, weights {list(bits.weights)}, {form.conv}{tables}",
@@ -117,6 +118,7 @@ def lower(
         value_bounds=bounds,
         layers=low.layers,
         relus=tuple(low.emit.intervals.relus),
+        single_rows=tuple(low.single_rows),
         sources=tuple(low.emit.sources.items()),
         compared=low.compared,
     )

@@ -78,7 +78,16 @@ def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int
 
 
 def _product(left: Sequence[int], right: Sequence[int], out: int) -> tuple[int, int]:
+    """Freivalds' check of a product ``[rows, inner] · [inner, columns]`` takes dot products: the
+    weights and the product with random vectors along ``columns``, both sides along ``rows``, and
+    one along ``inner``, each filled up to whole rows of the usual two inner columns."""
     rows, inner, columns = left[-2], left[-1], right[-1]
     if rows == 1 or columns == 1:
         return out * inner, 0
-    return 0, math.prod(left) + inner * columns + out + rows + columns
+    wide, high = _filled(columns), _filled(rows)
+    stacked = math.prod(left[:-2])
+    return 0, stacked * (inner * (wide + high) + rows * wide + _filled(inner) + high + 4)
+
+
+def _filled(length: int) -> int:
+    return length + length % 2

@@ -56,10 +56,16 @@ def matrix_product(
     rounded = round_weights(weights, per_input[:, None], low.bits.weight(low.layers))
     low.layers += 1
     places, outputs = view.shape[0], weights.shape[1]
+    if places == 1:
+        low.single_rows.append(weights.size)
+        if low.form.pairs(weights.size):
+            view = np.repeat(view, 2, axis=0)
     left = gather(low.emit, q, view, (1, *view.shape))
-    product = low.emit.op("MatMul", [left, low.emit.whole(rounded.weights)], [1, places, outputs])
+    product = low.emit.op(
+        "MatMul", [left, low.emit.whole(rounded.weights)], [1, len(view), outputs]
+    )
     result = low.new(product, rounded.step)
-    result = result.moved(result.view.reshape(places, outputs), result.step)
+    result = result.moved(result.view.reshape(-1, outputs)[:places], result.step)
     return result if bias is None else low.add_constant(result, bias)
 
 

@@ -33,6 +33,8 @@ class Lowering:
     known: dict[str, Quantity] = field(default_factory=dict)
     layers: int = 0
     relus: int = 0
+    #: Multiplications of each product of a single row.
+    single_rows: list[int] = field(default_factory=list)
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 

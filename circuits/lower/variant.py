@@ -35,10 +35,18 @@ class Form:
     ``conv``: ``direct`` lays a convolution out as such, ``matmul`` gathers its patches and
     multiplies matrices, so that Freivalds' check applies. ``relu_tables``: how many ReLUs, from
     the first one on, become a HardSwish table (equal to ReLU on integers at scale 0).
+    ``paired_from``: products of a single row with at least so many multiplications are given the
+    row twice (0: none): Freivalds' check needs a matrix on both sides, and moves the product from
+    the main columns to columns of its own.
     """
 
     conv: str = "matmul"
     relu_tables: int = 0
+    paired_from: int = 0
+
+    def pairs(self, multiplications: int) -> bool:
+        """Whether a product of a single row gets a second one."""
+        return 0 < self.paired_from <= multiplications
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +69,8 @@ class GraphVariant:
 
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
-    holds with its own largest magnitude (to choose ``Form.relu_tables`` by). ``sources`` says for
+    holds with its own largest magnitude (to choose ``Form.relu_tables`` by), ``single_rows`` the
+    multiplications of each product of a single row (for ``Form.paired_from``). ``sources`` says for
     each node by name which node of the float graph it comes from, as (name, operator).
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph.
@@ -77,6 +86,7 @@ class GraphVariant:
     value_bounds: ValueBounds
     layers: int
     relus: tuple[tuple[int, int], ...]
+    single_rows: tuple[int, ...] = ()
     sources: tuple[tuple[str, tuple[str, str]], ...] = ()
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 

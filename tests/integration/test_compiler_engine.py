@@ -46,12 +46,15 @@ def outputs(
     return results, priced.output_scales
 
 
-@pytest.mark.parametrize("conv", ["matmul", "direct"])
+FORMS = {"matmul": Form(), "direct": Form(conv="direct"), "paired": Form(paired_from=1)}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_interpreter_gives_the_engines_witness(
-    engine: EzklEngine, name: str, conv: str
+    engine: EzklEngine, name: str, form: str
 ) -> None:
-    variant = lower(MODELS[name], Bits(input=6, weights=(7,)), BOUND, Form(conv=conv))
+    variant = lower(MODELS[name], Bits(input=6, weights=(7,)), BOUND, FORMS[form])
     x = inputs_of(MODELS[name], 4)
     x[2:] = np.sign(x[2:])
     whole = quantised(x, variant.input_scales[0])
@@ -86,12 +89,12 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
         np.testing.assert_allclose(got, want[0].reshape(-1), atol=0.01 * spread)
 
 
-@pytest.mark.parametrize("conv", ["matmul", "direct"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["mlp", "conv, norm, max pool", "residual", "hard swish"])
 def test_costs_by_layer_add_up_to_what_the_engine_counts(
-    engine: EzklEngine, name: str, conv: str
+    engine: EzklEngine, name: str, form: str
 ) -> None:
-    variant = lower(MODELS[name], Bits(input=5, weights=(5,)), BOUND, Form(conv=conv))
+    variant = lower(MODELS[name], Bits(input=5, weights=(5,)), BOUND, FORMS[form])
     args = RunArgs(
         input_scale=0,
         param_scale=0,

@@ -134,7 +134,7 @@ def test_more_bits_make_the_integers_as_exact_as_one_likes(name: str) -> None:
 def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
     bits = Bits(input=6, weights=(7,))
     x = inputs_of(MODELS[name])
-    forms = [Form(conv="matmul"), Form(conv="direct"), Form(conv="matmul", relu_tables=9)]
+    forms = [Form(), Form(conv="direct"), Form(relu_tables=9), Form(paired_from=1)]
     results = [decoded(lower(MODELS[name], bits, BOUND, form), x) for form in forms]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0].reshape(-1), other.reshape(-1))
