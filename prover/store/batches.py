@@ -13,24 +13,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.batch.errors import BatchNotFound, ItemNotFound
-from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
+from prover.batch.records import BatchState, Item, ItemState, Pack
 from prover.jobs import Job, JobKind, JobState, Lease
-from prover.store.database import Repository
+from prover.store.batch_reading import QUEUED, BatchReading, batch_row, count_items
 from prover.store.events import append_event
 from prover.store.jobs import ended, insert_job, insert_jobs, job_of
 from prover.store.leases import change_held, locked, tell
-from prover.store.pages import Page, rows_of_page
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
 
-_QUEUED = batch_items.c.state == ItemState.QUEUED.value
 _OPEN = batches.c.state.in_([s.value for s in BatchState if not s.terminal])
 #: Rows of one statement: SQLite's limit on parameters is 32 766.
 _AT_ONCE = 500
 
 
-class Batches(Repository):
-    """Batches by id."""
+class Batches(BatchReading):
+    """Batches by id: what is written, over what is read."""
 
     # --- receiving ---------------------------------------------------------------------------
 
@@ -102,120 +99,6 @@ class Batches(Repository):
             ):
                 conn.execute(sa.delete(table).where(column == batch_id))
 
-    # --- reading -----------------------------------------------------------------------------
-
-    def batch(self, batch_id: str) -> Batch:
-        """Raises ``BatchNotFound``."""
-        with self._db.read() as conn:
-            return _batch(conn, _row(conn, batch_id))
-
-    def batches(self, limit: int = 50, cursor: str | None = None) -> Page[Batch]:
-        """Batches, newest first. Raises ``CursorInvalid``."""
-        with self._db.read() as conn:
-            rows, after = rows_of_page(conn, batches, limit=limit, cursor=cursor)
-            return Page(items=[_batch(conn, row) for row in rows], next_cursor=after)
-
-    def items(
-        self,
-        batch_id: str,
-        *,
-        after: int = 0,
-        limit: int = 200,
-        state: ItemState | None = None,
-        pack_id: str | None = None,
-    ) -> list[Item]:
-        """Items after number ``after``, in order: all, or those in one state or of one pack."""
-        query = (
-            sa.select(batch_items)
-            .where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
-            .order_by(batch_items.c.number)
-            .limit(limit)
-        )
-        if state is not None:
-            query = query.where(batch_items.c.state == state.value)
-        if pack_id is not None:
-            query = query.where(batch_items.c.pack_id == pack_id)
-        with self._db.read() as conn:
-            return [_item(row) for row in conn.execute(query)]
-
-    def item(self, batch_id: str, number: int) -> Item:
-        """Raises ``ItemNotFound``."""
-        query = sa.select(batch_items).where(
-            batch_items.c.batch_id == batch_id, batch_items.c.number == number
-        )
-        with self._db.read() as conn:
-            row = conn.execute(query).one_or_none()
-        if row is None:
-            raise ItemNotFound(f"Batch {batch_id!r} has no item {number}.", batch=batch_id)
-        return _item(row)
-
-    def chunk_keys(self, batch_id: str) -> dict[int, str]:
-        """Where the inputs of each chunk lie, by chunk."""
-        query = sa.select(batch_chunks).where(batch_chunks.c.batch_id == batch_id)
-        with self._db.read() as conn:
-            return {row.chunk: row.input_key for row in conn.execute(query)}
-
-    def next_pack(self, batch_id: str) -> Job | None:
-        """The first pack that nobody works on, in the order of the items; None when there is none
-        now."""
-        idle = sa.or_(
-            jobs.c.state == JobState.QUEUED.value,
-            sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= self._now()),
-        )
-        query = (
-            sa.select(jobs)
-            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
-            .where(batch_items.c.batch_id == batch_id, _QUEUED, idle)
-            .order_by(batch_items.c.number)
-            .limit(1)
-        )
-        with self._db.read() as conn:
-            row = conn.execute(query).one_or_none()
-        return None if row is None else job_of(row)
-
-    def batch_costs(self, batch_id: str) -> dict[str, int | None]:
-        """How many proofs the batch's items have, and the engine's largest resident set."""
-        packs = sa.select(batch_items.c.pack_id).where(
-            batch_items.c.batch_id == batch_id, batch_items.c.state == ItemState.PROVED.value
-        )
-        query = sa.select(sa.func.count(), sa.func.max(jobs.c.peak_rss_bytes)).where(
-            jobs.c.id.in_(packs)
-        )
-        with self._db.read() as conn:
-            proofs, peak = conn.execute(query).one()
-        return {"proofs": proofs, "peak_rss_bytes": peak}
-
-    def stale_batches(self, before: datetime) -> list[str]:
-        """Batches that began to receive rows before then and never ended that: their receiver
-        died."""
-        query = sa.select(batches.c.id).where(
-            batches.c.state == BatchState.RECEIVING.value, batches.c.created_at < before
-        )
-        with self._db.read() as conn:
-            return list(conn.scalars(query))
-
-    def orphaned_packs(self, batch_id: str) -> list[Job]:
-        """Jobs that have ended while items still wait for them: whoever saw them end died before
-        he could settle it."""
-        over = [s.value for s in JobState if s.terminal]
-        waiting = sa.select(batch_items.c.pack_id).where(
-            batch_items.c.batch_id == batch_id, _QUEUED
-        )
-        query = sa.select(jobs).where(jobs.c.id.in_(waiting), jobs.c.state.in_(over))
-        with self._db.read() as conn:
-            return [job_of(row) for row in conn.execute(query)]
-
-    def running_packs(self, batch_id: str) -> list[str]:
-        """Ids of the packs that somebody works on."""
-        query = (
-            sa.select(jobs.c.id)
-            .distinct()
-            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
-            .where(batch_items.c.batch_id == batch_id, jobs.c.state == JobState.RUNNING.value)
-        )
-        with self._db.read() as conn:
-            return list(conn.scalars(query))
-
     # --- working -----------------------------------------------------------------------------
 
     def start_packs(
@@ -270,7 +153,7 @@ class Batches(Repository):
     def queue_packs(self, batch_id: str, packs: Sequence[Pack]) -> None:
         """Queues packs in place of one whose job has ended without settling it."""
         with self._db.write() as conn:
-            self._queue(conn, batch_id, _row(conn, batch_id).model_id, packs, self._now())
+            self._queue(conn, batch_id, batch_row(conn, batch_id).model_id, packs, self._now())
 
     def fail_pack(self, batch_id: str, pack_id: str, problem: dict[str, Any]) -> None:
         """Fails what is left of a pack whose job has ended without settling it."""
@@ -278,7 +161,7 @@ class Batches(Repository):
             conn.execute(
                 sa.update(batch_items)
                 .where(batch_items.c.batch_id == batch_id, batch_items.c.pack_id == pack_id)
-                .where(_QUEUED)
+                .where(QUEUED)
                 .values(state=ItemState.FAILED.value, problem=problem)
             )
 
@@ -296,14 +179,14 @@ class Batches(Repository):
         """
         now = self._now()
         with self._db.write() as conn:
-            row = _row(conn, batch_id)
+            row = batch_row(conn, batch_id)
             if left is not None:
                 conn.execute(
                     sa.update(batch_items)
-                    .where(batch_items.c.batch_id == batch_id, _QUEUED)
+                    .where(batch_items.c.batch_id == batch_id, QUEUED)
                     .values(state=left.value, problem=problem)
                 )
-            counts = _counts(conn, batch_id)
+            counts = count_items(conn, batch_id)
             if counts.get(ItemState.QUEUED) or row.state == BatchState.RECEIVING.value:
                 return False
             state = _final_state(counts, left)
@@ -317,9 +200,7 @@ class Batches(Repository):
     def cancel_queued_packs(self, batch_id: str) -> None:
         """Ends the packs that wait: all at once, there may be thousands."""
         now = self._now()
-        waiting = sa.select(batch_items.c.pack_id).where(
-            batch_items.c.batch_id == batch_id, _QUEUED
-        )
+        waiting = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == batch_id, QUEUED)
         statement = (
             sa.update(jobs)
             .where(jobs.c.id.in_(waiting), jobs.c.state == JobState.QUEUED.value)
@@ -366,7 +247,7 @@ class Batches(Repository):
         # Many at once: the write lock is held all the while, and leases must be renewed in time.
         assign = (
             sa.update(batch_items)
-            .where(batch_items.c.batch_id == batch_id, _QUEUED)
+            .where(batch_items.c.batch_id == batch_id, QUEUED)
             .where(batch_items.c.number == sa.bindparam("of_number"))
             .values(pack_id=sa.bindparam("to_pack"))
         )
@@ -404,7 +285,7 @@ def _values(item: Item) -> dict[str, Any]:
 
 def _queued_item(batch_id: str, number: int) -> sa.Update:
     return sa.update(batch_items).where(
-        batch_items.c.batch_id == batch_id, batch_items.c.number == number, _QUEUED
+        batch_items.c.batch_id == batch_id, batch_items.c.number == number, QUEUED
     )
 
 
@@ -421,53 +302,3 @@ def _final_state(counts: Mapping[ItemState, int], left: ItemState | None) -> Bat
     if left is ItemState.EXPIRED:
         return BatchState.EXPIRED
     return BatchState.SUCCEEDED if counts.get(ItemState.PROVED) else BatchState.FAILED
-
-
-def _row(conn: sa.Connection, batch_id: str) -> sa.Row[Any]:
-    row = conn.execute(sa.select(batches).where(batches.c.id == batch_id)).one_or_none()
-    if row is None:
-        raise BatchNotFound(f"There is no batch {batch_id!r}.", batch=batch_id)
-    return row
-
-
-def _counts(conn: sa.Connection, batch_id: str) -> dict[ItemState, int]:
-    query = (
-        sa.select(batch_items.c.state, sa.func.count())
-        .where(batch_items.c.batch_id == batch_id)
-        .group_by(batch_items.c.state)
-    )
-    return {ItemState(state): int(count) for state, count in conn.execute(query)}
-
-
-def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
-    return Batch(
-        id=row.id,
-        model_id=row.model_id,
-        state=BatchState(row.state),
-        request=row.request,
-        job_id=row.job_id,
-        circuit_id=row.circuit_id,
-        plan=row.plan,
-        problem=row.problem,
-        expires_at=row.expires_at,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        counts=_counts(conn, row.id),
-    )
-
-
-def _item(row: sa.Row[Any]) -> Item:
-    return Item(
-        batch_id=row.batch_id,
-        number=row.number,
-        id=row.item_id,
-        line=row.line,
-        state=ItemState(row.state),
-        chunk=row.chunk,
-        place=row.place,
-        pack_id=row.pack_id,
-        lane=row.lane,
-        result=row.result,
-        problem=row.problem,
-    )

@@ -1,0 +1,183 @@
+"""The tables of batches as they are read: batches, their items, and the packs of a batch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.batch.errors import BatchNotFound, ItemNotFound
+from prover.batch.records import Batch, BatchState, Item, ItemState
+from prover.jobs import Job, JobState
+from prover.store.database import Repository
+from prover.store.jobs import job_of
+from prover.store.pages import Page, rows_of_page
+from prover.store.schema import batch_chunks, batch_items, batches, jobs
+
+#: Items that are still to be proved.
+QUEUED = batch_items.c.state == ItemState.QUEUED.value
+
+
+class BatchReading(Repository):
+    """Batches by id, and what belongs to them. Nothing here changes a row."""
+
+    def batch(self, batch_id: str) -> Batch:
+        """Raises ``BatchNotFound``."""
+        with self._db.read() as conn:
+            return _batch(conn, batch_row(conn, batch_id))
+
+    def batches(self, limit: int = 50, cursor: str | None = None) -> Page[Batch]:
+        """Batches, newest first. Raises ``CursorInvalid``."""
+        with self._db.read() as conn:
+            rows, after = rows_of_page(conn, batches, limit=limit, cursor=cursor)
+            return Page(items=[_batch(conn, row) for row in rows], next_cursor=after)
+
+    def items(
+        self,
+        batch_id: str,
+        *,
+        after: int = 0,
+        limit: int = 200,
+        state: ItemState | None = None,
+        pack_id: str | None = None,
+    ) -> list[Item]:
+        """Items after number ``after``, in order: all, or those in one state or of one pack."""
+        query = (
+            sa.select(batch_items)
+            .where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
+            .order_by(batch_items.c.number)
+            .limit(limit)
+        )
+        if state is not None:
+            query = query.where(batch_items.c.state == state.value)
+        if pack_id is not None:
+            query = query.where(batch_items.c.pack_id == pack_id)
+        with self._db.read() as conn:
+            return [_item(row) for row in conn.execute(query)]
+
+    def item(self, batch_id: str, number: int) -> Item:
+        """Raises ``ItemNotFound``."""
+        query = sa.select(batch_items).where(
+            batch_items.c.batch_id == batch_id, batch_items.c.number == number
+        )
+        with self._db.read() as conn:
+            row = conn.execute(query).one_or_none()
+        if row is None:
+            raise ItemNotFound(f"Batch {batch_id!r} has no item {number}.", batch=batch_id)
+        return _item(row)
+
+    def chunk_keys(self, batch_id: str) -> dict[int, str]:
+        """Where the inputs of each chunk lie, by chunk."""
+        query = sa.select(batch_chunks).where(batch_chunks.c.batch_id == batch_id)
+        with self._db.read() as conn:
+            return {row.chunk: row.input_key for row in conn.execute(query)}
+
+    def next_pack(self, batch_id: str) -> Job | None:
+        """The first pack that nobody works on, in the order of the items; None when there is none
+        now."""
+        idle = sa.or_(
+            jobs.c.state == JobState.QUEUED.value,
+            sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= self._now()),
+        )
+        query = (
+            sa.select(jobs)
+            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
+            .where(batch_items.c.batch_id == batch_id, QUEUED, idle)
+            .order_by(batch_items.c.number)
+            .limit(1)
+        )
+        with self._db.read() as conn:
+            row = conn.execute(query).one_or_none()
+        return None if row is None else job_of(row)
+
+    def batch_costs(self, batch_id: str) -> dict[str, int | None]:
+        """How many proofs the batch's items have, and the engine's largest resident set."""
+        packs = sa.select(batch_items.c.pack_id).where(
+            batch_items.c.batch_id == batch_id, batch_items.c.state == ItemState.PROVED.value
+        )
+        query = sa.select(sa.func.count(), sa.func.max(jobs.c.peak_rss_bytes)).where(
+            jobs.c.id.in_(packs)
+        )
+        with self._db.read() as conn:
+            proofs, peak = conn.execute(query).one()
+        return {"proofs": proofs, "peak_rss_bytes": peak}
+
+    def stale_batches(self, before: datetime) -> list[str]:
+        """Batches that began to receive rows before then and never ended that: their receiver
+        died."""
+        query = sa.select(batches.c.id).where(
+            batches.c.state == BatchState.RECEIVING.value, batches.c.created_at < before
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(query))
+
+    def orphaned_packs(self, batch_id: str) -> list[Job]:
+        """Jobs that have ended while items still wait for them: whoever saw them end died before
+        he could settle it."""
+        over = [s.value for s in JobState if s.terminal]
+        waiting = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == batch_id, QUEUED)
+        query = sa.select(jobs).where(jobs.c.id.in_(waiting), jobs.c.state.in_(over))
+        with self._db.read() as conn:
+            return [job_of(row) for row in conn.execute(query)]
+
+    def running_packs(self, batch_id: str) -> list[str]:
+        """Ids of the packs that somebody works on."""
+        query = (
+            sa.select(jobs.c.id)
+            .distinct()
+            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
+            .where(batch_items.c.batch_id == batch_id, jobs.c.state == JobState.RUNNING.value)
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(query))
+
+
+def batch_row(conn: sa.Connection, batch_id: str) -> sa.Row[Any]:
+    row = conn.execute(sa.select(batches).where(batches.c.id == batch_id)).one_or_none()
+    if row is None:
+        raise BatchNotFound(f"There is no batch {batch_id!r}.", batch=batch_id)
+    return row
+
+
+def count_items(conn: sa.Connection, batch_id: str) -> dict[ItemState, int]:
+    query = (
+        sa.select(batch_items.c.state, sa.func.count())
+        .where(batch_items.c.batch_id == batch_id)
+        .group_by(batch_items.c.state)
+    )
+    return {ItemState(state): int(count) for state, count in conn.execute(query)}
+
+
+def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
+    return Batch(
+        id=row.id,
+        model_id=row.model_id,
+        state=BatchState(row.state),
+        request=row.request,
+        job_id=row.job_id,
+        circuit_id=row.circuit_id,
+        plan=row.plan,
+        problem=row.problem,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        counts=count_items(conn, row.id),
+    )
+
+
+def _item(row: sa.Row[Any]) -> Item:
+    return Item(
+        batch_id=row.batch_id,
+        number=row.number,
+        id=row.item_id,
+        line=row.line,
+        state=ItemState(row.state),
+        chunk=row.chunk,
+        place=row.place,
+        pack_id=row.pack_id,
+        lane=row.lane,
+        result=row.result,
+        problem=row.problem,
+    )
