@@ -57,6 +57,7 @@ class AppLike(Protocol):
         payload: object,
         profile: Profile,
         context: dict[str, Any] | None,
+        isolate: bool = False,
     ) -> Job:
         """A job that proves one input, checked against the model's signature now."""
         ...

@@ -26,6 +26,7 @@ from circuits.plan.samples import default_ranges, draw, read_calibration
 from circuits.profile import Profile
 from circuits.tensors import Signature
 from prover.artifacts import Artifacts
+from prover.batch.coalescing import Coalescing, may_share
 from prover.batch.errors import CircuitForBatches
 from prover.batch.service import BatchService
 from prover.batch.workshop import Announce, Workshop
@@ -168,12 +169,14 @@ class App:
         payload: object,
         profile: Profile,
         context: dict[str, Any] | None,
+        isolate: bool = False,
     ) -> Job:
         """A job that proves one input; the input is checked now.
 
         With a circuit's id that circuit is used, and an input outside its range is refused here.
         With a model's id: the newest circuit of that model and profile that accepts the input,
-        else one that the job builds first.
+        else one that the job builds first. ``isolate``: never with other jobs in one proof
+        (``prover.batch.coalescing``).
         """
         if circuit_id is not None:
             record = self.store.circuit(circuit_id)
@@ -187,8 +190,11 @@ class App:
         else:
             assert model_id is not None
             model = self.store.model(model_id)
-            return self.prove_inputs(model, self._read(payload, model), profile, context, None)
-        return self._enqueue(model, manifest.profile, circuit_id, None, inputs, context)
+            inputs = self._read(payload, model)
+            return self.prove_inputs(model, inputs, profile, context, None, isolate=isolate)
+        return self._enqueue(
+            model, manifest.profile, circuit_id, None, inputs, context, isolate=isolate
+        )
 
     def prove_inputs(
         self,
@@ -197,17 +203,18 @@ class App:
         profile: Profile,
         context: dict[str, Any] | None,
         calibration: bytes | None,
+        *,
+        isolate: bool = False,
     ) -> Job:
         """As ``request_proof`` with a model's id, for checked inputs; ``calibration`` decides the
         circuit where it is given."""
         if calibration is None:
             found = self.library.find_accepting(model.id, profile, inputs)
             order = None if found else self.library.order_for(model, profile, inputs)
-            return self._enqueue(
-                model, profile, found.id if found else None, order, inputs, context
-            )
-        order = self.library.order_calibrated(model, profile, calibration)
-        return self._enqueue(model, profile, None, order, inputs, context)
+            found_id = found.id if found else None
+        else:
+            order, found_id = self.library.order_calibrated(model, profile, calibration), None
+        return self._enqueue(model, profile, found_id, order, inputs, context, isolate=isolate)
 
     def estimate(
         self, model_id: str, profile: Profile, calibration: bytes | None
@@ -235,12 +242,16 @@ class App:
         order: Order | None,
         inputs: Mapping[str, NDArray[Any]],
         context: dict[str, Any] | None,
+        *,
+        isolate: bool,
     ) -> Job:
         job_id = secrets.token_hex(16)
         Context.from_request(job_id, context)  # refused now rather than in a worker
         key = self.artifacts.new_private_key()
         self.artifacts.put_private(key, store_input(inputs))
         request: dict[str, Any] = {"profile": profile.to_json(), "context": context}
+        if isolate:
+            request["isolate"] = True
         if order is not None:
             request["circuit"] = order.to_json()
             circuit_id = order.id
@@ -280,6 +291,8 @@ class App:
             job = self.store.job(job_id)
             if job.kind in _OF_BATCHES:
                 self.batches.run(job, held, on_progress)
+            elif self.settings.coalesce_ms and may_share(job):
+                self._coalescing(owner, stopping).run(job, held)
             else:
                 self._pipeline().run(job, held, on_progress)
 
@@ -302,6 +315,11 @@ class App:
             engine=self.engine,
             library=self.library,
             keys=self.keys,
+        )
+
+    def _coalescing(self, owner: str, stopping: Callable[[], bool]) -> Coalescing:
+        return Coalescing(
+            shop=self.batches.shop, single=self._pipeline().run, owner=owner, stopping=stopping
         )
 
     def request_cancel(self, job_id: str) -> Job:

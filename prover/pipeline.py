@@ -53,7 +53,7 @@ _REFERENCE = "circuits.plan.reference:run_reference"
 _log = structlog.get_logger(__name__)
 
 #: The share of a job that is done when a stage begins.
-_PROGRESS = {
+PROGRESS = {
     Stage.COMPILE: 0.0,
     Stage.WITNESS: 0.1,
     Stage.PROVE: 0.15,
@@ -127,8 +127,31 @@ class Pipeline:
     # --- circuits ----------------------------------------------------------------------------
 
     def _make_circuit(self, job: Job, work: _Work) -> dict[str, Any]:
+        if "lanes" in job.request:
+            return self._make_wide(job, work)
         circuit, built = self._circuit(job, work)
         return {"circuit": circuit.manifest.circuit_id, "built": built}
+
+    def _make_wide(self, job: Job, work: _Work) -> dict[str, Any]:
+        """A circuit of several lanes, if one proof of it is foretold to cost less than one for each
+        of its lanes. Raises ``CannotBatch`` otherwise."""
+        from circuits.lanes.errors import CannotBatch
+
+        count = int(job.request["lanes"]["count"])
+        narrow = self.library.open(job.request["lanes"]["of"])
+        assert narrow is not None, "it is ordered by jobs that use the circuit of one lane"
+        with work.stage(Stage.COMPILE):
+            work.note("how much sharing a proof saves")
+            own = self.library.narrow(narrow)
+            foretold = self.library.wide_builder().forecast(own).at(count)
+            if foretold is None:
+                raise CannotBatch(f"{count} lanes need more memory than is allowed")
+            if foretold.prove_s >= count * float(own.plan["choice"]["predicted"]["prove_s"]):
+                raise CannotBatch(f"a proof of {count} inputs is not foretold to be cheaper")
+            wide = self.library.ensure_wide(
+                narrow, count, on_progress=work.note, should_stop=work.held.should_stop
+            )
+        return {"circuit": wide.manifest.circuit_id, "built": True}
 
     def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
         """The job's circuit; building it is a stage, finding it is not."""
@@ -272,7 +295,7 @@ class _Work:
         """Notes that a stage begins, for whoever is watching."""
         if self.held.should_stop():
             raise Canceled
-        self.store.set_stage(self.held.lease, stage, _PROGRESS[stage], self.timings)
+        self.store.set_stage(self.held.lease, stage, PROGRESS[stage], self.timings)
         self.nudges.publish(self.job.id)
 
     def note(self, text: str) -> None:

@@ -127,6 +127,13 @@ class Settings(BaseSettings):
         default=1, ge=1, le=256, description="Jobs that one worker process runs at a time."
     )
 
+    coalesce_ms: int = Field(
+        default=0,
+        ge=0,
+        le=60_000,
+        description="Milliseconds that a proof waits for others to share one with; 0: off.",
+    )
+
     # --- requests ---
     max_model_bytes: int = Field(
         default=256 << 20, ge=1, description="The largest model that is accepted, in bytes."

@@ -46,6 +46,9 @@ class ProofIn(BaseModel):
     )
     profile: ProfileIn | None = None
     context: ContextIn | None = None
+    isolate: bool = Field(
+        False, strict=True, description="A proof of its own, also where jobs may share one."
+    )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> ProofIn:

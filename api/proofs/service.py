@@ -19,6 +19,7 @@ def create(app: AppLike, sender: JobSender, body: ProofIn) -> Job:
         payload=body.payload(),
         profile=body.profile.profile() if body.profile else Profile(),
         context=body.context.context() if body.context else None,
+        isolate=body.isolate,
     )
     sender.announce(job)
     return job

@@ -161,7 +161,7 @@ def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pa
     circuit = shop.library.open(batch.circuit_id)
     assert circuit is not None
     ready = {n: i for n in LADDER if (i := _ready(shop, circuit, n)) is not None}
-    seconds = {n: _planned_s(shop, i) for n, i in ready.items()}
+    seconds = {n: planned_s(shop, i) for n, i in ready.items()}
     middle = (len(numbers) + 1) // 2
     packs = []
     for half in (numbers[:middle], numbers[middle:]):
@@ -170,7 +170,7 @@ def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pa
     return packs
 
 
-def _planned_s(shop: Workshop, circuit_id: str) -> float:
+def planned_s(shop: Workshop, circuit_id: str) -> float:
     """What a proof of a circuit was predicted to take when it was planned."""
     manifest = shop.store.circuit(circuit_id).manifest
     return float(manifest["measured"]["prove_s"])

@@ -160,6 +160,22 @@ class Jobs(Repository):
         with self._db.read() as conn:
             return list(conn.scalars(query))
 
+    def waiting_proofs(self, circuit_id: str, limit: int) -> list[Job]:
+        """Queued proofs of a circuit that nobody has worked on yet, oldest first."""
+        query = (
+            sa.select(jobs)
+            .where(
+                jobs.c.circuit_id == circuit_id,
+                jobs.c.kind == JobKind.PROOF.value,
+                jobs.c.state == JobState.QUEUED.value,
+                jobs.c.attempt == 0,
+            )
+            .order_by(jobs.c.created_at, jobs.c.id)
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            return [job_of(row) for row in conn.execute(query)]
+
     def mark_sent(self, job_id: str) -> None:
         """Notes that the job was put on the queue just now."""
         with self._db.write() as conn:

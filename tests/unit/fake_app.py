@@ -80,6 +80,7 @@ class FakeApp:
         payload: object,
         profile: Profile,
         context: dict[str, Any] | None,
+        isolate: bool = False,
     ) -> Job:
         if self.broken:
             raise self.broken

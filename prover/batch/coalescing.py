@@ -1,0 +1,356 @@
+"""Jobs that arrive one by one, proved together: the same circuit, one proof, a bundle for each job.
+
+A worker that takes up a job waits for the rest of the window (``ZKML_COALESCE_MS``), takes up what
+else waits for the same circuit, and proves all of it in a circuit of several lanes. Nothing is new
+about the jobs themselves: each keeps its row, its lease and its fence, and ends by itself.
+
+Only jobs that nobody has worked on share a proof. So whatever goes wrong with a pack, a failure or
+the death of its worker, each of its jobs is proved alone when it is taken up again, and no job can
+spoil its neighbours twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from circuits.digests import digest_json
+from circuits.errors import Canceled, Fault, InputOutOfRange, ZkmlError
+from circuits.identity import wide_circuit_id
+from circuits.manifest import CircuitManifest
+from circuits.profile import Profile, Target, Visibility
+from prover.batch.errors import problem_of_item
+from prover.batch.lanes import Lane, SharedProof, prove_lanes
+from prover.batch.packing import LADDER, choose_mix
+from prover.batch.planning import planned_s
+from prover.batch.workshop import Workshop
+from prover.bundle import write_bundle
+from prover.context import Context
+from prover.errors import JobNotFound, LeaseLost
+from prover.inputs import load_input
+from prover.jobs import Job, JobKind, JobState, Stage
+from prover.lease import Held, holding
+from prover.library import Circuit
+from prover.pipeline import PROGRESS
+
+#: Jobs that share one proof at most: their worker keeps a lease for each of them.
+MOST = 64
+_LOOK_S = 0.02
+_log = structlog.get_logger(__name__)
+
+#: Proves a claimed job by itself.
+Single = Callable[[Job, Held], None]
+
+
+def may_share(job: Job) -> bool:
+    """Whether a job may be proved together with others.
+
+    Not when its requester asked for a proof of its own, or a contract is to verify it, which knows
+    one verifying key; not with hashed inputs, whose hash would cover all lanes; and not when it was
+    taken up before, for it may be what failed.
+    """
+    profile = Profile.from_json(job.request["profile"])
+    context = job.request.get("context") or {}
+    return (
+        job.kind is JobKind.PROOF
+        and job.attempt <= 1
+        and not job.request.get("isolate")
+        and profile.visibility is not Visibility.HASHED_INPUT
+        and profile.target is not Target.EVM
+        and context.get("consumer") is None
+    )
+
+
+@dataclass(kw_only=True)
+class _Member:
+    """A job of a pack, under its lease. ``ended``: nothing more is to be written about it."""
+
+    job: Job
+    held: Held
+    ended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coalescing:
+    """Works on jobs of one circuit together. ``owner`` and ``stopping`` are the worker's."""
+
+    shop: Workshop
+    single: Single
+    owner: str
+    stopping: Callable[[], bool]
+
+    def run(self, job: Job, held: Held) -> None:
+        """Works on a claimed job, with others if that is cheaper, and writes down how it ended.
+
+        Raises nothing that the jobs did.
+        """
+        circuit = self.shop.library.open(job.circuit_id)
+        if circuit is None:
+            self.single(job, held)  # it builds the circuit
+            return
+        others = self._others(job, held)
+        ready = self._ready(circuit)
+        self._order_missing(job, circuit, 1 + len(others), ready)
+        lanes = self._lanes(1 + len(others), ready)
+        if lanes == 1 or held.should_stop():
+            self.single(job, held)
+            return
+        with self._taken(others[: lanes - 1]) as joined:
+            if not joined:
+                self.single(job, held)
+                return
+            members = [_Member(job=job, held=held), *joined]
+            wide = self.shop.library.open(ready[lanes])
+            assert wide is not None
+            _Pack(self.shop, self.single, self.stopping, wide, members).run()
+
+    # --- who, and in which circuit ------------------------------------------------------------
+
+    def _others(self, job: Job, held: Held) -> list[Job]:
+        """Jobs that wait for the same circuit, oldest first, once the window is over or so many
+        are there that no more fit."""
+        window = self.shop.settings.coalesce_ms / 1000
+        until = job.created_at.timestamp() + window
+        while True:
+            waiting = self.shop.store.waiting_proofs(job.circuit_id, limit=MOST - 1)
+            found = [other for other in waiting if may_share(other)]
+            left = until - datetime.now(UTC).timestamp()
+            if left <= 0 or len(found) == MOST - 1 or held.should_stop():
+                return found
+            time.sleep(min(_LOOK_S, left))
+
+    def _ready(self, circuit: Circuit) -> dict[int, str]:
+        """Circuits whose keys are there, by lanes."""
+        narrow = circuit.manifest.circuit_id
+        found = {1: narrow}
+        for lanes in LADDER:
+            if 1 < lanes <= MOST:
+                wide = wide_circuit_id(narrow, lanes)
+                if self.shop.store.find_circuit(wide) is not None:
+                    found[lanes] = wide
+        return found
+
+    def _lanes(self, count: int, ready: dict[int, str]) -> int:
+        """Lanes of the first pack of the cheapest mix for so many jobs; the rest of them is for
+        whoever is free next."""
+        seconds = {lanes: planned_s(self.shop, name) for lanes, name in ready.items()}
+        mix = choose_mix(count, seconds.get, ready, ready)
+        return mix.sizes(count)[0][0]
+
+    def _order_missing(self, job: Job, circuit: Circuit, count: int, ready: dict[int, str]) -> None:
+        """Has the circuit made that so many jobs would fill, if it is not there: once, as a job of
+        its own, so that nobody waits for it."""
+        wanted = min(lanes for lanes in LADDER if lanes >= count)
+        if count == 1 or wanted in ready:
+            return
+        store, narrow = self.shop.store, circuit.manifest.circuit_id
+        wide = wide_circuit_id(narrow, wanted)
+        # The same each time: what could not be made is not tried again.
+        job_id = digest_json({"lanes": wide}).removeprefix("sha256:")[:32]
+        try:
+            store.job(job_id)
+        except JobNotFound:
+            request = {
+                "profile": circuit.manifest.profile.to_json(),
+                "lanes": {"of": narrow, "count": wanted},
+            }
+            store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=job_id)
+            self.shop.announce([job_id])
+
+    @contextmanager
+    def _taken(self, others: Sequence[Job]) -> Iterator[list[_Member]]:
+        """Those of the jobs that nobody else took meanwhile, under their leases."""
+        shop, ttl = self.shop, self.shop.settings.lease_s
+        with ExitStack() as stack:
+            members = []
+            for other in others:
+                lease = shop.store.claim(other.id, self.owner, ttl)
+                if lease is None:
+                    continue
+                held = stack.enter_context(
+                    holding(shop.store, lease, ttl, nudges=shop.nudges, stopping=self.stopping)
+                )
+                job = shop.store.job(other.id)
+                # Between reading and claiming another worker may have had it.
+                if may_share(job):
+                    members.append(_Member(job=job, held=held))
+                else:
+                    _give_back(shop, job, held)
+            yield members
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """Jobs on their way through one proof."""
+
+    shop: Workshop
+    single: Single
+    stopping: Callable[[], bool]
+    circuit: Circuit
+    members: list[_Member]
+    _timings: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Ends every member's job, or gives it back to be proved alone."""
+        manifest = self.circuit.manifest
+        _log.info("coalesced", jobs=len(self.members), lanes=manifest.lanes)
+        lanes = self._encoded(manifest)
+        try:
+            if len(lanes) > 1:
+                made = prove_lanes(
+                    self.shop,
+                    self.circuit,
+                    [lane for _, lane in lanes],
+                    on_stage=lambda name: self._begin(Stage(name)),
+                    should_stop=self._should_stop,
+                )
+                self._state_all(made, lanes)
+        except Canceled:
+            pass  # nobody is left, or this worker stops
+        except ZkmlError as error:
+            _log.warning("pack_failed", code=error.code, jobs=len(self.members))
+        except Exception:  # a defect of ours must not fail jobs that would succeed alone
+            _log.exception("pack_defect", jobs=len(self.members))
+        finally:
+            self._leave()
+
+    def _encoded(self, manifest: CircuitManifest) -> list[tuple[_Member, Lane]]:
+        """Each member's lane; one whose input cannot be encoded has failed, alone."""
+        lanes = []
+        for number, member in enumerate(self.members):
+            job = member.job
+            assert job.input_key is not None
+            try:
+                inputs = load_input(self.shop.artifacts.get_private(job.input_key))
+                context = Context.from_request(job.id, job.request.get("context"))
+                lanes.append((member, Lane.of(manifest, number, inputs, context)))
+            except InputOutOfRange as error:
+                self._fail(member, error)
+            except ZkmlError as error:
+                _log.warning("left_out_of_pack", job=job.id, code=error.code)
+        return lanes
+
+    def _begin(self, stage: Stage) -> None:
+        for member in self._open():
+            self._write(
+                member,
+                lambda m: self.shop.store.set_stage(
+                    m.held.lease, stage, PROGRESS[stage], self._timings
+                ),
+            )
+
+    def _should_stop(self) -> bool:
+        """Whether the engine must stop: this worker does, or no job is left. A member that was
+        canceled ends at once; its lane is proved with the others and shown to nobody."""
+        if self.stopping():
+            return True
+        for member in self._open():
+            if member.held.should_stop():
+                self._settle(member)
+        return not self._open()
+
+    def _state_all(self, made: SharedProof, lanes: Sequence[tuple[_Member, Lane]]) -> None:
+        self._timings.update(made.proof.seconds)
+        self._begin(Stage.VERIFY)
+        for index, (member, lane) in enumerate(lanes):
+            if member.ended:
+                continue
+            started = time.monotonic()
+            try:
+                stated = made.state(index, lane, self._timings)
+            except ZkmlError as error:
+                if error.fault is not Fault.INPUT:
+                    raise
+                self._fail(member, error)
+                continue
+            put = self.shop.artifacts.put
+            result = {
+                "receipt": put(stated.bundle.receipt),
+                "proof": put(stated.bundle.proof),
+                "bundle": put(write_bundle(stated.bundle)),
+                "outputs": stated.outputs,
+                "input_salt": stated.salt.hex() if stated.salt else None,
+                "circuit": self.circuit.manifest.circuit_id,
+                "lane": {"index": index, "count": self.circuit.manifest.lanes},
+            }
+            timings = self._timings | {Stage.VERIFY.value: time.monotonic() - started}
+            self._succeed(member, result, timings, made.proof.peak_rss_bytes)
+
+    # --- how a member ends ----------------------------------------------------------------------
+
+    def _open(self) -> list[_Member]:
+        return [member for member in self.members if not member.ended]
+
+    def _write(self, member: _Member, change: Callable[[_Member], object]) -> None:
+        """Writes under a member's lease; without it there is nothing more to write."""
+        try:
+            change(member)
+        except LeaseLost:
+            _log.warning("lease_lost", job=member.job.id)
+            member.ended = True
+        self.shop.nudges.publish(member.job.id)
+
+    def _succeed(
+        self,
+        member: _Member,
+        result: dict[str, Any],
+        timings: dict[str, float],
+        peak_rss: int | None,
+    ) -> None:
+        self._write(
+            member, lambda m: self.shop.store.succeed(m.held.lease, result, timings, peak_rss)
+        )
+        self._over(member)
+
+    def _fail(self, member: _Member, error: ZkmlError) -> None:
+        problem = problem_of_item(error, member.job.request)
+        self._write(member, lambda m: self.shop.store.fail(m.held.lease, problem, self._timings))
+        self._over(member)
+
+    def _settle(self, member: _Member) -> None:
+        settled = member.held.settle()
+        member.ended = True
+        if settled is not None and settled.state.terminal:
+            self._forget(member)
+        elif settled is not None and settled.state is JobState.QUEUED:
+            self.shop.announce([settled.id])
+        self.shop.nudges.publish(member.job.id)
+
+    def _over(self, member: _Member) -> None:
+        if not member.ended:
+            member.ended = True
+            self._forget(member)
+
+    def _forget(self, member: _Member) -> None:
+        if member.job.input_key is not None:
+            self.shop.artifacts.delete_private(member.job.input_key)
+
+    def _leave(self) -> None:
+        """What is not ended is proved alone: the first job here and now, the others by whoever
+        takes them up."""
+        lead = self.members[0]
+        for member in self._open():
+            if member.held.should_stop():
+                self._settle(member)
+            elif member is not lead:
+                member.ended = True
+                _give_back(self.shop, member.job, member.held)
+        if not lead.ended:
+            lead.ended = True
+            self.single(lead.job, lead.held)
+
+
+def _give_back(shop: Workshop, job: Job, held: Held) -> None:
+    """Puts a job back on the queue."""
+    try:
+        shop.store.requeue(held.lease)
+    except LeaseLost:
+        return
+    shop.announce([job.id])
+    shop.nudges.publish(job.id)

@@ -1,0 +1,189 @@
+"""One proof of several inputs: made for all of them at once, stated and signed lane by lane."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.digests import canonical_json
+from circuits.engine.port import Felts, ProofResult, ShouldStop
+from circuits.lanes.felts import join
+from circuits.manifest import CircuitManifest
+from circuits.srs.verify_part import extract
+from prover.batch.workshop import Workshop
+from prover.bundle import Bundle
+from prover.commitment import SALT_BYTES, input_json
+from prover.context import Context
+from prover.errors import StatementRefused
+from prover.library import Circuit
+from prover.once import Once
+from prover.pipeline import encode, measured_error, software_versions
+from prover.receipt import seal
+from prover.statement import build_statement
+from prover.verify import check_statement
+
+_REFERENCE = "circuits.plan.reference:run_reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """One input on its way through a proof. ``number`` is whatever its owner knows it by."""
+
+    number: int
+    inputs: dict[str, NDArray[Any]]
+    context: Context
+    felts: list[Felts]
+
+    @classmethod
+    def of(
+        cls,
+        manifest: CircuitManifest,
+        number: int,
+        inputs: dict[str, NDArray[Any]],
+        context: Context,
+    ) -> Lane:
+        """Raises ``InputOutOfRange`` for a value that the circuit does not accept."""
+        felts = encode(manifest, inputs, context)
+        return cls(number=number, inputs=inputs, context=context, felts=felts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What one lane's statement came to: its bundle, signed, and what its owner is told.
+
+    ``salt`` opens the commitment to an input that is private.
+    """
+
+    bundle: Bundle
+    outputs: dict[str, Any]
+    salt: bytes | None
+
+
+def prove_lanes(
+    shop: Workshop,
+    circuit: Circuit,
+    lanes: Sequence[Lane],
+    *,
+    on_stage: Callable[[str], None],
+    should_stop: ShouldStop,
+) -> SharedProof:
+    """A proof of these inputs, at most as many as the circuit has lanes. Raises the engine's
+    errors."""
+    manifest = circuit.manifest
+    with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
+        # onnxruntime on these very inputs, while the proof is made.
+        reference = pool.submit(_reference, shop, manifest, [lane.inputs for lane in lanes])
+        proof = shop.engine.prove(
+            circuit.files,
+            join(_filled(manifest, lanes)),
+            shop.settings.engine_limits,
+            on_stage=on_stage,
+            should_stop=should_stop,
+        )
+        answers = reference.result()
+    return SharedProof(shop, circuit, proof, answers)
+
+
+def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts]]:
+    """Each lane's felts; free lanes repeat the last input, under a context that is nobody's."""
+    rows = [lane.felts for lane in lanes]
+    nobody = rows[-1]
+    if manifest.context.limbs:
+        nobody = [*nobody[:-1], manifest.context.encode(0)]
+    return rows + [nobody] * (manifest.lanes - len(rows))
+
+
+def _reference(
+    shop: Workshop, manifest: CircuitManifest, inputs: list[dict[str, NDArray[Any]]]
+) -> list[list[NDArray[Any]]]:
+    model = shop.artifacts.get(manifest.reference_sha256)
+    answers: list[list[NDArray[Any]]] = shop.engine.sandbox.call(
+        _REFERENCE, model, inputs, limits=shop.settings.engine_limits
+    )
+    return answers
+
+
+class SharedProof:
+    """A proof of several lanes, out of which each lane's statement is made, verified and signed."""
+
+    def __init__(
+        self,
+        shop: Workshop,
+        circuit: Circuit,
+        proof: ProofResult,
+        answers: Sequence[list[NDArray[Any]]],
+    ) -> None:
+        self._shop, self._circuit, self._answers = shop, circuit, answers
+        self._once = Once()
+        self._issued_at = datetime.now(UTC)
+        self._software = software_versions()
+        self._signer = shop.keys().signer()
+        files = circuit.files
+        self.proof = proof
+        #: What the bundles of all lanes have in common.
+        self.shared = Bundle(
+            proof=proof.proof_json,
+            settings=files.settings.read_bytes(),
+            vk=files.vk.read_bytes(),
+            srs_part=extract(files.srs),
+            manifest=canonical_json(circuit.manifest.to_json()),
+            plan=circuit.plan.read_bytes(),
+        )
+
+    def state(self, index: int, lane: Lane, timings: Mapping[str, float]) -> Stated:
+        """The statement about lane number ``index``, signed once our own verification passed.
+
+        Raises ``StatementRefused`` if it did not, ``NoAnswer`` where onnxruntime has none for this
+        input.
+        """
+        manifest = self._circuit.manifest
+        shows_input = manifest.profile.visibility.shows_input
+        salt = None if shows_input else secrets.token_bytes(SALT_BYTES)
+        statement = build_statement(
+            manifest,
+            context=lane.context,
+            inputs=lane.inputs,
+            proof=self.proof,
+            srs_part=self.shared.srs_part,
+            measured_error=measured_error(manifest, self.proof, self._answers[index], index),
+            timings={name: round(s, 6) for name, s in timings.items()},
+            peak_rss=self.proof.peak_rss_bytes,
+            verifier_domain=self._shop.settings.verifier_domain,
+            worker=platform.node() or "unknown",
+            software=self._software,
+            input_salt=salt,
+            issued_at=self._issued_at,
+            lane=index,
+            once=self._once,
+        )
+        document = input_json(manifest.inputs, lane.inputs) if shows_input else None
+        unsigned = replace(self.shared, input=document)
+        report = check_statement(
+            statement,
+            unsigned,
+            engine=self._shop.engine,
+            inputs=lane.inputs,
+            input_salt=salt,
+            once=self._once,
+        )
+        if not report.ok:
+            failed = report.failures[0]
+            raise StatementRefused(
+                f"our own verification refused lane {index}: {failed.name}: {failed.detail}"
+            )
+        return Stated(
+            bundle=seal(statement, unsigned, self._signer),
+            outputs={
+                o.name: np.array(o.values).reshape(o.shape).tolist()
+                for o in statement.predicate.outputs
+            },
+            salt=salt,
+        )
