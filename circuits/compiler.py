@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.costs import IntegerLayers
+from circuits.counting import Count
 from circuits.lower import (
     Bits,
     CannotLower,
@@ -81,6 +82,25 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         return error.detail
 
 
+def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
+    """The cells of an integer graph with typical bits; None where there is no such form."""
+    try:
+        variant = lower(graph.plain, _TYPICAL, task.accepted)
+    except CannotLower:
+        return None
+    layers = cost_by_layer(variant, _legs(variant))
+    return Count(
+        assignments=sum(c.assignments for c in layers),
+        einsum=sum(c.einsum for c in layers),
+        tables=0,
+        constants=0,
+    )
+
+
+def _legs(variant: GraphVariant) -> int:
+    return max(2, -(-variant.value_bounds.decomposed.bit_length() // _DIGIT_BITS))
+
+
 def layer_costs(model: bytes) -> tuple[bytes, IntegerLayers | str]:
     """The rewritten model, and its integer graph with typical bits and each layer's cost, for
     inputs of -1…1 (or 0…1); where there is none, the reason."""
@@ -90,7 +110,7 @@ def layer_costs(model: bytes) -> tuple[bytes, IntegerLayers | str]:
         variant = lower(rewritten.onnx, _TYPICAL, accepted)
     except CannotLower as error:
         return rewritten.onnx, error.detail
-    legs = max(2, -(-variant.value_bounds.decomposed.bit_length() // _DIGIT_BITS))
+    legs = _legs(variant)
     layers = [asdict(c) for c in cost_by_layer(variant, legs)]
     return rewritten.onnx, IntegerLayers(onnx=variant.onnx, legs=legs, layers=layers)
 
@@ -120,7 +140,8 @@ def _bits(recipe: dict[str, Any]) -> Bits:
 def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:
     """The forms worth pricing, the most promising first."""
     return worth_pricing(
-        lambda form: lower(graph.plain, bits, task.accepted, form), b"Conv" in graph.plain
+        lambda form: lower(graph.plain, bits, task.accepted, form),
+        has_conv=b"Conv" in graph.plain,
     )
 
 

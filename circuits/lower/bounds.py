@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.lower.integers import evaluate, rescaled
+from circuits.lower.tables import TABLES
 from circuits.lower.variant import ValueBounds
 
 Array = NDArray[np.float64]
@@ -21,6 +22,10 @@ Attributes = Mapping[str, object]
 
 #: Operators that split their operand into digits, and by how much its size may grow in there.
 _DECOMPOSING = frozenset({"Relu", "Greater", "Equal", "ArgMax"})
+
+
+#: Operators that look their operand up.
+_TABLES = frozenset({"HardSwish", "Sigmoid"})
 
 
 class Intervals:
@@ -32,8 +37,6 @@ class Intervals:
         self._decomposed = 0.0
         self._largest = 0.0
         self._tables: list[tuple[float, float]] = []
-        #: Values on their way to being divided by 2^k.
-        self._pending: dict[str, int] = {}
 
     def declare(self, name: str, shape: Sequence[int], low: float, high: float) -> None:
         """An input and its range, in integers. Arrays carry a leading axis of one sample."""
@@ -48,20 +51,23 @@ class Intervals:
         known = self.known[name]
         self.known[name] = (np.maximum(known[0], low), np.minimum(known[1], high))
 
-    def pending(self, name: str, source: str, shift: int) -> None:
-        """``name`` is ``source`` to be divided by 2^shift by the operator that reads it."""
-        self.known[name] = self.known[source]
-        self._pending[name] = shift
-
     def after(
-        self, op: str, names: Sequence[str], constants: Mapping[str, Array], attributes: Attributes
+        self,
+        op: str,
+        names: Sequence[str],
+        constants: Mapping[str, Array],
+        attributes: Attributes,
+        shift: int,
     ) -> Interval:
-        """The interval of a new node's output; ``names`` are its operands."""
+        """The interval of a new node's output; ``names`` are its operands.
+
+        The engine divides the result by 2^shift.
+        """
         operands = [
             self.known[n] if n in self.known else (constants[n], constants[n]) for n in names
         ]
         result = _apply(op, operands, attributes)
-        if (shift := self._pending.get(names[0])) is not None:
+        if shift:
             low, high = result
             result = rescaled(low, shift), rescaled(high, shift)
             self._decomposed = max(self._decomposed, _magnitude(result), 2.0 ** (shift + 1))
@@ -76,7 +82,7 @@ class Intervals:
             self._largest = max(self._largest, float(partial.max(initial=0.0)))
         if op in ("Relu", "HardSwish"):
             self.relus.append((operands[0][0].size, widened(reach)))
-        if op == "HardSwish":
+        if op in _TABLES:
             low, high = operands[0]
             self._tables.append((float(low.min()), float(high.max())))
         elif op in _DECOMPOSING:

@@ -9,11 +9,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from circuits.lower import elementwise, linear, movement, windows
+from circuits.lower import activations, elementwise, linear, movement, windows
 from circuits.lower.errors import CannotLower
+from circuits.lower.emit import Emitter
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepare
 from circuits.lower.quantity import fresh
+from circuits.lower.tables import TABLES
 from circuits.lower.variant import Bits, Form, GraphVariant
 from circuits.manifest import AppliedPass
 from circuits.rewrite.edit import shape_of
@@ -25,6 +27,7 @@ Handler = Callable[[Lowering, ir.Node], None]
 
 HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(movement.MOVES, movement.move),
+    **dict.fromkeys(TABLES, activations.table),
     "Abs": elementwise.absolute,
     "Add": elementwise.add,
     "And": elementwise.logical,
@@ -49,6 +52,7 @@ HANDLERS: Mapping[str, Handler] = {
     "LeakyRelu": elementwise.leaky_relu,
     "Less": elementwise.compare,
     "LessOrEqual": elementwise.compare,
+    "LogSoftmax": activations.softmax,
     "MatMul": linear.matmul,
     "Max": elementwise.extremum,
     "MaxPool": windows.max_pool,
@@ -65,6 +69,7 @@ HANDLERS: Mapping[str, Handler] = {
     "ReduceSum": windows.reduce_sum,
     "ReduceSumSquare": windows.reduce_sum,
     "Relu": elementwise.relu,
+    "Softmax": activations.softmax,
     "Sub": elementwise.sub,
     "Sum": elementwise.add,
     "Where": elementwise.where,
@@ -85,7 +90,8 @@ def lower(
     """
     form = form or Form()
     model = ir.from_proto(onnx.load_model_from_string(prepare(data)))
-    low = Lowering(bits=bits, form=form)
+    tabled = any(n.op_type in activations.TABLED for n in model.graph)
+    low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
     input_scales = []
     for value in model.graph.inputs:
         assert value.name is not None
@@ -105,7 +111,9 @@ def lower(
             f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
             hint="Fewer bits a layer, or the engine's own fixed point.",
         )
-    tables = f", {form.relu_tables} tables" if form.relu_tables else ""
+    tables = f", functions in {bits.table}" if low.emit.scale else ""
+    tables += "" if form.saturate or not low.emit.scale else ", not held"
+    tables += f", {form.relu_tables} tables" if form.relu_tables else ""
     tables += f", rows paired from {form.paired_from}" if form.paired_from else ""
     return GraphVariant(
         onnx=onnx_bytes,
@@ -121,6 +129,8 @@ def lower(
         single_rows=tuple(low.single_rows),
         sources=tuple(low.emit.sources.items()),
         compared=low.compared,
+        scale=low.emit.scale,
+        tabled_layers=low.tabled_layers,
     )
 
 

@@ -16,9 +16,9 @@ from onnx import NodeProto
 
 from circuits.lower.variant import GraphVariant
 
-_FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Cast"})
-_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Pad"})
-_DECOMPOSED = {"Relu": (10, 3), "Greater": (12, 3), "Equal": (15, 3), "ArgMax": (50, 6)}
+_FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Pad"})
+_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Sigmoid", "Cast"})
+_DECOMPOSED = {"Relu": (10, 3), "Greater": (17, 3), "Equal": (6, 0), "ArgMax": (50, 6)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def _product(left: Sequence[int], right: Sequence[int], out: int) -> tuple[int, 
     one along ``inner``, each filled up to whole rows of the usual two inner columns."""
     rows, inner, columns = left[-2], left[-1], right[-1]
     if rows == 1 or columns == 1:
-        return out * inner, 0
+        return out * _filled(inner), 0
     wide, high = _filled(columns), _filled(rows)
     stacked = math.prod(left[:-2])
     return 0, stacked * (inner * (wide + high) + rows * wide + _filled(inner) + high + 4)

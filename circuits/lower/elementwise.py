@@ -71,14 +71,14 @@ def product(low: Lowering, node: ir.Node, a: Quantity, b: Quantity) -> Quantity:
     other = gather(low.emit, b, order, tensor_shape(a.tensor))
     tensor = low.emit.op("Mul", [a.tensor, other], tensor_shape(a.tensor))
     steps = a.step * b.step if a.step.size == b.step.size == 1 else a.steps() * b.steps()
-    return Quantity(tensor, a.view, steps)
+    return Quantity(tensor, a.view, steps * low.emit.divisor(tensor))
 
 
 def square(low: Lowering, q: Quantity) -> Quantity:
     """x · x."""
     q = compact(low.emit, low.fitting(q, low.bits_of(q)))
     tensor = low.emit.op("Mul", [q.tensor, q.tensor], tensor_shape(q.tensor))
-    return Quantity(tensor, q.view, q.step * q.step)
+    return Quantity(tensor, q.view, q.step * q.step * low.emit.divisor(tensor))
 
 
 def div(low: Lowering, node: ir.Node) -> None:
@@ -254,10 +254,12 @@ def compare(low: Lowering, node: ir.Node) -> None:
     a, b = node.inputs[0], node.inputs[1]
     shape = shape_of(node.outputs[0])
     op = node.op_type
+    right: ir.Value | NDArray[np.float64]
     if low.is_known(a) and low.is_known(b):
         x, y = low.aligned([low.broadcast(low.quantity(v), shape) for v in (a, b)])
         left, right = low.settled(x).tensor, low.settled(y).tensor
-        pair = [right, left] if op in ("Less", "GreaterOrEqual") else [left, right]
+        if op in ("Less", "GreaterOrEqual"):
+            left, right = right, left
         negate = op in ("GreaterOrEqual", "LessOrEqual")
     else:
         if not low.is_known(a):
@@ -267,11 +269,31 @@ def compare(low: Lowering, node: ir.Node) -> None:
         steps = np.broadcast_to(q.steps(), shape)
         assert node.outputs[0].name is not None
         low.compared[node.outputs[0].name] = steps
-        pair = [q.tensor, low.emit.spread(_cut(node, op, raw, steps))]
+        left, right = q.tensor, _cut(node, op, raw, steps)
         negate = op in ("Less", "LessOrEqual")
-    kind = "Equal" if op == "Equal" else "Greater"
-    truth = low.emit.op(kind, pair, shape, ir.DataType.BOOL)
-    store(low, node, _truth(low, truth, shape, negate))
+    if op == "Equal":
+        store(low, node, _truth(low, "Equal", left, right, shape))
+    elif low.form.step_tables:
+        store(low, node, low.new(_stepped(low, left, right, shape, negate), 1.0))
+    else:
+        truth = _truth(low, "Greater", left, right, shape)
+        store(low, node, _negated(low, truth) if negate else truth)
+
+
+def _stepped(
+    low: Lowering,
+    left: ir.Value,
+    right: ir.Value | NDArray[np.float64],
+    shape: tuple[int, ...],
+    negate: bool,
+) -> ir.Value:
+    """left > right as left - right - 1 ≥ 0; its negation as right - left ≥ 0."""
+    if isinstance(right, ir.Value):
+        operands = [right, left] if negate else [left, right]
+        gap = low.emit.op("Sub", operands, shape)
+        return low.step(gap if negate else _shifted(low, gap, -np.ones(1)))
+    fixed = low.emit.spread(right if negate else right + 1)
+    return low.step(low.emit.op("Sub", [fixed, left] if negate else [left, fixed], shape))
 
 
 #: Digits that a value of measured data has at most.
@@ -331,11 +353,22 @@ def _digits(number: np.float32) -> int:
     return len(mantissa.replace(".", "").lstrip("-"))
 
 
-def _truth(low: Lowering, truth: ir.Value, shape: tuple[int, ...], negate: bool) -> Quantity:
-    number = low.emit.op("Cast", [truth], shape, to=int(ir.DataType.FLOAT))
-    if not negate:
-        return low.new(number, 1.0)
-    flipped = low.emit.op("Sub", [low.emit.whole(np.ones(1)), number], shape)
+def _truth(
+    low: Lowering,
+    op: str,
+    left: ir.Value,
+    right: ir.Value | NDArray[np.float64],
+    shape: tuple[int, ...],
+) -> Quantity:
+    """The engine's own comparison, as 0 and 1."""
+    other = right if isinstance(right, ir.Value) else low.emit.spread(right)
+    truth = low.emit.op(op, [left, other], shape, ir.DataType.BOOL)
+    return low.new(low.emit.op("Cast", [truth], shape, to=int(ir.DataType.FLOAT)), 1.0)
+
+
+def _negated(low: Lowering, truth: Quantity) -> Quantity:
+    shape = tensor_shape(truth.tensor)
+    flipped = low.emit.op("Sub", [low.emit.whole(np.ones(1)), truth.tensor], shape)
     return low.new(flipped, 1.0)
 
 

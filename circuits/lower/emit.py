@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from circuits.lower.bounds import Intervals
+from circuits.lower.scales import LEVELLED, scale_after
 from circuits.rewrite.edit import ints
 
 #: Beyond this no constant is of use: the engine's integers are 128 bits wide.
@@ -30,10 +31,17 @@ def representable(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 class Emitter:
-    """Collects the nodes and constants of one integer graph."""
+    """Collects the nodes and constants of one integer graph.
 
-    def __init__(self) -> None:
+    ``scale`` is what the engine's tables work in (see ``circuits.lower.scales``); 0 without tables.
+    """
+
+    def __init__(self, scale: int = 0) -> None:
+        self.scale = scale
         self.intervals = Intervals()
+        #: The engine's scale of each value that is not at 0, and by how many bits it was divided.
+        self._scales: dict[str, int] = {}
+        self._divided: dict[str, int] = {}
         self._constants: dict[str, NDArray[Any]] = {}
         #: The float node that is being lowered: (name, operator).
         self.source = ("", "")
@@ -61,6 +69,7 @@ class Emitter:
         **attributes: Any,
     ) -> ir.Value:
         """A new node's only output, of the given shape."""
+        inputs = self._levelled(op_type, inputs)
         attrs = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
         node = ir.Node("", op_type, inputs, attrs, num_outputs=1, name=self._name(op_type))
         self.graph.append(node)
@@ -69,25 +78,69 @@ class Emitter:
         output.name = node.name
         output.shape = ir.Shape(list(shape))
         output.type = ir.TensorType(dtype)
+        scale, shift = scale_after(op_type, [self.scale_of(v) for v in inputs], self.scale)
+        self._scales[name_of(output)], self._divided[name_of(output)] = scale, shift
         names = [name_of(v) for v in inputs]
-        interval = self.intervals.after(op_type, names, self._constants, attributes)
-        self.intervals.known[output.name or ""] = interval
+        facts = attributes | {"scale": scale}
+        interval = self.intervals.after(op_type, names, self._constants, facts, shift)
+        self.intervals.known[name_of(output)] = interval
         return output
 
-    def divide(self, value: ir.Value, shift: int) -> ir.Value:
-        """-value / 2^shift, rounded half away from zero.
+    # --- the engine's scales -------------------------------------------------------------------
 
-        Multiplying by 2^-shift only changes the scale that the engine keeps; the next operator's
-        result (Neg is the cheapest) is then brought back to scale 0 by one division.
+    def scale_of(self, value: ir.Value) -> int:
+        """The scale that the engine keeps beside a value."""
+        return self._scales.get(name_of(value), 0)
+
+    def divisor(self, value: ir.Value) -> float:
+        """By what the engine divided the operator's result to give this value: mostly 1."""
+        return 2.0 ** self._divided.get(name_of(value), 0)
+
+    def _levelled(self, op_type: str, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """The operands, at one scale where the engine would multiply some of them to get there."""
+        if op_type not in LEVELLED:
+            return inputs
+        level = max(self.scale_of(v) for v in inputs)
+        return [self.raised(v, level) for v in inputs]
+
+    def raised(self, value: ir.Value, scale: int) -> ir.Value:
+        """The same numbers at a scale not below their own.
+
+        A constant's are written divided, since the engine will multiply them.
         """
-        factor = np.array([2.0**-shift], dtype=np.float32)
+        missing = scale - self.scale_of(value)
+        if missing == 0:
+            return value
+        name = name_of(value)
+        if name not in self._constants:
+            return self._relabelled(value, missing)
+        written = (self._constants[name] * 2.0**-scale).astype(np.float32)
+        value.const_value = ir.tensor(written, name=name)
+        self._scales[name] = scale
+        return value
+
+    def _relabelled(self, value: ir.Value, by: int) -> ir.Value:
+        """The same numbers at a scale higher by ``by``: what multiplying by 2^-by is, for free."""
+        factor = np.array([2.0**-by], dtype=np.float32)
         node = ir.Node("", "Mul", [value, self._constant(factor)], name=self._name("Shift"))
         self.graph.append(node)
         self.sources[node.name or ""] = self.source
         moved = node.outputs[0]
         moved.name, moved.shape, moved.type = node.name, value.shape, value.type
-        self.intervals.pending(name_of(moved), name_of(value), shift)
-        return self.op("Neg", [moved], shape_of(value))
+        self.intervals.known[name_of(moved)] = self.intervals.known[name_of(value)]
+        self._scales[name_of(moved)] = self.scale_of(value) + by
+        return moved
+
+    def dividing(self, value: ir.Value, shift: int) -> ir.Value:
+        """The value so labelled that the next operator's result is divided by 2^shift, rounded half
+        away from zero, and comes out at the tables' scale."""
+        return self._relabelled(value, self.scale - self.scale_of(value) + shift)
+
+    def divide(self, value: ir.Value, shift: int) -> ir.Value:
+        """-value / 2^shift, rounded half away from zero (Neg is the cheapest operator to ask)."""
+        return self.op("Neg", [self.dividing(value, shift)], shape_of(value))
+
+    # --- constants -----------------------------------------------------------------------------
 
     def whole(self, values: NDArray[Any] | float) -> ir.Value:
         """A constant of whole numbers."""

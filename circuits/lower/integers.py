@@ -15,15 +15,20 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
+from circuits.lower.scales import LEVELLED, scale_after
+from circuits.lower.tables import TABLES, entries
 from circuits.lower.variant import GraphVariant
 
 Array = NDArray[Any]
 
 
 class Graph:
-    """A parsed integer graph: nodes in order, constants, input and output names."""
+    """A parsed integer graph: nodes in order, constants, input and output names.
 
-    def __init__(self, data: bytes) -> None:
+    ``scale`` is that of the engine's tables.
+    """
+
+    def __init__(self, data: bytes, scale: int = 0) -> None:
         model = onnx.load_model_from_string(data)
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -35,24 +40,53 @@ class Graph:
             for i in model.graph.input
         }
         self.outputs = [o.name for o in model.graph.output]
-        #: Nodes that change the engine's scale by 2^k: what reads them is divided by it.
-        self.shifts = {n.name: s for n in self.nodes if (s := self._shift(n)) is not None}
         self.attributes = {
             n.name: {a.name: onnx.helper.get_attribute_value(a) for a in n.attribute}
             for n in self.nodes
         }
+        #: Nodes that only change the engine's scale, and those that it divides by 2^k.
+        self.relabels: set[str] = set()
+        self.divided: dict[str, int] = {}
+        self._follow_scales(scale)
 
-    def _shift(self, node: NodeProto) -> int | None:
+    def _follow_scales(self, most: int) -> None:
+        """What the engine does beyond what the graph says (see ``circuits.lower.scales``)."""
+        scales: dict[str, int] = {}
+        for node in self.nodes:
+            output = node.output[0]
+            if (by := self._raises(node)) is not None:
+                self.relabels.add(node.name)
+                scales[output] = scales.get(node.input[0], 0) + by
+                continue
+            found = [scales.get(name, 0) for name in node.input]
+            if node.op_type in LEVELLED:
+                found = self._level(node, found)
+            scales[output], shift = scale_after(node.op_type, found, most)
+            self.attributes[node.name]["scale"] = scales[output]
+            if shift:
+                self.divided[node.name] = shift
+
+    def _raises(self, node: NodeProto) -> int | None:
         factor = self.constants.get(node.input[1]) if node.op_type == "Mul" else None
         if factor is None or factor.size != 1 or not 0 < float(factor.reshape(-1)[0]) < 1:
             return None
         return -int(np.log2(float(factor.reshape(-1)[0])))
 
+    def _level(self, node: NodeProto, found: list[int]) -> list[int]:
+        """One scale for all operands: constants are written divided by it."""
+        level = max(found)
+        for name, scale in zip(node.input, found, strict=True):
+            if name in self.constants:
+                self.constants[name] = self.constants[name].astype(np.float64) * 2.0**level
+            elif scale != level:
+                raise ValueError(f"{node.name} has operands at scales {found}")
+        return [level] * len(found)
+
 
 @lru_cache(maxsize=16)
-def parsed(data: bytes) -> Graph:
-    """The graph, parsed once."""
-    return Graph(data)
+def parsed(data: bytes, scale: int = 0) -> Graph:
+    """The graph, parsed once; ``scale`` as for ``Graph``."""
+    return Graph(data, scale)
 
 
 def run_integers(variant: GraphVariant, inputs: Mapping[str, Array]) -> list[Array]:
@@ -61,7 +95,8 @@ def run_integers(variant: GraphVariant, inputs: Mapping[str, Array]) -> list[Arr
     ``inputs[name]`` has shape ``[samples, *input shape]`` and holds whole numbers; each output has
     shape ``[samples, *output shape]``, in the smallest exact type.
     """
-    return run_graph(parsed(variant.onnx), inputs, exact_type(variant.value_bounds.largest))
+    graph = parsed(variant.onnx, variant.scale)
+    return run_graph(graph, inputs, exact_type(variant.value_bounds.largest))
 
 
 def exact_type(largest: int) -> Any:
@@ -77,22 +112,20 @@ def run_graph(graph: Graph, inputs: Mapping[str, Array], dtype: Any) -> list[Arr
     for name in graph.inputs:
         if name in inputs:
             values[name] = _as(np.asarray(inputs[name]), dtype)
-    shifts: dict[str, int] = {}
     for node in graph.nodes:
-        if (shift := graph.shifts.get(node.name)) is not None:
+        if node.name in graph.relabels:
             values[node.output[0]] = values[node.input[0]]
-            shifts[node.output[0]] = shift
             continue
         operands = [_operand(name, values, graph, dtype) for name in node.input]
         result = evaluate(node.op_type, operands, graph.attributes[node.name])
-        if (shift := shifts.get(node.input[0])) is not None:
+        if (shift := graph.divided.get(node.name)) is not None:
             result = rescaled(result, shift)
         values[node.output[0]] = result
     return [values[name] for name in graph.outputs]
 
 
 def _as(array: Array, dtype: Any) -> Array:
-    if dtype is object:
+    if np.dtype(dtype) == object:
         return np.vectorize(int, otypes=[object])(array) if array.size else array.astype(object)
     return array.astype(dtype)
 
@@ -170,6 +203,12 @@ def _relu(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return positive
 
 
+def _step(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    """Sigmoid rounded to whole numbers."""
+    truth: Array = (x[0] >= 0).astype(x[0].dtype)
+    return truth
+
+
 def patches(
     image: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
 ) -> Array:
@@ -212,6 +251,13 @@ def _equal(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return truth
 
 
+def _table(op: str) -> Callable[[Sequence[Array], Mapping[str, Any]], Array]:
+    def looked_up(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+        return _as(entries(op, x[0], attributes["scale"]), x[0].dtype)
+
+    return looked_up
+
+
 OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Add": lambda x, a: x[0] + x[1],
     "Sub": lambda x, a: x[0] - x[1],
@@ -219,6 +265,7 @@ OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Neg": lambda x, a: -x[0],
     "Relu": _relu,
     "HardSwish": _relu,
+    "Sigmoid": _step,
     "Identity": lambda x, a: x[0],
     "MatMul": lambda x, a: x[0] @ x[1],
     "Reshape": _reshape,
@@ -232,4 +279,5 @@ OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Greater": _greater,
     "Equal": _equal,
     "Cast": lambda x, a: x[0],
+    **{op: _table(op) for op in TABLES},
 }

@@ -57,7 +57,11 @@ def matrix_product(
     low.layers += 1
     places, outputs = view.shape[0], weights.shape[1]
     if places == 1:
-        low.single_rows.append(weights.size)
+        nonzero = _most_in_a_column(rounded.weights)
+        low.single_rows.append((weights.size, nonzero * outputs))
+        if low.form.sparse and nonzero < len(weights):
+            result = low.new(_sparse_product(low, q, view[0], rounded.weights), rounded.step)
+            return result if bias is None else low.add_constant(result, bias)
         if low.form.pairs(weights.size):
             view = np.repeat(view, 2, axis=0)
     left = gather(low.emit, q, view, (1, *view.shape))
@@ -67,6 +71,26 @@ def matrix_product(
     result = low.new(product, rounded.step)
     result = result.moved(result.view.reshape(-1, outputs)[:places], result.step)
     return result if bias is None else low.add_constant(result, bias)
+
+
+def _most_in_a_column(weights: NDArray[np.float64]) -> int:
+    """The largest number of weights other than zero that one output has."""
+    return int(np.count_nonzero(weights, axis=0).max(initial=0))
+
+
+def _sparse_product(
+    low: Lowering, q: Quantity, row: NDArray[np.int64], weights: NDArray[np.float64]
+) -> ir.Value:
+    """``[K] · [K, F]`` as F dot products of the places whose weight is not zero: ``[1, F]``."""
+    outputs = weights.shape[1]
+    most = max(1, _most_in_a_column(weights))
+    # A stable sort by "is zero" puts the others in front, in their order.
+    places = np.argsort(weights == 0, axis=0, kind="stable")[:most].T
+    chosen = np.take_along_axis(weights.T, places, axis=1)
+    left = gather(low.emit, q, row[places], (1, outputs, 1, most))
+    right = low.emit.whole(chosen.reshape(1, outputs, most, 1))
+    product = low.emit.op("MatMul", [left, right], [1, outputs, 1, 1])
+    return low.emit.reshape(product, [1, outputs])
 
 
 def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:
@@ -151,7 +175,8 @@ def _dynamic(low: Lowering, a: Quantity, b: Quantity) -> Quantity:
     shape = (*lead, a.shape[-2], b.shape[-1])
     operands = [gather(low.emit, left, left.view), gather(low.emit, right, right.view)]
     tensor = low.emit.op("MatMul", operands, shape)
-    return low.new(tensor, float(a.step.reshape(-1)[0] * b.step.reshape(-1)[0]))
+    step = a.step.reshape(-1)[0] * b.step.reshape(-1)[0] * low.emit.divisor(tensor)
+    return low.new(tensor, float(step))
 
 
 def gemm(low: Lowering, node: ir.Node) -> None:

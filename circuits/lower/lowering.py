@@ -32,9 +32,11 @@ class Lowering:
     emit: Emitter = field(default_factory=Emitter)
     known: dict[str, Quantity] = field(default_factory=dict)
     layers: int = 0
+    #: Linear layers before the last function that is looked up.
+    tabled_layers: int = 0
     relus: int = 0
-    #: Multiplications of each product of a single row.
-    single_rows: list[int] = field(default_factory=list)
+    #: Multiplications of each product of a single row, with weights of zero and without.
+    single_rows: list[tuple[int, int]] = field(default_factory=list)
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -126,9 +128,14 @@ class Lowering:
 
     def rectified(self, tensor: ir.Value) -> ir.Value:
         """max(n, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
-        op = "HardSwish" if self.relus < self.form.relu_tables else "Relu"
+        table = self.relus < self.form.relu_tables and self.emit.scale_of(tensor) == 0
+        op = "HardSwish" if table else "Relu"
         self.relus += 1
         return self.emit.op(op, [tensor], shape_of(tensor))
+
+    def step(self, tensor: ir.Value) -> ir.Value:
+        """1 where n ≥ 0, else 0, by table: what Sigmoid rounds to at scale 0 (0.5 becomes 1)."""
+        return self.emit.op("Sigmoid", [tensor], shape_of(tensor))
 
     def maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """max of two tensors of one shape: b + relu(a - b), cheaper than the engine's own."""

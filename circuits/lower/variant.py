@@ -14,18 +14,25 @@ from circuits.manifest import AppliedPass
 
 @dataclass(frozen=True, kw_only=True)
 class Bits:
-    """How fine each quantity is: ``input`` fractional bits of every input, and for each linear
-    layer in graph order the bits of its largest weight (the last entry serves for the rest)."""
+    """How fine each quantity is: ``input`` fractional bits of every input, for each linear layer in
+    graph order the bits of its largest weight (the last entry serves for the rest), and ``table``
+    fractional bits of what goes into tables and comes out (of no effect on graphs without)."""
 
     input: int
     weights: tuple[int, ...]
+    table: int = 8
 
     def weight(self, layer: int) -> int:
         """Bits of one linear layer's largest weight."""
         return self.weights[min(layer, len(self.weights) - 1)] if self.weights else 8
 
     def to_json(self) -> dict[str, Any]:
-        return {"input": self.input, "weights": list(self.weights)}
+        return {"input": self.input, "weights": list(self.weights), "table": self.table}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Bits:
+        """The inverse of ``to_json``."""
+        return cls(input=data["input"], weights=tuple(data["weights"]), table=data["table"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +44,18 @@ class Form:
     the first one on, become a HardSwish table (equal to ReLU on integers at scale 0).
     ``paired_from``: products of a single row with at least so many multiplications are given the
     row twice (0: none): Freivalds' check needs a matrix on both sides, and moves the product from
-    the main columns to columns of its own.
+    the main columns to columns of its own. ``sparse``: products of a single row leave out weights
+    that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0 is the step
+    from 0 to 1. ``saturate``: values are held to the range in which a function still moves before
+    they go into its table, which then is narrow.
     """
 
     conv: str = "matmul"
     relu_tables: int = 0
     paired_from: int = 0
+    sparse: bool = False
+    step_tables: bool = False
+    saturate: bool = True
 
     def pairs(self, multiplications: int) -> bool:
         """Whether a product of a single row gets a second one."""
@@ -65,15 +78,18 @@ class ValueBounds:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphVariant:
-    """A graph of whole numbers, to run with ``input_scale = param_scale = 0``.
+    """A graph of whole numbers, to run with ``input_scale = 0``, ``param_scale = scale`` and
+    ``rebase_frac_zero_constants``: whole constants stay at scale 0 (see ``circuits.lower.scales``).
 
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
     holds with its own largest magnitude (to choose ``Form.relu_tables`` by), ``single_rows`` the
-    multiplications of each product of a single row (for ``Form.paired_from``). ``sources`` says for
+    multiplications of each product of a single row, zeros included and left out (for
+    ``Form.paired_from`` and ``Form.sparse``). ``sources`` says for
     each node by name which node of the float graph it comes from, as (name, operator).
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
-    by the name of its output in the float graph.
+    by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
+    where there are none; ``tabled_layers`` the linear layers before the last of them.
     """
 
     onnx: bytes
@@ -86,9 +102,11 @@ class GraphVariant:
     value_bounds: ValueBounds
     layers: int
     relus: tuple[tuple[int, int], ...]
-    single_rows: tuple[int, ...] = ()
+    single_rows: tuple[tuple[int, int], ...] = ()
     sources: tuple[tuple[str, tuple[str, str]], ...] = ()
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    scale: int = 0
+    tabled_layers: int = 0
 
     def evidence(self) -> dict[str, Any]:
         """What a plan report says of this variant."""

@@ -17,10 +17,14 @@ from circuits.lower import Form, GraphVariant, cost_by_layer
 from circuits.plan.cost import CostModel
 from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows
 
-#: Values that a ReLU must take for a table to be worth a look: each table is a lookup argument.
-_TABLE_PAYS = 512
+#: Bits of a rectified value beyond which no table is tried.
+_TABLE_BITS = 20
+#: ReLUs, from the first one on, that are tried as tables.
+_TABLES = 4
 #: Multiplications of a single row for a second row to be worth a look.
 _PAIR_PAYS = 512
+#: How many times the multiplications that count a single row's product must have.
+_SPARSE_PAYS = 2
 #: Largest single-row products that are tried with a second row, each with those above it.
 _PAIRED = 3
 #: Digits of these many bits stand for all that the engine will be asked to lay out.
@@ -31,7 +35,7 @@ _HOPELESS = 1.4
 _SIGNS = (-1, 1)
 
 
-def worth_pricing(make: Callable[[Form], GraphVariant], has_conv: bool) -> list[Form]:
+def worth_pricing(make: Callable[[Form], GraphVariant], *, has_conv: bool) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first.
 
     ``make`` lowers the model in a form. A table pays only where many values pass it, a second row
@@ -48,12 +52,20 @@ def worth_pricing(make: Callable[[Form], GraphVariant], has_conv: bool) -> list[
 
 
 def _forms(plain: GraphVariant, has_conv: bool) -> Iterator[Form]:
-    tables = list(itertools.takewhile(lambda relu: relu[0] >= _TABLE_PAYS, plain.relus))
-    large = sorted({n for n in plain.single_rows if n >= _PAIR_PAYS}, reverse=True)
-    for conv in ("matmul", "direct") if has_conv else ("matmul",):
-        for count in range(len(tables) + 1 if conv == "matmul" else 1):
-            for paired in (0, *large[:_PAIRED]):
-                yield Form(conv=conv, relu_tables=count, paired_from=paired)
+    """Every choice that the model offers, the plain form first."""
+    narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, plain.relus)
+    tables = min(_TABLES, len(list(narrow)))
+    rows = plain.single_rows
+    large = sorted({full for full, _ in rows if full >= _PAIR_PAYS}, reverse=True)
+    sparse = any(full >= _PAIR_PAYS and full > _SPARSE_PAYS * few for full, few in rows)
+    for step_tables, thin in itertools.product(
+        (False, True) if b"Greater" in plain.onnx else (False,),
+        (False, True) if sparse else (False,),
+    ):
+        for count, paired in itertools.product(range(tables + 1), (0, *large[:_PAIRED])):
+            yield Form(relu_tables=count, paired_from=paired, sparse=thin, step_tables=step_tables)
+    if has_conv:
+        yield Form(conv="direct")
 
 
 def estimate(variant: GraphVariant) -> float:
@@ -93,7 +105,7 @@ def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
         constants=0,
         einsum_size=sum(layer.einsum for layer in layers),
         dynamic_size=0,
-        lookups=("HardSwish",) if tables else (),
+        lookups=tuple(op for op in ("HardSwish", "Sigmoid") if op.encode() in variant.onnx),
         range_checks=(_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else (),
         input_scales=(),
         output_scales=(),

@@ -46,7 +46,12 @@ def outputs(
     return results, priced.output_scales
 
 
-FORMS = {"matmul": Form(), "direct": Form(conv="direct"), "paired": Form(paired_from=1)}
+FORMS = {
+    "matmul": Form(),
+    "direct": Form(conv="direct"),
+    "paired": Form(paired_from=1),
+    "tables, sparse": Form(relu_tables=9, step_tables=True, sparse=True),
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -66,6 +71,7 @@ def test_the_interpreter_gives_the_engines_witness(
         logrows=17,
         decomp_base=1 << 14,
         decomp_legs=max(legs, 2),
+        lookup_range=variant.value_bounds.lookup or (-2, 2),
     )
     feeds = [[[int(v) for v in sample.reshape(-1)]] for sample in whole]
     witnesses, scales = outputs(engine, variant.onnx, args, feeds)
@@ -90,7 +96,9 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ["mlp", "conv, norm, max pool", "residual", "hard swish"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "conv, norm, max pool", "residual", "hard swish", "comparisons"]
+)
 def test_costs_by_layer_add_up_to_what_the_engine_counts(
     engine: EzklEngine, name: str, form: str
 ) -> None:

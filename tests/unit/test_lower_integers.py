@@ -30,6 +30,7 @@ def graph(body: str, inputs: str, weights: dict[str, list[int]], seed: int = 3) 
         else:
             values = rng.normal(0, 0.5, shape).astype(np.float32)
             values = np.abs(values) + 0.5 if name.startswith("v") else values
+            values = np.where(rng.random(shape) < 0.7, 0, values) if name == "sparse" else values
         model.graph.initializer.append(numpy_helper.from_array(values, name))
     return rewrite(model.SerializeToString()).onnx
 
@@ -90,6 +91,14 @@ MODELS: dict[str, bytes] = {
     "hard swish": graph(
         "a = MatMul(x, w) h = HardSwish(a) s = HardSigmoid(a) y = Mul(h, s)", VECTOR, {"w": [6, 6]}
     ),
+    "comparisons": graph(
+        "g = Greater(x, t) l = LessOrEqual(x, u) p = Less(x, u) q = GreaterOrEqual(x, p1)"
+        " a = Cast<to = 1>(g) b = Cast<to = 1>(l) c = Cast<to = 1>(p) d = Cast<to = 1>(q)"
+        " s = Concat<axis = 1>(a, b, c, d) m = MatMul(s, sparse) h = Greater(m, t)"
+        " e = Cast<to = 1>(h) y = MatMul(e, w)",
+        VECTOR,
+        {"t": [6], "u": [6], "p1": [6], "sparse": [24, 6], "w": [6, 3]},
+    ),
     "one-dimensional": graph(
         "a = Conv<dilations = [2], pads = [2, 2]>(x, w) y = Relu(a)",
         "float[1, 2, 9] x",
@@ -134,7 +143,14 @@ def test_more_bits_make_the_integers_as_exact_as_one_likes(name: str) -> None:
 def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
     bits = Bits(input=6, weights=(7,))
     x = inputs_of(MODELS[name])
-    forms = [Form(), Form(conv="direct"), Form(relu_tables=9), Form(paired_from=1)]
+    forms = [
+        Form(),
+        Form(conv="direct"),
+        Form(relu_tables=9),
+        Form(paired_from=1),
+        Form(sparse=True),
+        Form(step_tables=True),
+    ]
     results = [decoded(lower(MODELS[name], bits, BOUND, form), x) for form in forms]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0].reshape(-1), other.reshape(-1))
