@@ -1,32 +1,46 @@
 """What a circuit for a model would cost, answered before any heavy work.
 
 Prices a few typical number formats instead of measuring which one is exact enough, so the answer
-takes about a second and a plan may end up cheaper or dearer by some tens of percent.
+takes about a second and a plan may end up cheaper or dearer by some tens of percent. A graph whose
+cells the engine would count for minutes is counted by formula (``circuits.counting``) instead.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from circuits.counting import Count
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.errors import ModelTooLarge
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.graphs import FloatGraph, IntegerTask
-from circuits.plan.shapes import Pricing
+from circuits.plan.shapes import MAX_LOGROWS, Pricing, minimal_logrows
 from circuits.plan.variants import base_args
 from circuits.profile import Profile
 from circuits.tensors import ContextEncoding
 
 _TYPICAL = "circuits.compiler:typical_integers"
+_COUNT = "circuits.counting:count"
+_COUNT_INTEGERS = "circuits.compiler:count_integers"
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
 _FIXED_POINT = ((1, 28), (10, 56))
+#: Cells beyond which one shape is priced and the others are derived from it, and beyond which not
+#: even one is: the engine counts about a million a second.
+_MANY, _TOO_MANY = 1_000_000, 20_000_000
+#: Digits of a large circuit: the table of one is no longer than the circuit is anyway.
+_WIDE_DIGIT = 15
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The cheapest shape found: what it would cost, and whether it fits the limits given."""
+    """The cheapest shape found: what it would cost, and whether it fits the limits given.
+
+    ``counted``: by whom its cells were counted, ``engine`` or ``formula``.
+    """
 
     logrows: int
     columns: int
@@ -36,6 +50,8 @@ class Estimate:
     limit_bytes: int
     source: str
     error: dict[str, float]
+    assignments: int = 0
+    counted: str = "engine"
 
     @property
     def advice(self) -> str:
@@ -53,6 +69,8 @@ class Estimate:
         return {
             "logrows": self.logrows,
             "columns": self.columns,
+            "assignments": self.assignments,
+            "counted": self.counted,
             **asdict(self.predicted),
             "setup_s": round(self.setup_s, 3),
             "fits": self.fits,
@@ -73,15 +91,26 @@ def estimate(
 ) -> Estimate:
     """The cheapest typical shape of a model. Raises ``ModelTooLarge`` when no shape exists at all
     (more than 2^26 rows), with what was tried."""
-    found: list[tuple[Prediction, Priced]] = []
-    pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
-    for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits):
-        found += [(costs.predict(p), p) for p in pricing.shapes(onnx, args, bits, lookups)]
-    if not found:
+    size = graph_size(engine, graph, task, limits)
+    if size.total > _TOO_MANY:
+        shapes = list(_counted_shapes(size, profile))
+    else:
+        pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
+        shapes = [
+            shape
+            for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
+            for shape in (
+                _few_shapes(engine, onnx, args, bits, lookups, limits)
+                if size.total > _MANY
+                else pricing.shapes(onnx, args, bits, lookups)
+            )
+        ]
+    if not shapes:
         raise ModelTooLarge(
-            "no shape of this model fits 2^26 rows",
+            f"no shape of this model fits 2^26 rows: it fills about {size.total:,} cells",
             hint="Export a smaller model: fewer channels, a smaller image, fewer steps.",
         )
+    found = [(costs.predict(p), p) for p in shapes]
     predicted, priced = min(found, key=lambda f: f[0].of(profile.target))
     return Estimate(
         logrows=priced.args.logrows,
@@ -93,7 +122,74 @@ def estimate(
         limit_bytes=limits.memory_bytes,
         source=costs.source,
         error=costs.error,
+        assignments=priced.assignments + priced.einsum_size,
+        counted="formula" if size.total > _TOO_MANY else "engine",
     )
+
+
+def graph_size(engine: EzklEngine, graph: FloatGraph, task: IntegerTask, limits: Limits) -> Count:
+    """The cells that the model's cheaper form fills, by formula: in integers where it has such a
+    form, else in the engine's fixed point. Takes a fraction of a second."""
+    integers: Count | None = engine.sandbox.call(_COUNT_INTEGERS, graph, task, limits=limits)
+    if integers is not None:
+        return integers
+    counted: Count = engine.sandbox.call(_COUNT, graph.plain, limits=limits)
+    return counted
+
+
+def _counted_shapes(size: Count, profile: Profile) -> Iterator[Priced]:
+    """Shapes of a graph that the engine was not asked about."""
+    args = base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=1)
+    digits = replace(args, decomp_base=1 << _WIDE_DIGIT, decomp_legs=2)
+    for columns in (1, 2):
+        draft = Priced(
+            args=replace(digits, num_inner_cols=columns, lookup_range=(-(1 << 14), 1 << 14)),
+            settings="",
+            rows=math.ceil(size.assignments / columns),
+            assignments=size.assignments,
+            constants=size.constants,
+            einsum_size=size.einsum,
+            dynamic_size=0,
+            lookups=("table",) * size.tables,
+            range_checks=((-1, 1), (0, (1 << _WIDE_DIGIT) - 1)),
+            input_scales=(),
+            output_scales=(),
+            instance_shapes=(),
+        )
+        logrows = minimal_logrows(draft)
+        if logrows <= MAX_LOGROWS:
+            yield replace(draft, args=replace(draft.args, logrows=logrows))
+
+
+def _few_shapes(
+    engine: EzklEngine,
+    onnx: bytes,
+    args: RunArgs,
+    bits: int,
+    lookups: tuple[int, int] | None,
+    limits: Limits,
+) -> Iterator[Priced]:
+    """One and two columns of the widest sensible digits, for the price of one count."""
+    legs = max(2, math.ceil(bits / _WIDE_DIGIT))
+    draft = replace(
+        args,
+        decomp_base=1 << math.ceil(bits / legs),
+        decomp_legs=legs,
+        num_inner_cols=1,
+        lookup_range=lookups or (-2, 2),
+    )
+    (priced,) = engine.price(onnx, [draft], limits)
+    if not isinstance(priced, Priced):
+        return
+    for columns in (1, 2):
+        shape = replace(
+            priced,
+            args=replace(draft, num_inner_cols=columns),
+            rows=math.ceil(priced.rows / columns),
+        )
+        logrows = minimal_logrows(shape)
+        if logrows <= MAX_LOGROWS:
+            yield replace(shape, args=replace(shape.args, logrows=logrows))
 
 
 def _candidates(
