@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -209,6 +210,25 @@ def _indices(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     return None
 
 
+def _scatter(node: NodeProto, facts: GraphFacts) -> Refusal | None:
+    where = facts.constant(node.input[1])
+    if where is None or _repeats(node, where):
+        return Refusal(
+            "an index that occurs twice would make the engine's prover wait for ever",
+            "Use ScatterElements with indices as long as the data on every other axis, or Where.",
+        )
+    return _indices(node, facts)
+
+
+def _repeats(node: NodeProto, where: NDArray[Any]) -> bool:
+    """Whether a place is written to twice."""
+    if node.op_type == "ScatterND":
+        rows = where.reshape(-1, where.shape[-1])
+        return len(np.unique(rows, axis=0)) < len(rows)
+    axis = int(str(attributes(node).get("axis", 0)))
+    return bool(np.any(np.diff(np.sort(where, axis=axis), axis=axis) == 0))
+
+
 def _one_hot(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     levels = facts.constant(node.input[2])
     if levels is None or [float(str(v)) for v in levels] != [0.0, 1.0]:
@@ -258,7 +278,7 @@ _CHECKS: Mapping[str, Callable[[NodeProto, GraphFacts], Refusal | None]] = {
     "Pad": _pad,
     "Pow": _pow,
     "RNN": _recurrent,
-    "ScatterElements": _indices,
-    "ScatterND": _indices,
+    "ScatterElements": _scatter,
+    "ScatterND": _scatter,
     "TopK": _top_k,
 }

@@ -33,6 +33,7 @@ from circuits.rewrite import (
     recurrent,
     repair,
     resizing,
+    scattering,
     training,
 )
 from circuits.rewrite.compare import Sample, difference, probes, run
@@ -60,6 +61,7 @@ PASSES: tuple[Pass, ...] = (
     powers.PLAIN_POWERS,
     integers.INTEGER_ARITHMETIC,
     comparisons.EXTREMA_AND_MASKS,
+    scattering.PLAIN_SCATTER,
     indexing.EXPLICIT_INDICES,
     folding.FOLD_AGAIN,
 )

@@ -44,6 +44,9 @@ CASES = {
     "integer-arithmetic": graph("i = Cast<to = 7>(x) y = Cast<to = 1>(i)", X4),
     "extrema-and-masks": graph("y = Max(x, c)", X4, "<float[4] c = {0.5, 0.1, -0.5, 0}>"),
     "explicit-indices": graph("y = Gather<axis = 1>(x, i)", X4, "<int64[2] i = {-1, -2}>"),
+    "plain-scatter": graph(
+        "a = Abs(x) i = Cast<to = 7>(a) y = ScatterElements<axis = 1>(x, i, a)", X4
+    ),
     "expand-composites": graph("y = Gelu(x)", X4, opset=20),
     "quantisation-meaning": graph(
         "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
@@ -129,6 +132,28 @@ def test_what_no_pass_makes_provable_is_refused_with_its_node() -> None:
     data = graph("a = Abs(x) v, y = TopK<axis = 1>(a, k)", X4, "<int64[1] k = {2}>")
     with pytest.raises(UnsupportedOperator, match="TopK"):
         rewrite(onnx_with_int_output(data))
+
+
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+def test_scattering_twice_to_a_place_means_what_onnx_says(reduction: str) -> None:
+    data = graph(
+        f'a = Neg(x) y = ScatterElements<axis = -1, reduction = "{reduction}">(x, i, a)',
+        X4,
+        "<int64[1, 4] i = {1, -1, 1, 3}>",
+        opset=18,
+    )
+    rewrite(data, samples(data))
+
+
+def test_positions_that_may_be_equal_are_refused() -> None:
+    """The engine's prover would wait for ever on an input that makes two of them so."""
+    data = graph(
+        "a = Abs(x) i = Cast<to = 7>(a) j = Reshape(i, s) u = Reshape(x, t) y = ScatterND(u, j, u)",
+        X4,
+        "<int64[2] s = {4, 1}, int64[1] t = {4}>",
+    )
+    with pytest.raises(UnsupportedOperator, match="ScatterND"):
+        rewrite(data, samples(data))
 
 
 def onnx_with_int_output(data: bytes) -> bytes:
