@@ -305,8 +305,10 @@ def _task(
     on_progress: Callable[[str], None] | None,
 ) -> Task:
     def reference(part: Sequence[Sample]) -> Any:
-        answers = engine.sandbox.call(_REFERENCE, graph.reference, list(part), limits=limits)
-        return answered(part, answers, samples.calibrated)
+        def ask(some: Sequence[Sample]) -> Any:
+            return engine.sandbox.call(_REFERENCE, graph.reference, list(some), limits=limits)
+
+        return answered(part, ask, None if samples.calibrated else samples.ranges)
 
     plan, plan_answers = reference(samples.plan)
     held_out, held_out_answers = reference(samples.held_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from circuits.tensors import Signature, TensorSpec
 
 #: One sample: each input by name, in its shape.
 Sample = Mapping[str, NDArray[Any]]
+#: A model's outputs for samples, in order.
+Ask = Callable[[Sequence[Sample]], Sequence[Sequence[NDArray[Any]]]]
 #: Accepted values of an input, ``(lower, upper)``.
 Range = tuple[float, float]
 
@@ -25,6 +27,7 @@ MAX_PLAN, MAX_HELD_OUT = 64, 256
 #: The largest input that a circuit is planned for without calibration data.
 MAX_MAGNITUDE = 2.0**40
 _DRAWN = 64
+_NEARER = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,27 +156,51 @@ def widened(range_: Range, margin: float) -> Range:
 
 
 def answered(
-    samples: Sequence[Sample], answers: Sequence[Sequence[NDArray[Any]]], calibrated: bool
+    samples: Sequence[Sample], ask: Ask, drawn_from: Mapping[str, Range] | None
 ) -> tuple[tuple[Sample, ...], list[Sequence[NDArray[Any]]]]:
     """The samples on which the model's answers are finite, with those answers.
 
-    A drawn sample may lie where the model has no answer (a root of a negative number); one of the
-    user's own should not. Raises ``CalibrationError`` for such a one, or when none is left.
+    A drawn sample (``drawn_from`` has the ranges) may lie where the model has no answer, such as a
+    root of a negative number: it is tried once more ``nearer`` to zero, then left out. One of the
+    user's own should have one. Raises ``CalibrationError`` for such a one, or when none is left.
     """
-    pairs = [
-        (s, a)
-        for s, a in zip(samples, answers, strict=True)
-        if all(np.isfinite(v).all() for v in a)
-    ]
-    lost = len(samples) - len(pairs)
-    if not pairs or (lost and calibrated):
-        whose = "calibration samples" if calibrated else "samples drawn from the accepted range"
+    answers = ask(samples)
+    lost = sum(not is_finite(a) for a in answers)
+    if lost and drawn_from is not None:
+        samples = [
+            s if is_finite(a) else nearer(s, drawn_from)
+            for s, a in zip(samples, answers, strict=True)
+        ]
+        answers = ask(samples)
+    pairs = [(s, a) for s, a in zip(samples, answers, strict=True) if is_finite(a)]
+    if not pairs or (lost and drawn_from is None):
+        whose = "samples drawn from the accepted range" if drawn_from else "calibration samples"
         raise CalibrationError(
             f"onnxruntime answers {lost} of {len(samples)} {whose} with NaN or an infinity",
             hint="Give calibration data like the inputs that you will prove, on which the model has"
             " finite answers.",
         )
     return tuple(s for s, _ in pairs), [a for _, a in pairs]
+
+
+def is_finite(answer: Sequence[NDArray[Any]]) -> bool:
+    """Whether a model's outputs for one sample hold neither NaN nor an infinity."""
+    return all(np.isfinite(v).all() for v in answer)
+
+
+def nearer(sample: Sample, ranges: Mapping[str, Range]) -> Sample:
+    """A drawn sample at an eighth of its distance from zero, or from the end of its range that is
+    nearest to zero. Whole numbers stay.
+
+    A range that covers one input reaches far beyond a small one, perhaps to where the model has
+    no answers.
+    """
+    out = {}
+    for name, values in sample.items():
+        anchor = min(max(0.0, ranges[name][0]), ranges[name][1])
+        moved = anchor + (values - anchor) / _NEARER if values.dtype.kind == "f" else values
+        out[name] = moved.astype(values.dtype)
+    return out
 
 
 def _pick(arrays: Mapping[str, NDArray[Any]], at: int) -> Sample:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from circuits.errors import CalibrationError
 from circuits.plan.samples import (
     MAX_HELD_OUT,
     MAX_PLAN,
+    Sample,
     answered,
     covering_ranges,
     default_ranges,
     draw,
+    nearer,
     read_calibration,
     widened,
 )
@@ -164,16 +168,39 @@ def test_a_margin_does_not_make_what_is_never_negative_so() -> None:
     assert widened((-1.0, 1.0), 0.25) == (-1.5, 1.5)
 
 
+def root(samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
+    with np.errstate(invalid="ignore"):
+        return [[np.sqrt(s["x"])] for s in samples]
+
+
 def test_drawn_samples_without_a_finite_answer_are_left_out_and_ones_own_refused() -> None:
     samples = [{"x": np.array([v])} for v in (-1.0, 4.0)]
-    answers = [[np.array([v])] for v in (np.nan, 2.0)]
-    kept, kept_answers = answered(samples, answers, calibrated=False)
+    drawn_from = {"x": (-4.0, 4.0)}
+    kept, answers = answered(samples, root, drawn_from)
     assert kept == (samples[1],)
-    assert kept_answers == answers[1:]
+    assert answers == [[np.array([2.0])]]
     with pytest.raises(CalibrationError, match="1 of 2 calibration samples"):
-        answered(samples, answers, calibrated=True)
+        answered(samples, root, None)
     with pytest.raises(CalibrationError, match="1 of 1 samples drawn"):
-        answered(samples[:1], answers[:1], calibrated=False)
+        answered(samples[:1], root, drawn_from)
+
+
+def test_a_drawn_sample_without_a_finite_answer_is_tried_again_nearer_to_zero() -> None:
+    def up_to_one(samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
+        return root([{"x": 1 - s["x"]} for s in samples])
+
+    (kept,), answers = answered([{"x": np.array([6.0])}], up_to_one, {"x": (0.0, 8.0)})
+    assert kept["x"] == [0.75]
+    assert answers == [[np.array([0.5])]]
+
+
+def test_a_drawn_sample_moves_towards_zero_and_stays_in_its_range() -> None:
+    sample = {"x": np.array([-2.0, 0.5], dtype=np.float32), "n": np.array([16])}
+    moved = nearer(sample, {"x": (-2.0, 2.0), "n": (0.0, 16.0)})
+    np.testing.assert_array_equal(moved["x"], np.array([-0.25, 0.0625], dtype=np.float32))
+    np.testing.assert_array_equal(moved["n"], sample["n"])
+    beyond = nearer({"x": np.array([9.0])}, {"x": (1.0, 9.0)})
+    np.testing.assert_array_equal(beyond["x"], [2.0])
 
 
 def test_a_range_is_no_wider_than_its_dtype_nor_than_whole_numbers_seen() -> None:
