@@ -134,7 +134,7 @@ def thresholds(
 
 
 def _bits(recipe: dict[str, Any]) -> Bits:
-    return Bits(input=recipe["bits"]["input"], weights=tuple(recipe["bits"]["weights"]))
+    return Bits.from_json(recipe["bits"])
 
 
 def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:
@@ -159,6 +159,7 @@ def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form)
         lookup_range=variant.value_bounds.lookup,
         recipe=recipe,
         outputs=_outputs(variant, task.held_out),
+        scale=variant.scale,
     )
 
 

@@ -84,8 +84,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     onnx, passes = graph.onnx, graph.passes
     input_scales = output_scales = None
     if recipe.lowering is not None:
-        bits = recipe.lowering["bits"]
-        chosen = Bits(input=bits["input"], weights=tuple(bits["weights"]))
+        chosen = Bits.from_json(recipe.lowering["bits"])
         form = Form(**recipe.lowering["form"])
         if canonical_json(recipe.lowering) != canonical_json(
             {"bits": chosen.to_json(), "form": dataclasses.asdict(form)}

@@ -39,6 +39,7 @@ class RunArgs:
     lookup_range: tuple[int, int] = (-32768, 32768)
     ignore_range_check_inputs_outputs: bool = True
     disable_freivalds: bool = False
+    rebase_frac_zero_constants: bool = False
     input_visibility: str = "public"
     output_visibility: str = "public"
     param_visibility: str = "fixed"

@@ -8,7 +8,7 @@ after it is taken apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ from circuits.rewrite.compare import run
 Sample = Mapping[str, NDArray[Any]]
 
 MIN_BITS, MAX_BITS = 2, 14
+#: Bits of tables: below the first nothing is exact enough, the last is as wide as a table may be.
+MIN_TABLE, MAX_TABLE = 3, 12
+#: By how many bits tables are first taken finer than everything else.
+_TABLE_AHEAD = 3
 #: Share of the tolerance that a choice may use up on its own samples: others may fare worse.
 _CAUTION = 0.7
 #: A second, finer choice uses this share.
@@ -70,7 +74,7 @@ class Trial:
             variant = self.variant(bits)
         except CannotLower:
             return Error(np.inf, 0.0)
-        graph = parsed(variant.onnx)
+        graph = parsed(variant.onnx, variant.scale)
         scales = dict(zip(graph.inputs, variant.input_scales, strict=True))
         feeds = {n: quantised(v, scales[n]) for n, v in self.inputs.items()}
         # Nearly exact is enough here: float64 errs by 2^-53 of a value.
@@ -114,47 +118,58 @@ def choose_bits(
     an empty list when no choice is exact enough.
     """
     trial = Trial(onnx, samples, input_bounds)
-    layers = trial.variant(Bits(input=6, weights=(6,))).layers
+    typical = trial.variant(Bits(input=6, weights=(6,), table=6))
     found: list[Bits] = []
     for share in (_CAUTION, _FINE):
-        chosen = _cheapest(trial, layers, max_error * share, agreement)
+        chosen = _cheapest(trial, typical, max_error * share, agreement)
         if chosen is not None and chosen not in found:
             found.append(chosen)
     return found
 
 
-def _cheapest(trial: Trial, layers: int, max_error: float, agreement: float) -> Bits | None:
-    """The first uniform choice that is exact enough, with every bit taken away that can be."""
+def _cheapest(
+    trial: Trial, typical: GraphVariant, max_error: float, agreement: float
+) -> Bits | None:
+    """The first uniform choice that is exact enough, with every bit taken away that can be.
+
+    A last layer that no table follows is fine from the start, and kept so.
+    """
+    free = typical.tabled_layers < max(typical.layers, 1)
     for bits in range(MIN_BITS, MAX_BITS + 1):
-        weights = [bits] * max(layers, 1)
-        if layers > 1:
+        weights = [bits] * max(typical.layers, 1)
+        if free and len(weights) > 1:
             weights[-1] = max(bits, _LAST)
-        choice = Bits(input=bits, weights=tuple(weights))
+        table = min(bits + _TABLE_AHEAD, MAX_TABLE)
+        choice = Bits(input=bits, weights=tuple(weights), table=table)
         if trial.error(choice).within(max_error, agreement):
-            return _trimmed(trial, choice, max_error, agreement)
+            trimmed = len(weights) - free
+            return _trimmed(trial, choice, trimmed, bool(typical.scale), max_error, agreement)
     return None
 
 
-def _trimmed(trial: Trial, choice: Bits, max_error: float, agreement: float) -> Bits:
+def _trimmed(
+    trial: Trial, choice: Bits, layers: int, tabled: bool, max_error: float, agreement: float
+) -> Bits:
     """Takes bits away one at a time, where it hurts least, while the error allows it."""
     while True:
-        lesser = [(trial.error(b), b) for b in _one_less(choice)]
+        lesser = [(trial.error(b), b) for b in _one_less(choice, layers, tabled)]
         good = [(e.largest, i) for i, (e, _) in enumerate(lesser) if e.within(max_error, agreement)]
         if not good:
             return choice
         choice = lesser[min(good)[1]][1]
 
 
-def _one_less(choice: Bits) -> list[Bits]:
-    """Choices with a bit less at the input or in one group of layers."""
+def _one_less(choice: Bits, layers: int, tabled: bool) -> list[Bits]:
+    """Choices with a bit less at the input, in tables, or in one group of the first layers."""
     out = []
     if choice.input > 0:
-        out.append(Bits(input=choice.input - 1, weights=choice.weights))
-    layers = len(choice.weights) - 1
+        out.append(replace(choice, input=choice.input - 1))
+    if tabled and choice.table > MIN_TABLE:
+        out.append(replace(choice, table=choice.table - 1))
     width = max(1, -(-layers // _GROUPS))
     for start in range(0, layers, width):
         group = range(start, min(start + width, layers))
         if all(choice.weights[i] > MIN_BITS for i in group):
             weights = tuple(b - (i in group) for i, b in enumerate(choice.weights))
-            out.append(Bits(input=choice.input, weights=weights))
+            out.append(replace(choice, weights=weights))
     return out

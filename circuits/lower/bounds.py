@@ -25,7 +25,7 @@ _DECOMPOSING = frozenset({"Relu", "Greater", "Equal", "ArgMax"})
 
 
 #: Operators that look their operand up.
-_TABLES = frozenset({"HardSwish", "Sigmoid"})
+_TABLES = frozenset({"HardSwish", *TABLES})
 
 
 class Intervals:

@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 
 from circuits.lower import activations, elementwise, linear, movement, windows
-from circuits.lower.errors import CannotLower
 from circuits.lower.emit import Emitter
+from circuits.lower.errors import CannotLower
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepare
 from circuits.lower.quantity import fresh

@@ -1,8 +1,9 @@
 """Where an integer graph's assignments go, without asking the engine.
 
 Read off EZKL 23.0.5: movements and constant Gathers are free, an elementwise operator costs one
-assignment an element, a decomposition ``10 + 3 · legs``, a table look-up one, a matrix product
-nothing but its own Freivalds columns, a product with a single row one a multiplication.
+assignment an element, a decomposition ``10 + 3 · legs``, a division ``28 + 9 · legs``, a table
+look-up one, a matrix product nothing but its own Freivalds columns, a product with a single row one
+a multiplication.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto
 
+from circuits.lower.integers import parsed
+from circuits.lower.tables import TABLES
 from circuits.lower.variant import GraphVariant
 
 _FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Pad"})
-_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Sigmoid", "Cast"})
+_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Cast", *TABLES})
+_DIVISION = (28, 9)
 _DECOMPOSED = {"Relu": (10, 3), "Greater": (17, 3), "Equal": (6, 0), "ArgMax": (50, 6)}
 
 
@@ -43,9 +47,13 @@ def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
     }
     shapes |= {t.name: list(t.dims) for t in graph.initializer}
     sources = dict(variant.sources)
+    divided = parsed(variant.onnx, variant.scale).divided
     totals: dict[tuple[str, str], list[int]] = {}
     for node in graph.node:
         main, einsum = _cost(node, shapes, legs)
+        if node.name in divided:
+            base, each = _DIVISION
+            main += math.prod(shapes[node.output[0]]) * (base + each * legs)
         if main or einsum:
             total = totals.setdefault(sources[node.name], [0, 0])
             total[0] += main

@@ -273,11 +273,17 @@ def compare(low: Lowering, node: ir.Node) -> None:
         negate = op in ("Less", "LessOrEqual")
     if op == "Equal":
         store(low, node, _truth(low, "Equal", left, right, shape))
-    elif low.form.step_tables:
+    elif low.form.step_tables and not _in_steps(low, left, right):
         store(low, node, low.new(_stepped(low, left, right, shape, negate), 1.0))
     else:
         truth = _truth(low, "Greater", left, right, shape)
         store(low, node, _negated(low, truth) if negate else truth)
+
+
+def _in_steps(low: Lowering, left: ir.Value, right: ir.Value | NDArray[np.float64]) -> bool:
+    """Whether a value came out of a table, whose scale a further table would take."""
+    values = [left, right] if isinstance(right, ir.Value) else [left]
+    return any(low.emit.scale_of(v) for v in values)
 
 
 def _stepped(

@@ -203,12 +203,6 @@ def _relu(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return positive
 
 
-def _step(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
-    """Sigmoid rounded to whole numbers."""
-    truth: Array = (x[0] >= 0).astype(x[0].dtype)
-    return truth
-
-
 def patches(
     image: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
 ) -> Array:
@@ -265,7 +259,6 @@ OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Neg": lambda x, a: -x[0],
     "Relu": _relu,
     "HardSwish": _relu,
-    "Sigmoid": _step,
     "Identity": lambda x, a: x[0],
     "MatMul": lambda x, a: x[0] @ x[1],
     "Reshape": _reshape,

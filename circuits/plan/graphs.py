@@ -44,7 +44,8 @@ class IntegerTask:
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerGraph:
-    """A graph of whole numbers, context input bound, for the engine at scale 0.
+    """A graph of whole numbers, context input bound, for the engine at scale 0, its tables at
+    ``scale`` (0 without).
 
     ``bound``: no accepted input drives a decomposed value beyond this magnitude, by interval
     arithmetic; ``lookup_range``: what its tables must hold, or None. ``recipe`` (bits and form)
@@ -60,3 +61,4 @@ class IntegerGraph:
     lookup_range: tuple[int, int] | None
     recipe: dict[str, Any]
     outputs: list[list[NDArray[Any]]]
+    scale: int = 0

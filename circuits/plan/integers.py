@@ -2,13 +2,19 @@
 
 We quantise input and weights ourselves (``circuits.lower``). Nothing is rescaled, the circuit's
 answers are known without running the engine, and interval arithmetic proves how large its numbers
-get.
+get. Functions that are no maps of integers are looked up in tables; there the
+engine's own witnesses say how exact a graph is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from numpy.typing import NDArray
+
+from circuits.engine.port import RunArgs
+from circuits.errors import EngineError
 from circuits.plan.accuracy import compare
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.variants import (
@@ -16,11 +22,14 @@ from circuits.plan.variants import (
     Rejected,
     Task,
     Variant,
-    base_args,
     corner_samples,
+    integer_args,
 )
+from circuits.tensors import InputEncoding
 
 _LOWER = "circuits.compiler:integer_graphs"
+#: Assignments that simulating one graph's held-out samples may take; at least ``_QUICK`` are run.
+_MEASURE_CELLS, _QUICK = 8_000_000, 8
 
 
 def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
@@ -53,16 +62,24 @@ def _integer_task(task: Task) -> IntegerTask:
 
 
 def _judged(task: Task, graph: IntegerGraph) -> Variant | Rejected:
-    measured = compare(task.reference["held_out"], graph.outputs, decisive=task.decisive)
+    outputs = graph.outputs
+    inputs = task.encodings(graph.input_scales)
+    args = integer_args(task.profile, graph.scale)
+    if graph.scale:
+        witnessed = _witnessed(task, graph, args, inputs)
+        if isinstance(witnessed, str):
+            return Rejected(label=graph.label, reason=witnessed)
+        outputs = witnessed
+    reference = task.reference["held_out"][: len(outputs)]
+    measured = compare(reference, outputs, decisive=task.decisive)
     if not measured.meets(task.profile):
         return Rejected(label=graph.label, reason="not exact enough", measured=measured)
-    inputs = task.encodings(graph.input_scales)
     tried = [*corner_samples(inputs), *task.samples.held_out[:BOUND_SAMPLES]]
     return Variant(
         label=graph.label,
         onnx=graph.onnx,
         passes=graph.passes,
-        args=base_args(task.profile, input_scale=0, param_scale=0, scale_rebase_multiplier=1),
+        args=args,
         inputs=inputs,
         context=task.context,
         outputs=task.decodings(graph.output_scales),
@@ -73,3 +90,23 @@ def _judged(task: Task, graph: IntegerGraph) -> Variant | Rejected:
         samples=tuple(task.encode(inputs, s) for s in tried),
         recipe=graph.recipe,
     )
+
+
+def _witnessed(
+    task: Task, graph: IntegerGraph, args: RunArgs, inputs: tuple[InputEncoding, ...]
+) -> list[list[NDArray[Any]]] | str:
+    """The engine's own answers for the held-out samples (as many as time allows), or why one has
+    none. Tables are computed in floating point, which two programs may round apart."""
+    (priced,) = task.engine.price(graph.onnx, [args], task.limits)
+    if isinstance(priced, EngineError):
+        return priced.detail
+    decodings = task.decodings(graph.output_scales)
+    count = max(_QUICK, _MEASURE_CELLS // max(1, priced.assignments))
+    encoded = [task.encode(inputs, s) for s in task.samples.held_out[:count]]
+    answers = []
+    for run in task.engine.simulate(graph.onnx, priced.settings, encoded, task.limits):
+        if isinstance(run, EngineError):
+            return run.detail
+        felts = run.outputs[-len(decodings) :]
+        answers.append([d.decode(f) for d, f in zip(decodings, felts, strict=True)])
+    return answers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -154,6 +154,13 @@ def base_args(
         input_visibility=visible.engine_input,
         param_visibility=visible.engine_params,
     )
+
+
+def integer_args(profile: Profile, scale: int) -> RunArgs:
+    """The settings of an integer graph whose tables work at ``scale``: whole constants stay whole,
+    and what comes out of a table is the only thing at a scale of its own."""
+    args = base_args(profile, input_scale=0, param_scale=scale, scale_rebase_multiplier=1)
+    return replace(args, rebase_frac_zero_constants=scale > 0)
 
 
 def corner_samples(inputs: tuple[InputEncoding, ...]) -> list[Sample]:
