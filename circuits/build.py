@@ -18,11 +18,10 @@ from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
 from circuits.plan.accuracy import compare
 from circuits.plan.cost import CostModel
 from circuits.plan.effort import Effort
-from circuits.plan.estimate import Estimate, estimate
+from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
-from circuits.plan.variants import base_args
 from circuits.profile import Profile, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
@@ -31,7 +30,7 @@ from circuits.tensors import ContextEncoding
 _COMPILE = "circuits.compiler:float_graph"
 
 
-#: Assignments in EZKL's fixed point beyond which a model is estimated before it is planned.
+#: Cells, by formula, beyond which a model is estimated before it is planned.
 _LARGE = 400_000
 
 
@@ -108,9 +107,8 @@ class Builder:
     def _refuse_hopeless(self, graph: FloatGraph, samples: Samples, profile: Profile) -> None:
         """Raises ``ModelTooLarge`` with an estimate, before hours go into planning what cannot be
         proved here. Small graphs are not worth an estimate."""
-        args = base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=1)
-        priced = self.engine.price(graph.onnx, [args], self.limits)[0]
-        if isinstance(priced, EngineError) or priced.assignments < _LARGE:
+        size = graph_size(self.engine, graph, self._task(graph, samples, profile), self.limits)
+        if size.total < _LARGE:
             return
         found = self._estimate(graph, samples, profile)
         seconds = found.predicted.prove_s
@@ -128,13 +126,16 @@ class Builder:
 
     def _estimate(self, graph: FloatGraph, samples: Samples, profile: Profile) -> Estimate:
         context = context_encoding(profile)
-        task = IntegerTask(
-            accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
-            limbs=context.limbs,
-            hand_on=not profile.visibility.shows_input,
-        )
+        task = self._task(graph, samples, profile)
         costs = self.cost_model or CostModel.shipped()
         return estimate(self.engine, graph, task, profile, context, self.limits, costs)
+
+    def _task(self, graph: FloatGraph, samples: Samples, profile: Profile) -> IntegerTask:
+        return IntegerTask(
+            accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
+            limbs=context_encoding(profile).limbs,
+            hand_on=not profile.visibility.shows_input,
+        )
 
     def build(
         self,

@@ -82,7 +82,7 @@ Shapes = Mapping[str, list[int]]
 
 
 def count(data: bytes) -> Count:
-    """Counts a rewritten graph at the engine's usual settings, with a rescale after each product."""
+    """Counts a rewritten graph at the engine's usual settings, rescaling after each product."""
     model = infer_shapes(onnx.load_model_from_string(data))
     graph = model.graph
     shapes = {v.name: known_dims(v) for v in [*graph.input, *graph.value_info, *graph.output]}
