@@ -8,6 +8,10 @@
         zkml.wait(job.id)
         Path("out.zkml").write_bytes(zkml.bundle(job.id))
 
+        batch = zkml.create_batch(Path("rows.jsonl"), model=model.id)
+        if zkml.wait_batch(batch.id).progress.done:
+            zkml.save_batch_bundle(batch.id, Path("batch.zkml"))
+
 Imports neither the server nor the engine.
 """
 
@@ -16,53 +20,40 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import httpx
-from pydantic import BaseModel
 
+from api.batches.schemas import BatchOut, BatchPage, ItemOut, ItemPage
 from api.circuits.schemas import CircuitOut, CircuitPage
 from api.health.schemas import Readiness
 from api.jobs.schemas import Event, JobOut, JobPage
 from api.models.schemas import ModelOut, ModelPage
-from api.problem import Problem
+from api.transport import (
+    BROKEN,
+    ServerProblem,
+    Transport,
+    UnexpectedAnswer,
+    event_data,
+    given,
+    read,
+)
 from api.verifications.schemas import VerificationOut
 
-T = TypeVar("T", bound=BaseModel)
+__all__ = ["Client", "ServerProblem", "UnexpectedAnswer"]
 
 #: Seconds asked for in one `Prefer: wait`; ``wait`` asks again until its own time is over.
 _WAIT_S = 30
+#: Between two looks at a batch that is waited for.
+_LOOK_S = 1.0
+_CHUNK = 1 << 20
 
 
-class ServerProblem(Exception):
-    """The service answered with a problem document."""
-
-    def __init__(self, problem: Problem):
-        self.problem = problem
-        super().__init__(f"{problem.code}: {problem.detail}")
-
-
-class UnexpectedAnswer(Exception):
-    """Something answered that is not this service: a proxy's error page, a wrong address."""
-
-
-class Client:
+class Client(Transport):
     """The service at ``base_url``. Every method may raise ``ServerProblem``,
     ``UnexpectedAnswer`` or ``httpx.TransportError``."""
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        timeout_s: float = 30.0,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_s, transport=transport)
-        self._timeout_s = timeout_s
 
     # --- models and circuits -----------------------------------------------------------------
 
@@ -84,7 +75,7 @@ class Client:
         return self._ask(ModelOut, "GET", f"/v1/models/{model_id}")
 
     def models(self, *, limit: int = 50, cursor: str | None = None) -> ModelPage:
-        return self._ask(ModelPage, "GET", "/v1/models", params=_given(limit=limit, cursor=cursor))
+        return self._ask(ModelPage, "GET", "/v1/models", params=given(limit=limit, cursor=cursor))
 
     def create_circuit(
         self,
@@ -99,7 +90,7 @@ class Client:
             CircuitOut,
             "POST",
             "/v1/circuits",
-            json=_given(model=model, profile=profile, calibration=calibration),
+            json=given(model=model, profile=profile, calibration=calibration),
             wait_s=wait_s,
         )
 
@@ -107,7 +98,7 @@ class Client:
         return self._ask(CircuitOut, "GET", f"/v1/circuits/{circuit_id}")
 
     def circuits(self, *, limit: int = 50, cursor: str | None = None) -> CircuitPage:
-        params = _given(limit=limit, cursor=cursor)
+        params = given(limit=limit, cursor=cursor)
         return self._ask(CircuitPage, "GET", "/v1/circuits", params=params)
 
     def circuit_file(self, circuit_id: str, name: str) -> bytes:
@@ -125,16 +116,21 @@ class Client:
         input_data: list[Any] | None = None,
         profile: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
+        isolate: bool | None = None,
         wait_s: int = 0,
     ) -> JobOut:
-        """Has one input proved; answers at once, or after at most ``wait_s`` (60) seconds."""
-        body = _given(
+        """Has one input proved; answers at once, or after at most ``wait_s`` (60) seconds.
+
+        ``isolate``: by a proof of its own, also where the service has jobs share one.
+        """
+        body = given(
             model=model,
             circuit=circuit,
             inputs=inputs,
             input_data=input_data,
             profile=profile,
             context=context,
+            isolate=isolate,
         )
         return self._ask(JobOut, "POST", "/v1/proofs", json=body, wait_s=wait_s)
 
@@ -144,7 +140,7 @@ class Client:
     def proofs(
         self, *, limit: int = 50, cursor: str | None = None, state: str | None = None
     ) -> JobPage:
-        params = _given(limit=limit, cursor=cursor, state=state)
+        params = given(limit=limit, cursor=cursor, state=state)
         return self._ask(JobPage, "GET", "/v1/proofs", params=params)
 
     def wait(self, job_id: str, timeout_s: float = 600.0) -> JobOut:
@@ -179,6 +175,102 @@ class Client:
     def bundle(self, job_id: str) -> bytes:
         return self._fetch("GET", f"/v1/proofs/{job_id}/bundle").content
 
+    # --- batches -----------------------------------------------------------------------------
+
+    def create_batch(
+        self,
+        rows: Path | Iterable[Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        circuit: str | None = None,
+        isolate: bool | None = None,
+        lanes: int | None = None,
+        deadline_s: float | None = None,
+        profile: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> BatchOut:
+        """Has many inputs proved; answers when all rows have been read.
+
+        ``rows`` is a file (JSON lines, ``.csv`` or ``.npz``) or rows one by one, each
+        ``{"id": …, "inputs": {name: nested list or array}}``; neither is held in memory.
+        """
+        query = given(
+            model=model, circuit=circuit, isolate=isolate, lanes=lanes, deadline_s=deadline_s
+        )
+        media = "application/octet-stream" if isinstance(rows, Path) else "application/x-ndjson"
+        return self._ask(
+            BatchOut,
+            "POST",
+            "/v1/batches",
+            params={**query, **(profile or {}), **(context or {})},
+            content=_file(rows) if isinstance(rows, Path) else map(_line, rows),
+            headers={"Content-Type": media},
+            # The answer comes once the last row was read, and not while they are sent.
+            timeout=httpx.Timeout(self._timeout_s, read=None),
+        )
+
+    def batch(self, batch_id: str) -> BatchOut:
+        return self._ask(BatchOut, "GET", f"/v1/batches/{batch_id}")
+
+    def batches(self, *, limit: int = 50, cursor: str | None = None) -> BatchPage:
+        params = given(limit=limit, cursor=cursor)
+        return self._ask(BatchPage, "GET", "/v1/batches", params=params)
+
+    def wait_batch(self, batch_id: str, timeout_s: float = 3600.0) -> BatchOut:
+        """The batch once it has ended, whichever way. Raises ``TimeoutError``."""
+        until = time.monotonic() + timeout_s
+        while not (found := self.batch(batch_id)).terminal:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"batch {batch_id} is {found.state} after {timeout_s} s")
+            time.sleep(min(left, _LOOK_S))
+        return found
+
+    def batch_events(self, batch_id: str) -> Iterator[BatchOut]:
+        """The batch as it stands, again after each change, up to its end."""
+        path = f"/v1/batches/{batch_id}/events"
+        while True:
+            try:
+                with self._stream(path) as answer:
+                    for data in event_data(answer.iter_lines()):
+                        found = BatchOut.model_validate_json(data)
+                        yield found
+                        if found.terminal:
+                            return
+            except BROKEN:
+                time.sleep(0.2)
+
+    def cancel_batch(self, batch_id: str) -> BatchOut:
+        """What is proved stays; everything else is given up."""
+        return self._ask(BatchOut, "POST", f"/v1/batches/{batch_id}/cancel")
+
+    def batch_items(self, batch_id: str, *, state: str | None = None) -> Iterator[ItemOut]:
+        """The rows in the order of the file, all or those in one state."""
+        after: int | None = 0
+        while after is not None:
+            params = given(after=after, limit=200, state=state)
+            page = self._ask(ItemPage, "GET", f"/v1/batches/{batch_id}/items", params=params)
+            yield from page.items
+            after = page.next_after
+
+    def batch_results(self, batch_id: str) -> Iterator[dict[str, Any]]:
+        """The lines of ``results.jsonl``, as far as the batch is now."""
+        with self._stream(f"/v1/batches/{batch_id}/results") as answer:
+            for line in answer.iter_lines():
+                yield json.loads(line)
+
+    def save_batch_bundle(self, batch_id: str, path: Path) -> None:
+        """Writes the bundle of all proved items, once the batch has ended. Raises ``OSError``."""
+        with self._stream(f"/v1/batches/{batch_id}/bundle") as answer, path.open("wb") as out:
+            for chunk in answer.iter_bytes(_CHUNK):
+                out.write(chunk)
+
+    def item_bundle(self, batch_id: str, number: int) -> bytes:
+        return self._fetch("GET", f"/v1/batches/{batch_id}/items/{number}/bundle").content
+
+    def item_receipt(self, batch_id: str, number: int) -> bytes:
+        return self._fetch("GET", f"/v1/batches/{batch_id}/items/{number}/receipt").content
+
     # --- verification, health ----------------------------------------------------------------
 
     def verify(self, bundle: bytes, policy: Mapping[str, Any] | None = None) -> VerificationOut:
@@ -195,80 +287,15 @@ class Client:
     def ready(self) -> Readiness:
         """What the service says of its parts, ready or not."""
         answer = self._http.get("/readyz")
-        return _read(Readiness, answer)
-
-    # --- transport ---------------------------------------------------------------------------
-
-    def _ask(self, shape: type[T], method: str, path: str, *, wait_s: int = 0, **options: Any) -> T:
-        if wait_s:
-            options["headers"] = {**options.get("headers", {}), "Prefer": f"wait={wait_s}"}
-            options["timeout"] = self._timeout_s + wait_s
-        return _read(shape, self._fetch(method, path, **options))
-
-    def _fetch(self, method: str, path: str, **options: Any) -> httpx.Response:
-        answer = self._http.request(method, path, **options)
-        _refuse_problem(answer)
-        return answer
-
-    def _events(self, path: str, after: int) -> Iterator[Event]:
-        while True:
-            try:
-                with self._stream(path, after) as answer:
-                    if answer.status_code == 204:
-                        return
-                    for event in _parse_events(answer.iter_lines()):
-                        after = event.seq
-                        yield event
-            except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError):
-                time.sleep(0.2)
-
-    @contextmanager
-    def _stream(self, path: str, after: int) -> Iterator[httpx.Response]:
-        headers = {"Last-Event-ID": str(after)} if after else {}
-        with self._http.stream("GET", path, headers=headers) as answer:
-            if answer.is_error:
-                answer.read()
-            _refuse_problem(answer)
-            yield answer
-
-    def close(self) -> None:
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        return read(Readiness, answer)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            yield chunk
 
 
-def _read(shape: type[T], answer: httpx.Response) -> T:
-    try:
-        return shape.model_validate_json(answer.content)
-    except ValueError as exc:
-        raise UnexpectedAnswer(f"HTTP {answer.status_code} from {answer.url}") from exc
-
-
-def _refuse_problem(answer: httpx.Response) -> None:
-    if answer.is_error:
-        raise ServerProblem(_read(Problem, answer))
-
-
-def _parse_events(lines: Iterator[str]) -> Iterator[Event]:
-    """The events of a stream. Ours carry everything in `data`, on one line. An event counts once
-    the empty line after it has come (WHATWG HTML, 9.2.6): a torn one is not half-read."""
-    data = None
-    for line in lines:
-        if line.startswith("data:"):
-            data = line.removeprefix("data:")
-        elif not line and data is not None:
-            yield Event.model_validate_json(data)
-            data = None
+def _line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line of JSON; arrays as nested lists."""
+    return json.dumps(row, default=lambda value: value.tolist()).encode() + b"\n"

@@ -11,9 +11,9 @@ from api.ids import Id
 from api.problem import Problem, problem_of_job
 from circuits.manifest import MAX_LANES
 from circuits.profile import Profile, Soundness, Target, Visibility
-from prover.batch.intake import BatchOptions
+from prover.batch.options import BatchOptions
+from prover.batch.progress import progress_of
 from prover.batch.records import Batch, BatchState, Item, ItemState
-from prover.batch.results import progress_of
 
 _DEFAULT = Profile()
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from circuits.manifest import MAX_LANES, CircuitManifest
+from circuits.manifest import CircuitManifest
 from circuits.profile import Profile
 from circuits.tensors import Signature
 from prover.batch.chunks import ChunkWriter, forget_inputs
-from prover.batch.errors import BatchFormat
+from prover.batch.options import BatchOptions
 from prover.batch.ranges import Tally
 from prover.batch.records import Batch, ItemState
 from prover.batch.rows import BadRow, read_rows
@@ -24,28 +23,6 @@ from prover.library import Order
 
 #: No file is received for longer than this.
 _STALE = timedelta(days=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchOptions:
-    """How a batch is to be proved.
-
-    ``isolate``: one proof per input, so that none shows another's. ``lanes``: so many inputs a
-    proof instead of what the planner finds best. ``deadline_s``: what is not proved by then is
-    given up. ``context``: as for a single proof, the same for every input; each has a job id of
-    its own beside it.
-    """
-
-    isolate: bool = False
-    lanes: int | None = None
-    deadline_s: float | None = None
-    context: dict[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.lanes is not None and not 1 <= self.lanes <= MAX_LANES:
-            raise BatchFormat(f"lanes is {self.lanes}, not 1 to {MAX_LANES}", hint="Leave it out.")
-        if self.isolate and self.lanes not in (None, 1):
-            raise BatchFormat("isolate means one input a proof", hint="Leave lanes out.")
 
 
 def receive(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import structlog
 
 from prover.batch.bundle import BatchBundleWriter
+from prover.batch.progress import progress_of
 from prover.batch.records import Batch, Item, ItemState
 from prover.batch.service import BatchService, SharedFiles
 from prover.bundle import write_bundle
@@ -79,24 +79,6 @@ class ResultsStream:
                 self._last = ended[-1].number
             if len(ended) < len(page):
                 return
-
-
-def progress_of(batch: Batch, now: datetime | None = None) -> dict[str, Any]:
-    """Counts, rate (items proved a second since proving began) and seconds left, if known."""
-    rate = left = None
-    if batch.started_at is not None and batch.done:
-        until = batch.finished_at or now or datetime.now(UTC)
-        seconds = max(1e-3, (until - batch.started_at).total_seconds())
-        rate = batch.done / seconds
-        left = batch.remaining / rate
-    return {
-        "total": batch.total,
-        "done": batch.done,
-        "failed": batch.failed,
-        "remaining": batch.remaining,
-        "rate_per_s": None if rate is None else round(rate, 4),
-        "left_s": None if left is None else round(left, 1),
-    }
 
 
 def summary_of(batch: Batch, codes: dict[str, int], costs: dict[str, int | None]) -> dict[str, Any]:

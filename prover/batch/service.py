@@ -13,7 +13,8 @@ from circuits.errors import Canceled, Fault, ZkmlError
 from circuits.profile import Profile
 from prover.batch.chunks import forget_inputs, queued_items
 from prover.batch.errors import BatchExpired, ItemNotDone, problem_of_item
-from prover.batch.intake import BatchOptions, receive
+from prover.batch.intake import receive
+from prover.batch.options import BatchOptions
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
 from prover.batch.records import Batch, BatchState, Item, ItemState, Pack

@@ -89,7 +89,7 @@ def batch(
     terminal = Terminal(as_json)
     profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
     from prover.app import App
-    from prover.batch.intake import BatchOptions
+    from prover.batch.options import BatchOptions
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
@@ -226,7 +226,7 @@ class _Bars:
         return app.store.batch(batch_id)
 
     def _show(self, batch: Any) -> None:
-        from prover.batch.results import progress_of
+        from prover.batch.progress import progress_of
 
         now = progress_of(batch)
         says = f"planning: {self._note}" if batch.plan is None else "proving"
@@ -240,7 +240,8 @@ class _Bars:
 
 
 def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) -> int:
-    from prover.batch.results import progress_of, write_results
+    from prover.batch.progress import progress_of
+    from prover.batch.results import write_results
 
     try:
         written = write_results(app.batches, batch.id, out, each=each)

@@ -19,7 +19,7 @@ from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
 
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
-_LAYERS_SHOWN = 12
+_LAYERS_SHOWN, _ITEMS_SHOWN = 12, 8
 _STYLES = {"supported": "green", "rewritten": "yellow", "refused": "bold red"}
 
 
@@ -33,6 +33,8 @@ def inspect(
     """Show what MODEL holds, whether each operator can be proved and what each layer costs, or
     what BUNDLE says."""
     terminal = Terminal(as_json)
+    if is_batch(path):
+        return _batch(path, terminal)
     data = read_file(path)
     if data[:4] == b"PK\x03\x04":
         return _bundle(data, terminal)
@@ -95,6 +97,40 @@ def _costs(costs: dict[str, Any], terminal: Terminal) -> None:
         total = layer["assignments"] + layer["einsum"]
         table.add_row(layer["layer"], layer["op"], f"{total:,}", f"{layer['einsum']:,}")
     terminal.table(table)
+
+
+def is_batch(path: Path) -> bool:
+    """Whether a file is the bundle of a batch; False for one that cannot be read."""
+    from prover.batch.bundle import is_batch_bundle
+
+    try:
+        return is_batch_bundle(path)
+    except OSError:
+        return False  # reading it says why
+
+
+def _batch(path: Path, terminal: Terminal) -> int:
+    from prover.batch.contents import contents_of
+    from prover.words import printable
+
+    with path.open("rb") as file:
+        found = contents_of(file, shown=_ITEMS_SHOWN)
+    terminal.line(
+        f"Batch {printable(found.batch)}: {found.items:,} proved items in {found.proofs:,} proofs"
+        " (nothing is checked here; use `zkml verify`). Rows without a proof are not in a bundle."
+    )
+    for use in found.circuits:
+        terminal.line(
+            f"circuit {printable(use.circuit)}, {use.lanes} lane{'s' * (use.lanes != 1)}:"
+            f" {use.items:,} items in {use.proofs:,} proofs, {use.free:,} lanes free;"
+            f" {use.visibility}, {use.soundness}, reference string {printable(use.srs_origin)};"
+            f" model {printable(use.model_sha256)}"
+        )
+    names = [printable(str(entry.id)) for entry in found.first]
+    more = found.items - len(names)
+    terminal.line(f"items {', '.join(names)}{f', … {more:,} more' if more else ''}")
+    terminal.object({"ok": True} | found.to_json())
+    return EXIT_YES
 
 
 def _bundle(data: bytes, terminal: Terminal) -> int:

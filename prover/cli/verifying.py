@@ -15,6 +15,7 @@ from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
 from prover.bundle import MAX_BYTES
 from prover.cli import options
+from prover.cli.inspecting import is_batch
 from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, read_file
 from prover.commitment import SALT_BYTES
 from prover.keys import KeyRing
@@ -94,7 +95,7 @@ def verify(
         else:
             assert bundle is not None
             wanted = _policy(policy, trusted, nonce, strict)
-            if _is_batch(bundle):
+            if is_batch(bundle):
                 if input_file or rebuild:
                     raise OptionsDisagree("--input and --rebuild are for the bundle of one item")
                 from prover.cli.batching import verify_all
@@ -106,15 +107,6 @@ def verify(
         engine.sandbox.close()
     _show(report, terminal)
     return EXIT_YES if report.ok else EXIT_NO
-
-
-def _is_batch(path: Path) -> bool:
-    from prover.batch.bundle import is_batch_bundle
-
-    try:
-        return is_batch_bundle(path)
-    except OSError:
-        return False  # reading it says why
 
 
 def _policy(policy: Path | None, trusted: Path | None, nonce: str | None, strict: bool) -> Policy:

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from api.client import Client
+from api.client import Client, ServerProblem
 from tests.acceptance.processes import Up, zkml
 from tests.tiny import linear
 
@@ -85,6 +85,43 @@ def test_bundles_fetched_over_http_verify_offline(
     assert zkml(tmp_path / "home", "verify", alone, "--input", given, "--json").code == 1
     every = zkml(tmp_path / "home", "verify", together, "--json")
     assert (every.code, every.json["verified"]) == (0, 6)
+
+
+def test_the_client_sends_rows_one_by_one_and_fetches_what_came_of_them(
+    client: Client, batch: dict[str, Any], tmp_path: Path
+) -> None:
+    given = ({"id": f"r{i}", "inputs": {"x": v}} for i, v in enumerate(VALUES[:4]))
+    sent = client.create_batch(given, model=batch["model"], lanes=4, context={"nonce": "mine"})
+    followed = list(client.batch_events(sent.id))
+    assert [b.terminal for b in followed] == [False] * (len(followed) - 1) + [True]
+    ended = client.wait_batch(sent.id)
+    assert (ended.state, ended.progress.done, ended.context) == ("succeeded", 4, {"nonce": "mine"})
+    assert client.batches(limit=1).items[0].id == sent.id
+    items = list(client.batch_items(sent.id, state="proved"))
+    assert [(i.id, i.lane) for i in items] == [(f"r{n}", n) for n in range(4)]
+    assert [line["id"] for line in client.batch_results(sent.id)] == [i.id for i in items]
+    policy = {"context": {"nonce": "mine", "job_id": f"{sent.id}.2"}}
+    assert client.verify(client.item_bundle(sent.id, 2), policy).ok
+    assert json.loads(client.item_receipt(sent.id, 2))["payloadType"]
+    client.save_batch_bundle(sent.id, tmp_path / "all.zkml")
+    every = zkml(tmp_path / "home", "verify", tmp_path / "all.zkml", "--json")
+    assert (every.code, every.json["verified"]) == (0, 4)
+    seen = zkml(tmp_path / "home", "inspect", tmp_path / "all.zkml", "--json")
+    (use,) = seen.json["circuits"]
+    assert (seen.json["batch"], seen.json["items"], seen.json["proofs"]) == (sent.id, 4, 1)
+    assert (use["lanes"], use["free_lanes"], use["visibility"]) == (4, 0, "public")
+
+
+def test_the_client_sends_a_file_and_cancels_it(
+    client: Client, batch: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(rows())
+    sent = client.create_batch(path, model=batch["model"], isolate=True)
+    assert client.cancel_batch(sent.id).state == "canceled"
+    assert client.batch(sent.id).progress.remaining == 0
+    with pytest.raises(ServerProblem, match="model_not_found"):
+        client.create_batch([{"inputs": {}}], model="sha256:" + "0" * 64)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import re, sys
 from pathlib import Path
 from circuits.profile import Profile
 from prover.app import App
-from prover.batch.intake import BatchOptions
+from prover.batch.options import BatchOptions
 from prover.settings import Settings
 
 home, rows, model, srs = map(Path, sys.argv[1:])

@@ -15,7 +15,7 @@ from circuits.errors import EngineError
 from circuits.field import to_felt
 from circuits.profile import Profile, Soundness, Visibility
 from prover.app import App
-from prover.batch.intake import BatchOptions
+from prover.batch.options import BatchOptions
 from prover.batch.records import Batch, BatchState, ItemState
 from prover.batch.results import write_results
 from prover.batch.verify import verify_batch
