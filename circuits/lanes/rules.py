@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
+from circuits.lanes.elementwise import constant_beside, elementwise
+from circuits.lanes.recurrent import recurrent
 from circuits.lanes.tracing import Shape, Tracing
 
 Rule = Callable[[Tracing, NodeProto], None]
@@ -37,42 +39,6 @@ def _first(t: Tracing, node: NodeProto) -> tuple[int, Shape]:
     return axis, t.shape(node, node.input[0])
 
 
-# --- element by element ----------------------------------------------------------------------
-
-
-def elementwise(t: Tracing, node: NodeProto) -> None:
-    """Broadcasting aligns axes from the right: the lanes must lie equally far from it in all."""
-    rank = len(t.shape(node, node.output[0]))
-    laned = [i for i in node.input if i and t.axis(i) is not None]
-    places = {len(t.shape(node, i)) - _axis(t, i) for i in laned}
-    lengths = {t.shape(node, i)[_axis(t, i)] for i in laned}
-    if len(places) > 1 or len(lengths) > 1:
-        t.refuse(node, "its inputs have the batch in different places")
-    place, length = places.pop(), lengths.pop()
-    for position, name in enumerate(node.input):
-        if name and name not in laned:
-            _constant_beside(t, node, position, place, length)
-    t.mark(node, rank - place)
-
-
-def _axis(t: Tracing, name: str) -> int:
-    axis = t.axis(name)
-    assert axis is not None
-    return axis
-
-
-def _constant_beside(t: Tracing, node: NodeProto, position: int, place: int, length: int) -> None:
-    """A value of no lane beside one whose lane axis is ``place`` from the right: broadcast along
-    the lanes, or repeated for each."""
-    shape = t.shape(node, node.input[position])
-    here = shape[len(shape) - place] if len(shape) >= place else 1
-    if here == 1:
-        return
-    if here != length:
-        t.refuse(node, f"it stretches the batch dimension to {here}")
-    t.repeat(node, position, len(shape) - place)
-
-
 # --- products --------------------------------------------------------------------------------
 
 
@@ -95,7 +61,7 @@ def matmul(t: Tracing, node: NodeProto) -> None:
         length = t.shape(node, node.output[0])[-place]
         for position in (0, 1):
             if places[position] is None:
-                _constant_beside(t, node, position, place, length)
+                constant_beside(t, node, position, place, length)
             elif t.shape(node, node.input[position])[-place] != length:
                 t.refuse(node, f"it stretches the batch dimension to {length}")
     t.mark(node, len(t.shape(node, node.output[0])) - place)
@@ -112,7 +78,7 @@ def gemm(t: Tracing, node: NodeProto) -> None:
             if t.axis(node.input[2]) != 0 or len(t.shape(node, node.input[2])) != 2:
                 t.refuse(node, "what it adds has the batch in another place")
         else:
-            _constant_beside(t, node, 2, 2, shape[rows])
+            constant_beside(t, node, 2, 2, shape[rows])
     t.mark(node, 0)
 
 
@@ -362,6 +328,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(_BATCH_FIRST, batch_first),
     **dict.fromkeys(_REDUCE, reduce),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), reshaping),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), along_axis(-1)),
     **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduce),
     "Concat": concat,

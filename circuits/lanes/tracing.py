@@ -27,7 +27,8 @@ class Tracing:
     """One walk through a narrow graph that turns it, node by node, into a wide one.
 
     ``shapes`` are those of the narrow graph; ``axes`` maps each value seen so far to its lane axis,
-    or None. Rules read both, edit their node in place, and ``mark`` its outputs.
+    or None. Rules read both, edit their node in place, and ``mark`` its outputs. ``before`` and
+    ``after`` are nodes that a rule puts around its own.
     """
 
     model: ModelProto
@@ -35,7 +36,10 @@ class Tracing:
     shapes: dict[str, Shape]
     constants: dict[str, NDArray[Any]]
     axes: dict[str, int | None] = field(default_factory=dict)
+    before: list[NodeProto] = field(default_factory=list)
+    after: list[NodeProto] = field(default_factory=list)
     _added: dict[tuple[str, int], str] = field(default_factory=dict)
+    _moved: dict[tuple[str, int], str] = field(default_factory=dict)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -99,12 +103,15 @@ class Tracing:
         """Turns the node into a Reshape of ``source`` to its wide output shape.
 
         Elements keep their row-major order, so the lanes stay an outermost factor wherever as many
-        elements stand before the new axis as stood before the old one.
+        elements stand before the new axis as stood before the old one; where nothing does, they
+        are moved to the front first.
         """
         axis = self.axis(source)
         assert axis is not None
         before, after = self.shape(node, source), self.shape(node, node.output[output])
         at = self._reshaped_axis(node, before, axis, after)
+        if at is None:
+            source, at = self.moved(node, source, 0), 0
         target = self.add_constant(
             np.array(self.wide(after, at), dtype=np.int64), node.output[output]
         )
@@ -112,15 +119,64 @@ class Tracing:
         node.CopyFrom(helper.make_node("Reshape", [source, target], [kept], name=name))
         self.axes[kept] = at
 
-    def _reshaped_axis(self, node: NodeProto, before: Shape, axis: int, after: Shape) -> int:
+    def _reshaped_axis(self, node: NodeProto, before: Shape, axis: int, after: Shape) -> int | None:
         stood = prod(before[:axis])
         fitting = [i for i in range(len(after)) if prod(after[:i]) == stood]
-        if not fitting or prod(before[axis:]) == 0:
-            self.refuse(node, f"{list(before)} to {list(after)} mixes the batch with other axes")
+        if not after or prod(before) == 0:
+            self.refuse(node, f"{list(before)} to {list(after)} leaves no axis for the batch")
+        if not fitting:
+            return None
         single = [i for i in fitting if after[i] == 1]
         if axis in single:
             return axis
         return (single or fitting)[0]
+
+    def moved(self, node: NodeProto, name: str, to: int) -> str:
+        """The value with its lanes as the outermost factor of axis ``to``: itself, or what nodes
+        before this one make of it."""
+        axis, shape = self.axis(name), self.shape(node, name)
+        assert axis is not None
+        if axis == to or prod(shape[min(axis, to) : max(axis, to)]) == 1:
+            return name if axis == to else self._renamed(name, shape, to)
+        if (name, to) not in self._moved:
+            apart = self.reshaped(name, [*shape[:axis], self.lanes, *shape[axis:]])
+            order = [i for i in range(len(shape) + 1) if i != axis]
+            order.insert(to, axis)
+            turned = f"{name}/turned{len(self._moved)}"
+            self.before.append(helper.make_node("Transpose", [apart], [turned], perm=order))
+            self._moved[name, to] = self._kept(
+                self.reshaped(turned, self.wide(shape, to)), shape, to
+            )
+        return self._moved[name, to]
+
+    def _renamed(self, name: str, shape: Shape, to: int) -> str:
+        """Axes of length 1 between: the same elements in the same order, in another shape."""
+        if (name, to) not in self._moved:
+            made = self.reshaped(name, self.wide(shape, to))
+            self._moved[name, to] = self._kept(made, shape, to)
+        return self._moved[name, to]
+
+    def _kept(self, name: str, shape: Shape, axis: int) -> str:
+        """Notes what a value that was added is in the narrow graph."""
+        self.shapes[name], self.axes[name] = shape, axis
+        return name
+
+    def reshaped(self, name: str, shape: Sequence[int]) -> str:
+        """A constant in another shape, or what a Reshape before this node makes of another
+        value."""
+        if name in self.constants:
+            return self.add_constant(self.constants[name].reshape(shape), name)
+        target = self.add_constant(np.array(shape, dtype=np.int64), name)
+        made = f"{target}/value"
+        self.before.append(helper.make_node("Reshape", [name, target], [made]))
+        return made
+
+    def reshape_output(self, node: NodeProto, shape: Sequence[int], output: int = 0) -> None:
+        """Gives the node's output this shape, by a Reshape after it."""
+        name = node.output[output]
+        target = self.add_constant(np.array(shape, dtype=np.int64), name)
+        node.output[output] = f"{target}/value"
+        self.after.append(helper.make_node("Reshape", [node.output[output], target], [name]))
 
     def refuse(self, node: NodeProto, why: str) -> NoReturn:
         """Ends the walk: raises ``CannotBatch`` naming the node."""

@@ -24,9 +24,10 @@ _MIN_OPSET = 13
 def widen(data: bytes, lanes: int) -> bytes:
     """The graph with ``lanes`` inputs side by side in its batch dimension.
 
-    ``data`` is a rewritten graph: static shapes, every input with a leading dimension of 1, but
-    for the context's ``[1, limbs]``, which becomes ``[1, lanes·limbs]``. In each input and output
-    of the result the lanes follow each other as whole blocks. Equal inputs give equal bytes.
+    ``data`` is a rewritten graph with static shapes. The first dimension of each input becomes
+    ``lanes`` times as long, but for the context's ``[1, limbs]``, which becomes
+    ``[1, lanes·limbs]``. In each input and output of the result the lanes follow each other as
+    whole blocks. Equal inputs give equal bytes.
 
     Raises ``CannotBatch`` naming the node that stands in the way, and why.
     """
@@ -39,9 +40,15 @@ def widen(data: bytes, lanes: int) -> bytes:
     trace = _trace(narrow, lanes)
     for value in narrow.graph.input:
         _widen_input(trace, value)
+    nodes: list[NodeProto] = []
     for node in narrow.graph.node:
         _widen_node(trace, node)
-    _check_outputs(trace)
+        nodes += [*trace.before, node, *trace.after]
+        trace.before, trace.after = [], []
+    _lanes_first(trace, nodes)
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del narrow.graph.node[:]
+    narrow.graph.node.extend(copies)
     return _finished(trace)
 
 
@@ -66,14 +73,20 @@ def _trace(model: ModelProto, lanes: int) -> Tracing:
 def _widen_input(trace: Tracing, value: onnx.ValueInfoProto) -> None:
     shape = trace.shapes.get(value.name)
     axis = 1 if value.name == CONTEXT_INPUT else 0
-    if shape is None or len(shape) <= axis or shape[0] != 1:
+    if shape is None or len(shape) <= axis:
         raise CannotBatch(
-            f"input {value.name!r} has the shape {list(shape or ())}: no leading dimension of 1",
+            f"input {value.name!r} has the shape {list(shape or ())}: no dimension for a batch",
             hint="Export the model with a batch dimension in front to have inputs share proofs.",
             input=value.name,
         )
     trace.axes[value.name] = axis
     value.type.tensor_type.shape.dim[axis].dim_value = shape[axis] * trace.lanes
+    users = [node for node in trace.model.graph.node if value.name in node.input]
+    if shape[axis] != 1 and 1 in shape and users and value.name != CONTEXT_INPUT:
+        # A sequence as recurrent layers take it, the batch behind the steps: there it belongs.
+        made = trace.moved(users[0], value.name, shape.index(1))
+        for node in users:
+            _rename(node, value.name, made)
 
 
 def _widen_node(trace: Tracing, node: NodeProto) -> None:
@@ -103,16 +116,33 @@ def _value_of(node: NodeProto) -> NDArray[Any]:
     return np.array(value, dtype=np.int64 if whole else np.float32)
 
 
-def _check_outputs(trace: Tracing) -> None:
+def _lanes_first(trace: Tracing, nodes: list[NodeProto]) -> None:
+    """Adds nodes that bring the lanes to the front of each output where they interleave."""
     for value in trace.model.graph.output:
         axis, shape = trace.axis(value.name), trace.shapes.get(value.name)
         if axis is None or shape is None:
             raise CannotBatch(f"output {value.name!r} does not depend on the input")
-        if prod(shape[:axis]) != 1:
-            raise CannotBatch(
-                f"output {value.name!r} has the batch in axis {axis}: the lanes' values interleave",
-                hint="Export the model with the batch in the output's first axis.",
-            )
+        if prod(shape[:axis]) == 1:
+            continue
+        inner = f"{value.name}/interleaved"
+        maker = next(node for node in nodes if value.name in node.output)
+        for node in nodes:
+            _rename(node, value.name, inner)
+        trace.shapes[inner], trace.axes[inner] = shape, axis
+        made = trace.moved(maker, inner, 0)
+        for node in trace.before:
+            _rename(node, made, value.name)
+        nodes += trace.before
+        trace.before = []
+        trace.axes[value.name] = 0
+
+
+def _rename(node: NodeProto, old: str, new: str) -> None:
+    """Another name for a value, wherever a node takes or makes it."""
+    for names in (node.input, node.output):
+        for position, name in enumerate(names):
+            if name == old:
+                names[position] = new
 
 
 def _finished(trace: Tracing) -> bytes:

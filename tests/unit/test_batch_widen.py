@@ -50,6 +50,25 @@ CARRIED = {
         "s = Constant<value_ints=[0,1]>()\n e = Constant<value_ints=[1,4]>()\n"
         "a = Constant<value_ints=[0,1]>()\n y = Slice(x, s, e, a)"
     ),
+    "beside more rows than one": (
+        "c = Constant<value = float[2,1] {1, 2}>()\n a = Add(x, c)\n b = Mul(a, x)\n"
+        "s = Constant<value_ints=[1,12]>()\n y = Reshape(b, s)"
+    ),
+    "distances to vectors": (
+        "v = Constant<value = float[2,6] {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3}>()\n d = Sub(v, x)\n"
+        "q = Mul(d, d)\n a = Constant<value_ints=[1]>()\n r = ReduceSum<keepdims=0>(q, a)\n"
+        "s = Constant<value_ints=[1,2]>()\n y = Reshape(r, s)"
+    ),
+    "reshaped across the batch": (
+        "t = Transpose<perm=[1,0]>(x)\n a = Constant<value_ints=[2,3,1]>()\n b = Reshape(t, a)\n"
+        "c = Constant<value_ints=[1,6]>()\n y = Reshape(b, c)"
+    ),
+    "lanes in different places": (
+        "t = Transpose<perm=[1,0]>(x)\n a = Constant<value_ints=[1,6]>()\n b = Reshape(t, a)\n"
+        "c = Constant<value_ints=[6,1]>()\n d = Reshape(x, c)\n e = Transpose<perm=[1,0]>(d)\n"
+        "y = Add(b, e)"
+    ),
+    "an output with the batch in its last axis": "y = Transpose<perm=[1,0]>(x)",
     "expand": "s = Constant<value_ints=[3,1,6]>()\n a = Expand(x, s)\n"
     " y = Transpose<perm=[1,0,2]>(a)",
 }
@@ -63,10 +82,7 @@ REFUSED = {
         "a = Constant<value_ints=[0]>()\n b = Slice(x, s, e, a)\n y = Relu(b)"
     ),
     "Gather": "i = Constant<value_ints=[0,0]>()\n y = Gather<axis=0>(x, i)",
-    "Add": "c = Constant<value = float[2,1] {1, 2}>()\n y = Add(x, c)",
     "MatMul": "t = Transpose<perm=[1,0]>(x)\n y = MatMul(t, x)",
-    "Reshape": "t = Transpose<perm=[1,0]>(x)\n a = Constant<value_ints=[2,3,1]>()\n"
-    " b = Reshape(t, a)\n c = Constant<value_ints=[1,6]>()\n y = Reshape(b, c)",
 }
 
 
@@ -99,12 +115,56 @@ def test_one_lane_changed_leaves_all_others_as_they_were() -> None:
     assert changed.tolist() == [False, False, True, False, False]
 
 
-def test_an_input_without_a_batch_is_refused_by_name() -> None:
-    with pytest.raises(CannotBatch, match="'x' has the shape"):
-        widen(graph("y = Relu(x)", shape="6"), 2)
+SEQUENCES = {
+    "the batch behind the steps": ("6,1,2", "y = Relu(x)"),
+    "the mean over the steps": (
+        "6,1,2",
+        "b = ReduceMean<axes=[0], keepdims=0>(x)\n s = Constant<value_ints=[1,2]>()\n"
+        " y = Reshape(b, s)",
+    ),
+    "no batch at all": ("6", "c = Constant<value = float[6] {1,2,3,4,5,6}>()\n y = Mul(x, c)"),
+}
 
 
-@pytest.mark.parametrize("name", ["digits", "gradient-boosting", "attention", "minicnn-8"])
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_inputs_without_a_batch_in_front_are_widened_too(name: str) -> None:
+    shape, body = SEQUENCES[name]
+    for lanes in (2, 5):
+        widen_checked(graph(body, shape), lanes)
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("output", ["all", "last"])
+def test_recurrent_layers_keep_the_lanes_beside_the_steps(operator: str, output: str) -> None:
+    rng = np.random.default_rng(1)
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    arrays = {
+        "w": rng.normal(size=(1, gates * 2, 3)),
+        "r": rng.normal(size=(1, gates * 2, 2)),
+        "h": rng.normal(size=(1, 1, 2)),
+    }
+    first = {"all": ["y"], "last": ["", "y"]}[output]
+    node = onnx.helper.make_node(operator, ["x", "w", "r", "", "", "h"], first, hidden_size=2)
+    made = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [node],
+            "recurrent",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4, 1, 3])],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+            [onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    widen_checked(onnx.shape_inference.infer_shapes(made).SerializeToString(), 3)
+
+
+def test_what_works_along_the_only_axis_of_an_input_is_refused_by_name() -> None:
+    with pytest.raises(CannotBatch, match=r"Softmax at node .* along the batch"):
+        widen(graph("y = Softmax<axis=0>(x)", shape="6"), 2)
+
+
+@pytest.mark.parametrize("name", ["digits", "gradient-boosting", "attention", "minicnn-8", "svm"])
 def test_models_exported_with_a_batch_of_one_are_widened_with_their_context(name: str) -> None:
     built = ZOO[name].build()
     samples = [{n: a[i] for n, a in built.calibration.items()} for i in range(4)]
