@@ -205,6 +205,7 @@ class Library:
             limits=self._settings.engine_limits,
             effort=Effort(self._settings.plan_effort),
             cost_model=machine_costs(self._settings),
+            solc=self._settings.solc,
         )
 
     def ensure(
@@ -266,6 +267,7 @@ class Library:
         manifest = circuit.manifest
         return Narrow(
             manifest=manifest,
+            model=self._artifacts.get(manifest.model_sha256),
             graph=self._artifacts.get(manifest.files["rewritten"]),
             settings=circuit.files.settings.read_text(),
             plan=json.loads(circuit.plan.read_bytes()),
@@ -305,7 +307,6 @@ class Library:
             built = self.wide_builder().build(
                 self.narrow(circuit),
                 lanes,
-                self._artifacts.get(model_id),
                 scratch,
                 on_progress=on_progress,
                 should_stop=should_stop,

@@ -1,8 +1,8 @@
 """A circuit of many lanes, made out of a circuit of one lane.
 
-Nothing of its arithmetic is decided anew: the same graph with a batch dimension, the same scales,
-numbers of the same width. So its accuracy is the narrow circuit's, provided that each lane computes
-the very same field elements; that is tried before it may serve.
+Nothing of its arithmetic is decided anew: a graph of the same numbers with a batch dimension, in
+the form that is cheapest for so many. So its accuracy is the narrow circuit's, provided that each
+lane computes the very same field elements; that is tried before it may serve.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from circuits.field import to_felt
 from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
-from circuits.lanes.forecast import FAR, NEAR, Forecast, choose_shape, forecast
+from circuits.lanes.forecast import FAR, NEAR, Draft, Forecast, choose_shape, forecast
+from circuits.lanes.forms import WideForm, integer_forms
 from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.samples import Sample, draw
 from circuits.plan.variants import corner_samples
 from circuits.profile import Visibility
+from circuits.rebuild import Recipe
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature
@@ -52,9 +54,10 @@ _COMPARED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Narrow:
-    """A circuit of one lane as stored: its manifest, graph, settings, and plan."""
+    """A circuit of one lane as stored: its manifest, model, graph, settings, and plan."""
 
     manifest: CircuitManifest
+    model: bytes
     graph: bytes
     settings: str
     plan: dict[str, Any]
@@ -69,10 +72,13 @@ class Narrow:
     def bits(self) -> int:
         """Bits that its decompositions must hold, headroom left out."""
         held = self.args.decomp_legs * math.log2(self.args.decomp_base)
-        needed = max(1, round(held - float(self.plan["choice"]["headroom_bits"])))
-        if not self.args.ignore_range_check_inputs_outputs:
-            needed = max(needed, self.manifest.context.bits + 1)
-        return needed
+        return max(1, round(held - float(self.plan["choice"]["headroom_bits"])))
+
+    @property
+    def context_bits(self) -> int:
+        """Bits that decompositions must hold for the context's sake, where it is range-checked."""
+        checked = not self.args.ignore_range_check_inputs_outputs
+        return self.manifest.context.bits + 1 if checked else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +94,12 @@ class WideBuilder:
     def forecast(self, narrow: Narrow) -> Forecast:
         """What circuits of two lanes and more will cost. Raises ``CannotBatch``, with the reason,
         for a model whose inputs cannot share a circuit."""
-        return forecast(
-            self.engine,
-            (self._widened(narrow, NEAR), self._widened(narrow, FAR)),
-            narrow.args,
-            narrow.bits,
-            self.limits,
-            self._costs,
-            narrow.manifest.profile.target,
-        )
+        return self._forecast(narrow, self._forms(narrow))
 
     def build(
         self,
         narrow: Narrow,
         lanes: int,
-        model: bytes,
         out: Path,
         *,
         on_progress: Callable[[str], None] | None = None,
@@ -121,12 +118,13 @@ class WideBuilder:
                 on_progress(text)
 
         say(f"{lanes} lanes: shape")
-        graph = self._widened(narrow, lanes)
+        form = self._form_for(narrow, lanes)
+        graph = self._widened(narrow, form, lanes)
         priced, predicted = choose_shape(
             self.engine,
             graph,
-            narrow.args,
-            narrow.bits,
+            form.args(narrow.args),
+            max(form.bits, narrow.context_bits),
             self.limits,
             self._costs,
             narrow.manifest.profile.target,
@@ -140,9 +138,9 @@ class WideBuilder:
         self.engine.setup(
             graph, priced.settings, srs.path, out, self.limits, should_stop=should_stop
         )
-        (out / "model.onnx").write_bytes(model)
+        (out / "model.onnx").write_bytes(narrow.model)
         (out / "rewritten.onnx").write_bytes(graph)
-        (out / "plan.json").write_bytes(_plan_json(narrow, lanes, priced, predicted))
+        (out / "plan.json").write_bytes(_plan_json(narrow, form, lanes, priced, predicted))
         paths = {
             "model": out / "model.onnx",
             "rewritten": out / "rewritten.onnx",
@@ -157,6 +155,7 @@ class WideBuilder:
             narrow.manifest,
             circuit_id=wide_circuit_id(narrow.manifest.circuit_id, lanes),
             rewritten_sha256=sha256(graph),
+            lowering=form.lowering,
             passes=(*narrow.manifest.passes, _PASS),
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
             files=narrow.manifest.files | {n: sha256_file(path) for n, path in paths.items()},
@@ -180,15 +179,53 @@ class WideBuilder:
     def _generate(self, path: Path, logrows: int) -> None:
         self.engine.generate_srs(path, logrows, self.limits)
 
-    def _widened(self, narrow: Narrow, lanes: int) -> bytes:
+    def _forms(self, narrow: Narrow) -> list[WideForm]:
+        """The graphs of one lane that may be widened. Raises ``CannotBatch``."""
         if narrow.manifest.profile.visibility is Visibility.HASHED_INPUT:
             raise CannotBatch(
                 "with hashed inputs one hash would cover the inputs of all lanes, and nobody could"
                 " check a lane without the others"
             )
+        if narrow.manifest.lowering is not None:
+            return integer_forms(
+                self.engine.sandbox,
+                narrow.model,
+                self._samples(narrow),
+                Recipe.of(narrow.manifest),
+                self.limits,
+            )
+        return [
+            WideForm(
+                label=str(narrow.plan["choice"]["variant"]),
+                graph=narrow.graph,
+                lowering=None,
+                bits=narrow.bits,
+                lookup_range=narrow.args.lookup_range,
+            )
+        ]
+
+    def _forecast(self, narrow: Narrow, forms: Sequence[WideForm]) -> Forecast:
+        drafts = [
+            Draft(
+                graphs=(self._widened(narrow, f, NEAR), self._widened(narrow, f, FAR)),
+                args=f.args(narrow.args),
+                bits=max(f.bits, narrow.context_bits),
+            )
+            for f in forms
+        ]
+        target = narrow.manifest.profile.target
+        return forecast(self.engine, drafts, self.limits, self._costs, target)
+
+    def _form_for(self, narrow: Narrow, lanes: int) -> WideForm:
+        forms = self._forms(narrow)
+        if len(forms) == 1:
+            return forms[0]
+        return forms[self._forecast(narrow, forms).draft_for(lanes)]
+
+    def _widened(self, narrow: Narrow, form: WideForm, lanes: int) -> bytes:
         samples = [self._in_graph_units(narrow, s) for s in self._samples(narrow)]
         graph: bytes = self.engine.sandbox.call(
-            _WIDEN, narrow.graph, lanes, samples, limits=self.limits
+            _WIDEN, form.graph, lanes, samples, limits=self.limits
         )
         return graph
 
@@ -297,7 +334,9 @@ def _full_pack(rows: list[list[Felts]], lanes: int, at: int) -> list[list[Felts]
     return [rows[(at + lane) % len(rows)] for lane in range(lanes)]
 
 
-def _plan_json(narrow: Narrow, lanes: int, priced: Priced, predicted: Prediction) -> bytes:
+def _plan_json(
+    narrow: Narrow, form: WideForm, lanes: int, priced: Priced, predicted: Prediction
+) -> bytes:
     """Why the circuit is as it is: whose arithmetic it has, and the shape chosen for its lanes."""
     held = priced.args.decomp_legs * math.log2(priced.args.decomp_base)
     return canonical_json(
@@ -307,12 +346,13 @@ def _plan_json(narrow: Narrow, lanes: int, priced: Priced, predicted: Prediction
             "narrow": narrow.manifest.circuit_id,
             "profile": narrow.manifest.profile.to_json(),
             "choice": {
-                "variant": narrow.plan["choice"]["variant"],
+                "variant": form.label,
+                "recipe": form.lowering,
                 "args": asdict(priced.args),
                 "rows": priced.rows,
                 "assignments": priced.assignments,
                 "predicted": predicted.to_json(),
-                "headroom_bits": round(held - narrow.bits, 2),
+                "headroom_bits": round(held - max(form.bits, narrow.context_bits), 2),
             },
             "accuracy": asdict(narrow.manifest.accuracy),
         }

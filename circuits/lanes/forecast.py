@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
 from circuits.plan.cost import CostModel, Prediction
-from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows
+from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows, sizes
 from circuits.profile import Target
 
 #: The two numbers of lanes that are priced.
@@ -31,51 +31,73 @@ _GIB = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """Pairs of the same shape at ``NEAR`` and ``FAR`` lanes."""
+class Draft:
+    """One of the graphs that may be widened: at ``NEAR`` and ``FAR`` lanes, with the settings that
+    it takes and the ``bits`` that its decompositions must hold."""
 
-    pairs: tuple[tuple[Priced, Priced], ...]
+    graphs: tuple[bytes, bytes]
+    args: RunArgs
+    bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """``pairs``: the same shape at ``NEAR`` and ``FAR`` lanes, with the number of its draft."""
+
+    pairs: tuple[tuple[int, Priced, Priced], ...]
     costs: CostModel
     target: Target
     limits: Limits
 
     def at(self, lanes: int) -> Prediction | None:
         """The cheapest shape's costs with so many lanes; None when none fits memory."""
+        found = self._best(lanes)
+        return None if found is None else found[1]
+
+    def draft_for(self, lanes: int) -> int:
+        """The number of the draft that is cheapest with so many lanes (0 when none fits)."""
+        found = self._best(lanes)
+        return 0 if found is None else found[0]
+
+    def _best(self, lanes: int) -> tuple[int, Prediction] | None:
         found = [
-            self.costs.predict(replace(p, args=replace(p.args, logrows=k)))
-            for near, far in self.pairs
-            if (k := minimal_logrows(p := _extrapolated(near, far, lanes))) <= MAX_LOGROWS
+            (number, self.costs.predict(replace(p, args=size)))
+            for number, near, far in self.pairs
+            for p in (_at_least(_extrapolated(near, far, lanes)),)
+            if p is not None
+            for size in sizes(p)
         ]
-        fitting = [p for p in found if p.peak_bytes <= self.limits.memory_bytes]
-        return min(fitting, key=lambda p: (p.of(self.target), p.prove_s), default=None)
+        fitting = [f for f in found if f[1].peak_bytes <= self.limits.memory_bytes]
+        return min(fitting, key=lambda f: (f[1].of(self.target), f[1].prove_s), default=None)
 
 
 def forecast(
     engine: Engine,
-    graphs: tuple[bytes, bytes],
-    args: RunArgs,
-    bits: int,
+    drafts: Sequence[Draft],
     limits: Limits,
     costs: CostModel,
     target: Target,
 ) -> Forecast:
-    """Prices the graphs of ``NEAR`` and ``FAR`` lanes in the shapes that hold ``bits`` bits.
+    """Prices each draft's graphs in the shapes that hold its bits.
 
     Each number of legs is priced in ``_PRICED_COLUMNS`` columns; in others the same cells are so
-    many times fewer rows. ``args`` are the narrow circuit's. Raises ``EngineError`` when the engine
-    refuses them all.
+    many times fewer rows. Raises ``EngineError`` when the engine refuses them all.
     """
-    drafts = _drafts(args, bits, (_PRICED_COLUMNS,))
-    near, far = (engine.price(g, drafts, limits) for g in graphs)
-    pairs = tuple(
-        (_folded(a, columns), _folded(b, columns))
-        for a, b in zip(near, far, strict=True)
-        for columns in COLUMNS
-        if isinstance(a, Priced) and isinstance(b, Priced)
-    )
+    pairs: list[tuple[int, Priced, Priced]] = []
+    refused: list[EngineError] = []
+    for number, draft in enumerate(drafts):
+        shapes = _drafts(draft.args, draft.bits, (_PRICED_COLUMNS,))
+        near, far = (engine.price(g, shapes, limits) for g in draft.graphs)
+        refused += [p for p in (*near, *far) if isinstance(p, EngineError)]
+        pairs += [
+            (number, _folded(a, columns), _folded(b, columns))
+            for a, b in zip(near, far, strict=True)
+            for columns in COLUMNS
+            if isinstance(a, Priced) and isinstance(b, Priced)
+        ]
     if not pairs:
-        raise next(p for p in [*near, *far] if isinstance(p, EngineError))
-    return Forecast(pairs=pairs, costs=costs, target=target, limits=limits)
+        raise refused[0]
+    return Forecast(pairs=tuple(pairs), costs=costs, target=target, limits=limits)
 
 
 def choose_shape(
@@ -92,9 +114,10 @@ def choose_shape(
     Raises ``ModelTooLarge`` when none fits.
     """
     drafts = [
-        replace(p, args=replace(p.args, logrows=k))
+        replace(least, args=size)
         for p in engine.price(graph, _drafts(args, bits, COLUMNS), limits)
-        if isinstance(p, Priced) and (k := minimal_logrows(p)) <= MAX_LOGROWS
+        if isinstance(p, Priced) and (least := _at_least(p)) is not None
+        for size in sizes(least)
     ]
     drafts.sort(key=lambda p: costs.predict(p).of(target))
     settled = [_filled(p.args) for p in drafts[:_FINALISTS]]
@@ -129,6 +152,14 @@ def _drafts(args: RunArgs, bits: int, columns: Sequence[int]) -> list[RunArgs]:
         )
         for (each, legs), number in itertools.product(bases.items(), columns)
     ]
+
+
+def _at_least(priced: Priced) -> Priced | None:
+    """The layout at the smallest k that holds it; None when none does."""
+    logrows = minimal_logrows(priced)
+    if logrows > MAX_LOGROWS:
+        return None
+    return replace(priced, args=replace(priced.args, logrows=logrows))
 
 
 def _folded(priced: Priced, columns: int) -> Priced:

@@ -35,35 +35,45 @@ _HOPELESS = 1.4
 _SIGNS = (-1, 1)
 
 
-def worth_pricing(make: Callable[[Form], GraphVariant], *, has_conv: bool) -> list[Form]:
+def worth_pricing(
+    make: Callable[[Form], GraphVariant],
+    *,
+    has_conv: bool,
+    weigh: Callable[[GraphVariant], float] | None = None,
+    pairing: bool = True,
+) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first.
 
-    ``make`` lowers the model in a form. A table pays only where many values pass it, a second row
-    only for a large product.
+    ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
+    Of forms that come to the same graph only the first is taken. Without ``pairing`` no single row
+    gets a second one.
     """
+    weigh = weigh or estimate
     plain = make(Form())
-    estimated = [
-        (estimate(plain if form == Form() else make(form)), place, form)
-        for place, form in enumerate(_forms(plain, has_conv))
-    ]
-    estimated.sort(key=lambda entry: entry[:2])
+    distinct: dict[bytes, tuple[float, Form]] = {}
+    for form in _forms(plain, has_conv, pairing):
+        variant = plain if form == Form() else make(form)
+        if variant.onnx not in distinct:
+            distinct[variant.onnx] = (weigh(variant), form)
+    estimated = sorted(distinct.values(), key=lambda entry: entry[0])
     least = estimated[0][0]
-    return [form for seconds, _, form in estimated if seconds <= least * _HOPELESS]
+    return [form for seconds, form in estimated if seconds <= least * _HOPELESS]
 
 
-def _forms(plain: GraphVariant, has_conv: bool) -> Iterator[Form]:
+def _forms(plain: GraphVariant, has_conv: bool, pairing: bool) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
     narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, plain.relus)
     tables = min(_TABLES, len(list(narrow)))
     rows = plain.single_rows
     large = sorted({full for full, _ in rows if full >= _PAIR_PAYS}, reverse=True)
+    paired = (0, *large[:_PAIRED]) if pairing else (0,)
     sparse = any(full >= _PAIR_PAYS and full > _SPARSE_PAYS * few for full, few in rows)
     for step_tables, thin in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),
         (False, True) if sparse else (False,),
     ):
-        for count, paired in itertools.product(range(tables + 1), (0, *large[:_PAIRED])):
-            yield Form(relu_tables=count, paired_from=paired, sparse=thin, step_tables=step_tables)
+        for count, least in itertools.product(range(tables + 1), paired):
+            yield Form(relu_tables=count, paired_from=least, sparse=thin, step_tables=step_tables)
     if has_conv:
         yield Form(conv="direct")
 
@@ -105,7 +115,7 @@ def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
         constants=0,
         einsum_size=sum(layer.einsum for layer in layers),
         dynamic_size=0,
-        lookups=tuple(op for op in ("HardSwish", "Sigmoid") if op.encode() in variant.onnx),
+        lookups=variant.lookups,
         range_checks=(_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else (),
         input_scales=(),
         output_scales=(),

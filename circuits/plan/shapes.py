@@ -51,7 +51,7 @@ class Pricing:
         first = self._drafts(onnx, args, bits, tables)
         if any(p.einsum_size for p in first) and not args.disable_freivalds:
             first += self._drafts(onnx, replace(args, disable_freivalds=True), bits, tables)
-        return [replace(p, args=_fill_table(size)) for p in first for size in _sizes(p)]
+        return [replace(p, args=_fill_table(size)) for p in first for size in sizes(p)]
 
     def settle(self, onnx: bytes, draft: Priced) -> Priced | None:
         """A shape of ``shapes`` priced at its own k; None when it does not fit after all."""
@@ -106,7 +106,7 @@ class Pricing:
         return [(legs, 1 << each) for each, legs in out.items()]
 
 
-def _sizes(priced: Priced) -> list[RunArgs]:
+def sizes(priced: Priced) -> list[RunArgs]:
     """Every k from the smallest at which the layout fits, while wide tables get narrower."""
     low = priced.args.logrows
     high = max(low, _one_column_logrows(priced))

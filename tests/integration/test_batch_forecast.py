@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
+import benchmarks
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Priced, RunArgs
 from circuits.errors import ModelTooLarge
-from circuits.lanes.forecast import FAR, NEAR, choose_shape, forecast
+from circuits.lanes.forecast import FAR, NEAR, Draft, choose_shape, forecast
+from circuits.lanes.forms import forms_of
 from circuits.lanes.widen import widen
+from circuits.lower import Bits, Form, lower
 from circuits.plan.cost import CostModel
+from circuits.plan.forms import worth_pricing
 from circuits.profile import Target
+from circuits.rebuild import Recipe
 from circuits.rewrite import bind_context, rewrite
 from tests.conftest import LIMITS
 from tests.tiny import linear, wide
@@ -27,8 +33,8 @@ BITS = 20
 def test_many_lanes_cost_what_two_and_four_foretell(engine: EzklEngine, model: bytes) -> None:
     graph = bind_context(rewrite(model).onnx, 1)
     costs = CostModel.shipped()
-    pair = (widen(graph, NEAR), widen(graph, FAR))
-    seen = forecast(engine, pair, ARGS, BITS, LIMITS, costs, Target.SPEED)
+    draft = Draft(graphs=(widen(graph, NEAR), widen(graph, FAR)), args=ARGS, bits=BITS)
+    seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
     for lanes in (8, 32):
         foretold = seen.at(lanes)
         assert foretold is not None
@@ -40,12 +46,34 @@ def test_many_lanes_cost_what_two_and_four_foretell(engine: EzklEngine, model: b
 
 
 def test_lanes_that_do_not_fit_memory_are_foretold_and_refused(engine: EzklEngine) -> None:
-
     graph = bind_context(rewrite(linear()).onnx, 1)
     small = replace(LIMITS, memory_bytes=1 << 20)
     costs = CostModel.shipped()
-    pair = (widen(graph, NEAR), widen(graph, FAR))
-    seen = forecast(engine, pair, ARGS, BITS, LIMITS, costs, Target.SPEED)
+    draft = Draft(graphs=(widen(graph, NEAR), widen(graph, FAR)), args=ARGS, bits=BITS)
+    seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
     assert replace(seen, limits=small).at(8) is None
     with pytest.raises(ModelTooLarge):
         choose_shape(engine, widen(graph, 8), ARGS, BITS, small, costs, Target.SPEED)
+
+
+def test_many_lanes_take_the_form_that_is_cheap_for_many() -> None:
+    """The demo's ReLU is decomposed for one input; its table of 2^16 rows pays only for many."""
+    model = (Path(benchmarks.__file__).parent / "models" / "digits" / "digits.onnx").read_bytes()
+    bits = {"input": 4, "weights": [9, 12], "table": 8}
+    accepted = {"image": (-0.25, 1.25)}
+    recipe = Recipe(
+        accepted=accepted,
+        limbs=1,
+        hand_on=False,
+        lowering={"bits": bits, "form": asdict(Form())},
+        lanes=1,
+    )
+    graph = rewrite(model).onnx
+    (narrow, *_) = worth_pricing(
+        lambda form: lower(graph, Bits.from_json(bits), accepted, form), has_conv=True
+    )
+    (first, *_) = forms_of(model, [], recipe)
+    assert narrow.relu_tables == 0
+    assert first.lowering is not None
+    assert first.lowering["form"]["relu_tables"] == 1
+    assert first.lowering["bits"] == bits

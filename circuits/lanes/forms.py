@@ -1,0 +1,87 @@
+"""The forms of a graph that are worth sharing between inputs.
+
+What is cheapest for one input seldom is for many: rows are many anyway, so a table of 2^17 entries
+costs no more than one of 2^10, and every decomposition that it saves is saved once a lane; products
+of a single row become products of many. The arithmetic stays the narrow circuit's: forms differ in
+cost alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from circuits.engine.port import Limits, RunArgs
+from circuits.engine.sandbox import Sandbox
+from circuits.lanes.widen import widen
+from circuits.plan.samples import Sample
+from circuits.rebuild import Recipe
+
+if TYPE_CHECKING:
+    from circuits.lower import GraphVariant
+
+_FORMS = "circuits.lanes.forms:forms_of"
+#: Lanes at which forms are weighed against each other.
+_WEIGHED_AT = 16
+#: Forms that are priced at most.
+_MOST = 3
+_NO_TABLE = (-2, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideForm:
+    """A graph of one lane to be widened. ``lowering`` is its recipe (None on the engine's own fixed
+    point), ``bits`` what its decompositions must hold."""
+
+    label: str
+    graph: bytes
+    lowering: dict[str, Any] | None
+    bits: int
+    lookup_range: tuple[int, int]
+
+    def args(self, narrow: RunArgs) -> RunArgs:
+        """The narrow circuit's settings, with tables as wide as this form needs."""
+        return replace(narrow, lookup_range=self.lookup_range)
+
+
+def integer_forms(
+    sandbox: Sandbox, model: bytes, samples: Sequence[Sample], recipe: Recipe, limits: Limits
+) -> list[WideForm]:
+    """The forms of an integer circuit that are worth pricing for many lanes. Raises ``CannotBatch``
+    when the graph cannot be widened."""
+    forms: list[WideForm] = sandbox.call(_FORMS, model, list(samples), recipe, limits=limits)
+    return forms
+
+
+def forms_of(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> list[WideForm]:
+    """``integer_forms``, inside a sandbox child."""
+    from circuits.compiler import float_graph
+    from circuits.lower import Bits, Form, lower
+    from circuits.plan.forms import estimate, worth_pricing
+
+    assert recipe.lowering is not None
+    graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
+    bits = Bits.from_json(recipe.lowering["bits"])
+
+    def made(form: Form) -> GraphVariant:
+        return lower(graph.plain, bits, recipe.accepted, form)
+
+    def weighed(variant: GraphVariant) -> float:
+        return estimate(replace(variant, onnx=widen(variant.onnx, _WEIGHED_AT)))
+
+    chosen = worth_pricing(made, has_conv=b"Conv" in graph.plain, weigh=weighed, pairing=False)
+    return [_wide_form(made(form), recipe) for form in chosen[:_MOST]]
+
+
+def _wide_form(variant: GraphVariant, recipe: Recipe) -> WideForm:
+    from circuits.rewrite import bind_context
+
+    bounds = variant.value_bounds
+    return WideForm(
+        label=variant.label,
+        graph=bind_context(variant.onnx, recipe.limbs, hand_on=recipe.hand_on),
+        lowering={"bits": variant.bits.to_json(), "form": asdict(variant.form)},
+        bits=max(1, bounds.decomposed.bit_length()),
+        lookup_range=bounds.lookup or _NO_TABLE,
+    )
