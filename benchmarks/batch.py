@@ -1,235 +1,300 @@
-"""Many inputs, few proofs: throughput against EZKL's default flow one by one, and how the cost of
-an input falls with the lanes that it shares a proof with.
+"""The suite ``batch``: many inputs in few proofs, against EZKL's default flow one by one.
 
-    python -m benchmarks.batch MODEL COUNT [--base-samples N] [--lanes L,L,…] [-o FOLDER]
-
-Both sides are measured in one run, in fresh processes, on the same inputs, with the same SRS files.
-EZKL's default is the median of a few inputs (``gen_witness → prove → verify``; its set-up is told
-apart), ours is ``zkml batch`` with calibration data: first a run that plans and sets keys up, then
-the one that counts. Accuracy stands beside both. Writes ``batch.json``, ``batch.md`` and, with
-lanes, ``lanes.png``.
+Ours is the whole of ``zkml batch`` with keys there (one process from start to bundle: reading rows,
+proofs, verification, receipts) over the number of inputs; the base is ``gen_witness`` and ``prove``
+of one input, the calls alone. What building circuits takes is measured apart. A sweep proves as
+many inputs as a circuit has lanes, for 1, 2, 4 … lanes, until memory or a sample's time ends it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
-import statistics
 import sys
-import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import machine, process
-from benchmarks.models import zoo
+from benchmarks import process
+from benchmarks.errors import NotEnoughMemory, SampleFailed, SampleTimeout, SideRefused
+from benchmarks.home import environment
+from benchmarks.models.entry import Entry
 from benchmarks.models.material import Material, materialise
+from benchmarks.rows import Key, Step
 from benchmarks.sides.ezkl_default import EzklDefault
-from benchmarks.sides.side import Place, judge, misses
-from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.sandbox import Sandbox
-from prover.batch.verify import verify_batch
+from benchmarks.sides.side import Outcome, Place, judge, misses
+from benchmarks.tasks import Amount, Task, place_of, proved
+from circuits.errors import Fault, ModelTooLarge
 
+SUITE = "batch"
+BASE, OURS = "ezkl-default", "zkml batch"
+FORETOLD = "lanes foretold"
+#: Inputs in one batch, by model.
+COUNTS = {
+    "digits": (1000,),
+    "gradient-boosting": (100,),
+    "mlp-784-128-10": (64, 256),
+    "lenet5": (16,),
+}
+MODELS = tuple(COUNTS)
+OTHER_COUNT = 64
+QUICK_COUNT = 32
+LANES = tuple(1 << i for i in range(11))
+QUICK_LANES = (1, 2, 4, 8)
+#: The sweep leaves out lanes whose proof is predicted to take longer.
+LONGEST_PROOF_S, QUICK_LONGEST_PROOF_S = 75.0, 10.0
+#: Either side's cost of an input hardly varies, and a sample takes long.
+SAMPLES = 3
 _ROOT = Path(__file__).parents[1]
-CACHE = _ROOT / ".cache" / "bench"
-OUT = _ROOT / "benchmarks" / "results" / "batch"
 _ZKML = str(Path(sys.executable).with_name("zkml"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measures one model; exit status 0 when both sides met the accuracy constraint."""
-    args = _arguments(argv)
-    (entry,) = zoo.choose([args.model], quick=False)
-    material = materialise(entry, CACHE / "models")
-    folder = args.out or OUT / f"{args.model}-{args.count}"
-    folder.mkdir(parents=True, exist_ok=True)
-    base = _base(material, args.base_samples, args.deadline_s)
-    ours = _ours(material, args.count, None, args.deadline_s)
-    lanes = [_ours(material, n, n, args.deadline_s) for n in args.lanes]
-    result: dict[str, Any] = {
-        "model": args.model,
-        "inputs": args.count,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.describe(),
-        "ezkl_default": base,
-        "batch": ours,
-        "throughput_ratio": round(base["per_input_s"] / ours["per_input_s"], 2),
-        "by_lanes": lanes,
-    }
-    (folder / "batch.json").write_text(json.dumps(result, indent=2, default=str) + "\n")
-    (folder / "batch.md").write_text(_markdown(result))
-    if lanes:
-        _plot(result, folder / "lanes.png")
-    print((folder / "batch.md").read_text())
-    missed = [side for side in (base, ours) if side["misses"]]
-    return 1 if missed else 0
+def tasks(
+    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+) -> Iterator[Task]:
+    """The batches of all models first, then the sweeps."""
+    models = [_OneModel(entry, amount, cache) for entry in entries]
+    for model in models:
+        yield from model.batches()
+    for model in models:
+        yield from model.sweep()
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
-    parser.add_argument("model", choices=sorted(zoo.ZOO))
-    parser.add_argument("count", type=int)
-    parser.add_argument("--base-samples", type=int, default=3)
-    parser.add_argument("--lanes", type=_numbers, default=[])
-    parser.add_argument("--deadline-s", type=float, default=3600)
-    parser.add_argument("-o", "--out", type=Path)
-    return parser.parse_args(argv)
+class _OneModel:
+    """Batches of one model, in a home folder of its own, beside EZKL's default flow."""
 
+    def __init__(self, entry: Entry, amount: Amount, cache: Path):
+        self._entry, self._amount, self._cache = entry, amount, cache
+        self._samples = min(amount.samples, SAMPLES)
+        self._base = EzklDefault()
+        self._folder = cache / "batch" / entry.name
+        self._foretold_at = self._folder / "foretold.json"
+        known = COUNTS.get(entry.name, (OTHER_COUNT,))
+        self._counts = (QUICK_COUNT,) if amount.quick else known
+        self._lanes = QUICK_LANES if amount.quick else LANES
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",") if part]
+    def batches(self) -> Iterator[Task]:
+        """Both sides made ready, then samples in turn."""
+        base, circuit = self._key(BASE, Step.PREPARE), self._key("circuit", Step.PREPARE)
+        yield Task(key=base, action=self._set_base_up, ready=self._base_is_set_up)
+        yield Task(key=circuit, action=self._build_circuit, ready=self._has_circuit)
+        for count in self._counts:
+            yield Task(
+                key=self._key(_inputs(count), Step.PREPARE),
+                action=partial(self._first_batch, count),
+                needs=circuit,
+                ready=self._has_circuit,
+            )
+        for turn in range(self._samples):
+            yield Task(
+                key=self._key(BASE, Step.MEASURE, turn),
+                action=partial(self._prove_base, turn),
+                needs=base,
+                round=turn,
+            )
+            for count in self._counts:
+                yield Task(
+                    key=self._key(_inputs(count), Step.MEASURE, turn),
+                    action=partial(self._batch, count),
+                    needs=self._key(_inputs(count), Step.PREPARE),
+                    round=turn,
+                )
 
+    def sweep(self) -> Iterator[Task]:
+        """Each number of lanes only after the one before: what ended it has its reason there."""
+        foretold = self._key(FORETOLD, Step.PREPARE)
+        yield Task(key=foretold, action=self._foretell, needs=self._key("circuit", Step.PREPARE))
+        before = foretold
+        for lanes in self._lanes:
+            built = self._key(_lanes(lanes), Step.PREPARE)
+            yield Task(key=built, action=partial(self._first_lanes, lanes), needs=before)
+            before = self._key(_lanes(lanes), Step.MEASURE)
+            yield Task(key=before, action=partial(self._batch, lanes, lanes), needs=built)
 
-# --- the base ----------------------------------------------------------------------------------
+    # --- the base -----------------------------------------------------------------------------
 
-
-def _base(material: Material, samples: int, deadline_s: float) -> dict[str, Any]:
-    """EZKL's default flow, one input after another."""
-    side = EzklDefault()
-    place = Place(
-        work=CACHE / "batch" / material.entry.name / "ezkl",
-        srs=CACHE / "srs",
-        deadline_s=deadline_s,
-    )
-    setup = None
-    if not side.is_set_up(material, place):
-        setup = side.setup(material, place)
-    proofs = [side.prove(material, place, sample) for sample in range(samples)]
-    outputs = [output for proof in proofs for output in proof.outputs or []]
-    judged = judge(outputs, material)
-    return {
-        "per_input_s": statistics.median(
-            sum(p.metrics[name] for name in ("witness_s", "prove_s", "verify_s")) for p in proofs
-        ),
-        "peak_rss_bytes": max(p.metrics["peak_rss_bytes"] for p in proofs),
-        "build_s": setup.metrics["build_s"] if setup else None,
-        "samples": samples,
-        "verified": all(p.verified for p in proofs),
-        "accuracy": judged,
-        "misses": misses(judged),
-    }
-
-
-# --- ours --------------------------------------------------------------------------------------
-
-
-def _ours(material: Material, count: int, lanes: int | None, deadline_s: float) -> dict[str, Any]:
-    """``zkml batch`` of ``count`` inputs, keys there already."""
-    work = CACHE / "batch" / material.entry.name / "ours"
-    work.mkdir(parents=True, exist_ok=True)
-    inputs, out = work / f"{count}.npz", work / f"out-{count}-{lanes}"
-    at = np.arange(count) % len(material.reference)
-    arrays: dict[str, Any] = {name: array[at] for name, array in material.held_out.items()}
-    np.savez(inputs, **arrays)
-    shutil.rmtree(out, ignore_errors=True)
-    command = [_ZKML, "batch", str(material.onnx), str(inputs), "-o", str(out), "--json"]
-    command += ["--calibration", str(material.calibration)]
-    if lanes is not None:
-        command += ["--lanes", str(lanes)]
-    env = os.environ | {"ZKML_HOME": str(work / "home"), "ZKML_SRS_DIR": str(CACHE / "srs")}
-    first = process.run(command, deadline_s=deadline_s, env=env)
-    second = process.run(command, deadline_s=deadline_s, env=env)
-    items = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    outputs = [_flat(item) for item in items[: len(material.reference)]]
-    judged = judge(outputs, material)
-    return {
-        "inputs": count,
-        "lanes": lanes,
-        "plan": second.told["plan"],
-        "per_input_s": second.seconds / count,
-        "total_s": second.seconds,
-        "first_run_s": first.seconds,
-        "peak_rss_bytes": max(second.peak_rss_bytes, second.told["peak_rss_bytes"] or 0),
-        "proved": second.told["done"],
-        "verification": _verified(out / "batch.zkml"),
-        "accuracy": judged,
-        "misses": misses(judged),
-    }
-
-
-def _flat(item: dict[str, Any]) -> list[float]:
-    first = next(iter(item["outputs"].values()))
-    values: list[float] = np.ravel(first).tolist()
-    return values
-
-
-def _verified(bundle: Path) -> dict[str, Any]:
-    """Every item of the bundle checked: seconds of the whole, and of an item beyond its proof."""
-    engine = EzklEngine(Sandbox())
-    engine.sandbox.start()
-    try:
-        started = time.perf_counter()
-        marks, good, proofs = [started], 0, set()
-        with bundle.open("rb") as file:
-            for entry, report in verify_batch(file, engine=engine):
-                good += report.ok
-                marks.append(time.perf_counter())
-                proofs.add(entry.members["proof"])
-    finally:
-        engine.sandbox.close()
-    return {
-        "items": good,
-        "proofs": len(proofs),
-        "seconds": round(marks[-1] - started, 4),
-        "item_ms": round(1000 * statistics.median(np.diff(marks).tolist()), 3),
-    }
-
-
-# --- what is written ---------------------------------------------------------------------------
-
-
-def _markdown(result: dict[str, Any]) -> str:
-    base, ours = result["ezkl_default"], result["batch"]
-    packs = ", ".join(f"{p['proofs']} x {p['lanes']} lanes" for p in ours["plan"]["packs"])
-    lines = [
-        f"# {result['model']}, {result['inputs']} inputs",
-        "",
-        f"{result['at']}; {packs}; throughput {result['throughput_ratio']} times EZKL's default.",
-        "",
-        "| side | s an input | peak memory | max error | misses |",
-        "|---|---|---|---|---|",
-    ]
-    for name, side in (("EZKL, default flow", base), ("zkml batch", ours)):
-        lines.append(
-            f"| {name} | {side['per_input_s']:.4f} | {side['peak_rss_bytes'] / 2**20:.0f} MiB"
-            f" | {side['accuracy']['max_error']:.2%} | {side['misses'] or 'nothing'} |"
+    def _set_base_up(self) -> Outcome:
+        """Its keys, unless another suite made them, and its accuracy."""
+        material, place = self._material(), self._base_place()
+        made = Outcome(facts={"keys": "those of an earlier set-up"})
+        if not self._base_is_set_up():
+            made = self._base.setup(material, place)
+        answers = self._base.accuracy(material, place, self._amount.held_out).outputs
+        metrics = judge(answers or [], material)
+        return Outcome(
+            metrics={**made.metrics, **metrics}, facts={**made.facts, "misses": misses(metrics)}
         )
-    check = ours["verification"]
-    lines += [
-        "",
-        f"Verification: {check['items']} items and {check['proofs']} proofs in"
-        f" {check['seconds']:.2f} s, {check['item_ms']:.1f} ms an item beyond its proof.",
-    ]
-    if result["by_lanes"]:
-        lines += ["", "| lanes | s an input | peak memory |", "|---|---|---|"]
-        lines += [
-            f"| {row['lanes']} | {row['per_input_s']:.4f}"
-            f" | {row['peak_rss_bytes'] / 2**20:.0f} MiB |"
-            for row in result["by_lanes"]
-        ]
-    return "\n".join(lines) + "\n"
+
+    def _base_is_set_up(self) -> bool:
+        return self._base.is_set_up(self._material(), self._base_place())
+
+    def _prove_base(self, turn: int) -> Outcome:
+        outcome = proved(self._base, self._material(), self._base_place(), turn)
+        one = outcome.metrics["witness_s"] + outcome.metrics["prove_s"]
+        return replace(
+            outcome, metrics={**outcome.metrics, "per_input_s": one, "proof_per_input_s": one}
+        )
+
+    def _base_place(self) -> Place:
+        return place_of(self._base, self._material(), self._amount, self._cache)
+
+    # --- ours ---------------------------------------------------------------------------------
+
+    def _build_circuit(self) -> Outcome:
+        """From an empty home to one proof: planning and the keys of one lane are most of it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        (self._folder / "home").mkdir(parents=True)
+        measured = self._zkml_batch(1, 1)
+        return Outcome(metrics={"total_s": measured.seconds})
+
+    def _has_circuit(self) -> bool:
+        return (self._folder / "home" / "zkml.db").exists()
+
+    def _first_batch(self, count: int) -> Outcome:
+        """The first batch of this size: it builds the circuits of several lanes."""
+        measured = self._zkml_batch(count, None)
+        return Outcome(
+            metrics={"total_s": measured.seconds, "per_input_s": measured.seconds / count},
+            facts={"inputs": count, "packs": measured.told["plan"]["packs"]},
+        )
+
+    def _batch(self, count: int, lanes: int | None = None) -> Outcome:
+        """A batch with its circuits there; every item of its bundle is verified."""
+        measured = self._zkml_batch(count, lanes)
+        checked = self._flow("verify", str(self._out(count, lanes) / "batch.zkml"))
+        material = self._material()
+        metrics = judge(self._answers(count, lanes), material)
+        proofs_s = sum(cost["witness"] + cost["prove"] for cost in checked["costs"])
+        return Outcome(
+            metrics={
+                "per_input_s": measured.seconds / count,
+                "proof_per_input_s": proofs_s / count,
+                "total_s": measured.seconds,
+                "verify_s": checked["seconds"],
+                **({} if checked["item_s"] is None else {"item_verify_s": checked["item_s"]}),
+                "peak_rss_bytes": float(
+                    max(measured.peak_rss_bytes, measured.told["peak_rss_bytes"] or 0)
+                ),
+                **metrics,
+            },
+            facts={
+                "inputs": count,
+                "packs": measured.told["plan"]["packs"],
+                "one_by_one": measured.told["plan"]["one_by_one"],
+                "proofs": len(checked["costs"]),
+                "misses": misses(metrics),
+            },
+            wrong=None
+            if checked["good"] == count
+            else f"{checked['good']} of {count} items were verified",
+        )
+
+    def _foretell(self) -> Outcome:
+        """What the cost model says of every number of lanes, and where it sees memory end."""
+        material, lanes = self._material(), ",".join(map(str, self._lanes))
+        told = self._flow("foretell", str(material.onnx), str(material.calibration), lanes)
+        self._foretold_at.write_text(json.dumps(told), encoding="utf-8")
+        ends = [int(n) for n, found in told["at"].items() if found is None]
+        return Outcome(
+            facts={
+                "one_by_one": told["why"],
+                "memory_ends_at": min(ends) if ends else None,
+                "at": told["at"],
+            }
+        )
+
+    def _first_lanes(self, lanes: int) -> Outcome:
+        """Builds a circuit of so many lanes, if it is predicted to fit memory and time."""
+        if lanes > 1:
+            self._require(lanes)
+        measured = self._zkml_batch(lanes, lanes)
+        return Outcome(metrics={"total_s": measured.seconds}, facts={"inputs": lanes})
+
+    def _require(self, lanes: int) -> None:
+        told = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+        if told["why"] is not None:
+            raise SideRefused(told["why"])
+        found = told["at"].get(str(lanes))
+        if found is None:
+            raise NotEnoughMemory(
+                f"{lanes} lanes need more than {told['limit_bytes'] / 1e9:.1f} GB, as predicted"
+            )
+        longest = QUICK_LONGEST_PROOF_S if self._amount.quick else LONGEST_PROOF_S
+        if found["prove_s"] > longest:
+            raise SampleTimeout(
+                f"a proof of {lanes} lanes is predicted to take {found['prove_s']:.0f} s and"
+                f" {found['peak_bytes'] / 1e9:.1f} GB; longer than {longest:.0f} s is left out"
+            )
+
+    # --- means --------------------------------------------------------------------------------
+
+    def _key(self, side: str, step: Step, sample: int = 0) -> Key:
+        return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
+
+    def _material(self) -> Material:
+        return materialise(self._entry, self._cache / "models")
+
+    def _out(self, count: int, lanes: int | None) -> Path:
+        return self._folder / f"out-{count}-{lanes or 'any'}"
+
+    def _zkml_batch(self, count: int, lanes: int | None) -> process.Measured:
+        material, out = self._material(), self._out(count, lanes)
+        shutil.rmtree(out, ignore_errors=True)
+        at = np.arange(count) % len(material.reference)
+        arrays: dict[str, Any] = {name: array[at] for name, array in material.held_out.items()}
+        inputs = self._folder / f"{count}.npz"
+        np.savez(inputs, **arrays)
+        command = [_ZKML, "batch", str(material.onnx), str(inputs), "-o", str(out), "--json"]
+        command += ["--calibration", str(material.calibration)]
+        if lanes is not None:
+            command += ["--lanes", str(lanes)]
+        measured = self._run(command)
+        if measured.returncode or measured.told["done"] != count:
+            raise _refusal(measured.told)
+        return measured
+
+    def _answers(self, count: int, lanes: int | None) -> list[list[float]]:
+        """What was proved for the first inputs, as many as there are different ones."""
+        lines = (self._out(count, lanes) / "results.jsonl").read_text(encoding="utf-8").splitlines()
+        items = [json.loads(line) for line in lines[: len(self._material().reference)]]
+        return [np.ravel(next(iter(item["outputs"].values()))).tolist() for item in items]
+
+    def _flow(self, *arguments: str) -> dict[str, Any]:
+        measured = self._run([sys.executable, "-m", "benchmarks.batch_flow", *arguments])
+        if measured.returncode:
+            raise _refusal(measured.told)
+        return measured.told
+
+    def _run(self, command: list[str]) -> process.Measured:
+        return process.run(
+            command,
+            deadline_s=self._amount.deadline_s,
+            cwd=_ROOT,
+            env=environment(self._folder / "home", self._cache / "srs"),
+            accept=(0, 1, 2, 3),
+        )
 
 
-def _plot(result: dict[str, Any], path: Path) -> None:
-    """Cost of an input against lanes, beside EZKL's default."""
-    from matplotlib.figure import Figure
-
-    rows = result["by_lanes"]
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    axes.loglog(
-        [row["lanes"] for row in rows], [row["per_input_s"] for row in rows], "o-", label="ours"
-    )
-    axes.axhline(result["ezkl_default"]["per_input_s"], ls="--", label="EZKL, default flow")
-    axes.set(xlabel="lanes", ylabel="seconds an input", title=result["model"])
-    axes.legend()
-    figure.savefig(path, dpi=150)
+def _inputs(count: int) -> str:
+    return f"{OURS}, {count} inputs"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _lanes(lanes: int) -> str:
+    return f"{lanes} lane{'s' if lanes > 1 else ''}"
+
+
+def _refusal(told: dict[str, Any]) -> Exception:
+    """What a command that did not do all of it said."""
+    problem = told.get("problem") or told
+    detail = problem.get("detail")
+    if detail is None:
+        detail = f"{told.get('done')} of {told.get('total')} inputs were proved: {told}"[:400]
+    if problem.get("code") == ModelTooLarge.code:
+        return NotEnoughMemory(detail, problem=problem)
+    ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
+    return (SampleFailed if ours else SideRefused)(detail, problem=problem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,13 +20,15 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from benchmarks import compare as comparing
 from benchmarks import machine, report, runner, suites
-from benchmarks.errors import MarkersMissing
+from benchmarks.errors import MarkersMissing, UnknownModel
+from benchmarks.metrics import duration
 from benchmarks.models import external, zoo
+from benchmarks.models.entry import Entry
+from benchmarks.pace import Budget
 from benchmarks.rows import Header, Key, read
 from benchmarks.sides import circom
 from benchmarks.tasks import Amount
@@ -60,21 +63,31 @@ def run(
         Path | None,
         typer.Option("--zoo", help="A folder of NAME/network.onnx and NAME/input.json instead."),
     ] = None,
-    quick: Annotated[bool, typer.Option(help="Small models, few samples.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="All suites on small models with few samples: minutes.")
+    ] = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and side.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="MINUTES",
+            help="Time that the run may take; what it does not hold is left for the next one.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the results.")] = None,
     as_json: Json = False,
 ) -> None:
     """Runs suites. The same command again goes on where an interrupted run stopped."""
     if context.invoked_subcommand is not None:
         return
-    chosen = suites.choose(suite or [])
-    entries = (
-        zoo.choose(model or [], quick=quick)
-        if zoo_folder is None
-        else [e for e in external.entries(zoo_folder) if not model or e.name in model]
+    chosen = suites.choose(suite or [], quick=quick)
+    selection = suites.Selection(
+        entries=_entries(model or [], zoo_folder, quick=quick),
+        named=bool(model) or zoo_folder is not None,
+        quick=quick,
     )
-    amount = Amount.quick() if quick else Amount()
+    amount = Amount.for_quick() if quick else Amount()
     if samples is not None:
         amount = Amount(**{**asdict(amount), "samples": samples})
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -83,22 +96,39 @@ def run(
     header = Header(
         options={
             "suites": [s.name for s in chosen],
-            "models": [entry.name for entry in entries],
+            "models": list(dict.fromkeys(e.name for s in chosen for e in selection.of(s))),
             **asdict(amount),
         },
         machine=machine.describe(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     folder = out or OUT / header.started.replace(":", "")
+    begin = time.monotonic()
     with ExitStack() as stack:
-        tasks = suites.tasks_of(chosen, entries, amount, CACHE, stack)
+        tasks = suites.tasks_of(chosen, selection, amount, CACHE, stack)
         on_task = stack.enter_context(_progress(len(tasks)))
-        results = runner.run(tasks, header, folder, on_task)
+        limit = None if budget is None else Budget(60 * budget)
+        results = runner.run(tasks, header, folder, on_task, limit)
     written = report.write(results, folder)
+    took_s = time.monotonic() - begin
     if as_json:
-        print(json.dumps({"folder": str(folder), **report.summary(results)}))
+        print(json.dumps({"folder": str(folder), "took_s": took_s, **report.summary(results)}))
     else:
-        _notes.print(f"{len(results.rows)} rows in {folder}; read {written}")
+        _notes.print(
+            f"{len(results.rows)} rows in {folder}, {duration(took_s)}; read {written}",
+            highlight=False,
+        )
+
+
+def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entry]:
+    """The zoo's models of these names, or those of a folder. Raises ``UnknownModel``."""
+    if folder is None:
+        return zoo.choose(names, quick=quick)
+    found = {entry.name: entry for entry in external.entries(folder)}
+    for name in names:
+        if name not in found:
+            raise UnknownModel(f"there is no model {name!r} in {folder}", hint="Say zoo/NAME.")
+    return [found[name] for name in names or found]
 
 
 @app.command("report")
@@ -164,14 +194,16 @@ def list_command() -> None:
 
 
 class _progress:
-    """A bar on stderr with the time left; without a terminal, one line per sample."""
+    """A bar on stderr with the time left, as far as it can be foretold; without a terminal, one
+    line per sample."""
 
     def __init__(self, total: int):
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=_notes,
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=_notes,
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=total)
+        self._total = total
+        self._task = self._bar.add_task("", total=total, left="")
         self._begun = 0
 
     def __enter__(self) -> runner.OnTask:
@@ -183,11 +215,12 @@ class _progress:
         if _notes.is_terminal:
             self._bar.stop()
 
-    def _next(self, key: Key, done: bool) -> None:
-        self._bar.update(self._task, completed=self._begun, description=str(key))
+    def _next(self, key: Key, done: bool, left_s: float | None) -> None:
+        left = "" if left_s is None else f"about {duration(left_s)} left"
+        self._bar.update(self._task, completed=self._begun, description=str(key), left=left)
         self._begun += 1
         if not _notes.is_terminal and not done:
-            _notes.print(str(key), highlight=False)
+            _notes.print(f"{self._begun}/{self._total} {key} {left}".rstrip(), highlight=False)
 
 
 def main() -> int:

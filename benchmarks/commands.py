@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import process
+from benchmarks.home import environment
 from benchmarks.models.entry import Entry
 from benchmarks.models.material import Material, materialise
 from benchmarks.rows import Key, Step
@@ -54,6 +54,7 @@ class _OneModel:
                     key=self._key(side, Step.MEASURE, turn),
                     action=action,
                     warm_up=turn < self._amount.warm_ups,
+                    round=self._amount.round_of(turn),
                     needs=build,
                 )
 
@@ -114,11 +115,7 @@ class _OneModel:
             command,
             deadline_s=self._amount.deadline_s,
             cwd=_ROOT,
-            env={
-                **os.environ,
-                "ZKML_HOME": str(self._home),
-                "ZKML_SRS_DIR": str(self._srs),
-            },
+            env=environment(self._home, self._srs),
             accept=accept,
         )
 

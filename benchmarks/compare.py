@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.errors import BudgetSpent
 from benchmarks.metrics import METRICS
 from benchmarks.rows import Results, Step
 from benchmarks.statistics import Ratio, Summary, ratio
@@ -77,7 +78,7 @@ def compare(old: Results, new: Results) -> list[Comparison]:
 def lost(old: Results, new: Results) -> list[str]:
     """Samples that went well in ``old``, were tried in ``new``, and went well no more."""
     good = {row.key for row in new.counted}
-    tried = {row.key for row in new.rows}
+    tried = {row.key for row in new.rows if (row.reason or {}).get("code") != BudgetSpent.code}
     return [str(row.key) for row in old.counted if row.key in tried and row.key not in good]
 
 

@@ -45,7 +45,9 @@ class Standing:
     @property
     def verified(self) -> str:
         """Verified proofs of those tried."""
-        tried = [row for row in self.rows if row.key.step is Step.PROVE]
+        untried = (Status.SKIPPED, Status.REFUSED)
+        proofs = [row for row in self.rows if row.key.step is Step.PROVE]
+        tried = [row for row in proofs if row.status not in untried]
         return f"{sum(row.status is Status.OK for row in tried)}/{len(tried)}"
 
     @property

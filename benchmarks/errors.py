@@ -82,6 +82,14 @@ class NotEnoughMemory(BenchmarkError):
     default_hint = "Run it on a machine with more memory."
 
 
+class BudgetSpent(BenchmarkError):
+    """The run was given no time for this sample."""
+
+    code = "bench_budget_spent"
+    fault = Fault.BUSY
+    default_hint = "The same command with the same -o and more minutes goes on from here."
+
+
 class SideRefused(BenchmarkError):
     """The side cannot do this model."""
 

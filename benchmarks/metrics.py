@@ -26,7 +26,9 @@ METRICS = {
     "prove_s": Metric(title="prove", unit="s"),
     "verify_s": Metric(title="verify", unit="s"),
     "total_s": Metric(title="whole processes", unit="s"),
-    "per_input_s": Metric(title="prove, per input", unit="s"),
+    "per_input_s": Metric(title="an input", unit="s"),
+    "proof_per_input_s": Metric(title="an input, witness and proof", unit="s"),
+    "item_verify_s": Metric(title="verify an item beyond the proof", unit="s"),
     "cpu_s": Metric(title="processor time", unit="s"),
     "peak_rss_bytes": Metric(title="peak memory", unit="B"),
     "proof_bytes": Metric(title="proof", unit="B"),
@@ -39,7 +41,8 @@ METRICS = {
     "max_error": Metric(title="largest error over range", unit=""),
     # planner
     "regret": Metric(title="regret of the choice", unit="", judged=False),
-    "prediction_error": Metric(title="prediction error", unit="", judged=False),
+    "prediction_error": Metric(title="prediction error, time", unit="", judged=False),
+    "memory_prediction_error": Metric(title="prediction error, memory", unit="", judged=False),
     "timed": Metric(title="candidates timed", unit="", judged=False),
     # service
     "latency_s": Metric(title="latency", unit="s"),
@@ -49,6 +52,13 @@ METRICS = {
     "gas": Metric(title="gas", unit="gas"),
     "contract_bytes": Metric(title="contract", unit="B"),
 }
+
+
+def duration(seconds: float) -> str:
+    """A time that people wait for."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def readable(value: float, unit: str) -> str:

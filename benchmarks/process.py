@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from benchmarks.errors import SampleFailed, SampleOutOfMemory, SampleTimeout
 
 LAUNCHER = Path(__file__).parent / "scripts" / "measured.py"
 _STDERR_SHOWN = 400
+_until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,16 @@ class Measured:
     peak_rss_bytes: int
     returncode: int
     told: dict[str, Any]
+
+
+@contextlib.contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Programs that are run in here must end within so many seconds, whatever their deadline."""
+    token = _until.set(None if seconds is None else time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _until.reset(token)
 
 
 def run(
@@ -47,6 +61,9 @@ def run(
     when it was killed from outside, ``SampleFailed`` with the end of its stderr for an exit status
     not in ``accept`` or a last line that is not JSON. Without ``wants_json``, ``told`` is empty.
     """
+    until = _until.get()
+    if until is not None:
+        deadline_s = max(0.1, min(deadline_s, until - time.monotonic()))
     with tempfile.TemporaryDirectory(prefix="zkml-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(deadline_s), str(out), str(err)]
@@ -56,7 +73,9 @@ def run(
         cost = json.loads(stdout)
         name = Path(command[0]).name + " " + " ".join(Path(word).name for word in command[1:3])
         if cost["timed_out"]:
-            raise SampleTimeout(f"{name} did not finish in {deadline_s:g} s", deadline_s=deadline_s)
+            raise SampleTimeout(
+                f"{name} did not finish in {deadline_s:.0f} s", deadline_s=deadline_s
+            )
         said = err.read_text(errors="replace")
         if cost["returncode"] == -signal.SIGKILL:
             raise SampleOutOfMemory(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import published
+from benchmarks import batch, planning, published, tables
 from benchmarks.digest import Digest, Standing, measures
 from benchmarks.metrics import METRICS, readable
 from benchmarks.models.zoo import ZOO
@@ -15,6 +15,9 @@ from benchmarks.rows import Results, Row, Status, Step
 from benchmarks.statistics import Ratio, Summary
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+#: Suites whose rows are of sides, and those that have tables of their own.
+_SIDED = ("models", "baseline", "peers")
+_WITH_TABLES = (batch.SUITE, planning.SUITE)
 _STAGES = (
     (Step.SETUP, ("plan_s", "compile_s", "setup_s", "pk_bytes", "vk_bytes")),
     (Step.PROVE, ("witness_s", "prove_s", "verify_s", "total_s", "peak_rss_bytes", "proof_bytes")),
@@ -30,7 +33,8 @@ def write(results: Results, folder: Path) -> Path:
     parts = ["# Benchmark report", _machine(results)]
     if not digest.empty:
         parts += ["## Prove: time, memory, accuracy", table(digest), _LEGEND]
-    parts += [plots, _measured(results)]
+        parts += [tables.sums(digest)]
+    parts += [tables.batches(results), tables.planner(results), plots, _measured(results)]
     if not digest.empty:
         parts += ["## Every stage", _stages(digest), "## What bounds each model", _bounds(digest)]
     parts += [
@@ -38,6 +42,7 @@ def write(results: Results, folder: Path) -> Path:
         "## Published figures of other systems",
         "Not measured here, on other machines, and not to be mixed with the tables above.",
         published.markdown(),
+        tables.spent(results),
     ]
     path = folder / "report.md"
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
@@ -187,11 +192,11 @@ def _stages(digest: Digest) -> str:
 
 def _measured(results: Results) -> str:
     """What the suites without sides measured: medians and quartiles."""
-    found = measures(results)
+    found = [m for m in measures(results) if m.suite not in _WITH_TABLES]
     if not found:
         return ""
     lines = [
-        "## Commands and service\n",
+        "## Commands, service and contracts\n",
         "| suite | model | what | metric | median | quartiles | samples |",
         "|---|---|---|---|---:|---|---:|",
     ]
@@ -228,7 +233,8 @@ def _misfortunes(digest: Digest, rows: Iterable[Row]) -> str:
     for row in rows:
         if row.status is not Status.OK:
             detail = " ".join(str((row.reason or {}).get("detail", "")).split()).replace("|", "/")
-            lines.append(f"| {row.key.model} | {row.key.side} | {row.status} | {detail} |")
+            side = row.key.side if row.key.suite in _SIDED else f"{row.key.suite}: {row.key.side}"
+            lines.append(f"| {row.key.model} | {side} | {row.status} | {detail} |")
     if not lines:
         return ""
     head = "## What did not go well\n\n| model | side | how | why |\n|---|---|---|---|\n"

@@ -58,6 +58,7 @@ class Row:
 
     ``metrics`` maps names of ``benchmarks.metrics`` to numbers; ``facts`` holds what is not
     measured but chosen (k, columns, scales); ``reason`` is a problem (``ZkmlError.problem``).
+    ``at`` is when the sample began, ``seconds`` what it took of the run, the harness included.
     """
 
     key: Key
@@ -67,6 +68,7 @@ class Row:
     reason: dict[str, Any] | None = None
     warm_up: bool = False
     at: str = ""
+    seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self.key), **{k: v for k, v in asdict(self).items() if k != "key"}}
@@ -87,6 +89,7 @@ class Row:
             reason=data["reason"],
             warm_up=data["warm_up"],
             at=data["at"],
+            seconds=data.get("seconds", 0.0),
         )
 
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.errors import NotEnoughMemory, ResultsOfAnotherRun, SampleTimeout
+from benchmarks import process
+from benchmarks.errors import BudgetSpent, NotEnoughMemory, ResultsOfAnotherRun, SampleTimeout
+from benchmarks.pace import Budget, Pace
 from benchmarks.rows import FILE_NAME, Header, Journal, Key, Results, Row, Status, read
 from benchmarks.sides.side import Outcome
 from benchmarks.tasks import Task
 from circuits.errors import Fault, ZkmlError
 
-#: Called before each task, with its key and whether it was already done.
-OnTask = Callable[[Key, bool], None]
+#: Called before each task, with its key, whether it was already done, and the seconds that what is
+#: left is expected to take (None while nothing is known).
+OnTask = Callable[[Key, bool, float | None], None]
 
 
 def run(
     tasks: Sequence[Task],
     header: Header,
     folder: Path,
-    on_task: OnTask = lambda key, done: None,
+    on_task: OnTask = lambda key, done, left_s: None,
+    budget: Budget | None = None,
 ) -> Results:
     """Runs the tasks that ``folder`` has no row of, and returns all rows.
 
-    May be interrupted at any point: called again with the same header, it goes on. Raises
+    What the ``budget`` does not hold any more is a skipped row, which the next run tries. May be
+    interrupted at any point: called again with the same header, it goes on. Raises
     ``ResultsOfAnotherRun`` when the folder holds results under another header.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,43 +39,51 @@ def run(
     done, header = _earlier(path, header)
     journal = Journal(path, header, tuple(done.values()))
     from_before = {task.key: task for task in tasks if task.key in done}
-    for task in tasks:
+    pace = Pace(done.values())
+    for at, task in enumerate(tasks):
         # What falls away has its reason in the row of what it needs.
         falls_away = task.needs is not None and not _went_well(done.get(task.needs))
-        on_task(task.key, task.key in done or falls_away)
+        left_s = pace.left_s(later.key for later in tasks[at:] if later.key not in done)
+        if budget is not None and left_s is not None:
+            left_s = max(0.0, min(left_s, budget.left_s))
+        on_task(task.key, task.key in done or falls_away, left_s)
         if task.key in done or falls_away:
             continue
         if task.needs is not None:
             earlier = from_before.pop(task.needs, None)
             if earlier is not None and not earlier.ready():
                 attempt(earlier)  # an earlier run made it, and it is gone: no second row
-        done[task.key] = attempt(task)
+        done[task.key] = attempt(task, budget, pace.expected_s(task.key))
+        pace.note(done[task.key])
         journal.append(done[task.key])
     return Results(header=header, rows=tuple(done.values()))
 
 
-def attempt(task: Task) -> Row:
+def attempt(task: Task, budget: Budget | None = None, expected_s: float | None = None) -> Row:
     """One sample as a row. Errors of the project become rows; anything else is a bug and raised."""
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    try:
-        outcome = task.action()
-    except ZkmlError as error:
-        return Row(
-            key=task.key,
-            status=_status(error),
-            reason=error.problem(),
-            warm_up=task.warm_up,
-            at=at,
-        )
-    return Row(
+    row = Row(
         key=task.key,
-        status=Status.OK if outcome.wrong is None else Status.WRONG,
-        metrics={name: float(value) for name, value in outcome.metrics.items()},
-        facts=dict(outcome.facts),
-        reason=_reason(outcome),
+        status=Status.OK,
         warm_up=task.warm_up,
-        at=at,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
+    begin = time.perf_counter()
+    try:
+        if budget is not None:
+            budget.require(expected_s)
+        with process.within(None if budget is None else budget.left_s):
+            outcome = task.action()
+    except ZkmlError as error:
+        row = replace(row, status=_status(error), reason=error.problem())
+    else:
+        row = replace(
+            row,
+            status=Status.OK if outcome.wrong is None else Status.WRONG,
+            metrics={name: float(value) for name, value in outcome.metrics.items()},
+            facts=dict(outcome.facts),
+            reason=_reason(outcome),
+        )
+    return replace(row, seconds=round(time.perf_counter() - begin, 3))
 
 
 def _earlier(path: Path, header: Header) -> tuple[dict[Key, Row], Header]:
@@ -94,7 +109,7 @@ def _went_well(row: Row | None) -> bool:
 
 
 def _status(error: ZkmlError) -> Status:
-    if isinstance(error, NotEnoughMemory | SampleTimeout):
+    if isinstance(error, NotEnoughMemory | SampleTimeout | BudgetSpent):
         return Status.SKIPPED
     return Status.FAILED if error.fault in (Fault.OURS, Fault.BUSY) else Status.REFUSED
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 from api.client import Client, ServerProblem, UnexpectedAnswer
 from api.jobs.schemas import JobOut
 from benchmarks.errors import SampleFailed, SampleTimeout
+from benchmarks.home import environment
 from benchmarks.models.entry import Entry
 from benchmarks.models.material import Material, materialise
 from benchmarks.rows import Key, Step
@@ -194,16 +194,13 @@ class _Service:
         return outcome
 
     def _up(self) -> Client:
-        env = {**os.environ, "ZKML_HOME": str(self._home), "ZKML_SRS_DIR": str(self._srs)}
-        for name in ("ZKML_REDIS_URL", "ZKML_DATABASE_URL", "ZKML_ARTIFACTS_URL"):
-            env.pop(name, None)
         zkml = str(Path(sys.executable).with_name("zkml"))
         with (self._home / "service.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [zkml, "up", "--port", "0", "--workers", str(self._workers), "--json"],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=env,
+                env=environment(self._home, self._srs),
                 start_new_session=True,
             )
         assert self._process.stdout is not None

@@ -7,22 +7,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import commands, planning, serving
+from benchmarks import batch, commands, planning, serving
 from benchmarks.errors import UnknownSuite
+from benchmarks.models import zoo
 from benchmarks.models.entry import Entry
 from benchmarks.sides.circom import Circom
 from benchmarks.sides.ezkl_default import EzklDefault
 from benchmarks.sides.ours import Ours
 from benchmarks.sides.side import Side
-from benchmarks.tasks import Amount, Contender, Task, contest
+from benchmarks.tasks import Amount, Contender, Task, by_round, contest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Either brings ``sides`` into the contest over the zoo, or lists ``tasks`` of its own."""
+    """Either brings ``sides`` into the contest over the zoo, or lists ``tasks`` of its own.
+
+    ``models``: what it measures when no model is named, in full runs and in quick ones; None: the
+    models of the run.
+    """
 
     name: str
     title: str
+    models: tuple[str, ...] | None = None
+    quick_models: tuple[str, ...] | None = None
     sides: Callable[[], Sequence[Side]] = tuple
     tasks: Callable[[Sequence[Entry], Amount, Path, ExitStack], Iterator[Task]] | None = None
 
@@ -37,41 +44,84 @@ SUITES = {
             sides=lambda: (EzklDefault(),),
         ),
         Suite(name="peers", title="circom + snarkjs, dense models", sides=lambda: (Circom(),)),
-        Suite(name=planning.SUITE, title="regret and prediction", tasks=planning.tasks),
-        Suite(name=commands.SUITE, title="zkml prove and zkml verify", tasks=commands.tasks),
-        Suite(name=serving.SUITE, title="the service under load", tasks=serving.tasks),
+        Suite(
+            name=batch.SUITE,
+            title="many inputs, few proofs",
+            tasks=batch.tasks,
+            models=batch.MODELS,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=planning.SUITE,
+            title="regret and prediction",
+            tasks=planning.tasks,
+            models=planning.MODELS,
+            quick_models=("autoencoder",),
+        ),
+        Suite(
+            name=commands.SUITE,
+            title="zkml prove and zkml verify",
+            tasks=commands.tasks,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=serving.SUITE,
+            title="the service under load",
+            tasks=serving.tasks,
+            models=("digits",),
+            quick_models=("digits",),
+        ),
     )
 }
-#: What runs when no suite is named.
+#: What runs when no suite is named; a quick run has all of them.
 DEFAULT = ("models", "baseline")
 
 
-def choose(names: Sequence[str]) -> list[Suite]:
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The models of a run: ``named`` when the caller asked for these and no others."""
+
+    entries: Sequence[Entry]
+    named: bool = True
+    quick: bool = False
+
+    def of(self, suite: Suite) -> Sequence[Entry]:
+        """What a suite is to measure, small models first."""
+        names = suite.quick_models if self.quick else suite.models
+        chosen = self.entries
+        if not self.named and names is not None:
+            chosen = zoo.choose(names, quick=False)
+        return sorted(chosen, key=lambda entry: entry.multiplications + 20 * entry.activations)
+
+
+def choose(names: Sequence[str], *, quick: bool = False) -> list[Suite]:
     """The suites of these names. Raises ``UnknownSuite``."""
     for name in names:
         if name not in SUITES:
             raise UnknownSuite(
                 f"there is no suite {name!r}", hint=f"There are: {', '.join(SUITES)}."
             )
-    return [SUITES[name] for name in names or DEFAULT]
+    return [SUITES[name] for name in names or (SUITES if quick else DEFAULT)]
 
 
 def tasks_of(
     suites: Sequence[Suite],
-    entries: Sequence[Entry],
+    selection: Selection,
     amount: Amount,
     cache: Path,
     stack: ExitStack,
 ) -> list[Task]:
-    """All samples of a run: one contest among all sides, then what the other suites measure.
+    """All samples of a run, round by round: one contest among all sides, then what the other suites
+    measure.
 
     What tasks leave running is stopped when ``stack`` is closed.
     """
+    sided = [suite for suite in suites if suite.tasks is None]
     contenders = [
-        Contender(suite=suite.name, side=side) for suite in suites for side in suite.sides()
+        Contender(suite=suite.name, side=side) for suite in sided for side in suite.sides()
     ]
-    tasks = list(contest(entries, contenders, amount, cache)) if contenders else []
+    tasks = list(contest(selection.of(sided[0]), contenders, amount, cache)) if sided else []
     for suite in suites:
         if suite.tasks is not None:
-            tasks += suite.tasks(entries, amount, cache, stack)
-    return tasks
+            tasks += suite.tasks(selection.of(suite), amount, cache, stack)
+    return by_round(tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,22 +16,31 @@ from benchmarks.sides.side import WRONG_ERROR, Outcome, Place, Side, judge, miss
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """How much is measured: proofs per model and side after ``warm_ups``, and held-out inputs."""
+    """How much is measured: proofs per model and side after ``warm_ups``, and held-out inputs.
+
+    ``quick``: suites that go through sizes or candidates of their own take few and small ones.
+    """
 
     samples: int = 7
     warm_ups: int = 1
     held_out: int = 100
     deadline_s: float = 900.0
+    quick: bool = False
 
     @classmethod
-    def quick(cls) -> Amount:
-        return cls(samples=3, warm_ups=0, held_out=30, deadline_s=120.0)
+    def for_quick(cls) -> Amount:
+        return cls(samples=2, warm_ups=0, held_out=30, deadline_s=120.0, quick=True)
+
+    def round_of(self, turn: int) -> int:
+        """Warm-ups go before the first sample that counts, in its round."""
+        return max(0, turn - self.warm_ups)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One sample. ``needs`` must have gone well in this run, else this task falls away.
 
+    ``round``: first samples of everything come before second samples of anything (``by_round``).
     ``ready`` tells whether what the task once made is still there: a task that a resumed run
     already has a row of is done again, without a second row, when it is not.
     """
@@ -40,7 +49,14 @@ class Task:
     action: Callable[[], Outcome]
     warm_up: bool = False
     needs: Key | None = None
+    round: int = 0
     ready: Callable[[], bool] = lambda: True
+
+
+def by_round(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks round by round, else in their order: so a run that ends early has measured
+    everything once, and sides and models alternate."""
+    return sorted(tasks, key=lambda task: task.round)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +95,12 @@ def _one_model(
         )
 
     def place(contender: Contender) -> Place:
-        return Place(
-            work=cache / "work" / contender.side.name / material().sha256[-16:],
-            srs=cache / "srs",
-            deadline_s=amount.deadline_s,
-        )
+        return place_of(contender.side, material(), amount, cache)
 
     for c in contenders:
         yield Task(
             key=setup_key(c),
-            action=lambda c=c: c.side.setup(material(), place(c)),  # type: ignore[misc]
+            action=lambda c=c: _set_up(c.side, material(), place(c)),  # type: ignore[misc]
             ready=lambda c=c: c.side.is_set_up(material(), place(c)),  # type: ignore[misc]
         )
     for turn in range(amount.warm_ups + amount.samples):
@@ -96,8 +108,9 @@ def _one_model(
         for c in [*contenders[first:], *contenders[:first]]:
             yield Task(
                 key=replace(setup_key(c), step=Step.PROVE, sample=turn),
-                action=lambda c=c, t=turn: _proved(c.side, material(), place(c), t),  # type: ignore[misc]
+                action=lambda c=c, t=turn: proved(c.side, material(), place(c), t),  # type: ignore[misc]
                 warm_up=turn < amount.warm_ups,
+                round=amount.round_of(turn),
                 needs=setup_key(c),
             )
     for c in contenders:
@@ -108,7 +121,26 @@ def _one_model(
         )
 
 
-def _proved(side: Side, material: Material, place: Place, sample: int) -> Outcome:
+def place_of(side: Side, material: Material, amount: Amount, cache: Path) -> Place:
+    """Where a side keeps what it made for a model: the same place in every suite."""
+    return Place(
+        work=cache / "work" / side.name / material.sha256[-16:],
+        srs=cache / "srs",
+        deadline_s=amount.deadline_s,
+    )
+
+
+def _set_up(side: Side, material: Material, place: Place) -> Outcome:
+    """The set-up, with what the model's own arithmetic comes to."""
+    outcome = side.setup(material, place)
+    counts = {
+        "multiplications": material.entry.multiplications,
+        "activations": material.entry.activations,
+    }
+    return replace(outcome, facts={**counts, **outcome.facts})
+
+
+def proved(side: Side, material: Material, place: Place, sample: int) -> Outcome:
     """A proof whose answer is compared with onnxruntime's on the same input."""
     outcome = side.prove(material, place, sample)
     at = sample % len(material.reference)

@@ -202,7 +202,6 @@ def entries() -> list[Entry]:
             multiplications=60,
             activations=2,
             bound_by="its two table look-ups",
-            quick=True,
         ),
         Entry(
             name="random-forest",

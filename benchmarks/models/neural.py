@@ -161,7 +161,7 @@ def _entry(
     )
 
 
-def _dense(features: int, hidden: int, side: int, *, quick: bool = False) -> Entry:
+def _dense(features: int, hidden: int, side: int) -> Entry:
     def make() -> Network:
         return mlp(features, hidden)
 
@@ -172,7 +172,6 @@ def _dense(features: int, hidden: int, side: int, *, quick: bool = False) -> Ent
         make,
         _classifier(make, side, 40),
         "multiplications of the first layer",
-        quick=quick,
     )
 
 
@@ -208,7 +207,7 @@ def entries() -> list[Entry]:
             "multiplications",
             quick=True,
         ),
-        _dense(196, 25, 14, quick=True),
+        _dense(196, 25, 14),
         _dense(784, 56, 28),
         _dense(784, 128, 28),
         np_eng_of(32),

@@ -28,6 +28,8 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "ezkl_default.py"
 CALIBRATION_SAMPLES = 20
 #: Peak of set-up and proof over 2^k rows of the default circuit (5.1 GB at k = 19).
 BYTES_PER_ROW = 10_500
+#: Tells a folder with keys from one whose set-up was interrupted.
+_COMPLETE = "complete"
 
 
 class EzklDefault:
@@ -39,6 +41,7 @@ class EzklDefault:
     def setup(self, material: Material, place: Place) -> Outcome:
         work = place.work
         work.mkdir(parents=True, exist_ok=True)
+        (work / _COMPLETE).unlink(missing_ok=True)
         (work / "model.onnx").write_bytes(material.onnx.read_bytes())
         with np.load(material.calibration) as archive:
             calibration = {name: archive[name][:CALIBRATION_SAMPLES] for name in archive.files}
@@ -51,6 +54,7 @@ class EzklDefault:
         compiled = _step("compile", work, place=place)
         setup = _step("setup", work, str(srs_file(place, logrows)), place=place)
         steps = (settings, calibrate, compiled, setup)
+        (work / _COMPLETE).touch()
         plan_s = settings.told["seconds"] + calibrate.told["seconds"]
         return Outcome(
             metrics={
@@ -68,9 +72,7 @@ class EzklDefault:
         )
 
     def is_set_up(self, material: Material, place: Place) -> bool:
-        return all(
-            (place.work / name).exists() for name in ("settings.json", "model.compiled", "pk", "vk")
-        )
+        return (place.work / _COMPLETE).exists()
 
     def prove(self, material: Material, place: Place, sample: int) -> Outcome:
         work = place.work

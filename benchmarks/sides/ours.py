@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import process
-from benchmarks.errors import SampleFailed, SideRefused
+from benchmarks.errors import NotEnoughMemory, SampleFailed, SideRefused
 from benchmarks.models.material import Material
 from benchmarks.sides.side import Outcome, Place
-from circuits.errors import Fault
+from circuits.errors import Fault, ModelTooLarge
 
 _ROOT = Path(__file__).parents[2]
 _STAGES = {"plan": "plan_s", "compile": "compile_s", "setup": "setup_s"}
@@ -81,6 +81,8 @@ def _step(step: str, place: Place, *arguments: str) -> process.Measured:
     )
     if measured.returncode != 0:
         problem = measured.told.get("problem", {})
+        if problem.get("code") == ModelTooLarge.code:
+            raise NotEnoughMemory(problem["detail"], hint=problem.get("hint"), problem=problem)
         refused = problem.get("fault") not in (Fault.OURS.value, Fault.BUSY.value, None)
         raise (SideRefused if refused else SampleFailed)(
             problem.get("detail", "no reason was given"), hint=problem.get("hint"), problem=problem

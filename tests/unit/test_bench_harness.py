@@ -17,6 +17,7 @@ from benchmarks import process, report
 from benchmarks.compare import Verdict, compare
 from benchmarks.digest import Digest
 from benchmarks.errors import (
+    BudgetSpent,
     NotEnoughMemory,
     ResultsOfAnotherRun,
     SampleFailed,
@@ -26,10 +27,11 @@ from benchmarks.errors import (
 )
 from benchmarks.models.material import Material
 from benchmarks.models.zoo import ZOO
-from benchmarks.rows import FILE_NAME, Header, Results, Status, Step
+from benchmarks.pace import Budget, Pace
+from benchmarks.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
 from benchmarks.runner import run
 from benchmarks.sides.side import Outcome, Place
-from benchmarks.tasks import Amount, Contender, contest
+from benchmarks.tasks import Amount, Contender, by_round, contest
 
 HEADER = Header(
     options={"samples": 5, "warm_ups": 1},
@@ -130,6 +132,54 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     again = measure(folder, side)
     assert [row.key for row in again.rows] == [row.key for row in whole.rows]
     assert side.calls == ["prove 3", "prove 4", "prove 5"]
+
+
+def test_first_samples_of_everything_come_before_second_samples_of_anything(tmp_path: Path) -> None:
+    contenders = [Contender(suite="models", side=Planted())]
+    entries = [ZOO["digits"], ZOO["autoencoder"]]
+    tasks = by_round(contest(entries, contenders, AMOUNT, tmp_path))
+    turns = [(t.key.model, t.key.sample) for t in tasks if t.key.step is Step.PROVE]
+    first = [("digits", 0), ("digits", 1), ("autoencoder", 0), ("autoencoder", 1)]
+    assert turns[:6] == [*first, ("digits", 2), ("autoencoder", 2)]
+    steps = [t.key.step for t in tasks[:4]]
+    assert steps == [Step.SETUP, Step.PROVE, Step.PROVE, Step.ACCURACY]
+
+
+def test_a_spent_budget_leaves_rows_that_the_next_run_fills(tmp_path: Path) -> None:
+    folder, contenders = tmp_path / "run", [Contender(suite="models", side=Planted())]
+    tasks = list(contest([ZOO["digits"]], contenders, AMOUNT, tmp_path / "cache"))
+    cut = run(tasks, HEADER, folder, budget=Budget(0.0))
+    assert {row.status for row in cut.rows} == {Status.SKIPPED}
+    assert "were spent" in report.write(cut, folder).read_text()
+    assert {row.status for row in run(tasks, HEADER, folder).rows} == {Status.OK}
+
+
+def test_a_budget_holds_no_sample_that_is_expected_to_outlast_it() -> None:
+    budget = Budget(60)
+    budget.require(None)
+    budget.require(1)
+    with pytest.raises(BudgetSpent, match="longer than was left of 1 min"):
+        budget.require(90)
+
+
+def test_a_program_may_run_no_longer_than_its_surroundings_allow() -> None:
+    with process.within(0.2), pytest.raises(SampleTimeout):
+        process.run([sys.executable, "-c", WORK, "60"], deadline_s=100)
+
+
+def test_the_time_left_is_learned_from_samples_of_the_same_kind() -> None:
+    def key(model: str, step: Step, sample: int = 0) -> Key:
+        return Key(suite="models", model=model, side="ours", step=step, sample=sample)
+
+    pace = Pace()
+    assert pace.left_s([key("a", Step.PROVE)]) is None
+    pace.note(Row(key=key("a", Step.SETUP), status=Status.OK, seconds=10))
+    pace.note(Row(key=key("a", Step.PROVE), status=Status.OK, seconds=2))
+    pace.note(Row(key=key("b", Step.PROVE), status=Status.OK, seconds=4))
+    pace.note(Row(key=key("b", Step.PROVE, 1), status=Status.SKIPPED, seconds=99))
+    assert pace.expected_s(key("b", Step.PROVE, 1)) == 4
+    assert pace.expected_s(key("c", Step.PROVE)) == 3
+    assert pace.left_s([key("c", Step.SETUP), key("c", Step.PROVE)]) == 13
 
 
 def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from benchmarks.planning import quality
+from benchmarks.planning import quality, regret
 
 
-def candidate(predicted: float, measured: float | None) -> dict[str, object]:
+def candidate(
+    predicted_s: float, *prove_s: float, predicted: int = 100, peak: int = 100
+) -> dict[str, Any]:
     return {
-        "predicted": {"prove_s": predicted},
-        "measured": None if measured is None else {"prove_s": measured},
+        "predicted_s": predicted_s,
+        "predicted_bytes": predicted,
+        "prove_s": list(prove_s),
+        "peak_bytes": [peak for _ in prove_s],
     }
 
 
-def test_regret_is_what_trusting_the_prediction_would_have_cost() -> None:
-    found = quality([candidate(2.0, 1.0), candidate(1.0, 1.5), candidate(0.1, None)])
-    assert found["regret"] == pytest.approx(0.5)
-    assert found["timed"] == 2
+def test_regret_is_what_a_choice_costs_over_the_fastest_candidate() -> None:
+    slow, fast, untimed = candidate(1.0, 1.5, 1.7, 1.5), candidate(2.0, 1.0), candidate(3.0)
+    assert regret(slow, [slow, fast, untimed]) == pytest.approx(0.5)
+    assert regret(fast, [slow, fast, untimed]) == 0
+    assert regret(untimed, [slow, fast, untimed]) is None
 
 
-def test_a_choice_that_is_the_fastest_has_no_regret() -> None:
-    assert quality([candidate(1.0, 0.9), candidate(2.0, 2.2)])["regret"] == 0
+def test_a_choice_is_known_by_what_it_was_predicted_to_cost() -> None:
+    twin = {**candidate(1.0), "args": {"decomp_legs": 3}}
+    assert regret(twin, [candidate(1.0, 1.2), candidate(1.1, 1.0)]) == pytest.approx(0.2)
 
 
-def test_one_timed_candidate_tells_nothing_of_regret() -> None:
-    assert quality([candidate(1.0, 1.0), candidate(2.0, None)]) == {}
+def test_prediction_errors_are_medians_over_what_was_measured() -> None:
+    found = quality(
+        [
+            candidate(1.1, 1.0, predicted=150, peak=100),
+            candidate(1.0, 1.0, predicted=100, peak=100),
+            candidate(2.6, 2.0, 2.1, predicted=110, peak=100),
+            candidate(9.0),
+        ]
+    )
+    assert found["timed"] == 3
+    assert found["prediction_error"] == pytest.approx(0.1)
+    assert found["memory_prediction_error"] == pytest.approx(0.1)
+    assert quality([candidate(9.0)]) == {}

@@ -1,0 +1,183 @@
+"""The planner's plausible candidates, set up and proved one after another.
+
+    python -m benchmarks.candidates_flow set-up WORK MODEL CALIBRATION SRS MOST WITHIN LONGEST_S
+    python -m benchmarks.candidates_flow prove WORK ROUND AGAIN_WITHIN
+
+``set-up`` plans by the cost model alone and sets up all that it predicts within ``WITHIN`` times
+the cheapest, ``MOST`` of them at most and none that is predicted to prove longer than
+``LONGEST_S``. ``prove`` proves each once, in a fresh child of the engine each: all in the first
+round, in later ones those that are within ``AGAIN_WITHIN`` of the fastest so far. WORK holds what
+one leaves for the other. The last line on stdout is JSON; an error is ``{"problem": …}`` with exit
+status 2 or 3.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from circuits.build import Builder
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, Limits
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import EngineError, Fault, ZkmlError
+from circuits.plan.effort import Effort
+from circuits.plan.planner import Ranked, context_encoding
+from circuits.plan.samples import read_calibration
+from circuits.plan.shapes import Pricing
+from circuits.profile import Profile
+from circuits.srs.files import Policy, SrsFolder
+from prover.library import machine_costs
+from prover.settings import Settings
+
+_LIMITS = Limits(deadline_s=3600, memory_bytes=psutil.virtual_memory().total * 8 // 10)
+_INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
+FILE = "candidates.json"
+
+
+def set_up(
+    engine: EzklEngine,
+    work: Path,
+    model: str,
+    calibration: str,
+    srs: str,
+    most: str,
+    within: str,
+    longest_s: str,
+) -> dict[str, Any]:
+    """Writes ``candidates.json``: the plausible ones, the predicted cheapest first."""
+    data = Path(model).read_bytes()
+    signature = engine.sandbox.call(_INSPECT, data, limits=_LIMITS).signature
+    folder = SrsFolder(Path(srs))
+    builder = Builder(
+        engine=engine,
+        srs=folder,
+        policy=Policy.DEVELOPMENT,
+        limits=_LIMITS,
+        effort=Effort.FAST,
+        cost_model=machine_costs(Settings.load(redis_url=None)),
+    )
+    plan = builder.plan(
+        data, read_calibration(Path(calibration).read_bytes(), signature), Profile()
+    )
+    different = _different(plan.ranked)
+    least = different[0].predicted.prove_s
+    plausible = [r for r in different if r.predicted.prove_s <= float(within) * least]
+    shutil.rmtree(work, ignore_errors=True)
+    candidates: list[dict[str, Any]] = []
+    for ranked in plausible:
+        if len(candidates) == int(most) or ranked.predicted.prove_s > float(longest_s):
+            break
+        place = work / f"{len(candidates):02d}"
+        candidates.append(_set_one_up(engine, ranked, folder, place))
+    told = {
+        "candidates": candidates,
+        "different": len(different),
+        "plausible": len(plausible),
+        "cost_model": plan.cost_model.source,
+    }
+    (work / FILE).write_text(json.dumps(told), encoding="utf-8")
+    return told
+
+
+def _different(ranked: tuple[Ranked, ...]) -> list[Ranked]:
+    """By predicted time; of those of equal predicted cost, which differ in nothing that costs,
+    the first."""
+    found: dict[Any, Ranked] = {}
+    for candidate in ranked:
+        found.setdefault(candidate.predicted, candidate)
+    return sorted(found.values(), key=lambda r: r.predicted.prove_s)
+
+
+def _set_one_up(
+    engine: EzklEngine, ranked: Ranked, folder: SrsFolder, place: Path
+) -> dict[str, Any]:
+    """What the candidate is, and ``failed`` with the reason when it cannot be set up."""
+    place.mkdir(parents=True)
+    shape, profile = ranked.shape, Profile()
+    told = {
+        "variant": shape.variant.label,
+        "args": asdict(shape.args),
+        "predicted_s": ranked.predicted.prove_s,
+        "predicted_bytes": ranked.predicted.peak_bytes,
+        "failed": None,
+        "prove_s": [],
+        "peak_bytes": [],
+    }
+    pricing = Pricing(
+        engine=engine, limits=_LIMITS, profile=profile, context=context_encoding(profile)
+    )
+    try:
+        priced = pricing.settle(shape.variant.onnx, shape.priced)
+        if priced is None:
+            return told | {"failed": "it does not fit its k after all"}
+        srs = folder.ensure(
+            shape.args.logrows,
+            Policy.DEVELOPMENT,
+            lambda path, k: engine.generate_srs(path, k, _LIMITS),
+        )
+        begin = time.perf_counter()
+        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, _LIMITS)
+    except EngineError as error:
+        return told | {"failed": error.detail}
+    felts = [list(values) for values in shape.variant.samples[0]]
+    (place / "felts.json").write_text(json.dumps(felts), encoding="utf-8")
+    return told | {"setup_s": time.perf_counter() - begin, "srs": str(srs.path)}
+
+
+def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[str, Any]:
+    """Adds a round's times to ``candidates.json``, and tells it; who begins changes each round."""
+    told: dict[str, Any] = json.loads((work / FILE).read_text(encoding="utf-8"))
+    candidates = told["candidates"]
+    times = [min(c["prove_s"]) for c in candidates if c["prove_s"]]
+    limit = float(again_within) * min(times) if times and int(turn) else float("inf")
+    order = list(enumerate(candidates))
+    first = int(turn) * len(order) // 3
+    for index, candidate in [*order[first:], *order[:first]]:
+        if candidate["failed"] or min(candidate["prove_s"], default=0.0) > limit:
+            continue
+        place = work / f"{index:02d}"
+        felts = json.loads((place / "felts.json").read_text(encoding="utf-8"))
+        files = CircuitFiles(
+            compiled=place / "compiled",
+            settings=place / "settings.json",
+            pk=place / "pk",
+            vk=place / "vk",
+            srs=Path(candidate["srs"]),
+        )
+        try:
+            proof = engine.prove(files, felts, _LIMITS)
+        except EngineError as error:
+            candidate["failed"] = error.detail
+            continue
+        candidate["prove_s"].append(proof.seconds["prove"])
+        candidate["peak_bytes"].append(proof.peak_rss_bytes)
+    (work / FILE).write_text(json.dumps(told), encoding="utf-8")
+    return told
+
+
+STEPS: dict[str, Callable[..., dict[str, Any]]] = {"set-up": set_up, "prove": prove}
+
+
+def main(step: str, work: str, *arguments: str) -> int:
+    sandbox = Sandbox()
+    try:
+        print(json.dumps(STEPS[step](EzklEngine(sandbox), Path(work), *arguments)))
+    except ZkmlError as error:
+        print(json.dumps({"problem": error.problem()}))
+        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+    finally:
+        sandbox.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

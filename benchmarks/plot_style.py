@@ -1,0 +1,157 @@
+"""How every plot looks: canvas, heading, colours, units, and labels that do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from benchmarks.digest import BASELINE, OURS
+from benchmarks.metrics import readable
+from benchmarks.models.zoo import ZOO
+from benchmarks.rows import Header
+
+#: Distinguishable without colour vision (Okabe and Ito), ours the strongest.
+COLOURS = {OURS: "#0072B2", BASELINE: "#E69F00"}
+OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+TITLES = {OURS: "zkml-prover", BASELINE: "EZKL, default flow", "circom": "circom + snarkjs"}
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "svg.hashsalt": "zkml-prover",  # equal results, equal files
+    "legend.frameon": False,
+}
+_WIDTH = 8.6  # inches
+_HEADING = 1.12  # inches: title, what is shown, where it was measured, legend
+_GREY = "#666666"
+#: Where a label may stand about its point: offset in points and which end of the text is there.
+_PLACES = (
+    (-8, 5, "right"), (8, 5, "left"), (-8, -12, "right"), (8, -12, "left"),
+    (-8, 16, "right"), (8, 16, "left"), (-8, -23, "right"), (8, -23, "left"),
+    (-8, 28, "right"), (8, 28, "left"), (-8, -35, "right"), (8, -35, "left"),
+)  # fmt: skip
+
+
+def canvas(height: float) -> tuple[Figure, Axes]:
+    """A figure whose axes take ``height`` inches or a little more, below its heading."""
+    whole = max(height, 1.6) + _HEADING
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - _HEADING / whole))
+    figure = Figure(figsize=(_WIDTH, whole), layout=layout)
+    return figure, figure.add_subplot()
+
+
+def heading(axes: Axes, title: str, subtitle: str, header: Header) -> None:
+    """Title, what is shown, where it was measured; and a legend where there is more than one
+    thing to tell apart."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    whole = figure.get_figheight()
+
+    def line(inches: float, text: str, **font: Any) -> None:
+        figure.text(0.012, 1 - inches / whole, text, va="top", **font)
+
+    line(0.10, title, fontsize=13, weight="bold")
+    line(0.38, subtitle, fontsize=9, color=_GREY)
+    line(0.56, measured_on(header), fontsize=9, color=_GREY)
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if len(unique) > 1:
+        figure.legend(
+            unique.values(),
+            unique.keys(),
+            loc="upper left",
+            bbox_to_anchor=(0.004, 1 - 0.72 / whole),
+            ncols=len(unique),
+            fontsize=9,
+            handlelength=1.2,
+            columnspacing=1.4,
+        )
+
+
+def measured_on(header: Header) -> str:
+    """The machine in a line."""
+    machine = header.machine
+    engine = machine["versions"].get("ezkl")
+    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
+    parts = [
+        f"{machine['processor']}, {machine['cores']} cores, {memory}",
+        *([f"ezkl {engine}"] if engine else []),
+        f"commit {machine['commit'][:8]}",
+        header.started[:10],
+    ]
+    return " · ".join(parts)
+
+
+def unit_axis(axes: Axes, unit: str, which: str = "x") -> None:
+    """Ticks with their unit, at powers of ten only."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: readable(value, unit)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def label_points(
+    axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[str], *, size: float = 8
+) -> None:
+    """Labels the first ``len(labels)`` of the points, each where it covers no point and no label.
+
+    Call it when scales and limits are final.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    scale = figure.dpi / 72
+    at = [tuple(axes.transData.transform(point)) for point in points]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at]
+    for (x, y), label, point in zip(at, labels, points, strict=False):
+        width, height = 0.56 * size * scale * len(label), 1.15 * size * scale
+        best: tuple[int, Any, Any] | None = None
+        for dx, dy, align in _PLACES:
+            left = x + dx * scale - (width if align == "right" else 0)
+            box = (left, y + dy * scale - 2, left + width, y + dy * scale + height)
+            clashes = sum(_overlap(box, other) for other in taken)
+            if best is None or clashes < best[0]:
+                best = (clashes, (dx, dy, align), box)
+        assert best is not None
+        _, (dx, dy, align), box = best
+        taken.append(box)
+        leader = {"arrowstyle": "-", "color": "#AAAAAA", "lw": 0.6}
+        end = {"relpos": (1.0 if align == "right" else 0.0, 0.5)}
+        axes.annotate(
+            label,
+            point,
+            (dx, dy),
+            textcoords="offset points",
+            ha=align,
+            fontsize=size,
+            arrowprops=leader | end if abs(dy) > 14 else None,
+        )
+
+
+def model_title(name: str) -> str:
+    """A model's name for people."""
+    return ZOO[name].title if name in ZOO else name
+
+
+def side_title(side: str) -> str:
+    """A side's name for people."""
+    return TITLES.get(side, side)
+
+
+def side_colour(side: str) -> str:
+    """A side's colour, the same in every plot."""
+    if side in COLOURS:
+        return COLOURS[side]
+    return OTHER_COLOURS[sum(map(ord, side)) % len(OTHER_COLOURS)]
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

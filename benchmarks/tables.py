@@ -1,0 +1,227 @@
+"""Sections of the report that sum up: figures over models, planner, batches, what the run took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks import figures, planning
+from benchmarks.digest import Digest
+from benchmarks.figures import Batched, Compared, Planned, Sweep
+from benchmarks.metrics import duration, readable
+from benchmarks.models.zoo import ZOO
+from benchmarks.rows import Results, Step
+from benchmarks.statistics import Ratio
+
+
+def sums(digest: Digest) -> str:
+    """Geometric means and extremes over models; empty when nothing is compared."""
+    small, moderate = figures.small_models(digest), figures.moderate_models(digest)
+    everything = digest.models
+    lines = [
+        line
+        for what, found in (
+            ("prove time, all models", figures.compared(digest, "prove_s", everything)),
+            (
+                "prove time, models whose default has k ≤ 17",
+                figures.compared(digest, "prove_s", moderate),
+            ),
+            (
+                f"prove time, models under {figures.SMALL:,} multiplications",
+                figures.compared(digest, "prove_s", small),
+            ),
+            (
+                f"proving key, models under {figures.SMALL:,} multiplications",
+                figures.compared(digest, "pk_bytes", small, Step.SETUP),
+            ),
+            ("peak memory of a proof", figures.compared(digest, "peak_rss_bytes", everything)),
+        )
+        if (line := _compared(what, found)) is not None
+    ]
+    if not lines:
+        return ""
+    head = [
+        "## Over all models\n",
+        "How many times EZKL's default flow takes what ours takes. Models on which a side misses"
+        " the accuracy constraint, or gave a wrong answer, are not in it.\n",
+        "| figure | geometric mean | models | least |",
+        "|---|---:|---:|---|",
+    ]
+    planning_line = _planning(figures.compared(digest, "build_s", everything, Step.SETUP))
+    return "\n".join([*head, *lines]) + ("\n\n" + planning_line if planning_line else "")
+
+
+def _compared(what: str, found: Compared | None) -> str | None:
+    if found is None:
+        return None
+    model, least = found.least
+    return (
+        f"| {what} | **{found.geometric_mean:.3g}×** | {len(found.ratios)}"
+        f" | {least:.3g}× ({_title(model)}) |"
+    )
+
+
+def _planning(found: Compared | None) -> str:
+    """The other way round than the table: how much more we spend."""
+    if found is None:
+        return ""
+    model, least = found.least
+    return (
+        f"Planning and set-up took {1 / found.geometric_mean:.3g} times EZKL's calibration and"
+        f" set-up (geometric mean over {len(found.ratios)} models; most: {1 / least:.3g} times,"
+        f" {_title(model)})."
+    )
+
+
+# --- planner --------------------------------------------------------------------------------
+
+
+def planner(results: Results) -> str:
+    """Regret and prediction, model by model and over all; empty without the suite."""
+    found = figures.planned(results)
+    if not found:
+        return ""
+    efforts = planning.EFFORTS
+    lines = [
+        "## Planner\n",
+        "*Regret*: how much slower the choice is than the fastest candidate, all plausible ones set"
+        " up and proved in turn. *Prediction error*: median over the candidates of the distance"
+        " from what was measured.\n",
+        "| model | timed of plausible | fastest | "
+        + " | ".join(f"regret, {e} | plan, {e}" for e in efforts)
+        + " | error, time | error, memory |",
+        "|---|---:|---:|" + "---:|---:|" * len(efforts) + "---:|---:|",
+        *(_planned(p) for p in found),
+        "",
+        *(_regrets(found, effort) for effort in efforts if figures.regrets(found, effort)),
+        _errors(found),
+    ]
+    return "\n".join(lines)
+
+
+def _planned(p: Planned) -> str:
+    cells = [_title(p.model), f"{p.timed} of {p.plausible}", readable(p.fastest_s, "s")]
+    for effort in planning.EFFORTS:
+        regret, plan_s = p.regrets.get(effort), p.plan_s.get(effort)
+        cells.append("not timed" if regret is None else f"{regret:.0%}")
+        cells.append("–" if plan_s is None else readable(plan_s, "s"))
+    cells += [f"{median(p.time_errors):.0%}", f"{median(p.memory_errors):.0%}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _regrets(found: Sequence[Planned], effort: str) -> str:
+    values = list(figures.regrets(found, effort).values())
+    good = sum(value <= figures.GOOD_REGRET for value in values)
+    return (
+        f"At effort *{effort}*, the choice was within {figures.GOOD_REGRET:.0%} of the fastest on"
+        f" {good} of {len(values)} models; median regret {median(values):.1%}, largest"
+        f" {max(values):.1%}.\n"
+    )
+
+
+def _errors(found: Sequence[Planned]) -> str:
+    times = [error for p in found for error in p.time_errors]
+    memories = [error for p in found for error in p.memory_errors]
+    by_model = (
+        median(median(p.time_errors) for p in found),
+        median(median(p.memory_errors) for p in found),
+    )
+    return (
+        f"Prediction over {len(times)} candidates of {len(found)} models: median error"
+        f" {median(times):.1%} of time and {median(memories):.1%} of peak memory (median of the"
+        f" models' own medians: {by_model[0]:.1%} and {by_model[1]:.1%})."
+    )
+
+
+# --- batches --------------------------------------------------------------------------------
+
+
+def batches(results: Results) -> str:
+    """Throughput of batches and the sweep over lanes; empty without the suite."""
+    found, swept = figures.batched(results), figures.sweeps(results)
+    if not found and not swept:
+        return ""
+    lines = ["## Batches\n"]
+    if found:
+        lines += [
+            "Seconds per input: the whole of `zkml batch` with its circuits there (rows, proofs,"
+            " verification, receipts, one process from start to end) against witness and proof of"
+            " EZKL's default flow, one input after another. *First run* is the same batch when the"
+            " circuits of several lanes had still to be built.\n",
+            "| model | inputs | proofs × lanes | ours, an input | EZKL's default, an input | faster"
+            " | memory, ours | theirs | accuracy, ours | theirs | verify an item | first run |",
+            "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+            *(_batched(b) for b in found),
+            "",
+            "*Verify an item*: beyond the proof that it shares, whose verification is made once.",
+        ]
+    if swept:
+        lines += ["\n### An input's cost by lanes\n", *(_swept(s) for s in swept)]
+    return "\n".join(lines)
+
+
+def _batched(b: Batched) -> str:
+    mark = " †" if b.misses[0] else ""
+    theirs, their_peak = b.base, b.peak_bytes[1]
+    cells = [
+        _title(b.model) + mark,
+        str(b.inputs),
+        b.packs,
+        readable(b.ours.median, "s"),
+        "–" if theirs is None else readable(theirs.median, "s") + (" †" if b.misses[1] else ""),
+        _faster(b.faster),
+        readable(b.peak_bytes[0], "B"),
+        "–" if their_peak is None else readable(their_peak, "B"),
+        _accuracy(b.accuracy[0]),
+        _accuracy(b.accuracy[1]),
+        "–" if b.item_verify_s is None else readable(b.item_verify_s, "s"),
+        "–" if b.first_s is None else readable(b.first_s, "s"),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _swept(s: Sweep) -> str:
+    measured = ", ".join(f"{n}: {readable(v, 's')}" for n, v in s.seconds.items())
+    base = "" if s.base_s is None else f"; EZKL's default {readable(s.base_s, 's')}"
+    ended = f" It ended here: {s.ended}." if s.ended else ""
+    memory = (
+        f" Memory is predicted to end it at {s.memory_ends_at} lanes." if s.memory_ends_at else ""
+    )
+    return (
+        f"* {_title(s.model)}, witness and proof by lanes: {measured}{base}.{ended}{memory}".rstrip(
+            "."
+        )
+        + "."
+    )
+
+
+def _accuracy(metrics: dict[str, float]) -> str:
+    if "accuracy" in metrics:
+        return f"{metrics['accuracy']:.1%} ({metrics['reference_accuracy']:.1%})"
+    return f"error {metrics['max_error']:.2%}" if "max_error" in metrics else "–"
+
+
+def _faster(found: Ratio | None) -> str:
+    if found is None:
+        return "not compared"
+    if found.upper == float("inf"):
+        return f"{found.value:.3g}×"
+    return f"**{found.value:.3g}×** ({found.lower:.3g}–{found.upper:.3g})"
+
+
+# --- the run --------------------------------------------------------------------------------
+
+
+def spent(results: Results) -> str:
+    """What the samples of each suite took; empty for results that do not tell."""
+    suites = dict.fromkeys(row.key.suite for row in results.rows)
+    seconds = {s: [row.seconds for row in results.rows if row.key.suite == s] for s in suites}
+    if not any(map(sum, seconds.values())):
+        return ""
+    told = [f"{s} {duration(sum(v))} ({len(v)} samples)" for s, v in seconds.items()]
+    total = duration(sum(map(sum, seconds.values())))
+    return f"The samples took {total} in all: {', '.join(told)}."
+
+
+def _title(model: str) -> str:
+    return ZOO[model].title if model in ZOO else model

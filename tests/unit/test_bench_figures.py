@@ -1,0 +1,177 @@
+"""The report's sums, on results that are small enough to reckon by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import figures, report, tables
+from benchmarks.digest import Digest
+from benchmarks.rows import Header, Journal, Key, Results, Row, Status, Step, read
+
+HEADER = Header(
+    options={"samples": 3, "warm_ups": 0},
+    machine={
+        "processor": "p", "cores": 2, "memory_bytes": 1 << 34, "system": "s", "python": "3",
+        "versions": {"ezkl": "1"}, "environment": {}, "commit": "c" * 40,
+    },
+    started="2026-01-01T00:00:00",
+)  # fmt: skip
+
+
+def row(
+    suite: str,
+    model: str,
+    side: str,
+    step: Step,
+    metrics: dict[str, float],
+    sample: int = 0,
+    **facts: Any,
+) -> Row:
+    key = Key(suite=suite, model=model, side=side, step=step, sample=sample)
+    return Row(key=key, status=Status.OK, metrics=metrics, facts=facts, seconds=1.5)
+
+
+def standing(
+    model: str,
+    side: str,
+    *,
+    prove_s: float,
+    build_s: float,
+    pk: float,
+    multiplications: int,
+    logrows: int = 15,
+    misses: str | None = None,
+) -> list[Row]:
+    suite = "models" if side == "ours" else "baseline"
+    facts = {"multiplications": multiplications, "logrows": logrows}
+    built = {"build_s": build_s, "pk_bytes": pk}
+    return [
+        row(suite, model, side, Step.SETUP, built, **facts),
+        *(
+            row(suite, model, side, Step.PROVE, {"prove_s": prove_s, "peak_rss_bytes": 1.0}, i)
+            for i in range(3)
+        ),
+        row(suite, model, side, Step.ACCURACY, {"max_error": 0.0}, misses=misses),
+    ]
+
+
+def through_a_file(rows: list[Row], folder: Path) -> Results:
+    journal = Journal(folder / "results.jsonl", HEADER)
+    for one in rows:
+        journal.append(one)
+    return read(folder)
+
+
+@pytest.fixture
+def digest(tmp_path: Path) -> Digest:
+    ours: dict[str, Any] = {"side": "ours", "pk": 1.0}
+    base: dict[str, Any] = {"side": "ezkl-default"}
+    rows = [
+        *standing("a", prove_s=1, build_s=6, multiplications=100, **ours),
+        *standing("a", prove_s=40, build_s=2, pk=50, multiplications=100, **base),
+        *standing("b", prove_s=1, build_s=2, multiplications=4_999, **ours),
+        *standing("b", prove_s=10, build_s=2, pk=2, multiplications=4_999, **base),
+        *standing("c", prove_s=2, build_s=4, multiplications=5_000, **ours),
+        *standing("c", prove_s=1, build_s=1, pk=1, multiplications=5_000, logrows=18, **base),
+        *standing("d", prove_s=1, build_s=1, multiplications=7, misses="loses 9 %", **ours),
+        *standing("d", prove_s=9, build_s=1, pk=9, multiplications=7, **base),
+    ]
+    return Digest.of(through_a_file(rows, tmp_path))
+
+
+def test_means_are_geometric_and_leave_out_what_is_not_comparable(digest: Digest) -> None:
+    found = figures.compared(digest, "prove_s", digest.models)
+    assert found is not None
+    assert found.ratios == {"a": 40, "b": 10, "c": 0.5}
+    assert found.geometric_mean == pytest.approx((40 * 10 * 0.5) ** (1 / 3))
+    assert found.least == ("c", 0.5)
+
+
+def test_small_models_have_fewer_than_5000_multiplications(digest: Digest) -> None:
+    small = figures.small_models(digest)
+    assert small == ["a", "b", "d"]
+    keys = figures.compared(digest, "pk_bytes", small, Step.SETUP)
+    assert keys is not None
+    assert keys.geometric_mean == pytest.approx(10.0)
+    assert figures.moderate_models(digest) == ["a", "b", "d"]
+
+
+def test_the_report_tells_these_sums(digest: Digest) -> None:
+    text = tables.sums(digest)
+    assert "| prove time, all models | **5.85×** | 3 | 0.5× (c) |" in text
+    assert "| prove time, models whose default has k ≤ 17 | **20×** | 2 | 10× (b) |" in text
+    assert "| prove time, models under 5,000 multiplications | **20×** | 2 | 10× (b) |" in text
+    assert "| proving key, models under 5,000 multiplications | **10×** | 2 | 2× (b) |" in text
+    # 6/2, 2/2 and 4/1: the geometric mean of 3, 1 and 4
+    assert "took 2.29 times EZKL's calibration and set-up" in text
+    assert "most: 4 times, c" in text
+
+
+def candidate(predicted_s: float, *prove_s: float) -> dict[str, Any]:
+    return {
+        "predicted_s": predicted_s, "predicted_bytes": 120, "prove_s": list(prove_s),
+        "peak_bytes": [100] * len(prove_s), "failed": None,
+    }  # fmt: skip
+
+
+def test_regret_and_prediction_over_the_planner_suite(tmp_path: Path) -> None:
+    rows = []
+    for model, chosen in (("a", 1.0), ("b", 2.0)):
+        choice = {"predicted_s": chosen, "predicted_bytes": 120}
+        candidates = [candidate(1.0, 1.0, 1.0), candidate(2.0, 1.6)]
+        rows += [
+            row("planner", model, "balanced", Step.MEASURE, {"plan_s": 9.0}, choice=choice),
+            row("planner", model, "candidates", Step.PREPARE, {}, plausible=5),
+            row("planner", model, "candidates", Step.MEASURE, {}, 0, candidates=[]),
+            row("planner", model, "candidates", Step.MEASURE, {}, 1, candidates=candidates),
+        ]
+    results = through_a_file(rows, tmp_path)
+    text = tables.planner(results)
+    assert "| a | 2 of 5 | 1 s | not timed | – | 0% | 9 s | 12% | 20% |" in text
+    assert "| b | 2 of 5 | 1 s | not timed | – | 60% | 9 s | 12% | 20% |" in text
+    assert "within 15% of the fastest on 1 of 2 models; median regret 30.0%, largest 60.0%" in text
+    assert "Prediction over 4 candidates of 2 models: median error 12.5% of time and 20.0%" in text
+
+
+def batch_rows(misses: str | None = None) -> list[Row]:
+    name = "zkml batch, 64 inputs"
+    packs = [{"lanes": 32, "proofs": 2}]
+    lanes = [
+        row("batch", "digits", "2 lanes", Step.MEASURE, {"proof_per_input_s": 0.5}, inputs=2),
+        row("batch", "digits", "1 lane", Step.MEASURE, {"proof_per_input_s": 0.9}, inputs=1),
+    ]
+    base = {"per_input_s": 4.0, "proof_per_input_s": 4.0, "peak_rss_bytes": 3e8}
+    ours = {"per_input_s": 0.2, "peak_rss_bytes": 2e8, "item_verify_s": 0.004, "max_error": 0.001}
+    predicted = {"2": {"prove_s": 1.0}, "4": {"prove_s": 1.6}, "8": None}
+    return [
+        row("batch", "digits", "ezkl-default", Step.PREPARE, {"max_error": 0.002}, misses=None),
+        row("batch", "digits", name, Step.PREPARE, {"total_s": 30.0}, inputs=64),
+        row("batch", "digits", "ezkl-default", Step.MEASURE, base),
+        row("batch", "digits", name, Step.MEASURE, ours, inputs=64, packs=packs, misses=misses),
+        row("batch", "digits", "lanes foretold", Step.PREPARE, {}, memory_ends_at=8, at=predicted),
+        *lanes,
+    ]
+
+
+def test_a_batch_is_compared_per_input_where_both_sides_are_exact_enough(tmp_path: Path) -> None:
+    (found,) = figures.batched(through_a_file(batch_rows(), tmp_path))
+    assert found.faster is not None
+    assert found.faster.value == pytest.approx(20.0)
+    assert (found.inputs, found.packs, found.first_s) == (64, "2 × 32", 30.0)
+    (missed,) = figures.batched(through_a_file(batch_rows("loses 3 %"), tmp_path))
+    assert missed.faster is None
+
+
+def test_the_sweep_ends_where_memory_is_predicted_to(tmp_path: Path) -> None:
+    results = through_a_file(batch_rows(), tmp_path)
+    (sweep,) = figures.sweeps(results)
+    assert sweep.seconds == {1: 0.9, 2: 0.5}
+    assert sweep.foretold_s == {2: 0.5, 4: 0.4}
+    assert (sweep.memory_ends_at, sweep.base_s) == (8, 4.0)
+    text = report.write(results, tmp_path).read_text()
+    assert "| 64 | 2 × 32 | 200 ms | 4 s | 20× |" in text
+    assert (tmp_path / "plots" / "lanes.png").exists()
+    assert "The samples took 10 s in all: batch 10 s (7 samples)." in text
