@@ -255,6 +255,34 @@ def _recurrent(node: NodeProto, facts: GraphFacts) -> Refusal | None:
         return Refusal("the engine runs forwards only", "Export two layers, one on turned input.")
     if len(node.input) > 4 and node.input[4]:
         return Refusal("its sequence lengths are given as an input", "Export without lengths.")
+    attrs = attributes(node)
+    named = attrs.get("activations")
+    defaults = {"LSTM": [b"Sigmoid", b"Tanh", b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"]}
+    if named and named != defaults.get(node.op_type, [b"Tanh"]):
+        return Refusal("the engine has the default activations only", "Use those.")
+    if attrs.get("clip") or attrs.get("input_forget"):
+        return Refusal("the engine neither clips nor couples gates", "Export without it.")
+    if node.op_type == "LSTM" and len(node.output) > 2 and node.output[2] in facts.used:
+        return Refusal("the engine gives the cell state of one step earlier", "Leave it out.")
+    return None
+
+
+def _expand(node: NodeProto, facts: GraphFacts) -> Refusal | None:
+    if len(facts.shapes.get(node.input[0], [])) < len(facts.shapes.get(node.output[0], [])):
+        return Refusal("the engine repeats the wrong axis", "Add the new axes with Reshape first.")
+    return None
+
+
+def _cum_sum(node: NodeProto, facts: GraphFacts) -> Refusal | None:
+    attrs = attributes(node)
+    if attrs.get("exclusive") or attrs.get("reverse"):
+        return Refusal("the engine sums forwards, with each element itself", "Sum a turned value.")
+    return None
+
+
+def _celu(node: NodeProto, facts: GraphFacts) -> Refusal | None:
+    if attributes(node).get("alpha", 1.0) != 1.0:
+        return Refusal("the engine leaves alpha out of the exponent", "Use Elu of a scaled value.")
     return None
 
 
@@ -263,9 +291,12 @@ _CHECKS: Mapping[str, Callable[[NodeProto, GraphFacts], Refusal | None]] = {
     "ArgMin": _arg,
     "AveragePool": _windows,
     "Cast": _cast,
+    "Celu": _celu,
     "Conv": _windows,
     "ConvTranspose": _windows,
+    "CumSum": _cum_sum,
     "Div": _div,
+    "Expand": _expand,
     "GRU": _recurrent,
     "Gather": _indices,
     "GatherElements": _indices,

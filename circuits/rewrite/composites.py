@@ -24,6 +24,15 @@ def _gelu(node: ir.Node, build: Builder) -> ir.Value:
     return build.op("Mul", half, build.op("Add", bent, build.const(1.0)))
 
 
+def _celu(node: ir.Node, build: Builder) -> ir.Value | None:
+    """alpha · elu(x / alpha); the engine leaves alpha out of the exponent."""
+    alpha = float(attr(node, "alpha", 1.0))
+    if alpha == 1.0:
+        return None
+    bent = build.op("Elu", build.op("Mul", node.inputs[0], build.const(1.0 / alpha)), alpha=1.0)
+    return build.op("Mul", bent, build.const(alpha))
+
+
 def _mish(node: ir.Node, build: Builder) -> ir.Value:
     x = node.inputs[0]
     return build.op("Mul", x, build.op("Tanh", build.op("Softplus", x)))
@@ -89,6 +98,7 @@ def _swish(node: ir.Node, build: Builder) -> ir.Value:
 
 
 _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
+    "Celu": _celu,
     "Gelu": _gelu,
     "Mish": _mish,
     "Swish": _swish,
@@ -104,8 +114,8 @@ def _run(model: ir.Model) -> None:
 
 EXPAND_COMPOSITES = Pass(
     name="expand-composites",
-    version=1,
-    purpose="Gelu, Mish, Swish, group, mean-variance and Lp normalisation as their formulas.",
+    version=2,
+    purpose="Gelu, Celu, Mish, Swish, group, mean-variance and Lp normalisation as formulas.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
 )

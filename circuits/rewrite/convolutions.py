@@ -45,14 +45,33 @@ def _attributes(node: ir.Node, weights: NDArray[Any]) -> dict[str, Any]:
 
 
 def _transposed(node: ir.Node, build: Builder) -> ir.Value | None:
+    """One group, no dilation, all of the border written as pads."""
     weights = constant(input_at(node, 1))
-    groups = attr(node, "group", 1)
-    if groups == 1 or weights is None:
-        return _conv(node, build)
+    if weights is None:
+        return None
     image, bias = node.inputs[0], constant(input_at(node, 2))
     assert image is not None
-    wide = spread_kernel(weights, attr(node, "dilations"))
-    attributes = _attributes(node, wide) | {"group": 1}
+    groups = attr(node, "group", 1)
+    dilations = attr(node, "dilations") or [1] * (weights.ndim - 2)
+    wide = spread_kernel(weights, dilations)
+    border = _border(node, shape_of(image)[2:], wide.shape[2:])
+    if border is None:
+        return None
+    pads, beyond = border
+    wide = np.pad(wide, [(0, 0), (0, 0), *((0, more) for more in beyond)])
+    attributes = {
+        "strides": attr(node, "strides") or [1] * (weights.ndim - 2),
+        "kernel_shape": list(wide.shape[2:]),
+        "dilations": [1] * (weights.ndim - 2),
+        "pads": pads,
+        "group": 1,
+    }
+    if groups == 1:
+        written = {name: attr(node, name) for name in node.attributes}
+        if written | {"group": 1} == attributes:
+            return None
+        rest = [input_at(node, 2)][: len(node.inputs) - 2]
+        return build.op("ConvTranspose", image, build.const(wide), *rest, **attributes)
     split = build.const(np.full(groups, shape_of(image)[1] // groups, dtype=np.int64))
     parts = build.ops("Split", image, split, outputs=groups, axis=1)
     biases = np.split(bias, groups) if bias is not None else [None] * groups
@@ -69,14 +88,45 @@ def _transposed(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.op("Concat", *made, axis=1)
 
 
+def _border(
+    node: ir.Node, image: Sequence[int], kernel: Sequence[int]
+) -> tuple[list[int], list[int]] | None:
+    """Pads that give the output its size, and zeros to add behind the kernel where none would.
+
+    ``output_padding`` takes away from the pads at the end; what is left of it reaches places that
+    no input does, which are those of a longer kernel. None where pads would go below zero.
+    """
+    rank = len(kernel)
+    strides = attr(node, "strides") or [1] * rank
+    extra = attr(node, "output_padding") or [0] * rank
+    sizes = attr(node, "output_shape")
+    auto = attr(node, "auto_pad", "NOTSET")
+    if sizes is None and auto in ("SAME_UPPER", "SAME_LOWER"):
+        sizes = [n * s for n, s in zip(image, strides, strict=True)]
+    if sizes is None:
+        pads = (attr(node, "pads") if auto == "NOTSET" else None) or [0] * (2 * rank)
+        before, after = list(pads[:rank]), list(pads[rank:])
+    else:
+        before, after = [], []
+        for i, size in enumerate(sizes[-rank:]):
+            total = strides[i] * (image[i] - 1) + extra[i] + kernel[i] - size
+            small, large = total // 2, total - total // 2
+            before.append(small if auto == "SAME_UPPER" else large)
+            after.append(large if auto == "SAME_UPPER" else small)
+    after = [a - e for a, e in zip(after, extra, strict=True)]
+    if min(before) < 0:
+        return None
+    return before + [max(a, 0) for a in after], [max(-a, 0) for a in after]
+
+
 def _run(model: ir.Model) -> None:
     expand(model, {"Conv": _conv, "ConvTranspose": _transposed})
 
 
 PLAIN_CONVOLUTIONS = Pass(
     name="plain-convolutions",
-    version=1,
-    purpose="Dilated kernels spread with zeros, grouped transposed convolutions split by group.",
+    version=2,
+    purpose="Dilated kernels spread with zeros, transposed convolutions of one group and by pads.",
     reference="ONNX operator specification, Conv and ConvTranspose",
     run=_run,
 )

@@ -18,6 +18,7 @@ from circuits.model.outputs import plain_outputs
 from circuits.model.reading import read_model
 from circuits.model.shapes import bind_shapes, infer_shapes, outputs_of
 from circuits.rewrite import (
+    broadcasting,
     comparisons,
     composites,
     convolutions,
@@ -33,8 +34,11 @@ from circuits.rewrite import (
     recurrent,
     repair,
     resizing,
+    scales,
     scattering,
+    sequences,
     training,
+    unrolling,
 )
 from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
@@ -54,6 +58,7 @@ PASSES: tuple[Pass, ...] = (
     composites.EXPAND_COMPOSITES,
     defaults.FILL_DEFAULTS,
     recurrent.SPLIT_DIRECTIONS,
+    unrolling.UNROLL_RECURRENT,
     padding.EXPLICIT_PADDING,
     pooling.EXPLICIT_POOLING,
     convolutions.PLAIN_CONVOLUTIONS,
@@ -61,6 +66,9 @@ PASSES: tuple[Pass, ...] = (
     powers.PLAIN_POWERS,
     integers.INTEGER_ARITHMETIC,
     comparisons.EXTREMA_AND_MASKS,
+    sequences.PLAIN_SUMS,
+    broadcasting.EXPLICIT_BROADCASTS,
+    scales.COUNT_IN_ONES,
     scattering.PLAIN_SCATTER,
     indexing.EXPLICIT_INDICES,
     folding.FOLD_AGAIN,

@@ -1,0 +1,107 @@
+"""Answers that the engine counts in the wrong unit.
+
+It gives ``Equal`` the scale of what is compared, so that a one among floats is worth 2^-scale; and
+an index that was computed from floats keeps their scale, so that it points beyond the end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir import DataType
+
+from circuits.rewrite.edit import (
+    Builder,
+    Pass,
+    attr,
+    constant,
+    expand,
+    has_shape,
+    input_at,
+    ints,
+    is_float,
+    shape_of,
+)
+
+#: Take an answer for what it is, in whatever unit it comes.
+_UNIT_BLIND = frozenset({"Not", "And", "Or", "Xor"})
+#: Give whole numbers at scale 0 whatever they are given.
+_WHOLE = frozenset({"ArgMax", "ArgMin", "Sign", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
+_CARRY = frozenset(
+    {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Gather", "Slice", "Flatten"}
+    | {"Concat", "Add", "Sub", "Mul", "Neg", "Abs", "Max", "Min", "Clip", "Expand"}
+)
+
+
+def _equal(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Twice negated, an answer counts in ones."""
+    uses = list(node.outputs[0].uses())
+    if uses and all(_unit_blind(use.node, use.idx) for use in uses):
+        return None
+    answer = build.op("Equal", *node.inputs)
+    return build.op("Not", build.op("Not", answer))
+
+
+def _unit_blind(node: ir.Node, place: int) -> bool:
+    return node.op_type in _UNIT_BLIND or (node.op_type == "Where" and place == 0)
+
+
+def _indexed(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Finds each computed index among the places that there are: its place is a whole number."""
+    at = 0 if node.op_type == "OneHot" else 1
+    where = node.inputs[at]
+    if (
+        where is None
+        or constant(where) is not None
+        or not has_shape(where)
+        or counts_in_ones(where)
+    ):
+        return None
+    depth = _places(node)
+    if depth is None:
+        return None
+    last = build.op("Unsqueeze", where, build.const(ints([len(shape_of(where))])))
+    number = build.op("Cast", last, to=int(DataType.FLOAT))
+    same = build.op("Equal", number, build.const(np.arange(depth, dtype=np.float32)))
+    found = build.op("Cast", build.op("Not", build.op("Not", same)), to=int(DataType.FLOAT))
+    place = build.op("ArgMax", found, axis=-1, keepdims=0)
+    inputs = list(node.inputs)
+    inputs[at] = place
+    return build.op(node.op_type, *inputs, **{k: attr(node, k) for k in node.attributes})
+
+
+def _places(node: ir.Node) -> int | None:
+    """How many places an index may name."""
+    if node.op_type == "OneHot":
+        depth = constant(input_at(node, 1))
+        return None if depth is None else int(depth.reshape(-1)[0])
+    data = node.inputs[0]
+    return shape_of(data)[attr(node, "axis", 0)] if data is not None and has_shape(data) else None
+
+
+def counts_in_ones(value: ir.Value | None) -> bool:
+    """Whether the engine holds a value at scale 0: an integer input, or what is made of such."""
+    if value is None:
+        return False
+    node = value.producer()
+    if node is None or constant(value) is not None:
+        return not is_float(value)
+    if node.op_type in _WHOLE:
+        return True
+    if node.op_type == "Cast":
+        source = node.inputs[0]
+        return counts_in_ones(source) or (source is not None and source.dtype == DataType.BOOL)
+    return node.op_type in _CARRY and all(counts_in_ones(v) for v in node.inputs if v is not None)
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, {"Equal": _equal, "Gather": _indexed, "OneHot": _indexed})
+
+
+COUNT_IN_ONES = Pass(
+    name="count-in-ones",
+    version=1,
+    purpose="The answers of Equal and computed indices as whole numbers.",
+    reference="zkonduit/ezkl, circuit/ops/hybrid.rs: out_scale of Equals is that of its operands",
+    run=_run,
+)

@@ -1,0 +1,80 @@
+"""Each operator that the compiler says it supports, in the engine, beside onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from circuits.engine.port import Limits, RunArgs
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import EngineError
+from circuits.field import from_felt, to_felt
+from circuits.model.operators import FAITHFUL
+from circuits.rewrite import rewrite
+from circuits.rewrite.compare import run
+from tests.operators import Case, cases
+
+pytestmark = pytest.mark.slow
+
+CASES = cases()
+SCALE = 10
+ARGS = RunArgs(
+    input_scale=SCALE, param_scale=SCALE, scale_rebase_multiplier=1, logrows=17, decomp_legs=6
+)
+#: Of the largest value, or of 0.5: tables and rescales round.
+TOLERANCE = 0.01
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    opened = Sandbox()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("operator", sorted(FAITHFUL))
+def test_the_engine_computes_the_operator(sandbox: Sandbox, operator: str) -> None:
+    ways = {name: case for name, case in CASES.items() if name.split(",")[0] == operator}
+    assert ways, "no case tries this operator"
+    wrong = {name: gap for name, case in ways.items() if (gap := _gap(sandbox, case)) > TOLERANCE}
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n.split(",")[0] not in FAITHFUL])
+def test_what_the_engine_lacks_is_rewritten(sandbox: Sandbox, name: str) -> None:
+    assert _gap(sandbox, CASES[name]) <= TOLERANCE
+
+
+def _gap(sandbox: Sandbox, case: Case) -> float:
+    """Largest difference from onnxruntime, over the largest value; infinite where sizes differ."""
+    samples = case.samples()
+    rewritten = rewrite(case.model(), samples)
+    expected = run(case.model(), samples)
+    with sandbox.session(Limits(deadline_s=60)) as child:
+        (priced,) = child.call("circuits.engine.calls:price", rewritten.onnx, [ARGS])
+        assert not isinstance(priced, EngineError), priced
+        scales = list(zip(rewritten.signature.inputs, priced.input_scales, strict=True))
+        felts = [
+            [
+                [to_felt(int(v * 2.0**scale)) for v in np.ravel(sample[tensor.name]).tolist()]
+                for tensor, scale in scales
+            ]
+            for sample in samples
+        ]
+        witnesses = child.call(
+            "circuits.engine.calls:simulate", rewritten.onnx, priced.settings, felts
+        )
+    worst = 0.0
+    for witness, answers in zip(witnesses, expected, strict=True):
+        assert not isinstance(witness, EngineError), witness
+        for found, scale, answer in zip(
+            witness.outputs, priced.output_scales, answers, strict=True
+        ):
+            ours = np.array([from_felt(f) for f in found], dtype=np.float64) / 2.0**scale
+            if ours.size != answer.size:
+                return float("inf")
+            size = max(0.5, float(np.abs(answer).max()))
+            worst = max(worst, float(np.abs(ours - answer.reshape(-1)).max()) / size)
+    return worst
