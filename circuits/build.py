@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, OnStage, ProofResult, ShouldStop
 from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge
+from circuits.evm.errors import SolcMissing
+from circuits.evm.solc import Solc
 from circuits.field import to_felt
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
@@ -22,7 +24,7 @@ from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
-from circuits.profile import Profile, Visibility
+from circuits.profile import Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding
@@ -68,6 +70,12 @@ class Builder:
     limits: Limits
     effort: Effort = Effort.BALANCED
     cost_model: CostModel | None = None
+    solc: Path | None = None  # without it the first on PATH
+
+    def until(self, should_stop: ShouldStop) -> Builder:
+        """This builder for work that may be told to stop: whatever it does ends with ``Canceled``
+        once ``should_stop`` says so, in the middle of an engine call too."""
+        return replace(self, engine=self.engine.until(should_stop))
 
     def plan(
         self,
@@ -75,8 +83,12 @@ class Builder:
         samples: Samples,
         profile: Profile,
         on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
     ) -> Plan:
         """Rewrites and plans, builds nothing."""
+        if should_stop is not None:
+            return self.until(should_stop).plan(model, samples, profile, on_progress)
+        solc = self._solc() if profile.target is Target.EVM else None
         graph = compile_float(
             self.engine,
             model,
@@ -95,8 +107,21 @@ class Builder:
             effort=self.effort,
             srs=lambda k: self.srs.ensure(k, self.policy, self._generate).path,
             cost_model=self.cost_model,
+            solc=solc,
             on_progress=on_progress,
         )
+
+    def _solc(self) -> Solc | None:
+        """The compiler for verifier contracts; None when none is named and none is on PATH.
+
+        Raises ``SolcMissing`` when the one that is named will not do.
+        """
+        if self.solc is not None:
+            return Solc.find(self.solc)
+        try:
+            return Solc.find()
+        except SolcMissing:
+            return None
 
     def estimate(self, model: bytes, samples: Samples, profile: Profile) -> Estimate:
         """What a circuit would cost, in about a second: nothing is measured, nothing built."""
@@ -152,26 +177,24 @@ class Builder:
         The settings are frozen here and never made again. Raises ``CircuitNotFaithful`` when the
         trial proof's outputs are not those of onnxruntime, besides all that planning raises.
         """
+        if should_stop is not None:
+            ours = self.until(should_stop)
+            return ours.build(model, samples, profile, out, on_progress=on_progress)
         say = on_progress or (lambda _: None)
         plan = self.plan(model, samples, profile, say)
         shape = plan.choice.shape
         say("reference string")
         srs = self.srs.ensure(shape.args.logrows, self.policy, self._generate)
-        files = self._set_up(plan, srs, out, on_progress, should_stop)
+        files = self._set_up(plan, srs, out, on_progress)
         say("trial proof")
-        trial = self._try(plan, files, should_stop)
+        trial = self._try(plan, files)
         return self._describe(model, plan, srs, files, samples, trial)
 
     def _generate(self, path: Path, logrows: int) -> None:
         self.engine.generate_srs(path, logrows, self.limits)
 
     def _set_up(
-        self,
-        plan: Plan,
-        srs: SrsFile,
-        out: Path,
-        on_stage: OnStage | None,
-        should_stop: ShouldStop | None,
+        self, plan: Plan, srs: SrsFile, out: Path, on_stage: OnStage | None
     ) -> CircuitFiles:
         shape = plan.choice.shape
         self.engine.setup(
@@ -181,7 +204,6 @@ class Builder:
             out,
             self.limits,
             on_stage=on_stage,
-            should_stop=should_stop,
         )
         return CircuitFiles(
             compiled=out / "compiled",
@@ -191,19 +213,14 @@ class Builder:
             srs=srs.path,
         )
 
-    def _try(
-        self,
-        plan: Plan,
-        files: CircuitFiles,
-        should_stop: ShouldStop | None,
-    ) -> ProofResult:
+    def _try(self, plan: Plan, files: CircuitFiles) -> ProofResult:
         """Proves and verifies one held-out sample: no circuit serves that has not done so."""
         variant = plan.choice.shape.variant
         sample = plan.trial
         inputs = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in variant.inputs]
         if variant.context.limbs:
             inputs.append(variant.context.encode(0))
-        result = self.engine.prove(files, inputs, self.limits, should_stop=should_stop)
+        result = self.engine.prove(files, inputs, self.limits)
         proved = self.engine.verify(
             result.proof_json,
             files.settings.read_bytes(),
@@ -289,6 +306,7 @@ class Builder:
                 "prove_s": round(trial.seconds["prove"], 4),
                 "peak_rss_bytes": trial.peak_rss_bytes,
                 "output_ranges": list(plan.output_ranges),
-            },
+            }
+            | (plan.choice.contract.to_json() if plan.choice.contract else {}),
         )
         return BuiltCircuit(manifest=manifest, files=paths)

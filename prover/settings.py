@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         description="This machine's cost model, written by `zkml doctor --calibrate`.",
     )
 
+    solc: Path | None = Field(
+        default=None,
+        description="The Solidity compiler (0.8.20, solc or solcjs) for the target evm; unset, the"
+        " first on PATH. Without one, sizes of verifier contracts are predicted.",
+    )
+
     # --- trust ---
     srs_dir: Folder = Field(
         default_factory=lambda data: data["home"] / "srs",

@@ -6,9 +6,11 @@ scratch, removed afterwards) and never sees a path that a client chose.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -26,6 +28,9 @@ from circuits.errors import EngineError, InputOutOfRange, ZkmlError
 # call that it waits for is holding.
 logging.getLogger("ezkl").setLevel(logging.CRITICAL)
 logging.getLogger("ezkl").propagate = False
+
+#: A proxy that answers nobody: port 9 discards, where it is open at all.
+_NO_WAY_OUT = "http://127.0.0.1:9"
 
 
 def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineError]:
@@ -161,6 +166,38 @@ def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bo
         if isinstance(error, (KeyboardInterrupt, MemoryError)):
             raise
         return False
+
+
+def evm_verifier(vk: bytes, settings: bytes, srs_part: bytes) -> str:
+    """The verifier contract's Solidity source.
+
+    The engine writes it and then wants its own copy of a compiler for the ABI, which it would
+    download: it is shown an empty home and no way out, and its complaint about that is expected.
+    """
+    Path("vk").write_bytes(vk)
+    Path("settings.json").write_bytes(settings)
+    Path("srs").write_bytes(srs_part)
+    os.environ.update(dict.fromkeys(("HOME", "XDG_DATA_HOME"), str(Path.cwd())))
+    os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy", "ALL_PROXY"), _NO_WAY_OUT))
+    os.environ.pop("NO_PROXY", None)
+    os.environ.pop("no_proxy", None)
+
+    async def create() -> None:
+        await ezkl.create_evm_verifier("vk", "settings.json", "verifier.sol", "abi", "srs", False)
+
+    try:
+        asyncio.run(create())
+    except BaseException as error:
+        source = Path("verifier.sol")
+        if not source.exists() or not source.read_text().rstrip().endswith("}"):
+            raise as_engine_error(error) from None
+    return Path("verifier.sol").read_text()
+
+
+def evm_calldata(proof_json: bytes) -> bytes:
+    """The call to a verifier contract that hands over this proof."""
+    Path("proof.json").write_bytes(proof_json)
+    return bytes(ezkl.encode_evm_calldata("proof.json", "calldata", None))
 
 
 def poseidon(felts: Felts) -> str:

@@ -36,6 +36,10 @@ class EzklEngine:
         self.version = version("ezkl")
         self.label = f"{self.name} {self.version}"
 
+    def until(self, should_stop: ShouldStop) -> EzklEngine:
+        """This engine for work that may be told to stop (``Sandbox.until``)."""
+        return EzklEngine(self.sandbox.until(should_stop))
+
     def price(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
     ) -> list[Priced | EngineError]:
@@ -88,3 +92,11 @@ class EzklEngine:
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         self.sandbox.call(_CALLS + "generate_srs", path, logrows, limits=limits)
+
+    def evm_verifier(self, vk: bytes, settings: bytes, srs_part: bytes, limits: Limits) -> str:
+        return str(
+            self.sandbox.call(_CALLS + "evm_verifier", vk, settings, srs_part, limits=limits)
+        )
+
+    def evm_calldata(self, proof_json: bytes, limits: Limits) -> bytes:
+        return bytes(self.sandbox.call(_CALLS + "evm_calldata", proof_json, limits=limits))

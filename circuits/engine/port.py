@@ -177,3 +177,14 @@ class Engine(Protocol):
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         """Makes an SRS whose secret this process knew: for development only."""
         ...
+
+    def evm_verifier(self, vk: bytes, settings: bytes, srs_part: bytes, limits: Limits) -> str:
+        """The Solidity source of a contract that accepts this circuit's proofs and no others.
+
+        Equal for equal keys. ``srs_part`` as for ``verify``.
+        """
+        ...
+
+    def evm_calldata(self, proof_json: bytes, limits: Limits) -> bytes:
+        """The call to that contract which hands over a proof and its instances."""
+        ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import json
 import os
 import select
@@ -131,20 +132,35 @@ class Child:
         )
 
 
-class Sandbox:
-    """Forks engine children. One per process is enough; safe to use from several threads."""
+class _ForkServer:
+    """The parent's end of the fork server: started when it is first needed, again when it died."""
 
-    def __init__(self, *, nice: int = 5) -> None:
-        self._nice = nice
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
         atexit.register(self.close)
 
     def start(self) -> None:
-        """Starts the fork server without waiting for it; ``session`` does so by itself."""
         with self._lock:
             self._ensure()
+
+    def order(self, order: bytes, fds: list[int]) -> None:
+        """Sends one order. Raises ``EngineKilled`` when no server can be had."""
+        with self._lock:
+            for attempt in (1, 2):  # the server may have died since it was last used
+                try:
+                    socket.send_fds(self._ensure(), [order], fds)
+                    return
+                except ConnectionError:
+                    self._drop()
+                    if attempt == 2:
+                        raise EngineKilled("the proof engine's server does not start") from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+        atexit.unregister(self.close)
 
     def _ensure(self) -> socket.socket:
         if self._orders is not None and self._server is not None and self._server.poll() is None:
@@ -171,6 +187,41 @@ class Sandbox:
         self._orders = ours
         return ours
 
+    def _drop(self) -> None:
+        if self._orders is not None:
+            self._orders.close()
+            self._orders = None
+        if self._server is not None:
+            try:
+                self._server.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+            self._server = None
+
+
+class Sandbox:
+    """Forks engine children. One per process is enough; safe to use from several threads."""
+
+    def __init__(self, *, nice: int = 5) -> None:
+        self._nice = nice
+        self._server = _ForkServer()
+        self._should_stop: ShouldStop | None = None
+
+    def start(self) -> None:
+        """Starts the fork server without waiting for it; ``session`` does so by itself."""
+        self._server.start()
+
+    def until(self, should_stop: ShouldStop) -> Sandbox:
+        """This sandbox for work that may be told to stop: every call of it, even one that has no
+        such argument, ends with ``Canceled`` once ``should_stop`` says so.
+
+        The fork server is shared, so closing either closes both.
+        """
+        view = copy.copy(self)
+        view._should_stop = _either(self._should_stop, should_stop)
+        return view
+
     @contextlib.contextmanager
     def session(self, limits: Limits, should_stop: ShouldStop | None = None) -> Iterator[Child]:
         """One child for several calls; it is gone when the block ends, however it ends."""
@@ -183,19 +234,9 @@ class Sandbox:
             order = json.dumps({"nice": self._nice, "memory_bytes": limits.memory_bytes}).encode()
             with calls_end, status_end:
                 fds = [calls_end.fileno(), status_end.fileno(), stderr.fileno()]
-                self._send(order, fds)
-            yield Child(_Wires(calls, status, stderr), limits, should_stop)
-
-    def _send(self, order: bytes, fds: list[int]) -> None:
-        with self._lock:
-            for attempt in (1, 2):  # the server may have died since it was last used
-                try:
-                    socket.send_fds(self._ensure(), [order], fds)
-                    return
-                except ConnectionError:
-                    self._drop()
-                    if attempt == 2:
-                        raise EngineKilled("the proof engine's server does not start") from None
+                self._server.order(order, fds)
+            stop = _either(self._should_stop, should_stop)
+            yield Child(_Wires(calls, status, stderr), limits, stop)
 
     def call(
         self,
@@ -209,20 +250,12 @@ class Sandbox:
         with self.session(limits, should_stop) as child:
             return child.call(function, *args, on_stage=on_stage)
 
-    def _drop(self) -> None:
-        if self._orders is not None:
-            self._orders.close()
-            self._orders = None
-        if self._server is not None:
-            try:
-                self._server.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
-            self._server = None
-
     def close(self) -> None:
         """Kills all children and the server."""
-        with self._lock:
-            self._drop()
-        atexit.unregister(self.close)
+        self._server.close()
+
+
+def _either(first: ShouldStop | None, second: ShouldStop | None) -> ShouldStop | None:
+    if first is None or second is None:
+        return first or second
+    return lambda: first() or second()

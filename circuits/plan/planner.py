@@ -12,14 +12,17 @@ import numpy as np
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
-from circuits.errors import EngineError, ModelTooLarge, NoPlan
+from circuits.errors import EngineError, NoPlan
+from circuits.evm.solc import Solc
 from circuits.manifest import Accuracy
 from circuits.plan.accuracy import output_range
+from circuits.plan.contract import Contracts, ContractSize
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.integers import integers
+from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
 from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
 from circuits.plan.variants import Rejected, Shape, Task, Variant
 from circuits.profile import Profile, Soundness, Target
@@ -29,6 +32,9 @@ _RUNNERS_UP = 20
 _ENOUGH_HEADROOM_BITS = 8
 #: A measured cost replaces the predicted choice only below this share of its measured cost.
 _CLEARLY = 0.95
+#: Kinds of circuit whose contracts are measured at most: they come by proof length, which grows
+#: with the contract, so what follows would be larger still.
+_CONTRACTS_TRIED = 6
 _MEASURE = {
     Target.SPEED: "time",
     Target.MEMORY: "memory",
@@ -41,11 +47,15 @@ _THRESHOLDS = "circuits.compiler:thresholds"
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A shape with what it is predicted to cost, and what it did cost if it was timed."""
+    """A shape with what it is predicted to cost, and what it did cost if it was timed.
+
+    ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
+    """
 
     shape: Shape
     predicted: Prediction
     timed: Timed | None = None
+    contract: ContractSize | None = None
 
     def cost(self, target: Target) -> float:
         """What the target makes small: as measured where it was, else as predicted."""
@@ -53,7 +63,7 @@ class Ranked:
 
     def to_json(self) -> dict[str, Any]:
         variant = self.shape.variant
-        return {
+        return (self.contract.to_json() if self.contract else {}) | {
             "variant": variant.label,
             "args": asdict(self.shape.args),
             "rows": self.shape.priced.rows,
@@ -144,13 +154,16 @@ def plan_circuit(
     effort: Effort = Effort.FAST,
     srs: SrsOf | None = None,
     cost_model: CostModel | None = None,
+    solc: Solc | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Chooses a circuit for a model and a profile.
 
     ``graph`` is the model after the float passes, ``samples`` what accuracy and ranges come
-    from; ``srs`` is needed for every effort but ``fast``. Raises ``NoPlan`` when nothing meets
-    the profile's accuracy and ``ModelTooLarge`` when nothing fits ``limits.memory_bytes``.
+    from; ``srs`` is needed for every effort but ``fast``, and for the target ``evm``, whose
+    contracts ``solc`` compiles (without it their size is predicted). Raises ``NoPlan`` when nothing
+    meets the profile's accuracy, ``ModelTooLarge`` when nothing fits ``limits.memory_bytes`` and
+    ``ContractTooLarge`` when no contract is small enough.
     """
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
@@ -158,19 +171,26 @@ def plan_circuit(
         for found in road:
             search.add(task, found)
     if not search.ranked:
-        raise _no_plan(search.rejected, profile)
+        raise no_plan(search.rejected, profile)
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
     if not fitting:
-        raise _too_large(search.ranked, limits)
+        raise too_large(search.ranked, limits)
     fitting.sort(key=lambda r: _rank(r, profile.target))
     if srs is not None:
         fitting = _time_best(task, fitting, effort, srs)
-    choice = _first_that_holds(task, fitting)
+    contracts = None
+    if profile.target is Target.EVM:
+        assert srs is not None, "a contract's size takes keys, and keys take an SRS"
+        contracts = Contracts(engine, srs, solc, limits)
+    choice = _first_that_holds(task, fitting, contracts)
     near = _near_thresholds(task, graph, choice.shape.variant)
     measured = choice.shape.variant.measured
     return Plan(
         choice=choice,
-        ranked=(choice, *(r for r in fitting if r.shape.args != choice.shape.args)),
+        ranked=(
+            choice,
+            *(_sized(r, contracts) for r in fitting if r.shape.args != choice.shape.args),
+        ),
         rejected=tuple(search.rejected),
         profile=profile,
         effort=effort,
@@ -277,22 +297,48 @@ def _settled(task: Task, draft: Ranked) -> Ranked | None:
     return replace(draft, shape=replace(draft.shape, priced=priced))
 
 
-def _first_that_holds(task: Task, ranked: Sequence[Ranked]) -> Ranked:
-    """The best shape in which every sample seen, corners included, runs through.
+def _first_that_holds(task: Task, ranked: Sequence[Ranked], contracts: Contracts | None) -> Ranked:
+    """The best shape in which every sample seen, corners included, runs through, and whose
+    contract, where there is to be one, is small enough.
 
     Widths were found on some of the samples only; what is chosen is tried on all of them.
     """
     for draft in ranked:
-        candidate = draft if draft.timed else _settled(task, draft)
-        if candidate is None:
+        if contracts is not None and _known_too_large(contracts, draft):
             continue
-        shape = candidate.shape
-        results = task.engine.simulate(
-            shape.variant.onnx, shape.priced.settings, shape.variant.samples, task.limits
-        )
-        if not any(isinstance(r, EngineError) for r in results):
+        candidate = draft if draft.timed else _settled(task, draft)
+        if candidate is None or not _holds(task, candidate):
+            continue
+        if contracts is None:
             return candidate
+        task.say(f"verifier contract, k = {candidate.shape.args.logrows}")
+        size = contracts.measure(candidate.shape)
+        if size.deployable:
+            return replace(candidate, contract=size)
+        if len(contracts.measured) == _CONTRACTS_TRIED:
+            break
+    if contracts is not None and contracts.measured:
+        raise too_large_for_chains(contracts.measured)
     raise NoPlan("in no shape did every calibration sample run through the circuit")
+
+
+def _holds(task: Task, candidate: Ranked) -> bool:
+    shape = candidate.shape
+    results = task.engine.simulate(
+        shape.variant.onnx, shape.priced.settings, shape.variant.samples, task.limits
+    )
+    return not any(isinstance(r, EngineError) for r in results)
+
+
+def _known_too_large(contracts: Contracts, draft: Ranked) -> bool:
+    known = contracts.known(draft.shape)
+    return known is not None and not known.deployable
+
+
+def _sized(ranked: Ranked, contracts: Contracts | None) -> Ranked:
+    if contracts is None:
+        return ranked
+    return replace(ranked, contract=contracts.known(ranked.shape))
 
 
 def _task(
@@ -361,52 +407,11 @@ def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:
 
 
 def _why(best: Ranked, other: Ranked, target: Target) -> str:
+    if other.contract is not None and not other.contract.deployable:
+        return other.contract.why_not
     if best.timed and other.timed:
         ratio = other.cost(target) / max(1e-9, best.cost(target))
         return f"measured at {ratio:.2f} times the {_MEASURE[target]} of the choice"
     mine, theirs = best.predicted, other.predicted
     ratio = theirs.of(target) / max(1e-9, mine.of(target))
     return f"predicted at {ratio:.2f} times the {_MEASURE[target]} of the choice"
-
-
-def _no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:
-    measured = [r for r in rejected if r.measured is not None]
-    if not measured:
-        first = rejected[0].reason if rejected else "the engine refused every candidate"
-        return NoPlan(
-            f"no circuit for this model could be made: {first}",
-            hint="Run `zkml inspect` on the model; the operator named there is the likely cause.",
-            reasons=sorted({r.reason for r in rejected})[:8],
-        )
-    exact = [r for r in measured if r.measured and r.measured.meets(profile)]
-    if exact:
-        return NoPlan(
-            f"{exact[0].label} is exact enough, but {exact[0].reason}",
-            hint="Give calibration data like the inputs you will prove: its range is narrower.",
-            reasons=sorted({r.reason for r in exact})[:8],
-        )
-    best = min(measured, key=lambda r: r.measured.max_error if r.measured else 1.0)
-    assert best.measured is not None
-    return NoPlan(
-        f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
-        f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
-        f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
-        hint="Allow a larger error, or give calibration data like the inputs you will prove.",
-        best=asdict(best.measured),
-    )
-
-
-def _too_large(ranked: Sequence[Ranked], limits: Limits) -> ModelTooLarge:
-    if not ranked:
-        return ModelTooLarge("the model needs more than 2^26 rows in every shape tried")
-    least = min(ranked, key=lambda r: r.predicted.peak_bytes)
-    p, gib = least.predicted, 1 << 30
-    return ModelTooLarge(
-        f"the smallest circuit (k = {least.shape.args.logrows}) needs about"
-        f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"
-        f" {limits.memory_bytes / gib:.1f} GiB",
-        hint="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
-        logrows=least.shape.args.logrows,
-        predicted=p.to_json(),
-        limit_bytes=limits.memory_bytes,
-    )

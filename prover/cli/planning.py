@@ -139,6 +139,11 @@ def _show(document: dict[str, Any], terminal: Terminal) -> None:
         f"{document['considered']} candidates. The choice agrees with onnxruntime on"
         f" {accuracy['agreement']:.1%} of {accuracy['samples']} held-out samples ({where})."
     )
+    if "contract_bytes" in chosen:
+        how = f"compiled by solc {chosen['solc']}" if chosen["solc"] else "predicted, not compiled"
+        terminal.line(
+            f"Its verifier contract has {chosen['contract_bytes']:,} bytes as deployed ({how})."
+        )
     terminal.line(
         f"Times are predicted by the {model['source']} cost model, whose median error was"
         f" {model['error']['prove_s']:.0%} on the proofs it was fitted to."

@@ -156,6 +156,20 @@ def test_a_call_ends_when_it_should_stop(own: Sandbox, tmp_path: Path) -> None:
     until(lambda: is_gone(pid) and not scratch_folders(tmp_path))
 
 
+def test_every_call_of_work_that_may_be_canceled_ends_when_it_should_stop(own: Sandbox) -> None:
+    """Also calls that take no ``should_stop``, and none begins afterwards; others go on."""
+    stop = threading.Event()
+    view = own.until(stop.is_set)
+    server = own.call("os:getppid", limits=GENEROUS)
+    assert view.call("os:getppid", limits=GENEROUS) == server
+    threading.Timer(0.2, stop.set).start()
+    for seconds in (20, 0):
+        with pytest.raises(Canceled):
+            view.call("time:sleep", seconds, limits=GENEROUS)
+    assert own.call("os:getppid", limits=GENEROUS) == server
+    until(lambda: not psutil.Process(server).children())
+
+
 def test_signals_to_every_process_leave_the_decision_to_the_parent(sandbox: Sandbox) -> None:
     """Ctrl-C in a terminal and a service manager's stop reach children too."""
     with sandbox.session(GENEROUS) as child:

@@ -9,7 +9,7 @@ import pytest
 
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.errors import ModelTooLarge, NoPlan
+from circuits.errors import Canceled, ModelTooLarge, NoPlan
 from circuits.plan.cost import CostModel
 from circuits.plan.effort import Effort
 from circuits.plan.planner import Plan
@@ -136,3 +136,15 @@ def test_a_machine_too_small_is_told_how_much_is_missing(
     assert caught.value.context["limit_bytes"] == LIMITS.memory_bytes
     assert caught.value.context["predicted"]["peak_bytes"] > LIMITS.memory_bytes
     assert "ZKML_ENGINE_MEMORY_MB" in caught.value.hint
+
+
+def test_planning_stops_in_the_middle_of_an_engine_call(
+    engine: EzklEngine, srs_cache: Path
+) -> None:
+    """Told to stop after the first thing that it says: the call that this is about ends there."""
+    said: list[str] = []
+    with pytest.raises(Canceled):
+        builder(engine, srs_cache).plan(
+            MODELS["sigmoid"], samples(), Profile(), said.append, lambda: bool(said)
+        )
+    assert said == ["choosing bits for each layer"]

@@ -1,0 +1,77 @@
+"""Why no circuit could be chosen, in words that say what came nearest and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from circuits.engine.port import Limits
+from circuits.errors import ModelTooLarge, NoPlan
+from circuits.evm.contract import MAX_CONTRACT_BYTES
+from circuits.evm.errors import ContractTooLarge
+from circuits.plan.variants import Rejected
+from circuits.profile import Profile
+
+if TYPE_CHECKING:
+    from circuits.plan.contract import ContractSize
+    from circuits.plan.planner import Ranked
+
+_REASONS = 8
+
+
+def no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:
+    """Nothing met the accuracy asked for, or nothing could be made at all."""
+    measured = [r for r in rejected if r.measured is not None]
+    if not measured:
+        first = rejected[0].reason if rejected else "the engine refused every candidate"
+        return NoPlan(
+            f"no circuit for this model could be made: {first}",
+            hint="Run `zkml inspect` on the model; the operator named there is the likely cause.",
+            reasons=sorted({r.reason for r in rejected})[:_REASONS],
+        )
+    exact = [r for r in measured if r.measured and r.measured.meets(profile)]
+    if exact:
+        return NoPlan(
+            f"{exact[0].label} is exact enough, but {exact[0].reason}",
+            hint="Give calibration data like the inputs you will prove: its range is narrower.",
+            reasons=sorted({r.reason for r in exact})[:_REASONS],
+        )
+    best = min(measured, key=lambda r: r.measured.max_error if r.measured else 1.0)
+    assert best.measured is not None
+    return NoPlan(
+        f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
+        f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
+        f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
+        hint="Allow a larger error, or give calibration data like the inputs you will prove.",
+        best=asdict(best.measured),
+    )
+
+
+def too_large(ranked: Sequence[Ranked], limits: Limits) -> ModelTooLarge:
+    """Nothing fits the memory allowed."""
+    if not ranked:
+        return ModelTooLarge("the model needs more than 2^26 rows in every shape tried")
+    least = min(ranked, key=lambda r: r.predicted.peak_bytes)
+    p, gib = least.predicted, 1 << 30
+    return ModelTooLarge(
+        f"the smallest circuit (k = {least.shape.args.logrows}) needs about"
+        f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"
+        f" {limits.memory_bytes / gib:.1f} GiB",
+        hint="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
+        logrows=least.shape.args.logrows,
+        predicted=p.to_json(),
+        limit_bytes=limits.memory_bytes,
+    )
+
+
+def too_large_for_chains(sizes: Sequence[ContractSize]) -> ContractTooLarge:
+    """No candidate's verifier contract is small enough."""
+    least = min(sizes, key=lambda s: s.size)
+    return ContractTooLarge(
+        f"the smallest verifier contract of {len(sizes)} kinds of circuit tried has"
+        f" {least.size:,} bytes; a chain takes {MAX_CONTRACT_BYTES:,} at most (EIP-170)",
+        contract_bytes=least.size,
+        limit_bytes=MAX_CONTRACT_BYTES,
+        compiled=least.compiled,
+    )
