@@ -22,8 +22,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits
@@ -38,7 +36,8 @@ from circuits.srs.files import Policy, SrsFolder
 from prover.library import machine_costs
 from prover.settings import Settings
 
-_LIMITS = Limits(deadline_s=3600, memory_bytes=psutil.virtual_memory().total * 8 // 10)
+_SETTINGS = Settings.load(redis_url=None)
+_LIMITS = Limits(deadline_s=3600, memory_bytes=_SETTINGS.engine_limits.memory_bytes)
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 FILE = "candidates.json"
 
@@ -63,7 +62,7 @@ def set_up(
         policy=Policy.DEVELOPMENT,
         limits=_LIMITS,
         effort=Effort.FAST,
-        cost_model=machine_costs(Settings.load(redis_url=None)),
+        cost_model=machine_costs(_SETTINGS),
     )
     plan = builder.plan(
         data, read_calibration(Path(calibration).read_bytes(), signature), Profile()

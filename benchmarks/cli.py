@@ -124,10 +124,13 @@ def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entr
     """The zoo's models of these names, or those of a folder. Raises ``UnknownModel``."""
     if folder is None:
         return zoo.choose(names, quick=quick)
-    found = {entry.name: entry for entry in external.entries(folder)}
+    found = {entry.name.removeprefix("zoo/"): entry for entry in external.entries(folder)}
+    names = [name.removeprefix("zoo/") for name in names]
     for name in names:
         if name not in found:
-            raise UnknownModel(f"there is no model {name!r} in {folder}", hint="Say zoo/NAME.")
+            raise UnknownModel(
+                f"there is no model {name!r} in {folder}", hint=f"There are: {', '.join(found)}."
+            )
     return [found[name] for name in names or found]
 
 

@@ -20,6 +20,7 @@ from benchmarks.sides.side import Outcome
 from benchmarks.tasks import Amount, Task
 
 SUITE = "verify"
+MODELS = ("digits", "gradient-boosting", "mlp-784-128-10")
 _ROOT = Path(__file__).parents[1]
 
 

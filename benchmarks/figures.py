@@ -59,7 +59,7 @@ def multiplications(standing: Standing) -> int | None:
     told = standing.fact("multiplications")
     if told is None and standing.model in ZOO:
         told = ZOO[standing.model].multiplications
-    return int(str(told)) if told else None
+    return None if told is None else int(str(told))
 
 
 def small_models(digest: Digest) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.digest import BASELINE, OURS
 from benchmarks.metrics import readable
@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {
 _WIDTH = 8.6  # inches
 _HEADING = 1.12  # inches: title, what is shown, where it was measured, legend
 _GREY = "#666666"
+_SHORT = 50  # the largest value over the smallest
 #: Where a label may stand about its point: offset in points and which end of the text is there.
 _PLACES = (
     (-8, 5, "right"), (8, 5, "left"), (-8, -12, "right"), (8, -12, "left"),
@@ -51,8 +52,7 @@ def canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def heading(axes: Axes, title: str, subtitle: str, header: Header) -> None:
-    """Title, what is shown, where it was measured; and a legend where there is more than one
-    thing to tell apart."""
+    """Title, what is shown, where it was measured, and the legend of what is labelled."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     whole = figure.get_figheight()
@@ -65,7 +65,7 @@ def heading(axes: Axes, title: str, subtitle: str, header: Header) -> None:
     line(0.56, measured_on(header), fontsize=9, color=_GREY)
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    if len(unique) > 1:
+    if unique:
         figure.legend(
             unique.values(),
             unique.keys(),
@@ -93,8 +93,12 @@ def measured_on(header: Header) -> str:
 
 
 def unit_axis(axes: Axes, unit: str, which: str = "x") -> None:
-    """Ticks with their unit, at powers of ten only."""
+    """Ticks of a logarithmic axis with their unit: at powers of ten, and between them where the
+    axis is short. Call it when the limits are final."""
     axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    if high / low < _SHORT:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: readable(value, unit)))
     axis.set_minor_formatter(NullFormatter())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -59,45 +60,43 @@ def _bars(
     if not models:
         return None
     models.sort(key=lambda m: max(s.median for x in digest.of_model(m) if (s := x.median(metric))))
-    sides = [s for s in digest.sides if any(_has(digest, m, s, metric) for m in models)]
-    height = 0.8 / len(sides)
-    figure, axes = style.canvas(0.7 + len(models) * (0.22 + 0.26 * len(sides)))
+    slots = [(model, standing) for model in models for standing in digest.of_model(model)]
+    figure, axes = style.canvas(0.5 + len(slots) * 0.24 + len(models) * 0.16)
+    ticks: dict[str, list[float]] = {}
     missing: list[tuple[float, str]] = []
-    for at, side in enumerate(sides):
-        for row, model in enumerate(models):
-            standing = digest.standings.get((model, side))
-            found = standing.median(metric) if standing else None
-            y = row + 0.4 - height * (at + 0.5)
-            if standing is not None and found is None:
-                missing.append(
-                    (y, standing.bad[0].status.value if standing.bad else "not measured")
-                )
-            if standing is None or found is None:
-                continue
-            axes.barh(
-                y,
-                found.median,
-                height * 0.88,
-                color=style.side_colour(side),
-                alpha=0.35 if standing.misses else 1.0,
-                label=style.side_title(side),
-                zorder=2,
-            )
-            axes.plot([found.lower, found.upper], [y, y], color="#333333", lw=1.4, zorder=3)
-            text = readable(found.median, unit) + (" †" if standing.misses else "")
-            if speed_ups and side == OURS and (gain := digest.speed_up(model)) is not None:
-                text += f"   {gain.value:.3g}× faster"
-            axes.annotate(
-                text, (found.upper, y), (6, 0), textcoords="offset points", va="center", fontsize=9
-            )
-    axes.set_yticks(range(len(models)), [style.model_title(m) for m in models])
-    axes.set_ylim(-0.55, len(models) - 0.45)
+    y = 0.0
+    for (model, standing), (before, _) in zip(slots, [slots[0], *slots], strict=False):
+        y += 1.0 if model == before else 1.65
+        ticks.setdefault(model, []).append(y)
+        found = standing.median(metric)
+        if found is None:
+            word = standing.bad[0].status.value if standing.bad else "not measured"
+            missing.append((y, word))
+            continue
+        axes.barh(
+            y,
+            found.median,
+            0.86,
+            color=style.side_colour(standing.side),
+            alpha=0.35 if standing.misses else 1.0,
+            label=style.side_title(standing.side),
+            zorder=2,
+        )
+        axes.plot([found.lower, found.upper], [y, y], color="#333333", lw=1.4, zorder=3)
+        text = readable(found.median, unit) + (" †" if standing.misses else "")
+        gain = digest.speed_up(model) if speed_ups and standing.side == OURS else None
+        text += f"   {gain.value:.3g}× faster" if gain is not None else ""
+        axes.annotate(
+            text, (found.upper, y), (6, 0), textcoords="offset points", va="center", fontsize=9
+        )
+    axes.set_yticks([fmean(at) for at in ticks.values()], [style.model_title(m) for m in ticks])
+    axes.set_ylim(y + 0.7, 0.3)  # the first model on top
     axes.tick_params(axis="y", length=0)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(low / 1.6, high * 5)
-    for y, word in missing:
-        axes.text(low / 1.5, y, word, va="center", fontsize=9, color="#888888", style="italic")
+    for at, word in missing:
+        axes.text(low / 1.5, at, word, va="center", fontsize=9, color="#888888", style="italic")
     style.unit_axis(axes, unit)
     axes.grid(visible=False, axis="y")
     style.heading(
@@ -155,7 +154,9 @@ def _latency(results: Results, title: str) -> Figure | None:
         overhead = measure.metric == "overhead_s"
         colour = style.OTHER_COLOURS[0] if overhead else style.COLOURS[OURS]
         values = [max(value, 1e-4) for value in measure.values]
-        axes.scatter(values, [row] * len(values), s=30, color=colour, alpha=0.45, lw=0, zorder=2)
+        label = "beyond the engine's own steps" if overhead else "the whole"
+        rows = [row] * len(values)
+        axes.scatter(values, rows, s=30, color=colour, alpha=0.45, lw=0, zorder=2, label=label)
         median = max(measure.summary.median, 1e-4)
         axes.plot([median, median], [row - 0.3, row + 0.3], color=colour, lw=2.4, zorder=3)
         axes.annotate(
@@ -179,8 +180,3 @@ def _latency(results: Results, title: str) -> Figure | None:
         axes, title, "a dot per sample, a line at the median; logarithmic", results.header
     )
     return figure
-
-
-def _has(digest: Digest, model: str, side: str, metric: str) -> bool:
-    standing = digest.standings.get((model, side))
-    return standing is not None and bool(standing.values(metric))

@@ -220,10 +220,14 @@ def _bounds(digest: Digest) -> str:
         if entry is not None:
             assignments = ours.fact("assignments") if ours else None
             lines.append(
-                f"| {entry.title} | {entry.multiplications:,} | {entry.activations:,}"
+                f"| {entry.title} | {_count(entry.multiplications)} | {_count(entry.activations)}"
                 f" | {assignments or '–'} | {entry.bound_by} |"
             )
     return "\n".join(lines)
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
 def _misfortunes(digest: Digest, rows: Iterable[Row]) -> str:

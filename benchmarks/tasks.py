@@ -12,6 +12,7 @@ from benchmarks.models.entry import Entry
 from benchmarks.models.material import Material, materialise
 from benchmarks.rows import Key, Step
 from benchmarks.sides.side import WRONG_ERROR, Outcome, Place, Side, judge, misses
+from circuits.inspect import inspect_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +134,12 @@ def place_of(side: Side, material: Material, amount: Amount, cache: Path) -> Pla
 def _set_up(side: Side, material: Material, place: Place) -> Outcome:
     """The set-up, with what the model's own arithmetic comes to."""
     outcome = side.setup(material, place)
-    counts = {
-        "multiplications": material.entry.multiplications,
-        "activations": material.entry.activations,
-    }
-    return replace(outcome, facts={**counts, **outcome.facts})
+    multiplications = material.entry.multiplications
+    if multiplications is None:
+        model = material.onnx.read_bytes()
+        multiplications = inspect_model(model, allow_refused=True).multiplications
+    counted = {"multiplications": multiplications, "activations": material.entry.activations}
+    return replace(outcome, facts={**counted, **outcome.facts})
 
 
 def proved(side: Side, material: Material, place: Place, sample: int) -> Outcome:

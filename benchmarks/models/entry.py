@@ -30,14 +30,15 @@ class Built:
 class Entry:
     """A model of the zoo.
 
-    ``multiplications`` and ``activations`` count one inference: they bound what any circuit costs.
+    ``multiplications`` and ``activations`` count one inference: they bound what any circuit
+    costs; None where nobody counted yet.
     ``quick``: part of ``--quick`` runs. ``bound_by`` says in words what its circuit's cost is.
     """
 
     name: str
     title: str
     build: Callable[[], Built]
-    multiplications: int
-    activations: int
+    multiplications: int | None
+    activations: int | None
     bound_by: str
     quick: bool = False

@@ -39,9 +39,9 @@ def entries(folder: Path) -> list[Entry]:
             name=f"zoo/{model.name}",
             title=model.name.replace("_", " "),
             build=partial(_build, model),
-            multiplications=0,
-            activations=0,
-            bound_by="not counted",
+            multiplications=None,
+            activations=None,
+            bound_by="not looked into",
         )
         for model in found
     ]

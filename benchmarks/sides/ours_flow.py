@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
@@ -29,21 +28,24 @@ from circuits.errors import Fault, ZkmlError
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest, Role, instance_layout
 from circuits.plan.samples import read_calibration
-from circuits.profile import Profile
+from circuits.profile import Profile, Target
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from prover.library import machine_costs
 from prover.settings import Settings
 
-#: The harness has the deadline; memory as the service's own default has it.
-_LIMITS = Limits(deadline_s=3600, memory_bytes=psutil.virtual_memory().total * 8 // 10)
+_SETTINGS = Settings.load(redis_url=None)
+#: The harness has the deadline; memory as the service has it.
+_LIMITS = Limits(deadline_s=3600, memory_bytes=_SETTINGS.engine_limits.memory_bytes)
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 _SRS_STAGE = "reference string"
 #: Sizes at which the planner may time candidates at balanced effort.
 _TIMED_LOGROWS = range(6, 15)
 
 
-def build(engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str) -> dict[str, Any]:
+def build(
+    engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str, target: str
+) -> dict[str, Any]:
     """Model and calibration data to keys in ``work``. The time of a missing SRS is left out."""
     model = Path(onnx).read_bytes()
     samples = read_calibration(
@@ -62,14 +64,14 @@ def build(engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str)
         srs=folder,
         policy=Policy.DEVELOPMENT,
         limits=_LIMITS,
-        cost_model=machine_costs(Settings.load(redis_url=None)),
+        cost_model=machine_costs(_SETTINGS),
     )
     stages: list[tuple[str, float]] = [("plan", time.perf_counter())]
     work.mkdir(parents=True, exist_ok=True)
     built = builder.build(
         model,
         samples,
-        Profile(),
+        Profile(target=Target(target)),
         work,
         on_progress=lambda stage: stages.append((stage, time.perf_counter())),
     )
@@ -98,6 +100,7 @@ def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
     if manifest.context.limbs:
         felts.append(manifest.context.encode(secrets.randbits(248)))
     result = engine.prove(files, felts, _LIMITS)
+    (work / "proof.json").write_bytes(result.proof_json)
     begin = time.perf_counter()
     verified = engine.verify(
         result.proof_json,
