@@ -203,6 +203,15 @@ def test_a_drawn_sample_moves_towards_zero_and_stays_in_its_range() -> None:
     np.testing.assert_array_equal(beyond["x"], [2.0])
 
 
+def test_a_quarter_of_drawn_samples_lies_near_zero_among_those_planned_on_and_those_held_out() -> (
+    None
+):
+    samples = draw(Signature(inputs=(X,), outputs=()), {"x": (-8.0, 8.0)})
+    for part in (samples.plan, samples.held_out):
+        near = [s for s in part if np.abs(s["x"]).max() <= 1.0]
+        assert len(part) / 4 <= len(near) < len(part) / 2
+
+
 def test_a_range_is_no_wider_than_its_dtype_nor_than_whole_numbers_seen() -> None:
     sample = {
         "byte": np.array([200], dtype=np.uint8),
