@@ -53,14 +53,14 @@ def parse_inputs(payload: object, signature: Signature) -> Arrays:
     if not isinstance(payload, dict):
         raise InputError("the input is not a JSON object", hint=_FORMS)
     if "inputs" in payload and "input_data" in payload:
-        raise InputError("the body has both inputs and input_data", hint=_FORMS)
+        raise InputError('the input has both "inputs" and "input_data"', hint=_FORMS)
     if "inputs" in payload:
         if not isinstance(payload["inputs"], dict):
-            raise InputError("inputs must be an object of name and nested list", hint=_FORMS)
+            raise InputError('"inputs" must be an object of name and nested list', hint=_FORMS)
         return check_inputs(payload["inputs"], signature)
     if "input_data" in payload:
         return check_inputs(_by_position(payload["input_data"], signature), signature)
-    raise InputError("the body has neither inputs nor input_data", hint=_FORMS)
+    raise InputError('the input has neither "inputs" nor "input_data"', hint=_FORMS)
 
 
 def check_inputs(named: Mapping[str, Any], signature: Signature) -> Arrays:
@@ -154,8 +154,14 @@ def _refuse_non_numbers(values: Any, tensor: TensorSpec) -> None:
             if tensor.dtype != "bool":
                 raise _wrong_type(tensor, "a boolean")
         elif not isinstance(item, int | float):
-            shown = f"the text {item[:40]!r}" if isinstance(item, str) else type(item).__name__
-            raise _wrong_type(tensor, shown)
+            raise _wrong_type(tensor, _named(item))
+
+
+def _named(item: object) -> str:
+    """What JSON calls it."""
+    if isinstance(item, str):
+        return f"the text {item[:40]!r}"
+    return "null" if item is None else "an object"
 
 
 def _cast(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:

@@ -125,8 +125,18 @@ def refusal(node: NodeProto, facts: GraphFacts) -> Refusal | None:
         return REFUSED[node.op_type]
     if node.op_type not in FAITHFUL:
         return Refusal(_UNKNOWN, "Write it with simpler operators before export.")
+    for name in node.input:
+        if _holds_nan(facts.constant(name)):
+            return Refusal(
+                f"its constant {name!r} holds NaN",
+                "A training run that diverges leaves such weights: export another one.",
+            )
     check = _CHECKS.get(node.op_type)
     return check(node, facts) if check else None
+
+
+def _holds_nan(values: NDArray[Any] | None) -> bool:
+    return values is not None and values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
 def _pow(node: NodeProto, facts: GraphFacts) -> Refusal | None:

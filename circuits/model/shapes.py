@@ -67,7 +67,14 @@ def bind_shapes(model: ModelProto, shapes: Shapes | None = None) -> Binding:
         raise ModelError("the model has no input: there is nothing to prove")
     # Inferred shapes of the file may still speak of symbols; inference writes them anew.
     del model.graph.value_info[:]
+    handed_on = {value.name for value in inputs}
     for output in model.graph.output:
+        if output.name in handed_on:
+            raise ModelError(
+                f"output {output.name!r} is an input of the model: nothing is computed for it",
+                hint="Leave that output out, or export it through an Identity node.",
+                output=output.name,
+            )
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
     return binding
@@ -124,8 +131,13 @@ def _bind_dim(name: str, axis: int, dim: onnx.TensorShapeProto.Dimension, bindin
     elif axis == 0:
         extent = 1
     else:
+        what = "no name and no length"
+        if dim.HasField("dim_value"):
+            what = "the length 0"
+        elif dim.dim_param:
+            what = f"the name {dim.dim_param!r}"
         raise DynamicShape(
-            f"input {name!r}, axis {axis} is {dim.dim_param or 'unnamed'}: not a fixed number",
+            f"axis {axis} of input {name!r} has {what}: not a fixed number of elements",
             input=name,
             axis=axis,
         )

@@ -129,7 +129,7 @@ def test_cycles_and_undefined_names_are_refused_with_the_node() -> None:
 
 def test_a_dimension_that_cannot_be_bound_names_input_and_axis() -> None:
     text = MLP.replace("float[N, 4] x", "float[N, M] x")
-    with pytest.raises(DynamicShape, match="'x', axis 1 is M"):
+    with pytest.raises(DynamicShape, match="axis 1 of input 'x' has the name 'M'"):
         inspect_model(model(text).SerializeToString())
     summary = inspect_model(model(text).SerializeToString(), {"x": (2, 4)})
     assert summary.signature.outputs[0].shape == (2, 3)
@@ -194,3 +194,20 @@ def test_one_value_under_two_output_names_is_refused_by_name() -> None:
     { y = Relu(x) z = Identity(y) }"""
     with pytest.raises(ModelError, match="'y', 'z'"):
         inspect_model(parser.parse_model(text).SerializeToString())
+
+
+def test_an_output_that_is_an_input_is_refused_by_name() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 3] x) => (float y, float x)
+    { y = Relu(x) }"""
+    with pytest.raises(ModelError, match="output 'x' is an input"):
+        inspect_model(parser.parse_model(text).SerializeToString())
+
+
+def test_a_constant_without_a_value_is_refused_by_name() -> None:
+    data = one_node("y = Mul(x, c)", "float[1, 2] x")
+    broken = onnx.load_model_from_string(data)
+    broken.graph.initializer.append(
+        numpy_helper.from_array(np.array([np.nan, 1], dtype=np.float32), "c")
+    )
+    with pytest.raises(ModelError, match="'c' holds NaN"):
+        inspect_model(broken.SerializeToString())
