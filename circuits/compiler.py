@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -66,9 +66,10 @@ def integer_graphs(
     try:
         choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)
         return [
-            _integer_graph(graph, task, bits, form)
+            made
             for bits in choices
             for form in _forms(graph, task, bits)
+            for made in _held_or_not(graph, task, bits, form)
         ]
     except CannotLower as error:
         return error.detail
@@ -112,7 +113,9 @@ def layer_costs(model: bytes) -> tuple[bytes, IntegerLayers | str]:
         return rewritten.onnx, error.detail
     legs = _legs(variant)
     layers = [asdict(c) for c in cost_by_layer(variant, legs)]
-    return rewritten.onnx, IntegerLayers(onnx=variant.onnx, legs=legs, layers=layers)
+    return rewritten.onnx, IntegerLayers(
+        onnx=variant.onnx, legs=legs, scale=variant.scale, layers=layers
+    )
 
 
 def thresholds(
@@ -143,6 +146,22 @@ def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:
         lambda form: lower(graph.plain, bits, task.accepted, form),
         has_conv=b"Conv" in graph.plain,
     )
+
+
+def _held_or_not(
+    graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form
+) -> Iterator[IntegerGraph]:
+    """A graph, and the same with wider tables and nothing spent on keeping them narrow."""
+    held = _integer_graph(graph, task, bits, form)
+    yield held
+    if not held.scale:
+        return
+    try:
+        free = _integer_graph(graph, task, bits, replace(form, saturate=False))
+    except CannotLower:
+        return
+    if free.onnx != held.onnx:
+        yield free
 
 
 def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form) -> IntegerGraph:

@@ -37,11 +37,12 @@ FIXED_POINT = RunArgs(
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerLayers:
-    """An integer graph with typical bits: ``onnx``, the legs that its decompositions need, and each
-    layer's cost as ``circuits.lower.LayerCost`` in JSON."""
+    """An integer graph with typical bits: ``onnx``, the legs that its decompositions need, the
+    ``scale`` of its tables, and each layer's cost as ``circuits.lower.LayerCost`` in JSON."""
 
     onnx: bytes
     legs: int
+    scale: int
     layers: list[dict[str, Any]]
 
 
@@ -76,7 +77,7 @@ def model_costs(engine: EzklEngine, model: bytes, limits: Limits) -> ModelCosts:
     return ModelCosts(
         as_exported=_assignments(engine, model, ENGINE_DEFAULT, limits),
         rewritten=_assignments(engine, rewritten, FIXED_POINT, limits),
-        integers=_assignments(engine, lowered.onnx, _integer_args(lowered.legs), limits)
+        integers=_assignments(engine, lowered.onnx, _integer_args(lowered), limits)
         if isinstance(lowered, IntegerLayers)
         else None,
         layers=tuple(lowered.layers) if isinstance(lowered, IntegerLayers) else (),
@@ -89,14 +90,15 @@ def largest_first(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(layers, key=lambda c: -(c["assignments"] + c["einsum"]))
 
 
-def _integer_args(legs: int) -> RunArgs:
+def _integer_args(lowered: IntegerLayers) -> RunArgs:
     return RunArgs(
         input_scale=0,
-        param_scale=0,
+        param_scale=lowered.scale,
+        rebase_frac_zero_constants=lowered.scale > 0,
         scale_rebase_multiplier=1,
         logrows=20,
         decomp_base=1 << 14,
-        decomp_legs=legs,
+        decomp_legs=lowered.legs,
     )
 
 

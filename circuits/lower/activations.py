@@ -18,7 +18,7 @@ from circuits.lower.emit import shape_of as tensor_shape
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering
 from circuits.lower.quantity import Quantity, compact, per_tensor
-from circuits.lower.tables import TABLES
+from circuits.lower.tables import TABLES, entries
 from circuits.rewrite.edit import attr, ints, shape_of
 
 #: What stands in a graph for these takes a table; ``Bits.table`` is for graphs with any of them.
@@ -30,8 +30,15 @@ _WIDEST = 1 << 20
 
 
 def table(low: Lowering, node: ir.Node) -> None:
-    """Sigmoid, Tanh, Erf, Exp and Log."""
+    """Tanh, Erf, Exp and Log."""
     store(low, node, through(low, node.op_type, low.quantity(node.inputs[0])))
+
+
+def sigmoid(low: Lowering, node: ir.Node) -> None:
+    """(1 + tanh(x / 2)) / 2: a table half as long gives steps half as wide."""
+    half = low.scale(low.quantity(node.inputs[0]), np.array(0.5))
+    turned = low.scale(through(low, "Tanh", half), np.array(0.5))
+    store(low, node, low.add_constant(turned, np.array(0.5)))
 
 
 def through(low: Lowering, op: str, q: Quantity) -> Quantity:
@@ -94,43 +101,85 @@ def _shift(ratios: NDArray[np.float64]) -> int:
 
 
 def softmax(low: Lowering, node: ir.Node) -> None:
-    """exp(d - log(sum of exp(d))) with d = x - max(x): two tables, and no division but one for each
-    element, which costs less than the engine's own and keeps every table narrow."""
+    """exp(d - log(sum of exp(d))) with d = x - max(x): one division for each element, no product.
+
+    All numbers that enter a table are kept in one short range above 0. ``raised`` is d + reach; the
+    sum of its powers is divided by 2^shift before its logarithm is looked up; so the difference is
+    log(p) + shift · log(2), and the result counts in steps of 2^-(scale + shift), for free.
+    """
     shape = shape_of(node.outputs[0])
     axis = attr(node, "axis", -1) % len(shape)
     q = low.uniform(low.quantity(node.inputs[0]))
     low.tabled_layers = low.layers
     order = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, -1)
     rows = low.settled(q.moved(q.view.reshape(-1)[order].reshape(1, -1, shape[axis]), q.step))
-    below = counted(low, _below_the_largest(low, rows, keep=node.op_type == "LogSoftmax"))
-    _check(low, "Exp", below.tensor)
-    result = low.emit.op("Sub", [below.tensor, _log_of_sum(low, below)], rows.shape)
-    if node.op_type == "Softmax":
+    logarithm = node.op_type == "LogSoftmax"
+    raised, reach = _above_zero(low, rows, keep=logarithm)
+    shift = _sum_shift(low, shape[axis], reach)
+    total = _log_of_sum(low, raised, shift)
+    result = low.emit.op("Sub", [raised.tensor, total], rows.shape)
+    step = 2.0 ** -(low.emit.scale if logarithm else low.emit.scale + shift)
+    if logarithm:
+        offset = np.round(-shift * math.log(2) * 2.0**low.emit.scale)
+        result = low.emit.op("Add", [result, low.emit.whole(offset.reshape(1))], rows.shape)
+    else:
         _check(low, "Exp", result)
         result = low.emit.op("Exp", [result], rows.shape)
     back = np.empty(math.prod(shape), dtype=np.int64)
     back[order.reshape(-1)] = np.arange(back.size)
-    store(low, node, low.new(result, below.step).moved(back.reshape(shape), below.step))
+    store(low, node, low.new(result, step).moved(back.reshape(shape), np.array(step)))
 
 
-def _below_the_largest(low: Lowering, rows: Quantity, keep: bool) -> Quantity:
-    """x - max(x) along the last axis of ``[1, rows, n]``; far below it is raised, unless kept."""
+def _sum_shift(low: Lowering, terms: int, reach: float) -> int:
+    """Bits to divide a sum of powers by, so that it is no larger than what the powers are of."""
+    largest = terms * math.exp(reach)
+    return max(0, math.ceil(math.log2(largest / max(reach, 1.0))))
+
+
+def _above_zero(low: Lowering, rows: Quantity, keep: bool) -> tuple[Quantity, float]:
+    """x - max(x) + reach along the last axis of ``[1, rows, n]``, counted for a table, and reach.
+
+    It is 0 or more: what is further below the largest counts as 0, unless kept.
+    """
     emit, shape = low.emit, rows.shape
     top = low.maxima(rows, [rows.view[0, :, i] for i in range(shape[2])])
-    top = emit.reshape(top, [1, shape[1], 1])
-    below = emit.op("Sub", [rows.tensor, top], shape)
-    lowest, _ = emit.intervals.known[name_of(below)]
-    emit.intervals.narrow(name_of(below), lowest, np.zeros_like(lowest))
-    q = low.new(below, rows.step)
-    return q if keep or not low.form.saturate else _saturated(low, "Exp", q)
+    step = float(rows.step.reshape(-1)[0])
+    lowest, highest = emit.intervals.known[name_of(rows.tensor)]
+    spread = float(highest.max() - lowest.min())
+    useful, _ = TABLES["Exp"].useful(emit.scale)
+    assert useful is not None
+    hold = low.form.saturate and not keep and spread * step > -useful
+    reach = np.round(-useful / step) if hold else spread
+    base = emit.op("Sub", [top, emit.whole(np.full(1, reach))], tensor_shape(top))
+    above = emit.op("Sub", [rows.tensor, emit.reshape(base, [1, shape[1], 1])], shape)
+    known = emit.intervals.known[name_of(above)]
+    emit.intervals.narrow(name_of(above), known[0], np.full(shape, reach)[None])
+    if hold:
+        above = low.rectified(above)
+    else:
+        emit.intervals.narrow(name_of(above), np.zeros(shape)[None], known[1])
+    counts = counted(low, low.new(above, rows.step))
+    _check(low, "Exp", counts.tensor)
+    return counts, float(reach) * step
 
 
-def _log_of_sum(low: Lowering, below: Quantity) -> ir.Value:
-    """log(sum of exp) along the last axis of numbers whose largest is 0: ``[1, rows, 1]``."""
-    emit, shape = low.emit, below.shape
-    powers = emit.op("Exp", [below.tensor], shape)
+def _log_of_sum(low: Lowering, raised: Quantity, shift: int) -> ir.Value:
+    """log(sum of exp / 2^shift) along the last axis: ``[1, rows, 1]``."""
+    emit, shape = low.emit, raised.shape
+    powers = emit.op("Exp", [raised.tensor], shape)
     total = emit.op("ReduceSum", [powers, emit.indices(ints([2]))], [1, shape[1], 1], keepdims=1)
+    if shift:  # an operator to divide: one by 1 would be simplified away
+        halves = emit.dividing(total, shift + 1)
+        total = emit.op("Mul", [halves, emit.whole(np.full(1, 2.0))], [1, shape[1], 1])
     known = emit.intervals.known[name_of(total)]
-    emit.intervals.narrow(name_of(total), np.full_like(known[0], 2.0**emit.scale), known[1])
+    least = np.full(known[0].shape, _least_sum(low, raised, shift))
+    emit.intervals.narrow(name_of(total), least, known[1])
     _check(low, "Log", total)
     return emit.op("Log", [total], [1, shape[1], 1])
+
+
+def _least_sum(low: Lowering, raised: Quantity, shift: int) -> float:
+    """The least sum of powers: that of the largest element alone."""
+    _, highest = low.emit.intervals.known[name_of(raised.tensor)]
+    alone = entries("Exp", highest.min(keepdims=True), low.emit.scale)
+    return float(np.floor(alone.min() / 2.0**shift))

@@ -7,7 +7,7 @@ after it is taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,9 +24,9 @@ Sample = Mapping[str, NDArray[Any]]
 
 MIN_BITS, MAX_BITS = 2, 14
 #: Bits of tables: below the first nothing is exact enough, the last is as wide as a table may be.
-MIN_TABLE, MAX_TABLE = 3, 12
-#: By how many bits tables are first taken finer than everything else.
-_TABLE_AHEAD = 3
+MIN_TABLE, MAX_TABLE = 2, 12
+#: Share of the error that tables may use up by themselves.
+_TABLE_SHARE = 0.8
 #: Share of the tolerance that a choice may use up on its own samples: others may fare worse.
 _CAUTION = 0.7
 #: A second, finer choice uses this share.
@@ -130,42 +130,54 @@ def choose_bits(
 def _cheapest(
     trial: Trial, typical: GraphVariant, max_error: float, agreement: float
 ) -> Bits | None:
-    """The first uniform choice that is exact enough, with every bit taken away that can be.
+    """The first choice of table bits, then of uniform bits, that is exact enough, with every bit
+    taken away that can be.
 
-    A last layer that no table follows is fine from the start, and kept so.
+    A bit of a table doubles its rows, a bit anywhere else costs little: tables are as coarse as the
+    finest of everything else allows. A last layer that no table follows is fine from the start, and
+    kept so.
     """
     free = typical.tabled_layers < max(typical.layers, 1)
-    for bits in range(MIN_BITS, MAX_BITS + 1):
-        weights = [bits] * max(typical.layers, 1)
-        if free and len(weights) > 1:
-            weights[-1] = max(bits, _LAST)
-        table = min(bits + _TABLE_AHEAD, MAX_TABLE)
-        choice = Bits(input=bits, weights=tuple(weights), table=table)
-        if trial.error(choice).within(max_error, agreement):
-            trimmed = len(weights) - free
-            return _trimmed(trial, choice, trimmed, bool(typical.scale), max_error, agreement)
+    for table in _tables(trial, typical, max_error, agreement):
+        for bits in range(MIN_BITS, MAX_BITS + 1):
+            weights = [bits] * max(typical.layers, 1)
+            if free and len(weights) > 1:
+                weights[-1] = max(bits, _LAST)
+            choice = Bits(input=bits, weights=tuple(weights), table=table)
+            if trial.error(choice).within(max_error, agreement):
+                return _trimmed(trial, choice, len(weights) - free, max_error, agreement)
     return None
 
 
-def _trimmed(
-    trial: Trial, choice: Bits, layers: int, tabled: bool, max_error: float, agreement: float
-) -> Bits:
+def _tables(
+    trial: Trial, typical: GraphVariant, max_error: float, agreement: float
+) -> Iterator[int]:
+    """Bits of tables that may do, the fewest first; without tables, any."""
+    if not typical.scale:
+        yield typical.bits.table
+        return
+    finest = (MAX_BITS,) * max(typical.layers, 1)
+    for table in range(MIN_TABLE, MAX_TABLE + 1):
+        best = Bits(input=MAX_BITS, weights=finest, table=table)
+        if trial.error(best).within(max_error * _TABLE_SHARE, agreement):
+            yield table
+
+
+def _trimmed(trial: Trial, choice: Bits, layers: int, max_error: float, agreement: float) -> Bits:
     """Takes bits away one at a time, where it hurts least, while the error allows it."""
     while True:
-        lesser = [(trial.error(b), b) for b in _one_less(choice, layers, tabled)]
+        lesser = [(trial.error(b), b) for b in _one_less(choice, layers)]
         good = [(e.largest, i) for i, (e, _) in enumerate(lesser) if e.within(max_error, agreement)]
         if not good:
             return choice
         choice = lesser[min(good)[1]][1]
 
 
-def _one_less(choice: Bits, layers: int, tabled: bool) -> list[Bits]:
-    """Choices with a bit less at the input, in tables, or in one group of the first layers."""
+def _one_less(choice: Bits, layers: int) -> list[Bits]:
+    """Choices with a bit less at the input or in one group of the first layers."""
     out = []
     if choice.input > 0:
         out.append(replace(choice, input=choice.input - 1))
-    if tabled and choice.table > MIN_TABLE:
-        out.append(replace(choice, table=choice.table - 1))
     width = max(1, -(-layers // _GROUPS))
     for start in range(0, layers, width):
         group = range(start, min(start + width, layers))

@@ -34,6 +34,8 @@ class Intervals:
     def __init__(self) -> None:
         self.known: dict[str, Interval] = {}
         self.relus: list[tuple[int, int]] = []
+        #: The engine's tables: operator and scale.
+        self.lookups: set[tuple[str, int]] = set()
         self._decomposed = 0.0
         self._largest = 0.0
         self._tables: list[tuple[float, float]] = []
@@ -85,6 +87,7 @@ class Intervals:
         if op in _TABLES:
             low, high = operands[0]
             self._tables.append((float(low.min()), float(high.max())))
+            self.lookups.add((op, int(str(attributes["scale"]))))
         elif op in _DECOMPOSING:
             other = operands[-1] if op != "Relu" else None
             both = reach + (_magnitude(other) if other is not None else 0.0)

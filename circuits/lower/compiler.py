@@ -69,6 +69,7 @@ HANDLERS: Mapping[str, Handler] = {
     "ReduceSum": windows.reduce_sum,
     "ReduceSumSquare": windows.reduce_sum,
     "Relu": elementwise.relu,
+    "Sigmoid": activations.sigmoid,
     "Softmax": activations.softmax,
     "Sub": elementwise.sub,
     "Sum": elementwise.add,
@@ -131,6 +132,7 @@ def lower(
         compared=low.compared,
         scale=low.emit.scale,
         tabled_layers=low.tabled_layers,
+        lookups=tuple(f"{op} at scale {s}" for op, s in sorted(low.emit.intervals.lookups)),
     )
 
 
@@ -162,6 +164,11 @@ def _outputs(low: Lowering, model: ir.Model) -> tuple[list[tuple[str, ir.Value]]
             smallest = float(np.abs(q.step).min())
             q = low.to_step(q, 2.0 ** (math.floor(math.log2(smallest)) - 12))
         settled = low.settled(q)
-        outputs.append((value.name, settled.tensor))
-        scales.append(-int(math.log2(float(settled.step.reshape(-1)[0]))))
+        # What came through tables has a scale in the engine's eyes: the settings are to say ours.
+        kept = low.emit.scale_of(settled.tensor)
+        settled = low.to_step(settled, min(float(settled.step.reshape(-1)[0]), 2.0**-kept))
+        scale = -int(math.log2(float(settled.step.reshape(-1)[0])))
+        tensor = low.emit.raised(settled.tensor, scale) if kept else settled.tensor
+        outputs.append((value.name, tensor))
+        scales.append(scale)
     return outputs, scales

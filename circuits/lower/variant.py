@@ -89,7 +89,8 @@ class GraphVariant:
     each node by name which node of the float graph it comes from, as (name, operator).
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
-    where there are none; ``tabled_layers`` the linear layers before the last of them.
+    where there are none; ``tabled_layers`` the linear layers before the last of them. ``lookups``
+    names the engine's tables: each is a lookup argument.
     """
 
     onnx: bytes
@@ -107,6 +108,7 @@ class GraphVariant:
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     scale: int = 0
     tabled_layers: int = 0
+    lookups: tuple[str, ...] = ()
 
     def evidence(self) -> dict[str, Any]:
         """What a plan report says of this variant."""

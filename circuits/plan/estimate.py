@@ -19,7 +19,7 @@ from circuits.errors import ModelTooLarge
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.shapes import MAX_LOGROWS, Pricing, minimal_logrows
-from circuits.plan.variants import base_args
+from circuits.plan.variants import base_args, integer_args
 from circuits.profile import Profile
 from circuits.tensors import ContextEncoding
 
@@ -198,7 +198,7 @@ def _candidates(
     """Graphs to price, each with its settings, bits to decompose and lookup range."""
     integers = engine.sandbox.call(_TYPICAL, graph, task, limits=limits)
     if not isinstance(integers, str):
-        args = base_args(profile, input_scale=0, param_scale=0, scale_rebase_multiplier=1)
+        args = integer_args(profile, integers.scale)
         bits = max(1, integers.bound.bit_length())
         return [(integers.onnx, args, bits, integers.lookup_range)]
     return [
