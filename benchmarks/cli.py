@@ -235,7 +235,8 @@ def main() -> int:
         _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.hint}" if error.hint else ""))
         return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
     except _USAGE_ERROR as error:  # usage: an unknown option, a value out of bounds
-        _notes.print(f"[red]{error}[/red]")
+        told = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        _notes.print(f"[red]{told}[/red]")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -48,6 +48,14 @@ class ResultsInvalid(BenchmarkError):
     fault = Fault.INPUT
 
 
+class FolderUnusable(BenchmarkError):
+    """The folder for the results cannot be made or written."""
+
+    code = "bench_folder_unusable"
+    fault = Fault.INPUT
+    default_hint = "Name another folder with -o."
+
+
 class ResultsOfAnotherRun(BenchmarkError):
     """The folder holds results of a run with other options, on another machine or commit."""
 

@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import process
-from benchmarks.errors import BudgetSpent, NotEnoughMemory, ResultsOfAnotherRun, SampleTimeout
+from benchmarks.errors import (
+    BudgetSpent,
+    FolderUnusable,
+    NotEnoughMemory,
+    ResultsOfAnotherRun,
+    SampleTimeout,
+)
 from benchmarks.pace import Budget, Pace
 from benchmarks.rows import FILE_NAME, Header, Journal, Key, Results, Row, Status, read
 from benchmarks.sides.side import Outcome
@@ -34,10 +40,13 @@ def run(
     interrupted at any point: called again with the same header, it goes on. Raises
     ``ResultsOfAnotherRun`` when the folder holds results under another header.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
-    done, header = _earlier(path, header)
-    journal = Journal(path, header, tuple(done.values()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        done, header = _earlier(path, header)
+        journal = Journal(path, header, tuple(done.values()))
+    except OSError as error:
+        raise FolderUnusable(f"{folder} cannot be written: {error.strerror}") from error
     from_before = {task.key: task for task in tasks if task.key in done}
     pace = Pace(done.values())
     for at, task in enumerate(tasks):
