@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import IO
 
 from circuits.engine.port import Engine
@@ -14,7 +15,11 @@ from prover.verify import verify_item
 
 
 def verify_batch(
-    file: IO[bytes], *, engine: Engine, policy: Policy | None = None
+    file: IO[bytes],
+    *,
+    engine: Engine,
+    policy: Policy | None = None,
+    now: datetime | None = None,
 ) -> Iterator[tuple[Entry, Report]]:
     """The checklist of each item (see ``verify.verify_bundle``), in the order of the index.
 
@@ -28,4 +33,4 @@ def verify_batch(
         if proof != about:
             once, about = Once(), proof
         bundle = batch.bundle(entry)
-        yield entry, verify_item(bundle, engine=engine, once=once, policy=policy)
+        yield entry, verify_item(bundle, engine=engine, once=once, policy=policy, now=now)

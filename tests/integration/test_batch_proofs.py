@@ -90,6 +90,21 @@ def test_items_share_proofs_and_each_verifies_alone(app: App, shared: Batch) -> 
         assert flat == report.statement["outputs"][0]["values"]
 
 
+def test_results_are_a_table_too_where_pyarrow_is_installed(
+    app: App, shared: Batch, tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    written = write_results(app.batches, shared.id, tmp_path, each=False)
+    assert tmp_path / "results.parquet" in written
+    table = parquet.read_table(tmp_path / "results.parquet")
+    lines = [json.loads(x) for x in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert table.column("id").to_pylist() == [line["id"] for line in lines]
+    for name in ("number", "line", "state", "receipt", "proof", "lane"):
+        assert table.column(name).to_pylist() == [line[name] for line in lines], name
+    outputs = [json.loads(text) for text in table.column("outputs").to_pylist()]
+    assert outputs == [line["outputs"] for line in lines]
+
+
 def test_a_receipt_is_about_its_own_lane_only(app: App, shared: Batch) -> None:
     first = read_bundle(app.batches.item_bundle(shared.id, 1))
     neighbour = {"x": VALUES[1]}
