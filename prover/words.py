@@ -75,7 +75,7 @@ def in_words(statement: Statement) -> tuple[str, ...]:
             f"The proof is shared by {p.lane.count} inputs; this statement is about lane"
             f" {p.lane.index} of it (counted from 0)."
         )
-    said.append(_error(p))
+    said.append(error_in_words(p))
     said.append(_context(p))
     said.append(
         f"Issued by {p.issuer.domain!r} at {p.issued_at}, over the reference string"
@@ -90,7 +90,8 @@ def _output(output: OutputTensor) -> str:
     return f"{printable(output.name)} = [{values}{f', … {more} more' if more > 0 else ''}]"
 
 
-def _error(p: Predicate) -> str:
+def error_in_words(p: Predicate) -> str:
+    """How far the proved output is from the model's own."""
     error = p.accuracy.this_input
     share = ""
     if error.max_relative is not None:

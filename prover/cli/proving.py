@@ -8,9 +8,10 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -30,6 +31,11 @@ from prover.cli.terminal import (
 from prover.errors import JobAlreadyDone
 from prover.jobs import Job, JobState, Stage
 
+if TYPE_CHECKING:
+    from prover.predicate import OutputTensor, Predicate
+
+#: Of an output with more values than ``_MOST_SHOWN``, so many are printed.
+_MOST_SHOWN, _FEW = 64, 8
 #: Seconds that a canceled job gets to end by itself.
 _GRACE_S = 2.0
 _SAYS = {
@@ -115,7 +121,12 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
     try:
         with (
             ThreadPoolExecutor(1) as pool,
-            Progress(*columns, console=terminal.err, transient=True) as bars,
+            Progress(
+                *columns,
+                console=terminal.err,
+                transient=True,
+                disable=not terminal.err.is_terminal,
+            ) as bars,
         ):
             bar = bars.add_task(_SAYS[None], total=1.0)
             running = pool.submit(app.run, job.id, owner, on_progress=detail_setter(detail))
@@ -162,14 +173,20 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
         return _code_of(problem)
     bundle = app.bundle(job)
     write_file(out, bundle)
-    for name, values in job.result["outputs"].items():
-        terminal.line(f"{name} = {json.dumps(values)}")
+    from prover.receipt import Receipt
+    from prover.words import printable
+
+    predicate = Receipt.from_bytes(app.receipt(job)).statement().predicate
+    for output in predicate.outputs:
+        terminal.line(f"{printable(output.name)} = {_shown(output)}")
     built = (
         ""
         if "compile" not in job.timings
         else f" (circuit built in {job.timings['compile']:.1f} s)"
     )
     terminal.line(f"Proved in {job.timings['prove']:.2f} s and verified{built}.")
+    for sentence in _accuracy(predicate):
+        terminal.line(sentence)
     salt = job.result["input_salt"]
     if salt is not None:
         terminal.line(f"Salt of the commitment to the input, for whoever may open it: {salt}")
@@ -183,12 +200,39 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
             "circuit": job.circuit_id,
             "model": job.model_id,
             "outputs": job.result["outputs"],
+            "error": predicate.accuracy.this_input.model_dump(mode="json"),
             "input_salt": salt,
             "timings": job.timings,
             "peak_rss_bytes": job.peak_rss_bytes,
         }
     )
     return 0
+
+
+def _shown(output: OutputTensor) -> str:
+    """An output's values as the model's dtype writes them; of many, the first few."""
+    import numpy as np
+
+    values = np.array(output.values).astype(output.dtype if output.dtype[0] in "biu" else "f8")
+    if values.size <= _MOST_SHOWN:
+        return json.dumps(values.reshape(output.shape).tolist())
+    few = ", ".join(json.dumps(v) for v in values[:_FEW].tolist())
+    return f"[{few}, … {values.size - _FEW} more] of shape {output.shape}"
+
+
+def _accuracy(predicate: Predicate) -> Iterator[str]:
+    """How exact the proved output is, and what to make of it where it is less so than was asked."""
+    from prover.words import error_in_words
+
+    yield error_in_words(predicate)
+    error, allowed = predicate.accuracy.this_input.max_relative, predicate.profile.max_error
+    if error is None or error <= allowed:
+        return
+    yield (
+        f"That is more than the {100 * allowed:g} % asked for: the circuit is exact enough on"
+        " other inputs. Where the model jumps (a comparison, a rounding), a value beside the jump"
+        " may fall on its other side; else give calibration data like this input."
+    )
 
 
 def _code_of(problem: dict[str, Any]) -> int:

@@ -63,10 +63,22 @@ def test_people_are_told_what_was_proved_and_how_to_check_it(desk: Desk) -> None
     done = desk.zkml("prove", desk.model, desk.input, "-o", out)
     assert done.code == YES
     assert "y = [[0.0, 0.25, 2.25]]" in done.out
+    assert "this output is off by at most" in done.out
+    assert "more than the" not in done.out  # the tolerance
     assert f"zkml verify {out}" in done.out
     assert "circuit built" not in done.out  # it was there
     assert desk.zkml("verify", out).code == YES
     assert scratch(desk.home) == []
+
+
+def test_who_proves_beside_a_jump_of_the_model_is_told_what_the_proof_missed(desk: Desk) -> None:
+    model = desk.write("floor.onnx", tiny.unary("Floor", (1, 1)))
+    beside = desk.write("beside.json", '{"inputs": {"x": [[0.999999]]}}')
+    done = desk.zkml("prove", model, beside, "-o", desk.folder / "floor.zkml")
+    assert done.code == YES, done
+    assert "y = [[1.0]]" in done.out
+    assert "off by at most 1," in done.out
+    assert "more than the 1 % asked for" in done.out
 
 
 def test_inputs_of_every_form_give_the_same_output(desk: Desk) -> None:
