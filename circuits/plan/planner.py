@@ -238,7 +238,7 @@ class _Search:
             self.rejected.append(
                 Rejected(
                     label=found.label,
-                    reason=f"its numbers need {found.bound_bits} bits, too many for any shape",
+                    reason=_shapeless(found),
                     measured=found.measured,
                 )
             )
@@ -254,6 +254,15 @@ class _Search:
             self.costs.predict(p).of(self.target) for p in task.pricing.cheapest(onnx, args, bits)
         ]
         return bool(least) and min(least) >= best
+
+
+def _shapeless(found: Variant) -> str:
+    """Why the engine has no shape for a variant: numbers too wide, or tables too long."""
+    wide = f"its numbers need {found.bound_bits} bits"
+    if found.lookup_range is not None:
+        low, high = found.lookup_range
+        wide += f" and its tables {high - low + 1:,} entries"
+    return f"{wide}, more than any shape holds"
 
 
 def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> list[Ranked]:
