@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,6 +67,9 @@ def run(
         bool, typer.Option(help="All suites on small models with few samples: minutes.")
     ] = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and side.")] = None,
+    warm_ups: Annotated[
+        int | None, typer.Option(min=0, help="Proofs before them that are not counted.")
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -88,8 +91,11 @@ def run(
         quick=quick,
     )
     amount = Amount.for_quick() if quick else Amount()
-    if samples is not None:
-        amount = Amount(**{**asdict(amount), "samples": samples})
+    amount = replace(
+        amount,
+        samples=amount.samples if samples is None else samples,
+        warm_ups=amount.warm_ups if warm_ups is None else warm_ups,
+    )
     CACHE.mkdir(parents=True, exist_ok=True)
     # EZKL keeps a lookup cache under its home, which feeds circuits: the benchmarks have their own.
     os.environ.setdefault("EZKL_REPO_PATH", str(CACHE / "ezkl"))
