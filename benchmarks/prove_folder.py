@@ -1,119 +1,302 @@
 """Proves every model of a folder through the real pipeline, and says what came of it.
 
-``python -m benchmarks.prove_folder FOLDER [-o REPORT.md]``, where the folder holds
-``NAME/network.onnx`` with ``NAME/input.json`` and perhaps ``NAME/calibration.npz``. Settings are
-those of the environment (``ZKML_HOME``, ``ZKML_PLAN_EFFORT``…).
+``python -m benchmarks.prove_folder FOLDER [-o DIR] [--only NAME…]``, where the folder holds
+``NAME/network.onnx`` with ``NAME/input.json`` and perhaps ``NAME/calibration.npz``. DIR gets
+``results.jsonl`` and ``report.md``; models that have a line there are not run again unless they are
+named. Other settings are those of the environment (``ZKML_HOME``, ``ZKML_PLAN_EFFORT``…).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from circuits.errors import ZkmlError
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from benchmarks import folder_report
+from benchmarks.folder_report import Off, Outcome, Row, Run
+from benchmarks.machine import describe
+from circuits.engine.port import Simulated
+from circuits.errors import ModelTooLarge, ZkmlError
+from circuits.field import to_felt
+from circuits.manifest import CircuitManifest
+from circuits.plan.accuracy import compare, output_range
+from circuits.plan.samples import nearer
 from circuits.profile import Profile
-from circuits.tensors import Signature
+from circuits.tensors import InputEncoding, Signature
 from prover.app import App
 from prover.inputs import parse_inputs
 from prover.jobs import Job, JobState
 from prover.receipt import Receipt
 from prover.settings import Settings
 
+#: Inputs drawn to know how wide a model's outputs are, and how many of them a circuit is tried on.
+_DRAWN, _TRIED = 256, 8
+
+Arrays = dict[str, NDArray[Any]]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One model: the road it took, its k, seconds to build and to prove, the proof's error over the
-    output's range; or why it failed."""
+class Prover:
+    """Proves folders of one model each. ``commit`` says which version of the code does."""
 
-    name: str
-    road: str = ""
-    logrows: int | None = None
-    build_s: float | None = None
-    prove_s: float | None = None
-    error: float | None = None
-    why: str = ""
+    app: App
+    commit: str
+    profile: Profile
 
-    def markdown(self) -> str:
-        cells = [
-            self.name,
-            self.road,
-            "" if self.logrows is None else str(self.logrows),
-            "" if self.build_s is None else f"{self.build_s:.1f}",
-            "" if self.prove_s is None else f"{self.prove_s:.2f}",
-            "" if self.error is None else f"{self.error:.2%}",
-            "verified" if not self.why else self.why[:160].replace("|", "/"),
-        ]
-        return "| " + " | ".join(cells) + " |"
-
-
-def prove_all(app: App, folder: Path) -> Iterator[Row]:
-    """One row a model, in order of names."""
-    for path in sorted(folder.glob("*/network.onnx")):
+    def row(self, folder: Path) -> Row:
+        """One model, whatever comes of it."""
+        row = Row(name=folder.name, outcome=Outcome.FAILED, commit=self.commit)
         try:
-            yield _prove(app, path.parent)
+            record, _ = self.app.add_model((folder / "network.onnx").read_bytes(), folder.name)
+            payload = json.loads((folder / "input.json").read_text())
+            inputs = parse_inputs(payload, Signature.from_json(record.signature))
+            calibration = folder / "calibration.npz"
+            samples = calibration.read_bytes() if calibration.exists() else None
+            job = self.app.prove_inputs(record, inputs, self.profile, None, samples)
+            self.app.run(job.id, "benchmark")
+            job = self.app.store.job(job.id)
         except ZkmlError as error:
-            yield Row(name=path.parent.name, why=f"{error.code}: {error.detail}")
+            return _refused(row, error.problem())
+        if job.state is not JobState.SUCCEEDED:
+            return _refused(row, job.problem or {})
+        return self._judged(row, job, inputs)
+
+    def _judged(self, row: Row, job: Job, inputs: Arrays) -> Row:
+        """A finished job, its receipt compared with onnxruntime on the file as uploaded."""
+        manifest = CircuitManifest.from_json(self.app.store.circuit(job.circuit_id).manifest)
+        # The file as uploaded; another model only where that one answers with maps or text.
+        reference = _Reference(self.app.artifacts.get(manifest.reference_sha256))
+        drawn = reference.answered(_draw(manifest.inputs), manifest.inputs)
+        wanted = reference(inputs)
+        columns = zip(*(drawn[1] or [wanted]), strict=True)
+        ranges = [output_range(np.stack(column)) for column in columns]
+        predicate = Receipt.from_bytes(self.app.receipt(job)).statement().predicate
+        stated = [np.array(o.values).reshape(o.shape) for o in predicate.outputs]
+        given = _off([wanted], [stated], ranges)
+        row = replace(
+            row,
+            outcome=Outcome.PROVED,
+            mended=manifest.reference_sha256 != manifest.model_sha256,
+            road="integers" if manifest.lowering else "fixed point",
+            logrows=manifest.srs.logrows,
+            build_s=round(job.timings.get("compile", 0.0), 2),
+            prove_s=round(job.timings["prove"], 3),
+            peak_bytes=job.peak_rss_bytes,
+            given=given,
+            drawn=self._tried(manifest, drawn, ranges),
+        )
+        if not self.app.verify(self.app.bundle(job), None)["ok"]:
+            return replace(row, outcome=Outcome.WRONG, detail="the bundle does not verify")
+        if given.relative > self.profile.max_error:
+            return replace(row, outcome=Outcome.WRONG, detail="the outputs are off")
+        return row
+
+    def _tried(
+        self,
+        manifest: CircuitManifest,
+        drawn: tuple[list[Arrays], list[list[NDArray[Any]]]],
+        ranges: Sequence[float],
+    ) -> Off:
+        """The circuit's arithmetic on drawn inputs, run without proofs."""
+        settings = self.app.artifacts.get(manifest.files["settings"]).decode()
+        felts = [_encoded(manifest, sample) for sample in drawn[0][:_TRIED]]
+        results = self.app.engine.simulate(
+            self.app.artifacts.get(manifest.files["rewritten"]),
+            settings,
+            felts,
+            self.app.settings.engine_limits,
+        )
+        tables = _Tables.of(settings)
+        held = [
+            (answer, _decoded(manifest, result))
+            for result, answer in zip(results, drawn[1], strict=False)
+            if isinstance(result, Simulated) and tables.hold(result)
+        ]
+        off = _off([want for want, _ in held], [have for _, have in held], ranges)
+        return replace(off, out=len(results) - len(held))
 
 
-def _prove(app: App, folder: Path) -> Row:
-    record, _ = app.add_model((folder / "network.onnx").read_bytes(), folder.name)
-    payload = json.loads((folder / "input.json").read_text())
-    calibration = folder / "calibration.npz"
-    job = app.prove_inputs(
-        record,
-        parse_inputs(payload, Signature.from_json(record.signature)),
-        Profile(),
-        None,
-        calibration.read_bytes() if calibration.exists() else None,
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    """What a circuit's tables hold; the engine would refuse to prove a value outside."""
+
+    lookup: tuple[float, float]
+    widest: int
+
+    @classmethod
+    def of(cls, settings: str) -> _Tables:
+        parsed = json.loads(settings)
+        low, high = parsed["run_args"]["lookup_range"]
+        checks = [high - low for low, high in parsed["required_range_checks"]]
+        looked_up = bool(parsed["required_lookups"])
+        return cls(
+            lookup=(low, high) if looked_up else (-math.inf, math.inf),
+            widest=max(checks, default=0),
+        )
+
+    def hold(self, result: Simulated) -> bool:
+        low, high = self.lookup
+        return (
+            low <= result.lookup_min
+            and result.lookup_max <= high
+            and result.range_max <= self.widest
+        )
+
+
+def _refused(row: Row, problem: dict[str, Any]) -> Row:
+    code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))
+    outcome = Outcome.REFUSED if code == ModelTooLarge.code else Outcome.FAILED
+    return replace(row, outcome=outcome, code=code, detail=detail)
+
+
+class _Reference:
+    """onnxruntime in this process: nothing of the planner's own measuring is used."""
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+
+    def __call__(self, inputs: Arrays) -> list[NDArray[Any]]:
+        return [np.asarray(v, dtype=np.float64) for v in self._session.run(None, inputs)]
+
+    def answered(
+        self, samples: Sequence[Arrays], inputs: Sequence[InputEncoding]
+    ) -> tuple[list[Arrays], list[list[NDArray[Any]]]]:
+        """The samples on which the model has finite answers, and those.
+
+        One without is tried again nearer to zero, as the planner does.
+        """
+        ranges = {e.tensor.name: (e.lower, e.upper) for e in inputs}
+        pairs = []
+        for sample in samples:
+            for tried in (sample, dict(nearer(sample, ranges))):
+                if (answer := self._finite(tried)) is not None:
+                    pairs.append((tried, answer))
+                    break
+        return [s for s, _ in pairs], [a for _, a in pairs]
+
+    def _finite(self, sample: Arrays) -> list[NDArray[Any]] | None:
+        try:
+            answer = self(sample)
+        except Exception:  # onnxruntime's own exception types share no base
+            return None
+        return answer if all(np.isfinite(v).all() for v in answer) else None
+
+
+def _draw(inputs: Sequence[InputEncoding]) -> list[Arrays]:
+    """Inputs from all over what a circuit accepts; the first few are what it is tried on."""
+    rng = np.random.default_rng(6)
+
+    def one(encoding: InputEncoding) -> NDArray[Any]:
+        shape, dtype = encoding.tensor.shape, encoding.tensor.dtype
+        low, high = encoding.lower, encoding.upper
+        if not dtype.startswith("float"):
+            whole = rng.integers(int(np.ceil(low)), int(np.floor(high)), shape, endpoint=True)
+            return np.asarray(whole).astype(dtype)
+        middle, half = (low + high) / 2, (high - low) / 2
+        inner = half * (1 - 1e-6)  # float32 must not round beyond the edge
+        return np.asarray(rng.uniform(middle - inner, middle + inner, shape)).astype(dtype)
+
+    return [{e.tensor.name: one(e) for e in inputs} for _ in range(_DRAWN)]
+
+
+def _encoded(manifest: CircuitManifest, sample: Arrays) -> list[list[str]]:
+    felts = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in manifest.inputs]
+    if manifest.context.limbs:
+        felts.append(manifest.context.encode(0))
+    return felts
+
+
+def _decoded(manifest: CircuitManifest, result: Simulated) -> list[NDArray[Any]]:
+    felts = result.outputs[-len(manifest.outputs) :]
+    return [e.decode(f) for e, f in zip(manifest.outputs, felts, strict=True)]
+
+
+def _off(
+    want: Sequence[Sequence[NDArray[Any]]],
+    have: Sequence[Sequence[NDArray[Any]]],
+    ranges: Sequence[float],
+) -> Off:
+    """Outputs of some inputs, compared."""
+    pairs = [
+        [
+            float(np.abs(w - h.reshape(w.shape)).max(initial=0.0))
+            for w, h in zip(ws, hs, strict=True)
+        ]
+        for ws, hs in zip(want, have, strict=True)
+    ]
+    shares = [d / r for differences in pairs for d, r in zip(differences, ranges, strict=True)]
+    agree = [compare([w], [h]).agreement == 1.0 for w, h in zip(want, have, strict=True)]
+    return Off(
+        inputs=len(pairs),
+        absolute=max((d for differences in pairs for d in differences), default=0.0),
+        relative=max(shares, default=0.0),
+        top=sum(agree),
     )
-    app.run(job.id, "benchmark")
-    return _judged(app, folder.name, app.store.job(job.id))
-
-
-def _judged(app: App, name: str, job: Job) -> Row:
-    if job.state is not JobState.SUCCEEDED:
-        problem = job.problem or {}
-        return Row(name=name, why=f"{problem.get('code')}: {problem.get('detail')}")
-    if not app.verify(app.bundle(job), None)["ok"]:
-        return Row(name=name, why="the bundle does not verify")
-    manifest = app.store.circuit(job.circuit_id).manifest
-    statement = Receipt.from_bytes(app.receipt(job)).statement()
-    return Row(
-        name=name,
-        road="integers" if manifest.get("lowering") else "fixed point",
-        logrows=manifest["srs"]["logrows"],
-        build_s=job.timings.get("compile"),
-        prove_s=job.timings.get("prove"),
-        error=statement.predicate.accuracy.this_input.max_relative,
-    )
-
-
-_HEAD = """| model | road | k | build, s | prove, s | error | |
-|---|---|--:|--:|--:|--:|---|"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("-o", "--output", type=Path)
-    arguments = parser.parse_args()
-    lines = _HEAD.splitlines()
-    print(_HEAD)
-    app = App.open(Settings.load())
-    started = time.monotonic()
+    arguments = _arguments()
+    settings = Settings.load(
+        engine_memory_mb=int(arguments.memory_gib * 1024), engine_deadline_s=60 * arguments.minutes
+    )
+    machine = describe()
+    run = Run(
+        tolerance=Profile().max_error,
+        memory_gib=arguments.memory_gib,
+        deadline_s=settings.engine_deadline_s,
+        effort=settings.plan_effort,
+        machine=f"{machine['processor']}, {machine['cores']} cores, {machine['system']}",
+    )
+    rows = {} if arguments.output is None else folder_report.read_rows(arguments.output)
+    named = arguments.only or [
+        path.parent.name
+        for path in sorted(arguments.folder.glob("*/network.onnx"))
+        if path.parent.name not in rows
+    ]
+    app = App.open(settings)
     try:
-        for row in prove_all(app, arguments.folder):
-            lines.append(row.markdown())
-            print(lines[-1], flush=True)
+        prover = Prover(app=app, commit=machine["commit"], profile=Profile())
+        for name in named:
+            started = time.monotonic()
+            rows[name] = prover.row(arguments.folder / name)
+            print(f"{time.monotonic() - started:6.1f} s  {_spoken(rows[name])}", flush=True)
+            if arguments.output is not None:
+                folder_report.write(arguments.output, rows.values(), run)
     finally:
         app.close()
-    print(f"\n{time.monotonic() - started:.0f} s")
-    if arguments.output is not None:
-        arguments.output.write_text("\n".join(lines) + "\n")
+
+
+def _spoken(row: Row) -> str:
+    if row.given is None or row.drawn is None:
+        return f"{row.name}: {row.outcome}: {row.code}: {row.detail}"
+    return (
+        f"{row.name}: {row.outcome}, {row.road}, k = {row.logrows}, built in {row.build_s} s,"
+        f" proved in {row.prove_s} s, off by {row.given.relative:.3%};"
+        f" drawn {row.drawn.relative:.3%}, top {row.drawn.top} of {row.drawn.inputs},"
+        f" out {row.drawn.out} {row.detail}"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="for results.jsonl and report.md")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these models, also again")
+    parser.add_argument("--memory-gib", type=float, default=8.0, help="limit of an engine call")
+    parser.add_argument("--minutes", type=float, default=10.0, help="limit of an engine call")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""What came of proving a folder of models: one JSON line each, and a report for people.
+
+The report is made from the lines alone, so it can be made again, and a run can be taken up where
+it stopped.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS, REPORT = "results.jsonl", "report.md"
+_DETAIL_SHOWN = 300
+
+
+class Outcome(enum.StrEnum):
+    """How a model ended."""
+
+    PROVED = "proved"  # the proof verifies, its outputs are onnxruntime's within the tolerance
+    REFUSED = "refused"  # more than the limits by the estimate, which the refusal states
+    WRONG = "wrong"  # the proof does not verify, or its outputs are off
+    FAILED = "failed"  # anything else
+
+
+@dataclass(frozen=True, kw_only=True)
+class Off:
+    """How far a circuit's outputs are from onnxruntime's on some inputs.
+
+    ``absolute``: the largest difference; ``relative``: the largest share of that output's range,
+    which is the width of onnxruntime's answers to inputs drawn from all that the circuit accepts.
+    ``top``: on how many of ``inputs`` the largest entry is at the same place. ``out``: on how
+    many more the circuit's numbers left its tables, so that it would have refused to prove.
+    """
+
+    inputs: int
+    absolute: float
+    relative: float
+    top: int
+    out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model: how it ended, the circuit's road and size, seconds and bytes, errors on the input
+    that came with it (``given``) and on drawn ones; or the problem's code and detail.
+
+    ``mended``: compared with a model that differs from the file, whose answers are no tensors of
+    numbers or which onnxruntime refuses."""
+
+    name: str
+    outcome: Outcome
+    commit: str
+    road: str = ""
+    mended: bool = False
+    logrows: int | None = None
+    build_s: float | None = None
+    prove_s: float | None = None
+    peak_bytes: int | None = None
+    given: Off | None = None
+    drawn: Off | None = None
+    code: str = ""
+    detail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Row:
+        offs = {k: Off(**data[k]) if data[k] else None for k in ("given", "drawn")}
+        return cls(**{**data, **offs, "outcome": Outcome(data["outcome"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What holds for all rows: the limits, the tolerance, the planner's effort, the machine."""
+
+    tolerance: float
+    memory_gib: float
+    deadline_s: float
+    effort: str
+    machine: str
+
+
+def read_rows(folder: Path) -> dict[str, Row]:
+    """The rows of an earlier run by model, none where there was none."""
+    path = folder / RESULTS
+    if not path.exists():
+        return {}
+    found = [Row.from_json(json.loads(line)) for line in path.read_text().splitlines()]
+    return {row.name: row for row in found}
+
+
+def write(folder: Path, rows: Iterable[Row], run: Run) -> None:
+    """Both files, models in order of names."""
+    ordered = sorted(rows, key=lambda row: row.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row.to_json(), sort_keys=True) + "\n" for row in ordered]
+    (folder / RESULTS).write_text("".join(lines))
+    (folder / REPORT).write_text(markdown(ordered, run))
+
+
+_HEAD = """| model | | road | k | build, s | prove, s | memory, MB | error | drawn inputs |
+|---|---|---|--:|--:|--:|--:|--:|--:|
+"""
+
+
+def markdown(rows: Sequence[Row], run: Run) -> str:
+    """The report: how many ended how, the table, what stood in the way."""
+    counts = Counter(row.outcome for row in rows)
+    total = ", ".join(f"{counts[o]} {o.value}" for o in Outcome)
+    inexact = [r.name for r in rows if r.drawn and r.drawn.relative > run.tolerance]
+    commits = sorted({row.commit[:12] for row in rows})
+    parts = [
+        "# Every model of a folder, proved\n",
+        f"{len(rows)} models: {total}.\n",
+        f"Tolerance {run.tolerance:.0%} of an output's range; limits {run.memory_gib:g} GiB and"
+        f" {run.deadline_s:.0f} s an engine call; planner's effort {run.effort}. {run.machine}."
+        f" Commits {', '.join(commits)}.\n",
+        "Errors are measured here, against onnxruntime on the file as uploaded, from the outputs"
+        " that the verified receipt states; as shares of the width of onnxruntime's answers to"
+        " inputs drawn from all that the circuit accepts. Drawn inputs were run through the"
+        " circuit's arithmetic (the witness), not proved. Seconds are of a machine that other work"
+        " shared: upper bounds.\n",
+        _HEAD + "".join(_line(row) for row in rows),
+    ]
+    if inexact:
+        parts.append(f"Off by more than the tolerance on a drawn input: {', '.join(inexact)}.\n")
+    if bad := [row for row in rows if row.outcome is not Outcome.PROVED]:
+        told = "".join(f"* {r.name}: `{r.code}`: {r.detail[:_DETAIL_SHOWN]}\n" for r in bad)
+        parts.append("## Not proved\n\n" + told)
+    return "\n".join(parts)
+
+
+def _line(row: Row) -> str:
+    drawn = _share(row.drawn)
+    if row.drawn and row.drawn.out:
+        drawn += f" ({row.drawn.out} out of range)"
+    cells = [
+        row.name,
+        row.outcome.value,
+        row.road,
+        "" if row.logrows is None else str(row.logrows),
+        "" if row.build_s is None else f"{row.build_s:.1f}",
+        "" if row.prove_s is None else f"{row.prove_s:.2f}",
+        "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}",
+        _share(row.given),
+        drawn,
+    ]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _share(off: Off | None) -> str:
+    return "" if off is None else f"{off.relative:.3%}"
