@@ -39,6 +39,10 @@ class AppLike(Protocol):
         """Inspects a model in a child process and keeps it; the answer says whether it is new."""
         ...
 
+    def model_costs(self, model_id: str) -> dict[str, Any]:
+        """What each layer costs (``circuits.layers.CostReport`` in JSON); remembered."""
+        ...
+
     def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
         """A job that builds a circuit; one that has succeeded already when it is built."""
         ...

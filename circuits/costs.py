@@ -5,7 +5,6 @@ Counted in assignments: cells of the circuit that a proof must fill, Freivalds' 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,11 +82,6 @@ def model_costs(engine: EzklEngine, model: bytes, limits: Limits) -> ModelCosts:
         layers=tuple(lowered.layers) if isinstance(lowered, IntegerLayers) else (),
         no_integers="" if found else str(lowered),
     )
-
-
-def largest_first(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Layers by what they cost in all, dearest first."""
-    return sorted(layers, key=lambda c: -(c["assignments"] + c["einsum"]))
 
 
 def _integer_args(lowered: IntegerLayers) -> RunArgs:

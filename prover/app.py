@@ -7,6 +7,7 @@ It loads neither the engine nor the compiler: those live in child processes and 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import ModelTooLarge, ZkmlError
+from circuits.layers import cost_report
 from circuits.manifest import CircuitManifest
 from circuits.plan.samples import default_ranges, draw, read_calibration
 from circuits.profile import Profile
@@ -48,6 +50,8 @@ from prover.verify_raw import verify_raw
 #: Reading a model of unknown origin: generous for honest ones, an end for the others.
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
+#: Models whose costs a process remembers.
+_COSTS_KEPT = 256
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +70,8 @@ class App:
         self.nudges: Nudges = open_nudges(settings.redis_url)
         self.engine = EzklEngine(Sandbox(nice=settings.engine_nice))
         self.library = Library(settings, store, artifacts, self.engine)
+        self._costs: dict[str, dict[str, Any]] = {}
+        self._costs_lock = threading.Lock()
         #: Hears the ids of jobs that a job has queued. A worker's process sends them; elsewhere
         #: whoever waits for them finds them in the store.
         self.announce: Announce = _nobody_hears
@@ -137,6 +143,20 @@ class App:
             _INSPECT, data, allow_refused, limits=_INSPECT_LIMITS
         )
         return summary
+
+    def model_costs(self, model_id: str) -> dict[str, Any]:
+        """What each layer costs before and after rewriting (``circuits.layers.CostReport`` in
+        JSON). The first answer takes seconds; this process then remembers it."""
+        with self._costs_lock:
+            known = self._costs.get(model_id)
+        if known is None:
+            data = self.artifacts.get(self.store.model(model_id).id)
+            known = cost_report(self.engine, data, _INSPECT_LIMITS).to_json()
+            with self._costs_lock:
+                while len(self._costs) >= _COSTS_KEPT:
+                    self._costs.pop(next(iter(self._costs)))
+                self._costs[model_id] = known
+        return known
 
     def _find_model(self, model_id: str) -> ModelRecord | None:
         try:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.errors import responses
 from api.ids import Id
 from api.models import service
-from api.models.schemas import ModelOut, ModelPage
+from api.models.schemas import ModelCostsOut, ModelOut, ModelPage
 from api.openapi import also
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.services import Application, Use
@@ -59,3 +59,14 @@ def list_models(app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor =
 def get_model(app: Application, model_id: Id) -> ModelOut:
     """A model's signature and what inspection found."""
     return service.get(app, model_id)
+
+
+@router.get(
+    "/{model_id}/costs",
+    summary="Look at a model's costs",
+    responses=responses(404, 422),
+)
+async def get_model_costs(services: Use, model_id: Id) -> ModelCostsOut:
+    """What each layer costs before and after rewriting. Found when it is first asked for, in some
+    seconds, and remembered."""
+    return await services.run_heavy(lambda: service.costs(services.app, model_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from api.models.schemas import ModelOut, ModelPage, model_out
+from api.models.schemas import ModelCostsOut, ModelOut, ModelPage, model_out
 from api.port import AppLike
 from api.uploads import Upload
 
@@ -20,6 +20,12 @@ def add(app: AppLike, upload: Upload, name: str | None) -> tuple[ModelOut, bool]
 def get(app: AppLike, model_id: str) -> ModelOut:
     """One model; raises ``ModelNotFound``."""
     return model_out(app.store.model(model_id))
+
+
+def costs(app: AppLike, model_id: str) -> ModelCostsOut:
+    """What each layer costs; raises ``ModelNotFound`` and the ``ModelError`` family."""
+    links = {"self": f"/v1/models/{model_id}/costs", "model": f"/v1/models/{model_id}"}
+    return ModelCostsOut(**app.model_costs(model_id), links=links)
 
 
 def page(app: AppLike, limit: int, cursor: str | None) -> ModelPage:

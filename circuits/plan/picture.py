@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from circuits.costs import largest_first
+import numpy as np
+
 from circuits.errors import Fault, ZkmlError
+from circuits.layers import CostReport, in_words
 
 _INK, _PALE, _CHOICE, _FRONTIER = "#333333", "#b8c4d0", "#c8442c", "#4477aa"
 
 
-#: Layers drawn at most, and the totals of a model's costs in words.
+#: Layers drawn at most.
 _BARS = 24
-_TOTALS = {"as_exported": "as exported", "rewritten": "rewritten", "integers": "in integers"}
 
 
 class PlotsMissing(ZkmlError):
@@ -78,31 +79,36 @@ def draw_plan(document: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def draw_layers(costs: dict[str, Any], path: Path) -> None:
-    """Draws ``ModelCosts.to_json()``: a bar for each of the dearest layers, in the graph's order;
-    totals alone where the model has no integer form. Raises ``PlotsMissing``."""
+def draw_layers(costs: CostReport, path: Path) -> None:
+    """Draws what each of the dearest layers costs, in the graph's order: as exported, and below it
+    in the form that is proved, Freivalds' columns apart. Raises ``PlotsMissing``."""
     plt = _pyplot()
-    dearest = largest_first(costs["layers"])[:_BARS]
-    layers = [c for c in costs["layers"] if c in dearest]
-    if layers:
-        names = [f"{c['op']}  {c['layer'][-32:]}" for c in layers]
-        main, einsum = [c["assignments"] for c in layers], [c["einsum"] for c in layers]
-    else:
-        known = [k for k in _TOTALS if costs[k] is not None]
-        names, main = [_TOTALS[k] for k in known], [costs[k] for k in known]
-        einsum = [0] * len(known)
-    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.3 * len(names)), layout="constrained")
-    rows = range(len(names))
-    axes.barh(rows, main, color=_FRONTIER, label="main columns")
-    axes.barh(rows, einsum, left=main, color=_PALE, label="Freivalds' columns")
-    axes.set_yticks(list(rows), names, fontsize=8)
+    dearest = sorted(costs.layers, key=lambda c: -max(c.after, c.as_exported or 0))[:_BARS]
+    layers = [c for c in costs.layers if c in dearest and (c.after or c.as_exported)]
+    figure, axes = plt.subplots(figsize=(8, 1.6 + 0.4 * len(layers)), layout="constrained")
+    rows = np.arange(len(layers))
+    axes.barh(
+        rows - 0.2, [c.as_exported or 0 for c in layers], 0.36, color=_PALE, label="as exported"
+    )
+    main = [c.after - c.freivalds for c in layers]
+    axes.barh(rows + 0.2, main, 0.36, color=_FRONTIER, label="after rewriting")
+    freivalds = [c.freivalds for c in layers]
+    if any(freivalds):
+        axes.barh(
+            rows + 0.2, freivalds, 0.36, left=main, color=_CHOICE, label="of it Freivalds' columns"
+        )
+    for row, layer in zip(rows, layers, strict=True):
+        if layer.as_exported is None:
+            axes.annotate(
+                " refused as exported", (0, row - 0.2), va="center", fontsize=7, color=_INK
+            )
+    axes.set_yticks(rows, [f"{c.op}  {c.layer[-32:]}" for c in layers], fontsize=8)
     axes.invert_yaxis()
-    totals = [f"{costs[k]:,} {text}" for k, text in _TOTALS.items() if costs[k] is not None]
-    axes.set_title("; ".join(totals), fontsize=10, loc="left")
+    axes.set_title(in_words(costs), fontsize=10, loc="left")
     axes.set_xlabel("assignments")
+    axes.xaxis.set_major_formatter(lambda cells, _: f"{cells:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
-    if any(einsum):
-        axes.legend(frameon=False, loc="best")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
     plt.close(figure)
 

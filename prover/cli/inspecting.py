@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from circuits.costs import largest_first, model_costs
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
+from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
 from prover.cli import options
 from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
@@ -43,7 +43,7 @@ def inspect(
         engine = EzklEngine(sandbox)
         summary = sandbox.call(_INSPECT, data, True, limits=_LIMITS)
         refused = any(o["status"] == "refused" for o in summary["operators"])
-        costs = None if refused else model_costs(engine, data, _LIMITS).to_json()
+        costs = None if refused else cost_report(engine, data, _LIMITS)
     finally:
         sandbox.close()
     _model(summary, terminal)
@@ -51,7 +51,8 @@ def inspect(
         _costs(costs, terminal)
         if plot is not None:
             draw_layers(costs, plot)
-    terminal.object({"ok": not refused, "costs": costs} | summary)
+            terminal.line(f"Drew {plot}.")
+    terminal.object({"ok": not refused, "costs": costs.to_json() if costs else None} | summary)
     return EXIT_USAGE if refused else EXIT_YES
 
 
@@ -80,23 +81,30 @@ def _model(summary: dict[str, Any], terminal: Terminal) -> None:
     terminal.table(table)
 
 
-def _costs(costs: dict[str, Any], terminal: Terminal) -> None:
-    """Totals, and the layers that cost most."""
-    shown = {"as_exported": "as exported", "rewritten": "rewritten", "integers": "in integers"}
-    totals = [f"{costs[k]:,} {text}" for k, text in shown.items() if costs[k] is not None]
-    if costs["as_exported"] is None:
-        totals.insert(0, "the engine refuses it as exported")
-    terminal.line(f"assignments, before planning: {', '.join(totals)}")
-    if costs["no_integers"]:
-        terminal.line(f"note: proved in fixed point: {costs['no_integers']}")
-        return
+def _costs(costs: CostReport, terminal: Terminal) -> None:
+    """Totals, and the layers that cost most, before and after rewriting."""
+    terminal.line(f"assignments, before planning: {in_words(costs)}")
+    if costs.no_integers:
+        terminal.line(f"note: proved in fixed point: {costs.no_integers}")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("layer", "operator", "assignments", "of it Freivalds"):
+    for column in ("layer", "operator"):
         table.add_column(column)
-    for layer in largest_first(costs["layers"])[:_LAYERS_SHOWN]:
-        total = layer["assignments"] + layer["einsum"]
-        table.add_row(layer["layer"], layer["op"], f"{total:,}", f"{layer['einsum']:,}")
+    for column in ("as exported", "rewritten", "in integers", "of it Freivalds"):
+        table.add_column(column, justify="right")
+    for layer in largest_first(costs.layers)[:_LAYERS_SHOWN]:
+        table.add_row(
+            layer.layer,
+            layer.op,
+            _cells(layer.as_exported, "refused"),
+            _cells(layer.rewritten, "refused"),
+            _cells(layer.integers, ""),
+            _cells(layer.freivalds or None, ""),
+        )
     terminal.table(table)
+
+
+def _cells(count: int | None, instead: str) -> str:
+    return instead if count is None else f"{count:,}"
 
 
 def is_batch(path: Path) -> bool:
@@ -134,14 +142,14 @@ def _batch(path: Path, terminal: Terminal) -> int:
 
 
 def _bundle(data: bytes, terminal: Terminal) -> int:
+    from prover import words
     from prover.bundle import read_bundle
     from prover.receipt import Receipt
-    from prover.words import in_words, summary
 
     statement = Receipt.from_bytes(read_bundle(data).receipt).statement()
     terminal.line("This bundle says (nothing is checked here; use `zkml verify`):")
-    for sentence in in_words(statement):
+    for sentence in words.in_words(statement):
         terminal.line(sentence)
-    terminal.line(json.dumps(summary(statement), indent=2))
-    terminal.object({"ok": True, "statement": summary(statement)})
+    terminal.line(json.dumps(words.summary(statement), indent=2))
+    terminal.object({"ok": True, "statement": words.summary(statement)})
     return EXIT_YES

@@ -14,8 +14,10 @@ from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
 from circuits.field import from_felt, to_felt
+from circuits.layers import cost_report
 from circuits.lower import Bits, Form, cost_by_layer, lower, run_integers
 from circuits.lower.bits import quantised
+from circuits.model.reading import read_model
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
@@ -120,26 +122,37 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
     assert sum(c.einsum for c in costs) == pytest.approx(priced.einsum_size, rel=0.1)
 
 
-def test_a_models_costs_are_told_before_it_is_planned(engine: EzklEngine, tmp_path: Path) -> None:
-    costs = model_costs(engine, MODELS["residual"], LIMITS)
+def test_a_models_costs_are_told_layer_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
+    """Each layer before and after rewriting, under the name that the user gave it."""
+    costs = cost_report(engine, MODELS["residual"], LIMITS)
+    assert costs.as_exported is not None
     assert costs.rewritten is not None
     assert costs.integers is not None
-    assert costs.integers < costs.rewritten
-    layers = sum(c["assignments"] + c["einsum"] for c in costs.layers)
-    assert layers == pytest.approx(costs.integers, rel=0.1)
-    names = {
-        n.name for n in onnx.load_model_from_string(rewrite(MODELS["residual"]).onnx).graph.node
-    }
-    assert {c["layer"] for c in costs.layers} & names
-    draw_layers(costs.to_json(), tmp_path / "layers.svg")
-    assert "in integers" in (tmp_path / "layers.svg").read_text()
+    assert costs.integers < costs.rewritten < costs.as_exported
+    names = {n.name for n in read_model(MODELS["residual"]).graph.node}
+    assert {layer.layer for layer in costs.layers if layer.as_exported} <= names
+    assert sum(c.rewritten or 0 for c in costs.layers) == pytest.approx(costs.rewritten, rel=0.1)
+    assert sum(c.integers or 0 for c in costs.layers) == pytest.approx(costs.integers, rel=0.1)
+    draw_layers(costs, tmp_path / "layers.svg")
+    assert "as exported" in (tmp_path / "layers.svg").read_text()
+
+
+def test_the_layer_that_the_engine_refuses_is_told_apart(engine: EzklEngine) -> None:
+    model = graph("c = Neg(x) y = Gelu(c)", "float[1, 4] x", opset=20)
+    costs = cost_report(engine, model, LIMITS)
+    by_operator = {layer.op: layer for layer in costs.layers}
+    assert costs.as_exported is None
+    assert by_operator["Gelu"].as_exported is None
+    assert by_operator["Gelu"].rewritten
+    assert by_operator["Neg"].as_exported
 
 
 def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
-    costs = model_costs(engine, graph("y = Softmax(x)", "float[1, 4] x"), LIMITS)
+    model = graph("y = CumSum(x, a)", "float[1, 4] x", "<int64 a = {1}>")
+    costs = model_costs(engine, model, LIMITS)
     assert costs.integers is None
     assert costs.layers == ()
-    assert "Softmax" in costs.no_integers
+    assert "CumSum" in costs.no_integers
     assert costs.rewritten is not None
 
 

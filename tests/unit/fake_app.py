@@ -65,6 +65,17 @@ class FakeApp:
         kept = self.store.add_model(record)
         return kept, kept.created_at == record.created_at
 
+    def model_costs(self, model_id: str) -> dict[str, Any]:
+        self.store.model(model_id)
+        layer = {"layer": "y", "op": "MatMul", "as_exported": 98, "rewritten": 8, "integers": 6}
+        return {
+            "as_exported": 120,
+            "rewritten": 20,
+            "integers": 11,
+            "no_integers": "",
+            "layers": [layer | {"freivalds": 0}],
+        }
+
     def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
         circuit_id = digest_json([model_id, profile.to_json()])
         self.store.model(model_id)
