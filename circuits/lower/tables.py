@@ -1,7 +1,8 @@
 """The functions that the engine looks up, entry by entry as its tables have them.
 
 A table works in steps of 2^-scale on both sides: ``n`` gives ``round(2^scale · f(n / 2^scale))``,
-half away from zero, computed in doubles (EZKL 23.0.5, ``tensor/ops.rs``, ``nonlinearities``).
+half away from zero, computed in doubles (EZKL 23.0.5, ``tensor/ops.rs``, ``nonlinearities``). Only
+powers beyond 2^40 show a double's last bit, in which two libraries may differ.
 """
 
 from __future__ import annotations

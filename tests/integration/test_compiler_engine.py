@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
 from circuits.field import from_felt, to_felt
 from circuits.layers import cost_report
-from circuits.lower import Bits, Form, cost_by_layer, lower, run_integers
+from circuits.lower import Bits, Form, GraphVariant, cost_by_layer, lower, run_integers
 from circuits.lower.bits import quantised
+from circuits.lower.tables import TABLES, entries
 from circuits.model.reading import read_model
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
 from tests.unit.test_lower_integers import BOUND, MODELS, inputs_of
+from tests.unit.test_lower_tables import TABLED
 from tests.unit.test_rewrite_passes import CASES, graph, samples
 
 pytestmark = pytest.mark.slow
@@ -56,30 +59,59 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", MODELS)
-def test_the_interpreter_gives_the_engines_witness(
-    engine: EzklEngine, name: str, form: str
-) -> None:
-    variant = lower(MODELS[name], Bits(input=6, weights=(7,)), BOUND, FORMS[form])
-    x = inputs_of(MODELS[name], 4)
-    x[2:] = np.sign(x[2:])
-    whole = quantised(x, variant.input_scales[0])
+def args_of(variant: GraphVariant) -> RunArgs:
     legs = -(-variant.value_bounds.decomposed.bit_length() // 14)
-    args = RunArgs(
+    return RunArgs(
         input_scale=0,
-        param_scale=0,
+        param_scale=variant.scale,
+        rebase_frac_zero_constants=variant.scale > 0,
         scale_rebase_multiplier=1,
         logrows=17,
         decomp_base=1 << 14,
         decomp_legs=max(legs, 2),
         lookup_range=variant.value_bounds.lookup or (-2, 2),
     )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", [*MODELS, *TABLED])
+def test_the_interpreter_gives_the_engines_witness(
+    engine: EzklEngine, name: str, form: str
+) -> None:
+    data = (MODELS | TABLED)[name]
+    variant = lower(data, Bits(input=6, weights=(7,), table=7), BOUND, FORMS[form])
+    x = inputs_of(data, 4)
+    x[2:] = np.sign(x[2:])
+    whole = quantised(x, variant.input_scales[0])
     feeds = [[[int(v) for v in sample.reshape(-1)]] for sample in whole]
-    witnesses, scales = outputs(engine, variant.onnx, args, feeds)
+    witnesses, scales = outputs(engine, variant.onnx, args_of(variant), feeds)
     ours = run_integers(variant, {"x": whole})[0]
     assert [w[0] for w in witnesses] == [[int(v) for v in o.reshape(-1)] for o in ours]
-    assert scales == (0,)
+    assert scales[0] in (0, variant.output_scales[0])
+
+
+@pytest.mark.parametrize("scale", [1, 6, 9])
+@pytest.mark.parametrize("op", TABLES)
+def test_tables_hold_what_the_engines_hold(engine: EzklEngine, op: str, scale: int) -> None:
+    """Both compute in doubles, whose last bits only count in powers beyond 2^40."""
+    lowest = 1 if op == "Log" else -2000
+    numbers = np.arange(lowest, 2000 if op != "Exp" else 40 << scale)[:4000]
+    unit = f"<float[1] unit = {{{2.0**-scale}}}>"
+    data = graph(f"a = Mul(x, unit) y = {op}(a)", f"float[1, {len(numbers)}] x", unit)
+    args = RunArgs(
+        input_scale=0,
+        param_scale=scale,
+        rebase_frac_zero_constants=True,
+        scale_rebase_multiplier=1,
+        logrows=17,
+        lookup_range=(-(1 << 15), 1 << 15),
+    )
+    feed = [[[int(n) for n in numbers]]]
+    witnesses, scales = outputs(engine, data, args, feed)
+    assert scales == (scale,)
+    theirs, ours = np.array(witnesses[0][0], dtype=np.float64), entries(op, numbers, scale)
+    assert np.abs(theirs - ours)[ours < 2.0**40].max() == 0
+    np.testing.assert_allclose(theirs, ours, rtol=2.0**-48)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -99,20 +131,17 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    "name", ["mlp", "conv, norm, max pool", "residual", "hard swish", "comparisons"]
+    "name",
+    [
+        *["mlp", "conv, norm, max pool", "residual", "hard swish", "comparisons"],
+        *["softmax", "sigmoid and tanh inside", "attention"],
+    ],
 )
 def test_costs_by_layer_add_up_to_what_the_engine_counts(
     engine: EzklEngine, name: str, form: str
 ) -> None:
-    variant = lower(MODELS[name], Bits(input=5, weights=(5,)), BOUND, FORMS[form])
-    args = RunArgs(
-        input_scale=0,
-        param_scale=0,
-        scale_rebase_multiplier=1,
-        logrows=17,
-        decomp_base=1 << 14,
-        decomp_legs=4,
-    )
+    variant = lower((MODELS | TABLED)[name], Bits(input=5, weights=(5,)), BOUND, FORMS[form])
+    args = replace(args_of(variant), decomp_legs=4)
     (priced,) = engine.price(variant.onnx, [args], LIMITS)
     assert not isinstance(priced, EngineError)
     costs = cost_by_layer(variant, legs=4)

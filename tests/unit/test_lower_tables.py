@@ -1,0 +1,142 @@
+"""Functions in tables: as exact as their steps, and never asked for what they do not hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.lower.bits import quantised
+from circuits.lower.prepare import prepare
+from circuits.lower.tables import TABLES
+from tests.unit.test_lower_integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
+
+DENSE = {"w": [6, 5], "b": [5]}
+
+TABLED: dict[str, bytes] = {
+    "sigmoid at the end": graph("a = Gemm(x, w, b) y = Sigmoid(a)", VECTOR, DENSE),
+    "sigmoid and tanh inside": graph(
+        "a = Gemm(x, w, b) s = Sigmoid(a) c = MatMul(s, w2) t = Tanh(c) y = MatMul(t, w3)",
+        VECTOR,
+        DENSE | {"w2": [5, 4], "w3": [4, 2]},
+    ),
+    "softmax": graph(
+        "a = Gemm(x, w, b) r = Relu(a) c = MatMul(r, w2) y = Softmax<axis = -1>(c)",
+        VECTOR,
+        DENSE | {"w2": [5, 4]},
+    ),
+    "softmax, log-softmax over channels": graph(
+        "c = Conv<strides = [2, 2]>(x, w) s = Softmax<axis = 1>(c) l = LogSoftmax<axis = 1>(c)"
+        " y = Add(s, l)",
+        "float[1, 2, 6, 6] x",
+        {"w": [3, 2, 3, 3]},
+    ),
+    "products of tables": graph(
+        "a = MatMul(x, w) s = Sigmoid(a) t = Tanh(a) p = Mul(s, t) q = Mul(p, p) y = Sub(q, a)",
+        VECTOR,
+        {"w": [6, 5]},
+    ),
+    "erf, swish": graph(
+        "a = MatMul(x, w) e = Erf(a) g = Mul(a, e) s = Sigmoid(a) h = Mul(a, s) y = Add(g, h)",
+        VECTOR,
+        {"w": [6, 5]},
+    ),
+    "attention": graph(
+        "q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv) t = Transpose<perm = [1, 0]>(k)"
+        " s = MatMul(q, t) p = Softmax<axis = -1>(s) y = MatMul(p, v)",
+        "float[4, 6] x",
+        {"wq": [6, 3], "wk": [6, 3], "wv": [6, 3]},
+    ),
+    "exp, log": graph(
+        "a = MatMul(x, w) e = Exp(a) s = Add(e, v) y = Log(s)", VECTOR, {"w": [6, 5], "v": [5]}
+    ),
+    "comparison of what came from a table": graph(
+        "a = MatMul(x, w) s = Sigmoid(a) g = Greater(s, v) c = Cast<to = 1>(g) y = Sub(a, c)",
+        VECTOR,
+        {"w": [6, 5], "v": [5]},
+    ),
+}
+
+
+def error(data: bytes, bits: Bits, form: Form | None = None) -> float:
+    x = inputs_of(data)
+    want = answers(data, x)
+    got = decoded(lower(data, bits, BOUND, form), x).reshape(want.shape)
+    return float(np.abs(want - got).max() / (want.max() - want.min()))
+
+
+@pytest.mark.parametrize("name", TABLED)
+def test_finer_tables_make_functions_as_exact_as_one_likes(name: str) -> None:
+    coarse = error(TABLED[name], Bits(input=14, weights=(14,), table=5))
+    fine = error(TABLED[name], Bits(input=14, weights=(14,), table=11))
+    assert fine < 5e-3
+    assert fine < coarse / 8 or coarse < 1e-4
+
+
+@pytest.mark.parametrize("saturate", [True, False])
+@pytest.mark.parametrize("name", TABLED)
+def test_no_accepted_input_leaves_a_table(name: str, saturate: bool) -> None:
+    bits = Bits(input=6, weights=(7,), table=7)
+    variant = lower(TABLED[name], bits, BOUND, Form(saturate=saturate))
+    lowest, highest = variant.value_bounds.lookup or (0, 0)
+    model = onnx.load_model_from_string(variant.onnx)
+    entered = [n.input[0] for n in model.graph.node if n.op_type in TABLES]
+    assert entered
+    x = inputs_of(TABLED[name], 64)
+    x[32:] = np.sign(x[32:])
+    for operand in entered:
+        del model.graph.output[:]
+        model.graph.output.append(
+            helper.make_tensor_value_info(operand, onnx.TensorProto.FLOAT, None)
+        )
+        shown = GraphVariant(**{**vars(variant), "onnx": model.SerializeToString()})
+        values = run_integers(shown, {"x": quantised(x, bits.input)})[0]
+        assert lowest <= values.min() <= values.max() <= highest
+
+
+def test_values_are_held_to_where_the_function_moves() -> None:
+    data = graph("a = MatMul(x, w) c = Mul(a, k) y = Sigmoid(c)", VECTOR, {"w": [6, 5], "k": [1]})
+    model = onnx.load_model_from_string(data)
+    scaled = next(t for t in model.graph.initializer if t.name == "k")
+    scaled.CopyFrom(onnx.numpy_helper.from_array(np.array([40.0], np.float32), "k"))
+    data = model.SerializeToString()
+    bits = Bits(input=6, weights=(9,), table=7)
+    held, free = (lower(data, bits, BOUND, Form(saturate=s)) for s in (True, False))
+    assert held.value_bounds.lookup is not None
+    assert free.value_bounds.lookup is not None
+    assert held.value_bounds.lookup[1] * 10 < free.value_bounds.lookup[1]
+    x = inputs_of(data)
+    np.testing.assert_allclose(decoded(held, x), decoded(free, x), atol=2.0**-7)
+
+
+def test_bits_of_tables_are_as_few_as_the_tolerance_allows() -> None:
+    data = TABLED["softmax"]
+    samples = [{"x": s} for s in inputs_of(data, 64)]
+    (coarse, *_), (fine, *_) = (
+        choose_bits(data, samples, BOUND, tolerance, 0.9) for tolerance in (0.03, 0.003)
+    )
+    assert coarse.table < fine.table
+    assert error(data, coarse) < 0.04
+    assert error(data, fine) < 0.004
+
+
+def test_a_logarithm_of_what_may_be_zero_is_refused() -> None:
+    data = graph("a = MatMul(x, w) y = Log(a)", VECTOR, {"w": [6, 6]})
+    with pytest.raises(CannotLower, match="may be 0"):
+        lower(data, Bits(input=6, weights=(6,)), BOUND)
+
+
+def test_affine_layers_in_a_row_become_one_where_that_is_cheaper() -> None:
+    narrow = graph(
+        "a = Gemm(x, w, b) c = MatMul(a, w2) y = Add(c, b2)",
+        VECTOR,
+        DENSE | {"w2": [5, 1], "b2": [1, 1]},
+    )
+    model = onnx.load_model_from_string(prepare(narrow))
+    assert [n.op_type for n in model.graph.node] == ["Gemm"]
+    assert error(narrow, Bits(input=14, weights=(14,))) < 1e-3
+    bottleneck = graph("a = MatMul(x, w) y = MatMul(a, w2)", VECTOR, {"w": [6, 1], "w2": [1, 6]})
+    kept = onnx.load_model_from_string(prepare(bottleneck))
+    assert len(kept.graph.node) == 2
