@@ -49,7 +49,8 @@ METRICS = {
     "overhead_s": Metric(title="overhead over the engine", unit="s"),
     "throughput_per_s": Metric(title="throughput", unit="1/s", higher_is_better=True),
     # contracts
-    "gas": Metric(title="gas", unit="gas"),
+    "gas": Metric(title="gas of a verification", unit="gas"),
+    "deploy_gas": Metric(title="gas of deployment", unit="gas"),
     "contract_bytes": Metric(title="contract", unit="B"),
 }
 

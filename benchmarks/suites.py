@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import batch, commands, planning, serving
+from benchmarks import batch, commands, evm, planning, serving
 from benchmarks.errors import UnknownSuite
 from benchmarks.models import zoo
 from benchmarks.models.entry import Entry
@@ -63,6 +63,13 @@ SUITES = {
             title="zkml prove and zkml verify",
             tasks=commands.tasks,
             models=commands.MODELS,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=evm.SUITE,
+            title="verifier contracts: size and gas",
+            tasks=evm.tasks,
+            models=evm.MODELS,
             quick_models=("digits",),
         ),
         Suite(

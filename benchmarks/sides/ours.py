@@ -11,20 +11,26 @@ from benchmarks import process
 from benchmarks.errors import NotEnoughMemory, SampleFailed, SideRefused
 from benchmarks.models.material import Material
 from benchmarks.sides.side import Outcome, Place
-from circuits.errors import Fault, ModelTooLarge
+from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
+from circuits.profile import Target
 
 _ROOT = Path(__file__).parents[2]
 _STAGES = {"plan": "plan_s", "compile": "compile_s", "setup": "setup_s"}
 
 
 class Ours:
-    """zkml-prover, with the profile that a caller gets who asks for nothing special."""
+    """zkml-prover, with the profile that a caller gets who asks for nothing special, but for what
+    it is to make small."""
 
     name = "ours"
     title = "zkml-prover"
 
+    def __init__(self, target: Target = Target.SPEED) -> None:
+        self._target = target
+
     def setup(self, material: Material, place: Place) -> Outcome:
-        step = _step("build", place, str(material.onnx), str(material.calibration), str(place.srs))
+        files = (str(material.onnx), str(material.calibration), str(place.srs))
+        step = _step("build", place, *files, self._target.value)
         told = step.told
         metrics = {
             name: told["stages"][stage]
@@ -81,7 +87,7 @@ def _step(step: str, place: Place, *arguments: str) -> process.Measured:
     )
     if measured.returncode != 0:
         problem = measured.told.get("problem", {})
-        if problem.get("code") == ModelTooLarge.code:
+        if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
             raise NotEnoughMemory(problem["detail"], hint=problem.get("hint"), problem=problem)
         refused = problem.get("fault") not in (Fault.OURS.value, Fault.BUSY.value, None)
         raise (SideRefused if refused else SampleFailed)(

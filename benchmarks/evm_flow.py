@@ -1,0 +1,152 @@
+"""A circuit's verifier contract, compiled, deployed and called with a real proof.
+
+    python -m benchmarks.evm_flow compile WORK SRS
+    python -m benchmarks.evm_flow call WORK
+
+WORK holds ``vk`` and ``settings.json``, whoever made them, and for ``call`` ``proof.json`` and what
+``compile`` left there. Runs on an EVM in this process: nothing leaves it. The last line on stdout
+is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import PeerMissing, SideRefused
+from benchmarks.sides.circom import FOLDER
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import Fault, ZkmlError
+from circuits.evm.errors import SolcMissing
+from circuits.evm.solc import Solc
+from circuits.srs.verify_part import extract
+from prover.settings import Settings
+
+_LIMITS = Limits(deadline_s=600)
+#: Where ``compile`` leaves the code that a deployment sends.
+CONTRACT = "contract.bin"
+#: Instances of a proof that are changed, one at a time, all over them.
+CHANGED = 16
+_SENDER = "0x" + "11" * 20
+_WORD = 32
+
+
+def compile_(engine: EzklEngine, work: Path, srs: str) -> dict[str, Any]:
+    """Leaves the contract's creation code in WORK; says how large the contract is."""
+    source = engine.evm_verifier(
+        (work / "vk").read_bytes(),
+        (work / "settings.json").read_bytes(),
+        extract(Path(srs)),
+        _LIMITS,
+    )
+    contract = _solc().compile(source, _LIMITS.deadline_s)
+    (work / CONTRACT).write_bytes(contract.creation)
+    return {
+        "contract_bytes": len(contract.runtime),
+        "source_bytes": len(source),
+        "solc": contract.solc,
+    }
+
+
+def call(engine: EzklEngine, work: Path) -> dict[str, Any]:
+    """Deploys the contract, hands it the proof, then the proof with an instance changed."""
+    calldata = engine.evm_calldata((work / "proof.json").read_bytes(), _LIMITS)
+    chain = _Chain()
+    address = chain.deploy((work / CONTRACT).read_bytes())
+    deploy_gas = chain.gas
+    accepted = chain.accepts(address, calldata)
+    gas = chain.gas
+    at, count = _instances(calldata)
+    places = range(0, count, max(1, count // CHANGED))
+    forged = [_changed(calldata, at + _WORD * i) for i in (*places, count - 1)]
+    return {
+        "deploy_gas": deploy_gas,
+        "gas": gas,
+        "accepted": accepted,
+        "changed": len(forged),
+        "changed_accepted": sum(chain.accepts(address, data) for data in forged),
+        "instances": count,
+        "calldata_bytes": len(calldata),
+    }
+
+
+class _Chain:
+    """An EVM with one rich account; ``gas`` is what the last transaction used."""
+
+    def __init__(self) -> None:
+        try:
+            import pyrevm
+        except ModuleNotFoundError:
+            raise PeerMissing(
+                "pyrevm is not installed, so there is no EVM to run the contract on",
+                hint="Install it: pip install 'zkml-prover[evm]'.",
+            ) from None
+        self._evm = pyrevm.EVM(spec_id="SHANGHAI")
+        self._evm.set_balance(_SENDER, 10**24)
+
+    @property
+    def gas(self) -> int:
+        return int(self._evm.result.gas_used)
+
+    def deploy(self, creation: bytes) -> str:
+        """The contract's address. Raises ``SideRefused`` when the chain does not take it."""
+        try:
+            return str(self._evm.deploy(_SENDER, creation))
+        except RuntimeError as error:
+            raise SideRefused(f"the contract cannot be deployed: {error}") from None
+
+    def accepts(self, address: str, calldata: bytes) -> bool:
+        """Whether the call returns true; a contract that does not accept reverts."""
+        try:
+            answer = self._evm.message_call(_SENDER, address, calldata)
+        except RuntimeError:
+            return False
+        return int.from_bytes(answer, "big") == 1
+
+
+def _solc() -> Solc:
+    """The compiler that the service would use, else the one installed with the peers."""
+    named = Settings.load(redis_url=None).solc
+    try:
+        return Solc.find(named)
+    except SolcMissing:
+        installed = FOLDER / "node_modules" / ".bin" / "solcjs"
+        if named is not None or not installed.exists():
+            raise
+        return Solc.find(installed)
+
+
+def _instances(calldata: bytes) -> tuple[int, int]:
+    """Where the instances begin in ``verifyProof(bytes,uint256[])``, and how many there are."""
+    at = 4 + int.from_bytes(calldata[4 + _WORD : 4 + 2 * _WORD], "big") + _WORD
+    return at, int.from_bytes(calldata[at - _WORD : at], "big")
+
+
+def _changed(calldata: bytes, at: int) -> bytes:
+    """The same call with the word at ``at`` another one."""
+    last = at + _WORD - 1
+    return calldata[:last] + bytes([calldata[last] ^ 1]) + calldata[last + 1 :]
+
+
+STEPS: dict[str, Callable[..., dict[str, Any]]] = {"compile": compile_, "call": call}
+
+
+def main(step: str, work: str, *arguments: str) -> int:
+    sandbox = Sandbox()
+    try:
+        print(json.dumps(STEPS[step](EzklEngine(sandbox), Path(work), *arguments)))
+    except ZkmlError as error:
+        print(json.dumps({"problem": error.problem()}))
+        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+    finally:
+        sandbox.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""The suite ``evm``: missing programs are rows with a reason, and a bad contract is caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import evm, evm_flow
+from benchmarks.errors import PeerMissing
+from benchmarks.models.zoo import ZOO
+from benchmarks.process import Measured
+from benchmarks.rows import Status
+from benchmarks.runner import attempt
+from benchmarks.sides.side import Outcome
+from benchmarks.tasks import Amount
+from circuits.evm.errors import SolcMissing
+
+PROOF = bytes(range(96))
+INSTANCES = (5, 9, 2)
+
+
+def word(n: int) -> bytes:
+    return n.to_bytes(32, "big")
+
+
+def calldata() -> bytes:
+    head = word(64) + word(64 + 32 + len(PROOF))
+    values = b"".join(word(n) for n in (len(INSTANCES), *INSTANCES))
+    return bytes.fromhex("1e8e1e13") + head + word(len(PROOF)) + PROOF + values
+
+
+def test_instances_are_found_in_calldata_and_changed_one_at_a_time() -> None:
+    data = calldata()
+    at, count = evm_flow._instances(data)
+    assert count == len(INSTANCES)
+    for i, value in enumerate(INSTANCES):
+        place = slice(at + 32 * i, at + 32 * (i + 1))
+        assert data[place] == word(value)
+        changed = evm_flow._changed(data, place.start)
+        assert changed[place] == word(value ^ 1)
+        assert (
+            changed[: place.start] + changed[place.stop :]
+            == data[: place.start] + (data[place.stop :])
+        )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "changed_accepted", "verified", "says"),
+    [
+        (True, 0, True, None),
+        (False, 0, True, "refuses"),
+        (True, 1, True, "accepts 1"),
+        (True, 0, False, "not verified"),
+    ],
+)
+def test_a_contract_that_answers_wrongly_is_a_wrong_row(
+    accepted: bool, changed_accepted: int, verified: bool, says: str | None
+) -> None:
+    told = {"accepted": accepted, "changed_accepted": changed_accepted}
+    wrong = evm._wrong(told, Outcome(verified=verified))
+    assert wrong is None if says is None else says in (wrong or "")
+
+
+def test_a_missing_compiler_is_a_row_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evm_flow, "FOLDER", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SolcMissing) as caught:
+        evm_flow._solc()
+
+    problem = {"problem": caught.value.problem()}
+    told = Measured(seconds=1, cpu_seconds=1, peak_rss_bytes=1, returncode=2, told=problem)
+    monkeypatch.setattr("benchmarks.process.run", lambda *_, **__: told)
+    side = next(evm.tasks([ZOO["digits"]], Amount.for_quick(), tmp_path, None))  # type: ignore[arg-type]
+    monkeypatch.setattr("benchmarks.sides.ours.Ours.setup", lambda *_: Outcome())
+    place = evm._OneSide(ZOO["digits"], evm.Ours(), Amount.for_quick(), tmp_path)._place().work
+    place.mkdir(parents=True)
+    (place / "settings.json").write_text('{"run_args": {"logrows": 9}}')
+    row = attempt(side)
+    assert row.status is Status.SKIPPED
+    assert row.reason is not None
+    assert row.reason["code"] == PeerMissing.code
+    assert "0.8.20" in row.reason["hint"]
