@@ -210,6 +210,16 @@ class EngineTimeout(EngineError):
     default_hint = "Raise ZKML_ENGINE_DEADLINE_S, or prove a smaller model."
 
 
+class EngineStalled(EngineError):
+    """The proof engine stopped working without an end: it waits for itself."""
+
+    code = "engine_stalled"
+    default_hint = (
+        "The input drives a value inside the model to where this circuit has no answer, such as two"
+        " equal indices: try another input, and report the model."
+    )
+
+
 class Canceled(ZkmlError):
     """The work was canceled."""
 

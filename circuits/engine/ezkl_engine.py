@@ -77,7 +77,9 @@ class EzklEngine:
         should_stop: ShouldStop | None = None,
     ) -> ProofResult:
         with self.sandbox.session(limits, should_stop) as child:
-            result: ProofResult = child.call(_CALLS + "prove", files, inputs, on_stage=on_stage)
+            result: ProofResult = child.call(
+                _CALLS + "prove", files, inputs, on_stage=on_stage, may_stall=True
+            )
             return replace(result, peak_rss_bytes=child.peak_rss_bytes)
 
     def verify(

@@ -24,13 +24,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from circuits.engine import session
+from circuits.engine import session, stall
 from circuits.engine.port import Limits, OnStage, ShouldStop
 from circuits.errors import (
     Canceled,
     EngineError,
     EngineKilled,
     EngineOutOfMemory,
+    EngineStalled,
     EngineTimeout,
     ZkmlError,
 )
@@ -57,22 +58,34 @@ class Child:
         self._limits = limits
         self._should_stop = should_stop
         self._deadline = time.monotonic() + limits.deadline_s
+        self._watch: stall.StallWatch | None = None
         self.peak_rss_bytes = 0
 
-    def call(self, function: str, *args: Any, on_stage: OnStage | None = None) -> Any:
+    def call(
+        self,
+        function: str,
+        *args: Any,
+        on_stage: OnStage | None = None,
+        may_stall: bool = False,
+    ) -> Any:
         """Runs ``function``, named ``"module:function"``, in the child with picklable ``args``.
 
-        By name, so that this process need not import what runs there.
+        By name, so that this process need not import what runs there. ``may_stall``: a call that
+        uses no processor time for a minute is given up (``circuits.engine.stall``).
 
         Raises what the function raised if that is a ``ZkmlError``, else an ``EngineError``;
-        ``EngineTimeout``, ``EngineOutOfMemory``, ``EngineKilled`` or ``Canceled`` when the child
-        had to end or ended by itself. After any of the last four the child is gone.
+        ``EngineTimeout``, ``EngineStalled``, ``EngineOutOfMemory``, ``EngineKilled`` or
+        ``Canceled`` when the child had to end or ended by itself. After any of the last five the
+        child is gone.
         """
         try:
             session.send(self._wires.calls, (function, args))
             while True:
                 self._wait()
                 kind, *rest = session.receive(self._wires.calls)
+                if kind == "started":
+                    self._watch = stall.StallWatch(rest[0]) if may_stall else None
+                    continue
                 if kind == "event":
                     if on_stage is not None:
                         on_stage(rest[0])
@@ -97,6 +110,10 @@ class Child:
             if self._should_stop is not None and self._should_stop():
                 raise Canceled
             pause = min(left, _POLL_S) if self._should_stop is not None else left
+            if self._watch is not None:
+                if self._watch.stalled():
+                    raise EngineStalled
+                pause = min(pause, stall.LOOK_S)
             # poll, not select: a busy service may hold more than 1 024 descriptors
             poll = select.poll()
             poll.register(self._wires.calls, select.POLLIN)

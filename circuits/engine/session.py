@@ -1,8 +1,9 @@
 """What an engine child does: serve calls, one after another, on its session socket.
 
 Frames are a 4-byte big-endian length and a pickle. The parent sends
-``("module:function", args)``; the child answers any number of ``("event", name)`` and then one
-``("result", value, peak_rss_bytes)`` or ``("error", exception, peak_rss_bytes)``.
+``("module:function", args)``; the child answers ``("started", pid)``, any number of
+``("event", name)`` and then one ``("result", value, peak_rss_bytes)`` or
+``("error", exception, peak_rss_bytes)``.
 
 Pickle is enough between a process and its own fork: the sandbox contains crashes, hangs and
 memory, not an attacker who has taken over the child.
@@ -11,6 +12,7 @@ memory, not an attacker who has taken over the child.
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import re
 import resource
@@ -61,6 +63,7 @@ def serve(sock: socket.socket) -> None:
             function, args = receive(sock)
         except EOFError:
             return
+        send(sock, ("started", os.getpid()))
         send(sock, _run(function, args))
 
 

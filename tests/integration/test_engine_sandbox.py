@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from circuits.engine import stall
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import (
@@ -28,6 +29,7 @@ from circuits.errors import (
     EngineKilled,
     EngineOutOfMemory,
     EnginePanic,
+    EngineStalled,
     EngineTimeout,
     ZkmlError,
 )
@@ -80,6 +82,19 @@ def test_a_session_keeps_one_child_for_several_calls(sandbox: Sandbox) -> None:
     with sandbox.session(GENEROUS) as child:
         assert child.call("os:getpid") == child.call("os:getpid")
         assert child.peak_rss_bytes > MIB
+
+
+def test_a_call_that_waits_for_itself_is_given_up_and_one_that_works_is_not(
+    own: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As EZKL's prover does when a value leaves its tables: asleep, with minutes left."""
+    monkeypatch.setattr(stall, "LOOK_S", 0.2)
+    monkeypatch.setattr(stall, "LOOKS", 4)
+    with own.session(GENEROUS) as child, pytest.raises(EngineStalled):
+        child.call("time:sleep", 20, may_stall=True)
+    with own.session(GENEROUS) as child:
+        work = ("hashlib:pbkdf2_hmac", "sha256", b"", b"", 3_000_000)
+        assert len(child.call(*work, may_stall=True)) == 32
 
 
 def test_a_deadline_kills_the_child(own: Sandbox, tmp_path: Path) -> None:
