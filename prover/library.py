@@ -153,15 +153,36 @@ class Library:
                 return record
         return None
 
+    def find_covering(
+        self, model_id: str, profile: Profile, ranges: Mapping[str, tuple[float, float]]
+    ) -> CircuitRecord | None:
+        """The same for inputs of which only the ranges are known."""
+        wanted = profile.to_json()
+        for record in self._store.circuits(model_id=model_id, limit=100).items:
+            manifest = CircuitManifest.from_json(record.manifest)
+            if (
+                record.profile == wanted
+                and all(
+                    e.lower <= ranges[e.tensor.name][0] and ranges[e.tensor.name][1] <= e.upper
+                    for e in manifest.inputs
+                )
+                and self._serves(manifest, ranges)
+            ):
+                return record
+        return None
+
     def _fits(self, record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
         manifest = CircuitManifest.from_json(record.manifest)
-        if manifest.lanes != 1 or not _accepts(manifest, inputs):
+        return _accepts(manifest, inputs) and self._serves(manifest, covering_ranges(inputs))
+
+    def _serves(self, manifest: CircuitManifest, own: Mapping[str, tuple[float, float]]) -> bool:
+        """Whether a circuit that accepts inputs of these ranges is also good for them."""
+        if manifest.lanes != 1:
             return False
         if self._policy is Policy.CEREMONY and not manifest.srs.secure:
             return False
         if manifest.accuracy.calibrated:
             return True
-        own = covering_ranges(inputs)
         margin = 1 + 2 * manifest.profile.range_margin
         return all(
             e.upper - e.lower

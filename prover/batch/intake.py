@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from circuits.manifest import CircuitManifest
 from circuits.profile import Profile
 from circuits.tensors import Signature
 from prover.batch.chunks import ChunkWriter, forget_inputs
@@ -110,16 +109,7 @@ def _keep(
 
 
 def _order(shop: Workshop, model: ModelRecord, profile: Profile, tally: Tally) -> Order | str:
-    """The newest circuit that accepts the range of the rows, by id, or an order for one."""
+    """The newest circuit that is fit for the range of the rows, by id, or an order for one."""
     ranges = tally.ranges()
-    wanted = profile.to_json()
-    for record in shop.store.circuits(model_id=model.id, limit=100).items:
-        manifest = CircuitManifest.from_json(record.manifest)
-        if record.profile != wanted or manifest.lanes != 1 or not ranges:
-            continue
-        if all(
-            e.lower <= ranges[e.tensor.name][0] and ranges[e.tensor.name][1] <= e.upper
-            for e in manifest.inputs
-        ):
-            return record.id
-    return shop.library.order_ranges(model, profile, ranges)
+    found = shop.library.find_covering(model.id, profile, ranges) if ranges else None
+    return found.id if found else shop.library.order_ranges(model, profile, ranges)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 #: Share of the rows that the range covers in any case.
 _BULK = 0.99
-#: Of fewer rows than this, none is thought to lie outside.
+#: Of fewer rows than this, that share says nothing.
 _FEW = 10
+#: Rows so many times larger than the next smaller one lie outside, if most rows are smaller.
+_JUMP_BITS = 8
 #: Rows up to this many times larger than the bulk are covered too.
 _REACH_BITS = 3
 _LEAST, _MOST = -20, 1100
@@ -43,13 +45,14 @@ class Tally:
 
 def _covering(counts: Counter[int]) -> tuple[float, float]:
     rows = counts.total()
+    most = rows // 2 + 1
     needed = rows if rows < _FEW else min(rows - 1, math.ceil(_BULK * rows))
     seen = bulk = 0
     for bits in sorted(counts):
+        if seen >= needed or (seen >= most and bits - max(bulk, 0) > _JUMP_BITS):
+            break
         seen += counts[bits]
         bulk = bits
-        if seen >= needed:
-            break
     bits = max((b for b in counts if b <= max(bulk, 0) + _REACH_BITS), default=bulk)
     bound = 2.0 ** max(0, bits)
     return -bound, bound

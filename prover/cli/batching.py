@@ -284,16 +284,20 @@ def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
 
 
 def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
-    """The first rows without a proof, by line and id."""
+    """The first rows without a proof, by line and id; what to do about each kind of fault, once."""
     from prover.batch.records import ItemState
 
+    told: set[str | None] = set()
     for item in app.store.items(batch.id, state=ItemState.FAILED, limit=_SHOWN):
         problem = item.problem or {}
         name = f" ({item.id})" if item.id is not None else ""
+        code = problem.get("code")
         terminal.err.print(
-            f"line {item.line}{name}: {problem.get('detail')} [{problem.get('code')}]",
-            markup=False,
+            f"line {item.line}{name}: {problem.get('detail')} [{code}]", markup=False
         )
+        if code not in told and problem.get("hint"):
+            terminal.err.print(f"  {problem['hint']}", markup=False)
+        told.add(code)
     if batch.failed > _SHOWN:
         terminal.err.print(f"… and {batch.failed - _SHOWN} more, in results.jsonl", markup=False)
 

@@ -229,6 +229,25 @@ def test_what_is_not_proved_by_the_deadline_is_given_up(app: App, tmp_path: Path
     assert ended.counts == {ItemState.EXPIRED: 5}
 
 
+def test_a_row_far_outside_does_not_make_the_others_coarse(app: App, tmp_path: Path) -> None:
+    """Neither by its own range, nor by a circuit that was once built for such values."""
+    values = [*VALUES[:3].tolist(), [[1e6, 0.0, 0.0, 0.0]]]
+    path = tmp_path / "rows.jsonl"
+    model, _ = app.add_model(linear(scale=0.25), "far")
+    far = {"inputs": {"x": values[3]}}
+    path.write_text("\n".join(json.dumps({"inputs": {"x": v}}) for v in values))
+    first = app.request_proof(
+        model_id=model.id, circuit_id=None, payload=far, profile=Profile(), context=None
+    )
+    app.run(first.id, "test")
+    batch = finish(app, app.batches.receive(model, path, Profile(), None, BatchOptions()))
+    items = app.store.items(batch.id)
+    assert [i.state for i in items] == [ItemState.PROVED] * 3 + [ItemState.FAILED]
+    assert (items[3].problem or {})["code"] == "input_out_of_range"
+    distinct = {json.dumps((item.result or {})["outputs"]) for item in items[:3]}
+    assert len(distinct) == 3
+
+
 def test_a_batch_without_a_usable_row_has_failed_at_once(app: App, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"inputs": {"x": [1]}}\n')

@@ -141,8 +141,22 @@ def test_ten_thousand_rows_are_never_held_together(tmp_path: Path) -> None:
         assert peak < 8 << 20  # the file itself has 12 MB, its values 5
 
 
-def test_a_few_rows_far_outside_do_not_widen_the_range_of_all() -> None:
+@pytest.mark.parametrize(
+    ("largest", "bound"),
+    [
+        ([0.9] * 198 + [5.0, 1e9], 8.0),
+        ([0.9] * 20 + [1e6] * 3, 1.0),
+        ([0.5, 0.7, 0.3, 1e6], 1.0),
+        ([0.0, 0.0, 100.0], 128.0),
+        ([0.5, 1e6], 2.0**20),
+        ([0.9], 1.0),
+    ],
+    ids=["one-in-many", "several", "one-of-four", "not-that-far", "which-of-two", "alone"],
+)
+def test_rows_far_outside_do_not_widen_the_range_of_most(
+    largest: list[float], bound: float
+) -> None:
     tally = Tally()
-    for value in [0.9] * 198 + [5.0, 1e9]:
+    for value in largest:
         tally.add({"x": np.array([value, -0.1])})
-    assert tally.ranges() == {"x": (-8.0, 8.0)}
+    assert tally.ranges() == {"x": (-bound, bound)}
