@@ -22,7 +22,7 @@ from circuits.lower.tables import TABLES, entries
 from circuits.rewrite.edit import attr, ints, shape_of
 
 #: What stands in a graph for these takes a table; ``Bits.table`` is for graphs with any of them.
-TABLED = frozenset({*TABLES, "LogSoftmax", "Softmax"})
+TABLED = frozenset({*TABLES, "LSTM", "LogSoftmax", "Softmax"})
 #: Relative error allowed, in bits, where a step and a table's have no ratio of a power of two.
 _RATIO_BITS = 12
 #: A table of more entries than this fits no circuit worth having.
@@ -35,10 +35,13 @@ def table(low: Lowering, node: ir.Node) -> None:
 
 
 def sigmoid(low: Lowering, node: ir.Node) -> None:
+    store(low, node, logistic(low, low.quantity(node.inputs[0])))
+
+
+def logistic(low: Lowering, q: Quantity) -> Quantity:
     """(1 + tanh(x / 2)) / 2: a table half as long gives steps half as wide."""
-    half = low.scale(low.quantity(node.inputs[0]), np.array(0.5))
-    turned = low.scale(through(low, "Tanh", half), np.array(0.5))
-    store(low, node, low.add_constant(turned, np.array(0.5)))
+    turned = low.scale(through(low, "Tanh", low.scale(q, np.array(0.5))), np.array(0.5))
+    return low.add_constant(turned, np.array(0.5))
 
 
 def through(low: Lowering, op: str, q: Quantity) -> Quantity:

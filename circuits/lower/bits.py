@@ -31,6 +31,8 @@ _TABLE_SHARE = 0.8
 _CAUTION = 0.7
 #: A second, finer choice uses this share.
 _FINE = 0.25
+#: With tables, of which a bit more doubles the rows, there is one between.
+_BETWEEN = 0.45
 #: Layers are trimmed one by one up to this many, and in this many groups beyond.
 _GROUPS = 8
 #: Bits of a last layer, which nothing after it takes apart.
@@ -120,7 +122,8 @@ def choose_bits(
     trial = Trial(onnx, samples, input_bounds)
     typical = trial.variant(Bits(input=6, weights=(6,), table=6))
     found: list[Bits] = []
-    for share in (_CAUTION, _FINE):
+    shares = (_CAUTION, _BETWEEN, _FINE) if typical.scale else (_CAUTION, _FINE)
+    for share in shares:
         chosen = _cheapest(trial, typical, max_error * share, agreement)
         if chosen is not None and chosen not in found:
             found.append(chosen)

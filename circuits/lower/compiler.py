@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from circuits.lower import activations, elementwise, linear, movement, windows
+from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
 from circuits.lower.lowering import Lowering, refuse
@@ -49,6 +49,7 @@ HANDLERS: Mapping[str, Handler] = {
     "GreaterOrEqual": elementwise.compare,
     "HardSigmoid": elementwise.hard_sigmoid,
     "HardSwish": elementwise.hard_swish,
+    "LSTM": recurrent.lstm,
     "LeakyRelu": elementwise.leaky_relu,
     "Less": elementwise.compare,
     "LessOrEqual": elementwise.compare,

@@ -59,10 +59,15 @@ def mul(low: Lowering, node: ir.Node) -> None:
 
 
 def product(low: Lowering, node: ir.Node, a: Quantity, b: Quantity) -> Quantity:
-    """The elementwise product of two values; its step is the product of theirs."""
+    """The product of two values, for an operator of that shape."""
+    return multiplied(low, a, b, shape_of(node.outputs[0]))
+
+
+def multiplied(low: Lowering, a: Quantity, b: Quantity, shape: tuple[int, ...]) -> Quantity:
+    """The elementwise product of two values, broadcast to ``shape``; its step is the product of
+    theirs, unless the engine divides it."""
     if a is b:
         return square(low, a)
-    shape = shape_of(node.outputs[0])
     a = low.fitting(a, low.bits_of(b))
     b = low.fitting(b, low.bits_of(a))
     a, b = compact(low.emit, low.broadcast(a, shape)), low.broadcast(b, shape)

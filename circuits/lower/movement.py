@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -104,17 +106,22 @@ def concat(low: Lowering, node: ir.Node) -> None:
     parts = [
         low.quantity(v) if low.is_known(v) else _constant_part(low, node, v, finest) for v in values
     ]
+    store(low, node, joined(low, parts, axis))
+
+
+def joined(low: Lowering, parts: Sequence[Quantity], axis: int) -> Quantity:
+    """Values end to end along an axis, in one tensor."""
     flats, views, offset = [], [], 0
     for q in parts:
         size = int(np.prod(shape_of(q.tensor)))
         flats.append(low.emit.reshape(q.tensor, [1, size]))
         views.append(np.where(q.view == ZERO, ZERO, q.view + offset))
         offset += size
-    joined = low.emit.op("Concat", flats, [1, offset], axis=1)
+    tensor = low.emit.op("Concat", flats, [1, offset], axis=1)
     steps = np.concatenate([q.steps() for q in parts], axis=axis)
     first = steps.reshape(-1)[0]
     step = np.array(first) if bool(np.all(steps == first)) else steps
-    store(low, node, Quantity(joined, np.concatenate(views, axis=axis), step))
+    return Quantity(tensor, np.concatenate(views, axis=axis), step)
 
 
 def _constant_part(low: Lowering, node: ir.Node, value: ir.Value, step: float) -> Quantity:
