@@ -29,7 +29,7 @@ from benchmarks.rows import Key, Step
 from benchmarks.sides.ezkl_default import EzklDefault
 from benchmarks.sides.side import Outcome, Place, judge, misses
 from benchmarks.tasks import Amount, Task, place_of, proved
-from circuits.errors import Fault, ModelTooLarge
+from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
 
 SUITE = "batch"
 BASE, OURS = "ezkl-default", "zkml batch"
@@ -294,7 +294,7 @@ def _refusal(told: dict[str, Any]) -> Exception:
     detail = problem.get("detail")
     if detail is None:
         detail = f"{told.get('done')} of {told.get('total')} inputs were proved: {told}"[:400]
-    if problem.get("code") == ModelTooLarge.code:
+    if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
         return NotEnoughMemory(detail, problem=problem)
     ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
     return (SampleFailed if ours else SideRefused)(detail, problem=problem)

@@ -61,9 +61,9 @@ def run(
     when it was killed from outside, ``SampleFailed`` with the end of its stderr for an exit status
     not in ``accept`` or a last line that is not JSON. Without ``wants_json``, ``told`` is empty.
     """
-    until = _until.get()
-    if until is not None:
-        deadline_s = max(0.1, min(deadline_s, until - time.monotonic()))
+    until, limit = _until.get(), ""
+    if until is not None and until - time.monotonic() < deadline_s:
+        deadline_s, limit = max(0.1, until - time.monotonic()), ", all that the run had left"
     with tempfile.TemporaryDirectory(prefix="zkml-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(deadline_s), str(out), str(err)]
@@ -73,9 +73,8 @@ def run(
         cost = json.loads(stdout)
         name = Path(command[0]).name + " " + " ".join(Path(word).name for word in command[1:3])
         if cost["timed_out"]:
-            raise SampleTimeout(
-                f"{name} did not finish in {deadline_s:.0f} s", deadline_s=deadline_s
-            )
+            detail = f"{name} did not finish in {deadline_s:.0f} s{limit}"
+            raise SampleTimeout(detail, deadline_s=deadline_s)
         said = err.read_text(errors="replace")
         if cost["returncode"] == -signal.SIGKILL:
             raise SampleOutOfMemory(

@@ -212,8 +212,9 @@ def _measured(results: Results) -> str:
 
 def _bounds(digest: Digest) -> str:
     lines = [
-        "| model | multiplications | activations | assignments, ours | its circuit is bound by |",
-        "|---|---:|---:|---:|---|",
+        "| model | multiplications | activations | tables | assignments, ours"
+        " | its circuit is bound by |",
+        "|---|---:|---:|---|---:|---|",
     ]
     for model in digest.models:
         entry, ours = ZOO.get(model), digest.standings.get((model, "ours"))
@@ -221,6 +222,7 @@ def _bounds(digest: Digest) -> str:
             assignments = ours.fact("assignments") if ours else None
             lines.append(
                 f"| {entry.title} | {_count(entry.multiplications)} | {_count(entry.activations)}"
+                f" | {entry.tables}"
                 f" | {assignments or '–'} | {entry.bound_by} |"
             )
     return "\n".join(lines)
@@ -236,7 +238,8 @@ def _misfortunes(digest: Digest, rows: Iterable[Row]) -> str:
     ]
     for row in rows:
         if row.status is not Status.OK:
-            detail = " ".join(str((row.reason or {}).get("detail", "")).split()).replace("|", "/")
+            told = [(row.reason or {}).get(name) or "" for name in ("detail", "hint")]
+            detail = " ".join(". ".join(filter(None, told)).split()).replace("|", "/")
             side = row.key.side if row.key.suite in _SIDED else f"{row.key.suite}: {row.key.side}"
             lines.append(f"| {row.key.model} | {side} | {row.status} | {detail} |")
     if not lines:

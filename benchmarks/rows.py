@@ -24,7 +24,7 @@ class Status(enum.StrEnum):
     OK = "ok"  # done, and verified where there was something to verify
     WRONG = "wrong"  # the proof was refused, or the answer is not the model's
     REFUSED = "refused"  # the side cannot do this model, and says why
-    SKIPPED = "skipped"  # not tried: memory or time would not suffice
+    SKIPPED = "skipped"  # not tried: memory, time or a program was wanting
     FAILED = "failed"  # it broke
 
 

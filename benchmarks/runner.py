@@ -13,6 +13,7 @@ from benchmarks.errors import (
     BudgetSpent,
     FolderUnusable,
     NotEnoughMemory,
+    PeerMissing,
     ResultsOfAnotherRun,
     SampleTimeout,
 )
@@ -118,7 +119,7 @@ def _went_well(row: Row | None) -> bool:
 
 
 def _status(error: ZkmlError) -> Status:
-    if isinstance(error, NotEnoughMemory | SampleTimeout | BudgetSpent):
+    if isinstance(error, NotEnoughMemory | SampleTimeout | BudgetSpent | PeerMissing):
         return Status.SKIPPED
     return Status.FAILED if error.fault in (Fault.OURS, Fault.BUSY) else Status.REFUSED
 

@@ -202,6 +202,7 @@ def entries() -> list[Entry]:
             multiplications=60,
             activations=2,
             bound_by="its two table look-ups",
+            tables="sigmoid",
         ),
         Entry(
             name="random-forest",
@@ -226,5 +227,6 @@ def entries() -> list[Entry]:
             multiplications=2_706,
             activations=82,
             bound_by="squares of differences; one table look-up per support vector",
+            tables="exp",
         ),
     ]

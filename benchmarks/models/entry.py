@@ -32,6 +32,7 @@ class Entry:
 
     ``multiplications`` and ``activations`` count one inference: they bound what any circuit
     costs; None where nobody counted yet.
+    ``tables`` names the functions that need a look-up table; comparisons and ReLUs need none.
     ``quick``: part of ``--quick`` runs. ``bound_by`` says in words what its circuit's cost is.
     """
 
@@ -41,4 +42,5 @@ class Entry:
     multiplications: int | None
     activations: int | None
     bound_by: str
+    tables: str = "none"
     quick: bool = False

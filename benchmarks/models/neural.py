@@ -147,6 +147,7 @@ def _entry(
     build: Callable[[], Built],
     bound_by: str,
     *,
+    tables: str = "none",
     quick: bool = False,
 ) -> Entry:
     network = make()
@@ -157,6 +158,7 @@ def _entry(
         multiplications=network.multiplications,
         activations=network.activations,
         bound_by=bound_by,
+        tables=tables,
         quick=quick,
     )
 
@@ -188,6 +190,7 @@ def entries() -> list[Entry]:
             make,
             _untrained(make),
             "multiplications; one table look-up",
+            tables="sigmoid",
         )
 
     def lenet_of(name: str, title: str, pad: int) -> Entry:

@@ -88,6 +88,7 @@ def entries() -> list[Entry]:
             multiplications=gates * (FEATURES + HIDDEN) + 3 * STEPS * HIDDEN + HIDDEN,
             activations=gates + STEPS * HIDDEN,
             bound_by="multiplications, and rescaling between the steps",
+            tables="sigmoid, tanh",
         ),
         Entry(
             name="attention",
@@ -96,5 +97,6 @@ def entries() -> list[Entry]:
             multiplications=4 * TOKENS * WIDTH**2 + 2 * TOKENS**2 * WIDTH + TOKENS**2,
             activations=TOKENS**2,
             bound_by="the softmax",
+            tables="exp, of the softmax",
         ),
     ]

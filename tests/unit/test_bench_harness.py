@@ -19,6 +19,7 @@ from benchmarks.digest import Digest
 from benchmarks.errors import (
     BudgetSpent,
     NotEnoughMemory,
+    PeerMissing,
     ResultsOfAnotherRun,
     SampleFailed,
     SampleOutOfMemory,
@@ -163,7 +164,7 @@ def test_a_budget_holds_no_sample_that_is_expected_to_outlast_it() -> None:
 
 
 def test_a_program_may_run_no_longer_than_its_surroundings_allow() -> None:
-    with process.within(0.2), pytest.raises(SampleTimeout):
+    with process.within(0.2), pytest.raises(SampleTimeout, match="all that the run had left"):
         process.run([sys.executable, "-c", WORK, "60"], deadline_s=100)
 
 
@@ -194,6 +195,7 @@ def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:
     [
         (SideRefused("no Softmax here"), Status.REFUSED),
         (NotEnoughMemory("needs 9 GB"), Status.SKIPPED),
+        (PeerMissing("no such program"), Status.SKIPPED),
         (SampleFailed("it broke"), Status.FAILED),
     ],
 )
