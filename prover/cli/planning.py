@@ -15,6 +15,8 @@ from prover.cli import options
 from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
 
 #: Narrow columns of the table, each with the width that its longest entry takes.
+#: Candidates that are shown beside the choice.
+_RUNNERS_UP = 8
 _COLUMNS = {"k": 2, "cols": 4, "base^legs": 9, "time": 7, "memory": 7, "proof": 7, "error": 6}
 
 
@@ -115,7 +117,8 @@ def _show(document: dict[str, Any], terminal: Terminal) -> None:
     for column, width in _COLUMNS.items():
         table.add_column(column, no_wrap=True, min_width=width)
     table.add_column("why not", overflow="fold", min_width=12)
-    for mark, row in [("→", chosen), *(("", r) for r in document["runners_up"])]:
+    shown = document["runners_up"][:_RUNNERS_UP]
+    for mark, row in [("→", chosen), *(("", r) for r in shown)]:
         predicted, args = row["predicted"], row["args"]
         table.add_row(
             mark,
@@ -133,6 +136,8 @@ def _show(document: dict[str, Any], terminal: Terminal) -> None:
         error = f"{row['error']['max_error']:.2%}" if row["error"] else ""
         table.add_row("", row["label"], *[""] * 6, error, row["lost"])
     terminal.table(table)
+    if more := len(document["runners_up"]) - len(shown):
+        terminal.line(f"… {more} more, none of them cheaper; --json lists them.")
     accuracy, model = document["accuracy"], document["cost_model"]
     where = "the calibration data" if document["calibrated"] else "drawn samples: uncalibrated"
     terminal.line(
