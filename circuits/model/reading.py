@@ -27,6 +27,14 @@ DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
+#: What to do about control flow, by operator.
+_UNROLLED = {
+    "If": "Export with fixed shapes and one branch taken, as tracing does.",
+    "Loop": "Export with the loop unrolled for its fixed number of steps, as tracing does.",
+    "Scan": "Unroll it. Nearest neighbours of scikit-learn are exported so, and choose by sorting:"
+    " fit a tree, a forest, a linear model or an SVM in their place.",
+}
+
 _BITS: dict[int, int] = {
     TensorProto.FLOAT: 32,
     TensorProto.DOUBLE: 64,
@@ -194,7 +202,7 @@ def _check_node(node: NodeProto) -> None:
     if node.op_type in CONTROL_FLOW or any(_subgraphs(node)):
         raise UnsupportedOperator(
             f"node {label} is control flow: a circuit has no branches or loops",
-            hint="Export with fixed shapes and unrolled loops, as tracing does.",
+            hint=_UNROLLED.get(node.op_type, "Export with fixed shapes, as tracing does."),
             node=node.name,
             op=node.op_type,
         )

@@ -68,8 +68,8 @@ PASSES: tuple[Pass, ...] = (
     comparisons.EXTREMA_AND_MASKS,
     sequences.PLAIN_SUMS,
     broadcasting.EXPLICIT_BROADCASTS,
-    scales.COUNT_IN_ONES,
     scattering.PLAIN_SCATTER,
+    scales.COUNT_IN_ONES,
     indexing.EXPLICIT_INDICES,
     folding.FOLD_AGAIN,
 )

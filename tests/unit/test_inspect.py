@@ -167,8 +167,9 @@ def test_control_flow_strings_and_foreign_domains_are_refused_by_name() -> None:
         ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
     )
-    with pytest.raises(UnsupportedOperator, match="If 'gate'"):
+    with pytest.raises(UnsupportedOperator, match="If 'gate'") as caught:
         inspect_model(helper.make_model(graph).SerializeToString())
+    assert "one branch" in caught.value.hint
     text = MLP.replace("Relu(s)", "com.example.Relu(s)").replace(
         '["" : 17]', '["" : 17, "com.example" : 1]'
     )

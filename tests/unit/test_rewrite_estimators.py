@@ -73,6 +73,41 @@ def test_a_regression_tree() -> None:
     assert all(n.domain == "" for n in onnx.load_model_from_string(result.onnx).graph.node)
 
 
+@pytest.mark.parametrize("post", ["LOGISTIC", "SOFTMAX"])
+@pytest.mark.parametrize("opset", [13, 21])
+def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: int) -> None:
+    """As a logistic regression on unscaled features has them: what is bent lies within 16."""
+    node = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "scores"],
+        domain=ML,
+        coefficients=[900.0, -700.0, 300.0, -800.0, 500.0, 10.0],
+        intercepts=[1.0, 2.0, 3.0],
+        classlabels_ints=[0, 1, 2],
+        post_transform=post,
+    )
+    outputs = {"label": TensorProto.INT64, "scores": TensorProto.FLOAT}
+    data = onnx.load_model_from_string(model([node], 2, outputs))
+    data.opset_import[0].version = opset
+    rows = np.array([[1.0, 2.0], [-3.0, 0.5], [0.001, 0.0]], dtype=np.float32)
+    result = rewrite(data.SerializeToString(), samples(rows))
+    bent = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}[post]
+    written = onnx.load_model_from_string(result.onnx).graph.node
+    makers = {name: n.op_type for n in written for name in n.output}
+    assert [makers[n.input[0]] for n in written if n.op_type == bent] == ["Clip"]
+
+
+def test_calibrated_probabilities_are_refused_with_what_to_fit() -> None:
+    node = helper.make_node(
+        "SVMClassifier", ["x"], ["label", "scores"], domain=ML, name="svc", prob_a=[1.0]
+    )
+    outputs = {"label": TensorProto.INT64, "scores": TensorProto.FLOAT}
+    with pytest.raises(UnsupportedOperator, match="'svc'") as caught:
+        inspect_model(model([node], 2, outputs))
+    assert "probability=False" in caught.value.hint
+
+
 @pytest.mark.parametrize("post", ["NONE", "LOGISTIC", "SOFTMAX"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_linear_classifiers(post: str, classes: int) -> None:

@@ -15,6 +15,7 @@ from circuits.rewrite.ml.scores import (
     label_of,
     mirrored,
     post_transform,
+    sigmoid,
     transformed,
     two_way_label,
 )
@@ -62,7 +63,7 @@ def tree_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
     if positive:
         return [label, complement(build, transformed(build, score, post))]
     if post == "LOGISTIC":
-        return [label, build.op("Sigmoid", mirrored(build, score))]
+        return [label, sigmoid(build, mirrored(build, score))]
     return [label, transformed(build, mirrored(build, score), post)]
 
 
@@ -80,7 +81,7 @@ def linear_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
         return [label_of(build, scores, labels), transformed(build, scores, post)]
     label = two_way_label(build, scores, 0.0, labels)
     if post == "LOGISTIC":
-        return [label, build.op("Sigmoid", mirrored(build, scores))]
+        return [label, sigmoid(build, mirrored(build, scores))]
     # onnxruntime completes a single score so whatever other transform is named.
     return [label, complement(build, scores)]
 

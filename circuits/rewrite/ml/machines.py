@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir import DataType
 
+from circuits.errors import UnsupportedOperator
 from circuits.rewrite.edit import Builder, attr, ints
 from circuits.rewrite.ml.encoders import as_float
 from circuits.rewrite.ml.scores import (
@@ -43,11 +44,18 @@ def svm_regressor(node: ir.Node, build: Builder) -> ir.Value:
 def svm_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
     """One classifier for each pair of classes; the label is the class with most votes.
 
-    Raises ``ValueError`` for calibrated probabilities: onnxruntime stops libsvm's iteration for
-    them at a tolerance of its own, so that no formula gives its answers.
+    Raises ``UnsupportedOperator`` for calibrated probabilities: onnxruntime stops libsvm's
+    iteration for them at a tolerance of its own, so that no formula gives its answers.
     """
     if attr(node, "prob_a"):
-        raise ValueError("its probabilities come from an iteration; fit with probability=False")
+        raise UnsupportedOperator(
+            f"{node.op_type} at node {node.name!r} cannot be proved: its probabilities come from an"
+            " iteration, not from a formula",
+            hint="Fit it with probability=False: its label and its decision scores prove.",
+            op=node.op_type,
+            domain=node.domain,
+            node=node.name,
+        )
     labels, post = class_labels(node), post_transform(node)
     counts = attr(node, "vectors_per_class")
     if not counts:

@@ -9,16 +9,42 @@ from onnx_ir import DataType
 
 from circuits.rewrite.edit import Builder, attr, ints
 
+#: sigmoid(-16) is 1e-7: scores farther out differ by less than any pass may.
+_SATURATED = 16.0
+
 
 def transformed(build: Builder, scores: ir.Value, post: str) -> ir.Value:
     """The named post transform, over the last axis; raises ``ValueError`` for one not known."""
     if post == "NONE":
         return scores
     if post == "LOGISTIC":
-        return build.op("Sigmoid", scores)
+        return sigmoid(build, scores)
     if post == "SOFTMAX":
-        return build.op("Softmax", scores, axis=-1)
+        return _softmax(build, scores)
     raise ValueError(f"post transform {post!r}")
+
+
+def sigmoid(build: Builder, scores: ir.Value) -> ir.Value:
+    """Scores bent into 0…1, those beyond 16 as 16: the scores of unscaled features go into the
+    thousands, and a table of all of them would be longer than any circuit."""
+    return build.op(
+        "Sigmoid", build.op("Clip", scores, build.const(-_SATURATED), build.const(_SATURATED))
+    )
+
+
+def _softmax(build: Builder, scores: ir.Value) -> ir.Value:
+    """Softmax of scores not more than 16 below the largest, for the same reason."""
+    largest = _row_maximum(build, scores)
+    below = build.op("Sub", scores, largest)
+    near = build.op("Clip", below, build.const(-_SATURATED), build.const(0.0))
+    return build.op("Softmax", near, axis=-1)
+
+
+def _row_maximum(build: Builder, scores: ir.Value) -> ir.Value:
+    """Axes became an input in opset 18."""
+    if build.graph.opset_imports.get("", 1) >= 18:
+        return build.op("ReduceMax", scores, build.const(ints([1])), keepdims=1)
+    return build.op("ReduceMax", scores, axes=[1], keepdims=1)
 
 
 def post_transform(node: ir.Node) -> str:
