@@ -70,7 +70,7 @@ def main() -> int:
         limits=limits,
         cost_model=machine_costs(settings),
     )
-    print("| family | network | multiplications | activations | rows | columns | proof | memory |")
+    print("| differs | network | multiplications | activations | rows | columns | proof | memory |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     try:
         for family, network in families():
