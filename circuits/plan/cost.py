@@ -76,11 +76,13 @@ class CostModel:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> CostModel:
-        return cls(
-            coefficients={name: tuple(row) for name, row in data["coefficients"].items()},
-            error=data["error"],
-            source=data["source"],
-        )
+        """Raises ``ValueError`` when the coefficients are not for these quantities and terms, as
+        those are not that another version fitted."""
+        coefficients = {name: tuple(map(float, r)) for name, r in data["coefficients"].items()}
+        lengths = {len(row) for row in coefficients.values()}
+        if set(coefficients) != set(QUANTITIES) or lengths != {len(TERMS)}:
+            raise ValueError("the cost model has other quantities or terms than this version's")
+        return cls(coefficients=coefficients, error=data["error"], source=data["source"])
 
     def predict(self, priced: Priced) -> Prediction:
         values = {

@@ -218,6 +218,27 @@ def _srs(settings: Settings) -> Finding:
     )
 
 
+def _cost_model(settings: Settings) -> Finding:
+    """Whose measurements the planner's predictions rest on."""
+    from prover.library import machine_costs
+
+    own = machine_costs(settings)
+    if own is not None:
+        error = own.error["prove_s"]
+        detail = f"fitted on this machine; median error {error:.0%} of time on proofs left out"
+        return Finding(name="cost model", level="ok", detail=detail)
+    there = settings.cost_model_path.exists()
+    return Finding(
+        name="cost model",
+        level="note",
+        detail=f"{settings.cost_model_path} was fitted on another machine or by another version,"
+        " and is not used"
+        if there
+        else "that of the package: right in proportion, not to the second",
+        mend="Run `zkml doctor --calibrate` while nothing else runs (some minutes).",
+    )
+
+
 def _try(name: str, action: Callable[[], Any], good: str) -> Finding:
     try:
         action()
@@ -226,4 +247,4 @@ def _try(name: str, action: Callable[[], Any], good: str) -> Finding:
     return Finding(name=name, level="ok", detail=good)
 
 
-_LOOKS = (_python, _machine, _engine, _home, _database, _artifacts, _redis, _srs)
+_LOOKS = (_python, _machine, _engine, _home, _database, _artifacts, _redis, _srs, _cost_model)
