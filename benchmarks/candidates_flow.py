@@ -1,11 +1,11 @@
 """The planner's plausible candidates, set up and proved one after another.
 
-    python -m benchmarks.candidates_flow set-up WORK MODEL CALIBRATION SRS MOST WITHIN LONGEST_S
+    python -m benchmarks.candidates_flow set-up WORK MODEL CALIBRATION SRS MOST WITHIN TOTAL_S
     python -m benchmarks.candidates_flow prove WORK ROUND AGAIN_WITHIN
 
 ``set-up`` plans by the cost model alone and sets up all that it predicts within ``WITHIN`` times
-the cheapest, ``MOST`` of them at most and none that is predicted to prove longer than
-``LONGEST_S``. ``prove`` proves each once, in a fresh child of the engine each: all in the first
+the cheapest, ``MOST`` of them at most, and beside the first two none beyond ``TOTAL_S`` predicted
+seconds of proofs. ``prove`` proves each once, in a fresh child of the engine each: all in the first
 round, in later ones those that are within ``AGAIN_WITHIN`` of the fastest so far. WORK holds what
 one leaves for the other. The last line on stdout is JSON; an error is ``{"problem": …}`` with exit
 status 2 or 3.
@@ -40,6 +40,7 @@ _SETTINGS = Settings.load(redis_url=None)
 _LIMITS = Limits(deadline_s=3600, memory_bytes=_SETTINGS.engine_limits.memory_bytes)
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 FILE = "candidates.json"
+_LEAST = 2
 
 
 def set_up(
@@ -50,7 +51,7 @@ def set_up(
     srs: str,
     most: str,
     within: str,
-    longest_s: str,
+    total_s: str,
 ) -> dict[str, Any]:
     """Writes ``candidates.json``: the plausible ones, the predicted cheapest first."""
     data = Path(model).read_bytes()
@@ -72,8 +73,10 @@ def set_up(
     plausible = [r for r in different if r.predicted.prove_s <= float(within) * least]
     shutil.rmtree(work, ignore_errors=True)
     candidates: list[dict[str, Any]] = []
-    for ranked in plausible:
-        if len(candidates) == int(most) or ranked.predicted.prove_s > float(longest_s):
+    spent_s = 0.0
+    for ranked in plausible[: int(most)]:
+        spent_s += ranked.predicted.prove_s
+        if len(candidates) >= _LEAST and spent_s > float(total_s):
             break
         place = work / f"{len(candidates):02d}"
         candidates.append(_set_one_up(engine, ranked, folder, place))

@@ -27,6 +27,7 @@ from benchmarks.rows import Key, Step
 from benchmarks.sides.side import Outcome
 from benchmarks.tasks import Amount, Task
 from circuits.errors import Fault
+from circuits.plan.effort import BUDGETS, Effort
 
 SUITE = "planner"
 MODELS = (
@@ -44,11 +45,11 @@ MODELS = (
 )
 EFFORTS = ("fast", "balanced")
 CANDIDATES = "candidates"
-#: A candidate is plausible when it is predicted within so many times the cheapest: the cost model
-#: is hardly ever further off. At most so many are timed.
-WITHIN, MOST, QUICK_MOST = 1.6, 14, 4
-#: Candidates predicted to prove longer are not timed.
-LONGEST_S = 30.0
+#: A candidate is plausible when it is predicted within so many times the cheapest, as at the
+#: planner's highest effort. At most so many are timed,
+WITHIN, MOST, QUICK_MOST = BUDGETS[Effort.MAX][1], 16, 4
+#: and no more than prove within this together, as predicted.
+TOTAL_S = 40.0
 #: Timed again: those within this of the fastest. The others cannot be it.
 AGAIN_WITHIN = 1.3
 ROUNDS, QUICK_ROUNDS = 3, 1
@@ -119,7 +120,7 @@ class _OneModel:
         material = self._material()
         files = (str(material.onnx), str(material.calibration), str(self._cache / "srs"))
         most = QUICK_MOST if self._amount.quick else MOST
-        told = self._flow("set-up", *files, str(most), str(WITHIN), str(LONGEST_S))
+        told = self._flow("set-up", *files, str(most), str(WITHIN), str(TOTAL_S))
         setups = [c["setup_s"] for c in told["candidates"] if not c["failed"]]
         return Outcome(
             metrics={"setup_s": sum(setups)},
