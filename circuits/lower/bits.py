@@ -120,7 +120,7 @@ def choose_bits(
     an empty list when no choice is exact enough.
     """
     trial = Trial(onnx, samples, input_bounds)
-    typical = trial.variant(Bits(input=6, weights=(6,), table=6))
+    typical = trial.variant(Bits(input=6, weights=(6,), table=10))
     found: list[Bits] = []
     shares = (_CAUTION, _BETWEEN, _FINE) if typical.scale else (_CAUTION, _FINE)
     for share in shares:

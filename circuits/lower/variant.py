@@ -31,8 +31,12 @@ class Bits:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Bits:
-        """The inverse of ``to_json``."""
-        return cls(input=data["input"], weights=tuple(data["weights"]), table=data["table"])
+        """The inverse of ``to_json``, also of what had no tables yet."""
+        return cls(
+            input=data["input"],
+            weights=tuple(data["weights"]),
+            table=data.get("table", cls.table),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
