@@ -25,7 +25,7 @@ from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, ProofResult
 from circuits.engine.session import masked
-from circuits.errors import Canceled, EngineError, ZkmlError
+from circuits.errors import Canceled, EngineError, ModelTooLarge, ZkmlError
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest
 from circuits.plan.accuracy import compare, output_range
@@ -52,6 +52,8 @@ from prover.verify import check_statement
 _REFERENCE = "circuits.plan.reference:run_reference"
 _log = structlog.get_logger(__name__)
 
+#: Jobs share proofs where these take at most so much of the time that single ones would.
+_WORTH_WAITING = 0.8
 #: The share of a job that is done when a stage begins.
 PROGRESS = {
     Stage.COMPILE: 0.0,
@@ -133,9 +135,11 @@ class Pipeline:
         return {"circuit": circuit.manifest.circuit_id, "built": built}
 
     def _make_wide(self, job: Job, work: _Work) -> dict[str, Any]:
-        """A circuit of several lanes, if one proof of it is foretold to cost less than one for each
-        of its lanes. Raises ``CannotBatch`` otherwise."""
-        from circuits.lanes.errors import CannotBatch
+        """A circuit of several lanes, if one proof of it is foretold to be well worth waiting for.
+
+        Raises ``CannotBatch``, ``SharingCostsMore`` and ``ModelTooLarge`` otherwise.
+        """
+        from circuits.lanes.errors import SharingCostsMore
 
         count = int(job.request["lanes"]["count"])
         narrow = self.library.open(job.request["lanes"]["of"])
@@ -145,9 +149,13 @@ class Pipeline:
             own = self.library.narrow(narrow)
             foretold = self.library.wide_builder().forecast(own).at(count)
             if foretold is None:
-                raise CannotBatch(f"{count} lanes need more memory than is allowed")
-            if foretold.prove_s >= count * float(own.plan["choice"]["predicted"]["prove_s"]):
-                raise CannotBatch(f"a proof of {count} inputs is not foretold to be cheaper")
+                raise ModelTooLarge(f"{count} lanes need more memory than is allowed")
+            alone = count * float(own.plan["choice"]["predicted"]["prove_s"])
+            if foretold.prove_s > _WORTH_WAITING * alone:
+                raise SharingCostsMore(
+                    f"a proof of {count} inputs is foretold to take {foretold.prove_s:.2f} s,"
+                    f" one for each of them {alone:.2f} s"
+                )
             wide = self.library.ensure_wide(
                 narrow, count, on_progress=work.note, should_stop=work.held.should_stop
             )

@@ -11,3 +11,11 @@ class CannotBatch(ZkmlError):
     code = "model_cannot_batch"
     fault = Fault.INPUT
     default_hint = "Its inputs are proved one by one; the results are the same, and take longer."
+
+
+class SharingCostsMore(ZkmlError):
+    """One proof of so many inputs is not foretold to be much cheaper than a proof for each."""
+
+    code = "sharing_costs_more"
+    fault = Fault.INPUT
+    default_hint = CannotBatch.default_hint

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ import structlog
 from circuits.digests import digest_json
 from circuits.errors import Canceled, Fault, InputOutOfRange, ZkmlError
 from circuits.identity import wide_circuit_id
+from circuits.lanes.errors import CannotBatch
 from circuits.manifest import CircuitManifest
 from circuits.profile import Profile, Target, Visibility
 from prover.batch.errors import problem_of_item
@@ -41,6 +42,7 @@ from prover.pipeline import PROGRESS
 
 #: Jobs that share one proof at most: their worker keeps a lease for each of them.
 MOST = 64
+_WIDE = tuple(lanes for lanes in LADDER if 1 < lanes <= MOST)
 _LOOK_S = 0.02
 _log = structlog.get_logger(__name__)
 
@@ -94,8 +96,11 @@ class Coalescing:
         if circuit is None:
             self.single(job, held)  # it builds the circuit
             return
-        others = self._others(job, held)
         ready = self._ready(circuit)
+        if len(ready) == 1 and self._refused(circuit):
+            self.single(job, held)
+            return
+        others = self._others(job, held)
         self._order_missing(job, circuit, 1 + len(others), ready)
         lanes = self._lanes(1 + len(others), ready)
         if lanes == 1 or held.should_stop():
@@ -129,11 +134,10 @@ class Coalescing:
         """Circuits whose keys are there, by lanes."""
         narrow = circuit.manifest.circuit_id
         found = {1: narrow}
-        for lanes in LADDER:
-            if 1 < lanes <= MOST:
-                wide = wide_circuit_id(narrow, lanes)
-                if self.shop.store.find_circuit(wide) is not None:
-                    found[lanes] = wide
+        for lanes in _WIDE:
+            wide = wide_circuit_id(narrow, lanes)
+            if self.shop.store.find_circuit(wide) is not None:
+                found[lanes] = wide
         return found
 
     def _lanes(self, count: int, ready: dict[int, str]) -> int:
@@ -144,24 +148,41 @@ class Coalescing:
         return mix.sizes(count)[0][0]
 
     def _order_missing(self, job: Job, circuit: Circuit, count: int, ready: dict[int, str]) -> None:
-        """Has the circuit made that so many jobs would fill, if it is not there: once, as a job of
-        its own, so that nobody waits for it."""
+        """Has the circuit made that so many jobs would fill, once, as a job of its own, so that
+        nobody waits for it. Not while a wider one is there or on its way: the number of jobs that
+        wait goes up and down all the time."""
         wanted = min(lanes for lanes in LADDER if lanes >= count)
-        if count == 1 or wanted in ready:
+        if count == 1 or wanted <= max(ready):
             return
-        store, narrow = self.shop.store, circuit.manifest.circuit_id
+        orders = self._orders(circuit)
+        if any(lanes >= wanted and order.problem is None for lanes, order in orders.items()):
+            return
+        if wanted in orders:
+            return  # it could not be made
+        narrow = circuit.manifest.circuit_id
         wide = wide_circuit_id(narrow, wanted)
-        # The same each time: what could not be made is not tried again.
-        job_id = digest_json({"lanes": wide}).removeprefix("sha256:")[:32]
-        try:
-            store.job(job_id)
-        except JobNotFound:
-            request = {
-                "profile": circuit.manifest.profile.to_json(),
-                "lanes": {"of": narrow, "count": wanted},
-            }
-            store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=job_id)
-            self.shop.announce([job_id])
+        request = {
+            "profile": circuit.manifest.profile.to_json(),
+            "lanes": {"of": narrow, "count": wanted},
+        }
+        order = _order_id(wide)
+        self.shop.store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=order)
+        self.shop.announce([order])
+
+    def _orders(self, circuit: Circuit) -> dict[int, Job]:
+        """The jobs that make, have made or could not make circuits of several lanes, by lanes."""
+        found = {}
+        for lanes in _WIDE:
+            with suppress(JobNotFound):
+                wide = wide_circuit_id(circuit.manifest.circuit_id, lanes)
+                found[lanes] = self.shop.store.job(_order_id(wide))
+        return found
+
+    def _refused(self, circuit: Circuit) -> bool:
+        """Whether it turned out that the inputs of this model cannot share a proof: then waiting
+        for others is in vain."""
+        problems = [order.problem for order in self._orders(circuit).values()]
+        return any(p is not None and p["code"] == CannotBatch.code for p in problems)
 
     @contextmanager
     def _taken(self, others: Sequence[Job]) -> Iterator[list[_Member]]:
@@ -344,6 +365,12 @@ class _Pack:
         if not lead.ended:
             lead.ended = True
             self.single(lead.job, lead.held)
+
+
+def _order_id(wide: str) -> str:
+    """The job that makes a circuit of several lanes. The same each time: what could not be made is
+    not tried again."""
+    return digest_json({"lanes": wide}).removeprefix("sha256:")[:32]
 
 
 def _give_back(shop: Workshop, job: Job, held: Held) -> None:

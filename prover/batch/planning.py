@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -171,9 +172,11 @@ def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pa
 
 
 def planned_s(shop: Workshop, circuit_id: str) -> float:
-    """What a proof of a circuit was predicted to take when it was planned."""
-    manifest = shop.store.circuit(circuit_id).manifest
-    return float(manifest["measured"]["prove_s"])
+    """What a proof of a circuit was predicted to take when it was planned. Not what its one trial
+    took: that says more of what else the machine was doing."""
+    files = shop.store.circuit(circuit_id).manifest["files"]
+    plan = json.loads(shop.artifacts.get(files["plan"]))
+    return float(plan["choice"]["predicted"]["prove_s"])
 
 
 def _packs(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from circuits.engine.port import Felts, ProofResult
 from circuits.errors import EngineError
@@ -19,7 +20,7 @@ from prover.bundle import read_bundle
 from prover.jobs import Job, JobKind, JobState
 from prover.settings import Settings
 from prover.verify import verify_bundle
-from tests.tiny import linear
+from tests.tiny import linear, model
 
 pytestmark = pytest.mark.slow
 
@@ -47,10 +48,10 @@ def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[A
 
 
 def ordered(app: App, count: int, profile: Profile | None = None, **more: Any) -> list[Job]:
-    model, _ = app.add_model(linear(), "linear")
+    record, _ = app.add_model(more.get("onnx") or linear(), "linear")
     return [
         app.request_proof(
-            model_id=model.id,
+            model_id=record.id,
             circuit_id=None,
             payload={"inputs": {"x": values.tolist()}},
             profile=profile or Profile(),
@@ -130,6 +131,33 @@ def test_some_jobs_always_have_a_proof_of_their_own(
     (job,) = ordered(app, 1, profile, **more)
     assert not may_share(job)
     app.store.request_cancel(job.id)
+
+
+def test_a_model_whose_inputs_cannot_share_is_told_once_and_proved_alone(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum of a batch: one input's share of it is nobody's."""
+    total = model(
+        [helper.make_node("CumSum", ["x", "axis"], ["y"], name="total")],
+        {"x": (TensorProto.FLOAT, [1, 4])},
+        {"y": (TensorProto.FLOAT, [1, 4])},
+        {"axis": np.array(0, dtype=np.int64)},
+    )
+    for round_number in range(2):
+        jobs = ordered(app, 2, onnx=total)
+        app.run(jobs[0].id, "test")
+        app.run(jobs[1].id, "test")
+        assert states(app, jobs) == [JobState.SUCCEEDED] * 2
+        assert lanes(app, jobs) == [None] * 2
+        orders = [j for j in app.store.jobs(50, kind=JobKind.CIRCUIT).items if "lanes" in j.request]
+        own = [j for j in orders if j.model_id == jobs[0].model_id]
+        assert len(own) <= 1
+        for order in own:
+            app.run(order.id, "test")
+            problem = app.store.job(order.id).problem or {}
+            assert problem["code"] == "model_cannot_batch"
+            assert "'total'" in problem["detail"]
+        assert round_number == 0 or own
 
 
 def test_jobs_of_a_pack_that_failed_are_proved_alone(
