@@ -213,14 +213,40 @@ def _faster(found: Ratio | None) -> str:
 
 
 def spent(results: Results) -> str:
-    """What the samples of each suite took; empty for results that do not tell."""
+    """What the samples of each suite took, what of it the harness, and how far repeated proofs were
+    apart; empty for results that do not tell."""
     suites = dict.fromkeys(row.key.suite for row in results.rows)
     seconds = {s: [row.seconds for row in results.rows if row.key.suite == s] for s in suites}
     if not any(map(sum, seconds.values())):
         return ""
     told = [f"{s} {duration(sum(v))} ({len(v)} samples)" for s, v in seconds.items()]
     total = duration(sum(map(sum, seconds.values())))
-    return f"The samples took {total} in all: {', '.join(told)}."
+    return f"The samples took {total} in all: {', '.join(told)}.{_harness(results)}"
+
+
+def _harness(results: Results) -> str:
+    """Of proofs of the sides: only these tell the time of the processes in them."""
+    proofs = [row for row in results.counted if row.key.step is Step.PROVE]
+    beside = [r.seconds - r.metrics["total_s"] for r in proofs if "total_s" in r.metrics]
+    if not beside:
+        return ""
+    said = (
+        f" Beside the processes that a proof's sample is made of, the harness took"
+        f" {readable(median(beside), 's')} (median of {len(beside)} samples)."
+    )
+    standings = Digest.of(results).standings.values()
+    spreads = [
+        found.spread
+        for standing in standings
+        if (found := standing.median("prove_s")) is not None and found.count >= 3
+    ]
+    if spreads:
+        said += (
+            f" Repeated proofs were ± {median(spreads):.1%} apart (half the distance between the"
+            f" quartiles; median over {len(spreads)} sides and models; at most"
+            f" {max(spreads):.1%})."
+        )
+    return said
 
 
 def _title(model: str) -> str:

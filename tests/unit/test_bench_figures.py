@@ -110,6 +110,21 @@ def test_the_report_tells_these_sums(digest: Digest) -> None:
     assert "most: 4 times, c" in text
 
 
+def test_the_report_tells_what_the_harness_costs_and_how_far_samples_are_apart(
+    tmp_path: Path,
+) -> None:
+    """A sample of 1.5 s in all, of processes that took 1.4 s."""
+    times = [1.0, 1.1, 1.2]
+    rows = [
+        row("models", "a", "ours", Step.PROVE, {"prove_s": t, "total_s": 1.4}, i)
+        for i, t in enumerate(times)
+    ]
+    text = tables.spent(through_a_file(rows, tmp_path))
+    assert "The samples took 4 s in all: models 4 s (3 samples)" in text
+    assert "the harness took 100 ms (median of 3 samples)" in text
+    assert "± 4.5% apart" in text  # quartiles 1.05 and 1.15 about 1.1
+
+
 def candidate(predicted_s: float, *prove_s: float) -> dict[str, Any]:
     return {
         "predicted_s": predicted_s, "predicted_bytes": 120, "prove_s": list(prove_s),
