@@ -2,8 +2,8 @@
 
 We quantise input and weights ourselves (``circuits.lower``). Nothing is rescaled, the circuit's
 answers are known without running the engine, and interval arithmetic proves how large its numbers
-get. Functions that are no maps of integers are looked up in tables; there the
-engine's own witnesses say how exact a graph is.
+get. Functions that are no maps of integers are looked up in tables; there the engine's own
+witnesses say how exact a graph is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from circuits.engine.port import RunArgs
@@ -26,6 +27,9 @@ from circuits.plan.variants import (
     integer_args,
 )
 from circuits.tensors import InputEncoding
+
+#: Each sample's outputs.
+Answers = list[list[NDArray[Any]]]
 
 _LOWER = "circuits.compiler:integer_graphs"
 #: Assignments that simulating one graph's held-out samples may take; at least ``_QUICK`` are run.
@@ -43,8 +47,9 @@ def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
         return
     if not made:
         yield Rejected(label="integers", reason="no choice of bits is exact enough")
+    witnessed: dict[bytes, Answers | str] = {}
     for candidate in made:
-        yield _judged(task, candidate)
+        yield _judged(task, candidate, witnessed)
 
 
 def _integer_task(task: Task) -> IntegerTask:
@@ -61,15 +66,22 @@ def _integer_task(task: Task) -> IntegerTask:
     )
 
 
-def _judged(task: Task, graph: IntegerGraph) -> Variant | Rejected:
-    outputs = graph.outputs
+def _judged(
+    task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers | str]
+) -> Variant | Rejected:
+    """How exact a graph is. ``witnessed`` holds the engine's answers by our own: forms of one graph
+    give the same, so that one of them is enough to run."""
+    outputs: Answers = graph.outputs
     inputs = task.encodings(graph.input_scales)
     args = integer_args(task.profile, graph.scale)
     if graph.scale:
-        witnessed = _witnessed(task, graph, args, inputs)
-        if isinstance(witnessed, str):
-            return Rejected(label=graph.label, reason=witnessed)
-        outputs = witnessed
+        ours = b"".join(np.ascontiguousarray(o).tobytes() for sample in outputs for o in sample)
+        if ours not in witnessed:
+            witnessed[ours] = _witnessed(task, graph, args, inputs)
+        found = witnessed[ours]
+        if isinstance(found, str):
+            return Rejected(label=graph.label, reason=found)
+        outputs = found
     reference = task.reference["held_out"][: len(outputs)]
     measured = compare(reference, outputs, decisive=task.decisive)
     if not measured.meets(task.profile):
@@ -94,7 +106,7 @@ def _judged(task: Task, graph: IntegerGraph) -> Variant | Rejected:
 
 def _witnessed(
     task: Task, graph: IntegerGraph, args: RunArgs, inputs: tuple[InputEncoding, ...]
-) -> list[list[NDArray[Any]]] | str:
+) -> Answers | str:
     """The engine's own answers for the held-out samples (as many as time allows), or why one has
     none. Tables are computed in floating point, which two programs may round apart."""
     (priced,) = task.engine.price(graph.onnx, [args], task.limits)

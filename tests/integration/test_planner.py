@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 MODELS = {
     "relu": tiny.linear(),
     "sigmoid": tiny.linear(activation="Sigmoid"),
+    "softmax": tiny.linear(activation="Softmax"),
     "linear": tiny.linear(activation=None),
 }
 
@@ -83,6 +84,19 @@ def test_reasons_are_given_for_everything_that_was_not_chosen(plan: Plan) -> Non
     document = plan.to_json()
     assert all(row["lost"] for row in document["runners_up"] + document["rejected"])
     assert document["considered"] == len(plan.ranked) + len(plan.rejected)
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "softmax"])
+def test_a_function_at_the_end_leaves_the_body_to_whole_numbers(
+    engine: EzklEngine, srs_cache: Path, function: str
+) -> None:
+    """Its tables hold what any accepted input can ask for, which no sample has to show."""
+    plan = builder(engine, srs_cache).plan(MODELS[function], samples(), Profile())
+    proven = [r for r in plan.ranked if r.shape.variant.proven]
+    assert proven
+    for ranked in proven:
+        low, high = ranked.shape.variant.lookup_range or (0, 0)
+        assert ranked.shape.args.lookup_range == (low, high)
 
 
 def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> None:
