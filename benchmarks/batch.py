@@ -47,7 +47,7 @@ QUICK_COUNT = 32
 LANES = tuple(1 << i for i in range(11))
 QUICK_LANES = (1, 2, 4)
 #: The sweep leaves out lanes whose proof is predicted to take longer.
-LONGEST_PROOF_S, QUICK_LONGEST_PROOF_S = 75.0, 10.0
+LONGEST_PROOF_S, QUICK_LONGEST_PROOF_S = 45.0, 10.0
 #: Either side's cost of an input hardly varies, and a sample takes long.
 SAMPLES = 3
 _ROOT = Path(__file__).parents[1]
