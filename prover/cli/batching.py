@@ -241,6 +241,7 @@ class _Bars:
 
 def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) -> int:
     from prover.batch.progress import progress_of
+    from prover.batch.records import BatchState
     from prover.batch.results import write_results
 
     try:
@@ -269,7 +270,7 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
         return EXIT_INTERRUPTED
     terminal.line(f"{now['done']} of {now['total']} proved, {now['failed']} failed. Wrote {out}.")
     _tell_plan(batch.plan or {}, terminal)
-    if batch.problem is not None and not now["done"]:
+    if batch.state is BatchState.FAILED and batch.problem is not None:
         return _code_of(batch.problem)
     return EXIT_NO if now["failed"] else EXIT_YES
 
@@ -298,8 +299,13 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
         if code not in told and problem.get("hint"):
             terminal.err.print(f"  {problem['hint']}", markup=False)
         told.add(code)
-    if batch.failed > _SHOWN:
-        terminal.err.print(f"… and {batch.failed - _SHOWN} more, in results.jsonl", markup=False)
+    more = batch.counts.get(ItemState.FAILED, 0) - _SHOWN
+    if more > 0:
+        terminal.err.print(f"… and {more} more, in results.jsonl", markup=False)
+    for state in (ItemState.EXPIRED, ItemState.CANCELED):
+        if given_up := batch.counts.get(state, 0):
+            detail = (batch.problem or {}).get("detail")
+            terminal.err.print(f"{given_up} rows {state.value}: {detail}", markup=False)
 
 
 def _code_of(problem: dict[str, Any]) -> int:

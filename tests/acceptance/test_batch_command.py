@@ -73,6 +73,16 @@ def test_a_file_without_a_usable_row_ends_with_its_line_and_exit_code_1(
     assert (line["line"], line["problem"]["code"]) == (1, code)
 
 
+def test_rows_that_the_deadline_left_are_counted_and_the_exit_code_is_1(
+    tmp_path: Path, model: Path, srs_cache: Path
+) -> None:
+    command = ["batch", model, rows(tmp_path), "-o", tmp_path / "out", "--deadline", "0.001"]
+    done = zkml(tmp_path / "home", *map(str, command), ZKML_SRS_DIR=str(srs_cache))
+    assert done.code == 1
+    assert "6 rows expired" in done.err
+    assert "more, in results.jsonl" not in done.err
+
+
 def test_a_killed_batch_goes_on_and_proves_nothing_twice(
     tmp_path: Path, model: Path, srs_cache: Path
 ) -> None:
