@@ -39,6 +39,25 @@ _SEEDS = (
     """<ir_version: 8, opset_import: ["" : 9]> old (float[1, 6] x) => (float[1, 3] y)
     <float[6, 3] w = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}, float[3] b = {1,2,3}>
     { g = Gemm(x, w, b) d = Dropout<ratio = 0.5>(g) y = Softmax<axis = 1>(d) }""",
+    """<ir_version: 8, opset_import: ["" : 17]> steps (float[3, 1, 2] x) => (float y)
+    <float[1, 4, 2] w = {1,2,3,4,5,6,7,8}, float[1, 4, 1] r = {1,2,3,4}, int64[5] s = {2, 3, 1, 1, 1},
+    int64 a = {0}, float[1] k = {0.5}>
+    { h, l, c = LSTM<hidden_size = 1, clip = 0.5>(x, w, r) t = CumSum<reverse = 1>(h, a)
+      e = Expand(t, s) q = Equal(e, k) f = Cast<to = 1>(q) i = Cast<to = 7>(e)
+      o = ArgMax<axis = 1, keepdims = 0>(f) g = Gather<axis = 0>(h, o) y = Add(g, c) }""",
+    """<ir_version: 8, opset_import: ["" : 17]> turned (float[1, 2, 4, 4] x) => (float y)
+    <float[2, 1, 2, 2] w = {1,2,3,4,5,6,7,8}, int64[8] p = {0, 0, 1, 1, 0, 0, -1, 1},
+    float[4] s = {1, 1, 2, 1.5}, float[1] n = {-2}>
+    { t = ConvTranspose<strides = [2, 2], output_padding = [1, 1], group = 2>(x, w)
+      a = Pad<mode = "reflect">(t, p) r = Resize<mode = "linear">(a, , s) b = Abs(r)
+      q = Pow(b, n) m = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(q)
+      y = ReduceLogSumExp<axes = [2, 3]>(m) }""",
+    """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]> scores (float[N, 2] x)
+    => (int64[N] l, float[N, 2] y)
+    { h = ai.onnx.ml.Scaler<offset = [0.5, 1.0], scale = [2.0, 3.0]>(x)
+      l, s = ai.onnx.ml.LinearClassifier<coefficients = [1.0, 2.0, 3.0, 4.0],
+      intercepts = [0.5, 0.25], classlabels_ints = [0, 1], post_transform = "SOFTMAX">(h)
+      y = ai.onnx.ml.Normalizer<norm = "L1">(s) }""",
 )
 
 
@@ -144,8 +163,12 @@ def _attribute(rng: np.random.Generator, model: ModelProto) -> None:
 def _constant(rng: np.random.Generator, model: ModelProto) -> None:
     shapes = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT64]
     if shapes:
-        values = onnx.numpy_helper.to_array(shapes[0]).copy()
-        values[_pick(rng, values.size)] = _extreme(rng)
+        try:
+            values = onnx.numpy_helper.to_array(shapes[0]).copy()
+        except ValueError:  # its dimensions are broken already
+            return
+        if values.ndim == 1 and values.size:
+            values[_pick(rng, values.size)] = _extreme(rng)
         shapes[0].CopyFrom(onnx.numpy_helper.from_array(values, shapes[0].name))
 
 

@@ -115,13 +115,13 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     original, expected, mended = _answers(original, feeds)
     applied += mended
 
-    worst, current = 0.0, original
+    worst, current, written = 0.0, original, _written(original)
     for step in PASSES:
         changed = _bytes(apply(step, onnx.load_model_from_string(current)))
-        if changed in (current, _bytes(apply(_NOTHING, onnx.load_model_from_string(current)))):
+        if changed in (current, written):
             continue
         worst = max(worst, _held(step.name, expected, changed, feeds))
-        current = changed
+        current, written = changed, _written(changed)
         applied.append(AppliedPass(name=step.name, version=step.version))
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
@@ -155,6 +155,10 @@ def _answers(
 
 #: Written once by the same hand as all later steps, so that only real changes show.
 _NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: None)
+
+
+def _written(data: bytes) -> bytes:
+    return _bytes(apply(_NOTHING, onnx.load_model_from_string(data)))
 
 
 def apply(step: Pass, model: onnx.ModelProto) -> onnx.ModelProto:

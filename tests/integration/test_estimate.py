@@ -1,0 +1,81 @@
+"""Estimates come before any heavy work, also for models that no machine could prove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from circuits.build import compile_float
+from circuits.counting import count
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits, Priced
+from circuits.engine.sandbox import Sandbox
+from circuits.plan.cost import CostModel
+from circuits.plan.estimate import estimate
+from circuits.plan.graphs import IntegerTask
+from circuits.plan.planner import context_encoding
+from circuits.plan.samples import default_ranges, draw
+from circuits.plan.variants import base_args
+from circuits.profile import Profile
+from circuits.rewrite import rewrite
+from tests.unit.test_rewrite_passes import graph
+
+pytestmark = pytest.mark.slow
+
+LIMITS = Limits(deadline_s=60)
+WIDE = f"<float[16, 3, 3, 3] w = {{{', '.join(['0.5', '-0.25'] * 216)}}}>"
+MODELS = {
+    "convolution": graph(
+        "c = Conv<strides = [1, 1]>(x, w) r = Relu(c)"
+        " y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(r)",
+        "float[1, 3, 16, 16] x",
+        WIDE,
+    ),
+    "attention": graph(
+        "t = Transpose<perm = [0, 2, 1]>(x) m = MatMul(x, t) s = Softmax<axis = -1>(m)"
+        " y = MatMul(s, x)",
+        "float[1, 12, 8] x",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[EzklEngine]:
+    sandbox = Sandbox()
+    yield EzklEngine(sandbox)
+    sandbox.close()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_formula_counts_about_what_the_engine_counts(engine: EzklEngine, name: str) -> None:
+    onnx = rewrite(MODELS[name]).onnx
+    args = base_args(Profile(), input_scale=7, param_scale=7, scale_rebase_multiplier=1)
+    (priced,) = engine.price(onnx, [replace(args, decomp_base=1 << 14, decomp_legs=2)], LIMITS)
+    assert isinstance(priced, Priced)
+    assert count(onnx).total == pytest.approx(priced.assignments + priced.einsum_size, rel=0.5)
+
+
+def test_a_hopeless_model_is_estimated_without_asking_the_engine(
+    engine: EzklEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine would count for minutes before it said that nobody could prove this."""
+
+    def asked(*_: object) -> None:
+        raise AssertionError("the engine was asked to count")
+
+    monkeypatch.setattr(EzklEngine, "price", asked)
+    constants = WIDE.replace(">", ", int64 a = {1}>")
+    model = graph("c = Conv(x, w) y = CumSum(c, a)", "float[1, 3, 160, 160] x", constants)
+    profile = Profile()
+    context = context_encoding(profile)
+    signature = rewrite(model).signature
+    samples = draw(signature, default_ranges(signature))
+    floats = compile_float(engine, model, samples, context, profile.visibility, LIMITS)
+    task = IntegerTask(accepted=default_ranges(signature), limbs=context.limbs, hand_on=False)
+    found = estimate(engine, floats, task, profile, context, LIMITS, CostModel.shipped())
+    assert found.counted == "formula"
+    assert found.assignments > 20_000_000
+    assert not found.fits
+    assert "GiB" in found.advice
