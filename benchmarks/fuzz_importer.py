@@ -40,7 +40,8 @@ _SEEDS = (
     <float[6, 3] w = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}, float[3] b = {1,2,3}>
     { g = Gemm(x, w, b) d = Dropout<ratio = 0.5>(g) y = Softmax<axis = 1>(d) }""",
     """<ir_version: 8, opset_import: ["" : 17]> steps (float[3, 1, 2] x) => (float y)
-    <float[1, 4, 2] w = {1,2,3,4,5,6,7,8}, float[1, 4, 1] r = {1,2,3,4}, int64[5] s = {2, 3, 1, 1, 1},
+    <float[1, 4, 2] w = {1,2,3,4,5,6,7,8}, float[1, 4, 1] r = {1,2,3,4},
+    int64[5] s = {2, 3, 1, 1, 1},
     int64 a = {0}, float[1] k = {0.5}>
     { h, l, c = LSTM<hidden_size = 1, clip = 0.5>(x, w, r) t = CumSum<reverse = 1>(h, a)
       e = Expand(t, s) q = Equal(e, k) f = Cast<to = 1>(q) i = Cast<to = 7>(e)
