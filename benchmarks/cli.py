@@ -189,7 +189,8 @@ def compare_command(old: Path, new: Path, as_json: Json = False) -> None:
 
 @app.command("install-peers")
 def install_peers_command() -> None:
-    """Installs circom and snarkjs from npm, as separate programs, for the suite `peers`."""
+    """Installs circom, snarkjs (suite `peers`) and solc (suite `evm`) from npm, as separate
+    programs."""
     _notes.print(f"Installed in {circom.install()}.")
 
 
