@@ -71,7 +71,7 @@ class Child:
         """Runs ``function``, named ``"module:function"``, in the child with picklable ``args``.
 
         By name, so that this process need not import what runs there. ``may_stall``: a call that
-        uses no processor time for a minute is given up (``circuits.engine.stall``).
+        does nothing for two minutes is given up (``circuits.engine.stall``).
 
         Raises what the function raised if that is a ``ZkmlError``, else an ``EngineError``;
         ``EngineTimeout``, ``EngineStalled``, ``EngineOutOfMemory``, ``EngineKilled`` or
