@@ -27,6 +27,8 @@ TABLED = frozenset({*TABLES, "LSTM", "LogSoftmax", "Softmax"})
 _RATIO_BITS = 12
 #: A table of more entries than this fits no circuit worth having.
 _WIDEST = 1 << 20
+#: Powers of Euler's number up to this one, at any scale, and their sums fit the engine's integers.
+_LARGEST_POWER = 64.0
 
 
 def table(low: Lowering, node: ir.Node) -> None:
@@ -58,6 +60,8 @@ def _check(low: Lowering, op: str, operand: ir.Value) -> None:
     lowest, highest = low.emit.intervals.known[name_of(operand)]
     if max(float(highest.max()), -float(lowest.min())) > _WIDEST:
         raise ValueError("its values need too wide a table")
+    if op == "Exp" and float(highest.max()) / 2.0**low.emit.scale > _LARGEST_POWER:
+        raise ValueError("its powers outgrow the engine's integers")
     if op == "Log" and float(lowest.min()) < 1:
         raise ValueError("what it takes the logarithm of may be 0, or too small to count")
 
@@ -117,10 +121,11 @@ def softmax(low: Lowering, node: ir.Node) -> None:
     order = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, -1)
     rows = low.settled(q.moved(q.view.reshape(-1)[order].reshape(1, -1, shape[axis]), q.step))
     logarithm = node.op_type == "LogSoftmax"
-    raised, reach = _above_zero(low, rows, keep=logarithm)
-    shift = _sum_shift(low, shape[axis], reach)
+    raised, reach, below = _above_zero(low, rows)
+    shift = _sum_shift(shape[axis], reach)
     total = _log_of_sum(low, raised, shift)
-    result = low.emit.op("Sub", [raised.tensor, total], rows.shape)
+    minuend = counted(low, below) if logarithm and below is not None else raised
+    result = low.emit.op("Sub", [minuend.tensor, total], rows.shape)
     step = 2.0 ** -(low.emit.scale if logarithm else low.emit.scale + shift)
     if logarithm:
         offset = np.round(-shift * math.log(2) * 2.0**low.emit.scale)
@@ -133,16 +138,16 @@ def softmax(low: Lowering, node: ir.Node) -> None:
     store(low, node, low.new(result, step).moved(back.reshape(shape), np.array(step)))
 
 
-def _sum_shift(low: Lowering, terms: int, reach: float) -> int:
+def _sum_shift(terms: int, reach: float) -> int:
     """Bits to divide a sum of powers by, so that it is no larger than what the powers are of."""
-    largest = terms * math.exp(reach)
-    return max(0, math.ceil(math.log2(largest / max(reach, 1.0))))
+    largest = math.log2(terms) + reach / math.log(2)
+    return max(0, math.ceil(largest - math.log2(max(reach, 1.0))))
 
 
-def _above_zero(low: Lowering, rows: Quantity, keep: bool) -> tuple[Quantity, float]:
-    """x - max(x) + reach along the last axis of ``[1, rows, n]``, counted for a table, and reach.
-
-    It is 0 or more: what is further below the largest counts as 0, unless kept.
+def _above_zero(low: Lowering, rows: Quantity) -> tuple[Quantity, float, Quantity | None]:
+    """x - max(x) + reach along the last axis of ``[1, rows, n]``, counted for a table and no less
+    than 0, and reach: what lies further below the largest hardly adds to a sum of powers. Where
+    something may, the third is the same as it was before.
     """
     emit, shape = low.emit, rows.shape
     top = low.maxima(rows, [rows.view[0, :, i] for i in range(shape[2])])
@@ -151,19 +156,16 @@ def _above_zero(low: Lowering, rows: Quantity, keep: bool) -> tuple[Quantity, fl
     spread = float(highest.max() - lowest.min())
     useful, _ = TABLES["Exp"].useful(emit.scale)
     assert useful is not None
-    hold = low.form.saturate and not keep and spread * step > -useful
+    hold = low.form.saturate and spread * step > -useful
     reach = np.round(-useful / step) if hold else spread
     base = emit.op("Sub", [top, emit.whole(np.full(1, reach))], tensor_shape(top))
     above = emit.op("Sub", [rows.tensor, emit.reshape(base, [1, shape[1], 1])], shape)
-    known = emit.intervals.known[name_of(above)]
-    emit.intervals.narrow(name_of(above), known[0], np.full(shape, reach)[None])
-    if hold:
-        above = low.rectified(above)
-    else:
-        emit.intervals.narrow(name_of(above), np.zeros(shape)[None], known[1])
-    counts = counted(low, low.new(above, rows.step))
-    _check(low, "Exp", counts.tensor)
-    return counts, float(reach) * step
+    emit.intervals.narrow(
+        name_of(above), np.full(shape, reach - spread)[None], np.full(shape, reach)[None]
+    )
+    raised = counted(low, low.new(low.rectified(above) if hold else above, rows.step))
+    _check(low, "Exp", raised.tensor)
+    return raised, float(reach) * step, low.new(above, rows.step) if hold else None
 
 
 def _log_of_sum(low: Lowering, raised: Quantity, shift: int) -> ir.Value:

@@ -133,6 +133,22 @@ def test_a_logarithm_of_what_may_be_zero_is_refused() -> None:
         lower(data, Bits(input=6, weights=(6,)), BOUND)
 
 
+def test_powers_that_outgrow_the_engine_are_refused() -> None:
+    data = graph("a = MatMul(x, w) y = Exp(a)", VECTOR, {"w": [6, 6]})
+    with pytest.raises(CannotLower, match="outgrow"):
+        lower(data, Bits(input=6, weights=(6,)), {"x": (-100.0, 100.0)})
+
+
+def test_logarithms_of_shares_are_exact_far_below_the_largest() -> None:
+    data = graph("a = MatMul(x, w) y = LogSoftmax<axis = -1>(a)", VECTOR, {"w": [6, 6]})
+    x = 100 * inputs_of(data)
+    bits = Bits(input=8, weights=(12,), table=8)
+    got = decoded(lower(data, bits, {"x": (-100.0, 100.0)}), x)
+    want = answers(data, x)
+    assert want.min() < -100
+    np.testing.assert_allclose(got.reshape(want.shape), want, atol=0.5)
+
+
 def test_affine_layers_in_a_row_become_one_where_that_is_cheaper() -> None:
     narrow = graph(
         "a = Gemm(x, w, b) c = MatMul(a, w2) y = Add(c, b2)",
