@@ -63,9 +63,10 @@ def solc(builder: Builder) -> Solc:
 
 @dataclass(frozen=True)
 class Made:
-    """A circuit's keys, a proof of it, and its contract's source."""
+    """A proof of a circuit, and its contract's source, written twice."""
 
     source: str
+    again: str
     proof_json: bytes
     proof: bytes
     instances: list[str]
@@ -81,11 +82,15 @@ def made(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     inputs = [[to_felt(n) for n in range(4)], built.manifest.context.encode(7)]
     result = builder.engine.prove(files, inputs, LIMITS)
-    source = builder.engine.evm_verifier(
-        files.vk.read_bytes(), files.settings.read_bytes(), extract(files.srs), LIMITS
+    source, again = (
+        builder.engine.evm_verifier(
+            files.vk.read_bytes(), files.settings.read_bytes(), extract(files.srs), LIMITS
+        )
+        for _ in range(2)
     )
     return Made(
         source=source,
+        again=again,
         proof_json=result.proof_json,
         proof=result.proof,
         instances=result.instances,
@@ -142,6 +147,10 @@ def test_a_compiler_that_is_named_and_not_there_is_an_error_before_planning(
         replace(builder, solc=tmp_path / "solc").plan(
             tiny.linear(), samples(), Profile(target=Target.EVM)
         )
+
+
+def test_equal_keys_have_equal_contracts(made: Made) -> None:
+    assert made.source == made.again
 
 
 def instances_at(calldata: bytes) -> int:
