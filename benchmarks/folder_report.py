@@ -114,7 +114,7 @@ def markdown(rows: Sequence[Row], run: Run) -> str:
     counts = Counter(row.outcome for row in rows)
     total = ", ".join(f"{counts[o]} {o.value}" for o in Outcome)
     inexact = [r.name for r in rows if r.drawn and r.drawn.relative > run.tolerance]
-    commits = sorted({row.commit[:12] for row in rows})
+    commits = sorted({_short(row.commit) for row in rows})
     parts = [
         "# Every model of a folder, proved\n",
         f"{len(rows)} models: {total}.\n",
@@ -134,6 +134,11 @@ def markdown(rows: Sequence[Row], run: Run) -> str:
         told = "".join(f"* {r.name}: `{r.code}`: {r.detail[:_DETAIL_SHOWN]}\n" for r in bad)
         parts.append("## Not proved\n\n" + told)
     return "\n".join(parts)
+
+
+def _short(commit: str) -> str:
+    """The first digits, and the ``+`` that says that files differed from it."""
+    return commit[:12] + ("+" if commit.endswith("+") else "")
 
 
 def _line(row: Row) -> str:
