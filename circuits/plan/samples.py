@@ -200,7 +200,7 @@ def nearer(sample: Sample, ranges: Mapping[str, Range]) -> Sample:
     for name, values in sample.items():
         anchor = min(max(0.0, ranges[name][0]), ranges[name][1])
         moved = anchor + (values - anchor) / _NEARER if values.dtype.kind == "f" else values
-        out[name] = moved.astype(values.dtype)
+        out[name] = np.asarray(moved, dtype=values.dtype)  # a scalar stays an array
     return out
 
 
