@@ -30,7 +30,7 @@ _COUNT_INTEGERS = "circuits.compiler:count_integers"
 _FIXED_POINT = ((1, 28), (10, 56))
 #: Cells beyond which one shape is priced and the others are derived from it, and beyond which not
 #: even one is: the engine counts about a million a second.
-_MANY, _TOO_MANY = 1_000_000, 20_000_000
+_MANY, _TOO_MANY = 100_000, 20_000_000
 #: Digits of a large circuit: the table of one is no longer than the circuit is anyway.
 _WIDE_DIGIT = 15
 
