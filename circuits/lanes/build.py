@@ -29,7 +29,7 @@ from circuits.engine.port import (
     ShouldStop,
     Simulated,
 )
-from circuits.errors import Canceled, CircuitNotFaithful, EngineError
+from circuits.errors import CircuitNotFaithful, EngineError
 from circuits.field import to_felt
 from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
@@ -110,13 +110,15 @@ class WideBuilder:
         Raises ``CannotBatch``, ``ModelTooLarge``, ``CircuitNotFaithful`` when a lane computes
         something else than the narrow circuit, and the engine's errors.
         """
+        if should_stop is not None:
+            engine = self.engine.until(should_stop)
+            return replace(self, engine=engine)._build(narrow, lanes, out, on_progress)
+        return self._build(narrow, lanes, out, on_progress)
 
-        def say(text: str) -> None:
-            if should_stop is not None and should_stop():
-                raise Canceled
-            if on_progress is not None:
-                on_progress(text)
-
+    def _build(
+        self, narrow: Narrow, lanes: int, out: Path, on_progress: Callable[[str], None] | None
+    ) -> BuiltCircuit:
+        say = on_progress or (lambda _: None)
         say(f"{lanes} lanes: shape")
         form = self._form_for(narrow, lanes)
         graph = self._widened(narrow, form, lanes)
@@ -135,9 +137,7 @@ class WideBuilder:
         say(f"{lanes} lanes: reference string")
         srs = self.srs.ensure(priced.args.logrows, self.policy, self._generate)
         say(f"{lanes} lanes: keys")
-        self.engine.setup(
-            graph, priced.settings, srs.path, out, self.limits, should_stop=should_stop
-        )
+        self.engine.setup(graph, priced.settings, srs.path, out, self.limits)
         (out / "model.onnx").write_bytes(narrow.model)
         (out / "rewritten.onnx").write_bytes(graph)
         (out / "plan.json").write_bytes(_plan_json(narrow, form, lanes, priced, predicted))
@@ -162,7 +162,7 @@ class WideBuilder:
             lanes=lanes,
         )
         say(f"{lanes} lanes: trial proof")
-        trial = self._try(narrow, manifest, paths, rows, should_stop)
+        trial = self._try(narrow, manifest, paths, rows)
         measured = {
             "prove_s": round(trial.seconds["prove"], 4),
             "peak_rss_bytes": trial.peak_rss_bytes,
@@ -295,7 +295,6 @@ class WideBuilder:
         manifest: CircuitManifest,
         paths: dict[str, Path],
         rows: list[list[Felts]],
-        should_stop: ShouldStop | None,
     ) -> ProofResult:
         """Proves and verifies one full pack, and looks for each lane's output in its place."""
         pack = _full_pack(rows, manifest.lanes, 0)
@@ -306,7 +305,7 @@ class WideBuilder:
             vk=paths["vk"],
             srs=paths["srs"],
         )
-        proof = self.engine.prove(files, join(pack), self.limits, should_stop=should_stop)
+        proof = self.engine.prove(files, join(pack), self.limits)
         proved = self.engine.verify(
             proof.proof_json,
             files.settings.read_bytes(),

@@ -113,14 +113,10 @@ def lower(
             f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
             hint="Fewer bits a layer, or the engine's own fixed point.",
         )
-    tables = f", functions in {bits.table}" if low.emit.scale else ""
-    tables += "" if form.saturate or not low.emit.scale else ", not held"
-    tables += f", {form.relu_tables} tables" if form.relu_tables else ""
-    tables += f", rows paired from {form.paired_from}" if form.paired_from else ""
     return GraphVariant(
         onnx=onnx_bytes,
-        label=f"integers in {bits.input}, weights {list(bits.weights)}, {form.conv}{tables}",
-        passes=(AppliedPass(name="integer-lowering", version=2),),
+        label=_label(bits, form, tabled=bool(low.emit.scale)),
+        passes=(AppliedPass(name="integer-lowering", version=3),),
         bits=bits,
         form=form,
         input_scales=tuple(input_scales),
@@ -135,6 +131,22 @@ def lower(
         tabled_layers=low.tabled_layers,
         lookups=tuple(f"{op} at scale {s}" for op, s in sorted(low.emit.intervals.lookups)),
     )
+
+
+def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
+    """What tells this variant from the model's others, for a person."""
+    parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}", form.conv]
+    if tabled:
+        parts.append(f"functions in {bits.table}" + ("" if form.saturate else ", not held"))
+    if form.relu_tables:
+        parts.append(f"{form.relu_tables} tables")
+    if form.step_tables:
+        parts.append("comparisons by table")
+    if form.sparse:
+        parts.append("sparse rows")
+    if form.paired_from:
+        parts.append(f"rows paired from {form.paired_from}")
+    return ", ".join(parts)
 
 
 def _walk(low: Lowering, model: ir.Model) -> None:
