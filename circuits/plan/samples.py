@@ -27,6 +27,10 @@ MAX_PLAN, MAX_HELD_OUT = 64, 256
 #: The largest input that a circuit is planned for without calibration data.
 MAX_MAGNITUDE = 2.0**40
 _DRAWN = 64
+#: From here to 1 a sample is taken for one of the usual -1 to 1.
+_USUAL = 0.25
+#: The exponent of the narrowest range.
+_SMALLEST = -20
 _NEARER, _NEAR_EACH = 8, 4
 
 
@@ -107,10 +111,12 @@ def default_ranges(signature: Signature) -> dict[str, Range]:
 
 
 def covering_ranges(sample: Sample) -> dict[str, Range]:
-    """Power-of-two ranges, at least ±1, that hold a sample; from 0 where it has no negative value.
+    """Power-of-two ranges that hold a sample; from 0 where it has no negative value.
 
     What a circuit without calibration data is built for: few different ones, so later inputs of
-    about the same size find the circuit made. Whole numbers may be indices, for which a larger one
+    about the same size find the circuit made, and ±1 for anything from a quarter to 1. Numbers
+    smaller than that have a range of their own size, or a model that tells them apart would be
+    planned for what it never sees. Whole numbers may be indices, for which a larger one
     is none at all: their range ends at the largest that is there. Raises
     ``InputOutOfRange`` for a magnitude that no circuit's integers hold with any precision left.
     """
@@ -127,10 +133,17 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
         if values.dtype.kind != "f":
             out[name] = (min(0.0, float(values.min(initial=0))), float(values.max(initial=0)))
             continue
-        bound = math.ldexp(1.0, max(0, math.ceil(math.log2(largest)))) if largest > 0 else 1.0
+        bound = _covering(largest)
         low, high = _clipped(bound, values.dtype.name)
         out[name] = (low if (values < 0).any() else 0.0, high)
     return out
+
+
+def _covering(largest: float) -> float:
+    """A power of two that is no smaller."""
+    if largest == 0 or _USUAL <= largest <= 1:
+        return 1.0
+    return math.ldexp(1.0, max(_SMALLEST, math.ceil(math.log2(largest))))
 
 
 def accepted_ranges(
