@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from circuits.lower.compiler import lower
 from circuits.lower.errors import CannotLower
 from circuits.lower.integers import parsed, run_graph
+from circuits.lower.thresholds import showing_compared
 from circuits.lower.variant import Bits, GraphVariant
 from circuits.rewrite.compare import run
 
@@ -33,10 +34,14 @@ _CAUTION = 0.7
 _FINE = 0.25
 #: With tables, of which a bit more doubles the rows, there is one between.
 _BETWEEN = 0.45
+#: Share of the tolerance that values which are compared with constants may use up.
+_COMPARED = 0.25
 #: Layers are trimmed one by one up to this many, and in this many groups beyond.
 _GROUPS = 8
 #: Bits of a last layer, which nothing after it takes apart.
 _LAST = 12
+#: Bits with which a model is lowered to see what it is made of.
+_TYPICAL = Bits(input=6, weights=(6,), table=10)
 
 
 @dataclass(frozen=True)
@@ -51,20 +56,26 @@ class Error:
 
 
 class Trial:
-    """A model with its samples and onnxruntime's answers, against which bits are tried."""
+    """A model with its samples and onnxruntime's answers, against which bits are tried.
+
+    ``onnx`` may have more outputs than the first ``answers`` of them: what it compares with
+    constants. These have to be more exact, since nothing else tells how close a decision is.
+    """
 
     def __init__(
         self,
         onnx: bytes,
         samples: Sequence[Sample],
         input_bounds: Mapping[str, tuple[float, float]],
+        answers: int | None = None,
     ) -> None:
         self.onnx = onnx
         self.input_bounds = input_bounds
         names = list(input_bounds)
         self.inputs = {n: np.stack([np.asarray(s[n]) for s in samples]) for n in names}
-        answers = run(onnx, samples)
-        self.expected = [np.stack([a[i] for a in answers]) for i in range(len(answers[0]))]
+        found = run(onnx, samples)
+        self.expected = [np.stack([a[i] for a in found]) for i in range(len(found[0]))]
+        self.answers = len(self.expected) if answers is None else answers
 
     def variant(self, bits: Bits) -> GraphVariant:
         """The model lowered with these bits."""
@@ -81,10 +92,10 @@ class Trial:
         feeds = {n: quantised(v, scales[n]) for n, v in self.inputs.items()}
         # Nearly exact is enough here: float64 errs by 2^-53 of a value.
         outputs = run_graph(graph, feeds, np.float64)
-        return measure(
-            self.expected,
-            [np.ldexp(o, -s) for o, s in zip(outputs, variant.output_scales, strict=True)],
-        )
+        got = [np.ldexp(o, -s) for o, s in zip(outputs, variant.output_scales, strict=True)]
+        error = measure(self.expected[: self.answers], got[: self.answers])
+        compared = measure(self.expected[self.answers :], got[self.answers :])
+        return replace(error, largest=max(error.largest, compared.largest / _COMPARED))
 
 
 def quantised(values: NDArray[Any], scale: int) -> NDArray[np.float64]:
@@ -119,8 +130,8 @@ def choose_bits(
     ``onnx`` is the rewritten float graph. Raises ``CannotLower`` when it has no integer form; gives
     an empty list when no choice is exact enough.
     """
-    trial = Trial(onnx, samples, input_bounds)
-    typical = trial.variant(Bits(input=6, weights=(6,), table=10))
+    trial = _trial(onnx, samples, input_bounds)
+    typical = trial.variant(_TYPICAL)
     found: list[Bits] = []
     shares = (_CAUTION, _BETWEEN, _FINE) if typical.scale else (_CAUTION, _FINE)
     for share in shares:
@@ -128,6 +139,21 @@ def choose_bits(
         if chosen is not None and chosen not in found:
             found.append(chosen)
     return found
+
+
+def _trial(
+    onnx: bytes, samples: Sequence[Sample], input_bounds: Mapping[str, tuple[float, float]]
+) -> Trial:
+    plain = Trial(onnx, samples, input_bounds)
+    shown = showing_compared(onnx)
+    if shown == onnx:
+        return plain
+    trial = Trial(shown, samples, input_bounds, plain.answers)
+    try:
+        trial.variant(_TYPICAL)
+    except CannotLower:  # what is compared has no integer form as an output
+        return plain
+    return trial
 
 
 def _cheapest(

@@ -54,6 +54,25 @@ def near_thresholds(
     )
 
 
+def showing_compared(onnx_bytes: bytes) -> bytes:
+    """The model with the values that it compares with constants as further outputs: an answer that
+    is only a class says nothing of how near the decision was.
+
+    What depends on another comparison is left out: it jumps where that one does.
+    """
+    model = onnx.load_model_from_string(onnx_bytes)
+    given = {o.name for o in model.graph.output}
+    jumping: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type in _COMPARISONS or jumping.intersection(node.input):
+            jumping.update(node.output)
+    shown = sorted({value for value, _, _ in _tests(model)} - given - jumping)
+    if not shown:
+        return onnx_bytes
+    whole = _exposing(model, [*(o.name for o in model.graph.output), *shown])
+    return bytes(whole.SerializeToString())
+
+
 def _tests(model: ModelProto) -> list[tuple[str, Floats, str]]:
     """Each comparison with a constant: the value compared, the constant, the output's name."""
     constants = {t.name: t for t in model.graph.initializer}
@@ -71,7 +90,7 @@ def _tests(model: ModelProto) -> list[tuple[str, Floats, str]]:
 
 
 def _exposing(model: ModelProto, values: Sequence[str]) -> ModelProto:
-    """The model with these values as its only outputs."""
+    """The model with these values as its outputs, and no others."""
     kinds = {v.name: v for v in [*model.graph.value_info, *model.graph.input, *model.graph.output]}
     copy = ModelProto()
     copy.CopyFrom(model)

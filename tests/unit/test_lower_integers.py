@@ -232,3 +232,24 @@ def test_chosen_bits_keep_the_tolerance_and_the_cheap_choice_is_shorter() -> Non
     assert errors[1] < errors[0] < 0.03
     sizes = [lower(data, bits, BOUND).value_bounds.decomposed for bits in choices]
     assert sizes[0] < sizes[1]
+
+
+def test_a_decision_is_as_exact_as_its_score_may_be_close() -> None:
+    """A class alone agrees on every sample long before the score that decides it is exact."""
+    rng = np.random.default_rng(0)
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 300] x) => (float[1, 1] y)'
+        " <float zero = {0}> { s = MatMul(x, w) d = Greater(s, zero) y = Cast<to = 1>(d) }"
+    )
+    weights = rng.normal(0, 1, (300, 1)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    data = rewrite(model.SerializeToString()).onnx
+    draws = rng.uniform(0, 0.06, (400, 1, 300)).astype(np.float32)
+    samples = [{"x": x} for x in draws[:40]]
+    (coarse, *_) = choose_bits(data, samples, {"x": (0.0, 0.06)}, 0.01, 0.99)
+    variant = lower(data, coarse, {"x": (0.0, 0.06)})
+    got = run_integers(variant, {"x": quantised(draws, variant.input_scales[0])})[0]
+    scores = (draws.reshape(400, 300) @ weights).reshape(-1)
+    clear = np.abs(scores) > 0.01 * (scores.max() - scores.min())
+    assert clear.sum() > 380
+    np.testing.assert_array_equal(got.reshape(-1)[clear], scores[clear] > 0)
