@@ -25,7 +25,7 @@ from circuits.plan.effort import SrsOf
 
 #: k from … to … of the circuits measured: larger ones are extrapolated, which linear costs allow.
 LOGROWS = range(8, 15)
-COLUMNS = (1, 2, 4)
+COLUMNS = (1, 2, 4, 8)
 #: One proof in this many is left out of the fit, to say how well it predicts.
 _HELD_OUT = 4
 _LEAST = 12

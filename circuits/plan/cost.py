@@ -1,10 +1,12 @@
 """What a shape will cost: seconds, memory, proof size, predicted from the engine's own counts.
 
 Proving is dominated by transforms and multi-exponentiations over columns of n = 2^k rows, so every
-cost is taken as linear in n times counts of columns and lookup arguments. (A further factor k for
-the transforms fits worse: the multi-exponentiations lead.) The coefficients come from non-negative
-least squares over proofs measured by ``circuits.plan.calibrate``; the form of the model follows
-Quangle07/zkml-predictive-cost-model.
+cost is taken as linear in n times counts of columns and lookup arguments; a multi-exponentiation of
+n points takes time in proportion to n / log n. Part of the columns' cost also grows with the degree
+of the constraints: the engine has a gate that multiplies a row's inner columns with one another,
+and the quotient is computed on a domain that is so many times larger. The coefficients come from
+non-negative least squares over proofs measured by ``circuits.plan.calibrate``; the form of the
+model follows Quangle07/zkml-predictive-cost-model.
 """
 
 from __future__ import annotations
@@ -23,7 +25,18 @@ from circuits.digests import sha256
 from circuits.engine.port import Priced
 from circuits.profile import Target
 
-TERMS = ("fixed", "rows", "columns", "range_checks", "lookups", "freivalds")
+TERMS = (
+    "fixed",
+    "rows",
+    "extended_rows",
+    "columns",
+    "extended_columns",
+    "range_checks",
+    "lookups",
+    "freivalds",
+)
+#: Of the engine's lookup arguments.
+_LEAST_DEGREE = 5
 QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
 
 
@@ -100,18 +113,32 @@ class CostModel:
 def features(priced: Priced, quantity: str) -> Sequence[float]:
     """The terms of one quantity for one shape, in the order of ``TERMS``.
 
-    A proof's length does not depend on the number of rows, everything else is linear in it.
+    A proof's length does not depend on the number of rows, everything else grows with it.
     """
-    rows = 1.0 if quantity == "proof_bytes" else float(1 << priced.args.logrows)
+    rows = extended = 1.0
+    if quantity != "proof_bytes":
+        rows = float(1 << priced.args.logrows)
+        extended = rows * extension(priced)
+    if quantity == "prove_s":
+        rows /= priced.args.logrows
     columns = priced.args.num_inner_cols * blocks(priced)
     return (
         1.0,
         rows,
+        extended,
         rows * columns,
+        extended * columns,
         rows * columns * len(priced.range_checks),
         rows * columns * len(priced.lookups) * table_columns(priced),
-        rows * priced.args.num_inner_cols * (priced.einsum_size > 0),
+        extended * priced.args.num_inner_cols * (priced.einsum_size > 0),
     )
+
+
+def extension(priced: Priced) -> float:
+    """How many times larger than with up to three inner columns the quotient's domain is: a power
+    of two that holds the degree of the constraints, which is at least 5."""
+    degree = max(_LEAST_DEGREE, priced.args.num_inner_cols + 2)
+    return 2.0 ** (math.ceil(math.log2(degree - 1)) - math.ceil(math.log2(_LEAST_DEGREE - 1)))
 
 
 def blocks(priced: Priced) -> int:
