@@ -35,8 +35,8 @@ TERMS = (
     "lookups",
     "freivalds",
 )
-#: Of the engine's lookup arguments.
-_LEAST_DEGREE = 5
+#: Of the engine's lookup arguments, but for the columns of the table.
+_LOOKUP_DEGREE = 4
 QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
 
 
@@ -135,10 +135,12 @@ def features(priced: Priced, quantity: str) -> Sequence[float]:
 
 
 def extension(priced: Priced) -> float:
-    """How many times larger than with up to three inner columns the quotient's domain is: a power
-    of two that holds the degree of the constraints, which is at least 5."""
-    degree = max(_LEAST_DEGREE, priced.args.num_inner_cols + 2)
-    return 2.0 ** (math.ceil(math.log2(degree - 1)) - math.ceil(math.log2(_LEAST_DEGREE - 1)))
+    """How many times larger than in the plainest circuit the quotient's domain is: a power of two
+    that holds the degree of the constraints. A gate multiplies a row's inner columns, and the
+    look-up of a table in several columns multiplies by a choice between them."""
+    tables = table_columns(priced) + _LOOKUP_DEGREE
+    degree = max(_LOOKUP_DEGREE + 1, priced.args.num_inner_cols + 2, tables)
+    return 2.0 ** (math.ceil(math.log2(degree - 1)) - math.ceil(math.log2(_LOOKUP_DEGREE)))
 
 
 def blocks(priced: Priced) -> int:
