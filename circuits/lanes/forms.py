@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from circuits.engine.port import Limits, RunArgs
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from circuits.lower import GraphVariant
 
 _FORMS = "circuits.lanes.forms:forms_of"
-#: Lanes at which forms are weighed against each other.
-_WEIGHED_AT = 16
-#: Forms that are priced at most.
-_MOST = 3
+#: Lanes at which forms are weighed against each other: a table pays where rows are many.
+_WEIGHED_AT = (256, 16)
+#: Forms that are priced at most for each of these.
+_MOST = 2
 _NO_TABLE = (-2, 2)
 
 
@@ -67,11 +68,16 @@ def forms_of(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> list[Wi
     def made(form: Form) -> GraphVariant:
         return lower(graph.plain, bits, recipe.accepted, form)
 
-    def weighed(variant: GraphVariant) -> float:
-        return estimate(replace(variant, onnx=widen(variant.onnx, _WEIGHED_AT)))
+    def weighed(lanes: int, variant: GraphVariant) -> float:
+        return estimate(replace(variant, onnx=widen(variant.onnx, lanes)))
 
-    chosen = worth_pricing(made, has_conv=b"Conv" in graph.plain, weigh=weighed, pairing=False)
-    return [_wide_form(made(form), recipe) for form in chosen[:_MOST]]
+    chosen: list[Form] = []
+    for lanes in _WEIGHED_AT:
+        forms = worth_pricing(
+            made, has_conv=b"Conv" in graph.plain, weigh=partial(weighed, lanes), pairing=False
+        )
+        chosen += [form for form in forms[:_MOST] if form not in chosen]
+    return [_wide_form(made(form), recipe) for form in chosen]
 
 
 def _wide_form(variant: GraphVariant, recipe: Recipe) -> WideForm:

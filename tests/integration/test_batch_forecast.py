@@ -56,7 +56,7 @@ def test_lanes_that_do_not_fit_memory_are_foretold_and_refused(engine: EzklEngin
         choose_shape(engine, widen(graph, 8), ARGS, BITS, small, costs, Target.SPEED)
 
 
-def test_many_lanes_take_the_form_that_is_cheap_for_many() -> None:
+def test_many_lanes_take_the_form_that_is_cheap_for_many(engine: EzklEngine) -> None:
     """The demo's ReLU is decomposed for one input; its table of 2^16 rows pays only for many."""
     model = (Path(benchmarks.__file__).parent / "models" / "digits" / "digits.onnx").read_bytes()
     bits = {"input": 4, "weights": [9, 12], "table": 8}
@@ -72,8 +72,19 @@ def test_many_lanes_take_the_form_that_is_cheap_for_many() -> None:
     (narrow, *_) = worth_pricing(
         lambda form: lower(graph, Bits.from_json(bits), accepted, form), has_conv=True
     )
-    (first, *_) = forms_of(model, [], recipe)
+    forms = forms_of(model, [], recipe)
     assert narrow.relu_tables == 0
-    assert first.lowering is not None
-    assert first.lowering["form"]["relu_tables"] == 1
-    assert first.lowering["bits"] == bits
+    assert all(f.lowering is not None and f.lowering["bits"] == bits for f in forms)
+    args = RunArgs(input_scale=0, param_scale=0, scale_rebase_multiplier=1, logrows=17)
+    drafts = [
+        Draft(graphs=(widen(f.graph, NEAR), widen(f.graph, FAR)), args=f.args(args), bits=f.bits)
+        for f in forms
+    ]
+    seen = forecast(engine, drafts, LIMITS, CostModel.shipped(), Target.SPEED)
+
+    def tables(lanes: int) -> int:
+        lowering = forms[seen.draft_for(lanes)].lowering
+        assert lowering is not None
+        return int(lowering["form"]["relu_tables"])
+
+    assert (tables(2), tables(512)) == (0, 1)

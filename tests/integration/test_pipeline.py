@@ -247,11 +247,11 @@ def test_a_circuit_for_large_numbers_does_not_serve_small_ones(app: App) -> None
 def test_an_engine_without_room_or_time_fails_the_job_by_name(
     app: App, srs_cache: Path, settings: dict[str, Any], code: str
 ) -> None:
-    model = tiny.wide(64)
-    outputs(proved(app, model, {"x": [[0.5] * 64]}))
+    model = tiny.wide(128)
+    outputs(proved(app, model, {"x": [[0.5] * 128]}))
     poor = open_app(app.settings.home, srs_cache, **settings)
     try:
-        failed = proved(poor, model, {"x": [[0.5] * 64]})
+        failed = proved(poor, model, {"x": [[0.5] * 128]})
         assert failed.state is JobState.FAILED
         assert failed.problem is not None
         assert failed.problem["code"] == code
@@ -259,7 +259,7 @@ def test_an_engine_without_room_or_time_fails_the_job_by_name(
         assert inputs_kept(poor) == []
     finally:
         poor.close()
-    outputs(proved(app, model, {"x": [[0.5] * 64]}))
+    outputs(proved(app, model, {"x": [[0.5] * 128]}))
 
 
 def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache: Path) -> None:
