@@ -22,11 +22,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.steps import run_step
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits
-from circuits.engine.sandbox import Sandbox
-from circuits.errors import EngineError, Fault, ZkmlError
+from circuits.errors import EngineError
 from circuits.plan.effort import Effort
 from circuits.plan.planner import Ranked, context_encoding
 from circuits.plan.samples import read_calibration
@@ -169,17 +169,5 @@ def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {"set-up": set_up, "prove": prove}
 
 
-def main(step: str, work: str, *arguments: str) -> int:
-    sandbox = Sandbox()
-    try:
-        print(json.dumps(STEPS[step](EzklEngine(sandbox), Path(work), *arguments)))
-    except ZkmlError as error:
-        print(json.dumps({"problem": error.problem()}))
-        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
-    finally:
-        sandbox.close()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(run_step(STEPS, *sys.argv[1:]))

@@ -10,7 +10,6 @@ is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +17,9 @@ from typing import Any
 
 from benchmarks.errors import PeerMissing, SideRefused
 from benchmarks.sides.circom import FOLDER
+from benchmarks.steps import run_step
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
-from circuits.engine.sandbox import Sandbox
-from circuits.errors import Fault, ZkmlError
 from circuits.evm.errors import SolcMissing
 from circuits.evm.solc import Solc
 from circuits.srs.verify_part import extract
@@ -136,17 +134,5 @@ def _changed(calldata: bytes, at: int) -> bytes:
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {"compile": compile_, "call": call}
 
 
-def main(step: str, work: str, *arguments: str) -> int:
-    sandbox = Sandbox()
-    try:
-        print(json.dumps(STEPS[step](EzklEngine(sandbox), Path(work), *arguments)))
-    except ZkmlError as error:
-        print(json.dumps({"problem": error.problem()}))
-        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
-    finally:
-        sandbox.close()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(run_step(STEPS, *sys.argv[1:]))

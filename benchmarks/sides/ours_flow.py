@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.steps import run_step
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, Simulated
-from circuits.engine.sandbox import Sandbox
-from circuits.errors import Fault, ZkmlError
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest, Role, instance_layout
 from circuits.plan.samples import read_calibration
@@ -161,17 +160,5 @@ STEPS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def main(step: str, work: str, *arguments: str) -> int:
-    sandbox = Sandbox()
-    try:
-        print(json.dumps(STEPS[step](EzklEngine(sandbox), Path(work), *arguments)))
-    except ZkmlError as error:
-        print(json.dumps({"problem": error.problem()}))
-        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
-    finally:
-        sandbox.close()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(run_step(STEPS, *sys.argv[1:]))

@@ -54,6 +54,7 @@ def read(path: Path, signature: Signature) -> Iterator[Row | BadRow]:
                 for name in archive.namelist()
             }
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError):
+            # zipfile raises the last for a compression that it does not know.
             raise BatchFormat("the file is no readable .npz archive") from None
         try:
             count = _checked(columns, signature)
