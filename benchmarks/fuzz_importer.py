@@ -11,16 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto, parser
 
+from benchmarks.machine import describe
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Child, Sandbox
 from circuits.errors import ModelError, ZkmlError
 
 _BATCH = 50
+_FAULT = "fault: "
 #: For one child and its batch: a mutant that hangs or hoards is a fault.
 LIMITS = Limits(deadline_s=60, memory_bytes=4 << 30)
 _EXTREMES = (-1, 0, 1, 7, 1 << 31, (1 << 62) - 1, -(1 << 63))
@@ -207,7 +210,7 @@ def _serve(
         except ModelError as error:
             seen[error.code] += 1
         except ZkmlError as error:
-            seen[f"fault: {error.code}"] += 1
+            seen[f"{_FAULT}{error.code}"] += 1
             faults.append(data)
             return models[position + 1 :]
     return []
@@ -220,15 +223,44 @@ def batched(models: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
         yield batch
 
 
+def summary(seen: Counter[str], seed: int, machine: dict[str, Any]) -> str:
+    """One run, for people: how many mutants of which seed, and what became of them."""
+    faults = sum(count for code, count in seen.items() if code.startswith(_FAULT))
+    lines = [f"| {_spoken(code)} | {count} |\n" for code, count in seen.most_common()]
+    return "\n".join(
+        (
+            "# Mutated models against the importer\n",
+            f"{seen.total()} mutants of {len(_SEEDS)} models, seed {seed}: {faults} faults. Each"
+            " may be read or refused; a fault is one that hangs, ends its child, takes more than"
+            f" {LIMITS.memory_bytes >> 30} GiB or {LIMITS.deadline_s:g} s, or fails with anything"
+            " but a model error.\n",
+            f"`python -m benchmarks.fuzz_importer --count {seen.total()} --seed {seed}` gives the"
+            f" same mutants. Commit {machine['commit']}; {machine['processor']},"
+            f" {machine['cores']} cores, {machine['system']}.\n",
+            "| outcome | mutants |\n|---|--:|\n" + "".join(lines),
+        )
+    )
+
+
+def _spoken(code: str) -> str:
+    if code == "read" or code.startswith(_FAULT):
+        return code
+    return f"refused: `{code}`"
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--count", type=int, default=10_000)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--keep", type=Path, help="folder for mutants that found a fault")
+    arguments.add_argument("-o", "--output", type=Path, help="folder for summary.md")
     given = arguments.parse_args()
     seen, faults = outcomes(Sandbox(), mutants(seeds(), given.count, given.seed))
     for code, count in seen.most_common():
         print(f"{count:7d}  {code}")
+    if given.output is not None:
+        given.output.mkdir(parents=True, exist_ok=True)
+        (given.output / "summary.md").write_text(summary(seen, given.seed, describe()))
     if given.keep is not None:
         given.keep.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(faults):
