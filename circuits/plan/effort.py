@@ -40,6 +40,9 @@ BUDGETS: dict[Effort, tuple[int, float, float]] = {
     Effort.MAX: (40, 2.5, 3600.0),
 }
 
+#: What timing a candidate takes, in proofs: two of them, and keys.
+_PROOFS_WORTH = 3
+
 
 def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Timed | EngineError:
     """Sets a shape up in a temporary folder and proves one of its samples twice."""
@@ -69,7 +72,16 @@ def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Time
         )
 
 
-def worth_timing(costs: Sequence[float], effort: Effort) -> list[int]:
-    """Which of the ranked candidates (by predicted cost, best first) to time."""
-    most, within, _ = BUDGETS[effort]
-    return [i for i, cost in enumerate(costs) if cost <= within * costs[0]][:most]
+def worth_timing(costs: Sequence[float], proving_s: Sequence[float], effort: Effort) -> list[int]:
+    """Which of the ranked candidates to time: by predicted cost, best first, with what a proof of
+    each is predicted to take. None when time does not suffice for two: one alone is compared with
+    nothing."""
+    most, within, left = BUDGETS[effort]
+    chosen: list[int] = []
+    for index, cost in enumerate(costs):
+        if len(chosen) == most or cost > within * costs[0]:
+            break
+        left -= _PROOFS_WORTH * proving_s[index]
+        if left >= 0:
+            chosen.append(index)
+    return chosen if len(chosen) > 1 else []

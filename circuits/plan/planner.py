@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -18,7 +17,7 @@ from circuits.manifest import Accuracy
 from circuits.plan.accuracy import output_range
 from circuits.plan.contract import Contracts, ContractSize
 from circuits.plan.cost import CostModel, Prediction
-from circuits.plan.effort import BUDGETS, Effort, SrsOf, Timed, time_shape, worth_timing
+from circuits.plan.effort import Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.integers import integers
@@ -274,14 +273,10 @@ def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> 
     """
     target = task.profile.target
     firsts = [r for i, r in enumerate(ranked) if not i or r.predicted != ranked[i - 1].predicted]
-    _, _, seconds = BUDGETS[effort]
+    costs, proving = [r.cost(target) for r in firsts], [r.predicted.prove_s for r in firsts]
     timed: list[Ranked] = []
-    started = time.monotonic()
-    for index in worth_timing([r.cost(target) for r in firsts], effort):
+    for index in worth_timing(costs, proving, effort):
         candidate = firsts[index]
-        left = seconds - (time.monotonic() - started)
-        if 3 * candidate.predicted.prove_s > left:  # a setup and two proofs
-            continue
         settled = _settled(task, candidate)
         if settled is None:
             continue

@@ -25,6 +25,7 @@ RESERVED_ROWS = 12
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
 _NO_TABLE = (-2, 2)
 _LARGE = 60_000  # assignments
+_MIDDLE_BASE_BITS = 9  # about where bases end up; only how soon the search ends depends on it
 _WIDEST_BASE = 20  # bits
 _WORD_BITS = 112  # EZKL's integers have 128 bits
 
@@ -70,27 +71,38 @@ class Pricing:
     def _drafts(
         self, onnx: bytes, args: RunArgs, bits: int, lookup_range: tuple[int, int]
     ) -> list[Priced]:
-        """Each base and number of legs in each number of columns, at the smallest k for it."""
-        priced: list[Priced | EngineError] = []
+        """Bases and numbers of legs in each number of columns, at the smallest k for it.
+
+        Pricing starts in the middle. More legs are tried while the range check's table decides k
+        somewhere: once rows do, a further leg only adds to them. Fewer are tried while their table
+        fits the rows of a single column: a longer one makes every number of columns as long.
+        """
+        bases = self._bases(bits)
+        middle = min(range(len(bases)), key=lambda i: abs(_bits(bases[i][1]) - _MIDDLE_BASE_BITS))
         columns: tuple[int, ...] = COLUMNS
-        for legs, base in self._bases(bits):
-            drafts = [
-                replace(
-                    args,
-                    decomp_base=base,
-                    decomp_legs=legs,
-                    num_inner_cols=count,
-                    logrows=_DRAFT_LOGROWS,
-                    lookup_range=lookup_range,
-                )
-                for count in columns
-            ]
-            priced += self.engine.price(onnx, drafts, self.limits)
-            if any(isinstance(p, Priced) and p.assignments > _LARGE for p in priced):
+        found: list[Priced] = []
+        for legs, base in bases[middle:]:
+            shape = replace(args, decomp_base=base, decomp_legs=legs, lookup_range=lookup_range)
+            more = self._in_columns(onnx, shape, columns)
+            found += more
+            if any(p.assignments > _LARGE for p in more):
                 columns = COLUMNS[:2]  # more have not paid, and each takes a while to price
+            if more and not any(map(_range_check_decides, more)):
+                break
+        longest = max((p.args.logrows for p in found), default=MAX_LOGROWS)
+        for legs, base in reversed(bases[:middle]):
+            if _logrows_of(base) > longest:
+                break
+            shape = replace(args, decomp_base=base, decomp_legs=legs, lookup_range=lookup_range)
+            found += self._in_columns(onnx, shape, columns)
+        return found
+
+    def _in_columns(self, onnx: bytes, args: RunArgs, columns: tuple[int, ...]) -> list[Priced]:
+        """One shape in each number of columns."""
+        drafts = [replace(args, num_inner_cols=c, logrows=_DRAFT_LOGROWS) for c in columns]
         return [
             replace(p, args=replace(p.args, logrows=k))
-            for p in priced
+            for p in self.engine.price(onnx, drafts, self.limits)
             if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
         ]
 
@@ -104,6 +116,11 @@ class Pricing:
             if each <= _WIDEST_BASE and each * legs <= _WORD_BITS:
                 out.setdefault(each, legs)  # fewer legs of the same size are always better
         return [(legs, 1 << each) for each, legs in out.items()]
+
+
+def _bits(base: int) -> int:
+    """b of a base 2^b."""
+    return base.bit_length() - 1
 
 
 def sizes(priced: Priced) -> list[RunArgs]:
@@ -126,21 +143,38 @@ def minimal_logrows(priced: Priced) -> int:
 
     A lookup table may take several columns, each of them a lookup argument of its own.
     """
+    return max(_logrows_of(_longest_range_check(priced)), _logrows_of(_longest_beside(priced)))
+
+
+def _range_check_decides(priced: Priced) -> bool:
+    """Whether a smaller base alone could make the circuit shorter."""
+    return _logrows_of(_longest_range_check(priced)) > _logrows_of(_longest_beside(priced))
+
+
+def _longest_range_check(priced: Priced) -> int:
+    return max((high - low + 1 for low, high in priced.range_checks), default=0)
+
+
+def _longest_beside(priced: Priced) -> int:
+    """Rows of whatever is no range check: the layout, products, constants, instances, tables."""
     columns = priced.args.num_inner_cols
-    tables = [high - low + 1 for low, high in priced.range_checks]
+    table = 0
     if priced.lookups:
         low, high = priced.args.lookup_range
-        tables.append(math.ceil((high - low + 1) / MAX_TABLE_COLUMNS))
-    needed = max(
+        table = math.ceil((high - low + 1) / MAX_TABLE_COLUMNS)
+    return max(
         priced.rows,
         math.ceil(priced.einsum_size / columns),
         math.ceil(priced.constants / columns),
         priced.dynamic_size,
         sum(math.prod(s) for s in priced.instance_shapes),
-        *tables,
-        1,
+        table,
     )
-    return max(MIN_LOGROWS, math.ceil(math.log2(needed + RESERVED_ROWS)))
+
+
+def _logrows_of(rows: int) -> int:
+    """The smallest k whose usable rows are that many."""
+    return max(MIN_LOGROWS, math.ceil(math.log2(rows + RESERVED_ROWS)))
 
 
 def _fill_table(args: RunArgs) -> RunArgs:
