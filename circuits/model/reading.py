@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from circuits.errors import ExternalData, ModelError, ModelTooLarge, NotOnnx, UnsupportedOperator
@@ -120,12 +121,25 @@ def _parse(data: bytes) -> ModelProto:
         model.ParseFromString(data)
     except (DecodeError, RecursionError, ValueError) as error:
         raise NotOnnx("the file is not an ONNX model: its protobuf cannot be read") from error
+    if (field := next(_not_text(model), None)) is not None:
+        raise NotOnnx(f"the file is not an ONNX model: its {field} is not UTF-8 text")
     # A few random bytes often parse as an empty message.
     if not model.HasField("graph") or not model.opset_import or model.ir_version <= 0:
         raise NotOnnx("the file is not an ONNX model: it holds no graph or names no opset")
     if not model.graph.output:
         raise ModelError("the graph has no output", hint="Export a model that returns a tensor.")
     return model
+
+
+def _not_text(message: Message) -> Iterator[str]:
+    """Paths of the strings that are no UTF-8, which protobuf parses and hands out as bytes."""
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_STRING:
+            values = [value] if isinstance(value, (str, bytes)) else value
+            yield from (field.name for text in values if isinstance(text, bytes))
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from (f"{field.name}.{path}" for path in _not_text(part))
 
 
 def _check_tensors(graph: GraphProto) -> None:
@@ -233,7 +247,6 @@ def _check_graph(model: ModelProto) -> None:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        # A name that is no UTF-8 makes the checker's own message a UnicodeDecodeError.
         first = f"{error}".strip().splitlines()[0][:300]
         raise ModelError(
             f"the model is not valid ONNX: {first}",

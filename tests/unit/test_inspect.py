@@ -81,6 +81,13 @@ def test_what_is_not_onnx_is_said_to_be_so(data: bytes) -> None:
         inspect_model(data)
 
 
+def test_a_name_that_is_not_text_is_refused_with_its_field() -> None:
+    broken = model()
+    broken.graph.node[1].name = "NAME"
+    with pytest.raises(NotOnnx, match=r"graph\.node\.name is not UTF-8"):
+        inspect_model(broken.SerializeToString().replace(b"NAME", b"NA\xa0E"))
+
+
 def test_every_truncation_of_a_model_is_refused_or_read() -> None:
     whole = model().SerializeToString()
     # A prefix that ends between fields may be a smaller model; anything but ModelError is a fault.
