@@ -193,24 +193,39 @@ def _tables(
 
 
 def _trimmed(trial: Trial, choice: Bits, layers: int, max_error: float, agreement: float) -> Bits:
-    """Takes bits away one at a time, where it hurts least, while the error allows it."""
+    """Takes bits away one at a time, where it hurts least, while the error allows it.
+
+    Where a bit cannot be spared it mostly cannot later, when others have gone: such places are
+    asked again only once nothing else is left.
+    """
+    everywhere = list(_places(layers))
+    places = everywhere
     while True:
-        lesser = [(trial.error(b), b) for b in _one_less(choice, layers)]
-        good = [(e.largest, i) for i, (e, _) in enumerate(lesser) if e.within(max_error, agreement)]
-        if not good:
+        lesser = [(place, _one_less(choice, place)) for place in places]
+        tried = [(p, b, trial.error(b)) for p, b in lesser if b is not None]
+        good = [(e.largest, p, b) for p, b, e in tried if e.within(max_error, agreement)]
+        if good:
+            _, _, choice = min(good, key=lambda g: (g[0], g[1].start))
+            places = [place for _, place, _ in good]
+        elif len(places) == len(everywhere):
             return choice
-        choice = lesser[min(good)[1]][1]
+        else:
+            places = everywhere
 
 
-def _one_less(choice: Bits, layers: int) -> list[Bits]:
-    """Choices with a bit less at the input or in one group of the first layers."""
-    out = []
-    if choice.input > 0:
-        out.append(replace(choice, input=choice.input - 1))
+def _places(layers: int) -> Iterator[range]:
+    """Where a bit may be taken away: at the input (an empty range), or in a group of layers."""
+    yield range(0)
     width = max(1, -(-layers // _GROUPS))
     for start in range(0, layers, width):
-        group = range(start, min(start + width, layers))
-        if all(choice.weights[i] > MIN_BITS for i in group):
-            weights = tuple(b - (i in group) for i, b in enumerate(choice.weights))
-            out.append(replace(choice, weights=weights))
-    return out
+        yield range(start, min(start + width, layers))
+
+
+def _one_less(choice: Bits, group: range) -> Bits | None:
+    """The choice with a bit less in one place; None where there are no more to take."""
+    if not group:
+        return replace(choice, input=choice.input - 1) if choice.input > 0 else None
+    if any(choice.weights[i] <= MIN_BITS for i in group):
+        return None
+    weights = tuple(b - (i in group) for i, b in enumerate(choice.weights))
+    return replace(choice, weights=weights)

@@ -115,7 +115,7 @@ class Emitter:
         if name not in self._constants:
             return self._relabelled(value, missing)
         written = (self._constants[name] * 2.0**-scale).astype(np.float32)
-        value.const_value = ir.tensor(written, name=name)
+        value.const_value = ir.Tensor(written, name=name)
         self._scales[name] = scale
         return value
 
@@ -163,7 +163,7 @@ class Emitter:
         name = self._name("const")
         exact = values if values.dtype == np.int64 else values.astype(np.float64)
         self._constants[name] = exact
-        tensor = ir.tensor(values, name=name)
+        tensor = ir.Tensor(values, name=name)
         value = ir.Value(
             name=name,
             shape=ir.Shape(values.shape),
