@@ -43,6 +43,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer, PolynomialFeatures, StandardScaler
@@ -59,6 +60,7 @@ CLASSIFIERS: dict[str, Any] = {
     "forest": RandomForestClassifier(10, max_depth=5, random_state=0),
     "gb": GradientBoostingClassifier(n_estimators=10, random_state=0),
     "gnb": GaussianNB(),
+    "knn": KNeighborsClassifier(),
     "kmeans": KMeans(3, random_state=0),
     "lda": LinearDiscriminantAnalysis(),
     "linsvc": LinearSVC(random_state=0),
@@ -71,9 +73,11 @@ CLASSIFIERS: dict[str, Any] = {
     "poly": make_pipeline(PolynomialFeatures(2), LogisticRegression(max_iter=200)),
     "ridgec": RidgeClassifier(),
     "sgd": SGDClassifier(random_state=0),
+    "svc_prob": SVC(probability=True, random_state=0),
     "svc_rbf": SVC(),
     "tree": DecisionTreeClassifier(max_depth=5, random_state=0),
 }
+ON_CANCER = ("forest", "gb", "linsvc", "logreg", "mlp", "svc_rbf", "tree")
 REGRESSORS: dict[str, Any] = {
     "bayes": BayesianRidge(),
     "forestr": RandomForestRegressor(10, max_depth=4, random_state=0),
@@ -94,7 +98,7 @@ def main(folder: Path) -> None:
     diabetes = load_diabetes(return_X_y=True)
     for data, prefix, estimators in (
         (iris, "iris", CLASSIFIERS),
-        (cancer, "bc", {k: CLASSIFIERS[k] for k in ("forest", "gb", "linsvc", "tree")}),
+        (cancer, "bc", {k: CLASSIFIERS[k] for k in ON_CANCER}),
         (diabetes, "dia", REGRESSORS),
     ):
         x, y = data[0].astype(np.float32), data[1]
