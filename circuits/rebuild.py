@@ -76,6 +76,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     ``samples`` only guard the float passes: what they give does not depend on them.
     """
     from circuits.compiler import float_graph
+    from circuits.lanes.forms import decomposes
     from circuits.lanes.widen import widen
     from circuits.lower import Bits, Form, lower
     from circuits.rewrite import bind_context
@@ -83,6 +84,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
     onnx, passes = graph.onnx, graph.passes
     input_scales = output_scales = None
+    sums_biases = False
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
         form = Form(**recipe.lowering["form"])
@@ -94,9 +96,10 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         onnx = bind_context(variant.onnx, recipe.limbs, hand_on=recipe.hand_on)
         passes = (*passes[:-1], *variant.passes, passes[-1])
         input_scales, output_scales = variant.input_scales, variant.output_scales
+        sums_biases = decomposes(variant.value_bounds.decomposed.bit_length())
     if recipe.lanes > 1:
-        onnx = widen(onnx, recipe.lanes)
-        passes = (*passes, AppliedPass(name="widen", version=1))
+        onnx = widen(onnx, recipe.lanes, whole=sums_biases)
+        passes = (*passes, AppliedPass(name="widen", version=2))
     return Anew(
         onnx=onnx,
         passes=passes,

@@ -34,7 +34,7 @@ from circuits.field import to_felt
 from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
-from circuits.lanes.forecast import FAR, NEAR, Draft, Forecast, choose_shape, forecast
+from circuits.lanes.forecast import DRAFT_LANES, Draft, Forecast, choose_shape, forecast
 from circuits.lanes.forms import WideForm, integer_forms
 from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef
 from circuits.plan.cost import CostModel, Prediction
@@ -47,7 +47,7 @@ from circuits.srs.verify_part import extract
 from circuits.tensors import Signature
 
 _WIDEN = "circuits.lanes.check:widen_checked"
-_PASS = AppliedPass(name="widen", version=1)
+_PASS = AppliedPass(name="widen", version=2)
 #: Inputs that the engine's arithmetic is compared on, besides the corners of the accepted range.
 _COMPARED = 8
 
@@ -120,17 +120,12 @@ class WideBuilder:
     ) -> BuiltCircuit:
         say = on_progress or (lambda _: None)
         say(f"{lanes} lanes: shape")
-        form = self._form_for(narrow, lanes)
+        forms = self._forms(narrow)
+        foretold = self._forecast(narrow, forms)
+        number = foretold.draft_for(lanes)
+        form = forms[number]
         graph = self._widened(narrow, form, lanes)
-        priced, predicted = choose_shape(
-            self.engine,
-            graph,
-            form.args(narrow.args),
-            max(form.bits, narrow.context_bits),
-            self.limits,
-            self._costs,
-            narrow.manifest.profile.target,
-        )
+        priced, predicted = choose_shape(self.engine, graph, foretold, number, lanes)
         say(f"{lanes} lanes: comparison")
         rows = self._rows(narrow)
         self._compare(narrow, graph, priced, lanes, rows)
@@ -207,7 +202,7 @@ class WideBuilder:
     def _forecast(self, narrow: Narrow, forms: Sequence[WideForm]) -> Forecast:
         drafts = [
             Draft(
-                graphs=(self._widened(narrow, f, NEAR), self._widened(narrow, f, FAR)),
+                graphs={n: self._widened(narrow, f, n) for n in DRAFT_LANES},
                 args=f.args(narrow.args),
                 bits=max(f.bits, narrow.context_bits),
             )
@@ -216,16 +211,10 @@ class WideBuilder:
         target = narrow.manifest.profile.target
         return forecast(self.engine, drafts, self.limits, self._costs, target)
 
-    def _form_for(self, narrow: Narrow, lanes: int) -> WideForm:
-        forms = self._forms(narrow)
-        if len(forms) == 1:
-            return forms[0]
-        return forms[self._forecast(narrow, forms).draft_for(lanes)]
-
     def _widened(self, narrow: Narrow, form: WideForm, lanes: int) -> bytes:
         samples = [self._in_graph_units(narrow, s) for s in self._samples(narrow)]
         graph: bytes = self.engine.sandbox.call(
-            _WIDEN, form.graph, lanes, samples, limits=self.limits
+            _WIDEN, form.graph, lanes, samples, form.sums_biases, limits=self.limits
         )
         return graph
 

@@ -24,14 +24,16 @@ _PACKS = 3
 _SEED = 77
 
 
-def widen_checked(data: bytes, lanes: int, samples: Sequence[Sample] = ()) -> bytes:
+def widen_checked(
+    data: bytes, lanes: int, samples: Sequence[Sample] = (), whole: bool = False
+) -> bytes:
     """``widen``, held to the narrow graph on samples and random inputs: ``_PACKS`` full packs with
     other data in each lane, so that a lane which looks at its neighbours shows. ``samples`` need
     not mention the context.
 
     Raises ``CannotBatch`` also when a lane's output is not the narrow graph's.
     """
-    wide = widen(data, lanes)
+    wide = widen(data, lanes, whole=whole)
     specs = _specs(data)
     context = {s.name: np.zeros(s.shape, np.float32) for s in specs if s.name == CONTEXT_INPUT}
     pool = probes(Signature(inputs=specs, outputs=()), [{**context, **s} for s in samples])

@@ -1,50 +1,94 @@
-"""What a circuit of many lanes will cost, from pricing two small ones.
+"""What a circuit of many lanes will cost, from pricing small ones.
 
 From two lanes on, every count of the engine's layout grows by the same amount with each lane
-(at one lane products are laid out otherwise), so two pricings tell all others.
+(at one lane products are laid out otherwise), so two pricings tell all others. Dot products along
+the lanes are filled up to whole rows, so the two have as many lanes as fill the rows.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
 from circuits.plan.cost import CostModel, Prediction
-from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows, sizes
+from circuits.plan.shapes import MAX_LOGROWS, minimal_logrows, sizes
 from circuits.profile import Target
 
-#: The two numbers of lanes that are priced.
-NEAR, FAR = 2, 4
 #: More legs pay for small circuits, whose rows a table would fill; wide ones have rows enough.
 _LEGS = (2, 3, 4, 6)
-_PRICED_COLUMNS = 2
+#: Inner columns. Three raise the degree of the constraints no further than one does, four and more
+#: do. Because rows are filled up, a layout in two is not simply that in three.
+_PRICED_COLUMNS = (2, 3)
+_FOLDED_COLUMNS = {2: (1, 4), 3: ()}
+#: Lanes of the graphs that are priced: once and twice as many as there are columns.
+DRAFT_LANES = tuple(sorted({n * columns for columns in _PRICED_COLUMNS for n in (1, 2)}))
 #: Shapes priced again at their own size.
-_FINALISTS = 6
+_FINALISTS = 4
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
 _MAX_DIGIT_BITS = 20
 _WORD_BITS = 112
 _GIB = 1 << 30
 
 
+#: The number of a draft, one of its shapes, and what that is predicted to cost.
+_Found = tuple[int, Priced, Prediction]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """One of the graphs that may be widened: at ``NEAR`` and ``FAR`` lanes, with the settings that
-    it takes and the ``bits`` that its decompositions must hold."""
+    """One of the graphs that may be widened: with each of ``DRAFT_LANES``, the settings that it
+    takes and the ``bits`` that its decompositions must hold."""
 
-    graphs: tuple[bytes, bytes]
+    graphs: Mapping[int, bytes]
     args: RunArgs
     bits: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """``pairs``: the same shape at ``NEAR`` and ``FAR`` lanes, with the number of its draft."""
+class Pair:
+    """One shape of draft ``number``, at ``lanes`` lanes and at twice as many."""
 
-    pairs: tuple[tuple[int, Priced, Priced], ...]
+    number: int
+    lanes: int
+    near: Priced
+    far: Priced
+
+    def at(self, lanes: int) -> Priced | None:
+        """The shape with so many lanes at the smallest k that holds it; None when none does."""
+
+        def grown(low: int, high: int) -> int:
+            return low + math.ceil((high - low) * (lanes - self.lanes) / self.lanes)
+
+        near, far = self.near, self.far
+        public = grown(_public(near), _public(far))
+        priced = replace(
+            near,
+            rows=grown(near.rows, far.rows),
+            assignments=grown(near.assignments, far.assignments),
+            constants=grown(near.constants, far.constants),
+            einsum_size=grown(near.einsum_size, far.einsum_size),
+            dynamic_size=grown(near.dynamic_size, far.dynamic_size),
+            instance_shapes=((public,),),
+        )
+        logrows = minimal_logrows(priced)
+        if logrows > MAX_LOGROWS:
+            return None
+        return replace(priced, args=replace(priced.args, logrows=logrows))
+
+    def in_columns(self, columns: int) -> Pair:
+        """The same layout in another number of columns."""
+        return replace(self, near=_folded(self.near, columns), far=_folded(self.far, columns))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What the drafts cost with any number of lanes, out of ``pairs``."""
+
+    pairs: tuple[Pair, ...]
     costs: CostModel
     target: Target
     limits: Limits
@@ -52,23 +96,47 @@ class Forecast:
     def at(self, lanes: int) -> Prediction | None:
         """The cheapest shape's costs with so many lanes; None when none fits memory."""
         found = self._best(lanes)
-        return None if found is None else found[1]
+        return None if found is None else found[2]
 
     def draft_for(self, lanes: int) -> int:
         """The number of the draft that is cheapest with so many lanes (0 when none fits)."""
         found = self._best(lanes)
         return 0 if found is None else found[0]
 
-    def _best(self, lanes: int) -> tuple[int, Prediction] | None:
-        found = [
-            (number, self.costs.predict(replace(p, args=size)))
-            for number, near, far in self.pairs
-            for p in (_at_least(_extrapolated(near, far, lanes)),)
-            if p is not None
-            for size in sizes(p)
+    def shapes(self, lanes: int, number: int) -> list[RunArgs]:
+        """A draft's most promising shapes with so many lanes: those that fit memory first, then
+        the cheapest. Of those of the same rows and columns the one with the fewest assignments."""
+        found: dict[tuple[int, int], RunArgs] = {}
+        ranked = sorted(self._all(lanes, number), key=lambda f: (not self._fits(f), *self._rank(f)))
+        for _, priced, _ in ranked:
+            size = priced.args.logrows, priced.args.num_inner_cols
+            found.setdefault(size, _filled(priced.args))
+        return list(found.values())[:_FINALISTS]
+
+    def _best(self, lanes: int) -> _Found | None:
+        fitting = [
+            f
+            for number in {pair.number for pair in self.pairs}
+            for f in self._all(lanes, number)
+            if self._fits(f)
         ]
-        fitting = [f for f in found if f[1].peak_bytes <= self.limits.memory_bytes]
-        return min(fitting, key=lambda f: (f[1].of(self.target), f[1].prove_s), default=None)
+        return min(fitting, key=self._rank, default=None)
+
+    def _all(self, lanes: int, number: int) -> list[_Found]:
+        return [
+            (number, sized, self.costs.predict(sized))
+            for pair in self.pairs
+            if pair.number == number and (p := pair.at(lanes)) is not None
+            for size in sizes(p)
+            for sized in (replace(p, args=size),)
+        ]
+
+    def _fits(self, found: _Found) -> bool:
+        return found[2].peak_bytes <= self.limits.memory_bytes
+
+    def _rank(self, found: _Found) -> tuple[float, float, int]:
+        _, priced, predicted = found
+        return predicted.of(self.target), predicted.prove_s, priced.assignments
 
 
 def forecast(
@@ -80,53 +148,43 @@ def forecast(
 ) -> Forecast:
     """Prices each draft's graphs in the shapes that hold its bits.
 
-    Each number of legs is priced in ``_PRICED_COLUMNS`` columns; in others the same cells are so
-    many times fewer rows. Raises ``EngineError`` when the engine refuses them all.
+    Each number of legs is priced in ``_PRICED_COLUMNS``; in ``_FOLDED_COLUMNS`` the same cells are
+    so many times fewer rows. Raises ``EngineError`` when the engine refuses them all.
     """
-    pairs: list[tuple[int, Priced, Priced]] = []
+    pairs: list[Pair] = []
     refused: list[EngineError] = []
-    for number, draft in enumerate(drafts):
-        shapes = _drafts(draft.args, draft.bits, (_PRICED_COLUMNS,))
-        near, far = (engine.price(g, shapes, limits) for g in draft.graphs)
+    for (number, draft), columns in itertools.product(enumerate(drafts), _PRICED_COLUMNS):
+        shapes = _drafts(draft.args, draft.bits, columns)
+        near, far = (engine.price(draft.graphs[n], shapes, limits) for n in (columns, 2 * columns))
         refused += [p for p in (*near, *far) if isinstance(p, EngineError)]
-        pairs += [
-            (number, _folded(a, columns), _folded(b, columns))
-            for a, b in zip(near, far, strict=True)
-            for columns in COLUMNS
-            if isinstance(a, Priced) and isinstance(b, Priced)
-        ]
+        for a, b in zip(near, far, strict=True):
+            if isinstance(a, Priced) and isinstance(b, Priced):
+                pair = Pair(number=number, lanes=columns, near=a, far=b)
+                pairs += [pair, *map(pair.in_columns, _FOLDED_COLUMNS[columns])]
     if not pairs:
         raise refused[0]
     return Forecast(pairs=tuple(pairs), costs=costs, target=target, limits=limits)
 
 
 def choose_shape(
-    engine: Engine,
-    graph: bytes,
-    args: RunArgs,
-    bits: int,
-    limits: Limits,
-    costs: CostModel,
-    target: Target,
+    engine: Engine, graph: bytes, foretold: Forecast, number: int, lanes: int
 ) -> tuple[Priced, Prediction]:
     """The cheapest shape of a wide graph that fits memory, priced at its own size.
 
-    Raises ``ModelTooLarge`` when none fits.
+    ``graph`` is draft ``number`` of what was foretold, with ``lanes`` lanes. Raises
+    ``ModelTooLarge`` when none fits.
     """
-    drafts = [
-        replace(least, args=size)
-        for p in engine.price(graph, _drafts(args, bits, COLUMNS), limits)
-        if isinstance(p, Priced) and (least := _at_least(p)) is not None
-        for size in sizes(least)
+    limits, target = foretold.limits, foretold.target
+    priced = _priced(engine, graph, foretold.shapes(lanes, number), limits)
+    # A shape that is longer than was foretold, by its last rows, is looked at in its real size.
+    longer = [
+        replace(p.args, logrows=k)
+        for p in priced
+        if p.args.logrows < (k := minimal_logrows(p)) <= MAX_LOGROWS
     ]
-    drafts.sort(key=lambda p: costs.predict(p).of(target))
-    settled = [_filled(p.args) for p in drafts[:_FINALISTS]]
+    priced += _priced(engine, graph, longer, limits)
     ranked = sorted(
-        (
-            (p, costs.predict(p))
-            for p in engine.price(graph, settled, limits)
-            if isinstance(p, Priced) and minimal_logrows(p) <= p.args.logrows
-        ),
+        ((p, foretold.costs.predict(p)) for p in priced if minimal_logrows(p) <= p.args.logrows),
         key=lambda found: (found[1].of(target), found[1].prove_s, found[0].assignments),
     )
     fitting = [found for found in ranked if found[1].peak_bytes <= limits.memory_bytes]
@@ -135,8 +193,15 @@ def choose_shape(
     return fitting[0]
 
 
-def _drafts(args: RunArgs, bits: int, columns: Sequence[int]) -> list[RunArgs]:
-    """Each number of legs with the least base that holds the bits, in each number of columns."""
+def _priced(
+    engine: Engine, graph: bytes, shapes: Sequence[RunArgs], limits: Limits
+) -> list[Priced]:
+    found = engine.price(graph, shapes, limits) if shapes else []
+    return [p for p in found if isinstance(p, Priced)]
+
+
+def _drafts(args: RunArgs, bits: int, columns: int) -> list[RunArgs]:
+    """Each number of legs with the least base that holds the bits."""
     bases: dict[int, int] = {}
     for legs in _LEGS:
         each = max(2, math.ceil(bits / legs))
@@ -147,19 +212,15 @@ def _drafts(args: RunArgs, bits: int, columns: Sequence[int]) -> list[RunArgs]:
             args,
             decomp_base=1 << each,
             decomp_legs=legs,
-            num_inner_cols=number,
+            num_inner_cols=columns,
             logrows=_DRAFT_LOGROWS,
         )
-        for (each, legs), number in itertools.product(bases.items(), columns)
+        for each, legs in bases.items()
     ]
 
 
-def _at_least(priced: Priced) -> Priced | None:
-    """The layout at the smallest k that holds it; None when none does."""
-    logrows = minimal_logrows(priced)
-    if logrows > MAX_LOGROWS:
-        return None
-    return replace(priced, args=replace(priced.args, logrows=logrows))
+def _public(priced: Priced) -> int:
+    return sum(math.prod(shape) for shape in priced.instance_shapes)
 
 
 def _folded(priced: Priced, columns: int) -> Priced:
@@ -172,25 +233,6 @@ def _filled(args: RunArgs) -> RunArgs:
     """The largest base whose table still fits the rows: headroom that costs nothing."""
     free = min(args.logrows - 1, _MAX_DIGIT_BITS, _WORD_BITS // args.decomp_legs)
     return replace(args, decomp_base=max(args.decomp_base, 1 << free))
-
-
-def _extrapolated(near: Priced, far: Priced, lanes: int) -> Priced:
-    def at(low: int, high: int) -> int:
-        return low + math.ceil((high - low) * (lanes - NEAR) / (FAR - NEAR))
-
-    public = at(
-        sum(math.prod(s) for s in near.instance_shapes),
-        sum(math.prod(s) for s in far.instance_shapes),
-    )
-    return replace(
-        near,
-        rows=at(near.rows, far.rows),
-        assignments=at(near.assignments, far.assignments),
-        constants=at(near.constants, far.constants),
-        einsum_size=at(near.einsum_size, far.einsum_size),
-        dynamic_size=at(near.dynamic_size, far.dynamic_size),
-        instance_shapes=((public,),),
-    )
 
 
 def _too_large(ranked: Sequence[tuple[Priced, Prediction]], limits: Limits) -> ModelTooLarge:

@@ -41,9 +41,21 @@ class WideForm:
     bits: int
     lookup_range: tuple[int, int]
 
+    @property
+    def sums_biases(self) -> bool:
+        """Whether ``widen`` may put biases into products."""
+        return self.lowering is not None and decomposes(self.bits)
+
     def args(self, narrow: RunArgs) -> RunArgs:
         """The narrow circuit's settings, with tables as wide as this form needs."""
         return replace(narrow, lookup_range=self.lookup_range)
+
+
+def decomposes(bits: int) -> bool:
+    """Whether an integer graph has decompositions, and so a range check's columns anyway. The one
+    that a product's bias is multiplied by is decomposed too: that alone is not worth the columns.
+    """
+    return bits > 1
 
 
 def integer_forms(

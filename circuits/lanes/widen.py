@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
+from circuits.lanes.biases import sum_biases_inside
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.rules import RULES
 from circuits.lanes.tracing import Shape, Tracing
@@ -21,13 +22,14 @@ from circuits.rewrite.context import CONTEXT_INPUT
 _MIN_OPSET = 13
 
 
-def widen(data: bytes, lanes: int) -> bytes:
+def widen(data: bytes, lanes: int, *, whole: bool = False) -> bytes:
     """The graph with ``lanes`` inputs side by side in its batch dimension.
 
-    ``data`` is a rewritten graph with static shapes. The first dimension of each input becomes
-    ``lanes`` times as long, but for the context's ``[1, limbs]``, which becomes
-    ``[1, lanes·limbs]``. In each input and output of the result the lanes follow each other as
-    whole blocks. Equal inputs give equal bytes.
+    ``data`` is a rewritten graph with static shapes; ``whole`` says that its numbers are, so that
+    the order of sums does not matter and biases may be summed inside products. The first dimension
+    of each input becomes ``lanes`` times as long, but for the context's ``[1, limbs]``, which
+    becomes ``[1, lanes·limbs]``. In each input and output of the result the lanes follow each other
+    as whole blocks. Equal inputs give equal bytes.
 
     Raises ``CannotBatch`` naming the node that stands in the way, and why.
     """
@@ -49,7 +51,8 @@ def widen(data: bytes, lanes: int) -> bytes:
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del narrow.graph.node[:]
     narrow.graph.node.extend(copies)
-    return _finished(trace)
+    wide = _finished(trace)
+    return sum_biases_inside(wide) if whole else wide
 
 
 def _check_form(model: ModelProto) -> None:

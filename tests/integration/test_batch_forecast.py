@@ -1,4 +1,4 @@
-"""What two small pricings foretell of many lanes is what the engine says of them."""
+"""What small pricings foretell of many lanes is what the engine says of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import benchmarks
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Priced, RunArgs
 from circuits.errors import ModelTooLarge
-from circuits.lanes.forecast import FAR, NEAR, Draft, choose_shape, forecast
+from circuits.lanes.forecast import DRAFT_LANES, Draft, choose_shape, forecast
 from circuits.lanes.forms import forms_of
 from circuits.lanes.widen import widen
 from circuits.lower import Bits, Form, lower
@@ -30,17 +30,15 @@ BITS = 20
 
 
 @pytest.mark.parametrize("model", [linear(), wide(32)], ids=["linear", "wide"])
-def test_many_lanes_cost_what_two_and_four_foretell(engine: EzklEngine, model: bytes) -> None:
+def test_many_lanes_cost_what_a_few_foretell(engine: EzklEngine, model: bytes) -> None:
     graph = bind_context(rewrite(model).onnx, 1)
     costs = CostModel.shipped()
-    draft = Draft(graphs=(widen(graph, NEAR), widen(graph, FAR)), args=ARGS, bits=BITS)
+    draft = Draft(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
     seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
     for lanes in (8, 32):
         foretold = seen.at(lanes)
         assert foretold is not None
-        priced, predicted = choose_shape(
-            engine, widen(graph, lanes), ARGS, BITS, LIMITS, costs, Target.SPEED
-        )
+        priced, predicted = choose_shape(engine, widen(graph, lanes), seen, 0, lanes)
         assert isinstance(priced, Priced)
         assert foretold.prove_s == pytest.approx(predicted.prove_s, rel=0.05)
 
@@ -49,11 +47,12 @@ def test_lanes_that_do_not_fit_memory_are_foretold_and_refused(engine: EzklEngin
     graph = bind_context(rewrite(linear()).onnx, 1)
     small = replace(LIMITS, memory_bytes=1 << 20)
     costs = CostModel.shipped()
-    draft = Draft(graphs=(widen(graph, NEAR), widen(graph, FAR)), args=ARGS, bits=BITS)
+    draft = Draft(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
     seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
-    assert replace(seen, limits=small).at(8) is None
+    seen = replace(seen, limits=small)
+    assert seen.at(8) is None
     with pytest.raises(ModelTooLarge):
-        choose_shape(engine, widen(graph, 8), ARGS, BITS, small, costs, Target.SPEED)
+        choose_shape(engine, widen(graph, 8), seen, 0, 8)
 
 
 def test_many_lanes_take_the_form_that_is_cheap_for_many(engine: EzklEngine) -> None:
@@ -77,7 +76,7 @@ def test_many_lanes_take_the_form_that_is_cheap_for_many(engine: EzklEngine) -> 
     assert all(f.lowering is not None and f.lowering["bits"] == bits for f in forms)
     args = RunArgs(input_scale=0, param_scale=0, scale_rebase_multiplier=1, logrows=17)
     drafts = [
-        Draft(graphs=(widen(f.graph, NEAR), widen(f.graph, FAR)), args=f.args(args), bits=f.bits)
+        Draft(graphs={n: widen(f.graph, n) for n in DRAFT_LANES}, args=f.args(args), bits=f.bits)
         for f in forms
     ]
     seen = forecast(engine, drafts, LIMITS, CostModel.shipped(), Target.SPEED)
