@@ -140,6 +140,13 @@ class Settings(BaseSettings):
         description="Milliseconds that a proof waits for others to share one with; 0: off.",
     )
 
+    batches_expected: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="Batches of a kind that keys of many lanes are to pay for; 1: the first alone.",
+    )
+
     # --- requests ---
     max_model_bytes: int = Field(
         default=256 << 20, ge=1, description="The largest model that is accepted, in bytes."

@@ -2,13 +2,17 @@
 
 A pack need not be full: its last lanes then repeat an input, and are nobody's. So what is chosen
 is how many packs of which circuits, with every key set-up that is still to be made counted in.
+
+Keys are kept, so a set-up is weighed against what it saves in all the batches that will use it, of
+which this is the first. How many those are nobody knows. With ``batches`` assumed, so many take the
+least time together, and a single one at most so many times as long as it had to.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 #: Lanes that circuits are made with.
@@ -28,10 +32,12 @@ ProveS = Callable[[int], float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """``packs``: lanes and how many proofs with so many lanes, widest first."""
+    """``packs``: lanes and how many proofs with so many lanes, widest first. ``seconds`` for the
+    proofs, ``setup_s`` for the keys that are not there yet."""
 
     packs: tuple[tuple[int, int], ...]
     seconds: float
+    setup_s: float = 0.0
 
     def sizes(self, count: int) -> list[tuple[int, int]]:
         """``(lanes, items)`` of each pack for ``count`` inputs, in order; the last may be short."""
@@ -48,30 +54,35 @@ class Mix:
     def to_json(self) -> dict[str, Any]:
         return {
             "packs": [{"lanes": lanes, "proofs": n} for lanes, n in self.packs],
-            "predicted_s": round(self.seconds, 2),
+            "predicted_s": round(self.seconds + self.setup_s, 2),
+            "setup_s": round(self.setup_s, 2),
         }
 
 
 def choose_mix(
-    count: int, prove_s: ProveS, ready: Collection[int], ladder: Collection[int] = LADDER
+    count: int,
+    prove_s: ProveS,
+    ready: Collection[int],
+    ladder: Collection[int] = LADDER,
+    *,
+    batches: int = 1,
 ) -> Mix:
-    """The mix predicted to take the least time for ``count`` inputs.
+    """The mix predicted to take the least time for ``batches`` batches of ``count`` inputs.
 
     ``ready``: lanes of circuits whose keys are there. One lane must always be possible.
     """
     costs = _costs(count, prove_s, ladder)
-    best: Mix | None = None
-    for size in range(1, _MOST_CIRCUITS + 1):
-        for chosen in itertools.combinations(sorted(costs, reverse=True), size):
-            mix = _fill(count, {lanes: costs[lanes] for lanes in chosen})
-            setups = sum(
-                _SETUP_PROOFS * costs[lanes] for lanes, _ in mix.packs if lanes not in ready
-            )
-            total = Mix(packs=mix.packs, seconds=mix.seconds + setups)
-            if best is None or total.seconds < best.seconds:
-                best = total
-    assert best is not None
-    return best
+    mixes = (
+        replace(mix, setup_s=_setup_s(mix, costs, ready))
+        for size in range(1, _MOST_CIRCUITS + 1)
+        for chosen in itertools.combinations(sorted(costs, reverse=True), size)
+        for mix in (_fill(count, {lanes: costs[lanes] for lanes in chosen}),)
+    )
+    return min(mixes, key=lambda mix: mix.seconds + mix.setup_s / batches)
+
+
+def _setup_s(mix: Mix, costs: Mapping[int, float], ready: Collection[int]) -> float:
+    return sum(_SETUP_PROOFS * costs[lanes] for lanes, _ in mix.packs if lanes not in ready)
 
 
 def _costs(count: int, prove_s: ProveS, ladder: Collection[int]) -> dict[int, float]:

@@ -86,7 +86,7 @@ def _mix(
     while True:
         ready = {n: i for n in ladder if (i := _ready(shop, circuit, n)) is not None}
         try:
-            mix = choose_mix(count, prove_s, ready, ladder)
+            mix = choose_mix(count, prove_s, ready, ladder, batches=_batches(shop, batch))
         except ValueError:
             raise ModelTooLarge(
                 reasons.get(wanted or 0)
@@ -108,6 +108,11 @@ def _mix(
         "given_up": [{"lanes": n, "why": text} for n, text in sorted(reasons.items())],
     }
     return mix, made, plan
+
+
+def _batches(shop: Workshop, batch: Batch) -> int:
+    """How many batches new keys are to pay for. One with a deadline takes no time for others."""
+    return 1 if batch.expires_at is not None else shop.settings.batches_expected
 
 
 def _predictions(

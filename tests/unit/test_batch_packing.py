@@ -54,6 +54,53 @@ def test_every_input_has_one_lane(
     assert all(1 <= items <= lanes <= most for lanes, items in sizes)
 
 
+def test_keys_are_set_up_for_the_batches_to_come() -> None:
+    """With 64 lanes this batch would take longer, and all batches of its kind together less."""
+    assert choose_mix(64, mlp, {1, 16}).packs == ((16, 4),)
+    assert choose_mix(64, mlp, {1, 16}, batches=8).packs == ((64, 1),)
+
+
+batches_of_a_kind = {
+    "count": st.integers(1, 300),
+    "ready": st.sets(st.sampled_from(LADDER)),
+    "fixed": st.floats(0.01, 20),
+    "each": st.floats(0.001, 2),
+    "batches": st.integers(1, 20),
+}
+
+
+@settings(deadline=None, max_examples=40)
+@given(**batches_of_a_kind)
+def test_the_same_batch_again_finds_the_keys_that_it_needs(
+    count: int, ready: set[int], fixed: float, each: float, batches: int
+) -> None:
+    def prove_s(lanes: int) -> float:
+        return fixed + each * lanes
+
+    first = choose_mix(count, prove_s, ready, batches=batches)
+    there = ready | {lanes for lanes, _ in first.packs}
+    again = choose_mix(count, prove_s, there, batches=batches)
+    assert again.setup_s == 0
+    assert again.seconds == pytest.approx(first.seconds)
+
+
+@settings(deadline=None, max_examples=40)
+@given(**batches_of_a_kind)
+def test_looking_ahead_costs_a_bounded_time_now_and_none_in_the_end(
+    count: int, ready: set[int], fixed: float, each: float, batches: int
+) -> None:
+    def prove_s(lanes: int) -> float:
+        return fixed + each * lanes
+
+    alone = choose_mix(count, prove_s, ready)
+    ahead = choose_mix(count, prove_s, ready, batches=batches)
+    slack = 1 + 1e-9
+    assert ahead.seconds + ahead.setup_s <= batches * (alone.seconds + alone.setup_s) * slack
+    assert (
+        batches * ahead.seconds + ahead.setup_s <= (batches * alone.seconds + alone.setup_s) * slack
+    )
+
+
 def test_one_lane_is_always_needed() -> None:
     with pytest.raises(ValueError, match="no circuit"):
         choose_mix(3, lambda _: None, set())
