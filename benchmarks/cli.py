@@ -25,7 +25,7 @@ from rich.progress import (
 from benchmarks import compare as comparing
 from benchmarks import machine, report, runner, suites
 from benchmarks.errors import MarkersMissing, UnknownModel
-from benchmarks.metrics import duration
+from benchmarks.metrics import counted, duration
 from benchmarks.models import external, zoo
 from benchmarks.models.entry import Entry
 from benchmarks.pace import Budget
@@ -121,7 +121,7 @@ def run(
         print(json.dumps({"folder": str(folder), "took_s": took_s, **report.summary(results)}))
     else:
         _notes.print(
-            f"{len(results.rows)} rows in {folder}, {duration(took_s)}; read {written}",
+            f"{counted(len(results.rows), 'row')} in {folder}, {duration(took_s)}; read {written}",
             highlight=False,
         )
 

@@ -62,6 +62,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def counted(number: int, noun: str) -> str:
+    """How many there are of what has a regular plural."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def readable(value: float, unit: str) -> str:
     """A figure for people: three significant digits and a fitting unit."""
     if unit == "B":

@@ -18,7 +18,9 @@ from typing import Any
 from benchmarks.errors import SampleFailed, SampleOutOfMemory, SampleTimeout
 
 LAUNCHER = Path(__file__).parent / "scripts" / "measured.py"
-_STDERR_SHOWN = 400
+#: Of what a program said last: a traceback of Python has its reason at the end, one of Node.js at
+#: the beginning.
+_FIRST_SHOWN, _LAST_SHOWN = 150, 250
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
@@ -69,7 +71,7 @@ def run(
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(deadline_s), str(out), str(err)]
         stdout, stderr, returncode = _wait([*launcher, *command], cwd, env)
         if returncode != 0:
-            raise SampleFailed(f"could not start {command[0]}: {_end(stderr)}")
+            raise SampleFailed(f"could not start {command[0]}: {_shortened(stderr)}")
         cost = json.loads(stdout)
         name = Path(command[0]).name + " " + " ".join(Path(word).name for word in command[1:3])
         if cost["timed_out"]:
@@ -83,7 +85,7 @@ def run(
             )
         if cost["returncode"] not in accept:
             said = said or out.read_text(errors="replace")
-            raise SampleFailed(f"{name} ended with {cost['returncode']}: {_end(said)}")
+            raise SampleFailed(f"{name} ended with {cost['returncode']}: {_shortened(said)}")
         return Measured(
             seconds=cost["seconds"],
             cpu_seconds=cost["user_seconds"] + cost["system_seconds"],
@@ -115,9 +117,11 @@ def _wait(
         return stdout, stderr, launcher.returncode
 
 
-def _end(text: str) -> str:
+def _shortened(text: str) -> str:
     text = text.strip()
-    return text if len(text) <= _STDERR_SHOWN else "…" + text[-_STDERR_SHOWN:]
+    if len(text) <= _FIRST_SHOWN + _LAST_SHOWN:
+        return text
+    return f"{text[:_FIRST_SHOWN]} … {text[-_LAST_SHOWN:]}"
 
 
 def _last_object(text: str, name: str) -> dict[str, Any]:
@@ -129,4 +133,4 @@ def _last_object(text: str, name: str) -> dict[str, Any]:
             continue
         if isinstance(value, dict):
             return value
-    raise SampleFailed(f"{name} printed no JSON object: {_end(text)!r}")
+    raise SampleFailed(f"{name} printed no JSON object: {_shortened(text)!r}")

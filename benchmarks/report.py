@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, planning, published, tables
+from benchmarks import batch, evm, planning, published, tables
 from benchmarks.digest import Digest, Standing, measures
-from benchmarks.metrics import METRICS, readable
+from benchmarks.metrics import METRICS, counted, readable
 from benchmarks.models.zoo import ZOO
 from benchmarks.rows import Results, Row, Status, Step
 from benchmarks.statistics import Ratio, Summary
@@ -17,7 +17,7 @@ from benchmarks.statistics import Ratio, Summary
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 #: Suites whose rows are of sides, and those that have tables of their own.
 _SIDED = ("models", "baseline", "peers")
-_WITH_TABLES = (batch.SUITE, planning.SUITE)
+_WITH_TABLES = (batch.SUITE, planning.SUITE, evm.SUITE)
 _STAGES = (
     (Step.SETUP, ("plan_s", "compile_s", "setup_s", "pk_bytes", "vk_bytes")),
     (Step.PROVE, ("witness_s", "prove_s", "verify_s", "total_s", "peak_rss_bytes", "proof_bytes")),
@@ -34,7 +34,8 @@ def write(results: Results, folder: Path) -> Path:
     if not digest.empty:
         parts += ["## Prove: time, memory, accuracy", table(digest), _LEGEND]
         parts += [tables.sums(digest)]
-    parts += [tables.batches(results), tables.planner(results), plots, _measured(results)]
+    parts += [tables.batches(results), tables.planner(results), plots]
+    parts += [tables.contracts(results), _measured(results)]
     if not digest.empty:
         parts += ["## Every stage", _stages(digest), "## What bounds each model", _bounds(digest)]
     parts += [
@@ -149,7 +150,7 @@ def _machine(results: Results) -> str:
         f" cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, Python"
         f" {machine['python']}; {versions}; thread settings: {threads}; commit"
         f" {machine['commit'][:12]}{'+' if machine['commit'].endswith('+') else ''}."
-        f" {options['samples']} samples after {options['warm_ups']} warm-ups."
+        f" {counted(options['samples'], 'sample')} after {counted(options['warm_ups'], 'warm-up')}."
     )
 
 
@@ -190,19 +191,30 @@ def _stages(digest: Digest) -> str:
     return "\n".join(lines)
 
 
+_MEASURED_LEGEND = (
+    "`zkml prove`, `zkml verify`: whole processes, interpreter start and imports included; their"
+    " *overhead over the engine* is what is not one of the engine's own steps. *verify_bundle*: the"
+    " same checks in a process that has loaded the engine. Service: *start* is from `zkml up` to"
+    " ready, and what its first request for a circuit took; *job* a warm proof, from `POST` to the"
+    " event that ends it; *POST* and *GET while proving* the time until those answer.\n"
+)
+
+
 def _measured(results: Results) -> str:
     """What the suites without sides measured: medians and quartiles."""
     found = [m for m in measures(results) if m.suite not in _WITH_TABLES]
     if not found:
         return ""
     lines = [
-        "## Commands, service and contracts\n",
+        "## Commands and service\n",
+        _MEASURED_LEGEND,
         "| suite | model | what | metric | median | quartiles | samples |",
         "|---|---|---|---|---:|---|---:|",
     ]
     for m in found:
         unit, summary_ = METRICS[m.metric].unit, m.summary
         quartiles = f"{readable(summary_.lower, unit)} – {readable(summary_.upper, unit)}"
+        quartiles = quartiles if summary_.count > 1 else "–"
         lines.append(
             f"| {m.suite} | {m.model} | {m.what} | {METRICS[m.metric].title}"
             f" | {readable(summary_.median, unit)} | {quartiles} | {summary_.count} |"

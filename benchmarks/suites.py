@@ -11,7 +11,7 @@ from benchmarks import batch, commands, evm, planning, serving
 from benchmarks.errors import UnknownSuite
 from benchmarks.models import zoo
 from benchmarks.models.entry import Entry
-from benchmarks.sides.circom import Circom
+from benchmarks.sides import circom
 from benchmarks.sides.ezkl_default import EzklDefault
 from benchmarks.sides.ours import Ours
 from benchmarks.sides.side import Side
@@ -20,7 +20,7 @@ from benchmarks.tasks import Amount, Contender, Task, by_round, contest
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Either brings ``sides`` into the contest over the zoo, or lists ``tasks`` of its own.
+    """Either brings ``sides`` into the contest over its models, or lists ``tasks`` of its own.
 
     ``models``: what it measures when no model is named, in full runs and in quick ones; None: the
     models of the run.
@@ -43,7 +43,13 @@ SUITES = {
             title="EZKL's documented default flow",
             sides=lambda: (EzklDefault(),),
         ),
-        Suite(name="peers", title="circom + snarkjs, dense models", sides=lambda: (Circom(),)),
+        Suite(
+            name="peers",
+            title="circom + snarkjs beside both, dense models",
+            models=circom.MODELS,
+            quick_models=("autoencoder",),
+            sides=lambda: (Ours(), EzklDefault(), circom.Circom()),
+        ),
         Suite(
             name=batch.SUITE,
             title="many inputs, few proofs",
@@ -124,17 +130,27 @@ def tasks_of(
     cache: Path,
     stack: ExitStack,
 ) -> list[Task]:
-    """All samples of a run, round by round: one contest among all sides, then what the other suites
-    measure.
+    """All samples of a run, round by round: on each model one contest among the sides of all suites
+    that are to measure it, then what the other suites measure.
 
     What tasks leave running is stopped when ``stack`` is closed.
     """
+    tasks: list[Task] = []
     sided = [suite for suite in suites if suite.tasks is None]
-    contenders = [
-        Contender(suite=suite.name, side=side) for suite in sided for side in suite.sides()
-    ]
-    tasks = list(contest(selection.of(sided[0]), contenders, amount, cache)) if sided else []
+    entries = {entry.name: entry for suite in sided for entry in selection.of(suite)}
+    for entry in sorted(entries.values(), key=_size):
+        asked = [suite for suite in sided if entry in selection.of(suite)]
+        tasks += contest([entry], _contenders(asked), amount, cache)
     for suite in suites:
         if suite.tasks is not None:
             tasks += suite.tasks(selection.of(suite), amount, cache, stack)
     return by_round(tasks)
+
+
+def _contenders(suites: Sequence[Suite]) -> list[Contender]:
+    """Each side once, for the first suite that brings it: two suites may ask for the same."""
+    found: dict[str, Contender] = {}
+    for suite in suites:
+        for side in suite.sides():
+            found.setdefault(side.name, Contender(suite=suite.name, side=side))
+    return list(found.values())

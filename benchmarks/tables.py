@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks import figures, planning
-from benchmarks.digest import Digest
+from benchmarks import evm, figures, planning
+from benchmarks.digest import BASELINE, OURS, Digest, measures
 from benchmarks.figures import Batched, Compared, Planned, Sweep
-from benchmarks.metrics import duration, readable
+from benchmarks.metrics import METRICS, counted, duration, readable
 from benchmarks.models.zoo import ZOO
 from benchmarks.rows import Results, Step
 from benchmarks.statistics import Ratio
+
+#: Fewer samples have no spread worth the name.
+_SPREAD_OF = 3
 
 
 def sums(digest: Digest) -> str:
@@ -209,6 +212,39 @@ def _faster(found: Ratio | None) -> str:
     return f"**{found.value:.3g}×** ({found.lower:.3g}–{found.upper:.3g})"
 
 
+# --- contracts ------------------------------------------------------------------------------
+
+
+def contracts(results: Results) -> str:
+    """Size and gas of verifier contracts, ours over EZKL's default; empty without the suite."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for m in measures(results):
+        if m.suite == evm.SUITE:
+            sides = found.setdefault(m.model, {})
+            sides.setdefault(m.what, {})[m.metric] = m.summary.median
+    if not found:
+        return ""
+    lines = [
+        "## Verifier contracts\n",
+        "On an EVM in process: each contract here accepted its proofs and reverted when an instance"
+        " was changed; others are under *What did not go well*. Gas is of whole transactions. *Of"
+        " the default's*: verification, ours over EZKL's.\n",
+        "| model | side | contract | deployment | verification | of the default's | proof |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for model, sides in found.items():
+        for side, medians in sides.items():
+            cells = [
+                readable(medians[name], METRICS[name].unit) if name in medians else "–"
+                for name in ("contract_bytes", "deploy_gas", "gas")
+            ]
+            mine, theirs = medians.get("gas"), sides.get(BASELINE, {}).get("gas")
+            share = f"{mine / theirs:.0%}" if side == OURS and mine and theirs else ""
+            proof = readable(medians["proof_bytes"], "B") if "proof_bytes" in medians else "–"
+            lines.append(f"| {_title(model)} | {side} | {' | '.join([*cells, share, proof])} |")
+    return "\n".join(lines)
+
+
 # --- the run --------------------------------------------------------------------------------
 
 
@@ -219,33 +255,40 @@ def spent(results: Results) -> str:
     seconds = {s: [row.seconds for row in results.rows if row.key.suite == s] for s in suites}
     if not any(map(sum, seconds.values())):
         return ""
-    told = [f"{s} {duration(sum(v))} ({len(v)} samples)" for s, v in seconds.items()]
+    told = [f"{s} {duration(sum(v))} ({counted(len(v), 'sample')})" for s, v in seconds.items()]
     total = duration(sum(map(sum, seconds.values())))
-    return f"The samples took {total} in all: {', '.join(told)}.{_harness(results)}"
+    lines = [f"The samples took {total} in all: {', '.join(told)}.", *_harness(results)]
+    return "## The run itself\n\n" + "\n".join(f"* {line}" for line in lines)
 
 
-def _harness(results: Results) -> str:
+def _harness(results: Results) -> list[str]:
     """Of proofs of the sides: only these tell the time of the processes in them."""
-    proofs = [row for row in results.counted if row.key.step is Step.PROVE]
-    beside = [r.seconds - r.metrics["total_s"] for r in proofs if "total_s" in r.metrics]
-    if not beside:
-        return ""
-    said = (
-        f" Beside the processes that a proof's sample is made of, the harness took"
-        f" {readable(median(beside), 's')} (median of {len(beside)} samples)."
-    )
+    proofs = [
+        row for row in results.counted if row.key.step is Step.PROVE and "total_s" in row.metrics
+    ]
+    if not proofs:
+        return []
+    beside = [row.seconds - row.metrics["total_s"] for row in proofs]
+    share = sum(beside) / sum(row.seconds for row in proofs)
+    said = [
+        f"Beside the processes that a proof's sample is made of, the harness took"
+        f" {readable(median(beside), 's')} (median of {counted(len(beside), 'sample')}):"
+        f" {share:.1%} of the time of all of them, and in none of the figures."
+    ]
     standings = Digest.of(results).standings.values()
     spreads = [
         found.spread
         for standing in standings
-        if (found := standing.median("prove_s")) is not None and found.count >= 3
+        if (found := standing.median("prove_s")) is not None and found.count >= _SPREAD_OF
     ]
     if spreads:
-        said += (
-            f" Repeated proofs were ± {median(spreads):.1%} apart (half the distance between the"
-            f" quartiles; median over {len(spreads)} sides and models; at most"
+        said.append(
+            f"Repeated proofs were ± {median(spreads):.1%} apart (half the distance between the"
+            f" quartiles; median over {counted(len(spreads), 'pair')} of side and model; at most"
             f" {max(spreads):.1%})."
         )
+    else:
+        said.append(f"How far repeated proofs are apart takes {_SPREAD_OF} samples of each.")
     return said
 
 

@@ -24,6 +24,8 @@ from circuits.field import P
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "benchmarks" / "peers"
 PACKAGES = ("circom2@0.2.23", "snarkjs@0.7.6", "circomlib-ml@1.4.4", "solc@0.8.20")
+#: Dense layers and ReLU, nothing else.
+MODELS = ("autoencoder", "mlp-196-25-10", "mlp-784-56-10", "mlp-784-128-10")
 #: A ceremony file doubles in size and time to make with each step; this one is 600 MB.
 LARGEST_CEREMONY = 18
 #: Constraints of one ReLU of circomlib-ml, for choosing the ceremony's size.

@@ -6,6 +6,7 @@ but what rounding the input and the weights loses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,7 +99,7 @@ class IntegerNetwork:
                 lines.append(f"    signal {target}[{outputs}];")
             for i in range(outputs):
                 terms = [f"{w}*{name}[{j}]" for j, w in enumerate(layer.weight[i].tolist()) if w]
-                total = " + ".join([*terms, str(int(layer.bias[i]))])
+                total = _sum([*terms, str(int(layer.bias[i]))])
                 lines.append(f"    {target}[{i}] <== {total};")
             if layer.relu:
                 name = "y" if last else f"a{at}"
@@ -112,6 +113,15 @@ class IntegerNetwork:
             else:
                 name = target
         return "\n".join([*lines, "}", "", "component main {public [x]} = Network();", ""])
+
+
+def _sum(terms: Sequence[str]) -> str:
+    """The terms added up in pairs: the compiler goes down an expression by recursion, and 785 terms
+    one after another are deeper than its stack."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
 
 
 def _rounded(values: NDArray[np.float64], bits: int) -> Integers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -36,6 +37,15 @@ def test_the_program_computes_the_integers_own_sums() -> None:
         values["a0"] = [max(v, 0) for v in values["z0"]]
         values[target][int(at)] = eval(expression, {}, values)
     assert values["y"] == integers.run(x).tolist()
+
+
+def test_a_wide_layers_sums_are_no_deeper_than_the_compilers_stack() -> None:
+    source = IntegerNetwork.read(neural.mlp(784, 56).to_onnx()).source("ReLU.circom")
+    sums = [line for line in source.splitlines() if "<==" in line and "+" in line]
+    assert len(sums) == 56 + 10
+    for line in sums:
+        assert not re.search(r"\+[^()]*\+", line)  # two in a row would be one level more
+        assert max(accumulate((c == "(") - (c == ")") for c in line)) <= 11  # of 785 terms
 
 
 def test_a_convolution_is_refused_by_name() -> None:

@@ -125,6 +125,22 @@ def test_the_report_tells_what_the_harness_costs_and_how_far_samples_are_apart(
     assert "± 4.5% apart" in text  # quartiles 1.05 and 1.15 about 1.1
 
 
+def test_contracts_are_told_with_ours_over_the_default(tmp_path: Path) -> None:
+    rows = [
+        row("evm", "digits", side, step, metrics, i)
+        for side, gas in (("ours", 400_000.0), ("ezkl-default", 800_000.0))
+        for i, (step, metrics) in enumerate(
+            [
+                (Step.PREPARE, {"contract_bytes": gas / 40}),
+                (Step.MEASURE, {"gas": gas, "deploy_gas": 3 * gas, "proof_bytes": 2_000.0}),
+            ]
+        )
+    ]
+    text = tables.contracts(through_a_file(rows, tmp_path)).replace("\u2009", " ")
+    assert "| digits CNN 8×8 | ours | 10 kB | 1 200 000 | 400 000 | 50% | 2 kB |" in text
+    assert "| digits CNN 8×8 | ezkl-default | 20 kB | 2 400 000 | 800 000 |  | 2 kB |" in text
+
+
 def candidate(predicted_s: float, *prove_s: float) -> dict[str, Any]:
     return {
         "predicted_s": predicted_s, "predicted_bytes": 120, "prove_s": list(prove_s),

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks import process, report
+from benchmarks import process, report, suites
 from benchmarks.compare import Verdict, compare
 from benchmarks.digest import Digest
 from benchmarks.errors import (
@@ -27,10 +28,11 @@ from benchmarks.errors import (
     SideRefused,
 )
 from benchmarks.models.material import Material
-from benchmarks.models.zoo import ZOO
+from benchmarks.models.zoo import ENTRIES, ZOO
 from benchmarks.pace import Budget, Pace
 from benchmarks.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
 from benchmarks.runner import run
+from benchmarks.sides import circom
 from benchmarks.sides.side import Outcome, Place
 from benchmarks.tasks import Amount, Contender, by_round, contest
 
@@ -92,8 +94,8 @@ def measure(folder: Path, *sides: Planted, header: Header = HEADER) -> Results:
 
 
 def test_a_planted_slow_down_of_two_is_seen(tmp_path: Path) -> None:
-    before = measure(tmp_path / "old", Planted(sleep_s=0.05))
-    after = measure(tmp_path / "new", Planted(sleep_s=0.1))
+    before = measure(tmp_path / "old", Planted(sleep_s=0.2))
+    after = measure(tmp_path / "new", Planted(sleep_s=0.4))
     verdicts = {c.cell[-1]: c.verdict for c in compare(before, after)}
     assert verdicts["prove_s"] is Verdict.WORSE
 
@@ -144,6 +146,25 @@ def test_first_samples_of_everything_come_before_second_samples_of_anything(tmp_
     assert turns[:6] == [*first, ("digits", 2), ("autoencoder", 2)]
     steps = [t.key.step for t in tasks[:4]]
     assert steps == [Step.SETUP, Step.PROVE, Step.PROVE, Step.ACCURACY]
+
+
+def test_a_peer_stands_beside_both_sides_on_the_models_that_it_can_do(tmp_path: Path) -> None:
+    def contended(*names: str) -> dict[str, set[str]]:
+        chosen = suites.choose(names)
+        selection = suites.Selection(entries=ENTRIES, named=False)
+        with ExitStack() as stack:
+            tasks = suites.tasks_of(chosen, selection, AMOUNT, tmp_path, stack)
+        assert len({task.key for task in tasks}) == len(tasks)
+        sides: dict[str, set[str]] = {}
+        for task in tasks:
+            sides.setdefault(task.key.model, set()).add(task.key.side)
+        return sides
+
+    both, three = {"ours", "ezkl-default"}, {"ours", "ezkl-default", "circom"}
+    assert contended("peers") == dict.fromkeys(circom.MODELS, three)
+    assert contended("models", "baseline", "peers") == {
+        entry.name: three if entry.name in circom.MODELS else both for entry in ENTRIES
+    }
 
 
 def test_a_spent_budget_leaves_rows_that_the_next_run_fills(tmp_path: Path) -> None:
