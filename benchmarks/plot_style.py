@@ -36,11 +36,13 @@ _HEADING = 1.12  # inches: title, what is shown, where it was measured, legend
 _GREY = "#666666"
 _SHORT = 50  # the largest value over the smallest
 #: Where a label may stand about its point: offset in points and which end of the text is there.
-_PLACES = (
-    (-8, 5, "right"), (8, 5, "left"), (-8, -12, "right"), (8, -12, "left"),
-    (-8, 16, "right"), (8, 16, "left"), (-8, -23, "right"), (8, -23, "left"),
-    (-8, 28, "right"), (8, 28, "left"), (-8, -35, "right"), (8, -35, "left"),
-)  # fmt: skip
+_PLACES = tuple(
+    (dx, dy, align)
+    for dy in (5, -12, 16, -23, 28, -35, 40, -47)
+    for dx, align in ((-8, "right"), (8, "left"))
+)
+#: How much worse a label is outside the axes than over another one.
+_OUTSIDE = 4.0
 
 
 def canvas(height: float) -> tuple[Figure, Axes]:
@@ -113,17 +115,20 @@ def label_points(
     figure = axes.get_figure(root=True)
     assert figure is not None
     scale = figure.dpi / 72
+    inside = tuple(axes.bbox.extents)
     at = [tuple(axes.transData.transform(point)) for point in points]
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at]
     for (x, y), label, point in zip(at, labels, points, strict=False):
-        width, height = 0.56 * size * scale * len(label), 1.15 * size * scale
-        best: tuple[int, Any, Any] | None = None
+        width, height = 0.56 * size * scale * len(label), 1.25 * size * scale
+        best: tuple[float, Any, Any] | None = None
         for dx, dy, align in _PLACES:
             left = x + dx * scale - (width if align == "right" else 0)
-            box = (left, y + dy * scale - 2, left + width, y + dy * scale + height)
-            clashes = sum(_overlap(box, other) for other in taken)
-            if best is None or clashes < best[0]:
-                best = (clashes, (dx, dy, align), box)
+            bottom = y + dy * scale - 2
+            box = (left, bottom, left + width, bottom + height)
+            covered = sum(_overlap(box, other) for other in taken)
+            covered += _OUTSIDE * (width * height - _overlap(box, inside))
+            if best is None or covered < best[0]:
+                best = (covered, (dx, dy, align), box)
         assert best is not None
         _, (dx, dy, align), box = best
         taken.append(box)
@@ -157,5 +162,7 @@ def side_colour(side: str) -> str:
     return OTHER_COLOURS[sum(map(ord, side)) % len(OTHER_COLOURS)]
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """The area that two boxes (left, bottom, right, top) share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks import plot_style as style
-from benchmarks.digest import OURS, Digest, measures
+from benchmarks.digest import BASELINE, OURS, Digest, measures
 from benchmarks.metrics import readable
 from benchmarks.plot_lanes import lanes
 from benchmarks.rows import Header, Results, Step
@@ -84,8 +84,8 @@ def _bars(
         )
         axes.plot([found.lower, found.upper], [y, y], color="#333333", lw=1.4, zorder=3)
         text = readable(found.median, unit) + (" †" if standing.misses else "")
-        gain = digest.speed_up(model) if speed_ups and standing.side == OURS else None
-        text += f"   {gain.value:.3g}× faster" if gain is not None else ""
+        if speed_ups and standing.side == OURS:
+            text += _faster(digest, model)
         axes.annotate(
             text, (found.upper, y), (6, 0), textcoords="offset points", va="center", fontsize=9
         )
@@ -103,6 +103,15 @@ def _bars(
         axes, title, "medians of fresh processes, logarithmic; whiskers: quartiles", header
     )
     return figure
+
+
+def _faster(digest: Digest, model: str) -> str:
+    """What stands beside our bar; nothing where EZKL's default has none."""
+    gain = digest.speed_up(model)
+    if gain is not None:
+        return f"   {gain.value:.3g}× faster"
+    theirs = digest.standings.get((model, BASELINE))
+    return "   not compared" if theirs is not None and theirs.values("prove_s") else ""
 
 
 def _accuracy(digest: Digest, header: Header, title: str) -> Figure | None:
