@@ -24,7 +24,7 @@ from rich.progress import (
 
 from benchmarks import compare as comparing
 from benchmarks import machine, report, runner, suites
-from benchmarks.errors import MarkersMissing, UnknownModel
+from benchmarks.errors import FileUnusable, FolderUnusable, MarkersMissing, UnknownModel
 from benchmarks.metrics import counted, duration
 from benchmarks.models import external, zoo
 from benchmarks.models.entry import Entry
@@ -54,17 +54,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def run(
     context: typer.Context,
     suite: Annotated[
-        list[str] | None, typer.Option(help="A suite; may be given several times.")
+        list[str] | None, typer.Option(help="A suite (see `list`); may be given several times.")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="A model of the zoo; may be given several times.")
+        list[str] | None, typer.Option(help="A model (see `list`); may be given several times.")
     ] = None,
     zoo_folder: Annotated[
         Path | None,
         typer.Option("--zoo", help="A folder of NAME/network.onnx and NAME/input.json instead."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option(help="All suites on small models with few samples: minutes.")
+        bool, typer.Option(help="All suites on small models with few samples: under five minutes.")
     ] = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and side.")] = None,
     warm_ups: Annotated[
@@ -143,7 +143,11 @@ def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entr
 @app.command("report")
 def report_command(results: Path) -> None:
     """Writes report.md and the plots of a results file anew."""
-    _notes.print(str(report.write(read(results), results if results.is_dir() else results.parent)))
+    folder = results if results.is_dir() else results.parent
+    try:
+        _notes.print(str(report.write(read(results), folder)), highlight=False)
+    except OSError as error:
+        raise FolderUnusable(f"{folder} cannot be written: {error.strerror}") from error
 
 
 @app.command("readme")
@@ -153,14 +157,18 @@ def readme_command(
     check: Annotated[bool, typer.Option(help="Change nothing; exit 1 when it is stale.")] = False,
 ) -> None:
     """Puts the table of RESULTS between the markers of FILE."""
-    old = file.read_text(encoding="utf-8")
+    part = report.excerpt(read(results))
     try:
-        new = report.inserted(old, report.excerpt(read(results)))
+        old = file.read_text(encoding="utf-8")
+        new = report.inserted(old, part)
+        if not check:
+            file.write_text(new, encoding="utf-8")
+    except OSError as error:
+        raise FileUnusable(f"{file}: {error.strerror}") from error
     except ValueError as error:
         raise MarkersMissing(f"{file}: {error}") from error
     if check:
         raise typer.Exit(0 if new == old else 1)
-    file.write_text(new, encoding="utf-8")
 
 
 @app.command("compare")

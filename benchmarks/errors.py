@@ -56,6 +56,13 @@ class FolderUnusable(BenchmarkError):
     default_hint = "Name another folder with -o."
 
 
+class FileUnusable(BenchmarkError):
+    """The file cannot be read or written."""
+
+    code = "bench_file_unusable"
+    fault = Fault.INPUT
+
+
 class ResultsOfAnotherRun(BenchmarkError):
     """The folder holds results of a run with other options, on another machine or commit."""
 

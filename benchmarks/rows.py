@@ -97,7 +97,7 @@ class Row:
 class Header:
     """What ran: ``options`` decide which samples there are, ``machine`` what compares with them.
 
-    A run is resumed only where ``identity`` is the same.
+    A run is resumed only where ``differs_in`` finds nothing.
     """
 
     options: dict[str, Any]
@@ -105,9 +105,14 @@ class Header:
     started: str
     schema: int = SCHEMA
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"schema": self.schema, "options": self.options, "machine": self.machine}
+    def differs_in(self, other: Header) -> list[str]:
+        """Names of what makes another run of it: options, and what there is to a machine."""
+        return sorted(
+            name
+            for mine, theirs in ((self.options, other.options), (self.machine, other.machine))
+            for name in mine.keys() | theirs.keys()
+            if mine.get(name) != theirs.get(name)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +143,8 @@ def read(path: Path) -> Results:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ResultsInvalid(f"{path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ResultsInvalid(f"{path}: {why}") from error
     first, *others = text[: text.rfind("\n") + 1].splitlines() or [""]
     try:
         header = json.loads(first)["header"]

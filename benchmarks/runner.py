@@ -100,11 +100,11 @@ def _earlier(path: Path, header: Header) -> tuple[dict[Key, Row], Header]:
     if not path.exists():
         return {}, header
     earlier = read(path)
-    if earlier.header.identity != header.identity:
-        old, new = earlier.header.identity, header.identity
-        differs = [name for name in new if new[name] != old.get(name)]
+    differs = header.differs_in(earlier.header)
+    if differs:
         raise ResultsOfAnotherRun(
-            f"{path} holds results with other {' and '.join(differs)}", differs=differs
+            f"{path} holds results of another run; different: {', '.join(differs)}",
+            differs=differs,
         )
     return {row.key: row for row in _kept(earlier.rows)}, earlier.header
 

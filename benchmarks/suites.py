@@ -62,7 +62,7 @@ SUITES = {
             title="regret and prediction",
             tasks=planning.tasks,
             models=planning.MODELS,
-            quick_models=("autoencoder",),
+            quick_models=("digits",),
         ),
         Suite(
             name=commands.SUITE,

@@ -288,7 +288,7 @@ def _harness(results: Results) -> list[str]:
             f" {max(spreads):.1%})."
         )
     else:
-        said.append(f"How far repeated proofs are apart takes {_SPREAD_OF} samples of each.")
+        said.append(f"How far repeated proofs are apart, {_SPREAD_OF} samples of each would tell.")
     return said
 
 

@@ -61,6 +61,7 @@ def test_a_readme_is_stale_until_it_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found, readme = results(tmp_path / "run", 1.0), tmp_path / "README.md"
+    assert call(monkeypatch, "readme", found, readme) == 2  # there is no such file
     readme.write_text("no markers\n")
     assert call(monkeypatch, "readme", found, readme) == 2
     readme.write_text(f"{report.BEGIN}\n{report.END}\n")
