@@ -1,31 +1,32 @@
 """What a circuit of many lanes will cost, from pricing small ones.
 
 From two lanes on, every count of the engine's layout grows by the same amount with each lane
-(at one lane products are laid out otherwise), so two pricings tell all others. Dot products along
-the lanes are filled up to whole rows, so the two have as many lanes as fill the rows.
+(at one lane products are laid out otherwise), so two pricings tell all others.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
+from circuits.manifest import MAX_LANES
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.shapes import MAX_LOGROWS, minimal_logrows, sizes
 from circuits.profile import Target
 
 #: More legs pay for small circuits, whose rows a table would fill; wide ones have rows enough.
 _LEGS = (2, 3, 4, 6)
-#: Inner columns. Three raise the degree of the constraints no further than one does, four and more
-#: do. Because rows are filled up, a layout in two is not simply that in three.
-_PRICED_COLUMNS = (2, 3)
-_FOLDED_COLUMNS = {2: (1, 4), 3: ()}
-#: Lanes of the graphs that are priced: once and twice as many as there are columns.
-DRAFT_LANES = tuple(sorted({n * columns for columns in _PRICED_COLUMNS for n in (1, 2)}))
+#: Inner columns. Three cost as much as four, a larger domain for the quotient, and hold less:
+#: measured, 64 lanes of a dense network in 2^16 rows of three took as long as in 2^17 of two.
+_PRICED_COLUMNS = 2
+_FOLDED_COLUMNS = (1, 4)
+#: Lanes of the graphs that are priced.
+NEAR, FAR = DRAFT_LANES = (2, 4)
+#: Lanes that are foretold to fit by less may not, for the counts are right to some rows.
+_SURE = 1.01
 #: Shapes priced again at their own size.
 _FINALISTS = 4
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
@@ -50,10 +51,9 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One shape of draft ``number``, at ``lanes`` lanes and at twice as many."""
+    """One shape of draft ``number`` at ``NEAR`` and at ``FAR`` lanes."""
 
     number: int
-    lanes: int
     near: Priced
     far: Priced
 
@@ -61,7 +61,7 @@ class Pair:
         """The shape with so many lanes at the smallest k that holds it; None when none does."""
 
         def grown(low: int, high: int) -> int:
-            return low + math.ceil((high - low) * (lanes - self.lanes) / self.lanes)
+            return low + math.ceil((high - low) * (lanes - NEAR) / (FAR - NEAR))
 
         near, far = self.near, self.far
         public = grown(_public(near), _public(far))
@@ -97,6 +97,22 @@ class Forecast:
         """The cheapest shape's costs with so many lanes; None when none fits memory."""
         found = self._best(lanes)
         return None if found is None else found[2]
+
+    def most(self, lanes: int) -> int:
+        """How many lanes, at least ``lanes`` and fewer than twice as many, cost no more than these:
+        a circuit's rows are a power of two, and the lanes seldom fill them."""
+        found = self.at(lanes)
+        if found is None:
+            return lanes
+        low, high = lanes, min(2 * lanes, MAX_LANES + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            beyond = self.at(math.ceil(middle * _SURE))
+            if beyond is None or beyond.prove_s > found.prove_s:
+                high = middle
+            else:
+                low = middle
+        return low
 
     def draft_for(self, lanes: int) -> int:
         """The number of the draft that is cheapest with so many lanes (0 when none fits)."""
@@ -153,14 +169,14 @@ def forecast(
     """
     pairs: list[Pair] = []
     refused: list[EngineError] = []
-    for (number, draft), columns in itertools.product(enumerate(drafts), _PRICED_COLUMNS):
-        shapes = _drafts(draft.args, draft.bits, columns)
-        near, far = (engine.price(draft.graphs[n], shapes, limits) for n in (columns, 2 * columns))
+    for number, draft in enumerate(drafts):
+        shapes = _drafts(draft.args, draft.bits)
+        near, far = (engine.price(draft.graphs[n], shapes, limits) for n in DRAFT_LANES)
         refused += [p for p in (*near, *far) if isinstance(p, EngineError)]
         for a, b in zip(near, far, strict=True):
             if isinstance(a, Priced) and isinstance(b, Priced):
-                pair = Pair(number=number, lanes=columns, near=a, far=b)
-                pairs += [pair, *map(pair.in_columns, _FOLDED_COLUMNS[columns])]
+                pair = Pair(number=number, near=a, far=b)
+                pairs += [pair, *map(pair.in_columns, _FOLDED_COLUMNS)]
     if not pairs:
         raise refused[0]
     return Forecast(pairs=tuple(pairs), costs=costs, target=target, limits=limits)
@@ -200,7 +216,7 @@ def _priced(
     return [p for p in found if isinstance(p, Priced)]
 
 
-def _drafts(args: RunArgs, bits: int, columns: int) -> list[RunArgs]:
+def _drafts(args: RunArgs, bits: int) -> list[RunArgs]:
     """Each number of legs with the least base that holds the bits."""
     bases: dict[int, int] = {}
     for legs in _LEGS:
@@ -212,7 +228,7 @@ def _drafts(args: RunArgs, bits: int, columns: int) -> list[RunArgs]:
             args,
             decomp_base=1 << each,
             decomp_legs=legs,
-            num_inner_cols=columns,
+            num_inner_cols=_PRICED_COLUMNS,
             logrows=_DRAFT_LOGROWS,
         )
         for each, legs in bases.items()

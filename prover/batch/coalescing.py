@@ -29,7 +29,7 @@ from circuits.profile import Profile, Target, Visibility
 from prover.batch.errors import problem_of_item
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
 from prover.batch.packing import LADDER, choose_mix
-from prover.batch.planning import planned_s
+from prover.batch.planning import planned_s, ready_lanes
 from prover.batch.workshop import Workshop
 from prover.bundle import write_bundle
 from prover.context import Context
@@ -96,7 +96,7 @@ class Coalescing:
         if circuit is None:
             self.single(job, held)  # it builds the circuit
             return
-        ready = self._ready(circuit)
+        ready = ready_lanes(self.shop, circuit)
         if len(ready) == 1 and self._refused(circuit):
             self.single(job, held)
             return
@@ -129,16 +129,6 @@ class Coalescing:
             if left <= 0 or len(found) == MOST - 1 or held.should_stop():
                 return found
             time.sleep(min(_LOOK_S, left))
-
-    def _ready(self, circuit: Circuit) -> dict[int, str]:
-        """Circuits whose keys are there, by lanes."""
-        narrow = circuit.manifest.circuit_id
-        found = {1: narrow}
-        for lanes in _WIDE:
-            wide = wide_circuit_id(narrow, lanes)
-            if self.shop.store.find_circuit(wide) is not None:
-                found[lanes] = wide
-        return found
 
     def _lanes(self, count: int, ready: dict[int, str]) -> int:
         """Lanes of the first pack of the cheapest mix for so many jobs; the rest of them is for

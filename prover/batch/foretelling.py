@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCosts:
-    """``prove_s``: seconds of a proof by lanes, absent where it does not fit memory; ``why``: the
-    reason when inputs cannot share a proof at all."""
+    """``prove_s``: seconds of a proof by lanes, absent where it does not fit memory: the lanes that
+    were asked for, and those that cost no more but fill the rows. ``why``: the reason when inputs
+    cannot share a proof at all."""
 
     prove_s: dict[int, float]
     why: str | None = None
@@ -61,7 +62,8 @@ def shared_costs(shop: Workshop, narrow: Narrow, lanes: Collection[int]) -> Shar
             raise
         return SharedCosts(prove_s={}, why=error.detail)
     else:
-        predicted = {n: p.prove_s for n in lanes if (p := forecast.at(n)) is not None}
+        asked = {*lanes, *map(forecast.most, lanes)}
+        predicted = {n: p.prove_s for n in asked if (p := forecast.at(n)) is not None}
         found = SharedCosts(prove_s=predicted)
     with contextlib.suppress(OSError):  # a full disk costs the time of another pricing
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,11 +11,12 @@ least time together, and a single one at most so many times as long as it had to
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: Lanes that circuits are made with.
+#: Lanes that circuits are foretold with, and those that fill such a circuit's rows.
 LADDER = tuple(1 << i for i in range(11))
 #: Different circuits in one mix: each has keys to set up and to keep.
 _MOST_CIRCUITS = 3
@@ -71,7 +72,7 @@ def choose_mix(
 
     ``ready``: lanes of circuits whose keys are there. One lane must always be possible.
     """
-    costs = _costs(count, prove_s, ladder)
+    costs = _costs(count, prove_s, ready, ladder)
     mixes = (
         replace(mix, setup_s=_setup_s(mix, costs, ready))
         for size in range(1, _MOST_CIRCUITS + 1)
@@ -85,15 +86,20 @@ def _setup_s(mix: Mix, costs: Mapping[int, float], ready: Collection[int]) -> fl
     return sum(_SETUP_PROOFS * costs[lanes] for lanes, _ in mix.packs if lanes not in ready)
 
 
-def _costs(count: int, prove_s: ProveS, ladder: Collection[int]) -> dict[int, float]:
-    """Seconds of a proof by lanes, up to the first that holds all inputs."""
+def _costs(
+    count: int, prove_s: ProveS, ready: Collection[int], ladder: Collection[int]
+) -> dict[int, float]:
+    """Seconds of a proof by lanes, up to the first that holds all inputs. No keys are made for
+    fewer lanes where more cost the same."""
     costs: dict[int, float] = {}
-    for lanes in sorted(ladder):
-        seconds = prove_s(lanes)
-        if seconds is not None:
-            costs[lanes] = seconds + _OVERHEAD_S
-        if lanes >= count:
-            break
+    seconds = {n: s + _OVERHEAD_S for n in ladder if (s := prove_s(n)) is not None}
+    least = math.inf
+    for lanes in sorted(seconds, reverse=True):
+        if lanes in ready or seconds[lanes] < least:
+            costs[lanes] = seconds[lanes]
+        least = min(least, seconds[lanes])
+    enough = min((lanes for lanes in costs if lanes >= count), default=math.inf)
+    costs = {lanes: cost for lanes, cost in costs.items() if lanes <= enough}
     if not costs:
         raise ValueError("no circuit fits")
     return costs

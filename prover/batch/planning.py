@@ -16,7 +16,7 @@ from circuits.manifest import CircuitManifest
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.errors import problem_of_item
 from prover.batch.foretelling import shared_costs
-from prover.batch.packing import LADDER, Mix, ProveS, choose_mix
+from prover.batch.packing import LADDER, Mix, choose_mix
 from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
 from prover.jobs import Job, Stage
@@ -25,6 +25,8 @@ from prover.library import Circuit, Order
 
 Note = Callable[[str], None]
 _NOT_CHEAPER = "sharing a proof is not predicted to be cheaper for this model and number of inputs"
+#: The newest circuits of a model, among which those of several lanes are looked for.
+_MOST_LISTED = 200
 _log = structlog.get_logger(__name__)
 
 
@@ -81,12 +83,12 @@ def _mix(
     """The mix of circuits, all of them built, and the plan that says why."""
     prove_s, why = _predictions(shop, batch, circuit, note)
     wanted = batch.request.get("lanes")
-    ladder = {int(wanted)} if wanted else set(LADDER)
+    ladder = {int(wanted)} if wanted else {1, *prove_s}
     reasons: dict[int, str] = {}
     while True:
-        ready = {n: i for n in ladder if (i := _ready(shop, circuit, n)) is not None}
+        ready = ladder & ready_lanes(shop, circuit).keys()
         try:
-            mix = choose_mix(count, prove_s, ready, ladder, batches=_batches(shop, batch))
+            mix = choose_mix(count, prove_s.get, ready, ladder, batches=_batches(shop, batch))
         except ValueError:
             raise ModelTooLarge(
                 reasons.get(wanted or 0)
@@ -117,26 +119,19 @@ def _batches(shop: Workshop, batch: Batch) -> int:
 
 def _predictions(
     shop: Workshop, batch: Batch, circuit: Circuit, note: Note
-) -> tuple[ProveS, str | None]:
+) -> tuple[dict[int, float], str | None]:
     """Seconds of a proof by lanes; and, where inputs cannot share one, why."""
     narrow = shop.library.narrow(circuit)
     one = float(narrow.plan["choice"]["predicted"]["prove_s"])
     if batch.request.get("isolate"):
-        return (lambda lanes: one if lanes == 1 else None), "one proof per input was asked for"
+        return {1: one}, "one proof per input was asked for"
     note("how much sharing a proof saves")
     wanted = batch.request.get("lanes")
     lanes = {*LADDER, int(wanted)} if wanted else set(LADDER)
     known = shared_costs(shop, narrow, lanes - {1})
     if known.why is not None:
-        return (lambda lanes: one if lanes == 1 else None), known.why
-    return (lambda lanes: one if lanes == 1 else known.prove_s.get(lanes)), None
-
-
-def _ready(shop: Workshop, circuit: Circuit, lanes: int) -> str | None:
-    """The id of the circuit with so many lanes if its keys are there."""
-    narrow_id = circuit.manifest.circuit_id
-    wanted = narrow_id if lanes == 1 else wide_circuit_id(narrow_id, lanes)
-    return wanted if shop.store.find_circuit(wanted) is not None else None
+        return {1: one}, known.why
+    return {1: one, **known.prove_s}, None
 
 
 def _build(
@@ -161,12 +156,23 @@ def _build(
     return made, None
 
 
+def ready_lanes(shop: Workshop, circuit: Circuit) -> dict[int, str]:
+    """The ids of all circuits whose keys are there, by lanes, among them ``circuit`` of one."""
+    narrow, model_id = circuit.manifest.circuit_id, circuit.manifest.model_sha256
+    found = {1: narrow}
+    for record in shop.store.circuits(_MOST_LISTED, model_id=model_id).items:
+        lanes = int(record.manifest.get("lanes", 1))
+        if lanes > 1 and record.id == wide_circuit_id(narrow, lanes):
+            found[lanes] = record.id
+    return found
+
+
 def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pack]:
     """Two halves of a pack that could not be proved, in circuits whose keys are there."""
     assert batch.circuit_id is not None
     circuit = shop.library.open(batch.circuit_id)
     assert circuit is not None
-    ready = {n: i for n in LADDER if (i := _ready(shop, circuit, n)) is not None}
+    ready = ready_lanes(shop, circuit)
     seconds = {n: planned_s(shop, i) for n, i in ready.items()}
     middle = (len(numbers) + 1) // 2
     packs = []

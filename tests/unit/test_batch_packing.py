@@ -31,6 +31,13 @@ def test_keys_that_are_there_are_preferred_to_new_ones() -> None:
     assert {lanes for lanes, _ in choose_mix(20, mlp, {1, 16}).packs} <= {1, 16}
 
 
+def test_no_keys_are_made_for_fewer_lanes_than_cost_the_same() -> None:
+    seconds = {1: 5.0, 64: 20.0, 91: 20.0, 182: 40.0}
+    assert choose_mix(64, seconds.get, {1}, seconds).packs == ((91, 1),)
+    assert choose_mix(64, seconds.get, {1, 64}, seconds).packs == ((64, 1),)
+    assert choose_mix(256, seconds.get, {1, 91}, seconds).packs == ((91, 3),)
+
+
 def test_a_short_last_pack_is_cheaper_than_keys_for_the_tail() -> None:
     mix = choose_mix(100, mlp, {64})
     assert mix.packs == ((64, 2),)
