@@ -172,7 +172,14 @@ def readme_command(
 
 
 @app.command("compare")
-def compare_command(old: Path, new: Path, as_json: Json = False) -> None:
+def compare_command(
+    old: Path,
+    new: Path,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show what too few samples say as well.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Compares two results. Exit status 1 when something became worse."""
     before, after = read(old), read(new)
     found = comparing.compare(before, after)
@@ -187,7 +194,7 @@ def compare_command(old: Path, new: Path, as_json: Json = False) -> None:
         }
         print(json.dumps(told))
     else:
-        print(comparing.markdown(found))
+        print(comparing.markdown(found, everything=everything))
         for key in lost:
             print(f"\nNo longer good: {key}")
         if differs:

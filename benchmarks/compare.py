@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.errors import BudgetSpent
-from benchmarks.metrics import METRICS
+from benchmarks.metrics import METRICS, counted, readable
 from benchmarks.rows import Results, Step
 from benchmarks.statistics import Ratio, Summary, ratio
 
@@ -27,6 +27,10 @@ class Verdict(enum.StrEnum):
     WORSE = "worse"
     SAME = "no difference seen"
     UNKNOWN = "too few samples"
+
+
+#: As they are shown.
+_ORDER = (Verdict.WORSE, Verdict.BETTER, Verdict.SAME, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,24 +109,37 @@ def different_machines(old: Results, new: Results) -> list[str]:
     return sorted(name for name in before | after if before.get(name) != after.get(name))
 
 
-def markdown(comparisons: Iterable[Comparison]) -> str:
-    """A table for people."""
-    lines = [
-        "| model | side | metric | old | new | ratio | 95 % interval | verdict |",
-        "|---|---|---|---:|---:|---:|---|---|",
-    ]
-    for c in comparisons:
-        _, model, side, _, metric = c.cell
-        shown, interval = "–", "–"
-        if c.ratio is not None:
-            shown = f"{c.ratio.value:.3f}"
-            if c.verdict is not Verdict.UNKNOWN:
-                interval = f"{c.ratio.lower:.3f} … {c.ratio.upper:.3f}"
-        lines.append(
-            f"| {model} | {side} | {metric} | {c.old.median:.4g} | {c.new.median:.4g}"
-            f" | {shown} | {interval} | {c.verdict.value} |"
-        )
+def markdown(comparisons: Sequence[Comparison], *, everything: bool = False) -> str:
+    """A table for people, changes first, and how many there are of each verdict. What too few
+    samples say is left out unless ``everything`` is wanted."""
+    wanted = [c for c in comparisons if everything or c.verdict is not Verdict.UNKNOWN]
+    shown = sorted(wanted, key=lambda c: _ORDER.index(c.verdict))
+    counts = Counter(c.verdict for c in comparisons)
+    told = ", ".join(f"{counts[v]} {v.value}" for v in _ORDER if counts[v])
+    lines = [f"{counted(len(comparisons), 'figure')} compared" + (f": {told}." if told else ".")]
+    if shown:
+        head = ("model", "side", "step", "figure", "old", "new", "new / old", "95 %", "verdict")
+        rows = [head, *map(_cells, shown)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+            for row in rows
+        ]
+        table.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        lines += ["", *table]
     return "\n".join(lines)
+
+
+def _cells(c: Comparison) -> tuple[str, ...]:
+    _, model, side, step, name = c.cell
+    metric = METRICS[name]
+    change, interval = "–", "–"
+    if c.ratio is not None:
+        change = f"{c.ratio.value:.3f}"
+        if c.verdict is not Verdict.UNKNOWN:
+            interval = f"{c.ratio.lower:.3f} … {c.ratio.upper:.3f}"
+    figures = (readable(found.median, metric.unit) for found in (c.old, c.new))
+    return (model, side, step.value, metric.title, *figures, change, interval, c.verdict.value)
 
 
 def _verdict(change: Ratio | None, higher_is_better: bool) -> Verdict:

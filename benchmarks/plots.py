@@ -99,9 +99,10 @@ def _bars(
         axes.text(low / 1.5, at, word, va="center", fontsize=9, color="#888888", style="italic")
     style.unit_axis(axes, unit)
     axes.grid(visible=False, axis="y")
-    style.heading(
-        axes, title, "medians of fresh processes, logarithmic; whiskers: quartiles", header
-    )
+    told = "medians of fresh processes, logarithmic; whiskers: quartiles"
+    compared = speed_ups and {OURS, BASELINE} <= {standing.side for _, standing in slots}
+    told += "; faster: than EZKL's default flow" if compared else ""
+    style.heading(axes, title, told, header)
     return figure
 
 
@@ -143,7 +144,7 @@ def _accuracy(digest: Digest, header: Header, title: str) -> Figure | None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v * 100:g} %"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("largest error over the output's range")
-    style.heading(axes, title, "left is faster, down is more exact", header)
+    style.heading(axes, title, "left is faster, down is more exact; lines join one model's", header)
     figure.draw_without_rendering()  # labels are placed by where the points end up
     ordered = {model: sorted(found, key=lambda p: p[1]) for model, found in points.items()}
     firsts = [(found[0][1], found[0][2]) for found in ordered.values()]
@@ -176,7 +177,14 @@ def _latency(results: Results, title: str) -> Figure | None:
             va="center",
             fontsize=9,
         )
-    labels = [f"{style.model_title(m.model)}: {m.what}{wanted[m.metric]}" for m in reversed(found)]
+    models = {style.model_title(m.model) for m in found}
+    labels = [
+        (f"{style.model_title(m.model)}: " if len(models) > 1 else "")
+        + ("service, " if m.suite == "service" else "")
+        + m.what
+        + wanted[m.metric]
+        for m in reversed(found)
+    ]
     axes.set_yticks(range(len(found)), labels)
     axes.set_ylim(-0.6, len(found) - 0.4)
     axes.grid(visible=False, axis="y")
@@ -185,7 +193,7 @@ def _latency(results: Results, title: str) -> Figure | None:
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * 2)
     style.unit_axis(axes, "s")
-    style.heading(
-        axes, title, "a dot per sample, a line at the median; logarithmic", results.header
-    )
+    told = "a dot per sample, a line at the median; logarithmic"
+    told += f"; {models.pop()}" if len(models) == 1 else ""
+    style.heading(axes, title, told, results.header)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.compare import Verdict, compare, different_machines, lost
+from benchmarks.compare import Verdict, compare, different_machines, lost, markdown
 from benchmarks.errors import ResultsInvalid, ResultsVersion
 from benchmarks.rows import Header, Journal, Key, Results, Row, Status, Step, read
 
@@ -60,6 +60,18 @@ def test_more_accuracy_is_better_and_less_is_worse() -> None:
 
 def test_two_samples_are_too_few_for_a_verdict() -> None:
     assert verdict(run_of(np.ones(2)), run_of(np.full(2, 9.0))) is Verdict.UNKNOWN
+
+
+def test_the_table_shows_changes_first_and_only_counts_what_says_nothing() -> None:
+    found = [
+        *compare(noisy(1), noisy(1)),
+        *compare(noisy(1), noisy(2, factor=2)),
+        *compare(run_of(np.ones(2)), run_of(np.ones(2))),
+    ]
+    counts, _, _, _, *rows = markdown(found).splitlines()
+    assert counts == "3 figures compared: 1 worse, 1 no difference seen, 1 too few samples."
+    assert [row.split("|")[-2].strip() for row in rows] == ["worse", "no difference seen"]
+    assert len(markdown(found, everything=True).splitlines()) == len(rows) + 5
 
 
 def test_a_sample_that_is_good_no_more_is_named() -> None:
