@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from circuits.lower import (
     lower,
     run_integers,
 )
-from circuits.lower.bits import quantised
+from circuits.lower.bits import keeps_tolerance, quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.manifest import AppliedPass
-from circuits.plan.forms import worth_pricing
+from circuits.plan.fitting import fitted
+from circuits.plan.forms import narrow_relus, near_the_least, weigh_forms
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.rewrite import bind_context, rewrite
@@ -67,8 +69,8 @@ def integer_graphs(
         choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)
         return [
             made
-            for bits in choices
-            for form in _forms(graph, task, bits)
+            for choice in choices
+            for bits, form in _forms(graph, task, choice)
             for made in _held_or_not(graph, task, bits, form)
         ]
     except CannotLower as error:
@@ -140,12 +142,25 @@ def _bits(recipe: dict[str, Any]) -> Bits:
     return Bits.from_json(recipe["bits"])
 
 
-def _forms(graph: FloatGraph, task: IntegerTask, bits: Bits) -> list[Form]:
-    """The forms worth pricing, the most promising first."""
-    return worth_pricing(
-        lambda form: lower(graph.plain, bits, task.accepted, form),
-        has_conv=b"Conv" in graph.plain,
-    )
+def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bits, Form]]:
+    """The forms worth pricing, the most promising first: with the bits chosen, and with steps a
+    little longer where a table just fits then."""
+
+    def make(bits: Bits, form: Form) -> GraphVariant:
+        return lower(graph.plain, bits, task.accepted, form)
+
+    def weighed(bits: Bits, tables: int | None = None) -> Iterator[tuple[float, tuple[Bits, Form]]]:
+        forms = weigh_forms(partial(make, bits), has_conv=b"Conv" in graph.plain, tables=tables)
+        return ((seconds, (bits, form)) for seconds, form in forms)
+
+    candidates = list(weighed(choice))
+    if tables := narrow_relus(make(choice, Form())):
+        exact_enough = keeps_tolerance(
+            graph.plain, task.plan, task.accepted, task.max_error, task.agreement
+        )
+        for bits, count in fitted(choice, make, exact_enough, tables):
+            candidates += weighed(bits, count)
+    return near_the_least(candidates)
 
 
 def _held_or_not(

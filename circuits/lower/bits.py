@@ -7,7 +7,7 @@ after it is taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,6 +139,18 @@ def choose_bits(
         if chosen is not None and chosen not in found:
             found.append(chosen)
     return found
+
+
+def keeps_tolerance(
+    onnx: bytes,
+    samples: Sequence[Sample],
+    input_bounds: Mapping[str, tuple[float, float]],
+    max_error: float,
+    agreement: float,
+) -> Callable[[Bits], bool]:
+    """Tells of a choice whether it is as exact as ``choose_bits`` asks of its cheapest."""
+    trial = _trial(onnx, samples, input_bounds)
+    return lambda bits: trial.error(bits).within(max_error * _CAUTION, agreement)
 
 
 def _trial(

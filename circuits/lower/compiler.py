@@ -116,7 +116,7 @@ def lower(
     return GraphVariant(
         onnx=onnx_bytes,
         label=_label(bits, form, tabled=bool(low.emit.scale)),
-        passes=(AppliedPass(name="integer-lowering", version=3),),
+        passes=(AppliedPass(name="integer-lowering", version=4),),
         bits=bits,
         form=form,
         input_scales=tuple(input_scales),
@@ -136,6 +136,8 @@ def lower(
 def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
     """What tells this variant from the model's others, for a person."""
     parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}", form.conv]
+    if bits.longer:
+        parts.append(f"steps longer by {list(bits.longer)} 64ths")
     if tabled:
         parts.append(f"functions in {bits.table}" + ("" if form.saturate else ", not held"))
     if form.relu_tables:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import MOST_PLACES, ZERO, Quantity, gather
+from circuits.lower.variant import Bits
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
@@ -24,9 +25,11 @@ class Rounded:
     step: float
 
 
-def round_weights(weights: NDArray[np.float64], steps: NDArray[np.float64], bits: int) -> Rounded:
-    """Rounds ``weights · steps`` so that the largest weight, met with the finest step, has ``bits``
-    bits; the step of the result is a power of two.
+def round_weights(
+    weights: NDArray[np.float64], steps: NDArray[np.float64], bits: Bits, layer: int
+) -> Rounded:
+    """Rounds ``weights · steps`` so that the largest weight, met with the finest step, has the bits
+    of this layer; the step of the result is a power of two, times the layer's ``stretch``.
 
     ``steps`` are the input's own, whatever they are: they end in the weights. Inputs that come in
     finer steps hold larger integers, so it is they that set how fine the weights have to be.
@@ -35,7 +38,8 @@ def round_weights(weights: NDArray[np.float64], steps: NDArray[np.float64], bits
     finest = float(np.abs(steps).min(initial=np.inf))
     if largest == 0.0:
         return Rounded(np.zeros_like(weights), 1.0)
-    step = 2.0 ** (math.ceil(math.log2(largest * finest)) - bits)
+    power = 2.0 ** (math.ceil(math.log2(largest * finest)) - bits.weight(layer))
+    step = power * bits.stretch(layer)
     whole = representable(weights * steps / step).astype(np.float64)
     return Rounded(whole, step)
 
@@ -49,11 +53,11 @@ def matrix_product(
     bias: NDArray[np.float64] | None,
 ) -> Quantity:
     """``[P, K] · [K, F] + [F]``, where ``view`` picks the left side's elements and ``steps`` are
-    theirs. The result has shape ``[P, F]`` and one step, a power of two."""
+    theirs. The result has shape ``[P, F]`` and one step."""
     if steps.size > 1 and not np.all(steps == steps[:1]):
         raise ValueError("the steps of a window differ from place to place")
     per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
-    rounded = round_weights(weights, per_input[:, None], low.bits.weight(low.layers))
+    rounded = round_weights(weights, per_input[:, None], low.bits, low.layers)
     low.layers += 1
     places, outputs = view.shape[0], weights.shape[1]
     if places == 1:
@@ -252,7 +256,7 @@ def _direct_conv(
     filters = weights.shape[0] // groups
     index = (np.arange(weights.shape[0]) // filters)[:, None] * per_group + np.arange(per_group)
     factors = channel[index].reshape(*index.shape, *([1] * (weights.ndim - 2)))
-    rounded = round_weights(weights, factors, low.bits.weight(low.layers))
+    rounded = round_weights(weights, factors, low.bits, low.layers)
     low.layers += 1
     tensor = low.emit.op(
         "Conv",

@@ -11,31 +11,43 @@ from numpy.typing import NDArray
 
 from circuits.manifest import AppliedPass
 
+#: In what parts of itself a step is made longer (exact in binary, so equal on every machine).
+PARTS = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bits:
     """How fine each quantity is: ``input`` fractional bits of every input, for each linear layer in
     graph order the bits of its largest weight (the last entry serves for the rest), and ``table``
-    fractional bits of what goes into tables and comes out (of no effect on graphs without)."""
+    fractional bits of what goes into tables and comes out (of no effect on graphs without).
+    ``longer``: for the first layers, by how many 64ths the step is longer than these bits
+    make it."""
 
     input: int
     weights: tuple[int, ...]
     table: int = 8
+    longer: tuple[int, ...] = ()
+
+    def stretch(self, layer: int) -> float:
+        """How many times as long one linear layer's step is as its bits make it."""
+        return 1.0 + (self.longer[layer] / PARTS if layer < len(self.longer) else 0.0)
 
     def weight(self, layer: int) -> int:
         """Bits of one linear layer's largest weight."""
         return self.weights[min(layer, len(self.weights) - 1)] if self.weights else 8
 
     def to_json(self) -> dict[str, Any]:
-        return {"input": self.input, "weights": list(self.weights), "table": self.table}
+        own = {"input": self.input, "weights": list(self.weights), "table": self.table}
+        return own | ({"longer": list(self.longer)} if self.longer else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Bits:
-        """The inverse of ``to_json``, also of what had no tables yet."""
+        """The inverse of ``to_json``, also of what knew neither tables nor longer steps."""
         return cls(
             input=data["input"],
             weights=tuple(data["weights"]),
             table=data.get("table", cls.table),
+            longer=tuple(data.get("longer", ())),
         )
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from circuits.engine.port import Priced, RunArgs
 from circuits.lower import Form, GraphVariant, cost_by_layer
 from circuits.plan.cost import CostModel
 from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows
 
+_T = TypeVar("_T")
 #: Bits of a rectified value beyond which no table is tried.
 _TABLE_BITS = 20
 #: ReLUs, from the first one on, that are tried as tables.
@@ -42,28 +44,52 @@ def worth_pricing(
     weigh: Callable[[GraphVariant], float] | None = None,
     pairing: bool = True,
 ) -> list[Form]:
-    """The forms near the cheapest, by an estimate, the cheapest first.
+    """The forms near the cheapest, by an estimate, the cheapest first."""
+    weighed = weigh_forms(make, has_conv=has_conv, weigh=weigh, pairing=pairing)
+    return near_the_least(weighed)
+
+
+def near_the_least(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
+    """What is estimated near the cheapest, the cheapest first."""
+    by_cost = sorted(estimated, key=lambda entry: entry[0])
+    return [form for seconds, form in by_cost if seconds <= by_cost[0][0] * _HOPELESS]
+
+
+def weigh_forms(
+    make: Callable[[Form], GraphVariant],
+    *,
+    has_conv: bool,
+    weigh: Callable[[GraphVariant], float] | None = None,
+    pairing: bool = True,
+    tables: int | None = None,
+) -> list[tuple[float, Form]]:
+    """The forms that a model offers, each with its cost.
 
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
     Of forms that come to the same graph only the first is taken. Without ``pairing`` no single row
-    gets a second one.
+    gets a second one; ``tables``: only forms with so many ReLUs as tables.
     """
     weigh = weigh or estimate
     plain = make(Form())
     distinct: dict[bytes, tuple[float, Form]] = {}
     for form in _forms(plain, has_conv, pairing):
+        if tables not in (None, form.relu_tables):
+            continue
         variant = plain if form == Form() else make(form)
         if variant.onnx not in distinct:
             distinct[variant.onnx] = (weigh(variant), form)
-    estimated = sorted(distinct.values(), key=lambda entry: entry[0])
-    least = estimated[0][0]
-    return [form for seconds, form in estimated if seconds <= least * _HOPELESS]
+    return list(distinct.values())
+
+
+def narrow_relus(variant: GraphVariant) -> int:
+    """How many ReLUs, from the first one on, are worth a look as tables."""
+    narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
+    return min(_TABLES, len(list(narrow)))
 
 
 def _forms(plain: GraphVariant, has_conv: bool, pairing: bool) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
-    narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, plain.relus)
-    tables = min(_TABLES, len(list(narrow)))
+    tables = narrow_relus(plain)
     rows = plain.single_rows
     large = sorted({full for full, _ in rows if full >= _PAIR_PAYS}, reverse=True)
     paired = (0, *large[:_PAIRED]) if pairing else (0,)

@@ -73,13 +73,15 @@ def args_of(variant: GraphVariant) -> RunArgs:
     )
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "longer steps"])
 @pytest.mark.parametrize("name", [*MODELS, *TABLED])
 def test_the_interpreter_gives_the_engines_witness(
     engine: EzklEngine, name: str, form: str
 ) -> None:
     data = (MODELS | TABLED)[name]
-    variant = lower(data, Bits(input=6, weights=(7,), table=7), BOUND, FORMS[form])
+    longer = () if form in FORMS else (9, 21)
+    bits = Bits(input=6, weights=(7,), table=7, longer=longer)
+    variant = lower(data, bits, BOUND, FORMS.get(form))
     x = inputs_of(data, 4)
     x[2:] = np.sign(x[2:])
     whole = quantised(x, variant.input_scales[0])

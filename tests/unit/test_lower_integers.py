@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,15 @@ def test_more_bits_make_the_integers_as_exact_as_one_likes(name: str) -> None:
     fine = error(MODELS[name], Bits(input=14, weights=(15,)))
     assert fine < 1e-3
     assert fine < coarse / 20
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_longer_steps_round_more_coarsely_and_nothing_else(name: str) -> None:
+    longer = Bits(input=14, weights=(15,), longer=(13, 40))
+    assert error(MODELS[name], longer) < 1e-3
+    variant = lower(MODELS[name], longer, BOUND)
+    assert variant.onnx != lower(MODELS[name], replace(longer, longer=()), BOUND).onnx
+    assert Bits.from_json(longer.to_json()) == longer
 
 
 @pytest.mark.parametrize("name", MODELS)

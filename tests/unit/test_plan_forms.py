@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from circuits.lower import Bits, Form, GraphVariant, lower
+from circuits.plan.fitting import fitted
 from circuits.plan.forms import estimate, worth_pricing
 from tests.unit.test_lower_integers import BOUND, graph
 
@@ -34,3 +37,37 @@ def test_forms_that_cannot_pay_are_not_priced() -> None:
     forms = worth_pricing(lambda form: made(CNN, form), has_conv=True)
     assert Form(conv="direct", paired_from=9_360) not in forms
     assert worth_pricing(lambda form: made(DENSE, form), has_conv=False) == [Form()]
+
+
+def entries(bits: Bits, form: Form) -> int:
+    lookup = lower(CNN, bits, BOUND, form).value_bounds.lookup
+    assert lookup is not None
+    return lookup[1] - lookup[0] + 1
+
+
+@pytest.mark.parametrize("weights", [6, 7, 8])
+def test_a_table_that_is_a_little_too_long_is_made_to_fit(weights: int) -> None:
+    one = Form(relu_tables=1)
+    bits = Bits(input=5, weights=(weights, 8, 8))
+    before = entries(bits, one)
+    room = (1 << (before.bit_length() - 1)) - 12
+    assert room < before < 1.6 * room, "a table of this length is what the test is about"
+
+    def make(bits: Bits, form: Form) -> GraphVariant:
+        return lower(CNN, bits, BOUND, form)
+
+    ((shorter, tables),) = fitted(bits, make, lambda bits: True, 1)
+    assert tables == 1
+    assert entries(shorter, one) <= room
+    assert entries(shorter, one) > 0.9 * room, "no more is given away than it takes"
+    assert not list(fitted(bits, make, lambda bits: False, 1))
+
+
+def test_what_a_longer_step_costs_the_layers_after_it_may_make_up_for() -> None:
+    bits = Bits(input=5, weights=(6, 8, 8))
+
+    def exact_enough(bits: Bits) -> bool:
+        return bits.weights == (6, 10, 8)  # the last layer is as fine as it need be
+
+    found = fitted(bits, lambda b, form: lower(CNN, b, BOUND, form), exact_enough, 1)
+    assert [choice.weights for choice, _ in found] == [(6, 10, 8)]
