@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,21 @@ from circuits.srs.files import Policy, SrsFolder
 from prover.library import machine_costs
 from prover.settings import Settings
 
-_SETTINGS = Settings.load(redis_url=None)
-_LIMITS = Limits(deadline_s=3600, memory_bytes=_SETTINGS.engine_limits.memory_bytes)
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 FILE = "candidates.json"
 _LEAST = 2
+
+
+@cache
+def _settings() -> Settings:
+    """Not at import: what is wrong with them is to be told like any other error."""
+    return Settings.load(redis_url=None)
+
+
+@cache
+def _limits() -> Limits:
+    """The harness has the deadline; memory as the service has it."""
+    return Limits(deadline_s=3600, memory_bytes=_settings().engine_limits.memory_bytes)
 
 
 def set_up(
@@ -55,15 +66,15 @@ def set_up(
 ) -> dict[str, Any]:
     """Writes ``candidates.json``: the plausible ones, the predicted cheapest first."""
     data = Path(model).read_bytes()
-    signature = engine.sandbox.call(_INSPECT, data, limits=_LIMITS).signature
+    signature = engine.sandbox.call(_INSPECT, data, limits=_limits()).signature
     folder = SrsFolder(Path(srs))
     builder = Builder(
         engine=engine,
         srs=folder,
         policy=Policy.DEVELOPMENT,
-        limits=_LIMITS,
+        limits=_limits(),
         effort=Effort.FAST,
-        cost_model=machine_costs(_SETTINGS),
+        cost_model=machine_costs(_settings()),
     )
     plan = builder.plan(
         data, read_calibration(Path(calibration).read_bytes(), signature), Profile()
@@ -115,7 +126,7 @@ def _set_one_up(
         "peak_bytes": [],
     }
     pricing = Pricing(
-        engine=engine, limits=_LIMITS, profile=profile, context=context_encoding(profile)
+        engine=engine, limits=_limits(), profile=profile, context=context_encoding(profile)
     )
     try:
         priced = pricing.settle(shape.variant.onnx, shape.priced)
@@ -124,10 +135,10 @@ def _set_one_up(
         srs = folder.ensure(
             shape.args.logrows,
             Policy.DEVELOPMENT,
-            lambda path, k: engine.generate_srs(path, k, _LIMITS),
+            lambda path, k: engine.generate_srs(path, k, _limits()),
         )
         begin = time.perf_counter()
-        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, _LIMITS)
+        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, _limits())
     except EngineError as error:
         return told | {"failed": error.detail}
     felts = [list(values) for values in shape.variant.samples[0]]
@@ -156,7 +167,7 @@ def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[
             srs=Path(candidate["srs"]),
         )
         try:
-            proof = engine.prove(files, felts, _LIMITS)
+            proof = engine.prove(files, felts, _limits())
         except EngineError as error:
             candidate["failed"] = error.detail
             continue
