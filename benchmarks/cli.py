@@ -33,6 +33,7 @@ from benchmarks.rows import Header, Key, read
 from benchmarks.sides import circom
 from benchmarks.tasks import Amount
 from circuits.errors import Fault, ZkmlError
+from prover.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "benchmarks"
@@ -96,6 +97,7 @@ def run(
         samples=amount.samples if samples is None else samples,
         warm_ups=amount.warm_ups if warm_ups is None else warm_ups,
     )
+    Settings.load(redis_url=None)  # what is wrong with them is told now, not by every sample
     CACHE.mkdir(parents=True, exist_ok=True)
     # EZKL keeps a lookup cache under its home, which feeds circuits: the benchmarks have their own.
     os.environ.setdefault("EZKL_REPO_PATH", str(CACHE / "ezkl"))
