@@ -11,6 +11,7 @@ from benchmarks.figures import Batched, Compared, Planned, Sweep
 from benchmarks.metrics import METRICS, counted, duration, readable
 from benchmarks.models.zoo import ZOO
 from benchmarks.rows import Results, Step
+from benchmarks.sides import circom
 from benchmarks.statistics import Ratio
 
 #: Fewer samples have no spread worth the name.
@@ -51,7 +52,24 @@ def sums(digest: Digest) -> str:
         "|---|---:|---:|---|",
     ]
     planning_line = _planning(figures.compared(digest, "build_s", everything, Step.SETUP))
-    return "\n".join([*head, *lines]) + ("\n\n" + planning_line if planning_line else "")
+    said = [planning_line, _against_peer(digest)]
+    return "\n\n".join(["\n".join([*head, *lines]), *filter(None, said)])
+
+
+def _against_peer(digest: Digest) -> str:
+    """By whole processes, the only times that both tell."""
+    found = {
+        model: gain.value
+        for model in digest.models
+        if (gain := digest.speed_up(model, "total_s", over=circom.NAME)) is not None
+    }
+    if not found:
+        return ""
+    each = ", ".join(f"{_title(model)} {value:.3g}×" for model, value in found.items())
+    return (
+        "How many times circom + snarkjs takes what ours takes, from an input to a verified proof,"
+        f" whole processes: {each}. Groth16 needs a trusted set-up for each circuit; ours does not."
+    )
 
 
 def _compared(what: str, found: Compared | None) -> str | None:
@@ -130,7 +148,7 @@ def _errors(found: Sequence[Planned]) -> str:
         median(median(p.memory_errors) for p in found),
     )
     return (
-        f"Prediction over {len(times)} candidates of {len(found)} models: median error"
+        f"Prediction over {len(times)} candidates of {counted(len(found), 'model')}: median error"
         f" {median(times):.1%} of time and {median(memories):.1%} of peak memory (median of the"
         f" models' own medians: {by_model[0]:.1%} and {by_model[1]:.1%})."
     )

@@ -24,6 +24,7 @@ from circuits.field import P
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "benchmarks" / "peers"
 PACKAGES = ("circom2@0.2.23", "snarkjs@0.7.6", "circomlib-ml@1.4.4", "solc@0.8.20")
+NAME = "circom"
 #: Dense layers and ReLU, nothing else.
 MODELS = ("autoencoder", "mlp-196-25-10", "mlp-784-56-10", "mlp-784-128-10")
 #: A ceremony file doubles in size and time to make with each step; this one is 600 MB.
@@ -54,7 +55,7 @@ def install() -> Path:
 class Circom:
     """circom + snarkjs on dense networks."""
 
-    name = "circom"
+    name = NAME
     title = "circom + snarkjs (Groth16)"
 
     def setup(self, material: Material, place: Place) -> Outcome:

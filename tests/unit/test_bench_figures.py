@@ -125,6 +125,16 @@ def test_the_report_tells_what_the_harness_costs_and_how_far_samples_are_apart(
     assert "± 4.5% apart" in text  # quartiles 1.05 and 1.15 about 1.1
 
 
+def test_a_peer_is_compared_by_whole_processes(tmp_path: Path) -> None:
+    rows = []
+    for side, total_s in (("ours", 4.0), ("ezkl-default", 9.0), ("circom", 2.0)):
+        times = {"prove_s": 1.0, "total_s": total_s}
+        rows += [row("peers", "a", side, Step.PROVE, times, i) for i in range(3)]
+        rows.append(row("peers", "a", side, Step.ACCURACY, {"max_error": 0.0}, misses=None))
+    text = tables.sums(Digest.of(through_a_file(rows, tmp_path)))
+    assert "whole processes: a 0.5×." in text
+
+
 def test_contracts_are_told_with_ours_over_the_default(tmp_path: Path) -> None:
     rows = [
         row("evm", "digits", side, step, metrics, i)
