@@ -66,7 +66,8 @@ def showing_compared(onnx_bytes: bytes) -> bytes:
     for node in model.graph.node:
         if node.op_type in _COMPARISONS or jumping.intersection(node.input):
             jumping.update(node.output)
-    shown = sorted({value for value, _, _ in _tests(model)} - given - jumping)
+    inputs = {i.name for i in model.graph.input}  # rounded alike with what they are compared to
+    shown = sorted({value for value, _, _ in _tests(model)} - given - jumping - inputs)
     if not shown:
         return onnx_bytes
     whole = _exposing(model, [*(o.name for o in model.graph.output), *shown])

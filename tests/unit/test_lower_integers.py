@@ -263,3 +263,18 @@ def test_a_decision_is_as_exact_as_its_score_may_be_close() -> None:
     clear = np.abs(scores) > 0.01 * (scores.max() - scores.min())
     assert clear.sum() > 380
     np.testing.assert_array_equal(got.reshape(-1)[clear], scores[clear] > 0)
+
+
+def test_an_input_that_is_itself_compared_is_no_hindrance() -> None:
+    """Whole numbers as the model takes them: nothing between an input and its comparison."""
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 3] x, float[1, 3] z)'
+        " => (float[1, 3] y) <float two = {2}> { e = Greater(z, two)"
+        " c = Cast<to = 1>(e) y = Mul(x, c) }"
+    )
+    rng = np.random.default_rng(0)
+    samples = [
+        {"x": rng.uniform(-1, 1, (1, 3)).astype(np.float32), "z": np.float32([[1, 2, 3]])}
+        for _ in range(8)
+    ]
+    assert choose_bits(model.SerializeToString(), samples, BOUND | {"z": (0.0, 4.0)}, 0.01, 0.99)
