@@ -20,6 +20,7 @@ from typing import Any
 import ezkl
 
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
+from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
@@ -69,6 +70,7 @@ def _priced(args: RunArgs, text: str) -> Priced:
         input_scales=tuple(settings["model_input_scales"]),
         output_scales=tuple(settings["model_output_scales"]),
         instance_shapes=tuple(tuple(s) for s in settings["model_instance_shapes"]),
+        product_room=room_for_products(settings["einsum_params"]["equations"]),
     )
 
 

@@ -51,7 +51,9 @@ class Priced:
 
     ``settings`` is the engine's own JSON text. ``rows`` is the layout's length, ``assignments``
     the cells over all inner columns, ``einsum_size`` the cells of Freivalds products,
-    ``lookups`` the names of table lookups, ``range_checks`` the ranges checked by table.
+    ``lookups`` the names of table lookups, ``range_checks`` the ranges checked by table,
+    ``product_room`` the cells of one column that the engine sets aside for Freivalds products
+    (``circuits.engine.products``).
     """
 
     args: RunArgs
@@ -66,6 +68,7 @@ class Priced:
     input_scales: tuple[int, ...]
     output_scales: tuple[int, ...]
     instance_shapes: tuple[tuple[int, ...], ...]
+    product_room: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,12 +28,14 @@ _DECOMPOSED = {"Relu": (10, 3), "Greater": (17, 3), "Equal": (6, 0), "ArgMax": (
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
     """What one node of the rewritten float graph costs in integers: assignments in the main columns
-    and cells in Freivalds' columns."""
+    and cells in Freivalds' columns. ``room``: what the engine sets aside of these for it, used or
+    not (``circuits.engine.products``)."""
 
     layer: str
     op: str
     assignments: int
     einsum: int
+    room: int
 
 
 def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
@@ -50,24 +52,25 @@ def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
     divided = parsed(variant.onnx, variant.scale).divided
     totals: dict[tuple[str, str], list[int]] = {}
     for node in graph.node:
-        main, einsum = _cost(node, shapes, legs)
+        main, einsum, room = _cost(node, shapes, legs)
         if node.name in divided:
             base, each = _DIVISION
             main += math.prod(shapes[node.output[0]]) * (base + each * legs)
+            room += 2 * _room_for_digits(math.prod(shapes[node.output[0]]), legs)
         if main or einsum:
-            total = totals.setdefault(sources[node.name], [0, 0])
-            total[0] += main
-            total[1] += einsum
+            total = totals.setdefault(sources[node.name], [0, 0, 0])
+            for i, cells in enumerate((main, einsum, room)):
+                total[i] += cells
     return tuple(
-        LayerCost(layer=layer, op=op, assignments=main, einsum=einsum)
-        for (layer, op), (main, einsum) in totals.items()
+        LayerCost(layer=layer, op=op, assignments=main, einsum=einsum, room=room)
+        for (layer, op), (main, einsum, room) in totals.items()
     )
 
 
-def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int, int]:
+def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int, int, int]:
     out = math.prod(shapes[node.output[0]])
     first = shapes[node.input[0]]
-    main, einsum = 0, 0
+    main, einsum, room = 0, 0, 0
     if node.op_type in _ELEMENTWISE:
         main = out
     elif node.op_type == "ReduceSum":
@@ -76,13 +79,20 @@ def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int
         main = out * (1 + math.prod(shapes[node.input[1]][1:]))
     elif node.op_type == "MatMul":
         main, einsum = _product(first, shapes[node.input[1]], out)
+        room = main + einsum
     elif node.op_type in _DECOMPOSED:
         base, each = _DECOMPOSED[node.op_type]
         size = math.prod(first) if node.op_type == "ArgMax" else out
         main = size * (base + each * legs)
+        room = _room_for_digits(size, legs)
     elif node.op_type not in _FREE:
         raise ValueError(f"no cost is known for {node.op_type}")
-    return main, einsum
+    return main, einsum, room
+
+
+def _room_for_digits(values: int, legs: int) -> int:
+    """A decomposition is the sum of digits times powers of the base: a product, to the engine."""
+    return values * (2 * legs + 1)
 
 
 def _product(left: Sequence[int], right: Sequence[int], out: int) -> tuple[int, int]:

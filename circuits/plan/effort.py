@@ -36,7 +36,7 @@ SrsOf = Callable[[int], Path]
 #: (candidates at most, predicted cost over the best's at most, seconds in all at most)
 BUDGETS: dict[Effort, tuple[int, float, float]] = {
     Effort.FAST: (0, 0.0, 0.0),
-    Effort.BALANCED: (2, 1.2, 4.0),
+    Effort.BALANCED: (2, 1.2, 2.5),
     Effort.MAX: (40, 2.5, 3600.0),
 }
 

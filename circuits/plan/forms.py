@@ -140,6 +140,7 @@ def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
         assignments=main,
         constants=0,
         einsum_size=sum(layer.einsum for layer in layers),
+        product_room=sum(layer.room for layer in layers),
         dynamic_size=0,
         lookups=variant.lookups,
         range_checks=(_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else (),
