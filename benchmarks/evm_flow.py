@@ -89,7 +89,9 @@ class _Chain:
 
     @property
     def gas(self) -> int:
-        return int(self._evm.result.gas_used)
+        result = self._evm.result
+        assert result is not None, "there has been no transaction"
+        return int(result.gas_used)
 
     def deploy(self, creation: bytes) -> str:
         """The contract's address. Raises ``SideRefused`` when the chain does not take it."""
