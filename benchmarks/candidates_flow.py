@@ -19,14 +19,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.steps import run_step
+from benchmarks.steps import own_settings, run_step, step_limits
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Limits
+from circuits.engine.port import CircuitFiles
 from circuits.errors import EngineError
 from circuits.plan.effort import Effort
 from circuits.plan.planner import Ranked, context_encoding
@@ -35,23 +34,10 @@ from circuits.plan.shapes import Pricing
 from circuits.profile import Profile
 from circuits.srs.files import Policy, SrsFolder
 from prover.library import machine_costs
-from prover.settings import Settings
 
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 FILE = "candidates.json"
 _LEAST = 2
-
-
-@cache
-def _settings() -> Settings:
-    """Not at import: what is wrong with them is to be told like any other error."""
-    return Settings.load(redis_url=None)
-
-
-@cache
-def _limits() -> Limits:
-    """The harness has the deadline; memory as the service has it."""
-    return Limits(deadline_s=3600, memory_bytes=_settings().engine_limits.memory_bytes)
 
 
 def set_up(
@@ -66,15 +52,15 @@ def set_up(
 ) -> dict[str, Any]:
     """Writes ``candidates.json``: the plausible ones, the predicted cheapest first."""
     data = Path(model).read_bytes()
-    signature = engine.sandbox.call(_INSPECT, data, limits=_limits()).signature
+    signature = engine.sandbox.call(_INSPECT, data, limits=step_limits()).signature
     folder = SrsFolder(Path(srs))
     builder = Builder(
         engine=engine,
         srs=folder,
         policy=Policy.DEVELOPMENT,
-        limits=_limits(),
+        limits=step_limits(),
         effort=Effort.FAST,
-        cost_model=machine_costs(_settings()),
+        cost_model=machine_costs(own_settings()),
     )
     plan = builder.plan(
         data, read_calibration(Path(calibration).read_bytes(), signature), Profile()
@@ -126,7 +112,7 @@ def _set_one_up(
         "peak_bytes": [],
     }
     pricing = Pricing(
-        engine=engine, limits=_limits(), profile=profile, context=context_encoding(profile)
+        engine=engine, limits=step_limits(), profile=profile, context=context_encoding(profile)
     )
     try:
         priced = pricing.settle(shape.variant.onnx, shape.priced)
@@ -135,10 +121,10 @@ def _set_one_up(
         srs = folder.ensure(
             shape.args.logrows,
             Policy.DEVELOPMENT,
-            lambda path, k: engine.generate_srs(path, k, _limits()),
+            lambda path, k: engine.generate_srs(path, k, step_limits()),
         )
         begin = time.perf_counter()
-        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, _limits())
+        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, step_limits())
     except EngineError as error:
         return told | {"failed": error.detail}
     felts = [list(values) for values in shape.variant.samples[0]]
@@ -167,7 +153,7 @@ def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[
             srs=Path(candidate["srs"]),
         )
         try:
-            proof = engine.prove(files, felts, _limits())
+            proof = engine.prove(files, felts, step_limits())
         except EngineError as error:
             candidate["failed"] = error.detail
             continue

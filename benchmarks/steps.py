@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
+from prover.settings import Settings
+
+
+@cache
+def own_settings() -> Settings:
+    """Not at import: what is wrong with them is to be told like any other error."""
+    return Settings.load(redis_url=None)
+
+
+@cache
+def step_limits() -> Limits:
+    """The harness has the deadline; memory as the service has it."""
+    return Limits(deadline_s=3600, memory_bytes=own_settings().engine_limits.memory_bytes)
 
 
 def run_step(

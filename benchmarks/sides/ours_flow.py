@@ -14,17 +14,16 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.steps import run_step
+from benchmarks.steps import own_settings, run_step, step_limits
 from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Limits, Simulated
+from circuits.engine.port import CircuitFiles, Simulated
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest, Role, instance_layout
 from circuits.plan.samples import read_calibration
@@ -32,24 +31,11 @@ from circuits.profile import Profile, Target
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from prover.library import machine_costs
-from prover.settings import Settings
 
 _INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
 _SRS_STAGE = "reference string"
 #: Sizes at which the planner may time candidates at balanced effort.
 _TIMED_LOGROWS = range(6, 15)
-
-
-@cache
-def _settings() -> Settings:
-    """Not at import: what is wrong with them is to be told like any other error."""
-    return Settings.load(redis_url=None)
-
-
-@cache
-def _limits() -> Limits:
-    """The harness has the deadline; memory as the service has it."""
-    return Limits(deadline_s=3600, memory_bytes=_settings().engine_limits.memory_bytes)
 
 
 def build(
@@ -59,21 +45,21 @@ def build(
     model = Path(onnx).read_bytes()
     samples = read_calibration(
         Path(calibration).read_bytes(),
-        engine.sandbox.call(_INSPECT, model, limits=_limits()).signature,
+        engine.sandbox.call(_INSPECT, model, limits=step_limits()).signature,
     )
     folder = SrsFolder(Path(srs))
     for logrows in _TIMED_LOGROWS:  # so that making them is no part of planning's time
         folder.ensure(
             logrows,
             Policy.DEVELOPMENT,
-            lambda path, k: engine.generate_srs(path, k, _limits()),
+            lambda path, k: engine.generate_srs(path, k, step_limits()),
         )
     builder = Builder(
         engine=engine,
         srs=folder,
         policy=Policy.DEVELOPMENT,
-        limits=_limits(),
-        cost_model=machine_costs(_settings()),
+        limits=step_limits(),
+        cost_model=machine_costs(own_settings()),
     )
     stages: list[tuple[str, float]] = [("plan", time.perf_counter())]
     work.mkdir(parents=True, exist_ok=True)
@@ -108,7 +94,7 @@ def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
     ]
     if manifest.context.limbs:
         felts.append(manifest.context.encode(secrets.randbits(248)))
-    result = engine.prove(files, felts, _limits())
+    result = engine.prove(files, felts, step_limits())
     (work / "proof.json").write_bytes(result.proof_json)
     begin = time.perf_counter()
     verified = engine.verify(
@@ -116,7 +102,7 @@ def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
         files.settings.read_bytes(),
         files.vk.read_bytes(),
         extract(files.srs),
-        _limits(),
+        step_limits(),
     )
     verify_s = time.perf_counter() - begin
     layout = instance_layout(
@@ -148,7 +134,7 @@ def outputs(engine: EzklEngine, work: Path, held_out: str, count: str) -> dict[s
         samples.append(sample)
     settings = files.settings.read_text(encoding="utf-8")
     answers = []
-    for simulated in engine.simulate(rewritten.read_bytes(), settings, samples, _limits()):
+    for simulated in engine.simulate(rewritten.read_bytes(), settings, samples, step_limits()):
         if not isinstance(simulated, Simulated):
             raise simulated
         felts = simulated.outputs[-len(manifest.outputs)]
