@@ -46,8 +46,8 @@ def plan_batch(shop: Workshop, job: Job, held: Held, note: Note) -> list[str]:
     if good:
         mix, circuits, plan = _mix(shop, batch, circuit, len(good), held, note)
         packs = _packs(batch, good, mix.sizes(len(good)), circuits)
-    shop.store.start_packs(held.lease, packs, failed, plan, {"compile": time.monotonic() - started})
-    return [p.id for p in packs]
+    timings = {"compile": time.monotonic() - started}
+    return shop.store.start_packs(held.lease, packs, failed, plan, timings)
 
 
 def _narrow(shop: Workshop, job: Job, held: Held, note: Note) -> Circuit:

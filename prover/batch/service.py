@@ -134,8 +134,7 @@ class BatchService:
             numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
             if len(numbers) > 1:
                 packs = split_packs(self.shop, store.batch(batch_id), numbers)
-                store.queue_packs(batch_id, packs)
-                self.shop.announce([p.id for p in packs])
+                self.shop.announce(store.queue_packs(batch_id, packs))
             else:
                 problem = job.problem or Canceled("the proof was canceled").problem()
                 store.fail_pack(batch_id, job.id, problem)
@@ -198,7 +197,7 @@ class BatchService:
         self._settle(job, held, outcome, packs)
 
     def _settle(self, job: Job, held: Held, outcome: PackOutcome, packs: list[Pack]) -> None:
-        self.shop.store.settle_pack(
+        queued = self.shop.store.settle_pack(
             held.lease,
             _batch_of(job),
             proved=outcome.proved,
@@ -208,18 +207,12 @@ class BatchService:
             timings=outcome.timings,
             peak_rss=outcome.peak_rss_bytes,
         )
-        self.shop.announce([p.id for p in packs])
+        self.shop.announce(queued)
 
     def _end(self, batch: Batch, left: ItemState, error: ZkmlError) -> None:
         """Gives up what is still queued, and stops whoever works on it."""
-        store = self.shop.store
-        store.cancel_queued_packs(batch.id)
-        jobs = [batch.job_id, *store.running_packs(batch.id)]
-        store.end_batch(batch.id, left=left, problem=error.problem())
-        for job_id in jobs:
-            if not store.job(job_id).state.terminal:
-                store.request_cancel(job_id)
-                self.shop.nudges.publish(job_id)
+        for job_id in self.shop.store.give_up_batch(batch.id, left=left, problem=error.problem()):
+            self.shop.nudges.publish(job_id)
         self._finish(batch.id)
 
     def _finish(self, batch_id: str) -> None:

@@ -121,20 +121,12 @@ class BatchReading(Repository):
         with self._db.read() as conn:
             return [job_of(row) for row in conn.execute(query)]
 
-    def running_packs(self, batch_id: str) -> list[str]:
-        """Ids of the packs that somebody works on."""
-        query = (
-            sa.select(jobs.c.id)
-            .distinct()
-            .join(batch_items, batch_items.c.pack_id == jobs.c.id)
-            .where(batch_items.c.batch_id == batch_id, jobs.c.state == JobState.RUNNING.value)
-        )
-        with self._db.read() as conn:
-            return list(conn.scalars(query))
 
-
-def batch_row(conn: sa.Connection, batch_id: str) -> sa.Row[Any]:
-    row = conn.execute(sa.select(batches).where(batches.c.id == batch_id)).one_or_none()
+def batch_row(conn: sa.Connection, batch_id: str, *, lock: bool = False) -> sa.Row[Any]:
+    """The batch's row. Whoever writes about a batch and its jobs locks it first, before any job's,
+    until the transaction ends (SQLite locks the whole file). Raises ``BatchNotFound``."""
+    query = sa.select(batches).where(batches.c.id == batch_id)
+    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise BatchNotFound(f"There is no batch {batch_id!r}.", batch=batch_id)
     return row

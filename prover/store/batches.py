@@ -18,7 +18,7 @@ from prover.jobs import Job, JobKind, JobState, Lease
 from prover.store.batch_reading import QUEUED, BatchReading, batch_row, count_items
 from prover.store.events import append_event
 from prover.store.jobs import ended, insert_job, insert_jobs, job_of
-from prover.store.leases import change_held, locked, tell
+from prover.store.leases import change_held, tell
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
 
 _OPEN = batches.c.state.in_([s.value for s in BatchState if not s.terminal])
@@ -108,20 +108,22 @@ class Batches(BatchReading):
         failed: Mapping[int, dict[str, Any]],
         plan: dict[str, Any],
         timings: dict[str, float],
-    ) -> None:
+    ) -> list[str]:
         """Ends the planning job: writes the plan and queues the packs. ``failed`` are items that
-        cannot be proved, with their problems."""
+        cannot be proved, with their problems. Gives the ids of the jobs to announce: none if the
+        batch was given up meanwhile."""
         now = self._now()
         with self._db.write() as conn:
-            before = locked(conn, lease)
+            batch = batch_row(conn, lease.job_id, lock=True)
             _fail(conn, lease.job_id, failed)
-            self._queue(conn, lease.job_id, before.model_id, packs, now)
+            queued = self._queue(conn, batch, packs, now)
             conn.execute(
                 sa.update(batches)
                 .where(batches.c.id == lease.job_id, _OPEN)
                 .values(state=BatchState.RUNNING.value, plan=plan, started_at=now)
             )
-            self._end_job(conn, lease, {"packs": len(packs)}, timings, None)
+            self._end_job(conn, lease, {"packs": len(queued)}, timings, None)
+            return queued
 
     def settle_pack(
         self,
@@ -134,12 +136,13 @@ class Batches(BatchReading):
         result: dict[str, Any],
         timings: dict[str, float],
         peak_rss: int | None,
-    ) -> None:
+    ) -> list[str]:
         """Ends a pack's job with all that came of it: proved items (lane and result by number),
-        failed ones (their problems), and packs that are to prove the rest."""
+        failed ones (their problems), and packs that are to prove the rest. Gives the ids of the
+        jobs to announce."""
         now = self._now()
         with self._db.write() as conn:
-            before = locked(conn, lease)
+            batch = batch_row(conn, batch_id, lock=True)
             for number, (lane, found) in proved.items():
                 conn.execute(
                     _queued_item(batch_id, number).values(
@@ -147,13 +150,15 @@ class Batches(BatchReading):
                     )
                 )
             _fail(conn, batch_id, failed)
-            self._queue(conn, batch_id, before.model_id, packs, now)
+            queued = self._queue(conn, batch, packs, now)
             self._end_job(conn, lease, result, timings, peak_rss)
+            return queued
 
-    def queue_packs(self, batch_id: str, packs: Sequence[Pack]) -> None:
-        """Queues packs in place of one whose job has ended without settling it."""
+    def queue_packs(self, batch_id: str, packs: Sequence[Pack]) -> list[str]:
+        """Queues packs in place of one whose job has ended without settling it. Gives the ids of
+        the jobs to announce."""
         with self._db.write() as conn:
-            self._queue(conn, batch_id, batch_row(conn, batch_id).model_id, packs, self._now())
+            return self._queue(conn, batch_row(conn, batch_id, lock=True), packs, self._now())
 
     def fail_pack(self, batch_id: str, pack_id: str, problem: dict[str, Any]) -> None:
         """Fails what is left of a pack whose job has ended without settling it."""
@@ -177,45 +182,62 @@ class Batches(BatchReading):
         ``left`` is what becomes of the items that are queued now; without it such items keep the
         batch open.
         """
-        now = self._now()
         with self._db.write() as conn:
-            row = batch_row(conn, batch_id)
-            if left is not None:
-                conn.execute(
-                    sa.update(batch_items)
-                    .where(batch_items.c.batch_id == batch_id, QUEUED)
-                    .values(state=left.value, problem=problem)
-                )
-            counts = count_items(conn, batch_id)
-            if counts.get(ItemState.QUEUED) or row.state == BatchState.RECEIVING.value:
-                return False
-            state = _final_state(counts, left)
-            changed = conn.execute(
-                sa.update(batches)
-                .where(batches.c.id == batch_id, _OPEN)
-                .values(state=state.value, finished_at=now, problem=problem)
-            )
-            return changed.rowcount == 1
+            return self._end_batch(conn, batch_row(conn, batch_id, lock=True), left, problem)
 
-    def cancel_queued_packs(self, batch_id: str) -> None:
-        """Ends the packs that wait: all at once, there may be thousands."""
+    def give_up_batch(
+        self, batch_id: str, *, left: ItemState, problem: dict[str, Any]
+    ) -> list[str]:
+        """Ends a batch early: what is queued of it becomes ``left``, jobs that wait are canceled,
+        those that run are asked to stop. Gives the ids of the latter.
+
+        One transaction, so that no pack is queued and no job ends in the middle of it.
+        """
         now = self._now()
         waiting = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == batch_id, QUEUED)
-        statement = (
-            sa.update(jobs)
-            .where(jobs.c.id.in_(waiting), jobs.c.state == JobState.QUEUED.value)
-            .values(
-                **ended(JobState.CANCELED, now),
-                cancel_requested=True,
-                lease_token=jobs.c.lease_token + 1,
-                last_seq=jobs.c.last_seq + 1,
-            )
-            .returning(jobs.c.id, jobs.c.last_seq, jobs.c.attempt)
-        )
         with self._db.write() as conn:
-            for row in conn.execute(statement).all():
-                data = {"state": JobState.CANCELED.value, "attempt": row.attempt}
-                append_event(conn, row.id, seq=row.last_seq, at=now, kind="state", data=data)
+            batch = batch_row(conn, batch_id, lock=True)
+            own = sa.or_(jobs.c.id == batch.job_id, jobs.c.id.in_(waiting))
+            _change_all(
+                conn,
+                sa.and_(own, jobs.c.state == JobState.QUEUED.value),
+                now,
+                **ended(JobState.CANCELED, now),
+                lease_token=jobs.c.lease_token + 1,
+                cancel_requested=True,
+            )
+            running = _change_all(
+                conn,
+                sa.and_(own, jobs.c.state == JobState.RUNNING.value),
+                now,
+                cancel_requested=True,
+            )
+            self._end_batch(conn, batch, left, problem)
+        return running
+
+    def _end_batch(
+        self,
+        conn: sa.Connection,
+        batch: sa.Row[Any],
+        left: ItemState | None,
+        problem: dict[str, Any] | None,
+    ) -> bool:
+        if left is not None:
+            conn.execute(
+                sa.update(batch_items)
+                .where(batch_items.c.batch_id == batch.id, QUEUED)
+                .values(state=left.value, problem=problem)
+            )
+        counts = count_items(conn, batch.id)
+        if counts.get(ItemState.QUEUED) or batch.state == BatchState.RECEIVING.value:
+            return False
+        state = _final_state(counts, left)
+        changed = conn.execute(
+            sa.update(batches)
+            .where(batches.c.id == batch.id, _OPEN)
+            .values(state=state.value, finished_at=self._now(), problem=problem)
+        )
+        return changed.rowcount == 1
 
     def forget_chunks(self, batch_id: str) -> None:
         """Forgets where the inputs lay, once they are deleted."""
@@ -223,20 +245,16 @@ class Batches(BatchReading):
             conn.execute(sa.delete(batch_chunks).where(batch_chunks.c.batch_id == batch_id))
 
     def _queue(
-        self,
-        conn: sa.Connection,
-        batch_id: str,
-        model_id: str,
-        packs: Sequence[Pack],
-        now: datetime,
-    ) -> None:
-        if not packs:
-            return
+        self, conn: sa.Connection, batch: sa.Row[Any], packs: Sequence[Pack], now: datetime
+    ) -> list[str]:
+        """Ids of the jobs that were queued: none for a batch that has ended."""
+        if not packs or BatchState(batch.state).terminal:
+            return []
         rows = [
             {
                 "id": pack.id,
                 "kind": JobKind.PACK.value,
-                "model_id": model_id,
+                "model_id": batch.model_id,
                 "circuit_id": pack.circuit_id,
                 "request": pack.request,
                 "input_key": None,
@@ -247,13 +265,14 @@ class Batches(BatchReading):
         # Many at once: the write lock is held all the while, and leases must be renewed in time.
         assign = (
             sa.update(batch_items)
-            .where(batch_items.c.batch_id == batch_id, QUEUED)
+            .where(batch_items.c.batch_id == batch.id, QUEUED)
             .where(batch_items.c.number == sa.bindparam("of_number"))
             .values(pack_id=sa.bindparam("to_pack"))
         )
         conn.execute(
             assign, [{"of_number": n, "to_pack": pack.id} for pack in packs for n in pack.numbers]
         )
+        return [pack.id for pack in packs]
 
     def _end_job(
         self,
@@ -281,6 +300,19 @@ def _values(item: Item) -> dict[str, Any]:
     values["item_id"] = values.pop("id")
     values["state"] = item.state.value
     return values
+
+
+def _change_all(
+    conn: sa.Connection, where: sa.ColumnElement[bool], now: datetime, **values: Any
+) -> list[str]:
+    """Changes many jobs in one statement, for there may be thousands, and tells who follows them.
+    Gives their ids."""
+    statement = sa.update(jobs).where(where).values(**values, last_seq=jobs.c.last_seq + 1)
+    rows = conn.execute(statement.returning(jobs)).all()
+    for row in rows:
+        data = {"state": row.state, "attempt": row.attempt, "cancel_requested": True}
+        append_event(conn, row.id, seq=row.last_seq, at=now, kind="state", data=data)
+    return [row.id for row in rows]
 
 
 def _queued_item(batch_id: str, number: int) -> sa.Update:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from circuits.field import to_felt
 from circuits.profile import Profile, Soundness, Visibility
 from prover.app import App
 from prover.batch.options import BatchOptions
-from prover.batch.records import Batch, BatchState, ItemState
+from prover.batch.records import Batch, BatchState, ItemState, Pack
 from prover.batch.results import write_results
 from prover.batch.verify import verify_batch
 from prover.bundle import read_bundle, write_bundle
+from prover.errors import JobNotFound
 from prover.policy import Policy
 from prover.receipt import Receipt, seal
 from prover.settings import Settings
@@ -221,6 +224,38 @@ def test_a_canceled_batch_keeps_what_is_proved_and_forgets_the_inputs(
     assert keys
     assert app.store.chunk_keys(batch.id) == {}
     assert app.store.next_pack(batch.id) is None
+
+
+def test_what_was_being_planned_when_the_batch_was_canceled_is_not_queued(
+    app: App, tmp_path: Path
+) -> None:
+    batch = receive(app, tmp_path, 3, lanes=4)
+    lease = app.store.claim(batch.job_id, "test", 30)
+    assert lease is not None
+    app.batches.cancel(batch.id)
+    assert app.store.cancel_requested(batch.job_id)
+    late = Pack(id="late", circuit_id=batch.circuit_id or "", request={}, numbers=(1, 2, 3))
+    assert app.store.start_packs(lease, [late], {}, {}, {}) == []
+    with pytest.raises(JobNotFound):
+        app.store.job("late")
+    assert app.store.batch(batch.id).counts == {ItemState.CANCELED: 3}
+
+
+def test_canceling_while_planning_and_proofs_end_leaves_nothing_behind(
+    app: App, tmp_path: Path
+) -> None:
+    """Wherever in its life a batch is met, it ends at once and no job of it stays queued."""
+    for pause in np.linspace(0, 0.3, 8):
+        batch = receive(app, tmp_path, 3, isolate=True)
+        worker = threading.Thread(target=finish, args=(app, batch))
+        worker.start()
+        time.sleep(pause)
+        ended = app.batches.cancel(batch.id)
+        worker.join()
+        assert ended.state in (BatchState.CANCELED, BatchState.SUCCEEDED)
+        assert not app.store.batch(batch.id).remaining
+        jobs = [app.store.job(i.pack_id) for i in app.store.items(batch.id) if i.pack_id]
+        assert all(job.state.terminal for job in [*jobs, app.store.job(batch.job_id)])
 
 
 def test_what_is_not_proved_by_the_deadline_is_given_up(app: App, tmp_path: Path) -> None:
