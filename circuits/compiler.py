@@ -26,7 +26,7 @@ from circuits.lower.bits import keeps_tolerance, quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.manifest import AppliedPass
 from circuits.plan.fitting import fitted
-from circuits.plan.forms import narrow_relus, near_the_least, weigh_forms
+from circuits.plan.forms import likely_form, narrow_relus, near_the_least, weigh_forms
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.rewrite import bind_context, rewrite
@@ -80,7 +80,8 @@ def integer_graphs(
 def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str:
     """An integer graph with bits that most models do well with: for pricing, not for proving."""
     try:
-        return _integer_graph(graph, task, _TYPICAL, Form())
+        form = likely_form(lambda form: lower(graph.plain, _TYPICAL, task.accepted, form))
+        return _integer_graph(graph, task, _TYPICAL, form)
     except CannotLower as error:
         return error.detail
 

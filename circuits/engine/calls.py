@@ -19,6 +19,7 @@ from typing import Any
 
 import ezkl
 
+from circuits.engine.constants import restore_constants
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
@@ -217,6 +218,7 @@ def _compile(onnx: bytes, settings: str, out: Path) -> None:
     Path("network.onnx").write_bytes(onnx)
     (out / "settings.json").write_text(settings)
     ezkl.compile_circuit("network.onnx", str(out / "compiled"), str(out / "settings.json"))
+    restore_constants(onnx, out / "compiled")
 
 
 def _run_args(args: RunArgs) -> Any:

@@ -86,7 +86,7 @@ def forms_of(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> list[Wi
     chosen: list[Form] = []
     for lanes in _WEIGHED_AT:
         forms = worth_pricing(
-            made, has_conv=b"Conv" in graph.plain, weigh=partial(weighed, lanes), pairing=False
+            made, has_conv=b"Conv" in graph.plain, weigh=partial(weighed, lanes), single_rows=False
         )
         chosen += [form for form in forms[:_MOST] if form not in chosen]
     return [_wide_form(made(form), recipe) for form in chosen]

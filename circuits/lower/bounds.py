@@ -153,14 +153,24 @@ def _place(op: str, x: list[Interval], attributes: Attributes) -> Interval:
 
 
 def _linear(op: str, x: list[Interval], attributes: Attributes) -> Interval:
-    """Centre and radius: |W x - W c| <= |W| r for a constant W, tight for each output."""
-    (low, high), weights = x[0], x[1]
+    weights = x[1]
     if weights[0] is not weights[1]:
         most = evaluate(op, [_reach(x[0]), _reach(weights)], attributes)
         return -most, most
-    middle = evaluate(op, [(low + high) / 2, weights[0]], attributes)
-    spread = evaluate(op, [(high - low) / 2, np.abs(weights[0])], attributes)
+    return _by_constant(op, x[0], weights[0], attributes)
+
+
+def _by_constant(op: str, x: Interval, weights: Array, attributes: Attributes) -> Interval:
+    """Centre and radius: |W x - W c| <= |W| r for a constant W, tight for each output."""
+    low, high = x
+    middle = evaluate(op, [(low + high) / 2, weights], attributes)
+    spread = evaluate(op, [(high - low) / 2, np.abs(weights)], attributes)
     return middle - spread, middle + spread
+
+
+def product_interval(values: Interval, weights: Array) -> Interval:
+    """The bounds of ``values · weights``, as of an emitted MatMul."""
+    return _by_constant("MatMul", values, weights, {})
 
 
 _LINEAR = frozenset({"MatMul", "Conv"})

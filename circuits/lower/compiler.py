@@ -116,7 +116,7 @@ def lower(
     return GraphVariant(
         onnx=onnx_bytes,
         label=_label(bits, form, tabled=bool(low.emit.scale)),
-        passes=(AppliedPass(name="integer-lowering", version=4),),
+        passes=(AppliedPass(name="integer-lowering", version=5),),
         bits=bits,
         form=form,
         input_scales=tuple(input_scales),
@@ -146,6 +146,8 @@ def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
         parts.append("comparisons by table")
     if form.sparse:
         parts.append("sparse rows")
+    if form.packed_from:
+        parts.append(f"two outputs in one from {form.packed_from} terms")
     if form.paired_from:
         parts.append(f"rows paired from {form.paired_from}")
     return ", ".join(parts)

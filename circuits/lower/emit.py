@@ -2,7 +2,8 @@
 
 A float32 has 24 significant bits, so a constant is rounded to one that float32 holds; what is
 rounded is a bias of 25 bits or more, by less than 2^-24 of itself, and everything downstream
-(interpreter, bounds, engine) sees the same rounded integer.
+(interpreter, bounds, engine) sees the same rounded integer. Where every bit counts it is written
+in two parts (``circuits.exact``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from circuits.exact import REST, parted
 from circuits.lower.bounds import Intervals
 from circuits.lower.scales import LEVELLED, scale_after
 from circuits.rewrite.edit import ints
@@ -145,6 +147,24 @@ class Emitter:
     def whole(self, values: NDArray[Any] | float) -> ir.Value:
         """A constant of whole numbers."""
         return self._constant(representable(np.asarray(values, dtype=np.float64)))
+
+    def exact(self, values: NDArray[np.float64]) -> ir.Value:
+        """A constant of whole numbers that float32 may not hold (see ``circuits.exact``)."""
+        held, rest = parted(values)
+        value = self._constant(held)
+        name = name_of(value)
+        self._constants[name] = values
+        if rest is not None:
+            missing = ir.Tensor(rest, name=name + REST)
+            self.graph.register_initializer(
+                ir.Value(
+                    name=name + REST,
+                    shape=ir.Shape(rest.shape),
+                    type=ir.TensorType(missing.dtype),
+                    const_value=missing,
+                )
+            )
+        return value
 
     def spread(self, values: NDArray[Any]) -> ir.Value:
         """A constant for an elementwise operator, as small as broadcasting allows."""

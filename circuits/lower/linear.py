@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import MOST_PLACES, ZERO, Quantity, gather
+from circuits.lower.rows import row_product
 from circuits.lower.variant import Bits
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
@@ -59,42 +60,15 @@ def matrix_product(
     per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
     rounded = round_weights(weights, per_input[:, None], low.bits, low.layers)
     low.layers += 1
-    places, outputs = view.shape[0], weights.shape[1]
-    if places == 1:
-        nonzero = _most_in_a_column(rounded.weights)
-        low.single_rows.append((weights.size, nonzero * outputs))
-        if low.form.sparse and nonzero < len(weights):
-            result = low.new(_sparse_product(low, q, view[0], rounded.weights), rounded.step)
-            return result if bias is None else low.add_constant(result, bias)
-        if low.form.pairs(weights.size):
-            view = np.repeat(view, 2, axis=0)
-    left = gather(low.emit, q, view, (1, *view.shape))
-    product = low.emit.op(
-        "MatMul", [left, low.emit.whole(rounded.weights)], [1, len(view), outputs]
-    )
+    if len(view) == 1:
+        product = row_product(low, q, view[0], rounded.weights)
+    else:
+        left = gather(low.emit, q, view, (1, *view.shape))
+        shape = [1, len(view), weights.shape[1]]
+        product = low.emit.op("MatMul", [left, low.emit.whole(rounded.weights)], shape)
     result = low.new(product, rounded.step)
-    result = result.moved(result.view.reshape(-1, outputs)[:places], result.step)
+    result = result.moved(result.view.reshape(len(view), -1), result.step)
     return result if bias is None else low.add_constant(result, bias)
-
-
-def _most_in_a_column(weights: NDArray[np.float64]) -> int:
-    """The largest number of weights other than zero that one output has."""
-    return int(np.count_nonzero(weights, axis=0).max(initial=0))
-
-
-def _sparse_product(
-    low: Lowering, q: Quantity, row: NDArray[np.int64], weights: NDArray[np.float64]
-) -> ir.Value:
-    """``[K] · [K, F]`` as F dot products of the places whose weight is not zero: ``[1, F]``."""
-    outputs = weights.shape[1]
-    most = max(1, _most_in_a_column(weights))
-    # A stable sort by "is zero" puts the others in front, in their order.
-    places = np.argsort(weights == 0, axis=0, kind="stable")[:most].T
-    chosen = np.take_along_axis(weights.T, places, axis=1)
-    left = gather(low.emit, q, row[places], (1, outputs, 1, most))
-    right = low.emit.whole(chosen.reshape(1, outputs, most, 1))
-    product = low.emit.op("MatMul", [left, right], [1, outputs, 1, 1])
-    return low.emit.reshape(product, [1, outputs])
 
 
 def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from circuits.lower.emit import Emitter, name_of, shape_of
 from circuits.lower.errors import CannotLower
 from circuits.lower.quantity import Quantity, compact, fresh, gather, per_tensor, settle
-from circuits.lower.variant import Bits, Form
+from circuits.lower.variant import Bits, Form, SingleRow
 from circuits.rewrite.edit import constant
 
 #: Relative error allowed where two steps have no whole-number ratio.
@@ -35,8 +35,7 @@ class Lowering:
     #: Linear layers before the last function that is looked up.
     tabled_layers: int = 0
     relus: int = 0
-    #: Multiplications of each product of a single row, with weights of zero and without.
-    single_rows: list[tuple[int, int]] = field(default_factory=list)
+    single_rows: list[SingleRow] = field(default_factory=list)
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 

@@ -60,15 +60,18 @@ class Form:
     the first one on, become a HardSwish table (equal to ReLU on integers at scale 0).
     ``paired_from``: products of a single row with at least so many multiplications are given the
     row twice (0: none): Freivalds' check needs a matrix on both sides, and moves the product from
-    the main columns to columns of its own. ``sparse``: products of a single row leave out weights
-    that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0 is the step
-    from 0 to 1. ``saturate``: values are held to the range in which a function still moves before
-    they go into its table, which then is narrow.
+    the main columns to columns of its own.
+    ``packed_from``: products of a single row with at least so many terms (0: none) take two outputs
+    in one number (``circuits.lower.packing``). ``sparse``: products of a single row leave out
+    weights that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0 is
+    the step from 0 to 1. ``saturate``: values are held to the range in which a function still moves
+    before they go into its table, which then is narrow.
     """
 
     conv: str = "matmul"
     relu_tables: int = 0
     paired_from: int = 0
+    packed_from: int = 0
     sparse: bool = False
     step_tables: bool = False
     saturate: bool = True
@@ -76,6 +79,20 @@ class Form:
     def pairs(self, multiplications: int) -> bool:
         """Whether a product of a single row gets a second one."""
         return 0 < self.paired_from <= multiplications
+
+    def packs(self, terms: int) -> bool:
+        """Whether a product of a single row takes two outputs in one number."""
+        return 0 < self.packed_from <= terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleRow:
+    """A product of a single row: ``terms`` of each output, ``multiplications`` in all, and those
+    that are left when weights of zero are left out (``nonzero``)."""
+
+    terms: int
+    multiplications: int
+    nonzero: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +117,9 @@ class GraphVariant:
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
     holds with its own largest magnitude (to choose ``Form.relu_tables`` by), ``single_rows`` the
-    multiplications of each product of a single row, zeros included and left out (for
-    ``Form.paired_from`` and ``Form.sparse``). ``sources`` says for
-    each node by name which node of the float graph it comes from, as (name, operator).
+    products of a single row (for ``Form.paired_from``, ``packed_from`` and ``sparse``).
+    ``sources`` says for each node by name which node of the float graph it comes from, as
+    (name, operator).
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
     where there are none; ``tabled_layers`` the linear layers before the last of them. ``lookups``
@@ -119,7 +136,7 @@ class GraphVariant:
     value_bounds: ValueBounds
     layers: int
     relus: tuple[tuple[int, int], ...]
-    single_rows: tuple[tuple[int, int], ...] = ()
+    single_rows: tuple[SingleRow, ...] = ()
     sources: tuple[tuple[str, tuple[str, str]], ...] = ()
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     scale: int = 0

@@ -25,6 +25,8 @@ _TABLE_BITS = 20
 _TABLES = 4
 #: Multiplications of a single row for a second row to be worth a look.
 _PAIR_PAYS = 512
+#: Terms from which on two outputs in one number are worth taking apart.
+_PACK_PAYS = 128
 #: How many times the multiplications that count a single row's product must have.
 _SPARSE_PAYS = 2
 #: Largest single-row products that are tried with a second row, each with those above it.
@@ -42,10 +44,10 @@ def worth_pricing(
     *,
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
-    pairing: bool = True,
+    single_rows: bool = True,
 ) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
-    weighed = weigh_forms(make, has_conv=has_conv, weigh=weigh, pairing=pairing)
+    weighed = weigh_forms(make, has_conv=has_conv, weigh=weigh, single_rows=single_rows)
     return near_the_least(weighed)
 
 
@@ -60,19 +62,20 @@ def weigh_forms(
     *,
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
-    pairing: bool = True,
+    single_rows: bool = True,
     tables: int | None = None,
 ) -> list[tuple[float, Form]]:
     """The forms that a model offers, each with its cost.
 
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
-    Of forms that come to the same graph only the first is taken. Without ``pairing`` no single row
-    gets a second one; ``tables``: only forms with so many ReLUs as tables.
+    Of forms that come to the same graph only the first is taken. Without ``single_rows`` nothing is
+    done for products of a single row but leaving zeros out; ``tables``: only forms with so many
+    ReLUs as tables.
     """
     weigh = weigh or estimate
     plain = make(Form())
     distinct: dict[bytes, tuple[float, Form]] = {}
-    for form in _forms(plain, has_conv, pairing):
+    for form in _forms(plain, has_conv, single_rows):
         if tables not in (None, form.relu_tables):
             continue
         variant = plain if form == Form() else make(form)
@@ -81,25 +84,47 @@ def weigh_forms(
     return list(distinct.values())
 
 
+def likely_form(make: Callable[[Form], GraphVariant]) -> Form:
+    """A form to reckon with before any are weighed: two outputs in one number where that pays."""
+    plain, packed = make(Form()), Form(packed_from=_PACK_PAYS)
+    if not _has_wide_rows(plain):
+        return Form()
+    return packed if estimate(make(packed)) < estimate(plain) else Form()
+
+
+def _has_wide_rows(plain: GraphVariant) -> bool:
+    return any(
+        row.terms >= _PACK_PAYS and row.multiplications >= _PAIR_PAYS for row in plain.single_rows
+    )
+
+
 def narrow_relus(variant: GraphVariant) -> int:
     """How many ReLUs, from the first one on, are worth a look as tables."""
     narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
     return min(_TABLES, len(list(narrow)))
 
 
-def _forms(plain: GraphVariant, has_conv: bool, pairing: bool) -> Iterator[Form]:
+def _forms(plain: GraphVariant, has_conv: bool, single_rows: bool) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
     tables = narrow_relus(plain)
-    rows = plain.single_rows
-    large = sorted({full for full, _ in rows if full >= _PAIR_PAYS}, reverse=True)
-    paired = (0, *large[:_PAIRED]) if pairing else (0,)
-    sparse = any(full >= _PAIR_PAYS and full > _SPARSE_PAYS * few for full, few in rows)
-    for step_tables, thin in itertools.product(
+    rows = [row for row in plain.single_rows if row.multiplications >= _PAIR_PAYS]
+    large = sorted({row.multiplications for row in rows}, reverse=True)
+    paired = (0, *large[:_PAIRED]) if single_rows else (0,)
+    packed = (0, _PACK_PAYS) if single_rows and _has_wide_rows(plain) else (0,)
+    sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
+    for step_tables, thin, terms in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),
         (False, True) if sparse else (False,),
+        packed,
     ):
         for count, least in itertools.product(range(tables + 1), paired):
-            yield Form(relu_tables=count, paired_from=least, sparse=thin, step_tables=step_tables)
+            yield Form(
+                relu_tables=count,
+                paired_from=least,
+                packed_from=terms,
+                sparse=thin,
+                step_tables=step_tables,
+            )
     if has_conv:
         yield Form(conv="direct")
 

@@ -7,18 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from onnx import parser
 
+from circuits.engine.constants import restore_constants
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, Priced, RunArgs
 from circuits.errors import Canceled, EngineError, EngineTimeout, InputOutOfRange
+from circuits.exact import REST
 from circuits.field import from_felt, to_felt
+from circuits.lower import Bits, Form, lower, run_integers
 from circuits.plan.cost import product_blocks
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
 from tests import tiny
 from tests.conftest import LIMITS
+from tests.unit.test_lower_packing import BOUND, DENSE, TERMS
 
 pytestmark = pytest.mark.slow
 
@@ -235,3 +240,46 @@ def test_products_take_as_many_blocks_of_columns_as_foretold(
         sizes[rows] = (out / "pk").stat().st_size
     assert sizes[7] < 1.05 * sizes[6]
     assert sizes[24] > 1.5 * sizes[6]
+
+
+def test_constants_beyond_float32_are_proved_as_they_are(
+    engine: EzklEngine, srs_cache: Path, tmp_path: Path
+) -> None:
+    """Two outputs in one number take weights of more bits than the engine reads by itself."""
+    variant = lower(DENSE, Bits(input=6, weights=(8, 9)), BOUND, Form(packed_from=1))
+    assert REST.encode() in variant.onnx
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=10,
+        decomp_base=1 << 8,
+        decomp_legs=4,
+        ignore_range_check_inputs_outputs=True,
+    )
+    (priced,) = engine.price(variant.onnx, [args], LIMITS)
+    assert isinstance(priced, Priced)
+    srs = srs_cache / "dev10.srs"
+    engine.setup(variant.onnx, priced.settings, srs, tmp_path, LIMITS)
+    files = CircuitFiles(
+        compiled=tmp_path / "compiled",
+        settings=tmp_path / "settings.json",
+        pk=tmp_path / "pk",
+        vk=tmp_path / "vk",
+        srs=srs,
+    )
+    x = np.random.default_rng(2).integers(-64, 65, (1, 1, TERMS))
+    proof = engine.prove(files, [[to_felt(int(n)) for n in x.reshape(-1)]], LIMITS)
+    (expected,) = run_integers(variant, {"x": x})
+    assert [from_felt(f) for f in proof.instances[TERMS:]] == expected.reshape(-1).tolist()
+    settings, vk = files.settings.read_bytes(), files.vk.read_bytes()
+    assert engine.verify(proof.proof_json, settings, vk, extract(srs), LIMITS)
+
+
+def test_a_compiled_circuit_without_the_constants_is_refused(tmp_path: Path) -> None:
+    variant = lower(DENSE, Bits(input=6, weights=(8, 9)), BOUND, Form(packed_from=1))
+    compiled = tmp_path / "compiled"
+    compiled.write_bytes(b"of another version")
+    with pytest.raises(EngineError, match="not in the compiled circuit"):
+        restore_constants(variant.onnx, compiled)
+    assert compiled.read_bytes() == b"of another version"

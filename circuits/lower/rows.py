@@ -1,0 +1,56 @@
+"""Products of a single row: where nothing is shared, and each weight costs an assignment.
+
+Three ways to make them cheaper, chosen by the ``Form``: leave weights of zero out, put the product
+into Freivalds' columns by giving the row twice, take two outputs in one number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from circuits.lower.lowering import Lowering
+from circuits.lower.packing import first_row, packed_product
+from circuits.lower.quantity import Quantity, gather
+from circuits.lower.variant import SingleRow
+
+Floats = NDArray[np.float64]
+
+
+def row_product(low: Lowering, q: Quantity, row: NDArray[np.int64], weights: Floats) -> ir.Value:
+    """``[K] · [K, F]``, where ``row`` picks the left side's elements of q: a tensor of F."""
+    nonzero = _most_in_a_column(weights)
+    low.single_rows.append(
+        SingleRow(
+            terms=len(weights),
+            multiplications=weights.size,
+            nonzero=nonzero * weights.shape[1],
+        )
+    )
+    if low.form.sparse and nonzero < len(weights):
+        return _sparse_product(low, q, row, weights)
+    times = 2 if low.form.pairs(weights.size) else 1
+    left = gather(low.emit, q, row[None].repeat(times, 0), (1, times, len(row)))
+    packed = packed_product(low, left, weights) if low.form.packs(len(weights)) else None
+    return first_row(low, left, low.emit.whole(weights)) if packed is None else packed
+
+
+def _most_in_a_column(weights: Floats) -> int:
+    """The largest number of weights other than zero that one output has."""
+    return int(np.count_nonzero(weights, axis=0).max(initial=0))
+
+
+def _sparse_product(
+    low: Lowering, q: Quantity, row: NDArray[np.int64], weights: Floats
+) -> ir.Value:
+    """``[K] · [K, F]`` as F dot products of the places whose weight is not zero: ``[1, F]``."""
+    outputs = weights.shape[1]
+    most = max(1, _most_in_a_column(weights))
+    # A stable sort by "is zero" puts the others in front, in their order.
+    places = np.argsort(weights == 0, axis=0, kind="stable")[:most].T
+    chosen = np.take_along_axis(weights.T, places, axis=1)
+    left = gather(low.emit, q, row[places], (1, outputs, 1, most))
+    right = low.emit.whole(chosen.reshape(1, outputs, most, 1))
+    product = low.emit.op("MatMul", [left, right], [1, outputs, 1, 1])
+    return low.emit.reshape(product, [1, outputs])
