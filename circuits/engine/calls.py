@@ -19,7 +19,7 @@ from typing import Any
 
 import ezkl
 
-from circuits.engine.constants import restore_constants
+from circuits.engine.constants import constants_rounded_away, restore_constants
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
@@ -38,19 +38,21 @@ _NO_WAY_OUT = "http://127.0.0.1:9"
 def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineError]:
     """The engine's own count of what each candidate would cost, in order."""
     Path("network.onnx").write_bytes(onnx)
-    return [_attempt_price(args) for args in candidates]
+    uncounted = constants_rounded_away(onnx)
+    return [_attempt_price(args, uncounted) for args in candidates]
 
 
-def _attempt_price(args: RunArgs) -> Priced | EngineError:
+def _attempt_price(args: RunArgs, uncounted: int) -> Priced | EngineError:
     try:
         ezkl.gen_settings("network.onnx", "settings.json", py_run_args=_run_args(args))
     except BaseException as error:  # a panic is no Exception
         return _engine_error(error)
-    return _priced(args, Path("settings.json").read_text())
+    return _priced(args, Path("settings.json").read_text(), uncounted)
 
 
-def _priced(args: RunArgs, text: str) -> Priced:
+def _priced(args: RunArgs, text: str, uncounted: int) -> Priced:
     settings = json.loads(text)
+    settings["total_const_size"] += uncounted
     settings["timestamp"] = 0  # or equal circuits would have different settings digests
     settings["required_range_checks"].sort()  # the engine prints a set in any order
     settings["required_lookups"].sort(key=json.dumps)

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from onnx import parser
 
-from circuits.engine.constants import restore_constants
+from circuits.engine.constants import constants_rounded_away, restore_constants
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, Priced, RunArgs
 from circuits.errors import Canceled, EngineError, EngineTimeout, InputOutOfRange
-from circuits.exact import REST
 from circuits.field import from_felt, to_felt
 from circuits.lower import Bits, Form, lower, run_integers
 from circuits.plan.cost import product_blocks
@@ -23,7 +22,8 @@ from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
 from tests import tiny
 from tests.conftest import LIMITS
-from tests.unit.test_lower_packing import BOUND, DENSE, TERMS
+from tests.unit.test_lower_integers import BOUND, graph
+from tests.unit.test_lower_packing import DENSE
 
 pytestmark = pytest.mark.slow
 
@@ -245,14 +245,22 @@ def test_products_take_as_many_blocks_of_columns_as_foretold(
 def test_constants_beyond_float32_are_proved_as_they_are(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path
 ) -> None:
-    """Two outputs in one number take weights of more bits than the engine reads by itself."""
-    variant = lower(DENSE, Bits(input=6, weights=(8, 9)), BOUND, Form(packed_from=1))
-    assert REST.encode() in variant.onnx
+    """Two outputs in one number take weights of more bits than the engine reads by itself. In its
+    float32 many are the same, and it would keep too few cells for them."""
+    terms, wide = 168, (11, 9)
+    dense = graph(
+        "a = Gemm(x, w, b) r = Relu(a) y = MatMul(r, w2)",
+        f"float[1, {terms}] x",
+        {"w": [terms, 11], "b": [11], "w2": [11, 3]},
+    )
+    variant = lower(dense, Bits(input=6, weights=wide), BOUND, Form(packed_from=100))
+    uncounted = constants_rounded_away(variant.onnx)
     args = RunArgs(
         input_scale=0,
         param_scale=0,
         scale_rebase_multiplier=1,
         logrows=10,
+        num_inner_cols=4,
         decomp_base=1 << 8,
         decomp_legs=4,
         ignore_range_check_inputs_outputs=True,
@@ -268,10 +276,12 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         vk=tmp_path / "vk",
         srs=srs,
     )
-    x = np.random.default_rng(2).integers(-64, 65, (1, 1, TERMS))
+    column = (1 << 10) - 12
+    assert priced.constants - uncounted < column < priced.constants, (priced.constants, uncounted)
+    x = np.random.default_rng(2).integers(-64, 65, (1, 1, terms))
     proof = engine.prove(files, [[to_felt(int(n)) for n in x.reshape(-1)]], LIMITS)
     (expected,) = run_integers(variant, {"x": x})
-    assert [from_felt(f) for f in proof.instances[TERMS:]] == expected.reshape(-1).tolist()
+    assert [from_felt(f) for f in proof.instances[terms:]] == expected.reshape(-1).tolist()
     settings, vk = files.settings.read_bytes(), files.vk.read_bytes()
     assert engine.verify(proof.proof_json, settings, vk, extract(srs), LIMITS)
 
