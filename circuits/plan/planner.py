@@ -40,6 +40,8 @@ _MEASURE = {
     Target.PROOF_SIZE: "proof length",
     Target.EVM: "proof length",
 }
+#: Numbers from here on are told by their magnitude.
+_COUNTABLE = 10**12
 _REFERENCE = "circuits.plan.reference:run_reference"
 _THRESHOLDS = "circuits.compiler:thresholds"
 
@@ -260,7 +262,9 @@ def _shapeless(found: Variant) -> str:
     wide = f"its numbers need {found.bound_bits} bits"
     if found.lookup_range is not None:
         low, high = found.lookup_range
-        wide += f" and its tables {high - low + 1:,} entries"
+        entries = high - low + 1
+        told = f"{entries:,}" if entries < _COUNTABLE else f"some 10^{len(str(entries)) - 1}"
+        wide += f" and its tables {told} entries"
     return f"{wide}, more than any shape holds"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import numpy_helper, parser
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.svm import SVC
@@ -15,6 +16,8 @@ from benchmarks.models.layers import Conv, Dense, Flatten, Pool, Relu, Sigmoid
 from benchmarks.models.material import materialise, reference_outputs
 from benchmarks.models.network import Network, squared_error
 from benchmarks.models.zoo import ENTRIES, choose
+from circuits.errors import ModelError
+from circuits.rewrite.compare import run
 
 
 @pytest.mark.parametrize(
@@ -133,3 +136,16 @@ def test_an_unknown_model_is_refused_with_the_names_that_there_are() -> None:
 
 def _answers(model: bytes, features: np.ndarray) -> np.ndarray:
     return reference_outputs(model, {"x": features[:, None]})
+
+
+def test_a_model_that_onnxruntime_refuses_is_compared_with_what_it_means() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 2] x) => (float[1, 2] y)
+    { i = Cast<to = 3>(x) m = MatMul(i, w) y = Cast<to = 1>(m) }"""
+    model = parser.parse_model(text)
+    weights = np.array([[1, -2], [3, 4]], dtype=np.int8)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    data = model.SerializeToString()
+    x = np.array([[[1, 2]], [[-3, 5]]], dtype=np.float32)
+    with pytest.raises(ModelError):
+        run(data, [{"x": x[0]}])
+    np.testing.assert_array_equal(reference_outputs(data, {"x": x}), (x @ weights).reshape(2, 2))
