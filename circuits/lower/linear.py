@@ -52,23 +52,62 @@ def matrix_product(
     steps: NDArray[np.float64],
     weights: NDArray[np.float64],
     bias: NDArray[np.float64] | None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Quantity:
     """``[P, K] · [K, F] + [F]``, where ``view`` picks the left side's elements and ``steps`` are
-    theirs. The result has shape ``[P, F]`` and one step."""
+    theirs. The result has shape ``[P, F]`` and one step.
+
+    ``groups`` [P]: rows of one group have zeros in the same places, and are multiplied without.
+    """
     if steps.size > 1 and not np.all(steps == steps[:1]):
         raise ValueError("the steps of a window differ from place to place")
     per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
     rounded = round_weights(weights, per_input[:, None], low.bits, low.layers)
     low.layers += 1
-    if len(view) == 1:
-        product = row_product(low, q, view[0], rounded.weights)
-    else:
-        left = gather(low.emit, q, view, (1, *view.shape))
-        shape = [1, len(view), weights.shape[1]]
-        product = low.emit.op("MatMul", [left, low.emit.whole(rounded.weights)], shape)
+    if groups is None:
+        groups = np.zeros(len(view), dtype=np.int64)
+    product, places = _by_groups(low, q, view, rounded.weights, groups)
     result = low.new(product, rounded.step)
-    result = result.moved(result.view.reshape(len(view), -1), result.step)
+    result = result.moved(places, result.step)
     return result if bias is None else low.add_constant(result, bias)
+
+
+def _by_groups(
+    low: Lowering,
+    q: Quantity,
+    view: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    groups: NDArray[np.int64],
+) -> tuple[ir.Value, NDArray[np.int64]]:
+    """The products of all groups in one tensor, and where in it each of the results lies."""
+    outputs = weights.shape[1]
+    places = np.full((len(view), outputs), ZERO, dtype=np.int64)
+    parts, count = [], 0
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        terms = np.arange(len(weights))
+        if len(rows) < len(view):
+            terms = np.flatnonzero(np.any(view[rows] != ZERO, axis=0))
+        if not terms.size:
+            continue
+        product = _product(low, q, view[np.ix_(rows, terms)], weights[terms])
+        parts.append(low.emit.reshape(product, [1, len(rows), outputs]))
+        size = len(rows) * outputs
+        places[rows] = np.arange(count, count + size).reshape(-1, outputs)
+        count += size
+    if len(parts) == 1:
+        return parts[0], places
+    return low.emit.op("Concat", parts, [1, count // outputs, outputs], axis=1), places
+
+
+def _product(
+    low: Lowering, q: Quantity, view: NDArray[np.int64], weights: NDArray[np.float64]
+) -> ir.Value:
+    if len(view) == 1:
+        return row_product(low, q, view[0], weights)
+    left = gather(low.emit, q, view, (1, *view.shape))
+    shape = [1, len(view), weights.shape[1]]
+    return low.emit.op("MatMul", [left, low.emit.whole(weights)], shape)
 
 
 def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:
@@ -95,13 +134,17 @@ def windowed(
     places: NDArray[np.int64],
     weights: NDArray[np.float64],
     bias: NDArray[np.float64] | None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Quantity:
-    """A product over windows: ``places`` [P, K] are logical places in q, ``weights`` [K, F]."""
+    """A product over windows: ``places`` [P, K] are logical places in q, ``weights`` [K, F].
+
+    ``groups`` as for ``matrix_product``.
+    """
     q = _prepared(low, q, places)
     growth = low.bits.weight(low.layers) + len(weights).bit_length() + 1
     q = low.fitting(q, growth)
     flat = np.append(q.view.reshape(-1), ZERO)
-    return matrix_product(low, q, flat[places], _steps_at(q, places), weights, bias)
+    return matrix_product(low, q, flat[places], _steps_at(q, places), weights, bias, groups)
 
 
 def matmul(low: Lowering, node: ir.Node) -> None:
@@ -285,9 +328,20 @@ def conv_transpose(low: Lowering, node: ir.Node) -> None:
     bias = None
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         bias = low.constant(node, node.inputs[2])
-    product = windowed(low, q, picks, columns, bias)
+    product = windowed(low, q, picks, columns, bias, _phases(out, strides))
     view = product.view.reshape(out[0], *out[2:], out[1])
     store(low, node, product.moved(np.moveaxis(view, -1, 1), product.step))
+
+
+def _phases(out: tuple[int, ...], strides: list[int]) -> NDArray[np.int64]:
+    """For each place of an output ``[N, F, *spatial]`` which of the input's gaps its window sees:
+    those of a stride's s places, which come round after s."""
+    phases = np.zeros((1,) * len(strides), dtype=np.int64)
+    for axis, stride in enumerate(strides):
+        along = np.arange(out[2 + axis]) % stride
+        shape = [-1 if i == axis else 1 for i in range(len(strides))]
+        phases = phases * stride + along.reshape(shape)
+    return np.tile(phases.reshape(-1), out[0])
 
 
 def _spread_places(image: tuple[int, ...], strides: list[int]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper, parser
 
 from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
 from circuits.lower.bits import quantised
+from circuits.lower.integers import parsed
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 
@@ -204,6 +205,17 @@ def test_the_first_relus_become_tables_whichever_operator_they_come_from() -> No
     assert plain.value_bounds.lookup is None
     assert variant.value_bounds.lookup is not None
     assert max(variant.value_bounds.lookup) <= max(most for _, most in plain.relus[:2])
+
+
+def test_a_transposed_convolution_multiplies_none_of_its_gaps() -> None:
+    """With a stride of 2 in two directions three of four places are gaps."""
+    data = graph(
+        "y = ConvTranspose<strides = [2, 2]>(x, w)", "float[1, 2, 8, 8] x", {"w": [2, 3, 4, 4]}
+    )
+    variant = lower(data, Bits(input=6, weights=(7,)), BOUND)
+    products = [n for n in parsed(variant.onnx).nodes if n.op_type == "MatMul"]
+    inner = [parsed(variant.onnx).constants[n.input[1]].shape[0] for n in products]
+    assert inner == [2 * 2 * 2] * 4
 
 
 def test_values_that_outgrow_the_engine_are_divided_down() -> None:
