@@ -1,7 +1,8 @@
 """The suite ``service``: what HTTP, the queue and the store add to the engine's own steps.
 
 Each number of workers gets a service of its own (``zkml up``), which stays up for its samples. The
-first starts cold, in an empty home, the others warm: its circuit is there.
+first starts cold, in an empty home, the others warm: its circuit is there. The last lets jobs that
+arrive together share a proof (``ZKML_COALESCE_MS``).
 """
 
 from __future__ import annotations
@@ -33,17 +34,22 @@ from benchmarks.tasks import Amount, Task
 SUITE = "service"
 WORKERS = (1, 2)
 JOBS_AT_ONCE, QUICK_JOBS_AT_ONCE = 8, 4
+#: How long a worker waits for jobs to share a proof with, where it does.
+COALESCE_MS = 300
 _STARTS_IN_S = 60
+#: How long jobs are sent until some share a proof: the circuit that they share is made meanwhile.
+_SHARES_IN_S = 300
 _STOPS_IN_S = 60
 
 
 def tasks(
     entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
-    """Latency and overhead with one worker; throughput with each number of workers."""
+    """Latency and overhead with one worker; throughput with each number of workers, and with one
+    that coalesces."""
     for entry in entries:
-        for workers in WORKERS:
-            service = _Service(entry, workers, amount, cache)
+        for workers, wait_ms in (*((count, 0) for count in WORKERS), (1, COALESCE_MS)):
+            service = _Service(entry, workers, amount, cache, coalesce_ms=wait_ms)
             stack.callback(service.stop)
             yield from service.tasks()
 
@@ -51,8 +57,13 @@ def tasks(
 class _Service:
     """One running service, started by the first sample and stopped after the last."""
 
-    def __init__(self, entry: Entry, workers: int, amount: Amount, cache: Path):
+    def __init__(
+        self, entry: Entry, workers: int, amount: Amount, cache: Path, *, coalesce_ms: int
+    ):
         self._entry, self._workers, self._amount = entry, workers, amount
+        self._coalesce_ms = coalesce_ms
+        #: The one that starts with nothing, and tells how long a single job takes.
+        self._first = workers == WORKERS[0] and not coalesce_ms
         self._models = cache / "models"
         self._srs = cache / "srs"
         self._home = cache / "service" / entry.name
@@ -69,13 +80,16 @@ class _Service:
             ready=lambda: self._process is not None,
         )
         measured = [("throughput", self._throughput)]
-        if self._workers == WORKERS[0]:
+        if self._first:
             measured = [
                 ("job", self._job),
                 ("POST while proving", self._post_while_proving),
                 ("GET while proving", self._get_while_proving),
                 *measured,
             ]
+        if self._coalesce_ms:
+            shared = self._key("proofs shared", Step.PREPARE)
+            yield Task(key=shared, action=lambda: self._safely(self._until_shared), needs=start)
         turns = self._amount.warm_ups + self._amount.samples
         for side, action in measured:
             for turn in range(turns):
@@ -109,7 +123,7 @@ class _Service:
     def _start(self) -> Outcome:
         """To a service that has the circuit; the first begins with nothing."""
         self.stop()
-        if self._workers == WORKERS[0]:
+        if self._first:
             shutil.rmtree(self._home, ignore_errors=True)
         self._home.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
@@ -172,15 +186,29 @@ class _Service:
     def _throughput(self) -> Outcome:
         """Warm jobs a second when several are sent at once."""
         begin = time.perf_counter()
-        for job in [self._post() for _ in range(self._jobs)]:
-            self._ended(job)
+        done = self._all_at_once()
         seconds = time.perf_counter() - begin
-        return Outcome(metrics={"throughput_per_s": self._jobs / seconds})
+        return Outcome(
+            metrics={"throughput_per_s": self._jobs / seconds},
+            facts={"lanes": [_lanes(job) for job in done]},
+        )
+
+    def _until_shared(self) -> Outcome:
+        """Jobs, all at once, until most share a proof: their circuit is made when it is missed."""
+        begin = time.perf_counter()
+        while (passed_s := time.perf_counter() - begin) < _SHARES_IN_S:
+            if sum(_lanes(job) > 1 for job in self._all_at_once()) > self._jobs // 2:
+                return Outcome(metrics={"build_s": passed_s})
+        raise SampleTimeout(f"no proof was shared within {_SHARES_IN_S} s")
+
+    def _all_at_once(self) -> list[JobOut]:
+        return [self._ended(job) for job in [self._post() for _ in range(self._jobs)]]
 
     # --- means --------------------------------------------------------------------------------
 
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         name = f"{side}, {self._workers} worker{'s' if self._workers > 1 else ''}"
+        name += ", coalescing" if self._coalesce_ms else ""
         return Key(suite=SUITE, model=self._entry.name, side=name, step=step, sample=sample)
 
     def _material(self) -> Material:
@@ -203,7 +231,8 @@ class _Service:
                 [zkml, "up", "--port", "0", "--workers", str(self._workers), "--json"],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment(self._home, self._srs),
+                env=environment(self._home, self._srs)
+                | {"ZKML_COALESCE_MS": str(self._coalesce_ms)},
                 start_new_session=True,
             )
         assert self._process.stdout is not None
@@ -243,3 +272,9 @@ class _Service:
         if done.state != "succeeded":
             raise SampleFailed(f"job {job.id} {done.state}: {done.problem}")
         return done
+
+
+def _lanes(job: JobOut) -> int:
+    """How many inputs the circuit of its proof holds."""
+    lane = (job.result or {}).get("lane")
+    return int(lane["count"]) if lane else 1

@@ -26,7 +26,7 @@ _TABLES = 4
 #: Multiplications of a single row for a second row to be worth a look.
 _PAIR_PAYS = 512
 #: Terms from which on two outputs in one number are worth taking apart.
-_PACK_PAYS = 128
+_PACK_PAYS = 96
 #: How many times the multiplications that count a single row's product must have.
 _SPARSE_PAYS = 2
 #: Largest single-row products that are tried with a second row, each with those above it.
