@@ -24,7 +24,7 @@ from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
-from circuits.profile import Profile, Target, Visibility
+from circuits.profile import Profile, Soundness, Target, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding
@@ -160,6 +160,7 @@ class Builder:
             accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
             limbs=context_encoding(profile).limbs,
             hand_on=not profile.visibility.shows_input,
+            freivalds=profile.soundness is Soundness.FREIVALDS,
         )
 
     def build(

@@ -80,7 +80,10 @@ def integer_graphs(
 def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str:
     """An integer graph with bits that most models do well with: for pricing, not for proving."""
     try:
-        form = likely_form(lambda form: lower(graph.plain, _TYPICAL, task.accepted, form))
+        form = likely_form(
+            lambda form: lower(graph.plain, _TYPICAL, task.accepted, form),
+            freivalds=task.freivalds,
+        )
         return _integer_graph(graph, task, _TYPICAL, form)
     except CannotLower as error:
         return error.detail
@@ -92,7 +95,7 @@ def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
         variant = lower(graph.plain, _TYPICAL, task.accepted)
     except CannotLower:
         return None
-    layers = cost_by_layer(variant, _legs(variant))
+    layers = cost_by_layer(variant, _legs(variant), freivalds=task.freivalds)
     return Count(
         assignments=sum(c.assignments for c in layers),
         einsum=sum(c.einsum for c in layers),
@@ -151,7 +154,12 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
         return lower(graph.plain, bits, task.accepted, form)
 
     def weighed(bits: Bits, tables: int | None = None) -> Iterator[tuple[float, tuple[Bits, Form]]]:
-        forms = weigh_forms(partial(make, bits), has_conv=b"Conv" in graph.plain, tables=tables)
+        forms = weigh_forms(
+            partial(make, bits),
+            has_conv=b"Conv" in graph.plain,
+            tables=tables,
+            freivalds=task.freivalds,
+        )
         return ((seconds, (bits, form)) for seconds, form in forms)
 
     candidates = list(weighed(choice))

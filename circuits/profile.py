@@ -39,10 +39,21 @@ class Visibility(enum.StrEnum):
 
 
 class Soundness(enum.StrEnum):
-    """How much of the engine's newer machinery the proof rests on."""
+    """How much a proof establishes, the least first.
 
-    STANDARD = "standard"  # Freivalds products; no range check where the verifier checks itself
+    EZKL 23.0.5 does not tie the result of a product to what follows as soon as a circuit checks any
+    product by Freivalds' argument: whoever makes the proof may put other numbers there
+    (docs/decisions/0006).
+    """
+
+    FREIVALDS = "freivalds"  # products of matrices are far cheaper; only an honest prover's count
+    STANDARD = "standard"  # no Freivalds; no range check where the verifier checks itself
     CONSERVATIVE = "conservative"  # no Freivalds, every range check kept
+
+    @property
+    def level(self) -> int:
+        """Grows with what a proof establishes."""
+        return list(Soundness).index(self)
 
 
 class Target(enum.StrEnum):

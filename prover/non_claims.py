@@ -36,8 +36,10 @@ TEXTS = {
     " computed it from that model. It is unsalted: weights can be guessed.",
     "which-weights": "Which weights they were: the proof shows that some weights give this output."
     " That they are those of the model named rests on the signature alone.",
-    "conservative": "The conservative profile: this circuit may use Freivalds products, which came"
-    " after the last public audit of the engine.",
+    "conservative": "The conservative profile: this circuit leaves range checks of public values to"
+    " whoever verifies.",
+    "products": "That the outputs are the model's, against whoever made the proof: in circuits with"
+    " Freivalds products the engine does not tie the result of a product to what follows.",
     "reference-string": "Security against whoever made the reference string: it is not the public"
     " ceremony's, so its maker may be able to forge proofs.",
     "lanes": "Secrecy between the inputs that share the proof: whoever holds it can read, of every"
@@ -49,8 +51,10 @@ TEXTS = {
 def non_claims(manifest: CircuitManifest) -> list[str]:
     """The ids of what is not claimed of a circuit's proofs, in a fixed order."""
     ids = [*_ALWAYS, _BY_VISIBILITY[manifest.profile.visibility]]
-    if manifest.profile.soundness is Soundness.STANDARD:
+    if manifest.profile.soundness is not Soundness.CONSERVATIVE:
         ids.append("conservative")
+    if manifest.profile.soundness is Soundness.FREIVALDS:
+        ids.append("products")
     if not manifest.srs.secure:
         ids.append("reference-string")
     if manifest.lanes > 1:

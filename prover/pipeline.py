@@ -42,6 +42,7 @@ from prover.jobs import Job, JobKind, Stage
 from prover.keys import KeyRing
 from prover.lease import Held
 from prover.library import Circuit, Library, Order
+from prover.policy import Policy
 from prover.predicate import MeasuredError
 from prover.receipt import seal
 from prover.settings import Settings
@@ -189,7 +190,12 @@ class Pipeline:
         with work.stage(Stage.VERIFY):
             statement, unsigned = self._state(circuit, context, inputs, proof, error, salt, work)
             report = check_statement(
-                statement, unsigned, engine=self.engine, inputs=inputs, input_salt=salt
+                statement,
+                unsigned,
+                engine=self.engine,
+                policy=Policy(minimum_soundness=manifest.profile.soundness),
+                inputs=inputs,
+                input_salt=salt,
             )
             if not report.ok:
                 failed = report.failures[0]

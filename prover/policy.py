@@ -111,7 +111,8 @@ def _soundness(name: str, value: Any) -> Soundness:
     try:
         return Soundness(value)
     except ValueError as error:
-        raise PolicyInvalid(f"policy.{name} is standard or conservative", field=name) from error
+        known = ", ".join(s.value for s in Soundness)
+        raise PolicyInvalid(f"policy.{name} is none of {known}", field=name) from error
 
 
 _READ: dict[str, Callable[[str, Any], Any]] = {

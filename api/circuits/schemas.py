@@ -24,7 +24,8 @@ class ProfileIn(BaseModel):
 
     visibility: Visibility = Field(_DEFAULT.visibility, description="Who learns what.")
     soundness: Soundness = Field(
-        _DEFAULT.soundness, description="How much of the engine's newer machinery it rests on."
+        _DEFAULT.soundness,
+        description="How much a proof establishes; `freivalds` only if its prover is honest.",
     )
     target: Target = Field(_DEFAULT.target, description="What the planner makes small.")
     max_error: float = Field(

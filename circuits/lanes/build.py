@@ -188,6 +188,7 @@ class WideBuilder:
                 self._samples(narrow),
                 Recipe.of(narrow.manifest),
                 self.limits,
+                freivalds=not narrow.args.disable_freivalds,
             )
         return [
             WideForm(

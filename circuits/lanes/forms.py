@@ -59,15 +59,25 @@ def decomposes(bits: int) -> bool:
 
 
 def integer_forms(
-    sandbox: Sandbox, model: bytes, samples: Sequence[Sample], recipe: Recipe, limits: Limits
+    sandbox: Sandbox,
+    model: bytes,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    limits: Limits,
+    *,
+    freivalds: bool,
 ) -> list[WideForm]:
     """The forms of an integer circuit that are worth pricing for many lanes. Raises ``CannotBatch``
     when the graph cannot be widened."""
-    forms: list[WideForm] = sandbox.call(_FORMS, model, list(samples), recipe, limits=limits)
+    forms: list[WideForm] = sandbox.call(
+        _FORMS, model, list(samples), recipe, freivalds, limits=limits
+    )
     return forms
 
 
-def forms_of(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> list[WideForm]:
+def forms_of(
+    model: bytes, samples: Sequence[Sample], recipe: Recipe, freivalds: bool
+) -> list[WideForm]:
     """``integer_forms``, inside a sandbox child."""
     from circuits.compiler import float_graph
     from circuits.lower import Bits, Form, lower
@@ -81,12 +91,16 @@ def forms_of(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> list[Wi
         return lower(graph.plain, bits, recipe.accepted, form)
 
     def weighed(lanes: int, variant: GraphVariant) -> float:
-        return estimate(replace(variant, onnx=widen(variant.onnx, lanes)))
+        return estimate(replace(variant, onnx=widen(variant.onnx, lanes)), freivalds=freivalds)
 
     chosen: list[Form] = []
     for lanes in _WEIGHED_AT:
         forms = worth_pricing(
-            made, has_conv=b"Conv" in graph.plain, weigh=partial(weighed, lanes), single_rows=False
+            made,
+            has_conv=b"Conv" in graph.plain,
+            weigh=partial(weighed, lanes),
+            single_rows=False,
+            freivalds=freivalds,
         )
         chosen += [form for form in forms[:_MOST] if form not in chosen]
     return [_wide_form(made(form), recipe) for form in chosen]

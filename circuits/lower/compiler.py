@@ -125,6 +125,7 @@ def lower(
         layers=low.layers,
         relus=tuple(low.emit.intervals.relus),
         single_rows=tuple(low.single_rows),
+        terms=low.terms,
         sources=tuple(low.emit.sources.items()),
         compared=low.compared,
         scale=low.emit.scale,

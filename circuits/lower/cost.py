@@ -2,8 +2,8 @@
 
 Read off EZKL 23.0.5: movements and constant Gathers are free, an elementwise operator costs one
 assignment an element, a decomposition ``10 + 3 · legs``, a division ``28 + 9 · legs``, a table
-look-up one, a matrix product nothing but its own Freivalds columns, a product with a single row one
-a multiplication.
+look-up one, a product one a multiplication; with Freivalds' argument, a product of matrices nothing
+but cells in columns of its own.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ class LayerCost:
     room: int
 
 
-def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
+def cost_by_layer(
+    variant: GraphVariant, legs: int, *, freivalds: bool = False
+) -> tuple[LayerCost, ...]:
     """Estimated costs, in graph order, of the layers that cost anything: in total within some per
-    cent of the engine's own count, which adds one a value of input and output."""
+    cent of the engine's own count, which adds one a value of input and output. ``freivalds``:
+    whether products are checked by that argument."""
     model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(variant.onnx))
     graph = model.graph
     shapes = {
@@ -52,7 +55,7 @@ def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
     divided = parsed(variant.onnx, variant.scale).divided
     totals: dict[tuple[str, str], list[int]] = {}
     for node in graph.node:
-        main, einsum, room = _cost(node, shapes, legs)
+        main, einsum, room = _cost(node, shapes, legs, freivalds)
         if node.name in divided:
             base, each = _DIVISION
             main += math.prod(shapes[node.output[0]]) * (base + each * legs)
@@ -67,7 +70,9 @@ def cost_by_layer(variant: GraphVariant, legs: int) -> tuple[LayerCost, ...]:
     )
 
 
-def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int, int, int]:
+def _cost(
+    node: NodeProto, shapes: dict[str, list[int]], legs: int, freivalds: bool
+) -> tuple[int, int, int]:
     out = math.prod(shapes[node.output[0]])
     first = shapes[node.input[0]]
     main, einsum, room = 0, 0, 0
@@ -78,7 +83,7 @@ def _cost(node: NodeProto, shapes: dict[str, list[int]], legs: int) -> tuple[int
     elif node.op_type == "Conv":
         main = out * (1 + math.prod(shapes[node.input[1]][1:]))
     elif node.op_type == "MatMul":
-        main, einsum = _product(first, shapes[node.input[1]], out)
+        main, einsum = _product(first, shapes[node.input[1]], out, freivalds)
         room = main + einsum
     elif node.op_type in _DECOMPOSED:
         base, each = _DECOMPOSED[node.op_type]
@@ -95,12 +100,14 @@ def _room_for_digits(values: int, legs: int) -> int:
     return values * (2 * legs + 1)
 
 
-def _product(left: Sequence[int], right: Sequence[int], out: int) -> tuple[int, int]:
+def _product(
+    left: Sequence[int], right: Sequence[int], out: int, freivalds: bool
+) -> tuple[int, int]:
     """Freivalds' check of a product ``[rows, inner] · [inner, columns]`` takes dot products: the
     weights and the product with random vectors along ``columns``, both sides along ``rows``, and
     one along ``inner``, each filled up to whole rows of the usual two inner columns."""
     rows, inner, columns = left[-2], left[-1], right[-1]
-    if rows == 1 or columns == 1:
+    if rows == 1 or columns == 1 or not freivalds:
         return out * _filled(inner), 0
     wide, high = _filled(columns), _filled(rows)
     stacked = math.prod(left[:-2])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.packing import packed_product
 from circuits.lower.quantity import MOST_PLACES, ZERO, Quantity, gather
 from circuits.lower.rows import row_product
 from circuits.lower.variant import Bits
@@ -64,6 +65,7 @@ def matrix_product(
     per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
     rounded = round_weights(weights, per_input[:, None], low.bits, low.layers)
     low.layers += 1
+    low.terms = max(low.terms, len(weights))
     if groups is None:
         groups = np.zeros(len(view), dtype=np.int64)
     product, places = _by_groups(low, q, view, rounded.weights, groups)
@@ -106,8 +108,11 @@ def _product(
     if len(view) == 1:
         return row_product(low, q, view[0], weights)
     left = gather(low.emit, q, view, (1, *view.shape))
-    shape = [1, len(view), weights.shape[1]]
-    return low.emit.op("MatMul", [left, low.emit.whole(weights)], shape)
+    packs = low.form.packed_matrices and low.form.packs(len(weights))
+    packed = packed_product(low, left, weights, len(view)) if packs else None
+    if packed is not None:
+        return packed
+    return low.emit.op("MatMul", [left, low.emit.whole(weights)], [1, len(view), weights.shape[1]])
 
 
 def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:

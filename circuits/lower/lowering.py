@@ -36,6 +36,8 @@ class Lowering:
     tabled_layers: int = 0
     relus: int = 0
     single_rows: list[SingleRow] = field(default_factory=list)
+    #: The most terms that an output of a product has.
+    terms: int = 0
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 

@@ -1,9 +1,9 @@
-"""Two outputs of a product of a single row for the price of one.
+"""Two outputs of a product for the price of one.
 
-A row times a matrix costs an assignment for each weight: nothing is shared, and Freivalds' check
-has nothing to save. But the engine's numbers have 127 bits and an output has about twenty. So two
-columns are multiplied at once, as ``first - 2^s · second``, and the result is taken apart by one
-division: half the assignments of the layer, for ``52 + 12 · legs`` a pair of outputs.
+A row times a matrix costs an assignment for each weight. But the engine's numbers have 127 bits and
+an output has about twenty. So two columns are multiplied at once, as ``first - 2^s · second``, and
+the result is taken apart by one division: half the assignments of the product, for
+``52 + 12 · legs`` a pair of outputs.
 
 The engine's division of n by d only proves ``|n - q·d| < d``, which leaves a prover the choice
 between two neighbouring q. Here that would change both outputs, so the remainder decides. The first
@@ -29,8 +29,8 @@ _EXACT_BITS = 52
 _ROOM_BITS = 2
 
 
-def packed_product(low: Lowering, left: ir.Value, weights: Floats) -> ir.Value | None:
-    """``[1, copies, K] · [K, F]`` of one row, given once or several times: ``[1, 1, F]``.
+def packed_product(low: Lowering, left: ir.Value, weights: Floats, rows: int) -> ir.Value | None:
+    """``[1, R, K] · [K, F]``, of which the first ``rows`` rows are wanted: ``[1, rows, F]``.
 
     None where two outputs do not fit one number.
     """
@@ -39,25 +39,32 @@ def packed_product(low: Lowering, left: ir.Value, weights: Floats) -> ir.Value |
         return None
     first, second, single = np.split(weights, [pairs, 2 * pairs], axis=1)
     inputs = low.emit.intervals.known[name_of(left)]
-    row = inputs[0][:, :, :1], inputs[1][:, :, :1]
-    ranges = [product_interval(row, w) for w in (first, second)]
+    wanted = inputs[0][:, :, :rows], inputs[1][:, :, :rows]
+    ranges = [product_interval(wanted, w) for w in (first, second)]
     reaches = [widened(max(float(np.abs(end).max()) for end in r)).bit_length() for r in ranges]
     shift = reaches[0] + _ROOM_BITS
-    if shift + reaches[1] > _EXACT_BITS:
+    if shift + max(reaches[1], _bits(second)) > _EXACT_BITS:
         return None
-    together = low.emit.exact(np.hstack([first - 2.0**shift * second, single]))
-    product = fresh(first_row(low, left, together), 1.0)
+    try:
+        together = low.emit.exact(np.hstack([first - 2.0**shift * second, single]))
+    except ValueError:  # more bits than a constant can be written with
+        return None
+    product = fresh(first_rows(low, left, together, rows), 1.0)
     parts = list(_apart(low, gather(low.emit, product, product.view[..., :pairs]), shift, ranges))
     if single.size:
         parts.append(gather(low.emit, product, product.view[..., pairs:]))
-    return low.emit.op("Concat", parts, [1, 1, weights.shape[1]], axis=2)
+    return low.emit.op("Concat", parts, [1, rows, weights.shape[1]], axis=2)
 
 
-def first_row(low: Lowering, left: ir.Value, right: ir.Value) -> ir.Value:
-    """``[1, copies, K] · [K, F]`` of a row that is given once or several times: ``[1, 1, F]``."""
+def _bits(weights: Floats) -> int:
+    return int(np.abs(weights).max(initial=0.0)).bit_length()
+
+
+def first_rows(low: Lowering, left: ir.Value, right: ir.Value, rows: int) -> ir.Value:
+    """The first ``rows`` rows of ``[1, R, K] · [K, F]``."""
     copies, outputs = shape_of(left)[1], shape_of(right)[1]
     product = fresh(low.emit.op("MatMul", [left, right], [1, copies, outputs]), 1.0)
-    return gather(low.emit, product, product.view[:, :1])
+    return gather(low.emit, product, product.view[:, :rows])
 
 
 def _apart(

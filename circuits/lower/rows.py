@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from circuits.lower.lowering import Lowering
-from circuits.lower.packing import first_row, packed_product
+from circuits.lower.packing import first_rows, packed_product
 from circuits.lower.quantity import Quantity, gather
 from circuits.lower.variant import SingleRow
 
@@ -32,8 +32,8 @@ def row_product(low: Lowering, q: Quantity, row: NDArray[np.int64], weights: Flo
         return _sparse_product(low, q, row, weights)
     times = 2 if low.form.pairs(weights.size) else 1
     left = gather(low.emit, q, row[None].repeat(times, 0), (1, times, len(row)))
-    packed = packed_product(low, left, weights) if low.form.packs(len(weights)) else None
-    return first_row(low, left, low.emit.whole(weights)) if packed is None else packed
+    packed = packed_product(low, left, weights, 1) if low.form.packs(len(weights)) else None
+    return first_rows(low, left, low.emit.whole(weights), 1) if packed is None else packed
 
 
 def _most_in_a_column(weights: Floats) -> int:

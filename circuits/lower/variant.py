@@ -62,16 +62,18 @@ class Form:
     row twice (0: none): Freivalds' check needs a matrix on both sides, and moves the product from
     the main columns to columns of its own.
     ``packed_from``: products of a single row with at least so many terms (0: none) take two outputs
-    in one number (``circuits.lower.packing``). ``sparse``: products of a single row leave out
-    weights that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0 is
-    the step from 0 to 1. ``saturate``: values are held to the range in which a function still moves
-    before they go into its table, which then is narrow.
+    in one number (``circuits.lower.packing``), with ``packed_matrices`` those of several rows too,
+    which pays where these are not in Freivalds' columns. ``sparse``: products of a single row leave
+    out weights that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0
+    is the step from 0 to 1. ``saturate``: values are held to the range in which a function still
+    moves before they go into its table, which then is narrow.
     """
 
     conv: str = "matmul"
     relu_tables: int = 0
     paired_from: int = 0
     packed_from: int = 0
+    packed_matrices: bool = False
     sparse: bool = False
     step_tables: bool = False
     saturate: bool = True
@@ -81,7 +83,7 @@ class Form:
         return 0 < self.paired_from <= multiplications
 
     def packs(self, terms: int) -> bool:
-        """Whether a product of a single row takes two outputs in one number."""
+        """Whether a product takes two outputs in one number."""
         return 0 < self.packed_from <= terms
 
 
@@ -117,7 +119,8 @@ class GraphVariant:
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
     holds with its own largest magnitude (to choose ``Form.relu_tables`` by), ``single_rows`` the
-    products of a single row (for ``Form.paired_from``, ``packed_from`` and ``sparse``).
+    products of a single row (for ``Form.paired_from`` and ``sparse``), ``terms`` the most that an
+    output of any product has (for ``packed_from``).
     ``sources`` says for each node by name which node of the float graph it comes from, as
     (name, operator).
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
@@ -137,6 +140,7 @@ class GraphVariant:
     layers: int
     relus: tuple[tuple[int, int], ...]
     single_rows: tuple[SingleRow, ...] = ()
+    terms: int = 0
     sources: tuple[tuple[str, tuple[str, str]], ...] = ()
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     scale: int = 0

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from circuits.engine.port import Priced, RunArgs
@@ -45,9 +46,12 @@ def worth_pricing(
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
     single_rows: bool = True,
+    freivalds: bool = False,
 ) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
-    weighed = weigh_forms(make, has_conv=has_conv, weigh=weigh, single_rows=single_rows)
+    weighed = weigh_forms(
+        make, has_conv=has_conv, weigh=weigh, single_rows=single_rows, freivalds=freivalds
+    )
     return near_the_least(weighed)
 
 
@@ -63,19 +67,20 @@ def weigh_forms(
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
     single_rows: bool = True,
+    freivalds: bool = False,
     tables: int | None = None,
 ) -> list[tuple[float, Form]]:
     """The forms that a model offers, each with its cost.
 
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
     Of forms that come to the same graph only the first is taken. Without ``single_rows`` nothing is
-    done for products of a single row but leaving zeros out; ``tables``: only forms with so many
-    ReLUs as tables.
+    done for products of a single row but leaving zeros out; without ``freivalds`` no row is given
+    twice; ``tables``: only forms with so many ReLUs as tables.
     """
-    weigh = weigh or estimate
+    weigh = weigh or partial(estimate, freivalds=freivalds)
     plain = make(Form())
     distinct: dict[bytes, tuple[float, Form]] = {}
-    for form in _forms(plain, has_conv, single_rows):
+    for form in _forms(plain, has_conv, single_rows, freivalds):
         if tables not in (None, form.relu_tables):
             continue
         variant = plain if form == Form() else make(form)
@@ -84,18 +89,18 @@ def weigh_forms(
     return list(distinct.values())
 
 
-def likely_form(make: Callable[[Form], GraphVariant]) -> Form:
+def likely_form(make: Callable[[Form], GraphVariant], *, freivalds: bool = False) -> Form:
     """A form to reckon with before any are weighed: two outputs in one number where that pays."""
-    plain, packed = make(Form()), Form(packed_from=_PACK_PAYS)
-    if not _has_wide_rows(plain):
+    plain, packed = make(Form()), _packed(freivalds)
+    if plain.terms < _PACK_PAYS:
         return Form()
-    return packed if estimate(make(packed)) < estimate(plain) else Form()
+    weigh = partial(estimate, freivalds=freivalds)
+    return packed if weigh(make(packed)) < weigh(plain) else Form()
 
 
-def _has_wide_rows(plain: GraphVariant) -> bool:
-    return any(
-        row.terms >= _PACK_PAYS and row.multiplications >= _PAIR_PAYS for row in plain.single_rows
-    )
+def _packed(freivalds: bool) -> Form:
+    """Two outputs in one number, wherever a product's terms are assignments."""
+    return Form(packed_from=_PACK_PAYS, packed_matrices=not freivalds)
 
 
 def narrow_relus(variant: GraphVariant) -> int:
@@ -104,24 +109,28 @@ def narrow_relus(variant: GraphVariant) -> int:
     return min(_TABLES, len(list(narrow)))
 
 
-def _forms(plain: GraphVariant, has_conv: bool, single_rows: bool) -> Iterator[Form]:
+def _forms(
+    plain: GraphVariant, has_conv: bool, single_rows: bool, freivalds: bool
+) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
     tables = narrow_relus(plain)
     rows = [row for row in plain.single_rows if row.multiplications >= _PAIR_PAYS]
     large = sorted({row.multiplications for row in rows}, reverse=True)
-    paired = (0, *large[:_PAIRED]) if single_rows else (0,)
-    packed = (0, _PACK_PAYS) if single_rows and _has_wide_rows(plain) else (0,)
+    paired = (0, *large[:_PAIRED]) if single_rows and freivalds else (0,)
+    packed = [Form()]
+    if plain.terms >= _PACK_PAYS and (single_rows or not freivalds):
+        packed.append(_packed(freivalds))
     sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
-    for step_tables, thin, terms in itertools.product(
+    for step_tables, thin, form in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),
         (False, True) if sparse else (False,),
         packed,
     ):
         for count, least in itertools.product(range(tables + 1), paired):
-            yield Form(
+            yield replace(
+                form,
                 relu_tables=count,
                 paired_from=least,
-                packed_from=terms,
                 sparse=thin,
                 step_tables=step_tables,
             )
@@ -129,20 +138,20 @@ def _forms(plain: GraphVariant, has_conv: bool, single_rows: bool) -> Iterator[F
         yield Form(conv="direct")
 
 
-def estimate(variant: GraphVariant) -> float:
+def estimate(variant: GraphVariant, *, freivalds: bool = False) -> float:
     """Seconds of proving in the best shape, by the counts of its layers alone."""
     costs = CostModel.shipped()
     found = (
         costs.predict(shape).prove_s
         for legs in _LEGS
         for columns in COLUMNS
-        if (shape := _shape(variant, legs, columns)) is not None
+        if (shape := _shape(variant, legs, columns, freivalds)) is not None
     )
     return min(found, default=math.inf)
 
 
-def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
-    layers = cost_by_layer(variant, legs)
+def _shape(variant: GraphVariant, legs: int, columns: int, freivalds: bool) -> Priced | None:
+    layers = cost_by_layer(variant, legs, freivalds=freivalds)
     main = sum(layer.assignments for layer in layers)
     each = max(2, math.ceil(variant.value_bounds.decomposed.bit_length() / legs))
     if each >= MAX_LOGROWS:

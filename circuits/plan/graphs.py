@@ -31,11 +31,12 @@ class FloatGraph:
 class IntegerTask:
     """What the integer road has to keep: the accepted range of each input (margins included), the
     tolerance on the ``plan`` samples, and how the context enters. ``held_out`` samples are only
-    run, to be judged by the planner."""
+    run, to be judged by the planner. ``freivalds``: whether products may be checked so."""
 
     accepted: dict[str, Range]
     limbs: int
     hand_on: bool
+    freivalds: bool = False
     plan: tuple[Sample, ...] = ()
     held_out: tuple[Sample, ...] = ()
     max_error: float = 0.01

@@ -26,6 +26,7 @@ from circuits.plan.variants import (
     corner_samples,
     integer_args,
 )
+from circuits.profile import Soundness
 from circuits.tensors import InputEncoding
 
 #: Each sample's outputs.
@@ -58,6 +59,7 @@ def _integer_task(task: Task) -> IntegerTask:
         accepted=task.accepted,
         limbs=task.context.limbs,
         hand_on=not task.profile.visibility.shows_input,
+        freivalds=task.profile.soundness is Soundness.FREIVALDS,
         plan=task.samples.plan,
         held_out=task.samples.held_out,
         max_error=task.profile.max_error,

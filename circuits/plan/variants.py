@@ -139,7 +139,7 @@ def base_args(
     profile: Profile, *, input_scale: int, param_scale: int, scale_rebase_multiplier: int
 ) -> RunArgs:
     """The settings that a profile fixes, with a shape that holds everything."""
-    conservative = profile.soundness is Soundness.CONSERVATIVE
+    soundness = profile.soundness
     visible = profile.visibility
     return RunArgs(
         input_scale=input_scale,
@@ -149,8 +149,8 @@ def base_args(
         decomp_base=WIDE_BASE,
         decomp_legs=WIDE_LEGS,
         lookup_range=_PROBE_LOOKUPS,
-        ignore_range_check_inputs_outputs=not conservative,
-        disable_freivalds=conservative,
+        ignore_range_check_inputs_outputs=soundness is not Soundness.CONSERVATIVE,
+        disable_freivalds=soundness is not Soundness.FREIVALDS,
         input_visibility=visible.engine_input,
         param_visibility=visible.engine_params,
     )

@@ -26,6 +26,7 @@ from prover.errors import StatementRefused
 from prover.library import Circuit
 from prover.once import Once
 from prover.pipeline import encode, measured_error, software_versions
+from prover.policy import Policy
 from prover.receipt import seal
 from prover.statement import build_statement
 from prover.verify import check_statement
@@ -170,6 +171,7 @@ class SharedProof:
             statement,
             unsigned,
             engine=self._shop.engine,
+            policy=Policy(minimum_soundness=manifest.profile.soundness),
             inputs=lane.inputs,
             input_salt=salt,
             once=self._once,

@@ -47,7 +47,9 @@ VisibilityOption = Annotated[
 SoundnessOption = Annotated[
     Soundness,
     typer.Option(
-        "--soundness", help="conservative: no Freivalds products, every range check kept."
+        "--soundness",
+        help="conservative: every range check kept. freivalds: far smaller circuits for products of"
+        " matrices, whose proofs count only if the prover is honest; refused unless allowed.",
     ),
 ]
 TargetOption = Annotated[Target, typer.Option("--target", help="What the planner makes small.")]

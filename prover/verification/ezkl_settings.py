@@ -30,14 +30,15 @@ _COUNTS = ("num_dynamic_lookups", "num_shuffles")
 class EzklSettings:
     """Visibilities are ``public``, ``private``, ``fixed`` or ``hashed``; scales are exponents of
     two, one for each graph input or output; ``shapes`` are those of the public tensors;
-    ``columns`` is a lower bound on the circuit's columns."""
+    ``columns`` is a lower bound on the circuit's columns. ``freivalds_cells`` is 0 in a circuit
+    without such products, and nowhere else: the engine lays its columns out by it."""
 
     version: str
     logrows: int
     input_visibility: str
     param_visibility: str
     output_visibility: str
-    disable_freivalds: bool
+    freivalds_cells: int
     ignore_range_checks: bool
     input_scales: list[int]
     output_scales: list[int]
@@ -55,7 +56,7 @@ class EzklSettings:
             input_visibility=_visibility(args["input_visibility"]),
             param_visibility=_visibility(args["param_visibility"]),
             output_visibility=_visibility(args["output_visibility"]),
-            disable_freivalds=bool(args["disable_freivalds"]),
+            freivalds_cells=int(raw["einsum_params"]["total_einsum_col_size"]),
             ignore_range_checks=bool(args["ignore_range_check_inputs_outputs"]),
             input_scales=[int(s) for s in raw["model_input_scales"]],
             output_scales=[int(s) for s in raw["model_output_scales"]],

@@ -47,8 +47,9 @@ def settings_agree(e: Evidence) -> str:
         "instances": (settings.sizes, [s.count for s in public]),
         "hashes": (settings.hashes, len(manifest.layout) - len(public)),
     }
+    if manifest.profile.soundness is not Soundness.FREIVALDS:
+        facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
-        facts["Freivalds products left out"] = (settings.disable_freivalds, True)
         facts["range checks left out"] = (settings.ignore_range_checks, False)
     for name, (found, wanted) in facts.items():
         if found != wanted:

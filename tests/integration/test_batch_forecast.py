@@ -69,9 +69,11 @@ def test_many_lanes_take_the_form_that_is_cheap_for_many(engine: EzklEngine) -> 
     )
     graph = rewrite(model).onnx
     (narrow, *_) = worth_pricing(
-        lambda form: lower(graph, Bits.from_json(bits), accepted, form), has_conv=True
+        lambda form: lower(graph, Bits.from_json(bits), accepted, form),
+        has_conv=True,
+        freivalds=True,
     )
-    forms = forms_of(model, [], recipe)
+    forms = forms_of(model, [], recipe, True)
     assert narrow.relu_tables == 0
     assert all(f.lowering is not None and f.lowering["bits"] == bits for f in forms)
     args = RunArgs(input_scale=0, param_scale=0, scale_rebase_multiplier=1, logrows=17)

@@ -27,14 +27,30 @@ def made(data: bytes, form: Form) -> GraphVariant:
 
 
 def test_a_dense_layer_beside_a_convolution_goes_where_there_is_room() -> None:
-    forms = worth_pricing(lambda form: made(CNN, form), has_conv=True)
+    forms = worth_pricing(lambda form: made(CNN, form), has_conv=True, freivalds=True)
     assert forms[0].conv == "matmul"
     assert forms[0].paired_from == 9_360
-    assert estimate(made(CNN, forms[0])) < 0.8 * estimate(made(CNN, Form()))
+    paired, plain = (estimate(made(CNN, f), freivalds=True) for f in (forms[0], Form()))
+    assert paired < 0.8 * plain
+
+
+def test_without_freivalds_no_row_is_given_twice_and_wide_products_are_packed() -> None:
+    forms = worth_pricing(lambda form: made(CNN, form), has_conv=True)
+    assert not any(form.paired_from for form in forms)
+    wide = graph(
+        "a = MatMul(x, w) r = Relu(a) y = MatMul(r, v)",
+        "float[1, 600] x",
+        {"w": [600, 60], "v": [60, 9]},
+    )
+    for freivalds in (False, True):
+        (best, *_) = worth_pricing(
+            lambda form: made(wide, form), has_conv=False, freivalds=freivalds
+        )
+        assert (best.packed_from > 0, best.packed_matrices) == (True, not freivalds)
 
 
 def test_forms_that_cannot_pay_are_not_priced() -> None:
-    forms = worth_pricing(lambda form: made(CNN, form), has_conv=True)
+    forms = worth_pricing(lambda form: made(CNN, form), has_conv=True, freivalds=True)
     assert Form(conv="direct", paired_from=9_360) not in forms
     assert worth_pricing(lambda form: made(DENSE, form), has_conv=False)[0] == Form()
 
