@@ -164,6 +164,13 @@ class NoPlan(ZkmlError):
     fault = Fault.INPUT
 
 
+class ProfileContradiction(ZkmlError):
+    """The profile asks for two things that exclude each other."""
+
+    code = "profile_contradiction"
+    fault = Fault.INPUT
+
+
 class CircuitNotFaithful(ZkmlError):
     """The compiled circuit computes something else than the model."""
 

@@ -20,7 +20,16 @@ from circuits.tensors import InputEncoding, TensorSpec
 from prover.policy import Policy
 from prover.report import Layer, Report
 from prover.verification.content import quantised
-from prover.verification.evidence import VERIFY_LIMITS, Evidence, Slot, Step, perform, refuse, skip
+from prover.verification.evidence import (
+    VERIFY_LIMITS,
+    Evidence,
+    Slot,
+    Step,
+    perform,
+    refuse,
+    skip,
+    warn,
+)
 from prover.verification.ezkl_settings import PUBLIC, EzklSettings
 
 _NOT_ESTABLISHED = (
@@ -78,6 +87,7 @@ def verify_raw(
     (7) proof: the engine accepts the proof under this key, these settings, this reference string
     (8) proof-length: it does not accept a shorter one, so nothing is appended to the proof
     (9) model: never established by these files alone
+    (10) products: none is checked by Freivalds' argument, with which other outputs can be proved
     """
     files = _Files(
         proof=proof,
@@ -100,6 +110,7 @@ def verify_raw(
         Step(7, "proof", Layer.PROOF, lambda e: _proof(files, e)),
         Step(8, "proof-length", Layer.PROOF, lambda e: _length(files, e)),
         Step(9, "model", Layer.SETUP, lambda _: _model(files)),
+        Step(10, "products", Layer.SETUP, lambda _: _products(files)),
     )
     checks = perform(steps, evidence)
     ok = not any(c.failed for c in checks)
@@ -252,6 +263,16 @@ def _decoded(files: _Files) -> list[list[float]]:
         tensors.append([math.ldexp(from_felt(f), -scale) for f in felts])
         at += size
     return tensors
+
+
+# (10)
+def _products(files: _Files) -> str:
+    if files.parsed.value.freivalds_cells:
+        warn(
+            "the circuit has Freivalds products: whoever made the proof could choose the results of"
+            " products, and so the outputs. Set disable_freivalds and prove again"
+        )
+    return "no product is checked by Freivalds' argument"
 
 
 def _words(files: _Files) -> tuple[str, ...]:

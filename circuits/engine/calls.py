@@ -81,7 +81,10 @@ def simulate(
     onnx: bytes, settings: str, samples: Sequence[list[Felts]]
 ) -> list[Simulated | EngineError]:
     """Runs samples through the circuit's arithmetic, in order, without keys."""
-    _compile(onnx, settings, Path())
+    try:
+        _compile(onnx, settings, Path())
+    except BaseException as error:
+        return [_engine_error(error)] * len(samples)
     return [_attempt_simulate(sample) for sample in samples]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
-from circuits.errors import EngineError, NoPlan
+from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
 from circuits.manifest import Accuracy
 from circuits.plan.accuracy import output_range
@@ -163,9 +163,15 @@ def plan_circuit(
     ``graph`` is the model after the float passes, ``samples`` what accuracy and ranges come
     from; ``srs`` is needed for every effort but ``fast``, and for the target ``evm``, whose
     contracts ``solc`` compiles (without it their size is predicted). Raises ``NoPlan`` when nothing
-    meets the profile's accuracy, ``ModelTooLarge`` when nothing fits ``limits.memory_bytes`` and
-    ``ContractTooLarge`` when no contract is small enough.
+    meets the profile's accuracy, ``ModelTooLarge`` when nothing fits ``limits.memory_bytes``,
+    ``ContractTooLarge`` when no contract is small enough and ``ProfileContradiction``.
     """
+    if profile.target is Target.EVM and profile.soundness is Soundness.FREIVALDS:
+        raise ProfileContradiction(
+            "a contract accepts any proof that verifies, and with Freivalds products whoever makes"
+            " one can choose the outputs",
+            hint="Leave out --soundness freivalds, or --target evm.",
+        )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
     for road in _roads(task, graph):

@@ -198,22 +198,26 @@ class Batches(BatchReading):
         with self._db.write() as conn:
             batch = batch_row(conn, batch_id, lock=True)
             own = sa.or_(jobs.c.id == batch.job_id, jobs.c.id.in_(waiting))
+            # Neither a claim nor a worker that gives its job back may come between the two changes.
+            conn.execute(sa.select(jobs.c.id).where(own).with_for_update())
+            running = jobs.c.state == JobState.RUNNING.value
+            silent = sa.and_(running, jobs.c.lease_expires_at <= now)
             _change_all(
                 conn,
-                sa.and_(own, jobs.c.state == JobState.QUEUED.value),
+                sa.and_(own, sa.or_(jobs.c.state == JobState.QUEUED.value, silent)),
                 now,
                 **ended(JobState.CANCELED, now),
                 lease_token=jobs.c.lease_token + 1,
                 cancel_requested=True,
             )
-            running = _change_all(
+            told = _change_all(
                 conn,
-                sa.and_(own, jobs.c.state == JobState.RUNNING.value),
+                sa.and_(own, running, jobs.c.cancel_requested.is_(False)),
                 now,
                 cancel_requested=True,
             )
             self._end_batch(conn, batch, left, problem)
-        return running
+        return told
 
     def _end_batch(
         self,

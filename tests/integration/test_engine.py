@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import parser
+from onnx import helper, numpy_helper, parser
 
 from circuits.engine.constants import constants_rounded_away, restore_constants
 from circuits.engine.ezkl_engine import EzklEngine
@@ -23,7 +23,7 @@ from circuits.srs.verify_part import extract
 from tests import tiny
 from tests.conftest import LIMITS
 from tests.unit.test_lower_integers import BOUND, graph
-from tests.unit.test_lower_packing import DENSE
+from tests.unit.test_lower_packing import DENSE, TERMS
 
 pytestmark = pytest.mark.slow
 
@@ -284,6 +284,50 @@ def test_constants_beyond_float32_are_proved_as_they_are(
     assert [from_felt(f) for f in proof.instances[terms:]] == expected.reshape(-1).tolist()
     settings, vk = files.settings.read_bytes(), files.vk.read_bytes()
     assert engine.verify(proof.proof_json, settings, vk, extract(srs), LIMITS)
+
+
+def test_constants_that_only_float32_makes_equal_are_told_apart(tmp_path: Path) -> None:
+    """The engine's importer merges equal constants, so that one would stand for the other."""
+    initializers = {"a": [1.0, 2.0**30], "a.rest": [0.0, 1.0], "b": [1.0, 2.0**30]}
+    network = helper.make_model(
+        helper.make_graph(
+            [],
+            "g",
+            [],
+            [],
+            [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in initializers.items()],
+        )
+    ).SerializeToString()
+    assert constants_rounded_away(network) == 1
+    with pytest.raises(EngineError, match="same numbers as another"):
+        restore_constants(network, tmp_path / "compiled")
+
+
+def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -> None:
+    shared = graph(
+        "a = MatMul(x, w) b = MatMul(z, w) r = Relu(a) s = Relu(b) y = Sub(r, s)",
+        f"float[1, {TERMS}] x, float[1, {TERMS}] z",
+        {"w": [TERMS, 6]},
+    )
+    bounds = {"x": (-1.0, 1.0), "z": (-1.0, 1.0)}
+    variant = lower(shared, Bits(input=6, weights=(8, 8)), bounds, Form(packed_from=1))
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=12,
+        decomp_base=1 << 14,
+        decomp_legs=3,
+        ignore_range_check_inputs_outputs=True,
+    )
+    (priced,) = engine.price(variant.onnx, [args], LIMITS)
+    assert isinstance(priced, Priced)
+    x, z = (np.random.default_rng(s).integers(-64, 65, (1, 1, TERMS)) for s in (1, 2))
+    felts = [[to_felt(int(n)) for n in v.reshape(-1)] for v in (x, z)]
+    (run,) = engine.simulate(variant.onnx, priced.settings, [felts], LIMITS)
+    assert not isinstance(run, EngineError), run
+    (expected,) = run_integers(variant, {"x": x, "z": z})
+    assert [from_felt(f) for f in run.outputs[0]] == expected.reshape(-1).tolist()
 
 
 def test_a_compiled_circuit_without_the_constants_is_refused(tmp_path: Path) -> None:
