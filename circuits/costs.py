@@ -31,6 +31,7 @@ FIXED_POINT = RunArgs(
     decomp_base=1 << 14,
     decomp_legs=4,
     lookup_range=(-(1 << 20), 1 << 20),
+    disable_freivalds=True,
 )
 
 
@@ -93,6 +94,7 @@ def _integer_args(lowered: IntegerLayers) -> RunArgs:
         logrows=20,
         decomp_base=1 << 14,
         decomp_legs=lowered.legs,
+        disable_freivalds=True,
     )
 
 

@@ -143,7 +143,7 @@ def run_args(case: Case) -> RunArgs:
         decomp_legs=4,
         lookup_range=(-10, 10),
         ignore_range_check_inputs_outputs=not conservative,
-        disable_freivalds=conservative,
+        disable_freivalds=case.soundness is not Soundness.FREIVALDS,
         input_visibility=case.visibility.engine_input,
         param_visibility=case.visibility.engine_params,
     )
