@@ -6,11 +6,13 @@ from celery import Celery
 
 from prover.queue import celery_config
 from prover.settings import Settings
+from workers.acknowledging import forget_failed_acknowledgements
 
 
 def make_celery(settings: Settings) -> Celery:
     """An app that delivers at least once, one message per running job. Raises
     ``SettingsInvalid`` without a queue."""
+    forget_failed_acknowledgements()
     app = Celery("zkml", set_as_current=False)
     app.conf.update(celery_config(settings))
     app.conf.update(
