@@ -17,6 +17,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from circuits.errors import Fault
+from circuits.profile import Soundness
 from circuits.tensors import Signature
 from prover.cli import options
 from prover.cli.terminal import (
@@ -191,6 +192,11 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
     if salt is not None:
         terminal.line(f"Salt of the commitment to the input, for whoever may open it: {salt}")
     terminal.line(f"Wrote {out} ({len(bundle):,} bytes). Check it with: zkml verify {out}")
+    if predicate.profile.soundness is Soundness.FREIVALDS:
+        terminal.line(
+            "Whoever makes a proof with Freivalds products can choose the outputs: it is refused"
+            ' unless a policy says {"minimum_soundness": "freivalds"} (zkml verify --policy FILE).'
+        )
     terminal.object(
         {
             "ok": True,
