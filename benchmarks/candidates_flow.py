@@ -127,9 +127,14 @@ def _set_one_up(
         engine.setup(shape.variant.onnx, priced.settings, srs.path, place, step_limits())
     except EngineError as error:
         return told | {"failed": error.detail}
+    hints = shape.variant.write_hints(place)
     felts = [list(values) for values in shape.variant.samples[0]]
     (place / "felts.json").write_text(json.dumps(felts), encoding="utf-8")
-    return told | {"setup_s": time.perf_counter() - begin, "srs": str(srs.path)}
+    return told | {
+        "setup_s": time.perf_counter() - begin,
+        "srs": str(srs.path),
+        "hints": hints is not None,
+    }
 
 
 def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[str, Any]:
@@ -151,6 +156,7 @@ def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[
             pk=place / "pk",
             vk=place / "vk",
             srs=Path(candidate["srs"]),
+            hints=place / "hints.onnx" if candidate["hints"] else None,
         )
         try:
             proof = engine.prove(files, felts, step_limits())

@@ -114,6 +114,7 @@ class Prover:
             settings,
             felts,
             self.app.settings.engine_limits,
+            self.app.artifacts.get(manifest.files["hints"]) if manifest.hints else None,
         )
         tables = _Tables.of(settings)
         held = [
@@ -219,7 +220,7 @@ def _encoded(manifest: CircuitManifest, sample: Arrays) -> list[list[str]]:
 
 
 def _decoded(manifest: CircuitManifest, result: Simulated) -> list[NDArray[Any]]:
-    felts = result.outputs[-len(manifest.outputs) :]
+    felts = manifest.model_outputs(result.outputs)
     return [e.decode(f) for e, f in zip(manifest.outputs, felts, strict=True)]
 
 

@@ -24,6 +24,7 @@ from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
+from circuits.plan.variants import may_give_results
 from circuits.profile import Profile, Soundness, Target, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
@@ -161,6 +162,7 @@ class Builder:
             limbs=context_encoding(profile).limbs,
             hand_on=not profile.visibility.shows_input,
             freivalds=profile.soundness is Soundness.FREIVALDS,
+            hints=may_give_results(profile),
         )
 
     def build(
@@ -212,6 +214,7 @@ class Builder:
             pk=out / "pk",
             vk=out / "vk",
             srs=srs.path,
+            hints=plan.choice.shape.variant.write_hints(out),
         )
 
     def _try(self, plan: Plan, files: CircuitFiles) -> ProofResult:
@@ -237,8 +240,14 @@ class Builder:
     def _compare(self, plan: Plan, result: ProofResult, sample: Sample) -> None:
         variant = plan.choice.shape.variant
         layout = instance_layout(
-            plan.profile.visibility, variant.inputs, variant.context, variant.outputs
+            plan.profile.visibility,
+            variant.inputs,
+            variant.context,
+            variant.outputs,
+            hints=variant.claim,
         )
+        if any(result.instances[s.offset] != to_felt(0) for s in layout if s.role is Role.RESIDUE):
+            raise EngineError("a residue of the new circuit's trial proof is not zero")
         segments = [s for s in layout if s.role is Role.OUTPUT]
         outputs = [
             encoding.decode(result.instances[s.offset : s.offset + s.count])
@@ -284,6 +293,8 @@ class Builder:
         if plan.reference != model:
             (out / "reference.onnx").write_bytes(plan.reference)
             paths["reference"] = out / "reference.onnx"
+        if files.hints is not None:
+            paths["hints"] = files.hints
         model_sha256 = sha256(model)
         manifest = CircuitManifest(
             circuit_id=circuit_id(
@@ -303,6 +314,7 @@ class Builder:
             proof_bytes=len(trial.proof),
             accuracy=plan.accuracy,
             lowering=variant.recipe,
+            hints=variant.claim,
             measured={
                 "prove_s": round(trial.seconds["prove"], 4),
                 "peak_rss_bytes": trial.peak_rss_bytes,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from circuits.costs import IntegerLayers
 from circuits.counting import Count
+from circuits.hints import Given, Hints
 from circuits.lower import (
     Bits,
     CannotLower,
@@ -83,6 +84,7 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         form = likely_form(
             lambda form: lower(graph.plain, _TYPICAL, task.accepted, form),
             freivalds=task.freivalds,
+            hints=task.hints,
         )
         return _integer_graph(graph, task, _TYPICAL, form)
     except CannotLower as error:
@@ -92,7 +94,7 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
 def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
     """The cells of an integer graph with typical bits; None where there is no such form."""
     try:
-        variant = lower(graph.plain, _TYPICAL, task.accepted)
+        variant = lower(graph.plain, _TYPICAL, task.accepted, Form(hints=task.hints))
     except CannotLower:
         return None
     layers = cost_by_layer(variant, _legs(variant), freivalds=task.freivalds)
@@ -159,6 +161,7 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
             has_conv=b"Conv" in graph.plain,
             tables=tables,
             freivalds=task.freivalds,
+            hints=task.hints,
         )
         return ((seconds, (bits, form)) for seconds, form in forms)
 
@@ -194,7 +197,7 @@ def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form)
     lowering = variant.passes
     return IntegerGraph(
         label=variant.label,
-        onnx=bind_context(variant.onnx, task.limbs, hand_on=task.hand_on),
+        onnx=bound(variant, task.limbs, hand_on=task.hand_on),
         passes=(*graph.passes[:-1], *lowering, graph.passes[-1]),
         input_scales=variant.input_scales,
         output_scales=variant.output_scales,
@@ -203,7 +206,28 @@ def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form)
         recipe=recipe,
         outputs=_outputs(variant, task.held_out),
         scale=variant.scale,
+        given=given(variant),
     )
+
+
+def bound(variant: GraphVariant, limbs: int, *, hand_on: bool) -> bytes:
+    """What the engine lays out of a lowered graph, with the context's input."""
+    shown = None if variant.hinted is None else len(variant.input_scales)
+    return bind_context(variant.laid_out, limbs, hand_on=hand_on, shown=shown)
+
+
+def given(variant: GraphVariant) -> Given | None:
+    """What is given to a lowered graph beside its inputs; None where nothing is."""
+    hinted = variant.hinted
+    if hinted is None:
+        return None
+    claim = Hints(
+        residues=hinted.residues,
+        output_bounds=hinted.output_bounds,
+        most_bits=hinted.most_bits,
+        lookup=hinted.lookup,
+    )
+    return Given(graph=hinted.hints, claim=claim)
 
 
 def _outputs(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:

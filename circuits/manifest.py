@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from circuits.digests import digest_json
+from circuits.hints import Hints
 from circuits.profile import Profile, Visibility
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding
 
 SCHEMA = 1
+#: The name of the segment of residues.
+RESIDUES = "residues"
 #: The most lanes of a circuit: a bound on what is tried, far above what memory allows.
 MAX_LANES = 4096
 
@@ -23,6 +27,7 @@ class Role(enum.StrEnum):
     WEIGHTS_HASH = "weights-hash"  # the engine's Poseidon hash of the weights
     CONTEXT = "context"  # the context digest's limbs
     OUTPUT = "output"  # one output tensor, in clear
+    RESIDUE = "residue"  # zero, or else a result that the circuit was given is wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class Segment:
     """A run of public instances: ``count`` elements from ``offset``.
 
     ``name`` is the tensor's; ``context`` for the context's limbs, ``weights`` for the hash of the
-    weights.
+    weights, ``residues`` for residues.
     """
 
     role: Role
@@ -54,6 +59,7 @@ def instance_layout(
     context: ContextEncoding,
     outputs: tuple[OutputEncoding, ...],
     lanes: int = 1,
+    hints: Hints | None = None,
 ) -> tuple[Segment, ...]:
     """Where everything stands among the public instances, in the engine's order.
 
@@ -63,7 +69,8 @@ def instance_layout(
     The engine puts input hashes first, then the hash of the weights, public inputs, outputs. Its
     input visibility holds for *all* inputs, so where the inputs are not public the context's
     limbs reach the instances as the graph's first output (an Identity of the context input): in
-    every profile they stand right before the model's outputs.
+    every profile they stand right before the model's outputs. Residues come last; a circuit that is
+    given results shows inputs and context as outputs too, in the same places.
     """
     parts: list[tuple[Role, str, int]] = []
     if visibility is Visibility.HASHED_INPUT:
@@ -77,12 +84,20 @@ def instance_layout(
     if context.limbs:
         parts.append((Role.CONTEXT, "context", context.limbs * lanes))
     parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
+    if hints is not None:
+        parts.append((Role.RESIDUE, RESIDUES, hints.residues * lanes))
     layout: list[Segment] = []
     offset = 0
     for role, name, count in parts:
         layout.append(Segment(role=role, name=name, offset=offset, count=count))
         offset += count
     return tuple(layout)
+
+
+def model_outputs(outputs: Sequence[list[str]], count: int, *, hinted: bool) -> list[list[str]]:
+    """The model's ``count`` outputs among all of a circuit's."""
+    end = len(outputs) - hinted
+    return list(outputs[end - count : end])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +156,9 @@ class CircuitManifest:
     those of one lane. A circuit of one lane does not mention it.
 
     ``lowering`` is the recipe (bits and form) of a graph that was quantised before the engine saw
-    it; a circuit in the engine's own fixed point does not mention it.
+    it; a circuit in the engine's own fixed point does not mention it. ``hints`` is there where the
+    circuit is given results of products; ``files`` then has ``hints`` too, with which they are
+    computed.
     """
 
     circuit_id: str
@@ -160,6 +177,7 @@ class CircuitManifest:
     accuracy: Accuracy
     lanes: int = 1
     lowering: dict[str, Any] | None = None
+    hints: Hints | None = None
     schema: int = SCHEMA
     measured: dict[str, Any] = field(default_factory=dict)
 
@@ -167,6 +185,8 @@ class CircuitManifest:
         optional: dict[str, Any] = {"lanes": self.lanes} if self.lanes != 1 else {}
         if self.lowering is not None:
             optional["lowering"] = self.lowering
+        if self.hints is not None:
+            optional["hints"] = self.hints.to_json()
         return optional | {
             "schema": self.schema,
             "circuit_id": self.circuit_id,
@@ -207,6 +227,7 @@ class CircuitManifest:
             accuracy=Accuracy(**data["accuracy"]),
             lanes=data.get("lanes", 1),
             lowering=data.get("lowering"),
+            hints=Hints.from_json(data["hints"]) if data.get("hints") is not None else None,
             measured=data.get("measured", {}),
         )
 
@@ -219,8 +240,24 @@ class CircuitManifest:
     def layout(self) -> tuple[Segment, ...]:
         """The public instances, segment by segment: a function of the fields above."""
         return instance_layout(
-            self.profile.visibility, self.inputs, self.context, self.outputs, self.lanes
+            self.profile.visibility,
+            self.inputs,
+            self.context,
+            self.outputs,
+            self.lanes,
+            self.hints,
         )
+
+    @property
+    def engine_input(self) -> str:
+        """The engine's word for the inputs' visibility: with hints all are private, and the model's
+        own are shown as outputs."""
+        return "private" if self.hints is not None else self.profile.visibility.engine_input
+
+    def model_outputs(self, simulated: Sequence[list[str]]) -> list[list[str]]:
+        """The model's outputs among all that the engine's arithmetic gives out: what else is shown
+        stands before them, residues behind."""
+        return model_outputs(simulated, len(self.outputs), hinted=self.hints is not None)
 
     def lane_layout(self, lane: int) -> tuple[Segment, ...]:
         """The segments of one lane: the part of each of ``layout`` that is about its input.

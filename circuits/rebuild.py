@@ -20,6 +20,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs, Simulated
 from circuits.errors import CircuitNotFaithful, SrsMissing
 from circuits.field import to_felt
+from circuits.hints import Hints
 from circuits.manifest import AppliedPass, CircuitManifest, SrsRef
 from circuits.plan.samples import Range, Sample, draw
 from circuits.profile import Visibility
@@ -61,13 +62,15 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Anew:
-    """A graph made anew. The scales are None where the engine chooses them."""
+    """A graph made anew. The scales are None where the engine chooses them, ``hints`` where the
+    circuit is given no results."""
 
     onnx: bytes
     passes: tuple[AppliedPass, ...]
     signature: Signature
     input_scales: tuple[int, ...] | None
     output_scales: tuple[int, ...] | None
+    hints: Hints | None = None
 
 
 def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
@@ -75,15 +78,14 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
 
     ``samples`` only guard the float passes: what they give does not depend on them.
     """
-    from circuits.compiler import float_graph
+    from circuits.compiler import bound, float_graph, given
     from circuits.lanes.forms import decomposes
     from circuits.lanes.widen import widen
     from circuits.lower import Bits, Form, lower
-    from circuits.rewrite import bind_context
 
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
     onnx, passes = graph.onnx, graph.passes
-    input_scales = output_scales = None
+    input_scales = output_scales = hints = None
     sums_biases = False
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
@@ -93,7 +95,9 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         ):
             raise CircuitNotFaithful("the manifest's lowering is no recipe as this compiler has it")
         variant = lower(graph.plain, chosen, recipe.accepted, form)
-        onnx = bind_context(variant.onnx, recipe.limbs, hand_on=recipe.hand_on)
+        onnx = bound(variant, recipe.limbs, hand_on=recipe.hand_on)
+        made = given(variant)
+        hints = None if made is None else made.claim
         passes = (*passes[:-1], *variant.passes, passes[-1])
         input_scales, output_scales = variant.input_scales, variant.output_scales
         sums_biases = decomposes(variant.value_bounds.decomposed.bit_length())
@@ -106,6 +110,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         signature=graph.signature,
         input_scales=input_scales,
         output_scales=output_scales,
+        hints=hints,
     )
 
 
@@ -138,6 +143,14 @@ def rebuild(
         )
     anew = _compile(engine, model, manifest, limits)
     frozen = json.loads(settings)
+    args = run_args(frozen)
+    if anew.hints is not None and not anew.hints.bind(
+        args.decomp_base, args.decomp_legs, args.lookup_range
+    ):
+        raise CircuitNotFaithful(
+            "the settings' digits or tables are wider than binds the results that the circuit is"
+            " given"
+        )
     priced = _priced(engine, anew.onnx, frozen, limits)
     _same_settings(frozen, json.loads(priced.settings))
     _same_formats(manifest, anew, priced)
@@ -181,6 +194,12 @@ def _compile(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits
     if anew.passes != manifest.passes:
         raise CircuitNotFaithful(
             "rewriting the model takes other passes than the manifest lists", hint=_OTHER_COMPILER
+        )
+    if anew.hints != manifest.hints:
+        raise CircuitNotFaithful(
+            "what the manifest says of results that the circuit is given does not follow from the"
+            " model",
+            hint=_OTHER_COMPILER,
         )
     return anew
 

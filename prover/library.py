@@ -198,7 +198,8 @@ class Library:
         manifest = CircuitManifest.from_json(record.manifest)
         paths = {
             name: self._artifacts.local_path(manifest.files[name])
-            for name in ("compiled", "settings", "pk", "vk", "srs", "plan")
+            for name in ("compiled", "settings", "pk", "vk", "srs", "plan", "hints")
+            if name in manifest.files
         }
         return Circuit(
             manifest=manifest,
@@ -208,6 +209,7 @@ class Library:
                 pk=paths["pk"],
                 vk=paths["vk"],
                 srs=paths["srs"],
+                hints=paths.get("hints"),
             ),
             plan=paths["plan"],
         )
@@ -290,6 +292,7 @@ class Library:
             manifest=manifest,
             model=self._artifacts.get(manifest.model_sha256),
             graph=self._artifacts.get(manifest.files["rewritten"]),
+            hints=circuit.files.hints.read_bytes() if circuit.files.hints else None,
             settings=circuit.files.settings.read_text(),
             plan=json.loads(circuit.plan.read_bytes()),
         )

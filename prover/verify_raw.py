@@ -36,6 +36,8 @@ _NOT_ESTABLISHED = (
     "Which model: nothing in these files ties the verifying key to an ONNX file.",
     "For whom or when: the proof can be shown again, by anybody, for any purpose.",
     "Who made it: the files are not signed.",
+    "That what has to be zero is zero: a circuit that is given results shows residues behind its"
+    " outputs, and only a manifest of zkml-prover says how many.",
     "That inputs lie in the range that the circuit was calibrated for.",
     "What the file says under pretty_public_inputs, version, timestamp and any further key: the"
     " engine ignores them.",

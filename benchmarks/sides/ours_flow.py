@@ -25,7 +25,7 @@ from circuits.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Simulated
 from circuits.field import to_felt
-from circuits.manifest import CircuitManifest, Role, instance_layout
+from circuits.manifest import CircuitManifest, Role
 from circuits.plan.samples import read_calibration
 from circuits.profile import Profile, Target
 from circuits.srs.files import Policy, SrsFolder
@@ -105,10 +105,7 @@ def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
         step_limits(),
     )
     verify_s = time.perf_counter() - begin
-    layout = instance_layout(
-        manifest.profile.visibility, manifest.inputs, manifest.context, manifest.outputs
-    )
-    (first, *_) = [part for part in layout if part.role is Role.OUTPUT]
+    (first, *_) = [part for part in manifest.layout if part.role is Role.OUTPUT]
     output = manifest.outputs[0].decode(result.instances[first.offset : first.offset + first.count])
     return {
         "seconds": {**result.seconds, "verify": verify_s},
@@ -134,10 +131,13 @@ def outputs(engine: EzklEngine, work: Path, held_out: str, count: str) -> dict[s
         samples.append(sample)
     settings = files.settings.read_text(encoding="utf-8")
     answers = []
-    for simulated in engine.simulate(rewritten.read_bytes(), settings, samples, step_limits()):
+    hints = files.hints.read_bytes() if files.hints else None
+    for simulated in engine.simulate(
+        rewritten.read_bytes(), settings, samples, step_limits(), hints
+    ):
         if not isinstance(simulated, Simulated):
             raise simulated
-        felts = simulated.outputs[-len(manifest.outputs)]
+        felts = manifest.model_outputs(simulated.outputs)[0]
         answers.append(manifest.outputs[0].decode(felts).reshape(-1).tolist())
     return {"outputs": answers}
 
@@ -145,7 +145,8 @@ def outputs(engine: EzklEngine, work: Path, held_out: str, count: str) -> dict[s
 def _circuit(work: Path) -> tuple[CircuitManifest, CircuitFiles, Path]:
     data = json.loads((work / "circuit.json").read_text(encoding="utf-8"))
     paths = {name: Path(path) for name, path in data["files"].items()}
-    files = CircuitFiles(**{n: paths[n] for n in ("compiled", "settings", "pk", "vk", "srs")})
+    names = ("compiled", "settings", "pk", "vk", "srs", "hints")
+    files = CircuitFiles(**{n: paths[n] for n in names if n in paths})
     return CircuitManifest.from_json(data["manifest"]), files, paths["rewritten"]
 
 

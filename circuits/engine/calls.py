@@ -19,12 +19,13 @@ from typing import Any
 
 import ezkl
 
-from circuits.engine.constants import constants_rounded_away, restore_constants
+from circuits.engine.constants import constants_uncounted, restore_constants
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
+from circuits.hints import results_for
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
 # call that it waits for is holding.
@@ -38,7 +39,7 @@ _NO_WAY_OUT = "http://127.0.0.1:9"
 def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineError]:
     """The engine's own count of what each candidate would cost, in order."""
     Path("network.onnx").write_bytes(onnx)
-    uncounted = constants_rounded_away(onnx)
+    uncounted = constants_uncounted(onnx)
     return [_attempt_price(args, uncounted) for args in candidates]
 
 
@@ -78,14 +79,14 @@ def _priced(args: RunArgs, text: str, uncounted: int) -> Priced:
 
 
 def simulate(
-    onnx: bytes, settings: str, samples: Sequence[list[Felts]]
+    onnx: bytes, settings: str, samples: Sequence[list[Felts]], hints: bytes | None = None
 ) -> list[Simulated | EngineError]:
     """Runs samples through the circuit's arithmetic, in order, without keys."""
     try:
         _compile(onnx, settings, Path())
     except BaseException as error:
         return [_engine_error(error)] * len(samples)
-    return [_attempt_simulate(sample) for sample in samples]
+    return [_attempt_simulate(_with_hints(sample, hints)) for sample in samples]
 
 
 def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
@@ -137,9 +138,10 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     seconds = {}
     report("witness")
     started = time.monotonic()
+    given = _with_hints(inputs, files.hints.read_bytes() if files.hints else None)
     try:
         witness = ezkl.gen_witness(
-            _input_data(inputs), str(files.compiled), "witness.json", None, None
+            _input_data(given), str(files.compiled), "witness.json", None, None
         )
     except BaseException as error:
         raise _witness_error(error) from None
@@ -160,6 +162,11 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
         proof=parsed.proof,
         seconds=seconds,
     )
+
+
+def _with_hints(inputs: list[Felts], hints: bytes | None) -> list[Felts]:
+    """Inputs and, behind them, the results that the circuit is given."""
+    return inputs if hints is None else [*inputs, *results_for(hints, inputs)]
 
 
 def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bool:

@@ -47,10 +47,15 @@ class EzklEngine:
         return cast("list[Priced | EngineError]", result)
 
     def simulate(
-        self, onnx: bytes, settings: str, samples: Sequence[list[Felts]], limits: Limits
+        self,
+        onnx: bytes,
+        settings: str,
+        samples: Sequence[list[Felts]],
+        limits: Limits,
+        hints: bytes | None = None,
     ) -> list[Simulated | EngineError]:
         result = self.sandbox.call(
-            _CALLS + "simulate", onnx, settings, list(samples), limits=limits
+            _CALLS + "simulate", onnx, settings, list(samples), hints, limits=limits
         )
         return cast("list[Simulated | EngineError]", result)
 

@@ -89,13 +89,15 @@ class Simulated:
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitFiles:
-    """A built circuit on local disk."""
+    """A built circuit on local disk. ``hints``: the graph that computes the results which the
+    circuit is given beside its inputs (``circuits.hints``), where it is given any."""
 
     compiled: Path
     settings: Path
     pk: Path
     vk: Path
     srs: Path
+    hints: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +139,15 @@ class Engine(Protocol):
         ...
 
     def simulate(
-        self, onnx: bytes, settings: str, samples: Sequence[list[Felts]], limits: Limits
+        self,
+        onnx: bytes,
+        settings: str,
+        samples: Sequence[list[Felts]],
+        limits: Limits,
+        hints: bytes | None = None,
     ) -> list[Simulated | EngineError]:
-        """Runs samples (each a list of input tensors) through the circuit's arithmetic."""
+        """Runs samples (each a list of input tensors) through the circuit's arithmetic; ``hints``
+        as in ``CircuitFiles``."""
         ...
 
     def setup(
@@ -163,8 +171,8 @@ class Engine(Protocol):
         on_stage: OnStage | None = None,
         should_stop: ShouldStop | None = None,
     ) -> ProofResult:
-        """Witness and proof of one input. Refuses a witness that leaves the circuit's tables
-        (``InputOutOfRange``). The result is *unverified*: callers must call ``verify``."""
+        """Witness and proof of one input, hints included. Refuses a witness that leaves the
+        circuit's tables (``InputOutOfRange``). The result is *unverified*: callers must call ``verify``."""
         ...
 
     def verify(

@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from circuits.exact import EXACT
 from circuits.model.shapes import infer_shapes, static_shape
 
 #: Columns of a product from which on it pays: each saves a cell a row, the further term costs one.
@@ -54,7 +55,7 @@ def sum_biases_inside(data: bytes) -> bytes:
     del model.graph.node[:]
     model.graph.node.extend(copies)
     used = {name for node in copies for name in node.input}
-    kept = [t for t in model.graph.initializer if t.name in used]
+    kept = [t for t in model.graph.initializer if t.name.removesuffix(EXACT) in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     del model.graph.value_info[:]
@@ -83,6 +84,8 @@ def _biased(model: ModelProto) -> list[_Biased]:
         if other is None:
             continue
         weights, bias = (numpy_helper.to_array(constants[n]) for n in (node.input[1], other))
+        if any(n + EXACT in constants for n in (node.input[1], other)):
+            continue  # stand-ins of one product would be told apart from those of another no more
         if (
             weights.ndim == 2
             and weights.shape[1] >= _LEAST_COLUMNS

@@ -36,10 +36,10 @@ from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
 from circuits.lanes.forecast import DRAFT_LANES, Draft, Forecast, choose_shape, forecast
 from circuits.lanes.forms import WideForm, integer_forms
-from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef
+from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef, model_outputs
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.samples import Sample, draw
-from circuits.plan.variants import corner_samples
+from circuits.plan.variants import corner_samples, may_give_results
 from circuits.profile import Visibility
 from circuits.rebuild import Recipe
 from circuits.srs.files import Policy, SrsFolder
@@ -54,13 +54,15 @@ _COMPARED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Narrow:
-    """A circuit of one lane as stored: its manifest, model, graph, settings, and plan."""
+    """A circuit of one lane as stored: its manifest, model, graph, settings, plan, and the graph
+    that computes its hints, where it has any."""
 
     manifest: CircuitManifest
     model: bytes
     graph: bytes
     settings: str
     plan: dict[str, Any]
+    hints: bytes | None = None
 
     @cached_property
     def args(self) -> RunArgs:
@@ -128,7 +130,7 @@ class WideBuilder:
         priced, predicted = choose_shape(self.engine, graph, foretold, number, lanes)
         say(f"{lanes} lanes: comparison")
         rows = self._rows(narrow)
-        self._compare(narrow, graph, priced, lanes, rows)
+        self._compare(narrow, form, graph, priced, lanes, rows)
         say(f"{lanes} lanes: reference string")
         srs = self.srs.ensure(priced.args.logrows, self.policy, self._generate)
         say(f"{lanes} lanes: keys")
@@ -146,14 +148,21 @@ class WideBuilder:
             "plan": out / "plan.json",
             "srs": srs.path,
         }
+        given = {}
+        if form.given is not None:
+            given["hints"] = out / "hints.onnx"
+            given["hints"].write_bytes(form.given.graph)
+        kept = {n: digest for n, digest in narrow.manifest.files.items() if n != "hints"}
+        paths |= given
         manifest = replace(
             narrow.manifest,
             circuit_id=wide_circuit_id(narrow.manifest.circuit_id, lanes),
             rewritten_sha256=sha256(graph),
             lowering=form.lowering,
-            passes=(*narrow.manifest.passes, _PASS),
+            hints=None if form.given is None else form.given.claim,
+            passes=(*form.passes, _PASS),
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
-            files=narrow.manifest.files | {n: sha256_file(path) for n, path in paths.items()},
+            files=kept | {n: sha256_file(path) for n, path in paths.items()},
             lanes=lanes,
         )
         say(f"{lanes} lanes: trial proof")
@@ -189,12 +198,14 @@ class WideBuilder:
                 Recipe.of(narrow.manifest),
                 self.limits,
                 freivalds=not narrow.args.disable_freivalds,
+                hints=may_give_results(narrow.manifest.profile),
             )
         return [
             WideForm(
                 label=str(narrow.plan["choice"]["variant"]),
                 graph=narrow.graph,
                 lowering=None,
+                passes=narrow.manifest.passes,
                 bits=narrow.bits,
                 lookup_range=narrow.args.lookup_range,
             )
@@ -206,6 +217,7 @@ class WideBuilder:
                 graphs={n: self._widened(narrow, f, n) for n in DRAFT_LANES},
                 args=f.args(narrow.args),
                 bits=max(f.bits, narrow.context_bits),
+                **({} if f.given is None else {"most_bits": f.given.claim.most_bits}),
             )
             for f in forms
         ]
@@ -252,13 +264,21 @@ class WideBuilder:
         return rows
 
     def _compare(
-        self, narrow: Narrow, graph: bytes, priced: Priced, lanes: int, rows: list[list[Felts]]
+        self,
+        narrow: Narrow,
+        form: WideForm,
+        graph: bytes,
+        priced: Priced,
+        lanes: int,
+        rows: list[list[Felts]],
     ) -> None:
         """Runs packs through the wide circuit's arithmetic: each lane must give the elements that
         the narrow circuit gives."""
         offsets = [(at, _full_pack(rows, lanes, at)) for at in range(0, len(rows), lanes)]
-        wide = self._outputs(graph, priced.settings, [join(pack) for _, pack in offsets])
-        expected = self._outputs(narrow.graph, narrow.settings, rows)
+        packs = [join(pack) for _, pack in offsets]
+        hints = None if form.given is None else form.given.graph
+        wide = self._outputs(narrow, graph, priced.settings, packs, hints)
+        expected = self._expected(narrow, rows)
         for (at, _), outputs in zip(offsets, wide, strict=True):
             for lane, got in enumerate(split(outputs, lanes)):
                 if got != expected[(at + lane) % len(rows)]:
@@ -269,14 +289,24 @@ class WideBuilder:
                         lane=lane,
                     )
 
+    def _expected(self, narrow: Narrow, rows: list[list[Felts]]) -> list[list[Felts]]:
+        """What the circuit of one lane answers."""
+        return self._outputs(narrow, narrow.graph, narrow.settings, rows, narrow.hints)
+
     def _outputs(
-        self, graph: bytes, settings: str, inputs: Sequence[list[Felts]]
+        self,
+        narrow: Narrow,
+        graph: bytes,
+        settings: str,
+        inputs: Sequence[list[Felts]],
+        hints: bytes | None,
     ) -> list[list[Felts]]:
-        outputs = []
-        for result in self.engine.simulate(graph, settings, inputs, self.limits):
+        """The model's outputs, as elements."""
+        outputs, count = [], len(narrow.manifest.outputs)
+        for result in self.engine.simulate(graph, settings, inputs, self.limits, hints):
             if not isinstance(result, Simulated):
                 raise result
-            outputs.append(result.outputs)
+            outputs.append(model_outputs(result.outputs, count, hinted=hints is not None))
         return outputs
 
     def _try(
@@ -294,6 +324,7 @@ class WideBuilder:
             pk=paths["pk"],
             vk=paths["vk"],
             srs=paths["srs"],
+            hints=paths.get("hints"),
         )
         proof = self.engine.prove(files, join(pack), self.limits)
         proved = self.engine.verify(
@@ -305,11 +336,11 @@ class WideBuilder:
         )
         if not proved:
             raise EngineError("the trial proof of the new circuit does not verify")
-        expected = self._outputs(narrow.graph, narrow.settings, rows)
+        expected = self._expected(narrow, rows)
         for lane in range(manifest.lanes):
             segments = [s for s in manifest.lane_layout(lane) if s.role is Role.OUTPUT]
             found = [proof.instances[s.offset : s.offset + s.count] for s in segments]
-            if found != expected[lane % len(rows)][-len(found) :]:
+            if found != expected[lane % len(rows)]:
                 raise CircuitNotFaithful(
                     f"lane {lane} of the trial proof shows another output than the circuit of one"
                     " lane gives",

@@ -42,11 +42,12 @@ _Found = tuple[int, Priced, Prediction]
 @dataclass(frozen=True, kw_only=True)
 class Draft:
     """One of the graphs that may be widened: with each of ``DRAFT_LANES``, the settings that it
-    takes and the ``bits`` that its decompositions must hold."""
+    takes, the ``bits`` that its decompositions must hold and the ``most_bits`` that they may."""
 
     graphs: Mapping[int, bytes]
     args: RunArgs
     bits: int
+    most_bits: int = _WORD_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Pair:
     number: int
     near: Priced
     far: Priced
+    most_bits: int
 
     def at(self, lanes: int) -> Priced | None:
         """The shape with so many lanes at the smallest k that holds it; None when none does."""
@@ -124,10 +126,11 @@ class Forecast:
         """A draft's most promising shapes with so many lanes: those that fit memory first, then
         the cheapest. Of those of the same rows and columns the one with the fewest assignments."""
         found: dict[tuple[int, int], RunArgs] = {}
+        most_bits = next(pair.most_bits for pair in self.pairs if pair.number == number)
         ranked = sorted(self._all(lanes, number), key=lambda f: (not self._fits(f), *self._rank(f)))
         for _, priced, _ in ranked:
             size = priced.args.logrows, priced.args.num_inner_cols
-            found.setdefault(size, _filled(priced.args))
+            found.setdefault(size, _filled(priced.args, most_bits))
         return list(found.values())[:_FINALISTS]
 
     def _best(self, lanes: int) -> _Found | None:
@@ -171,12 +174,12 @@ def forecast(
     pairs: list[Pair] = []
     refused: list[EngineError] = []
     for number, draft in enumerate(drafts):
-        shapes = _drafts(draft.args, draft.bits)
+        shapes = _drafts(draft.args, draft.bits, draft.most_bits)
         near, far = (engine.price(draft.graphs[n], shapes, limits) for n in DRAFT_LANES)
         refused += [p for p in (*near, *far) if isinstance(p, EngineError)]
         for a, b in zip(near, far, strict=True):
             if isinstance(a, Priced) and isinstance(b, Priced):
-                pair = Pair(number=number, near=a, far=b)
+                pair = Pair(number=number, near=a, far=b, most_bits=draft.most_bits)
                 pairs += [pair, *map(pair.in_columns, _FOLDED_COLUMNS)]
     if not pairs:
         raise refused[0]
@@ -217,12 +220,12 @@ def _priced(
     return [p for p in found if isinstance(p, Priced)]
 
 
-def _drafts(args: RunArgs, bits: int) -> list[RunArgs]:
-    """Each number of legs with the least base that holds the bits."""
+def _drafts(args: RunArgs, bits: int, most_bits: int) -> list[RunArgs]:
+    """Each number of legs with the least base that holds the bits, and no more than it may."""
     bases: dict[int, int] = {}
     for legs in _LEGS:
         each = max(2, math.ceil(bits / legs))
-        if each <= _MAX_DIGIT_BITS and each * legs <= _WORD_BITS:
+        if each <= _MAX_DIGIT_BITS and each * legs <= most_bits:
             bases.setdefault(each, legs)
     return [
         replace(
@@ -246,9 +249,9 @@ def _folded(priced: Priced, columns: int) -> Priced:
     return replace(priced, args=replace(priced.args, num_inner_cols=columns), rows=rows)
 
 
-def _filled(args: RunArgs) -> RunArgs:
+def _filled(args: RunArgs, most_bits: int) -> RunArgs:
     """The largest base whose table still fits the rows: headroom that costs nothing."""
-    free = min(args.logrows - 1, _MAX_DIGIT_BITS, _WORD_BITS // args.decomp_legs)
+    free = min(args.logrows - 1, _MAX_DIGIT_BITS, most_bits // args.decomp_legs)
     return replace(args, decomp_base=max(args.decomp_base, 1 << free))
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
+from circuits.hints import Given
 from circuits.lanes.widen import widen
+from circuits.manifest import AppliedPass
 from circuits.plan.samples import Sample
 from circuits.rebuild import Recipe
 
@@ -33,13 +35,16 @@ _NO_TABLE = (-2, 2)
 @dataclass(frozen=True, kw_only=True)
 class WideForm:
     """A graph of one lane to be widened. ``lowering`` is its recipe (None on the engine's own fixed
-    point), ``bits`` what its decompositions must hold."""
+    point), ``passes`` what made it, ``bits`` what its decompositions must hold, ``given`` its
+    hints, where it has any."""
 
     label: str
     graph: bytes
     lowering: dict[str, Any] | None
+    passes: tuple[AppliedPass, ...]
     bits: int
     lookup_range: tuple[int, int]
+    given: Given | None = None
 
     @property
     def sums_biases(self) -> bool:
@@ -47,8 +52,12 @@ class WideForm:
         return self.lowering is not None and decomposes(self.bits)
 
     def args(self, narrow: RunArgs) -> RunArgs:
-        """The narrow circuit's settings, with tables as wide as this form needs."""
-        return replace(narrow, lookup_range=self.lookup_range)
+        """The narrow circuit's settings, with tables as wide as this form needs, and inputs that
+        are private where results are given beside them."""
+        seen = narrow.input_visibility
+        if self.lowering is not None and seen != "private":
+            seen = "public" if self.given is None else "private"
+        return replace(narrow, lookup_range=self.lookup_range, input_visibility=seen)
 
 
 def decomposes(bits: int) -> bool:
@@ -66,17 +75,18 @@ def integer_forms(
     limits: Limits,
     *,
     freivalds: bool,
+    hints: bool,
 ) -> list[WideForm]:
     """The forms of an integer circuit that are worth pricing for many lanes. Raises ``CannotBatch``
     when the graph cannot be widened."""
     forms: list[WideForm] = sandbox.call(
-        _FORMS, model, list(samples), recipe, freivalds, limits=limits
+        _FORMS, model, list(samples), recipe, freivalds, hints, limits=limits
     )
     return forms
 
 
 def forms_of(
-    model: bytes, samples: Sequence[Sample], recipe: Recipe, freivalds: bool
+    model: bytes, samples: Sequence[Sample], recipe: Recipe, freivalds: bool, hints: bool
 ) -> list[WideForm]:
     """``integer_forms``, inside a sandbox child."""
     from circuits.compiler import float_graph
@@ -91,7 +101,8 @@ def forms_of(
         return lower(graph.plain, bits, recipe.accepted, form)
 
     def weighed(lanes: int, variant: GraphVariant) -> float:
-        return estimate(replace(variant, onnx=widen(variant.onnx, lanes)), freivalds=freivalds)
+        wide = widen(variant.laid_out, lanes)
+        return estimate(replace(variant, onnx=wide, hinted=None), freivalds=freivalds)
 
     chosen: list[Form] = []
     for lanes in _WEIGHED_AT:
@@ -101,19 +112,22 @@ def forms_of(
             weigh=partial(weighed, lanes),
             single_rows=False,
             freivalds=freivalds,
+            hints=hints,
         )
         chosen += [form for form in forms[:_MOST] if form not in chosen]
-    return [_wide_form(made(form), recipe) for form in chosen]
+    return [_wide_form(made(form), recipe, graph.passes) for form in chosen]
 
 
-def _wide_form(variant: GraphVariant, recipe: Recipe) -> WideForm:
-    from circuits.rewrite import bind_context
+def _wide_form(variant: GraphVariant, recipe: Recipe, passes: tuple[AppliedPass, ...]) -> WideForm:
+    from circuits.compiler import bound, given
 
     bounds = variant.value_bounds
     return WideForm(
         label=variant.label,
-        graph=bind_context(variant.onnx, recipe.limbs, hand_on=recipe.hand_on),
+        graph=bound(variant, recipe.limbs, hand_on=recipe.hand_on),
         lowering={"bits": variant.bits.to_json(), "form": asdict(variant.form)},
+        passes=(*passes[:-1], *variant.passes, passes[-1]),
         bits=max(1, bounds.decomposed.bit_length()),
         lookup_range=bounds.lookup or _NO_TABLE,
+        given=given(variant),
     )

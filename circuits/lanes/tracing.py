@@ -8,7 +8,7 @@ same for all lanes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from circuits.exact import EXACT
 from circuits.lanes.errors import CannotBatch
 
 Shape = tuple[int, ...]
@@ -96,8 +97,19 @@ class Tracing:
         if key not in self._added:
             values = self.constants[name]
             copies = [self.lanes if i == axis else 1 for i in range(values.ndim)]
-            self._added[key] = self.add_constant(np.tile(values, copies), name)
+            made = self.add_constant(np.tile(values, copies), name)
+            self._exactly(name, made, lambda exact: np.tile(exact, [*copies, 1]))
+            self._added[key] = made
         node.input[position] = self._added[key]
+
+    def _exactly(
+        self, name: str, made: str, change: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> None:
+        """Does to what a constant stands for (``circuits.exact``) what was done to the constant."""
+        if name + EXACT in self.constants:
+            values = change(self.constants[name + EXACT])
+            self.model.graph.initializer.append(numpy_helper.from_array(values, made + EXACT))
+            self.constants[made + EXACT] = values
 
     def reshape(self, node: NodeProto, source: str, output: int = 0) -> None:
         """Turns the node into a Reshape of ``source`` to its wide output shape.
@@ -165,7 +177,9 @@ class Tracing:
         """A constant in another shape, or what a Reshape before this node makes of another
         value."""
         if name in self.constants:
-            return self.add_constant(self.constants[name].reshape(shape), name)
+            made = self.add_constant(self.constants[name].reshape(shape), name)
+            self._exactly(name, made, lambda exact: exact.reshape(*shape, exact.shape[-1]))
+            return made
         target = self.add_constant(np.array(shape, dtype=np.int64), name)
         made = f"{target}/value"
         self.before.append(helper.make_node("Reshape", [name, target], [made]))

@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
+from circuits.exact import EXACT
 from circuits.lanes.biases import sum_biases_inside
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.rules import RULES
@@ -152,7 +153,7 @@ def _finished(trace: Tracing) -> bytes:
     """The wide model, its shapes inferred anew and held to what the rules say they are."""
     model, graph = trace.model, trace.model.graph
     used = {i for node in graph.node for i in node.input} | {o.name for o in graph.output}
-    weights = [t for t in graph.initializer if t.name in used]
+    weights = [t for t in graph.initializer if t.name.removesuffix(EXACT) in used]
     del graph.initializer[:]
     graph.initializer.extend(weights)
     del graph.value_info[:]

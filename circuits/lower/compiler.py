@@ -12,6 +12,7 @@ import onnx_ir as ir
 from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
+from circuits.lower.hints import with_hints
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepare
 from circuits.lower.quantity import fresh
@@ -22,6 +23,8 @@ from circuits.rewrite.edit import shape_of
 
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
 MAX_BITS = 120
+_PASS = AppliedPass(name="integer-lowering", version=6)
+_HINTS = AppliedPass(name="hints", version=1)
 
 Handler = Callable[[Lowering, ir.Node], None]
 
@@ -113,10 +116,20 @@ def lower(
             f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
             hint="Fewer bits a layer, or the engine's own fixed point.",
         )
+    sources = low.emit.sources
+    hinted = None
+    if form.hints:
+        hinted = with_hints(
+            onnx_bytes,
+            scale=low.emit.scale,
+            bounds=bounds,
+            intervals=low.emit.intervals.known,
+            sources=sources,
+        )
     return GraphVariant(
         onnx=onnx_bytes,
         label=_label(bits, form, tabled=bool(low.emit.scale)),
-        passes=(AppliedPass(name="integer-lowering", version=5),),
+        passes=(_PASS, *((_HINTS,) if hinted else ())),
         bits=bits,
         form=form,
         input_scales=tuple(input_scales),
@@ -126,11 +139,12 @@ def lower(
         relus=tuple(low.emit.intervals.relus),
         single_rows=tuple(low.single_rows),
         terms=low.terms,
-        sources=tuple(low.emit.sources.items()),
+        sources=tuple(sources.items()),
         compared=low.compared,
         scale=low.emit.scale,
         tabled_layers=low.tabled_layers,
         lookups=tuple(f"{op} at scale {s}" for op, s in sorted(low.emit.intervals.lookups)),
+        hinted=hinted,
     )
 
 
@@ -151,6 +165,8 @@ def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
         parts.append(f"two outputs in one from {form.packed_from} terms")
     if form.paired_from:
         parts.append(f"rows paired from {form.paired_from}")
+    if form.hints:
+        parts.append("results given")
     return ", ".join(parts)
 
 

@@ -44,7 +44,7 @@ def cost_by_layer(
     """Estimated costs, in graph order, of the layers that cost anything: in total within some per
     cent of the engine's own count, which adds one a value of input and output. ``freivalds``:
     whether products are checked by that argument."""
-    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(variant.onnx))
+    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(variant.laid_out))
     graph = model.graph
     shapes = {
         v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
@@ -52,7 +52,7 @@ def cost_by_layer(
     }
     shapes |= {t.name: list(t.dims) for t in graph.initializer}
     sources = dict(variant.sources)
-    divided = parsed(variant.onnx, variant.scale).divided
+    divided = parsed(variant.laid_out, variant.scale).divided
     totals: dict[tuple[str, str], list[int]] = {}
     for node in graph.node:
         main, einsum, room = _cost(node, shapes, legs, freivalds)

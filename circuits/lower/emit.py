@@ -3,7 +3,7 @@
 A float32 has 24 significant bits, so a constant is rounded to one that float32 holds; what is
 rounded is a bias of 25 bits or more, by less than 2^-24 of itself, and everything downstream
 (interpreter, bounds, engine) sees the same rounded integer. Where every bit counts it is written
-in two parts (``circuits.exact``).
+beside it (``circuits.exact``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.exact import REST, parted
+from circuits.exact import EXACT, fits_float32, written
 from circuits.lower.bounds import Intervals
 from circuits.lower.scales import LEVELLED, scale_after
 from circuits.rewrite.edit import ints
@@ -45,6 +45,8 @@ class Emitter:
         self._scales: dict[str, int] = {}
         self._divided: dict[str, int] = {}
         self._constants: dict[str, NDArray[Any]] = {}
+        #: How many numbers have stand-ins.
+        self._exact = 0
         #: The float node that is being lowered: (name, operator).
         self.source = ("", "")
         self.sources: dict[str, tuple[str, str]] = {}
@@ -150,20 +152,13 @@ class Emitter:
 
     def exact(self, values: NDArray[np.float64]) -> ir.Value:
         """A constant of whole numbers that float32 may not hold (see ``circuits.exact``)."""
-        held, rest = parted(values)
-        value = self._constant(held)
-        name = name_of(value)
-        self._constants[name] = values
-        if rest is not None:
-            missing = ir.Tensor(rest, name=name + REST)
-            self.graph.register_initializer(
-                ir.Value(
-                    name=name + REST,
-                    shape=ir.Shape(rest.shape),
-                    type=ir.TensorType(missing.dtype),
-                    const_value=missing,
-                )
-            )
+        if fits_float32(values):
+            return self._constant(values.astype(np.float32))
+        stand_ins, data = written(values, self._exact)
+        self._exact += values.size
+        value = self._constant(stand_ins)
+        self._constants[name_of(value)] = values
+        self._register(name_of(value) + EXACT, data)
         return value
 
     def spread(self, values: NDArray[Any]) -> ir.Value:
@@ -183,6 +178,9 @@ class Emitter:
         name = self._name("const")
         exact = values if values.dtype == np.int64 else values.astype(np.float64)
         self._constants[name] = exact
+        return self._register(name, values)
+
+    def _register(self, name: str, values: NDArray[Any]) -> ir.Value:
         tensor = ir.Tensor(values, name=name)
         value = ir.Value(
             name=name,
@@ -207,6 +205,7 @@ class Emitter:
             if source.producer() is None or id(source) in given:  # an input, or given twice
                 source = self.op("Identity", [value], shape_of(value))
             given.add(id(source))
+            self.intervals.known[name] = self.intervals.known[name_of(source)]
             source.name = name
             self.graph.outputs.append(source)
         model = ir.Model(self.graph, ir_version=8)

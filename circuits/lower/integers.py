@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
-from circuits.exact import joined
+from circuits.exact import exact_constants
 from circuits.lower.scales import LEVELLED, scale_after
 from circuits.lower.tables import TABLES, entries
 from circuits.lower.variant import GraphVariant
@@ -33,7 +33,7 @@ class Graph:
         model = onnx.load_model_from_string(data)
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.constants |= joined(self.constants)
+        self.constants |= exact_constants(self.constants)
         #: Constants that are shapes, axes or indices: no numbers of the computation.
         self.places = {n for n, c in self.constants.items() if c.dtype == np.int64}
         self.inputs = [i.name for i in model.graph.input]

@@ -66,7 +66,8 @@ class Form:
     which pays where these are not in Freivalds' columns. ``sparse``: products of a single row leave
     out weights that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0
     is the step from 0 to 1. ``saturate``: values are held to the range in which a function still
-    moves before they go into its table, which then is narrow.
+    moves before they go into its table, which then is narrow. ``hints``: results of products are
+    given to the circuit and checked there (``circuits.lower.hints``).
     """
 
     conv: str = "matmul"
@@ -77,6 +78,7 @@ class Form:
     sparse: bool = False
     step_tables: bool = False
     saturate: bool = True
+    hints: bool = False
 
     def pairs(self, multiplications: int) -> bool:
         """Whether a product of a single row gets a second one."""
@@ -112,6 +114,26 @@ class ValueBounds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hinted:
+    """A graph that is given results of products instead of computing them.
+
+    ``onnx`` is for the engine: to the model's inputs it adds the results (``hints``), private as
+    all its inputs are; its outputs are the model's inputs, the model's outputs, and ``residues``
+    numbers that have to be zero. ``hints`` is the graph that computes what is given (see
+    ``circuits.hints``). For the residues to mean anything, no output may exceed its one of
+    ``output_bounds`` in magnitude, decompositions may hold ``most_bits`` bits at most, and tables
+    no more than ``lookup``.
+    """
+
+    onnx: bytes
+    hints: bytes
+    residues: int
+    output_bounds: tuple[int, ...]
+    most_bits: int
+    lookup: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GraphVariant:
     """A graph of whole numbers, to run with ``input_scale = 0``, ``param_scale = scale`` and
     ``rebase_frac_zero_constants``: whole constants stay at scale 0 (see ``circuits.lower.scales``).
@@ -126,7 +148,8 @@ class GraphVariant:
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
     where there are none; ``tabled_layers`` the linear layers before the last of them. ``lookups``
-    names the engine's tables: each is a lookup argument.
+    names the engine's tables: each is a lookup argument. ``hinted`` is what the engine gets in
+    the place of ``onnx``, where results are given to it.
     """
 
     onnx: bytes
@@ -146,6 +169,12 @@ class GraphVariant:
     scale: int = 0
     tabled_layers: int = 0
     lookups: tuple[str, ...] = ()
+    hinted: Hinted | None = None
+
+    @property
+    def laid_out(self) -> bytes:
+        """The graph that the engine lays out."""
+        return self.onnx if self.hinted is None else self.hinted.onnx
 
     def evidence(self) -> dict[str, Any]:
         """What a plan report says of this variant."""

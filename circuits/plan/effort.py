@@ -59,6 +59,7 @@ def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Time
                 pk=out / "pk",
                 vk=out / "vk",
                 srs=path,
+                hints=shape.variant.write_hints(out),
             )
             proofs = [engine.prove(files, shape.variant.samples[0], limits) for _ in range(2)]
         except EngineError as error:

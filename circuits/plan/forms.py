@@ -47,10 +47,16 @@ def worth_pricing(
     weigh: Callable[[GraphVariant], float] | None = None,
     single_rows: bool = True,
     freivalds: bool = False,
+    hints: bool = False,
 ) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
     weighed = weigh_forms(
-        make, has_conv=has_conv, weigh=weigh, single_rows=single_rows, freivalds=freivalds
+        make,
+        has_conv=has_conv,
+        weigh=weigh,
+        single_rows=single_rows,
+        freivalds=freivalds,
+        hints=hints,
     )
     return near_the_least(weighed)
 
@@ -68,6 +74,7 @@ def weigh_forms(
     weigh: Callable[[GraphVariant], float] | None = None,
     single_rows: bool = True,
     freivalds: bool = False,
+    hints: bool = False,
     tables: int | None = None,
 ) -> list[tuple[float, Form]]:
     """The forms that a model offers, each with its cost.
@@ -75,22 +82,28 @@ def weigh_forms(
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
     Of forms that come to the same graph only the first is taken. Without ``single_rows`` nothing is
     done for products of a single row but leaving zeros out; without ``freivalds`` no row is given
-    twice; ``tables``: only forms with so many ReLUs as tables.
+    twice; with ``hints`` results of products may be given; ``tables``: only forms with so many
+    ReLUs as tables.
     """
     weigh = weigh or partial(estimate, freivalds=freivalds)
     plain = make(Form())
     distinct: dict[bytes, tuple[float, Form]] = {}
-    for form in _forms(plain, has_conv, single_rows, freivalds):
+    for form in _forms(plain, has_conv, single_rows, freivalds, hints):
         if tables not in (None, form.relu_tables):
             continue
         variant = plain if form == Form() else make(form)
-        if variant.onnx not in distinct:
-            distinct[variant.onnx] = (weigh(variant), form)
+        if variant.laid_out not in distinct:
+            distinct[variant.laid_out] = (weigh(variant), form)
     return list(distinct.values())
 
 
-def likely_form(make: Callable[[Form], GraphVariant], *, freivalds: bool = False) -> Form:
-    """A form to reckon with before any are weighed: two outputs in one number where that pays."""
+def likely_form(
+    make: Callable[[Form], GraphVariant], *, freivalds: bool = False, hints: bool = False
+) -> Form:
+    """A form to reckon with before any are weighed: results given where they may be, else two
+    outputs in one number where that pays."""
+    if hints:
+        return Form(hints=True)
     plain, packed = make(Form()), _packed(freivalds)
     if plain.terms < _PACK_PAYS:
         return Form()
@@ -110,7 +123,7 @@ def narrow_relus(variant: GraphVariant) -> int:
 
 
 def _forms(
-    plain: GraphVariant, has_conv: bool, single_rows: bool, freivalds: bool
+    plain: GraphVariant, has_conv: bool, single_rows: bool, freivalds: bool, hints: bool
 ) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
     tables = narrow_relus(plain)
@@ -120,6 +133,8 @@ def _forms(
     packed = [Form()]
     if plain.terms >= _PACK_PAYS and (single_rows or not freivalds):
         packed.append(_packed(freivalds))
+    if hints:
+        packed.append(Form(hints=True))
     sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
     for step_tables, thin, form in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from circuits.hints import Given
 from circuits.manifest import AppliedPass
 from circuits.plan.samples import Range, Sample
 from circuits.tensors import Signature
@@ -31,12 +32,14 @@ class FloatGraph:
 class IntegerTask:
     """What the integer road has to keep: the accepted range of each input (margins included), the
     tolerance on the ``plan`` samples, and how the context enters. ``held_out`` samples are only
-    run, to be judged by the planner. ``freivalds``: whether products may be checked so."""
+    run, to be judged by the planner. ``freivalds``: whether products may be checked so, ``hints``:
+    whether results of products may be given (``circuits.hints``)."""
 
     accepted: dict[str, Range]
     limbs: int
     hand_on: bool
     freivalds: bool = False
+    hints: bool = False
     plan: tuple[Sample, ...] = ()
     held_out: tuple[Sample, ...] = ()
     max_error: float = 0.01
@@ -50,7 +53,8 @@ class IntegerGraph:
 
     ``bound``: no accepted input drives a decomposed value beyond this magnitude, by interval
     arithmetic; ``lookup_range``: what its tables must hold, or None. ``recipe`` (bits and form)
-    makes it anew; ``outputs`` are the circuit's exact answers for the held-out samples.
+    makes it anew; ``outputs`` are the circuit's exact answers for the held-out samples; ``given``
+    is there where the circuit is given results.
     """
 
     label: str
@@ -63,3 +67,4 @@ class IntegerGraph:
     recipe: dict[str, Any]
     outputs: list[list[NDArray[Any]]]
     scale: int = 0
+    given: Given | None = None

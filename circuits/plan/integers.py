@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import RunArgs
 from circuits.errors import EngineError
+from circuits.manifest import model_outputs
 from circuits.plan.accuracy import compare
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.variants import (
@@ -25,6 +26,7 @@ from circuits.plan.variants import (
     Variant,
     corner_samples,
     integer_args,
+    may_give_results,
 )
 from circuits.profile import Soundness
 from circuits.tensors import InputEncoding
@@ -60,6 +62,7 @@ def _integer_task(task: Task) -> IntegerTask:
         limbs=task.context.limbs,
         hand_on=not task.profile.visibility.shows_input,
         freivalds=task.profile.soundness is Soundness.FREIVALDS,
+        hints=may_give_results(task.profile),
         plan=task.samples.plan,
         held_out=task.samples.held_out,
         max_error=task.profile.max_error,
@@ -75,7 +78,7 @@ def _judged(
     give the same, so that one of them is enough to run."""
     outputs: Answers = graph.outputs
     inputs = task.encodings(graph.input_scales)
-    args = integer_args(task.profile, graph.scale)
+    args = integer_args(task.profile, graph.scale, hinted=graph.given is not None)
     if graph.scale:
         ours = b"".join(np.ascontiguousarray(o).tobytes() for sample in outputs for o in sample)
         if ours not in witnessed:
@@ -103,6 +106,7 @@ def _judged(
         measured=measured,
         samples=tuple(task.encode(inputs, s) for s in tried),
         recipe=graph.recipe,
+        given=graph.given,
     )
 
 
@@ -118,9 +122,10 @@ def _witnessed(
     count = max(_QUICK, _MEASURE_CELLS // max(1, priced.assignments))
     encoded = [task.encode(inputs, s) for s in task.samples.held_out[:count]]
     answers = []
-    for run in task.engine.simulate(graph.onnx, priced.settings, encoded, task.limits):
+    hints = None if graph.given is None else graph.given.graph
+    for run in task.engine.simulate(graph.onnx, priced.settings, encoded, task.limits, hints):
         if isinstance(run, EngineError):
             return run.detail
-        felts = run.outputs[-len(decodings) :]
+        felts = model_outputs(run.outputs, len(decodings), hinted=hints is not None)
         answers.append([d.decode(f) for d, f in zip(decodings, felts, strict=True)])
     return answers

@@ -236,7 +236,10 @@ class _Search:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
-        priced = task.pricing.shapes(found.onnx, found.args, found.bound_bits, found.lookup_range)
+        most_bits = None if found.given is None else found.given.claim.most_bits
+        priced = task.pricing.shapes(
+            found.onnx, found.args, found.bound_bits, found.lookup_range, most_bits
+        )
         self.ranked += [
             Ranked(shape=Shape(variant=found, priced=p), predicted=self.costs.predict(p))
             for p in priced
@@ -339,7 +342,11 @@ def _first_that_holds(task: Task, ranked: Sequence[Ranked], contracts: Contracts
 def _holds(task: Task, candidate: Ranked) -> bool:
     shape = candidate.shape
     results = task.engine.simulate(
-        shape.variant.onnx, shape.priced.settings, shape.variant.samples, task.limits
+        shape.variant.onnx,
+        shape.priced.settings,
+        shape.variant.samples,
+        task.limits,
+        shape.variant.hints,
     )
     return not any(isinstance(r, EngineError) for r in results)
 

@@ -40,19 +40,26 @@ class Pricing:
     context: ContextEncoding
 
     def shapes(
-        self, onnx: bytes, args: RunArgs, bits: int, lookup_range: tuple[int, int] | None
+        self,
+        onnx: bytes,
+        args: RunArgs,
+        bits: int,
+        lookup_range: tuple[int, int] | None,
+        most_bits: int | None = None,
     ) -> list[Priced]:
-        """Every sensible shape of a graph whose decompositions must hold ``bits`` bits.
+        """Every sensible shape of a graph whose decompositions must hold ``bits`` bits, and may
+        hold ``most_bits`` at most.
 
         With Freivalds products and without, where there are any; with wide tables in one column
         and in several. Shapes that the engine refuses are left out. The counts are those of a draft
         at another k, which hardly differ; ``settle`` gives the one that is to be built.
         """
         tables = lookup_range or _NO_TABLE
-        first = self._drafts(onnx, args, bits, tables)
+        most = _WORD_BITS if most_bits is None else most_bits
+        first = self._drafts(onnx, args, bits, tables, most)
         if any(p.einsum_size for p in first) and not args.disable_freivalds:
-            first += self._drafts(onnx, replace(args, disable_freivalds=True), bits, tables)
-        return [replace(p, args=_fill_table(size)) for p in first for size in sizes(p)]
+            first += self._drafts(onnx, replace(args, disable_freivalds=True), bits, tables, most)
+        return [replace(p, args=_fill_table(size, most)) for p in first for size in sizes(p)]
 
     def settle(self, onnx: bytes, draft: Priced) -> Priced | None:
         """A shape of ``shapes`` priced at its own k; None when it does not fit after all."""
@@ -66,10 +73,15 @@ class Pricing:
 
         With the least bits that it can have, no real shape of it costs less.
         """
-        return self._drafts(onnx, args, bits, _NO_TABLE)
+        return self._drafts(onnx, args, bits, _NO_TABLE, _WORD_BITS)
 
     def _drafts(
-        self, onnx: bytes, args: RunArgs, bits: int, lookup_range: tuple[int, int]
+        self,
+        onnx: bytes,
+        args: RunArgs,
+        bits: int,
+        lookup_range: tuple[int, int],
+        most_bits: int,
     ) -> list[Priced]:
         """Bases and numbers of legs in each number of columns, at the smallest k for it.
 
@@ -77,7 +89,7 @@ class Pricing:
         somewhere: once rows do, a further leg only adds to them. Fewer are tried while their table
         fits the rows of a single column: a longer one makes every number of columns as long.
         """
-        bases = self._bases(bits)
+        bases = self._bases(bits, most_bits)
         middle = min(range(len(bases)), key=lambda i: abs(_bits(bases[i][1]) - _MIDDLE_BASE_BITS))
         columns: tuple[int, ...] = COLUMNS
         found: list[Priced] = []
@@ -106,14 +118,15 @@ class Pricing:
             if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
         ]
 
-    def _bases(self, bits: int) -> list[tuple[int, int]]:
-        """For each number of legs the smallest power-of-two base that holds ``bits`` bits."""
+    def _bases(self, bits: int, most_bits: int) -> list[tuple[int, int]]:
+        """For each number of legs the smallest power-of-two base that holds ``bits`` bits, where
+        that holds no more than ``most_bits``."""
         if self.profile.soundness is Soundness.CONSERVATIVE:
             bits = max(bits, self.context.bits + 1)  # public inputs are decomposed too
         out: dict[int, int] = {}
         for legs in LEGS:
             each = max(2, math.ceil(bits / legs))
-            if each <= _WIDEST_BASE and each * legs <= _WORD_BITS:
+            if each <= _WIDEST_BASE and each * legs <= most_bits:
                 out.setdefault(each, legs)  # fewer legs of the same size are always better
         return [(legs, 1 << each) for each, legs in out.items()]
 
@@ -177,9 +190,7 @@ def _logrows_of(rows: int) -> int:
     return max(MIN_LOGROWS, math.ceil(math.log2(rows + RESERVED_ROWS)))
 
 
-def _fill_table(args: RunArgs) -> RunArgs:
+def _fill_table(args: RunArgs, most_bits: int) -> RunArgs:
     """The largest base whose table still fits these rows: headroom that costs nothing."""
-    free = args.logrows - 1
-    if free * args.decomp_legs > _WORD_BITS:
-        free = _WORD_BITS // args.decomp_legs
+    free = min(args.logrows - 1, most_bits // args.decomp_legs)
     return replace(args, decomp_base=max(args.decomp_base, 1 << min(free, _WIDEST_BASE)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, Limits, Priced, RunArgs
 from circuits.field import to_felt
+from circuits.hints import Given, Hints
 from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import Measured
 from circuits.plan.samples import Range, Sample, Samples
 from circuits.plan.shapes import Pricing
-from circuits.profile import Profile, Soundness
+from circuits.profile import Profile, Soundness, Target, Visibility
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
 
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
@@ -37,7 +39,8 @@ class Variant:
     ``bound_bits``: every value that is decomposed stays below ``2^bound_bits`` in magnitude;
     ``lookup_range``: what tables must hold, or None when there are none; ``proven``: whether these
     bounds hold for *every* accepted input (interval arithmetic) or were seen on samples and at
-    the corners of the accepted range, with a margin.
+    the corners of the accepted range, with a margin. ``given``: what the circuit is given beside
+    its inputs, where it is given anything.
     """
 
     label: str
@@ -53,6 +56,25 @@ class Variant:
     measured: Measured
     samples: tuple[list[Felts], ...] = field(default=(), repr=False)
     recipe: dict[str, Any] | None = None
+    given: Given | None = None
+
+    @property
+    def hints(self) -> bytes | None:
+        """The graph that computes what the circuit is given, where it is given anything."""
+        return None if self.given is None else self.given.graph
+
+    @property
+    def claim(self) -> Hints | None:
+        """What the manifest says of what the circuit is given."""
+        return None if self.given is None else self.given.claim
+
+    def write_hints(self, folder: Path) -> Path | None:
+        """That graph as a file in a folder."""
+        if self.given is None:
+            return None
+        path = folder / "hints.onnx"
+        path.write_bytes(self.given.graph)
+        return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +178,23 @@ def base_args(
     )
 
 
-def integer_args(profile: Profile, scale: int) -> RunArgs:
+def integer_args(profile: Profile, scale: int, *, hinted: bool = False) -> RunArgs:
     """The settings of an integer graph whose tables work at ``scale``: whole constants stay whole,
-    and what comes out of a table is the only thing at a scale of its own."""
+    and what comes out of a table is the only thing at a scale of its own. With results given
+    (``hinted``) all inputs are private: the graph shows its own as outputs."""
     args = base_args(profile, input_scale=0, param_scale=scale, scale_rebase_multiplier=1)
-    return replace(args, rebase_frac_zero_constants=scale > 0)
+    seen = "private" if hinted else args.input_visibility
+    return replace(args, rebase_frac_zero_constants=scale > 0, input_visibility=seen)
+
+
+def may_give_results(profile: Profile) -> bool:
+    """Whether a circuit of this profile may be given results of products: whoever verifies has to
+    look at its input and at the residues, which a contract does not."""
+    return (
+        profile.soundness is Soundness.STANDARD
+        and profile.visibility is Visibility.PUBLIC
+        and profile.target is not Target.EVM
+    )
 
 
 def corner_samples(inputs: tuple[InputEncoding, ...]) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Checks (20) to (27): what the proof holds is what the statement says."""
+"""Checks (20) to (27) and (35): what the proof holds is what the statement says."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import InputOutOfRange
-from circuits.field import SIGNED_LIMIT, felts_to_bytes, to_felt
-from circuits.manifest import Role
+from circuits.field import SIGNED_LIMIT, felts_to_bytes, from_felt, to_felt
+from circuits.manifest import RESIDUES, Role
 from circuits.profile import Visibility
 from circuits.tensors import InputEncoding
 from prover.commitment import commit, input_json, parse_input_json
@@ -28,6 +28,7 @@ from prover.verification.evidence import (
 
 #: Quantising is done in double precision, which holds every integer up to here.
 _EXACT = 1 << 53
+_ZERO = to_felt(0)
 
 
 # (20)
@@ -142,6 +143,23 @@ def input_range(e: Evidence) -> str:
         except InputOutOfRange as error:
             refuse(error.detail)
     return "every value lies within the range that the circuit accepts"
+
+
+# (35)
+def residues(e: Evidence) -> str:
+    manifest = e.manifest.value
+    hints = manifest.hints
+    if hints is None:
+        skip("the circuit computes all results itself")
+    if not manifest.profile.visibility.shows_input:
+        refuse("results are given to a circuit whose input cannot be looked at")
+    if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
+        refuse("a residue is not zero: a result given to the circuit is not the product's")
+    for encoding, bound in zip(manifest.outputs, hints.output_bounds, strict=True):
+        felts = segment(e, Role.OUTPUT, encoding.tensor.name)
+        if any(abs(from_felt(felt)) > bound for felt in felts):
+            refuse(f"output {encoding.tensor.name!r} is larger than any that the circuit has")
+    return f"{hints.residues} residue(s) are zero, and no output is larger than it can be"
 
 
 def _claimed_input(e: Evidence) -> dict[str, NDArray[Any]]:

@@ -40,6 +40,9 @@ class EzklSettings:
     output_visibility: str
     freivalds_cells: int
     ignore_range_checks: bool
+    decomp_base: int
+    decomp_legs: int
+    lookup_range: tuple[int, int]
     input_scales: list[int]
     output_scales: list[int]
     shapes: list[list[int]]
@@ -58,6 +61,9 @@ class EzklSettings:
             output_visibility=_visibility(args["output_visibility"]),
             freivalds_cells=int(raw["einsum_params"]["total_einsum_col_size"]),
             ignore_range_checks=bool(args["ignore_range_check_inputs_outputs"]),
+            decomp_base=int(args["decomp_base"]),
+            decomp_legs=int(args["decomp_legs"]),
+            lookup_range=(int(args["lookup_range"][0]), int(args["lookup_range"][1])),
             input_scales=[int(s) for s in raw["model_input_scales"]],
             output_scales=[int(s) for s in raw["model_output_scales"]],
             shapes=[[int(d) for d in shape] for shape in raw["model_instance_shapes"]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from circuits.digests import canonical_json, parse_canonical_json, sha256
+from circuits.hints import Hints
 from circuits.manifest import MAX_LANES, CircuitManifest
 from prover.bundle import read_bundle
 from prover.context import BITS
@@ -15,6 +16,9 @@ from prover.verification.evidence import (
     refuse,
     skip,
 )
+
+#: Bits of an element of the field.
+_FIELD_BITS = 254
 
 
 # (1)
@@ -60,10 +64,21 @@ def manifest(e: Evidence) -> str:
     for named in (manifest.inputs, manifest.outputs):
         if len({encoding.tensor.name for encoding in named}) != len(named):
             refuse("two tensors of the manifest have one name: a value could stand for either")
+    if manifest.hints is not None:
+        _well_formed(manifest.hints, len(manifest.outputs))
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)
     return f"circuit {manifest.circuit_id}"
+
+
+def _well_formed(hints: Hints, outputs: int) -> None:
+    numbers = (hints.residues, hints.most_bits, *hints.output_bounds)
+    whole = all(type(n) is int for n in (*numbers, *(hints.lookup or ())))
+    if not whole or min(numbers) < 0 or hints.most_bits > _FIELD_BITS:
+        refuse("what the manifest says of hints is out of bounds")
+    if len(hints.output_bounds) != outputs:
+        refuse("the manifest does not bound each output of a circuit with hints")
 
 
 def _named(e: Evidence, what: str, actual: bytes, named: str) -> str:

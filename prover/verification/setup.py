@@ -18,6 +18,9 @@ from prover.verification.evidence import (
 )
 from prover.verification.ezkl_settings import PUBLIC, EzklSettings
 
+#: What stands in clear among the instances.
+_TENSORS = (Role.INPUT, Role.CONTEXT, Role.OUTPUT, Role.RESIDUE)
+
 
 # (31)
 def proof(e: Evidence) -> str:
@@ -37,11 +40,11 @@ def settings_agree(e: Evidence) -> str:
     manifest = e.manifest.value
     settings = EzklSettings.parse(e.bundle.value.settings)
     visibility = manifest.profile.visibility
-    public = [s for s in manifest.layout if s.role in (Role.INPUT, Role.CONTEXT, Role.OUTPUT)]
+    public = [s for s in manifest.layout if s.role in _TENSORS]
     facts: dict[str, tuple[object, object]] = {
         "version": (settings.version, manifest.engine_version),
         "logrows": (settings.logrows, manifest.srs.logrows),
-        "input visibility": (settings.input_visibility, visibility.engine_input),
+        "input visibility": (settings.input_visibility, manifest.engine_input),
         "weight visibility": (settings.param_visibility, visibility.engine_params),
         "output visibility": (settings.output_visibility, PUBLIC),
         "instances": (settings.sizes, [s.count for s in public]),
@@ -51,11 +54,15 @@ def settings_agree(e: Evidence) -> str:
         facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
+    digits = settings.decomp_base, settings.decomp_legs, settings.lookup_range
+    if manifest.hints is not None and not manifest.hints.bind(*digits):
+        refuse("digits or tables are wider than binds the results that the circuit is given")
     for name, (found, wanted) in facts.items():
         if found != wanted:
             refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
     _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
-    outputs = settings.output_scales[-len(manifest.outputs) :]
+    last = len(settings.output_scales) - (manifest.hints is not None)  # residues come behind
+    outputs = settings.output_scales[last - len(manifest.outputs) : last]
     _scales("output", outputs, [o.scale for o in manifest.outputs])
     return f"k = {settings.logrows}, visibilities, soundness, scales and instance counts agree"
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper, parser
 
-from circuits.engine.constants import constants_rounded_away, restore_constants
+from circuits.engine.constants import constants_uncounted, restore_constants
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, Priced, RunArgs
 from circuits.errors import Canceled, EngineError, EngineTimeout, InputOutOfRange
-from circuits.field import from_felt, to_felt
+from circuits.exact import written
+from circuits.field import felts_to_bytes, from_felt, to_felt
 from circuits.lower import Bits, Form, lower, run_integers
 from circuits.plan.cost import product_blocks
 from circuits.rewrite import bind_context
@@ -254,7 +255,7 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         {"w": [terms, 11], "b": [11], "w2": [11, 3]},
     )
     variant = lower(dense, Bits(input=6, weights=wide), BOUND, Form(packed_from=100))
-    uncounted = constants_rounded_away(variant.onnx)
+    uncounted = constants_uncounted(variant.onnx)
     args = RunArgs(
         input_scale=0,
         param_scale=0,
@@ -286,21 +287,28 @@ def test_constants_beyond_float32_are_proved_as_they_are(
     assert engine.verify(proof.proof_json, settings, vk, extract(srs), LIMITS)
 
 
-def test_constants_that_only_float32_makes_equal_are_told_apart(tmp_path: Path) -> None:
-    """The engine's importer merges equal constants, so that one would stand for the other."""
-    initializers = {"a": [1.0, 2.0**30], "a.rest": [0.0, 1.0], "b": [1.0, 2.0**30]}
+def test_constants_that_do_not_stand_in_the_circuit_end_the_build(tmp_path: Path) -> None:
+    """What the engine makes of a graph may change: then no circuit comes of it, and no wrong one."""
+    stand_ins, exact = written(np.array([1.0, 2.0**30 + 1]), 0)
     network = helper.make_model(
         helper.make_graph(
             [],
             "g",
             [],
             [],
-            [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in initializers.items()],
+            [numpy_helper.from_array(a, n) for n, a in {"a": stand_ins, "a.exact": exact}.items()],
         )
     ).SerializeToString()
-    assert constants_rounded_away(network) == 1
-    with pytest.raises(EngineError, match="same numbers as another"):
-        restore_constants(network, tmp_path / "compiled")
+    compiled = tmp_path / "compiled"
+    element = felts_to_bytes(to_felt(int(n)) for n in stand_ins)
+    for content, count in ((b"", 0), (element + b"between" + element, 2)):
+        compiled.write_bytes(content)
+        with pytest.raises(EngineError, match="'a' is not in the compiled circuit as it was"):
+            restore_constants(network, compiled)
+        assert compiled.read_bytes() == content, count
+    compiled.write_bytes(b"before" + element)
+    restore_constants(network, compiled)
+    assert compiled.read_bytes() == b"before" + felts_to_bytes(map(to_felt, (1, 2**30 + 1)))
 
 
 def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -> None:

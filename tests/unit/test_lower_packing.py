@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from circuits.exact import REST, joined, parted
+from circuits.exact import exact_constants, written
 from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
 from circuits.lower.integers import evaluate, parsed, rescaled
 from tests.unit.test_lower_integers import BOUND, graph
@@ -86,14 +86,19 @@ def test_what_does_not_fit_one_number_is_left_as_it_is() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(-(2**46), 2**46), min_size=1, max_size=9))
-def test_constants_in_two_parts_are_whole_again(numbers: list[int]) -> None:
-    values = np.array(numbers, dtype=np.float64)
-    held, rest = parted(values)
-    written = {"c": held} | ({} if rest is None else {"c" + REST: rest})
-    np.testing.assert_array_equal((joined(written) or written)["c"], values)
+@given(st.lists(st.integers(-(2**254), 2**254), min_size=1, max_size=9))
+def test_constants_that_stand_for_others_are_what_they_are(numbers: list[int]) -> None:
+    values = np.array(numbers, dtype=object)
+    stand_ins, exact = written(values, 7)
+    assert len(np.unique(stand_ins)) == values.size
+    assert exact_constants({"c": stand_ins, "c.exact": exact})["c"].tolist() == numbers
 
 
-def test_more_bits_than_two_float32_hold_are_refused() -> None:
-    with pytest.raises(ValueError, match="more bits"):
-        parted(np.array([2.0**52 + 1 + 2.0**26]))
+def test_more_bits_than_the_field_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="outgrows the field"):
+        written(np.array([1 << 255], dtype=object), 0)
+
+
+def test_stand_ins_do_not_begin_again() -> None:
+    with pytest.raises(ValueError, match="more exact constants"):
+        written(np.zeros(2), (1 << 23) - 2)
