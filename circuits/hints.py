@@ -1,4 +1,4 @@
-"""What a circuit is given beside its input: results of products, computed here, checked in it.
+"""What a circuit is given beside its input: results of products, checked in it.
 
 ``circuits.lower.hints`` says why that is cheaper, and what makes it sound. Wrong hints give a proof
 that does not verify; that they are right is of use to the prover alone.
@@ -6,15 +6,8 @@ that does not verify; that they are right is of use to the prover alone.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import onnx
-
-from circuits.engine.port import Felts
-from circuits.field import from_felt, to_felt
 
 #: Beyond these no engine takes numbers apart.
 _WIDEST, _MOST = 1 << 64, 128
@@ -68,22 +61,3 @@ class Given:
 
     graph: bytes
     claim: Hints
-
-
-def results_for(hints: bytes, inputs: list[Felts]) -> list[Felts]:
-    """The results that a circuit is given with these inputs, in the engine's order.
-
-    ``hints`` is the graph that computes them (``Hinted.hints``), ``inputs`` the circuit's own, each
-    for as many lanes as there are; tensors that the graph does not have (the context) are left out.
-    """
-    from circuits.lower.integers import Graph, exact_type, run_graph
-
-    facts = {p.key: p.value for p in onnx.load_model_from_string(hints).metadata_props}
-    graph = Graph(hints, int(facts["scale"]))
-    feeds = {}
-    for name, felts in zip(graph.inputs, inputs, strict=False):
-        shape = graph.shapes[name]
-        numbers = np.array([from_felt(f) for f in felts], dtype=object)
-        feeds[name] = numbers.reshape(len(felts) // math.prod(shape), *shape)
-    results = run_graph(graph, feeds, exact_type(int(facts["largest"])))
-    return [[to_felt(int(n)) for n in r.reshape(-1)] for r in results]

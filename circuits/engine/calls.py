@@ -25,7 +25,7 @@ from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
-from circuits.hints import results_for
+from circuits.integers.hints import results_for
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
 # call that it waits for is holding.

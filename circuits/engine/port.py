@@ -172,7 +172,8 @@ class Engine(Protocol):
         should_stop: ShouldStop | None = None,
     ) -> ProofResult:
         """Witness and proof of one input, hints included. Refuses a witness that leaves the
-        circuit's tables (``InputOutOfRange``). The result is *unverified*: callers must call ``verify``."""
+        circuit's tables (``InputOutOfRange``). The result is *unverified*: callers must call
+        ``verify``."""
         ...
 
     def verify(

@@ -9,7 +9,7 @@ from circuits.lower.bits import choose_bits
 from circuits.lower.compiler import lower
 from circuits.lower.cost import LayerCost, cost_by_layer
 from circuits.lower.errors import CannotLower
-from circuits.lower.integers import run_integers
+from circuits.lower.running import run_integers
 from circuits.lower.variant import Bits, Form, GraphVariant, ValueBounds
 
 __all__ = [

@@ -12,13 +12,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from circuits.integers.tables import TABLES, entries
 from circuits.lower.elementwise import clipped
 from circuits.lower.emit import name_of
 from circuits.lower.emit import shape_of as tensor_shape
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering
 from circuits.lower.quantity import Quantity, compact, per_tensor
-from circuits.lower.tables import TABLES, entries
 from circuits.rewrite.edit import attr, ints, shape_of
 
 #: What stands in a graph for these takes a table; ``Bits.table`` is for graphs with any of them.

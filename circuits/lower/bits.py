@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.integers.interpreter import parsed, run_graph
 from circuits.lower.compiler import lower
 from circuits.lower.errors import CannotLower
-from circuits.lower.integers import parsed, run_graph
 from circuits.lower.thresholds import showing_compared
 from circuits.lower.variant import Bits, GraphVariant
 from circuits.rewrite.compare import run

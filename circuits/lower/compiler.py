@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from circuits.integers.tables import TABLES
 from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
@@ -16,7 +17,6 @@ from circuits.lower.hints import with_hints
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepare
 from circuits.lower.quantity import fresh
-from circuits.lower.tables import TABLES
 from circuits.lower.variant import Bits, Form, GraphVariant
 from circuits.manifest import AppliedPass
 from circuits.rewrite.edit import shape_of

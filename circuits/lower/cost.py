@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto
 
-from circuits.lower.integers import parsed
-from circuits.lower.tables import TABLES
+from circuits.integers.interpreter import parsed
+from circuits.integers.tables import TABLES
 from circuits.lower.variant import GraphVariant
 
 _FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Pad"})

@@ -17,8 +17,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from circuits.exact import EXACT, fits_float32, written
+from circuits.integers.scales import LEVELLED, scale_after
 from circuits.lower.bounds import Intervals
-from circuits.lower.scales import LEVELLED, scale_after
 from circuits.rewrite.edit import ints
 
 #: Beyond this no constant is of use: the engine's integers are 128 bits wide.
@@ -35,7 +35,8 @@ def representable(values: NDArray[np.float64]) -> NDArray[np.float32]:
 class Emitter:
     """Collects the nodes and constants of one integer graph.
 
-    ``scale`` is what the engine's tables work in (see ``circuits.lower.scales``); 0 without tables.
+    ``scale`` is what the engine's tables work in (see ``circuits.integers.scales``); 0 without
+    tables.
     """
 
     def __init__(self, scale: int = 0) -> None:

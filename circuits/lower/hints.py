@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from circuits.exact import EXACT, fits_float32, written
+from circuits.integers.interpreter import Graph
 from circuits.lower.bounds import Interval, widened
-from circuits.lower.integers import Graph
 from circuits.lower.reach import Reach
 from circuits.lower.variant import Hinted, ValueBounds
 

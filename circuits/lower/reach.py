@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from circuits.integers.interpreter import Graph, evaluate
 from circuits.lower.bounds import Interval
-from circuits.lower.integers import Graph, evaluate
 
 Floats = NDArray[np.float64]
 #: Bounds of all elements of a value: lowest and highest, in the value's shape.

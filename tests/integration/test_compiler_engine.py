@@ -15,10 +15,10 @@ from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
 from circuits.field import from_felt, to_felt
+from circuits.integers.tables import TABLES, entries
 from circuits.layers import cost_report
 from circuits.lower import Bits, Form, GraphVariant, cost_by_layer, lower, run_integers
 from circuits.lower.bits import quantised
-from circuits.lower.tables import TABLES, entries
 from circuits.model.reading import read_model
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import bind_context, rewrite

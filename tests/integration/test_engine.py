@@ -288,7 +288,7 @@ def test_constants_beyond_float32_are_proved_as_they_are(
 
 
 def test_constants_that_do_not_stand_in_the_circuit_end_the_build(tmp_path: Path) -> None:
-    """What the engine makes of a graph may change: then no circuit comes of it, and no wrong one."""
+    """What the engine makes of a graph may change: then no circuit comes of it, no wrong one."""
     stand_ins, exact = written(np.array([1.0, 2.0**30 + 1]), 0)
     network = helper.make_model(
         helper.make_graph(

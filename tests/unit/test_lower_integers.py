@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
+from circuits.integers.interpreter import parsed
 from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
 from circuits.lower.bits import quantised
-from circuits.lower.integers import parsed
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from circuits.exact import exact_constants, written
+from circuits.integers.interpreter import evaluate, parsed, rescaled
 from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
-from circuits.lower.integers import evaluate, parsed, rescaled
 from tests.unit.test_lower_integers import BOUND, graph
 
 Array = NDArray[Any]

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import helper
 
+from circuits.integers.tables import TABLES
 from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.lower.prepare import prepare
-from circuits.lower.tables import TABLES
 from tests.unit.test_lower_integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
 
 DENSE = {"w": [6, 5], "b": [5]}

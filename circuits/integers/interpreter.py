@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
 from circuits.exact import exact_constants
-from circuits.lower.scales import LEVELLED, scale_after
-from circuits.lower.tables import TABLES, entries
-from circuits.lower.variant import GraphVariant
+from circuits.integers.scales import LEVELLED, scale_after
+from circuits.integers.tables import TABLES, entries
 
 Array = NDArray[Any]
 
@@ -52,7 +51,7 @@ class Graph:
         self._follow_scales(scale)
 
     def _follow_scales(self, most: int) -> None:
-        """What the engine does beyond what the graph says (see ``circuits.lower.scales``)."""
+        """What the engine does beyond what the graph says (see ``circuits.integers.scales``)."""
         scales: dict[str, int] = {}
         for node in self.nodes:
             output = node.output[0]
@@ -78,9 +77,9 @@ class Graph:
         """One scale for all operands: constants are written divided by it."""
         level = max(found)
         for name, scale in zip(node.input, found, strict=True):
-            if name in self.constants:
+            if name in self.constants and level:
                 self.constants[name] = self.constants[name].astype(np.float64) * 2.0**level
-            elif scale != level:
+            elif name not in self.constants and scale != level:
                 raise ValueError(f"{node.name} has operands at scales {found}")
         return [level] * len(found)
 
@@ -91,16 +90,6 @@ def parsed(data: bytes, scale: int = 0) -> Graph:
     return Graph(data, scale)
 
 
-def run_integers(variant: GraphVariant, inputs: Mapping[str, Array]) -> list[Array]:
-    """Outputs as integers for a batch of samples.
-
-    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds whole numbers; each output has
-    shape ``[samples, *output shape]``, in the smallest exact type.
-    """
-    graph = parsed(variant.onnx, variant.scale)
-    return run_graph(graph, inputs, exact_type(variant.value_bounds.largest))
-
-
 def exact_type(largest: int) -> Any:
     """The fastest number type that holds every whole number up to ``largest``."""
     if largest < 1 << 53:
@@ -109,7 +98,11 @@ def exact_type(largest: int) -> Any:
 
 
 def run_graph(graph: Graph, inputs: Mapping[str, Array], dtype: Any) -> list[Array]:
-    """As ``run_integers``, in numbers of type ``dtype`` (float64, int64 or object)."""
+    """The outputs of a batch of samples, in numbers of type ``dtype`` (float64, int64 or object).
+
+    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds whole numbers; each output has
+    shape ``[samples, *output shape]``.
+    """
     values: dict[str, Array] = {}
     for name in graph.inputs:
         if name in inputs:
