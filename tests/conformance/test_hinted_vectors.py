@@ -1,0 +1,69 @@
+"""Each vector about hints is judged as ``verdicts.json`` says, whoever wrote the verifier."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.hints import Hints
+from prover.bundle import read_bundle, write_bundle
+from prover.policy import Policy
+from prover.report import Report
+from prover.verify import verify_bundle
+from tests.conformance.lies import Lie, statement_of
+from tests.conformance.make_hinted_vectors import HINTED, PROVERS
+from tests.conformance.make_vectors import public_key
+
+pytestmark = pytest.mark.slow
+
+VERDICTS: list[dict[str, Any]] = json.loads((HINTED / "verdicts.json").read_text())
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def judged(data: bytes, engine: EzklEngine) -> Report:
+    return verify_bundle(data, engine=engine, policy=Policy(trusted=(public_key(1),)), now=NOW)
+
+
+def test_there_is_a_vector_for_each_prover() -> None:
+    assert {v["file"]: v["failures"] for v in VERDICTS} == {
+        f"{name}.zkml": failures for name, (_, failures) in PROVERS.items()
+    }
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: v["file"])
+def test_a_vector_is_judged_as_its_verdict_says(
+    verdict: dict[str, Any], engine: EzklEngine
+) -> None:
+    report = judged((HINTED / verdict["file"]).read_bytes(), engine)
+    assert [c.name for c in report.failures] == verdict["failures"]
+
+
+LIES: dict[str, Callable[[Hints], Hints | None]] = {
+    "none": lambda hints: None,
+    "fewer residues": lambda hints: replace(hints, residues=hints.residues - 1),
+    "an output of any size": lambda hints: replace(hints, output_bounds=(1 << 200,)),
+    "no bound of the output": lambda hints: replace(hints, output_bounds=()),
+    "digits of fewer bits": lambda hints: replace(hints, most_bits=hints.most_bits - 1),
+    "words for numbers": lambda hints: replace(hints, most_bits="all"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_manifest_says_of_hints_is_compared_with_the_circuit(
+    name: str, engine: EzklEngine
+) -> None:
+    """All but the size of outputs, which without a rebuild rests on the signature."""
+    good = read_bundle((HINTED / "outputs-that-carry.zkml").read_bytes())
+    lie = Lie(good, deepcopy(statement_of(good)))
+    hints = lie.manifest.hints
+    assert hints is not None
+    lie.set_manifest(replace(lie.manifest, hints=LIES[name](hints)))
+    failures = [c.name for c in judged(write_bundle(lie.told()), engine).failures]
+    assert bool(failures) == (name != "an output of any size"), failures
