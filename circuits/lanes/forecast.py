@@ -14,7 +14,7 @@ from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
 from circuits.manifest import MAX_LANES
 from circuits.plan.cost import CostModel, Prediction
-from circuits.plan.shapes import MAX_LOGROWS, minimal_logrows, sizes
+from circuits.plan.shapes import MAX_LOGROWS, base_for, minimal_logrows, sizes
 from circuits.profile import Target
 
 #: More legs pay for small circuits, whose rows a table would fill; wide ones have rows enough.
@@ -224,18 +224,18 @@ def _drafts(args: RunArgs, bits: int, most_bits: int) -> list[RunArgs]:
     """Each number of legs with the least base that holds the bits, and no more than it may."""
     bases: dict[int, int] = {}
     for legs in _LEGS:
-        each = max(2, math.ceil(bits / legs))
-        if each <= _MAX_DIGIT_BITS and each * legs <= most_bits:
-            bases.setdefault(each, legs)
+        base = base_for(bits, legs, most_bits)
+        if base is not None and base <= 1 << _MAX_DIGIT_BITS:
+            bases.setdefault(base, legs)
     return [
         replace(
             args,
-            decomp_base=1 << each,
+            decomp_base=base,
             decomp_legs=legs,
             num_inner_cols=_PRICED_COLUMNS,
             logrows=_DRAFT_LOGROWS,
         )
-        for each, legs in bases.items()
+        for base, legs in bases.items()
     ]
 
 

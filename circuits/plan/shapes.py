@@ -119,16 +119,15 @@ class Pricing:
         ]
 
     def _bases(self, bits: int, most_bits: int) -> list[tuple[int, int]]:
-        """For each number of legs the smallest power-of-two base that holds ``bits`` bits, where
-        that holds no more than ``most_bits``."""
+        """For each number of legs a base that holds ``bits`` bits, and ``most_bits`` at most."""
         if self.profile.soundness is Soundness.CONSERVATIVE:
             bits = max(bits, self.context.bits + 1)  # public inputs are decomposed too
         out: dict[int, int] = {}
         for legs in LEGS:
-            each = max(2, math.ceil(bits / legs))
-            if each <= _WIDEST_BASE and each * legs <= most_bits:
-                out.setdefault(each, legs)  # fewer legs of the same size are always better
-        return [(legs, 1 << each) for each, legs in out.items()]
+            base = base_for(bits, legs, most_bits)
+            if base is not None and base <= 1 << _WIDEST_BASE:
+                out.setdefault(base, legs)  # fewer legs of the same size are always better
+        return [(legs, base) for base, legs in out.items()]
 
 
 def _bits(base: int) -> int:
@@ -188,6 +187,16 @@ def _longest_beside(priced: Priced) -> int:
 def _logrows_of(rows: int) -> int:
     """The smallest k whose usable rows are that many."""
     return max(MIN_LOGROWS, math.ceil(math.log2(rows + RESERVED_ROWS)))
+
+
+def base_for(bits: int, legs: int, most_bits: int) -> int | None:
+    """The base of so many digits that hold ``bits`` bits and no more than ``most_bits``: a power of
+    two if one does, else the smallest base at all; None where there is none."""
+    each = max(2, math.ceil(bits / legs))
+    if each * legs <= most_bits:
+        return 1 << each
+    base = max(4, math.ceil(2.0 ** (bits / legs)))
+    return base if base**legs <= 1 << most_bits else None
 
 
 def _fill_table(args: RunArgs, most_bits: int) -> RunArgs:
