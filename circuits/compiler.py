@@ -84,7 +84,7 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         form = likely_form(
             lambda form: lower(graph.plain, _TYPICAL, task.accepted, form),
             freivalds=task.freivalds,
-            hints=task.hints,
+            hints=int(task.hints),
         )
         return _integer_graph(graph, task, _TYPICAL, form)
     except CannotLower as error:
@@ -161,7 +161,7 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
             has_conv=b"Conv" in graph.plain,
             tables=tables,
             freivalds=task.freivalds,
-            hints=task.hints,
+            hints=int(task.hints),
         )
         return ((seconds, (bits, form)) for seconds, form in forms)
 
@@ -223,6 +223,7 @@ def given(variant: GraphVariant) -> Given | None:
         return None
     claim = Hints(
         residues=hinted.residues,
+        results=hinted.results,
         output_bounds=hinted.output_bounds,
         most_bits=hinted.most_bits,
         lookup=hinted.lookup,

@@ -28,6 +28,8 @@ class Role(enum.StrEnum):
     CONTEXT = "context"  # the context digest's limbs
     OUTPUT = "output"  # one output tensor, in clear
     RESIDUE = "residue"  # zero, or else a result that the circuit was given is wrong
+    RESULT = "result"  # the results of one product that are challenged
+    CHALLENGE = "challenge"  # a hash of the key, the inputs and these results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,9 @@ def instance_layout(
     The engine puts input hashes first, then the hash of the weights, public inputs, outputs. Its
     input visibility holds for *all* inputs, so where the inputs are not public the context's
     limbs reach the instances as the graph's first output (an Identity of the context input): in
-    every profile they stand right before the model's outputs. Residues come last; a circuit that is
-    given results shows inputs and context as outputs too, in the same places.
+    every profile they stand right before the model's outputs. Residues come behind, and what is
+    challenged; a circuit that is given results shows inputs and context as outputs too, in the same
+    places.
     """
     parts: list[tuple[Role, str, int]] = []
     if visibility is Visibility.HASHED_INPUT:
@@ -86,6 +89,11 @@ def instance_layout(
     parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
     if hints is not None:
         parts.append((Role.RESIDUE, RESIDUES, hints.residues * lanes))
+        parts += [
+            (Role.RESULT, f"product-{n}", count * lanes) for n, count in enumerate(hints.results)
+        ]
+        if hints.results:
+            parts.append((Role.CHALLENGE, "challenge", 1))
     layout: list[Segment] = []
     offset = 0
     for role, name, count in parts:
@@ -94,9 +102,9 @@ def instance_layout(
     return tuple(layout)
 
 
-def model_outputs(outputs: Sequence[list[str]], count: int, *, hinted: bool) -> list[list[str]]:
+def model_outputs(outputs: Sequence[list[str]], count: int, hints: Hints | None) -> list[list[str]]:
     """The model's ``count`` outputs among all of a circuit's."""
-    end = len(outputs) - hinted
+    end = len(outputs) - (0 if hints is None else hints.tensors)
     return list(outputs[end - count : end])
 
 
@@ -257,7 +265,7 @@ class CircuitManifest:
     def model_outputs(self, simulated: Sequence[list[str]]) -> list[list[str]]:
         """The model's outputs among all that the engine's arithmetic gives out: what else is shown
         stands before them, residues behind."""
-        return model_outputs(simulated, len(self.outputs), hinted=self.hints is not None)
+        return model_outputs(simulated, len(self.outputs), self.hints)
 
     def lane_layout(self, lane: int) -> tuple[Segment, ...]:
         """The segments of one lane: the part of each of ``layout`` that is about its input.
@@ -266,7 +274,7 @@ class CircuitManifest:
         """
         if not 0 <= lane < self.lanes:
             raise ValueError(f"the circuit has {self.lanes} lane(s), and no lane {lane}")
-        shared = (Role.INPUT_HASH, Role.WEIGHTS_HASH)
+        shared = (Role.INPUT_HASH, Role.WEIGHTS_HASH, Role.CHALLENGE)
         return tuple(
             s
             if s.role in shared

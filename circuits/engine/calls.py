@@ -138,7 +138,8 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     seconds = {}
     report("witness")
     started = time.monotonic()
-    given = _with_hints(inputs, files.hints.read_bytes() if files.hints else None)
+    hints = files.hints.read_bytes() if files.hints else None
+    given = _with_hints(inputs, hints, files.vk.read_bytes() if hints else b"")
     try:
         witness = ezkl.gen_witness(
             _input_data(given), str(files.compiled), "witness.json", None, None
@@ -164,9 +165,11 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     )
 
 
-def _with_hints(inputs: list[Felts], hints: bytes | None) -> list[Felts]:
-    """Inputs and, behind them, the results that the circuit is given."""
-    return inputs if hints is None else [*inputs, *results_for(hints, inputs)]
+def _with_hints(
+    inputs: list[Felts], hints: bytes | None, verifying_key: bytes = b""
+) -> list[Felts]:
+    """Inputs and, behind them, what else the circuit is given."""
+    return inputs if hints is None else [*inputs, *results_for(hints, inputs, verifying_key)]
 
 
 def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bool:

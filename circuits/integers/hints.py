@@ -9,11 +9,13 @@ import onnx
 
 from circuits.engine.port import Felts
 from circuits.field import from_felt, to_felt
+from circuits.hints import challenge
 from circuits.integers.interpreter import Graph, exact_type, run_graph
 
 
-def results_for(hints: bytes, inputs: list[Felts]) -> list[Felts]:
-    """The results that a circuit is given with these inputs, in the engine's order.
+def results_for(hints: bytes, inputs: list[Felts], verifying_key: bytes = b"") -> list[Felts]:
+    """The results that a circuit is given with these inputs, in the engine's order, and the
+    challenge where some are challenged.
 
     ``hints`` is the graph that computes them (``Hinted.hints``), ``inputs`` the circuit's own, each
     for as many lanes as there are; tensors that the graph does not have (the context) are left out.
@@ -21,9 +23,14 @@ def results_for(hints: bytes, inputs: list[Felts]) -> list[Felts]:
     facts = {p.key: p.value for p in onnx.load_model_from_string(hints).metadata_props}
     graph = Graph(hints, int(facts["scale"]))
     feeds = {}
-    for name, felts in zip(graph.inputs, inputs, strict=False):
+    own = inputs[: len(graph.inputs)]
+    for name, felts in zip(graph.inputs, own, strict=True):
         shape = graph.shapes[name]
         numbers = np.array([from_felt(f) for f in felts], dtype=object)
         feeds[name] = numbers.reshape(len(felts) // math.prod(shape), *shape)
-    results = run_graph(graph, feeds, exact_type(int(facts["largest"])))
-    return [[to_felt(int(n)) for n in r.reshape(-1)] for r in results]
+    found = run_graph(graph, feeds, exact_type(int(facts["largest"])))
+    results = [[to_felt(int(n)) for n in r.reshape(-1)] for r in found]
+    shown = [results[int(number)] for number in facts["shown"].split()]
+    if shown:
+        results.append([challenge(verifying_key, [*own, *shown])])
+    return results

@@ -31,6 +31,7 @@ from circuits.engine.port import (
 )
 from circuits.errors import CircuitNotFaithful, EngineError
 from circuits.field import to_felt
+from circuits.hints import Given
 from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
@@ -63,6 +64,13 @@ class Narrow:
     settings: str
     plan: dict[str, Any]
     hints: bytes | None = None
+
+    @property
+    def given(self) -> Given | None:
+        """What the circuit is given beside its inputs, where it is given anything."""
+        if self.hints is None or self.manifest.hints is None:
+            return None
+        return Given(graph=self.hints, claim=self.manifest.hints)
 
     @cached_property
     def args(self) -> RunArgs:
@@ -276,8 +284,7 @@ class WideBuilder:
         the narrow circuit gives."""
         offsets = [(at, _full_pack(rows, lanes, at)) for at in range(0, len(rows), lanes)]
         packs = [join(pack) for _, pack in offsets]
-        hints = None if form.given is None else form.given.graph
-        wide = self._outputs(narrow, graph, priced.settings, packs, hints)
+        wide = self._outputs(narrow, graph, priced.settings, packs, form.given)
         expected = self._expected(narrow, rows)
         for (at, _), outputs in zip(offsets, wide, strict=True):
             for lane, got in enumerate(split(outputs, lanes)):
@@ -291,7 +298,7 @@ class WideBuilder:
 
     def _expected(self, narrow: Narrow, rows: list[list[Felts]]) -> list[list[Felts]]:
         """What the circuit of one lane answers."""
-        return self._outputs(narrow, narrow.graph, narrow.settings, rows, narrow.hints)
+        return self._outputs(narrow, narrow.graph, narrow.settings, rows, narrow.given)
 
     def _outputs(
         self,
@@ -299,14 +306,15 @@ class WideBuilder:
         graph: bytes,
         settings: str,
         inputs: Sequence[list[Felts]],
-        hints: bytes | None,
+        given: Given | None,
     ) -> list[list[Felts]]:
         """The model's outputs, as elements."""
         outputs, count = [], len(narrow.manifest.outputs)
+        hints, claim = (None, None) if given is None else (given.graph, given.claim)
         for result in self.engine.simulate(graph, settings, inputs, self.limits, hints):
             if not isinstance(result, Simulated):
                 raise result
-            outputs.append(model_outputs(result.outputs, count, hinted=hints is not None))
+            outputs.append(model_outputs(result.outputs, count, claim))
         return outputs
 
     def _try(

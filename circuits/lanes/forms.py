@@ -112,7 +112,7 @@ def forms_of(
             weigh=partial(weighed, lanes),
             single_rows=False,
             freivalds=freivalds,
-            hints=hints,
+            hints=lanes if hints else 0,
         )
         chosen += [form for form in forms[:_MOST] if form not in chosen]
     return [_wide_form(made(form), recipe, graph.passes) for form in chosen]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from circuits.exact import EXACT
+from circuits.hints import CHALLENGE, CHALLENGE_SHOWN
 from circuits.lanes.biases import sum_biases_inside
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.rules import RULES
@@ -75,6 +76,8 @@ def _trace(model: ModelProto, lanes: int) -> Tracing:
 
 
 def _widen_input(trace: Tracing, value: onnx.ValueInfoProto) -> None:
+    if value.name == CHALLENGE:
+        return  # one for all lanes
     shape = trace.shapes.get(value.name)
     axis = 1 if value.name == CONTEXT_INPUT else 0
     if shape is None or len(shape) <= axis:
@@ -124,6 +127,8 @@ def _lanes_first(trace: Tracing, nodes: list[NodeProto]) -> None:
     """Adds nodes that bring the lanes to the front of each output where they interleave."""
     for value in trace.model.graph.output:
         axis, shape = trace.axis(value.name), trace.shapes.get(value.name)
+        if axis is None and value.name == CHALLENGE_SHOWN:
+            continue
         if axis is None or shape is None:
             raise CannotBatch(f"output {value.name!r} does not depend on the input")
         if prod(shape[:axis]) == 1:

@@ -13,7 +13,7 @@ from circuits.integers.tables import TABLES
 from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
-from circuits.lower.hints import with_hints
+from circuits.lower.hinting import with_hints
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepare
 from circuits.lower.quantity import fresh
@@ -121,6 +121,7 @@ def lower(
     if form.hints:
         hinted = with_hints(
             onnx_bytes,
+            lanes=form.lanes,
             scale=low.emit.scale,
             bounds=bounds,
             intervals=low.emit.intervals.known,
@@ -166,7 +167,7 @@ def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
     if form.paired_from:
         parts.append(f"rows paired from {form.paired_from}")
     if form.hints:
-        parts.append("results given")
+        parts.append("results given" + (f" to {form.lanes} lanes" if form.lanes > 1 else ""))
     return ", ".join(parts)
 
 

@@ -67,7 +67,8 @@ class Form:
     out weights that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0
     is the step from 0 to 1. ``saturate``: values are held to the range in which a function still
     moves before they go into its table, which then is narrow. ``hints``: results of products are
-    given to the circuit and checked there (``circuits.lower.hints``).
+    given to the circuit and checked there (``circuits.lower.hinting``), as is cheapest for
+    ``lanes`` inputs in one proof.
     """
 
     conv: str = "matmul"
@@ -79,6 +80,7 @@ class Form:
     step_tables: bool = False
     saturate: bool = True
     hints: bool = False
+    lanes: int = 1
 
     def pairs(self, multiplications: int) -> bool:
         """Whether a product of a single row gets a second one."""
@@ -115,19 +117,21 @@ class ValueBounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Hinted:
-    """A graph that is given results of products instead of computing them.
+    """A graph that is given results of products instead of computing them
+    (``circuits.lower.hinting``).
 
     ``onnx`` is for the engine: to the model's inputs it adds the results (``hints``), private as
-    all its inputs are; its outputs are the model's inputs, the model's outputs, and ``residues``
-    numbers that have to be zero. ``hints`` is the graph that computes what is given (see
-    ``circuits.hints``). For the residues to mean anything, no output may exceed its one of
-    ``output_bounds`` in magnitude, decompositions may hold ``most_bits`` bits at most, and tables
-    no more than ``lookup``.
+    all its inputs are; its outputs are the model's inputs, the model's outputs, ``residues``
+    numbers that have to be zero, and of ``results`` numbers each those that are challenged, with
+    the challenge. ``hints`` is the graph that computes what is given. For the residues to mean
+    anything, no output may exceed its one of ``output_bounds`` in magnitude, decompositions may
+    hold ``most_bits`` bits at most, and tables no more than ``lookup``.
     """
 
     onnx: bytes
     hints: bytes
     residues: int
+    results: tuple[int, ...]
     output_bounds: tuple[int, ...]
     most_bits: int
     lookup: tuple[int, int] | None

@@ -47,7 +47,7 @@ def worth_pricing(
     weigh: Callable[[GraphVariant], float] | None = None,
     single_rows: bool = True,
     freivalds: bool = False,
-    hints: bool = False,
+    hints: int = 0,
 ) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
     weighed = weigh_forms(
@@ -74,7 +74,7 @@ def weigh_forms(
     weigh: Callable[[GraphVariant], float] | None = None,
     single_rows: bool = True,
     freivalds: bool = False,
-    hints: bool = False,
+    hints: int = 0,
     tables: int | None = None,
 ) -> list[tuple[float, Form]]:
     """The forms that a model offers, each with its cost.
@@ -82,8 +82,8 @@ def weigh_forms(
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
     Of forms that come to the same graph only the first is taken. Without ``single_rows`` nothing is
     done for products of a single row but leaving zeros out; without ``freivalds`` no row is given
-    twice; with ``hints`` results of products may be given; ``tables``: only forms with so many
-    ReLUs as tables.
+    twice; ``hints``: results of products may be given, with so many inputs in one proof (0: they
+    may not); ``tables``: only forms with so many ReLUs as tables.
     """
     weigh = weigh or partial(estimate, freivalds=freivalds)
     plain = make(Form())
@@ -98,7 +98,7 @@ def weigh_forms(
 
 
 def likely_form(
-    make: Callable[[Form], GraphVariant], *, freivalds: bool = False, hints: bool = False
+    make: Callable[[Form], GraphVariant], *, freivalds: bool = False, hints: int = 0
 ) -> Form:
     """A form to reckon with before any are weighed: results given where they may be, else two
     outputs in one number where that pays."""
@@ -123,7 +123,7 @@ def narrow_relus(variant: GraphVariant) -> int:
 
 
 def _forms(
-    plain: GraphVariant, has_conv: bool, single_rows: bool, freivalds: bool, hints: bool
+    plain: GraphVariant, has_conv: bool, single_rows: bool, freivalds: bool, hints: int
 ) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
     tables = narrow_relus(plain)
@@ -134,7 +134,7 @@ def _forms(
     if plain.terms >= _PACK_PAYS and (single_rows or not freivalds):
         packed.append(_packed(freivalds))
     if hints:
-        packed.append(Form(hints=True))
+        packed.append(Form(hints=True, lanes=hints))
     sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
     for step_tables, thin, form in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),

@@ -122,10 +122,10 @@ def _witnessed(
     count = max(_QUICK, _MEASURE_CELLS // max(1, priced.assignments))
     encoded = [task.encode(inputs, s) for s in task.samples.held_out[:count]]
     answers = []
-    hints = None if graph.given is None else graph.given.graph
+    hints, claim = (None, None) if graph.given is None else (graph.given.graph, graph.given.claim)
     for run in task.engine.simulate(graph.onnx, priced.settings, encoded, task.limits, hints):
         if isinstance(run, EngineError):
             return run.detail
-        felts = model_outputs(run.outputs, len(decodings), hinted=hints is not None)
+        felts = model_outputs(run.outputs, len(decodings), claim)
         answers.append([d.decode(f) for d, f in zip(decodings, felts, strict=True)])
     return answers

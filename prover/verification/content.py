@@ -13,6 +13,7 @@ from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import InputOutOfRange
 from circuits.field import SIGNED_LIMIT, felts_to_bytes, from_felt, to_felt
+from circuits.hints import challenge
 from circuits.manifest import RESIDUES, Role
 from circuits.profile import Visibility
 from circuits.tensors import InputEncoding
@@ -159,7 +160,22 @@ def residues(e: Evidence) -> str:
         felts = segment(e, Role.OUTPUT, encoding.tensor.name)
         if any(abs(from_felt(felt)) > bound for felt in felts):
             refuse(f"output {encoding.tensor.name!r} is larger than any that the circuit has")
+    if hints.results and challenge_of(e) != segment(e, Role.CHALLENGE, "challenge"):
+        refuse("the challenge is not the hash of what it has to challenge")
     return f"{hints.residues} residue(s) are zero, and no output is larger than it can be"
+
+
+def challenge_of(e: Evidence) -> list[str]:
+    """The challenge, made anew from the key and from what is shown of all lanes."""
+    manifest, proof, bundle = e.manifest.value, e.proof.value, e.bundle.value
+    shown = [
+        proof.instances[s.offset : s.offset + s.count]
+        for s in manifest.layout
+        if s.role in (Role.INPUT, Role.RESULT)
+    ]
+    return [
+        e.once("challenge", lambda: challenge(bundle.vk, shown), proof, bundle.vk, bundle.manifest)
+    ]
 
 
 def _claimed_input(e: Evidence) -> dict[str, NDArray[Any]]:

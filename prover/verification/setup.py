@@ -19,7 +19,7 @@ from prover.verification.evidence import (
 from prover.verification.ezkl_settings import PUBLIC, EzklSettings
 
 #: What stands in clear among the instances.
-_TENSORS = (Role.INPUT, Role.CONTEXT, Role.OUTPUT, Role.RESIDUE)
+_TENSORS = frozenset(Role) - {Role.INPUT_HASH, Role.WEIGHTS_HASH}
 
 
 # (31)
@@ -61,7 +61,8 @@ def settings_agree(e: Evidence) -> str:
         if found != wanted:
             refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
     _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
-    last = len(settings.output_scales) - (manifest.hints is not None)  # residues come behind
+    behind = 0 if manifest.hints is None else manifest.hints.tensors
+    last = len(settings.output_scales) - behind
     outputs = settings.output_scales[last - len(manifest.outputs) : last]
     _scales("output", outputs, [o.scale for o in manifest.outputs])
     return f"k = {settings.logrows}, visibilities, soundness, scales and instance counts agree"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from circuits.field import P, from_felt, to_felt
+from circuits.hints import challenge
 from circuits.integers.hints import results_for
 from circuits.integers.interpreter import Graph, run_graph
 from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
@@ -42,7 +43,21 @@ FORKED = graph(
 )
 #: Nothing bounds what the first product gives but the second.
 LINEAR = graph("a = MatMul(x, w) y = MatMul(a, z)", "float[1, 30] x", {"w": [30, 17], "z": [17, 5]})
-GIVEN = {"dense": (DENSE, 2), "image": (IMAGE, 3), "forked": (FORKED, 2), "linear": (LINEAR, 1)}
+#: Two layers of windows so many that a challenge costs less than packing.
+WINDOWS = graph(
+    "a = Conv<pads = [1, 1, 1, 1], strides = [1, 1]>(x, w, b) r = Relu(a)"
+    " c = Conv<pads = [0, 0, 0, 0], strides = [1, 1]>(r, k, d) s = Relu(c)"
+    " f = Flatten(s) y = Gemm(f, z, e)",
+    "float[1, 2, 6, 6] x",
+    {"w": [20, 2, 3, 3], "b": [20], "k": [9, 20, 2, 2], "d": [9], "z": [225, 4], "e": [4]},
+)
+GIVEN = {
+    "dense": (DENSE, 2),
+    "image": (IMAGE, 3),
+    "forked": (FORKED, 2),
+    "linear": (LINEAR, 1),
+    "windows": (WINDOWS, 3),
+}
 
 
 def hinted(data: bytes) -> tuple[GraphVariant, Hinted]:
@@ -62,10 +77,13 @@ def right_hints(made: Hinted, x: Array) -> list[Array]:
     felts = [to_felt(int(n)) for n in x.reshape(-1)]
     shapes = list(Graph(made.onnx).shapes.values())[1:]
     found = results_for(made.hints, [felts, [to_felt(9)]])
-    return [
+    hints = [
         np.array([from_felt(f) for f in felts], dtype=object).reshape(-1, *shape)
         for felts, shape in zip(found, shapes, strict=True)
     ]
+    if made.results:  # one for all samples
+        hints[-1] = hints[-1].repeat(len(x), axis=0)
+    return hints
 
 
 def inputs(data: bytes, seed: int, samples: int = 3) -> Array:
@@ -80,9 +98,10 @@ def test_right_results_give_the_same_answers_and_no_residue(name: str) -> None:
     variant, made = hinted(data)
     x = inputs(data, 1)
     hints = right_hints(made, x)
-    assert len(hints) == count
-    shown, output, residues = answers(made, x, hints)
+    assert len(hints) == count + bool(made.results)
+    shown, output, residues, *challenged = answers(made, x, hints)
     np.testing.assert_array_equal(shown, x)
+    assert [r.size // 3 for r in challenged[:-1]] == list(made.results)
     np.testing.assert_array_equal(output, run_integers(variant, {"x": x})[0])
     assert residues.shape == (3, 1, made.residues)
     assert not np.any(residues)
@@ -96,10 +115,11 @@ def test_every_model_is_the_same_with_results_given(name: str) -> None:
     if variant.hinted is None:
         return
     x = inputs(MODELS[name], 2)
-    _, *outputs, residues = answers(variant.hinted, x, right_hints(variant.hinted, x))
-    for got, want in zip(outputs, run_integers(plain, {"x": x}), strict=True):
+    found = answers(variant.hinted, x, right_hints(variant.hinted, x))
+    expected = run_integers(plain, {"x": x})
+    for got, want in zip(found[1 : 1 + len(expected)], expected, strict=True):
         np.testing.assert_array_equal(got, want)
-    assert not np.any(residues)
+    assert not np.any(found[1 + len(expected)])
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,7 +142,7 @@ def test_no_other_results_that_the_circuit_lets_pass_leave_no_residue(data: Any)
     wrong[which] = np.clip(hints[which] + changed, -most, most)
     if np.array_equal(wrong[which], hints[which]):
         return
-    *_, residues = answers(made, x, wrong)
+    _, _, residues, *_ = answers(made, x, wrong)
     assert any(int(r) % P for r in residues.reshape(-1))
 
 
@@ -135,7 +155,7 @@ def test_what_would_leave_no_residue_is_larger_than_digits_hold() -> None:
     wrong = [h.copy() for h in hints]
     wrong[0][0, 0, 0, 0] += 1 << carry
     wrong[0][0, 0, 0, 1] -= 1
-    *_, residues = answers(made, x, wrong)
+    _, _, residues, *_ = answers(made, x, wrong)
     first = residues.reshape(-1)[: -(-17 // 9)]
     assert not np.any(first[0] % P), "the carry is that of the packing"
     true = variant.value_bounds.decomposed
@@ -159,6 +179,52 @@ def _is_powers(weights: Array) -> bool:
     return weights.shape[1] == 1 and [int(w) & (int(w) - 1) for w in weights[:, 0]] == [0] * len(
         weights
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_other_results_pass_a_challenge_that_came_after_them(data: Any) -> None:
+    """However large they are: here nothing is bounded, and nothing need be."""
+    _, made = hinted(WINDOWS)
+    assert len(made.results) == 1
+    x = inputs(WINDOWS, 6, 1)
+    hints = right_hints(made, x)
+    place = data.draw(st.integers(0, hints[0].size - 1))
+    off = data.draw(st.integers(-P, P).filter(lambda n: n % P != 0))
+    hints[0].reshape(-1)[place] += off
+    hints[-1][...] = _challenge(x, hints[:1])
+    _, _, residues, *_ = answers(made, x, hints)
+    assert any(int(r) % P for r in residues.reshape(-1))
+
+
+def test_a_challenge_known_before_the_results_could_be_met_by_others() -> None:
+    """Which is why it is a hash of them: two errors that cancel out under one challenge."""
+    _, made = hinted(WINDOWS)
+    x = inputs(WINDOWS, 7, 1)
+    hints = right_hints(made, x)
+    known = int(hints[-1].reshape(-1)[0])
+    row = hints[0].reshape(36, 20)
+    row[0, 0] += known
+    row[0, 1] -= 1
+    _, _, residues, *_ = answers(made, x, hints)
+    assert not np.any(residues.reshape(-1)[:36] % P)
+    hints[-1][...] = _challenge(x, hints[:1])
+    _, _, residues, *_ = answers(made, x, hints)
+    assert np.any(residues.reshape(-1)[:36] % P)
+
+
+def test_a_challenge_depends_on_the_key_the_input_and_every_result() -> None:
+    felts = [[to_felt(1)], [to_felt(2), to_felt(3)]]
+    others = [[to_felt(1)], [to_felt(3), to_felt(2)]]
+    found = {
+        challenge(key, shown) for key in (b"key", b"other") for shown in (felts, others, felts[:1])
+    }
+    assert len(found) == 6
+
+
+def _challenge(x: Array, results: list[Array]) -> int:
+    shown = [[to_felt(int(n)) for n in a.reshape(-1)] for a in (x, *results)]
+    return from_felt(challenge(b"", shown))
 
 
 def test_sums_stay_below_the_modulus() -> None:

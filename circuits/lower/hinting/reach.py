@@ -56,13 +56,13 @@ class Reach:
                 on = on | {numbers[node.output[0]]}
             self._depends[node.output[0]] = on
 
-    def give_up(self, number: int) -> None:
-        """Notes that a result is computed after all: then it may be relied on as any other."""
+    def settle(self, number: int) -> None:
+        """Notes that a result is given and checked, or computed: then it may be relied on."""
         self._open.discard(number)
 
     def of(self, number: int) -> float:
         """The largest magnitude of any element of a result that the circuit lets pass; infinite
-        where there is none. Results are asked for in order; what is bounded is relied on later."""
+        where there is none. Results are asked for, and settled, in order."""
         bounds: dict[str, _Ends] = {}
         name = self._results[number]
         for node in reversed(self._graph.nodes):
@@ -74,7 +74,6 @@ class Reach:
                 break
             if number in self._depends[made]:
                 self._backwards(bounds, node, number)
-        self._open.discard(number)
         if name not in bounds:
             return float("inf")
         return float(max(np.abs(end).max(initial=0.0) for end in bounds[name]))

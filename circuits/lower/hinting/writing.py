@@ -1,0 +1,224 @@
+"""The graph that the engine gets, and the graph that computes what it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from circuits.exact import EXACT, fits_float32, written
+from circuits.hints import CHALLENGE, CHALLENGE_SHOWN
+from circuits.lower.hinting.checks import Challenged, Check, Packed
+from circuits.lower.hinting.products import Product, shapes_of
+
+_RESIDUES = "zkml_residues"
+_SHOWN = "zkml_shown"
+_HINT = "zkml_hint"
+_RESULT = "zkml_result"
+
+
+class Writing:
+    """A graph with results given, written beside the one in which they are computed.
+
+    It has the inputs of that graph, the results and, where any are challenged, the challenge; as
+    outputs the inputs, the outputs of that graph, residues, and results and the challenge where
+    these are. (The engine's inputs are private or public all together: what is to be seen of
+    private ones goes out.)
+    """
+
+    def __init__(self, data: bytes, sources: dict[str, tuple[str, str]]) -> None:
+        self._model = onnx.load_model_from_string(data)
+        self._shapes = shapes_of(self._model)
+        self._sources = sources
+        self._source = ("", "")
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+        initializers = self._model.graph.initializer
+        self._exact = sum(math.prod(t.dims[:-1]) for t in initializers if t.name.endswith(EXACT))
+        self._inputs = list(self._model.graph.input)
+        self._results: list[onnx.ValueInfoProto] = []
+        self._powers = ""
+
+    def written(self, given: Sequence[tuple[Product, Check]]) -> bytes:
+        """The graph, as bytes."""
+        graph = self._model.graph
+        shown = [self._shown(f"{_SHOWN}_{n}", v.name) for n, v in enumerate(graph.input)]
+        challenged = [p.outputs for p, check in given if isinstance(check, Challenged)]
+        if challenged:
+            self._challenge(max(challenged))
+        residues = [*self._body(given)]
+        total = sum(check.residues(product) for product, check in given)
+        if len(residues) > 1:
+            self._op("Concat", residues, _RESIDUES, axis=1)
+        else:
+            self._op("Identity", residues, _RESIDUES)
+        if challenged:
+            self._inputs.append(_value(CHALLENGE, [1, 1]))
+            self._results.append(self._shown(CHALLENGE_SHOWN, CHALLENGE))
+        outputs = [*shown, *graph.output, _value(_RESIDUES, [1, total]), *self._results]
+        nodes = [NodeProto.FromString(n.SerializeToString()) for n in self._nodes]
+        used = {name for node in nodes for name in node.input}
+        kept = [t for t in graph.initializer if t.name.removesuffix(EXACT) in used]
+        made = helper.make_graph(
+            nodes, graph.name, self._inputs, outputs, [*kept, *self._constants]
+        )
+        model = helper.make_model(
+            made, opset_imports=list(self._model.opset_import), ir_version=self._model.ir_version
+        )
+        onnx.checker.check_model(model)
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+
+    def _body(self, given: Sequence[tuple[Product, Check]]) -> Iterator[str]:
+        """Writes every node, a check in the place of each product that is given; the names of their
+        residues, ``[1, n]`` each."""
+        starts = {product.nodes[0].name: (product, check) for product, check in given}
+        gone = {node.name for product, _ in given for node in product.nodes}
+        for node in self._model.graph.node:
+            if node.name in starts:
+                self._source = self._sources[node.name]
+                product, check = starts[node.name]
+                hint = self._given(product)
+                if isinstance(check, Packed):
+                    yield self._packed(product, check, hint)
+                else:
+                    yield self._challenged(product, hint)
+            elif node.name not in gone:
+                self._nodes.append(node)
+
+    def _shown(self, name: str, value: str) -> onnx.ValueInfoProto:
+        """An input as an output."""
+        self._source = (value, "input")
+        self._op("Identity", [value], name)
+        return _value(name, self._shapes.get(value, [1, 1]))
+
+    def _given(self, product: Product) -> str:
+        """A result as an input, in the place of the computed one."""
+        hint = f"{_HINT}_{len(self._inputs) - len(self._model.graph.input)}"
+        shape = self._shapes[hint] = self._shapes[product.result]
+        self._inputs.append(_value(hint, shape))
+        if product.result in {o.name for o in self._model.graph.output}:
+            self._op("Identity", [hint], product.result)
+        else:
+            self._op("Reshape", [hint, self._places(shape)], product.result)
+        return hint
+
+    def _packed(self, product: Product, check: Packed, hint: str) -> str:
+        rows, groups, members = product.rows, check.groups, check.members
+        powers = [1 << (check.bits * j) for j in range(members)]
+        total = self._op("MatMul", [product.left, self._number(_packed(product.weights, powers))])
+        bias = _packed(product.bias[None], powers)
+        if np.any(bias):
+            total = self._op("Add", [total, self._number(bias[None])])
+        flat = self._reshaped(hint, [1, rows, product.outputs])
+        if missing := groups * members - product.outputs:
+            flat = self._op("Pad", [flat, self._places([0, 0, 0, 0, 0, missing])])
+        grouped = self._reshaped(flat, [1, rows, groups, members])
+        weights = np.array(powers, dtype=object).reshape(members, 1)
+        told = self._op("MatMul", [grouped, self._number(weights)])
+        residue = self._op("Sub", [total, self._reshaped(told, [1, rows, groups])])
+        return self._reshaped(residue, [1, rows * groups])
+
+    def _challenge(self, most: int) -> None:
+        """The challenge's powers from the first to the ``most``-th, ``[1, most]``."""
+        self._source = (CHALLENGE, "input")
+        powers, count = CHALLENGE, 1
+        while count < most:
+            last = self._op("Gather", [powers, self._places([count - 1])], axis=1)
+            powers = self._op("Concat", [powers, self._op("Mul", [powers, last])], axis=1)
+            count *= 2
+        self._powers = powers
+
+    def _challenged(self, product: Product, hint: str) -> str:
+        """In matrices of two dimensions: where one side has a batch dimension and the other has
+        none, the engine's products want both to be of one kind."""
+        rows, terms, outputs = product.rows, product.terms, product.outputs
+        powers = self._op("Gather", [self._powers, self._places(range(outputs))], axis=1)
+        powers = self._reshaped(powers, [outputs, 1])
+        weights = self._op("MatMul", [self._number(product.weights), powers])
+        total = self._op("MatMul", [self._reshaped(product.left, [rows, terms]), weights])
+        if np.any(product.bias):
+            bias = self._op("MatMul", [self._number(product.bias[None]), powers])
+            total = self._op("Add", [total, bias])
+        told = self._op("MatMul", [self._reshaped(hint, [rows, outputs]), powers])
+        name = f"{_RESULT}_{len(self._results)}"
+        self._op("Identity", [hint], name)
+        self._results.append(_value(name, self._shapes[hint]))
+        return self._reshaped(self._op("Sub", [total, told]), [1, rows])
+
+    def _reshaped(self, value: str, shape: Sequence[int]) -> str:
+        return self._op("Reshape", [value, self._places(shape)])
+
+    def _op(
+        self, kind: str, inputs: Iterable[str], output: str | None = None, **attributes: Any
+    ) -> str:
+        name = f"hinted_{len(self._nodes)}"
+        node = helper.make_node(kind, list(inputs), [output or name], name=name, **attributes)
+        self._nodes.append(node)
+        self._sources[name] = self._source
+        return output or name
+
+    def _places(self, values: Sequence[int]) -> str:
+        return self._constant(np.array(list(values), dtype=np.int64))
+
+    def _number(self, values: NDArray[Any]) -> str:
+        if fits_float32(values):
+            return self._constant(values.astype(np.float32))
+        stand_ins, data = written(values, self._exact)
+        self._exact += values.size
+        name = self._constant(stand_ins)
+        self._constants.append(numpy_helper.from_array(data, name + EXACT))
+        return name
+
+    def _constant(self, values: NDArray[np.generic]) -> str:
+        name = f"hinted_const_{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(values, name))
+        return name
+
+
+def _packed(numbers: NDArray[np.float64], powers: Sequence[int]) -> NDArray[np.object_]:
+    """Rows of ``[n, F]`` as ``[n, groups]``: each group of numbers times the powers, summed."""
+    rows, outputs = numbers.shape
+    members = len(powers)
+    groups = math.ceil(outputs / members)
+    whole = np.zeros((rows, groups * members), dtype=object)
+    whole[:, :outputs] = np.vectorize(int, otypes=[object])(numbers)
+    weights = np.array(list(powers), dtype=object)
+    summed: NDArray[np.object_] = (whole.reshape(rows, groups, members) * weights).sum(axis=2)
+    return summed
+
+
+def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def computing(
+    data: bytes, results: Sequence[str], shown: Sequence[int], scale: int, largest: int
+) -> bytes:
+    """The part of a lowered graph that computes these results, as its outputs.
+
+    What else it takes to give them stands in the model's properties: which of them are ``shown``,
+    for the challenge, and the engine's ``scale`` and the ``largest`` number.
+    """
+    model = onnx.load_model_from_string(data)
+    graph = model.graph
+    wanted, kept = set(results), []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    constants = [t for t in graph.initializer if t.name.removesuffix(EXACT) in wanted]
+    outputs = [onnx.ValueInfoProto(name=name) for name in results]
+    made = helper.make_graph(kept[::-1], graph.name, list(graph.input), outputs, constants)
+    alone = helper.make_model(
+        made, opset_imports=list(model.opset_import), ir_version=model.ir_version
+    )
+    facts = {"scale": str(scale), "largest": str(largest), "shown": " ".join(map(str, shown))}
+    helper.set_model_props(alone, facts)
+    found: bytes = alone.SerializeToString(deterministic=True)
+    return found
