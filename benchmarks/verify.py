@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced
+from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.manifest import CircuitManifest
 from circuits.plan.samples import draw
-from circuits.rebuild import Recipe, graph_anew, run_args
+from circuits.rebuild import Recipe, graph_anew
 from circuits.tensors import Signature
 from prover.bundle import Bundle, read_bundle
 from prover.verify import verify_bundle
@@ -61,7 +61,7 @@ def bundle_seconds(data: bytes, engine: EzklEngine, times: int) -> list[float]:
 def context_cost(bundle: Bundle, model: bytes, engine: EzklEngine) -> dict[str, Any]:
     """The circuit's layout with the context input, without it, and the instances that it takes."""
     manifest = CircuitManifest.from_json(json.loads(bundle.manifest))
-    args = run_args(json.loads(bundle.settings))
+    args = RunArgs.of(json.loads(bundle.settings))
     signature = Signature(
         inputs=tuple(i.tensor for i in manifest.inputs),
         outputs=tuple(o.tensor for o in manifest.outputs),

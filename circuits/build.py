@@ -24,7 +24,6 @@ from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
-from circuits.plan.variants import may_give_results
 from circuits.profile import Profile, Soundness, Target, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
@@ -162,7 +161,7 @@ class Builder:
             limbs=context_encoding(profile).limbs,
             hand_on=not profile.visibility.shows_input,
             freivalds=profile.soundness is Soundness.FREIVALDS,
-            hints=may_give_results(profile),
+            hints=profile.may_give_results,
         )
 
     def build(
@@ -246,8 +245,10 @@ class Builder:
             variant.outputs,
             hints=variant.claim,
         )
-        if any(result.instances[s.offset] != to_felt(0) for s in layout if s.role is Role.RESIDUE):
-            raise EngineError("a residue of the new circuit's trial proof is not zero")
+        for segment in (s for s in layout if s.role is Role.RESIDUE):
+            found = result.instances[segment.offset : segment.offset + segment.count]
+            if {*found} != {to_felt(0)}:
+                raise CircuitNotFaithful("the trial proof leaves a residue")
         segments = [s for s in layout if s.role is Role.OUTPUT]
         outputs = [
             encoding.decode(result.instances[s.offset : s.offset + s.count])

@@ -212,8 +212,7 @@ def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form)
 
 def bound(variant: GraphVariant, limbs: int, *, hand_on: bool) -> bytes:
     """What the engine lays out of a lowered graph, with the context's input."""
-    shown = None if variant.hinted is None else len(variant.input_scales)
-    return bind_context(variant.laid_out, limbs, hand_on=hand_on, shown=shown)
+    return bind_context(variant.laid_out, limbs, hand_on=hand_on, behind=len(variant.input_scales))
 
 
 def given(variant: GraphVariant) -> Given | None:
@@ -224,6 +223,7 @@ def given(variant: GraphVariant) -> Given | None:
     claim = Hints(
         residues=hinted.residues,
         results=hinted.results,
+        challenged=hinted.challenged,
         output_bounds=hinted.output_bounds,
         most_bits=hinted.most_bits,
         lookup=hinted.lookup,

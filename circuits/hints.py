@@ -13,8 +13,11 @@ from typing import Any
 
 from circuits.field import felts_to_bytes, to_felt
 
-#: The names of the challenge's input, and of the output that shows it.
-CHALLENGE, CHALLENGE_SHOWN = "zkml_challenge", "zkml_challenge_shown"
+#: How the names of results begin that are a graph's inputs, and the name of the challenge's.
+HINT, CHALLENGE = "zkml_hint", "zkml_challenge"
+#: The most rows, as a power of two, of a circuit that is given results and has tables. Its tables
+#: fill whole columns, beyond the entries that they are there for.
+MOST_TABLED_LOGROWS = 18
 _DOMAIN = b"zkml-prover/challenge/v1"
 #: Of SHA-256's 256 bits, so many make an element that is surely below the modulus.
 _CHALLENGE_BYTES = 31
@@ -29,12 +32,13 @@ class Hints:
     ``residues``: how many of a lane's public instances have to be zero. That says something only
     as long as no element of an output exceeds its one of ``output_bounds`` in magnitude, the
     circuit's decompositions hold ``most_bits`` bits at most, and its tables nothing outside of
-    ``lookup``. ``results``: how many results of each product a lane shows because a challenge,
-    which is shown behind them all, depends on them.
+    ``lookup``. ``results``: how many results of each product a lane is given; ``challenged``:
+    whether a challenge stands behind them.
     """
 
     residues: int
     results: tuple[int, ...]
+    challenged: bool
     output_bounds: tuple[int, ...]
     most_bits: int
     lookup: tuple[int, int] | None
@@ -43,6 +47,7 @@ class Hints:
         return {
             "residues": self.residues,
             "results": list(self.results),
+            "challenged": self.challenged,
             "output_bounds": list(self.output_bounds),
             "most_bits": self.most_bits,
             "lookup": None if self.lookup is None else list(self.lookup),
@@ -54,22 +59,20 @@ class Hints:
         return cls(
             residues=data["residues"],
             results=tuple(data["results"]),
+            challenged=data["challenged"],
             output_bounds=tuple(data["output_bounds"]),
             most_bits=data["most_bits"],
             lookup=None if lookup is None else (lookup[0], lookup[1]),
         )
 
-    @property
-    def tensors(self) -> int:
-        """How many of a circuit's outputs stand behind the model's."""
-        return 1 + len(self.results) + bool(self.results)
-
-    def bind(self, base: int, legs: int, lookup: tuple[int, int]) -> bool:
-        """Whether results are bound in a circuit of these decompositions and tables."""
+    def bind(self, base: int, legs: int, lookup: tuple[int, int], logrows: int) -> bool:
+        """Whether results are bound in a circuit of these decompositions, tables and rows."""
         digits = 0 < base <= _WIDEST and 0 < legs <= _MOST and base**legs <= 1 << self.most_bits
         if self.lookup is None:
             return digits
-        return digits and self.lookup[0] <= lookup[0] and lookup[1] <= self.lookup[1]
+        # A table of several columns is filled up to the end of the last one.
+        inside = self.lookup[0] <= lookup[0] and lookup[1] + (1 << logrows) <= self.lookup[1]
+        return digits and 0 <= logrows <= MOST_TABLED_LOGROWS and inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,8 @@ class Given:
 
 
 def challenge(verifying_key: bytes, shown: Iterable[Sequence[str]]) -> str:
-    """The challenge for results that are shown, as a felt: a hash of the key, for the weights, of
-    every input and of every result, as they stand among the public instances."""
+    """The challenge for results, as a felt: a hash of the key, for the weights, of every input and
+    of every result, as they stand among the public instances."""
     digest = hashlib.sha256(_DOMAIN + hashlib.sha256(verifying_key).digest())
     for felts in shown:
         digest.update(felts_to_bytes(felts))

@@ -28,8 +28,8 @@ class Role(enum.StrEnum):
     CONTEXT = "context"  # the context digest's limbs
     OUTPUT = "output"  # one output tensor, in clear
     RESIDUE = "residue"  # zero, or else a result that the circuit was given is wrong
-    RESULT = "result"  # the results of one product that are challenged
-    CHALLENGE = "challenge"  # a hash of the key, the inputs and these results
+    RESULT = "result"  # the results of one product, given to the circuit
+    CHALLENGE = "challenge"  # a hash of the key, the inputs and all results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,8 @@ def instance_layout(
     The engine puts input hashes first, then the hash of the weights, public inputs, outputs. Its
     input visibility holds for *all* inputs, so where the inputs are not public the context's
     limbs reach the instances as the graph's first output (an Identity of the context input): in
-    every profile they stand right before the model's outputs. Residues come behind, and what is
-    challenged; a circuit that is given results shows inputs and context as outputs too, in the same
-    places.
+    every profile they stand right before the model's outputs. Results that are given are inputs
+    behind the context, with the challenge last; residues are the last output.
     """
     parts: list[tuple[Role, str, int]] = []
     if visibility is Visibility.HASHED_INPUT:
@@ -86,14 +85,15 @@ def instance_layout(
         parts += [(Role.INPUT, i.tensor.name, i.tensor.size * lanes) for i in inputs]
     if context.limbs:
         parts.append((Role.CONTEXT, "context", context.limbs * lanes))
-    parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
     if hints is not None:
-        parts.append((Role.RESIDUE, RESIDUES, hints.residues * lanes))
         parts += [
             (Role.RESULT, f"product-{n}", count * lanes) for n, count in enumerate(hints.results)
         ]
-        if hints.results:
+        if hints.challenged:
             parts.append((Role.CHALLENGE, "challenge", 1))
+    parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
+    if hints is not None:
+        parts.append((Role.RESIDUE, RESIDUES, hints.residues * lanes))
     layout: list[Segment] = []
     offset = 0
     for role, name, count in parts:
@@ -103,8 +103,8 @@ def instance_layout(
 
 
 def model_outputs(outputs: Sequence[list[str]], count: int, hints: Hints | None) -> list[list[str]]:
-    """The model's ``count`` outputs among all of a circuit's."""
-    end = len(outputs) - (0 if hints is None else hints.tensors)
+    """The model's ``count`` outputs among all of a circuit's: residues come behind."""
+    end = len(outputs) - (hints is not None)
     return list(outputs[end - count : end])
 
 
@@ -255,12 +255,6 @@ class CircuitManifest:
             self.lanes,
             self.hints,
         )
-
-    @property
-    def engine_input(self) -> str:
-        """The engine's word for the inputs' visibility: with hints all are private, and the model's
-        own are shown as outputs."""
-        return "private" if self.hints is not None else self.profile.visibility.engine_input
 
     def model_outputs(self, simulated: Sequence[list[str]]) -> list[list[str]]:
         """The model's outputs among all that the engine's arithmetic gives out: what else is shown

@@ -81,6 +81,17 @@ class Profile:
     agreement: float = 0.99
     range_margin: float = 0.25
 
+    @property
+    def may_give_results(self) -> bool:
+        """Whether a circuit of this profile may be given results of products (``circuits.hints``):
+        whoever verifies has to look at its input and at the residues, which a contract does not,
+        and the weights have to be in the key."""
+        return (
+            self.soundness is Soundness.STANDARD
+            and self.visibility is Visibility.PUBLIC
+            and self.target is not Target.EVM
+        )
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -23,11 +23,14 @@ from circuits.field import to_felt
 from circuits.hints import Hints
 from circuits.manifest import AppliedPass, CircuitManifest, SrsRef
 from circuits.plan.samples import Range, Sample, draw
-from circuits.profile import Visibility
+from circuits.plan.variants import integer_args
+from circuits.profile import Profile, Soundness, Visibility
 from circuits.srs.files import SrsFolder
 from circuits.tensors import Signature, TensorSpec
 
 _GRAPH_ANEW = "circuits.rebuild:graph_anew"
+#: The settings that choose a circuit's shape and nothing of what it computes.
+_SHAPE = ("logrows", "num_inner_cols", "decomp_base", "decomp_legs", "lookup_range")
 _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it is said to be."
 
 
@@ -62,14 +65,15 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Anew:
-    """A graph made anew. The scales are None where the engine chooses them, ``hints`` where the
-    circuit is given no results."""
+    """A graph made anew. The scales are None where the engine chooses them (``scale`` is that of an
+    integer graph's tables), ``hints`` where the circuit is given no results."""
 
     onnx: bytes
     passes: tuple[AppliedPass, ...]
     signature: Signature
     input_scales: tuple[int, ...] | None
     output_scales: tuple[int, ...] | None
+    scale: int | None = None
     hints: Hints | None = None
 
 
@@ -85,7 +89,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
 
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
     onnx, passes = graph.onnx, graph.passes
-    input_scales = output_scales = hints = None
+    input_scales = output_scales = scale = hints = None
     sums_biases = False
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
@@ -100,6 +104,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         hints = None if made is None else made.claim
         passes = (*passes[:-1], *variant.passes, passes[-1])
         input_scales, output_scales = variant.input_scales, variant.output_scales
+        scale = variant.scale
         sums_biases = decomposes(variant.value_bounds.decomposed.bit_length())
     if recipe.lanes > 1:
         onnx = widen(onnx, recipe.lanes, whole=sums_biases)
@@ -110,6 +115,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         signature=graph.signature,
         input_scales=input_scales,
         output_scales=output_scales,
+        scale=scale,
         hints=hints,
     )
 
@@ -143,9 +149,11 @@ def rebuild(
         )
     anew = _compile(engine, model, manifest, limits)
     frozen = json.loads(settings)
-    args = run_args(frozen)
+    args = RunArgs.of(frozen)
+    if anew.scale is not None:
+        _same_arithmetic(args, integer_args(manifest.profile, anew.scale), manifest.profile)
     if anew.hints is not None and not anew.hints.bind(
-        args.decomp_base, args.decomp_legs, args.lookup_range
+        args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows
     ):
         raise CircuitNotFaithful(
             "the settings' digits or tables are wider than binds the results that the circuit is"
@@ -161,6 +169,16 @@ def rebuild(
     shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
     hashed = _weights_hash(engine, anew.onnx, manifest, settings, limits) if shown else None
     return Rebuilt(vk=vk, weights_hash=hashed)
+
+
+def _same_arithmetic(found: RunArgs, wanted: RunArgs, profile: Profile) -> None:
+    """What the engine may be told about an integer graph: only its shape is a choice."""
+    free = [*_SHAPE, "disable_freivalds"] if profile.soundness is Soundness.FREIVALDS else _SHAPE
+    alike = dataclasses.replace(wanted, **{name: getattr(found, name) for name in free})
+    if found != alike:
+        raise CircuitNotFaithful(
+            "under the settings' run_args the engine computes something else than the integer graph"
+        )
 
 
 def _weights_hash(
@@ -204,19 +222,9 @@ def _compile(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits
     return anew
 
 
-def run_args(frozen: dict[str, Any]) -> RunArgs:
-    """The run arguments of a settings file, as the port has them."""
-    given = {f.name: frozen["run_args"][f.name] for f in dataclasses.fields(RunArgs)}
-    given["lookup_range"] = tuple(given["lookup_range"])
-    for name in ("input_visibility", "output_visibility", "param_visibility"):
-        word = given[name]
-        given[name] = (word if isinstance(word, str) else next(iter(word))).lower()
-    return RunArgs(**given)
-
-
 def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> Priced:
     """The engine's settings for the graph, derived again from the frozen run arguments."""
-    (priced,) = engine.price(onnx, [run_args(frozen)], limits)
+    (priced,) = engine.price(onnx, [RunArgs.of(frozen)], limits)
     if not isinstance(priced, Priced):
         raise priced
     return priced

@@ -20,6 +20,7 @@ from typing import Any
 import ezkl
 
 from circuits.engine.constants import constants_uncounted, restore_constants
+from circuits.engine.operators import check_operators, has_hints
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
@@ -232,6 +233,9 @@ def generate_srs(path: Path, logrows: int) -> None:
 def _compile(onnx: bytes, settings: str, out: Path) -> None:
     Path("network.onnx").write_bytes(onnx)
     (out / "settings.json").write_text(settings)
+    if has_hints(onnx):
+        args = RunArgs.of(json.loads(settings))
+        check_operators(onnx, ezkl.table("network.onnx", _run_args(args)))
     ezkl.compile_circuit("network.onnx", str(out / "compiled"), str(out / "settings.json"))
     restore_constants(onnx, out / "compiled")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from circuits.errors import EngineError
 
@@ -43,6 +43,16 @@ class RunArgs:
     input_visibility: str = "public"
     output_visibility: str = "public"
     param_visibility: str = "fixed"
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> RunArgs:
+        """The run arguments of a settings file, parsed."""
+        given = {f.name: settings["run_args"][f.name] for f in fields(cls)}
+        given["lookup_range"] = tuple(given["lookup_range"])
+        for name in ("input_visibility", "output_visibility", "param_visibility"):
+            word = given[name]
+            given[name] = (word if isinstance(word, str) else next(iter(word))).lower()
+        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from circuits.integers.interpreter import Graph, exact_type, run_graph
 
 def results_for(hints: bytes, inputs: list[Felts], verifying_key: bytes = b"") -> list[Felts]:
     """The results that a circuit is given with these inputs, in the engine's order, and the
-    challenge where some are challenged.
+    challenge where there is one.
 
     ``hints`` is the graph that computes them (``Hinted.hints``), ``inputs`` the circuit's own, each
     for as many lanes as there are; tensors that the graph does not have (the context) are left out.
@@ -30,7 +30,6 @@ def results_for(hints: bytes, inputs: list[Felts], verifying_key: bytes = b"") -
         feeds[name] = numbers.reshape(len(felts) // math.prod(shape), *shape)
     found = run_graph(graph, feeds, exact_type(int(facts["largest"])))
     results = [[to_felt(int(n)) for n in r.reshape(-1)] for r in found]
-    shown = [results[int(number)] for number in facts["shown"].split()]
-    if shown:
-        results.append([challenge(verifying_key, [*own, *shown])])
+    if int(facts["challenged"]):
+        results.append([challenge(verifying_key, [*own, *results])])
     return results

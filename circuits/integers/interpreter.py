@@ -252,6 +252,7 @@ OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Sub": lambda x, a: x[0] - x[1],
     "Mul": lambda x, a: x[0] * x[1],
     "Neg": lambda x, a: -x[0],
+    "Abs": lambda x, a: np.abs(x[0]),
     "Relu": _relu,
     "HardSwish": _relu,
     "Identity": lambda x, a: x[0],

@@ -31,7 +31,7 @@ from circuits.engine.port import (
 )
 from circuits.errors import CircuitNotFaithful, EngineError
 from circuits.field import to_felt
-from circuits.hints import Given
+from circuits.hints import MOST_TABLED_LOGROWS, Given
 from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
@@ -40,7 +40,7 @@ from circuits.lanes.forms import WideForm, integer_forms
 from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef, model_outputs
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.samples import Sample, draw
-from circuits.plan.variants import corner_samples, may_give_results
+from circuits.plan.variants import binds, corner_samples
 from circuits.profile import Visibility
 from circuits.rebuild import Recipe
 from circuits.srs.files import Policy, SrsFolder
@@ -136,6 +136,8 @@ class WideBuilder:
         form = forms[number]
         graph = self._widened(narrow, form, lanes)
         priced, predicted = choose_shape(self.engine, graph, foretold, number, lanes)
+        if form.given is not None and not binds(form.given.claim, priced.args):
+            raise CannotBatch("in so many rows nothing would bind the results that it is given")
         say(f"{lanes} lanes: comparison")
         rows = self._rows(narrow)
         self._compare(narrow, form, graph, priced, lanes, rows)
@@ -206,7 +208,7 @@ class WideBuilder:
                 Recipe.of(narrow.manifest),
                 self.limits,
                 freivalds=not narrow.args.disable_freivalds,
-                hints=may_give_results(narrow.manifest.profile),
+                hints=narrow.manifest.profile.may_give_results,
             )
         return [
             WideForm(
@@ -225,7 +227,7 @@ class WideBuilder:
                 graphs={n: self._widened(narrow, f, n) for n in DRAFT_LANES},
                 args=f.args(narrow.args),
                 bits=max(f.bits, narrow.context_bits),
-                **({} if f.given is None else {"most_bits": f.given.claim.most_bits}),
+                **_limits(f),
             )
             for f in forms
         ]
@@ -345,6 +347,10 @@ class WideBuilder:
         if not proved:
             raise EngineError("the trial proof of the new circuit does not verify")
         expected = self._expected(narrow, rows)
+        zero = to_felt(0)
+        for segment in (s for s in manifest.layout if s.role is Role.RESIDUE):
+            if {*proof.instances[segment.offset : segment.offset + segment.count]} != {zero}:
+                raise CircuitNotFaithful("the trial proof leaves a residue")
         for lane in range(manifest.lanes):
             segments = [s for s in manifest.lane_layout(lane) if s.role is Role.OUTPUT]
             found = [proof.instances[s.offset : s.offset + s.count] for s in segments]
@@ -355,6 +361,14 @@ class WideBuilder:
                     lane=lane,
                 )
         return proof
+
+
+def _limits(form: WideForm) -> dict[str, int]:
+    """What a form's hints leave of the shapes that it could have."""
+    if form.given is None:
+        return {}
+    most = {"most_bits": form.given.claim.most_bits}
+    return most if form.given.claim.lookup is None else most | {"most_logrows": MOST_TABLED_LOGROWS}
 
 
 def _full_pack(rows: list[list[Felts]], lanes: int, at: int) -> list[list[Felts]]:

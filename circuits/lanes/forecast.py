@@ -42,12 +42,14 @@ _Found = tuple[int, Priced, Prediction]
 @dataclass(frozen=True, kw_only=True)
 class Draft:
     """One of the graphs that may be widened: with each of ``DRAFT_LANES``, the settings that it
-    takes, the ``bits`` that its decompositions must hold and the ``most_bits`` that they may."""
+    takes, the ``bits`` that its decompositions must hold and the ``most_bits`` that they may, and
+    the most rows that it may have."""
 
     graphs: Mapping[int, bytes]
     args: RunArgs
     bits: int
     most_bits: int = _WORD_BITS
+    most_logrows: int = MAX_LOGROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class Pair:
     near: Priced
     far: Priced
     most_bits: int
+    most_logrows: int
 
     def at(self, lanes: int) -> Priced | None:
         """The shape with so many lanes at the smallest k that holds it; None when none does."""
@@ -78,7 +81,7 @@ class Pair:
             instance_shapes=((public,),),
         )
         logrows = minimal_logrows(priced)
-        if logrows > MAX_LOGROWS:
+        if logrows > self.most_logrows:
             return None
         return replace(priced, args=replace(priced.args, logrows=logrows))
 
@@ -148,6 +151,7 @@ class Forecast:
             for pair in self.pairs
             if pair.number == number and (p := pair.at(lanes)) is not None
             for size in sizes(p)
+            if size.logrows <= pair.most_logrows
             for sized in (replace(p, args=size),)
         ]
 
@@ -179,7 +183,13 @@ def forecast(
         refused += [p for p in (*near, *far) if isinstance(p, EngineError)]
         for a, b in zip(near, far, strict=True):
             if isinstance(a, Priced) and isinstance(b, Priced):
-                pair = Pair(number=number, near=a, far=b, most_bits=draft.most_bits)
+                pair = Pair(
+                    number=number,
+                    near=a,
+                    far=b,
+                    most_bits=draft.most_bits,
+                    most_logrows=draft.most_logrows,
+                )
                 pairs += [pair, *map(pair.in_columns, _FOLDED_COLUMNS)]
     if not pairs:
         raise refused[0]

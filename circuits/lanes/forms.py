@@ -52,12 +52,8 @@ class WideForm:
         return self.lowering is not None and decomposes(self.bits)
 
     def args(self, narrow: RunArgs) -> RunArgs:
-        """The narrow circuit's settings, with tables as wide as this form needs, and inputs that
-        are private where results are given beside them."""
-        seen = narrow.input_visibility
-        if self.lowering is not None and seen != "private":
-            seen = "public" if self.given is None else "private"
-        return replace(narrow, lookup_range=self.lookup_range, input_visibility=seen)
+        """The narrow circuit's settings, with tables as wide as this form needs."""
+        return replace(narrow, lookup_range=self.lookup_range)
 
 
 def decomposes(bits: int) -> bool:

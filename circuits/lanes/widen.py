@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
 from circuits.exact import EXACT
-from circuits.hints import CHALLENGE, CHALLENGE_SHOWN
+from circuits.hints import CHALLENGE
 from circuits.lanes.biases import sum_biases_inside
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.rules import RULES
@@ -127,8 +127,6 @@ def _lanes_first(trace: Tracing, nodes: list[NodeProto]) -> None:
     """Adds nodes that bring the lanes to the front of each output where they interleave."""
     for value in trace.model.graph.output:
         axis, shape = trace.axis(value.name), trace.shapes.get(value.name)
-        if axis is None and value.name == CHALLENGE_SHOWN:
-            continue
         if axis is None or shape is None:
             raise CannotBatch(f"output {value.name!r} does not depend on the input")
         if prod(shape[:axis]) == 1:

@@ -7,7 +7,7 @@ bits each layer needs.
 
 from circuits.lower.bits import choose_bits
 from circuits.lower.compiler import lower
-from circuits.lower.cost import LayerCost, cost_by_layer
+from circuits.lower.cost import LayerCost, border_cells, cost_by_layer
 from circuits.lower.errors import CannotLower
 from circuits.lower.running import run_integers
 from circuits.lower.variant import Bits, Form, GraphVariant, ValueBounds
@@ -19,6 +19,7 @@ __all__ = [
     "GraphVariant",
     "LayerCost",
     "ValueBounds",
+    "border_cells",
     "choose_bits",
     "cost_by_layer",
     "lower",

@@ -150,7 +150,8 @@ def _above_zero(low: Lowering, rows: Quantity) -> tuple[Quantity, float, Quantit
     something may, the third is the same as it was before.
     """
     emit, shape = low.emit, rows.shape
-    top = low.maxima(rows, [rows.view[0, :, i] for i in range(shape[2])])
+    looks = [rows.view[0, :, i] for i in range(shape[2])]
+    top, _ = low.maxima(rows, looks, as_it_is=True)
     step = float(rows.step.reshape(-1)[0])
     lowest, highest = emit.intervals.known[name_of(rows.tensor)]
     spread = float(highest.max() - lowest.min())

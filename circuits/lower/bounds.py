@@ -21,9 +21,11 @@ Interval = tuple[Array, Array]
 Attributes = Mapping[str, object]
 
 #: Operators that split their operand into digits, and by how much its size may grow in there.
-_DECOMPOSING = frozenset({"Relu", "Greater", "Equal", "ArgMax"})
+_DECOMPOSING = frozenset({"Abs", "Relu", "Greater", "Equal", "ArgMax"})
 
 
+#: What a ReLU, or a maximum, comes down to.
+_RECTIFYING = frozenset({"Abs", "Relu", "HardSwish"})
 #: Operators that look their operand up.
 _TABLES = frozenset({"HardSwish", *TABLES})
 
@@ -82,14 +84,14 @@ class Intervals:
         if op in _LINEAR:
             partial = evaluate(op, [_reach(x) for x in operands], attributes)
             self._largest = max(self._largest, float(partial.max(initial=0.0)))
-        if op in ("Relu", "HardSwish"):
+        if op in _RECTIFYING:
             self.relus.append((operands[0][0].size, widened(reach)))
         if op in _TABLES:
             low, high = operands[0]
             self._tables.append((float(low.min()), float(high.max())))
             self.lookups.add((op, int(str(attributes["scale"]))))
         elif op in _DECOMPOSING:
-            other = operands[-1] if op != "Relu" else None
+            other = None if op in _RECTIFYING else operands[-1]
             both = reach + (_magnitude(other) if other is not None else 0.0)
             self._decomposed = max(self._decomposed, both)
 
@@ -132,6 +134,12 @@ def _difference(op: str, x: list[Interval], attributes: Attributes) -> Interval:
     return x[0][0] - x[1][1], x[0][1] - x[1][0]
 
 
+def _absolute(op: str, x: list[Interval], attributes: Attributes) -> Interval:
+    low, high = x[0]
+    apart = np.maximum(np.maximum(low, -high), 0.0)  # zero where the interval holds zero
+    return apart, np.maximum(np.abs(low), np.abs(high))
+
+
 def _negation(op: str, x: list[Interval], attributes: Attributes) -> Interval:
     return -x[0][1], -x[0][0]
 
@@ -161,10 +169,13 @@ def _linear(op: str, x: list[Interval], attributes: Attributes) -> Interval:
 
 
 def _by_constant(op: str, x: Interval, weights: Array, attributes: Attributes) -> Interval:
-    """Centre and radius: |W x - W c| <= |W| r for a constant W, tight for each output."""
+    """Centre and radius: |W x - W c| <= |W| r for a constant W, tight for each output. Centres that
+    cancel out leave what rounding them was off: that grows with ``|W| |c|``."""
     low, high = x
-    middle = evaluate(op, [(low + high) / 2, weights], attributes)
-    spread = evaluate(op, [(high - low) / 2, np.abs(weights)], attributes)
+    centre, radius = (low + high) / 2, (high - low) / 2
+    middle = evaluate(op, [centre, weights], attributes)
+    rounding = np.abs(centre) * (weights.size * 2.0**-50)
+    spread = evaluate(op, [radius + rounding, np.abs(weights)], attributes)
     return middle - spread, middle + spread
 
 
@@ -175,6 +186,7 @@ def product_interval(values: Interval, weights: Array) -> Interval:
 
 _LINEAR = frozenset({"MatMul", "Conv"})
 _RULES: Mapping[str, Callable[[str, list[Interval], Attributes], Interval]] = {
+    "Abs": _absolute,
     "ArgMax": _place,
     "Conv": _linear,
     "Equal": _truth,

@@ -1,9 +1,9 @@
 """Where an integer graph's assignments go, without asking the engine.
 
 Read off EZKL 23.0.5: movements and constant Gathers are free, an elementwise operator costs one
-assignment an element, a decomposition ``10 + 3 · legs``, a division ``28 + 9 · legs``, a table
-look-up one, a product one a multiplication; with Freivalds' argument, a product of matrices nothing
-but cells in columns of its own.
+assignment an element, a magnitude ``5 + 3 · legs``, a ReLU ``10 + 3 · legs``, a division
+``28 + 9 · legs``, a table look-up one, a product one a multiplication; with Freivalds' argument, a
+product of matrices nothing but cells in columns of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from circuits.lower.variant import GraphVariant
 _FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Pad"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Cast", *TABLES})
 _DIVISION = (28, 9)
-_DECOMPOSED = {"Relu": (10, 3), "Greater": (17, 3), "Equal": (6, 0), "ArgMax": (50, 6)}
+_DECOMPOSED = {
+    "Abs": (5, 3),
+    "Relu": (10, 3),
+    "Greater": (17, 3),
+    "Equal": (6, 0),
+    "ArgMax": (50, 6),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,15 @@ def cost_by_layer(
     return tuple(
         LayerCost(layer=layer, op=op, assignments=main, einsum=einsum, room=room)
         for (layer, op), (main, einsum, room) in totals.items()
+    )
+
+
+def border_cells(variant: GraphVariant) -> int:
+    """Assignments for what goes in and comes out: one a value."""
+    graph = onnx.load_model_from_string(variant.laid_out).graph
+    return sum(
+        math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in [*graph.input, *graph.output]
     )
 
 

@@ -145,10 +145,10 @@ def leaky_relu(low: Lowering, node: ir.Node) -> None:
     straight = low.emit.spread(per_tensor(q, whole))
     bent = low.emit.spread(per_tensor(q, 1 / unit - whole))
     shape = tensor_shape(q.tensor)
-    above = low.relu(q)
+    above = low.rectified(q.tensor)
     parts = [
         low.emit.op("Mul", [q.tensor, straight], shape),
-        low.emit.op("Mul", [above.tensor, bent], shape),
+        low.emit.op("Mul", [above, bent], shape),
     ]
     store(low, node, Quantity(low.emit.op("Add", parts, shape), q.view, q.step * unit))
 
@@ -158,12 +158,9 @@ def absolute(low: Lowering, node: ir.Node) -> None:
 
 
 def magnitude(low: Lowering, q: Quantity) -> Quantity:
-    """|x| = 2 · relu(x) - x."""
+    """|x|."""
     q = compact(low.emit, low.positive(q))
-    shape = tensor_shape(q.tensor)
-    above = low.relu(q).tensor
-    twice = low.emit.op("Add", [above, above], shape)
-    return Quantity(low.emit.op("Sub", [twice, q.tensor], shape), q.view, q.step)
+    return Quantity(low.emit.op("Abs", [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
 
 
 def look_up(low: Lowering, table: NDArray[np.float64], q: Quantity) -> Quantity:

@@ -123,16 +123,30 @@ class Lowering:
     # --- order -------------------------------------------------------------------------------
 
     def relu(self, q: Quantity) -> Quantity:
-        """max(x, 0)."""
+        """max(x, 0): where no table has it, as half of ``n + |n|``, which is cheaper."""
         q = compact(self.emit, self.positive(q))
-        return Quantity(self.rectified(q.tensor), q.view, q.step)
+        if self._tabled(q.tensor):
+            return Quantity(self.rectified(q.tensor), q.view, q.step)
+        self.relus += 1
+        twice = self._plus_magnitude(q.tensor, q.tensor)
+        low, high = self.emit.intervals.known[name_of(q.tensor)]
+        self.emit.intervals.narrow(name_of(twice), 2 * np.maximum(low, 0), 2 * np.maximum(high, 0))
+        return Quantity(twice, q.view, q.step / 2)
 
     def rectified(self, tensor: ir.Value) -> ir.Value:
         """max(n, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
-        table = self.relus < self.form.relu_tables and self.emit.scale_of(tensor) == 0
-        op = "HardSwish" if table else "Relu"
+        op = "HardSwish" if self._tabled(tensor) else "Relu"
         self.relus += 1
         return self.emit.op(op, [tensor], shape_of(tensor))
+
+    def _tabled(self, tensor: ir.Value) -> bool:
+        """Whether the next ReLU becomes a table."""
+        return self.relus < self.form.relu_tables and self.emit.scale_of(tensor) == 0
+
+    def _plus_magnitude(self, tensor: ir.Value, signed: ir.Value) -> ir.Value:
+        """``tensor + |signed|``."""
+        shape = shape_of(tensor)
+        return self.emit.op("Add", [tensor, self.emit.op("Abs", [signed], shape)], shape)
 
     def step(self, tensor: ir.Value) -> ir.Value:
         """1 where n ≥ 0, else 0, by table: what Sigmoid rounds to at scale 0 (0.5 becomes 1)."""
@@ -149,13 +163,36 @@ class Lowering:
         self.emit.intervals.narrow(name_of(result), *bounds)
         return result
 
-    def maxima(self, q: Quantity, views: Sequence[NDArray[np.int64]]) -> ir.Value:
-        """The elementwise maximum of several looks at one quantity, as a balanced tree."""
+    def maxima(
+        self, q: Quantity, views: Sequence[NDArray[np.int64]], *, as_it_is: bool = False
+    ) -> tuple[ir.Value, int]:
+        """The elementwise maximum of several looks at one quantity, as a balanced tree: so many
+        times as large, since ``a + b + |a - b|`` is twice the maximum and cheaper than it. Not so
+        where it is wanted ``as_it_is``."""
         tensors = [gather(self.emit, q, view, (1, *view.shape)) for view in views]
+        times = 1
         while len(tensors) > 1:
-            pairs = [self.maximum(a, b) for a, b in zip(tensors[::2], tensors[1::2], strict=False)]
-            tensors = pairs + tensors[len(pairs) * 2 :]
-        return tensors[0]
+            halves = list(zip(tensors[::2], tensors[1::2], strict=False))
+            rest = tensors[len(halves) * 2 :]
+            if as_it_is or self._tabled(tensors[0]):
+                tensors = [*(self.maximum(a, b) for a, b in halves), *rest]
+                continue
+            tensors = [self._twice_the_maximum(a, b) for a, b in halves]
+            tensors += [self.emit.op("Add", [a, a], shape_of(a)) for a in rest]
+            times *= 2
+        return tensors[0], times
+
+    def _twice_the_maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        shape = shape_of(a)
+        self.relus += 1
+        total = self.emit.op("Add", [a, b], shape)
+        result = self._plus_magnitude(total, self.emit.op("Sub", [a, b], shape))
+        (a_low, a_high), (b_low, b_high) = (
+            self.emit.intervals.known[name_of(value)] for value in (a, b)
+        )
+        bounds = 2 * np.maximum(a_low, b_low), 2 * np.maximum(a_high, b_high)
+        self.emit.intervals.narrow(name_of(result), *bounds)
+        return result
 
     # --- sums --------------------------------------------------------------------------------
 

@@ -97,6 +97,10 @@ def gather(
         flat = emit.op("Pad", [flat, emit.indices(ints([0, 0, 0, 1]))], [1, size + 1])
         view = np.where(view == ZERO, size, view)
     picks = view[0] if view.ndim > 1 and len(view) == 1 else view
+    if picks.size == 1:
+        # As a list of one place the engine's importer would cut it out, and move the cut in front
+        # of what made the tensor: a ReLU would be left of one element, and no other looked at.
+        picks = picks.reshape(())
     picked = emit.op("Gather", [flat, emit.indices(picks)], [1, *picks.shape], axis=1)
     return emit.reshape(picked, shape)
 

@@ -120,18 +120,18 @@ class Hinted:
     """A graph that is given results of products instead of computing them
     (``circuits.lower.hinting``).
 
-    ``onnx`` is for the engine: to the model's inputs it adds the results (``hints``), private as
-    all its inputs are; its outputs are the model's inputs, the model's outputs, ``residues``
-    numbers that have to be zero, and of ``results`` numbers each those that are challenged, with
-    the challenge. ``hints`` is the graph that computes what is given. For the residues to mean
+    ``onnx`` is for the engine: to the model's inputs it adds ``results`` numbers for each product
+    and, where any are ``challenged``, the challenge; to its outputs, ``residues`` numbers that have
+    to be zero. ``hints`` is the graph that computes what is given. For the residues to mean
     anything, no output may exceed its one of ``output_bounds`` in magnitude, decompositions may
-    hold ``most_bits`` bits at most, and tables no more than ``lookup``.
+    hold ``most_bits`` bits at most, and tables nothing outside of ``lookup``.
     """
 
     onnx: bytes
     hints: bytes
     residues: int
     results: tuple[int, ...]
+    challenged: bool
     output_bounds: tuple[int, ...]
     most_bits: int
     lookup: tuple[int, int] | None

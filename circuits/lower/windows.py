@@ -48,11 +48,12 @@ def _maximum_over(
         q = low.uniform(q)
         steps = q.steps().reshape(-1)[places]
     views = q.view.reshape(-1)[places]
-    tensor = low.maxima(q, [views[:, k] for k in range(places.shape[1])])
-    step = q.step if q.step.size == 1 else steps[:, 0].reshape(shape)
-    result = low.new(tensor, q.step.reshape(()) if q.step.size == 1 else steps[None, :, 0])
+    tensor, times = low.maxima(q, [views[:, k] for k in range(places.shape[1])])
+    step = q.step.reshape(()) if q.step.size == 1 else steps[None, :, 0]
+    result = low.new(tensor, step / times)
     result = low.relu(result) if relu else result
-    return result.moved(result.view.reshape(shape), np.asarray(step))
+    each = result.step if result.step.size == 1 else result.steps().reshape(shape)
+    return result.moved(result.view.reshape(shape), np.asarray(each))
 
 
 def average_pool(low: Lowering, node: ir.Node) -> None:

@@ -198,7 +198,7 @@ def _candidates(
     """Graphs to price, each with its settings, bits to decompose and lookup range."""
     integers = engine.sandbox.call(_TYPICAL, graph, task, limits=limits)
     if not isinstance(integers, str):
-        args = integer_args(profile, integers.scale, hinted=integers.given is not None)
+        args = integer_args(profile, integers.scale)
         bits = max(1, integers.bound.bit_length())
         return [(integers.onnx, args, bits, integers.lookup_range)]
     return [

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from circuits.engine.port import Priced, RunArgs
-from circuits.lower import Form, GraphVariant, cost_by_layer
+from circuits.lower import Form, GraphVariant, border_cells, cost_by_layer
 from circuits.plan.cost import CostModel
 from circuits.plan.shapes import COLUMNS, MAX_LOGROWS, minimal_logrows
 
@@ -167,7 +167,7 @@ def estimate(variant: GraphVariant, *, freivalds: bool = False) -> float:
 
 def _shape(variant: GraphVariant, legs: int, columns: int, freivalds: bool) -> Priced | None:
     layers = cost_by_layer(variant, legs, freivalds=freivalds)
-    main = sum(layer.assignments for layer in layers)
+    main = sum(layer.assignments for layer in layers) + border_cells(variant)
     each = max(2, math.ceil(variant.value_bounds.decomposed.bit_length() / legs))
     if each >= MAX_LOGROWS:
         return None

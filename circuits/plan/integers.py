@@ -26,7 +26,6 @@ from circuits.plan.variants import (
     Variant,
     corner_samples,
     integer_args,
-    may_give_results,
 )
 from circuits.profile import Soundness
 from circuits.tensors import InputEncoding
@@ -62,7 +61,7 @@ def _integer_task(task: Task) -> IntegerTask:
         limbs=task.context.limbs,
         hand_on=not task.profile.visibility.shows_input,
         freivalds=task.profile.soundness is Soundness.FREIVALDS,
-        hints=may_give_results(task.profile),
+        hints=task.profile.may_give_results,
         plan=task.samples.plan,
         held_out=task.samples.held_out,
         max_error=task.profile.max_error,
@@ -78,7 +77,7 @@ def _judged(
     give the same, so that one of them is enough to run."""
     outputs: Answers = graph.outputs
     inputs = task.encodings(graph.input_scales)
-    args = integer_args(task.profile, graph.scale, hinted=graph.given is not None)
+    args = integer_args(task.profile, graph.scale)
     if graph.scale:
         ours = b"".join(np.ascontiguousarray(o).tobytes() for sample in outputs for o in sample)
         if ours not in witnessed:

@@ -23,7 +23,7 @@ from circuits.plan.graphs import FloatGraph
 from circuits.plan.integers import integers
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
 from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
-from circuits.plan.variants import Rejected, Shape, Task, Variant
+from circuits.plan.variants import Rejected, Shape, Task, Variant, binds
 from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
@@ -240,6 +240,8 @@ class _Search:
         priced = task.pricing.shapes(
             found.onnx, found.args, found.bound_bits, found.lookup_range, most_bits
         )
+        if found.claim is not None:
+            priced = [p for p in priced if binds(found.claim, p.args)]
         self.ranked += [
             Ranked(shape=Shape(variant=found, priced=p), predicted=self.costs.predict(p))
             for p in priced

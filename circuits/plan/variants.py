@@ -22,7 +22,7 @@ from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import Measured
 from circuits.plan.samples import Range, Sample, Samples
 from circuits.plan.shapes import Pricing
-from circuits.profile import Profile, Soundness, Target, Visibility
+from circuits.profile import Profile, Soundness
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
 
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
@@ -178,23 +178,16 @@ def base_args(
     )
 
 
-def integer_args(profile: Profile, scale: int, *, hinted: bool = False) -> RunArgs:
+def integer_args(profile: Profile, scale: int) -> RunArgs:
     """The settings of an integer graph whose tables work at ``scale``: whole constants stay whole,
-    and what comes out of a table is the only thing at a scale of its own. With results given
-    (``hinted``) all inputs are private: the graph shows its own as outputs."""
+    and what comes out of a table is the only thing at a scale of its own."""
     args = base_args(profile, input_scale=0, param_scale=scale, scale_rebase_multiplier=1)
-    seen = "private" if hinted else args.input_visibility
-    return replace(args, rebase_frac_zero_constants=scale > 0, input_visibility=seen)
+    return replace(args, rebase_frac_zero_constants=scale > 0)
 
 
-def may_give_results(profile: Profile) -> bool:
-    """Whether a circuit of this profile may be given results of products: whoever verifies has to
-    look at its input and at the residues, which a contract does not."""
-    return (
-        profile.soundness is Soundness.STANDARD
-        and profile.visibility is Visibility.PUBLIC
-        and profile.target is not Target.EVM
-    )
+def binds(hints: Hints, args: RunArgs) -> bool:
+    """Whether results that a circuit is given are bound in this shape of it."""
+    return hints.bind(args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows)
 
 
 def corner_samples(inputs: tuple[InputEncoding, ...]) -> list[Sample]:

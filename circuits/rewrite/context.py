@@ -12,16 +12,16 @@ CONTEXT_OUTPUT = "zkml_context_out"
 
 
 def bind_context(
-    data: bytes, limbs: int, *, hand_on: bool = False, shown: int | None = None
+    data: bytes, limbs: int, *, hand_on: bool = False, behind: int | None = None
 ) -> bytes:
-    """Adds ``zkml_context``, float32 ``[1, limbs]``, as the last input; no node reads it.
+    """Adds ``zkml_context``, float32 ``[1, limbs]``, as an input that no node reads: the last one,
+    or the one behind so many others.
 
     EZKL keeps an unused input and constrains its instances like any other, so a proof made for one
     context fails for every other. Its input visibility holds for *every* input: where the model's
     are not public, ``hand_on`` makes the context the graph's first output too, and an output is
-    public. ``shown``: so many of the first inputs are the model's, and the first outputs show them
-    (``circuits.lower.hints``); the context comes right after both. ``limbs == 0`` returns the model
-    as it is. Raises ``ModelError`` when the model already has an input of that name.
+    public. ``limbs == 0`` returns the model as it is. Raises ``ModelError`` when the model already
+    has an input of that name.
     """
     if limbs == 0:
         return data
@@ -34,10 +34,10 @@ def bind_context(
         )
     kind = ir.TensorType(ir.DataType.FLOAT)
     context = ir.val(CONTEXT_INPUT, shape=[1, limbs], type=kind)
-    graph.inputs.insert(len(graph.inputs) if shown is None else shown, context)
-    if hand_on or shown is not None:
+    graph.inputs.insert(len(graph.inputs) if behind is None else behind, context)
+    if hand_on:
         carried = ir.val(CONTEXT_OUTPUT, shape=[1, limbs], type=kind)
         graph.append(ir.node("Identity", [context], outputs=[carried]))
-        graph.outputs.insert(shown or 0, carried)
+        graph.outputs.insert(0, carried)
     bound: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     return bound

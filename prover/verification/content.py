@@ -152,21 +152,21 @@ def residues(e: Evidence) -> str:
     hints = manifest.hints
     if hints is None:
         skip("the circuit computes all results itself")
-    if not manifest.profile.visibility.shows_input:
-        refuse("results are given to a circuit whose input cannot be looked at")
+    if not manifest.profile.may_give_results:
+        refuse("results are given to a circuit of a profile that cannot bind them")
     if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
         refuse("a residue is not zero: a result given to the circuit is not the product's")
     for encoding, bound in zip(manifest.outputs, hints.output_bounds, strict=True):
         felts = segment(e, Role.OUTPUT, encoding.tensor.name)
         if any(abs(from_felt(felt)) > bound for felt in felts):
             refuse(f"output {encoding.tensor.name!r} is larger than any that the circuit has")
-    if hints.results and challenge_of(e) != segment(e, Role.CHALLENGE, "challenge"):
+    if hints.challenged and challenge_of(e) != segment(e, Role.CHALLENGE, "challenge"):
         refuse("the challenge is not the hash of what it has to challenge")
     return f"{hints.residues} residue(s) are zero, and no output is larger than it can be"
 
 
 def challenge_of(e: Evidence) -> list[str]:
-    """The challenge, made anew from the key and from what is shown of all lanes."""
+    """The challenge, made anew from the key and from inputs and results of all lanes."""
     manifest, proof, bundle = e.manifest.value, e.proof.value, e.bundle.value
     shown = [
         proof.instances[s.offset : s.offset + s.count]

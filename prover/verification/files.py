@@ -75,7 +75,12 @@ def manifest(e: Evidence) -> str:
 def _well_formed(hints: Hints, outputs: int) -> None:
     numbers = (hints.residues, hints.most_bits, *hints.results, *hints.output_bounds)
     whole = all(type(n) is int for n in (*numbers, *(hints.lookup or ())))
-    if not whole or min(numbers) < 0 or hints.most_bits > _FIELD_BITS:
+    if (
+        type(hints.challenged) is not bool
+        or not whole
+        or min(numbers) < 0
+        or hints.most_bits > _FIELD_BITS
+    ):
         refuse("what the manifest says of hints is out of bounds")
     if len(hints.output_bounds) != outputs:
         refuse("the manifest does not bound each output of a circuit with hints")

@@ -44,7 +44,7 @@ def settings_agree(e: Evidence) -> str:
     facts: dict[str, tuple[object, object]] = {
         "version": (settings.version, manifest.engine_version),
         "logrows": (settings.logrows, manifest.srs.logrows),
-        "input visibility": (settings.input_visibility, manifest.engine_input),
+        "input visibility": (settings.input_visibility, visibility.engine_input),
         "weight visibility": (settings.param_visibility, visibility.engine_params),
         "output visibility": (settings.output_visibility, PUBLIC),
         "instances": (settings.sizes, [s.count for s in public]),
@@ -54,15 +54,19 @@ def settings_agree(e: Evidence) -> str:
         facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
-    digits = settings.decomp_base, settings.decomp_legs, settings.lookup_range
+    digits = (
+        settings.decomp_base,
+        settings.decomp_legs,
+        settings.lookup_range,
+        settings.logrows,
+    )
     if manifest.hints is not None and not manifest.hints.bind(*digits):
         refuse("digits or tables are wider than binds the results that the circuit is given")
     for name, (found, wanted) in facts.items():
         if found != wanted:
             refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
     _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
-    behind = 0 if manifest.hints is None else manifest.hints.tensors
-    last = len(settings.output_scales) - behind
+    last = len(settings.output_scales) - (manifest.hints is not None)  # residues come behind
     outputs = settings.output_scales[last - len(manifest.outputs) : last]
     _scales("output", outputs, [o.scale for o in manifest.outputs])
     return f"k = {settings.logrows}, visibilities, soundness, scales and instance counts agree"

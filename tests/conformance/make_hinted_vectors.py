@@ -118,7 +118,6 @@ def set_up(engine: EzklEngine, folder: Path) -> tuple[CircuitManifest, CircuitFi
         decomp_base=1 << (hints.claim.most_bits // 2),
         decomp_legs=2,
         disable_freivalds=True,
-        input_visibility="private",
     )
     (priced,) = engine.price(rewritten, [args], LIMITS)
     if isinstance(priced, Exception):

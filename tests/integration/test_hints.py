@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import numpy_helper, parser
 
 from circuits.compiler import bound
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Felts, Priced, RunArgs
-from circuits.errors import InputOutOfRange
+from circuits.errors import EngineError, InputOutOfRange
 from circuits.field import from_felt, to_felt
 from circuits.integers.hints import results_for
 from circuits.lower import GraphVariant, run_integers
@@ -19,15 +21,17 @@ from circuits.lower.variant import Hinted
 from circuits.srs.verify_part import extract
 from tests.conftest import LIMITS
 from tests.unit.test_hints import DENSE, apart_of, hinted
+from tests.unit.test_lower_integers import graph
 
 pytestmark = pytest.mark.slow
 
 K = 10
 TERMS, RESULTS, OUTPUTS = 30, 17, 5
 CONTEXT = to_felt(77)
-#: Where the outputs and, behind them, the residues stand among the instances.
-OUTPUT = slice(TERMS + 1, TERMS + 1 + OUTPUTS)
-RESIDUES = slice(TERMS + 1 + OUTPUTS, None)
+#: Where outputs and residues stand among the instances: behind input, context and results.
+_BEHIND = TERMS + 1 + RESULTS + OUTPUTS
+OUTPUT = slice(_BEHIND, _BEHIND + OUTPUTS)
+RESIDUES = slice(_BEHIND + OUTPUTS, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,6 @@ def circuit(
         decomp_base=1 << (made.most_bits // 2),
         decomp_legs=2,
         disable_freivalds=True,
-        input_visibility="private",
     )
     onnx = bound(variant, 1, hand_on=False)
     (priced,) = engine.price(onnx, [args], LIMITS)
@@ -89,12 +92,13 @@ def accepted(engine: EzklEngine, circuit: Circuit, proof_json: bytes) -> bool:
     return engine.verify(proof_json, settings, vk, extract(circuit.files.srs), LIMITS)
 
 
-def test_an_honest_proof_shows_input_context_output_and_residues_of_zero(
+def test_an_honest_proof_shows_all_that_is_given_and_residues_of_zero(
     engine: EzklEngine, circuit: Circuit, x: np.ndarray
 ) -> None:
     proof = engine.prove(circuit.files, felts(x), LIMITS)
     assert accepted(engine, circuit, proof.proof_json)
-    assert [proof.instances[:TERMS], proof.instances[TERMS : TERMS + 1]] == felts(x)
+    given = results_for(circuit.made.hints, felts(x))
+    assert proof.instances[:_BEHIND] == [*chain.from_iterable([*felts(x), *given])]
     (expected,) = run_integers(circuit.variant, {"x": x})
     assert [from_felt(f) for f in proof.instances[OUTPUT]] == expected.reshape(-1).tolist()
     assert proof.instances[RESIDUES] == [to_felt(0)] * circuit.made.residues
@@ -135,3 +139,58 @@ def test_a_carry_between_outputs_shows_in_their_size(
     assert set(proof.instances[RESIDUES][-1:]) == {to_felt(0)}
     largest = max(abs(from_felt(f)) for f in proof.instances[OUTPUT])
     assert largest > circuit.made.output_bounds[0]
+
+
+@pytest.mark.parametrize(("places", "cut"), [(3, False), ([3], True), ([3, 5], False)])
+def test_what_the_importer_cuts_off_a_relu_ends_the_build(
+    engine: EzklEngine, srs_cache: Path, tmp_path: Path, places: int | list[int], cut: bool
+) -> None:
+    """Of a list of one place it makes a cut, and moves that in front of the ReLU: what is given and
+    not picked would be free to be anything. Our own graphs hold no such lists."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 8] zkml_hint_0) => (y) { r = Relu(zkml_hint_0) y = Gather<axis = 1>(r, i) }"""
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array(places), "i"))
+    network = model.SerializeToString()
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=K,
+        decomp_base=64,
+        decomp_legs=2,
+        disable_freivalds=True,
+    )
+    (priced,) = engine.price(network, [args], LIMITS)
+    assert isinstance(priced, Priced)
+    srs = srs_cache / f"dev{K}.srs"
+    if cut:
+        with pytest.raises(EngineError, match="might not be bound"):
+            engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
+    else:
+        engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
+
+
+def test_one_value_picked_behind_a_relu_leaves_all_of_it(
+    engine: EzklEngine, srs_cache: Path, tmp_path: Path
+) -> None:
+    picked = graph(
+        "a = Gemm(x, w, b) c = Concat<axis=1>(a, a) r = Relu(c) y = Gather<axis=1>(r, i)",
+        "float[1, 30] x",
+        {"w": [30, 8], "b": [8], "i": [3]},
+    )
+    variant, made = hinted(picked)
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=K,
+        decomp_base=1 << (made.most_bits // 2),
+        decomp_legs=2,
+        disable_freivalds=True,
+    )
+    network = bound(variant, 1, hand_on=False)
+    (priced,) = engine.price(network, [args], LIMITS)
+    assert isinstance(priced, Priced)
+    engine.setup(network, priced.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)

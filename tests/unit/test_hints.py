@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from circuits.field import P, from_felt, to_felt
-from circuits.hints import challenge
+from circuits.hints import MOST_TABLED_LOGROWS, Hints, challenge
 from circuits.integers.hints import results_for
 from circuits.integers.interpreter import Graph, run_graph
 from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
+from circuits.lower.hinting.reach import Reach
 from circuits.lower.variant import Hinted
+from circuits.profile import Profile, Soundness, Target, Visibility
 from tests.unit.test_lower_integers import BOUND, MODELS, graph
 
 Array = NDArray[Any]
@@ -81,7 +84,7 @@ def right_hints(made: Hinted, x: Array) -> list[Array]:
         np.array([from_felt(f) for f in felts], dtype=object).reshape(-1, *shape)
         for felts, shape in zip(found, shapes, strict=True)
     ]
-    if made.results:  # one for all samples
+    if made.challenged:  # one for all samples
         hints[-1] = hints[-1].repeat(len(x), axis=0)
     return hints
 
@@ -98,10 +101,9 @@ def test_right_results_give_the_same_answers_and_no_residue(name: str) -> None:
     variant, made = hinted(data)
     x = inputs(data, 1)
     hints = right_hints(made, x)
-    assert len(hints) == count + bool(made.results)
-    shown, output, residues, *challenged = answers(made, x, hints)
-    np.testing.assert_array_equal(shown, x)
-    assert [r.size // 3 for r in challenged[:-1]] == list(made.results)
+    assert len(hints) == count + made.challenged
+    output, residues = answers(made, x, hints)
+    assert [h.size // 3 for h in hints[:count]] == list(made.results)
     np.testing.assert_array_equal(output, run_integers(variant, {"x": x})[0])
     assert residues.shape == (3, 1, made.residues)
     assert not np.any(residues)
@@ -117,9 +119,9 @@ def test_every_model_is_the_same_with_results_given(name: str) -> None:
     x = inputs(MODELS[name], 2)
     found = answers(variant.hinted, x, right_hints(variant.hinted, x))
     expected = run_integers(plain, {"x": x})
-    for got, want in zip(found[1 : 1 + len(expected)], expected, strict=True):
+    for got, want in zip(found[: len(expected)], expected, strict=True):
         np.testing.assert_array_equal(got, want)
-    assert not np.any(found[1 + len(expected)])
+    assert not np.any(found[len(expected)])
 
 
 @settings(max_examples=60, deadline=None)
@@ -142,7 +144,7 @@ def test_no_other_results_that_the_circuit_lets_pass_leave_no_residue(data: Any)
     wrong[which] = np.clip(hints[which] + changed, -most, most)
     if np.array_equal(wrong[which], hints[which]):
         return
-    _, _, residues, *_ = answers(made, x, wrong)
+    _, residues = answers(made, x, wrong)
     assert any(int(r) % P for r in residues.reshape(-1))
 
 
@@ -153,14 +155,14 @@ def test_what_would_leave_no_residue_is_larger_than_digits_hold() -> None:
     hints = right_hints(made, x)
     carry = apart_of(made)
     wrong = [h.copy() for h in hints]
-    wrong[0][0, 0, 0, 0] += 1 << carry
-    wrong[0][0, 0, 0, 1] -= 1
-    _, _, residues, *_ = answers(made, x, wrong)
-    first = residues.reshape(-1)[: -(-17 // 9)]
-    assert not np.any(first[0] % P), "the carry is that of the packing"
+    first = wrong[0].reshape(-1)
+    first[0] += 1 << carry
+    first[1] -= 1
+    _, residues = answers(made, x, wrong)
+    assert residues.reshape(-1)[0] % P == 0, "the carry is that of the packing"
     true = variant.value_bounds.decomposed
     assert (1 << carry) > true + (1 << made.most_bits) - 1
-    assert wrong[0][0, 0, 0, 0] > (1 << made.most_bits) - 1 + true
+    assert first[0] > (1 << made.most_bits) - 1 + true
 
 
 def apart_of(made: Hinted, product: int = 0) -> int:
@@ -186,14 +188,14 @@ def _is_powers(weights: Array) -> bool:
 def test_no_other_results_pass_a_challenge_that_came_after_them(data: Any) -> None:
     """However large they are: here nothing is bounded, and nothing need be."""
     _, made = hinted(WINDOWS)
-    assert len(made.results) == 1
+    assert made.challenged
     x = inputs(WINDOWS, 6, 1)
     hints = right_hints(made, x)
     place = data.draw(st.integers(0, hints[0].size - 1))
     off = data.draw(st.integers(-P, P).filter(lambda n: n % P != 0))
     hints[0].reshape(-1)[place] += off
-    hints[-1][...] = _challenge(x, hints[:1])
-    _, _, residues, *_ = answers(made, x, hints)
+    hints[-1][...] = _challenge(x, hints[:-1])
+    _, residues = answers(made, x, hints)
     assert any(int(r) % P for r in residues.reshape(-1))
 
 
@@ -206,10 +208,10 @@ def test_a_challenge_known_before_the_results_could_be_met_by_others() -> None:
     row = hints[0].reshape(36, 20)
     row[0, 0] += known
     row[0, 1] -= 1
-    _, _, residues, *_ = answers(made, x, hints)
+    _, residues = answers(made, x, hints)
     assert not np.any(residues.reshape(-1)[:36] % P)
-    hints[-1][...] = _challenge(x, hints[:1])
-    _, _, residues, *_ = answers(made, x, hints)
+    hints[-1][...] = _challenge(x, hints[:-1])
+    _, residues = answers(made, x, hints)
     assert np.any(residues.reshape(-1)[:36] % P)
 
 
@@ -225,6 +227,72 @@ def test_a_challenge_depends_on_the_key_the_input_and_every_result() -> None:
 def _challenge(x: Array, results: list[Array]) -> int:
     shown = [[to_felt(int(n)) for n in a.reshape(-1)] for a in (x, *results)]
     return from_felt(challenge(b"", shown))
+
+
+def test_a_table_is_reckoned_with_up_to_the_end_of_its_last_column() -> None:
+    """The engine fills columns: a table of two thousand entries may have 2^18 rows."""
+    variant = lower(DENSE, BITS, BOUND, Form(hints=True, relu_tables=1))
+    made, bounds = variant.hinted, variant.value_bounds
+    assert made is not None
+    assert bounds.lookup is not None
+    assert made.lookup == (bounds.lookup[0], bounds.lookup[1] + (1 << MOST_TABLED_LOGROWS))
+    assert (1 << apart_of(made)) > made.lookup[1] + bounds.lookup[1]
+    claim = Hints(
+        residues=made.residues,
+        results=made.results,
+        challenged=made.challenged,
+        output_bounds=made.output_bounds,
+        most_bits=made.most_bits,
+        lookup=made.lookup,
+    )
+    assert claim.bind(4, 2, bounds.lookup, MOST_TABLED_LOGROWS)
+    assert not claim.bind(4, 2, bounds.lookup, MOST_TABLED_LOGROWS + 1)
+    assert not claim.bind(4, 2, (bounds.lookup[0], bounds.lookup[1] + 1), MOST_TABLED_LOGROWS)
+    assert not claim.bind(1 << made.most_bits, 2, bounds.lookup, 10)
+
+
+def test_what_rounding_hides_is_no_bound() -> None:
+    """Numbers that cancel out leave what floating point was off, and not less."""
+    far = 1.5 * 2.0**60
+    shifted = graph(
+        "a = MatMul(x, w) p = Add(a, c) m = Sub(p, c) r = Relu(m) y = MatMul(r, z)",
+        "float[1, 30] x",
+        {"w": [30, 17], "z": [17, 5], "c": [1]},
+    )
+    model = onnx.load_model_from_string(lower(shifted, BITS, BOUND).onnx)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.size == 1 and values.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(np.full_like(values, far), tensor.name))
+    parsed = Graph(model.SerializeToString())
+    (product,) = [n for n in parsed.nodes if n.op_type == "MatMul"][:1]
+    shape = (1, 1, 1, 17)
+    intervals = {n.output[0]: (np.full(shape, -100.0), np.full(shape, 100.0)) for n in parsed.nodes}
+    reach = Reach(
+        parsed,
+        intervals,
+        results=[product.output[0]],
+        digits=100.0,
+        lookup=None,
+        outputs={},
+    )
+    bound = reach.of(0)
+    assert bound is None or bound.largest >= 100.0
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Profile(visibility=Visibility.PRIVATE_INPUT),
+        Profile(visibility=Visibility.PRIVATE_WEIGHTS),
+        Profile(soundness=Soundness.CONSERVATIVE),
+        Profile(soundness=Soundness.FREIVALDS),
+        Profile(target=Target.EVM),
+    ],
+)
+def test_profiles_under_which_nobody_looks_give_no_results(profile: Profile) -> None:
+    assert Profile().may_give_results
+    assert not profile.may_give_results
 
 
 def test_sums_stay_below_the_modulus() -> None:
@@ -246,10 +314,16 @@ def test_pooled_results_are_bounded_by_their_maximum_and_their_distances() -> No
     assert (1 << apart) > 3 * digits + variant.value_bounds.decomposed > (1 << (apart - 2))
 
 
-def test_a_product_with_rows_of_its_own_zeros_keeps_its_bias() -> None:
-    """Results carry the bias: nothing is added to them in the circuit."""
+def test_a_bias_is_part_of_what_is_given() -> None:
+    """Results carry the bias: it is added to each equation, and not to each of them."""
     _, made = hinted(DENSE)
-    assert [n.op_type for n in Graph(made.onnx).nodes].count("Add") == 1
+    parsed = Graph(made.onnx)
+    (added,) = [
+        parsed.constants[n.input[1]]
+        for n in parsed.nodes
+        if n.op_type == "Add" and n.input[1] in parsed.constants
+    ]
+    assert added.size < 17
 
 
 def test_equal_calls_give_equal_bytes() -> None:

@@ -9,9 +9,10 @@ or more ``c_j = Σ_i x_i w_ij``. It says so only if every c_j is known to be sma
 Let no true result exceed T and no given one B in magnitude, and ``2^b > T + B``. Then the
 differences ``d_j`` of given and true results are smaller than 2^b, the sum ``Σ d_j 2^(b·j)`` is
 smaller than the field's modulus, and it vanishes only where every d_j does: mod 2^b that is d_0,
-and so on. T is interval arithmetic over the accepted inputs, which the verifier checks; ``reach``
-finds B in what the circuit does with a result: a ReLU takes it apart into digits, an output is
-looked at by the verifier.
+and so on. (The same holds where only t·c_j is known to be small, with t·T in the place of T: the
+equation times t is one about t·d_j.) T is interval arithmetic over the accepted inputs, which the
+verifier checks; ``reach`` finds B in what the circuit does with a result: a ReLU takes it apart
+into digits, an output is looked at by the verifier.
 
 *Challenged.* Results are shown, and a challenge r is a hash of the key, the inputs and all results
 shown. ``Σ_j c_j r^j = Σ_i x_i (Σ_j w_ij r^j)`` then holds for other than the true results for at

@@ -21,8 +21,8 @@ class Packed:
 
     @classmethod
     def of(cls, product: Product, largest: int) -> Packed | None:
-        """The fewest equations for results whose true and given values differ by at most
-        ``largest``; None where not even two results fit one."""
+        """The fewest equations for results of which the same multiples of true and given values
+        differ by at most ``largest``; None where not even two results fit one."""
         most = _FIELD_BITS // largest.bit_length()
         if most < 1 or (most < 2 and product.outputs > 1):
             return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
 
+from circuits.hints import MOST_TABLED_LOGROWS
 from circuits.integers.interpreter import Graph
 from circuits.lower.bounds import Interval, widened
 from circuits.lower.hinting.checks import Challenged, Check, Packed, cheapest
@@ -39,6 +39,9 @@ def with_hints(
     model = onnx.load_model_from_string(data)
     graph = Graph(data, scale)
     most_bits = max(_LEAST_BITS, bounds.decomposed.bit_length() + _SLACK_BITS)
+    lookup = None
+    if bounds.lookup is not None:
+        lookup = bounds.lookup[0], bounds.lookup[1] + (1 << MOST_TABLED_LOGROWS)
     output_bounds = {name: widened(_magnitude(intervals[name])) for name in graph.outputs}
     found = list(products(model, graph))
     reach = Reach(
@@ -46,15 +49,15 @@ def with_hints(
         intervals,
         results=[p.result for p in found],
         digits=float((1 << most_bits) - 1),
-        lookup=bounds.lookup,
+        lookup=lookup,
         outputs=output_bounds,
     )
     given: list[tuple[Product, Check]] = []
     for number, product in enumerate(found):
         bound, packed = reach.of(number), None
-        if math.isfinite(bound):
+        if bound is not None:
             true = widened(_magnitude(intervals[product.result]))
-            packed = Packed.of(product, true + widened(bound))
+            packed = Packed.of(product, bound.times * true + widened(bound.largest))
         check = cheapest(product, packed, lanes)
         if check is not None:
             given.append((product, check))
@@ -62,15 +65,18 @@ def with_hints(
         reach.settle(number)
     if not given:
         return None
-    shown = [n for n, (_, check) in enumerate(given) if isinstance(check, Challenged)]
+    challenged = any(isinstance(check, Challenged) for _, check in given)
     return Hinted(
         onnx=Writing(data, sources).written(given),
-        hints=computing(data, [p.result for p, _ in given], shown, scale, bounds.largest),
+        hints=computing(
+            data, [p.result for p, _ in given], scale, bounds.largest, challenged=challenged
+        ),
         residues=sum(check.residues(product) for product, check in given),
-        results=tuple(given[n][0].rows * given[n][0].outputs for n in shown),
+        results=tuple(p.rows * p.outputs for p, _ in given),
+        challenged=challenged,
         output_bounds=tuple(output_bounds[name] for name in graph.outputs),
         most_bits=most_bits,
-        lookup=bounds.lookup,
+        lookup=lookup,
     )
 
 

@@ -46,11 +46,9 @@ def products(model: ModelProto, graph: Graph) -> Iterator[Product]:
     for node in graph.nodes:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    open_to_choice: set[str] = set()
+    chosen = open_to_choice(graph)
     for node in graph.nodes:
-        several = node.name in graph.divided or node.op_type in _SEVERAL_ANSWERS
-        if several or open_to_choice & set(node.input):
-            open_to_choice.add(node.output[0])
+        if node.output[0] in chosen:
             continue
         weights = graph.constants.get(node.input[1]) if node.op_type == "MatMul" else None
         if weights is None or weights.ndim != 2 or weights.dtype == object:
@@ -69,6 +67,17 @@ def products(model: ModelProto, graph: Graph) -> Iterator[Product]:
             weights=weights.astype(np.float64),
             bias=bias,
         )
+
+
+def open_to_choice(graph: Graph) -> set[str]:
+    """Values behind an operator that has several right answers: a division, which is right to one,
+    or the place of a largest element, of which there may be two."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        several = node.name in graph.divided or node.op_type in _SEVERAL_ANSWERS
+        if several or found & set(node.input):
+            found.add(node.output[0])
+    return found
 
 
 def shapes_of(model: ModelProto) -> dict[str, list[int]]:

@@ -12,23 +12,22 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from circuits.exact import EXACT, fits_float32, written
-from circuits.hints import CHALLENGE, CHALLENGE_SHOWN
+from circuits.hints import CHALLENGE, HINT
 from circuits.lower.hinting.checks import Challenged, Check, Packed
 from circuits.lower.hinting.products import Product, shapes_of
 
 _RESIDUES = "zkml_residues"
-_SHOWN = "zkml_shown"
-_HINT = "zkml_hint"
-_RESULT = "zkml_result"
 
 
 class Writing:
     """A graph with results given, written beside the one in which they are computed.
 
-    It has the inputs of that graph, the results and, where any are challenged, the challenge; as
-    outputs the inputs, the outputs of that graph, residues, and results and the challenge where
-    these are. (The engine's inputs are private or public all together: what is to be seen of
-    private ones goes out.)
+    Its inputs are those of that graph, the results and, where any are challenged, the challenge;
+    its outputs are those of that graph, and residues.
+
+    A result has one axis more as an input than where it is used. Between the two stands a Reshape,
+    then, that cannot be left out: of an output that *is* an input the engine makes a cell of its
+    own, which nothing ties to the input's.
     """
 
     def __init__(self, data: bytes, sources: dict[str, tuple[str, str]]) -> None:
@@ -41,26 +40,23 @@ class Writing:
         initializers = self._model.graph.initializer
         self._exact = sum(math.prod(t.dims[:-1]) for t in initializers if t.name.endswith(EXACT))
         self._inputs = list(self._model.graph.input)
-        self._results: list[onnx.ValueInfoProto] = []
         self._powers = ""
 
     def written(self, given: Sequence[tuple[Product, Check]]) -> bytes:
         """The graph, as bytes."""
         graph = self._model.graph
-        shown = [self._shown(f"{_SHOWN}_{n}", v.name) for n, v in enumerate(graph.input)]
         challenged = [p.outputs for p, check in given if isinstance(check, Challenged)]
         if challenged:
             self._challenge(max(challenged))
-        residues = [*self._body(given)]
-        total = sum(check.residues(product) for product, check in given)
+        residues = list(self._body(given))
         if len(residues) > 1:
             self._op("Concat", residues, _RESIDUES, axis=1)
         else:
             self._op("Identity", residues, _RESIDUES)
         if challenged:
             self._inputs.append(_value(CHALLENGE, [1, 1]))
-            self._results.append(self._shown(CHALLENGE_SHOWN, CHALLENGE))
-        outputs = [*shown, *graph.output, _value(_RESIDUES, [1, total]), *self._results]
+        total = sum(check.residues(product) for product, check in given)
+        outputs = [*graph.output, _value(_RESIDUES, [1, total])]
         nodes = [NodeProto.FromString(n.SerializeToString()) for n in self._nodes]
         used = {name for node in nodes for name in node.input}
         kept = [t for t in graph.initializer if t.name.removesuffix(EXACT) in used]
@@ -91,21 +87,12 @@ class Writing:
             elif node.name not in gone:
                 self._nodes.append(node)
 
-    def _shown(self, name: str, value: str) -> onnx.ValueInfoProto:
-        """An input as an output."""
-        self._source = (value, "input")
-        self._op("Identity", [value], name)
-        return _value(name, self._shapes.get(value, [1, 1]))
-
     def _given(self, product: Product) -> str:
         """A result as an input, in the place of the computed one."""
-        hint = f"{_HINT}_{len(self._inputs) - len(self._model.graph.input)}"
-        shape = self._shapes[hint] = self._shapes[product.result]
-        self._inputs.append(_value(hint, shape))
-        if product.result in {o.name for o in self._model.graph.output}:
-            self._op("Identity", [hint], product.result)
-        else:
-            self._op("Reshape", [hint, self._places(shape)], product.result)
+        hint = f"{HINT}_{len(self._inputs) - len(self._model.graph.input)}"
+        shape = self._shapes[product.result]
+        self._inputs.append(_value(hint, [shape[0], 1, *shape[1:]]))
+        self._op("Reshape", [hint, self._places(shape)], product.result)
         return hint
 
     def _packed(self, product: Product, check: Packed, hint: str) -> str:
@@ -146,9 +133,6 @@ class Writing:
             bias = self._op("MatMul", [self._number(product.bias[None]), powers])
             total = self._op("Add", [total, bias])
         told = self._op("MatMul", [self._reshaped(hint, [rows, outputs]), powers])
-        name = f"{_RESULT}_{len(self._results)}"
-        self._op("Identity", [hint], name)
-        self._results.append(_value(name, self._shapes[hint]))
         return self._reshaped(self._op("Sub", [total, told]), [1, rows])
 
     def _reshaped(self, value: str, shape: Sequence[int]) -> str:
@@ -198,12 +182,12 @@ def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
 
 
 def computing(
-    data: bytes, results: Sequence[str], shown: Sequence[int], scale: int, largest: int
+    data: bytes, results: Sequence[str], scale: int, largest: int, *, challenged: bool
 ) -> bytes:
     """The part of a lowered graph that computes these results, as its outputs.
 
-    What else it takes to give them stands in the model's properties: which of them are ``shown``,
-    for the challenge, and the engine's ``scale`` and the ``largest`` number.
+    What else it takes to give them stands in the model's properties: whether a challenge goes with
+    them, the engine's ``scale`` and the ``largest`` number.
     """
     model = onnx.load_model_from_string(data)
     graph = model.graph
@@ -218,7 +202,7 @@ def computing(
     alone = helper.make_model(
         made, opset_imports=list(model.opset_import), ir_version=model.ir_version
     )
-    facts = {"scale": str(scale), "largest": str(largest), "shown": " ".join(map(str, shown))}
+    facts = {"scale": str(scale), "largest": str(largest), "challenged": str(int(challenged))}
     helper.set_model_props(alone, facts)
     found: bytes = alone.SerializeToString(deterministic=True)
     return found
