@@ -1,7 +1,7 @@
 """What checking costs beside EZKL's own: ``python -m benchmarks.verify BUNDLE MODEL [TIMES]``.
 
 Prints, for one bundle: the median time of raw ``ezkl.verify`` in a process that has it loaded, of
-``verify_bundle`` (34 checks, engine in a child process), the allowance (1.5 times raw plus 50 ms),
+``verify_bundle`` (35 checks, engine in a child process), the allowance (1.5 times raw plus 50 ms),
 the bundle's size by member, and what the context input costs: the same graph priced with and
 without it. Run it on a quiet machine.
 """

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
+from circuits.hints import CHALLENGE
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.widen import widen
 from circuits.model.shapes import DTYPES, real_inputs, static_shape
@@ -38,6 +39,8 @@ def widen_checked(
     # The context, and results that the circuit is given: any will do, lanes stand alone in all.
     others = {s.name: np.zeros(s.shape, np.float32) for s in specs}
     pool = probes(Signature(inputs=specs, outputs=()), [{**others, **s} for s in samples])
+    if CHALLENGE in others:  # one for all lanes
+        pool = [{**sample, CHALLENGE: np.full((1, 1), 1.5, np.float32)} for sample in pool]
     expected = run(data, pool)
     rng = np.random.default_rng(_SEED)
     for _ in range(_PACKS):
@@ -58,10 +61,13 @@ def widen_checked(
 def pack(samples: Sequence[Sample], specs: Sequence[TensorSpec]) -> Sample:
     """One input of the wide graph: the samples in its lanes, in order."""
     axis = {CONTEXT_INPUT: 1}
-    return {
+    packed = {
         s.name: np.concatenate([np.asarray(x[s.name]) for x in samples], axis=axis.get(s.name, 0))
         for s in specs
+        if s.name != CHALLENGE
     }
+    shared = {s.name: np.asarray(samples[0][s.name]) for s in specs if s.name == CHALLENGE}
+    return packed | shared
 
 
 def _specs(data: bytes) -> tuple[TensorSpec, ...]:

@@ -73,7 +73,7 @@ def test_many_lanes_take_the_form_that_is_cheap_for_many(engine: EzklEngine) -> 
         has_conv=True,
         freivalds=True,
     )
-    forms = forms_of(model, [], recipe, True)
+    forms = forms_of(model, [], recipe, True, False)
     assert narrow.relu_tables == 0
     assert all(f.lowering is not None and f.lowering["bits"] == bits for f in forms)
     args = RunArgs(input_scale=0, param_scale=0, scale_rebase_multiplier=1, logrows=17)
