@@ -173,7 +173,7 @@ def _dense(features: int, hidden: int, side: int) -> Entry:
         f"MLP {name}",
         make,
         _classifier(make, side, 40),
-        "multiplications of the first layer",
+        "checking the results of its first layer",
     )
 
 
@@ -189,7 +189,7 @@ def entries() -> list[Entry]:
             f"NP-Eng 162-{hidden}-1",
             make,
             _untrained(make),
-            "multiplications; one table look-up",
+            "162 multiplications, its layers merged; one table look-up",
             tables="sigmoid",
         )
 
@@ -198,7 +198,11 @@ def entries() -> list[Entry]:
             return lenet5(pad)
 
         return _entry(
-            name, title, make, _classifier(make, 28, 12), "multiplications of the convolutions"
+            name,
+            title,
+            make,
+            _classifier(make, 28, 12),
+            "checking the results of its convolutions, then ReLUs",
         )
 
     return [
@@ -207,7 +211,7 @@ def entries() -> list[Entry]:
             "autoencoder 64-16-64",
             autoencoder,
             _autoencoder,
-            "multiplications",
+            "16 ReLUs",
             quick=True,
         ),
         _dense(196, 25, 14),
@@ -220,14 +224,14 @@ def entries() -> list[Entry]:
             "MiniCNN(8)",
             mini_cnn,
             _untrained(mini_cnn),
-            "the convolution, then 2 048 ReLUs and 1 536 maxima",
+            "2 048 ReLUs and 1 536 maxima",
         ),
         _entry(
             "cnn-28-6-16-10",
             "CNN 28_6_16_10",
             cnn_28_6_16_10,
             _classifier(cnn_28_6_16_10, 28, 12),
-            "multiplications of the convolutions",
+            "checking the results of its convolutions, then ReLUs",
         ),
         lenet_of("lenet5", "LeNet-5 (44 426)", 0),
         lenet_of("lenet5-padded", "LeNet-5 (61 706)", 2),
@@ -236,6 +240,6 @@ def entries() -> list[Entry]:
             "strided CNN, CIFAR size",
             cifar_strided,
             _untrained(cifar_strided),
-            "1.4 million multiplications of the convolutions",
+            "its ReLUs",
         ),
     ]

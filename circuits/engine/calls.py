@@ -20,7 +20,7 @@ from typing import Any
 import ezkl
 
 from circuits.engine.constants import constants_uncounted, restore_constants
-from circuits.engine.operators import check_operators, has_hints
+from circuits.engine.operators import check_hints, has_hints
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
@@ -40,6 +40,11 @@ _NO_WAY_OUT = "http://127.0.0.1:9"
 def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineError]:
     """The engine's own count of what each candidate would cost, in order."""
     Path("network.onnx").write_bytes(onnx)
+    try:
+        if has_hints(onnx) and candidates:
+            _check_hints(onnx, candidates[0])
+    except BaseException as error:
+        return [_engine_error(error)] * len(candidates)
     uncounted = constants_uncounted(onnx)
     return [_attempt_price(args, uncounted) for args in candidates]
 
@@ -234,10 +239,14 @@ def _compile(onnx: bytes, settings: str, out: Path) -> None:
     Path("network.onnx").write_bytes(onnx)
     (out / "settings.json").write_text(settings)
     if has_hints(onnx):
-        args = RunArgs.of(json.loads(settings))
-        check_operators(onnx, ezkl.table("network.onnx", _run_args(args)))
+        _check_hints(onnx, RunArgs.of(json.loads(settings)))
     ezkl.compile_circuit("network.onnx", str(out / "compiled"), str(out / "settings.json"))
     restore_constants(onnx, out / "compiled")
+
+
+def _check_hints(onnx: bytes, args: RunArgs) -> None:
+    """``onnx`` is ``network.onnx`` in the current folder."""
+    check_hints(onnx, args.input_visibility, ezkl.table("network.onnx", _run_args(args)))
 
 
 def _run_args(args: RunArgs) -> Any:

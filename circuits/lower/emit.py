@@ -8,7 +8,7 @@ beside it (``circuits.exact``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,9 @@ class Emitter:
         self._constants: dict[str, NDArray[Any]] = {}
         #: How many numbers have stand-ins.
         self._exact = 0
+        #: What has been made of which operands, and constants by their bytes.
+        self._made: dict[tuple[Any, ...], ir.Value] = {}
+        self._equal: dict[tuple[Any, ...], ir.Value] = {}
         #: The float node that is being lowered: (name, operator).
         self.source = ("", "")
         self.sources: dict[str, tuple[str, str]] = {}
@@ -73,8 +76,22 @@ class Emitter:
         dtype: ir.DataType = ir.DataType.FLOAT,
         **attributes: Any,
     ) -> ir.Value:
-        """A new node's only output, of the given shape."""
+        """A node's only output, of the given shape: a new node's, or that of one which does the
+        same already. (The engine's importer would merge the two, and take apart only one.)"""
         inputs = self._levelled(op_type, inputs)
+        same = (op_type, *(id(v) for v in inputs), repr(sorted(attributes.items())), tuple(shape))
+        if same not in self._made:
+            self._made[same] = self._new(op_type, inputs, shape, dtype, attributes)
+        return self._made[same]
+
+    def _new(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        shape: Sequence[int],
+        dtype: ir.DataType,
+        attributes: Mapping[str, Any],
+    ) -> ir.Value:
         attrs = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
         node = ir.Node("", op_type, inputs, attrs, num_outputs=1, name=self._name(op_type))
         self.graph.append(node)
@@ -86,7 +103,7 @@ class Emitter:
         scale, shift = scale_after(op_type, [self.scale_of(v) for v in inputs], self.scale)
         self._scales[name_of(output)], self._divided[name_of(output)] = scale, shift
         names = [name_of(v) for v in inputs]
-        facts = attributes | {"scale": scale}
+        facts = dict(attributes) | {"scale": scale}
         interval = self.intervals.after(op_type, names, self._constants, facts, shift)
         self.intervals.known[name_of(output)] = interval
         return output
@@ -176,6 +193,14 @@ class Emitter:
         return self._constant(np.asarray(values, dtype=np.int64))
 
     def _constant(self, values: NDArray[Any]) -> ir.Value:
+        """A constant, once for all that are equal; not where tables are, since there one may be
+        rewritten for the scale that it is used at."""
+        same = (values.dtype.str, values.shape, values.tobytes())
+        if self.scale or same not in self._equal:
+            self._equal[same] = self._new_constant(values)
+        return self._equal[same]
+
+    def _new_constant(self, values: NDArray[Any]) -> ir.Value:
         name = self._name("const")
         exact = values if values.dtype == np.int64 else values.astype(np.float64)
         self._constants[name] = exact

@@ -8,7 +8,8 @@ witnesses say how exact a graph is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,28 @@ def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
     made: list[IntegerGraph] | str = task.engine.sandbox.call(
         _LOWER, graph, _integer_task(task), limits=task.limits
     )
+    if not isinstance(made, str) and not _laid_out(task, made):
+        # The engine simplifies what binds results away: then none are given.
+        alone = replace(_integer_task(task), hints=False)
+        made = task.engine.sandbox.call(_LOWER, graph, alone, limits=task.limits)
     if isinstance(made, str):
         yield Rejected(label="integers", reason=made)
         return
     if not made:
         yield Rejected(label="integers", reason="no choice of bits is exact enough")
-    witnessed: dict[bytes, Answers | str] = {}
+    witnessed: dict[bytes, Answers] = {}
     for candidate in made:
         yield _judged(task, candidate, witnessed)
+
+
+def _laid_out(task: Task, made: Sequence[IntegerGraph]) -> bool:
+    """Whether the engine lays out the first graph that is given results as it stands, if any is."""
+    hinted = next((graph for graph in made if graph.given is not None), None)
+    if hinted is None:
+        return True
+    args = integer_args(task.profile, hinted.scale)
+    (priced,) = task.engine.price(hinted.onnx, [args], task.limits)
+    return not isinstance(priced, EngineError)
 
 
 def _integer_task(task: Task) -> IntegerTask:
@@ -70,9 +85,7 @@ def _integer_task(task: Task) -> IntegerTask:
     )
 
 
-def _judged(
-    task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers | str]
-) -> Variant | Rejected:
+def _judged(task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers]) -> Variant | Rejected:
     """How exact a graph is. ``witnessed`` holds the engine's answers by our own: forms of one graph
     give the same, so that one of them is enough to run."""
     outputs: Answers = graph.outputs
@@ -81,11 +94,11 @@ def _judged(
     if graph.scale:
         ours = b"".join(np.ascontiguousarray(o).tobytes() for sample in outputs for o in sample)
         if ours not in witnessed:
-            witnessed[ours] = _witnessed(task, graph, args, inputs)
-        found = witnessed[ours]
-        if isinstance(found, str):
-            return Rejected(label=graph.label, reason=found)
-        outputs = found
+            found = _witnessed(task, graph, args, inputs)
+            if isinstance(found, str):  # of this form: another may be laid out
+                return Rejected(label=graph.label, reason=found)
+            witnessed[ours] = found
+        outputs = witnessed[ours]
     reference = task.reference["held_out"][: len(outputs)]
     measured = compare(reference, outputs, decisive=task.decisive)
     if not measured.meets(task.profile):

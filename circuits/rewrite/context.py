@@ -5,10 +5,14 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from circuits.errors import ModelError
+from circuits.errors import ModelError, ProfileContradiction
 
 CONTEXT_INPUT = "zkml_context"
 CONTEXT_OUTPUT = "zkml_context_out"
+#: Operators whose result has the numbers of their operand in their order.
+_SAME_NUMBERS = frozenset(
+    {"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
+)
 
 
 def bind_context(
@@ -32,6 +36,8 @@ def bind_context(
             f"the model has an input named {CONTEXT_INPUT!r}, which names the proof's context here",
             hint="Rename that input and export the model again.",
         )
+    if hand_on:
+        _refuse_passed_through(graph)
     kind = ir.TensorType(ir.DataType.FLOAT)
     context = ir.val(CONTEXT_INPUT, shape=[1, limbs], type=kind)
     graph.inputs.insert(len(graph.inputs) if behind is None else behind, context)
@@ -41,3 +47,18 @@ def bind_context(
         graph.outputs.insert(0, carried)
     bound: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     return bound
+
+
+def _refuse_passed_through(graph: ir.Graph) -> None:
+    """Raises ``ProfileContradiction`` where an output is an input that is not to be shown: it would
+    be shown, and EZKL makes a cell of its own of such an output, tied to no private input."""
+    for output in graph.outputs:
+        source: ir.Value | None = output
+        while source is not None and (node := source.producer()) is not None:
+            source = node.inputs[0] if node.op_type in _SAME_NUMBERS and node.inputs else None
+        if source is not None and source in graph.inputs:
+            raise ProfileContradiction(
+                f"output {output.name!r} is the input {source.name!r}, which the profile keeps"
+                " private: a proof would show it",
+                hint="Export the model without that output, or prove it with public visibility.",
+            )

@@ -1,7 +1,7 @@
 """Makes the vectors about hints: ``python -m tests.conformance.make_hinted_vectors``.
 
-One circuit that is given the results of its two products, under one key: proved with the right
-results, and with others. The engine accepts each of these proofs, and every digest and signature
+Circuits that are given the results of their products: proved with the right results, and with
+others. The engine accepts each of these proofs, and every digest and signature
 is right; ``verdicts.json`` says what a verifier must find.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper, parser
 
 from circuits.compiler import bound, given
 from circuits.digests import canonical_json, sha256, sha256_file
@@ -22,6 +22,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Felts, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.field import from_felt, to_felt
+from circuits.hints import challenge
 from circuits.integers.hints import results_for
 from circuits.lower import Bits, Form, GraphVariant, lower
 from circuits.manifest import Accuracy, CircuitManifest, SrsRef
@@ -38,15 +39,70 @@ from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, LI
 from tests.unit.test_hints import apart_of
 
 HINTED = FOLDER / "hinted"
-LOGROWS = 9
-INPUT = {"x": np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 12)}
-#: Results by which a prover errs, and what a verifier must find.
-PROVERS: dict[str, tuple[Callable[[list[Felts], int], None], list[str]]] = {}
 
 
-def prover(*failures: str) -> Callable[[Callable[[list[Felts], int], None]], None]:
-    def register(errs: Callable[[list[Felts], int], None]) -> None:
-        PROVERS[errs.__name__.replace("_", "-")] = errs, list(failures)
+@dataclass(frozen=True, kw_only=True)
+class Circuit:
+    """A model of input x and output y, and the circuit that is made of it."""
+
+    body: str
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    weights: Mapping[str, tuple[int, ...]]
+    logrows: int
+
+    def uploaded(self) -> bytes:
+        """The model as a user would upload it."""
+        shapes = [",".join(map(str, shape)) for shape in (self.input, self.output)]
+        model = parser.parse_model(
+            f'<ir_version: 8, opset_import: ["" : 17]>'
+            f" g (float[{shapes[0]}] x) => (float[{shapes[1]}] y) {{ {self.body} }}"
+        )
+        rng = np.random.default_rng(8)
+        for name, shape in self.weights.items():
+            values = rng.normal(size=shape).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(values, name))
+        return bytes(model.SerializeToString())
+
+    def lowered(self) -> GraphVariant:
+        """Its graph of whole numbers."""
+        bits, accepted = Bits(input=5, weights=(6,)), {"x": (-1.0, 1.0)}
+        return lower(rewrite(self.uploaded()).onnx, bits, accepted, Form(hints=True))
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """What it is proved on."""
+        count = int(np.prod(self.input))
+        return {"x": np.linspace(-1, 1, count, dtype=np.float32).reshape(self.input)}
+
+
+#: Both products packed.
+DENSE = Circuit(
+    body="g = Gemm(x, V, b) r = Relu(g) y = MatMul(r, W)",
+    input=(1, 12),
+    output=(1, 4),
+    weights={"V": (12, 6), "b": (6,), "W": (6, 4)},
+    logrows=9,
+)
+#: So many windows that the first product is challenged; the second is packed.
+WINDOWS = Circuit(
+    body="c = Conv<kernel_shape = [2, 2], strides = [1, 1]>(x, K) r = Relu(c)"
+    " f = Flatten(r) y = MatMul(f, W)",
+    input=(1, 1, 5, 5),
+    output=(1, 3),
+    weights={"K": (40, 1, 2, 2), "W": (640, 3)},
+    logrows=13,
+)
+Results = list[Felts]
+#: How a prover errs, given the results, by how many bits the last product's lie apart and how the
+#: challenge is made; for which circuit; and what a verifier must find.
+Errs = Callable[[Results, int, Callable[[Results], str]], None]
+PROVERS: dict[str, tuple[Circuit, Errs, list[str]]] = {}
+
+
+def prover(circuit: Circuit, *failures: str) -> Callable[[Errs], None]:
+    def register(errs: Errs) -> None:
+        PROVERS[errs.__name__.replace("_", "-")] = circuit, errs, list(failures)
 
     return register
 
@@ -55,58 +111,69 @@ def add(results: Felts, place: int, by: int) -> None:
     results[place] = to_felt(from_felt(results[place]) + by)
 
 
-@prover()
-def right_results(results: list[Felts], apart: int) -> None:
+@prover(DENSE)
+def right_results(results: Results, apart: int, challenge: Callable[[Results], str]) -> None:
     pass
 
 
-@prover("residues")
-def another_result_inside(results: list[Felts], apart: int) -> None:
+@prover(DENSE, "residues")
+def another_result_inside(
+    results: Results, apart: int, challenge: Callable[[Results], str]
+) -> None:
     add(results[0], 0, 1)
 
 
-@prover("residues")
-def another_output(results: list[Felts], apart: int) -> None:
+@prover(DENSE, "residues")
+def another_output(results: Results, apart: int, challenge: Callable[[Results], str]) -> None:
     add(results[1], 2, -5)
 
 
-@prover("residues")
-def outputs_that_carry(results: list[Felts], apart: int) -> None:
+@prover(DENSE, "residues")
+def outputs_that_carry(results: Results, apart: int, challenge: Callable[[Results], str]) -> None:
     """No residue is left: but one output is larger than any that the circuit has."""
     add(results[1], 0, 1 << apart)
     add(results[1], 1, -1)
 
 
-def uploaded() -> bytes:
-    """``relu(x·V + b)·W``, float32 [1, 12] to [1, 4]."""
-    rng = np.random.default_rng(8)
-    weights = {"V": (12, 6), "b": (6,), "W": (6, 4)}
-    graph = helper.make_graph(
-        [
-            helper.make_node("Gemm", ["x", "V", "b"], ["g"]),
-            helper.make_node("Relu", ["g"], ["r"]),
-            helper.make_node("MatMul", ["r", "W"], ["y"]),
-        ],
-        "two-layers",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 12])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
-        [
-            numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
-            for name, shape in weights.items()
-        ],
+@prover(WINDOWS)
+def right_results_challenged(
+    results: Results, apart: int, challenge: Callable[[Results], str]
+) -> None:
+    pass
+
+
+@prover(WINDOWS, "residues")
+def another_result_challenged(
+    results: Results, apart: int, challenge: Callable[[Results], str]
+) -> None:
+    """The challenge is that of the results given: residues are left."""
+    add(results[0], 0, 1)
+    results[-1] = [challenge(results[:-1])]
+
+
+@prover(WINDOWS, "residues")
+def a_challenge_of_ones_own(
+    results: Results, apart: int, challenge: Callable[[Results], str]
+) -> None:
+    """Two errors that cancel out under it, in a row where both results are rectified away: no
+    residue is left at all."""
+    own, filters = 5, WINDOWS.weights["K"][0]
+    numbers = [from_felt(felt) for felt in results[0]]
+    row = next(
+        row
+        for row in range(0, len(numbers), filters)
+        if numbers[row] < -own and numbers[row + 1] < 0
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(model.SerializeToString())
+    add(results[0], row, own)
+    add(results[0], row + 1, -1)
+    results[-1] = [to_felt(own)]
 
 
-def lowered() -> GraphVariant:
-    float_graph = rewrite(uploaded()).onnx
-    return lower(float_graph, Bits(input=5, weights=(6,)), {"x": (-1.0, 1.0)}, Form(hints=True))
-
-
-def set_up(engine: EzklEngine, folder: Path) -> tuple[CircuitManifest, CircuitFiles, bytes]:
+def set_up(
+    engine: EzklEngine, circuit: Circuit, folder: Path
+) -> tuple[CircuitManifest, CircuitFiles, bytes]:
     """The circuit, its files and the graph that computes its hints."""
-    variant = lowered()
+    variant = circuit.lowered()
     hints = given(variant)
     assert hints is not None
     rewritten = bound(variant, 1, hand_on=False)
@@ -114,7 +181,7 @@ def set_up(engine: EzklEngine, folder: Path) -> tuple[CircuitManifest, CircuitFi
         input_scale=0,
         param_scale=0,
         scale_rebase_multiplier=1,
-        logrows=LOGROWS,
+        logrows=circuit.logrows,
         decomp_base=1 << (hints.claim.most_bits // 2),
         decomp_legs=2,
         disable_freivalds=True,
@@ -123,22 +190,22 @@ def set_up(engine: EzklEngine, folder: Path) -> tuple[CircuitManifest, CircuitFi
     if isinstance(priced, Exception):
         raise priced
     srs = folder / "srs"
-    engine.generate_srs(srs, LOGROWS, LIMITS)
+    engine.generate_srs(srs, circuit.logrows, LIMITS)
     engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
     names = ("compiled", "vk", "pk")
-    x = TensorSpec(name="x", dtype="float32", shape=(1, 12))
-    y = TensorSpec(name="y", dtype="float32", shape=(1, 4))
+    x = TensorSpec(name="x", dtype="float32", shape=circuit.input)
+    y = TensorSpec(name="y", dtype="float32", shape=circuit.output)
     manifest = CircuitManifest(
         circuit_id=sha256_file(folder / "vk"),
-        model_sha256=sha256(uploaded()),
+        model_sha256=sha256(circuit.uploaded()),
         rewritten_sha256=sha256(rewritten),
         passes=variant.passes,
         engine=engine.name,
         engine_version=engine.version,
         profile=Profile(),
-        srs=SrsRef(logrows=LOGROWS, sha256=sha256_file(srs), origin="insecure-development"),
+        srs=SrsRef(logrows=circuit.logrows, sha256=sha256_file(srs), origin="insecure-development"),
         files={
-            "model": sha256(uploaded()),
+            "model": sha256(circuit.uploaded()),
             "rewritten": sha256(rewritten),
             "settings": sha256_file(folder / "settings.json"),
             "plan": sha256(PLAN),
@@ -173,19 +240,21 @@ def bundle(
         consumer=CONSUMER,
         expires_at=int(EXPIRES.timestamp()),
     )
-    felts = [
-        [to_felt(n) for n in manifest.inputs[0].quantise(INPUT["x"])],
-        manifest.context.encode(context.digest),
-    ]
-    results = results_for(hints, felts)
-    errs, _ = PROVERS[name]
-    errs(results, apart())
+    circuit, errs, _ = PROVERS[name]
+    shown = [to_felt(n) for n in manifest.inputs[0].quantise(circuit.values["x"])]
+    felts = [shown, manifest.context.encode(context.digest)]
+    key = files.vk.read_bytes()
+    results = results_for(hints, felts, key)
+    made = circuit.lowered().hinted
+    assert made is not None
+    assert made.challenged == (circuit is WINDOWS)
+    errs(results, apart_of(made, -1), lambda told: challenge(key, [shown, *told]))
     proof = engine.prove(files, [*felts, *results], LIMITS)
     own = replace(manifest, proof_bytes=len(proof.proof))
     statement = build_statement(
         own,
         context=context,
-        inputs=INPUT,
+        inputs=circuit.values,
         proof=proof,
         srs_part=extract(files.srs),
         measured_error=MeasuredError(max_absolute=0.0, max_relative=0.0, same_top1=True),
@@ -203,30 +272,26 @@ def bundle(
         srs_part=extract(files.srs),
         manifest=canonical_json(own.to_json()),
         plan=PLAN,
-        input=input_json(manifest.inputs, INPUT),
+        input=input_json(manifest.inputs, circuit.values),
     )
     return write_bundle(seal(statement, unsigned, signer(1)))
-
-
-def apart() -> int:
-    """By how many bits the results of the last product lie apart."""
-    made = lowered().hinted
-    assert made is not None
-    return apart_of(made, 1)
 
 
 def main() -> None:
     HINTED.mkdir(exist_ok=True)
     sandbox = Sandbox()
-    with tempfile.TemporaryDirectory() as scratch:
-        engine = EzklEngine(sandbox)
-        circuit = set_up(engine, Path(scratch))
-        for name in PROVERS:
-            data = bundle(engine, *circuit, name)
-            (HINTED / f"{name}.zkml").write_bytes(data)
-            print(f"{name}: {len(data)} bytes")
+    engine = EzklEngine(sandbox)
+    for circuit in (DENSE, WINDOWS):
+        with tempfile.TemporaryDirectory() as scratch:
+            built = set_up(engine, circuit, Path(scratch))
+            for name in (n for n, (proved, *_) in PROVERS.items() if proved is circuit):
+                data = bundle(engine, *built, name)
+                (HINTED / f"{name}.zkml").write_bytes(data)
+                print(f"{name}: {len(data)} bytes")
     sandbox.close()
-    verdicts = [{"file": f"{n}.zkml", "failures": failures} for n, (_, failures) in PROVERS.items()]
+    verdicts = [
+        {"file": f"{name}.zkml", "failures": failures} for name, (*_, failures) in PROVERS.items()
+    ]
     (HINTED / "verdicts.json").write_text(json.dumps(verdicts, indent=1) + "\n")
 
 

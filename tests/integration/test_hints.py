@@ -163,12 +163,17 @@ def test_what_the_importer_cuts_off_a_relu_ends_the_build(
         disable_freivalds=True,
     )
     (priced,) = engine.price(network, [args], LIMITS)
-    assert isinstance(priced, Priced)
+    assert isinstance(priced, EngineError) == cut
+    # Whoever has settings from elsewhere gets no key either: those of a graph without the cut.
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([3, 5]), "i"))
+    (other,) = engine.price(model.SerializeToString(), [args], LIMITS)
+    assert isinstance(other, Priced)
     srs = srs_cache / f"dev{K}.srs"
     if cut:
         with pytest.raises(EngineError, match="might not be bound"):
-            engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
+            engine.setup(network, other.settings, srs, tmp_path, LIMITS)
     else:
+        assert isinstance(priced, Priced)
         engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
 
 
@@ -194,3 +199,22 @@ def test_one_value_picked_behind_a_relu_leaves_all_of_it(
     (priced,) = engine.price(network, [args], LIMITS)
     assert isinstance(priced, Priced)
     engine.setup(network, priced.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)
+
+
+def test_what_is_given_has_to_be_public(
+    engine: EzklEngine, srs_cache: Path, circuit: Circuit
+) -> None:
+    """Nothing ties an output that is a private input to the input."""
+    private = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=K,
+        decomp_base=1 << (circuit.made.most_bits // 2),
+        decomp_legs=2,
+        disable_freivalds=True,
+        input_visibility="private",
+    )
+    (refused,) = engine.price(bound(circuit.variant, 1, hand_on=False), [private], LIMITS)
+    assert isinstance(refused, EngineError)
+    assert "has to be public" in refused.detail

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
+from onnx import numpy_helper, parser
 
+from circuits.errors import ProfileContradiction
 from circuits.rewrite.context import CONTEXT_INPUT, CONTEXT_OUTPUT, bind_context
 from tests.conformance.make_vectors import INPUT, uploaded
 
@@ -27,3 +30,16 @@ def test_the_context_goes_out_first_and_the_model_is_as_before() -> None:
 
 def test_without_a_context_there_is_nothing_to_hand_on() -> None:
     assert bind_context(uploaded(4), 0, hand_on=True) == uploaded(4)
+
+
+@pytest.mark.parametrize("body", ["y = Identity(x)", "a = Reshape(x, t) y = Reshape(a, u)"])
+def test_an_input_that_is_not_to_be_shown_is_no_output(body: str) -> None:
+    model = parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) {{ {body} }}'
+    )
+    for name, shape in (("t", [4]), ("u", [1, 4])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shape), name))
+    data = model.SerializeToString()
+    assert bind_context(data, 1)
+    with pytest.raises(ProfileContradiction, match="output 'y' is the input 'x'"):
+        bind_context(data, 1, hand_on=True)

@@ -24,6 +24,9 @@ from circuits.lower.bounds import Interval
 from circuits.lower.hinting.products import open_to_choice
 
 Floats = NDArray[np.float64]
+#: By what share of itself the end of an interval may be off.
+_ROUNDING = 2.0**-30
+_WIDEST = 2.0**250
 #: Lowest and highest value of each element.
 _Ends = tuple[Floats, Floats]
 
@@ -48,7 +51,10 @@ class Bound:
     def outward(self) -> _Ends:
         """Both ends, moved by more than what computing them in floating point can be off."""
         low, high = (np.where(np.isfinite(end), end, 0.0) for end in (self.low, self.high))
-        return self.low - 4 * np.spacing(np.abs(low)), self.high + 4 * np.spacing(np.abs(high))
+        least = self.low - 4 * np.spacing(np.abs(low))
+        most = self.high + 4 * np.spacing(np.abs(high))
+        # Beyond this a number of the field is no one whole number any more.
+        return np.where(least < -_WIDEST, -np.inf, least), np.where(most > _WIDEST, np.inf, most)
 
     def scaled(self, times: int) -> Bound:
         """The same of so many times the elements, of which ``times`` is a divisor."""
@@ -143,8 +149,8 @@ class Reach:
             constant = self._graph.constants[name].astype(np.float64)
             return constant, constant
         if name not in self._uncertain and not self._depends.get(name, set()) & self._open:
-            low, high = self._intervals[name]
-            return low[0], high[0]
+            low, high = (end[0] for end in self._intervals[name])
+            return low - np.abs(low) * _ROUNDING, high + np.abs(high) * _ROUNDING
         maker = self._makers.get(name)
         if maker is None or (held := self._held(maker)) is None:
             return None

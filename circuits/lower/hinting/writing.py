@@ -25,9 +25,9 @@ class Writing:
     Its inputs are those of that graph, the results and, where any are challenged, the challenge;
     its outputs are those of that graph, and residues.
 
-    A result has one axis more as an input than where it is used. Between the two stands a Reshape,
-    then, that cannot be left out: of an output that *is* an input the engine makes a cell of its
-    own, which nothing ties to the input's.
+    All inputs have to be public (``circuits.engine.operators`` sees to it). Of an output that *is*
+    an input, as the result of a last product may be, the engine makes a cell of its own: a public
+    input's instance it is tied to, with a private input by nothing.
     """
 
     def __init__(self, data: bytes, sources: dict[str, tuple[str, str]]) -> None:
@@ -91,8 +91,8 @@ class Writing:
         """A result as an input, in the place of the computed one."""
         hint = f"{HINT}_{len(self._inputs) - len(self._model.graph.input)}"
         shape = self._shapes[product.result]
-        self._inputs.append(_value(hint, [shape[0], 1, *shape[1:]]))
-        self._op("Reshape", [hint, self._places(shape)], product.result)
+        self._inputs.append(_value(hint, shape))
+        self._op("Identity", [hint], product.result)
         return hint
 
     def _packed(self, product: Product, check: Packed, hint: str) -> str:
