@@ -92,6 +92,7 @@ def forms_of(
     assert recipe.lowering is not None
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
     bits = Bits.from_json(recipe.lowering["bits"])
+    narrow = Form(**recipe.lowering["form"])
 
     def made(form: Form) -> GraphVariant:
         return lower(graph.plain, bits, recipe.accepted, form)
@@ -109,6 +110,9 @@ def forms_of(
             single_rows=False,
             freivalds=freivalds,
             hints=lanes if hints else 0,
+            # A ReLU by magnitude counts in steps half as long as one by table, in which what is
+            # added further on is rounded otherwise.
+            tables=narrow.relu_tables,
         )
         chosen += [form for form in forms[:_MOST] if form not in chosen]
     return [_wide_form(made(form), recipe, graph.passes) for form in chosen]

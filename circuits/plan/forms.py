@@ -48,6 +48,7 @@ def worth_pricing(
     single_rows: bool = True,
     freivalds: bool = False,
     hints: int = 0,
+    tables: int | None = None,
 ) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
     weighed = weigh_forms(
@@ -57,6 +58,7 @@ def worth_pricing(
         single_rows=single_rows,
         freivalds=freivalds,
         hints=hints,
+        tables=tables,
     )
     return near_the_least(weighed)
 
