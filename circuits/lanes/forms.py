@@ -1,9 +1,8 @@
 """The forms of a graph that are worth sharing between inputs.
 
-What is cheapest for one input seldom is for many: rows are many anyway, so a table of 2^17 entries
-costs no more than one of 2^10, and every decomposition that it saves is saved once a lane; products
-of a single row become products of many. The arithmetic stays the narrow circuit's: forms differ in
-cost alone.
+What is cheapest for one input seldom is for many: products of a single row become products of many,
+whose results are checked under a challenge that the weights enter once. The arithmetic stays the
+narrow circuit's: forms differ in cost alone, and so the ReLUs that are tables stay the same ones.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from circuits.lower import GraphVariant
 
 _FORMS = "circuits.lanes.forms:forms_of"
-#: Lanes at which forms are weighed against each other: a table pays where rows are many.
+#: Lanes at which forms are weighed against each other: a challenge pays where rows are many.
 _WEIGHED_AT = (256, 16)
 #: Forms that are priced at most for each of these.
 _MOST = 2

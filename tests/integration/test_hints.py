@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,20 @@ OUTPUT = slice(_BEHIND, _BEHIND + OUTPUTS)
 RESIDUES = slice(_BEHIND + OUTPUTS, None)
 
 
+def settings(base: int, **others: Any) -> RunArgs:
+    """Those of an integer graph, with two digits of this base."""
+    return RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=K,
+        decomp_base=base,
+        decomp_legs=2,
+        disable_freivalds=True,
+        **others,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Circuit:
     variant: GraphVariant
@@ -51,16 +66,7 @@ def circuit(
     engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Circuit:
     variant, made = hinted(DENSE)
-    args = RunArgs(
-        input_scale=0,
-        param_scale=0,
-        scale_rebase_multiplier=1,
-        logrows=K,
-        num_inner_cols=2,
-        decomp_base=1 << (made.most_bits // 2),
-        decomp_legs=2,
-        disable_freivalds=True,
-    )
+    args = settings(1 << (made.most_bits // 2), num_inner_cols=2)
     onnx = bound(variant, 1, hand_on=False)
     (priced,) = engine.price(onnx, [args], LIMITS)
     assert isinstance(priced, Priced)
@@ -88,8 +94,8 @@ def felts(x: np.ndarray) -> list[Felts]:
 
 
 def accepted(engine: EzklEngine, circuit: Circuit, proof_json: bytes) -> bool:
-    settings, vk = circuit.files.settings.read_bytes(), circuit.files.vk.read_bytes()
-    return engine.verify(proof_json, settings, vk, extract(circuit.files.srs), LIMITS)
+    frozen, vk = circuit.files.settings.read_bytes(), circuit.files.vk.read_bytes()
+    return engine.verify(proof_json, frozen, vk, extract(circuit.files.srs), LIMITS)
 
 
 def test_an_honest_proof_shows_all_that_is_given_and_residues_of_zero(
@@ -153,15 +159,7 @@ def test_what_the_importer_cuts_off_a_relu_ends_the_build(
     )
     model.graph.initializer.append(numpy_helper.from_array(np.array(places), "i"))
     network = model.SerializeToString()
-    args = RunArgs(
-        input_scale=0,
-        param_scale=0,
-        scale_rebase_multiplier=1,
-        logrows=K,
-        decomp_base=64,
-        decomp_legs=2,
-        disable_freivalds=True,
-    )
+    args = settings(64)
     (priced,) = engine.price(network, [args], LIMITS)
     assert isinstance(priced, EngineError) == cut
     # Whoever has settings from elsewhere gets no key either: those of a graph without the cut.
@@ -186,15 +184,7 @@ def test_one_value_picked_behind_a_relu_leaves_all_of_it(
         {"w": [30, 8], "b": [8], "i": [3]},
     )
     variant, made = hinted(picked)
-    args = RunArgs(
-        input_scale=0,
-        param_scale=0,
-        scale_rebase_multiplier=1,
-        logrows=K,
-        decomp_base=1 << (made.most_bits // 2),
-        decomp_legs=2,
-        disable_freivalds=True,
-    )
+    args = settings(1 << (made.most_bits // 2))
     network = bound(variant, 1, hand_on=False)
     (priced,) = engine.price(network, [args], LIMITS)
     assert isinstance(priced, Priced)
@@ -205,16 +195,7 @@ def test_what_is_given_has_to_be_public(
     engine: EzklEngine, srs_cache: Path, circuit: Circuit
 ) -> None:
     """Nothing ties an output that is a private input to the input."""
-    private = RunArgs(
-        input_scale=0,
-        param_scale=0,
-        scale_rebase_multiplier=1,
-        logrows=K,
-        decomp_base=1 << (circuit.made.most_bits // 2),
-        decomp_legs=2,
-        disable_freivalds=True,
-        input_visibility="private",
-    )
+    private = settings(1 << (circuit.made.most_bits // 2), input_visibility="private")
     (refused,) = engine.price(bound(circuit.variant, 1, hand_on=False), [private], LIMITS)
     assert isinstance(refused, EngineError)
     assert "has to be public" in refused.detail
