@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -155,7 +155,9 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
     def make(bits: Bits, form: Form) -> GraphVariant:
         return lower(graph.plain, bits, task.accepted, form)
 
-    def weighed(bits: Bits, tables: int | None = None) -> Iterator[tuple[float, tuple[Bits, Form]]]:
+    def weighed(
+        bits: Bits, tables: Container[int] | None = None
+    ) -> Iterator[tuple[float, tuple[Bits, Form]]]:
         forms = weigh_forms(
             partial(make, bits),
             has_conv=b"Conv" in graph.plain,
@@ -171,7 +173,7 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
             graph.plain, task.plan, task.accepted, task.max_error, task.agreement
         )
         for bits, count in fitted(choice, make, exact_enough, tables):
-            candidates += weighed(bits, count)
+            candidates += weighed(bits, (count,))
     return near_the_least(candidates)
 
 

@@ -2,7 +2,8 @@
 
 What is cheapest for one input seldom is for many: products of a single row become products of many,
 whose results are checked under a challenge that the weights enter once. The arithmetic stays the
-narrow circuit's: forms differ in cost alone, and so the ReLUs that are tables stay the same ones.
+narrow circuit's: forms differ in cost alone, and ReLUs that are tables only here count in the steps
+of those by magnitude that they take the place of.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def forms_of(
     """``integer_forms``, inside a sandbox child."""
     from circuits.compiler import float_graph
     from circuits.lower import Bits, Form, lower
-    from circuits.plan.forms import estimate, worth_pricing
+    from circuits.plan.forms import MOST_TABLES, estimate, worth_pricing
 
     assert recipe.lowering is not None
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
@@ -94,7 +95,9 @@ def forms_of(
     narrow = Form(**recipe.lowering["form"])
 
     def made(form: Form) -> GraphVariant:
-        return lower(graph.plain, bits, recipe.accepted, form)
+        more = form.relu_tables > narrow.relu_tables
+        like = narrow.relu_tables if more else None
+        return lower(graph.plain, bits, recipe.accepted, replace(form, doubled_from=like))
 
     def weighed(lanes: int, variant: GraphVariant) -> float:
         wide = widen(variant.laid_out, lanes)
@@ -109,9 +112,7 @@ def forms_of(
             single_rows=False,
             freivalds=freivalds,
             hints=lanes if hints else 0,
-            # A ReLU by magnitude counts in steps half as long as one by table, in which what is
-            # added further on is rounded otherwise.
-            tables=narrow.relu_tables,
+            tables=range(narrow.relu_tables, MOST_TABLES + 1),
         )
         chosen += [form for form in forms[:_MOST] if form not in chosen]
     return [_wide_form(made(form), recipe, graph.passes) for form in chosen]

@@ -23,8 +23,8 @@ from circuits.rewrite.edit import shape_of
 
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
 MAX_BITS = 120
-_PASS = AppliedPass(name="integer-lowering", version=6)
-_HINTS = AppliedPass(name="hints", version=1)
+_PASS = AppliedPass(name="integer-lowering", version=7)
+_HINTS = AppliedPass(name="hints", version=2)
 
 Handler = Callable[[Lowering, ir.Node], None]
 
@@ -157,7 +157,8 @@ def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
     if tabled:
         parts.append(f"functions in {bits.table}" + ("" if form.saturate else ", not held"))
     if form.relu_tables:
-        parts.append(f"{form.relu_tables} tables")
+        doubled = form.doubled_from is not None
+        parts.append(f"{form.relu_tables} tables" + (", doubled" if doubled else ""))
     if form.step_tables:
         parts.append("comparisons by table")
     if form.sparse:

@@ -126,7 +126,12 @@ class Lowering:
         """max(x, 0): where no table has it, as half of ``n + |n|``, which is cheaper."""
         q = compact(self.emit, self.positive(q))
         if self._tabled(q.tensor):
-            return Quantity(self.rectified(q.tensor), q.view, q.step)
+            doubled = self._doubled
+            tensor, times = self.emit.factored(q.tensor)
+            if times < 0:
+                tensor, times = q.tensor, 1.0
+            twice = self.emit.times(self.rectified(tensor), times * (1 + doubled))
+            return Quantity(twice, q.view, q.step / (1 + doubled))
         self.relus += 1
         twice = self._plus_magnitude(q.tensor, q.tensor)
         low, high = self.emit.intervals.known[name_of(q.tensor)]
@@ -142,6 +147,12 @@ class Lowering:
     def _tabled(self, tensor: ir.Value) -> bool:
         """Whether the next ReLU becomes a table."""
         return self.relus < self.form.relu_tables and self.emit.scale_of(tensor) == 0
+
+    @property
+    def _doubled(self) -> bool:
+        """Whether the next ReLU by table gives twice the value, as one by magnitude does."""
+        like = self.form.doubled_from
+        return like is not None and self.relus >= like
 
     def _plus_magnitude(self, tensor: ir.Value, signed: ir.Value) -> ir.Value:
         """``tensor + |signed|``."""
@@ -170,17 +181,18 @@ class Lowering:
         times as large, since ``a + b + |a - b|`` is twice the maximum and cheaper than it. Not so
         where it is wanted ``as_it_is``."""
         tensors = [gather(self.emit, q, view, (1, *view.shape)) for view in views]
-        times = 1
+        times, still = 1, 1
         while len(tensors) > 1:
             halves = list(zip(tensors[::2], tensors[1::2], strict=False))
             rest = tensors[len(halves) * 2 :]
             if as_it_is or self._tabled(tensors[0]):
+                still *= 1 + (self._doubled and not as_it_is)
                 tensors = [*(self.maximum(a, b) for a, b in halves), *rest]
                 continue
             tensors = [self._twice_the_maximum(a, b) for a, b in halves]
             tensors += [self.emit.op("Add", [a, a], shape_of(a)) for a in rest]
             times *= 2
-        return tensors[0], times
+        return self.emit.times(tensors[0], still), times * still
 
     def _twice_the_maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         shape = shape_of(a)

@@ -68,7 +68,9 @@ class Form:
     is the step from 0 to 1. ``saturate``: values are held to the range in which a function still
     moves before they go into its table, which then is narrow. ``hints``: results of products are
     given to the circuit and checked there (``circuits.lower.hinting``), as is cheapest for
-    ``lanes`` inputs in one proof.
+    ``lanes`` inputs in one proof. ``doubled_from``: ReLUs by table from this number on count in the
+    steps of ReLUs by magnitude, so that the arithmetic is that of a form with so many tables (None:
+    in steps of their own).
     """
 
     conv: str = "matmul"
@@ -81,6 +83,7 @@ class Form:
     saturate: bool = True
     hints: bool = False
     lanes: int = 1
+    doubled_from: int | None = None
 
     def pairs(self, multiplications: int) -> bool:
         """Whether a product of a single row gets a second one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 #: Bits of a rectified value beyond which no table is tried.
 _TABLE_BITS = 20
 #: ReLUs, from the first one on, that are tried as tables.
-_TABLES = 4
+MOST_TABLES = 4
 #: Multiplications of a single row for a second row to be worth a look.
 _PAIR_PAYS = 512
 #: Terms from which on two outputs in one number are worth taking apart.
@@ -48,7 +48,7 @@ def worth_pricing(
     single_rows: bool = True,
     freivalds: bool = False,
     hints: int = 0,
-    tables: int | None = None,
+    tables: Container[int] | None = None,
 ) -> list[Form]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
     weighed = weigh_forms(
@@ -77,7 +77,7 @@ def weigh_forms(
     single_rows: bool = True,
     freivalds: bool = False,
     hints: int = 0,
-    tables: int | None = None,
+    tables: Container[int] | None = None,
 ) -> list[tuple[float, Form]]:
     """The forms that a model offers, each with its cost.
 
@@ -85,13 +85,13 @@ def weigh_forms(
     Of forms that come to the same graph only the first is taken. Without ``single_rows`` nothing is
     done for products of a single row but leaving zeros out; without ``freivalds`` no row is given
     twice; ``hints``: results of products may be given, with so many inputs in one proof (0: they
-    may not); ``tables``: only forms with so many ReLUs as tables.
+    may not); ``tables``: only forms with one of these numbers of ReLUs as tables.
     """
     weigh = weigh or partial(estimate, freivalds=freivalds)
     plain = make(Form())
     distinct: dict[bytes, tuple[float, Form]] = {}
     for form in _forms(plain, has_conv, single_rows, freivalds, hints):
-        if tables not in (None, form.relu_tables):
+        if tables is not None and form.relu_tables not in tables:
             continue
         variant = plain if form == Form() else make(form)
         if variant.laid_out not in distinct:
@@ -121,7 +121,7 @@ def _packed(freivalds: bool) -> Form:
 def narrow_relus(variant: GraphVariant) -> int:
     """How many ReLUs, from the first one on, are worth a look as tables."""
     narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
-    return min(_TABLES, len(list(narrow)))
+    return min(MOST_TABLES, len(list(narrow)))
 
 
 def _forms(

@@ -36,7 +36,7 @@ from prover.context import Context
 from prover.receipt import seal
 from prover.statement import MeasuredError, build_statement
 from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, LIMITS, PLAN, signer
-from tests.unit.test_hints import apart_of
+from tests.unit.test_hints import apart_of, packings
 
 HINTED = FOLDER / "hinted"
 
@@ -155,17 +155,20 @@ def another_result_challenged(
 def a_challenge_of_ones_own(
     results: Results, apart: int, challenge: Callable[[Results], str]
 ) -> None:
-    """Two errors that cancel out under it, in a row where both results are rectified away: no
-    residue is left at all."""
+    """Errors of two groups that cancel out under it, in a row where both results are rectified
+    away: no residue is left at all."""
     own, filters = 5, WINDOWS.weights["K"][0]
+    made = WINDOWS.lowered().hinted
+    assert made is not None
+    second = packings(made, "Mul")[0].index(1, 1)
     numbers = [from_felt(felt) for felt in results[0]]
     row = next(
         row
         for row in range(0, len(numbers), filters)
-        if numbers[row] < -own and numbers[row + 1] < 0
+        if numbers[row] < -own and numbers[row + second] < 0
     )
     add(results[0], row, own)
-    add(results[0], row + 1, -1)
+    add(results[0], row + second, -1)
     results[-1] = [to_felt(own)]
 
 

@@ -167,23 +167,22 @@ def test_what_would_leave_no_residue_is_larger_than_digits_hold() -> None:
 
 def apart_of(made: Hinted, product: int = 0) -> int:
     """By how many bits the results of one of the packed products lie apart: its second power's."""
+    return packings(made, "MatMul")[product][1].bit_length() - 1
+
+
+def packings(made: Hinted, kind: str) -> list[list[int]]:
+    """The powers of two that results are multiplied by: by a MatMul where they are packed, by a Mul
+    (then of all groups) where groups are challenged."""
     parsed = Graph(made.onnx)
-    factors = [parsed.constants.get(n.input[1]) for n in parsed.nodes if n.op_type == "MatMul"]
-    powers = [w for w in factors if w is not None and _is_powers(w)]
-    return int(powers[product][1, 0]).bit_length() - 1
-
-
-def _is_powers(weights: Array) -> bool:
-    """Whether a product sums results times powers of two."""
-    return weights.shape[1] == 1 and [int(w) & (int(w) - 1) for w in weights[:, 0]] == [0] * len(
-        weights
-    )
+    factors = [parsed.constants.get(n.input[1]) for n in parsed.nodes if n.op_type == kind]
+    lists = [[int(w) for w in f.reshape(-1)] for f in factors if f is not None and 1 in f.shape]
+    return [p for p in lists if p[0] == 1 and len(p) > 1 and not any(w & (w - 1) for w in p)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_no_other_results_pass_a_challenge_that_came_after_them(data: Any) -> None:
-    """However large they are: here nothing is bounded, and nothing need be."""
+def test_no_other_result_passes_a_challenge_that_came_after_it(data: Any) -> None:
+    """However large it is."""
     _, made = hinted(WINDOWS)
     assert made.challenged
     x = inputs(WINDOWS, 6, 1)
@@ -197,19 +196,51 @@ def test_no_other_results_pass_a_challenge_that_came_after_them(data: Any) -> No
 
 
 def test_a_challenge_known_before_the_results_could_be_met_by_others() -> None:
-    """Which is why it is a hash of them: two errors that cancel out under one challenge."""
+    """Which is why it is a hash of them: errors of two groups that cancel out under one
+    challenge."""
     _, made = hinted(WINDOWS)
     x = inputs(WINDOWS, 7, 1)
     hints = right_hints(made, x)
     known = int(hints[-1].reshape(-1)[0])
     row = hints[0].reshape(36, 20)
+    second = packings(made, "Mul")[0].index(1, 1)
     row[0, 0] += known
-    row[0, 1] -= 1
+    row[0, second] -= 1
     _, residues = answers(made, x, hints)
     assert not np.any(residues.reshape(-1)[:36] % P)
     hints[-1][...] = _challenge(x, hints[:-1])
     _, residues = answers(made, x, hints)
     assert np.any(residues.reshape(-1)[:36] % P)
+
+
+def test_within_a_challenged_group_it_is_bounds_that_forbid_a_carry() -> None:
+    variant, made = hinted(WINDOWS)
+    x = inputs(WINDOWS, 7, 1)
+    hints = right_hints(made, x)
+    powers = packings(made, "Mul")[0]
+    assert len(powers) == 20
+    row = hints[0].reshape(36, 20)
+    row[0, 0] += powers[1]
+    row[0, 1] -= 1
+    hints[-1][...] = _challenge(x, hints[:-1])
+    _, residues = answers(made, x, hints)
+    assert not np.any(residues.reshape(-1)[:36] % P), "the carry is that of the packing"
+    assert powers[1] > variant.value_bounds.decomposed + (1 << made.most_bits) - 1
+
+
+def test_what_nothing_bounds_is_challenged_by_itself() -> None:
+    """The first of two products in a row, when no output bounds tell of it: groups of one."""
+    data = graph(
+        "a = Conv<pads = [1, 1, 1, 1], strides = [1, 1]>(x, w)"
+        " c = Conv<pads = [0, 0, 0, 0], strides = [1, 1]>(a, k)"
+        " f = Flatten(c) r = Relu(f) y = MatMul(r, z)",
+        "float[1, 2, 6, 6] x",
+        {"w": [20, 2, 3, 3], "k": [9, 20, 2, 2], "z": [225, 4]},
+    )
+    _, made = hinted(data)
+    assert made.challenged
+    assert made.results[0] == 36 * 20
+    assert all(len(powers) < 20 for powers in packings(made, "Mul"))
 
 
 def test_a_challenge_depends_on_the_key_the_input_and_every_result() -> None:
@@ -295,12 +326,9 @@ def test_profiles_under_which_nobody_looks_give_no_results(profile: Profile) -> 
 def test_sums_stay_below_the_modulus() -> None:
     for data, _ in GIVEN.values():
         _, made = hinted(data)
-        parsed = Graph(made.onnx)
-        for node in parsed.nodes:
-            weights = parsed.constants.get(node.input[1]) if node.op_type == "MatMul" else None
-            if weights is not None and _is_powers(weights):
-                apart = int(weights[1, 0]).bit_length() - 1
-                assert apart * len(weights) <= 253 < P.bit_length()
+        for powers in (*packings(made, "MatMul"), *packings(made, "Mul")):
+            apart, members = powers[1].bit_length() - 1, len(set(powers))
+            assert apart * members <= 253 < P.bit_length()
 
 
 def test_pooled_results_are_bounded_by_their_maximum_and_their_distances() -> None:

@@ -170,6 +170,49 @@ def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
         np.testing.assert_array_equal(results[0].reshape(-1), other.reshape(-1))
 
 
+#: Networks with biases behind their ReLUs and maxima: there steps decide how these are rounded.
+DEEP = {
+    "dense": graph(
+        "a = Gemm(x, w, b) r = Relu(a) c = Gemm(r, u, d) s = Relu(c) y = Gemm(s, z, e)",
+        VECTOR,
+        {"w": [6, 9], "b": [9], "u": [9, 7], "d": [7], "z": [7, 3], "e": [3]},
+    ),
+    "pooled": graph(
+        "a = Conv(x, w, b) r = Relu(a) p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(r)"
+        " c = Conv(p, u, d) s = Relu(c) f = Flatten(s) y = Gemm(f, z, e)",
+        "float[1, 1, 8, 8] x",
+        {"w": [3, 1, 3, 3], "b": [3], "u": [4, 3, 2, 2], "d": [4], "z": [16, 3], "e": [3]},
+    ),
+    "pooled in threes": graph(
+        "a = Conv(x, w, b) p = MaxPool<kernel_shape = [1, 3], strides = [1, 3]>(a)"
+        " s = Relu(p) q = Add(s, p) f = Flatten(q) y = Gemm(f, z, e)",
+        "float[1, 1, 8, 8] x",
+        {"w": [3, 1, 3, 3], "b": [3], "z": [36, 3], "e": [3]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "kept"), [(n, kept) for n in DEEP for kept in (0, 1, 2)])
+def test_tables_in_the_steps_of_magnitudes_change_not_one_integer(name: str, kept: int) -> None:
+    bits = Bits(input=3, weights=(3,))
+    x = inputs_of(DEEP[name], 64)
+    own = decoded(lower(DEEP[name], bits, BOUND, Form(relu_tables=kept)), x)
+    tabled = lower(DEEP[name], bits, BOUND, Form(relu_tables=9, doubled_from=kept))
+    np.testing.assert_array_equal(own, decoded(tabled, x))
+    if kept == 0:
+        apart = decoded(lower(DEEP[name], bits, BOUND, Form(relu_tables=9)), x)
+        assert np.any(own != apart)
+
+
+@pytest.mark.parametrize("name", ["dense", "pooled"])
+def test_what_tables_would_be_multiplied_by_goes_into_the_next_weights(name: str) -> None:
+    form = Form(relu_tables=9, doubled_from=0)
+    model = onnx.load_model_from_string(
+        lower(DEEP[name], Bits(input=3, weights=(3,)), BOUND, form).onnx
+    )
+    assert "Mul" not in {node.op_type for node in model.graph.node}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
     """Every ReLU is made an output of its own, and corners of the range are tried."""

@@ -17,7 +17,10 @@ into digits, an output is looked at by the verifier.
 *Challenged.* Results are shown, and a challenge r is a hash of the key, the inputs and all results
 shown. ``Σ_j c_j r^j = Σ_i x_i (Σ_j w_ij r^j)`` then holds for other than the true results for at
 most F of some 2^248 challenges (Schwartz and Zippel; the check is Freivalds', the hash Fiat and
-Shamir's). The inner sums are the same for all rows, and for all inputs that share a proof.
+Shamir's). The inner sums are the same for all rows, and for all inputs that share a proof. Where
+results are known to be small, c_j and w_ij are packed here too: one power of r for each group of
+ten or more, so that the inner sums have a tenth of the terms. A challenge then says that every
+group's sum of ``d_j 2^(b·j)`` vanishes, and that says, as above, that every d_j does.
 
 Either is an argument about one product whose left side is true, and products are looked at in graph
 order. It has to be *the* true one: no product is given behind an operator whose result the engine

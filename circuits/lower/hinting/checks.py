@@ -1,4 +1,4 @@
-"""The two ways in which given results are checked, and what each costs."""
+"""The ways in which given results are checked, and what each costs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _FIELD_BITS = 253
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packed:
-    """``groups`` equations a row, of ``members`` results of ``bits`` bits each."""
+class Packing:
+    """How the results of a row are put into numbers of the field: ``groups`` numbers, of
+    ``members`` results that take ``bits`` bits each."""
 
     groups: int
     members: int
     bits: int
 
     @classmethod
-    def of(cls, product: Product, largest: int) -> Packed | None:
-        """The fewest equations for results of which the same multiples of true and given values
-        differ by at most ``largest``; None where not even two results fit one."""
+    def of(cls, product: Product, largest: int) -> Packing | None:
+        """The fewest groups for results of which the same multiples of true and given values differ
+        by at most ``largest``; None where not even two results fit one."""
         most = _FIELD_BITS // largest.bit_length()
         if most < 1 or (most < 2 and product.outputs > 1):
             return None
@@ -33,35 +34,59 @@ class Packed:
             bits=largest.bit_length(),
         )
 
+    @classmethod
+    def none(cls, product: Product) -> Packing:
+        """Each result by itself, however large it may be."""
+        return cls(groups=product.outputs, members=1, bits=0)
+
+    @property
+    def powers(self) -> list[int]:
+        """What the results of a group are multiplied by."""
+        return [1 << (self.bits * j) for j in range(self.members)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """An equation for each group of each row."""
+
+    packing: Packing
+
     def residues(self, product: Product) -> int:
-        return product.rows * self.groups
+        return product.rows * self.packing.groups
 
     def cells(self, product: Product, lanes: int) -> int:
         """Assignments for so many inputs."""
-        members = self.members + self.members % 2
-        row = self.groups * (product.terms + members + 3) + product.outputs
+        members = self.packing.members + self.packing.members % 2
+        row = self.packing.groups * (product.terms + members + 3) + product.outputs
         return lanes * product.rows * row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Challenged:
-    """One equation a row, under a challenge."""
+    """One equation a row: its groups under powers of a challenge."""
+
+    packing: Packing
 
     def residues(self, product: Product) -> int:
         return product.rows
 
     def cells(self, product: Product, lanes: int) -> int:
         """Assignments for so many inputs, the challenge's powers left out."""
+        once = product.terms * self.packing.groups
+        if self.packing.members > 1:
+            once += product.outputs
         row = product.terms + 2 * product.outputs + 3
-        return product.weights.size + lanes * product.rows * row
+        return once + lanes * product.rows * row
 
 
 Check = Packed | Challenged
 
 
-def cheapest(product: Product, packed: Packed | None, lanes: int) -> Check | None:
+def cheapest(product: Product, packing: Packing | None, lanes: int) -> Check | None:
     """How to check a product's results for so many inputs; None where computing them costs less."""
     computed = lanes * product.rows * product.weights.size
-    checks: list[Check] = [Challenged()] if packed is None else [packed, Challenged()]
+    checks: list[Check] = [Challenged(packing=packing or Packing.none(product))]
+    if packing is not None:
+        checks.insert(0, Packed(packing=packing))
     best = min(checks, key=lambda check: check.cells(product, lanes))
     return best if best.cells(product, lanes) < computed else None

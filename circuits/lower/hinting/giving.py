@@ -10,7 +10,7 @@ import onnx
 from circuits.hints import MOST_TABLED_LOGROWS
 from circuits.integers.interpreter import Graph
 from circuits.lower.bounds import Interval, widened
-from circuits.lower.hinting.checks import Challenged, Check, Packed, cheapest
+from circuits.lower.hinting.checks import Challenged, Check, Packing, cheapest
 from circuits.lower.hinting.products import Product, products
 from circuits.lower.hinting.reach import Reach
 from circuits.lower.hinting.writing import Writing, computing
@@ -54,11 +54,11 @@ def with_hints(
     )
     given: list[tuple[Product, Check]] = []
     for number, product in enumerate(found):
-        bound, packed = reach.of(number), None
+        bound, packing = reach.of(number), None
         if bound is not None:
             true = widened(_magnitude(intervals[product.result]))
-            packed = Packed.of(product, bound.times * true + widened(bound.largest))
-        check = cheapest(product, packed, lanes)
+            packing = Packing.of(product, bound.times * true + widened(bound.largest))
+        check = cheapest(product, packing, lanes)
         if check is not None:
             given.append((product, check))
         # From here on it may be relied on: given and checked, or computed.

@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from circuits.exact import EXACT, fits_float32, written
 from circuits.hints import CHALLENGE, HINT
-from circuits.lower.hinting.checks import Challenged, Check, Packed
+from circuits.lower.hinting.checks import Challenged, Check, Packed, Packing
 from circuits.lower.hinting.products import Product, shapes_of
 
 _RESIDUES = "zkml_residues"
@@ -45,7 +45,7 @@ class Writing:
     def written(self, given: Sequence[tuple[Product, Check]]) -> bytes:
         """The graph, as bytes."""
         graph = self._model.graph
-        challenged = [p.outputs for p, check in given if isinstance(check, Challenged)]
+        challenged = [c.packing.groups for _, c in given if isinstance(c, Challenged)]
         if challenged:
             self._challenge(max(challenged))
         residues = list(self._body(given))
@@ -81,9 +81,9 @@ class Writing:
                 product, check = starts[node.name]
                 hint = self._given(product)
                 if isinstance(check, Packed):
-                    yield self._packed(product, check, hint)
+                    yield self._packed(product, check.packing, hint)
                 else:
-                    yield self._challenged(product, hint)
+                    yield self._challenged(product, check.packing, hint)
             elif node.name not in gone:
                 self._nodes.append(node)
 
@@ -95,9 +95,13 @@ class Writing:
         self._op("Identity", [hint], product.result)
         return hint
 
-    def _packed(self, product: Product, check: Packed, hint: str) -> str:
-        rows, groups, members = product.rows, check.groups, check.members
-        powers = [1 << (check.bits * j) for j in range(members)]
+    def _packed(self, product: Product, packing: Packing, hint: str) -> str:
+        rows, groups, members, powers = (
+            product.rows,
+            packing.groups,
+            packing.members,
+            packing.powers,
+        )
         total = self._op("MatMul", [product.left, self._number(_packed(product.weights, powers))])
         bias = _packed(product.bias[None], powers)
         if np.any(bias):
@@ -121,19 +125,34 @@ class Writing:
             count *= 2
         self._powers = powers
 
-    def _challenged(self, product: Product, hint: str) -> str:
+    def _challenged(self, product: Product, packing: Packing, hint: str) -> str:
         """In matrices of two dimensions: where one side has a batch dimension and the other has
         none, the engine's products want both to be of one kind."""
         rows, terms, outputs = product.rows, product.terms, product.outputs
-        powers = self._op("Gather", [self._powers, self._places(range(outputs))], axis=1)
-        powers = self._reshaped(powers, [outputs, 1])
-        weights = self._op("MatMul", [self._number(product.weights), powers])
+        powers = self._reshaped(self._powers_at(range(packing.groups)), [packing.groups, 1])
+        packed = _packed(product.weights, packing.powers)
+        weights = self._op("MatMul", [self._number(packed), powers])
         total = self._op("MatMul", [self._reshaped(product.left, [rows, terms]), weights])
-        if np.any(product.bias):
-            bias = self._op("MatMul", [self._number(product.bias[None]), powers])
-            total = self._op("Add", [total, bias])
-        told = self._op("MatMul", [self._reshaped(hint, [rows, outputs]), powers])
+        bias = _packed(product.bias[None], packing.powers)
+        if np.any(bias):
+            total = self._op("Add", [total, self._op("MatMul", [self._number(bias), powers])])
+        each = self._reshaped(self._each(packing, outputs), [outputs, 1])
+        told = self._op("MatMul", [self._reshaped(hint, [rows, outputs]), each])
         return self._reshaped(self._op("Sub", [total, told]), [1, rows])
+
+    def _powers_at(self, places: Sequence[int]) -> str:
+        """These of the challenge's powers, ``[1, n]``."""
+        return self._op("Gather", [self._powers, self._places(places)], axis=1)
+
+    def _each(self, packing: Packing, outputs: int) -> str:
+        """What each result of a row is multiplied by, ``[1, outputs]``: its group's power of the
+        challenge, and its own power of two."""
+        group, member = np.divmod(np.arange(outputs), packing.members)
+        powers = self._powers_at(group.tolist())
+        if packing.members == 1:
+            return powers
+        own = np.array(packing.powers, dtype=object)[member]
+        return self._op("Mul", [powers, self._number(own[None])])
 
     def _reshaped(self, value: str, shape: Sequence[int]) -> str:
         return self._op("Reshape", [value, self._places(shape)])
