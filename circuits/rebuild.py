@@ -97,7 +97,9 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         if canonical_json(recipe.lowering) != canonical_json(
             {"bits": chosen.to_json(), "form": dataclasses.asdict(form)}
         ):
-            raise CircuitNotFaithful("the manifest's lowering is no recipe as this compiler has it")
+            raise CircuitNotFaithful(
+                "the manifest's lowering is no recipe as this compiler has it", hint=_OTHER_COMPILER
+            )
         variant = lower(graph.plain, chosen, recipe.accepted, form)
         onnx = bound(variant, recipe.limbs, hand_on=recipe.hand_on)
         made = given(variant)

@@ -87,7 +87,7 @@ def forms_of(
     """``integer_forms``, inside a sandbox child."""
     from circuits.compiler import float_graph
     from circuits.lower import Bits, Form, lower
-    from circuits.plan.forms import MOST_TABLES, estimate, worth_pricing
+    from circuits.plan.forms import MOST_TABLES, estimate, near_the_least, weigh_forms
 
     assert recipe.lowering is not None
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
@@ -105,7 +105,7 @@ def forms_of(
 
     chosen: list[Form] = []
     for lanes in _WEIGHED_AT:
-        forms = worth_pricing(
+        found = weigh_forms(
             made,
             has_conv=b"Conv" in graph.plain,
             weigh=partial(weighed, lanes),
@@ -114,7 +114,10 @@ def forms_of(
             hints=lanes if hints else 0,
             tables=range(narrow.relu_tables, MOST_TABLES + 1),
         )
-        chosen += [form for form in forms[:_MOST] if form not in chosen]
+        # With tables rows end at some number (``MOST_TABLED_LOGROWS``): one form goes on without.
+        untabled = [(cost, form) for cost, form in found if form.relu_tables == narrow.relu_tables]
+        forms = (*near_the_least(found)[:_MOST], near_the_least(untabled)[0])
+        chosen += [form for form in forms if form not in chosen]
     return [_wide_form(made(form), recipe, graph.passes) for form in chosen]
 
 

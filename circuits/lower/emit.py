@@ -232,9 +232,10 @@ class Emitter:
         return operand, float(factor.reshape(-1)[0])
 
     def times(self, value: ir.Value, factor: float) -> ir.Value:
-        """``factor · value``, for a whole number; what multiplies already multiplies more."""
-        value, already = self.factored(value)
-        factor *= already
+        """``factor · value``, for a small whole number; what multiplies already multiplies more."""
+        operand, already = self.factored(value)
+        if fits_float32(np.full(1, factor * already)):
+            value, factor = operand, factor * already
         if factor == 1:
             return value
         return self.op("Mul", [value, self.whole(np.full(1, factor))], shape_of(value))

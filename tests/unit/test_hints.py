@@ -323,6 +323,35 @@ def test_profiles_under_which_nobody_looks_give_no_results(profile: Profile) -> 
     assert not profile.may_give_results
 
 
+def test_weights_larger_than_any_result_still_fit_the_field() -> None:
+    """Of a unit that never fires: what meets its weights is zero, and results are small."""
+    weights = np.full((8, 28), 0.0001, dtype=np.float32)
+    weights[7] = 0.9
+    model = onnx.load_model_from_string(
+        graph(
+            "a = Gemm(x, w, b) r = Relu(a) y = MatMul(r, z)",
+            "float[1, 8] x",
+            {"w": [8, 8], "b": [8], "z": [8, 28]},
+        )
+    )
+    bias = np.array([0, 0, 0, 0, 0, 0, 0, -5], dtype=np.float32)
+    for tensor in model.graph.initializer:
+        values = {"w": np.eye(8, dtype=np.float32), "b": bias, "z": weights}[tensor.name].reshape(
+            tuple(tensor.dims)
+        )
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    bits = Bits(input=2, weights=(2, 13))
+    variant = lower(model.SerializeToString(), bits, BOUND, Form(hints=True, lanes=256))
+    made = variant.hinted
+    assert made is not None
+    numbers = [n for c in Graph(made.onnx).constants.values() for n in c.reshape(-1)]
+    assert max(abs(int(n)) for n in numbers).bit_length() <= 254
+    x = np.random.default_rng(3).integers(-4, 5, (3, 1, 8))
+    output, residues = answers(made, x, right_hints(made, x))
+    np.testing.assert_array_equal(output, run_integers(variant, {"x": x})[0])
+    assert not np.any(residues)
+
+
 def test_sums_stay_below_the_modulus() -> None:
     for data, _ in GIVEN.values():
         _, made = hinted(data)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from circuits.lower.hinting.products import Product
 
 #: Sums below this are smaller than the modulus of BN254's scalar field (253.6 bits).
@@ -23,15 +25,18 @@ class Packing:
     @classmethod
     def of(cls, product: Product, largest: int) -> Packing | None:
         """The fewest groups for results of which the same multiples of true and given values differ
-        by at most ``largest``; None where not even two results fit one."""
-        most = _FIELD_BITS // largest.bit_length()
+        by at most ``largest``; None where not even two results, or two weights, fit one."""
+        bits = largest.bit_length()
+        # The last weight of a group may be larger than any result, where what it meets is zero.
+        beyond = max(0, _magnitude_bits(product) - bits)
+        most = (_FIELD_BITS - beyond) // bits
         if most < 1 or (most < 2 and product.outputs > 1):
             return None
         groups = math.ceil(product.outputs / most)
         return cls(
             groups=groups,
             members=math.ceil(product.outputs / groups),
-            bits=largest.bit_length(),
+            bits=bits,
         )
 
     @classmethod
@@ -43,6 +48,12 @@ class Packing:
     def powers(self) -> list[int]:
         """What the results of a group are multiplied by."""
         return [1 << (self.bits * j) for j in range(self.members)]
+
+
+def _magnitude_bits(product: Product) -> int:
+    """Bits of the largest weight or constant, and one for what those before it in a group add."""
+    parts = (product.weights, product.bias)
+    return int(max(np.abs(part).max(initial=0.0) for part in parts)).bit_length() + 1
 
 
 @dataclass(frozen=True, kw_only=True)
