@@ -87,3 +87,11 @@ def test_what_a_longer_step_costs_the_layers_after_it_may_make_up_for() -> None:
 
     found = fitted(bits, lambda b, form: lower(CNN, b, BOUND, form), exact_enough, 1)
     assert [choice.weights for choice, _ in found] == [(6, 10, 8)]
+
+
+def test_magnitudes_of_the_models_own_become_no_tables() -> None:
+    norms = graph("a = MatMul(x, w) y = ReduceL1<axes = [1]>(a)", "float[1, 6] x", {"w": [6, 9]})
+    assert lower(norms, BITS, BOUND).relus, "they are counted as what is taken apart"
+    assert not list(
+        fitted(BITS, lambda b, form: lower(norms, b, BOUND, form), lambda bits: True, 2)
+    )
