@@ -208,6 +208,15 @@ class _OneModel:
             }
         )
 
+    def _foretold(self) -> dict[str, Any]:
+        """What was foretold; anew where another run was here since, with lanes of its own."""
+        if self._foretold_at.exists():
+            told: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+            if told["why"] is not None or told["at"].keys() >= {str(n) for n in self._lanes}:
+                return told
+        self._foretell()
+        return self._foretold()
+
     def _first_lanes(self, lanes: int) -> Outcome:
         """Builds a circuit of so many lanes, if it is predicted to fit memory and time."""
         if lanes > 1:
@@ -216,7 +225,7 @@ class _OneModel:
         return Outcome(metrics={"total_s": measured.seconds}, facts={"inputs": lanes})
 
     def _require(self, lanes: int) -> None:
-        told = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+        told = self._foretold()
         if told["why"] is not None:
             raise SideRefused(told["why"])
         found = told["at"].get(str(lanes))
