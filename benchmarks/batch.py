@@ -210,12 +210,14 @@ class _OneModel:
 
     def _foretold(self) -> dict[str, Any]:
         """What was foretold; anew where another run was here since, with lanes of its own."""
+        several = {str(n) for n in self._lanes if n > 1}  # one lane is not foretold
         if self._foretold_at.exists():
             told: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
-            if told["why"] is not None or told["at"].keys() >= {str(n) for n in self._lanes}:
+            if told["why"] is not None or told["at"].keys() >= several:
                 return told
         self._foretell()
-        return self._foretold()
+        anew: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+        return anew
 
     def _first_lanes(self, lanes: int) -> Outcome:
         """Builds a circuit of so many lanes, if it is predicted to fit memory and time."""
