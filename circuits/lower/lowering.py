@@ -126,12 +126,13 @@ class Lowering:
         """max(x, 0): where no table has it, as half of ``n + |n|``, which is cheaper."""
         q = compact(self.emit, self.positive(q))
         if self._tabled(q.tensor):
-            doubled = self._doubled
+            more = 2 if self._doubled else 1
+            # A positive factor goes through a ReLU, and on into the next weights.
             tensor, times = self.emit.factored(q.tensor)
             if times < 0:
                 tensor, times = q.tensor, 1.0
-            twice = self.emit.times(self.rectified(tensor), times * (1 + doubled))
-            return Quantity(twice, q.view, q.step / (1 + doubled))
+            rectified = self.emit.times(self.rectified(tensor), times * more)
+            return Quantity(rectified, q.view, q.step / more)
         self.relus += 1
         twice = self._plus_magnitude(q.tensor, q.tensor)
         low, high = self.emit.intervals.known[name_of(q.tensor)]
@@ -181,18 +182,19 @@ class Lowering:
         times as large, since ``a + b + |a - b|`` is twice the maximum and cheaper than it. Not so
         where it is wanted ``as_it_is``."""
         tensors = [gather(self.emit, q, view, (1, *view.shape)) for view in views]
-        times, still = 1, 1
+        times = 1
+        owed = 1  # what tables have not multiplied by yet, where magnitudes would have
         while len(tensors) > 1:
             halves = list(zip(tensors[::2], tensors[1::2], strict=False))
             rest = tensors[len(halves) * 2 :]
             if as_it_is or self._tabled(tensors[0]):
-                still *= 1 + (self._doubled and not as_it_is)
+                owed *= 2 if self._doubled and not as_it_is else 1
                 tensors = [*(self.maximum(a, b) for a, b in halves), *rest]
                 continue
             tensors = [self._twice_the_maximum(a, b) for a, b in halves]
             tensors += [self.emit.op("Add", [a, a], shape_of(a)) for a in rest]
             times *= 2
-        return self.emit.times(tensors[0], still), times * still
+        return self.emit.times(tensors[0], owed), times * owed
 
     def _twice_the_maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         shape = shape_of(a)

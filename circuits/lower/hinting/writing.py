@@ -96,12 +96,8 @@ class Writing:
         return hint
 
     def _packed(self, product: Product, packing: Packing, hint: str) -> str:
-        rows, groups, members, powers = (
-            product.rows,
-            packing.groups,
-            packing.members,
-            packing.powers,
-        )
+        rows, groups, members = product.rows, packing.groups, packing.members
+        powers = packing.powers
         total = self._op("MatMul", [product.left, self._number(_packed(product.weights, powers))])
         bias = _packed(product.bias[None], powers)
         if np.any(bias):
