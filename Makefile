@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint lint-fix bench lock clean
+.PHONY: help install demo test test-all check lint lint-fix docs bench lock licences release clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,14 +19,17 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: install ## Do the main job once, for real: serve, upload, prove, verify, tamper
-	$(BIN)/python -m benchmarks.demo
+demo: install ## An end-to-end demo: serve, upload, prove, verify, tamper
+	$(BIN)/zkml demo
 
-test: install lint ## Every check: lint, types, arrows, unit, integration and acceptance tests
+test: install lint ## Every check but the long tail: what a change has to pass
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: install lint docs ## Every check there is; CI runs this
 	$(BIN)/python -m pytest
 
-check: install lint ## The fast part of the checks (under 2 minutes)
-	$(BIN)/python -m pytest -m "not slow"
+check: install lint ## The fast part of the checks
+	$(BIN)/python -m pytest -m "not slow and not long"
 
 lint: install ## Format, lint, types and the arrows between packages
 	$(BIN)/ruff format --check .
@@ -40,6 +43,15 @@ lint-fix: install ## Repair what the linters can repair
 
 bench: install ## Measure against EZKL's default flow (see docs/benchmarks.md)
 	$(BIN)/zkml bench $(ARGS)
+
+docs: install ## Build the documentation as a site into build/site, with every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+licences: install ## List the licence of every dependency in docs/licences.md
+	$(BIN)/python .ci/licences.py
+
+release: install ## Build wheel and sdist into dist/ and try the wheel in a fresh environment
+	.ci/release $(VERSION)
 
 lock: ## Lock the dependencies anew (needs uv)
 	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements.lock

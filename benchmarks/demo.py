@@ -1,4 +1,4 @@
-"""The main job, once, for real: serve, upload, prove over HTTP, verify, tamper. ``make demo``.
+"""An end-to-end demo: serve, upload, prove over HTTP, verify, tamper. ``zkml demo``.
 
 Everything lives in one temporary folder and ends with this process.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import signal
 import sys
 from collections.abc import Sequence
@@ -39,6 +38,7 @@ class _Command:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+_VERSION_HELP = "Show the versions of program, engine and schemas."
 _PASS_ON = {
     "add_help_option": False,
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
@@ -56,6 +56,7 @@ _COMMANDS = (
     _Command(name="worker", module="service", panel=_SERVICE),
     _Command(name="keys", module="keys", panel=_SERVICE, group=True, logs=False),
     _Command(name="doctor", module="doctor", panel=_SERVICE),
+    _Command(name="demo", module="benching", panel=_SERVICE, logs=False),
     _Command(name="bench", module="benching", panel=_SERVICE, logs=False, options=_PASS_ON),
 )
 
@@ -113,13 +114,16 @@ def _quiet_logs() -> None:
 
 def _version(show: bool) -> None:
     if show:
-        print(f"zkml-prover {importlib.metadata.version('zkml-prover')}")
+        from prover.versions import versions
+
+        for name, version in versions().items():
+            print(f"{name} {version}")
         raise typer.Exit
 
 
 def _root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help=_VERSION_HELP)
     ] = False,
 ) -> None:
     pass

