@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check lint lint-fix docs bench lock licences release clean
+.PHONY: help install demo test test-all check lint lint-fix docs bench openapi lock licences release clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ licences: install ## List the licence of every dependency in docs/licences.md
 
 release: install ## Build wheel and sdist into dist/ and try the wheel in a fresh environment
 	.ci/release $(VERSION)
+
+openapi: install ## Write docs/openapi.json and api/examples.json from the routes and docs/http.md
+	$(BIN)/python -m tests.unit.make_openapi
 
 lock: ## Lock the dependencies anew (needs uv)
 	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements.lock

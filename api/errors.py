@@ -7,6 +7,7 @@ body held, except where a domain error names a culprit in its ``context``.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -25,9 +26,7 @@ from api.problem import (
     RateLimited,
     RequestInvalid,
     RouteNotFound,
-    catalogue,
     problem_of,
-    status_of,
 )
 from circuits.errors import Fault, ZkmlError
 
@@ -96,12 +95,9 @@ def render(
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries of the error statuses that a route answers with, 500 and 503 included."""
-    codes: dict[int, list[str]] = {}
-    for code, cls in sorted(catalogue().items()):
-        codes.setdefault(status_of(cls), []).append(code)
     return {
         status: {
-            "description": "Problem: " + ", ".join(f"`{c}`" for c in codes.get(status, [])),
+            "description": f"A problem: {HTTPStatus(status).phrase}. `GET /problems` lists them.",
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in (*statuses, 500, 503)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,11 +15,25 @@ Responses = dict[int | str, dict[str, Any]]
 
 _REF = "#/components/schemas/{model}"
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
+#: What docs/http.md shows of each route. ``make openapi`` writes it from there.
+_EXAMPLES = Path(__file__).with_name("examples.json")
 
 
 def also(status: int, model: type[BaseModel], description: str) -> Responses:
     """The OpenAPI entry of a second status that a route may answer with."""
     return {status: {"model": model, "description": description}}
+
+
+def event_stream(description: str) -> dict[str, Any]:
+    """The OpenAPI entry of a server-sent event stream, and of each of its events."""
+    text = {"type": "string"}
+    item = {
+        "type": "object",
+        "properties": {"id": text, "event": text, "data": text},
+        "required": ["id", "event", "data"],
+    }
+    # ``itemSchema`` comes with OpenAPI 3.2; FastAPI writes it, and readers of 3.1 know it already.
+    return {"description": description, "content": {"text/event-stream": {"itemSchema": item}}}
 
 
 def complete(api: FastAPI, *extra: type[BaseModel]) -> None:
@@ -27,7 +43,9 @@ def complete(api: FastAPI, *extra: type[BaseModel]) -> None:
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
-            _describe_errors(generate(), extra)
+            document = generate()
+            _describe_errors(document, extra)
+            _add_examples(document)
         assert api.openapi_schema is not None
         return api.openapi_schema
 
@@ -51,3 +69,19 @@ def _describe_errors(document: dict[str, Any], extra: tuple[type[BaseModel], ...
                     "description": "Problem: `request_invalid`",
                     "content": problem,
                 }
+
+
+def _add_examples(document: dict[str, Any]) -> None:
+    """Each route's commands as ``x-codeSamples``, and its bodies as ``example``."""
+    shown = json.loads(_EXAMPLES.read_text())
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            own = shown.get(f"{method.upper()} {path}", {})
+            if "shell" in own:
+                operation["x-codeSamples"] = [{"lang": "Shell", "source": own["shell"]}]
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for label, body in bodies.items():
+                if label in own:
+                    for media, content in body["content"].items():
+                        if media.endswith("json"):
+                            content["example"] = own[label]

@@ -18,6 +18,7 @@ from api.batches.schemas import BatchIn, BatchOut, BatchPage, ItemPage, batch_ou
 from api.errors import responses
 from api.ids import Id
 from api.jobs.events import HEARTBEAT_S
+from api.openapi import event_stream
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.services import Application, Services, Use
 from prover.batch.records import ItemState
@@ -96,10 +97,7 @@ def cancel_batch(app: Application, batch_id: Id) -> BatchOut:
     summary="Follow a batch",
     response_class=EventSourceResponse,
     responses={
-        200: {
-            "description": "Events `progress`, each a batch as JSON; the last has its final state.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        },
+        200: event_stream("Events `progress`, each a batch as JSON; the last has its final state."),
         204: {"description": "The batch has ended and the client has seen that."},
         **responses(404, 422),
     },

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.jobs.schemas import event_out
+from api.openapi import event_stream
 from api.problem import RequestInvalid
 from api.services import Services
 from prover.jobs import Job
@@ -36,10 +37,7 @@ def _after(
 After = Annotated[int, Depends(_after)]
 
 EVENTS_BODY: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Events: `id` is `seq`, `event` the type, `data` an `Event` as JSON.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    },
+    200: event_stream("Events: `id` is `seq`, `event` the type, `data` an `Event` as JSON."),
     204: {"description": "The job has ended and there is nothing after that event."},
 }
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from api.application import create_app
-from tests.unit.fake_app import FakeApp
+from tests.unit import make_openapi
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
-_SECTION = re.compile(r"^### `(GET|POST) (\S+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-_JSON = re.compile(r"^```json (\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGE = make_openapi.PAGE.read_text()
 _URL = re.compile(r"\$ZKML(/[^\s\"?]*)")
 
 
@@ -33,14 +28,29 @@ class Section:
         return f"{self.method} {self.path}"
 
 
-SECTIONS = [Section(*found) for found in _SECTION.findall(PAGE)]
+SECTIONS = [Section(*found) for found in make_openapi.SECTION.findall(PAGE)]
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    app = FakeApp(tmp_path_factory.mktemp("home"))
-    yield create_app(app).openapi()
-    app.close()
+def document() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(make_openapi.document())
+    return found
+
+
+def test_the_files_made_from_routes_and_page_are_up_to_date(document: dict[str, Any]) -> None:
+    assert json.loads(make_openapi.EXAMPLES.read_text()) == json.loads(make_openapi.examples()), (
+        "docs/http.md has changed: run `make openapi`"
+    )
+    assert json.loads(make_openapi.DOCUMENT.read_text()) == document, (
+        "the routes have changed: run `make openapi`, and look at what it changed"
+    )
+
+
+def test_every_route_has_an_example(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            (sample,) = operation["x-codeSamples"]
+            assert "$ZKML/" in sample["source"], f"{method} {path}"
 
 
 def test_every_route_is_described_and_none_is_invented(document: dict[str, Any]) -> None:
@@ -59,7 +69,7 @@ def test_every_example_has_the_shape_that_is_promised(
     section: Section, document: dict[str, Any]
 ) -> None:
     operation = document["paths"][section.path][section.method.lower()]
-    for label, text in _JSON.findall(section.text):
+    for label, text in make_openapi.JSON_BLOCK.findall(section.text):
         if label == "request":
             content = operation["requestBody"]["content"]["application/json"]
         else:
