@@ -273,10 +273,21 @@ class Client(Transport):
 
     # --- verification, health ----------------------------------------------------------------
 
-    def verify(self, bundle: bytes, policy: Mapping[str, Any] | None = None) -> VerificationOut:
-        """The checklist of a bundle, whether it holds or not."""
+    def verify(
+        self,
+        bundle: bytes,
+        policy: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 300.0,
+    ) -> VerificationOut:
+        """The checklist of a bundle, whether it holds or not.
+
+        A service that allows so many verifications a minute is asked again when it says, for at
+        most ``timeout_s``; then its refusal is raised.
+        """
         fields = {} if policy is None else {"policy": json.dumps(policy)}
-        return self._ask(
+        return self._ask_patiently(
+            timeout_s,
             VerificationOut,
             "POST",
             "/v1/verifications",

@@ -51,6 +51,22 @@ class Transport:
             options["timeout"] = self._timeout_s + wait_s
         return read(shape, self._fetch(method, path, **options))
 
+    def _ask_patiently(
+        self, timeout_s: float, shape: type[T], method: str, path: str, **options: Any
+    ) -> T:
+        """As ``_ask``; what is refused for now (429, 503) is asked again after ``Retry-After``."""
+        until = time.monotonic() + timeout_s
+        while True:
+            answer = self._http.request(method, path, **options)
+            if answer.status_code not in (429, 503):
+                break
+            pause_s = _retry_after_s(answer)
+            if pause_s is None or time.monotonic() + pause_s > until:
+                break
+            time.sleep(pause_s)
+        _refuse_problem(answer)
+        return read(shape, answer)
+
     def _fetch(self, method: str, path: str, **options: Any) -> httpx.Response:
         answer = self._http.request(method, path, **options)
         _refuse_problem(answer)
@@ -91,6 +107,12 @@ class Transport:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    """Seconds, as our service says it (RFC 9110 allows a date too, which it never sends)."""
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else None
 
 
 def given(**fields: Any) -> dict[str, Any]:

@@ -80,7 +80,11 @@ class App:
     def open(cls, settings: Settings) -> App:
         """Opens (and makes, the first time) everything that the settings name."""
         settings.prepare()
-        store = Store.open(settings.database_url, max_attempts=settings.max_attempts)
+        store = Store.open(
+            settings.database_url,
+            max_attempts=settings.max_attempts,
+            quarantine_after=settings.quarantine_after,
+        )
         return cls(settings, store, Artifacts.open(settings.artifacts_url, settings.cache_dir))
 
     @cached_property

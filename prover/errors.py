@@ -98,6 +98,16 @@ class WorkerLost(ZkmlError):
     default_hint = "See the workers' logs and `zkml doctor`; memory is the usual reason."
 
 
+class JobQuarantined(ZkmlError):
+    """Each worker that ran this job died or fell silent: it is set aside."""
+
+    code = "job_quarantined"
+    default_hint = (
+        "`context.losses` says which workers and at which stage; see their logs. Order it again"
+        " once the cause is known."
+    )
+
+
 # --- parts of the service --------------------------------------------------------------------
 
 

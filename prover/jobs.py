@@ -48,7 +48,8 @@ class Job:
 
     ``request`` is what was asked, without the input itself: profile, context, options. The input
     lies in the artifact store under ``input_key``. ``result`` holds digests and the decoded output
-    once succeeded; ``problem`` the error (``ZkmlError.problem``) once failed.
+    once succeeded; ``problem`` the error (``ZkmlError.problem``) once failed. ``not_before`` is
+    when a queued job is to be tried again.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Job:
     peak_rss_bytes: int | None = None
     result: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 class StopReason(enum.StrEnum):
     """Why work on a job must stop."""
 
-    LOST = "lost"  # the lease has gone to another worker, or cannot be renewed
+    LOST = "lost"  # the lease has gone to another worker, or the job is over
     CANCELED = "canceled"  # somebody asked for the job's end
     STOPPING = "stopping"  # this worker is shutting down
 
@@ -96,7 +96,6 @@ class Held:
     def _keep(self, subscription: Subscription) -> None:
         """The thread: renews and watches until released or lost."""
         every_s = self._ttl_s / 3
-        ends = time.monotonic() + self._ttl_s
         renew_at = time.monotonic() + every_s
         try:
             while True:
@@ -110,13 +109,13 @@ class Held:
                     if time.monotonic() >= renew_at:
                         asked = time.monotonic()
                         self._store.renew(self.lease, self._ttl_s)
-                        ends, renew_at = asked + self._ttl_s, asked + every_s
+                        renew_at = asked + every_s
                 except LeaseLost:
                     return
-                except ZkmlError as error:  # a database that is away for a moment
+                except ZkmlError as error:
+                    # The database is away. Work goes on: nobody can take the job meanwhile, or
+                    # whoever did is noticed once it is back. What counts is the fence.
                     _log.warning("lease_not_renewed", job=self.lease.job_id, error=error.detail)
-                    if time.monotonic() >= ends:
-                        return
                     self._released.wait(min(every_s, 0.5))
         finally:
             if not self._released.is_set():

@@ -35,7 +35,7 @@ from prover.artifacts import Artifacts
 from prover.bundle import Bundle, write_bundle
 from prover.commitment import SALT_BYTES, input_json
 from prover.context import Context
-from prover.errors import LeaseLost, NoAnswer, StatementRefused
+from prover.errors import LeaseLost, NoAnswer, StatementRefused, StorageFull, StoreUnavailable
 from prover.events import Nudges
 from prover.inputs import load_input
 from prover.jobs import Job, JobKind, Stage
@@ -45,6 +45,7 @@ from prover.library import Circuit, Library, Order
 from prover.policy import Policy
 from prover.predicate import MeasuredError
 from prover.receipt import seal
+from prover.retries import may_pass, pause_s
 from prover.settings import Settings
 from prover.statement import Statement, build_statement, decode_outputs
 from prover.store import Store
@@ -55,6 +56,8 @@ _log = structlog.get_logger(__name__)
 
 #: Jobs share proofs where these take at most so much of the time that single ones would.
 _WORTH_WAITING = 0.8
+#: For how long, and how often, the end of a job is written when the database is away.
+_WRITE_S, _WRITE_PAUSE_S = 60.0, 0.5
 #: The share of a job that is done when a stage begins.
 PROGRESS = {
     Stage.COMPILE: 0.0,
@@ -88,7 +91,10 @@ class Pipeline:
                 result = self._make_circuit(job, work)
             else:
                 result = self._make_proof(job, work)
-            self.store.succeed(held.lease, result, work.timings, work.peak_rss_bytes)
+            _persist(
+                held,
+                lambda: self.store.succeed(held.lease, result, work.timings, work.peak_rss_bytes),
+            )
             self._forget_input(job)
         except LeaseLost:
             _log.warning("lease_lost", job=job.id)
@@ -114,14 +120,23 @@ class Pipeline:
             self._forget_input(job)
 
     def _failed(self, job: Job, held: Held, error: ZkmlError, work: _Work) -> None:
+        """Ends the job with a problem, or has it tried again where that may help."""
         if not Visibility(job.request["profile"]["visibility"]).shows_input:
             error = masked(error)  # a job's row is read by others than its owner
-        _log.warning("job_failed", job=job.id, code=error.code, detail=error.detail)
+        problem = error.problem()
+        again_s = pause_s(job.attempt, self.settings.retry_s) if may_pass(error) else None
+        _log.warning("attempt_failed", code=error.code, detail=error.detail, again_s=again_s)
+
+        def write() -> Job:
+            if again_s is not None:
+                return self.store.requeue(held.lease, problem, after_s=again_s)
+            return self.store.fail(held.lease, problem, work.timings, work.peak_rss_bytes)
+
         try:
-            self.store.fail(held.lease, error.problem(), work.timings, work.peak_rss_bytes)
-            self._forget_input(job)
+            if _persist(held, write).state.terminal:
+                self._forget_input(job)
         except LeaseLost:
-            _log.warning("lease_lost", job=job.id)
+            _log.warning("lease_lost")
 
     def _forget_input(self, job: Job) -> None:
         if job.input_key is not None:
@@ -179,12 +194,13 @@ class Pipeline:
     def _make_proof(self, job: Job, work: _Work) -> dict[str, Any]:
         circuit, _ = self._circuit(job, work)
         manifest = circuit.manifest
+        engine = self.engine.until(work.held.should_stop)
         assert job.input_key is not None
         inputs = load_input(self.artifacts.get_private(job.input_key))
         context = Context.from_request(job.id, job.request.get("context"))
         felts = encode(manifest, inputs, context)
         with self._reference(manifest, inputs) as reference:
-            proof = self._prove(circuit, felts, work)
+            proof = self._prove(engine, circuit, felts, work)
             error = measured_error(manifest, proof, reference.result())
         salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
         with work.stage(Stage.VERIFY):
@@ -192,7 +208,8 @@ class Pipeline:
             report = check_statement(
                 statement,
                 unsigned,
-                engine=self.engine,
+                engine=engine,
+                limits=self.settings.engine_limits,
                 policy=Policy(minimum_soundness=manifest.profile.soundness),
                 inputs=inputs,
                 input_salt=salt,
@@ -215,13 +232,14 @@ class Pipeline:
                 "input_salt": salt.hex() if salt else None,
             }
 
-    def _prove(self, circuit: Circuit, felts: list[Felts], work: _Work) -> ProofResult:
-        proof = self.engine.prove(
+    def _prove(
+        self, engine: EzklEngine, circuit: Circuit, felts: list[Felts], work: _Work
+    ) -> ProofResult:
+        proof = engine.prove(
             circuit.files,
             felts,
             self.settings.engine_limits,
             on_stage=lambda name: work.begin(Stage(name)),
-            should_stop=work.held.should_stop,
         )
         work.timings |= proof.seconds
         work.peak_rss_bytes = proof.peak_rss_bytes
@@ -291,6 +309,19 @@ class Pipeline:
             else None,
         )
         return statement, unsigned
+
+
+def _persist(held: Held, write: Callable[[], Job]) -> Job:
+    """Writes down how a job ended, again and again while the database is away for a moment: what
+    took minutes to make is not given up for that."""
+    until = time.monotonic() + _WRITE_S
+    while True:
+        try:
+            return write()
+        except (StoreUnavailable, StorageFull):
+            if held.lost or time.monotonic() >= until:
+                raise
+            time.sleep(_WRITE_PAUSE_S)
 
 
 @dataclass

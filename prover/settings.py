@@ -127,7 +127,19 @@ class Settings(BaseSettings):
         default=5, ge=0.05, description="Seconds between two looks for jobs that nobody works on."
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=100, description="Workers a job may lose before it fails."
+        default=5,
+        ge=1,
+        le=100,
+        description="Attempts at a job that may be lost, to what passes, before it fails.",
+    )
+    quarantine_after: int = Field(
+        default=2, ge=1, le=100, description="Workers that a job may kill before it is set aside."
+    )
+    retry_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=3600,
+        description="Seconds before a job is tried again; doubled each time, up to a minute.",
     )
     worker_concurrency: int = Field(
         default=1, ge=1, le=256, description="Jobs that one worker process runs at a time."

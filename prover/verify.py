@@ -32,7 +32,8 @@ def verify_bundle(
     rebuild: Rebuild | None = None,
     limits: Limits = VERIFY_LIMITS,
 ) -> Report:
-    """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``.
+    """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``. Raises
+    ``EngineKilled`` when the engine's process is killed from outside each time.
 
     ``model``: the ONNX that it should be about. ``inputs``: the input that it should be about, by
     name. ``input_salt``: opens a salted commitment to ``inputs``. ``rebuild``: makes the verifying

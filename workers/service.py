@@ -39,7 +39,11 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
     stopping = threading.Event()
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_celery(settings)
-    with Store.open(settings.database_url, max_attempts=settings.max_attempts) as store:
+    with Store.open(
+        settings.database_url,
+        max_attempts=settings.max_attempts,
+        quarantine_after=settings.quarantine_after,
+    ) as store:
         runner = open_runner(settings)
         runner.announce = announcer(app)
         sweep = Sweep(app, store, settings.sweep_s)

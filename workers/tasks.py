@@ -39,8 +39,10 @@ def register(app: Celery, runner: Runner, store: Store, owner: str, stopping: St
         with structlog.contextvars.bound_contextvars(job=job_id):
             try:
                 runner.run(job_id, owner, stopping)
-                if store.job(job_id).state is JobState.QUEUED:
-                    # Given back, by a worker that stops or for another attempt.
+                job = store.job(job_id)
+                if job.state is JobState.QUEUED and job.not_before is None:
+                    # Given back by a worker that stops. What waits for another attempt is sent by
+                    # a sweep when its time has come.
                     send_job(app, job_id)
                     store.mark_sent(job_id)
             except JobNotFound:

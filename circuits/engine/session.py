@@ -22,6 +22,8 @@ from typing import Any
 
 from circuits.errors import EngineError, EngineOutOfMemory, EnginePanic, ZkmlError
 
+#: What rayon says when a thread's stack cannot be had.
+_NO_ROOM_FOR_THREADS = ("ThreadPoolBuildError", "failed to spawn thread")
 _LENGTH = struct.Struct(">I")
 _current: socket.socket | None = None
 
@@ -83,6 +85,8 @@ def as_engine_error(error: BaseException) -> ZkmlError:
     if isinstance(error, MemoryError):
         return EngineOutOfMemory()
     if type(error).__name__ == "PanicException":
+        if any(sign in text for sign in _NO_ROOM_FOR_THREADS):
+            return EngineOutOfMemory()
         return EnginePanic(f"the proof engine panicked: {text[:300]}")
     return EngineError(f"the proof engine failed: {text[:300]}")
 

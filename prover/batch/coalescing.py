@@ -11,6 +11,7 @@ spoil its neighbours twice.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -206,6 +207,7 @@ class _Pack:
     circuit: Circuit
     members: list[_Member]
     _timings: dict[str, float] = field(default_factory=dict)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """Ends every member's job, or gives it back to be proved alone."""
@@ -258,12 +260,14 @@ class _Pack:
 
     def _should_stop(self) -> bool:
         """Whether the engine must stop: this worker does, or no job is left. A member that was
-        canceled ends at once; its lane is proved with the others and shown to nobody."""
+        canceled ends at once; its lane is proved with the others and shown to nobody. Called from
+        every thread that waits for a child."""
         if self.stopping():
             return True
-        for member in self._open():
-            if member.held.should_stop():
-                self._settle(member)
+        with self._looking:
+            for member in self._open():
+                if member.held.should_stop():
+                    self._settle(member)
         return not self._open()
 
     def _state_all(self, made: SharedProof, lanes: Sequence[tuple[_Member, Lane]]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, ProofResult, ShouldStop
 from circuits.lanes.felts import join
 from circuits.manifest import CircuitManifest
@@ -81,16 +82,17 @@ def prove_lanes(
     manifest = circuit.manifest
     with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
         # onnxruntime on these very inputs, while the proof is made.
-        reference = pool.submit(_reference, shop, manifest, [lane.inputs for lane in lanes])
-        proof = shop.engine.prove(
+        engine = shop.engine.until(should_stop)
+        inputs = [lane.inputs for lane in lanes]
+        reference = pool.submit(_reference, shop, engine, manifest, inputs)
+        proof = engine.prove(
             circuit.files,
             join(_filled(manifest, lanes)),
             shop.settings.engine_limits,
             on_stage=on_stage,
-            should_stop=should_stop,
         )
         answers = reference.result()
-    return SharedProof(shop, circuit, proof, answers)
+    return SharedProof(shop, engine, circuit, proof, answers)
 
 
 def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts]]:
@@ -103,10 +105,13 @@ def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts
 
 
 def _reference(
-    shop: Workshop, manifest: CircuitManifest, inputs: list[dict[str, NDArray[Any]]]
+    shop: Workshop,
+    engine: EzklEngine,
+    manifest: CircuitManifest,
+    inputs: list[dict[str, NDArray[Any]]],
 ) -> list[list[NDArray[Any]]]:
     model = shop.artifacts.get(manifest.reference_sha256)
-    answers: list[list[NDArray[Any]]] = shop.engine.sandbox.call(
+    answers: list[list[NDArray[Any]]] = engine.sandbox.call(
         _REFERENCE, model, inputs, limits=shop.settings.engine_limits
     )
     return answers
@@ -118,11 +123,12 @@ class SharedProof:
     def __init__(
         self,
         shop: Workshop,
+        engine: EzklEngine,
         circuit: Circuit,
         proof: ProofResult,
         answers: Sequence[list[NDArray[Any]]],
     ) -> None:
-        self._shop, self._circuit, self._answers = shop, circuit, answers
+        self._shop, self._engine, self._circuit, self._answers = shop, engine, circuit, answers
         self._once = Once()
         self._issued_at = datetime.now(UTC)
         self._software = software_versions()
@@ -170,7 +176,8 @@ class SharedProof:
         report = check_statement(
             statement,
             unsigned,
-            engine=self._shop.engine,
+            engine=self._engine,
+            limits=self._shop.settings.engine_limits,
             policy=Policy(minimum_soundness=manifest.profile.soundness),
             inputs=lane.inputs,
             input_salt=salt,

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from prover.batch.records import Batch
 from prover.batch.service import BatchService
-from prover.jobs import JobState
 from prover.store import Store
 
 #: How long to wait for a job that another process works on, or worked on when it was killed.
@@ -55,6 +54,7 @@ def work_through(
         job = store.next_pack(batch_id) if planning.state.terminal else planning
         if job is not None:
             app.run(job.id, owner, stopping, on_progress=on_progress)
-        if job is None or store.job(job.id).state is JobState.RUNNING:
-            time.sleep(_PAUSE_S)  # somebody else's, until its lease runs out
+        if job is None or not store.job(job.id).state.terminal:
+            # Somebody else's, until its lease runs out, or waiting to be tried again.
+            time.sleep(_PAUSE_S)
     return store.batch(batch_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from circuits.errors import Canceled, Fault, ZkmlError
+from circuits.errors import Canceled, EngineError, ZkmlError
 from circuits.profile import Profile
 from prover.batch.chunks import forget_inputs, queued_items
 from prover.batch.errors import BatchExpired, ItemNotDone, problem_of_item
@@ -23,6 +23,7 @@ from prover.bundle import Bundle, write_bundle
 from prover.errors import LeaseLost
 from prover.jobs import Job, JobKind, ModelRecord
 from prover.lease import Held
+from prover.retries import may_pass, pause_s
 
 _log = structlog.get_logger(__name__)
 
@@ -118,7 +119,11 @@ class BatchService:
         except Canceled:
             held.settle()
         except ZkmlError as error:
-            self._failed(job, held, error)
+            # Who stops a service often kills the engine with it: that is no failure of the job.
+            if isinstance(error, EngineError) and held.should_stop():
+                held.settle()
+            else:
+                self._failed(job, held, error)
         except Exception:  # a defect of ours must not leave a batch running for ever
             _log.exception("batch_defect", job=job.id)
             self._failed(job, held, ZkmlError())
@@ -168,10 +173,10 @@ class BatchService:
         _log.warning("batch_job_failed", job=job.id, code=error.code, detail=problem["detail"])
         store = self.shop.store
         try:
-            may_pass = error.fault is Fault.BUSY or error.retryable
-            if may_pass and job.attempt < self.shop.settings.max_attempts:
-                store.requeue(held.lease, problem)
-                self.shop.announce([job.id])
+            settings = self.shop.settings
+            if may_pass(error) and job.attempt < settings.max_attempts:
+                pause = pause_s(job.attempt, settings.retry_s)
+                store.requeue(held.lease, problem, after_s=pause)
                 return
             if job.kind is JobKind.BATCH:
                 store.fail(held.lease, problem)

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN, _FEW = 64, 8
 #: Seconds that a canceled job gets to end by itself.
 _GRACE_S = 2.0
+_LOOK_S = 0.1
 _SAYS = {
     None: "starting",
     Stage.COMPILE: "building the circuit (once for this model)",
@@ -130,7 +132,7 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
             ) as bars,
         ):
             bar = bars.add_task(_SAYS[None], total=1.0)
-            running = pool.submit(app.run, job.id, owner, on_progress=detail_setter(detail))
+            running = pool.submit(_run_to_end, app, job.id, owner, detail_setter(detail))
             while not wait([running], timeout=0.1).done:
                 row = app.store.job(job.id)
                 says = _SAYS[row.stage]
@@ -144,6 +146,14 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
         signal.signal(signal.SIGINT, previous)
     done: Job = app.store.job(job.id)
     return done
+
+
+def _run_to_end(app: Any, job_id: str, owner: str, on_progress: Any) -> None:
+    """Works on the job until it has ended, also where it is to be tried again."""
+    app.run(job_id, owner, on_progress=on_progress)
+    while app.store.job(job_id).state is JobState.QUEUED:
+        time.sleep(_LOOK_S)
+        app.run(job_id, owner, on_progress=on_progress)
 
 
 def _cancel(app: Any, job: Job, running: Future[None]) -> None:

@@ -29,10 +29,13 @@ __all__ = ["Clock", "Page", "Store"]
 
 
 class Store(Models, Circuits, Jobs, Leases, Events, Batches):
-    """The job store. ``max_attempts`` is how many workers a job may lose before it fails."""
+    """The job store. ``max_attempts`` is how many attempts at a job may be lost before it fails,
+    ``quarantine_after`` how many of its workers may die."""
 
     @classmethod
-    def open(cls, url: str, *, max_attempts: int = 3, clock: Clock = utc_now) -> Self:
+    def open(
+        cls, url: str, *, max_attempts: int = 5, quarantine_after: int = 2, clock: Clock = utc_now
+    ) -> Self:
         """Connects, and creates or migrates the tables when they are not current.
 
         Safe when many processes open the same database at once. ``clock`` gives the time that
@@ -46,7 +49,9 @@ class Store(Models, Circuits, Jobs, Leases, Events, Batches):
         except BaseException:
             database.close()
             raise
-        return cls(database, max_attempts=max_attempts, clock=clock)
+        return cls(
+            database, max_attempts=max_attempts, quarantine_after=quarantine_after, clock=clock
+        )
 
     def ping(self) -> None:
         """Returns if the database answers; raises ``StoreUnavailable`` otherwise."""

@@ -66,9 +66,12 @@ class Database:
 class Repository:
     """What every table's class stands on."""
 
-    def __init__(self, database: Database, *, max_attempts: int, clock: Clock):
+    def __init__(
+        self, database: Database, *, max_attempts: int, quarantine_after: int, clock: Clock
+    ):
         self._db = database
         self._max_attempts = max_attempts
+        self._quarantine_after = quarantine_after
         self._now = clock
 
 

@@ -147,14 +147,19 @@ class Jobs(Repository):
         """Ids of jobs that nobody works on, longest waiting first: queued ones that were last put
         on the queue more than ``grace_s`` ago, and running ones whose lease has expired (again
         only when not re-sent within the grace). Without ``queued``, the latter only. Follow each
-        re-sending with ``mark_sent``."""
+        re-sending with ``mark_sent``. Jobs whose time to be tried again has come are always among
+        them, those whose time has not are not."""
         now = now or self._now()
+        idle = jobs.c.state == JobState.QUEUED.value
         lost = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now)
+        stale = jobs.c.sent_at <= now - timedelta(seconds=grace_s)
+        forgotten = sa.and_(idle, jobs.c.not_before.is_(None), stale)
+        due = sa.and_(idle, jobs.c.not_before <= now)
+        lost = sa.and_(lost, stale)
         query = (
             sa.select(jobs.c.id)
-            .where(sa.or_(jobs.c.state == JobState.QUEUED.value, lost) if queued else lost)
-            .where(jobs.c.sent_at <= now - timedelta(seconds=grace_s))
-            .order_by(jobs.c.sent_at)
+            .where(sa.or_(due, lost, forgotten) if queued else sa.or_(due, lost))
+            .order_by(jobs.c.sent_at, jobs.c.id)
             .limit(limit)
         )
         with self._db.read() as conn:
@@ -177,9 +182,13 @@ class Jobs(Repository):
             return [job_of(row) for row in conn.execute(query)]
 
     def mark_sent(self, job_id: str) -> None:
-        """Notes that the job was put on the queue just now."""
+        """Notes that the job was put on the queue just now, if it was to be."""
+        now = self._now()
+        due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
         with self._db.write() as conn:
-            conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(sent_at=self._now()))
+            conn.execute(
+                sa.update(jobs).where(jobs.c.id == job_id, due).values(sent_at=now, not_before=None)
+            )
 
 
 def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> None:
@@ -208,6 +217,7 @@ def _queued(now: datetime) -> dict[str, Any]:
         "timings": {},
         "lease_token": 0,
         "lost": 0,
+        "deaths": 0,
         "last_seq": 1,
         "sent_at": now,
     }
@@ -257,6 +267,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         peak_rss_bytes=row.peak_rss_bytes,
         result=row.result,
         problem=row.problem,
+        not_before=row.not_before,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.errors import JobNotFound, LeaseLost, WorkerLost
+from prover.errors import JobNotFound, JobQuarantined, LeaseLost, WorkerLost
 from prover.jobs import Job, JobState, Lease, Stage
 from prover.store.database import Repository
 from prover.store.events import append_event
@@ -28,27 +28,39 @@ class Leases(Repository):
     ``LeaseLost``, after which the worker must not write about this job any more."""
 
     def claim(self, job_id: str, owner: str, ttl_s: float) -> Lease | None:
-        """Takes a queued job, or a running one whose lease has expired; None if it is neither.
+        """Takes a queued job, or a running one whose lease has expired; None if it is neither, or
+        is to wait before it is tried again.
 
         The token and ``attempt`` grow by one. Taking over from a worker that fell silent counts
-        as a loss; with ``max_attempts`` losses the job fails with ``WorkerLost`` instead, and a
-        job that was to be canceled is canceled. Raises ``JobNotFound``.
+        as a loss and as a death. With ``max_attempts`` losses the job fails with ``WorkerLost``
+        instead, with ``quarantine_after`` deaths with ``JobQuarantined``, which names them; a job
+        that was to be canceled is canceled. Raises ``JobNotFound``.
         """
         now = self._now()
         expires = now + timedelta(seconds=ttl_s)
         silent = sa.and_(_RUNNING, jobs.c.lease_expires_at <= now)
+        due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
         with self._db.write() as conn:
-            if self._give_up(conn, job_id, silent, now):
-                return None
+            taken_from = conn.execute(
+                sa.select(jobs).where(jobs.c.id == job_id, silent).with_for_update()
+            ).one_or_none()
+            deaths, losses = 0, None
+            if taken_from is not None:
+                deaths = taken_from.deaths + 1
+                losses = [*(taken_from.losses or []), _loss(taken_from, now)]
+                if self._give_up(conn, taken_from, deaths, losses, now):
+                    return None
             row = change(
                 conn,
                 jobs.c.id == job_id,
-                sa.or_(_QUEUED, silent),
+                silent if taken_from is not None else sa.and_(_QUEUED, due),
                 state=JobState.RUNNING.value,
                 stage=None,
                 progress=0.0,
                 attempt=jobs.c.attempt + 1,
-                lost=jobs.c.lost + sa.case((_RUNNING, 1), else_=0),
+                **({} if taken_from is None else {"lost": taken_from.lost + 1, "deaths": deaths}),
+                **({} if losses is None else {"losses": losses}),
+                not_before=None,
                 started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("now", now)),
                 lease_owner=owner,
                 lease_token=jobs.c.lease_token + 1,
@@ -62,35 +74,37 @@ class Leases(Repository):
         return Lease(job_id=job_id, owner=owner, token=row.lease_token, expires_at=expires)
 
     def _give_up(
-        self, conn: sa.Connection, job_id: str, silent: sa.ColumnElement[bool], now: datetime
+        self,
+        conn: sa.Connection,
+        before: sa.Row[Any],
+        deaths: int,
+        losses: list[dict[str, Any]],
+        now: datetime,
     ) -> bool:
-        """Ends a job whose last worker fell silent, if it must not be taken up again."""
-        fence = {"lease_token": jobs.c.lease_token + 1}
+        """Ends a locked job whose last worker fell silent, if it must not be taken up again."""
+        problem = None
+        if not before.cancel_requested:
+            if deaths >= self._quarantine_after:
+                problem = JobQuarantined(losses=losses).problem()
+            elif before.lost + 1 >= self._max_attempts:
+                problem = WorkerLost(attempts=self._max_attempts, losses=losses).problem()
+            else:
+                return False
         row = change(
             conn,
-            jobs.c.id == job_id,
-            silent,
-            jobs.c.cancel_requested.is_(True),
-            **ended(JobState.CANCELED, now),
-            **fence,
-        )
-        if row is not None:
-            tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
-            return True
-        problem = WorkerLost(attempts=self._max_attempts).problem()
-        row = change(
-            conn,
-            jobs.c.id == job_id,
-            silent,
-            jobs.c.lost + 1 >= self._max_attempts,
-            **ended(JobState.FAILED, now),
-            **fence,
-            lost=jobs.c.lost + 1,
+            jobs.c.id == before.id,
+            jobs.c.lease_token == before.lease_token,
+            **ended(JobState.CANCELED if problem is None else JobState.FAILED, now),
+            lease_token=jobs.c.lease_token + 1,
+            lost=before.lost + 1,
+            deaths=deaths,
+            losses=losses,
             problem=problem,
         )
-        if row is None:
-            return False
-        data = {"state": row.state, "attempt": row.attempt, "problem": problem}
+        assert row is not None, "it is locked"
+        data = {"state": row.state, "attempt": row.attempt}
+        if problem is not None:
+            data["problem"] = problem
         tell(conn, row, now, "state", data)
         return True
 
@@ -152,8 +166,11 @@ class Leases(Repository):
         """Ends a job that somebody asked to cancel: the worker has stopped."""
         return self._end(lease, JobState.CANCELED, timings, None)
 
-    def requeue(self, lease: Lease, problem: dict[str, Any] | None = None) -> Job:
-        """Gives the job back to the queue; send it again after this returns.
+    def requeue(
+        self, lease: Lease, problem: dict[str, Any] | None = None, *, after_s: float = 0.0
+    ) -> Job:
+        """Gives the job back to the queue; send it again after this returns, or leave it to the
+        sweep if it is to wait: it is not taken before ``after_s`` seconds are over.
 
         Without a problem (a worker that stops) this counts as nothing. With one (a failure that
         may pass) it counts as a loss, and the ``max_attempts``-th ends the job with that problem.
@@ -163,6 +180,9 @@ class Leases(Repository):
         with self._db.write() as conn:
             before = locked(conn, lease)
             lost = before.lost + (0 if problem is None else 1)
+            losses = before.losses
+            if problem is not None:
+                losses = [*(losses or []), _loss(before, now) | {"code": problem["code"]}]
             if before.cancel_requested:
                 values = ended(JobState.CANCELED, now)
             elif problem is not None and lost >= self._max_attempts:
@@ -175,8 +195,9 @@ class Leases(Repository):
                     "lease_owner": None,
                     "lease_expires_at": None,
                     "sent_at": now,
+                    "not_before": now + timedelta(seconds=after_s) if after_s > 0 else None,
                 }
-            row = change_held(conn, lease, **values, lost=lost)
+            row = change_held(conn, lease, **values, lost=lost, losses=losses)
             data: dict[str, Any] = {"state": row.state, "attempt": row.attempt}
             if problem is not None:
                 data["problem"] = problem
@@ -207,6 +228,16 @@ class Leases(Repository):
                 data["problem"] = row.problem
             tell(conn, row, now, "state", data)
             return job_of(row)
+
+
+def _loss(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
+    """What is kept of an attempt that ended without an answer."""
+    return {
+        "attempt": row.attempt,
+        "owner": row.lease_owner,
+        "stage": row.stage,
+        "at": now.isoformat(timespec="milliseconds"),
+    }
 
 
 def _held(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:

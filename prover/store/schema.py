@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -94,6 +94,10 @@ jobs = sa.Table(
     sa.Column("lease_token", sa.BigInteger, nullable=False),
     sa.Column("lease_expires_at", UtcTime),
     sa.Column("lost", sa.Integer, nullable=False),  # attempts that ended without an answer
+    # Of these, one entry each: attempt, owner, stage, at, and the problem's code where there is one
+    sa.Column("losses", Json),
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # … its worker fell silent
+    sa.Column("not_before", UtcTime),  # a queued job is not taken before; null: at once
     sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
     sa.Index(None, "state", "sent_at"),

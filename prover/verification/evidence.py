@@ -5,6 +5,7 @@ The checks themselves, in their numbered order, are in ``verify``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import Engine, Limits
 from circuits.engine.proof_json import EzklProof
-from circuits.errors import ZkmlError
+from circuits.errors import Canceled, EngineKilled, ZkmlError
 from circuits.manifest import CircuitManifest, SrsRef
 from circuits.rebuild import Rebuilt
 from prover.bundle import Bundle
@@ -35,6 +36,9 @@ Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
 
 #: What checking a proof may take; a hostile settings or key file gets no further.
 VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)
+
+#: Seconds before a check whose child was killed runs again.
+_PAUSES_S = (0.1, 0.5)
 
 
 class Unmet(Exception):
@@ -126,16 +130,30 @@ class Step:
 
 
 def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
-    """Runs every check, whatever the ones before it found. Nothing raises: a crash is a failure."""
+    """Runs every check, whatever the ones before it found: a crash is a failure.
+
+    Raises ``EngineKilled`` when a check's process is killed from outside again and again, and
+    ``Canceled`` by an engine that was told to stop: such a check has found nothing.
+    """
     checks: list[Check] = []
     for step in steps:
         checks.append(_perform(step, evidence, failed=any(c.failed for c in checks)))
     return tuple(checks)
 
 
+def _run(step: Step, evidence: Evidence) -> str:
+    """What the check found. One whose child was killed from outside runs again."""
+    for pause_s in _PAUSES_S:
+        try:
+            return step.run(evidence)
+        except EngineKilled:
+            time.sleep(pause_s)
+    return step.run(evidence)
+
+
 def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
     try:
-        status, detail = Status.PASS, step.run(evidence)
+        status, detail = Status.PASS, _run(step, evidence)
     except Blocked as answer:
         # Skipped only where an earlier failure is to blame: no check may go missing in silence.
         status, detail = Status.SKIP if failed else Status.FAIL, str(answer)
@@ -145,6 +163,8 @@ def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
         status, detail = Status.FAIL if evidence.policy.strict else Status.WARN, str(answer)
     except Unmet as answer:
         status, detail = Status.FAIL, str(answer)
+    except (EngineKilled, Canceled):
+        raise  # it did not run, so that it says nothing about the evidence
     except ZkmlError as error:
         status, detail = Status.FAIL, error.detail
     except Exception as error:

@@ -75,20 +75,19 @@ def succeeds(client: Client) -> bool:
     return client.wait(job.id, timeout_s=60).state == "succeeded"
 
 
-def test_a_killed_engine_fails_its_job_by_name_and_the_worker_goes_on(
+def test_what_a_killed_engine_left_is_tried_again_and_the_worker_goes_on(
     running: Up, client: Client
 ) -> None:
     worker = running.worker()
     job, child = caught_proving(running, client)
     child.kill()
 
-    failed = client.wait(job.id, timeout_s=30)
-    assert failed.state == "failed"
-    assert failed.problem is not None
-    assert failed.problem.code == "engine_killed"
-    assert failed.problem.retryable
-    assert succeeds(client)
+    done = client.wait(job.id, timeout_s=60)
+    assert done.state == "succeeded"
+    assert done.attempt == 2
     assert running.worker() == worker
+    told = [e.data for e in client.events(job.id) if "problem" in e.data]
+    assert [(e["state"], e["problem"]["code"]) for e in told] == [("queued", "engine_killed")]
 
 
 def test_a_proof_can_be_canceled_while_it_is_made(running: Up, client: Client) -> None:

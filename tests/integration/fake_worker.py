@@ -24,7 +24,11 @@ class WaitingRunner:
     """Claims, holds and ends jobs as the pipeline does, and sleeps where it would prove."""
 
     def __init__(self, settings: Settings, diary: Path):
-        self._store = Store.open(settings.database_url, max_attempts=settings.max_attempts)
+        self._store = Store.open(
+            settings.database_url,
+            max_attempts=settings.max_attempts,
+            quarantine_after=settings.quarantine_after,
+        )
         self._nudges = open_nudges(settings.redis_url)
         self._ttl_s = settings.lease_s
         self._diary = diary

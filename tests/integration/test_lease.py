@@ -92,17 +92,24 @@ def test_a_lease_that_went_to_another_is_known_to_be_lost(store: Store) -> None:
     assert store.succeed(successor, {}).state is JobState.SUCCEEDED
 
 
-def test_a_database_that_stays_away_for_a_whole_term_loses_the_lease(
+def test_a_database_that_stays_away_loses_the_lease_only_to_who_takes_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = claimed(store, ttl_s=0.3)
+    lease = claimed(store, ttl_s=0.1)
+    tries = []
 
     def away(*_: object) -> bool:
+        tries.append(1)
         raise StoreUnavailable
 
-    with holding(store, lease, ttl_s=0.3) as held:
-        monkeypatch.setattr(store, "cancel_requested", away)
-        monkeypatch.setattr(store, "renew", away)
+    with holding(store, lease, ttl_s=0.1) as held:
+        with monkeypatch.context() as outage:
+            outage.setattr(store, "cancel_requested", away)
+            outage.setattr(store, "renew", away)
+            until(lambda: len(tries) > 10)
+            assert not held.should_stop()
+            time.sleep(0.1)
+            assert store.claim(lease.job_id, "worker-2", 60) is not None
         until(held.should_stop)
         assert held.lost
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.errors import EngineKilled, EngineTimeout
 from circuits.profile import Profile, Soundness, Visibility
 from prover.app import App
 from prover.jobs import Job, JobState
@@ -274,6 +276,54 @@ def test_an_engine_without_room_or_time_fails_the_job_by_name(
     finally:
         poor.close()
     outputs(proved(app, model, {"x": [[0.5] * 128]}))
+
+
+def killed_verifications(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """The next so many children that verify are killed as if by the kernel; the calls so far."""
+    calls: list[int] = []
+    verify = EzklEngine.verify
+
+    def dying(self: EzklEngine, *args: Any) -> bool:
+        calls.append(1)
+        if len(calls) <= times:
+            raise EngineKilled
+        return verify(self, *args)
+
+    monkeypatch.setattr(EzklEngine, "verify", dying)
+    return calls
+
+
+def test_a_verification_whose_child_is_killed_is_made_again(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = killed_verifications(monkeypatch, 2)
+    job = proved(app, tiny.linear(), INPUT)
+    assert outputs(job)["y"] == OUTPUT
+    assert (len(calls), job.attempt) == (3, 1)
+
+
+def test_a_verification_that_could_not_run_is_no_refusal(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_verifications(monkeypatch, 3)
+    job = proved(app, tiny.linear(), INPUT)
+    assert (job.state, job.attempt) == (JobState.QUEUED, 1)
+    assert job.not_before is not None
+    assert len(inputs_kept(app)) == 1
+
+    while app.store.job(job.id).state is JobState.QUEUED:
+        app.run(job.id, "test")
+    assert outputs(app.store.job(job.id))["y"] == OUTPUT
+    assert inputs_kept(app) == []
+
+
+def test_what_would_repeat_is_not_tried_again(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any, **__: Any) -> None:
+        raise EngineTimeout
+
+    monkeypatch.setattr(EzklEngine, "prove", slow)
+    job = proved(app, tiny.linear(), INPUT)
+    assert (job.state, job.attempt) == (JobState.FAILED, 1)
 
 
 def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache: Path) -> None:

@@ -240,17 +240,45 @@ def test_a_renewed_lease_is_not_taken_over(store: Store, clock: ManualClock) -> 
     assert store.fail(lease, PROBLEM).problem == PROBLEM
 
 
-def test_a_job_that_keeps_losing_its_workers_fails(store: Store, clock: ManualClock) -> None:
+def test_a_job_that_kills_its_workers_is_set_aside_with_its_evidence(
+    store: Store, clock: ManualClock
+) -> None:
     job = new_job(store)
-    for _ in range(2):  # the store's max_attempts
-        claimed(store, job)
+    for number in (1, 2):
+        lease = store.claim(job.id, f"worker-{number}", TTL_S)
+        assert lease is not None
+        store.set_stage(lease, Stage.PROVE)
         clock.advance(TTL_S)
 
     assert store.claim(job.id, "worker-3", TTL_S) is None
     failed = store.job(job.id)
     assert failed.state is JobState.FAILED
     assert failed.problem is not None
+    assert failed.problem["code"] == "job_quarantined"
+    assert not failed.problem["retryable"]
+    losses = failed.problem["context"]["losses"]
+    assert [(n["owner"], n["attempt"], n["stage"]) for n in losses] == [
+        ("worker-1", 1, "prove"),
+        ("worker-2", 2, "prove"),
+    ]
+
+
+def test_one_death_beside_other_losses_uses_up_the_attempts(
+    store: Store, clock: ManualClock
+) -> None:
+    job = new_job(store)
+    store.requeue(claimed(store, job), PROBLEM)
+    claimed(store, job)
+    clock.advance(TTL_S)
+
+    assert store.claim(job.id, "worker-3", TTL_S) is None
+    failed = store.job(job.id)
+    assert failed.problem is not None
     assert failed.problem["code"] == "worker_lost"
+    assert [loss.get("code") for loss in failed.problem["context"]["losses"]] == [
+        "engine_killed",
+        None,
+    ]
 
 
 def test_a_job_given_back_by_a_stopping_worker_has_not_lost_an_attempt(store: Store) -> None:
@@ -269,6 +297,23 @@ def test_a_failure_that_may_pass_is_tried_again_until_the_attempts_are_used(stor
 
     assert ended.state is JobState.FAILED
     assert ended.problem == PROBLEM
+
+
+def test_a_failure_that_may_pass_waits_before_it_is_tried_again(
+    store: Store, clock: ManualClock
+) -> None:
+    job, other = new_job(store), new_job(store, id="other")
+    store.requeue(claimed(store, job), PROBLEM, after_s=60)
+    store.mark_sent(job.id)
+    clock.advance(59)
+
+    assert store.claim(job.id, "early", TTL_S) is None
+    assert store.runnable(grace_s=10) == [other.id]
+    clock.advance(1)
+    assert store.runnable(grace_s=10, queued=False) == [job.id]  # however long the queue is
+    store.mark_sent(job.id)
+    assert store.runnable(grace_s=10, queued=False) == []
+    assert claimed(store, job).token == 2
 
 
 # --- cancellation ----------------------------------------------------------------------------

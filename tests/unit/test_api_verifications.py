@@ -8,6 +8,8 @@ import httpx
 import pytest
 from fastapi import Request
 
+from api.client import Client, ServerProblem
+from api.problem import Problem
 from api.rate import client_of
 from prover.keys import KeyRing, parse_public_document
 from tests.unit.fake_app import FakeApp, serving
@@ -24,6 +26,32 @@ def test_verification_needs_no_key_and_is_rate_limited(tmp_path: Path) -> None:
     assert answers[2].json()["code"] == "rate_limited"
     assert answers[2].json()["retryable"] is True
     assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
+
+
+def test_the_client_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("api.transport.time.sleep", waited.append)
+    busy = Problem.model_validate(
+        {"type": "about:blank", "title": "", "status": 429, "detail": "", "code": "rate_limited"}
+        | {"fault": "busy", "retryable": True}
+    )
+    report = {"ok": True, "checks": [], "statement": None, "words": [], "not_claimed": []}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert b"PK" in request.read()
+        if len(waited) % 3 != 2:
+            body = busy.model_dump(mode="json", exclude_none=True)
+            return httpx.Response(429, json=body, headers={"Retry-After": "7"})
+        return httpx.Response(200, json=report)
+
+    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+        assert client.verify(b"PK").ok
+        assert waited == [7, 7]
+        waited.clear()
+        with pytest.raises(ServerProblem) as refused:
+            client.verify(b"PK", timeout_s=5)
+    assert refused.value.problem.code == "rate_limited"
+    assert waited == []
 
 
 @pytest.mark.parametrize(
