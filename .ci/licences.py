@@ -25,6 +25,7 @@ STATED = {
     "cycler": "BSD-3-Clause",
     "ezkl": "none declared",
     "flatbuffers": "Apache-2.0",
+    "graphql-core": "MIT",
     "griffe": "ISC",
     "grimp": "BSD-2-Clause",
     "h11": "MIT",

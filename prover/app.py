@@ -63,12 +63,19 @@ def _nobody_hears(_: Sequence[str]) -> None:
 class App:
     """The application behind every door. Thread-safe; methods may raise a ``ZkmlError``."""
 
-    def __init__(self, settings: Settings, store: Store, artifacts: Artifacts) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        artifacts: Artifacts,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        """``sandbox``: one that is started already; it is closed with this object."""
         self.settings = settings
         self.store = store
         self.artifacts = artifacts
         self.nudges: Nudges = open_nudges(settings.redis_url)
-        self.engine = EzklEngine(Sandbox(nice=settings.engine_nice))
+        self.engine = EzklEngine(sandbox or Sandbox(nice=settings.engine_nice))
         self.library = Library(settings, store, artifacts, self.engine)
         self._costs: dict[str, dict[str, Any]] = {}
         self._costs_lock = threading.Lock()
@@ -77,7 +84,7 @@ class App:
         self.announce: Announce = _nobody_hears
 
     @classmethod
-    def open(cls, settings: Settings) -> App:
+    def open(cls, settings: Settings, sandbox: Sandbox | None = None) -> App:
         """Opens (and makes, the first time) everything that the settings name."""
         settings.prepare()
         store = Store.open(
@@ -85,7 +92,8 @@ class App:
             max_attempts=settings.max_attempts,
             quarantine_after=settings.quarantine_after,
         )
-        return cls(settings, store, Artifacts.open(settings.artifacts_url, settings.cache_dir))
+        artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
+        return cls(settings, store, artifacts, sandbox)
 
     @cached_property
     def keys(self) -> KeyRing:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-from securesystemslib.signer import CryptoSigner, Key, Signature, Signer, SSlibKey
+from typing import TYPE_CHECKING, Any
 
 from circuits.digests import canonical_json, sha256
 from prover.errors import KeyringUnusable, KeyUnknown, PolicyInvalid, ReceiptInvalid
+
+if TYPE_CHECKING:  # loads clients of every KMS it knows: only when a key of another kind is met
+    from securesystemslib.signer import Key, Signer, SSlibKey
 
 _RING = "keyring.json"
 _SCHEMA = 1
@@ -68,6 +68,11 @@ class PublicKey:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether ``signature`` over ``message`` is this key's; its standing is not looked at."""
+        if self.keytype == self.scheme == "ed25519":
+            return _verifies_ed25519(self.public, signature, message)
+        from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+        from securesystemslib.signer import Signature
+
         try:
             self._key().verify_signature(Signature(self.keyid, signature.hex()), message)
         except (UnverifiedSignatureError, VerificationError):
@@ -75,6 +80,8 @@ class PublicKey:
         return True
 
     def _key(self) -> SSlibKey:
+        from securesystemslib.signer import SSlibKey
+
         return SSlibKey(self.keyid, self.keytype, self.scheme, {"public": self.public})
 
     @classmethod
@@ -114,6 +121,17 @@ class PublicKey:
             if retired.tzinfo is None:
                 raise ValueError("retired_at has no UTC offset")
         return key
+
+
+def _verifies_ed25519(public: str, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(signature, message)
+    except (InvalidSignature, ValueError):  # a ValueError: no hex, or no key of 32 bytes
+        return False
+    return True
 
 
 def signer_document(key: PublicKey) -> bytes:
@@ -229,6 +247,8 @@ class KeyRing:
 
         Raises ``KeyringUnusable`` when the key cannot be loaded or is not the one recorded.
         """
+        from securesystemslib.signer import CryptoSigner, Signer
+
         entry = self._active()
         key = entry.key._key()
         scheme, _, name = entry.uri.partition(":")
@@ -302,6 +322,8 @@ class KeyRing:
         return self._folder / _RING
 
     def _create(self) -> _Entry:
+        from securesystemslib.signer import CryptoSigner
+
         signer = CryptoSigner.generate_ed25519()
         key = PublicKey.of(signer.public_key)
         name = f"{key.keyid[:16]}.pem"

@@ -1,4 +1,4 @@
-"""Logs of a server process: one line an event on stderr, for people or as JSON."""
+"""Logs: one line an event on stderr, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def console() -> structlog.typing.Processor:
     """Log lines for people. Tracebacks show no local variables: one of them may be an input."""
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def log_defects_only() -> None:
+    """Logs of a command: what went wrong is said once, by the terminal; only an internal error is
+    logged, and never on stdout, which belongs to programs."""
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, console()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 
 

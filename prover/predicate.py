@@ -30,6 +30,7 @@ class Part(BaseModel):
         extra="forbid",
         strict=True,
         json_schema_serialization_defaults_required=True,
+        defer_build=True,  # most are built only as a part of the whole, or not at all
     )
 
 

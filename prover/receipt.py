@@ -8,15 +8,16 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, replace
-
-from securesystemslib.dsse import Envelope
-from securesystemslib.signer import Signer
+from typing import TYPE_CHECKING
 
 from circuits.digests import canonical_json, parse_canonical_json
 from prover.bundle import Bundle
 from prover.errors import ReceiptInvalid
 from prover.keys import PublicKey, signer_document
 from prover.statement import Statement
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 #: Far above any real receipt; bounds what is parsed.
@@ -34,8 +35,8 @@ class Receipt:
     @property
     def pae(self) -> bytes:
         """What is signed: DSSE's pre-authentication encoding of payload type and payload."""
-        encoded: bytes = Envelope(self.payload, PAYLOAD_TYPE, {}).pae()
-        return encoded
+        kind = PAYLOAD_TYPE.encode()
+        return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(self.payload), self.payload)
 
     def statement(self) -> Statement:
         """The statement inside. Raises ``ReceiptInvalid``."""
@@ -79,13 +80,10 @@ class Receipt:
 
 def sign(statement: Statement, signer: Signer) -> bytes:
     """The signed receipt of a statement. The signer's own errors pass through."""
-    envelope = Envelope(statement.to_bytes(), PAYLOAD_TYPE, {})
-    signature = envelope.sign(signer)
-    return Receipt(
-        payload=envelope.payload,
-        keyid=signature.keyid,
-        signature=bytes.fromhex(signature.signature),
-    ).to_bytes()
+    unsigned = Receipt(payload=statement.to_bytes(), keyid="", signature=b"")
+    signature = signer.sign(unsigned.pae)
+    made = bytes.fromhex(signature.signature)
+    return replace(unsigned, keyid=signature.keyid, signature=made).to_bytes()
 
 
 def seal(statement: Statement, unsigned: Bundle, signer: Signer) -> Bundle:

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-import psutil
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from circuits.engine.port import Limits
 from circuits.srs.ceremony import SOURCE_URL
@@ -25,7 +30,7 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 def physical_memory_bytes() -> int:
     """The memory this process may use: the machine's, or its container's limit if that is less."""
-    total = int(psutil.virtual_memory().total)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         text = _CGROUP_LIMIT.read_text().strip()
     except OSError:
@@ -40,10 +45,10 @@ def _absolute(value: Any) -> Any:
 Folder = Annotated[Path, BeforeValidator(_absolute)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Where things lie, how much they may take, and what is trusted."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     # --- places ---
     home: Folder = Field(
@@ -206,8 +211,9 @@ class Settings(BaseSettings):
 
         Raises ``SettingsInvalid``, which names the first environment variable at fault.
         """
+        named = {name: os.environ.get(ENV_PREFIX + name.upper()) for name in cls.model_fields}
         try:
-            return cls(**overrides)
+            return cls(**{n: value for n, value in named.items() if value is not None} | overrides)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name = ENV_PREFIX + str(first["loc"][0] if first["loc"] else "").upper()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 #: Seconds between two looks, and looks in a row after which a call is given up. Looks are counted,
 #: not seconds: a machine that slept has not looked.
 LOOK_S, LOOKS = 5.0, 24
@@ -34,6 +32,8 @@ class StallWatch:
         elapsed = now - self._seen_at
         if elapsed < LOOK_S:
             return False
+        import psutil
+
         try:
             times = psutil.Process(self._pid).cpu_times()
         except psutil.Error:  # gone, or not ours to look at: its end is noticed elsewhere

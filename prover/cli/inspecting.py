@@ -15,7 +15,7 @@ from circuits.engine.sandbox import Sandbox
 from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
 from prover.cli import options
-from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
+from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, is_batch, read_file
 
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
@@ -105,16 +105,6 @@ def _costs(costs: CostReport, terminal: Terminal) -> None:
 
 def _cells(count: int | None, instead: str) -> str:
     return instead if count is None else f"{count:,}"
-
-
-def is_batch(path: Path) -> bool:
-    """Whether a file is the bundle of a batch; False for one that cannot be read."""
-    from prover.batch.bundle import is_batch_bundle
-
-    try:
-        return is_batch_bundle(path)
-    except OSError:
-        return False  # reading it says why
 
 
 def _batch(path: Path, terminal: Terminal) -> int:

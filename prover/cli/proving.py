@@ -78,14 +78,19 @@ def prove(
     """Prove MODEL on INPUT and write a bundle that verifies offline."""
     terminal = Terminal(as_json)
     profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
-    from prover.app import App
+    from circuits.engine.sandbox import Sandbox
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
     check_writable(out)
     data = read_file(model, limit=settings.max_model_bytes)
-    app = App.open(settings)
-    app.engine.sandbox.start()
+    sandbox = Sandbox(nice=settings.engine_nice)
+    sandbox.start()  # before the imports of the next line: the engine loads beside them
+    from prover.app import App
+    from prover.logs import log_defects_only
+
+    log_defects_only()
+    app = App.open(settings, sandbox)
     try:
         record, _ = app.add_model(data, model.name)
         signature = Signature.from_json(record.signature)
@@ -133,6 +138,8 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
         ):
             bar = bars.add_task(_SAYS[None], total=1.0)
             running = pool.submit(_run_to_end, app, job.id, owner, detail_setter(detail))
+            import securesystemslib.signer  # noqa: F401 - loads while the engine works
+
             while not wait([running], timeout=0.1).done:
                 row = app.store.job(job.id)
                 says = _SAYS[row.stage]

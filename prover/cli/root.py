@@ -28,7 +28,8 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 @dataclass(frozen=True, kw_only=True)
 class _Command:
-    """Where a subcommand is defined; ``logs``: whether parts that it uses may log."""
+    """Where a subcommand is defined; ``logs``: whether parts that it uses may log, so that logs
+    have to be set up first. ``prove`` does that by itself, while the engine starts."""
 
     name: str
     module: str
@@ -45,7 +46,7 @@ _PASS_ON = {
 }
 _PROOFS, _CIRCUITS, _SERVICE = "Proofs", "Models and circuits", "Service"
 _COMMANDS = (
-    _Command(name="prove", module="proving", panel=_PROOFS),
+    _Command(name="prove", module="proving", panel=_PROOFS, logs=False),
     _Command(name="batch", module="batching", panel=_PROOFS),
     _Command(name="verify", module="verifying", panel=_PROOFS, logs=False),
     _Command(name="inspect", module="inspecting", panel=_CIRCUITS, logs=False),
@@ -87,29 +88,15 @@ def command_line(argv: Sequence[str]) -> typer.Typer:
             register = app.command(command.name, rich_help_panel=command.panel, **command.options)
             register(getattr(module, command.name))
     if not named or named[0].logs:
-        _quiet_logs()
+        from prover.logs import log_defects_only
+
+        log_defects_only()
     return app
 
 
 def _subcommand(argv: Sequence[str]) -> str | None:
     """The first word that is no option; the root's own options take no values."""
     return next((word for word in argv[1:] if not word.startswith("-")), None)
-
-
-def _quiet_logs() -> None:
-    """What went wrong is told once, by the terminal; only a defect of ours is logged, and never on
-    stdout, which belongs to programs. Servers set up logs of their own."""
-    import logging
-
-    import structlog
-
-    from prover.logs import console
-
-    structlog.configure(
-        processors=[structlog.stdlib.add_log_level, console()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _version(show: bool) -> None:
@@ -152,7 +139,9 @@ def main() -> None:
         # Python's own exit code would be 1, which says that a proof does not hold.
         import structlog
 
-        _quiet_logs()
+        from prover.logs import log_defects_only
+
+        log_defects_only()
         structlog.get_logger(__name__).exception("defect")
         terminal.problem(ZkmlError().problem())
         sys.exit(EXIT_FAILED)

@@ -103,6 +103,16 @@ def read_file(path: Path, *, limit: int | None = None) -> bytes:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from None
 
 
+def is_batch(path: Path) -> bool:
+    """Whether a file is the bundle of a batch; False for one that cannot be read."""
+    from prover.batch.bundle import is_batch_bundle
+
+    try:
+        return is_batch_bundle(path)
+    except OSError:
+        return False  # reading it says why
+
+
 def check_writable(path: Path) -> None:
     """Raises ``FileUnwritable`` where ``write_file`` would: better known before hours of work."""
     folder = path.parent

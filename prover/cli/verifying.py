@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,15 +13,12 @@ from rich.table import Table
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
-from prover.bundle import MAX_BYTES
 from prover.cli import options
-from prover.cli.inspecting import is_batch
-from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, read_file
-from prover.commitment import SALT_BYTES
-from prover.keys import KeyRing
-from prover.policy import Policy
+from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, is_batch, read_file
 from prover.report import Report, Status
-from prover.settings import Settings
+
+if TYPE_CHECKING:
+    from prover.policy import Policy
 
 _MARKS = {
     Status.PASS: "[green]pass[/]",
@@ -88,7 +85,7 @@ def verify(
     if (bundle is None) == (ezkl is None):
         raise OptionsDisagree("give a bundle, or --ezkl with --settings and --vk")
     engine = EzklEngine(Sandbox())
-    engine.sandbox.start()
+    engine.sandbox.start()  # before the imports below: the engine loads beside them
     try:
         if ezkl is not None:
             report = _raw(engine, ezkl, settings, vk, srs_part, model, input_file)
@@ -110,6 +107,10 @@ def verify(
 
 
 def _policy(policy: Path | None, trusted: Path | None, nonce: str | None, strict: bool) -> Policy:
+    from prover.keys import KeyRing
+    from prover.policy import Policy
+    from prover.settings import Settings
+
     given: dict[str, Any] = _json(policy) if policy else {}
     if trusted:
         given["trusted"] = _json(trusted)
@@ -141,6 +142,7 @@ def _bundle(
     *,
     rebuild: bool,
 ) -> Report:
+    from prover.bundle import MAX_BYTES
     from prover.verify import verify_bundle
 
     if rebuild and model is None:
@@ -162,6 +164,8 @@ def _salt(text: str | None, input_file: Path | None) -> bytes | None:
         return None
     if input_file is None:
         raise OptionsDisagree("--salt opens a commitment to an input: give that with --input")
+    from prover.commitment import SALT_BYTES
+
     try:
         salt = bytes.fromhex(text)
     except ValueError:
@@ -192,6 +196,7 @@ def _inputs(bundle: bytes, path: Path) -> Any:
 def _rebuilder(engine: EzklEngine) -> Any:
     from circuits.rebuild import rebuild
     from circuits.srs.files import SrsFolder
+    from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
     folder = SrsFolder(settings.srs_dir)

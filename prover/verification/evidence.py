@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,7 +17,6 @@ from circuits.engine.port import Engine, Limits
 from circuits.engine.proof_json import EzklProof
 from circuits.errors import Canceled, EngineKilled, ZkmlError
 from circuits.manifest import CircuitManifest, SrsRef
-from circuits.rebuild import Rebuilt
 from prover.bundle import Bundle
 from prover.keys import PublicKey
 from prover.once import Once
@@ -30,8 +29,23 @@ from prover.words import printable
 
 T = TypeVar("T")
 
-#: Makes a circuit anew: ``rebuild(model, manifest, settings, srs)``, from the ONNX as uploaded,
-#: under the frozen settings, over the reference string that ``srs`` names (``circuits.rebuild``).
+
+class Rebuilt(Protocol):
+    """What a rebuild gives, as ``circuits.rebuild`` does: the verifier does not load a compiler."""
+
+    @property
+    def vk(self) -> bytes:
+        """The verifying key."""
+        ...
+
+    @property
+    def weights_hash(self) -> str | None:
+        """The engine's Poseidon hash of the model's weights, where it is shown."""
+        ...
+
+
+#: Rebuilds a circuit: ``rebuild(model, manifest, settings, srs)``, from the ONNX as uploaded, under
+#: the frozen settings, over the reference string that ``srs`` names.
 Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
 
 #: What checking a proof may take; a hostile settings or key file gets no further.

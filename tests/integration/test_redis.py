@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from prover.errors import AlreadyRunning, QueueUnavailable, RedisMissing
-from prover.events import LocalNudges, Nudges, RedisNudges, open_nudges
+from prover.events import LocalNudges, Nudges, open_nudges
+from prover.redis_events import RedisNudges
 from prover.redis_server import RedisServer, find_redis_server
 
 pytestmark = pytest.mark.slow

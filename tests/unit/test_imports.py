@@ -1,0 +1,88 @@
+"""What each command may load: most of its time beyond the engine is spent on imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_PRINT = "import sys; print(*sorted({m.partition('.')[0] for m in sys.modules} | set(sys.modules)))"
+
+#: Loaded by none of the light commands: web frameworks, models, graph tools, clients of services.
+_NEVER = {
+    "alembic",
+    "api",
+    "asyncpg",
+    "benchmarks",
+    "celery",
+    "circuits.build",
+    "circuits.compiler",
+    "circuits.lower",
+    "circuits.plan.planner",
+    "circuits.rebuild",
+    "circuits.rewrite",
+    "ezkl",
+    "fastapi",
+    "httpx",
+    "jsonschema",
+    "onnx",
+    "onnx_ir",
+    "onnxruntime",
+    "psutil",
+    "psycopg",
+    "redis",
+    "scipy",
+    "workers",
+}
+_STORE = {"obstore", "prover.pipeline", "prover.store", "sqlalchemy"}
+
+
+def _loaded(statement: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}; {_PRINT}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_verification_loads_neither_store_nor_settings_nor_planner() -> None:
+    loaded = _loaded("import prover.verify, prover.verify_raw")
+    banned = _NEVER | _STORE | {"prover.settings", "prover.library", "typer", "rich", "structlog"}
+    assert loaded & banned == set()
+    assert not any(m.startswith("circuits.plan.") for m in loaded)
+
+
+@pytest.mark.parametrize(
+    ("command", "banned"),
+    [
+        ("verify", _NEVER | _STORE | {"numpy", "prover.settings", "pydantic", "structlog"}),
+        ("prove", _NEVER | _STORE | {"structlog"}),
+        ("keys", _NEVER | _STORE),
+        ("srs", _NEVER | _STORE),
+    ],
+)
+def test_a_command_line_is_read_before_anything_heavy_is_loaded(
+    command: str, banned: set[str]
+) -> None:
+    loaded = _loaded(
+        f"from prover.cli.root import command_line; command_line(['zkml', '{command}'])"
+    )
+    assert loaded & banned == set()
+
+
+def test_verifying_loads_no_more_than_verification() -> None:
+    """After a whole run of ``zkml verify``, on a file that is no bundle."""
+    loaded = _loaded(
+        "import sys; sys.argv = ['zkml', 'verify', '/dev/null', '--json'];"
+        " from prover.cli.root import main; sys.stdout = open('/dev/null', 'w')\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "sys.stdout = sys.__stdout__"
+    )
+    assert "prover.verify" in loaded
+    assert loaded & (_NEVER | _STORE | {"structlog", "securesystemslib"}) == set()
+
+
+def test_proving_starts_without_clients_of_services_and_compilers() -> None:
+    loaded = _loaded("import prover.app")
+    assert loaded & (_NEVER | {"securesystemslib", "sqlalchemy.dialects.postgresql"}) == set()
