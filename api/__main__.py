@@ -14,6 +14,7 @@ import uvicorn
 from api.application import create_app
 from api.port import AppLike
 from circuits.errors import Fault, ZkmlError
+from prover.exposure import is_loopback, require_api_key
 from prover.logs import configure_logs
 from prover.settings import Settings
 
@@ -47,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         with listen(args.host, args.port) as listener:
             app = App.open(settings)
             try:
-                _serve(app, listener)
+                alone = is_loopback(listener.getsockname()[0])
+                if not alone:
+                    require_api_key(app.store, args.host)
+                _serve(app, listener, allow_anonymous=alone)
             finally:
                 app.close()
     except ZkmlError as exc:
@@ -56,18 +60,19 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _serve(app: AppLike, listener: socket.socket) -> None:
+def _serve(app: AppLike, listener: socket.socket, *, allow_anonymous: bool) -> None:
     config = uvicorn.Config(
-        create_app(app),
+        create_app(app, allow_anonymous=allow_anonymous),
         log_config=None,
         access_log=False,  # api.requests logs one line a request, with its id
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
     host, port = listener.getsockname()[:2]
-    structlog.get_logger("zkml.api").info(
-        "listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    )
+    log = structlog.get_logger("zkml.api")
+    log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    if allow_anonymous and not app.store.has_api_keys():
+        log.warning("no_api_key", meaning="whoever connects from this machine may do everything")
     uvicorn.Server(config).run(sockets=[listener])
 
 

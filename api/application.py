@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import anyio
+import structlog
 from fastapi import FastAPI
 
 from api import errors, openapi
+from api.authentication import Authentication, KeyChecker
 from api.batches.endpoints import router as batches
+from api.caller import NOBODY
 from api.circuits.endpoints import router as circuits
 from api.estimates.endpoints import router as estimates
 from api.health.endpoints import router as health
@@ -26,6 +30,7 @@ from api.requests import RequestContext
 from api.services import Services
 from api.verifications.endpoints import router as verifications
 from api.watch import Watch
+from circuits.errors import ZkmlError
 
 DESCRIPTION = (
     "Upload an ONNX model, post an input, get the output with a proof and a signed receipt that"
@@ -33,16 +38,30 @@ DESCRIPTION = (
 )
 
 
-def create_app(app: AppLike) -> FastAPI:
-    """The HTTP service over ``app``, which the caller owns and closes after the server."""
+#: Seconds between two times at which is written down when keys were last used.
+USE_NOTED_S = 20.0
+
+_log = structlog.get_logger("zkml.api")
+
+
+def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
+    """The HTTP service over ``app``, which the caller owns and closes after the server.
+
+    ``allow_anonymous``: nobody needs a key as long as none was made. For loopback only.
+    """
     sender = JobSender(app.settings)
+    checker = KeyChecker(app.store, allow_anonymous=allow_anonymous)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            yield
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_note_use, checker)
+                yield
+                tasks.cancel_scope.cancel()
         finally:
             sender.close()
+            _note_use_once(checker)
 
     api = FastAPI(
         title="zkml-prover",
@@ -58,7 +77,13 @@ def create_app(app: AppLike) -> FastAPI:
         app=app,
         sender=sender,
         watch=Watch(app.store, app.nudges),
+        caller=NOBODY,
         verifications=ClientRate(app.settings.verifications_per_minute),
+    )
+    api.add_middleware(
+        Authentication,
+        checker=checker,
+        public_verification=app.settings.public_verification,
     )
     api.add_middleware(RequestContext)
     errors.install(api)
@@ -76,3 +101,16 @@ def create_app(app: AppLike) -> FastAPI:
         api.include_router(router)
     openapi.complete(api, Problem, Event)
     return api
+
+
+async def _note_use(checker: KeyChecker) -> None:
+    while True:
+        await anyio.sleep(USE_NOTED_S)
+        await anyio.to_thread.run_sync(_note_use_once, checker)
+
+
+def _note_use_once(checker: KeyChecker) -> None:
+    try:
+        checker.write_down_use()
+    except ZkmlError as error:  # worth a line, and no request
+        _log.warning("key_use_not_noted", detail=error.detail)

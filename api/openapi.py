@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from api.errors import MEDIA_TYPE
+from api.access import OPTIONAL, needed, prefix_of
+from api.errors import MEDIA_TYPE, responses
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -52,6 +53,21 @@ def complete(api: FastAPI, *extra: type[BaseModel]) -> None:
     api.openapi = openapi  # type: ignore[method-assign]
 
 
+def _describe_access(operation: dict[str, Any], method: str, path: str) -> None:
+    """Who may ask, and what everybody else is told."""
+    scopes = needed(method, path)
+    if scopes is None:
+        return
+    operation["security"] = [{"api_key": []}]
+    operation["responses"] = {
+        **{str(status): told for status, told in responses(401, 403).items()},
+        **operation["responses"],
+    }
+    if prefix_of(path) in OPTIONAL:
+        operation["security"].append({})
+    operation["x-scopes"] = sorted(scopes)
+
+
 def _describe_errors(document: dict[str, Any], extra: tuple[type[BaseModel], ...]) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for model in extra:
@@ -60,9 +76,11 @@ def _describe_errors(document: dict[str, Any], extra: tuple[type[BaseModel], ...
         schemas[model.__name__] = schema
     for name in _FASTAPI_OWN:
         schemas.pop(name, None)
+    document["components"]["securitySchemes"] = {"api_key": {"type": "http", "scheme": "bearer"}}
     problem = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
-    for operations in document["paths"].values():
-        for operation in operations.values():
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            _describe_access(operation, method.upper(), path)
             answer = operation["responses"].get("422")
             if answer and "application/json" in answer.get("content", {}):
                 operation["responses"]["422"] = {

@@ -35,6 +35,10 @@ class AppLike(Protocol):
     @property
     def batches(self) -> BatchService: ...
 
+    def for_tenant(self, tenant: str) -> AppLike:
+        """The same application as another tenant sees it."""
+        ...
+
     def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and keeps it; the answer says whether it is new."""
         ...

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from circuits.errors import Fault, ZkmlError
+from prover.errors import Unauthenticated
 
 STATUS = {
     Fault.INPUT: 422,
@@ -18,6 +19,7 @@ STATUS = {
     Fault.OURS: 500,
     Fault.BUSY: 503,
 }
+UNAUTHENTICATED = 401
 
 
 # --- errors that only HTTP can meet ----------------------------------------------------------
@@ -74,6 +76,14 @@ class MethodNotAllowed(HttpError):
     code = "method_not_allowed"
     status = 405
     default_hint = "See /docs for the routes."
+
+
+class ScopeMissing(HttpError):
+    """The API key does not allow this."""
+
+    code = "scope_missing"
+    status = 403
+    default_hint = "Use a key that was made with this scope: zkml api-keys create --scopes …."
 
 
 class RateLimited(HttpError):
@@ -136,6 +146,8 @@ def status_of(cls: type[ZkmlError]) -> int:
     """The HTTP status of an error class."""
     if issubclass(cls, HttpError):
         return cls.status
+    if issubclass(cls, Unauthenticated):
+        return UNAUTHENTICATED
     return STATUS[cls.fault]
 
 

@@ -1,14 +1,18 @@
-"""What routes reach for: the application, the task sender, and the watch over jobs."""
+"""What routes reach for: the application, the task sender, and the watch over jobs.
+
+All of it as the caller's tenant sees it: see ``api.caller``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, TypeVar, cast
 
 import anyio
 from fastapi import Depends, Request
 
+from api.caller import Caller, caller_of
 from api.port import AppLike
 from api.queue import JobSender
 from api.rate import ClientRate
@@ -25,11 +29,13 @@ VERIFICATIONS = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The parts of one API process."""
+    """The parts of one API process, as one caller may use them: ``app`` and ``watch`` know only
+    what is the caller's tenant's."""
 
     app: AppLike
     sender: JobSender
     watch: Watch
+    caller: Caller
     verifications: ClientRate
     heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(HEAVY_CALLS))
     verifying: anyio.CapacityLimiter = field(
@@ -48,9 +54,14 @@ class Services:
         """Runs a call that starts a child process, when its turn comes."""
         return await anyio.to_thread.run_sync(call, limiter=self.heavy)
 
+    def of(self, caller: Caller) -> Services:
+        """The same for another caller."""
+        app = self.app.for_tenant(caller.tenant)
+        return replace(self, app=app, watch=Watch(app.store, app.nudges), caller=caller)
+
 
 def _services(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
+    return cast(Services, request.app.state.services).of(caller_of(request))
 
 
 def _application(request: Request) -> AppLike:

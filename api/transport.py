@@ -33,16 +33,22 @@ class UnexpectedAnswer(Exception):
 
 
 class Transport:
-    """Requests to the service at ``base_url``."""
+    """Requests to the service at ``base_url``, with an API key where it asks for one."""
 
     def __init__(
         self,
         base_url: str,
         *,
+        api_key: str | None = None,
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=timeout_s,
+            transport=transport,
+        )
         self._timeout_s = timeout_s
 
     def _ask(self, shape: type[T], method: str, path: str, *, wait_s: int = 0, **options: Any) -> T:

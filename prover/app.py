@@ -6,6 +6,7 @@ It loads neither the engine nor the compiler: those live in child processes and 
 
 from __future__ import annotations
 
+import copy
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ from prover.context import Context
 from prover.errors import JobNotDone, ModelNotFound
 from prover.events import Nudges, open_nudges
 from prover.inputs import parse_inputs, store_input
-from prover.jobs import Job, JobKind, JobState, ModelRecord
+from prover.jobs import Job, JobKind, JobState, Lease, ModelRecord
 from prover.keys import KeyRing
 from prover.lease import holding
 from prover.library import Library, Order
@@ -77,15 +78,17 @@ class App:
         self.nudges: Nudges = open_nudges(settings.redis_url)
         self.engine = EzklEngine(sandbox or Sandbox(nice=settings.engine_nice))
         self.library = Library(settings, store, artifacts, self.engine)
-        self._costs: dict[str, dict[str, Any]] = {}
+        self._costs: dict[tuple[str | None, str], dict[str, Any]] = {}
         self._costs_lock = threading.Lock()
+        self._ring: list[KeyRing] = []  # shared by the views of all tenants
         #: Hears the ids of jobs that a job has queued. A worker's process sends them; elsewhere
         #: whoever waits for them finds them in the store.
         self.announce: Announce = _nobody_hears
 
     @classmethod
     def open(cls, settings: Settings, sandbox: Sandbox | None = None) -> App:
-        """Opens (and makes, the first time) everything that the settings name."""
+        """Opens (and makes, the first time) everything that the settings name, as the tenant
+        ``DEFAULT_TENANT`` sees it."""
         settings.prepare()
         store = Store.open(
             settings.database_url,
@@ -95,10 +98,23 @@ class App:
         artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
         return cls(settings, store, artifacts, sandbox)
 
-    @cached_property
+    def for_tenant(self, tenant: str) -> App:
+        """The same application for another tenant: it finds, and makes, only what is that
+        tenant's. Costs next to nothing; close only the one that was opened."""
+        if tenant == self.store.tenant:
+            return self
+        view = copy.copy(self)
+        view.store = self.store.for_tenant(tenant)
+        view.library = Library(self.settings, view.store, self.artifacts, self.engine)
+        view.__dict__.pop("batches", None)
+        return view
+
+    @property
     def keys(self) -> KeyRing:
         """The keys that sign receipts; made on first use."""
-        return KeyRing.open(self.settings.key_path)
+        if not self._ring:
+            self._ring.append(KeyRing.open(self.settings.key_path))
+        return self._ring[0]
 
     @cached_property
     def batches(self) -> BatchService:
@@ -137,6 +153,7 @@ class App:
         known = self._find_model(model_id)
         if known is not None:
             return known, False
+        # Looked into also where another tenant has it: how long it takes must not tell of that.
         summary = self.inspect_bytes(data)
         self.artifacts.put(data)
         record = ModelRecord(
@@ -159,15 +176,17 @@ class App:
     def model_costs(self, model_id: str) -> dict[str, Any]:
         """What each layer costs before and after rewriting (``circuits.layers.CostReport`` in
         JSON). The first answer takes seconds; this process then remembers it."""
+        # By tenant: how fast the answer comes must not tell of others.
+        key = (self.store.tenant, model_id)
         with self._costs_lock:
-            known = self._costs.get(model_id)
+            known = self._costs.get(key)
         if known is None:
             data = self.artifacts.get(self.store.model(model_id).id)
             known = cost_report(self.engine, data, _INSPECT_LIMITS).to_json()
             with self._costs_lock:
                 while len(self._costs) >= _COSTS_KEPT:
                     self._costs.pop(next(iter(self._costs)))
-                self._costs[model_id] = known
+                self._costs[key] = known
         return known
 
     def _find_model(self, model_id: str) -> ModelRecord | None:
@@ -304,15 +323,26 @@ class App:
         *,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
-        """Claims a job and works on it; returns at once if it is taken or over.
+        """Claims a job of any tenant and works on it; returns at once if it is taken or over.
 
         Raises nothing for a job that failed: its row says so. ``on_progress`` hears what the
         compiler is at.
         """
-        lease = self.store.claim(job_id, owner, self.settings.lease_s)
+        all_jobs = self.store.every_tenant()
+        lease = all_jobs.claim(job_id, owner, self.settings.lease_s)
+        view = self.for_tenant(all_jobs.job(job_id).tenant)
         if lease is None:
-            self._after_lost_claim(job_id)
-            return
+            view._after_lost_claim(job_id)
+        else:
+            view._run(lease, stopping, on_progress)
+
+    def _run(
+        self,
+        lease: Lease,
+        stopping: Callable[[], bool],
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        job_id = lease.job_id
         with (
             structlog.contextvars.bound_contextvars(job=job_id),
             holding(
@@ -324,7 +354,7 @@ class App:
             if job.kind in _OF_BATCHES:
                 self.batches.run(job, held, on_progress)
             elif self.settings.coalesce_ms and may_share(job):
-                self._coalescing(owner, stopping).run(job, held)
+                self._coalescing(lease.owner, stopping).run(job, held)
             else:
                 self._pipeline().run(job, held, on_progress)
 

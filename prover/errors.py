@@ -23,6 +23,64 @@ class HomeUnusable(ZkmlError):
     default_hint = "Set ZKML_HOME to a folder that can be written."
 
 
+# --- API keys and tenants ----------------------------------------------------------------------
+
+
+class TenantInvalid(ZkmlError):
+    """A tenant's name cannot be used."""
+
+    code = "tenant_invalid"
+    fault = Fault.INPUT
+    default_hint = "Use 1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit at each end."
+
+
+class ApiKeyUnknown(ZkmlError):
+    """There is no such API key."""
+
+    code = "api_key_unknown"
+    fault = Fault.NOT_FOUND
+    default_hint = "See `zkml api-keys list`."
+
+
+class Unauthenticated(ZkmlError):
+    """The request does not say who asks."""
+
+    code = "api_key_missing"
+    fault = Fault.INPUT
+    default_hint = (
+        "Send the header `Authorization: Bearer KEY`; `zkml api-keys create` makes a key."
+    )
+
+
+class ApiKeyInvalid(Unauthenticated):
+    """The API key is not one of this service's."""
+
+    code = "api_key_invalid"
+    default_hint = "Send the key as it was shown when it was made: zkml_… in full."
+
+
+class ApiKeyRevoked(Unauthenticated):
+    """The API key was revoked."""
+
+    code = "api_key_revoked"
+    default_hint = "Ask whoever runs the service for another key."
+
+
+class ApiKeyExpired(Unauthenticated):
+    """The API key has expired."""
+
+    code = "api_key_expired"
+    default_hint = "Ask whoever runs the service for another key."
+
+
+class ApiKeyNeeded(ZkmlError):
+    """Without an API key the service listens on loopback only."""
+
+    code = "api_key_needed"
+    fault = Fault.INPUT
+    default_hint = "Make a key first: zkml api-keys create --name NAME. Or use --host 127.0.0.1."
+
+
 # --- records ---------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ class Job:
     """
 
     id: str
+    tenant: str
     kind: JobKind
     state: JobState
     model_id: str

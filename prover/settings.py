@@ -178,6 +178,10 @@ class Settings(BaseModel):
     max_bundle_bytes: int = Field(
         default=16 << 20, ge=1, description="The largest bundle that is verified over HTTP."
     )
+    public_verification: bool = Field(
+        default=True,
+        description="Verification over HTTP for everybody; false: with a key of the scope verify.",
+    )
     verifications_per_minute: int = Field(
         default=30,
         ge=0,

@@ -19,9 +19,11 @@ from typing import Self
 import structlog
 
 from prover.errors import AddressUnusable, ServiceFailed
+from prover.exposure import is_loopback, require_api_key
 from prover.lifeline import end_with_parent
 from prover.redis_server import RedisServer
 from prover.settings import Settings
+from prover.store import Store
 
 READY_S = 60.0
 STOP_S = 15.0
@@ -75,10 +77,14 @@ class Supervisor:
         """Starts everything and waits until the API is ready; returns its URL, early if it is
         told to stop meanwhile.
 
-        Raises ``AddressUnusable``, ``ServiceFailed`` when a process ends before that, and what
-        Redis may raise.
+        Raises ``AddressUnusable``, ``ApiKeyNeeded``, ``ServiceFailed`` when a process ends before
+        that, and what Redis may raise.
         """
         self._settings.prepare()
+        if not is_loopback(self._host):
+            _try_address(self._host, self._port)
+            with Store.open(self._settings.database_url) as store:
+                require_api_key(store, self._host)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stopping.set())
         if self.redis_url is None:

@@ -43,7 +43,8 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         settings.database_url,
         max_attempts=settings.max_attempts,
         quarantine_after=settings.quarantine_after,
-    ) as store:
+    ) as opened:
+        store = opened.every_tenant()
         runner = open_runner(settings)
         runner.announce = announcer(app)
         sweep = Sweep(app, store, settings.sweep_s)

@@ -40,6 +40,7 @@ from prover.jobs import Job, JobKind, JobState, Stage
 from prover.lease import Held, holding
 from prover.library import Circuit
 from prover.pipeline import PROGRESS
+from prover.store import Store
 
 #: Jobs that share one proof at most: their worker keeps a lease for each of them.
 MOST = 64
@@ -156,7 +157,7 @@ class Coalescing:
             "profile": circuit.manifest.profile.to_json(),
             "lanes": {"of": narrow, "count": wanted},
         }
-        order = _order_id(wide)
+        order = _order_id(self.shop.store, wide)
         self.shop.store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=order)
         self.shop.announce([order])
 
@@ -166,7 +167,7 @@ class Coalescing:
         for lanes in _WIDE:
             with suppress(JobNotFound):
                 wide = wide_circuit_id(circuit.manifest.circuit_id, lanes)
-                found[lanes] = self.shop.store.job(_order_id(wide))
+                found[lanes] = self.shop.store.job(_order_id(self.shop.store, wide))
         return found
 
     def _refused(self, circuit: Circuit) -> bool:
@@ -361,10 +362,11 @@ class _Pack:
             self.single(lead.job, lead.held)
 
 
-def _order_id(wide: str) -> str:
-    """The job that makes a circuit of several lanes. The same each time: what could not be made is
-    not tried again."""
-    return digest_json({"lanes": wide}).removeprefix("sha256:")[:32]
+def _order_id(store: Store, wide: str) -> str:
+    """The tenant's job that makes a circuit of several lanes. The same each time: what could not be
+    made is not tried again."""
+    named = {"lanes": wide, "tenant": store.tenant}
+    return digest_json(named).removeprefix("sha256:")[:32]
 
 
 def _give_back(shop: Workshop, job: Job, held: Held) -> None:

@@ -40,6 +40,7 @@ class Batch:
     state; ``plan`` says how many lanes its proofs have, and why."""
 
     id: str
+    tenant: str
     model_id: str
     state: BatchState
     request: dict[str, Any]

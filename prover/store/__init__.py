@@ -6,15 +6,24 @@ One module per table, one class over them all::
     job = store.create_job(JobKind.PROOF, model_id, circuit_id, request, input_key)
     lease = store.claim(job.id, owner="host:1", ttl_s=30)  # None: somebody else has it
 
+A store is one tenant's view: another tenant's id is not found in it, as one that never was. ::
+
+    theirs = store.for_tenant("acme")
+    all_of_them = store.every_tenant()  # for workers and maintenance; it creates nothing
+
+What names a lease (``Leases``) needs no view: only a worker that claimed the job has one.
+
 Every method is one transaction and may be called from any thread. All of them may raise
 ``StoreUnavailable`` (try again) and, when writing, ``StorageFull``.
 """
 
 from __future__ import annotations
 
+import copy
 from types import TracebackType
 from typing import Self
 
+from prover.store.api_keys import ApiKeys
 from prover.store.batches import Batches
 from prover.store.circuits import Circuits
 from prover.store.database import Clock, Database, utc_now
@@ -24,13 +33,17 @@ from prover.store.leases import Leases
 from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
 from prover.store.pages import Page
+from prover.tenants import DEFAULT_TENANT
 
 __all__ = ["Clock", "Page", "Store"]
 
 
-class Store(Models, Circuits, Jobs, Leases, Events, Batches):
-    """The job store. ``max_attempts`` is how many attempts at a job may be lost before it fails,
-    ``quarantine_after`` how many of its workers may die."""
+class Store(ApiKeys, Models, Circuits, Jobs, Leases, Events, Batches):
+    """The job store, as the tenant ``DEFAULT_TENANT`` sees it when it is opened.
+
+    ``max_attempts`` is how many attempts at a job may be lost before it fails,
+    ``quarantine_after`` how many of its workers may die.
+    """
 
     @classmethod
     def open(
@@ -50,8 +63,25 @@ class Store(Models, Circuits, Jobs, Leases, Events, Batches):
             database.close()
             raise
         return cls(
-            database, max_attempts=max_attempts, quarantine_after=quarantine_after, clock=clock
+            database,
+            max_attempts=max_attempts,
+            quarantine_after=quarantine_after,
+            clock=clock,
+            tenant=DEFAULT_TENANT,
         )
+
+    def for_tenant(self, tenant: str) -> Self:
+        """The same store as ``tenant`` sees it. It shares the connections: close one of them."""
+        return self._view(tenant)
+
+    def every_tenant(self) -> Self:
+        """The same store with what all tenants have."""
+        return self._view(None)
+
+    def _view(self, tenant: str | None) -> Self:
+        view = copy.copy(self)
+        view.tenant = tenant
+        return view
 
     def ping(self) -> None:
         """Returns if the database answers; raises ``StoreUnavailable`` otherwise."""

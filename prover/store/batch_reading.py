@@ -25,12 +25,14 @@ class BatchReading(Repository):
     def batch(self, batch_id: str) -> Batch:
         """Raises ``BatchNotFound``."""
         with self._db.read() as conn:
-            return _batch(conn, batch_row(conn, batch_id))
+            return _batch(conn, batch_row(conn, batch_id, *self._mine(batches)))
 
     def batches(self, limit: int = 50, cursor: str | None = None) -> Page[Batch]:
         """Batches, newest first. Raises ``CursorInvalid``."""
         with self._db.read() as conn:
-            rows, after = rows_of_page(conn, batches, limit=limit, cursor=cursor)
+            query = sa.select(batches).where(*self._mine(batches))
+            key, at = batches.c.id, batches.c.created_at
+            rows, after = rows_of_page(conn, query, key, at, limit=limit, cursor=cursor)
             return Page(items=[_batch(conn, row) for row in rows], next_cursor=after)
 
     def items(
@@ -45,7 +47,7 @@ class BatchReading(Repository):
         """Items after number ``after``, in order: all, or those in one state or of one pack."""
         query = (
             sa.select(batch_items)
-            .where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
+            .where(*self._of_batch(batch_items, batch_id), batch_items.c.number > after)
             .order_by(batch_items.c.number)
             .limit(limit)
         )
@@ -59,7 +61,7 @@ class BatchReading(Repository):
     def item(self, batch_id: str, number: int) -> Item:
         """Raises ``ItemNotFound``."""
         query = sa.select(batch_items).where(
-            batch_items.c.batch_id == batch_id, batch_items.c.number == number
+            *self._of_batch(batch_items, batch_id), batch_items.c.number == number
         )
         with self._db.read() as conn:
             row = conn.execute(query).one_or_none()
@@ -69,7 +71,7 @@ class BatchReading(Repository):
 
     def chunk_keys(self, batch_id: str) -> dict[int, str]:
         """Where the inputs of each chunk lie, by chunk."""
-        query = sa.select(batch_chunks).where(batch_chunks.c.batch_id == batch_id)
+        query = sa.select(batch_chunks).where(*self._of_batch(batch_chunks, batch_id))
         with self._db.read() as conn:
             return {row.chunk: row.input_key for row in conn.execute(query)}
 
@@ -83,7 +85,7 @@ class BatchReading(Repository):
         query = (
             sa.select(jobs)
             .join(batch_items, batch_items.c.pack_id == jobs.c.id)
-            .where(batch_items.c.batch_id == batch_id, QUEUED, idle)
+            .where(*self._of_batch(batch_items, batch_id), QUEUED, idle)
             .order_by(batch_items.c.number)
             .limit(1)
         )
@@ -94,7 +96,8 @@ class BatchReading(Repository):
     def batch_costs(self, batch_id: str) -> dict[str, int | None]:
         """How many proofs the batch's items have, and the engine's largest resident set."""
         packs = sa.select(batch_items.c.pack_id).where(
-            batch_items.c.batch_id == batch_id, batch_items.c.state == ItemState.PROVED.value
+            *self._of_batch(batch_items, batch_id),
+            batch_items.c.state == ItemState.PROVED.value,
         )
         query = sa.select(sa.func.count(), sa.func.max(jobs.c.peak_rss_bytes)).where(
             jobs.c.id.in_(packs)
@@ -107,7 +110,9 @@ class BatchReading(Repository):
         """Batches that began to receive rows before then and never ended that: their receiver
         died."""
         query = sa.select(batches.c.id).where(
-            batches.c.state == BatchState.RECEIVING.value, batches.c.created_at < before
+            batches.c.state == BatchState.RECEIVING.value,
+            batches.c.created_at < before,
+            *self._mine(batches),
         )
         with self._db.read() as conn:
             return list(conn.scalars(query))
@@ -116,16 +121,28 @@ class BatchReading(Repository):
         """Jobs that have ended while items still wait for them: whoever saw them end died before
         he could settle it."""
         over = [s.value for s in JobState if s.terminal]
-        waiting = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == batch_id, QUEUED)
+        waiting = sa.select(batch_items.c.pack_id).where(
+            *self._of_batch(batch_items, batch_id), QUEUED
+        )
         query = sa.select(jobs).where(jobs.c.id.in_(waiting), jobs.c.state.in_(over))
         with self._db.read() as conn:
             return [job_of(row) for row in conn.execute(query)]
 
+    def _of_batch(self, table: sa.Table, batch_id: str) -> list[sa.ColumnElement[bool]]:
+        """The conditions that keep a query to one batch's rows of ``table``, and to this view."""
+        own: list[sa.ColumnElement[bool]] = [table.c.batch_id == batch_id]
+        if self.tenant is None:
+            return own
+        mine = sa.select(batches.c.id).where(batches.c.id == batch_id, *self._mine(batches))
+        return [*own, mine.exists()]
 
-def batch_row(conn: sa.Connection, batch_id: str, *, lock: bool = False) -> sa.Row[Any]:
+
+def batch_row(
+    conn: sa.Connection, batch_id: str, *where: sa.ColumnElement[bool], lock: bool = False
+) -> sa.Row[Any]:
     """The batch's row. Whoever writes about a batch and its jobs locks it first, before any job's,
     until the transaction ends (SQLite locks the whole file). Raises ``BatchNotFound``."""
-    query = sa.select(batches).where(batches.c.id == batch_id)
+    query = sa.select(batches).where(batches.c.id == batch_id, *where)
     row = conn.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise BatchNotFound(f"There is no batch {batch_id!r}.", batch=batch_id)
@@ -144,6 +161,7 @@ def count_items(conn: sa.Connection, batch_id: str) -> dict[ItemState, int]:
 def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
     return Batch(
         id=row.id,
+        tenant=row.tenant,
         model_id=row.model_id,
         state=BatchState(row.state),
         request=row.request,

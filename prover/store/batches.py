@@ -39,6 +39,7 @@ class Batches(BatchReading):
             conn.execute(
                 sa.insert(batches).values(
                     id=batch_id,
+                    tenant=self._owner,
                     model_id=model_id,
                     state=BatchState.RECEIVING.value,
                     request=request,
@@ -71,7 +72,7 @@ class Batches(BatchReading):
         """
         now = self._now()
         with self._db.write() as conn:
-            model_id = conn.scalar(sa.select(batches.c.model_id).where(batches.c.id == batch_id))
+            batch = batch_row(conn, batch_id, *self._mine(batches))
             conn.execute(
                 sa.update(batches)
                 .where(batches.c.id == batch_id, _OPEN)
@@ -81,8 +82,9 @@ class Batches(BatchReading):
                 conn,
                 now,
                 id=batch_id,
+                tenant=batch.tenant,
                 kind=JobKind.BATCH.value,
-                model_id=model_id,
+                model_id=batch.model_id,
                 circuit_id=circuit_id,
                 request=request,
                 input_key=None,
@@ -114,7 +116,7 @@ class Batches(BatchReading):
         batch was given up meanwhile."""
         now = self._now()
         with self._db.write() as conn:
-            batch = batch_row(conn, lease.job_id, lock=True)
+            batch = batch_row(conn, lease.job_id, *self._mine(batches), lock=True)
             _fail(conn, lease.job_id, failed)
             queued = self._queue(conn, batch, packs, now)
             conn.execute(
@@ -142,7 +144,7 @@ class Batches(BatchReading):
         jobs to announce."""
         now = self._now()
         with self._db.write() as conn:
-            batch = batch_row(conn, batch_id, lock=True)
+            batch = batch_row(conn, batch_id, *self._mine(batches), lock=True)
             for number, (lane, found) in proved.items():
                 conn.execute(
                     _queued_item(batch_id, number).values(
@@ -158,7 +160,9 @@ class Batches(BatchReading):
         """Queues packs in place of one whose job has ended without settling it. Gives the ids of
         the jobs to announce."""
         with self._db.write() as conn:
-            return self._queue(conn, batch_row(conn, batch_id, lock=True), packs, self._now())
+            return self._queue(
+                conn, batch_row(conn, batch_id, *self._mine(batches), lock=True), packs, self._now()
+            )
 
     def fail_pack(self, batch_id: str, pack_id: str, problem: dict[str, Any]) -> None:
         """Fails what is left of a pack whose job has ended without settling it."""
@@ -183,7 +187,9 @@ class Batches(BatchReading):
         batch open.
         """
         with self._db.write() as conn:
-            return self._end_batch(conn, batch_row(conn, batch_id, lock=True), left, problem)
+            return self._end_batch(
+                conn, batch_row(conn, batch_id, *self._mine(batches), lock=True), left, problem
+            )
 
     def give_up_batch(
         self, batch_id: str, *, left: ItemState, problem: dict[str, Any]
@@ -196,7 +202,7 @@ class Batches(BatchReading):
         now = self._now()
         waiting = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == batch_id, QUEUED)
         with self._db.write() as conn:
-            batch = batch_row(conn, batch_id, lock=True)
+            batch = batch_row(conn, batch_id, *self._mine(batches), lock=True)
             own = sa.or_(jobs.c.id == batch.job_id, jobs.c.id.in_(waiting))
             # Neither a claim nor a worker that gives its job back may come between the two changes.
             conn.execute(sa.select(jobs.c.id).where(own).with_for_update())
@@ -257,6 +263,7 @@ class Batches(BatchReading):
         rows = [
             {
                 "id": pack.id,
+                "tenant": batch.tenant,
                 "kind": JobKind.PACK.value,
                 "model_id": batch.model_id,
                 "circuit_id": pack.circuit_id,

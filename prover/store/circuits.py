@@ -15,7 +15,7 @@ from prover.store.schema import circuits
 
 
 class Circuits(Repository):
-    """Circuits by id; a circuit is never changed."""
+    """Circuits by id; a circuit is never changed. Each tenant has its own, whatever their ids."""
 
     def add_circuit(self, record: CircuitRecord) -> CircuitRecord:
         """Adds the circuit, or returns the one that is there: the first commit wins.
@@ -26,13 +26,14 @@ class Circuits(Repository):
             insert_if_absent(
                 conn,
                 circuits,
+                tenant=self._owner,
                 id=record.id,
                 model_id=record.model_id,
                 profile=record.profile,
                 manifest=record.manifest,
                 created_at=record.created_at,
             )
-            query = sa.select(circuits).where(circuits.c.id == record.id)
+            query = sa.select(circuits).where(circuits.c.id == record.id, *self._mine(circuits))
             return _record(conn.execute(query).one())
 
     def circuit(self, circuit_id: str) -> CircuitRecord:
@@ -45,17 +46,20 @@ class Circuits(Repository):
     def find_circuit(self, circuit_id: str) -> CircuitRecord | None:
         """The circuit if it is built."""
         with self._db.read() as conn:
-            query = sa.select(circuits).where(circuits.c.id == circuit_id)
-            row = conn.execute(query).one_or_none()
+            query = sa.select(circuits).where(circuits.c.id == circuit_id, *self._mine(circuits))
+            row = conn.execute(query.limit(1)).one_or_none()
         return None if row is None else _record(row)
 
     def circuits(
         self, limit: int = 50, cursor: str | None = None, *, model_id: str | None = None
     ) -> Page[CircuitRecord]:
         """Circuits, newest first, all or those of one model. Raises ``CursorInvalid``."""
-        where = [] if model_id is None else [circuits.c.model_id == model_id]
+        query = sa.select(circuits).where(*self._mine(circuits))
+        if model_id is not None:
+            query = query.where(circuits.c.model_id == model_id)
+        key, at = circuits.c.id, circuits.c.created_at
         with self._db.read() as conn:
-            rows, after = rows_of_page(conn, circuits, limit=limit, cursor=cursor, where=where)
+            rows, after = rows_of_page(conn, query, key, at, limit=limit, cursor=cursor)
         return Page(items=[_record(row) for row in rows], next_cursor=after)
 
 

@@ -64,15 +64,37 @@ class Database:
 
 
 class Repository:
-    """What every table's class stands on."""
+    """What every table's class stands on.
+
+    A repository is one tenant's view: what it reads is that tenant's, and what it writes becomes
+    that tenant's. ``tenant`` None is the view over all tenants, which can create nothing.
+    """
 
     def __init__(
-        self, database: Database, *, max_attempts: int, quarantine_after: int, clock: Clock
-    ):
+        self,
+        database: Database,
+        *,
+        max_attempts: int,
+        quarantine_after: int,
+        clock: Clock,
+        tenant: str | None,
+    ) -> None:
         self._db = database
         self._max_attempts = max_attempts
         self._quarantine_after = quarantine_after
         self._now = clock
+        self.tenant = tenant
+
+    @property
+    def _owner(self) -> str:
+        """Whose new rows are."""
+        if self.tenant is None:
+            raise ValueError("a view over all tenants creates nothing: use for_tenant()")
+        return self.tenant
+
+    def _mine(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        """The conditions that keep a query to this view's rows of ``table``."""
+        return [] if self.tenant is None else [table.c.tenant == self.tenant]
 
 
 def _parse(url: str) -> URL:

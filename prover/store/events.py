@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from prover.jobs import JobEvent
 from prover.store.database import Repository
-from prover.store.schema import events
+from prover.store.schema import events, jobs
 
 
 class Events(Repository):
@@ -21,6 +21,8 @@ class Events(Repository):
         query = (
             sa.select(events)
             .where(events.c.job_id == job_id, events.c.seq > after_seq)
+            .join(jobs, jobs.c.id == events.c.job_id)
+            .where(*self._mine(jobs))
             .order_by(events.c.seq)
             .limit(limit)
         )

@@ -9,13 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.errors import JobAlreadyDone, JobConflict, JobNotFound, ModelNotFound
+from prover.errors import JobAlreadyDone, JobConflict, JobNotFound
 from prover.jobs import Job, JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.events import append_event, append_first_events
 from prover.store.insert import insert_if_absent
+from prover.store.models import require_model
 from prover.store.pages import Page, rows_of_page
-from prover.store.schema import jobs, models
+from prover.store.schema import jobs
 
 
 class Jobs(Repository):
@@ -40,12 +41,12 @@ class Jobs(Repository):
         now = self._now()
         job_id = id or secrets.token_hex(16)
         with self._db.write() as conn:
-            if conn.scalar(sa.select(models.c.id).where(models.c.id == model_id)) is None:
-                raise ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
+            require_model(conn, self._owner, model_id)
             insert_job(
                 conn,
                 now,
                 id=job_id,
+                tenant=self._owner,
                 kind=kind.value,
                 model_id=model_id,
                 circuit_id=circuit_id,
@@ -53,15 +54,15 @@ class Jobs(Repository):
                 input_key=input_key,
             )
             job = job_of(conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one())
-        asked = (kind, model_id, circuit_id, request)
-        if (job.kind, job.model_id, job.circuit_id, job.request) != asked:
+        asked = (self._owner, kind, model_id, circuit_id, request)
+        if (job.tenant, job.kind, job.model_id, job.circuit_id, job.request) != asked:
             raise JobConflict(f"Job {job_id!r} exists and asks for something else.", job=job_id)
         return job
 
     def job(self, job_id: str) -> Job:
         """Raises ``JobNotFound``."""
         with self._db.read() as conn:
-            return job_of(_row(conn, job_id))
+            return job_of(self._row(conn, job_id))
 
     def jobs(
         self,
@@ -73,21 +74,23 @@ class Jobs(Repository):
         circuit_id: str | None = None,
     ) -> Page[Job]:
         """Jobs, newest first: all, or those that meet each condition. Raises ``CursorInvalid``."""
-        where: list[sa.ColumnElement[bool]] = []
+        query = sa.select(jobs).where(*self._mine(jobs))
         if state is not None:
-            where.append(jobs.c.state == state.value)
+            query = query.where(jobs.c.state == state.value)
         if kind is not None:
-            where.append(jobs.c.kind == kind.value)
+            query = query.where(jobs.c.kind == kind.value)
         if circuit_id is not None:
-            where.append(jobs.c.circuit_id == circuit_id)
+            query = query.where(jobs.c.circuit_id == circuit_id)
+        key, at = jobs.c.id, jobs.c.created_at
         with self._db.read() as conn:
-            rows, after = rows_of_page(conn, jobs, limit=limit, cursor=cursor, where=where)
+            rows, after = rows_of_page(conn, query, key, at, limit=limit, cursor=cursor)
         return Page(items=[job_of(row) for row in rows], next_cursor=after)
 
     def count_jobs(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         with self._db.read() as conn:
-            query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+            query = sa.select(jobs.c.state, sa.func.count()).where(*self._mine(jobs))
+            query = query.group_by(jobs.c.state)
             found = {JobState(state): int(count) for state, count in conn.execute(query)}
         return {state: found.get(state, 0) for state in JobState}
 
@@ -103,6 +106,7 @@ class Jobs(Repository):
             sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now),
         )
         with self._db.write() as conn:
+            self._row(conn, job_id)
             row = change(
                 conn,
                 jobs.c.id == job_id,
@@ -122,7 +126,7 @@ class Jobs(Repository):
             if row is not None:
                 data = {"state": row.state, "attempt": row.attempt, "cancel_requested": True}
                 append_event(conn, job_id, seq=row.last_seq, at=now, kind="state", data=data)
-            job = job_of(row if row is not None else _row(conn, job_id))
+            job = job_of(row if row is not None else self._row(conn, job_id))
         if job.state.terminal and job.state is not JobState.CANCELED:
             raise JobAlreadyDone(f"Job {job_id!r} has {job.state.value} already.", job=job_id)
         return job
@@ -130,7 +134,7 @@ class Jobs(Repository):
     def cancel_requested(self, job_id: str) -> bool:
         """Whether somebody asked for the job's end. Raises ``JobNotFound``."""
         with self._db.read() as conn:
-            query = sa.select(jobs.c.cancel_requested).where(jobs.c.id == job_id)
+            query = sa.select(jobs.c.cancel_requested).where(jobs.c.id == job_id, *self._mine(jobs))
             flag = conn.scalar(query)
         if flag is None:
             raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
@@ -159,6 +163,7 @@ class Jobs(Repository):
         query = (
             sa.select(jobs.c.id)
             .where(sa.or_(due, lost, forgotten) if queued else sa.or_(due, lost))
+            .where(*self._mine(jobs))
             .order_by(jobs.c.sent_at, jobs.c.id)
             .limit(limit)
         )
@@ -166,10 +171,12 @@ class Jobs(Repository):
             return list(conn.scalars(query))
 
     def waiting_proofs(self, circuit_id: str, limit: int) -> list[Job]:
-        """Queued proofs of a circuit that nobody has worked on yet, oldest first."""
+        """Queued proofs of a circuit that nobody has worked on yet, oldest first: of one tenant,
+        whose inputs may share a proof."""
         query = (
             sa.select(jobs)
             .where(
+                jobs.c.tenant == self._owner,
                 jobs.c.circuit_id == circuit_id,
                 jobs.c.kind == JobKind.PROOF.value,
                 jobs.c.state == JobState.QUEUED.value,
@@ -189,6 +196,13 @@ class Jobs(Repository):
             conn.execute(
                 sa.update(jobs).where(jobs.c.id == job_id, due).values(sent_at=now, not_before=None)
             )
+
+    def _row(self, conn: sa.Connection, job_id: str) -> sa.Row[Any]:
+        query = sa.select(jobs).where(jobs.c.id == job_id, *self._mine(jobs))
+        row = conn.execute(query).one_or_none()
+        if row is None:
+            raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
+        return row
 
 
 def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> None:
@@ -250,6 +264,7 @@ def job_of(row: sa.Row[Any]) -> Job:
     """A row of the table as a ``Job``."""
     return Job(
         id=row.id,
+        tenant=row.tenant,
         kind=JobKind(row.kind),
         state=JobState(row.state),
         model_id=row.model_id,
@@ -269,10 +284,3 @@ def job_of(row: sa.Row[Any]) -> Job:
         problem=row.problem,
         not_before=row.not_before,
     )
-
-
-def _row(conn: sa.Connection, job_id: str) -> sa.Row[Any]:
-    row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
-    if row is None:
-        raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
-    return row

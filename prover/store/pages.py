@@ -25,21 +25,21 @@ class Page(Generic[T]):
 
 def rows_of_page(
     conn: sa.Connection,
-    table: sa.Table,
+    query: sa.Select[Any],
+    key: sa.ColumnElement[str],
+    at: sa.ColumnElement[datetime],
     *,
     limit: int,
     cursor: str | None,
-    where: list[sa.ColumnElement[bool]] | None = None,
 ) -> tuple[list[sa.Row[Any]], str | None]:
-    """At most ``limit`` rows after ``cursor`` in the order (created_at, id), descending.
+    """At most ``limit`` rows of ``query`` after ``cursor`` in the order (at, key), descending.
+
+    ``key`` and ``at`` are among the query's columns, as ``id`` and ``created_at``.
 
     A row that is added while somebody pages never shifts the pages after it.
     Raises ``CursorInvalid``.
     """
-    at, key = table.c.created_at, table.c.id
-    query = sa.select(table).order_by(at.desc(), key.desc()).limit(limit + 1)
-    for condition in where or []:
-        query = query.where(condition)
+    query = query.order_by(at.desc(), key.desc()).limit(limit + 1)
     if cursor is not None:
         last_at, last_id = _read_cursor(cursor)
         query = query.where(sa.or_(at < last_at, sa.and_(at == last_at, key < last_id)))

@@ -7,8 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from prover.tenants import MAX_TENANT
+
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -43,34 +45,62 @@ class UtcTime(sa.TypeDecorator[datetime]):
 # must come back as it went in, because its digest is a circuit's name.
 Json = sa.JSON(none_as_null=True)
 
+Tenant = sa.String(MAX_TENANT)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("tenant", Tenant, nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("scopes", Json, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),  # of the secret, which is stored nowhere
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),  # to the minute
+)
+
+# What a model is; the same for everybody who has its bytes.
 models = sa.Table(
     "models",
     metadata,
     sa.Column("id", sa.String(80), primary_key=True),
-    sa.Column("name", sa.String(255), nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("signature", Json, nullable=False),
     sa.Column("summary", Json, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    sa.Index(None, "created_at", "id"),
+)
+
+# Who has a model: the same bytes may be several tenants', and none of them sees the others.
+model_holders = sa.Table(
+    "model_holders",
+    metadata,
+    sa.Column("tenant", Tenant, primary_key=True),
+    sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "tenant", "created_at", "model_id"),
 )
 
 circuits = sa.Table(
     "circuits",
     metadata,
+    sa.Column("tenant", Tenant, primary_key=True),
     sa.Column("id", sa.String(80), primary_key=True),
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
     sa.Column("profile", Json, nullable=False),
     sa.Column("manifest", Json, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    sa.Index(None, "model_id"),
-    sa.Index(None, "created_at", "id"),
+    sa.Index(None, "tenant", "model_id"),
+    sa.Index(None, "tenant", "created_at", "id"),
 )
 
 jobs = sa.Table(
     "jobs",
     metadata,
     sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("tenant", Tenant, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
@@ -102,7 +132,7 @@ jobs = sa.Table(
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
     sa.Index(None, "state", "sent_at"),
     sa.Index(None, "circuit_id"),
-    sa.Index(None, "created_at", "id"),
+    sa.Index(None, "tenant", "created_at", "id"),
 )
 
 events = sa.Table(
@@ -119,6 +149,7 @@ batches = sa.Table(
     "batches",
     metadata,
     sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("tenant", Tenant, nullable=False),
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("request", Json, nullable=False),
@@ -130,7 +161,7 @@ batches = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("started_at", UtcTime),
     sa.Column("finished_at", UtcTime),
-    sa.Index(None, "created_at", "id"),
+    sa.Index(None, "tenant", "created_at", "id"),
 )
 
 batch_chunks = sa.Table(

@@ -4,6 +4,7 @@ application: no 5xx, and no status, media type or body that the document does no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from circuits.profile import Profile
+from prover.api_keys import ALL_SCOPES, new_api_key
 from prover.app import App
 from prover.jobs import JobKind
 from prover.settings import Settings
+from prover.tenants import DEFAULT_TENANT
 from tests.unit.fake_app import serving
 
 pytestmark = pytest.mark.slow
@@ -47,6 +50,9 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+
+#: A key that may do everything: what happens without one is tested elsewhere.
+KEY: dict[str, str] = {}
 
 schema = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.json")
 
@@ -82,6 +88,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for kind, job_id in ((JobKind.CIRCUIT, "build"), (JobKind.PROOF, JOB)):
         app.store.create_job(kind, MODEL, CIRCUIT, request, None, id=job_id)
         app.store.request_cancel(job_id)
+    key, token = new_api_key(
+        tenant=DEFAULT_TENANT, name="test", scopes=ALL_SCOPES, now=datetime.now(UTC)
+    )
+    app.store.add_api_key(key)
+    KEY["Authorization"] = f"Bearer {token}"
     with serving(app) as base:
         yield base
     app.close()
@@ -96,4 +107,4 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     suppress_health_check=list(HealthCheck),
 )
 def test_no_answer_is_a_surprise(case: schemathesis.Case, url: str) -> None:
-    case.call_and_validate(base_url=url, checks=CHECKS, timeout=60)
+    case.call_and_validate(base_url=url, headers=KEY, checks=CHECKS, timeout=60)

@@ -15,6 +15,7 @@ from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -452,6 +453,67 @@ def test_the_migrations_give_the_tables_that_the_code_uses(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == REVISION
+
+
+def test_what_was_there_before_tenants_belongs_to_the_default_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'zkml.db'}"
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    row = "'2026-01-01 00:00:00.000000'"
+    with engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0003")
+        for statement in (
+            f"INSERT INTO models VALUES ('m', 'old', 1, '{{}}', '{{}}', {row})",
+            f"INSERT INTO circuits VALUES ('c', 'm', '{{}}', '{{}}', {row})",
+            "INSERT INTO jobs (id, kind, state, model_id, circuit_id, request, progress, attempt,"
+            " cancel_requested, created_at, timings, lease_token, lost, last_seq, sent_at)"
+            f" VALUES ('j', 'proof', 'queued', 'm', 'c', '{{}}', 0, 0, 0, {row}, '{{}}', 0, 0, 1,"
+            f" {row})",
+            f"INSERT INTO events VALUES ('j', 1, {row}, 'state', '{{}}')",
+            "INSERT INTO batches (id, model_id, state, request, job_id, created_at)"
+            f" VALUES ('b', 'm', 'running', '{{}}', 'j', {row})",
+        ):
+            conn.exec_driver_sql(statement)
+    engine.dispose()
+
+    with Store.open(url) as store:
+        assert (store.model("m").name, store.circuit("c").id) == ("old", "c")
+        assert (store.job("j").tenant, store.batch("b").tenant) == ("default", "default")
+        assert len(store.events("j")) == 1
+        assert store.every_tenant().runnable() == ["j"]
+        other = store.for_tenant("other")
+        assert other.models().items == other.circuits().items == other.batches().items == []
+        assert (other.jobs().items, other.events("j"), other.runnable()) == ([], [], [])
+
+
+def test_tenants_have_the_same_model_and_circuit_each_for_itself(store: Store) -> None:
+    other = store.for_tenant("other")
+    mine = CircuitRecord(
+        id="c1", model_id=model_record().id, profile={}, manifest={"vk": "1"}, created_at=START
+    )
+    theirs = replace(mine, manifest={"vk": "2"})
+    with pytest.raises(ModelNotFound):
+        other.create_job(JobKind.PROOF, model_record().id, "c1", {}, None)
+
+    other.add_model(replace(model_record(), name="theirs"))
+    assert (store.add_circuit(mine), other.add_circuit(theirs)) == (mine, theirs)
+
+    assert (store.model(model_record().id).name, other.model(model_record().id).name) == (
+        "model",
+        "theirs",
+    )
+    assert (store.circuit("c1"), other.circuit("c1")) == (mine, theirs)
+    job = new_job(store, id="mine")
+    with pytest.raises(JobConflict):
+        new_job(other, id="mine")
+    with pytest.raises(JobNotFound):
+        other.request_cancel(job.id)
+    assert other.waiting_proofs("circuit", 10) == []
+    assert [j.id for j in store.waiting_proofs("circuit", 10)] == ["mine"]
+    with pytest.raises(ValueError, match="creates nothing"):
+        new_job(store.every_tenant())
 
 
 def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:

@@ -5,6 +5,7 @@ What stands in for the prover is `work`, which takes a queued job through its st
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ class FakeApp:
 
     def close(self) -> None:
         self.store.close()
+
+    def for_tenant(self, tenant: str) -> FakeApp:
+        view = copy.copy(self)
+        view.store = self.store.for_tenant(tenant)
+        return view
 
     def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
         if not data.startswith(MODEL[:2]):
@@ -229,7 +235,10 @@ def _check(payload: object) -> None:
 def serving(app: AppLike) -> Iterator[str]:
     """The API over `app` on a real server in a thread: its base URL."""
     config = uvicorn.Config(
-        create_app(app), log_config=None, access_log=False, timeout_graceful_shutdown=2
+        create_app(app, allow_anonymous=True),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(config)

@@ -1,0 +1,55 @@
+"""Which scope a route needs. What is not listed here needs ``admin``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prover.api_keys import Scope
+
+_M, _P, _V, _A = Scope.MODELS, Scope.PROOFS, Scope.VERIFY, Scope.ADMIN
+
+#: First parts of paths that everybody may read: they say nothing of any tenant.
+PUBLIC = frozenset({"", "healthz", "readyz", "docs", "openapi.json", "problems", ".well-known"})
+_SAFE = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The scopes, one of which is enough, to read and to change what lies under a prefix."""
+
+    read: frozenset[Scope]
+    change: frozenset[Scope]
+
+
+def _needs(*read: Scope, change: frozenset[Scope] | None = None) -> Needs:
+    return Needs(read=frozenset(read), change=frozenset(read) if change is None else change)
+
+
+#: By the first two parts of a path.
+PREFIXES: dict[tuple[str, str], Needs] = {
+    ("v1", "models"): _needs(_M, _P, change=frozenset({_M})),
+    ("v1", "circuits"): _needs(_M, _P, change=frozenset({_M})),
+    ("v1", "estimates"): _needs(_M, _P),
+    ("v1", "proofs"): _needs(_P),
+    ("v1", "batches"): _needs(_P),
+    ("v1", "verifications"): _needs(_V),
+}
+_ADMIN = _needs(_A)
+
+#: Prefixes that need no key unless the operator says so (``ZKML_PUBLIC_VERIFICATION``).
+OPTIONAL = frozenset({("v1", "verifications")})
+
+
+def prefix_of(path: str) -> tuple[str, str]:
+    """What the table goes by."""
+    parts = path.split("/")
+    return (parts[1] if len(parts) > 1 else "", parts[2] if len(parts) > 2 else "")
+
+
+def needed(method: str, path: str) -> frozenset[Scope] | None:
+    """The scopes one of which a request needs; None: it needs no key."""
+    prefix = prefix_of(path)
+    if prefix[0] in PUBLIC:
+        return None
+    needs = PREFIXES.get(prefix, _ADMIN)
+    return needs.read if method in _SAFE else needs.change

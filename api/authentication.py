@@ -1,0 +1,228 @@
+"""Who asks is found out here, before anything of a request's body is read.
+
+``KeyChecker`` knows the keys, ``Authentication`` is the middleware that asks it. A stream of events
+whose key is revoked or expires in the middle is ended within ``RECHECK_S`` seconds. Whatever keeps
+a key from being looked up keeps its request out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import anyio
+import structlog
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.access import OPTIONAL, needed, prefix_of
+from api.caller import LOCAL, NOBODY, Caller, set_caller
+from api.errors import render
+from api.problem import ScopeMissing
+from circuits.errors import ZkmlError
+from prover.api_keys import ID_LENGTH, ApiKey, check_secret, split_token
+from prover.errors import ApiKeyInvalid, Unauthenticated
+from prover.store import Store
+from prover.store.database import utc_now
+
+#: A key that was just looked up is not looked up again for so long: the most by which a revocation
+#: can come late.
+FRESH_S = 1.0
+#: Seconds between two looks at the key of an open stream.
+RECHECK_S = 2.0
+#: Keys whose look-ups are remembered.
+_REMEMBERED = 10_000
+
+_log = structlog.get_logger("zkml.api")
+
+
+@dataclass(frozen=True)
+class _Known:
+    key: ApiKey
+    at: float
+
+
+class KeyChecker:
+    """The service's keys. Methods that look up keys block, and raise ``StoreUnavailable``."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        allow_anonymous: bool,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``allow_anonymous``: as long as no key was made, whoever connects may do everything."""
+        self._store = store
+        self._allow_anonymous = allow_anonymous
+        self._now = now
+        self._known: dict[str, _Known] = {}
+        self._used: dict[str, datetime] = {}
+        self._no_keys_at = -FRESH_S
+
+    def caller(self, token: str | None) -> Caller:
+        """Whose token this is. Raises ``Unauthenticated`` and its family."""
+        if token is None:
+            if self._anonymous():
+                return LOCAL
+            raise Unauthenticated
+        key_id, secret = split_token(token)
+        key = check_secret(self._find(key_id), secret, self._now())
+        self._used[key.id] = self._now()
+        return Caller(tenant=key.tenant, key_id=key.id, scopes=key.scopes)
+
+    def is_fresh(self, token: str | None) -> bool:
+        """Whether ``caller`` would answer without asking the store."""
+        if token is None:
+            return self._allow_anonymous and self._is_fresh(self._no_keys_at)
+        found = self._known.get(token[:ID_LENGTH])
+        return found is not None and self._is_fresh(found.at)
+
+    def check_in_force(self, key_id: str) -> None:
+        """Raises ``Unauthenticated``'s family when the key no longer counts."""
+        key = self._find(key_id)
+        if key is None:
+            raise ApiKeyInvalid
+        key.check_in_force(self._now())
+
+    def write_down_use(self) -> None:
+        """Writes down when each key was last used. Called now and then, never for a request."""
+        used, self._used = self._used, {}
+        for key_id, at in used.items():
+            self._store.note_api_key_used(key_id, at)
+
+    def _anonymous(self) -> bool:
+        if not self._allow_anonymous:
+            return False
+        if not self._is_fresh(self._no_keys_at):
+            if self._store.has_api_keys():
+                self._allow_anonymous = False
+                return False
+            self._no_keys_at = time.monotonic()
+        return True
+
+    def _find(self, key_id: str) -> ApiKey | None:
+        known = self._known.get(key_id)
+        if known is not None and self._is_fresh(known.at):
+            return known.key
+        key = self._store.find_api_key(key_id)
+        if key is not None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key_id] = _Known(key, time.monotonic())
+        return key
+
+    @staticmethod
+    def _is_fresh(at: float) -> bool:
+        return time.monotonic() - at < FRESH_S
+
+
+class Authentication:
+    """ASGI middleware: finds the caller, or answers 401, 403 or 503 in the route's place."""
+
+    def __init__(self, app: ASGIApp, *, checker: KeyChecker, public_verification: bool) -> None:
+        self._app = app
+        self._checker = checker
+        self._optional = OPTIONAL if public_verification else frozenset()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = await self._caller(scope)
+        except ZkmlError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        set_caller(scope, caller)
+        with structlog.contextvars.bound_contextvars(
+            **({"tenant": caller.tenant, "key": caller.key_id} if caller.key_id else {})
+        ):
+            if caller.key_id is None or scope["method"] != "GET":
+                await self._app(scope, receive, send)
+            else:
+                await self._watched(caller.key_id, scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        path = scope["path"]
+        scopes = needed(scope["method"], path)
+        if scopes is None:
+            return NOBODY
+        token = _token(scope)
+        if token is None and prefix_of(path) in self._optional:
+            return NOBODY
+        if self._checker.is_fresh(token):
+            caller = self._checker.caller(token)
+        else:
+            caller = await anyio.to_thread.run_sync(self._checker.caller, token)
+        if prefix_of(path) not in self._optional and not caller.may(scopes):
+            names = " or ".join(sorted(scopes))
+            raise ScopeMissing(f"The API key {caller.key_id} has no scope {names}.")
+        return caller
+
+    async def _refuse(self, error: ZkmlError, scope: Scope, receive: Receive, send: Send) -> None:
+        response = render(error, Request(scope))
+        if isinstance(error, Unauthenticated):
+            response.headers["WWW-Authenticate"] = "Bearer"
+        await response(scope, receive, send)
+
+    async def _watched(self, key_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request that may be answered with a stream of events, which lasts only as long
+        as its key counts."""
+        ended = asyncio.Event()
+        recheck: asyncio.Task[None] | None = None
+        complete = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal recheck, complete
+            if message["type"] == "http.response.start":
+                content = Headers(raw=message["headers"]).get("content-type", "")
+                if content.startswith("text/event-stream"):
+                    recheck = asyncio.create_task(self._recheck(key_id, ended))
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
+            await send(message)
+
+        async def receive_or_end() -> Message:
+            """The next message, or that the client has left once the key has ended."""
+            hear = asyncio.ensure_future(receive())
+            end = asyncio.ensure_future(ended.wait())
+            try:
+                await asyncio.wait({hear, end}, return_when=asyncio.FIRST_COMPLETED)
+                return hear.result() if hear.done() else {"type": "http.disconnect"}
+            finally:
+                hear.cancel()
+                end.cancel()
+
+        try:
+            await self._app(scope, receive_or_end, send_noting)
+        finally:
+            if recheck is not None:
+                recheck.cancel()
+        if ended.is_set() and not complete:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _recheck(self, key_id: str, ended: asyncio.Event) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            try:
+                await anyio.to_thread.run_sync(self._checker.check_in_force, key_id)
+            except ZkmlError as error:
+                _log.info("stream_ended", reason=error.code)
+                ended.set()
+                return
+
+
+def _token(scope: Scope) -> str | None:
+    """The token of the Authorization header. Raises ``ApiKeyInvalid`` for one that has none."""
+    given = Headers(scope=scope).getlist("authorization")
+    if not given:
+        return None
+    scheme, _, token = given[0].partition(" ")
+    if len(given) > 1 or scheme.lower() != "bearer":
+        raise ApiKeyInvalid("The Authorization header is not `Bearer` and a key.")
+    return token.strip()

@@ -1,0 +1,73 @@
+"""Who asks: the caller of a request, found once before anything of its body is read.
+
+A route sees only what is its caller's, without doing anything for it:
+
+* ``Application`` and ``Use`` (``api.services``) give an application, a store and a watch that are
+  the caller's tenant's views (``App.for_tenant``, ``Store.for_tenant``). A read through them does
+  not find another tenant's row, and answers as for an id that never was; a row that is made through
+  them is the caller's. So a new table with rows of tenants needs a ``tenant`` column, a repository
+  that reads with ``self._mine(table)`` and writes ``tenant=self._owner`` (``prover.store``), and a
+  route that asks for ``Application`` or ``Use`` as the others do.
+* ``Who`` gives the ``Caller`` itself, for what concerns the key: quotas, metering, idempotency. ::
+
+      @router.post("")
+      def create(body: ThingIn, app: Application, caller: Who) -> ThingOut:
+          app.store.create_thing(body.name, key_id=caller.key_id)  # of caller.tenant by itself
+
+* Which scope a route needs stands in ``api.access``: a new prefix must be added there, or only
+  ``admin`` keys reach it (a test compares the table with the OpenAPI document).
+* An id that a client chooses is unique within its tenant only: make it the key of a row together
+  with ``caller.tenant``, never alone, or one tenant could find out what another has chosen.
+
+Code that works for all tenants (workers, sweeps, delivery) uses ``store.every_tenant()`` to find
+work, and ``store.for_tenant(row.tenant)`` to do it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.types import Scope as AsgiScope
+
+from prover.api_keys import ALL_SCOPES, Scope
+from prover.tenants import DEFAULT_TENANT
+
+_STATE = "caller"
+#: No tenant has this name: who came without a key to a public route sees nobody's rows.
+_NO_TENANT = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks. ``key_id`` (``zkml_…``, no secret) is None where no key was needed."""
+
+    tenant: str
+    key_id: str | None
+    scopes: frozenset[Scope]
+
+    def may(self, needed: frozenset[Scope]) -> bool:
+        """Whether one of the scopes that are ``needed`` is the caller's."""
+        return Scope.ADMIN in self.scopes or bool(needed & self.scopes)
+
+
+#: On loopback, as long as no key was made: whoever can connect may do everything.
+LOCAL = Caller(tenant=DEFAULT_TENANT, key_id=None, scopes=ALL_SCOPES)
+#: Without a key, on a route that needs none.
+NOBODY = Caller(tenant=_NO_TENANT, key_id=None, scopes=frozenset())
+
+
+def set_caller(scope: AsgiScope, caller: Caller) -> None:
+    """Writes down who asks. Only ``api.authentication`` does this."""
+    scope.setdefault("state", {})[_STATE] = caller
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks. A request that was not authenticated has no caller: that is a defect of ours."""
+    caller = request.scope["state"][_STATE]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+Who = Annotated[Caller, Depends(caller_of)]

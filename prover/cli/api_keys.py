@@ -1,0 +1,159 @@
+"""``zkml api-keys``: who may use the service over HTTP. (``zkml keys`` are those that sign.)"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from prover.api_keys import ALL_SCOPES, ApiKey, Scope, new_api_key
+from prover.cli import options
+from prover.cli.terminal import EXIT_YES, Terminal
+from prover.errors import SettingsInvalid
+from prover.settings import Settings
+from prover.store import Store
+from prover.tenants import DEFAULT_TENANT, read_tenant
+from prover.words import printable
+
+app = typer.Typer(
+    no_args_is_help=True, help="The keys of the HTTP API: create, list and revoke them."
+)
+
+_SPAN = re.compile(r"(\d{1,3})([hdwy])")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(days=7)}
+_UNITS["y"] = timedelta(days=365)
+_MAX_NAME = 200
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="What it is for; shown in lists.")],
+    tenant: Annotated[str, typer.Option(help="Whose models and proofs it reaches.")] = (
+        DEFAULT_TENANT
+    ),
+    scopes: Annotated[
+        str, typer.Option(help="Of models, proofs, verify, admin: comma-separated.")
+    ] = "models,proofs,verify",
+    expires: Annotated[
+        str | None, typer.Option(metavar="SPAN|TIME", help="90d, 12h, or an RFC 3339 time.")
+    ] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Make a key. It is shown this once, and kept nowhere."""
+    terminal = Terminal(as_json)
+    now = datetime.now(UTC)
+    key, token = new_api_key(
+        tenant=read_tenant(tenant),
+        name=printable(name)[:_MAX_NAME],
+        scopes=_scopes(scopes),
+        now=now,
+        expires_at=_expiry(expires, now),
+    )
+    with _store() as store:
+        store.add_api_key(key)
+    terminal.line(f"Made {key.id} for tenant {tenant}, with {', '.join(sorted(key.scopes))}.")
+    terminal.line("This is the only time that the key is shown. Send it as Authorization: Bearer")
+    terminal.line(token)
+    terminal.object({"ok": True, "key": _json(key), "token": token})
+    return EXIT_YES
+
+
+@app.command("list")
+def list_(as_json: options.Json = False) -> int:
+    """List the keys, newest first, with their last use."""
+    terminal = Terminal(as_json)
+    with _store() as store:
+        keys = store.api_keys()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("key", "tenant", "name", "scopes", "state", "last used"):
+        table.add_column(column)
+    now = datetime.now(UTC)
+    for key in keys:
+        used = key.last_used_at.isoformat("minutes") if key.last_used_at else "never"
+        scopes = ",".join(sorted(key.scopes))
+        table.add_row(key.id, key.tenant, escape(key.name), scopes, _state(key, now), used)
+    terminal.table(table)
+    if not keys:
+        terminal.line("No keys yet: on loopback the service works without.")
+    terminal.object({"ok": True, "keys": [_json(key) for key in keys]})
+    return EXIT_YES
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its id: zkml_ and 12 digits.")],
+    as_json: options.Json = False,
+) -> int:
+    """End a key for good, within seconds, also for streams that are open."""
+    terminal = Terminal(as_json)
+    with _store() as store:
+        ended = store.revoke_api_key(key)
+    terminal.line(f"Revoked {ended.id} ({escape(ended.name)}).")
+    terminal.object({"ok": True, "key": _json(ended)})
+    return EXIT_YES
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    settings = Settings.load()
+    settings.prepare()
+    with Store.open(settings.database_url, max_attempts=settings.max_attempts) as store:
+        yield store
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    wanted = {part.strip() for part in text.split(",")}
+    if strange := sorted(wanted - ALL_SCOPES):
+        raise SettingsInvalid(f"{strange[0]!r} is no scope", hint=f"Choose of {', '.join(Scope)}.")
+    return frozenset(Scope(name) for name in wanted)
+
+
+def _expiry(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    if found := _SPAN.fullmatch(text):
+        return now + int(found[1]) * _UNITS[found[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise SettingsInvalid(
+            f"{text!r} is neither a span nor a time with its offset",
+            hint="Give 90d, 12h, 4w, 1y, or 2027-01-01T00:00:00Z.",
+        )
+    if moment <= now:
+        raise SettingsInvalid(f"{text} is past already", hint="Give a time to come.")
+    return moment
+
+
+def _state(key: ApiKey, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return "[bold red]revoked[/]"
+    if key.expires_at is None:
+        return "[green]active[/]"
+    if key.expires_at <= now:
+        return "[yellow]expired[/]"
+    return f"[green]active[/] until {key.expires_at:%Y-%m-%d}"
+
+
+def _json(key: ApiKey) -> dict[str, Any]:
+    def text(moment: datetime | None) -> str | None:
+        return None if moment is None else moment.isoformat()
+
+    return {
+        "id": key.id,
+        "tenant": key.tenant,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "created_at": text(key.created_at),
+        "expires_at": text(key.expires_at),
+        "revoked_at": text(key.revoked_at),
+        "last_used_at": text(key.last_used_at),
+    }

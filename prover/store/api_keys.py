@@ -1,0 +1,82 @@
+"""The table of API keys. Keys are never deleted: a list shows those that were revoked, too."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.api_keys import ApiKey, Scope
+from prover.errors import ApiKeyUnknown
+from prover.store.database import Repository
+from prover.store.schema import api_keys
+
+
+class ApiKeys(Repository):
+    """API keys by id, of every tenant, whatever the view: a caller's tenant is found here."""
+
+    def add_api_key(self, key: ApiKey) -> None:
+        """Keeps a new key."""
+        with self._db.write() as conn:
+            conn.execute(
+                sa.insert(api_keys).values(
+                    id=key.id,
+                    tenant=key.tenant,
+                    name=key.name,
+                    scopes=sorted(key.scopes),
+                    hash=key.hash,
+                    created_at=key.created_at,
+                    expires_at=key.expires_at,
+                )
+            )
+
+    def find_api_key(self, key_id: str) -> ApiKey | None:
+        with self._db.read() as conn:
+            query = sa.select(api_keys).where(api_keys.c.id == key_id)
+            row = conn.execute(query).one_or_none()
+        return None if row is None else _key(row)
+
+    def api_keys(self) -> list[ApiKey]:
+        """All keys, newest first."""
+        query = sa.select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id)
+        with self._db.read() as conn:
+            return [_key(row) for row in conn.execute(query)]
+
+    def has_api_keys(self) -> bool:
+        """Whether a key was ever made."""
+        with self._db.read() as conn:
+            return conn.scalar(sa.select(api_keys.c.id).limit(1)) is not None
+
+    def revoke_api_key(self, key_id: str) -> ApiKey:
+        """Ends a key for good; once more changes nothing. Raises ``ApiKeyUnknown``."""
+        with self._db.write() as conn:
+            conn.execute(
+                sa.update(api_keys)
+                .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+                .values(revoked_at=self._now())
+            )
+            query = sa.select(api_keys).where(api_keys.c.id == key_id)
+            row = conn.execute(query).one_or_none()
+        if row is None:
+            raise ApiKeyUnknown(f"There is no API key {key_id[:100]!r}.")
+        return _key(row)
+
+    def note_api_key_used(self, key_id: str, at: datetime) -> None:
+        """Notes when the key was last used. Call it now and then, not at each request."""
+        with self._db.write() as conn:
+            conn.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=at))
+
+
+def _key(row: sa.Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        tenant=row.tenant,
+        name=row.name,
+        scopes=frozenset(Scope(s) for s in row.scopes),
+        hash=row.hash,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )
