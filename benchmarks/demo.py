@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from api.client import Client
-from api.jobs.schemas import Event
+from api.client import Client, Event
 from circuits.digests import canonical_json
 from prover.bundle import read_bundle, write_bundle
 from prover.receipt import Receipt

@@ -21,8 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from api.client import Client, ServerProblem, UnexpectedAnswer
-from api.jobs.schemas import JobOut
+from api.client import Client, Job, ServerProblem, UnexpectedAnswer
 from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.home import environment
 from benchmarks.models.entry import Entry
@@ -201,7 +200,7 @@ class _Service:
                 return Outcome(metrics={"build_s": passed_s})
         raise SampleTimeout(f"no proof was shared within {_SHARES_IN_S} s")
 
-    def _all_at_once(self) -> list[JobOut]:
+    def _all_at_once(self) -> list[Job]:
         return [self._ended(job) for job in [self._post() for _ in range(self._jobs)]]
 
     # --- means --------------------------------------------------------------------------------
@@ -252,12 +251,12 @@ class _Service:
         assert self._client is not None, "the task that starts the service comes first"
         return self._client
 
-    def _post(self) -> JobOut:
+    def _post(self) -> Job:
         sample = self._material().samples(1)[0]
         inputs = {name: values.tolist() for name, values in sample.items()}
         return self._open().create_proof(circuit=self._circuit, inputs=inputs)
 
-    def _proving(self) -> JobOut:
+    def _proving(self) -> Job:
         """A job whose proof is being made."""
         job = self._post()
         for event in self._open().events(job.id):
@@ -265,7 +264,7 @@ class _Service:
                 return job
         raise SampleFailed(f"job {job.id} ended before its stage `prove` was seen")
 
-    def _ended(self, job: JobOut) -> JobOut:
+    def _ended(self, job: Job) -> Job:
         for _ in self._open().events(job.id):
             pass
         done = self._open().proof(job.id)
@@ -274,7 +273,7 @@ class _Service:
         return done
 
 
-def _lanes(job: JobOut) -> int:
+def _lanes(job: Job) -> int:
     """How many inputs the circuit of its proof holds."""
     lane = (job.result or {}).get("lane")
     return int(lane["count"]) if lane else 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -49,6 +49,7 @@ _COMMANDS = (
     _Command(name="prove", module="proving", panel=_PROOFS, logs=False),
     _Command(name="batch", module="batching", panel=_PROOFS),
     _Command(name="verify", module="verifying", panel=_PROOFS, logs=False),
+    _Command(name="remote", module="remote", panel=_PROOFS, logs=False, options=_PASS_ON),
     _Command(name="inspect", module="inspecting", panel=_CIRCUITS, logs=False),
     _Command(name="plan", module="planning", panel=_CIRCUITS),
     _Command(name="srs", module="srs", panel=_CIRCUITS, group=True, logs=False),
@@ -118,12 +119,17 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of the console script; ends the process with DESIGN's exit codes."""
+    """Entry point of the console script."""
+    run(lambda: command_line(sys.argv))
+
+
+def run(commands: Callable[[], Callable[..., Any]]) -> NoReturn:
+    """Runs a command line; ends the process with DESIGN's exit codes."""
     # A closed pipe (`zkml … | head`) ends us quietly, as it does other commands.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     terminal = wants_json(sys.argv)
     try:
-        result: Any = command_line(sys.argv)(standalone_mode=False)
+        result: Any = commands()(standalone_mode=False)
         if result == EXIT_INTERRUPTED and not Terminal.spoke:
             _interrupted(terminal)  # typer makes this of a KeyboardInterrupt, without a word
         sys.exit(result if isinstance(result, int) else 0)

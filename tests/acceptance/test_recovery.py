@@ -13,8 +13,7 @@ import psutil
 import pytest
 import redis
 
-from api.client import Client
-from api.jobs.schemas import JobOut
+from api.client import Client, Job
 from tests import tiny
 from tests.acceptance.processes import ZKML, Up, environment, gone, scratch, until, up, zkml
 
@@ -57,7 +56,7 @@ def client(running: Up) -> Iterator[Client]:
         yield open_client
 
 
-def caught_proving(running: Up, client: Client) -> tuple[JobOut, psutil.Process]:
+def caught_proving(running: Up, client: Client) -> tuple[Job, psutil.Process]:
     """A job whose engine child stands still in the middle of its proof."""
     job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
     for event in client.events(job.id):

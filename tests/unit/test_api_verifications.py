@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import Request
 
-from api.client import Client, ServerProblem
+from api.client import Client, Retries, ServerProblem
 from api.problem import Problem
 from api.rate import client_of
 from prover.keys import KeyRing, parse_public_document
@@ -30,7 +30,7 @@ def test_verification_needs_no_key_and_is_rate_limited(tmp_path: Path) -> None:
 
 def test_the_client_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("api.transport.time.sleep", waited.append)
+    monkeypatch.setattr("api.client.sync.time.sleep", waited.append)
     busy = Problem.model_validate(
         {"type": "about:blank", "title": "", "status": 429, "detail": "", "code": "rate_limited"}
         | {"fault": "busy", "retryable": True}
@@ -44,12 +44,15 @@ def test_the_client_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch)
             return httpx.Response(429, json=body, headers={"Retry-After": "7"})
         return httpx.Response(200, json=report)
 
-    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+    transport = httpx.MockTransport(answer)
+    with Client("http://service", transport=transport) as client:
         assert client.verify(b"PK").ok
         assert waited == [7, 7]
         waited.clear()
+    impatient = Retries(longest_s=5)
+    with Client("http://service", transport=transport, retries=impatient) as client:
         with pytest.raises(ServerProblem) as refused:
-            client.verify(b"PK", timeout_s=5)
+            client.verify(b"PK")
     assert refused.value.problem.code == "rate_limited"
     assert waited == []
 

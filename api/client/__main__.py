@@ -1,0 +1,11 @@
+"""``zkml remote``: this client as a command line."""
+
+from __future__ import annotations
+
+import functools
+
+from api.client.command import app
+from prover.cli.root import run
+
+if __name__ == "__main__":
+    run(lambda: functools.partial(app, prog_name="zkml remote"))

@@ -1,0 +1,227 @@
+"""The asynchronous client: what ``sync`` has, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from api.client import calls
+from api.client.calls import CHUNK, Call
+from api.client.connection import LOOK_S, WAIT_S, Connection, EventReader, Place, sent_slowly
+from api.client.models import Batch, Event, Item, Job
+from api.client.retries import Retries
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _method(call: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[T]]:
+    @functools.wraps(call)
+    async def send(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(call(*args, **kwargs))
+
+    return send
+
+
+class AsyncClient(Connection):
+    """The service at ``base_url``. Every method may raise ``ServerProblem``,
+    ``UnexpectedAnswer`` or ``httpx.TransportError``."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(base_url, api_key=api_key, timeout_s=timeout_s, retries=retries)
+        self._http = httpx.AsyncClient(**self._options, transport=transport)
+
+    upload_model = _method(calls.upload_model)
+    model = _method(calls.model)
+    models = _method(calls.models)
+    create_circuit = _method(calls.create_circuit)
+    circuit = _method(calls.circuit)
+    circuits = _method(calls.circuits)
+    circuit_file = _method(calls.circuit_file)
+    create_proof = _method(calls.create_proof)
+    proof = _method(calls.proof)
+    proofs = _method(calls.proofs)
+    cancel = _method(calls.cancel)
+    receipt = _method(calls.receipt)
+    proof_file = _method(calls.proof_file)
+    bundle = _method(calls.bundle)
+    create_batch = _method(calls.create_batch)
+    batch = _method(calls.batch)
+    batches = _method(calls.batches)
+    cancel_batch = _method(calls.cancel_batch)
+    item_bundle = _method(calls.item_bundle)
+    item_receipt = _method(calls.item_receipt)
+    verify = _method(calls.verify)
+    keys = _method(calls.keys)
+    ready = _method(calls.ready)
+
+    # --- waiting -----------------------------------------------------------------------------
+
+    async def wait(self, job_id: str, timeout_s: float = 600.0) -> Job:
+        """The proof's job once it has ended, whichever way. Raises ``TimeoutError``."""
+        until = time.monotonic() + timeout_s
+        while True:
+            left = until - time.monotonic()
+            job = await self.proof(job_id, wait_s=min(WAIT_S, math.ceil(max(left, 0))))
+            if job.terminal:
+                return job
+            if left <= 0:
+                raise TimeoutError(f"proof {job_id} is {job.state} after {timeout_s} s")
+
+    async def prove(
+        self,
+        *,
+        inputs: Mapping[str, Any],
+        model: str | None = None,
+        circuit: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Has one input proved and waits for the end, whichever way; ``on_event`` sees progress."""
+        job = await self.create_proof(
+            model=model,
+            circuit=circuit,
+            inputs=inputs,
+            context=context,
+            idempotency_key=idempotency_key,
+        )
+        async for event in self.events(job.id):
+            if on_event is not None:
+                on_event(event)
+        return await self.proof(job.id)
+
+    def events(self, job_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """The proof's events as they come, up to the one that ends it. A stream that breaks is
+        taken up again where it was."""
+        return self._events(f"/v1/proofs/{job_id}/events", after)
+
+    def circuit_events(self, circuit_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """The same for the circuit's build."""
+        return self._events(f"/v1/circuits/{circuit_id}/events", after)
+
+    async def wait_batch(self, batch_id: str, timeout_s: float = 3600.0) -> Batch:
+        """The batch once it has ended, whichever way. Raises ``TimeoutError``."""
+        until = time.monotonic() + timeout_s
+        while not (found := await self.batch(batch_id)).terminal:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"batch {batch_id} is {found.state} after {timeout_s} s")
+            await asyncio.sleep(min(left, LOOK_S))
+        return found
+
+    async def batch_events(self, batch_id: str) -> AsyncIterator[Batch]:
+        """The batch as it stands, again after each change, up to its end."""
+        async for data in self._data(f"/v1/batches/{batch_id}/events", Place()):
+            found = Batch.model_validate_json(data)
+            yield found
+            if found.terminal:
+                return
+
+    # --- what is long --------------------------------------------------------------------------
+
+    async def batch_items(self, batch_id: str, *, state: str | None = None) -> AsyncIterator[Item]:
+        """The rows in the order of the file, all or those in one state."""
+        after: int | None = 0
+        while after is not None:
+            page = await self._send(calls.items(batch_id, after, state))
+            for item in page.items:
+                yield item
+            after = page.next_after
+
+    async def batch_results(self, batch_id: str) -> AsyncIterator[dict[str, Any]]:
+        """The lines of ``results.jsonl``, as far as the batch is now."""
+        async with self._stream(f"/v1/batches/{batch_id}/results") as answer:
+            async for line in answer.aiter_lines():
+                yield json.loads(line)
+
+    async def save_batch_bundle(self, batch_id: str, path: Path) -> None:
+        """Writes the bundle of all proved items, once the batch has ended. Raises ``OSError``."""
+        async with self._stream(f"/v1/batches/{batch_id}/bundle") as answer:
+            with path.open("wb") as out:
+                async for chunk in answer.aiter_bytes(CHUNK):
+                    await asyncio.to_thread(out.write, chunk)
+
+    # --- means ---------------------------------------------------------------------------------
+
+    async def _send(self, call: Call[T]) -> T:
+        attempt = 1
+        while True:
+            made = call.body() if call.body else None
+            body = made if made is None or isinstance(made, bytes) else sent_slowly(made)
+            try:
+                answer = await self._http.request(**self._request(call), content=body)
+                pause = self._retries.after_answer(answer, attempt, safe=call.safe)
+            except httpx.TransportError as error:
+                pause = self._retries.after_error(error, attempt, safe=call.safe)
+                if pause is None:
+                    raise
+            else:
+                if pause is None:
+                    return call.read(answer)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _events(self, path: str, after: int) -> AsyncIterator[Event]:
+        place = Place(after)
+        async for data in self._data(path, place):
+            yield place.event(data)
+
+    async def _data(self, path: str, place: Place) -> AsyncIterator[str]:
+        while True:
+            try:
+                async with self._stream(path, place) as answer:
+                    if answer.status_code == 204:
+                        return
+                    reader = EventReader()
+                    async for line in answer.aiter_lines():
+                        if (data := reader.feed(line)) is not None:
+                            place.attempt = 1
+                            yield data
+            except httpx.TransportError as error:
+                pause = self._retries.after_error(error, place.attempt, safe=True)
+                if pause is None:
+                    raise
+                place.attempt += 1
+                await asyncio.sleep(pause)
+
+    @asynccontextmanager
+    async def _stream(self, path: str, place: Place | None = None) -> AsyncIterator[httpx.Response]:
+        headers = place.headers() if place else {}
+        async with self._http.stream("GET", path, headers=headers) as answer:
+            if answer.is_error:
+                await answer.aread()
+            calls.refuse_problem(answer)
+            yield answer
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

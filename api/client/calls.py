@@ -1,0 +1,352 @@
+"""Every route as a value: what to send and how to read the answer. Both clients send these."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from api.client.failures import ServerProblem, UnexpectedAnswer
+from api.client.models import (
+    Batch,
+    Circuit,
+    ItemPage,
+    Job,
+    Model,
+    Page,
+    Problem,
+    Readiness,
+    Verification,
+)
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+CHUNK = 1 << 20
+_BINARY = {"Content-Type": "application/octet-stream"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """One request. ``wait_s``: how long the service may hold the answer back. ``safe``: whether
+    the request may be sent twice. ``body``: makes the body, once for each attempt."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    body: Callable[[], bytes | Iterator[bytes]] | None = None
+    files: Any = None
+    form: Mapping[str, str] | None = None
+    wait_s: float = 0
+    untimed: bool = False
+    safe: bool = True
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def as_model(shape: type[M]) -> Callable[[httpx.Response], M]:
+    """Reads an answer of this shape; raises ``ServerProblem``, ``UnexpectedAnswer``."""
+
+    def read(answer: httpx.Response) -> M:
+        refuse_problem(answer)
+        return _parsed(shape, answer)
+
+    return read
+
+
+def as_bytes(answer: httpx.Response) -> bytes:
+    refuse_problem(answer)
+    return answer.content
+
+
+def as_json(answer: httpx.Response) -> dict[str, Any]:
+    refuse_problem(answer)
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UnexpectedAnswer(f"HTTP {answer.status_code} from {answer.url}")
+    return value
+
+
+def refuse_problem(answer: httpx.Response) -> None:
+    """Raises ``ServerProblem`` for an error whose body has been read."""
+    if answer.is_error:
+        raise ServerProblem(_parsed(Problem, answer))
+
+
+def _parsed(shape: type[M], answer: httpx.Response) -> M:
+    try:
+        return shape.model_validate_json(answer.content)
+    except ValueError as exc:
+        raise UnexpectedAnswer(f"HTTP {answer.status_code} from {answer.url}") from exc
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _get(path: str, shape: type[M], wait_s: float = 0, **params: Any) -> Call[M]:
+    return Call(
+        method="GET", path=path, read=as_model(shape), params=_given(**params), wait_s=wait_s
+    )
+
+
+def _file(path: str) -> Call[bytes]:
+    return Call(method="GET", path=path, read=as_bytes)
+
+
+def _key(given: str | None) -> dict[str, str]:
+    """The header that makes a second sending of the same request harmless."""
+    return {"Idempotency-Key": given or uuid.uuid4().hex}
+
+
+# --- models and circuits -----------------------------------------------------------------------
+
+
+def upload_model(model: Path | bytes, name: str | None = None) -> Call[Model]:
+    """Uploads an ONNX file; the same bytes give the same model."""
+    if name is None and isinstance(model, Path):
+        name = model.name
+    return Call(
+        method="POST",
+        path="/v1/models",
+        read=as_model(Model),
+        params=_given(name=name),
+        headers=_BINARY,
+        body=lambda: model.read_bytes() if isinstance(model, Path) else model,
+    )
+
+
+def model(model_id: str) -> Call[Model]:
+    """A model's signature and what inspection found."""
+    return _get(f"/v1/models/{model_id}", Model)
+
+
+def models(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Model]]:
+    """A page of models, newest first."""
+    return _get("/v1/models", Page[Model], limit=limit, cursor=cursor)
+
+
+def create_circuit(
+    model: str,
+    *,
+    profile: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    wait_s: int = 0,
+    idempotency_key: str | None = None,
+) -> Call[Circuit]:
+    """Has a circuit built; answers at once, or after at most ``wait_s`` (60) seconds."""
+    return Call(
+        method="POST",
+        path="/v1/circuits",
+        read=as_model(Circuit),
+        headers=_key(idempotency_key),
+        json=_given(model=model, profile=profile, calibration=calibration),
+        wait_s=wait_s,
+    )
+
+
+def circuit(circuit_id: str) -> Call[Circuit]:
+    """A circuit that is ready, or the job that builds it."""
+    return _get(f"/v1/circuits/{circuit_id}", Circuit)
+
+
+def circuits(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Circuit]]:
+    """A page of circuits that are ready, newest first."""
+    return _get("/v1/circuits", Page[Circuit], limit=limit, cursor=cursor)
+
+
+def circuit_file(circuit_id: str, name: str) -> Call[bytes]:
+    """``settings``, ``vk`` or ``plan``."""
+    return _file(f"/v1/circuits/{circuit_id}/{name}")
+
+
+# --- proofs ------------------------------------------------------------------------------------
+
+
+def create_proof(
+    *,
+    model: str | None = None,
+    circuit: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    input_data: list[Any] | None = None,
+    profile: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    isolate: bool | None = None,
+    wait_s: int = 0,
+    idempotency_key: str | None = None,
+) -> Call[Job]:
+    """Has one input proved; answers at once, or after at most ``wait_s`` (60) seconds.
+
+    ``isolate``: by a proof of its own, also where the service has jobs share one.
+    ``idempotency_key``: made up when left out; give your own to repeat a request after a crash.
+    """
+    body = _given(
+        model=model,
+        circuit=circuit,
+        inputs=inputs,
+        input_data=input_data,
+        profile=profile,
+        context=context,
+        isolate=isolate,
+    )
+    return Call(
+        method="POST",
+        path="/v1/proofs",
+        read=as_model(Job),
+        headers=_key(idempotency_key),
+        json=body,
+        wait_s=wait_s,
+    )
+
+
+def proof(job_id: str, *, wait_s: int = 0) -> Call[Job]:
+    """A proof's job; ``wait_s``: once it has ended, or after so many seconds (60)."""
+    return _get(f"/v1/proofs/{job_id}", Job, wait_s=wait_s)
+
+
+def proofs(
+    *, limit: int = 50, cursor: str | None = None, state: str | None = None
+) -> Call[Page[Job]]:
+    """A page of proofs, newest first."""
+    return _get("/v1/proofs", Page[Job], limit=limit, cursor=cursor, state=state)
+
+
+def cancel(job_id: str) -> Call[Job]:
+    """Ends a queued proof, or asks for the end of a running one."""
+    return Call(method="POST", path=f"/v1/proofs/{job_id}/cancel", read=as_model(Job))
+
+
+def receipt(job_id: str) -> Call[bytes]:
+    """The signed statement, a DSSE envelope."""
+    return _file(f"/v1/proofs/{job_id}/receipt")
+
+
+def proof_file(job_id: str) -> Call[bytes]:
+    """The bare proof."""
+    return _file(f"/v1/proofs/{job_id}/proof")
+
+
+def bundle(job_id: str) -> Call[bytes]:
+    """All that verification needs, in one file."""
+    return _file(f"/v1/proofs/{job_id}/bundle")
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+
+def create_batch(
+    rows: Path | Iterable[Mapping[str, Any]],
+    *,
+    model: str | None = None,
+    circuit: str | None = None,
+    isolate: bool | None = None,
+    lanes: int | None = None,
+    deadline_s: float | None = None,
+    profile: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Batch]:
+    """Has many inputs proved; answers when all rows have been read.
+
+    ``rows`` is a file (JSON lines, ``.csv`` or ``.npz``) or rows one by one, each
+    ``{"id": …, "inputs": {name: nested list or array}}``; neither is held in memory. Rows out of
+    an iterator cannot be sent twice, so such a batch is not tried again.
+    """
+    query = _given(
+        model=model, circuit=circuit, isolate=isolate, lanes=lanes, deadline_s=deadline_s
+    )
+    media = "application/octet-stream" if isinstance(rows, Path) else "application/x-ndjson"
+    return Call(
+        method="POST",
+        path="/v1/batches",
+        read=as_model(Batch),
+        params={**query, **(profile or {}), **(context or {})},
+        headers={"Content-Type": media, **_key(idempotency_key)},
+        body=lambda: _chunks(rows) if isinstance(rows, Path) else map(_line, rows),
+        # The answer comes once the last row was read, and not while they are sent.
+        untimed=True,
+        safe=isinstance(rows, Path | Sequence),
+    )
+
+
+def batch(batch_id: str) -> Call[Batch]:
+    """State, progress, rate and time left."""
+    return _get(f"/v1/batches/{batch_id}", Batch)
+
+
+def batches(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Batch]]:
+    """A page of batches, newest first."""
+    return _get("/v1/batches", Page[Batch], limit=limit, cursor=cursor)
+
+
+def cancel_batch(batch_id: str) -> Call[Batch]:
+    """What is proved stays; everything else is given up."""
+    return Call(method="POST", path=f"/v1/batches/{batch_id}/cancel", read=as_model(Batch))
+
+
+def items(batch_id: str, after: int, state: str | None) -> Call[ItemPage]:
+    """A page of a batch's items, in the order of the file."""
+    path = f"/v1/batches/{batch_id}/items"
+    return _get(path, ItemPage, after=after, limit=200, state=state)
+
+
+def item_bundle(batch_id: str, number: int) -> Call[bytes]:
+    """All that the verification of one item needs."""
+    return _file(f"/v1/batches/{batch_id}/items/{number}/bundle")
+
+
+def item_receipt(batch_id: str, number: int) -> Call[bytes]:
+    """The signed statement about one item."""
+    return _file(f"/v1/batches/{batch_id}/items/{number}/receipt")
+
+
+# --- verification, health ------------------------------------------------------------------------
+
+
+def verify(bundle: bytes, policy: Mapping[str, Any] | None = None) -> Call[Verification]:
+    """The service's checklist of a bundle, whether it holds or not. ``verify_offline`` does the
+    same on this machine."""
+    return Call(
+        method="POST",
+        path="/v1/verifications",
+        read=as_model(Verification),
+        files={"bundle": ("bundle.zkml", bundle, "application/zip")},
+        form=_given(policy=None if policy is None else json.dumps(policy)),
+    )
+
+
+def keys() -> Call[dict[str, Any]]:
+    """The keys that sign the service's receipts: ``trusted`` of a policy, once you trust them."""
+    return Call(method="GET", path="/.well-known/zkml-keys.json", read=as_json)
+
+
+def ready() -> Call[Readiness]:
+    """What the service says of its parts, ready or not."""
+    return Call(method="GET", path="/readyz", read=lambda a: _parsed(Readiness, a), safe=False)
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            yield chunk
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line of JSON; arrays as nested lists."""
+    return json.dumps(row, default=lambda value: value.tolist()).encode() + b"\n"

@@ -1,0 +1,18 @@
+"""How a request can fail, beside ``httpx.TransportError``."""
+
+from __future__ import annotations
+
+from api.client.models import Problem
+
+
+class ServerProblem(Exception):
+    """The service answered with a problem document."""
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        hint = f" {problem.hint}" if problem.hint else ""
+        super().__init__(f"{problem.code}: {problem.detail}{hint}")
+
+
+class UnexpectedAnswer(Exception):
+    """Something answered that is not this service: a proxy's error page, a wrong address."""

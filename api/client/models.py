@@ -1,0 +1,199 @@
+"""What the service answers, as the client reads it.
+
+A client outlives the version of the service that it was written for, so states and kinds are plain
+texts, and fields that this version does not know are kept (``model_extra``). What to stop waiting
+for is ``terminal``, never the name of a state.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class FieldError(_Answer):
+    """One field of a request that was wrong."""
+
+    field: str
+    message: str
+
+
+class Problem(_Answer):
+    """An RFC 9457 problem document. Program against ``code``: docs/errors.md lists them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    fault: str
+    retryable: bool
+    hint: str | None = None
+    instance: str | None = None
+    request_id: str | None = None
+    context: dict[str, Any] | None = None
+    errors: list[FieldError] | None = None
+
+
+class Tensor(_Answer):
+    """A named input or output of a model."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+
+
+class Model(_Answer):
+    """An uploaded model; ``id`` is ``sha256:`` and the digest of its file."""
+
+    id: str
+    name: str
+    size_bytes: int
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    summary: dict[str, Any]
+    created_at: datetime
+    links: dict[str, str]
+
+
+class Job(_Answer):
+    """One circuit to build, or one input to prove. Wait for ``terminal``."""
+
+    id: str
+    kind: str
+    state: str
+    terminal: bool
+    stage: str | None = None
+    progress: float
+    attempt: int
+    cancel_requested: bool
+    model: str
+    circuit: str
+    profile: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    timings: dict[str, float] = Field(default_factory=dict)
+    peak_rss_bytes: int | None = None
+    result: dict[str, Any] | None = None
+    problem: Problem | None = None
+    links: dict[str, str]
+
+
+class Circuit(_Answer):
+    """A model compiled for a profile; until it is ``ready``, ``job`` is what builds it."""
+
+    id: str
+    state: str
+    model: str
+    profile: dict[str, Any]
+    manifest: dict[str, Any] | None = None
+    created_at: datetime
+    job: Job | None = None
+    links: dict[str, str]
+
+
+class Event(_Answer):
+    """Something that happened to a job; ``seq`` counts from 1 without gaps."""
+
+    job: str
+    seq: int
+    at: datetime
+    type: str
+    data: dict[str, Any]
+
+
+class Progress(_Answer):
+    """How far a batch is."""
+
+    total: int
+    done: int
+    failed: int
+    remaining: int
+    rate_per_s: float | None = None
+    left_s: float | None = None
+
+
+class Batch(_Answer):
+    """Many inputs of one model."""
+
+    id: str
+    state: str
+    terminal: bool
+    model: str
+    circuit: str | None = None
+    profile: dict[str, Any]
+    context: dict[str, Any] | None = None
+    isolate: bool
+    progress: Progress
+    plan: dict[str, Any] | None = None
+    problem: Problem | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    links: dict[str, str]
+
+
+class Item(_Answer):
+    """One row of a batch's file."""
+
+    number: int
+    id: str | None = None
+    line: int
+    state: str
+    lane: int | None = None
+    proof: str | None = None
+    result: dict[str, Any] | None = None
+    problem: Problem | None = None
+    links: dict[str, str]
+
+
+class Page(_Answer, Generic[T]):
+    """Part of a list, newest first; ``next_cursor`` leads to the next part, None: this is all."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class ItemPage(_Answer):
+    """Part of a batch's items, in the order of the file."""
+
+    items: list[Item]
+    next_after: int | None = None
+
+
+class Check(_Answer):
+    """One item of a verification's checklist."""
+
+    number: int
+    name: str
+    layer: str
+    status: str
+    detail: str
+
+
+class Verification(_Answer):
+    """The numbered checklist of a bundle; ``ok`` is the verdict."""
+
+    ok: bool
+    checks: list[Check]
+    statement: dict[str, Any] | None = None
+    words: list[str] = Field(default_factory=list)
+    not_claimed: list[str] = Field(default_factory=list)
+
+
+class Readiness(_Answer):
+    """Whether the service can do its work, part by part."""
+
+    ready: bool
+    parts: dict[str, Any]

@@ -1,0 +1,50 @@
+"""When a request is sent again, and how long to wait before."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import httpx
+
+#: The request did not reach the service.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+#: Nobody knows whether it did.
+_BROKEN = (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)
+#: Not now: the service, or a proxy before it, says to come again.
+_LATER = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """At most ``attempts`` times in total; waits double from ``first_s`` up to ``most_s``, with
+    jitter. A ``Retry-After`` longer than ``longest_s`` is not waited for."""
+
+    attempts: int = 4
+    first_s: float = 0.2
+    most_s: float = 10.0
+    longest_s: float = 60.0
+
+    def after_error(self, error: httpx.TransportError, attempt: int, *, safe: bool) -> float | None:
+        """Seconds to wait before attempt ``attempt + 1``, or None: give up. ``safe``: whether the
+        same request twice does no more than once."""
+        again = isinstance(error, _NOT_SENT) or (safe and isinstance(error, _BROKEN))
+        return self._pause(attempt) if again and attempt < self.attempts else None
+
+    def after_answer(self, answer: httpx.Response, attempt: int, *, safe: bool) -> float | None:
+        """The same for an answer: one that asks for another try, or a conflict that passes."""
+        asked = _seconds(answer.headers.get("retry-after"))
+        passes = answer.status_code in _LATER or (answer.status_code == 409 and asked is not None)
+        if not (safe and passes) or attempt >= self.attempts:
+            return None
+        if asked is None:
+            return self._pause(attempt)
+        return None if asked > self.longest_s else max(asked, self._pause(attempt) / 2)
+
+    def _pause(self, attempt: int) -> float:
+        longest: float = min(self.most_s, self.first_s * 2 ** (attempt - 1))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, hides nothing
+
+
+def _seconds(value: str | None) -> float | None:
+    return float(value) if value is not None and value.isascii() and value.isdigit() else None

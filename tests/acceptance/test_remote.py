@@ -1,0 +1,52 @@
+"""``zkml remote`` against a running service: prove there, verify here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from api.client import Client, verify_offline
+from tests.acceptance.processes import DIGITS, Up, zkml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def test_prove_there_and_verify_here(service: Up, client: Client, tmp_path: Path) -> None:
+    out = tmp_path / "proof.zkml"
+    to = ("--url", service.url, "--json")
+    model, sample = DIGITS / "digits.onnx", DIGITS / "sample.json"
+    done = zkml(tmp_path, "remote", "prove", model, sample, "-o", out, "--nonce", "mine", *to)
+    assert (done.code, done.json["ok"]) == (0, True)
+    proof = done.json["proof"]["id"]
+    assert out.read_bytes() == client.bundle(proof)
+
+    state = zkml(tmp_path, "remote", "status", proof, *to)
+    assert (state.code, state.json["proof"]["state"]) == (0, "succeeded")
+    listed = zkml(tmp_path, "remote", "list", "--state", "succeeded", *to)
+    assert proof in [p["id"] for p in listed.json["proofs"]]
+
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(zkml(tmp_path, "remote", "keys", *to).json))
+    again = tmp_path / "again.zkml"
+    options = ("-o", again, "--trusted", keys)
+    assert zkml(tmp_path, "remote", "fetch", proof, *options, "--nonce", "mine", *to).code == 0
+    # A nonce of somebody else's is refused on this machine, whatever the service says.
+    other = zkml(tmp_path, "remote", "fetch", proof, *options, "--nonce", "theirs", *to)
+    assert (other.code, other.json["ok"]) == (1, False)
+
+
+def test_a_signer_that_is_not_trusted_is_refused_offline(client: Client, tmp_path: Path) -> None:
+    model = client.upload_model(DIGITS / "digits.onnx")
+    inputs = json.loads((DIGITS / "sample.json").read_text())["inputs"]
+    job = client.prove(model=model.id, inputs=inputs)
+    bundle = client.bundle(job.id)
+    assert verify_offline(bundle, trusted=client.keys()).ok
+    nobody = verify_offline(bundle, policy={"keyids": []})
+    assert [c.name for c in nobody.checks if c.status == "fail"] == ["signer"]
+
+
+def test_what_the_service_refuses_has_its_own_code(service: Up, tmp_path: Path) -> None:
+    done = zkml(tmp_path, "remote", "status", "nobody", "--url", service.url, "--json")
+    assert (done.code, done.json["problem"]["code"]) == (2, "job_not_found")
