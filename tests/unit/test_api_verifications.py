@@ -49,10 +49,9 @@ def test_the_client_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch)
         assert client.verify(b"PK").ok
         assert waited == [7, 7]
         waited.clear()
-    impatient = Retries(longest_s=5)
-    with Client("http://service", transport=transport, retries=impatient) as client:
-        with pytest.raises(ServerProblem) as refused:
-            client.verify(b"PK")
+    client = Client("http://service", transport=transport, retries=Retries(longest_s=5))
+    with client, pytest.raises(ServerProblem) as refused:
+        client.verify(b"PK")
     assert refused.value.problem.code == "rate_limited"
     assert waited == []
 
