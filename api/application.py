@@ -17,6 +17,8 @@ from api.caller import NOBODY
 from api.circuits.endpoints import router as circuits
 from api.estimates.endpoints import router as estimates
 from api.health.endpoints import router as health
+from api.inference.endpoints import router as inference
+from api.inference.schemas import InferIn
 from api.jobs.schemas import Event
 from api.keys.endpoints import router as keys
 from api.models.endpoints import router as models
@@ -94,12 +96,13 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         proofs,
         batches,
         verifications,
+        inference,
         keys,
         health,
         reference,
     ):
         api.include_router(router)
-    openapi.complete(api, Problem, Event)
+    openapi.complete(api, Problem, Event, InferIn)
     return api
 
 

@@ -75,11 +75,13 @@ def render(
     error: ZkmlError, request: Request, errors: list[FieldError] | None = None
 ) -> JSONResponse:
     """The response to a request that met ``error``."""
-    problem = problem_of(error).model_copy(
+    problem = problem_of(error)
+    problem = problem.model_copy(
         update={
             "instance": request.url.path,
             "request_id": structlog.contextvars.get_contextvars().get("request_id"),
             "errors": errors,
+            "error": problem.detail if request.url.path.startswith("/v2") else None,
         }
     )
     headers = {"Cache-Control": "no-store"}

@@ -120,6 +120,9 @@ class Problem(BaseModel):
     request_id: str | None = Field(default=None, description="The X-Request-ID of the answer.")
     context: dict[str, Any] | None = Field(default=None, description="What names the culprit.")
     errors: list[FieldError] | None = Field(default=None, description="Field by field.")
+    error: str | None = Field(
+        default=None, description="On /v2: `detail`, where the Open Inference Protocol has it."
+    )
 
 
 def catalogue() -> dict[str, type[ZkmlError]]:

@@ -41,6 +41,7 @@ class Problem(_Answer):
     request_id: str | None = None
     context: dict[str, Any] | None = None
     errors: list[FieldError] | None = None
+    error: str | None = None
 
 
 class Tensor(_Answer):

@@ -61,6 +61,13 @@ class Models(Repository):
             )
         return Page(items=[_record(row) for row in rows], next_cursor=after)
 
+    def models_named(self, name: str) -> list[ModelRecord]:
+        """Models of this name, newest first."""
+        query = self._held().where(model_holders.c.name == name)
+        query = query.order_by(model_holders.c.created_at.desc(), models.c.id)
+        with self._db.read() as conn:
+            return [_record(row) for row in conn.execute(query)]
+
     def _held(self) -> sa.Select[Any]:
         """Models that this view's tenant has (of every tenant's: once for each of them)."""
         return (

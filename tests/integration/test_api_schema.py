@@ -41,6 +41,8 @@ KNOWN = {
     "batch_id": "nobody",
     "number": 1,
     "code": "model_not_onnx",
+    "name": "digits.onnx",
+    "version": MODEL[7:19],
 }
 #: One check more than these, of refusing what the document does not allow, is left out: a header
 #: or a query parameter that nobody knows is no error over HTTP.

@@ -116,6 +116,8 @@ def one_of_everything(app: App) -> dict[str, str]:
         "job_id": proof.id,
         "batch_id": batch,
         "number": "1",
+        "name": model.id,
+        "version": model.id[7:19],
     }
 
 
@@ -138,7 +140,11 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     def body(**fields: Any) -> dict[str, Any]:
         return {"content": json.dumps(fields), "headers": JSON}
 
+    tensor = {"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}
+    infer = [body(inputs=[tensor], parameters={"wait_s": 0})]
     return {
+        "POST /v2/models/{name}/infer": infer,
+        "POST /v2/models/{name}/versions/{version}/infer": infer,
         "POST /v1/proofs": [body(**model, **INPUT), body(**circuit, **INPUT)],
         "POST /v1/circuits": [body(**model)],
         "POST /v1/estimates": [body(**model)],

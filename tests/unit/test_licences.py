@@ -15,6 +15,7 @@ ALLOWED = (
     "MPL-2.0",
     "LGPL-3.0",
     "matplotlib",
+    "ZPL-2.1",
     "0BSD",
     "Zlib",
 )

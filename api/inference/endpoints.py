@@ -1,0 +1,146 @@
+"""`/v2`: the Open Inference Protocol, for clients of KServe, Triton and the like."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from api.errors import responses
+from api.health.endpoints import readyz
+from api.health.schemas import Readiness
+from api.inference import service
+from api.inference.schemas import (
+    InferOut,
+    LiveOut,
+    ModelMetadata,
+    ModelReadyOut,
+    ServerOut,
+    infer_out,
+    metadata,
+)
+from api.inference.tensors import parse_request
+from api.problem import MediaTypeUnsupported
+from api.requests import BoundedRequest
+from api.services import Application, Services, Use
+
+router = APIRouter(prefix="/v2", tags=["inference"])
+
+Name = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="A model's id, or its name: then the newest of that name.",
+    ),
+]
+Version = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{12}$", description="The first 12 digits of the model's digest.")
+]
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferIn"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+_INFER_ERRORS = responses(400, 404, 409, 413, 415, 422)
+
+
+@router.get("", summary="What the server is", responses=responses())
+def server_metadata() -> ServerOut:
+    """Name, version, extensions of the protocol."""
+    return ServerOut(version=installed("zkml-prover"))
+
+
+@router.get("/health/live", summary="Is the server alive?", responses=responses())
+async def server_live() -> LiveOut:
+    """As `/healthz`."""
+    return LiveOut()
+
+
+@router.get(
+    "/health/ready",
+    summary="Is the server ready?",
+    responses={503: {"model": Readiness, "description": "A part is missing."}},
+)
+async def server_ready(app: Application, response: Response) -> Readiness:
+    """As `/readyz`."""
+    return await readyz(app, response)
+
+
+@router.get("/models/{name}", summary="A model's signature", responses=responses(404, 422))
+def model_metadata(app: Application, name: Name) -> ModelMetadata:
+    """Inputs and outputs of the newest model of a name, and the versions there are."""
+    return metadata(name, service.models_of(app, name))
+
+
+@router.get(
+    "/models/{name}/versions/{version}",
+    summary="The signature of one version",
+    responses=responses(404, 422),
+)
+def model_version_metadata(app: Application, name: Name, version: Version) -> ModelMetadata:
+    """The same for one model of that name."""
+    return metadata(name, service.models_of(app, name, version))
+
+
+@router.get("/models/{name}/ready", summary="Is a model here?", responses=responses(404, 422))
+def model_ready(app: Application, name: Name) -> ModelReadyOut:
+    """A model that is here can be asked; its circuit is built with the first inference."""
+    service.models_of(app, name)
+    return ModelReadyOut(name=name)
+
+
+@router.get(
+    "/models/{name}/versions/{version}/ready",
+    summary="Is one version here?",
+    responses=responses(404, 422),
+)
+def model_version_ready(app: Application, name: Name, version: Version) -> ModelReadyOut:
+    """The same for one model of that name."""
+    service.models_of(app, name, version)
+    return ModelReadyOut(name=name)
+
+
+@router.post(
+    "/models/{name}/infer",
+    summary="Infer, with a proof",
+    openapi_extra=_BODY,
+    responses=_INFER_ERRORS,
+)
+async def infer(request: Request, services: Use, name: Name) -> InferOut:
+    """Waits for the proof: the outputs are those that it proves. Its id, and where receipt and
+    bundle are, stand in `parameters`."""
+    return await _infer(request, services, name, None)
+
+
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    summary="Infer with one version",
+    openapi_extra=_BODY,
+    responses=_INFER_ERRORS,
+)
+async def infer_version(request: Request, services: Use, name: Name, version: Version) -> InferOut:
+    """The same with one model of that name."""
+    return await _infer(request, services, name, version)
+
+
+async def _infer(request: Request, services: Services, name: str, version: str | None) -> InferOut:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise MediaTypeUnsupported("A compressed body is not read.", hint="Send it as it is.")
+    bounded = BoundedRequest(request, services.app.settings.max_input_bytes)
+    body = await bounded.body()
+    asked, rest = parse_request(body, request.headers.get("inference-header-content-length"))
+    longest = service.wait_s(asked)
+    model = (await services.run(lambda: service.models_of(services.app, name, version)))[0]
+    job = await services.run(
+        lambda: service.infer(services.app, services.sender, model, asked, rest)
+    )
+    job = await services.watch.ended(job.id, longest)
+    service.check_succeeded(job)
+    return infer_out(name, model, job, asked)
