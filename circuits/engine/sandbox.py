@@ -38,6 +38,9 @@ from circuits.errors import (
 
 #: How often a waiting parent looks at ``should_stop``.
 _POLL_S = 0.1
+#: What a server gets to end by itself: in the middle of an import on a busy machine it takes long,
+#: and one that is killed leaves its folder to the next.
+_END_S = 60.0
 _OUT_OF_MEMORY = (b"memory allocation of", b"Cannot allocate memory", b"MemoryError")
 
 
@@ -210,7 +213,7 @@ class _ForkServer:
             self._orders = None
         if self._server is not None:
             try:
-                self._server.wait(timeout=5)
+                self._server.wait(timeout=_END_S)
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()

@@ -86,11 +86,15 @@ def prove(
     data = read_file(model, limit=settings.max_model_bytes)
     sandbox = Sandbox(nice=settings.engine_nice)
     sandbox.start()  # before the imports of the next line: the engine loads beside them
-    from prover.app import App
-    from prover.logs import log_defects_only
+    try:
+        from prover.app import App
+        from prover.logs import log_defects_only
 
-    log_defects_only()
-    app = App.open(settings, sandbox)
+        log_defects_only()
+        app = App.open(settings, sandbox)
+    except BaseException:
+        sandbox.close()
+        raise
     try:
         record, _ = app.add_model(data, model.name)
         signature = Signature.from_json(record.signature)
