@@ -25,8 +25,8 @@ demo: install ## An end-to-end demo: serve, upload, prove, verify, tamper
 test: install lint ## Every check but the long tail: what a change has to pass
 	$(BIN)/python -m pytest -m "not long"
 
-test-all: install lint docs ## Every check there is; CI runs this
-	$(BIN)/python -m pytest
+test-all: install lint docs ## Every check there is, with ten times the random examples; CI runs this
+	ZKML_TEST_THOROUGH=1 $(BIN)/python -m pytest
 
 check: install lint ## The fast part of the checks
 	$(BIN)/python -m pytest -m "not slow and not long"

@@ -8,22 +8,26 @@ from pathlib import Path
 import pytest
 
 from api.client import Client
-from tests.acceptance.processes import Up, up
+from tests.acceptance.processes import DEFAULTS, Up, up
 
 MAX_MODEL_BYTES = 1 << 20
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_reference_strings(srs_cache: Path) -> None:
+    """Every home of these tests finds its reference strings where they were made first."""
+    DEFAULTS["ZKML_SRS_DIR"] = str(srs_cache)
+
+
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[Up]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """``zkml up`` with redis, API and one worker."""
     home = tmp_path_factory.mktemp("service") / "home"
-    with up(
-        home, ZKML_SRS_DIR=str(srs_cache), ZKML_MAX_MODEL_BYTES=str(MAX_MODEL_BYTES)
-    ) as running:
+    with up(home, ZKML_MAX_MODEL_BYTES=str(MAX_MODEL_BYTES)) as running:
         yield running
 
 
 @pytest.fixture
 def client(service: Up) -> Iterator[Client]:
-    with Client(service.url, timeout_s=60) as open_client:
+    with Client(service.url, timeout_s=300) as open_client:
         yield open_client

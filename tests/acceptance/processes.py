@@ -19,6 +19,11 @@ import psutil
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "benchmarks" / "models" / "digits"
 ZKML = str(Path(sys.executable).with_name("zkml"))
+#: What every command here is told: reference strings made once for all homes (``conftest``), and
+#: no timing of candidates, which the planner's own tests do.
+DEFAULTS = {"ZKML_PLAN_EFFORT": "fast"}
+#: Seconds after which a command hangs. Nothing here measures how fast the machine is.
+HANGS_S = 300.0
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
@@ -26,7 +31,9 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ZKML_")}
     scratch = home.parent / f"{home.name}-tmp"
     scratch.mkdir(parents=True, exist_ok=True)
-    return kept | {"ZKML_HOME": str(home), "TMPDIR": str(scratch), "COLUMNS": "200"} | extra
+    return (
+        kept | DEFAULTS | {"ZKML_HOME": str(home), "TMPDIR": str(scratch), "COLUMNS": "200"} | extra
+    )
 
 
 def scratch(home: Path) -> list[str]:
@@ -55,7 +62,7 @@ class Ended:
         return problem
 
 
-def zkml(home: Path, *args: str | Path, timeout_s: float = 90, **env: str) -> Ended:
+def zkml(home: Path, *args: str | Path, timeout_s: float = HANGS_S, **env: str) -> Ended:
     """Runs a ``zkml`` command to its end. Whatever happens, there is no traceback."""
     done = subprocess.run(
         [ZKML, *map(str, args)],
@@ -120,15 +127,15 @@ def end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
     try:
-        process.communicate(timeout=40)
+        process.communicate(timeout=HANGS_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-    for left in psutil.wait_procs(below, timeout=5)[1]:
+    for left in psutil.wait_procs(below, timeout=300)[1]:
         left.send_signal(signal.SIGKILL)
 
 
-def until(condition: Callable[[], object], within_s: float = 30) -> None:
+def until(condition: Callable[[], object], within_s: float = HANGS_S) -> None:
     """Waits for something that must happen."""
     give_up = time.monotonic() + within_s
     while not condition():

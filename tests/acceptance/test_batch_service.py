@@ -32,7 +32,7 @@ def post(url: str, content: str | bytes, **query: Any) -> httpx.Response:
 
 def follow(url: str, batch_id: str) -> list[dict[str, Any]]:
     """Every event of the batch, to its end."""
-    with httpx.stream("GET", f"{url}/v1/batches/{batch_id}/events", timeout=60) as stream:
+    with httpx.stream("GET", f"{url}/v1/batches/{batch_id}/events", timeout=300) as stream:
         lines = [line for line in stream.iter_lines() if line.startswith("data:")]
     return [json.loads(line.removeprefix("data:")) for line in lines]
 
@@ -42,7 +42,7 @@ def batch(service: Up, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     """A batch of six good rows and a bad one, in proofs of four lanes, as it ended."""
     path = tmp_path_factory.mktemp("model") / "linear.onnx"
     path.write_bytes(linear(scale=0.5))
-    with Client(service.url, timeout_s=60) as client:
+    with Client(service.url, timeout_s=300) as client:
         model = client.upload_model(path).id
     answer = post(service.url, rows(), model=model, lanes=4)
     assert answer.status_code == 202, answer.text
@@ -154,6 +154,6 @@ def test_a_batch_can_be_canceled_and_asking_again_changes_nothing(
 ) -> None:
     started = post(service.url, rows(), model=batch["model"], isolate=True).json()
     for _ in range(2):
-        answer = httpx.post(f"{service.url}/v1/batches/{started['id']}/cancel", timeout=30)
+        answer = httpx.post(f"{service.url}/v1/batches/{started['id']}/cancel", timeout=300)
         assert (answer.status_code, answer.json()["state"]) == (200, "canceled")
     assert httpx.post(f"{service.url}/v1/batches/none/cancel").status_code == 404

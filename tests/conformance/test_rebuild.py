@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,16 +77,27 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[Bench]:
     home = tmp_path_factory.mktemp("home")
-    app = App.open(Settings(home=home, redis_url=None, plan_effort="fast"))
+    app = App.open(Settings(home=home, srs_dir=srs_cache, redis_url=None, plan_effort="fast"))
     yield Bench(app)
     app.close()
 
 
+class _Honest(dict[str, Bundle]):
+    """Bundles of ``MODELS``, each made when it is asked for."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def __missing__(self, name: str) -> Bundle:
+        self[name] = self._bench.prove(MODELS[name], Visibility.PUBLIC)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def honest(bench: Bench) -> dict[str, Bundle]:
-    return {name: bench.prove(model, Visibility.PUBLIC) for name, model in MODELS.items()}
+    return _Honest(bench)
 
 
 def names(report: Report) -> list[str]:
@@ -97,7 +109,10 @@ def detail(report: Report) -> str:
     return check.detail
 
 
-@pytest.mark.parametrize("road", MODELS)
+@pytest.mark.parametrize(
+    "road",
+    ["integers", "tables", pytest.param("fixed-point", marks=pytest.mark.long)],  # k = 15
+)
 def test_an_honest_circuit_is_made_anew_to_the_byte(
     road: str, bench: Bench, honest: dict[str, Bundle]
 ) -> None:
@@ -107,6 +122,7 @@ def test_an_honest_circuit_is_made_anew_to_the_byte(
     assert "same bytes" in detail(report)
 
 
+@pytest.mark.long  # the engine chooses k = 15 for it
 @pytest.mark.parametrize("told", REBUILD_LIES)
 def test_what_leaves_no_trace_in_the_proof_is_found_by_a_rebuild(
     told: str, bench: Bench, honest: dict[str, Bundle]

@@ -62,7 +62,7 @@ def test_the_commands_do_what_the_page_says(service: str, tmp_path: Path) -> Non
         capture_output=True,
         check=True,
         text=True,
-        timeout=110,
+        timeout=300,
     )
     answers = done.stdout.split(MARK)[1:]
 

@@ -16,6 +16,7 @@ from prover.app import App
 from prover.jobs import ModelRecord
 from prover.settings import Settings
 from prover.testing import START
+from tests.effort import examples
 from tests.unit.fake_app import serving
 
 #: One model for each kind of input, by id.
@@ -111,7 +112,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
                 created_at=START,
             )
         )
-    with serving(app) as url, httpx.Client(base_url=url, timeout=10) as client:
+    with serving(app) as url, httpx.Client(base_url=url, timeout=300) as client:
         yield client
     app.close()
 
@@ -124,26 +125,26 @@ def answered(http: httpx.Client, path: str, body: Any) -> None:
         assert answer.json()["detail"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40, 400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(proofs)
 def test_any_proof_request(http: httpx.Client, body: Any) -> None:
     answered(http, "/v1/proofs", body)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30, 200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(circuits)
 def test_any_circuit_request(http: httpx.Client, body: Any) -> None:
     answered(http, "/v1/circuits", body)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30, 200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=60) | anything.map(lambda v: json.dumps(v).encode()))
 def test_any_body(http: httpx.Client, body: bytes) -> None:
     answer = http.post("/v1/proofs", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20, 100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(ids)
 def test_any_id(http: httpx.Client, name: str) -> None:
     quoted = httpx.URL("http://x", params={"q": name}).query.decode()[2:].replace("+", "%20")

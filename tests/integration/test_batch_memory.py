@@ -50,7 +50,7 @@ def test_ten_thousand_rows_of_64_floats_stay_under_300_mb(tmp_path: Path, srs_ca
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     state, remaining, peak_mb = done.stdout.split()

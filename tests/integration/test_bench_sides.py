@@ -14,6 +14,8 @@ from benchmarks.sides.ezkl_default import EzklDefault
 from benchmarks.sides.ours import Ours
 from benchmarks.tasks import Amount, Contender, contest
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 AMOUNT = Amount(samples=1, warm_ups=0, held_out=20, deadline_s=250)
 HEADER = Header(
     options={"samples": 1, "warm_ups": 0},
@@ -38,8 +40,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         return run(tasks, HEADER, folder / "run")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_both_sides_prove_the_same_model_and_both_proofs_hold(results: Results) -> None:
     assert [row.reason for row in results.rows if row.status is not Status.OK] == []
     proofs = {row.key.side: row for row in results.rows if row.key.step is Step.PROVE}
@@ -50,8 +50,6 @@ def test_both_sides_prove_the_same_model_and_both_proofs_hold(results: Results) 
         assert row.metrics["proof_bytes"] > 1000
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_accuracy_stands_beside_the_time_of_each_side(results: Results, tmp_path: Path) -> None:
     rows = [row for row in results.rows if row.key.step is Step.ACCURACY]
     assert {row.facts["held_out"] for row in rows} == {AMOUNT.held_out}
@@ -60,8 +58,6 @@ def test_accuracy_stands_beside_the_time_of_each_side(results: Results, tmp_path
     assert text.count("1/1") == 2
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_our_circuit_is_smaller_than_the_default_one(results: Results) -> None:
     logrows = {
         row.key.side: row.facts["logrows"] for row in results.rows if row.key.step is Step.SETUP

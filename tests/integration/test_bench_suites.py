@@ -13,6 +13,8 @@ from benchmarks.rows import Header, Status
 from benchmarks.runner import run
 from benchmarks.tasks import Amount, by_round
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 AMOUNT = Amount(samples=1, warm_ups=0, held_out=20, deadline_s=250, quick=True)
 HEADER = Header(
     options={"samples": 1, "warm_ups": 0},
@@ -29,8 +31,6 @@ def _no_lookup_cache_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("EZKL_REPO_PATH", str(tmp_path / "ezkl"))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_batch_shares_proofs_and_every_item_is_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,8 +49,6 @@ def test_a_batch_shares_proofs_and_every_item_is_verified(
     assert 2 in sweep.foretold_s
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_choices_are_found_among_the_candidates_that_are_timed(tmp_path: Path) -> None:
     with ExitStack() as stack:
         cache = tmp_path / "cache"

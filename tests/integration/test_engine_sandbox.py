@@ -50,7 +50,7 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
     sandbox.close()
 
 
-def until(condition: Callable[[], object], within_s: float = 20) -> None:
+def until(condition: Callable[[], object], within_s: float = 300) -> None:
     give_up = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"

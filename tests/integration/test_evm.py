@@ -28,7 +28,7 @@ from circuits.tensors import Signature, TensorSpec
 from tests import tiny
 from tests.conftest import LIMITS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 #: verifyProof(bytes,uint256[])
 SELECTOR = bytes.fromhex("1e8e1e13")

@@ -16,7 +16,7 @@ from prover.jobs import Job, JobState
 from prover.settings import Settings
 from tests.estimators import iris, iris_tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def claimed(store: Store, ttl_s: float) -> Lease:
     return lease
 
 
-def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], within_s: float = 300.0) -> None:
     give_up = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up, "it did not happen in time"
@@ -39,10 +39,10 @@ def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
 
 
 def test_a_held_lease_outlives_its_first_term(store: Store) -> None:
-    lease = claimed(store, ttl_s=0.2)
-    with holding(store, lease, ttl_s=0.2) as held:
+    lease = claimed(store, ttl_s=1.5)
+    with holding(store, lease, ttl_s=1.5) as held:
         for _ in range(10):
-            time.sleep(0.06)
+            time.sleep(0.2)
             assert store.claim(lease.job_id, "worker-2", 0.2) is None
         assert not held.should_stop()
     assert threading.active_count() == 1
@@ -117,7 +117,7 @@ def test_a_database_that_stays_away_loses_the_lease_only_to_who_takes_it(
 def test_a_database_that_comes_back_in_time_loses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = claimed(store, ttl_s=0.6)
+    lease = claimed(store, ttl_s=2)
     refused = threading.Event()
     renew = store.renew
 
@@ -129,8 +129,8 @@ def test_a_database_that_comes_back_in_time_loses_nothing(
 
     monkeypatch.setattr(store, "renew", away_once)
     held: Held
-    with holding(store, lease, ttl_s=0.6) as held:
+    with holding(store, lease, ttl_s=2) as held:
         until(refused.is_set)
-        time.sleep(0.7)
+        time.sleep(2.5)
         assert held.reason is None
     assert store.claim(lease.job_id, "worker-2", 60) is None

@@ -20,7 +20,7 @@ from prover.jobs import Job, JobState
 from prover.settings import Settings
 from tests import tiny
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 INPUT = {"x": [[1.0, -1.0, 2.0, 0.0]]}
 OUTPUT = [[0.0, 0.25, 2.25]]
@@ -337,7 +337,7 @@ def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache
     with app.library._one_build_at_a_time(order, None):
         waiting.start()
         app.request_cancel(second.id)
-        waiting.join(timeout=20)
+        waiting.join(timeout=300)
         assert not waiting.is_alive()
     assert app.store.job(second.id).state is JobState.CANCELED
     app.run(first.id, "test")

@@ -22,7 +22,7 @@ from circuits.tensors import Signature, TensorSpec
 from tests import tiny
 from tests.conftest import LIMITS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 MODELS = {
     "relu": tiny.linear(),

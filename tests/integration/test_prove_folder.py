@@ -33,7 +33,6 @@ def folder(at: Path, model: bytes, values: list[list[float]]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_errors_are_measured_on_the_given_input_and_all_over_the_accepted_range(
     prover: Prover, tmp_path: Path
 ) -> None:
@@ -47,7 +46,6 @@ def test_errors_are_measured_on_the_given_input_and_all_over_the_accepted_range(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_an_answer_beside_a_jump_counts_as_wrong_though_its_proof_verifies(
     prover: Prover, tmp_path: Path
 ) -> None:

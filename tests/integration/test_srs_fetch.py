@@ -175,7 +175,7 @@ def test_two_processes_that_need_one_size_make_it_once(folder: SrsFolder) -> Non
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=60)[0] for process in both]
+    said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert "".join(said).count("made") == 1
     assert len(folder.files()) == 1

@@ -246,7 +246,7 @@ def serving(app: AppLike) -> Iterator[str]:
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        httpx.get(f"{url}/healthz", timeout=10).raise_for_status()
+        httpx.get(f"{url}/healthz", timeout=300).raise_for_status()
         yield url
     finally:
         server.should_exit = True

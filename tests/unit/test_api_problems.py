@@ -25,7 +25,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeApp]:
 
 @pytest.fixture(scope="module")
 def http(app: FakeApp) -> Iterator[httpx.Client]:
-    with serving(app) as url, httpx.Client(base_url=url, timeout=10) as client:
+    with serving(app) as url, httpx.Client(base_url=url, timeout=300) as client:
         yield client
 
 
@@ -230,7 +230,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_failure_of_ours(http: httpx.C
                 b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
                 b"Content-Type: application/octet-stream\r\n\r\n\x08"
             )
-        until = time.monotonic() + 5
+        until = time.monotonic() + 300
         while time.monotonic() < until and not _has(logs, "client_left"):
             time.sleep(0.02)
     assert _has(logs, "client_left")

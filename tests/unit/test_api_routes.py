@@ -41,7 +41,7 @@ def client(url: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=10) as raw:
+    with httpx.Client(base_url=url, timeout=300) as raw:
         yield raw
 
 
@@ -209,7 +209,7 @@ def test_many_waiting_clients_do_not_hold_up_the_others(
 ) -> None:
     job = client.create_proof(model=model, inputs=X)
     with ThreadPoolExecutor(60) as pool:
-        waiting = [pool.submit(client.wait, job.id, 20) for _ in range(60)]
+        waiting = [pool.submit(client.wait, job.id, 300) for _ in range(60)]
         time.sleep(0.3)
         for _ in range(5):
             assert client.create_proof(model=model, inputs=X).state == "queued"
