@@ -33,7 +33,7 @@ from circuits.plan.samples import nearer
 from circuits.profile import Profile
 from circuits.tensors import InputEncoding, Signature
 from prover.app import App
-from prover.inputs import parse_inputs
+from prover.inputs import parse_input
 from prover.jobs import Job, JobState
 from prover.receipt import Receipt
 from prover.settings import Settings
@@ -58,7 +58,7 @@ class Prover:
         try:
             record, _ = self.app.add_model((folder / "network.onnx").read_bytes(), folder.name)
             payload = json.loads((folder / "input.json").read_text())
-            inputs = parse_inputs(payload, Signature.from_json(record.signature))
+            inputs, _ = parse_input(payload, Signature.from_json(record.signature))
             calibration = folder / "calibration.npz"
             samples = calibration.read_bytes() if calibration.exists() else None
             job = self.app.prove_inputs(record, inputs, self.profile, None, samples)

@@ -296,6 +296,9 @@ class Builder:
             paths["reference"] = out / "reference.onnx"
         if files.hints is not None:
             paths["hints"] = files.hints
+        if plan.near_graph is not None:
+            (out / "near.onnx").write_bytes(plan.near_graph)
+            paths["near"] = out / "near.onnx"
         model_sha256 = sha256(model)
         manifest = CircuitManifest(
             circuit_id=circuit_id(

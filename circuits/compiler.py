@@ -24,7 +24,7 @@ from circuits.lower import (
     run_integers,
 )
 from circuits.lower.bits import keeps_tolerance, quantised
-from circuits.lower.thresholds import near_thresholds
+from circuits.lower.thresholds import near_graph, near_thresholds
 from circuits.manifest import AppliedPass
 from circuits.plan.fitting import fitted
 from circuits.plan.forms import likely_form, narrow_relus, near_the_least, weigh_forms
@@ -68,6 +68,7 @@ def integer_graphs(
     """
     try:
         choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)
+        choices = [choice.finer(task.finer) for choice in choices]
         return [
             made
             for choice in choices
@@ -132,8 +133,9 @@ def thresholds(
     accepted: Mapping[str, Range],
     scales: Sequence[int],
     recipe: dict[str, Any] | None,
-) -> dict[str, int] | None:
-    """How many samples lie within one quantum of a constant that the model compares with.
+) -> tuple[dict[str, Any], bytes] | None:
+    """How many samples, and what share of the accepted range, lie within one quantum of a constant
+    that the model compares with; and the graph that tells it of any input.
 
     ``scales`` are the circuit's input scales, ``recipe`` its recipe if it counts in integers.
     """
@@ -141,7 +143,8 @@ def thresholds(
     if recipe is not None:
         quantum = lower(graph.plain, _bits(recipe), accepted).compared
     near = near_thresholds(graph.plain, samples, quantum)
-    return None if near is None else asdict(near)
+    telling = near_graph(graph.plain, quantum)
+    return None if near is None or telling is None else (asdict(near), telling)
 
 
 def _bits(recipe: dict[str, Any]) -> Bits:

@@ -1,11 +1,11 @@
-"""Reading numpy's ``.npz`` from strangers: no pickles, no lies about sizes, no surprises."""
+"""Reading numpy's ``.npz`` and ``.npy`` from strangers: no pickles, no lies about sizes."""
 
 from __future__ import annotations
 
 import io
 import math
 import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,21 +40,35 @@ def read_npz(data: bytes, *, max_unpacked: int = MAX_UNPACKED) -> dict[str, NDAr
         raise ValueError("is damaged, or no .npz file") from error
 
 
+def read_npy(data: bytes) -> NDArray[Any]:
+    """The array of an ``.npy`` file. Raises ``ValueError`` with a short reason."""
+    try:
+        return _array(io.BytesIO(data), len(data))
+    except _Refused:
+        raise
+    except Exception as error:
+        raise ValueError("is damaged, or no .npy file") from error
+
+
 class _Refused(ValueError):
     """A file that could be read and will not be."""
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    """One array, allocated only if its bytes are there."""
     with archive.open(entry) as handle:
-        header = _HEADERS.get(np.lib.format.read_magic(handle))
-        if header is None:
-            raise _Refused("has an array of an unknown format")
-        shape, fortran_order, dtype = header(handle)
-        if dtype.hasobject:
-            raise _Refused("holds pickled objects, which are never read")
-        count = math.prod(shape)
-        if count * dtype.itemsize > entry.file_size:
-            raise _Refused("has an array that is larger than its bytes")
-        flat = np.frombuffer(handle.read(count * dtype.itemsize), dtype, count)
+        return _array(handle, entry.file_size)
+
+
+def _array(handle: IO[bytes], size: int) -> NDArray[Any]:
+    """One array, allocated only if its bytes are there."""
+    header = _HEADERS.get(np.lib.format.read_magic(handle))
+    if header is None:
+        raise _Refused("has an array of an unknown format")
+    shape, fortran_order, dtype = header(handle)
+    if dtype.hasobject:
+        raise _Refused("holds pickled objects, which are never read")
+    count = math.prod(shape)
+    if count * dtype.itemsize > size:
+        raise _Refused("has an array that is larger than its bytes")
+    flat = np.frombuffer(handle.read(count * dtype.itemsize), dtype, count)
     return flat.reshape(shape, order="F" if fortran_order else "C").copy()

@@ -36,7 +36,7 @@ from prover.batch.workshop import Announce, Workshop
 from prover.context import Context
 from prover.errors import JobNotDone, ModelNotFound
 from prover.events import Nudges, open_nudges
-from prover.inputs import parse_inputs, store_input
+from prover.inputs import parse_input, store_input
 from prover.jobs import Job, JobKind, JobState, Lease, ModelRecord
 from prover.keys import KeyRing
 from prover.lease import holding
@@ -232,7 +232,7 @@ class App:
         if circuit_id is not None:
             record = self.store.circuit(circuit_id)
             model = self.store.model(record.model_id)
-            inputs = self._read(payload, model)
+            inputs, unused = self._read(payload, model)
             manifest = CircuitManifest.from_json(record.manifest)
             if manifest.lanes != 1:
                 raise CircuitForBatches(circuit=circuit_id, lanes=manifest.lanes)
@@ -241,10 +241,12 @@ class App:
         else:
             assert model_id is not None
             model = self.store.model(model_id)
-            inputs = self._read(payload, model)
-            return self.prove_inputs(model, inputs, profile, context, None, isolate=isolate)
+            inputs, unused = self._read(payload, model)
+            return self.prove_inputs(
+                model, inputs, profile, context, None, isolate=isolate, unused=unused
+            )
         return self._enqueue(
-            model, manifest.profile, circuit_id, None, inputs, context, isolate=isolate
+            model, manifest.profile, circuit_id, None, inputs, context, isolate, unused
         )
 
     def prove_inputs(
@@ -256,16 +258,17 @@ class App:
         calibration: bytes | None,
         *,
         isolate: bool = False,
+        unused: Sequence[str] = (),
     ) -> Job:
         """As ``request_proof`` with a model's id, for checked inputs; ``calibration`` decides the
-        circuit where it is given."""
+        circuit where it is given. ``unused``: what was sent and is no input, for the job's row."""
         if calibration is None:
             found = self.library.find_accepting(model.id, profile, inputs)
             order = None if found else self.library.order_for(model, profile, inputs)
             found_id = found.id if found else None
         else:
             order, found_id = self.library.order_calibrated(model, profile, calibration), None
-        return self._enqueue(model, profile, found_id, order, inputs, context, isolate=isolate)
+        return self._enqueue(model, profile, found_id, order, inputs, context, isolate, unused)
 
     def estimate(
         self, model_id: str, profile: Profile, calibration: bytes | None
@@ -282,8 +285,10 @@ class App:
         builder = self.library.builder()
         return builder.estimate(self.artifacts.get(model_id), samples, profile).to_json()
 
-    def _read(self, payload: object, model: ModelRecord) -> dict[str, NDArray[Any]]:
-        return parse_inputs(payload, Signature.from_json(model.signature))
+    def _read(
+        self, payload: object, model: ModelRecord
+    ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+        return parse_input(payload, Signature.from_json(model.signature))
 
     def _enqueue(
         self,
@@ -293,8 +298,8 @@ class App:
         order: Order | None,
         inputs: Mapping[str, NDArray[Any]],
         context: dict[str, Any] | None,
-        *,
         isolate: bool,
+        unused: Sequence[str],
     ) -> Job:
         job_id = secrets.token_hex(16)
         Context.from_request(job_id, context)  # refused now rather than in a worker
@@ -303,6 +308,8 @@ class App:
         request: dict[str, Any] = {"profile": profile.to_json(), "context": context}
         if isolate:
             request["isolate"] = True
+        if unused:
+            request["unused_inputs"] = list(unused)
         if order is not None:
             request["circuit"] = order.to_json()
             circuit_id = order.id

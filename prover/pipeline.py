@@ -37,6 +37,7 @@ from prover.commitment import SALT_BYTES, input_json
 from prover.context import Context
 from prover.errors import LeaseLost, NoAnswer, StatementRefused, StorageFull, StoreUnavailable
 from prover.events import Nudges
+from prover.exactness import error_json
 from prover.inputs import load_input
 from prover.jobs import Job, JobKind, Stage
 from prover.keys import KeyRing
@@ -51,13 +52,15 @@ from prover.statement import Statement, build_statement, decode_outputs
 from prover.store import Store
 from prover.verify import check_statement
 
-_REFERENCE = "circuits.plan.reference:run_reference"
+_REFERENCE = "circuits.plan.reference:answers"
 _log = structlog.get_logger(__name__)
 
 #: Jobs share proofs where these take at most so much of the time that single ones would.
 _WORTH_WAITING = 0.8
 #: For how long, and how often, the end of a job is written when the database is away.
 _WRITE_S, _WRITE_PAUSE_S = 60.0, 0.5
+#: What onnxruntime answers, and how many compared values are near a threshold.
+Answer = tuple[list[NDArray[Any]], int | None]
 #: The share of a job that is done when a stage begins.
 PROGRESS = {
     Stage.COMPILE: 0.0,
@@ -201,7 +204,7 @@ class Pipeline:
         felts = encode(manifest, inputs, context)
         with self._reference(manifest, inputs) as reference:
             proof = self._prove(engine, circuit, felts, work)
-            error = measured_error(manifest, proof, reference.result())
+            error = measured_error(manifest, proof, *reference.result())
         salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
         with work.stage(Stage.VERIFY):
             statement, unsigned = self._state(circuit, context, inputs, proof, error, salt, work)
@@ -229,6 +232,7 @@ class Pipeline:
                     o.name: np.array(o.values).reshape(o.shape).tolist()
                     for o in statement.predicate.outputs
                 },
+                "error": error_json(error, manifest.profile),
                 "input_salt": salt.hex() if salt else None,
             }
 
@@ -248,21 +252,22 @@ class Pipeline:
     @contextmanager
     def _reference(
         self, manifest: CircuitManifest, inputs: dict[str, NDArray[Any]]
-    ) -> Iterator[Future[list[NDArray[Any]]]]:
+    ) -> Iterator[Future[Answer]]:
         """onnxruntime on this very input, while the block makes the proof; stopped if that fails,
         or a canceled job would wait for it."""
-        model = self.artifacts.get(manifest.reference_sha256)
+        model, near = reference_graphs(self.artifacts, manifest)
         over = threading.Event()
 
-        def run() -> list[NDArray[Any]]:
-            outputs: list[list[NDArray[Any]]] = self.engine.sandbox.call(
+        def run() -> Answer:
+            found: list[Answer] = self.engine.sandbox.call(
                 _REFERENCE,
                 model,
+                near,
                 [inputs],
                 limits=self.settings.engine_limits,
                 should_stop=over.is_set,
             )
-            return outputs[0]
+            return found[0]
 
         with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
             try:
@@ -359,6 +364,13 @@ class _Work:
         self.timings[stage.value] = time.monotonic() - started
 
 
+def reference_graphs(artifacts: Artifacts, manifest: CircuitManifest) -> tuple[bytes, bytes | None]:
+    """The model whose answers count, and the graph that tells how near an input is to a threshold
+    of it, for a model that has any."""
+    near = manifest.files.get("near")
+    return artifacts.get(manifest.reference_sha256), artifacts.get(near) if near else None
+
+
 def encode(
     manifest: CircuitManifest, inputs: dict[str, NDArray[Any]], context: Context
 ) -> list[Felts]:
@@ -373,12 +385,17 @@ def encode(
 
 
 def measured_error(
-    manifest: CircuitManifest, proof: ProofResult, want: list[NDArray[Any]], lane: int = 0
+    manifest: CircuitManifest,
+    proof: ProofResult,
+    want: list[NDArray[Any]],
+    near: int | None = None,
+    lane: int = 0,
 ) -> MeasuredError:
     """The proof's outputs of one lane against onnxruntime's, on its input.
 
     Relative to the range that each output had when the circuit was planned: one input's output says
-    little of how wide outputs can be. Raises ``NoAnswer`` where onnxruntime has none.
+    little of how wide outputs can be. ``near``: its compared values near a
+    threshold. Raises ``NoAnswer`` where onnxruntime has none.
     """
     if not all(np.isfinite(w).all() for w in want):
         raise NoAnswer("onnxruntime answers this input with NaN or an infinity")
@@ -392,6 +409,7 @@ def measured_error(
         max_absolute=max(off),
         max_relative=max(o / float(r) for o, r in zip(off, ranges, strict=True)),
         same_top1=compare([want], [have]).agreement == 1.0,
+        near_thresholds=near,
     )
 
 

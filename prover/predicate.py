@@ -37,11 +37,12 @@ class Part(BaseModel):
 class ReceiptId(Part):
     """``schema_version`` counts additions within v1; an unknown one is refused.
 
-    2 has ``lane``, for a proof that several inputs share.
+    2 has ``lane``, for a proof that several inputs share; 3 has ``near_thresholds`` in the measured
+    error, for a model that compares with constants, whether or not there is a lane.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2] = 1
+    schema_version: Literal[1, 2, 3] = 1
 
 
 class Issuer(Part):
@@ -198,13 +199,16 @@ class MeasuredError(Part):
 
     ``max_absolute`` in the output's units, ``max_relative`` as a share of the range that the output
     had on the samples the circuit was planned on, ``same_top1`` whether the largest element is the
-    same one.
+    same one. ``near_thresholds``: how many compared values lie within one step of a constant that
+    they are compared with, and not on it, so that the circuit may decide them otherwise; absent for
+    a model that compares nothing with a constant.
     """
 
     reference: Text = "onnxruntime"
     max_absolute: Number
     max_relative: Number | None = None
     same_top1: bool | None = None
+    near_thresholds: Count | None = Field(default=None, exclude_if=lambda near: near is None)
 
 
 class CircuitAccuracy(Part):
@@ -275,8 +279,15 @@ class Predicate(Part):
 
     @model_validator(mode="after")
     def _lane_and_schema(self) -> Predicate:
-        if (self.lane is None) != (self.receipt.schema_version == 1):
-            raise ValueError("a lane is stated in schema version 2, and only there")
+        if self.receipt.schema_version != schema_version(self.accuracy.this_input, self.lane):
+            raise ValueError("the schema version is not that of the fields stated")
         if self.lane is not None and self.lane.index >= self.lane.count:
             raise ValueError("there is no such lane")
         return self
+
+
+def schema_version(error: MeasuredError, lane: LaneClaim | None) -> Literal[1, 2, 3]:
+    """The version of a predicate with these parts."""
+    if error.near_thresholds is not None:
+        return 3
+    return 1 if lane is None else 2

@@ -49,6 +49,7 @@ from prover.predicate import (
     SegmentClaim,
     Srs,
     Verification,
+    schema_version,
 )
 
 __all__ = ["MeasuredError", "Statement", "build_statement", "claims", "decode_outputs"]
@@ -207,10 +208,11 @@ def build_statement(
     known = claims(manifest)
     once = once or Once()
     file_sha256 = once("file", lambda: sha256(proof.proof_json), proof)
+    lane_claim = None if manifest.lanes == 1 else LaneClaim(index=lane, count=manifest.lanes)
     predicate = Predicate(
         receipt=ReceiptId(
             id=receipt_id(context.job_id, file_sha256),
-            schema_version=1 if manifest.lanes == 1 else 2,
+            schema_version=schema_version(measured_error, lane_claim),
         ),
         issued_at=(issued_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         issuer=Issuer(domain=verifier_domain, worker=worker, software=dict(software)),
@@ -250,7 +252,7 @@ def build_statement(
         verification=Verification(verifier=f"zkml-prover {software.get('zkml-prover', 'unknown')}"),
         cost=Cost(seconds=dict(timings), peak_rss_bytes=peak_rss),
         non_claims=[NonClaim(id=name, text=TEXTS[name]) for name in non_claims(manifest)],
-        lane=None if manifest.lanes == 1 else LaneClaim(index=lane, count=manifest.lanes),
+        lane=lane_claim,
     )
     return Statement(
         subject=[Subject(digest=DigestSet(sha256=file_sha256.removeprefix("sha256:")))],

@@ -96,9 +96,16 @@ def error_in_words(p: Predicate) -> str:
     share = ""
     if error.max_relative is not None:
         share = f", {100 * error.max_relative:.3g} % of the output's range"
+    near = ""
+    if error.near_thresholds:
+        near = (
+            f" {error.near_thresholds} of the values that the model compares lie within one step of"
+            " their threshold, where the circuit may decide otherwise than the model."
+        )
+    other = "" if error.same_top1 is not False else " Its largest element is not the model's."
     return (
         f"Against {printable(error.reference)} on the uploaded model, this output is off by at most"
-        f" {error.max_absolute:.3g}{share}."
+        f" {error.max_absolute:.3g}{share}.{other}{near}"
     )
 
 

@@ -11,7 +11,7 @@ from api.ids import Id
 from api.problem import Problem, problem_of_job
 from circuits.manifest import MAX_LANES
 from circuits.profile import Profile, Soundness, Target, Visibility
-from prover.batch.options import BatchOptions
+from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.progress import progress_of
 from prover.batch.records import Batch, BatchState, Item, ItemState
 
@@ -33,6 +33,11 @@ class BatchIn(BaseModel):
     )
     deadline_s: float | None = Field(
         None, gt=0, le=1e9, description="What is not proved after so long is given up."
+    )
+    on_inexact: OnInexact = Field(
+        OnInexact.REPORT,
+        description="Rows whose answer misses the tolerance: `fail`, `report`, or `isolate` (proved"
+        " again in a finer circuit).",
     )
     nonce: str | None = Field(None, max_length=256, description="Binds the proofs to this text.")
     chain_id: int | None = Field(None, ge=0)
@@ -64,6 +69,7 @@ class BatchIn(BaseModel):
             isolate=self.isolate,
             lanes=self.lanes,
             deadline_s=self.deadline_s,
+            on_inexact=self.on_inexact,
             context=self.model_dump(include=names, exclude_none=True) or None,
         )
 
@@ -77,6 +83,10 @@ class Progress(BaseModel):
     total: int
     done: int = Field(description="Items that are proved.")
     failed: int = Field(description="Items that ended without a proof, for whatever reason.")
+    inexact: int = Field(
+        description="Proved items whose error is above the tolerance, or whose top answer is not"
+        " the model's."
+    )
     remaining: int
     rate_per_s: float | None = Field(description="Items proved a second, since proving began.")
     left_s: float | None = Field(description="Seconds left at that rate.")
@@ -93,6 +103,9 @@ class BatchOut(BaseModel):
     profile: dict[str, Any]
     context: dict[str, Any] | None
     isolate: bool
+    unused_inputs: list[str] = Field(
+        description="What the rows hold beside the model's inputs, and was left out."
+    )
     progress: Progress
     plan: dict[str, Any] | None = Field(description="How many lanes its proofs have, and why.")
     problem: Problem | None
@@ -119,7 +132,10 @@ class ItemOut(BaseModel):
     state: ItemState
     lane: int | None = Field(description="Its place in the proof.")
     proof: str | None = Field(description="Items with the same value share a proof.")
-    result: dict[str, Any] | None = Field(description="`outputs` by name, and digests.")
+    inexact: bool = Field(description="Proved, with an answer that misses the profile.")
+    result: dict[str, Any] | None = Field(
+        description="`outputs` by name, the measured `error`, and digests."
+    )
     problem: Problem | None
     links: dict[str, str]
 
@@ -145,6 +161,7 @@ def batch_out(batch: Batch) -> BatchOut:
         profile=batch.request["profile"],
         context=batch.request["context"],
         isolate=batch.request["isolate"],
+        unused_inputs=batch.request.get("unused_inputs", []),
         progress=Progress(**progress_of(batch)),
         plan=batch.plan,
         problem=problem_of_job(batch.problem) if batch.problem else None,
@@ -167,6 +184,7 @@ def item_out(item: Item) -> ItemOut:
         state=item.state,
         lane=item.lane,
         proof=item.pack_id,
+        inexact=item.inexact,
         result=item.result,
         problem=problem_of_job(item.problem) if item.problem else None,
         links={"bundle": f"{own}/bundle", "receipt": f"{own}/receipt"} if proved else {},

@@ -255,6 +255,7 @@ def create_batch(
     isolate: bool | None = None,
     lanes: int | None = None,
     deadline_s: float | None = None,
+    on_inexact: str | None = None,
     profile: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
@@ -264,9 +265,15 @@ def create_batch(
     ``rows`` is a file (JSON lines, ``.csv`` or ``.npz``) or rows one by one, each
     ``{"id": …, "inputs": {name: nested list or array}}``; neither is held in memory. Rows out of
     an iterator cannot be sent twice, so such a batch is not tried again.
+    ``on_inexact``: ``report``, ``fail`` or ``isolate`` rows whose answer misses the tolerance.
     """
     query = _given(
-        model=model, circuit=circuit, isolate=isolate, lanes=lanes, deadline_s=deadline_s
+        model=model,
+        circuit=circuit,
+        isolate=isolate,
+        lanes=lanes,
+        deadline_s=deadline_s,
+        on_inexact=on_inexact,
     )
     media = "application/octet-stream" if isinstance(rows, Path) else "application/x-ndjson"
     return Call(

@@ -83,6 +83,7 @@ class Job(_Answer):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    unused_inputs: list[str] = Field(default_factory=list)
     timings: dict[str, float] = Field(default_factory=dict)
     peak_rss_bytes: int | None = None
     result: dict[str, Any] | None = None
@@ -119,6 +120,7 @@ class Progress(_Answer):
     total: int
     done: int
     failed: int
+    inexact: int = 0
     remaining: int
     rate_per_s: float | None = None
     left_s: float | None = None
@@ -135,6 +137,7 @@ class Batch(_Answer):
     profile: dict[str, Any]
     context: dict[str, Any] | None = None
     isolate: bool
+    unused_inputs: list[str] = Field(default_factory=list)
     progress: Progress
     plan: dict[str, Any] | None = None
     problem: Problem | None = None
@@ -154,6 +157,7 @@ class Item(_Answer):
     state: str
     lane: int | None = None
     proof: str | None = None
+    inexact: bool = False
     result: dict[str, Any] | None = None
     problem: Problem | None = None
     links: dict[str, str]

@@ -26,13 +26,17 @@ class JobOut(BaseModel):
     circuit: str
     profile: dict[str, Any] | None = Field(description="What the circuit is built for.")
     context: dict[str, Any] | None = Field(description="What the proof is bound to.")
+    unused_inputs: list[str] = Field(
+        description="What was sent beside the model's inputs, and left out."
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     timings: dict[str, float] = Field(description="Seconds of each step.")
     peak_rss_bytes: int | None = Field(description="The engine's largest resident set.")
     result: dict[str, Any] | None = Field(
-        description="Once succeeded: `outputs` by name, and the digests of receipt, proof, bundle."
+        description="Once succeeded: `outputs` by name, the measured `error` (`inexact`: it misses"
+        " the profile), and the digests of receipt, proof, bundle."
     )
     problem: Problem | None = Field(description="Why it failed, once failed.")
     links: dict[str, str] = Field(description="Addresses of what belongs to the job.")
@@ -73,6 +77,7 @@ def job_out(job: Job) -> JobOut:
         circuit=job.circuit_id,
         profile=job.request.get("profile"),
         context=job.request.get("context"),
+        unused_inputs=job.request.get("unused_inputs", []),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

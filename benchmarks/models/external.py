@@ -50,7 +50,7 @@ def entries(folder: Path) -> list[Entry]:
 def _build(folder: Path) -> Built:
     onnx = (folder / "network.onnx").read_bytes()
     signature = inspect_model(onnx, allow_refused=True).signature
-    given = read_input((folder / "input.json").read_bytes(), signature)
+    given, _ = read_input((folder / "input.json").read_bytes(), signature)
     rng = np.random.default_rng(zlib.crc32(folder.name.encode()))
     drawn = {n: _like(a, CALIBRATION + HELD_OUT - 1, rng) for n, a in given.items()}
     return Built(

@@ -181,6 +181,8 @@ class WideBuilder:
             "prove_s": round(trial.seconds["prove"], 4),
             "peak_rss_bytes": trial.peak_rss_bytes,
         }
+        if (ranges := narrow.manifest.measured.get("output_ranges")) is not None:
+            measured["output_ranges"] = ranges  # errors are shares of them, whatever the lanes
         return BuiltCircuit(
             manifest=replace(manifest, proof_bytes=len(trial.proof), measured=measured),
             files=paths,

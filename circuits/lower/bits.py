@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from circuits.integers.interpreter import parsed, run_graph
 from circuits.lower.compiler import lower
 from circuits.lower.errors import CannotLower
-from circuits.lower.thresholds import showing_compared
+from circuits.lower.thresholds import bits_for_thresholds, showing_compared
 from circuits.lower.variant import Bits, GraphVariant
 from circuits.rewrite.compare import run
 
@@ -76,6 +76,8 @@ class Trial:
         found = run(onnx, samples)
         self.expected = [np.stack([a[i] for a in found]) for i in range(len(found[0]))]
         self.answers = len(self.expected) if answers is None else answers
+        #: The fewest fractional bits of an input: what it is compared with is told apart by them.
+        self.least_input = bits_for_thresholds(onnx, samples)
 
     def variant(self, bits: Bits) -> GraphVariant:
         """The model lowered with these bits."""
@@ -184,7 +186,7 @@ def _cheapest(
             weights = [bits] * max(typical.layers, 1)
             if free and len(weights) > 1:
                 weights[-1] = max(bits, _LAST)
-            choice = Bits(input=bits, weights=tuple(weights), table=table)
+            choice = Bits(input=max(bits, trial.least_input), weights=tuple(weights), table=table)
             if trial.error(choice).within(max_error, agreement):
                 return _trimmed(trial, choice, len(weights) - free, max_error, agreement)
     return None
@@ -199,7 +201,7 @@ def _tables(
         return
     finest = (MAX_BITS,) * max(typical.layers, 1)
     for table in range(MIN_TABLE, MAX_TABLE + 1):
-        best = Bits(input=MAX_BITS, weights=finest, table=table)
+        best = Bits(input=max(MAX_BITS, trial.least_input), weights=finest, table=table)
         if trial.error(best).within(max_error * _TABLE_SHARE, agreement):
             yield table
 
@@ -213,7 +215,7 @@ def _trimmed(trial: Trial, choice: Bits, layers: int, max_error: float, agreemen
     everywhere = list(_places(layers))
     places = everywhere
     while True:
-        lesser = [(place, _one_less(choice, place)) for place in places]
+        lesser = [(place, _one_less(choice, place, trial.least_input)) for place in places]
         tried = [(p, b, trial.error(b)) for p, b in lesser if b is not None]
         good = [(e.largest, p, b) for p, b, e in tried if e.within(max_error, agreement)]
         if good:
@@ -233,10 +235,10 @@ def _places(layers: int) -> Iterator[range]:
         yield range(start, min(start + width, layers))
 
 
-def _one_less(choice: Bits, group: range) -> Bits | None:
+def _one_less(choice: Bits, group: range, least_input: int) -> Bits | None:
     """The choice with a bit less in one place; None where there are no more to take."""
     if not group:
-        return replace(choice, input=choice.input - 1) if choice.input > 0 else None
+        return replace(choice, input=choice.input - 1) if choice.input > least_input else None
     if any(choice.weights[i] <= MIN_BITS for i in group):
         return None
     weights = tuple(b - (i in group) for i, b in enumerate(choice.weights))

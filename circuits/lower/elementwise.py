@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from circuits.lower.emit import name_of
 from circuits.lower.emit import shape_of as tensor_shape
+from circuits.lower.levels import MIRRORED, NEGATED, cut
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import Quantity, compact, gather, per_tensor
@@ -265,14 +266,14 @@ def compare(low: Lowering, node: ir.Node) -> None:
         negate = op in ("GreaterOrEqual", "LessOrEqual")
     else:
         if not low.is_known(a):
-            a, b, op = b, a, _MIRROR[op]
+            a, b, op = b, a, MIRRORED[op]
         q = low.settled(low.broadcast(low.positive(low.quantity(a)), shape))
         raw = np.broadcast_to(low.constant(node, b), shape)
         steps = np.broadcast_to(q.steps(), shape)
         assert node.outputs[0].name is not None
         low.compared[node.outputs[0].name] = steps
-        left, right = q.tensor, _cut(node, op, raw, steps)
-        negate = op in ("Less", "LessOrEqual")
+        left, right = q.tensor, _whole(node, raw, steps) if op == "Equal" else cut(op, raw, steps)
+        negate = op in NEGATED
     if op == "Equal":
         store(low, node, _truth(low, "Equal", left, right, shape))
     elif low.form.step_tables and not _in_steps(low, left, right):
@@ -300,65 +301,25 @@ def _stepped(
         operands = [right, left] if negate else [left, right]
         gap = low.emit.op("Sub", operands, shape)
         return low.step(gap if negate else _shifted(low, gap, -np.ones(1)))
-    fixed = low.emit.spread(right if negate else right + 1)
+    fixed = _constant_beside(low, left, right if negate else right + 1)
     return low.step(low.emit.op("Sub", [fixed, left] if negate else [left, fixed], shape))
 
 
-#: Digits that a value of measured data has at most.
-_SHORT = 5
-
-_MIRROR = {
-    "Equal": "Equal",
-    "Greater": "Less",
-    "GreaterOrEqual": "LessOrEqual",
-    "Less": "Greater",
-    "LessOrEqual": "GreaterOrEqual",
-}
-
-
-def _cut(
-    node: ir.Node, op: str, raw: NDArray[np.float64], steps: NDArray[np.float64]
+def _whole(
+    node: ir.Node, raw: NDArray[np.float64], steps: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The whole number c with which ``n > c`` decides a comparison of n with ``raw / steps``.
-
-    The level is rounded as inputs are, so that a value equal to its threshold stays so (XGBoost's
-    are values of the data, scikit-learn's may be) and order is kept: what goes wrong is only what
-    lies beyond the threshold by less than a step. An exporter's threshold one float beside a value
-    of the data stands for the strict comparison with that value (skl2onnx writes such). What counts
-    in whole numbers was never rounded, and there the floor decides x > t exactly.
-    """
+    """The integer that a value has to equal."""
     level = raw / steps
-    if op == "Equal":
-        if not np.all(level == np.round(level)):
-            raise refuse(node, "equality with a number that rounding moves")
-        return level
-    if op in ("Greater", "LessOrEqual"):
-        beside, plain = _neighbour(raw, np.inf), np.ceil(level - 0.5)
-        cut = np.where(np.isnan(beside), plain, _nearest(beside / steps) - 1)
-        return np.where(steps < 1, cut, np.floor(level))
-    beside, plain = _neighbour(raw, -np.inf), np.floor(level + 0.5) - 1
-    cut = np.where(np.isnan(beside), plain, _nearest(beside / steps))
-    return np.where(steps < 1, cut, np.ceil(level) - 1)
+    if not np.all(level == np.round(level)):
+        raise refuse(node, "equality with a number that rounding moves")
+    return level
 
 
-def _nearest(level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nearest whole number, half away from zero, as ``InputEncoding`` rounds."""
-    rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(level) + 0.5), level)
-    return rounded
-
-
-def _neighbour(raw: NDArray[np.float64], towards: float) -> NDArray[np.float64]:
-    """The next float32 in a direction where it is a short decimal and ``raw`` is none, else NaN."""
-    own = raw.astype(np.float32)
-    beside = np.nextafter(own, np.float32(towards))
-    short = [_digits(b) <= _SHORT < _digits(o) for o, b in zip(own.flat, beside.flat, strict=True)]
-    return np.where(np.reshape(short, raw.shape), beside.astype(np.float64), np.nan)
-
-
-def _digits(number: np.float32) -> int:
-    """Significant decimal digits of the shortest text that reads back as this float32."""
-    mantissa = np.format_float_scientific(number, unique=True, trim="-").partition("e")[0]
-    return len(mantissa.replace(".", "").lstrip("-"))
+def _constant_beside(low: Lowering, value: ir.Value, numbers: NDArray[np.float64]) -> ir.Value:
+    """Integers to compare a value with, each exactly: a comparison hangs on the last of them."""
+    if low.emit.scale_of(value):  # such a constant is written divided, as the value is
+        return low.emit.spread(numbers)
+    return low.emit.spread_exactly(numbers)
 
 
 def _truth(
@@ -369,7 +330,7 @@ def _truth(
     shape: tuple[int, ...],
 ) -> Quantity:
     """The engine's own comparison, as 0 and 1."""
-    other = right if isinstance(right, ir.Value) else low.emit.spread(right)
+    other = right if isinstance(right, ir.Value) else _constant_beside(low, left, right)
     truth = low.emit.op(op, [left, other], shape, ir.DataType.BOOL)
     return low.new(low.emit.op("Cast", [truth], shape, to=int(ir.DataType.FLOAT)), 1.0)
 

@@ -181,12 +181,11 @@ class Emitter:
 
     def spread(self, values: NDArray[Any]) -> ir.Value:
         """A constant for an elementwise operator, as small as broadcasting allows."""
-        small = np.asarray(values, dtype=np.float64)
-        for axis in range(small.ndim):
-            first = small.take([0], axis=axis)
-            if bool(np.all(small == first)):
-                small = first
-        return self.whole(small.reshape(1) if small.size == 1 else small)
+        return self.whole(_narrowed(values))
+
+    def spread_exactly(self, values: NDArray[Any]) -> ir.Value:
+        """The same of integers that float32 may not hold."""
+        return self.exact(np.round(_narrowed(values)))
 
     def indices(self, values: NDArray[np.int64] | Sequence[int]) -> ir.Value:
         """A constant of shapes or indices, which never enters the circuit."""
@@ -270,6 +269,16 @@ class Emitter:
             if not value.uses() and not value.is_graph_output():
                 self.graph.remove(node, safe=True)
                 del self.sources[name_of(value)]
+
+
+def _narrowed(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Values with one of each axis along which they are all the same."""
+    small = np.asarray(values, dtype=np.float64)
+    for axis in range(small.ndim):
+        first = small.take([0], axis=axis)
+        if bool(np.all(small == first)):
+            small = first
+    return small.reshape(1) if small.size == 1 else small
 
 
 def name_of(value: ir.Value) -> str:

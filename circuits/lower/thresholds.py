@@ -1,7 +1,13 @@
-"""How many samples lie so close to a threshold that rounding may put them on its other side."""
+"""What a model compares with constants: how near its values come to them.
+
+Integers decide as floats do wherever a value and a threshold are not within one step of each other,
+and where they are equal (``circuits.lower.levels``). What is left can be counted: on samples, over
+the whole accepted range, and of every input that is proved.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,49 +15,140 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from circuits.errors import ModelError
+from circuits.lower.levels import MIRRORED, decided
 from circuits.rewrite.compare import Sample, run
 
 _COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
+#: A step is so many times smaller than the gap between a calibration value and a threshold.
+_MARGIN = 4.0
+#: Bits of a float32's significand: a step of a threshold's last bit tells all its neighbours apart.
+_SIGNIFICAND = 23
+#: Fractional bits of an input that compares at most.
+MOST_BITS = 30
+#: Samples that are drawn to see how often a computed value is near a threshold.
+_DRAWN = 1024
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearThresholds:
     """Of ``samples``, those with a value ``within_one_quantum`` of a constant that it is compared
-    with, in one of ``comparisons`` (a tree's tests, each distinct one once)."""
+    with and not equal to, in one of ``comparisons`` (a tree's tests, each distinct one once).
+
+    ``share_of_range``: how likely an input is so near whose elements are drawn uniformly, each from
+    the range that it has among the samples.
+    """
 
     samples: int
     within_one_quantum: int
     comparisons: int
+    share_of_range: float = 0.0
+
+
+@dataclass(frozen=True)
+class Test:
+    """A comparison with a constant: the value compared, what decides it, the output's name."""
+
+    value: str
+    op: str
+    level: Floats
+    output: str
 
 
 def near_thresholds(
-    onnx_bytes: bytes, samples: Sequence[Sample], quantum: Mapping[str, Any] | float
+    onnx_bytes: bytes,
+    samples: Sequence[Sample],
+    quantum: Mapping[str, Any] | float,
 ) -> NearThresholds | None:
     """Counts on a rewritten float graph; None when it compares nothing with a constant.
 
     ``quantum`` is the step in which the circuit counts the compared values: one for all, or, by the
     name of the comparison's output, what broadcasts to its shape.
     """
-    model = onnx.load_model_from_string(onnx_bytes)
-    tests = _tests(model)
-    if not tests or not samples:
+    graph = near_graph(onnx_bytes, quantum)
+    if graph is None or not samples:
         return None
-    exposed = _exposing(model, sorted({value for value, _, _ in tests}))
-    places = {o.name: i for i, o in enumerate(exposed.graph.output)}
-    answers = run(exposed.SerializeToString(), samples)
-    near = np.zeros(len(samples), dtype=bool)
-    count = 0
-    for value, level, output in tests:
-        step = quantum if isinstance(quantum, float) else quantum.get(output, 0.0)
-        gap = np.abs(np.stack([a[places[value]] for a in answers]) - level)
-        near |= (gap <= step).reshape(len(samples), -1).any(axis=1)
-        count += int(np.prod(gap.shape[1:]))
+    counts = near_counts(graph, samples)
     return NearThresholds(
-        samples=len(samples), within_one_quantum=int(near.sum()), comparisons=count
+        samples=len(samples),
+        within_one_quantum=sum(count > 0 for count in counts),
+        comparisons=sum(math.prod(shape) for shape in _shapes(onnx_bytes, samples[0])),
+        share_of_range=_share(onnx_bytes, graph, quantum, samples),
     )
+
+
+def near_counts(graph: bytes, samples: Sequence[Sample]) -> list[int]:
+    """For each sample, how many compared values are within a quantum of their threshold, and not
+    equal to it; ``graph`` is what ``near_graph`` gave."""
+    return [int(answer[0].reshape(-1)[0]) for answer in run(graph, samples)]
+
+
+def near_graph(onnx_bytes: bytes, quantum: Mapping[str, Any] | float) -> bytes | None:
+    """The float graph with one output: how many compared values are within a quantum of their
+    threshold. None for a model that compares nothing with a constant."""
+    model = onnx.load_model_from_string(onnx_bytes)
+    found = tests_of(model)
+    if not found:
+        return None
+    graph = _exposing(model, []).graph
+    parts = []
+    for number, test in enumerate(found):
+        step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
+        stem = f"near/{number}"
+        kind = _type_of(model, test.value)
+        graph.initializer.append(_constant(f"{stem}/level", test.level))
+        graph.initializer.append(_constant(f"{stem}/step", np.asarray(step, dtype=np.float64)))
+        graph.initializer.append(_constant(f"{stem}/zero", np.zeros(())))
+        value = test.value
+        if kind != TensorProto.DOUBLE:
+            value = f"{stem}/value"
+            cast = helper.make_node("Cast", [test.value], [value], to=TensorProto.DOUBLE)
+            graph.node.append(cast)
+        for op, inputs, output in (
+            ("Sub", [value, f"{stem}/level"], "gap"),
+            ("Abs", [f"{stem}/gap"], "far"),
+            ("Less", [f"{stem}/far", f"{stem}/step"], "close"),
+            ("Greater", [f"{stem}/far", f"{stem}/zero"], "apart"),
+            ("And", [f"{stem}/close", f"{stem}/apart"], "both"),
+        ):
+            graph.node.append(helper.make_node(op, inputs, [f"{stem}/{output}"]))
+        one = helper.make_node("Cast", [f"{stem}/both"], [f"{stem}/counted"], to=TensorProto.FLOAT)
+        total = helper.make_node("ReduceSum", [f"{stem}/counted"], [f"{stem}/sum"], keepdims=0)
+        graph.node.extend([one, total])
+        parts.append(f"{stem}/sum")
+    graph.node.append(helper.make_node("Sum", parts, ["near"]))
+    graph.output.append(helper.make_tensor_value_info("near", TensorProto.FLOAT, []))
+    whole = ModelProto()
+    whole.CopyFrom(model)
+    whole.graph.CopyFrom(graph)
+    _prune(whole)
+    return bytes(whole.SerializeToString(deterministic=True))
+
+
+def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
+    """Fractional bits with which no sample lies within a quarter of its distance from a threshold
+    that it is not equal to: of inputs that are compared as they come. 0 where none is.
+
+    No more than tell a threshold from the next float32 are ever of use.
+    """
+    model = onnx.load_model_from_string(onnx_bytes)
+    bits = 0
+    for columns, test in _picked(model, samples[0]):
+        name, places = columns
+        level, _ = decided(test.op, np.broadcast_to(test.level, places.shape))
+        values = np.stack([np.asarray(s[name], dtype=np.float64).reshape(-1) for s in samples])
+        gaps = np.abs(values[:, places] - level)
+        gaps = np.where(gaps > 0, gaps, np.inf).min(axis=0)
+        # Values on the grid of tenths are told from thresholds between them; 1 bit for a tie.
+        with np.errstate(divide="ignore"):
+            wanted = np.ceil(np.log2(_MARGIN / gaps))
+            enough = _SIGNIFICAND + 1 - np.floor(np.log2(np.abs(level)))
+        needed = np.minimum(wanted, np.where(level == 0, MOST_BITS, enough))
+        bits = max(bits, 1, int(needed.max(initial=0.0)))
+    return min(bits, MOST_BITS)
 
 
 def showing_compared(onnx_bytes: bytes) -> bytes:
@@ -67,27 +164,160 @@ def showing_compared(onnx_bytes: bytes) -> bytes:
         if node.op_type in _COMPARISONS or jumping.intersection(node.input):
             jumping.update(node.output)
     inputs = {i.name for i in model.graph.input}  # rounded alike with what they are compared to
-    shown = sorted({value for value, _, _ in _tests(model)} - given - jumping - inputs)
+    shown = sorted({test.value for test in tests_of(model)} - given - jumping - inputs)
     if not shown:
         return onnx_bytes
     whole = _exposing(model, [*(o.name for o in model.graph.output), *shown])
     return bytes(whole.SerializeToString())
 
 
-def _tests(model: ModelProto) -> list[tuple[str, Floats, str]]:
-    """Each comparison with a constant: the value compared, the constant, the output's name."""
+def tests_of(model: ModelProto) -> list[Test]:
+    """The comparisons of a value with a constant, as ``value op constant``."""
     constants = {t.name: t for t in model.graph.initializer}
     found = []
     for node in model.graph.node:
         if node.op_type not in _COMPARISONS:
             continue
         left, right = node.input
+        op = node.op_type
         if left in constants:
-            left, right = right, left
+            left, right, op = right, left, MIRRORED[op]
         if right in constants and left not in constants:
             level = numpy_helper.to_array(constants[right]).astype(np.float64)
-            found.append((left, level, node.output[0]))
+            found.append(Test(left, op, level, node.output[0]))
     return found
+
+
+def _share(
+    onnx_bytes: bytes,
+    graph: bytes,
+    quantum: Mapping[str, Any] | float,
+    samples: Sequence[Sample],
+) -> float:
+    """What part of the samples' range is near a threshold: by arithmetic for inputs that are
+    compared as they come, on drawn samples for values that are computed."""
+    model = onnx.load_model_from_string(onnx_bytes)
+    ranges = {name: _ranges(name, samples) for name in samples[0]}
+    picked = _picked(model, samples[0])
+    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for (name, places), test in picked:
+        step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
+        levels = np.broadcast_to(test.level, places.shape).reshape(-1)
+        steps = np.broadcast_to(np.asarray(step, dtype=np.float64), places.shape).reshape(-1)
+        for place, level, width in zip(places.reshape(-1), levels, steps, strict=True):
+            spans.setdefault((name, int(place)), []).append((level - width, level + width))
+    free = 1.0
+    for (name, at), near in spans.items():
+        low, high = (float(end.reshape(-1)[at]) for end in ranges[name])
+        covered = _covered(near, low, high)
+        free *= 1.0 - min(1.0, covered / (high - low)) if high > low else 1.0
+    if len(picked) == len(tests_of(model)):
+        return float(1.0 - free)
+    drawn = _drawn(ranges, samples[0])
+    return max(float(1.0 - free), float(np.mean(np.array(near_counts(graph, drawn)) > 0)))
+
+
+def _covered(spans: list[tuple[float, float]], low: float, high: float) -> float:
+    """The length of the union of intervals, within bounds."""
+    total, reached = 0.0, low
+    for start, end in sorted(spans):
+        new = min(end, high) - max(start, reached)
+        if new > 0:
+            total += new
+            reached = min(end, high)
+    return total
+
+
+def _ranges(name: str, samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+    """The least and the largest value of each element."""
+    values = np.stack([np.asarray(s[name], dtype=np.float64) for s in samples])
+    return values.min(axis=0), values.max(axis=0)
+
+
+def _drawn(ranges: Mapping[str, tuple[Floats, Floats]], sample: Sample) -> list[Sample]:
+    rng = np.random.default_rng(2)
+
+    def one(name: str, like: NDArray[Any]) -> NDArray[Any]:
+        low, high = ranges[name]
+        if like.dtype.kind == "f":
+            return rng.uniform(low, high, like.shape).astype(like.dtype)
+        whole = rng.integers(low.astype(np.int64), high.astype(np.int64), like.shape, endpoint=True)
+        return whole.astype(like.dtype)
+
+    likes = {name: np.asarray(values) for name, values in sample.items()}
+    return [{name: one(name, like) for name, like in likes.items()} for _ in range(_DRAWN)]
+
+
+def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[np.int64]], Test]]:
+    """Tests of float inputs that are compared as they come, each with the input's name and, in the
+    comparison's shape, the flat place of each element.
+
+    Found by running the graph on numbered elements: what is only moved shows their numbers.
+    """
+    found = tests_of(model)
+    names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
+    if not found or not names:
+        return []
+    exposed = _exposing(model, sorted({test.value for test in found}))
+    at = {o.name: i for i, o in enumerate(exposed.graph.output)}
+    data = exposed.SerializeToString()
+    out = []
+    for name in names:
+        like = np.asarray(sample[name])
+        order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
+        codes = [order + 1, -3 * order - 7]
+        feeds = [{**sample, name: code.astype(like.dtype)} for code in codes]
+        try:
+            first, second = run(data, feeds)
+        except ModelError:  # numbers that this model takes no input from
+            continue
+        for test in found:
+            one, other = first[at[test.value]], second[at[test.value]]
+            places = one - 1
+            if np.array_equal(other, -3 * places - 7) and places.min(initial=0) >= 0:
+                shape = np.broadcast_shapes(one.shape, test.level.shape)
+                where = np.broadcast_to(places, shape).astype(np.int64)
+                out.append(((name, where), test))
+    return out
+
+
+def _shapes(onnx_bytes: bytes, sample: Sample) -> list[tuple[int, ...]]:
+    """The shape of each comparison."""
+    model = onnx.load_model_from_string(onnx_bytes)
+    found = tests_of(model)
+    values = sorted({test.value for test in found})
+    answers = dict(
+        zip(values, run(_exposing(model, values).SerializeToString(), [sample])[0], strict=True)
+    )
+    return [np.broadcast_shapes(answers[t.value].shape, t.level.shape) for t in found]
+
+
+def _constant(name: str, values: Floats) -> TensorProto:
+    return numpy_helper.from_array(np.asarray(values, dtype=np.float64), name)
+
+
+def _type_of(model: ModelProto, name: str) -> int:
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        if value.name == name:
+            return int(value.type.tensor_type.elem_type)
+    return TensorProto.UNDEFINED
+
+
+def _prune(model: ModelProto) -> None:
+    """Takes out what does not lead to an output."""
+    graph = model.graph
+    needed = {o.name for o in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    kept.reverse()
+    constants = [t for t in graph.initializer if t.name in needed]
+    nodes = [*kept]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
 
 
 def _exposing(model: ModelProto, values: Sequence[str]) -> ModelProto:

@@ -28,6 +28,16 @@ class Bits:
     table: int = 8
     longer: tuple[int, ...] = ()
 
+    def finer(self, bits: int) -> Bits:
+        """The same with so many more bits everywhere."""
+        if not bits:
+            return self
+        return Bits(
+            input=self.input + bits,
+            weights=tuple(w + bits for w in self.weights),
+            table=self.table + bits,
+        )
+
     def stretch(self, layer: int) -> float:
         """How many times as long one linear layer's step is as its bits make it."""
         return 1.0 + (self.longer[layer] / PARTS if layer < len(self.longer) else 0.0)

@@ -33,7 +33,8 @@ class IntegerTask:
     """What the integer road has to keep: the accepted range of each input (margins included), the
     tolerance on the ``plan`` samples, and how the context enters. ``held_out`` samples are only
     run, to be judged by the planner. ``freivalds``: whether products may be checked so, ``hints``:
-    whether results of products may be given (``circuits.hints``)."""
+    whether results of products may be given (``circuits.hints``). ``finer``: bits added to each
+    choice, where the planner found those without not exact enough on other samples."""
 
     accepted: dict[str, Range]
     limbs: int
@@ -44,6 +45,7 @@ class IntegerTask:
     held_out: tuple[Sample, ...] = ()
     max_error: float = 0.01
     agreement: float = 0.99
+    finer: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ from circuits.tensors import InputEncoding
 Answers = list[list[NDArray[Any]]]
 
 _LOWER = "circuits.compiler:integer_graphs"
+#: Bits that are added to each layer where the samples planned on asked for too few.
+_MORE_BITS = (2, 4, 6)
 #: Assignments that simulating one graph's held-out samples may take; at least ``_QUICK`` are run.
 _MEASURE_CELLS, _QUICK = 8_000_000, 8
 
@@ -55,8 +57,26 @@ def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
     if not made:
         yield Rejected(label="integers", reason="no choice of bits is exact enough")
     witnessed: dict[bytes, Answers] = {}
-    for candidate in made:
-        yield _judged(task, candidate, witnessed)
+    judged = [_judged(task, candidate, witnessed) for candidate in made]
+    yield from judged
+    yield from _finer(task, graph, judged)
+
+
+def _finer(
+    task: Task, graph: FloatGraph, judged: Sequence[Variant | Rejected]
+) -> Iterator[Variant | Rejected]:
+    """More bits, where those that did for the samples planned on do not for the held-out ones."""
+    for bits in _MORE_BITS:
+        if not judged or any(isinstance(j, Variant) or j.measured is None for j in judged):
+            return
+        task.say(f"{bits} more bits for each layer")
+        wanted = replace(_integer_task(task), finer=bits)
+        made = task.engine.sandbox.call(_LOWER, graph, wanted, limits=task.limits)
+        if isinstance(made, str) or not made:
+            return
+        witnessed: dict[bytes, Answers] = {}
+        judged = [_judged(task, candidate, witnessed) for candidate in made]
+        yield from judged
 
 
 def _laid_out(task: Task, made: Sequence[IntegerGraph]) -> bool:

@@ -84,7 +84,8 @@ class Plan:
 
     ``reference`` is the model that accuracy was measured against, ``trial`` a held-out sample.
     ``near_thresholds`` (see ``circuits.lower.thresholds``) counts the samples that lie within one
-    quantum of a constant that the model compares with; None when it compares with none.
+    quantum of a constant that the model compares with, and ``near_graph`` tells it of any input;
+    None when it compares with none.
 
     ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of
     each output's values on the held-out samples, which errors are given as shares of.
@@ -98,7 +99,8 @@ class Plan:
     accuracy: Accuracy
     reference: bytes = field(repr=False)
     trial: Sample = field(repr=False)
-    near_thresholds: dict[str, int] | None
+    near_thresholds: dict[str, Any] | None
+    near_graph: bytes | None = field(repr=False)
     output_ranges: tuple[float, ...]
     cost_model: CostModel
 
@@ -175,6 +177,8 @@ def plan_circuit(
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
     for road in _roads(task, graph):
+        if search.ranked and _compares(graph):
+            break  # integers decide comparisons as the model does; fixed point does not
         for found in road:
             search.add(task, found)
     if not search.ranked:
@@ -204,7 +208,8 @@ def plan_circuit(
         accuracy=Accuracy(**asdict(measured), calibrated=samples.calibrated),
         reference=graph.reference,
         trial=task.samples.held_out[0],
-        near_thresholds=near,
+        near_thresholds=near[0] if near else None,
+        near_graph=near[1] if near else None,
         output_ranges=tuple(
             output_range(np.stack([sample[i] for sample in task.reference["held_out"]]))
             for i in range(len(graph.signature.outputs))
@@ -395,10 +400,17 @@ def _task(
     )
 
 
-def _near_thresholds(task: Task, graph: FloatGraph, variant: Variant) -> dict[str, int] | None:
-    if b"Less" not in graph.plain and b"Greater" not in graph.plain:
+def _compares(graph: FloatGraph) -> bool:
+    """Whether the graph may hold a comparison that is no equality."""
+    return b"Less" in graph.plain or b"Greater" in graph.plain
+
+
+def _near_thresholds(
+    task: Task, graph: FloatGraph, variant: Variant
+) -> tuple[dict[str, Any], bytes] | None:
+    if not _compares(graph):
         return None
-    found: dict[str, int] | None = task.engine.sandbox.call(
+    found: tuple[dict[str, Any], bytes] | None = task.engine.sandbox.call(
         _THRESHOLDS,
         graph,
         [*task.samples.plan, *task.samples.held_out],

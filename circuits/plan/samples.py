@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.digests import digest_json, sha256
-from circuits.errors import CalibrationError, InputOutOfRange
-from circuits.npz import MAGIC, read_npz
+from circuits.errors import CalibrationError, InputError, InputOutOfRange
+from circuits.forms import read_columns
 from circuits.tensors import Signature, TensorSpec
 
 #: One sample: each input by name, in its shape.
@@ -49,27 +48,28 @@ class Samples:
 
 
 def read_calibration(data: bytes, signature: Signature) -> Samples:
-    """Calibration samples from a file's bytes.
+    """Calibration samples from a file's bytes, in any of the forms that inputs have
+    (``circuits.forms``), each row a sample.
 
-    Accepts ``.npz`` (each input's name, shape ``[N, …]`` or ``[N·b, …]`` for inputs with a leading
-    batch b), JSON ``{"inputs": {name: [sample, …]}}``, or JSON lines of
-    ``{"inputs": {name: nested list}}``. A deterministic quarter is held out. Raises
-    ``CalibrationError`` for a wrong name, shape or value, or fewer than two samples.
+    A deterministic quarter is held out. Raises ``CalibrationError`` for a wrong name, shape or
+    value, or fewer than two samples.
     """
-    columns = _read_npz(data) if data[:4] == MAGIC else _read_json(data)
-    arrays = {t.name: _column(columns, t) for t in signature.inputs}
-    if unknown := sorted(set(columns) - set(arrays)):
+    try:
+        columns = read_columns(data, signature)
+    except InputError as error:
         raise CalibrationError(
-            f"the calibration data has {unknown[0]!r}, which is no input of the model",
-            hint=f"The model's inputs are {', '.join(repr(n) for n in arrays)}.",
+            f"calibration data: {error.detail}", hint=error.hint, **error.context
+        ) from None
+    if columns.unused:
+        raise CalibrationError(
+            f"the calibration data has {columns.unused[0]!r}, which is no input of the model",
+            hint=f"The model's inputs are {', '.join(repr(n) for n in signature.names)}.",
         )
-    counts = {name: len(a) for name, a in arrays.items()}
-    count = min(counts.values())
-    if len(set(counts.values())) > 1:
-        raise CalibrationError(f"the inputs have different numbers of samples: {counts}")
+    arrays, count = columns.arrays, columns.rows
     if count < 2:
         raise CalibrationError(
-            f"the calibration data has {count} sample, and at least two are needed",
+            f"the calibration data has {count} sample{'' if count == 1 else 's'}, and at least two"
+            " are needed",
             hint="One part is planned on, another is held out to measure accuracy.",
         )
     ranges = {n: (float(a.min()), float(a.max())) for n, a in arrays.items()}
@@ -77,8 +77,8 @@ def read_calibration(data: bytes, signature: Signature) -> Samples:
     held = order[: max(1, min(MAX_HELD_OUT, count // 4))]
     plan = order[len(held) :][:MAX_PLAN]
     return Samples(
-        plan=tuple(_pick(arrays, i) for i in plan),
-        held_out=tuple(_pick(arrays, i) for i in held),
+        plan=tuple(columns.row(i) for i in plan),
+        held_out=tuple(columns.row(i) for i in held),
         ranges=ranges,
         calibrated=True,
         digest=sha256(data),
@@ -217,10 +217,6 @@ def nearer(sample: Sample, ranges: Mapping[str, Range]) -> Sample:
     return out
 
 
-def _pick(arrays: Mapping[str, NDArray[Any]], at: int) -> Sample:
-    return {name: a[at] for name, a in arrays.items()}
-
-
 def _draw(rng: np.random.Generator, tensor: TensorSpec, lower: float, upper: float) -> NDArray[Any]:
     if tensor.dtype.startswith("float"):
         return rng.uniform(lower, upper, tensor.shape).astype(tensor.dtype)
@@ -229,91 +225,8 @@ def _draw(rng: np.random.Generator, tensor: TensorSpec, lower: float, upper: flo
     return rng.integers(low, high, tensor.shape, endpoint=True).astype(tensor.dtype)
 
 
-def _column(columns: Mapping[str, Any], tensor: TensorSpec) -> NDArray[Any]:
-    """One input's samples as ``[N, *shape]``."""
-    if tensor.name not in columns:
-        raise CalibrationError(f"the calibration data lacks the input {tensor.name!r}")
-    values = _numbers(columns[tensor.name], tensor)
-    batch = tensor.shape[0] if tensor.shape else 1
-    if values.shape[1:] != tensor.shape and values.shape[1:] == tensor.shape[1:] and batch:
-        if len(values) % batch:
-            raise CalibrationError(
-                f"{tensor.name!r}: {len(values)} rows are no multiple of {batch}"
-            )
-        values = values.reshape(-1, *tensor.shape)
-    if values.ndim == 0 or values.shape[1:] != tensor.shape:
-        raise CalibrationError(
-            f"{tensor.name!r}: calibration samples have the shape {list(values.shape[1:])}, the"
-            f" model wants {list(tensor.shape)}"
-        )
-    return _cast(values, tensor)
-
-
-def _numbers(column: Any, tensor: TensorSpec) -> NDArray[Any]:
-    """Finite numbers of whatever shape was sent. Text is none, however numeric it looks."""
-    try:
-        values = np.asarray(column)
-        if values.dtype == object:  # integers beyond 64 bits
-            values = values.astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.asarray("")
-    if values.dtype.kind not in ("b" if tensor.dtype == "bool" else "") + "fiu":
-        raise CalibrationError(f"{tensor.name!r}: the samples are not numbers of one shape")
-    if not np.isfinite(values).all():
-        raise CalibrationError(f"{tensor.name!r}: the calibration data holds NaN or an infinity")
-    return values
-
-
-def _cast(values: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
-    """The samples in the model's dtype, which must be able to hold them."""
-    if tensor.dtype.startswith("float"):
-        with np.errstate(over="ignore"):
-            cast = values.astype(tensor.dtype)
-        if not np.isfinite(cast).all():
-            raise CalibrationError(f"{tensor.name!r}: a sample is too large for {tensor.dtype}")
-        return cast
-    if values.dtype.kind == "f" and (values != np.floor(values)).any():
-        raise CalibrationError(f"{tensor.name!r}: fractions where the model wants {tensor.dtype}")
-    low, high = _bounds(tensor.dtype)
-    if values.size and (int(values.min()) < low or int(values.max()) > high):
-        raise CalibrationError(f"{tensor.name!r}: a sample is out of the bounds of {tensor.dtype}")
-    return values.astype(tensor.dtype)
-
-
 def _bounds(dtype: str) -> tuple[int, int]:
     if dtype == "bool":
         return 0, 1
     info = np.finfo(dtype) if dtype.startswith("float") else np.iinfo(dtype)
     return int(info.min), int(info.max)
-
-
-def _read_npz(data: bytes) -> dict[str, Any]:
-    try:
-        return dict(read_npz(data))
-    except ValueError as error:
-        raise CalibrationError(f"the calibration data's .npz file {error}") from None
-
-
-def _read_json(data: bytes) -> dict[str, Any]:
-    try:
-        text = data.decode()
-        try:
-            whole = json.loads(text)
-            rows: Sequence[Any] | None = None
-        except json.JSONDecodeError:
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, RecursionError):
-        raise CalibrationError(
-            "the calibration data is neither .npz, JSON nor JSON lines",
-            hint='Send {"inputs": {name: [sample, …]}} or numpy\'s .npz.',
-        ) from None
-    if rows is None:
-        if isinstance(whole, dict) and isinstance(whole.get("inputs"), dict):
-            return dict(whole["inputs"])
-        raise CalibrationError('the calibration data has no {"inputs": {name: [sample, …]}}')
-    if not rows:
-        raise CalibrationError("the calibration data is empty")
-    if not all(isinstance(r, dict) and isinstance(r.get("inputs"), dict) for r in rows):
-        raise CalibrationError('each line of the calibration data must be {"inputs": {name: …}}')
-    names = {name for r in rows for name in r["inputs"]}
-    return {name: [r["inputs"].get(name) for r in rows] for name in names}

@@ -35,6 +35,7 @@ from prover.batch.workshop import Workshop
 from prover.bundle import write_bundle
 from prover.context import Context
 from prover.errors import JobNotFound, LeaseLost
+from prover.exactness import error_json
 from prover.inputs import load_input
 from prover.jobs import Job, JobKind, JobState, Stage
 from prover.lease import Held, holding
@@ -291,6 +292,7 @@ class _Pack:
                 "proof": put(stated.bundle.proof),
                 "bundle": put(write_bundle(stated.bundle)),
                 "outputs": stated.outputs,
+                "error": error_json(stated.error, self.circuit.manifest.profile),
                 "input_salt": stated.salt.hex() if stated.salt else None,
                 "circuit": self.circuit.manifest.circuit_id,
                 "lane": {"index": index, "count": self.circuit.manifest.lanes},

@@ -62,6 +62,16 @@ class BatchFormat(ZkmlError):
     default_hint = "Send JSON lines, .csv with a header, or numpy's .npz."
 
 
+class RowInexact(RowError):
+    """The proved answer misses the accuracy that was asked for."""
+
+    code = "row_inexact"
+    default_hint = (
+        "Give calibration data like this row, ask for a smaller tolerance, or choose"
+        " --on-inexact isolate (on_inexact=isolate), which proves such rows in a finer circuit."
+    )
+
+
 class BatchNotFound(ZkmlError):
     """There is no batch with this id."""
 

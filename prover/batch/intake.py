@@ -22,6 +22,8 @@ from prover.library import Order
 
 #: No file is received for longer than this.
 _STALE = timedelta(days=1)
+#: So many names of what is no input are kept.
+_MOST_UNUSED = 16
 
 
 def receive(
@@ -49,11 +51,12 @@ def receive(
     expires = None
     if options.deadline_s is not None:
         expires = datetime.now(UTC) + timedelta(seconds=options.deadline_s)
-    request = {
+    request: dict[str, Any] = {
         "profile": profile.to_json(),
         "context": options.context,
         "isolate": options.isolate,
         "lanes": options.lanes,
+        "on_inexact": options.on_inexact.value,
         "source": source,
     }
     given: Order | None = None
@@ -61,7 +64,9 @@ def receive(
         given = shop.library.order_calibrated(model, profile, calibration)
     store.create_batch(batch_id, model.id, request, expires)
     try:
-        tally = _keep(shop, model, path, batch_id, request, on_row)
+        tally, unused = _keep(shop, model, path, batch_id, request, on_row)
+        if unused:
+            request["unused_inputs"] = unused
         order = given or circuit_id or _order(shop, model, profile, tally)
         circuit = order.id if isinstance(order, Order) else order
         ordered = {"circuit": order.to_json()} if isinstance(order, Order) else {}
@@ -93,19 +98,22 @@ def _keep(
     batch_id: str,
     request: dict[str, Any],
     on_row: Callable[[int], None] | None,
-) -> Tally:
+) -> tuple[Tally, list[str]]:
+    """Counts the rows' values while they are kept; and what the model has no input for."""
     writer = ChunkWriter(shop.store, shop.artifacts, batch_id, request)
-    tally = Tally()
+    tally, unused = Tally(), dict[str, None]()
     signature = Signature.from_json(model.signature)
     rows = read_rows(path, signature, max_row_bytes=shop.settings.max_input_bytes)
     for number, row in enumerate(rows, 1):
         writer.add(row)
         if not isinstance(row, BadRow):
             tally.add(row.inputs)
+            if len(unused) < _MOST_UNUSED:
+                unused |= dict.fromkeys(row.unused)
         if on_row is not None:
             on_row(number)
     writer.flush()
-    return tally
+    return tally, list(unused)[:_MOST_UNUSED]
 
 
 def _order(shop: Workshop, model: ModelRecord, profile: Profile, tally: Tally) -> Order | str:

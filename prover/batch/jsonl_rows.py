@@ -12,7 +12,7 @@ from circuits.tensors import Signature
 from prover.batch.errors import RowBroken, RowError
 from prover.batch.lines import bounded_lines
 from prover.batch.rows import BadRow, Row, row_id
-from prover.inputs import parse_inputs
+from prover.inputs import parse_input
 
 _KEYS = {"id", "inputs", "input_data"}
 
@@ -41,7 +41,8 @@ def _row(line: int, number: int, text: bytes, signature: Signature) -> Row | Bad
             raise RowError(
                 f"the row has a key {unknown[0][:80]!r}", hint="A row has an id and inputs."
             )
-        return Row(line=line, id=name, inputs=parse_inputs(value, signature))
+        inputs, unused = parse_input(value, signature)
+        return Row(line=line, id=name, inputs=inputs, unused=unused)
     except ZkmlError as error:
         return BadRow(line=line, id=name, error=error)
 

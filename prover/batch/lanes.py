@@ -26,13 +26,20 @@ from prover.context import Context
 from prover.errors import StatementRefused
 from prover.library import Circuit
 from prover.once import Once
-from prover.pipeline import encode, measured_error, software_versions
+from prover.pipeline import (
+    Answer,
+    encode,
+    measured_error,
+    reference_graphs,
+    software_versions,
+)
 from prover.policy import Policy
+from prover.predicate import MeasuredError
 from prover.receipt import seal
 from prover.statement import build_statement
 from prover.verify import check_statement
 
-_REFERENCE = "circuits.plan.reference:run_reference"
+_REFERENCE = "circuits.plan.reference:answers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +66,15 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """What one lane's statement came to: its bundle, signed, and what its owner is told.
+    """What one lane's statement came to: its bundle, signed, and what its owner is told, the
+    measured error among it.
 
     ``salt`` opens the commitment to an input that is private.
     """
 
     bundle: Bundle
     outputs: dict[str, Any]
+    error: MeasuredError
     salt: bytes | None
 
 
@@ -109,10 +118,10 @@ def _reference(
     engine: EzklEngine,
     manifest: CircuitManifest,
     inputs: list[dict[str, NDArray[Any]]],
-) -> list[list[NDArray[Any]]]:
-    model = shop.artifacts.get(manifest.reference_sha256)
-    answers: list[list[NDArray[Any]]] = engine.sandbox.call(
-        _REFERENCE, model, inputs, limits=shop.settings.engine_limits
+) -> list[Answer]:
+    model, near = reference_graphs(shop.artifacts, manifest)
+    answers: list[Answer] = engine.sandbox.call(
+        _REFERENCE, model, near, inputs, limits=shop.settings.engine_limits
     )
     return answers
 
@@ -126,7 +135,7 @@ class SharedProof:
         engine: EzklEngine,
         circuit: Circuit,
         proof: ProofResult,
-        answers: Sequence[list[NDArray[Any]]],
+        answers: Sequence[Answer],
     ) -> None:
         self._shop, self._engine, self._circuit, self._answers = shop, engine, circuit, answers
         self._once = Once()
@@ -154,13 +163,14 @@ class SharedProof:
         manifest = self._circuit.manifest
         shows_input = manifest.profile.visibility.shows_input
         salt = None if shows_input else secrets.token_bytes(SALT_BYTES)
+        error = measured_error(manifest, self.proof, *self._answers[index], lane=index)
         statement = build_statement(
             manifest,
             context=lane.context,
             inputs=lane.inputs,
             proof=self.proof,
             srs_part=self.shared.srs_part,
-            measured_error=measured_error(manifest, self.proof, self._answers[index], index),
+            measured_error=error,
             timings={name: round(s, 6) for name, s in timings.items()},
             peak_rss=self.proof.peak_rss_bytes,
             verifier_domain=self._shop.settings.verifier_domain,
@@ -194,5 +204,6 @@ class SharedProof:
                 o.name: np.array(o.values).reshape(o.shape).tolist()
                 for o in statement.predicate.outputs
             },
+            error=error,
             salt=salt,
         )

@@ -57,12 +57,14 @@ def read(path: Path, signature: Signature) -> Iterator[Row | BadRow]:
             # zipfile raises the last for a compression that it does not know.
             raise BatchFormat("the file is no readable .npz archive") from None
         try:
+            sent = [*columns]
             count = _checked(columns, signature)
+            unused = tuple(name[:80] for name in sent if name not in columns)
         except ZkmlError as error:
             yield BadRow(line=1, id=None, error=error)
             return
         for number in range(1, count + 1):
-            row, broken = _row(number, columns, signature)
+            row, broken = _row(number, columns, signature, unused)
             yield row
             if broken:
                 return  # what follows cannot be told apart
@@ -84,14 +86,21 @@ def _open(stack: ExitStack, archive: zipfile.ZipFile, name: str) -> _Column:
 
 
 def _checked(columns: dict[str, _Column], signature: Signature) -> int:
-    """How many rows there are. Raises ``BatchColumns`` for other names, shapes or lengths."""
+    """How many rows there are; takes out arrays that the model has no input for.
+
+    Raises ``BatchColumns`` for other names, shapes or lengths.
+    """
     wanted = {t.name: t for t in signature.inputs}
+    if len(wanted) == 1 and set(columns) - {_ID} == {"arr_0"}:
+        columns[signature.inputs[0].name] = columns.pop("arr_0")  # numpy's own name
     missing = [n for n in wanted if n not in columns]
     unknown = [n for n in columns if n not in wanted and n != _ID]
     hint = f"The model's inputs are {', '.join(repr(n) for n in wanted)}."
-    if missing or unknown:
-        what = f"it lacks {missing[0]!r}" if missing else f"it has {unknown[0][:80]!r}"
-        raise BatchColumns(f"the arrays do not fit the model: {what}", hint=hint)
+    if missing:
+        there = f", and has {unknown[0][:80]!r}" if unknown else ""
+        raise BatchColumns(
+            f"the arrays do not fit the model: the archive lacks {missing[0]!r}{there}", hint=hint
+        )
     for name, tensor in wanted.items():
         if columns[name].shape[1:] not in _row_shapes(tensor):
             raise BatchColumns(
@@ -99,6 +108,8 @@ def _checked(columns: dict[str, _Column], signature: Signature) -> int:
                 f" wants {list(tensor.shape)}",
                 hint=hint,
             )
+    for name in unknown:
+        del columns[name]
     counts = {name: column.shape[0] if column.shape else 0 for name, column in columns.items()}
     if len(set(counts.values())) > 1:
         raise BatchColumns(f"the arrays have different numbers of rows: {counts}")
@@ -111,7 +122,7 @@ def _row_shapes(tensor: TensorSpec) -> list[tuple[int, ...]]:
 
 
 def _row(
-    number: int, columns: dict[str, _Column], signature: Signature
+    number: int, columns: dict[str, _Column], signature: Signature, unused: tuple[str, ...]
 ) -> tuple[Row | BadRow, bool]:
     name = None
     try:
@@ -123,6 +134,7 @@ def _row(
         given = values.pop(_ID, None) if _ID not in signature.names else None
         name = row_id(None if given is None else given.item(), number)
         inputs = {t.name: values[t.name].reshape(t.shape) for t in signature.inputs}
-        return Row(line=number, id=name, inputs=check_inputs(inputs, signature)), False
+        checked = check_inputs(inputs, signature)
+        return Row(line=number, id=name, inputs=checked, unused=unused), False
     except ZkmlError as error:
         return BadRow(line=number, id=name, error=error), False

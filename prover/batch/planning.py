@@ -167,8 +167,11 @@ def ready_lanes(shop: Workshop, circuit: Circuit) -> dict[int, str]:
     return found
 
 
-def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pack]:
-    """Two halves of a pack that could not be proved, in circuits whose keys are there."""
+def split_packs(
+    shop: Workshop, batch: Batch, numbers: Sequence[int], on_inexact: str | None = None
+) -> list[Pack]:
+    """Two halves of a pack that could not be proved, in circuits whose keys are there.
+    ``on_inexact``: in place of the batch's own."""
     assert batch.circuit_id is not None
     circuit = shop.library.open(batch.circuit_id)
     assert circuit is not None
@@ -176,9 +179,9 @@ def split_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pa
     seconds = {n: planned_s(shop, i) for n, i in ready.items()}
     middle = (len(numbers) + 1) // 2
     packs = []
-    for half in (numbers[:middle], numbers[middle:]):
+    for half in filter(None, (numbers[:middle], numbers[middle:])):
         mix = choose_mix(len(half), seconds.get, ready, ready)
-        packs += _packs(batch, half, mix.sizes(len(half)), ready)
+        packs += _packs(batch, half, mix.sizes(len(half)), ready, on_inexact)
     return packs
 
 
@@ -191,7 +194,11 @@ def planned_s(shop: Workshop, circuit_id: str) -> float:
 
 
 def _packs(
-    batch: Batch, numbers: Sequence[int], sizes: Iterable[tuple[int, int]], circuits: dict[int, str]
+    batch: Batch,
+    numbers: Sequence[int],
+    sizes: Iterable[tuple[int, int]],
+    circuits: dict[int, str],
+    on_inexact: str | None = None,
 ) -> list[Pack]:
     packs, at = [], 0
     for lanes, items in sizes:
@@ -203,6 +210,7 @@ def _packs(
                     "batch": batch.id,
                     "profile": batch.request["profile"],
                     "context": batch.request["context"],
+                    "on_inexact": on_inexact or batch.request.get("on_inexact"),
                     "lanes": lanes,
                     "items": items,
                 },

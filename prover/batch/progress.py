@@ -20,6 +20,7 @@ def progress_of(batch: Batch, now: datetime | None = None) -> dict[str, Any]:
         "total": batch.total,
         "done": batch.done,
         "failed": batch.failed,
+        "inexact": batch.inexact,
         "remaining": batch.remaining,
         "rate_per_s": None if rate is None else round(rate, 4),
         "left_s": None if left is None else round(left, 1),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from circuits.errors import Fault, InputOutOfRange, ZkmlError
 from circuits.manifest import CircuitManifest
+from circuits.profile import Profile
 from prover.batch.chunks import load_inputs, queued_items
-from prover.batch.errors import problem_of_item
+from prover.batch.errors import RowInexact, problem_of_item
+from prover.batch.finer import finer_circuit
 from prover.batch.lanes import Lane, SharedProof, Stated, prove_lanes
+from prover.batch.options import OnInexact
 from prover.batch.workshop import Workshop
 from prover.context import Context
+from prover.exactness import error_json, inexact, inexact_in_words
 from prover.jobs import Job, Stage
 from prover.lease import Held
 
@@ -21,10 +25,12 @@ _SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan")
 
 @dataclass(kw_only=True)
 class PackOutcome:
-    """What came of a pack: ``proved`` gives lane and result by number, ``failed`` problems."""
+    """What came of a pack: ``proved`` gives lane and result by number, ``failed`` problems,
+    ``again`` the numbers that are to be proved in a finer circuit."""
 
     proved: dict[int, tuple[int, dict[str, Any]]]
     failed: dict[int, dict[str, Any]]
+    again: list[int] = field(default_factory=list)
     result: dict[str, Any]
     timings: dict[str, float]
     peak_rss_bytes: int | None = None
@@ -36,7 +42,7 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
     Writes artifacts only: whoever calls settles the pack. Raises the engine's errors, and
     ``StatementRefused`` when our own verification refuses what was made.
     """
-    circuit = shop.library.open(job.circuit_id)
+    circuit = finer_circuit(shop, job, held) or shop.library.open(job.circuit_id)
     assert circuit is not None, "a pack is queued after its circuit is built"
     outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
     lanes = _lanes(shop, job, circuit.manifest, outcome)
@@ -85,10 +91,26 @@ def _state_all(
             # Its neighbours have their proof.
             outcome.failed[lane.number] = problem_of_item(error, job.request)
         else:
-            outcome.proved[lane.number] = (index, _stored(shop, stated))
+            _keep(shop, job, index, lane, stated, outcome)
 
 
-def _stored(shop: Workshop, stated: Stated) -> dict[str, Any]:
+def _keep(
+    shop: Workshop, job: Job, index: int, lane: Lane, stated: Stated, outcome: PackOutcome
+) -> None:
+    """Takes a lane's statement, unless its answer misses the profile and such rows are to fail or
+    to be proved again."""
+    profile = Profile.from_json(job.request["profile"])
+    wish = OnInexact(job.request.get("on_inexact", OnInexact.REPORT))
+    if inexact(stated.error, profile) and wish is OnInexact.ISOLATE:
+        outcome.again.append(lane.number)
+    elif inexact(stated.error, profile) and wish is OnInexact.FAIL:
+        error = RowInexact(f"the proof was made, but {inexact_in_words(stated.error, profile)}")
+        outcome.failed[lane.number] = problem_of_item(error, job.request)
+    else:
+        outcome.proved[lane.number] = (index, _stored(shop, stated, profile))
+
+
+def _stored(shop: Workshop, stated: Stated, profile: Profile) -> dict[str, Any]:
     """An item's result, with what is its own in the artifact store."""
     put, bundle = shop.artifacts.put, stated.bundle
     return {
@@ -97,4 +119,5 @@ def _stored(shop: Workshop, stated: Stated) -> dict[str, Any]:
         "input": put(bundle.input) if bundle.input is not None else None,
         "input_salt": stated.salt.hex() if stated.salt else None,
         "outputs": stated.outputs,
+        "error": error_json(stated.error, profile),
     }

@@ -37,7 +37,8 @@ class ItemState(enum.StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """One batch. ``request`` is what was asked, without the inputs; ``counts`` has its items by
-    state; ``plan`` says how many lanes its proofs have, and why."""
+    state, ``inexact`` says how many proved ones miss the profile; ``plan`` says how many lanes its
+    proofs have, and why."""
 
     id: str
     tenant: str
@@ -53,6 +54,7 @@ class Batch:
     started_at: datetime | None
     finished_at: datetime | None
     counts: dict[ItemState, int] = field(default_factory=dict)
+    inexact: int = 0
 
     @property
     def total(self) -> int:
@@ -76,7 +78,8 @@ class Batch:
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One row of the batch's file. ``number`` counts all rows from 1; ``id`` is None where the row
-    was too broken to tell. ``result`` holds digests and outputs once proved."""
+    was too broken to tell. ``result`` holds digests, outputs and the measured error once
+    proved; ``inexact``: that error misses the profile."""
 
     batch_id: str
     number: int
@@ -89,6 +92,7 @@ class Item:
     lane: int | None = None
     result: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
+    inexact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,11 @@ from prover.store import Store
 RESULTS, SUMMARY, BUNDLE, PARQUET = "results.jsonl", "summary.json", "batch.zkml", "results.parquet"
 _PAGE = 500
 _ROWS_A_GROUP = 1000
-_COLUMNS = ("id", "number", "line", "state", "outputs", "receipt", "proof", "lane", "problem")
+_COLUMNS = (
+    *("id", "number", "line", "state", "outputs"),
+    *("max_absolute", "max_relative", "same_top1", "inexact"),
+    *("receipt", "proof", "lane", "problem"),
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -43,6 +47,7 @@ def line_of(item: Item) -> dict[str, Any]:
     if item.result is not None:
         line |= {
             "outputs": item.result["outputs"],
+            "error": item.result.get("error"),
             "receipt": item.result["receipt"],
             "proof": item.pack_id,
             "lane": item.lane,
@@ -151,11 +156,14 @@ def _write_parquet(store: Store, batch_id: str, path: Path) -> bool:
     except ImportError:
         return False
     kinds = {name: pa.int64() for name in ("number", "line", "lane")}
+    kinds |= {name: pa.float64() for name in ("max_absolute", "max_relative")}
+    kinds |= {name: pa.bool_() for name in ("same_top1", "inexact")}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in _COLUMNS])
     with pq.ParquetWriter(path, schema) as writer:
         rows: list[dict[str, Any]] = []
         for item in items_of(store, batch_id):
             line = line_of(item)
+            line |= line.pop("error", None) or {}
             for name in ("outputs", "problem"):
                 line[name] = json.dumps(line[name]) if name in line else None
             rows.append({field.name: line.get(field.name) for field in schema})

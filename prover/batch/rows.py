@@ -25,12 +25,14 @@ MAX_ID = 200
 class Row:
     """A row whose values fit the model's signature. ``line`` counts from 1 (in an ``.npz``: rows).
 
-    ``id`` is the row's own, or its number, from 1.
+    ``id`` is the row's own, or its number, from 1; ``unused`` names what the model has no input
+    for.
     """
 
     line: int
     id: str
     inputs: dict[str, NDArray[Any]]
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +45,19 @@ class BadRow:
 
 
 def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterator[Row | BadRow]:
-    """The rows of a ``.jsonl``, ``.csv`` or ``.npz`` file, in order.
+    """The rows of a file of any form (``circuits.forms``), in order.
 
     Which one it is is seen from its first bytes. Raises ``OSError`` when the file cannot be read
     and ``BatchFormat`` for an archive that is no ``.npz``.
     """
-    from prover.batch import csv_rows, jsonl_rows, npz_rows
+    from prover.batch import csv_rows, jsonl_rows, npz_rows, whole_rows
 
     with path.open("rb") as handle:
         start = handle.read(4096)
     if start[:4] == b"PK\x03\x04":
         rows = npz_rows.read(path, signature)
+    elif whole_rows.is_whole(path, start):
+        rows = whole_rows.read(path, signature)
     elif start.lstrip()[:1] in (b"{", b"[", b""):
         rows = jsonl_rows.read(path, signature, max_row_bytes)
     else:

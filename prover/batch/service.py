@@ -13,8 +13,9 @@ from circuits.errors import Canceled, EngineError, ZkmlError
 from circuits.profile import Profile
 from prover.batch.chunks import forget_inputs, queued_items
 from prover.batch.errors import BatchExpired, ItemNotDone, problem_of_item
+from prover.batch.finer import finer_packs
 from prover.batch.intake import receive
-from prover.batch.options import BatchOptions
+from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
 from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
@@ -137,8 +138,8 @@ class BatchService:
         store, batch_id = self.shop.store, _batch_of(job)
         if job.kind is JobKind.PACK:
             numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
-            if len(numbers) > 1:
-                packs = split_packs(self.shop, store.batch(batch_id), numbers)
+            if len(numbers) > 1 or (numbers and "finer" in job.request):
+                packs = self._halves(job, numbers)
                 self.shop.announce(store.queue_packs(batch_id, packs))
             else:
                 problem = job.problem or Canceled("the proof was canceled").problem()
@@ -164,7 +165,7 @@ class BatchService:
             self.shop.store.canceled(held.lease)
             return
         outcome = prove_pack(self.shop, job, held)
-        self._settle(job, held, outcome, [])
+        self._settle(job, held, outcome, finer_packs(self.shop, batch, outcome.again))
 
     def _failed(self, job: Job, held: Held, error: ZkmlError) -> None:
         """A pack of one fails its item; a larger one is split until the culprit is alone. What may
@@ -191,15 +192,22 @@ class BatchService:
         numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
         outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
         packs: list[Pack] = []
-        if len(numbers) == 1:
+        if len(numbers) == 1 and "finer" not in job.request:
             outcome.failed = {numbers[0]: problem_of_item(error, job.request)}
         elif numbers:
-            packs = split_packs(self.shop, store.batch(batch_id), numbers)
+            packs = self._halves(job, numbers)
         outcome.result = {
             "split": [p.id for p in packs],
             "problem": problem_of_item(error, job.request),
         }
         self._settle(job, held, outcome, packs)
+
+    def _halves(self, job: Job, numbers: list[int]) -> list[Pack]:
+        """The rows of a pack that could not be proved, in smaller packs. Where it was to prove rows
+        again in a finer circuit, they are proved as before and reported."""
+        wish = OnInexact.REPORT if "finer" in job.request else job.request.get("on_inexact")
+        batch = self.shop.store.batch(_batch_of(job))
+        return split_packs(self.shop, batch, numbers, on_inexact=wish)
 
     def _settle(self, job: Job, held: Held, outcome: PackOutcome, packs: list[Pack]) -> None:
         queued = self.shop.store.settle_pack(

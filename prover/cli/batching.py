@@ -24,6 +24,7 @@ from circuits.digests import digest_json, sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.errors import Fault
 from circuits.profile import Profile
+from prover.batch.options import OnInexact
 from prover.cli import options
 from prover.cli.terminal import (
     EXIT_FAILED,
@@ -67,6 +68,14 @@ def batch(
     each: Annotated[
         bool, typer.Option("--each", help="Also write every item's own bundle to DIR/items.")
     ] = False,
+    on_inexact: Annotated[
+        OnInexact,
+        typer.Option(
+            "--on-inexact",
+            help="Rows whose answer misses the tolerance: fail, report, or isolate (prove them"
+            " again in a finer circuit).",
+        ),
+    ] = OnInexact.REPORT,
     deadline: Annotated[
         float | None,
         typer.Option(min=0.001, metavar="SECONDS", help="Give up what is not proved by then."),
@@ -84,7 +93,7 @@ def batch(
 ) -> int:
     """Prove MODEL on every row of INPUTS; rows that cannot be proved are named, the rest go on.
 
-    Exit code 1 when some rows have no proof.
+    Exit code 1 when some rows have no proof, or an answer that misses the tolerance.
     """
     terminal = Terminal(as_json)
     profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
@@ -100,6 +109,7 @@ def batch(
         lanes=lanes,
         deadline_s=deadline,
         context={"nonce": nonce} if nonce else None,
+        on_inexact=on_inexact,
     )
     _prepare(out, inputs)
     app = App.open(settings)
@@ -232,6 +242,8 @@ class _Bars:
         says = f"planning: {self._note}" if batch.plan is None else "proving"
         if batch.plan is not None:
             says += f", {now['failed']} failed, {now['remaining']} remaining"
+            if now["inexact"]:
+                says += f", {now['inexact']} INEXACT"
             if now["rate_per_s"]:
                 says += f", {now['rate_per_s']:.2f}/s, {now['left_s']:.0f} s left"
         self._progress.update(
@@ -249,9 +261,14 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
     except OSError as error:
         raise FileUnwritable(f"{out} cannot be written: {error.strerror}") from None
     now = progress_of(batch)
+    if unused := batch.request.get("unused_inputs"):
+        terminal.err.print(
+            f"Left out, for the model has no such input: {', '.join(unused)}.", markup=False
+        )
     _tell_failures(app, batch, terminal)
+    _tell_inexact(app, batch, terminal)
     done = {
-        "ok": batch.state.terminal and now["failed"] == 0,
+        "ok": batch.state.terminal and now["failed"] == now["inexact"] == 0,
         "batch": batch.id,
         "state": batch.state.value,
         "files": [str(path) for path in written],
@@ -268,11 +285,14 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
             " goes on."
         )
         return EXIT_INTERRUPTED
-    terminal.line(f"{now['done']} of {now['total']} proved, {now['failed']} failed. Wrote {out}.")
+    terminal.line(
+        f"{now['done']} of {now['total']} proved, {now['failed']} failed, {now['inexact']} less"
+        f" exact than asked. Wrote {out}."
+    )
     _tell_plan(batch.plan or {}, terminal)
     if batch.state is BatchState.FAILED and batch.problem is not None:
         return _code_of(batch.problem)
-    return EXIT_NO if now["failed"] else EXIT_YES
+    return EXIT_NO if now["failed"] or now["inexact"] else EXIT_YES
 
 
 def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
@@ -306,6 +326,41 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
         if given_up := batch.counts.get(state, 0):
             detail = (batch.problem or {}).get("detail")
             terminal.err.print(f"{given_up} rows {state.value}: {detail}", markup=False)
+
+
+def _tell_inexact(app: Any, batch: Any, terminal: Terminal) -> None:
+    """A warning that names the first rows whose proved answer misses what was asked for."""
+    from prover.batch.results import items_of
+
+    if not batch.inexact:
+        return
+    allowed = batch.request["profile"]["max_error"]
+    terminal.err.print(
+        f"WARNING: {batch.inexact} of {batch.done} proved rows are less exact than asked"
+        f" (error above {100 * allowed:g} %, or another top answer than the model's):",
+        style="bold red",
+        markup=False,
+    )
+    shown = 0
+    for item in items_of(app.store, batch.id):
+        if not item.inexact or item.result is None:
+            continue
+        if shown == _SHOWN:
+            break
+        shown += 1
+        error = item.result["error"]
+        name = f" ({item.id})" if item.id is not None else ""
+        top = "" if error["same_top1"] is not False else ", ANOTHER TOP ANSWER than the model's"
+        share = 100 * (error["max_relative"] or 0.0)
+        terminal.err.print(
+            f"line {item.line}{name}: off by {share:.3g} % of the output's range{top}", markup=False
+        )
+    if batch.inexact > shown:
+        terminal.err.print(f"… and {batch.inexact - shown} more, in results.jsonl", markup=False)
+    terminal.err.print(
+        "  --on-inexact isolate proves such rows in a finer circuit, fail gives them no receipt.",
+        markup=False,
+    )
 
 
 def _code_of(problem: dict[str, Any]) -> int:

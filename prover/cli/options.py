@@ -16,8 +16,8 @@ Calibration = Annotated[
     typer.Option(
         "--calibration",
         metavar="FILE",
-        help="Samples like the inputs to be proved (.npz, .json or .jsonl): they decide accuracy"
-        " and the accepted range.",
+        help="Samples like the inputs to be proved (.npz, .npy, .json, .jsonl, .csv): they decide"
+        " accuracy and the accepted range.",
     ),
 ]
 Tolerance = Annotated[

@@ -68,7 +68,7 @@ def plan(
         if calibration is not None:
             samples = read_calibration(read_file(calibration), signature)
         else:
-            given = read_input(read_file(input_file), signature) if input_file else {}
+            given = read_input(read_file(input_file), signature)[0] if input_file else {}
             ranges = covering_ranges(given) or default_ranges(signature)
             samples = draw(signature, ranges)
         builder = app.library.builder()

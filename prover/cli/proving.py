@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +57,8 @@ def prove(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help='{"inputs": {name: nested list}}, EZKL\'s {"input_data": [[…]]}, or .npz.',
+            help='{"inputs": {name: nested list}}, EZKL\'s {"input_data": [[…]]}, .csv, .npz or'
+            " .npy.",
         ),
     ],
     out: Annotated[
@@ -98,7 +99,8 @@ def prove(
     try:
         record, _ = app.add_model(data, model.name)
         signature = Signature.from_json(record.signature)
-        arrays = _read_input(input_file, signature, settings.max_input_bytes)
+        arrays, unused = _read_input(input_file, signature, settings.max_input_bytes)
+        tell_unused(unused, terminal)
         samples = read_file(calibration) if calibration else None
         job = app.prove_inputs(
             record, arrays, profile, {"nonce": nonce} if nonce else None, samples
@@ -107,6 +109,13 @@ def prove(
         return _finish(app, done, out, terminal)
     finally:
         app.close()
+
+
+def tell_unused(names: Sequence[str], terminal: Terminal) -> None:
+    """Says what was sent and the model has no input for."""
+    if names:
+        shown = ", ".join(names)
+        terminal.err.print(f"Left out, for the model has no such input: {shown}.", markup=False)
 
 
 def _read_input(path: Path, signature: Signature, limit: int) -> Any:
@@ -227,7 +236,7 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
             "circuit": job.circuit_id,
             "model": job.model_id,
             "outputs": job.result["outputs"],
-            "error": predicate.accuracy.this_input.model_dump(mode="json"),
+            "error": {"reference": predicate.accuracy.this_input.reference, **job.result["error"]},
             "input_salt": salt,
             "timings": job.timings,
             "peak_rss_bytes": job.peak_rss_bytes,

@@ -190,7 +190,7 @@ def _inputs(bundle: bytes, path: Path) -> Any:
         signature = Signature.from_json(manifest)
     except (BundleInvalid, ValueError, KeyError, TypeError):
         return None
-    return read_input(read_file(path), signature)
+    return read_input(read_file(path), signature)[0]
 
 
 def _rebuilder(engine: EzklEngine) -> Any:

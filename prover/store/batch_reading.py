@@ -158,6 +158,13 @@ def count_items(conn: sa.Connection, batch_id: str) -> dict[ItemState, int]:
     return {ItemState(state): int(count) for state, count in conn.execute(query)}
 
 
+def _count_inexact(conn: sa.Connection, batch_id: str) -> int:
+    query = sa.select(sa.func.count()).where(
+        batch_items.c.batch_id == batch_id, batch_items.c.inexact.is_(True)
+    )
+    return int(conn.scalar(query) or 0)
+
+
 def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
     return Batch(
         id=row.id,
@@ -174,6 +181,7 @@ def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
         started_at=row.started_at,
         finished_at=row.finished_at,
         counts=count_items(conn, row.id),
+        inexact=_count_inexact(conn, row.id),
     )
 
 
@@ -190,4 +198,5 @@ def _item(row: sa.Row[Any]) -> Item:
         lane=row.lane,
         result=row.result,
         problem=row.problem,
+        inexact=row.inexact,
     )

@@ -148,7 +148,10 @@ class Batches(BatchReading):
             for number, (lane, found) in proved.items():
                 conn.execute(
                     _queued_item(batch_id, number).values(
-                        state=ItemState.PROVED.value, lane=lane, result=found
+                        state=ItemState.PROVED.value,
+                        lane=lane,
+                        result=found,
+                        inexact=bool(found["error"]["inexact"]),
                     )
                 )
             _fail(conn, batch_id, failed)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prover.tenants import MAX_TENANT
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0004"
+REVISION = "0005"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -186,6 +186,8 @@ batch_items = sa.Table(
     sa.Column("lane", sa.Integer),
     sa.Column("result", Json),
     sa.Column("problem", Json),
+    # Proved, with an answer that misses the profile.
+    sa.Column("inexact", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(None, "batch_id", "state"),
     sa.Index(None, "pack_id"),
 )

@@ -89,7 +89,7 @@ def test_a_table_is_read_by_its_header_in_any_order(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("header", ["a,b", "x[0]", "x[0],x[1],x[2]", "x[0],x[1],x[1]", "1.0,2.0"])
+@pytest.mark.parametrize("header", ["a,b,c", "x[0]", "x[0],y", "x[0],x[1],x[1]", "1.0,2.0,3.0"])
 def test_a_header_that_does_not_fit_the_model_is_the_one_bad_row(
     tmp_path: Path, header: str
 ) -> None:

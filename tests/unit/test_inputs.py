@@ -14,7 +14,7 @@ import pytest
 from circuits.errors import InputError
 from circuits.npz import read_npz
 from circuits.tensors import InputEncoding, Signature, TensorSpec
-from prover.inputs import load_input, parse_inputs, read_input, store_input
+from prover.inputs import load_input, parse_input, read_input, store_input
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 2))
 N = TensorSpec(name="n", dtype="int64", shape=(3,))
@@ -35,7 +35,7 @@ def npz(**arrays: Any) -> bytes:
 
 def code_of(payload: object, *tensors: TensorSpec) -> str:
     with pytest.raises(InputError) as caught:
-        parse_inputs(payload, signature(*(tensors or (X,))))
+        parse_input(payload, signature(*(tensors or (X,))))
     assert len(caught.value.detail) < 300
     return caught.value.code
 
@@ -50,14 +50,14 @@ def code_of(payload: object, *tensors: TensorSpec) -> str:
     ],
 )
 def test_the_same_numbers_in_each_form_are_the_same_input(payload: object) -> None:
-    arrays = parse_inputs(payload, signature(X))
+    arrays, _ = parse_input(payload, signature(X))
     assert arrays["x"].dtype == np.float32
     assert arrays["x"].tolist() == [[1.5, -2.0]]
 
 
 def test_an_npz_file_is_an_input() -> None:
     given = npz(x=np.array([[1.5, -2.0]]), n=np.array([1, 2, 3], dtype=np.int32))
-    arrays = read_input(given, signature(X, N))
+    arrays, _ = read_input(given, signature(X, N))
     assert arrays["n"].dtype == np.int64
     assert arrays["x"].tolist() == [[1.5, -2.0]]
 
@@ -72,10 +72,12 @@ def test_an_npz_file_is_an_input() -> None:
         ({"inputs": [[1, 2]]}, (X,), "input_invalid"),
         ({"input_data": {"x": 1}}, (X,), "input_invalid"),
         ({"input_data": []}, (X,), "input_names"),
-        ({"input_data": [[1, 2], [3]]}, (X,), "input_names"),
+        ({"input_data": [[1, 2]]}, (X, N), "input_names"),
         ({"inputs": {}}, (X,), "input_names"),
         ({"inputs": {"y": [[1, 2]]}}, (X,), "input_names"),
-        ({"inputs": {"x": [[1, 2]], "more": 1}}, (X,), "input_names"),
+        ({"inputs": {"more": [[1, 2]]}}, (X,), "input_names"),
+        ({"inputs": {"x": [[1, 2], [3, 4]]}}, (X,), "input_shape"),
+        ({"input_data": [[1, 2], [3, 4]]}, (X,), "input_shape"),
         ({"inputs": {"x": [1, 2]}}, (X,), "input_shape"),
         ({"inputs": {"x": [[1, 2, 3]]}}, (X,), "input_shape"),
         ({"inputs": {"x": []}}, (X,), "input_shape"),
@@ -117,13 +119,13 @@ def test_what_does_not_fit_is_refused_by_its_code(
 
 
 def test_the_names_that_were_expected_are_told() -> None:
-    with pytest.raises(InputError, match="'y'") as caught:
-        parse_inputs({"inputs": {"x": [[1, 2]], "y": 1}}, signature(X))
+    with pytest.raises(InputError, match="'z'") as caught:
+        parse_input({"inputs": {"z": [[1, 2]], "y": 1}}, signature(X))
     assert "'x'" in caught.value.hint
 
 
 def test_numbers_of_every_kind_that_fit_are_taken() -> None:
-    arrays = parse_inputs(
+    arrays, _ = parse_input(
         {"inputs": {"n": [1.0, -2, 2**62], "b": [True, False], "s": 10**20, "u": [255]}},
         signature(N, B, SCALAR, SMALL),
     )
@@ -135,7 +137,7 @@ def test_numbers_of_every_kind_that_fit_are_taken() -> None:
 
 
 def test_a_scalar_is_taken_from_an_ezkl_list() -> None:
-    assert parse_inputs({"input_data": [[2.5]]}, signature(SCALAR))["s"].item() == 2.5
+    assert parse_input({"input_data": [[2.5]]}, signature(SCALAR))[0]["s"].item() == 2.5
 
 
 def test_depth_that_would_end_a_recursive_reader_does_not_end_this_one() -> None:
@@ -205,7 +207,7 @@ def test_what_is_stored_for_a_worker_is_what_was_checked() -> None:
         TensorSpec(name="input/with slash", dtype="int64", shape=()),
         TensorSpec(name="données", dtype="bool", shape=(2,)),
     )
-    arrays = parse_inputs({"input_data": [[1.5], [7], [True, False]]}, names)
+    arrays, _ = parse_input({"input_data": [[1.5], [7], [True, False]]}, names)
     loaded = load_input(store_input(arrays))
     assert {n: (a.dtype, a.tolist()) for n, a in loaded.items()} == {
         n: (a.dtype, a.tolist()) for n, a in arrays.items()
@@ -222,4 +224,4 @@ def test_rounding_is_half_away_from_zero_and_the_range_is_closed() -> None:
 
 def test_a_body_is_read_as_json_reads_it() -> None:
     body = json.dumps({"inputs": {"x": [[1, 2]]}, "model": "sha256:…"}).encode()
-    assert read_input(body, signature(X))["x"].tolist() == [[1.0, 2.0]]
+    assert read_input(body, signature(X))[0]["x"].tolist() == [[1.0, 2.0]]

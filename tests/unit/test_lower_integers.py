@@ -285,9 +285,9 @@ def test_comparisons_are_exact_on_the_rounded_input() -> None:
       e = Greater(x, t) f = Cast<to = 1>(e) h = LessOrEqual(x, t) i = Cast<to = 1>(h)
       y = Concat<axis = 1>(b, d, f, i) }"""
     data = rewrite(parser.parse_model(text).SerializeToString()).onnx
-    # Multiples of the input's quantum, thresholds among them: nothing is lost by rounding.
-    x = np.round(inputs_of(data, 200) * 4).astype(np.float32) / 4
-    variant = lower(data, Bits(input=2, weights=()), BOUND)
+    # Inputs and thresholds are multiples of the quantum: nothing is lost by rounding.
+    x = np.round(inputs_of(data, 200) * 8).astype(np.float32) / 8
+    variant = lower(data, Bits(input=3, weights=()), BOUND)
     np.testing.assert_array_equal(decoded(variant, x), answers(data, x))
 
 

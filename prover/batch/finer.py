@@ -1,0 +1,84 @@
+"""Rows whose answer missed the profile, proved again by themselves in a finer circuit.
+
+The finer circuit is the same order with an eighth of the tolerance: three more bits. It is built by
+the first pack that needs it. A row that it does not help, or for which there is none, is proved as
+before and reported.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from circuits.manifest import CircuitManifest
+from circuits.profile import Profile
+from prover.batch.options import OnInexact
+from prover.batch.records import Batch, Pack
+from prover.batch.workshop import Workshop
+from prover.jobs import Job, Stage
+from prover.lease import Held
+from prover.library import Circuit, Order
+
+_SHARE = 1 / 8
+
+
+def finer_circuit(shop: Workshop, job: Job, held: Held) -> Circuit | None:
+    """The circuit of a pack that proves rows again, built now if need be; None for another pack.
+
+    Raises what building may raise.
+    """
+    order = job.request.get("finer")
+    if order is None:
+        return None
+    if (found := shop.library.open(job.circuit_id)) is not None:
+        return found
+    shop.store.set_stage(held.lease, Stage.COMPILE, 0.0)
+    built, _ = shop.library.ensure(Order.from_json(order), should_stop=held.should_stop)
+    return built
+
+
+def finer_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pack]:
+    """A pack for each of the rows, in a finer circuit."""
+    if not numbers:
+        return []
+    order = _order(shop, batch)
+    request: dict[str, Any] = {
+        "batch": batch.id,
+        "profile": batch.request["profile"],
+        "context": batch.request["context"],
+        "on_inexact": OnInexact.REPORT.value,
+        "finer": order.to_json(),
+        "lanes": 1,
+        "items": 1,
+    }
+    return [
+        Pack(id=secrets.token_hex(16), circuit_id=order.id, request=request, numbers=(number,))
+        for number in numbers
+    ]
+
+
+def _order(shop: Workshop, batch: Batch) -> Order:
+    """The batch's own order with a smaller tolerance. A circuit that was there before the batch has
+    its order in the job that built it, or else none but the range that it accepts."""
+    profile = Profile.from_json(batch.request["profile"])
+    finer = replace(profile, max_error=profile.max_error * _SHARE)
+    model = shop.store.model(batch.model_id)
+    assert batch.circuit_id is not None
+    known = batch.request.get("circuit") or next(
+        (
+            job.request["circuit"]
+            for job in shop.store.jobs(100, circuit_id=batch.circuit_id).items
+            if job.request.get("circuit")
+        ),
+        None,
+    )
+    if known is not None and known["calibration"] is not None:
+        calibration = shop.artifacts.get(known["calibration"])
+        return shop.library.order_calibrated(model, finer, calibration)
+    if known is not None:
+        return shop.library.order_ranges(model, finer, Order.from_json(known).ranges)
+    manifest = CircuitManifest.from_json(shop.store.circuit(batch.circuit_id).manifest)
+    accepted = {e.tensor.name: (e.lower, e.upper) for e in manifest.inputs}
+    return shop.library.order_ranges(model, finer, accepted)
