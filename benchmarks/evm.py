@@ -1,7 +1,8 @@
 """The suite ``evm``: what a proof costs on chain, ours planned for that and EZKL's default.
 
-Per side the verifier contract's size as deployed, the gas of deploying it, and the gas of one call
-with a real proof. The contract must accept that proof and revert when any instance is changed.
+Per side the verifier contract's size as deployed, the gas of deploying it with its guard, and the
+gas of one call to the guard with a real proof. The guard must accept that proof, and revert when
+any instance is changed and when the calldata's offsets are shifted.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class _OneSide:
 
     def _is_ready(self) -> bool:
         place = self._place()
-        has_contract = (place.work / evm_flow.CONTRACT).exists()
+        has_contract = (place.work / evm_flow.RUNTIME).exists()
         return has_contract and self._side.is_set_up(self._material(), place)
 
     def _prepare(self) -> Outcome:
@@ -108,7 +109,9 @@ class _OneSide:
                 "deploy_gas": float(told["deploy_gas"]),
                 "proof_bytes": proof.metrics["proof_bytes"],
             },
-            facts={name: told[name] for name in ("instances", "calldata_bytes", "changed")},
+            facts={
+                name: told[name] for name in ("instances", "calldata_bytes", "changed", "shifted")
+            },
             verified=proof.verified,
             wrong=_wrong(told, proof),
         )
@@ -134,4 +137,6 @@ def _wrong(told: dict[str, Any], proof: Outcome) -> str | None:
         return "the contract refuses a proof that the engine verifies"
     if told["changed_accepted"]:
         return f"the contract accepts {told['changed_accepted']} proofs with a changed instance"
+    if told["shifted_accepted"]:
+        return f"the contract accepts {told['shifted_accepted']} calls with shifted offsets"
     return None

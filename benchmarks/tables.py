@@ -242,11 +242,12 @@ def contracts(results: Results) -> str:
             sides.setdefault(m.what, {})[m.metric] = m.summary.median
     if not found:
         return ""
+    guard, shifted, through = _GUARDED if _guarded(results) else ("", "", "")
     lines = [
         "## Verifier contracts\n",
-        "On an EVM in process: each contract here accepted its proofs and reverted when an instance"
-        " was changed; others are under *What did not go well*. Gas is of whole transactions. *Of"
-        " the default's*: verification, ours over EZKL's.\n",
+        f"On an EVM in process: each contract here{guard} accepted its proofs and reverted when an"
+        f" instance was changed{shifted}; others are under *What did not go well*. Gas is of whole"
+        f" transactions{through}. *Of the default's*: verification, ours over EZKL's.\n",
         "| model | side | contract | deployment | verification | of the default's | proof |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
@@ -261,6 +262,18 @@ def contracts(results: Results) -> str:
             proof = readable(medians["proof_bytes"], "B") if "proof_bytes" in medians else "–"
             lines.append(f"| {_title(model)} | {side} | {' | '.join([*cells, share, proof])} |")
     return "\n".join(lines)
+
+
+_GUARDED = (
+    ", behind its guard,",
+    " or an offset in the calldata shifted",
+    ": deployment of contract and guard, verification through the guard",
+)
+
+
+def _guarded(results: Results) -> bool:
+    """Whether proofs went through a guard: earlier results are of calls to the contract itself."""
+    return any("shifted" in row.facts for row in results.rows if row.key.suite == evm.SUITE)
 
 
 # --- the run --------------------------------------------------------------------------------

@@ -218,12 +218,6 @@ def evm_verifier(vk: bytes, settings: bytes, srs_part: bytes) -> str:
     return Path("verifier.sol").read_text()
 
 
-def evm_calldata(proof_json: bytes) -> bytes:
-    """The call to a verifier contract that hands over this proof."""
-    Path("proof.json").write_bytes(proof_json)
-    return bytes(ezkl.encode_evm_calldata("proof.json", "calldata", None))
-
-
 def poseidon(felts: Felts) -> str:
     """The engine's Poseidon hash of a tensor, as it stands among a proof's instances."""
     (digest,) = ezkl.poseidon_hash(felts)

@@ -104,6 +104,3 @@ class EzklEngine:
         return str(
             self.sandbox.call(_CALLS + "evm_verifier", vk, settings, srs_part, limits=limits)
         )
-
-    def evm_calldata(self, proof_json: bytes, limits: Limits) -> bytes:
-        return bytes(self.sandbox.call(_CALLS + "evm_calldata", proof_json, limits=limits))

@@ -201,12 +201,9 @@ class Engine(Protocol):
         ...
 
     def evm_verifier(self, vk: bytes, settings: bytes, srs_part: bytes, limits: Limits) -> str:
-        """The Solidity source of a contract that accepts this circuit's proofs and no others.
+        """The Solidity source of this circuit's verifier contract, to be called through a guard
+        only (``circuits.evm.guard``): by itself it accepts forged calldata.
 
         Equal for equal keys. ``srs_part`` as for ``verify``.
         """
-        ...
-
-    def evm_calldata(self, proof_json: bytes, limits: Limits) -> bytes:
-        """The call to that contract which hands over a proof and its instances."""
         ...

@@ -26,12 +26,14 @@ _LONG = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """``creation`` is what a deployment sends, ``runtime`` what then lies on chain; ``solc`` is the
-    compiler's version, as it calls itself."""
+    """``creation`` is what a deployment sends, ``runtime`` what then lies on chain; ``selectors``
+    maps each function, ``name(types)``, to the four bytes that call it; ``solc`` is the compiler's
+    version, as it calls itself."""
 
     abi: list[dict[str, Any]] = field(repr=False)
     creation: bytes = field(repr=False)
     runtime: bytes = field(repr=False)
+    selectors: dict[str, bytes] = field(repr=False)
     solc: str
 
 

@@ -31,3 +31,11 @@ class ContractTooLarge(ZkmlError):
         "Allow a larger error or export a smaller model; for proofs that are checked off chain,"
         " leave out the target evm."
     )
+
+
+class NotForContracts(ZkmlError):
+    """A contract cannot check what this circuit leaves to whoever verifies its proofs."""
+
+    code = "circuit_not_for_contracts"
+    fault = Fault.INPUT
+    default_hint = "Build the circuit with --target evm and public visibility."

@@ -26,10 +26,8 @@ _SETTINGS = {
     # Few runs: size counts, and the contract's loops are unrolled by whoever wrote it.
     "optimizer": {"enabled": True, "runs": 1},
     "evmVersion": "shanghai",
-    "outputSelection": {
-        _FILE: {CONTRACT_NAME: ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}
-    },
 }
+_OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.methodIdentifiers"]
 _VERSION_DEADLINE_S = 30.0
 _SHOWN = 400
 
@@ -74,12 +72,12 @@ class Solc:
             raise SolcMissing(f"{path} is solc {version}; {VERSION} is needed")
         return cls(path=path, version=version)
 
-    def compile(self, source: str, deadline_s: float) -> Contract:
-        """Compiles the engine's verifier. Raises ``SolcFailed``."""
+    def compile(self, source: str, deadline_s: float, name: str = CONTRACT_NAME) -> Contract:
+        """Compiles the contract called ``name``: the engine's verifier. Raises ``SolcFailed``."""
         task = {
             "language": "Solidity",
             "sources": {_FILE: {"content": source}},
-            "settings": _SETTINGS,
+            "settings": _SETTINGS | {"outputSelection": {_FILE: {name: _OUTPUTS}}},
         }
         # Files, not pipes: solcjs gives up on a pipe that is not filled yet, and loses what it has
         # not yet written into one when it ends.
@@ -102,20 +100,24 @@ class Solc:
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise SolcFailed(f"the Solidity compiler did not finish: {error}") from None
             out.seek(0)
-            return self._contract(out.read(), done.stderr)
+            return self._contract(name, out.read(), done.stderr)
 
-    def _contract(self, out: str, err: str) -> Contract:
+    def _contract(self, name: str, out: str, err: str) -> Contract:
         try:
             told: dict[str, Any] = json.loads(out[out.index("{") :])  # solcjs remarks on itself
         except ValueError:
             raise SolcFailed(f"the Solidity compiler said: {(err or out)[:_SHOWN]}") from None
         errors = [e["message"] for e in told.get("errors", ()) if e["severity"] == "error"]
         if errors:
-            raise SolcFailed(f"the verifier contract does not compile: {errors[0][:_SHOWN]}")
-        made = told["contracts"][_FILE][CONTRACT_NAME]
+            raise SolcFailed(f"the contract does not compile: {errors[0][:_SHOWN]}")
+        made = told["contracts"][_FILE][name]
         return Contract(
             abi=made["abi"],
             creation=bytes.fromhex(made["evm"]["bytecode"]["object"]),
             runtime=bytes.fromhex(made["evm"]["deployedBytecode"]["object"]),
+            selectors={
+                call: bytes.fromhex(selector)
+                for call, selector in made["evm"]["methodIdentifiers"].items()
+            },
             solc=self.version,
         )

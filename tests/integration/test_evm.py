@@ -1,11 +1,13 @@
-"""Verifier contracts of real circuits: written offline, compiled, and run on real proofs.
+"""Verifier contracts of real circuits and their guards: written offline, compiled, and run on real
+proofs and on forged calldata.
 
-What needs the Solidity compiler or an EVM is left out where they are not installed: ``ZKML_SOLC``
-or PATH names the one, the extra ``evm`` brings the other.
+What needs the Solidity compiler is left out where it is not installed (``ZKML_SOLC`` or PATH names
+it); ``tests/conformance/test_evm_vectors.py`` does without.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +19,10 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
 from circuits.evm.contract import PREDICTION_ERROR, predicted_size
 from circuits.evm.errors import ContractTooLarge, SolcMissing
+from circuits.evm.guard import COMPILED, Guard, compile_guards
 from circuits.evm.solc import Solc
 from circuits.field import to_felt
+from circuits.manifest import CircuitManifest
 from circuits.plan.effort import Effort
 from circuits.plan.samples import Samples, draw
 from circuits.profile import Profile, Target
@@ -29,9 +33,6 @@ from tests import tiny
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
-
-#: verifyProof(bytes,uint256[])
-SELECTOR = bytes.fromhex("1e8e1e13")
 
 
 def samples() -> Samples:
@@ -67,10 +68,14 @@ class Made:
 
     source: str
     again: str
-    proof_json: bytes
+    manifest: CircuitManifest
+    srs: Path
     proof: bytes
     instances: list[str]
-    contract_bytes: int
+
+    @property
+    def contract_bytes(self) -> int:
+        return int(self.manifest.measured["contract_bytes"])
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +96,10 @@ def made(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(
         source=source,
         again=again,
-        proof_json=result.proof_json,
+        manifest=built.manifest,
+        srs=files.srs,
         proof=result.proof,
         instances=result.instances,
-        contract_bytes=built.manifest.measured["contract_bytes"],
     )
 
 
@@ -153,40 +158,43 @@ def test_equal_keys_have_equal_contracts(made: Made) -> None:
     assert made.source == made.again
 
 
-def instances_at(calldata: bytes) -> int:
-    """Where the instances begin, which are the call's second argument."""
-    return 4 + int.from_bytes(calldata[36:68], "big") + 32
-
-
-def test_calldata_holds_the_proof_and_every_instance(builder: Builder, made: Made) -> None:
-    calldata = builder.engine.evm_calldata(made.proof_json, LIMITS)
-    assert calldata[:4] == SELECTOR
-    assert made.proof in calldata
-    words = b"".join(bytes.fromhex(felt)[::-1] for felt in made.instances)
-    at = instances_at(calldata)
-    assert int.from_bytes(calldata[at - 32 : at], "big") == len(made.instances)
-    assert calldata[at : at + len(words)] == words
-
-
 def test_a_source_tells_its_compiled_size(made: Made, solc: Solc) -> None:
     contract = solc.compile(made.source, deadline_s=60)
     assert len(contract.runtime) == made.contract_bytes
     assert predicted_size(made.source) == pytest.approx(made.contract_bytes, rel=PREDICTION_ERROR)
 
 
-def test_the_contract_accepts_the_proof_and_reverts_on_any_other_instance(
-    builder: Builder, made: Made, solc: Solc
+def test_guards_are_compiled_from_their_source(solc: Solc) -> None:
+    """What lies in the package is what solc makes of the source that lies beside it."""
+    kept = json.loads(COMPILED.read_text(encoding="utf-8"))
+    assert kept == {"solc": kept["solc"], **compile_guards(solc, deadline_s=60)}
+
+
+def test_the_guard_accepts_the_proof_and_refuses_what_the_contract_alone_would_not(
+    made: Made, solc: Solc
 ) -> None:
-    pyrevm = pytest.importorskip("pyrevm", reason="the extra `evm` is not installed")
-    evm = pyrevm.EVM()
-    sender = "0x" + "11" * 20
-    evm.set_balance(sender, 10**20)
-    address = evm.deploy(sender, solc.compile(made.source, deadline_s=60).creation)
-    calldata = builder.engine.evm_calldata(made.proof_json, LIMITS)
-    assert int.from_bytes(evm.message_call(sender, address, calldata), "big") == 1
-    last = instances_at(calldata) + 31
-    for instance in range(len(made.instances)):
-        flipped = bytearray(calldata)
-        flipped[last + 32 * instance] ^= 1
-        with pytest.raises(RuntimeError, match=r"(?i)revert"):
-            evm.message_call(sender, address, bytes(flipped))
+    evm_forgery = pytest.importorskip("tests.evm_forgery")
+    calldata, shifted = evm_forgery.calldata, evm_forgery.shifted
+    chain = evm_forgery.Chain()
+    contract = solc.compile(made.source, deadline_s=60)
+    guard = Guard.of(made.manifest)
+    verifier = chain.deploy(contract.creation)
+    address = chain.deploy(guard.creation(verifier, contract.runtime))
+    call = guard.calldata(made.proof, made.instances)
+    assert chain.accepts(address, call)
+
+    check, (verify,) = call[:4], contract.selectors.values()
+    instances = [int.from_bytes(bytes.fromhex(felt), "little") for felt in made.instances]
+    for at in range(len(instances)):
+        other = [n ^ (i == at) for i, n in enumerate(instances)]
+        assert not chain.accepts(address, calldata(check, made.proof, other))
+
+    chosen = [[0] * len(instances)]
+    body, decoy = evm_forgery.forge(
+        chain, verifier, verify, len(made.proof), chosen, evm_forgery.s_of(made.srs)
+    )
+    assert chain.accepts(verifier, shifted(verify, body, *chosen, decoy=decoy))
+    refused = chain.refusal(address, shifted(check, body, *chosen, decoy=decoy))
+    assert refused == chain.error("NotCanonical()")
+    refused = chain.refusal(address, calldata(check, body, *chosen))
+    assert refused == chain.error("ProofRefused()")

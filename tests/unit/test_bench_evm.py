@@ -15,6 +15,8 @@ from benchmarks.runner import attempt
 from benchmarks.sides.side import Outcome
 from benchmarks.tasks import Amount
 from circuits.evm.errors import SolcMissing
+from circuits.evm.guard import Accepted, Guard
+from circuits.field import to_felt
 
 PROOF = bytes(range(96))
 INSTANCES = (5, 9, 2)
@@ -25,9 +27,8 @@ def word(n: int) -> bytes:
 
 
 def calldata() -> bytes:
-    head = word(64) + word(64 + 32 + len(PROOF))
-    values = b"".join(word(n) for n in (len(INSTANCES), *INSTANCES))
-    return bytes.fromhex("1e8e1e13") + head + word(len(PROOF)) + PROOF + values
+    guard = Guard(proof_bytes=len(PROOF), accepted=(Accepted(count=len(INSTANCES)),))
+    return guard.calldata(PROOF, [to_felt(n) for n in INSTANCES])
 
 
 def test_instances_are_found_in_calldata_and_changed_one_at_a_time() -> None:
@@ -45,19 +46,36 @@ def test_instances_are_found_in_calldata_and_changed_one_at_a_time() -> None:
         )
 
 
+def test_shifted_calls_say_the_same_in_other_bytes() -> None:
+    """An ABI decoder reads proof and instances as before."""
+    honest = calldata()
+    calls = evm_flow._shifted(honest)
+    assert len({honest, *calls}) == 5
+    for data in calls:
+        proof_at = 4 + int.from_bytes(data[4:36], "big") + 32
+        at, count = evm_flow._instances(data)
+        assert data[proof_at - 32 : proof_at + len(PROOF)] == word(len(PROOF)) + PROOF
+        assert data[at : at + 32 * count] == b"".join(map(word, INSTANCES))
+
+
 @pytest.mark.parametrize(
-    ("accepted", "changed_accepted", "verified", "says"),
+    ("accepted", "changed_accepted", "shifted_accepted", "verified", "says"),
     [
-        (True, 0, True, None),
-        (False, 0, True, "refuses"),
-        (True, 1, True, "accepts 1"),
-        (True, 0, False, "not verified"),
+        (True, 0, 0, True, None),
+        (False, 0, 0, True, "refuses"),
+        (True, 1, 0, True, "accepts 1"),
+        (True, 0, 1, True, "shifted"),
+        (True, 0, 0, False, "not verified"),
     ],
 )
 def test_a_contract_that_answers_wrongly_is_a_wrong_row(
-    accepted: bool, changed_accepted: int, verified: bool, says: str | None
+    accepted: bool, changed_accepted: int, shifted_accepted: int, verified: bool, says: str | None
 ) -> None:
-    told = {"accepted": accepted, "changed_accepted": changed_accepted}
+    told = {
+        "accepted": accepted,
+        "changed_accepted": changed_accepted,
+        "shifted_accepted": shifted_accepted,
+    }
     wrong = evm._wrong(told, Outcome(verified=verified))
     assert wrong is None if says is None else says in (wrong or "")
 

@@ -1,0 +1,165 @@
+"""Makes ``circuits/evm/guard.json`` and the vectors about verifier contracts:
+``python -m tests.conformance.make_evm_vectors`` (needs solc 0.8.20: ``ZKML_SOLC`` or PATH).
+
+One circuit, its verifier and the reusable one as EZKL writes them, compiled, and proofs for them.
+So the tests need no compiler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ezkl
+
+from circuits.build import Builder
+from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles
+from circuits.engine.sandbox import Sandbox
+from circuits.evm.guard import COMPILED, Guard, compile_guards, read_vka
+from circuits.evm.solc import Solc
+from circuits.field import to_felt
+from circuits.manifest import CircuitManifest
+from circuits.plan.effort import Effort
+from circuits.plan.samples import draw
+from circuits.profile import Profile, Target
+from circuits.srs.files import Policy, SrsFolder
+from circuits.srs.verify_part import extract
+from circuits.tensors import Signature, TensorSpec
+from tests import tiny
+from tests.conftest import LIMITS
+from tests.evm_forgery import s_of
+
+VECTOR = Path(__file__).parent / "vectors" / "evm.json"
+#: Inputs of ``tiny.linear``, at scale 7: an ordinary one, one whose outputs are all zero, one just
+#: beyond what the circuit accepts (3.0).
+INPUTS = {"proof": [64, -32, 128, 200], "zeros": [0, 0, 0, -256], "beyond": [385, 0, 0, 0]}
+CONTEXT = 7
+
+
+def main() -> None:
+    named = os.environ.get("ZKML_SOLC")
+    solc = Solc.find(Path(named) if named else None)
+    guards = {"solc": solc.version.partition(".Em")[0], **compile_guards(solc, 60)}
+    COMPILED.write_text(json.dumps(guards, indent=2) + "\n", encoding="utf-8")
+    sandbox = Sandbox(nice=0)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            vector = _vector(EzklEngine(sandbox), solc, Path(folder))
+    finally:
+        sandbox.close()
+    VECTOR.write_bytes(canonical_json(vector) + b"\n")
+
+
+def _vector(engine: EzklEngine, solc: Solc, folder: Path) -> dict[str, Any]:
+    srs, out = folder / "srs", folder / "circuit"
+    srs.mkdir()
+    for logrows in range(6, 9):
+        engine.generate_srs(srs / f"dev{logrows}.srs", logrows, LIMITS)
+    builder = Builder(
+        engine=engine,
+        srs=SrsFolder(srs),
+        policy=Policy.DEVELOPMENT,
+        limits=LIMITS,
+        effort=Effort.FAST,
+        solc=solc.path,
+    )
+    circuit, other = (
+        _circuit(builder, scale, out / name) for name, scale in (("one", 1.0), ("other", 2.0))
+    )
+    contracts = {
+        "verifier": solc.compile(
+            engine.evm_verifier(
+                circuit.files.vk.read_bytes(),
+                circuit.files.settings.read_bytes(),
+                extract(circuit.files.srs),
+                LIMITS,
+            ),
+            60,
+        ),
+        "reusable": solc.compile(_reusable(circuit.files, folder), 60, "Halo2VerifierReusable"),
+    }
+    selectors = contracts["reusable"].selectors
+    guard = Guard.of(circuit.manifest)
+    return {
+        "proof_bytes": guard.proof_bytes,
+        "accepted": [[a.count, a.bounds] for a in guard.accepted],
+        "s": [f"{n:x}" for n in s_of(circuit.files.srs)],
+        "register": selectors["registerVka(bytes32[])"].hex(),
+        "contracts": {
+            name: {
+                "creation": made.creation.hex(),
+                "verify": next(
+                    four.hex()
+                    for call, four in made.selectors.items()
+                    if call.startswith("verifyProof(")
+                ),
+            }
+            for name, made in contracts.items()
+        },
+        "vka": _vka(circuit.files, folder).hex(),
+        "proofs": {name: _prove(engine, circuit, values) for name, values in INPUTS.items()},
+        "other_vka": _vka(other.files, folder).hex(),
+        "other_proof": _prove(engine, other, INPUTS["proof"]),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circuit:
+    manifest: CircuitManifest
+    files: CircuitFiles
+
+
+def _circuit(builder: Builder, scale: float, out: Path) -> Circuit:
+    out.mkdir(parents=True)
+    x = TensorSpec(name="x", dtype="float32", shape=(1, 4))
+    y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
+    samples = draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-2.0, 2.0)})
+    built = builder.build(tiny.linear(scale=scale), samples, Profile(target=Target.EVM), out)
+    names = ("compiled", "settings", "pk", "vk", "srs")
+    files = CircuitFiles(**{name: built.files[name] for name in names})
+    return Circuit(manifest=built.manifest, files=files)
+
+
+def _prove(engine: EzklEngine, circuit: Circuit, values: list[int]) -> dict[str, Any]:
+    context = circuit.manifest.context.encode(CONTEXT)
+    result = engine.prove(circuit.files, [[to_felt(n) for n in values], context], LIMITS)
+    return {"proof": result.proof.hex(), "instances": result.instances}
+
+
+def _reusable(files: CircuitFiles, folder: Path) -> str:
+    """The reusable verifier's source. The engine wants a compiler of its own, and downloads it: not
+    here, and it has written the source by then."""
+    vk, settings, srs = str(files.vk), str(files.settings), str(files.srs)
+    source, abi = folder / "reusable.sol", str(folder / "abi")
+    os.environ.update(dict.fromkeys(("HOME", "XDG_DATA_HOME"), str(folder)))
+    os.environ.update(dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"))
+
+    async def make() -> None:
+        with contextlib.suppress(RuntimeError):
+            await ezkl.create_evm_verifier(vk, settings, str(source), abi, srs, True)
+
+    asyncio.run(make())
+    return source.read_text(encoding="utf-8")
+
+
+def _vka(files: CircuitFiles, folder: Path) -> bytes:
+    """A circuit's key for the reusable verifier."""
+    vk, settings, srs, vka = str(files.vk), str(files.settings), str(files.srs), folder / "vka"
+
+    async def make() -> None:
+        await ezkl.create_evm_vka(vk, settings, str(vka), srs, 0)
+
+    asyncio.run(make())
+    return read_vka(vka.read_bytes())
+
+
+if __name__ == "__main__":
+    main()
