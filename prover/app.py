@@ -94,6 +94,7 @@ class App:
             settings.database_url,
             max_attempts=settings.max_attempts,
             quarantine_after=settings.quarantine_after,
+            quota=settings.quota,
         )
         artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
         return cls(settings, store, artifacts, sandbox)
@@ -335,9 +336,26 @@ class App:
         Raises nothing for a job that failed: its row says so. ``on_progress`` hears what the
         compiler is at.
         """
-        all_jobs = self.store.every_tenant()
-        lease = all_jobs.claim(job_id, owner, self.settings.lease_s)
-        view = self.for_tenant(all_jobs.job(job_id).tenant)
+        lease = self.store.claim(job_id, owner, self.settings.lease_s)
+        self._claimed(job_id, lease, stopping, on_progress)
+
+    def run_turn(
+        self, job_id: str, owner: str, stopping: Callable[[], bool] = lambda: False
+    ) -> str | None:
+        """As ``run``, but for the job whose turn it is (``Store.claim_turn``): its id. ``job_id``
+        is the job for which the message came; None: there was nothing to do."""
+        lease = self.store.claim_turn(job_id, owner, self.settings.lease_s)
+        self._claimed(job_id if lease is None else lease.job_id, lease, stopping, None)
+        return None if lease is None else lease.job_id
+
+    def _claimed(
+        self,
+        job_id: str,
+        lease: Lease | None,
+        stopping: Callable[[], bool],
+        on_progress: Callable[[str], None] | None,
+    ) -> None:
+        view = self.for_tenant(self.store.every_tenant().job(job_id).tenant)
         if lease is None:
             view._after_lost_claim(job_id)
         else:

@@ -23,6 +23,7 @@ from pydantic import (
 from circuits.engine.port import Limits
 from circuits.srs.ceremony import SOURCE_URL
 from prover.errors import HomeUnusable, SettingsInvalid
+from prover.quotas import Quota
 
 ENV_PREFIX = "ZKML_"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -157,6 +158,25 @@ class Settings(BaseModel):
         description="Milliseconds that a proof waits for others to share one with; 0: off.",
     )
 
+    max_running_jobs: int = Field(
+        default=0,
+        ge=0,
+        description="Jobs of one tenant that are worked on at a time, the others wait; 0: any.",
+    )
+    max_queued_jobs: int = Field(
+        default=100_000, ge=0, description="Jobs of one tenant that may wait; 0: any number."
+    )
+    max_stored_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes of models, circuits and proofs kept for one tenant; 0: any number.",
+    )
+    max_proving_s_per_day: int = Field(
+        default=0,
+        ge=0,
+        description="Seconds a day (UTC) that are spent on one tenant's jobs; 0: any number.",
+    )
+
     batches_expected: int = Field(
         default=4,
         ge=1,
@@ -227,6 +247,16 @@ class Settings(BaseModel):
     def engine_limits(self) -> Limits:
         """What one engine call may take."""
         return Limits(deadline_s=self.engine_deadline_s, memory_bytes=self.engine_memory_mb << 20)
+
+    @property
+    def quota(self) -> Quota:
+        """What a tenant may use that has no limits of its own."""
+        return Quota(
+            running=self.max_running_jobs,
+            queued=self.max_queued_jobs,
+            stored_bytes=self.max_stored_bytes,
+            proving_s_per_day=self.max_proving_s_per_day,
+        )
 
     def prepare(self) -> None:
         """Makes the service's own folder, readable by its user only. Raises ``HomeUnusable``."""

@@ -20,10 +20,11 @@ class Runner(Protocol):
 
     announce: Callable[[Sequence[str]], None]
 
-    def run(self, job_id: str, owner: str, stopping: Stopping) -> None:
-        """Claims the job, works on it and writes down how it ended.
+    def run_turn(self, job_id: str, owner: str, stopping: Stopping) -> str | None:
+        """Claims the job whose turn it is (``Store.claim_turn``), works on it and writes down how
+        it ended: the job's id. ``job_id`` is the one for which the message came.
 
-        Returns at once when the job is taken or over. Does not raise for a job that failed. When
+        Returns None at once when nothing waits. Does not raise for a job that failed. When
         ``stopping`` turns true it gives the job back to the queue within seconds
         (``prover.lease.Held.settle``).
         """

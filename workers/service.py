@@ -43,6 +43,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         settings.database_url,
         max_attempts=settings.max_attempts,
         quarantine_after=settings.quarantine_after,
+        quota=settings.quota,
     ) as opened:
         store = opened.every_tenant()
         runner = open_runner(settings)

@@ -1,4 +1,7 @@
-"""The one task: take an id, call the pipeline."""
+"""The one task: take an id, call the pipeline.
+
+A message says that there is work, and is good for one job: the one whose turn it is.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,18 @@ def register(app: Celery, runner: Runner, store: Store, owner: str, stopping: St
     def run_job(job_id: str) -> None:
         with structlog.contextvars.bound_contextvars(job=job_id):
             try:
-                runner.run(job_id, owner, stopping)
-                job = store.job(job_id)
+                done = runner.run_turn(job_id, owner, stopping)
+                if done is None:
+                    return
+                job = store.job(done)
                 if job.state is JobState.QUEUED and job.not_before is None:
                     # Given back by a worker that stops. What waits for another attempt is sent by
                     # a sweep when its time has come.
-                    send_job(app, job_id)
-                    store.mark_sent(job_id)
+                    send_job(app, job.id)
+                    store.mark_sent(job.id)
+                elif (waits := store.next_of(job.tenant)) is not None:
+                    # Its message found the tenant's quota of running jobs used up.
+                    send_job(app, waits)
             except JobNotFound:
                 _log.warning("job_unknown")
             except ZkmlError as error:

@@ -23,31 +23,39 @@ import copy
 from types import TracebackType
 from typing import Self
 
+from prover.quotas import NO_LIMITS, Quota
 from prover.store.api_keys import ApiKeys
 from prover.store.batches import Batches
 from prover.store.circuits import Circuits
 from prover.store.database import Clock, Database, utc_now
 from prover.store.events import Events
 from prover.store.jobs import Jobs
-from prover.store.leases import Leases
 from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
 from prover.store.pages import Page
+from prover.store.turns import Turns
 from prover.tenants import DEFAULT_TENANT
 
 __all__ = ["Clock", "Page", "Store"]
 
 
-class Store(ApiKeys, Models, Circuits, Jobs, Leases, Events, Batches):
+class Store(ApiKeys, Models, Circuits, Jobs, Turns, Events, Batches):
     """The job store, as the tenant ``DEFAULT_TENANT`` sees it when it is opened.
 
     ``max_attempts`` is how many attempts at a job may be lost before it fails,
-    ``quarantine_after`` how many of its workers may die.
+    ``quarantine_after`` how many of its workers may die, ``quota`` what a tenant may use that has
+    no limits of its own.
     """
 
     @classmethod
     def open(
-        cls, url: str, *, max_attempts: int = 5, quarantine_after: int = 2, clock: Clock = utc_now
+        cls,
+        url: str,
+        *,
+        max_attempts: int = 5,
+        quarantine_after: int = 2,
+        quota: Quota = NO_LIMITS,
+        clock: Clock = utc_now,
     ) -> Self:
         """Connects, and creates or migrates the tables when they are not current.
 
@@ -68,6 +76,7 @@ class Store(ApiKeys, Models, Circuits, Jobs, Leases, Events, Batches):
             quarantine_after=quarantine_after,
             clock=clock,
             tenant=DEFAULT_TENANT,
+            default_quota=quota,
         )
 
     def for_tenant(self, tenant: str) -> Self:

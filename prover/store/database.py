@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prover.errors import SettingsInvalid, StorageFull, StoreUnavailable
+from prover.quotas import Quota
 
 #: Gives the current time, in UTC and aware of it.
 Clock = Callable[[], datetime]
@@ -78,12 +79,14 @@ class Repository:
         quarantine_after: int,
         clock: Clock,
         tenant: str | None,
+        default_quota: Quota,
     ) -> None:
         self._db = database
         self._max_attempts = max_attempts
         self._quarantine_after = quarantine_after
         self._now = clock
         self.tenant = tenant
+        self.default_quota = default_quota
 
     @property
     def _owner(self) -> str:

@@ -61,6 +61,17 @@ api_keys = sa.Table(
     sa.Column("last_used_at", UtcTime),  # to the minute
 )
 
+# Limits of tenants that differ from the settings'; null: as there.
+tenant_quotas = sa.Table(
+    "tenant_quotas",
+    metadata,
+    sa.Column("tenant", Tenant, primary_key=True),
+    sa.Column("running", sa.BigInteger),
+    sa.Column("queued", sa.BigInteger),
+    sa.Column("stored_bytes", sa.BigInteger),
+    sa.Column("proving_s_per_day", sa.BigInteger),
+)
+
 # What a model is; the same for everybody who has its bytes.
 models = sa.Table(
     "models",
@@ -131,6 +142,8 @@ jobs = sa.Table(
     sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
     sa.Index(None, "state", "sent_at"),
+    sa.Index(None, "state", "tenant", "created_at", "id"),  # whose turn it is
+    sa.Index(None, "tenant", "started_at"),
     sa.Index(None, "circuit_id"),
     sa.Index(None, "tenant", "created_at", "id"),
 )

@@ -33,15 +33,16 @@ class WaitingRunner:
         self._ttl_s = settings.lease_s
         self._diary = diary
 
-    def run(self, job_id: str, owner: str, stopping: Stopping) -> None:
-        lease = self._store.claim(job_id, owner, self._ttl_s)
+    def run_turn(self, job_id: str, owner: str, stopping: Stopping) -> str | None:
+        lease = self._store.claim_turn(job_id, owner, self._ttl_s)
         if lease is None:
             self._write("refused", job_id)
-            return
+            return None
+        job_id = lease.job_id
         self._write("started", job_id)
-        work_s = self._store.job(job_id).request["work_s"]
+        work_s = self._store.every_tenant().job(job_id).request["work_s"]
         with holding(
-            self._store, lease, self._ttl_s, nudges=self._nudges, stopping=stopping
+            self._store.every_tenant(), lease, self._ttl_s, nudges=self._nudges, stopping=stopping
         ) as held:
             self._store.set_stage(lease, Stage.PROVE)
             self._nudges.publish(job_id)
@@ -54,6 +55,7 @@ class WaitingRunner:
                 self._store.succeed(lease, {"by": os.getpid()})
             self._nudges.publish(job_id)
         self._write("ended", job_id)
+        return job_id
 
     def close(self) -> None:
         self._nudges.close()

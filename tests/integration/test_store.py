@@ -34,6 +34,7 @@ from prover.errors import (
 )
 from prover.jobs import CircuitRecord, Job, JobKind, JobState, Lease, Stage
 from prover.store import Store
+from prover.store.jobs import insert_jobs
 from prover.store.migrate import MIGRATIONS
 from prover.store.schema import REVISION, metadata
 from prover.testing import START, ManualClock, model_record
@@ -437,6 +438,100 @@ def test_processes_open_and_claim_at_once_and_each_job_is_claimed_once(url: str)
 
     assert [worker.returncode for worker in workers] == [0] * 6
     assert sorted(int(n) for text in printed for n in text.split()) == list(range(20))
+
+
+# --- whose turn it is ------------------------------------------------------------------------
+
+
+def many_jobs(store: Store, count: int) -> None:
+    """Queued jobs, written as those of a batch are."""
+    with store._db.write() as conn:
+        rows = [
+            {
+                "id": f"{store.tenant}-{n:05}",
+                "tenant": store.tenant,
+                "kind": "proof",
+                "model_id": model_record().id,
+                "circuit_id": "c",
+                "request": {},
+                "input_key": None,
+            }
+            for n in range(count)
+        ]
+        insert_jobs(conn, store._now(), rows)
+
+
+def test_ten_thousand_jobs_of_one_tenant_delay_nobody(store: Store, clock: ManualClock) -> None:
+    """Two workers are at it when another tenant's first job comes: the next that is free has it."""
+    many_jobs(store, 10_000)
+    busy = [store.claim_turn("default-00000", f"w{n}", 1e6) for n in (1, 2)]
+    clock.advance(1)
+    late = store.for_tenant("late")
+    many_jobs(late, 3)
+
+    taken = []
+    for _ in range(8):
+        clock.advance(1)
+        done = busy.pop(0)
+        assert done is not None
+        store.succeed(done, {})
+        lease = store.claim_turn("default-09999", "w", 1e6)
+        assert lease is not None
+        taken.append(lease.job_id)
+        busy.append(lease)
+
+    # The newcomer's first at once; then in turn; each tenant's own in the order of their coming.
+    assert taken == [
+        "late-00000",
+        "default-00002",
+        "late-00001",
+        "default-00003",
+        "late-00002",
+        "default-00004",
+        "default-00005",
+        "default-00006",
+    ]
+
+
+def test_a_quota_of_running_jobs_lets_the_others_pass(store: Store, clock: ManualClock) -> None:
+    store.set_quota("default", {"running": 1})
+    many_jobs(store, 3)
+    first = store.claim_turn("default-00000", "w", TTL_S)
+    assert first is not None
+    assert store.claim_turn("default-00001", "w", TTL_S) is None
+    assert store.next_of("default") == "default-00001"
+    assert store.next_of("other") is None
+    many_jobs(store.for_tenant("other"), 1)
+    other = store.claim_turn("default-00001", "w", TTL_S)
+    assert other is not None
+    assert other.job_id == "other-00000"
+
+    store.succeed(first, {})
+    second = store.claim_turn("other-00000", "w", TTL_S)
+
+    assert second is not None
+    assert second.job_id == "default-00001"
+    assert store.own_quotas()["default"].running == 1
+    assert store.set_quota("default", {"running": None}) == store.default_quota
+
+
+def test_a_message_brings_back_the_job_of_a_worker_that_fell_silent(
+    store: Store, clock: ManualClock
+) -> None:
+    many_jobs(store, 3)
+    lost = store.claim_turn("default-00002", "w", TTL_S)
+    assert lost is not None
+    assert lost.job_id == "default-00000"
+    clock.advance(TTL_S + 1)
+
+    again = store.claim_turn("default-00000", "w2", TTL_S)
+
+    assert again is not None
+    assert (again.job_id, again.token) == ("default-00000", 2)
+    for _ in range(2):
+        assert store.claim_turn("no such job", "w", TTL_S) is not None
+    with pytest.raises(JobNotFound):
+        store.claim_turn("no such job", "w", TTL_S)
 
 
 # --- the database itself ---------------------------------------------------------------------

@@ -77,6 +77,9 @@ class Deployment:
         """How often the workers' diary says this of the job."""
         return self._diary.read_text().count(f"{word} {job.id}")
 
+    def diary(self) -> str:
+        return self._diary.read_text()
+
     def broker_keys(self) -> list[str]:
         """What Celery keeps in Redis of messages that wait or are not acknowledged."""
         with redis.Redis.from_url(str(self.settings.redis_url)) as connection:
@@ -128,6 +131,29 @@ def test_a_job_delivered_many_times_does_its_work_once(deployment: Deployment) -
 
     until(lambda: deployment.count("refused", job) == 5)
     assert deployment.count("started", job) == 1
+
+
+def test_a_tenants_first_job_waits_for_one_job_of_each_worker_at_most(
+    deployment: Deployment,
+) -> None:
+    late = deployment.store.for_tenant("late")
+    late.add_model(model_record())
+    for _ in range(200):
+        deployment.post(0.05)
+    deployment.start_worker()
+    deployment.start_worker()
+    until(lambda: deployment.diary().count("started") >= 4)
+
+    job = late.create_job(JobKind.PROOF, model_record().id, "circuit", {"work_s": 0.0}, None)
+    before = deployment.diary().count("started")
+    send_job(deployment.sender, job.id)
+    until(lambda: late.job(job.id).state is JobState.SUCCEEDED)
+
+    order = [line.split()[1] for line in deployment.diary().splitlines() if "started" in line]
+    # Each worker may have chosen one before that, and not have written of it yet.
+    assert order.index(job.id) - before <= 2
+    until(lambda: deployment.diary().count("ended") == 201, 60)
+    until(lambda: deployment.broker_keys() == [])
 
 
 def test_the_job_of_a_killed_worker_is_taken_up_again(deployment: Deployment) -> None:
