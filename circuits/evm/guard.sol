@@ -7,8 +7,8 @@ pragma solidity 0.8.20;
 // fixed place. Whoever writes the calldata makes these two different, knows every challenge
 // beforehand, and has any instances accepted. So a guard
 //   (1) is the only one that calls the verifier, and writes that call itself with the ABI encoder;
-//   (2) takes one encoding of its own arguments only, so that who reads its calldata at fixed places
-//       reads what was verified;
+//   (2) takes one encoding of its own arguments only, so that whoever reads its calldata at fixed
+//       places reads what was verified;
 //   (3) knows its verifier by address and code, and the verifying key by its digest: anybody may
 //       register one with the reusable verifier;
 //   (4) demands what a circuit leaves to whoever verifies: public inputs inside the accepted range,
@@ -25,12 +25,12 @@ interface IVerifier {
 }
 
 interface IReusableVerifier {
-    // The third value that it returns, rescaled instances, is not encoded as its ABI says, and
-    // nothing here needs it.
+    // It returns the key's digest and rescaled instances too. Nothing here needs these, and the
+    // instances are not encoded as its ABI says.
     function verifyProof(bytes calldata proof, uint256[] calldata instances, bytes32[] calldata vka)
         external
         view
-        returns (bool success, bytes32 vkaDigest);
+        returns (bool);
 }
 
 abstract contract Guard {
@@ -172,10 +172,8 @@ contract ReusableVerifierGuard is Guard {
         if (sha256(abi.encodePacked(vka)) != vkaSha256) revert OtherVerifyingKey();
         _checkInstances(instances);
         _checkVerifier();
-        try IReusableVerifier(verifier).verifyProof(proof, instances, vka) returns (
-            bool accepted, bytes32 digest
-        ) {
-            if (accepted && digest == keccak256(abi.encodePacked(vka))) return true;
+        try IReusableVerifier(verifier).verifyProof(proof, instances, vka) returns (bool accepted) {
+            if (accepted) return true;
         } catch {}
         revert ProofRefused();
     }
