@@ -30,6 +30,7 @@ from api.rate import ClientRate
 from api.reference.endpoints import router as reference
 from api.requests import RequestContext
 from api.services import Services
+from api.usage.endpoints import router as usage
 from api.verifications.endpoints import router as verifications
 from api.watch import Watch
 from circuits.errors import ZkmlError
@@ -97,6 +98,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         batches,
         verifications,
         inference,
+        usage,
         keys,
         health,
         reference,

@@ -192,7 +192,7 @@ class App:
 
     def _find_model(self, model_id: str) -> ModelRecord | None:
         try:
-            return self.store.model(model_id)
+            return self.store.own_model(model_id)
         except ModelNotFound:
             return None
 

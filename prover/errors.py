@@ -92,6 +92,30 @@ class ModelNotFound(ZkmlError):
     default_hint = "Upload the model first; its id is the SHA-256 of its bytes."
 
 
+class ModelNotForOthers(ZkmlError):
+    """The model's owner does not let others prove it."""
+
+    code = "model_not_for_others"
+    fault = Fault.CONFLICT
+    default_hint = "Ask its owner, or upload a model of your own."
+
+
+class OwnerSignatureInvalid(ZkmlError):
+    """The owner's signature is not one of this model's manifest."""
+
+    code = "owner_signature_invalid"
+    fault = Fault.INPUT
+    default_hint = "Sign the bytes of GET /v1/models/{id}/manifest, exactly as they come."
+
+
+class EthereumMissing(ZkmlError):
+    """Signatures of Ethereum addresses cannot be checked here."""
+
+    code = "ethereum_missing"
+    fault = Fault.INPUT
+    default_hint = "Install the extra: pip install 'zkml-prover[ethereum]'."
+
+
 class CircuitNotFound(ZkmlError):
     """There is no circuit with this id."""
 

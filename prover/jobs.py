@@ -95,9 +95,21 @@ class JobEvent:
     data: dict[str, Any]
 
 
+class ModelVisibility(enum.StrEnum):
+    """Who sees that a model is here. Its bytes are shown to nobody."""
+
+    PRIVATE = "private"  # its owner
+    UNLISTED = "unlisted"  # who knows its id
+    PUBLIC = "public"  # everybody: it is listed
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """An uploaded model: ``id`` is the SHA-256 of its bytes, ``summary`` what inspection found."""
+    """An uploaded model: ``id`` is the SHA-256 of its bytes, ``summary`` what inspection found.
+
+    ``owner`` is the tenant whose model it is, ``others_may_prove`` whether tenants that see it may
+    have it proved. ``owner_signature`` is ``prover.ownership.OwnerSignature`` in JSON.
+    """
 
     id: str
     name: str
@@ -105,6 +117,11 @@ class ModelRecord:
     signature: dict[str, Any]  # circuits.tensors.Signature.to_json
     summary: dict[str, Any]
     created_at: datetime
+    owner: str = ""
+    visibility: ModelVisibility = ModelVisibility.PRIVATE
+    others_may_prove: bool = False
+    licence: str = ""
+    owner_signature: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ class PublicKey:
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether ``signature`` over ``message`` is this key's; its standing is not looked at."""
         if self.keytype == self.scheme == "ed25519":
-            return _verifies_ed25519(self.public, signature, message)
+            return verifies_ed25519(self.public, signature, message)
         from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
         from securesystemslib.signer import Signature
 
@@ -123,7 +123,8 @@ class PublicKey:
         return key
 
 
-def _verifies_ed25519(public: str, signature: bytes, message: bytes) -> bool:
+def verifies_ed25519(public: str, signature: bytes, message: bytes) -> bool:
+    """Whether ``signature`` over ``message`` is that of the public key (64 hex digits)."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from circuits.digests import sha256
 from prover.jobs import ModelRecord
+from prover.tenants import DEFAULT_TENANT
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,4 +33,5 @@ def model_record(name: str = "model", created_at: datetime = START) -> ModelReco
         signature={"inputs": [], "outputs": []},
         summary={},
         created_at=created_at,
+        owner=DEFAULT_TENANT,
     )

@@ -35,6 +35,7 @@ from api.client.models import (
     Page,
     Problem,
     Readiness,
+    Usage,
     Verification,
 )
 from api.client.offline import EngineMissing, verify_offline
@@ -58,6 +59,7 @@ __all__ = [
     "Retries",
     "ServerProblem",
     "UnexpectedAnswer",
+    "Usage",
     "Verification",
     "verify_offline",
 ]

@@ -52,6 +52,9 @@ class AsyncClient(Connection):
     upload_model = _method(calls.upload_model)
     model = _method(calls.model)
     models = _method(calls.models)
+    change_model = _method(calls.change_model)
+    model_manifest = _method(calls.model_manifest)
+    sign_model = _method(calls.sign_model)
     create_circuit = _method(calls.create_circuit)
     circuit = _method(calls.circuit)
     circuits = _method(calls.circuits)
@@ -70,6 +73,7 @@ class AsyncClient(Connection):
     item_bundle = _method(calls.item_bundle)
     item_receipt = _method(calls.item_receipt)
     verify = _method(calls.verify)
+    usage = _method(calls.usage)
     keys = _method(calls.keys)
     ready = _method(calls.ready)
 

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,7 @@ from api.client.models import (
     Page,
     Problem,
     Readiness,
+    Usage,
     Verification,
 )
 
@@ -134,9 +136,38 @@ def model(model_id: str) -> Call[Model]:
     return _get(f"/v1/models/{model_id}", Model)
 
 
-def models(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Model]]:
-    """A page of models, newest first."""
-    return _get("/v1/models", Page[Model], limit=limit, cursor=cursor)
+def models(
+    *, limit: int = 50, cursor: str | None = None, public: bool | None = None
+) -> Call[Page[Model]]:
+    """A page of one's own models, or of everybody's public ones, newest first."""
+    return _get("/v1/models", Page[Model], limit=limit, cursor=cursor, public=public)
+
+
+def change_model(
+    model_id: str,
+    *,
+    visibility: str | None = None,
+    others_may_prove: bool | None = None,
+    licence: str | None = None,
+) -> Call[Model]:
+    """Says what others may do with one's own model; what is left out stays as it is."""
+    body = _given(visibility=visibility, others_may_prove=others_may_prove, licence=licence)
+    return Call(method="PATCH", path=f"/v1/models/{model_id}", read=as_model(Model), json=body)
+
+
+def model_manifest(model_id: str) -> Call[bytes]:
+    """The bytes that a model's owner signs."""
+    return _file(f"/v1/models/{model_id}/manifest")
+
+
+def sign_model(model_id: str, *, scheme: str, signer: str, signature: str) -> Call[Model]:
+    """Hands in the owner's signature of the manifest (``ed25519``, ``eip191``), in hex."""
+    return Call(
+        method="PUT",
+        path=f"/v1/models/{model_id}/signature",
+        read=as_model(Model),
+        json={"scheme": scheme, "signer": signer, "signature": signature},
+    )
 
 
 def create_circuit(
@@ -332,6 +363,27 @@ def verify(bundle: bytes, policy: Mapping[str, Any] | None = None) -> Call[Verif
         read=as_model(Verification),
         files={"bundle": ("bundle.zkml", bundle, "application/zip")},
         form=_given(policy=None if policy is None else json.dumps(policy)),
+    )
+
+
+def usage(
+    *,
+    by: Sequence[str] = ("day", "model", "caller"),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    model: str | None = None,
+) -> Call[Usage]:
+    """What one's tenant used, and what others used of its models: sums by ``day``, ``model``,
+    ``caller``, ``owner``, ``circuit``. Times have a zone."""
+    times = {
+        name: None if moment is None else moment.isoformat()
+        for name, moment in (("since", since), ("until", until))
+    }
+    return Call(
+        method="GET",
+        path="/v1/usage",
+        read=as_model(Usage),
+        params=_given(by=list(by), model=model, **times),
     )
 
 

@@ -7,7 +7,7 @@ for is ``terminal``, never the name of a state.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +52,14 @@ class Tensor(_Answer):
     shape: list[int]
 
 
+class OwnerSignature(_Answer):
+    """Who signed a model's manifest."""
+
+    scheme: str
+    signer: str
+    signature: str
+
+
 class Model(_Answer):
     """An uploaded model; ``id`` is ``sha256:`` and the digest of its file."""
 
@@ -62,6 +70,11 @@ class Model(_Answer):
     outputs: list[Tensor]
     summary: dict[str, Any]
     created_at: datetime
+    owner: str
+    visibility: str
+    others_may_prove: bool
+    licence: str
+    signature: OwnerSignature | None = None
     links: dict[str, str]
 
 
@@ -195,6 +208,31 @@ class Verification(_Answer):
     statement: dict[str, Any] | None = None
     words: list[str] = Field(default_factory=list)
     not_claimed: list[str] = Field(default_factory=list)
+
+
+class Used(_Answer):
+    """A sum of the ledger of usage; what sums are not made by is None."""
+
+    model: str | None = None
+    caller: str | None = None
+    owner: str | None = None
+    circuit: str | None = None
+    day: date | None = None
+    jobs: int
+    proofs: int
+    verifications: int
+    proving_s: float
+    building_s: float
+    peak_bytes: int | None = None
+
+
+class Usage(_Answer):
+    """What one's tenant used, and what others used of its models."""
+
+    by: list[str]
+    since: datetime | None = None
+    until: datetime | None = None
+    items: list[Used]
 
 
 class Readiness(_Answer):

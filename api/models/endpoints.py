@@ -6,16 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api.artifacts import file_body, file_response
 from api.errors import responses
 from api.ids import Id
 from api.models import service
-from api.models.schemas import ModelCostsOut, ModelOut, ModelPage
+from api.models.schemas import ModelChange, ModelCostsOut, ModelOut, ModelPage, SignatureIn
 from api.openapi import also
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
+from api.requests import JsonRoute
 from api.services import Application, Use
 from api.uploads import read_upload, upload_body
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
 MEDIA_TYPES = ("application/octet-stream", "application/onnx", "application/x-protobuf")
 
@@ -50,9 +52,14 @@ async def upload_model(
 
 
 @router.get("", summary="List models", responses=responses(422))
-def list_models(app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> ModelPage:
-    """Models, newest first."""
-    return service.page(app, limit, cursor)
+def list_models(
+    app: Application,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+    public: Annotated[bool, Query(description="Everybody's public models instead.")] = False,
+) -> ModelPage:
+    """One's own models, newest first."""
+    return service.page(app, limit, cursor, public=public)
 
 
 @router.get("/{model_id}", summary="Look at a model", responses=responses(404, 422))
@@ -70,3 +77,37 @@ async def get_model_costs(services: Use, model_id: Id) -> ModelCostsOut:
     """What each layer costs before and after rewriting. Found when it is first asked for, in some
     seconds, and remembered."""
     return await services.run_heavy(lambda: service.costs(services.app, model_id))
+
+
+@router.patch(
+    "/{model_id}",
+    summary="Say what others may do with a model",
+    responses=responses(400, 404, 413, 415, 422),
+)
+def change_model(app: Application, model_id: Id, body: ModelChange) -> ModelOut:
+    """Shows a model to others or to nobody, lets them prove it or not, gives it a licence. Only its
+    owner can; a job that others have asked for already fails once the model is private."""
+    return service.change(app, model_id, body)
+
+
+@router.get(
+    "/{model_id}/manifest",
+    summary="What the owner signs",
+    response_class=Response,
+    responses=file_body("application/json", "The bytes to sign.") | responses(404, 422),
+)
+def model_manifest(request: Request, app: Application, model_id: Id) -> Response:
+    """The model's digest and licence as canonical JSON: sign exactly these bytes."""
+    data = service.manifest(app, model_id)
+    return file_response(request, data, media_type="application/json", filename="model.json")
+
+
+@router.put(
+    "/{model_id}/signature",
+    summary="Sign a model",
+    responses=responses(400, 404, 413, 415, 422),
+)
+def sign_model(app: Application, model_id: Id, body: SignatureIn) -> ModelOut:
+    """The owner's signature of the manifest: Ed25519, or an Ethereum address by EIP-191
+    (`personal_sign`). It is checked now, and receipts of this model carry it from then on."""
+    return service.sign(app, model_id, body)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from prover.jobs import ModelRecord
+from prover.jobs import ModelRecord, ModelVisibility
+from prover.ownership import MAX_LICENCE, Scheme
 
 
 class TensorOut(BaseModel):
@@ -16,6 +17,14 @@ class TensorOut(BaseModel):
     name: str
     dtype: str = Field(description="A numpy name, e.g. `float32`.")
     shape: list[int]
+
+
+class SignatureOut(BaseModel):
+    """Who signed a model's manifest."""
+
+    scheme: Scheme
+    signer: str
+    signature: str
 
 
 class ModelOut(BaseModel):
@@ -28,7 +37,45 @@ class ModelOut(BaseModel):
     outputs: list[TensorOut]
     summary: dict[str, Any] = Field(description="What inspection found.")
     created_at: datetime
+    owner: str = Field(description="The tenant whose model it is.")
+    visibility: ModelVisibility
+    others_may_prove: bool = Field(
+        description="Whether who sees it may have it proved. Its bytes are shown to nobody."
+    )
+    licence: str = Field(description="The licence's text; empty: none is given.")
+    signature: SignatureOut | None = Field(
+        description="The owner's, of the model's manifest; receipts carry it."
+    )
     links: dict[str, str]
+
+
+class ModelChange(BaseModel):
+    """What others may do with a model; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    visibility: ModelVisibility | None = Field(
+        None, description="`unlisted`: who knows its id sees it. `public`: it is listed."
+    )
+    others_may_prove: bool | None = Field(None, strict=True)
+    licence: str | None = Field(
+        None,
+        max_length=MAX_LICENCE,
+        pattern=r"^[^\x00]*$",
+        description="Another licence takes the owner's signature off.",
+    )
+
+
+class SignatureIn(BaseModel):
+    """The owner's signature of the model's manifest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scheme: Scheme
+    signer: str = Field(
+        max_length=80, description="An Ed25519 key (64 hex digits), or an Ethereum address."
+    )
+    signature: str = Field(max_length=140, description="Hex: 64 bytes, or 65 (r, s, v).")
 
 
 class ModelPage(BaseModel):
@@ -70,5 +117,14 @@ def model_out(record: ModelRecord) -> ModelOut:
         outputs=[TensorOut(**t) for t in record.signature["outputs"]],
         summary={k: v for k, v in record.summary.items() if k != "signature"},
         created_at=record.created_at,
-        links={"self": f"/v1/models/{record.id}", "costs": f"/v1/models/{record.id}/costs"},
+        owner=record.owner,
+        visibility=record.visibility,
+        others_may_prove=record.others_may_prove,
+        licence=record.licence,
+        signature=SignatureOut(**record.owner_signature) if record.owner_signature else None,
+        links={
+            "self": f"/v1/models/{record.id}",
+            "costs": f"/v1/models/{record.id}/costs",
+            "manifest": f"/v1/models/{record.id}/manifest",
+        },
     )

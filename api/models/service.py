@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 
-from api.models.schemas import ModelCostsOut, ModelOut, ModelPage, model_out
+from api.models.schemas import (
+    ModelChange,
+    ModelCostsOut,
+    ModelOut,
+    ModelPage,
+    SignatureIn,
+    model_out,
+)
 from api.port import AppLike
 from api.uploads import Upload
+from prover.ownership import OwnerSignature, model_manifest
 
 _MAX_NAME = 200
 
@@ -28,9 +36,28 @@ def costs(app: AppLike, model_id: str) -> ModelCostsOut:
     return ModelCostsOut(**app.model_costs(model_id), links=links)
 
 
-def page(app: AppLike, limit: int, cursor: str | None) -> ModelPage:
-    """A page of models, newest first."""
-    found = app.store.models(limit=limit, cursor=cursor)
+def change(app: AppLike, model_id: str, body: ModelChange) -> ModelOut:
+    """Changes what others may do with the caller's model; raises ``ModelNotFound``."""
+    return model_out(app.store.change_model(model_id, **body.model_dump(exclude_none=True)))
+
+
+def manifest(app: AppLike, model_id: str) -> bytes:
+    """What the owner of a model signs; raises ``ModelNotFound``."""
+    return model_manifest(model_id, app.store.model(model_id).licence)
+
+
+def sign(app: AppLike, model_id: str, body: SignatureIn) -> ModelOut:
+    """Keeps the owner's signature; raises ``ModelNotFound``, ``OwnerSignatureInvalid``."""
+    model = app.store.own_model(model_id)
+    signature = OwnerSignature.read(body.scheme, body.signer, body.signature)
+    signature.check(model_id, model.licence)
+    return model_out(app.store.sign_model(model_id, signature.to_json(), model.licence))
+
+
+def page(app: AppLike, limit: int, cursor: str | None, *, public: bool) -> ModelPage:
+    """A page of the caller's models, or of everybody's public ones, newest first."""
+    lists = app.store.public_models if public else app.store.models
+    found = lists(limit=limit, cursor=cursor)
     return ModelPage(items=[model_out(m) for m in found.items], next_cursor=found.next_cursor)
 
 

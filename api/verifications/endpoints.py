@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from api.errors import responses
-from api.services import Use
+from api.services import Services, Use
 from api.uploads import form_of, read_files, read_upload
 from api.verifications import service
 from api.verifications.schemas import VerificationOut
@@ -39,6 +39,18 @@ async def verify(request: Request, services: Use) -> VerificationOut:
     limit = services.app.settings.max_bundle_bytes
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         form = await read_files(request, limit=limit, fields=service.FILES)
-        return await services.run_verification(lambda: service.verify_form(services.app, form))
+        answer = await services.run_verification(lambda: service.verify_form(services.app, form))
+        return await _metered(services, answer)
     upload = await read_upload(request, field="bundle", limit=limit, media_types=MEDIA_TYPES)
-    return await services.run_verification(lambda: service.verify(services.app, upload.data, None))
+    answer = await services.run_verification(
+        lambda: service.verify(services.app, upload.data, None)
+    )
+    return await _metered(services, answer)
+
+
+async def _metered(services: Services, answer: VerificationOut) -> VerificationOut:
+    """Enters a verification in the ledger: for a caller who is known, of a receipt that a trusted
+    key signed, so that nobody can count up another's model with receipts of his own."""
+    if services.caller.tenant and service.counts(answer):
+        await services.run(lambda: service.meter(services.app, answer))
+    return answer

@@ -9,6 +9,7 @@ from api.problem import RequestInvalid
 from api.requests import parse_json
 from api.uploads import Files
 from api.verifications.schemas import VerificationOut
+from prover.report import Status
 
 _PARTS = ("proof", "settings", "vk")
 #: Files that a form may hold: a bundle, or the parts of a bare proof.
@@ -35,6 +36,18 @@ def verify_form(app: AppLike, form: Files) -> VerificationOut:
     proof, settings, vk = (files[name] for name in _PARTS)
     answer = app.verify_parts(proof, settings, vk, files.get("srs_part"))
     return VerificationOut.model_validate(answer)
+
+
+def counts(answer: VerificationOut) -> bool:
+    """Whether a verification belongs in the ledger: all holds, and the signer is trusted."""
+    signer = next((c for c in answer.checks if c.name == "signer"), None)
+    return answer.ok and signer is not None and signer.status is Status.PASS
+
+
+def meter(app: AppLike, answer: VerificationOut) -> None:
+    """Enters it, with the model and circuit that the statement names."""
+    assert answer.statement is not None
+    app.store.note_verification(answer.statement["model_sha256"], answer.statement["circuit"])
 
 
 def _policy(text: str | None) -> dict[str, Any] | None:

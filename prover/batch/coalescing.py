@@ -296,6 +296,7 @@ class _Pack:
                 "input_salt": stated.salt.hex() if stated.salt else None,
                 "circuit": self.circuit.manifest.circuit_id,
                 "lane": {"index": index, "count": self.circuit.manifest.lanes},
+                "shared_by": len(lanes),
             }
             timings = self._timings | {Stage.VERIFY.value: time.monotonic() - started}
             self._succeed(member, result, timings, made.proof.peak_rss_bytes)

@@ -19,7 +19,9 @@ from prover.store.batch_reading import QUEUED, BatchReading, batch_row, count_it
 from prover.store.events import append_event
 from prover.store.jobs import ended, insert_job, insert_jobs, job_of
 from prover.store.leases import change_held, tell
+from prover.store.models import require_model
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
+from prover.store.usage import meter
 
 _OPEN = batches.c.state.in_([s.value for s in BatchState if not s.terminal])
 #: Rows of one statement: SQLite's limit on parameters is 32 766.
@@ -36,6 +38,7 @@ class Batches(BatchReading):
     ) -> None:
         """A new batch that receives rows; ``start_batch`` when they are all there."""
         with self._db.write() as conn:
+            require_model(conn, self._owner, model_id)
             conn.execute(
                 sa.insert(batches).values(
                     id=batch_id,
@@ -145,18 +148,19 @@ class Batches(BatchReading):
         now = self._now()
         with self._db.write() as conn:
             batch = batch_row(conn, batch_id, *self._mine(batches), lock=True)
+            receipts = 0
             for number, (lane, found) in proved.items():
-                conn.execute(
+                receipts += conn.execute(
                     _queued_item(batch_id, number).values(
                         state=ItemState.PROVED.value,
                         lane=lane,
                         result=found,
                         inexact=bool(found["error"]["inexact"]),
                     )
-                )
+                ).rowcount
             _fail(conn, batch_id, failed)
             queued = self._queue(conn, batch, packs, now)
-            self._end_job(conn, lease, result, timings, peak_rss)
+            self._end_job(conn, lease, result, timings, peak_rss, receipts=receipts)
             return queued
 
     def queue_packs(self, batch_id: str, packs: Sequence[Pack]) -> list[str]:
@@ -295,6 +299,8 @@ class Batches(BatchReading):
         result: dict[str, Any],
         timings: dict[str, float],
         peak_rss: int | None,
+        *,
+        receipts: int = 0,
     ) -> None:
         now = self._now()
         row = change_held(
@@ -306,6 +312,7 @@ class Batches(BatchReading):
             timings=timings,
             peak_rss_bytes=peak_rss,
         )
+        meter(conn, row, now, proofs=receipts)
         tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
 
 

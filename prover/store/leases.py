@@ -18,6 +18,7 @@ from prover.store.database import Repository
 from prover.store.events import append_event
 from prover.store.jobs import change, ended, job_of
 from prover.store.schema import jobs
+from prover.store.usage import meter
 
 _RUNNING = jobs.c.state == JobState.RUNNING.value
 _QUEUED = jobs.c.state == JobState.QUEUED.value
@@ -223,6 +224,7 @@ class Leases(Repository):
                 peak_rss_bytes=peak_rss,
                 **values,
             )
+            meter(conn, row, now)
             data: dict[str, Any] = {"state": row.state, "attempt": row.attempt}
             if row.problem is not None:
                 data["problem"] = row.problem

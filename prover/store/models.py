@@ -1,4 +1,4 @@
-"""The tables of uploaded models: what a model is, and who has it."""
+"""The tables of uploaded models: what a model is, who has it, and what others may do with it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.errors import ModelNotFound
-from prover.jobs import ModelRecord
+from prover.errors import ModelNotForOthers, ModelNotFound
+from prover.jobs import ModelRecord, ModelVisibility
 from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import model_holders, models
 
+_SEEN = model_holders.c.visibility != ModelVisibility.PRIVATE.value
+
 
 class Models(Repository):
-    """Models by id; a model is never changed. The same bytes may be several tenants' model, each
-    with a name and a date of its own."""
+    """Models by id; what a model is never changes. The same bytes may be several tenants' model,
+    each with a name and a date of its own. A tenant sees its own models, and those that others
+    show; of the same bytes its own goes before, then whose was shown first."""
 
     def add_model(self, record: ModelRecord) -> ModelRecord:
         """Adds the model, or returns the tenant's own: the same bytes, the same id."""
@@ -38,22 +41,98 @@ class Models(Repository):
                 name=record.name,
                 created_at=record.created_at,
             )
-            return _record(conn.execute(self._query(record.id)).one())
+            return _record(conn.execute(self._own(record.id)).one())
 
     def model(self, model_id: str) -> ModelRecord:
-        """Raises ``ModelNotFound``."""
+        """One's own, or one that its owner shows. Raises ``ModelNotFound``."""
         with self._db.read() as conn:
-            row = conn.execute(self._query(model_id)).one_or_none()
+            row = conn.execute(self._own(model_id)).one_or_none()
+            if row is None and self.tenant is not None:
+                row = conn.execute(_shown(model_id)).one_or_none()
         if row is None:
-            raise ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
+            raise _not_found(model_id)
+        return _record(row)
+
+    def own_model(self, model_id: str) -> ModelRecord:
+        """Raises ``ModelNotFound``, also for another tenant's model that is shown."""
+        with self._db.read() as conn:
+            row = conn.execute(self._own(model_id)).one_or_none()
+        if row is None:
+            raise _not_found(model_id)
         return _record(row)
 
     def models(self, limit: int = 50, cursor: str | None = None) -> Page[ModelRecord]:
-        """Models, newest first. Raises ``CursorInvalid``."""
+        """One's own models, newest first. Raises ``CursorInvalid``."""
+        return self._page(_held().where(*self._mine(model_holders)), limit, cursor)
+
+    def public_models(self, limit: int = 50, cursor: str | None = None) -> Page[ModelRecord]:
+        """Everybody's public models, newest first. Raises ``CursorInvalid``."""
+        public = model_holders.c.visibility == ModelVisibility.PUBLIC.value
+        return self._page(_held().where(public), limit, cursor)
+
+    def models_named(self, name: str) -> list[ModelRecord]:
+        """One's own models of this name, newest first."""
+        query = _held().where(model_holders.c.name == name, *self._mine(model_holders))
+        query = query.order_by(model_holders.c.created_at.desc(), models.c.id)
+        with self._db.read() as conn:
+            return [_record(row) for row in conn.execute(query)]
+
+    def change_model(
+        self,
+        model_id: str,
+        *,
+        visibility: ModelVisibility | None = None,
+        others_may_prove: bool | None = None,
+        licence: str | None = None,
+    ) -> ModelRecord:
+        """Changes what others may do with one's own model. Another licence is not what the owner
+        signed: the signature is taken off. Raises ``ModelNotFound``."""
+        now = self._now()
+        with self._db.write() as conn:
+            row = conn.execute(self._own(model_id).with_for_update()).one_or_none()
+            if row is None:
+                raise _not_found(model_id)
+            values: dict[str, Any] = {}
+            if visibility is not None:
+                values["visibility"] = visibility.value
+                if visibility is ModelVisibility.PRIVATE:
+                    values["published_at"] = None
+                elif row.visibility == ModelVisibility.PRIVATE.value:
+                    values["published_at"] = now
+            if others_may_prove is not None:
+                values["others_may_prove"] = others_may_prove
+            if licence is not None and licence != row.licence:
+                values |= {"licence": licence, "owner_signature": None}
+            if values:
+                self._change(conn, model_id, values)
+            return _record(conn.execute(self._own(model_id)).one())
+
+    def sign_model(self, model_id: str, signature: dict[str, Any], licence: str) -> ModelRecord:
+        """Keeps the owner's signature, which has been verified for a licence of these words.
+
+        Raises ``ModelNotFound``, also where the licence has changed meanwhile.
+        """
+        with self._db.write() as conn:
+            same = model_holders.c.licence == licence
+            if not self._change(conn, model_id, {"owner_signature": signature}, same):
+                raise _not_found(model_id)
+            return _record(conn.execute(self._own(model_id)).one())
+
+    def _change(
+        self,
+        conn: sa.Connection,
+        model_id: str,
+        values: dict[str, Any],
+        *where: sa.ColumnElement[bool],
+    ) -> int:
+        own = (model_holders.c.tenant == self._owner, model_holders.c.model_id == model_id)
+        return conn.execute(sa.update(model_holders).where(*own, *where).values(values)).rowcount
+
+    def _page(self, query: sa.Select[Any], limit: int, cursor: str | None) -> Page[ModelRecord]:
         with self._db.read() as conn:
             rows, after = rows_of_page(
                 conn,
-                self._held(),
+                query,
                 model_holders.c.model_id,
                 model_holders.c.created_at,
                 limit=limit,
@@ -61,40 +140,63 @@ class Models(Repository):
             )
         return Page(items=[_record(row) for row in rows], next_cursor=after)
 
-    def models_named(self, name: str) -> list[ModelRecord]:
-        """Models of this name, newest first."""
-        query = self._held().where(model_holders.c.name == name)
-        query = query.order_by(model_holders.c.created_at.desc(), models.c.id)
-        with self._db.read() as conn:
-            return [_record(row) for row in conn.execute(query)]
-
-    def _held(self) -> sa.Select[Any]:
-        """Models that this view's tenant has (of every tenant's: once for each of them)."""
-        return (
-            sa.select(
-                models.c.id,
-                models.c.size_bytes,
-                models.c.signature,
-                models.c.summary,
-                model_holders.c.name,
-                model_holders.c.created_at,
-            )
-            .join(model_holders, model_holders.c.model_id == models.c.id)
-            .where(*self._mine(model_holders))
-        )
-
-    def _query(self, model_id: str) -> sa.Select[Any]:
-        query = self._held().where(models.c.id == model_id)
+    def _own(self, model_id: str) -> sa.Select[Any]:
+        query = _held().where(models.c.id == model_id, *self._mine(model_holders))
         return query.order_by(model_holders.c.created_at).limit(1)
 
 
 def require_model(conn: sa.Connection, tenant: str, model_id: str) -> None:
-    """Raises ``ModelNotFound`` unless ``tenant`` has the model."""
-    query = sa.select(model_holders.c.model_id).where(
+    """Raises ``ModelNotFound`` unless ``tenant`` sees the model, ``ModelNotForOthers`` where its
+    owner does not let others prove it."""
+    own = sa.select(model_holders.c.model_id).where(
         model_holders.c.tenant == tenant, model_holders.c.model_id == model_id
     )
-    if conn.scalar(query) is None:
-        raise ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
+    if conn.scalar(own) is not None:
+        return
+    shown = conn.execute(_shown(model_id)).one_or_none()
+    if shown is None:
+        raise _not_found(model_id)
+    if not shown.others_may_prove:
+        raise ModelNotForOthers(model=model_id)
+
+
+def owner_of(conn: sa.Connection, tenant: str, model_id: str) -> str:
+    """Whose model ``tenant`` uses: its own, or that of whoever showed it first."""
+    own = sa.select(model_holders.c.tenant).where(
+        model_holders.c.tenant == tenant, model_holders.c.model_id == model_id
+    )
+    if conn.scalar(own) is not None:
+        return tenant
+    shown = conn.execute(_shown(model_id)).one_or_none()
+    return tenant if shown is None else str(shown.tenant)
+
+
+def _held() -> sa.Select[Any]:
+    """Models with their holders: once for each of these."""
+    return sa.select(
+        models.c.id,
+        models.c.size_bytes,
+        models.c.signature,
+        models.c.summary,
+        model_holders.c.tenant,
+        model_holders.c.name,
+        model_holders.c.created_at,
+        model_holders.c.visibility,
+        model_holders.c.others_may_prove,
+        model_holders.c.licence,
+        model_holders.c.owner_signature,
+    ).join(model_holders, model_holders.c.model_id == models.c.id)
+
+
+def _shown(model_id: str) -> sa.Select[Any]:
+    """The holder who showed a model first; one who lets others prove it goes before."""
+    query = _held().where(models.c.id == model_id, _SEEN)
+    order = (model_holders.c.others_may_prove.desc(), model_holders.c.published_at)
+    return query.order_by(*order, model_holders.c.tenant).limit(1)
+
+
+def _not_found(model_id: str) -> ModelNotFound:
+    return ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
 
 
 def _record(row: sa.Row[Any]) -> ModelRecord:
@@ -105,4 +207,9 @@ def _record(row: sa.Row[Any]) -> ModelRecord:
         signature=row.signature,
         summary=row.summary,
         created_at=row.created_at,
+        owner=row.tenant,
+        visibility=ModelVisibility(row.visibility),
+        others_may_prove=bool(row.others_may_prove),
+        licence=row.licence,
+        owner_signature=row.owner_signature,
     )

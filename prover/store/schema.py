@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prover.tenants import MAX_TENANT
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0006"
+REVISION = "0007"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -91,7 +91,34 @@ model_holders = sa.Table(
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), primary_key=True),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
+    # What others may do with it, and what the owner says of it.
+    sa.Column("visibility", sa.String(16), nullable=False, server_default="private"),
+    sa.Column("others_may_prove", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("licence", sa.Text, nullable=False, server_default=""),
+    sa.Column("published_at", UtcTime),
+    sa.Column("owner_signature", Json),
     sa.Index(None, "tenant", "created_at", "model_id"),
+    sa.Index(None, "visibility", "published_at"),
+)
+
+# What was used. Triggers of the database refuse to change or delete a row.
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("id", sa.String(80), primary_key=True),  # of a job: that job's
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("caller", Tenant, nullable=False),
+    sa.Column("owner", Tenant, nullable=False),
+    sa.Column("model_id", sa.String(80), nullable=False),
+    sa.Column("circuit_id", sa.String(80), nullable=False),
+    sa.Column("proofs", sa.Integer, nullable=False),
+    sa.Column("verifications", sa.Integer, nullable=False),
+    sa.Column("proving_s", sa.Float, nullable=False),
+    sa.Column("building_s", sa.Float, nullable=False),
+    sa.Column("peak_bytes", sa.BigInteger),
+    sa.Index(None, "caller", "at"),
+    sa.Index(None, "owner", "at"),
 )
 
 circuits = sa.Table(

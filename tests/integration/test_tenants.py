@@ -142,7 +142,10 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
 
     tensor = {"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}
     infer = [body(inputs=[tensor], parameters={"wait_s": 0})]
+    signed = {"scheme": "ed25519", "signer": "0" * 64, "signature": "0" * 128}
     return {
+        "PATCH /v1/models/{model_id}": [body(licence="none")],
+        "PUT /v1/models/{model_id}/signature": [body(**signed)],
         "POST /v2/models/{name}/infer": infer,
         "POST /v2/models/{name}/versions/{version}/infer": infer,
         "POST /v1/proofs": [body(**model, **INPUT), body(**circuit, **INPUT)],

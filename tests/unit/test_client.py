@@ -90,6 +90,9 @@ def test_it_is_imported_without_the_server_and_the_engine() -> None:
         (models.Check, "CheckOut"),
         (models.Verification, "VerificationOut"),
         (models.Readiness, "Readiness"),
+        (models.OwnerSignature, "SignatureOut"),
+        (models.Used, "UsedOut"),
+        (models.Usage, "UsageOut"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -1,0 +1,54 @@
+"""Usage as JSON and as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from datetime import date, datetime
+
+from pydantic import BaseModel, Field
+
+from prover.usage import Grouping, Used
+
+
+class UsedOut(BaseModel):
+    """A sum of the ledger. What sums are not made by is null."""
+
+    model: str | None
+    caller: str | None = Field(description="The tenant who asked.")
+    owner: str | None = Field(description="The tenant whose model it is.")
+    circuit: str | None
+    day: date | None = Field(description="UTC.")
+    jobs: int = Field(description="Entries: jobs that ended, and verifications.")
+    proofs: int = Field(description="Receipts.")
+    verifications: int
+    proving_s: float = Field(
+        description="The engine's seconds for witness, proof and the service's own verification;"
+        " of a shared proof, a part."
+    )
+    building_s: float = Field(description="Seconds for circuits.")
+    peak_bytes: int | None = Field(description="The largest memory of a job.")
+
+
+class UsageOut(BaseModel):
+    """What the tenant used, and what others used of its models."""
+
+    by: list[Grouping]
+    since: datetime | None
+    until: datetime | None
+    items: list[UsedOut]
+
+
+def used_out(used: Used) -> UsedOut:
+    return UsedOut(**asdict(used))
+
+
+def as_csv(items: list[Used]) -> str:
+    """A header and a row for each sum."""
+    out = io.StringIO()
+    table = csv.DictWriter(out, list(UsedOut.model_fields), lineterminator="\r\n")
+    table.writeheader()
+    for item in items:
+        table.writerow({k: "" if v is None else v for k, v in asdict(item).items()})
+    return out.getvalue()
