@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check lint lint-fix docs bench openapi lock licences release clean
+.PHONY: help install demo test test-all check lint lint-fix docs bench openapi lock licences pictures release clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench: install ## Measure against EZKL's default flow (see docs/benchmarks.md)
 
 docs: install ## Build the documentation as a site into build/site, with every link checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+pictures: install ## Draw the documentation's pictures from their sources
+	$(BIN)/python docs/pictures/draw.py
 
 licences: install ## List the licence of every dependency in docs/licences.md
 	$(BIN)/python .ci/licences.py

@@ -15,7 +15,15 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 #: What the site shows beside docs/: folders and files, with the endings taken from folders.
-BESIDE = ("README.md", "benchmarks/results", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+BESIDE = (
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "SECURITY.md",
+    "benchmarks/results",
+)
 ENDINGS = {".md", ".svg", ".png"}
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#|/)([^)#\s]+)")
 
@@ -26,7 +34,7 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
         path = ROOT / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in found:
-            if file.suffix in ENDINGS and "raw" not in file.parts:
+            if not path.is_dir() or (file.suffix in ENDINGS and "raw" not in file.parts):
                 uri = file.relative_to(ROOT).as_posix()
                 files.append(File(uri, str(ROOT), config.site_dir, config.use_directory_urls))
     return files

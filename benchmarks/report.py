@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import batch, evm, planning, published, tables
-from benchmarks.digest import Digest, Standing, measures
+from benchmarks.digest import BASELINE, OURS, Digest, Standing, measures
 from benchmarks.metrics import METRICS, counted, readable
 from benchmarks.models.zoo import ZOO
 from benchmarks.rows import Results, Row, Status, Step
@@ -128,9 +128,35 @@ def inserted(text: str, part: str) -> str:
     return pattern.sub(lambda _: f"{BEGIN}\n\n{part}\n\n{END}", text)
 
 
+#: What a README shows: small and large, of every family, the least gain among them.
+_SHOWN = (
+    "logistic-regression",
+    "gradient-boosting",
+    "mlp-784-128-10",
+    "lstm",
+    "attention",
+    "lenet5-padded",
+)
+
+
 def excerpt(results: Results) -> str:
-    """What a README shows of a result: the table and where it was measured."""
-    return table(Digest.of(results)) + "\n\n" + _machine(results)
+    """What a README shows of a result: six models, and where they were measured."""
+    digest = Digest.of(results)
+    lines = [
+        "| model | ours | EZKL | faster | memory, ours | memory, EZKL |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for model in [m for m in _SHOWN if m in digest.models] or digest.models:
+        sides = [digest.standings.get((model, side)) for side in (OURS, BASELINE)]
+        entry = ZOO.get(model)
+        cells = [
+            entry.title if entry else model,
+            *(_plain(s and s.median("prove_s"), "s") for s in sides),
+            _ratio(digest.speed_up(model)),
+            *(_plain(s and s.median("peak_rss_bytes"), "B") for s in sides),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n\n" + _machine(results)
 
 
 def _draw(results: Results, folder: Path) -> list[tuple[str, str]]:

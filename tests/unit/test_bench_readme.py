@@ -14,4 +14,4 @@ RESULT = ROOT / "benchmarks" / "results" / "two-cores"
 def test_the_readme_shows_the_checked_in_result() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.inserted(readme, report.excerpt(read(RESULT))) == readme
-    assert "| digits CNN 8×8 |" in readme
+    assert "| LeNet-5 (61 706) |" in readme
