@@ -69,7 +69,7 @@ class EzklEngine:
         on_stage: OnStage | None = None,
         should_stop: ShouldStop | None = None,
     ) -> SetupReport:
-        with self.sandbox.session(limits, should_stop) as child:
+        with self.sandbox.session(limits, should_stop, reads=[srs], writes=[out]) as child:
             seconds = child.call(_CALLS + "setup", onnx, settings, srs, out, on_stage=on_stage)
             return SetupReport(seconds=seconds, peak_rss_bytes=child.peak_rss_bytes)
 
@@ -81,7 +81,7 @@ class EzklEngine:
         on_stage: OnStage | None = None,
         should_stop: ShouldStop | None = None,
     ) -> ProofResult:
-        with self.sandbox.session(limits, should_stop) as child:
+        with self.sandbox.session(limits, should_stop, reads=files.paths) as child:
             result: ProofResult = child.call(
                 _CALLS + "prove", files, inputs, on_stage=on_stage, may_stall=True
             )
@@ -98,7 +98,9 @@ class EzklEngine:
         return str(self.sandbox.call(_CALLS + "poseidon", felts, limits=limits))
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
-        self.sandbox.call(_CALLS + "generate_srs", path, logrows, limits=limits)
+        self.sandbox.call(
+            _CALLS + "generate_srs", path, logrows, limits=limits, writes=[path.parent]
+        )
 
     def evm_verifier(self, vk: bytes, settings: bytes, srs_part: bytes, limits: Limits) -> str:
         return str(

@@ -8,8 +8,9 @@ child's *session* socket, its *status* socket and its stderr.
 * The server keeps the status socket. When the child ends it writes one JSON line,
   ``{"status": waitstatus}``. When the other side closes it first, the child is killed: that is
   how a parent kills, and what happens by itself when the parent dies.
-* Each child has a scratch folder, its working directory, removed when the child has ended. What a
-  killed server left behind is removed by the next one: it may hold a private witness.
+* Each child has a scratch folder, its working directory and home, removed when the child has ended.
+  What a killed server left behind is removed by the next one: it may hold a private witness.
+* ``isolation`` has the walls around server and children.
 
 Why not ``multiprocessing``'s forkserver: docs/decisions/0001-forkserver.md.
 """
@@ -17,30 +18,31 @@ Why not ``multiprocessing``'s forkserver: docs/decisions/0001-forkserver.md.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import gc
 import importlib
 import json
 import os
-import resource
 import selectors
 import shutil
 import signal
 import socket
 import sys
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from circuits.engine import isolation
 
 PRELOAD = ("circuits.engine.calls",)
 #: Loaded once there is nothing to do: calls of these work at once, and fast after that.
 LATER = ("circuits.plan.reference", "onnxruntime", "circuits.inspect", "circuits.compiler")
 _IDLE_S = 0.3
-ORDER_BYTES = 4096
+#: An order names the files that its child may see.
+ORDER_BYTES = 1 << 16
 _SCRATCH_PREFIX = "zkml-engine-"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -51,8 +53,9 @@ class _Child:
 
 
 class _Server:
-    def __init__(self, orders: socket.socket) -> None:
+    def __init__(self, orders: socket.socket, without_network: bool) -> None:
         self._orders = orders
+        self._without_network = without_network
         self._scratch, self._scratch_lock = _scratch_root()
         self._children: dict[int, _Child] = {}
         self._later = list(LATER)
@@ -109,35 +112,38 @@ class _Server:
         return True
 
     def _become_child(
-        self, order: dict[str, int], session: int, stderr: int, scratch: str
+        self, order: dict[str, Any], session: int, stderr: int, scratch: str
     ) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._selector.close()
-            os.close(self._scratch_lock)
-            for sock in (self._orders, self._wake, self._wake_end):
-                sock.close()
-            for other in self._children.values():
-                other.status.close()
-            _die_with_parent()
+            isolation.die_with_parent()
+            os.setsid()  # a group of its own, killed as a whole
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0)
             os.dup2(null, 1)
             os.dup2(stderr, 2)
-            os.close(stderr)
+            isolation.close_descriptors({0, 1, 2, session})
             os.chdir(scratch)
-            os.environ["EZKL_REPO_PATH"] = scratch
+            for name in ("EZKL_REPO_PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"):
+                os.environ[name] = scratch
+            tempfile.tempdir = None  # remembered from the server
             os.nice(order["nice"])
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            # RLIMIT_DATA counts what is really allocated; RLIMIT_AS would count reservations too.
-            resource.setrlimit(resource.RLIMIT_DATA, (order["memory_bytes"],) * 2)
-            from circuits.engine.session import serve
+            isolation.limit(
+                memory_bytes=order["memory_bytes"], cpu_s=order["cpu_s"], cores=os.cpu_count() or 1
+            )
+            from circuits.engine import session as sessions
 
+            sessions.standing = {
+                "network": self._without_network,
+                **isolation.wall_in(order["reads"], [scratch, *order["writes"]]),
+            }
             with socket.socket(fileno=session) as sock:
-                serve(sock)
+                sessions.serve(sock)
             code = 0
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
         finally:
             # No atexit handlers, no destructors: they belong to the server.
             os._exit(code)
@@ -145,8 +151,7 @@ class _Server:
     def _hung_up(self, child: _Child) -> None:
         """The parent closed its end: it does not want this child any more."""
         self._selector.unregister(child.status)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        _kill(child)
 
     def _reap(self) -> None:
         while self._children:
@@ -167,8 +172,7 @@ class _Server:
 
     def _stop(self) -> None:
         for child in list(self._children.values()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
+            _kill(child)
         while self._children:
             pid, status, usage = os.wait4(-1, 0)
             self._forget(pid, status, usage.ru_maxrss)
@@ -197,18 +201,21 @@ def _scratch_root() -> tuple[Path, int]:
         os.close(lock)  # another server took it for a stale one before it was locked
 
 
-def _die_with_parent() -> None:
-    """Asks the kernel to kill this process when the server dies (Linux; elsewhere nothing)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _kill(child: _Child) -> None:
+    """Kills a child that is not reaped yet, with all that it may have started."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            kill(child.pid, signal.SIGKILL)
 
 
 def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
+    without_network = isolation.without_network()  # now: it wants a process of one thread
+    isolation.prepare()
     for name in PRELOAD:
         importlib.import_module(name)
     gc.freeze()  # keeps the collector from touching, and so copying, pages shared with children
-    _Server(orders).run()
+    _Server(orders, without_network).run()
 
 
 if __name__ == "__main__":

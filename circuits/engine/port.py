@@ -109,6 +109,12 @@ class CircuitFiles:
     srs: Path
     hints: Path | None = None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        needed = (self.compiled, self.settings, self.pk, self.vk, self.srs)
+        return needed if self.hints is None else (*needed, self.hints)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SetupReport:

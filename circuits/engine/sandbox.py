@@ -2,7 +2,7 @@
 
 EZKL holds the GIL for a whole call, can wait for ever on its own log, panics past ``except
 Exception`` and may be killed for memory. Here each of these ends a child and nothing else, and
-comes back as an error with a stable code.
+comes back as an error with a stable code. ``isolation`` has the walls around a child.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
-from circuits.engine import session, stall
+from circuits.engine import isolation, session, stall
 from circuits.engine.port import Limits, OnStage, ShouldStop
 from circuits.errors import (
     Canceled,
@@ -85,7 +86,7 @@ class Child:
             session.send(self._wires.calls, (function, args))
             while True:
                 self._wait()
-                kind, *rest = session.receive(self._wires.calls)
+                kind, *rest = session.receive_from_child(self._wires.calls)
                 if kind == "started":
                     self._watch = stall.StallWatch(rest[0]) if may_stall else None
                     continue
@@ -188,7 +189,7 @@ class _ForkServer:
         self._drop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {
-            **os.environ,
+            **isolation.clean_environment(os.environ),
             "RUST_BACKTRACE": "0",
             # From 1.29 on it reports model names and hashes to its maker unless told not to.
             "ORT_DISABLE_TELEMETRY": "1",
@@ -243,18 +244,35 @@ class Sandbox:
         return view
 
     @contextlib.contextmanager
-    def session(self, limits: Limits, should_stop: ShouldStop | None = None) -> Iterator[Child]:
-        """One child for several calls; it is gone when the block ends, however it ends."""
+    def session(
+        self,
+        limits: Limits,
+        should_stop: ShouldStop | None = None,
+        *,
+        reads: Iterable[Path] = (),
+        writes: Iterable[Path] = (),
+    ) -> Iterator[Child]:
+        """One child for several calls; it is gone when the block ends, however it ends.
+
+        ``reads`` are the files and folders that its calls read, ``writes`` the folders that they
+        write: it sees no others (``circuits.engine.isolation``).
+        """
         calls, calls_end = socket.socketpair()
         status, status_end = socket.socketpair()
         with contextlib.ExitStack() as stack:
             stack.enter_context(calls)
             stack.enter_context(status)
             stderr = stack.enter_context(tempfile.TemporaryFile())
-            order = json.dumps({"nice": self._nice, "memory_bytes": limits.memory_bytes}).encode()
+            order = {
+                "nice": self._nice,
+                "memory_bytes": limits.memory_bytes,
+                "cpu_s": limits.deadline_s * (os.cpu_count() or 1),
+                "reads": [str(path.absolute()) for path in reads],
+                "writes": [str(path.absolute()) for path in writes],
+            }
             with calls_end, status_end:
                 fds = [calls_end.fileno(), status_end.fileno(), stderr.fileno()]
-                self._server.order(order, fds)
+                self._server.order(json.dumps(order).encode(), fds)
             stop = _either(self._should_stop, should_stop)
             yield Child(_Wires(calls, status, stderr), limits, stop)
 
@@ -265,9 +283,11 @@ class Sandbox:
         limits: Limits,
         on_stage: OnStage | None = None,
         should_stop: ShouldStop | None = None,
+        reads: Iterable[Path] = (),
+        writes: Iterable[Path] = (),
     ) -> Any:
-        """One call in a child of its own; see ``Child.call``."""
-        with self.session(limits, should_stop) as child:
+        """One call in a child of its own; see ``session`` and ``Child.call``."""
+        with self.session(limits, should_stop, reads=reads, writes=writes) as child:
             return child.call(function, *args, on_stage=on_stage)
 
     def close(self) -> None:

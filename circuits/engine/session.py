@@ -5,13 +5,17 @@ Frames are a 4-byte big-endian length and a pickle. The parent sends
 ``("event", name)`` and then one ``("result", value, peak_rss_bytes)`` or
 ``("error", exception, peak_rss_bytes)``.
 
-Pickle is enough between a process and its own fork: the sandbox contains crashes, hangs and
-memory, not an attacker who has taken over the child.
+Pickle is enough from the parent to its child. What comes back may be an attacker's, who has taken
+over a child by a model: the parent makes of it plain values, arrays and this package's own
+dataclasses, enums and errors, and nothing else.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import importlib
+import io
 import os
 import pickle
 import re
@@ -26,6 +30,23 @@ from circuits.errors import EngineError, EngineOutOfMemory, EnginePanic, ZkmlErr
 _NO_ROOM_FOR_THREADS = ("ThreadPoolBuildError", "failed to spawn thread")
 _LENGTH = struct.Struct(">I")
 _current: socket.socket | None = None
+#: Which walls stand around this child (``circuits.engine.isolation``).
+standing: dict[str, bool] = {}
+
+#: What may be called while an answer of a child is read, beside classes of this package.
+_PLAIN = {
+    ("builtins", name) for name in ("bytearray", "complex", "frozenset", "range", "set", "slice")
+} | {
+    ("collections", "OrderedDict"),
+    ("circuits.errors", "_rebuild"),
+    ("fractions", "Fraction"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("pathlib", "PosixPath"),
+}
 
 
 def send(sock: socket.socket, value: Any) -> None:
@@ -38,6 +59,39 @@ def receive(sock: socket.socket) -> Any:
     """Reads one frame; raises ``EOFError`` when the other side is gone."""
     (length,) = _LENGTH.unpack(_read(sock, _LENGTH.size))
     return pickle.loads(_read(sock, length))  # noqa: S301 - from our own fork, see above
+
+
+def receive_from_child(sock: socket.socket) -> Any:
+    """Reads one frame of a child, whatever it may have become; ``EngineError`` for what no call
+    answers."""
+    (length,) = _LENGTH.unpack(_read(sock, _LENGTH.size))
+    try:
+        return _Answers(io.BytesIO(_read(sock, length))).load()
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:
+        raise EngineError(f"the proof engine's answer cannot be read: {error}") from None
+
+
+class _Answers(pickle.Unpickler):
+    """Reads plain values and this package's own."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PLAIN and not module.startswith("circuits."):
+            raise pickle.UnpicklingError(f"{module}.{name} is no answer")
+        found = super().find_class(module, name)
+        if (module, name) in _PLAIN or (isinstance(found, type) and _is_value(found)):
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no answer")
+
+
+def _is_value(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls) or issubclass(cls, (enum.Enum, ZkmlError, tuple))
+
+
+def walls() -> dict[str, bool]:
+    """A call: which walls stand around this child."""
+    return standing
 
 
 def _read(sock: socket.socket, count: int) -> bytes:

@@ -134,7 +134,18 @@ def _engine(settings: Settings) -> Finding:
     try:
         engine = EzklEngine(sandbox)
         sandbox.call("circuits.engine.calls:version", limits=Limits(deadline_s=30))
-        return Finding(name="engine", level="ok", detail=engine.label)
+        walls = sandbox.call("circuits.engine.session:walls", limits=Limits(deadline_s=30))
+        missing = ", ".join(name for name, stands in walls.items() if not stands)
+        if missing:
+            return Finding(
+                name="engine",
+                level="warning",
+                detail=f"{engine.label}; not walled off: {missing}",
+                mend="docs/decisions/0008-isolation.md says what each wall needs.",
+            )
+        return Finding(
+            name="engine", level="ok", detail=f"{engine.label}; no network, files walled off"
+        )
     except ZkmlError as error:
         return Finding(
             name="engine",
