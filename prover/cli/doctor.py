@@ -139,7 +139,7 @@ def _engine(settings: Settings) -> Finding:
         if missing:
             return Finding(
                 name="engine",
-                level="warning",
+                level="note",
                 detail=f"{engine.label}; not walled off: {missing}",
                 mend="docs/decisions/0008-isolation.md says what each wall needs.",
             )
