@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from onnx import helper, numpy_helper, parser
 
+from circuits.engine import stall
 from circuits.engine.constants import constants_uncounted, restore_constants
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, Priced, RunArgs
-from circuits.errors import Canceled, EngineError, EngineTimeout, InputOutOfRange
+from circuits.errors import (
+    Canceled,
+    EngineError,
+    EngineStalled,
+    EngineTimeout,
+    InputOutOfRange,
+)
 from circuits.exact import written
 from circuits.field import felts_to_bytes, from_felt, to_felt
 from circuits.lower import Bits, Form, lower, run_integers
@@ -141,6 +150,34 @@ def test_a_value_beyond_the_table_is_refused_and_nothing_waits_for_ever(
         )
     assert caught.value.code == "input_out_of_range"
     assert stages == ["witness"]
+
+
+def test_the_engine_s_deadlock_is_real_noticed_and_ended_at_its_deadline(
+    engine: EzklEngine, sigmoid: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """zkonduit/ezkl issue 1029, with our look at the witness taken away: a thread of the prover
+    logs, for which it needs the GIL, which the call that waits for it holds."""
+    monkeypatch.setattr(stall, "LOOK_S", 0.5)
+    monkeypatch.setattr(stall, "LOOKS", 4)
+    unlooked = "setattr(__import__('circuits.engine.calls').engine.calls, '_check_tables', print)"
+    prove, beyond = "circuits.engine.calls:prove", sigmoid.inputs(100.0, 0.0, 0.0, 0.0)
+    for limits, may_stall, ends in (
+        (LIMITS, True, EngineStalled),
+        (replace(LIMITS, deadline_s=6.0), False, EngineTimeout),
+    ):
+        stages: list[str] = []
+        with engine.sandbox.session(limits, reads=sigmoid.files.paths) as child:
+            child.call("builtins:eval", unlooked)
+            pid = child.call("os:getpid")
+            with pytest.raises(ends):
+                child.call(
+                    prove, sigmoid.files, beyond, on_stage=stages.append, may_stall=may_stall
+                )
+        assert stages == ["witness", "prove"]
+        give_up = time.monotonic() + 10
+        while psutil.pid_exists(pid):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
 
 
 def test_a_value_beyond_a_decomposition_is_refused(engine: EzklEngine, relu: Built) -> None:
