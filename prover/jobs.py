@@ -49,7 +49,7 @@ class Job:
     ``request`` is what was asked, without the input itself: profile, context, options. The input
     lies in the artifact store under ``input_key``. ``result`` holds digests and the decoded output
     once succeeded; ``problem`` the error (``ZkmlError.problem``) once failed. ``not_before`` is
-    when a queued job is to be tried again.
+    when a queued job is to be tried again, ``kept_proof`` what ``prover.kept`` wrote.
     """
 
     id: str
@@ -72,6 +72,7 @@ class Job:
     result: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
     not_before: datetime | None = None
+    kept_proof: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ from prover.events import Nudges
 from prover.exactness import error_json
 from prover.inputs import load_input
 from prover.jobs import Job, JobKind, Stage
+from prover.kept import prove_once
 from prover.keys import KeyRing
 from prover.lease import Held
 from prover.library import Circuit, Library, Order
@@ -203,7 +204,7 @@ class Pipeline:
         context = Context.from_request(job.id, job.request.get("context"))
         felts = encode(manifest, inputs, context)
         with self._reference(manifest, inputs) as reference:
-            proof = self._prove(engine, circuit, felts, work)
+            proof = self._prove(circuit, felts, work)
             error = measured_error(manifest, proof, *reference.result())
         salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
         with work.stage(Stage.VERIFY):
@@ -236,14 +237,20 @@ class Pipeline:
                 "input_salt": salt.hex() if salt else None,
             }
 
-    def _prove(
-        self, engine: EzklEngine, circuit: Circuit, felts: list[Felts], work: _Work
-    ) -> ProofResult:
-        proof = engine.prove(
-            circuit.files,
-            felts,
-            self.settings.engine_limits,
-            on_stage=lambda name: work.begin(Stage(name)),
+    def _prove(self, circuit: Circuit, felts: list[Felts], work: _Work) -> ProofResult:
+        proof = prove_once(
+            self.store,
+            self.artifacts,
+            work.job,
+            work.held.lease,
+            lambda: self.engine.prove(
+                circuit.files,
+                felts,
+                self.settings.engine_limits,
+                on_stage=lambda name: work.begin(Stage(name)),
+                should_stop=work.held.should_stop,
+            ),
+            circuit=circuit.manifest.circuit_id,
         )
         work.timings |= proof.seconds
         work.peak_rss_bytes = proof.peak_rss_bytes

@@ -78,6 +78,10 @@ class Stated:
     salt: bytes | None
 
 
+#: Makes a proof, or takes one that is made: ``prover.kept.prove_once`` of a job.
+ProvesOnce = Callable[[Callable[[], ProofResult]], ProofResult]
+
+
 def prove_lanes(
     shop: Workshop,
     circuit: Circuit,
@@ -85,20 +89,24 @@ def prove_lanes(
     *,
     on_stage: Callable[[str], None],
     should_stop: ShouldStop,
+    prove: ProvesOnce = lambda make: make(),
 ) -> SharedProof:
-    """A proof of these inputs, at most as many as the circuit has lanes. Raises the engine's
-    errors."""
+    """A proof of these inputs, at most as many as the circuit has lanes, out of the hands of
+    ``prove``. Raises the engine's errors."""
     manifest = circuit.manifest
     with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
         # onnxruntime on these very inputs, while the proof is made.
         engine = shop.engine.until(should_stop)
         inputs = [lane.inputs for lane in lanes]
         reference = pool.submit(_reference, shop, engine, manifest, inputs)
-        proof = engine.prove(
-            circuit.files,
-            join(_filled(manifest, lanes)),
-            shop.settings.engine_limits,
-            on_stage=on_stage,
+        proof = prove(
+            lambda: shop.engine.prove(
+                circuit.files,
+                join(_filled(manifest, lanes)),
+                shop.settings.engine_limits,
+                on_stage=on_stage,
+                should_stop=should_stop,
+            )
         )
         answers = reference.result()
     return SharedProof(shop, engine, circuit, proof, answers)

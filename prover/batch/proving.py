@@ -18,6 +18,7 @@ from prover.batch.workshop import Workshop
 from prover.context import Context
 from prover.exactness import error_json, inexact, inexact_in_words
 from prover.jobs import Job, Stage
+from prover.kept import prove_once
 from prover.lease import Held
 
 _SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan")
@@ -54,6 +55,15 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
         lanes,
         on_stage=lambda name: shop.store.set_stage(held.lease, Stage(name)),
         should_stop=held.should_stop,
+        prove=lambda make: prove_once(
+            shop.store,
+            shop.artifacts,
+            job,
+            held.lease,
+            make,
+            circuit=circuit.manifest.circuit_id,
+            lanes=[lane.number for lane in lanes],
+        ),
     )
     outcome.timings |= made.proof.seconds
     outcome.peak_rss_bytes = made.proof.peak_rss_bytes

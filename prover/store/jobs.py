@@ -283,4 +283,5 @@ def job_of(row: sa.Row[Any]) -> Job:
         result=row.result,
         problem=row.problem,
         not_before=row.not_before,
+        kept_proof=row.kept_proof,
     )

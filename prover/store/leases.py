@@ -143,6 +143,13 @@ class Leases(Repository):
             kind = "progress" if before.stage == stage.value else "stage"
             tell(conn, row, now, kind, {"stage": stage.value, "progress": progress})
 
+    def keep_proof(self, lease: Lease, kept: dict[str, Any]) -> None:
+        """Notes a proof that is still to be verified and signed."""
+        with self._db.write() as conn:
+            held = sa.update(jobs).where(*_held(lease)).values(kept_proof=kept)
+            if conn.execute(held).rowcount != 1:
+                raise _lost(lease)
+
     def succeed(
         self,
         lease: Lease,

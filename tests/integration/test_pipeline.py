@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import ProofResult
 from circuits.errors import EngineKilled, EngineTimeout
 from circuits.profile import Profile, Soundness, Visibility
 from prover.app import App
@@ -296,6 +298,7 @@ def killed_verifications(monkeypatch: pytest.MonkeyPatch, times: int) -> list[in
 def test_a_verification_whose_child_is_killed_is_made_again(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    proved(app, tiny.linear(), INPUT)  # a build verifies too
     calls = killed_verifications(monkeypatch, 2)
     job = proved(app, tiny.linear(), INPUT)
     assert outputs(job)["y"] == OUTPUT
@@ -305,6 +308,7 @@ def test_a_verification_whose_child_is_killed_is_made_again(
 def test_a_verification_that_could_not_run_is_no_refusal(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    proved(app, tiny.linear(), INPUT)
     killed_verifications(monkeypatch, 3)
     job = proved(app, tiny.linear(), INPUT)
     assert (job.state, job.attempt) == (JobState.QUEUED, 1)
@@ -315,6 +319,39 @@ def test_a_verification_that_could_not_run_is_no_refusal(
         app.run(job.id, "test")
     assert outputs(app.store.job(job.id))["y"] == OUTPUT
     assert inputs_kept(app) == []
+
+
+def test_a_proof_whose_worker_died_before_it_was_signed_is_not_made_twice(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proofs: list[bytes] = []
+    prove = EzklEngine.prove
+
+    def counted(self: EzklEngine, *args: Any, **options: Any) -> ProofResult:
+        proof = prove(self, *args, **options)
+        proofs.append(proof.proof_json)
+        return proof
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt  # as near to a killed worker as a thread comes
+
+    proved(app, tiny.linear(), INPUT)
+    monkeypatch.setattr(EzklEngine, "prove", counted)
+    job = ordered(app, tiny.linear(), INPUT)
+    with monkeypatch.context() as death:
+        death.setattr("prover.pipeline.check_statement", dies)
+        with pytest.raises(KeyboardInterrupt):
+            app.run(job.id, "first")
+    assert app.store.job(job.id).state is JobState.RUNNING
+
+    stale = app.store._now
+    monkeypatch.setattr(app.store, "_now", lambda: stale() + timedelta(minutes=5))
+    app.run(job.id, "second")
+    done = app.store.job(job.id)
+    assert outputs(done)["y"] == OUTPUT
+    assert (done.attempt, len(proofs)) == (2, 1)
+    assert app.proof(done) == proofs[0]
+    assert app.verify(app.bundle(done), None)["ok"]
 
 
 def test_what_would_repeat_is_not_tried_again(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,17 @@
+"""Proofs that were made and are still to be verified and signed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("kept_proof", sa.JSON))
+
+
+def downgrade() -> None:
+    op.drop_column("jobs", "kept_proof")
