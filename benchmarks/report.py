@@ -147,13 +147,13 @@ def excerpt(results: Results) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for model in [m for m in _SHOWN if m in digest.models] or digest.models:
-        sides = [digest.standings.get((model, side)) for side in (OURS, BASELINE)]
+        found = [digest.standings.get((model, side)) for side in (OURS, BASELINE)]
         entry = ZOO.get(model)
         cells = [
             entry.title if entry else model,
-            *(_plain(s and s.median("prove_s"), "s") for s in sides),
+            *(_plain(side.median("prove_s") if side else None, "s") for side in found),
             _ratio(digest.speed_up(model)),
-            *(_plain(s and s.median("peak_rss_bytes"), "B") for s in sides),
+            *(_plain(side.median("peak_rss_bytes") if side else None, "B") for side in found),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n\n" + _machine(results)
