@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import anyio
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import errors, openapi
 from api.authentication import Authentication, KeyChecker
@@ -20,11 +20,13 @@ from api.health.endpoints import router as health
 from api.inference.endpoints import router as inference
 from api.inference.schemas import InferIn
 from api.jobs.schemas import Event
+from api.key_rate import KeyRate
 from api.keys.endpoints import router as keys
 from api.models.endpoints import router as models
 from api.port import AppLike
 from api.problem import Problem
 from api.proofs.endpoints import router as proofs
+from api.query import refuse_unknown
 from api.queue import JobSender
 from api.rate import ClientRate
 from api.reference.endpoints import router as reference
@@ -54,6 +56,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
     """
     sender = JobSender(app.settings)
     checker = KeyChecker(app.store, allow_anonymous=allow_anonymous)
+    rate = KeyRate(app.settings.requests_per_minute, app.settings.redis_url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,6 +68,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         finally:
             sender.close()
             _note_use_once(checker)
+            await rate.close()
 
     api = FastAPI(
         title="zkml-prover",
@@ -81,11 +85,12 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         sender=sender,
         watch=Watch(app.store, app.nudges),
         caller=NOBODY,
-        verifications=ClientRate(app.settings.verifications_per_minute),
+        verifications=ClientRate(app.settings.verifications_per_minute, "verifications"),
     )
     api.add_middleware(
         Authentication,
         checker=checker,
+        rate=rate,
         public_verification=app.settings.public_verification,
     )
     api.add_middleware(RequestContext)
@@ -103,7 +108,9 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         health,
         reference,
     ):
-        api.include_router(router)
+        # A parameter that is misspelt must not be taken for one that was left out.
+        strict = router.prefix.startswith("/v1/")
+        api.include_router(router, dependencies=[Depends(refuse_unknown)] if strict else [])
     openapi.complete(api, Problem, Event, InferIn)
     return api
 

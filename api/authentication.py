@@ -16,13 +16,14 @@ from datetime import datetime
 import anyio
 import structlog
 from fastapi import Request
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import OPTIONAL, needed, prefix_of
 from api.caller import LOCAL, NOBODY, Caller, set_caller
 from api.errors import render
-from api.problem import ScopeMissing
+from api.key_rate import KeyRate
+from api.problem import RateLimited, ScopeMissing
 from circuits.errors import ZkmlError
 from prover.api_keys import ID_LENGTH, ApiKey, check_secret, split_token
 from prover.errors import ApiKeyInvalid, Unauthenticated
@@ -73,7 +74,12 @@ class KeyChecker:
         key_id, secret = split_token(token)
         key = check_secret(self._find(key_id), secret, self._now())
         self._used[key.id] = self._now()
-        return Caller(tenant=key.tenant, key_id=key.id, scopes=key.scopes)
+        return Caller(
+            tenant=key.tenant,
+            key_id=key.id,
+            scopes=key.scopes,
+            requests_per_minute=key.requests_per_minute,
+        )
 
     def is_fresh(self, token: str | None) -> bool:
         """Whether ``caller`` would answer without asking the store."""
@@ -124,9 +130,12 @@ class KeyChecker:
 class Authentication:
     """ASGI middleware: finds the caller, or answers 401, 403 or 503 in the route's place."""
 
-    def __init__(self, app: ASGIApp, *, checker: KeyChecker, public_verification: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, checker: KeyChecker, rate: KeyRate, public_verification: bool
+    ) -> None:
         self._app = app
         self._checker = checker
+        self._rate = rate
         self._optional = OPTIONAL if public_verification else frozenset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,10 +144,15 @@ class Authentication:
             return
         try:
             caller = await self._caller(scope)
+            counted = None
+            if caller.key_id is not None:
+                counted = await self._rate.take(caller.key_id, caller.requests_per_minute)
         except ZkmlError as error:
             await self._refuse(error, scope, receive, send)
             return
         set_caller(scope, caller)
+        if counted is not None:
+            send = _with_headers(send, counted.headers)
         with structlog.contextvars.bound_contextvars(
             **({"tenant": caller.tenant, "key": caller.key_id} if caller.key_id else {})
         ):
@@ -155,19 +169,22 @@ class Authentication:
         token = _token(scope)
         if token is None and prefix_of(path) in self._optional:
             return NOBODY
-        if self._checker.is_fresh(token):
-            caller = self._checker.caller(token)
-        else:
-            caller = await anyio.to_thread.run_sync(self._checker.caller, token)
+        caller = await self._whose(token)
         if prefix_of(path) not in self._optional and not caller.may(scopes):
             names = " or ".join(sorted(scopes))
             raise ScopeMissing(f"The API key {caller.key_id} has no scope {names}.")
         return caller
 
+    async def _whose(self, token: str | None) -> Caller:
+        if self._checker.is_fresh(token):
+            return self._checker.caller(token)
+        return await anyio.to_thread.run_sync(self._checker.caller, token)
+
     async def _refuse(self, error: ZkmlError, scope: Scope, receive: Receive, send: Send) -> None:
         response = render(error, Request(scope))
         if isinstance(error, Unauthenticated):
             response.headers["WWW-Authenticate"] = "Bearer"
+        response.headers.update(error.headers if isinstance(error, RateLimited) else {})
         await response(scope, receive, send)
 
     async def _watched(self, key_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,6 +232,15 @@ class Authentication:
                 _log.info("stream_ended", reason=error.code)
                 ended.set()
                 return
+
+
+def _with_headers(send: Send, headers: dict[str, str]) -> Send:
+    async def send_with(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return send_with
 
 
 def _token(scope: Scope) -> str | None:

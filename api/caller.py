@@ -46,6 +46,7 @@ class Caller:
     tenant: str
     key_id: str | None
     scopes: frozenset[Scope]
+    requests_per_minute: int | None = None  # None: as the settings say
 
     def may(self, needed: frozenset[Scope]) -> bool:
         """Whether one of the scopes that are ``needed`` is the caller's."""

@@ -12,9 +12,9 @@ from circuits.profile import Profile
 from prover.artifacts import Artifacts
 from prover.batch.service import BatchService
 from prover.events import Nudges
-from prover.jobs import Job, JobState, ModelRecord
+from prover.jobs import Job, ModelRecord
 from prover.settings import Settings
-from prover.store import Page, Store
+from prover.store import Store
 
 
 class AppLike(Protocol):
@@ -39,7 +39,9 @@ class AppLike(Protocol):
         """The same application as another tenant sees it."""
         ...
 
-    def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
+    def add_model(
+        self, data: bytes, name: str, *, metadata: dict[str, str] | None = None
+    ) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and keeps it; the answer says whether it is new."""
         ...
 
@@ -47,7 +49,14 @@ class AppLike(Protocol):
         """What each layer costs (``circuits.layers.CostReport`` in JSON); remembered."""
         ...
 
-    def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
+    def request_circuit(
+        self,
+        model_id: str,
+        profile: Profile,
+        calibration: bytes | None,
+        *,
+        metadata: dict[str, str] | None = None,
+    ) -> Job:
         """A job that builds a circuit; one that has succeeded already when it is built."""
         ...
 
@@ -66,14 +75,9 @@ class AppLike(Protocol):
         profile: Profile,
         context: dict[str, Any] | None,
         isolate: bool = False,
+        metadata: dict[str, str] | None = None,
     ) -> Job:
         """A job that proves one input, checked against the model's signature now."""
-        ...
-
-    def proofs(
-        self, limit: int, cursor: str | None = None, state: JobState | None = None
-    ) -> Page[Job]:
-        """Jobs of kind proof, newest first, all or those in one state."""
         ...
 
     def circuit_job(self, circuit_id: str) -> Job | None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from circuits.errors import Fault, ZkmlError
-from prover.errors import Unauthenticated
+from prover.errors import QuotaExceeded, Unauthenticated
 
 STATUS = {
     Fault.INPUT: 422,
@@ -19,7 +19,8 @@ STATUS = {
     Fault.OURS: 500,
     Fault.BUSY: 503,
 }
-UNAUTHENTICATED = 401
+#: Errors of the domain that HTTP has a status of its own for.
+OWN_STATUS: dict[type[ZkmlError], int] = {Unauthenticated: 401, QuotaExceeded: 429}
 
 
 # --- errors that only HTTP can meet ----------------------------------------------------------
@@ -90,6 +91,7 @@ class RateLimited(HttpError):
     """Too many requests from this client just now."""
 
     code = "rate_limited"
+    headers: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
     status = 429
     retryable = True
     default_hint = "Wait as long as Retry-After says, or verify on your own machine: `zkml verify`."
@@ -149,8 +151,9 @@ def status_of(cls: type[ZkmlError]) -> int:
     """The HTTP status of an error class."""
     if issubclass(cls, HttpError):
         return cls.status
-    if issubclass(cls, Unauthenticated):
-        return UNAUTHENTICATED
+    for base, status in OWN_STATUS.items():
+        if issubclass(cls, base):
+            return status
     return STATUS[cls.fault]
 
 

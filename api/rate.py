@@ -22,7 +22,9 @@ _IPV6_NETWORK = 64  # what one IPv6 customer has to himself
 class ClientRate:
     """At most ``per_minute`` requests in any 60 s from one client address; 0: any number."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, what: str) -> None:
+        """``what`` is counted, in the plural."""
+        self._what = what
         self._item = RateLimitItemPerMinute(per_minute) if per_minute else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -33,7 +35,7 @@ class ClientRate:
             return
         reset = self._limiter.get_window_stats(self._item, client).reset_time
         raise RateLimited(
-            f"At most {self._item.amount} verifications a minute are done for one client address.",
+            f"One client address may have {self._item.amount} {self._what} a minute.",
             retry_after_s=max(1, math.ceil(reset - time.time())),
         )
 

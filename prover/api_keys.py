@@ -52,6 +52,7 @@ class ApiKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    requests_per_minute: int | None = None  # None: as the settings say; 0: any number
 
     def check_in_force(self, now: datetime) -> None:
         """Raises ``ApiKeyRevoked`` or ``ApiKeyExpired``."""
@@ -68,6 +69,7 @@ def new_api_key(
     scopes: frozenset[Scope],
     now: datetime,
     expires_at: datetime | None = None,
+    requests_per_minute: int | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key, to be stored, and its token, to be shown once and kept nowhere."""
     key_id, secret = f"zkml_{secrets.token_hex(6)}", secrets.token_urlsafe(32)
@@ -79,6 +81,7 @@ def new_api_key(
         hash=_hash(secret),
         created_at=now,
         expires_at=expires_at,
+        requests_per_minute=requests_per_minute,
     )
     return key, f"{key_id}_{secret}"
 

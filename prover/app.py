@@ -44,7 +44,7 @@ from prover.library import Library, Order
 from prover.pipeline import Pipeline
 from prover.policy import Policy
 from prover.settings import Settings
-from prover.store import Page, Store
+from prover.store import Store
 from prover.verify import verify_bundle
 from prover.verify_raw import verify_raw
 
@@ -104,9 +104,14 @@ class App:
         tenant's. Costs next to nothing; close only the one that was opened."""
         if tenant == self.store.tenant:
             return self
+        return self._view(tenant)
+
+    def _view(self, tenant: str) -> App:
+        """The tenant's view, with a count of its own of the bytes that it stores."""
         view = copy.copy(self)
         view.store = self.store.for_tenant(tenant)
-        view.library = Library(self.settings, view.store, self.artifacts, self.engine)
+        view.artifacts = self.artifacts.counted()
+        view.library = Library(self.settings, view.store, view.artifacts, self.engine)
         view.__dict__.pop("batches", None)
         return view
 
@@ -140,7 +145,9 @@ class App:
 
     # --- models ------------------------------------------------------------------------------
 
-    def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
+    def add_model(
+        self, data: bytes, name: str, *, metadata: dict[str, str] | None = None
+    ) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and keeps it; whether it is new.
 
         Raises the ``ModelError`` family for a file that cannot be proved.
@@ -154,9 +161,11 @@ class App:
         known = self._find_model(model_id)
         if known is not None:
             return known, False
+        self.store.check_room(len(data))
         # Looked into also where another tenant has it: how long it takes must not tell of that.
         summary = self.inspect_bytes(data)
         self.artifacts.put(data)
+        self.store.add_stored(len(data))
         record = ModelRecord(
             id=model_id,
             name=name,
@@ -164,6 +173,7 @@ class App:
             signature=summary["signature"],
             summary=summary,
             created_at=datetime.now(UTC),
+            metadata=metadata or {},
         )
         return self.store.add_model(record), True
 
@@ -198,11 +208,20 @@ class App:
 
     # --- jobs --------------------------------------------------------------------------------
 
-    def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
+    def request_circuit(
+        self,
+        model_id: str,
+        profile: Profile,
+        calibration: bytes | None,
+        *,
+        metadata: dict[str, str] | None = None,
+    ) -> Job:
         """A job that builds a circuit; it ends at once when the circuit is there."""
         model = self.store.model(model_id)
+        self.store.check_quota()
         if calibration is not None:
             order = self.library.order_calibrated(model, profile, calibration)
+            self.store.add_stored(len(calibration))
         else:
             order = self.library.order_for(model, profile, None)
         return self.store.create_job(
@@ -211,6 +230,7 @@ class App:
             order.id,
             {"profile": profile.to_json(), "circuit": order.to_json()},
             None,
+            metadata=metadata,
         )
 
     def request_proof(
@@ -222,6 +242,7 @@ class App:
         profile: Profile,
         context: dict[str, Any] | None,
         isolate: bool = False,
+        metadata: dict[str, str] | None = None,
     ) -> Job:
         """A job that proves one input; the input is checked now.
 
@@ -244,10 +265,17 @@ class App:
             model = self.store.model(model_id)
             inputs, unused = self._read(payload, model)
             return self.prove_inputs(
-                model, inputs, profile, context, None, isolate=isolate, unused=unused
+                model,
+                inputs,
+                profile,
+                context,
+                None,
+                isolate=isolate,
+                unused=unused,
+                metadata=metadata,
             )
         return self._enqueue(
-            model, manifest.profile, circuit_id, None, inputs, context, isolate, unused
+            model, manifest.profile, circuit_id, None, inputs, context, isolate, unused, metadata
         )
 
     def prove_inputs(
@@ -260,6 +288,7 @@ class App:
         *,
         isolate: bool = False,
         unused: Sequence[str] = (),
+        metadata: dict[str, str] | None = None,
     ) -> Job:
         """As ``request_proof`` with a model's id, for checked inputs; ``calibration`` decides the
         circuit where it is given. ``unused``: what was sent and is no input, for the job's row."""
@@ -269,7 +298,9 @@ class App:
             found_id = found.id if found else None
         else:
             order, found_id = self.library.order_calibrated(model, profile, calibration), None
-        return self._enqueue(model, profile, found_id, order, inputs, context, isolate, unused)
+        return self._enqueue(
+            model, profile, found_id, order, inputs, context, isolate, unused, metadata
+        )
 
     def estimate(
         self, model_id: str, profile: Profile, calibration: bytes | None
@@ -301,8 +332,10 @@ class App:
         context: dict[str, Any] | None,
         isolate: bool,
         unused: Sequence[str],
+        metadata: dict[str, str] | None,
     ) -> Job:
         job_id = secrets.token_hex(16)
+        self.store.check_quota()
         Context.from_request(job_id, context)  # refused now rather than in a worker
         key = self.artifacts.new_private_key()
         self.artifacts.put_private(key, store_input(inputs))
@@ -317,7 +350,7 @@ class App:
         assert circuit_id is not None
         try:
             return self.store.create_job(
-                JobKind.PROOF, model.id, circuit_id, request, key, id=job_id
+                JobKind.PROOF, model.id, circuit_id, request, key, id=job_id, metadata=metadata
             )
         except BaseException:
             self.artifacts.delete_private(key)
@@ -355,11 +388,14 @@ class App:
         stopping: Callable[[], bool],
         on_progress: Callable[[str], None] | None,
     ) -> None:
-        view = self.for_tenant(self.store.every_tenant().job(job_id).tenant)
+        view = self._view(self.store.every_tenant().job(job_id).tenant)
         if lease is None:
             view._after_lost_claim(job_id)
-        else:
+            return
+        try:
             view._run(lease, stopping, on_progress)
+        finally:
+            view.store.add_stored(view.artifacts.stored.take())
 
     def _run(
         self,
@@ -416,12 +452,6 @@ class App:
         if job.state.terminal and job.input_key is not None:
             self.artifacts.delete_private(job.input_key)
         return job
-
-    def proofs(
-        self, limit: int, cursor: str | None = None, state: JobState | None = None
-    ) -> Page[Job]:
-        """Jobs of kind proof, newest first."""
-        return self.store.jobs(limit, cursor, state=state, kind=JobKind.PROOF)
 
     def circuit_job(self, circuit_id: str) -> Job | None:
         """The latest job that builds, or has built, this circuit."""

@@ -7,6 +7,7 @@ checked against its name. A write is seen whole or not at all.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import re
@@ -35,6 +36,24 @@ _PRIVATE_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+class Stored:
+    """Bytes that were put, whether they were there already or not. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._guard = threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self._guard:
+            self._bytes += count
+
+    def take(self) -> int:
+        """The bytes counted so far; counting begins at 0 again."""
+        with self._guard:
+            taken, self._bytes = self._bytes, 0
+        return taken
+
+
 class Artifacts:
     """An artifact store. Every method may be called from any thread and may raise
     ``ArtifactsUnavailable``; those that write, ``StorageFull``."""
@@ -47,6 +66,13 @@ class Artifacts:
         self._verified: set[str] = set()
         self._filling: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
+        self.stored = Stored()
+
+    def counted(self) -> Artifacts:
+        """The same store, with a count of its own of what is put into it from here on."""
+        view = copy.copy(self)
+        view.stored = Stored()
+        return view
 
     @classmethod
     def open(cls, url: str, cache_dir: Path) -> Artifacts:
@@ -85,6 +111,7 @@ class Artifacts:
     def put(self, data: bytes) -> str:
         """Stores the bytes and returns their digest (``sha256:…``)."""
         digest = sha256(data)
+        self.stored.add(len(data))
         if not self._has_intact(digest, len(data)):
             with _named_errors():
                 obstore.put(self._backend, _address(digest), data)
@@ -95,8 +122,9 @@ class Artifacts:
 
         The file must not change meanwhile. Raises ``OSError`` when it cannot be read.
         """
-        digest = sha256_file(path)
-        if not self._has_intact(digest, path.stat().st_size):
+        digest, size = sha256_file(path), path.stat().st_size
+        self.stored.add(size)
+        if not self._has_intact(digest, size):
             with _named_errors():
                 obstore.put(self._backend, _address(digest), path)
         return digest

@@ -73,6 +73,23 @@ class ApiKeyExpired(Unauthenticated):
     default_hint = "Ask whoever runs the service for another key."
 
 
+class QuotaExceeded(ZkmlError):
+    """The tenant has used up what it may use for now."""
+
+    code = "quota_exceeded"
+    fault = Fault.CONFLICT
+    retryable = True
+    default_hint = "Wait as long as Retry-After says, or ask whoever runs the service for more."
+
+
+class StorageQuotaExceeded(ZkmlError):
+    """The tenant would keep more bytes here than it may."""
+
+    code = "storage_quota_exceeded"
+    fault = Fault.TOO_LARGE
+    default_hint = "Ask whoever runs the service for more room: zkml quotas set TENANT …."
+
+
 class ApiKeyNeeded(ZkmlError):
     """Without an API key the service listens on loopback only."""
 
@@ -137,6 +154,14 @@ class CursorInvalid(ZkmlError):
     code = "cursor_invalid"
     fault = Fault.INPUT
     default_hint = "Start again without a cursor, or pass the last page's `next_cursor` unchanged."
+
+
+class MetadataInvalid(ZkmlError):
+    """The metadata cannot be kept."""
+
+    code = "metadata_invalid"
+    fault = Fault.INPUT
+    default_hint = "At most 16 pairs: keys of 1 to 64 of A-Z a-z 0-9 _ . -, values up to 256 long."
 
 
 # --- jobs ------------------------------------------------------------------------------------

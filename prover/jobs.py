@@ -71,6 +71,7 @@ class Job:
     peak_rss_bytes: int | None = None
     result: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
     not_before: datetime | None = None
     kept_proof: dict[str, Any] | None = None
 
@@ -123,6 +124,7 @@ class ModelRecord:
     others_may_prove: bool = False
     licence: str = ""
     owner_signature: dict[str, Any] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,21 @@ class Quota:
     running: int = 0  # jobs that workers work on at a time; the others wait
     queued: int = 0  # jobs that wait
     stored_bytes: int = 0  # models, circuits, proofs and uploads that are kept
-    proving_s_per_day: int = 0  # seconds that workers spent on its jobs since midnight UTC
+    proving_s_per_day: int = 0  # seconds of work since midnight UTC
 
     def with_overrides(self, overrides: dict[str, int]) -> Quota:
         """The same with some limits replaced."""
         return Quota(**{**vars(self), **overrides})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """How much of its quota a tenant uses."""
+
+    running: int
+    queued: int
+    stored_bytes: int
+    proving_s_today: float
 
 
 #: A quota that allows everything.

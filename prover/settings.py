@@ -202,6 +202,11 @@ class Settings(BaseModel):
         default=True,
         description="Verification over HTTP for everybody; false: with a key of the scope verify.",
     )
+    requests_per_minute: int = Field(
+        default=20_000,
+        ge=0,
+        description="Requests a minute with an API key that has no rate of its own; 0: any number.",
+    )
     verifications_per_minute: int = Field(
         default=30,
         ge=0,

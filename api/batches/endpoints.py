@@ -16,6 +16,7 @@ from api.artifacts import file_body, file_response
 from api.batches import service
 from api.batches.schemas import BatchIn, BatchOut, BatchPage, ItemPage, batch_out
 from api.errors import responses
+from api.filters import BatchFilter
 from api.ids import Id
 from api.jobs.events import HEARTBEAT_S
 from api.openapi import event_stream
@@ -62,10 +63,10 @@ async def create_batch(
 
 @router.get("", summary="List batches", responses=responses(422))
 def list_batches(
-    app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    app: Application, where: BatchFilter, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> BatchPage:
-    """Batches, newest first."""
-    return service.page(app, limit, cursor)
+    """Batches, newest first: all, or those that meet each condition."""
+    return service.page(app, limit, cursor, where)
 
 
 @router.get("/{batch_id}", summary="Look at a batch", responses=responses(404, 422))

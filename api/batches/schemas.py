@@ -8,12 +8,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.ids import Id
+from api.metadata import MetadataPairs
 from api.problem import Problem, problem_of_job
 from circuits.manifest import MAX_LANES
 from circuits.profile import Profile, Soundness, Target, Visibility
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.progress import progress_of
 from prover.batch.records import Batch, BatchState, Item, ItemState
+from prover.metadata import read_pairs
 
 _DEFAULT = Profile()
 
@@ -39,6 +41,7 @@ class BatchIn(BaseModel):
         description="Rows whose answer misses the tolerance: `fail`, `report`, or `isolate` (proved"
         " again in a finer circuit).",
     )
+    metadata: MetadataPairs = Field(default_factory=list)
     nonce: str | None = Field(None, max_length=256, description="Binds the proofs to this text.")
     chain_id: int | None = Field(None, ge=0)
     consumer: str | None = Field(None, description="The contract's address.")
@@ -71,6 +74,7 @@ class BatchIn(BaseModel):
             deadline_s=self.deadline_s,
             on_inexact=self.on_inexact,
             context=self.model_dump(include=names, exclude_none=True) or None,
+            metadata=read_pairs(self.metadata),
         )
 
     def _profile_fields(self) -> dict[str, Any]:
@@ -109,6 +113,7 @@ class BatchOut(BaseModel):
     progress: Progress
     plan: dict[str, Any] | None = Field(description="How many lanes its proofs have, and why.")
     problem: Problem | None
+    metadata: dict[str, str] = Field(description="As it was sent.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -165,6 +170,7 @@ def batch_out(batch: Batch) -> BatchOut:
         progress=Progress(**progress_of(batch)),
         plan=batch.plan,
         problem=problem_of_job(batch.problem) if batch.problem else None,
+        metadata=batch.metadata,
         created_at=batch.created_at,
         started_at=batch.started_at,
         finished_at=batch.finished_at,

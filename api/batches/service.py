@@ -19,6 +19,7 @@ from circuits.manifest import CircuitManifest
 from prover.batch.errors import BatchNotDone, CircuitForBatches, ItemNotDone
 from prover.batch.records import Batch, ItemState
 from prover.batch.results import jsonl, write_bundle_file
+from prover.store.filters import Filter
 
 MEDIA_TYPES = (
     "application/x-ndjson",
@@ -75,9 +76,9 @@ def create(app: AppLike, sender: JobSender, query: BatchIn, path: Path) -> Batch
     return batch
 
 
-def page(app: AppLike, limit: int, cursor: str | None) -> BatchPage:
+def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> BatchPage:
     """A page of batches, newest first."""
-    found = app.store.batches(limit, cursor)
+    found = app.store.batches(limit, cursor, where=where)
     return BatchPage(items=[batch_out(b) for b in found.items], next_cursor=found.next_cursor)
 
 

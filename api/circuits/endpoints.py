@@ -9,6 +9,7 @@ from api.artifacts import file_body, file_response
 from api.circuits import service
 from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, CircuitState
 from api.errors import responses
+from api.filters import CircuitFilter
 from api.ids import Id
 from api.jobs.events import EVENTS_BODY, After, event_response
 from api.jobs.schemas import address
@@ -45,10 +46,10 @@ async def create_circuit(
 
 @router.get("", summary="List circuits", responses=responses(422))
 def list_circuits(
-    app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    app: Application, where: CircuitFilter, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> CircuitPage:
-    """Circuits that are ready, newest first."""
-    return service.page(app, limit, cursor)
+    """Circuits that are ready, newest first: all, or those that meet each condition."""
+    return service.page(app, limit, cursor, where)
 
 
 @router.get("/{circuit_id}", summary="Look at a circuit", responses=responses(404, 422))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.ids import Id
 from api.jobs.schemas import JobOut, job_out
+from api.metadata import Metadata
 from circuits.digests import canonical_json
 from circuits.profile import Profile, Soundness, Target, Visibility
 from prover.jobs import CircuitRecord, Job
@@ -59,6 +60,8 @@ class CircuitIn(BaseModel):
         description="Samples that the circuit must be faithful on, in the form of an input file:"
         ' `{"inputs": {name: [sample, ...]}}`. Made up when left out.',
     )
+
+    metadata: Metadata = Field(default_factory=dict)
 
     def calibration_file(self) -> bytes | None:
         """The samples as the bytes of an input file."""

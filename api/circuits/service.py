@@ -7,11 +7,14 @@ from api.port import AppLike
 from api.queue import JobSender
 from prover.errors import CircuitNotFound
 from prover.jobs import Job
+from prover.store.filters import Filter
 
 
 def create(app: AppLike, sender: JobSender, body: CircuitIn) -> Job:
     """A job that builds the circuit, committed and announced to the workers."""
-    job = app.request_circuit(body.model, body.profile.profile(), body.calibration_file())
+    job = app.request_circuit(
+        body.model, body.profile.profile(), body.calibration_file(), metadata=body.metadata
+    )
     sender.announce(job)
     return job
 
@@ -30,9 +33,9 @@ def build_job(app: AppLike, circuit_id: str) -> Job:
     return job
 
 
-def page(app: AppLike, limit: int, cursor: str | None) -> CircuitPage:
+def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> CircuitPage:
     """A page of circuits that are ready, newest first."""
-    found = app.store.circuits(limit=limit, cursor=cursor)
+    found = app.store.circuits(limit=limit, cursor=cursor, where=where)
     return CircuitPage(items=[circuit_out(c) for c in found.items], next_cursor=found.next_cursor)
 
 

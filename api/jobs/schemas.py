@@ -39,6 +39,7 @@ class JobOut(BaseModel):
         " the profile), and the digests of receipt, proof, bundle."
     )
     problem: Problem | None = Field(description="Why it failed, once failed.")
+    metadata: dict[str, str] = Field(description="As it was sent.")
     links: dict[str, str] = Field(description="Addresses of what belongs to the job.")
 
 
@@ -85,6 +86,7 @@ def job_out(job: Job) -> JobOut:
         peak_rss_bytes=job.peak_rss_bytes,
         result=job.result,
         problem=problem_of_job(job.problem) if job.problem else None,
+        metadata=job.metadata,
         links=_links(job),
     )
 

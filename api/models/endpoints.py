@@ -8,7 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.artifacts import file_body, file_response
 from api.errors import responses
+from api.filters import ModelFilter
 from api.ids import Id
+from api.metadata import MetadataPairs
 from api.models import service
 from api.models.schemas import ModelChange, ModelCostsOut, ModelOut, ModelPage, SignatureIn
 from api.openapi import also
@@ -16,6 +18,7 @@ from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.requests import JsonRoute
 from api.services import Application, Use
 from api.uploads import read_upload, upload_body
+from prover.metadata import read_pairs
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -35,6 +38,7 @@ async def upload_model(
     response: Response,
     services: Use,
     name: Annotated[str | None, Query(description="A label; default: the file's name.")] = None,
+    metadata: Annotated[MetadataPairs | None, Query()] = None,
 ) -> ModelOut:
     """An ONNX file, as the multipart field `file` or as the bare body. It is inspected before the
     answer: an operator that cannot be proved faithfully is refused here, by name."""
@@ -44,7 +48,9 @@ async def upload_model(
         limit=services.app.settings.max_model_bytes,
         media_types=MEDIA_TYPES,
     )
-    model, created = await services.run_heavy(lambda: service.add(services.app, upload, name))
+    model, created = await services.run_heavy(
+        lambda: service.add(services.app, upload, name, read_pairs(metadata or ()))
+    )
     response.headers["Location"] = model.links["self"]
     if not created:
         response.status_code = 200
@@ -54,12 +60,13 @@ async def upload_model(
 @router.get("", summary="List models", responses=responses(422))
 def list_models(
     app: Application,
+    where: ModelFilter,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
     public: Annotated[bool, Query(description="Everybody's public models instead.")] = False,
 ) -> ModelPage:
-    """One's own models, newest first."""
-    return service.page(app, limit, cursor, public=public)
+    """One's own models, newest first: all, or those that meet each condition."""
+    return service.page(app, limit, cursor, where, public=public)
 
 
 @router.get("/{model_id}", summary="Look at a model", responses=responses(404, 422))

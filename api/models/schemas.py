@@ -36,6 +36,7 @@ class ModelOut(BaseModel):
     inputs: list[TensorOut]
     outputs: list[TensorOut]
     summary: dict[str, Any] = Field(description="What inspection found.")
+    metadata: dict[str, str] = Field(description="As it was sent.")
     created_at: datetime
     owner: str = Field(description="The tenant whose model it is.")
     visibility: ModelVisibility
@@ -116,6 +117,7 @@ def model_out(record: ModelRecord) -> ModelOut:
         inputs=[TensorOut(**t) for t in record.signature["inputs"]],
         outputs=[TensorOut(**t) for t in record.signature["outputs"]],
         summary={k: v for k, v in record.summary.items() if k != "signature"},
+        metadata=record.metadata,
         created_at=record.created_at,
         owner=record.owner,
         visibility=record.visibility,

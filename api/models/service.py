@@ -15,13 +15,16 @@ from api.models.schemas import (
 from api.port import AppLike
 from api.uploads import Upload
 from prover.ownership import OwnerSignature, model_manifest
+from prover.store.filters import Filter
 
 _MAX_NAME = 200
 
 
-def add(app: AppLike, upload: Upload, name: str | None) -> tuple[ModelOut, bool]:
+def add(
+    app: AppLike, upload: Upload, name: str | None, metadata: dict[str, str]
+) -> tuple[ModelOut, bool]:
     """Keeps a model; the answer says whether it is new. Raises the ``ModelError`` family."""
-    record, created = app.add_model(upload.data, _plain(name or upload.name))
+    record, created = app.add_model(upload.data, _plain(name or upload.name), metadata=metadata)
     return model_out(record), created
 
 
@@ -54,10 +57,10 @@ def sign(app: AppLike, model_id: str, body: SignatureIn) -> ModelOut:
     return model_out(app.store.sign_model(model_id, signature.to_json(), model.licence))
 
 
-def page(app: AppLike, limit: int, cursor: str | None, *, public: bool) -> ModelPage:
+def page(app: AppLike, limit: int, cursor: str | None, where: Filter, *, public: bool) -> ModelPage:
     """A page of the caller's models, or of everybody's public ones, newest first."""
     lists = app.store.public_models if public else app.store.models
-    found = lists(limit=limit, cursor=cursor)
+    found = lists(limit=limit, cursor=cursor, where=where)
     return ModelPage(items=[model_out(m) for m in found.items], next_cursor=found.next_cursor)
 
 

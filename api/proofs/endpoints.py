@@ -7,6 +7,7 @@ from sse_starlette import EventSourceResponse
 
 from api.artifacts import file_body, file_response
 from api.errors import responses
+from api.filters import JobFilter
 from api.ids import Id
 from api.jobs.events import EVENTS_BODY, After, event_response
 from api.jobs.schemas import JobOut, JobPage, address, job_out
@@ -17,7 +18,6 @@ from api.proofs import service
 from api.proofs.schemas import ProofIn
 from api.requests import JsonRoute
 from api.services import Application, Use
-from prover.jobs import JobState
 
 router = APIRouter(prefix="/v1/proofs", tags=["proofs"], route_class=JsonRoute)
 
@@ -44,13 +44,10 @@ async def create_proof(body: ProofIn, response: Response, services: Use, wait: W
 
 @router.get("", summary="List proofs", responses=responses(422))
 def list_proofs(
-    app: Application,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
-    state: JobState | None = None,
+    app: Application, where: JobFilter, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> JobPage:
-    """Proof jobs, newest first."""
-    return service.page(app, limit, cursor, state)
+    """Proof jobs, newest first: all, or those that meet each condition."""
+    return service.page(app, limit, cursor, where)
 
 
 @router.get("/{job_id}", summary="Look at a proof", responses=responses(404, 422))

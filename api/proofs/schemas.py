@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.circuits.schemas import ProfileIn
 from api.ids import Id
+from api.metadata import Metadata
 
 
 class ContextIn(BaseModel):
@@ -49,6 +50,7 @@ class ProofIn(BaseModel):
     isolate: bool = Field(
         False, strict=True, description="A proof of its own, also where jobs may share one."
     )
+    metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_of_each(self) -> ProofIn:

@@ -8,7 +8,8 @@ from api.proofs.schemas import ProofIn
 from api.queue import JobSender
 from circuits.profile import Profile
 from prover.errors import JobNotFound
-from prover.jobs import Job, JobKind, JobState
+from prover.jobs import Job, JobKind
+from prover.store.filters import Filter
 
 
 def create(app: AppLike, sender: JobSender, body: ProofIn) -> Job:
@@ -20,6 +21,7 @@ def create(app: AppLike, sender: JobSender, body: ProofIn) -> Job:
         profile=body.profile.profile() if body.profile else Profile(),
         context=body.context.context() if body.context else None,
         isolate=body.isolate,
+        metadata=body.metadata,
     )
     sender.announce(job)
     return job
@@ -33,9 +35,9 @@ def get(app: AppLike, job_id: str) -> Job:
     return job
 
 
-def page(app: AppLike, limit: int, cursor: str | None, state: JobState | None) -> JobPage:
+def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> JobPage:
     """A page of proofs, newest first."""
-    found = app.proofs(limit, cursor, state)
+    found = app.store.jobs(limit, cursor, kind=JobKind.PROOF, where=where)
     return JobPage(items=[job_out(j) for j in found.items], next_cursor=found.next_cursor)
 
 

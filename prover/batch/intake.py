@@ -46,6 +46,7 @@ def receive(
     Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
+    shop.store.check_quota()
     _abandon_stale(shop)
     store, batch_id = shop.store, secrets.token_hex(16)
     expires = None
@@ -62,7 +63,7 @@ def receive(
     given: Order | None = None
     if calibration is not None:
         given = shop.library.order_calibrated(model, profile, calibration)
-    store.create_batch(batch_id, model.id, request, expires)
+    store.create_batch(batch_id, model.id, request, expires, metadata=options.metadata or None)
     try:
         tally, unused = _keep(shop, model, path, batch_id, request, on_row)
         if unused:

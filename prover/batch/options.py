@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from circuits.manifest import MAX_LANES
@@ -33,6 +33,7 @@ class BatchOptions:
     deadline_s: float | None = None
     context: dict[str, Any] | None = None
     on_inexact: OnInexact = OnInexact.REPORT
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.lanes is not None and not 1 <= self.lanes <= MAX_LANES:

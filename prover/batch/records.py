@@ -54,6 +54,7 @@ class Batch:
     started_at: datetime | None
     finished_at: datetime | None
     counts: dict[ItemState, int] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
     inexact: int = 0
 
     @property

@@ -43,6 +43,10 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="SPAN|TIME", help="90d, 12h, or an RFC 3339 time.")
     ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(min=0, help="Requests a minute; 0: any number. Default: as the service says."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Make a key. It is shown this once, and kept nowhere."""
@@ -54,8 +58,9 @@ def create(
         scopes=_scopes(scopes),
         now=now,
         expires_at=_expiry(expires, now),
+        requests_per_minute=rate,
     )
-    with _store() as store:
+    with open_store() as store:
         store.add_api_key(key)
     terminal.line(f"Made {key.id} for tenant {tenant}, with {', '.join(sorted(key.scopes))}.")
     terminal.line("This is the only time that the key is shown. Send it as Authorization: Bearer")
@@ -68,7 +73,7 @@ def create(
 def list_(as_json: options.Json = False) -> int:
     """List the keys, newest first, with their last use."""
     terminal = Terminal(as_json)
-    with _store() as store:
+    with open_store() as store:
         keys = store.api_keys()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("key", "tenant", "name", "scopes", "state", "last used"):
@@ -92,7 +97,7 @@ def revoke(
 ) -> int:
     """End a key for good, within seconds, also for streams that are open."""
     terminal = Terminal(as_json)
-    with _store() as store:
+    with open_store() as store:
         ended = store.revoke_api_key(key)
     terminal.line(f"Revoked {ended.id} ({escape(ended.name)}).")
     terminal.object({"ok": True, "key": _json(ended)})
@@ -100,10 +105,11 @@ def revoke(
 
 
 @contextmanager
-def _store() -> Iterator[Store]:
+def open_store() -> Iterator[Store]:
+    """The service's own store."""
     settings = Settings.load()
     settings.prepare()
-    with Store.open(settings.database_url, max_attempts=settings.max_attempts) as store:
+    with Store.open(settings.database_url, quota=settings.quota) as store:
         yield store
 
 
@@ -156,4 +162,5 @@ def _json(key: ApiKey) -> dict[str, Any]:
         "expires_at": text(key.expires_at),
         "revoked_at": text(key.revoked_at),
         "last_used_at": text(key.last_used_at),
+        "requests_per_minute": key.requests_per_minute,
     }

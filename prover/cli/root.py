@@ -57,6 +57,7 @@ _COMMANDS = (
     _Command(name="api", module="service", panel=_SERVICE),
     _Command(name="worker", module="service", panel=_SERVICE),
     _Command(name="api-keys", module="api_keys", panel=_SERVICE, group=True, logs=False),
+    _Command(name="quotas", module="quotas", panel=_SERVICE, group=True, logs=False),
     _Command(name="keys", module="keys", panel=_SERVICE, group=True, logs=False),
     _Command(name="doctor", module="doctor", panel=_SERVICE),
     _Command(name="demo", module="benching", panel=_SERVICE, logs=False),

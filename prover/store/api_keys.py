@@ -28,6 +28,7 @@ class ApiKeys(Repository):
                     hash=key.hash,
                     created_at=key.created_at,
                     expires_at=key.expires_at,
+                    requests_per_minute=key.requests_per_minute,
                 )
             )
 
@@ -79,4 +80,5 @@ def _key(row: sa.Row[Any]) -> ApiKey:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
+        requests_per_minute=row.requests_per_minute,
     )

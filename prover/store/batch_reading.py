@@ -11,6 +11,7 @@ from prover.batch.errors import BatchNotFound, ItemNotFound
 from prover.batch.records import Batch, BatchState, Item, ItemState
 from prover.jobs import Job, JobState
 from prover.store.database import Repository
+from prover.store.filters import NO_FILTER, Filter
 from prover.store.jobs import job_of
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
@@ -27,10 +28,12 @@ class BatchReading(Repository):
         with self._db.read() as conn:
             return _batch(conn, batch_row(conn, batch_id, *self._mine(batches)))
 
-    def batches(self, limit: int = 50, cursor: str | None = None) -> Page[Batch]:
+    def batches(
+        self, limit: int = 50, cursor: str | None = None, *, where: Filter = NO_FILTER
+    ) -> Page[Batch]:
         """Batches, newest first. Raises ``CursorInvalid``."""
         with self._db.read() as conn:
-            query = sa.select(batches).where(*self._mine(batches))
+            query = sa.select(batches).where(*self._mine(batches), *where.on(batches))
             key, at = batches.c.id, batches.c.created_at
             rows, after = rows_of_page(conn, query, key, at, limit=limit, cursor=cursor)
             return Page(items=[_batch(conn, row) for row in rows], next_cursor=after)
@@ -181,6 +184,7 @@ def _batch(conn: sa.Connection, row: sa.Row[Any]) -> Batch:
         started_at=row.started_at,
         finished_at=row.finished_at,
         counts=count_items(conn, row.id),
+        metadata=row._mapping[batches.c.metadata] or {},
         inexact=_count_inexact(conn, row.id),
     )
 

@@ -34,7 +34,13 @@ class Batches(BatchReading):
     # --- receiving ---------------------------------------------------------------------------
 
     def create_batch(
-        self, batch_id: str, model_id: str, request: dict[str, Any], expires_at: datetime | None
+        self,
+        batch_id: str,
+        model_id: str,
+        request: dict[str, Any],
+        expires_at: datetime | None,
+        *,
+        metadata: dict[str, str] | None = None,
     ) -> None:
         """A new batch that receives rows; ``start_batch`` when they are all there."""
         with self._db.write() as conn:
@@ -49,6 +55,7 @@ class Batches(BatchReading):
                     job_id=batch_id,
                     expires_at=expires_at,
                     created_at=self._now(),
+                    metadata=metadata,
                 )
             )
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from prover.errors import CircuitNotFound
 from prover.jobs import CircuitRecord
 from prover.store.database import Repository
+from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import circuits
@@ -51,10 +52,15 @@ class Circuits(Repository):
         return None if row is None else _record(row)
 
     def circuits(
-        self, limit: int = 50, cursor: str | None = None, *, model_id: str | None = None
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        model_id: str | None = None,
+        where: Filter = NO_FILTER,
     ) -> Page[CircuitRecord]:
         """Circuits, newest first, all or those of one model. Raises ``CursorInvalid``."""
-        query = sa.select(circuits).where(*self._mine(circuits))
+        query = sa.select(circuits).where(*self._mine(circuits), *where.on(circuits))
         if model_id is not None:
             query = query.where(circuits.c.model_id == model_id)
         key, at = circuits.c.id, circuits.c.created_at

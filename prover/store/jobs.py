@@ -13,6 +13,7 @@ from prover.errors import JobAlreadyDone, JobConflict, JobNotFound
 from prover.jobs import Job, JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.events import append_event, append_first_events
+from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent
 from prover.store.models import require_model
 from prover.store.pages import Page, rows_of_page
@@ -31,6 +32,7 @@ class Jobs(Repository):
         input_key: str | None,
         *,
         id: str | None = None,
+        metadata: dict[str, str] | None = None,
     ) -> Job:
         """A new queued job; put it on the queue after this returns.
 
@@ -52,6 +54,7 @@ class Jobs(Repository):
                 circuit_id=circuit_id,
                 request=request,
                 input_key=input_key,
+                metadata=metadata,
             )
             job = job_of(conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one())
         asked = (self._owner, kind, model_id, circuit_id, request)
@@ -72,9 +75,10 @@ class Jobs(Repository):
         *,
         kind: JobKind | None = None,
         circuit_id: str | None = None,
+        where: Filter = NO_FILTER,
     ) -> Page[Job]:
         """Jobs, newest first: all, or those that meet each condition. Raises ``CursorInvalid``."""
-        query = sa.select(jobs).where(*self._mine(jobs))
+        query = sa.select(jobs).where(*self._mine(jobs), *where.on(jobs))
         if state is not None:
             query = query.where(jobs.c.state == state.value)
         if kind is not None:
@@ -282,6 +286,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         peak_rss_bytes=row.peak_rss_bytes,
         result=row.result,
         problem=row.problem,
+        metadata=row._mapping[jobs.c.metadata] or {},
         not_before=row.not_before,
         kept_proof=row.kept_proof,
     )

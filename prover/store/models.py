@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from prover.errors import ModelNotForOthers, ModelNotFound
 from prover.jobs import ModelRecord, ModelVisibility
 from prover.store.database import Repository
+from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import model_holders, models
@@ -40,8 +41,9 @@ class Models(Repository):
                 model_id=record.id,
                 name=record.name,
                 created_at=record.created_at,
+                metadata=record.metadata or None,
             )
-            return _record(conn.execute(self._own(record.id)).one())
+            return _record(conn.execute(self._own(record.id)).one(), tenant=self.tenant)
 
     def model(self, model_id: str) -> ModelRecord:
         """One's own, or one that its owner shows. Raises ``ModelNotFound``."""
@@ -51,7 +53,7 @@ class Models(Repository):
                 row = conn.execute(_shown(model_id)).one_or_none()
         if row is None:
             raise _not_found(model_id)
-        return _record(row)
+        return _record(row, tenant=self.tenant)
 
     def own_model(self, model_id: str) -> ModelRecord:
         """Raises ``ModelNotFound``, also for another tenant's model that is shown."""
@@ -59,23 +61,29 @@ class Models(Repository):
             row = conn.execute(self._own(model_id)).one_or_none()
         if row is None:
             raise _not_found(model_id)
-        return _record(row)
+        return _record(row, tenant=self.tenant)
 
-    def models(self, limit: int = 50, cursor: str | None = None) -> Page[ModelRecord]:
+    def models(
+        self, limit: int = 50, cursor: str | None = None, *, where: Filter = NO_FILTER
+    ) -> Page[ModelRecord]:
         """One's own models, newest first. Raises ``CursorInvalid``."""
-        return self._page(_held().where(*self._mine(model_holders)), limit, cursor)
+        return self._page(_held().where(*self._mine(model_holders)), limit, cursor, where)
 
-    def public_models(self, limit: int = 50, cursor: str | None = None) -> Page[ModelRecord]:
+    def public_models(
+        self, limit: int = 50, cursor: str | None = None, *, where: Filter = NO_FILTER
+    ) -> Page[ModelRecord]:
         """Everybody's public models, newest first. Raises ``CursorInvalid``."""
         public = model_holders.c.visibility == ModelVisibility.PUBLIC.value
-        return self._page(_held().where(public), limit, cursor)
+        # Others' own words are theirs: they are neither shown nor found by.
+        mine = sa.true() if not where.metadata else model_holders.c.tenant == self._owner
+        return self._page(_held().where(public, mine), limit, cursor, where)
 
     def models_named(self, name: str) -> list[ModelRecord]:
         """One's own models of this name, newest first."""
         query = _held().where(model_holders.c.name == name, *self._mine(model_holders))
         query = query.order_by(model_holders.c.created_at.desc(), models.c.id)
         with self._db.read() as conn:
-            return [_record(row) for row in conn.execute(query)]
+            return [_record(row, tenant=self.tenant) for row in conn.execute(query)]
 
     def change_model(
         self,
@@ -105,7 +113,7 @@ class Models(Repository):
                 values |= {"licence": licence, "owner_signature": None}
             if values:
                 self._change(conn, model_id, values)
-            return _record(conn.execute(self._own(model_id)).one())
+            return _record(conn.execute(self._own(model_id)).one(), tenant=self.tenant)
 
     def sign_model(self, model_id: str, signature: dict[str, Any], licence: str) -> ModelRecord:
         """Keeps the owner's signature, which has been verified for a licence of these words.
@@ -116,7 +124,7 @@ class Models(Repository):
             same = model_holders.c.licence == licence
             if not self._change(conn, model_id, {"owner_signature": signature}, same):
                 raise _not_found(model_id)
-            return _record(conn.execute(self._own(model_id)).one())
+            return _record(conn.execute(self._own(model_id)).one(), tenant=self.tenant)
 
     def _change(
         self,
@@ -128,17 +136,19 @@ class Models(Repository):
         own = (model_holders.c.tenant == self._owner, model_holders.c.model_id == model_id)
         return conn.execute(sa.update(model_holders).where(*own, *where).values(values)).rowcount
 
-    def _page(self, query: sa.Select[Any], limit: int, cursor: str | None) -> Page[ModelRecord]:
+    def _page(
+        self, query: sa.Select[Any], limit: int, cursor: str | None, where: Filter
+    ) -> Page[ModelRecord]:
         with self._db.read() as conn:
             rows, after = rows_of_page(
                 conn,
-                query,
+                query.where(*where.on(model_holders)),
                 model_holders.c.model_id,
                 model_holders.c.created_at,
                 limit=limit,
                 cursor=cursor,
             )
-        return Page(items=[_record(row) for row in rows], next_cursor=after)
+        return Page(items=[_record(row, tenant=self.tenant) for row in rows], next_cursor=after)
 
     def _own(self, model_id: str) -> sa.Select[Any]:
         query = _held().where(models.c.id == model_id, *self._mine(model_holders))
@@ -185,6 +195,7 @@ def _held() -> sa.Select[Any]:
         model_holders.c.others_may_prove,
         model_holders.c.licence,
         model_holders.c.owner_signature,
+        model_holders.c.metadata,
     ).join(model_holders, model_holders.c.model_id == models.c.id)
 
 
@@ -199,7 +210,9 @@ def _not_found(model_id: str) -> ModelNotFound:
     return ModelNotFound(f"There is no model {model_id!r}.", model=model_id)
 
 
-def _record(row: sa.Row[Any]) -> ModelRecord:
+def _record(row: sa.Row[Any], *, tenant: str | None) -> ModelRecord:
+    """The row as ``tenant`` sees it (None: as the service does)."""
+    own = tenant is None or row.tenant == tenant
     return ModelRecord(
         id=row.id,
         name=row.name,
@@ -212,4 +225,5 @@ def _record(row: sa.Row[Any]) -> ModelRecord:
         others_may_prove=bool(row.others_may_prove),
         licence=row.licence,
         owner_signature=row.owner_signature,
+        metadata=(row._mapping["metadata"] or {}) if own else {},
     )

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime, timedelta
+
 import sqlalchemy as sa
 
-from prover.quotas import LIMITS, Quota
+from prover.errors import QuotaExceeded, StorageQuotaExceeded
+from prover.jobs import JobState
+from prover.quotas import LIMITS, Quota, Used
 from prover.store.database import Repository
-from prover.store.schema import tenant_quotas
+from prover.store.insert import insert_if_absent
+from prover.store.schema import jobs, tenant_quotas, tenant_storage, usage
+
+_DAY = timedelta(days=1)
+#: Seconds after which a tenant whose queue is full may look again.
+_QUEUE_PAUSE_S = 30
 
 
 class Quotas(Repository):
@@ -33,6 +43,62 @@ class Quotas(Repository):
             names = list(conn.scalars(sa.select(tenant_quotas.c.tenant).order_by("tenant")))
             return {name: self._quota(conn, name) for name in names}
 
+    def used(self, tenant: str) -> Used:
+        """How much of its quota the tenant uses now."""
+        with self._db.read() as conn:
+            return Used(
+                running=_count(conn, tenant, JobState.RUNNING),
+                queued=_count(conn, tenant, JobState.QUEUED),
+                stored_bytes=_stored(conn, tenant),
+                proving_s_today=_worked_s(conn, tenant, self._now()),
+            )
+
+    def check_quota(self) -> None:
+        """Whether this view's tenant may have another job now, without counting it: of many that
+        ask at once some may get through too many. Raises ``QuotaExceeded``,
+        ``StorageQuotaExceeded``."""
+        with self._db.read() as conn:
+            tenant, now = self._owner, self._now()
+            quota = self._quota(conn, tenant)
+            if quota.queued and _count(conn, tenant, JobState.QUEUED) >= quota.queued:
+                raise QuotaExceeded(
+                    f"{quota.queued} jobs of the tenant wait already.",
+                    quota="queued",
+                    limit=quota.queued,
+                    retry_after_s=_QUEUE_PAUSE_S,
+                )
+            seconds = quota.proving_s_per_day
+            if seconds and _worked_s(conn, tenant, now) >= seconds:
+                raise QuotaExceeded(
+                    f"Today's {seconds} seconds of work for the tenant are used up.",
+                    quota="proving_s_per_day",
+                    limit=seconds,
+                    retry_after_s=math.ceil((_midnight(now) + _DAY - now).total_seconds()),
+                )
+            self._check_room(conn, tenant, quota, 0)
+
+    def check_room(self, more_bytes: int) -> None:
+        """Whether this view's tenant may store so many more bytes. Raises
+        ``StorageQuotaExceeded``."""
+        with self._db.read() as conn:
+            self._check_room(conn, self._owner, self._quota(conn, self._owner), more_bytes)
+
+    def add_stored(self, count: int) -> None:
+        """Counts bytes that were stored for this view's tenant."""
+        if not count:
+            return
+        with self._db.write() as conn:
+            add_stored(conn, self._owner, count)
+
+    def _check_room(self, conn: sa.Connection, tenant: str, quota: Quota, more: int) -> None:
+        most = quota.stored_bytes
+        if most and _stored(conn, tenant) + max(more, 1) > most:
+            raise StorageQuotaExceeded(
+                f"The tenant may store {most} bytes, and {_stored(conn, tenant)} are used.",
+                quota="stored_bytes",
+                limit=most,
+            )
+
     def _quota(self, conn: sa.Connection, tenant: str) -> Quota:
         query = sa.select(tenant_quotas).where(tenant_quotas.c.tenant == tenant)
         row = conn.execute(query).one_or_none()
@@ -40,3 +106,38 @@ class Quotas(Repository):
             return self.default_quota
         own = {name: getattr(row, name) for name in LIMITS}
         return self.default_quota.with_overrides({k: v for k, v in own.items() if v is not None})
+
+
+def add_stored(conn: sa.Connection, tenant: str, count: int) -> None:
+    """Counts bytes that were stored for a tenant, within a transaction that writes."""
+    mine = tenant_storage.c.tenant == tenant
+    changed = conn.execute(
+        sa.update(tenant_storage)
+        .where(mine)
+        .values(stored_bytes=tenant_storage.c.stored_bytes + count)
+    )
+    if changed.rowcount == 0 and not insert_if_absent(
+        conn, tenant_storage, tenant=tenant, stored_bytes=count
+    ):
+        add_stored(conn, tenant, count)  # somebody else was first
+
+
+def _stored(conn: sa.Connection, tenant: str) -> int:
+    query = sa.select(tenant_storage.c.stored_bytes).where(tenant_storage.c.tenant == tenant)
+    return int(conn.scalar(query) or 0)
+
+
+def _count(conn: sa.Connection, tenant: str, state: JobState) -> int:
+    query = sa.select(sa.func.count()).where(jobs.c.state == state.value, jobs.c.tenant == tenant)
+    return int(conn.scalar(query) or 0)
+
+
+def _worked_s(conn: sa.Connection, tenant: str, now: datetime) -> float:
+    """Seconds of work for the tenant that the ledger has since midnight UTC: of jobs that ended."""
+    seconds = sa.func.sum(usage.c.proving_s + usage.c.building_s)
+    query = sa.select(seconds).where(usage.c.caller == tenant, usage.c.at >= _midnight(now))
+    return float(conn.scalar(query) or 0)
+
+
+def _midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -59,6 +59,7 @@ api_keys = sa.Table(
     sa.Column("expires_at", UtcTime),
     sa.Column("revoked_at", UtcTime),
     sa.Column("last_used_at", UtcTime),  # to the minute
+    sa.Column("requests_per_minute", sa.Integer),  # null: as the settings say
 )
 
 # Limits of tenants that differ from the settings'; null: as there.
@@ -70,6 +71,14 @@ tenant_quotas = sa.Table(
     sa.Column("queued", sa.BigInteger),
     sa.Column("stored_bytes", sa.BigInteger),
     sa.Column("proving_s_per_day", sa.BigInteger),
+)
+
+# What is kept of each tenant's, in bytes.
+tenant_storage = sa.Table(
+    "tenant_storage",
+    metadata,
+    sa.Column("tenant", Tenant, primary_key=True),
+    sa.Column("stored_bytes", sa.BigInteger, nullable=False),
 )
 
 # What a model is; the same for everybody who has its bytes.
@@ -97,6 +106,7 @@ model_holders = sa.Table(
     sa.Column("licence", sa.Text, nullable=False, server_default=""),
     sa.Column("published_at", UtcTime),
     sa.Column("owner_signature", Json),
+    sa.Column("metadata", Json),  # the tenant's own words
     sa.Index(None, "tenant", "created_at", "model_id"),
     sa.Index(None, "visibility", "published_at"),
 )
@@ -157,6 +167,7 @@ jobs = sa.Table(
     sa.Column("peak_rss_bytes", sa.BigInteger),
     sa.Column("result", Json),
     sa.Column("problem", Json),
+    sa.Column("metadata", Json),  # the tenant's own words
     # What follows is the store's own and not part of ``Job``.
     sa.Column("lease_owner", sa.String(255)),
     sa.Column("lease_token", sa.BigInteger, nullable=False),
@@ -202,6 +213,7 @@ batches = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("started_at", UtcTime),
     sa.Column("finished_at", UtcTime),
+    sa.Column("metadata", Json),  # the tenant's own words
     sa.Index(None, "tenant", "created_at", "id"),
 )
 

@@ -158,6 +158,9 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+#: Headers that differ from answer to answer.
+_EACH_ITS_OWN = ("date", "x-request-id", "ratelimit")
+
 #: Routes that name nothing of a tenant's: what they take is content, or they list.
 NAMELESS = {"POST /v1/models", "POST /v1/verifications"}
 
@@ -228,7 +231,7 @@ def ask(
         if len(value) > 8:
             text = text.replace(value, "ID")
     text = re.sub(r'"request_id":"\w+"', "", text)
-    kept = [(k, v) for k, v in answer.headers.items() if k not in ("date", "x-request-id")]
+    kept = [(k, v) for k, v in answer.headers.items() if k not in _EACH_ITS_OWN]
     return Seen(answer.status_code, tuple(kept), text, tuple(statements))
 
 

@@ -29,7 +29,7 @@ from prover.events import LocalNudges
 from prover.jobs import CircuitRecord, Job, JobKind, JobState, ModelRecord, Stage
 from prover.keys import KeyRing
 from prover.settings import Settings
-from prover.store import Page, Store
+from prover.store import Store
 
 MODEL = b"\x08\x08 a model, as far as these tests look"
 SIGNATURE = {
@@ -57,7 +57,9 @@ class FakeApp:
         view.store = self.store.for_tenant(tenant)
         return view
 
-    def add_model(self, data: bytes, name: str) -> tuple[ModelRecord, bool]:
+    def add_model(
+        self, data: bytes, name: str, *, metadata: dict[str, str] | None = None
+    ) -> tuple[ModelRecord, bool]:
         if not data.startswith(MODEL[:2]):
             raise NotOnnx
         record = ModelRecord(
@@ -67,6 +69,7 @@ class FakeApp:
             signature=SIGNATURE,
             summary={"parameters": 8},
             created_at=datetime.now(UTC),
+            metadata=metadata or {},
         )
         kept = self.store.add_model(record)
         return kept, kept.created_at == record.created_at
@@ -82,11 +85,23 @@ class FakeApp:
             "layers": [layer | {"freivalds": 0}],
         }
 
-    def request_circuit(self, model_id: str, profile: Profile, calibration: bytes | None) -> Job:
+    def request_circuit(
+        self,
+        model_id: str,
+        profile: Profile,
+        calibration: bytes | None,
+        *,
+        metadata: dict[str, str] | None = None,
+    ) -> Job:
         circuit_id = digest_json([model_id, profile.to_json()])
         self.store.model(model_id)
         return self.store.create_job(
-            JobKind.CIRCUIT, model_id, circuit_id, {"profile": profile.to_json()}, None
+            JobKind.CIRCUIT,
+            model_id,
+            circuit_id,
+            {"profile": profile.to_json()},
+            None,
+            metadata=metadata,
         )
 
     def request_proof(
@@ -98,6 +113,7 @@ class FakeApp:
         profile: Profile,
         context: dict[str, Any] | None,
         isolate: bool = False,
+        metadata: dict[str, str] | None = None,
     ) -> Job:
         if self.broken:
             raise self.broken
@@ -105,6 +121,7 @@ class FakeApp:
             assert circuit_id is not None
             model_id = self.store.circuit(circuit_id).model_id
         self.store.model(model_id)
+        self.store.check_quota()
         _check(payload)
         return self.store.create_job(
             JobKind.PROOF,
@@ -112,6 +129,7 @@ class FakeApp:
             circuit_id or digest_json([model_id, profile.to_json()]),
             {"profile": profile.to_json(), "context": context},
             None,
+            metadata=metadata,
         )
 
     def estimate(
@@ -131,11 +149,6 @@ class FakeApp:
             "limit_bytes": 1 << 33,
             "cost_model": {"source": "shipped", "error": {"prove_s": 0.1}},
         }
-
-    def proofs(
-        self, limit: int, cursor: str | None = None, state: JobState | None = None
-    ) -> Page[Job]:
-        return self.store.jobs(limit, cursor, state=state, kind=JobKind.PROOF)
 
     def circuit_job(self, circuit_id: str) -> Job | None:
         found = self.store.jobs(1, kind=JobKind.CIRCUIT, circuit_id=circuit_id).items

@@ -15,6 +15,7 @@ from api.__main__ import listen
 from api.client import Client, ServerProblem
 from circuits.digests import sha256
 from circuits.errors import EngineKilled
+from prover.jobs import JobKind
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}
@@ -165,11 +166,13 @@ def test_a_waiting_client_is_answered_when_the_job_ends(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     def work() -> None:
-        while not (queued := app.proofs(1).items) or queued[0].state.terminal:
+        while (
+            not (queued := app.store.jobs(1, kind=JobKind.PROOF).items) or queued[0].state.terminal
+        ):
             time.sleep(0.01)
         app.work(queued[0])
 
-    before = {job.id for job in app.proofs(200).items}
+    before = {job.id for job in app.store.jobs(200, kind=JobKind.PROOF).items}
     worker = threading.Thread(target=work)
     worker.start()
     answer = http.post(
@@ -293,5 +296,5 @@ def test_openapi_describes_errors_as_problems(http: httpx.Client) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
-                if status >= "400" and path != "/readyz":
+                if status >= "400" and path != "/readyz" and not path.startswith("/v2"):
                     assert list(answer["content"]) == ["application/problem+json"]

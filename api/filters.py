@@ -1,0 +1,82 @@
+"""The query parameters by which lists are filtered. All that are given must hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import AwareDatetime
+
+from api.ids import Id
+from prover.batch.records import BatchState
+from prover.jobs import JobState
+from prover.metadata import MAX_PAIRS, read_pairs
+from prover.store.filters import Filter
+
+_Model = Annotated[Id | None, Query(description="Of this model only.")]
+_Circuit = Annotated[Id | None, Query(description="Of this circuit only.")]
+_Since = Annotated[
+    AwareDatetime | None, Query(description="Made then or later: RFC 3339, with its offset.")
+]
+_Before = Annotated[AwareDatetime | None, Query(description="Made before then.")]
+_Pairs = Annotated[
+    list[str] | None,
+    Query(
+        max_length=MAX_PAIRS,
+        description="`key:value`, may be repeated: with all of these among its metadata.",
+    ),
+]
+
+
+def _of_jobs(
+    state: JobState | None = None,
+    model: _Model = None,
+    circuit: _Circuit = None,
+    created_since: _Since = None,
+    created_before: _Before = None,
+    metadata: _Pairs = None,
+) -> Filter:
+    return Filter(
+        state=state,
+        model_id=model,
+        circuit_id=circuit,
+        since=created_since,
+        before=created_before,
+        metadata=read_pairs(metadata or ()),
+    )
+
+
+def _of_batches(
+    state: BatchState | None = None,
+    model: _Model = None,
+    circuit: _Circuit = None,
+    created_since: _Since = None,
+    created_before: _Before = None,
+    metadata: _Pairs = None,
+) -> Filter:
+    return Filter(
+        state=state,
+        model_id=model,
+        circuit_id=circuit,
+        since=created_since,
+        before=created_before,
+        metadata=read_pairs(metadata or ()),
+    )
+
+
+def _of_models(
+    created_since: _Since = None, created_before: _Before = None, metadata: _Pairs = None
+) -> Filter:
+    return Filter(since=created_since, before=created_before, metadata=read_pairs(metadata or ()))
+
+
+def _of_circuits(
+    model: _Model = None, created_since: _Since = None, created_before: _Before = None
+) -> Filter:
+    return Filter(model_id=model, since=created_since, before=created_before)
+
+
+JobFilter = Annotated[Filter, Depends(_of_jobs)]
+BatchFilter = Annotated[Filter, Depends(_of_batches)]
+ModelFilter = Annotated[Filter, Depends(_of_models)]
+CircuitFilter = Annotated[Filter, Depends(_of_circuits)]

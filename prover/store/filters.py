@@ -1,0 +1,42 @@
+"""What lists can be filtered by, the same for every table that has the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Conditions, all of which must hold; what is None is not asked. Times are of creation:
+    ``since`` is included, ``before`` is not."""
+
+    state: str | None = None
+    model_id: str | None = None
+    circuit_id: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        """The conditions on ``table``, which must have the columns that are asked about."""
+        columns = table.c
+        found: list[sa.ColumnElement[bool]] = [
+            columns[name] == value
+            for name in ("state", "model_id", "circuit_id")
+            if (value := getattr(self, name)) is not None
+        ]
+        if self.since is not None:
+            found.append(columns.created_at >= self.since)
+        if self.before is not None:
+            found.append(columns.created_at < self.before)
+        # Keys are letters, digits, and a few signs (prover.metadata): nothing that a path means.
+        found += [columns.metadata[key].as_string() == v for key, v in self.metadata.items()]
+        return found
+
+
+#: Everything.
+NO_FILTER = Filter()
