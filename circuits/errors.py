@@ -82,7 +82,10 @@ class ExternalData(ModelError):
     """The model keeps weights outside its own file."""
 
     code = "model_external_data"
-    default_hint = "Save it in one file, e.g. onnx.save(model, path, save_as_external_data=False)."
+    default_hint = (
+        "Export one file: torch.onnx.export(…, external_data=False), or onnx.save(model, path,"
+        " save_as_external_data=False). Commands also take a model with its data file beside it."
+    )
 
 
 class UnsupportedOperator(ModelError):

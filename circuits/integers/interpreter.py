@@ -160,7 +160,11 @@ def _gather(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
 
 
 def _concat(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
-    return np.concatenate(list(x), axis=attributes["axis"] + 1)
+    rank = max(a.ndim for a in x)
+    samples = max(len(a) for a in x if a.ndim == rank)
+    # A constant has no axis of samples: it is the same for each of them.
+    parts = [a if a.ndim == rank else np.broadcast_to(a, (samples, *a.shape)) for a in x]
+    return np.concatenate(parts, axis=attributes["axis"] + 1)
 
 
 def _pad(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:

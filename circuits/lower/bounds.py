@@ -42,7 +42,9 @@ class Intervals:
         self._largest = 0.0
         self._tables: list[tuple[float, float]] = []
 
-    def declare(self, name: str, shape: Sequence[int], low: float, high: float) -> None:
+    def declare(
+        self, name: str, shape: Sequence[int], low: float | Array, high: float | Array
+    ) -> None:
         """An input and its range, in integers. Arrays carry a leading axis of one sample."""
         self.known[name] = (np.full((1, *shape), low), np.full((1, *shape), high))
 

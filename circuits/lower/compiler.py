@@ -73,6 +73,7 @@ HANDLERS: Mapping[str, Handler] = {
     "ReduceSum": windows.reduce_sum,
     "ReduceSumSquare": windows.reduce_sum,
     "Relu": elementwise.relu,
+    "Round": elementwise.quantised_round,
     "Sigmoid": activations.sigmoid,
     "Softmax": activations.softmax,
     "Sub": elementwise.sub,
@@ -103,8 +104,10 @@ def lower(
         scale = bits.input if value.dtype is not None and value.dtype.is_floating_point() else 0
         step = 2.0**-scale
         ends = input_bounds[value.name]
-        lowest, highest = math.floor(ends[0] / step), math.ceil(ends[1] / step)
-        tensor = low.emit.input(value.name, shape_of(value), lowest, highest)
+        shape = shape_of(value)
+        lowest = np.floor(np.reshape(ends[0], shape if np.ndim(ends[0]) else ()) / step)
+        highest = np.ceil(np.reshape(ends[1], shape if np.ndim(ends[1]) else ()) / step)
+        tensor = low.emit.input(value.name, shape, lowest, highest)
         low.known[value.name] = fresh(tensor, step)
         input_scales.append(scale)
     _walk(low, model)

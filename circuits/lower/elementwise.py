@@ -175,6 +175,31 @@ def look_up(low: Lowering, table: NDArray[np.float64], q: Quantity) -> Quantity:
     return low.add_constant(low.positive(scaled), np.array(first))
 
 
+def quantised_round(low: Lowering, node: ir.Node) -> None:
+    """The rounding of a quantised layer, left out: what it adds is half a step of 8 bits at most,
+    less than what rounding it again would cost. How exact the circuit is without is measured, as of
+    every graph; of any other rounding that would be nothing to start from."""
+    before = node.inputs[0].producer() if node.inputs[0] is not None else None
+    scaled = before is not None and before.op_type in ("Div", "Mul")
+    if not scaled or not _is_clipped(node.outputs[0]):
+        raise refuse(node, "it jumps")
+    store(low, node, low.quantity(node.inputs[0]))
+
+
+def _is_clipped(value: ir.Value) -> bool:
+    """Whether all that reads the value clips it, a constant added first or not."""
+    uses = list(value.uses())
+    return (
+        bool(uses)
+        and not value.is_graph_output()
+        and all(
+            use.node.op_type == "Clip"
+            or (use.node.op_type == "Add" and _is_clipped(use.node.outputs[0]))
+            for use in uses
+        )
+    )
+
+
 def clip(low: Lowering, node: ir.Node) -> None:
     """Clip between constants: lower + relu(x - lower) - relu(x - upper)."""
     bounds = [constant(input_at(node, i)) for i in (1, 2)]

@@ -61,8 +61,15 @@ class Emitter:
         self._count += 1
         return f"{kind}_{self._count}"
 
-    def input(self, name: str, shape: Sequence[int], low: float, high: float) -> ir.Value:
-        """A graph input of that name, and the lowest and highest integer it may hold."""
+    def input(
+        self,
+        name: str,
+        shape: Sequence[int],
+        low: float | NDArray[np.float64],
+        high: float | NDArray[np.float64],
+    ) -> ir.Value:
+        """A graph input of that name, and the lowest and highest integer it may hold: each element,
+        or all alike."""
         self.intervals.declare(name, shape, low, high)
         value = ir.val(name, shape=list(shape), type=ir.TensorType(ir.DataType.FLOAT))
         self.graph.inputs.append(value)

@@ -184,7 +184,10 @@ def _numbers(attrs: Mapping[str, object], name: str) -> list[int]:
 
 def _pad(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     pads = facts.constant(node.input[1]) if len(node.input) > 1 else None
-    value = facts.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    given = len(node.input) > 2 and bool(node.input[2])
+    value = facts.constant(node.input[2]) if given else None
+    if given and value is None:
+        return Refusal("what it pads with is not constant", "Pad with zeros.")
     if pads is None or bool(np.any(pads.astype(np.int64) < 0)):
         return Refusal("its pads are not constant", "Pad by constant amounts.")
     mode = attributes(node).get("mode", b"constant")

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from circuits.errors import ExternalData, ModelError, ModelTooLarge, NotOnnx, UnsupportedOperator
+from circuits.model.functions import inline_own
 
 #: Protobuf itself cannot hold more than this in one message.
 MAX_BYTES = (1 << 31) - 1
@@ -24,7 +25,7 @@ MAX_NODES = 50_000
 MAX_RANK = 16
 
 #: Domains whose operators have a published meaning that we know.
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
@@ -74,12 +75,8 @@ def read_model(data: bytes) -> ModelProto:
             f"the graph has {len(graph.node)} nodes; at most {MAX_NODES} are read",
             hint="Export a smaller model, or simplify the graph first.",
         )
-    if model.functions:
-        name = model.functions[0].name
-        raise UnsupportedOperator(
-            f"the model defines functions of its own ({name!r})",
-            hint="Inline them before export: onnx.inliner.inline_local_functions(model).",
-        )
+    model = inline_own(model, MAX_NODES)
+    graph = model.graph
     _check_tensors(graph)
     for node in graph.node:
         _check_node(node)

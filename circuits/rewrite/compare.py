@@ -16,6 +16,8 @@ Sample = Mapping[str, NDArray[Any]]
 
 _RANDOM_SAMPLES = 8
 _SEED = 20231
+#: Numbers of this magnitude are drawn at most.
+_LARGEST = 1e300
 
 
 def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
@@ -56,11 +58,16 @@ def _draw(rng: np.random.Generator, spec: TensorSpec, samples: Sequence[Sample])
     low, high = 0.0 if "int" in spec.dtype else -1.0, 1.0
     if samples:
         seen = np.stack([np.asarray(s[spec.name], dtype=np.float64) for s in samples])
-        low, high = float(seen.min()), float(seen.max())
+        seen = seen[np.isfinite(seen)]
+        if seen.size:
+            low, high = float(seen.min()), float(seen.max())
+        low, high = max(low, -_LARGEST), min(high, _LARGEST)
     if spec.dtype == "bool":
         return rng.integers(0, 2, spec.shape).astype(bool)
     if "int" in spec.dtype:
-        return rng.integers(int(low), int(high) + 1, spec.shape).astype(spec.dtype)
+        top = min(int(high), np.iinfo(np.int64).max - 1)
+        bottom = max(int(low), np.iinfo(np.int64).min)
+        return rng.integers(bottom, top, spec.shape, endpoint=True).astype(spec.dtype)
     return rng.uniform(low, high, spec.shape).astype(spec.dtype)
 
 

@@ -44,7 +44,7 @@ def _trilu(node: ir.Node, build: Builder) -> ir.Value | None:
     assert value is not None
     if input_at(node, 1) is not None and k is None:
         return None
-    if value.dtype is None or not is_float(value):
+    if value.dtype is None or value.dtype.numpy().kind not in "fiu":
         return None
     shape = shape_of(value)
     ones = np.ones(shape[-2:], dtype=value.dtype.numpy())
@@ -104,7 +104,7 @@ def _run(model: ir.Model) -> None:
 
 EXTREMA_AND_MASKS = Pass(
     name="extrema-and-masks",
-    version=1,
+    version=2,
     purpose="Max and Min of many or of constants, Trilu, OneHot levels, last ArgMax, Tile.",
     reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",
     run=_run,

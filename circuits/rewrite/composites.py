@@ -90,6 +90,25 @@ def _lp_normalisation(node: ir.Node, build: Builder) -> ir.Value:
     return build.op("Div", x, norm)
 
 
+def _lp_pool(node: ir.Node, build: Builder) -> ir.Value | None:
+    """The p-norm of each window: the root of its sum of powers."""
+    p, kernel = int(attr(node, "p", 2)), attr(node, "kernel_shape")
+    if attr(node, "ceil_mode", 0) or any(d != 1 for d in attr(node, "dilations") or []):
+        return None
+    kept = ("auto_pad", "kernel_shape", "pads", "strides")
+    attributes = {n: attr(node, n) for n in kept if n in node.attributes}
+    x = node.inputs[0]
+    size = build.op("Abs", x)
+    power = size if p == 1 else build.op("Mul", x, x) if p == 2 else None
+    if power is None:
+        power = build.op("Pow", size, build.const(float(p)))
+    mean = build.op("AveragePool", power, count_include_pad=1, **attributes)
+    total = build.op("Mul", mean, build.const(float(math.prod(kernel))))
+    if p == 1:
+        return total
+    return build.op("Sqrt", total) if p == 2 else build.op("Pow", total, build.const(1.0 / p))
+
+
 def _swish(node: ir.Node, build: Builder) -> ir.Value:
     x = node.inputs[0]
     alpha = float(attr(node, "alpha", 1.0))
@@ -105,6 +124,7 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
     "MeanVarianceNormalization": _mean_variance,
     "GroupNormalization": _group_normalisation,
     "LpNormalization": _lp_normalisation,
+    "LpPool": _lp_pool,
 }
 
 
@@ -114,8 +134,8 @@ def _run(model: ir.Model) -> None:
 
 EXPAND_COMPOSITES = Pass(
     name="expand-composites",
-    version=2,
-    purpose="Gelu, Celu, Mish, Swish, group, mean-variance and Lp normalisation as formulas.",
+    version=3,
+    purpose="Gelu, Celu, Mish, Swish, norms over groups and windows as formulas.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
 )

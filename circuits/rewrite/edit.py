@@ -16,13 +16,15 @@ from onnx_ir import convenience
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """One named rewriting step. ``run`` edits the model in place; ``version`` counts its changes
-    of behaviour, since receipts name it."""
+    of behaviour, since receipts name it. ``rounds``: what it writes may round a value half
+    way between two steps to the other one, as two runtimes do."""
 
     name: str
     version: int
     purpose: str
     reference: str
     run: Callable[[ir.Model], None]
+    rounds: bool = False
 
 
 class Builder:

@@ -27,7 +27,10 @@ _WHOLE = frozenset(
     {"Floor", "Ceil", "Round", "Sign", "ArgMax", "ArgMin", "OneHot", "Not", "And", "Or", "Xor"}
     | {"Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"}
 )
-_KEEP = frozenset({"Add", "Sub", "Mul", "MatMul", "Gemm", "Concat", "Relu", "Abs", "Neg", "Clip"})
+_KEEP = frozenset(
+    {"Add", "Sub", "Mul", "MatMul", "Gemm", "Concat", "Relu", "Abs", "Neg", "Clip", "ReduceSum"}
+    | {"ReduceMax"}
+)
 _CARRY = frozenset(
     {"Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather", "Identity", "Slice"}
 )
@@ -160,7 +163,7 @@ def _run(model: ir.Model) -> None:
 
 INTEGER_ARITHMETIC = Pass(
     name="integer-arithmetic",
-    version=1,
+    version=2,
     purpose="Truncating casts, integer division, remainders, shifts by Floor; no NaN.",
     reference="ONNX operator specification, Cast and Div; EZKL does not truncate",
     run=_run,

@@ -37,7 +37,7 @@ def _pad(node: ir.Node, build: Builder) -> ir.Value | None:
     data = node.inputs[0]
     pads = constant(input_at(node, 1))
     assert data is not None
-    if pads is None:
+    if pads is None or (input_at(node, 2) is not None and constant(input_at(node, 2)) is None):
         return None
     rank = len(shape_of(data))
     axes = constant(input_at(node, 3))

@@ -41,7 +41,7 @@ def _reach(node: ir.Node) -> list[tuple[int, int]] | None:
 def _max_pool(node: ir.Node, build: Builder) -> ir.Value | None:
     image = node.inputs[0]
     assert image is not None
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         return None
     reach = _reach(node)
     dilations = attr(node, "dilations") or [1]

@@ -60,7 +60,9 @@ def _restored(
 ) -> ir.Value:
     """(level - zero) * scale."""
     scale, zero = params
-    level = build.op("Cast", value, to=int(DataType.FLOAT))
+    level = _levels(value, build)
+    if level is value:
+        level = build.op("Cast", value, to=int(DataType.FLOAT))
     if np.any(zero):
         level = build.op("Sub", level, build.const(zero))
     return build.op("Mul", level, build.const(scale))
@@ -75,6 +77,30 @@ def _quantize(node: ir.Node, build: Builder) -> ir.Value | None:
     if params is None or to not in _RANGES or attr(node, "block_size", 0):
         return None
     return build.op("Cast", _quantised(x, params, to, build), to=int(to))
+
+
+#: Operators that do with levels as floats what they do with them as integers.
+_MOVES = frozenset(
+    {"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
+
+
+def _levels(value: ir.Value, build: Builder) -> ir.Value:
+    """Levels as floats where they were just made of such: a cast and its way back say nothing."""
+    node = value.producer()
+    if node is not None and node.op_type in _MOVES and node.inputs[0] is not None:
+        inner = _levels(node.inputs[0], build)
+        if inner is node.inputs[0] or len(node.outputs) > 1:
+            return value
+        attributes = {name: attr(node, name) for name in node.attributes}
+        moved = build.op(node.op_type, inner, *node.inputs[1:], **attributes)
+        moved.shape, moved.type = value.shape, ir.TensorType(DataType.FLOAT)
+        return moved
+    if node is None or node.op_type != "Cast" or node.inputs[0] is None:
+        return value
+    before = node.inputs[0].producer()
+    made = before is not None and before.op_type == "Clip" and before.inputs[0] is not None
+    return node.inputs[0] if made and node.inputs[0].dtype in (None, DataType.FLOAT) else value
 
 
 def _dequantize(node: ir.Node, build: Builder) -> ir.Value | None:
@@ -153,7 +179,7 @@ def _run(model: ir.Model) -> None:
 
 GIVE_QUANTISATION_MEANING = Pass(
     name="quantisation-meaning",
-    version=1,
+    version=2,
     purpose="(De)QuantizeLinear, QLinear and integer products as rounding, clipping and scaling.",
     reference="ONNX operator specification, QuantizeLinear; EZKL takes it for an identity",
     run=_run,

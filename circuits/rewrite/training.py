@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, Pass, constant, expand, input_at
+from circuits.rewrite.edit import (
+    Builder,
+    Pass,
+    constant,
+    expand,
+    has_shape,
+    input_at,
+    shape_of,
+)
 
 
 def _dropout(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     training = constant(input_at(node, 2))
     if input_at(node, 2) is not None and (training is None or bool(training)):
         return None
-    if len(node.outputs) > 1 and node.outputs[1].uses():
-        return None
     kept = node.inputs[0]
     assert kept is not None
-    return [kept]
+    if len(node.outputs) == 1:
+        return [kept]
+    if not has_shape(kept):
+        return None
+    return [kept, build.const(np.ones(shape_of(kept), dtype=bool))]
 
 
 def _run(model: ir.Model) -> None:
@@ -26,7 +37,7 @@ def _run(model: ir.Model) -> None:
 
 DROP_TRAINING = Pass(
     name="drop-training",
-    version=1,
+    version=2,
     purpose="Remove Dropout: at inference it is the identity.",
     reference="ONNX operator specification, Dropout: training_mode defaults to false",
     run=_run,

@@ -36,6 +36,7 @@ from prover.cli.terminal import (
     FileUnwritable,
     Terminal,
     read_file,
+    read_model_file,
 )
 from prover.policy import Policy
 
@@ -102,7 +103,7 @@ def batch(
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
-    data = read_file(model, limit=settings.max_model_bytes)
+    data = read_model_file(model, limit=settings.max_model_bytes)
     samples = read_file(calibration) if calibration else None
     wanted = BatchOptions(
         isolate=isolate,
@@ -375,7 +376,7 @@ def verify_all(
     from prover.batch.verify import verify_batch
 
     if model is not None:
-        policy = replace(policy, model_sha256=sha256(read_file(model)))
+        policy = replace(policy, model_sha256=sha256(read_model_file(model)))
     good, bad = 0, []
     with path.open("rb") as file:
         for entry, report in verify_batch(file, engine=engine, policy=policy):

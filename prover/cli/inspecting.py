@@ -15,7 +15,7 @@ from circuits.engine.sandbox import Sandbox
 from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
 from prover.cli import options
-from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, is_batch, read_file
+from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, is_batch, read_model_file
 
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
@@ -35,7 +35,7 @@ def inspect(
     terminal = Terminal(as_json)
     if is_batch(path):
         return _batch(path, terminal)
-    data = read_file(path)
+    data = read_model_file(path)
     if data[:4] == b"PK\x03\x04":
         return _bundle(data, terminal)
     sandbox = Sandbox()

@@ -12,7 +12,7 @@ from rich.table import Table
 from circuits.plan.effort import Effort
 from circuits.plan.picture import draw_plan
 from prover.cli import options
-from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file
+from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file, read_model_file
 
 #: Narrow columns of the table, each with the width that its longest entry takes.
 #: Candidates that are shown beside the choice.
@@ -63,7 +63,7 @@ def plan(
     settings = Settings.load(redis_url=None)
     app = App.open(settings)
     try:
-        data = read_file(model, limit=settings.max_model_bytes)
+        data = read_model_file(model, limit=settings.max_model_bytes)
         signature = Signature.from_json(app.inspect_bytes(data)["signature"])
         if calibration is not None:
             samples = read_calibration(read_file(calibration), signature)

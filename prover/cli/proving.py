@@ -28,6 +28,7 @@ from prover.cli.terminal import (
     Terminal,
     check_writable,
     read_file,
+    read_model_file,
     write_file,
 )
 from prover.errors import JobAlreadyDone
@@ -84,7 +85,7 @@ def prove(
 
     settings = Settings.load(redis_url=None)
     check_writable(out)
-    data = read_file(model, limit=settings.max_model_bytes)
+    data = read_model_file(model, limit=settings.max_model_bytes)
     sandbox = Sandbox(nice=settings.engine_nice)
     sandbox.start()  # before the imports of the next line: the engine loads beside them
     try:

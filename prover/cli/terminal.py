@@ -87,6 +87,10 @@ def wants_json(argv: Sequence[str]) -> Terminal:
     return Terminal("--json" in argv)
 
 
+#: Bytes of data beside a model that are read where no limit is given: what protobuf holds.
+_MOST_DATA = (1 << 31) - 1
+
+
 def exit_code(error: ZkmlError) -> int:
     """DESIGN's exit code for an error."""
     return EXIT_FAILED if error.fault in (Fault.OURS, Fault.BUSY) else EXIT_USAGE
@@ -101,6 +105,19 @@ def read_file(path: Path, *, limit: int | None = None) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_model_file(path: Path, *, limit: int | None = None) -> bytes:
+    """A model's bytes, with the data that its exporter put into files beside it.
+
+    Raises ``FileUnreadable`` and ``ExternalData``.
+    """
+    data = read_file(path, limit=limit)
+    if b"location" not in data:
+        return data
+    from circuits.model.external import embed_external
+
+    return embed_external(data, path.parent, limit if limit is not None else _MOST_DATA)
 
 
 def is_batch(path: Path) -> bool:

@@ -14,7 +14,14 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
 from prover.cli import options
-from prover.cli.terminal import EXIT_NO, EXIT_YES, Terminal, is_batch, read_file
+from prover.cli.terminal import (
+    EXIT_NO,
+    EXIT_YES,
+    Terminal,
+    is_batch,
+    read_file,
+    read_model_file,
+)
 from prover.report import Report, Status
 
 if TYPE_CHECKING:
@@ -152,7 +159,7 @@ def _bundle(
         data,
         policy=policy,
         engine=engine,
-        model=read_file(model) if model else None,
+        model=read_model_file(model) if model else None,
         inputs=_inputs(data, input_file) if input_file else None,
         input_salt=salt,
         rebuild=_rebuilder(engine) if rebuild else None,
@@ -224,7 +231,7 @@ def _raw(
         read_file(vk),
         engine=engine,
         srs_part=read_file(srs_part) if srs_part else None,
-        model=read_file(model) if model else None,
+        model=read_model_file(model) if model else None,
         inputs=_arrays(input_file) if input_file else None,
     )
 

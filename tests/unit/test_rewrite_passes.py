@@ -29,6 +29,13 @@ IMAGE = "float[1, 2, 5, 5] x"
 KERNEL = "<float[2, 2, 2, 2] w = {1,2,3,4,5,6,7,8,1,-2,3,-4,5,-6,7,-8}>"
 
 CASES = {
+    "expand-functions": graph("y = RMSNormalization(x, s)", X4, "<float[4] s = {1, 2, 3, 4}>", 23),
+    "shorten-formulas": graph(
+        "l = ReduceLogSumExp<axes = [1]>(x) d = Sub(x, l) y = Exp(d)", X4, opset=17
+    ),
+    "choose-by-comparisons": graph(
+        "v, i = TopK<axis = 1>(x, k) y = Cast<to = 1>(i)", X4, "<int64[1] k = {3}>"
+    ),
     "drop-training": graph("d = Dropout(x) y = Relu(d)", X4),
     "fill-defaults": graph("y = Conv(x, w)", IMAGE, KERNEL),
     "explicit-padding": graph('y = Pad<mode = "reflect">(x, p)', X4, "<int64[4] p = {0, 1, 0, 2}>"),
@@ -129,9 +136,66 @@ def test_a_pass_that_changes_the_model_refuses_the_circuit(monkeypatch: pytest.M
 
 
 def test_what_no_pass_makes_provable_is_refused_with_its_node() -> None:
-    data = graph("a = Abs(x) v, y = TopK<axis = 1>(a, k)", X4, "<int64[1] k = {2}>")
-    with pytest.raises(UnsupportedOperator, match="TopK"):
+    data = graph("a = Abs(x) y = NonZero(a)", X4)
+    with pytest.raises(UnsupportedOperator, match="NonZero"):
         rewrite(onnx_with_int_output(data))
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize(("count", "width"), [(1, 5), (3, 5), (5, 5), (2, 40)])
+def test_the_best_are_chosen_as_onnxruntime_chooses_them(
+    largest: int, count: int, width: int
+) -> None:
+    """Also where they are equal: the first of them comes first."""
+    body = f"v, i = TopK<axis = 1, largest = {largest}>(x, k) f = Cast<to = 1>(i)"
+    data = graph(
+        f"{body} y = Concat<axis = 1>(v, f)",
+        f"float[1, {width}] x",
+        f"<int64[1] k = {{{count}}}>",
+    )
+    ties = np.random.default_rng(2).integers(0, 4, (8, 1, width)).astype(np.float32)
+    rewrite(data, [*samples(data), *({"x": row} for row in ties)])
+
+
+def test_nearest_neighbours_are_looked_up_by_products() -> None:
+    """A table of classes at places that TopK found, as exporters write the vote."""
+    text = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
+    g (float[1, 12] x) => (float y) <int64[12] t = {0,2,1,1,0,2,2,0,1,0,1,2}, int64[1] k = {3}>
+    { r = Abs(x) s = Sqrt(r) v, i = TopK<axis = 1, largest = 0>(s, k) f = Flatten(i)
+      l = ai.onnx.ml.ArrayFeatureExtractor(t, f) y = Cast<to = 1>(l) }"""
+    data = parser.parse_model(text).SerializeToString()
+    found = rewrite(data, samples(data))
+    assert b"TopK" not in found.onnx.replace(b"TopK/", b"").replace(b"i/", b"")
+
+
+@pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])
+def test_operators_of_onnxruntimes_quantiser_mean_what_it_computes(op: str) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+    g (float[1, 4] x) => (float y)
+    <float s = {{0.05}}, uint8 z = {{120}}, float t = {{0.1}}, uint8 o = {{7}}>
+    {{ q = QuantizeLinear(x, s, z) r = com.microsoft.{op}(q, s, z, q, s, z, t, o)
+       y = DequantizeLinear(r, t, o) }}"""
+    data = parser.parse_model(text).SerializeToString()
+    found = rewrite(data, samples(data))
+    assert "lower-quantised-operators" in [p.name for p in found.passes]
+
+
+def test_functions_of_the_models_own_are_written_out() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+    g (float[1, 4] x) => (float y) { y = own.twice(x) }
+    <opset_import: ["" : 17], domain: "own"> bent (a) => (b) { r = Relu(a) b = Add(r, a) }
+    <opset_import: ["" : 17, "own" : 1], domain: "own"> twice (a) => (b) {
+      c = own.bent(a) b = own.bent(c) }"""
+    data = parser.parse_model(text).SerializeToString()
+    rewrite(data, samples(data))
+
+
+def test_a_padding_of_unknown_value_is_refused() -> None:
+    """The engine pads with zeros, whatever it is given."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4] x, float v) => (float y)
+    <int64[4] p = {0, 1, 0, 1}> { y = Pad(x, p, v) }"""
+    with pytest.raises(UnsupportedOperator, match="pads with is not constant"):
+        rewrite(parser.parse_model(text).SerializeToString())
 
 
 @pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])

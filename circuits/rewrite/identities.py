@@ -1,0 +1,154 @@
+"""Formulas that exporters write the long way: the same value with less in between.
+
+Each holds for every finite input. What they would divide by, or take a logarithm of, is then not
+there to be looked up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from circuits.rewrite.edit import (
+    Builder,
+    Pass,
+    attr,
+    constant,
+    expand,
+    has_shape,
+    input_at,
+    is_float,
+    shape_of,
+)
+
+_CARRY = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+def _exp(node: ir.Node, build: Builder) -> ir.Value | None:
+    """exp(x - log Σ exp x) is a softmax."""
+    inner = _maker(node.inputs[0], "Sub")
+    if inner is None:
+        return None
+    scores, norm = inner.inputs[0], inner.inputs[1]
+    maker = _maker(_behind(norm), "ReduceLogSumExp")
+    if maker is None or scores is None or maker.inputs[0] is not scores or not has_shape(scores):
+        return None
+    axes = attr(maker, "axes")
+    if axes is None:
+        named = constant(input_at(maker, 1))
+        axes = None if named is None else named.reshape(-1)
+    rank = len(shape_of(scores))
+    whole = norm is not None and has_shape(norm) and shape_of(norm)[-1] == 1
+    if axes is None or [int(a) % rank for a in axes] != [rank - 1] or not whole:
+        return None
+    return build.op("Softmax", scores, axis=-1)
+
+
+def _div(node: ir.Node, build: Builder) -> ir.Value | None:
+    """x / x is one, and what adds up to one is not divided by its sum."""
+    x, norm = node.inputs[0], node.inputs[1]
+    if x is None or not has_shape(x) or x.dtype is None or not is_float(x):
+        return None
+    if x is norm:
+        return build.const(np.ones(shape_of(x), dtype=x.dtype.numpy()))
+    total = _maker(norm, "ReduceSum")
+    if total is None or not has_shape(norm) or shape_of(x)[-1:] == (1,):
+        return None
+    summed = total.inputs[0]
+    size = _maker(summed, "Abs")
+    source = size.inputs[0] if size is not None else summed
+    over = norm is not None and shape_of(norm) == (*shape_of(x)[:-1], 1)
+    if source is not x or not over or not adds_up_to_one(x):
+        return None
+    return build.op("Identity", x)
+
+
+def adds_up_to_one(value: ir.Value | None) -> bool:
+    """Whether the last axis adds up to one for every input: a softmax, or a logistic pair."""
+    maker = None if value is None else value.producer()
+    if maker is None:
+        return False
+    if maker.op_type == "Softmax":
+        return attr(maker, "axis", -1) in (-1, len(shape_of(maker.outputs[0])) - 1)
+    return maker.op_type == "Sigmoid" and _mirrored(maker.inputs[0])
+
+
+def _mirrored(value: ir.Value | None) -> bool:
+    """Whether it is ``[-s, s]`` or ``[s, -s]``: by its weights, or as it was put together."""
+    maker = None if value is None else value.producer()
+    if maker is None:
+        return False
+    if maker.op_type == "Concat" and len(maker.inputs) == 2:
+        first, second = maker.inputs
+        return _negates(first, second) or _negates(second, first)
+    bias = np.zeros(2)
+    if maker.op_type == "Add":
+        bias_at = 1 if constant(maker.inputs[1]) is not None else 0
+        found = constant(maker.inputs[bias_at])
+        if found is None or found.size != 2:
+            return False
+        bias = np.asarray(found, dtype=np.float64).reshape(-1)
+        source = maker.inputs[1 - bias_at]
+        maker = None if source is None else source.producer()
+    if maker is None or maker.op_type != "MatMul":
+        return False
+    weights = constant(maker.inputs[1])
+    if weights is None or weights.ndim != 2 or weights.shape[1] != 2:
+        return False
+    return bool(np.array_equal(weights[:, 0], -weights[:, 1]) and bias[0] == -bias[1])
+
+
+def _negates(first: ir.Value | None, second: ir.Value | None) -> bool:
+    maker = _maker(first, "Neg")
+    return maker is not None and maker.inputs[0] is second
+
+
+def _sub(node: ir.Node, build: Builder) -> ir.Value | None:
+    """x - x is zero."""
+    x = node.inputs[0]
+    if x is None or x is not node.inputs[1] or not has_shape(x) or x.dtype is None:
+        return None
+    return build.const(np.zeros(shape_of(x), dtype=x.dtype.numpy()))
+
+
+def _mul(node: ir.Node, build: Builder) -> ir.Value | None:
+    """A product with zeros is zero, one with ones is the other factor."""
+    for value, factor in (node.inputs[:2], node.inputs[1::-1]):
+        known = constant(factor)
+        if known is None or value is None or not has_shape(value) or value.dtype is None:
+            continue
+        shape = shape_of(node.outputs[0]) if has_shape(node.outputs[0]) else None
+        if shape is None or shape != shape_of(value):
+            continue
+        if np.all(known == 0) and constant(value) is None:
+            return build.const(np.zeros(shape, dtype=value.dtype.numpy()))
+        if np.all(known == 1):
+            return build.op("Identity", value)
+    return None
+
+
+def _maker(value: ir.Value | None, op: str) -> ir.Node | None:
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == op else None
+
+
+def _behind(value: ir.Value | None) -> ir.Value | None:
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type not in _CARRY:
+            break
+        value = node.inputs[0]
+    return value
+
+
+def _run(model: ir.Model) -> None:
+    expand(model, {"Div": _div, "Sub": _sub})
+    expand(model, {"Exp": _exp, "Mul": _mul})
+
+
+SHORTEN_FORMULAS = Pass(
+    name="shorten-formulas",
+    version=1,
+    purpose="Normalised likelihoods as softmax; no division by a sum of one; x - x and x / x.",
+    reference="scikit-learn's exporters: naive Bayes, one-vs-rest, power transforms",
+    run=_run,
+)
