@@ -35,7 +35,14 @@ from prover.artifacts import Artifacts
 from prover.bundle import Bundle, write_bundle
 from prover.commitment import SALT_BYTES, input_json
 from prover.context import Context
-from prover.errors import LeaseLost, NoAnswer, StatementRefused, StorageFull, StoreUnavailable
+from prover.errors import (
+    LeaseLost,
+    ModelNotFound,
+    NoAnswer,
+    StatementRefused,
+    StorageFull,
+    StoreUnavailable,
+)
 from prover.events import Nudges
 from prover.exactness import error_json
 from prover.inputs import load_input
@@ -45,7 +52,7 @@ from prover.keys import KeyRing
 from prover.lease import Held
 from prover.library import Circuit, Library, Order
 from prover.policy import Policy
-from prover.predicate import MeasuredError
+from prover.predicate import MeasuredError, OwnerClaim
 from prover.receipt import seal
 from prover.retries import may_pass, pause_s
 from prover.settings import Settings
@@ -308,6 +315,7 @@ class Pipeline:
             worker=platform.node() or "unknown",
             software=software_versions(),
             input_salt=salt,
+            owner=owner_claim(self.store, manifest.model_sha256),
         )
         unsigned = Bundle(
             proof=proof.proof_json,
@@ -418,6 +426,17 @@ def measured_error(
         same_top1=compare([want], [have]).agreement == 1.0,
         near_thresholds=near,
     )
+
+
+def owner_claim(store: Store, model_id: str) -> OwnerClaim | None:
+    """What the model's owner has signed, if they have."""
+    try:
+        model = store.model(model_id)
+    except ModelNotFound:  # its owner has taken it back while it was proved
+        return None
+    if model.owner_signature is None:
+        return None
+    return OwnerClaim(**model.owner_signature, licence=model.licence)
 
 
 def software_versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from circuits.manifest import Role
 from circuits.profile import Soundness, Target, Visibility
 from prover.context import Context
+from prover.ownership import MAX_LICENCE, Scheme
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Felt = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -42,7 +43,7 @@ class ReceiptId(Part):
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3] = 1
+    schema_version: Literal[1, 2, 3, 4] = 1
 
 
 class Issuer(Part):
@@ -248,6 +249,18 @@ class LaneClaim(Part):
     count: Annotated[int, Field(ge=2)]
 
 
+class OwnerClaim(Part):
+    """Who signed the model's manifest (docs/receipt.md, section 7): whose model it says it is.
+
+    ``signer`` is an Ed25519 key, or an Ethereum address that signed by EIP-191.
+    """
+
+    scheme: Annotated[Scheme, Field(strict=False)]
+    signer: Annotated[str, Field(pattern=r"^(0x[0-9a-f]{40}|[0-9a-f]{64})$")]
+    licence: Annotated[str, Field(max_length=MAX_LICENCE)]
+    signature: Annotated[str, Field(pattern=r"^([0-9a-f]{128}|[0-9a-f]{130})$")]
+
+
 class NonClaim(Part):
     """Something that is not claimed: a stable id, and the wording of the issuer's version."""
 
@@ -256,7 +269,8 @@ class NonClaim(Part):
 
 
 class Predicate(Part):
-    """The claim, part by part. ``lane`` is absent where the proof is about one input only."""
+    """The claim, part by part. ``lane`` is absent where the proof is about one input only,
+    ``owner`` where nobody has signed the model's manifest."""
 
     receipt: ReceiptId
     issued_at: Time
@@ -276,18 +290,24 @@ class Predicate(Part):
     cost: Cost
     non_claims: Annotated[list[NonClaim], Field(max_length=64)]
     lane: LaneClaim | None = Field(default=None, exclude_if=lambda lane: lane is None)
+    owner: OwnerClaim | None = Field(default=None, exclude_if=lambda owner: owner is None)
 
     @model_validator(mode="after")
     def _lane_and_schema(self) -> Predicate:
-        if self.receipt.schema_version != schema_version(self.accuracy.this_input, self.lane):
+        stated = schema_version(self.accuracy.this_input, self.lane, self.owner)
+        if self.receipt.schema_version != stated:
             raise ValueError("the schema version is not that of the fields stated")
         if self.lane is not None and self.lane.index >= self.lane.count:
             raise ValueError("there is no such lane")
         return self
 
 
-def schema_version(error: MeasuredError, lane: LaneClaim | None) -> Literal[1, 2, 3]:
+def schema_version(
+    error: MeasuredError, lane: LaneClaim | None, owner: OwnerClaim | None
+) -> Literal[1, 2, 3, 4]:
     """The version of a predicate with these parts."""
+    if owner is not None:
+        return 4
     if error.near_thresholds is not None:
         return 3
     return 1 if lane is None else 2

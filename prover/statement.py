@@ -39,6 +39,7 @@ from prover.predicate import (
     Model,
     NonClaim,
     OutputTensor,
+    OwnerClaim,
     Part,
     Pass,
     Predicate,
@@ -190,6 +191,7 @@ def build_statement(
     input_salt: bytes | None = None,
     issued_at: datetime | None = None,
     lane: int = 0,
+    owner: OwnerClaim | None = None,
     once: Once | None = None,
 ) -> Statement:
     """The statement about one proof. Nothing is checked here: see ``verify.check_statement``.
@@ -199,7 +201,7 @@ def build_statement(
     profile does not show the input. ``context.job_id`` is the job's id. ``timings`` are seconds,
     ``peak_rss`` bytes, ``software`` versions by name (``zkml-prover`` among them).
     ``lane`` is the input's place in the proof of a circuit of several lanes; ``once`` is shared by
-    the statements about one proof.
+    the statements about one proof. ``owner`` is whose model it says it is.
     """
     if not manifest.profile.visibility.shows_input and input_salt is None:
         raise ValueError("an input that is not public is committed to with a salt")
@@ -212,7 +214,7 @@ def build_statement(
     predicate = Predicate(
         receipt=ReceiptId(
             id=receipt_id(context.job_id, file_sha256),
-            schema_version=schema_version(measured_error, lane_claim),
+            schema_version=schema_version(measured_error, lane_claim, owner),
         ),
         issued_at=(issued_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         issuer=Issuer(domain=verifier_domain, worker=worker, software=dict(software)),
@@ -253,6 +255,7 @@ def build_statement(
         cost=Cost(seconds=dict(timings), peak_rss_bytes=peak_rss),
         non_claims=[NonClaim(id=name, text=TEXTS[name]) for name in non_claims(manifest)],
         lane=lane_claim,
+        owner=owner,
     )
     return Statement(
         subject=[Subject(digest=DigestSet(sha256=file_sha256.removeprefix("sha256:")))],

@@ -70,6 +70,7 @@ def verify_bundle(
     (33) srs-pinned: the reference string's elements are those of the ceremony named
     (34) rebuild: the verifying key, built anew from the ONNX, is the same bytes
     (35) residues: results that the circuit was given are the products'
+    (36) owner: the owner's signature, if there is one, is of this model's manifest
 
     What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
     lists. Without (34), that the verifying key belongs to the model rests on the signature.
@@ -196,4 +197,5 @@ _STEPS: tuple[Step, ...] = (
     Step(33, "srs-pinned", Layer.SETUP, setup.srs_pinned),
     Step(34, "rebuild", Layer.SETUP, setup.rebuild),
     Step(35, "residues", Layer.INSTANCES, content.residues),
+    Step(36, "owner", Layer.SIGNATURE, signer.owner),
 )

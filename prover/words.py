@@ -75,6 +75,9 @@ def in_words(statement: Statement) -> tuple[str, ...]:
             f"The proof is shared by {p.lane.count} inputs; this statement is about lane"
             f" {p.lane.index} of it (counted from 0)."
         )
+    if p.owner is not None:
+        licence = f", under a licence of {len(p.owner.licence)} characters" * bool(p.owner.licence)
+        said.append(f"{p.owner.signer} has signed for the model as its owner{licence}.")
     said.append(error_in_words(p))
     said.append(_context(p))
     said.append(

@@ -30,6 +30,7 @@ from prover.pipeline import (
     Answer,
     encode,
     measured_error,
+    owner_claim,
     reference_graphs,
     software_versions,
 )
@@ -150,6 +151,7 @@ class SharedProof:
         self._issued_at = datetime.now(UTC)
         self._software = software_versions()
         self._signer = shop.keys().signer()
+        self._owner = owner_claim(shop.store, circuit.manifest.model_sha256)
         files = circuit.files
         self.proof = proof
         #: What the bundles of all lanes have in common.
@@ -187,6 +189,7 @@ class SharedProof:
             input_salt=salt,
             issued_at=self._issued_at,
             lane=index,
+            owner=self._owner,
             once=self._once,
         )
         document = input_json(manifest.inputs, lane.inputs) if shows_input else None

@@ -1,13 +1,16 @@
-"""Checks (5) and (6): who says so."""
+"""Checks (5), (6) and (36): who says so, and whose model it says it is."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from prover.errors import EthereumMissing, OwnerSignatureInvalid
 from prover.keys import KeyState, parse_signer_document
+from prover.ownership import OwnerSignature
 from prover.verification.evidence import (
     Evidence,
     refuse,
+    skip,
     warn,
 )
 
@@ -44,3 +47,20 @@ def signer(e: Evidence) -> str:
             return f"key {key.keyid[:16]} is this deployment's own and {key.state.value}"
         warn(f"key {key.keyid[:16]} is the bundle's own: nobody has said that it is to be trusted")
     return f"key {key.keyid[:16]} is trusted and {key.state.value}"
+
+
+# (36)
+def owner(e: Evidence) -> str:
+    claim = e.predicate.owner
+    if claim is None:
+        skip("nobody has signed the model's manifest")
+    try:
+        made = OwnerSignature.read(claim.scheme, claim.signer, claim.signature)
+        if made.to_json() != claim.model_dump(mode="json", exclude={"licence"}):
+            refuse("the owner's signature is not in its one spelling")
+        made.check(e.predicate.model.sha256, claim.licence)
+    except OwnerSignatureInvalid as error:
+        refuse(f"the owner's signature is not one of this model's manifest: {error.detail}")
+    except EthereumMissing as error:
+        warn(f"the signature of {claim.signer} cannot be judged here: {error.hint}")
+    return f"{claim.signer[:18]} signed for this model and its licence; whose it is, nobody checked"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
 from circuits.engine.ezkl_engine import EzklEngine
@@ -18,8 +19,11 @@ from circuits.engine.port import ProofResult
 from circuits.errors import EngineKilled, EngineTimeout
 from circuits.profile import Profile, Soundness, Visibility
 from prover.app import App
-from prover.jobs import Job, JobState
+from prover.jobs import Job, JobState, ModelVisibility
+from prover.ownership import OwnerSignature, Scheme, model_manifest
+from prover.receipt import Receipt
 from prover.settings import Settings
+from prover.usage import Grouping
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -100,6 +104,40 @@ def test_each_visibility_proves_verifies_and_shows_what_it_says(
     if not visibility.shows_input:
         assert "[1.0, -1.0, 2.0, 0.0]" not in statement
     assert inputs_kept(app) == []
+
+
+def test_a_tenant_proves_anothers_model_and_the_receipt_has_its_owners_signature(app: App) -> None:
+    owner, other = app.for_tenant("owner"), app.for_tenant("other")
+    model, _ = owner.add_model(tiny.linear(), "net")
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw().hex()
+    owner.store.change_model(
+        model.id, visibility=ModelVisibility.UNLISTED, others_may_prove=True, licence="ours"
+    )
+    signature = OwnerSignature.read(
+        Scheme.ED25519, public, key.sign(model_manifest(model.id, "ours")).hex()
+    )
+    owner.store.sign_model(model.id, signature.to_json(), "ours")
+
+    job = other.request_proof(
+        model_id=model.id,
+        circuit_id=None,
+        payload={"inputs": INPUT},
+        profile=Profile(),
+        context=None,
+    )
+    app.run(job.id, "test")
+    done = other.store.job(job.id)
+    assert outputs(done)["y"] == OUTPUT
+    report = app.verify(other.bundle(done), None)
+    assert report["ok"]
+    assert next(c for c in report["checks"] if c["name"] == "owner")["status"] == "pass"
+    receipt = Receipt.from_bytes(other.receipt(done)).statement().predicate.owner
+    assert receipt is not None
+    assert (receipt.signer, receipt.licence) == (public, "ours")
+    (used,) = owner.store.usage([Grouping.CALLER, Grouping.OWNER])
+    assert (used.caller, used.owner, used.proofs) == ("other", "owner", 1)
+    assert used.proving_s > 0 < used.building_s
 
 
 def test_the_conservative_profile_proves_too(app: App) -> None:
