@@ -381,6 +381,10 @@ class App:
         self._claimed(job_id if lease is None else lease.job_id, lease, stopping, None)
         return None if lease is None else lease.job_id
 
+    def waiting(self) -> str | None:
+        """A job that a free worker could take now (``Store.waiting_turn``)."""
+        return self.store.every_tenant().waiting_turn()
+
     def _claimed(
         self,
         job_id: str,

@@ -147,6 +147,17 @@ class Settings(BaseModel):
         le=3600,
         description="Seconds before a job is tried again; doubled each time, up to a minute.",
     )
+    stop_grace_s: float = Field(
+        default=10,
+        ge=0,
+        le=86_400,
+        description="Seconds that a worker told to stop gives its jobs; the rest goes back.",
+    )
+    starving_s: float = Field(
+        default=120,
+        gt=0,
+        description="Seconds after which a worker ends to which nothing comes though jobs wait.",
+    )
     worker_concurrency: int = Field(
         default=1, ge=1, le=256, description="Jobs that one worker process runs at a time."
     )

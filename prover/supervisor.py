@@ -86,7 +86,7 @@ class Supervisor:
             with Store.open(self._settings.database_url) as store:
                 require_api_key(store, self._host)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._stopping.set())
+            signal.signal(number, lambda *_: self._told_to_stop())
         if self.redis_url is None:
             self._redis = RedisServer.start(self._settings.home / "redis")
             self.redis_url = self._redis.url
@@ -95,6 +95,15 @@ class Supervisor:
             self._spawn(member)
         self._wait_until_ready()
         return self.url
+
+    def _told_to_stop(self) -> None:
+        """The first signal begins the end; a second one is passed on: workers then give back at
+        once what they are still at."""
+        if self._stopping.is_set():
+            for member in self._members:
+                if member.process is not None and member.process.poll() is None:
+                    member.process.terminate()
+        self._stopping.set()
 
     def wait(self) -> None:
         """Watches over the processes until SIGINT or SIGTERM."""
@@ -111,7 +120,7 @@ class Supervisor:
         for process in running:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + STOP_S + self._settings.stop_grace_s
         for process in running:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""``python -m workers``: one worker process, set up by ``ZKML_`` variables."""
+"""``python -m workers [--once]``: one worker process, set up by ``ZKML_`` variables."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import sys
 
 from circuits.errors import Fault, ZkmlError
 from prover.settings import Settings
+from workers.once import serve_once
 from workers.service import serve
 
 
 def main() -> int:
-    """Exit status: 0 after a signal, 2 for a bad setting, 3 when it failed on our side."""
+    """Exit status: 0 after a signal (or one job), 2 for a bad setting, 3 when it failed on our
+    side."""
     try:
-        return serve(Settings.load())
+        settings = Settings.load()
+        if "--once" in sys.argv[1:]:
+            serve_once(settings)
+            return 0
+        return serve(settings)
     except ZkmlError as error:
         print(f"zkml worker: {error.detail}", error.hint, file=sys.stderr)
         return 3 if error.fault in {Fault.OURS, Fault.BUSY} else 2

@@ -30,6 +30,10 @@ class Runner(Protocol):
         """
         ...
 
+    def waiting(self) -> str | None:
+        """A job that could be taken now; None: nothing waits."""
+        ...
+
     def close(self) -> None: ...
 
 

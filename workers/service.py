@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import threading
 import warnings
@@ -18,25 +19,32 @@ from prover.settings import Settings
 from prover.store import Store
 from workers.celery_app import make_celery
 from workers.runner import OpenRunner, open_app
+from workers.stopping import Activity, Stopping
 from workers.sweep import Sweep
 from workers.tasks import announcer, register
+from workers.watchdog import Watchdog
 
+#: For how long a worker that starves may take to stop in order.
+_BITE_S = 10.0
 _log = structlog.get_logger("zkml.worker")
 
 
 def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
     """Works until SIGTERM or SIGINT; returns the process's exit status.
 
-    The first signal stops intake and makes running jobs go back to the queue, where another
-    worker takes them up: a proof is minutes at most, and a deployment that waits for it is worse
-    than one that begins it anew. SIGKILL loses nothing either: the leases run out.
+    The first signal stops intake. Jobs that end within ``stop_grace_s`` do so, the others go back
+    to the queue, where another worker takes them up; a second signal gives them back at once.
+    SIGKILL loses nothing either: the leases run out. A worker that starves (``watchdog``) stops by
+    itself with status 3, to be started again.
     Raises ``ZkmlError`` when it cannot start.
     """
     settings.prepare()
     configure_logs(settings, quiet=("celery", "kombu", "amqp", "redis", "httpx", "alembic"))
     # Celery warns of root because of pickled messages; only JSON is accepted here.
     warnings.simplefilter("ignore", SecurityWarning)
-    stopping = threading.Event()
+    stopping = Stopping(settings.stop_grace_s)
+    activity = Activity()
+    starved, stopped = threading.Event(), threading.Event()
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     app = make_celery(settings)
     with Store.open(
@@ -50,16 +58,25 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         runner.announce = announcer(app)
         sweep = Sweep(app, store, settings.sweep_s)
 
+        def bite() -> None:
+            starved.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            if not stopped.wait(_BITE_S):  # what hangs may not hear signals either
+                os._exit(3)
+
+        watchdog = Watchdog(store, activity, settings.starving_s, bite)
+
         # Celery keeps weak references: these must live as long as the worker.
         def on_ready(**_: Any) -> None:
             sweep.start()
+            watchdog.start()
             _log.info("worker_ready", owner=owner, concurrency=settings.worker_concurrency)
 
         def on_stopping(**_: Any) -> None:
-            stopping.set()
+            stopping.request()
 
         try:
-            register(app, runner, store, owner, stopping.is_set)
+            register(app, runner, store, owner, stopping, activity)
             signals.worker_ready.connect(on_ready)
             signals.worker_shutting_down.connect(on_stopping)
             worker = app.Worker(
@@ -70,9 +87,11 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
                 without_heartbeat=True,
             )
             worker.start()
-            return int(worker.exitcode or 0)
+            return 3 if starved.is_set() else int(worker.exitcode or 0)
         finally:
-            stopping.set()
+            stopped.set()
+            stopping.at_once()
+            watchdog.stop()
             sweep.stop()
             runner.close()
             app.close()

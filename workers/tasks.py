@@ -16,7 +16,8 @@ from prover.errors import JobNotFound, QueueUnavailable
 from prover.jobs import JobState
 from prover.queue import RUN_JOB, send_job
 from prover.store import Store
-from workers.runner import Runner, Stopping
+from workers.runner import Runner
+from workers.stopping import Activity, Stopping
 
 _log = structlog.get_logger("zkml.worker")
 
@@ -35,12 +36,22 @@ def announcer(app: Celery) -> Callable[[Sequence[str]], None]:
     return announce
 
 
-def register(app: Celery, runner: Runner, store: Store, owner: str, stopping: Stopping) -> Any:
+def register(
+    app: Celery,
+    runner: Runner,
+    store: Store,
+    owner: str,
+    stopping: Stopping,
+    activity: Activity,
+) -> Any:
     """Gives ``app`` the task ``zkml.run_job``, which runs jobs as ``owner``; returns it."""
 
     def run_job(job_id: str) -> None:
-        with structlog.contextvars.bound_contextvars(job=job_id):
+        with structlog.contextvars.bound_contextvars(job=job_id), activity:
             try:
+                if stopping.draining:  # nothing new: the message is for another worker
+                    send_job(app, job_id)
+                    return
                 done = runner.run_turn(job_id, owner, stopping)
                 if done is None:
                     return

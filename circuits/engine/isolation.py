@@ -3,7 +3,7 @@
 A child reads the interpreter, its libraries and the files that its call names; it writes its own
 scratch folder; it starts no program, opens no socket, looks into no other process. Each wall
 stands by itself where the kernel offers it, and ``standing`` says which do
-(docs/decisions/0008-isolation.md says what is left):
+(docs/decisions/0010-isolation.md says what is left):
 
 * ``network``: a network namespace of the fork server's own, with nothing in it;
 * ``files``: Landlock, over the whole file system;

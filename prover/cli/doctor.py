@@ -141,7 +141,7 @@ def _engine(settings: Settings) -> Finding:
                 name="engine",
                 level="note",
                 detail=f"{engine.label}; not walled off: {missing}",
-                mend="docs/decisions/0008-isolation.md says what each wall needs.",
+                mend="docs/decisions/0010-isolation.md says what each wall needs.",
             )
         return Finding(
             name="engine", level="ok", detail=f"{engine.label}; no network, files walled off"

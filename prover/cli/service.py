@@ -46,9 +46,14 @@ def api(host: Host = "127.0.0.1", port: Port = 8000, as_json: options.Json = Fal
     _become("api", "--host", host, "--port", str(port), terminal=Terminal(as_json))
 
 
-def worker(as_json: options.Json = False) -> None:
-    """Run one worker alone (ZKML_REDIS_URL says where the queue is)."""
-    _become("workers", terminal=Terminal(as_json))
+def worker(
+    once: Annotated[
+        bool, typer.Option("--once", help="Take one job that waits, if any, and end.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run one worker alone (ZKML_REDIS_URL says where the queue is; --once needs none)."""
+    _become("workers", *(["--once"] if once else []), terminal=Terminal(as_json))
 
 
 def _become(module: str, *args: str, terminal: Terminal) -> NoReturn:

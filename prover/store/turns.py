@@ -57,6 +57,14 @@ class Turns(Leases, Quotas):
                 return None
             return _oldest(conn, tenant, self._now())
 
+    def waiting_turn(self) -> str | None:
+        """A job that a free worker could take now; None: there is nothing to do."""
+        now = self._now()
+        silent = sa.select(jobs.c.id).where(_RUNNING, jobs.c.lease_expires_at <= now).limit(1)
+        with self._db.read() as conn:
+            lost: str | None = conn.scalar(silent)
+        return lost or self._next_job()
+
     def _fell_silent(self, job_id: str) -> bool:
         query = sa.select(jobs.c.id).where(
             jobs.c.id == job_id, _RUNNING, jobs.c.lease_expires_at <= self._now()

@@ -21,7 +21,12 @@ pytestmark = pytest.mark.slow
 
 MODEL = tiny.wide(64)
 INPUT = [[0.5] * 64]
-FAST = {"ZKML_LEASE_S": "2", "ZKML_SWEEP_S": "0.3", "ZKML_PLAN_EFFORT": "fast"}
+FAST = {
+    "ZKML_STOP_GRACE_S": "0",
+    "ZKML_LEASE_S": "2",
+    "ZKML_SWEEP_S": "0.3",
+    "ZKML_PLAN_EFFORT": "fast",
+}
 
 
 @pytest.fixture(scope="module")

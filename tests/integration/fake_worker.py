@@ -16,6 +16,7 @@ from prover.jobs import Stage
 from prover.lease import holding
 from prover.settings import Settings
 from prover.store import Store
+from workers.once import serve_once
 from workers.runner import Stopping
 from workers.service import serve
 
@@ -57,6 +58,9 @@ class WaitingRunner:
         self._write("ended", job_id)
         return job_id
 
+    def waiting(self) -> str | None:
+        return self._store.waiting_turn()
+
     def close(self) -> None:
         self._nudges.close()
         self._store.close()
@@ -67,4 +71,9 @@ class WaitingRunner:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Settings.load(), lambda settings: WaitingRunner(settings, Path(sys.argv[1]))))
+    if "--once" in sys.argv:
+        serve_once(Settings.load(), lambda settings: WaitingRunner(settings, Path(sys.argv[1])))
+    else:
+        sys.exit(
+            serve(Settings.load(), lambda settings: WaitingRunner(settings, Path(sys.argv[1])))
+        )

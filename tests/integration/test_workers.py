@@ -44,7 +44,7 @@ class Deployment:
         self._diary.touch()
         self._workers: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, *args: str, **extra: str) -> subprocess.Popen[bytes]:
         """A worker process with the waiting pipeline of ``fake_worker.py``."""
         values = self.settings
         env = {
@@ -54,9 +54,11 @@ class Deployment:
             "ZKML_REDIS_URL": str(values.redis_url),
             "ZKML_LEASE_S": str(values.lease_s),
             "ZKML_SWEEP_S": str(values.sweep_s),
+            "ZKML_STOP_GRACE_S": "0",
+            **extra,
         }
         script = REPOSITORY / "tests" / "integration" / "fake_worker.py"
-        command = [sys.executable, str(script), str(self._diary)]
+        command = [sys.executable, str(script), str(self._diary), *args]
         worker = subprocess.Popen(command, env=env)
         self._workers.append(worker)
         return worker
@@ -275,3 +277,51 @@ def test_a_worker_without_a_queue_says_what_to_set(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "ZKML_REDIS_URL" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_what_ends_within_the_grace_time_is_finished_and_nothing_new_begun(
+    deployment: Deployment,
+) -> None:
+    leaving = deployment.start_worker(ZKML_STOP_GRACE_S="60")
+    job = deployment.post(2.0)
+    deployment.wait(job, JobState.RUNNING)
+    later = deployment.post(0.0)
+    leaving.terminate()
+
+    assert leaving.wait(timeout=30) == 0
+    assert deployment.store.job(job.id).state is JobState.SUCCEEDED
+    assert deployment.store.job(later.id).state is JobState.QUEUED
+
+
+def test_a_second_signal_gives_the_job_back_at_once(deployment: Deployment) -> None:
+    leaving = deployment.start_worker(ZKML_STOP_GRACE_S="600")
+    job = deployment.post(300)
+    deployment.wait(job, JobState.RUNNING)
+    leaving.terminate()
+    with pytest.raises(subprocess.TimeoutExpired):
+        leaving.wait(timeout=1)
+    leaving.terminate()
+
+    assert leaving.wait(timeout=30) == 0
+    assert deployment.store.job(job.id).state is JobState.QUEUED
+
+
+def test_a_worker_for_one_job_takes_one_and_needs_no_queue(deployment: Deployment) -> None:
+    jobs = [deployment.post(0.0) for _ in range(2)]
+    for done in (1, 2, 2):
+        worker = deployment.start_worker("--once", ZKML_REDIS_URL="redis://127.0.0.1:1/0")
+        assert worker.wait(timeout=60) == 0
+        states = [deployment.store.job(job.id).state for job in jobs]
+        assert states.count(JobState.SUCCEEDED) == done
+
+
+def test_a_worker_to_which_nothing_comes_though_a_job_waits_ends(deployment: Deployment) -> None:
+    """Its queue is another's: as if Celery had stopped consuming."""
+    with RedisServer.start(deployment.settings.home / "elsewhere") as elsewhere:
+        deaf = deployment.start_worker(
+            ZKML_REDIS_URL=elsewhere.url, ZKML_STARVING_S="2", ZKML_SWEEP_S="600"
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            deaf.wait(timeout=6)  # nothing waits: it stays
+        deployment.post(0.0)
+        assert deaf.wait(timeout=30) == 3

@@ -1,0 +1,40 @@
+"""``zkml worker --once``: takes one job, works on it, ends. For Kubernetes Jobs and batch systems,
+which count processes themselves; it needs the store and no queue."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+
+import structlog
+
+from prover.logs import configure_logs
+from prover.settings import Settings
+from workers.runner import OpenRunner, open_app
+from workers.stopping import Stopping
+
+_log = structlog.get_logger("zkml.worker")
+
+
+def serve_once(settings: Settings, open_runner: OpenRunner = open_app) -> bool:
+    """Works on the job whose turn it is; whether there was one. What a job queues (the packs of a
+    batch) is left to others. SIGTERM and SIGINT as for a worker that stays.
+
+    Raises ``ZkmlError`` when it cannot start.
+    """
+    settings.prepare()
+    configure_logs(settings, quiet=("alembic", "httpx"))
+    stopping = Stopping(settings.stop_grace_s)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.request())
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    runner = open_runner(settings)
+    try:
+        waits = runner.waiting()
+        done = None if waits is None else runner.run_turn(waits, owner, stopping)
+        _log.info("worker_done", job=done)
+        return done is not None
+    finally:
+        runner.close()
