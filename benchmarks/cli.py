@@ -22,16 +22,18 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from benchmarks import compare as comparing
-from benchmarks import machine, report, runner, suites
-from benchmarks.errors import FileUnusable, FolderUnusable, MarkersMissing, UnknownModel
-from benchmarks.metrics import counted, duration
-from benchmarks.models import external, zoo
-from benchmarks.models.entry import Entry
-from benchmarks.pace import Budget
-from benchmarks.rows import Header, Key, read
-from benchmarks.sides import circom
-from benchmarks.tasks import Amount
+from benchmarks.harness import machine, runner
+from benchmarks.harness.errors import FileUnusable, FolderUnusable, MarkersMissing, UnknownModel
+from benchmarks.harness.metrics import counted, duration
+from benchmarks.harness.pace import Budget
+from benchmarks.harness.rows import Header, Key, read
+from benchmarks.harness.tasks import Amount
+from benchmarks.report import compare as comparing
+from benchmarks.report import page as report
+from benchmarks.suites import registry as suites
+from benchmarks.systems import circom
+from benchmarks.zoo import external, zoo
+from benchmarks.zoo.entry import Entry
 from circuits.errors import Fault, ZkmlError
 from prover.settings import Settings
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, parser
 
-from benchmarks.machine import describe
+from benchmarks.harness.machine import describe
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Child, Sandbox
 from circuits.errors import ModelError, ZkmlError

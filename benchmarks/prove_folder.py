@@ -21,9 +21,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from benchmarks import folder_report
-from benchmarks.folder_report import Off, Outcome, Row, Run
-from benchmarks.machine import describe
+from benchmarks.harness.machine import describe
+from benchmarks.report import folder_report
+from benchmarks.report.folder_report import Off, Outcome, Row, Run
 from circuits.engine.port import Simulated
 from circuits.errors import ModelTooLarge, ZkmlError
 from circuits.field import to_felt

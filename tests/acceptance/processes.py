@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / "benchmarks" / "models" / "digits"
+DIGITS = ROOT / "benchmarks" / "demo" / "digits"
 ZKML = str(Path(sys.executable).with_name("zkml"))
 #: What every command here is told: reference strings made once for all homes (``conftest``), and
 #: no timing of candidates, which the planner's own tests do.

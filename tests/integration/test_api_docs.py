@@ -19,7 +19,7 @@ from tests.unit.fake_app import serving
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / "benchmarks" / "models" / "digits"
+DIGITS = ROOT / "benchmarks" / "demo" / "digits"
 ADDRESS = "http://127.0.0.1:8000"
 MARK = "-- next --\n"
 BETWEEN = f"\necho; echo -n '{MARK}'\n"

@@ -25,7 +25,7 @@ from prover.redis_server import RedisServer
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / "benchmarks" / "models" / "digits" / "digits.onnx"
+DIGITS = ROOT / "benchmarks" / "demo" / "digits" / "digits.onnx"
 BLANK = {"image": [[[[0.0] * 8] * 8]]}
 
 #: Serves the real application in a thread, runs `exercise` against it, and tells what is loaded.

@@ -30,7 +30,7 @@ from tests.unit.fake_app import serving
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / "benchmarks" / "models" / "digits" / "digits.onnx"
+DIGITS = ROOT / "benchmarks" / "demo" / "digits" / "digits.onnx"
 MODEL = "sha256:0835b0fb95cb86c62bc3f10fe2b83d7935f09015b89fa83f625834df8e186566"
 CIRCUIT, JOB = "sha256:" + "1" * 64, "job-that-was-canceled"
 #: Ids that exist, beside those that schemathesis makes up.

@@ -59,7 +59,7 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
 ) -> None:
     """One input's products are packed, those of many are challenged, and their ReLUs tables: in
     steps of the narrow one's, which are magnitudes, so that lanes give its values."""
-    model = (Path(benchmarks.__file__).parent / "models" / "digits" / "digits.onnx").read_bytes()
+    model = (Path(benchmarks.__file__).parent / "demo" / "digits" / "digits.onnx").read_bytes()
     bits = {"input": 4, "weights": [9, 12], "table": 8}
     accepted = {"image": (-0.25, 1.25)}
     own = Form(hints=True)

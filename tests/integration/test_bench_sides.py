@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
-from benchmarks.models.zoo import ZOO
-from benchmarks.rows import Header, Results, Status, Step
-from benchmarks.runner import run
-from benchmarks.sides.ezkl_default import EzklDefault
-from benchmarks.sides.ours import Ours
-from benchmarks.tasks import Amount, Contender, contest
+from benchmarks.harness.rows import Header, Results, Status, Step
+from benchmarks.harness.runner import run
+from benchmarks.harness.tasks import Amount, Contender, contest
+from benchmarks.report import page as report
+from benchmarks.systems.ezkl_default import EzklDefault
+from benchmarks.systems.ours import Ours
+from benchmarks.zoo.zoo import ZOO
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

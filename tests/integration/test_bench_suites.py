@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import batch, figures, planning, tables
-from benchmarks.models.zoo import ZOO
-from benchmarks.rows import Header, Status
-from benchmarks.runner import run
-from benchmarks.tasks import Amount, by_round
+from benchmarks.harness.rows import Header, Status
+from benchmarks.harness.runner import run
+from benchmarks.harness.tasks import Amount, by_round
+from benchmarks.report import figures, tables
+from benchmarks.suites import batch, planning
+from benchmarks.zoo.zoo import ZOO
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -9,13 +9,13 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.svm import SVC
 
-from benchmarks.errors import UnknownModel
-from benchmarks.models import classical, neural
-from benchmarks.models.entry import Entry
-from benchmarks.models.layers import Conv, Dense, Flatten, Pool, Relu, Sigmoid
-from benchmarks.models.material import materialise, reference_outputs
-from benchmarks.models.network import Network, squared_error
-from benchmarks.models.zoo import ENTRIES, choose
+from benchmarks.harness.errors import UnknownModel
+from benchmarks.zoo import classical, neural
+from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.layers import Conv, Dense, Flatten, Pool, Relu, Sigmoid
+from benchmarks.zoo.material import materialise, reference_outputs
+from benchmarks.zoo.network import Network, squared_error
+from benchmarks.zoo.zoo import ENTRIES, choose
 from circuits.errors import ModelError
 from circuits.rewrite.compare import run
 

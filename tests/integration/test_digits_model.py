@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from benchmarks.models.digits import CALIBRATION, MODEL, SAMPLE
-from benchmarks.models.digits.data import Split, load
-from benchmarks.models.digits.train import accuracy, predict, train, write
+from benchmarks.demo.digits import CALIBRATION, MODEL, SAMPLE
+from benchmarks.demo.digits.data import Split, load
+from benchmarks.demo.digits.train import accuracy, predict, train, write
 
 REQUIRED = 0.95
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.folder_report import Off, Outcome, Row, Run, markdown, read_rows, write
 from benchmarks.prove_folder import Prover
+from benchmarks.report.folder_report import Off, Outcome, Row, Run, markdown, read_rows, write
 from circuits.profile import Profile
 from prover.app import App
 from prover.settings import Settings

@@ -242,7 +242,7 @@ def test_every_route_has_its_scopes(world: World) -> None:
 @pytest.mark.slow
 def test_the_same_bytes_are_each_tenants_own_model(world: World) -> None:
     """Neither the answer nor the work that it takes tells that somebody has the model already."""
-    digits = Path(__file__).parents[2] / "benchmarks" / "models" / "digits" / "digits.onnx"
+    digits = Path(__file__).parents[2] / "benchmarks" / "demo" / "digits" / "digits.onnx"
     octets = {"Content-Type": "application/octet-stream"}
     first = world.http.post(
         "/v1/models?name=mine",

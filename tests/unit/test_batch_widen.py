@@ -7,7 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from benchmarks.models.zoo import ZOO
+from benchmarks.zoo.zoo import ZOO
 from circuits.lanes.check import pack, widen_checked
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.widen import widen

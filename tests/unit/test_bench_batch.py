@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import batch
-from benchmarks.models.zoo import choose
-from benchmarks.rows import Step
-from benchmarks.tasks import Amount
+from benchmarks.harness.rows import Step
+from benchmarks.harness.tasks import Amount
+from benchmarks.suites import batch
+from benchmarks.zoo.zoo import choose
 
 
 def test_lanes_that_a_smaller_run_did_not_ask_for_are_foretold_again(

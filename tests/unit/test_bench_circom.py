@@ -8,12 +8,12 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
-from benchmarks.errors import PeerMissing, SideRefused
-from benchmarks.models import neural
-from benchmarks.models.layers import Dense, Relu
-from benchmarks.models.network import Network
-from benchmarks.sides import circom
-from benchmarks.sides.circom_source import IntegerNetwork
+from benchmarks.harness.errors import PeerMissing, SideRefused
+from benchmarks.systems import circom
+from benchmarks.systems.circom_source import IntegerNetwork
+from benchmarks.zoo import neural
+from benchmarks.zoo.layers import Dense, Relu
+from benchmarks.zoo.network import Network
 
 
 def test_integers_stay_close_to_the_floats_that_they_stand_for() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
 from benchmarks.cli import main
-from benchmarks.rows import FILE_NAME, Header, Journal, Key, Row, Status, Step
+from benchmarks.harness.rows import FILE_NAME, Header, Journal, Key, Row, Status, Step
+from benchmarks.report import page as report
 
 MACHINE = {
     "processor": "p", "cores": 2, "memory_bytes": 1 << 30, "system": "s", "python": "3",

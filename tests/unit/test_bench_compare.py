@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.compare import Verdict, compare, different_machines, lost, markdown
-from benchmarks.errors import ResultsInvalid, ResultsVersion
-from benchmarks.rows import Header, Journal, Key, Results, Row, Status, Step, read
+from benchmarks.harness.errors import ResultsInvalid, ResultsVersion
+from benchmarks.harness.rows import Header, Journal, Key, Results, Row, Status, Step, read
+from benchmarks.report.compare import Verdict, compare, different_machines, lost, markdown
 
 HEADER = Header(
     options={"samples": 7}, machine={"processor": "one", "commit": "a"}, started="2026-01-01"

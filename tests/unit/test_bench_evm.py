@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import evm, evm_flow
-from benchmarks.errors import PeerMissing
-from benchmarks.models.zoo import ZOO
-from benchmarks.process import Measured
-from benchmarks.rows import Status
-from benchmarks.runner import attempt
-from benchmarks.sides.side import Outcome
-from benchmarks.tasks import Amount
+from benchmarks.harness.errors import PeerMissing
+from benchmarks.harness.process import Measured
+from benchmarks.harness.rows import Status
+from benchmarks.harness.runner import attempt
+from benchmarks.harness.tasks import Amount
+from benchmarks.steps import evm_flow
+from benchmarks.suites import evm
+from benchmarks.systems.side import Outcome
+from benchmarks.zoo.zoo import ZOO
 from circuits.evm.errors import SolcMissing
 from circuits.evm.guard import Accepted, Guard
 from circuits.field import to_felt
@@ -90,9 +91,9 @@ def test_a_missing_compiler_is_a_row_that_says_how_to_get_it(
 
     problem = {"problem": caught.value.problem()}
     told = Measured(seconds=1, cpu_seconds=1, peak_rss_bytes=1, returncode=2, told=problem)
-    monkeypatch.setattr("benchmarks.process.run", lambda *_, **__: told)
+    monkeypatch.setattr("benchmarks.harness.process.run", lambda *_, **__: told)
     side = next(evm.tasks([ZOO["digits"]], Amount.for_quick(), tmp_path, None))  # type: ignore[arg-type]
-    monkeypatch.setattr("benchmarks.sides.ours.Ours.setup", lambda *_: Outcome())
+    monkeypatch.setattr("benchmarks.systems.ours.Ours.setup", lambda *_: Outcome())
     place = evm._OneSide(ZOO["digits"], evm.Ours(), Amount.for_quick(), tmp_path)._place().work
     place.mkdir(parents=True)
     (place / "settings.json").write_text('{"run_args": {"logrows": 9}}')

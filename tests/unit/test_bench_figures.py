@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import figures, report, tables
-from benchmarks.digest import Digest
-from benchmarks.rows import Header, Journal, Key, Results, Row, Status, Step, read
+from benchmarks.harness.rows import Header, Journal, Key, Results, Row, Status, Step, read
+from benchmarks.report import figures, tables
+from benchmarks.report import page as report
+from benchmarks.report.digest import Digest
 
 HEADER = Header(
     options={"samples": 3, "warm_ups": 0},

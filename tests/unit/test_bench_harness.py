@@ -14,10 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import process, report, suites
-from benchmarks.compare import Verdict, compare
-from benchmarks.digest import Digest
-from benchmarks.errors import (
+from benchmarks.harness import process
+from benchmarks.harness.errors import (
     BudgetSpent,
     NotEnoughMemory,
     PeerMissing,
@@ -27,14 +25,18 @@ from benchmarks.errors import (
     SampleTimeout,
     SideRefused,
 )
-from benchmarks.models.material import Material
-from benchmarks.models.zoo import ENTRIES, ZOO
-from benchmarks.pace import Budget, Pace
-from benchmarks.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
-from benchmarks.runner import run
-from benchmarks.sides import circom
-from benchmarks.sides.side import Outcome, Place
-from benchmarks.tasks import Amount, Contender, by_round, contest
+from benchmarks.harness.pace import Budget, Pace
+from benchmarks.harness.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
+from benchmarks.harness.runner import run
+from benchmarks.harness.tasks import Amount, Contender, by_round, contest
+from benchmarks.report import page as report
+from benchmarks.report.compare import Verdict, compare
+from benchmarks.report.digest import Digest
+from benchmarks.suites import registry as suites
+from benchmarks.systems import circom
+from benchmarks.systems.side import Outcome, Place
+from benchmarks.zoo.material import Material
+from benchmarks.zoo.zoo import ENTRIES, ZOO
 
 HEADER = Header(
     options={"samples": 5, "warm_ups": 1},
@@ -270,7 +272,7 @@ def test_an_interrupted_harness_leaves_no_process_behind(tmp_path: Path) -> None
         "time.sleep(60)"
     )
     harness = (
-        "import sys; from benchmarks import process;"
+        "import sys; from benchmarks.harness import process;"
         f"process.run([sys.executable, '-c', {sleeper!r}, sys.argv[1]], deadline_s=60)"
     )
     with subprocess.Popen(

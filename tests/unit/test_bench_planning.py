@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.planning import quality, regret
+from benchmarks.suites.planning import quality, regret
 
 
 def candidate(

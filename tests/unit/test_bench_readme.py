@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import report
-from benchmarks.rows import read
+from benchmarks.harness.rows import read
+from benchmarks.report import page as report
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "two-cores"

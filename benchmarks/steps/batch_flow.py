@@ -1,0 +1,104 @@
+"""What the suite ``batch`` asks of our own code, each in a process of its own.
+
+    python -m benchmarks.steps.batch_flow verify BUNDLE
+    python -m benchmarks.steps.batch_flow foretell MODEL CALIBRATION LANES
+
+``verify`` checks every item of a batch bundle; ``foretell`` says what circuits of so many lanes
+(``1,2,4``) are predicted to cost, for a model whose circuit the home folder holds. The last line on
+stdout is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import Fault, ZkmlError
+from circuits.lanes.errors import CannotBatch
+from circuits.profile import Profile
+from prover.app import App
+from prover.batch.bundle import open_batch_bundle
+from prover.batch.verify import verify_batch
+from prover.receipt import Receipt
+from prover.settings import Settings
+
+
+def verify(bundle: str) -> dict[str, Any]:
+    """``item_s``: the median of an item whose proof was checked for an earlier one; ``costs``: what
+    each proof took, as its first receipt says."""
+    engine = EzklEngine(Sandbox())
+    engine.sandbox.start()
+    good, seen, beyond, costs = 0, set(), [], []
+    try:
+        with Path(bundle).open("rb") as file:
+            held = open_batch_bundle(file)
+            begin = last = time.perf_counter()
+            for entry, report in verify_batch(file, engine=engine):
+                now = time.perf_counter()
+                good += report.ok
+                if entry.members["proof"] in seen:
+                    beyond.append(now - last)
+                else:
+                    seen.add(entry.members["proof"])
+                    receipt = Receipt.from_bytes(held.bundle(entry).receipt)
+                    costs.append(receipt.statement().predicate.cost.seconds)
+                last = time.perf_counter()
+    finally:
+        engine.sandbox.close()
+    return {
+        "items": len(held.entries),
+        "good": good,
+        "seconds": last - begin,
+        "item_s": statistics.median(beyond) if beyond else None,
+        "costs": costs,
+    }
+
+
+def foretell(model: str, calibration: str, lanes: str) -> dict[str, Any]:
+    """``at``: seconds and bytes by lanes, None where no shape fits ``limit_bytes``; ``why``: why
+    inputs cannot share a proof at all."""
+    settings = Settings.load(redis_url=None)
+    app = App.open(settings)
+    try:
+        record, _ = app.add_model(Path(model).read_bytes(), "model.onnx")
+        samples = Path(calibration).read_bytes()
+        order = app.library.order_calibrated(record, Profile(), samples)
+        circuit = app.library.open(order.id)
+        if circuit is None:
+            return {"at": {}, "why": "the circuit of one lane is not there"}
+        builder = app.library.wide_builder()
+        try:
+            forecast = builder.forecast(app.library.narrow(circuit))
+        except CannotBatch as error:
+            return {"at": {}, "why": error.detail}
+        found = {n: forecast.at(int(n)) for n in lanes.split(",") if n != "1"}
+        return {
+            "at": {n: p.to_json() if p else None for n, p in found.items()},
+            "why": None,
+            "limit_bytes": settings.engine_limits.memory_bytes,
+        }
+    finally:
+        app.close()
+
+
+STEPS: dict[str, Callable[..., dict[str, Any]]] = {"verify": verify, "foretell": foretell}
+
+
+def main(step: str, *arguments: str) -> int:
+    try:
+        print(json.dumps(STEPS[step](*arguments)))
+    except ZkmlError as error:
+        print(json.dumps({"problem": error.problem()}))
+        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""The planner's plausible candidates, set up and proved one after another.
+
+    python -m benchmarks.steps.candidates_flow set-up WORK MODEL CALIBRATION SRS MOST WITHIN TOTAL_S
+    python -m benchmarks.steps.candidates_flow prove WORK ROUND AGAIN_WITHIN
+
+``set-up`` plans by the cost model alone and sets up all that it predicts within ``WITHIN`` times
+the cheapest, ``MOST`` of them at most, and beside the first two none beyond ``TOTAL_S`` predicted
+seconds of proofs. ``prove`` proves each once, in a fresh child of the engine each: all in the first
+round, in later ones those that are within ``AGAIN_WITHIN`` of the fastest so far. WORK holds what
+one leaves for the other. The last line on stdout is JSON; an error is ``{"problem": …}`` with exit
+status 2 or 3.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.steps import own_settings, run_step, step_limits
+from circuits.build import Builder
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles
+from circuits.errors import EngineError
+from circuits.plan.effort import Effort
+from circuits.plan.planner import Ranked, context_encoding
+from circuits.plan.samples import read_calibration
+from circuits.plan.shapes import Pricing
+from circuits.profile import Profile
+from circuits.srs.files import Policy, SrsFolder
+from prover.library import machine_costs
+
+_INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
+FILE = "candidates.json"
+_LEAST = 2
+
+
+def set_up(
+    engine: EzklEngine,
+    work: Path,
+    model: str,
+    calibration: str,
+    srs: str,
+    most: str,
+    within: str,
+    total_s: str,
+) -> dict[str, Any]:
+    """Writes ``candidates.json``: the plausible ones, the predicted cheapest first."""
+    data = Path(model).read_bytes()
+    signature = engine.sandbox.call(_INSPECT, data, limits=step_limits()).signature
+    folder = SrsFolder(Path(srs))
+    builder = Builder(
+        engine=engine,
+        srs=folder,
+        policy=Policy.DEVELOPMENT,
+        limits=step_limits(),
+        effort=Effort.FAST,
+        cost_model=machine_costs(own_settings()),
+    )
+    plan = builder.plan(
+        data, read_calibration(Path(calibration).read_bytes(), signature), Profile()
+    )
+    different = _different(plan.ranked)
+    least = different[0].predicted.prove_s
+    plausible = [r for r in different if r.predicted.prove_s <= float(within) * least]
+    shutil.rmtree(work, ignore_errors=True)
+    candidates: list[dict[str, Any]] = []
+    spent_s = 0.0
+    for ranked in plausible[: int(most)]:
+        spent_s += ranked.predicted.prove_s
+        if len(candidates) >= _LEAST and spent_s > float(total_s):
+            break
+        place = work / f"{len(candidates):02d}"
+        candidates.append(_set_one_up(engine, ranked, folder, place))
+    told = {
+        "candidates": candidates,
+        "different": len(different),
+        "plausible": len(plausible),
+        "cost_model": plan.cost_model.source,
+    }
+    (work / FILE).write_text(json.dumps(told), encoding="utf-8")
+    return told
+
+
+def _different(ranked: tuple[Ranked, ...]) -> list[Ranked]:
+    """By predicted time; of those of equal predicted cost, which differ in nothing that costs,
+    the first."""
+    found: dict[Any, Ranked] = {}
+    for candidate in ranked:
+        found.setdefault(candidate.predicted, candidate)
+    return sorted(found.values(), key=lambda r: r.predicted.prove_s)
+
+
+def _set_one_up(
+    engine: EzklEngine, ranked: Ranked, folder: SrsFolder, place: Path
+) -> dict[str, Any]:
+    """What the candidate is, and ``failed`` with the reason when it cannot be set up."""
+    place.mkdir(parents=True)
+    shape, profile = ranked.shape, Profile()
+    told = {
+        "variant": shape.variant.label,
+        "args": asdict(shape.args),
+        "predicted_s": ranked.predicted.prove_s,
+        "predicted_bytes": ranked.predicted.peak_bytes,
+        "failed": None,
+        "prove_s": [],
+        "peak_bytes": [],
+    }
+    pricing = Pricing(
+        engine=engine, limits=step_limits(), profile=profile, context=context_encoding(profile)
+    )
+    try:
+        priced = pricing.settle(shape.variant.onnx, shape.priced)
+        if priced is None:
+            return told | {"failed": "it does not fit its k after all"}
+        srs = folder.ensure(
+            shape.args.logrows,
+            Policy.DEVELOPMENT,
+            lambda path, k: engine.generate_srs(path, k, step_limits()),
+        )
+        begin = time.perf_counter()
+        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, step_limits())
+    except EngineError as error:
+        return told | {"failed": error.detail}
+    hints = shape.variant.write_hints(place)
+    felts = [list(values) for values in shape.variant.samples[0]]
+    (place / "felts.json").write_text(json.dumps(felts), encoding="utf-8")
+    return told | {
+        "setup_s": time.perf_counter() - begin,
+        "srs": str(srs.path),
+        "hints": hints is not None,
+    }
+
+
+def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[str, Any]:
+    """Adds a round's times to ``candidates.json``, and tells it; who begins changes each round."""
+    told: dict[str, Any] = json.loads((work / FILE).read_text(encoding="utf-8"))
+    candidates = told["candidates"]
+    times = [min(c["prove_s"]) for c in candidates if c["prove_s"]]
+    limit = float(again_within) * min(times) if times and int(turn) else float("inf")
+    order = list(enumerate(candidates))
+    first = int(turn) * len(order) // 3
+    for index, candidate in [*order[first:], *order[:first]]:
+        if candidate["failed"] or min(candidate["prove_s"], default=0.0) > limit:
+            continue
+        place = work / f"{index:02d}"
+        felts = json.loads((place / "felts.json").read_text(encoding="utf-8"))
+        files = CircuitFiles(
+            compiled=place / "compiled",
+            settings=place / "settings.json",
+            pk=place / "pk",
+            vk=place / "vk",
+            srs=Path(candidate["srs"]),
+            hints=place / "hints.onnx" if candidate["hints"] else None,
+        )
+        try:
+            proof = engine.prove(files, felts, step_limits())
+        except EngineError as error:
+            candidate["failed"] = error.detail
+            continue
+        candidate["prove_s"].append(proof.seconds["prove"])
+        candidate["peak_bytes"].append(proof.peak_rss_bytes)
+    (work / FILE).write_text(json.dumps(told), encoding="utf-8")
+    return told
+
+
+STEPS: dict[str, Callable[..., dict[str, Any]]] = {"set-up": set_up, "prove": prove}
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(STEPS, *sys.argv[1:]))

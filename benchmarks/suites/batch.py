@@ -1,0 +1,311 @@
+"""The suite ``batch``: many inputs in few proofs, against EZKL's default flow one by one.
+
+Ours is the whole of ``zkml batch`` with keys there (one process from start to bundle: reading rows,
+proofs, verification, receipts) over the number of inputs; the base is ``gen_witness`` and ``prove``
+of one input, the calls alone. What building circuits takes is measured apart. A sweep proves as
+many inputs as a circuit has lanes, for 1, 2, 4 … lanes, until memory or a sample's time ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import process
+from benchmarks.harness.errors import NotEnoughMemory, SampleFailed, SampleTimeout, SideRefused
+from benchmarks.harness.home import environment
+from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.tasks import Amount, Task, place_of, proved
+from benchmarks.systems.ezkl_default import EzklDefault
+from benchmarks.systems.side import Outcome, Place, judge, misses
+from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.material import Material, materialise
+from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
+
+SUITE = "batch"
+BASE, OURS = "ezkl-default", "zkml batch"
+FORETOLD = "lanes foretold"
+#: Inputs in one batch, by model.
+COUNTS = {
+    "digits": (1000,),
+    "gradient-boosting": (100,),
+    "mlp-784-128-10": (64, 256),
+    "lenet5": (16,),
+}
+MODELS = tuple(COUNTS)
+OTHER_COUNT = 64
+QUICK_COUNT = 32
+LANES = tuple(1 << i for i in range(11))
+QUICK_LANES = (1, 2, 4)
+#: The sweep leaves out lanes whose proof is predicted to take longer.
+LONGEST_PROOF_S, QUICK_LONGEST_PROOF_S = 45.0, 10.0
+#: Either side's cost of an input hardly varies, and a sample takes long.
+SAMPLES = 3
+_ROOT = Path(__file__).parents[2]
+_ZKML = str(Path(sys.executable).with_name("zkml"))
+
+
+def tasks(
+    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+) -> Iterator[Task]:
+    """The batches of all models first, then the sweeps."""
+    models = [_OneModel(entry, amount, cache) for entry in entries]
+    for model in models:
+        yield from model.batches()
+    for model in models:
+        yield from model.sweep()
+
+
+class _OneModel:
+    """Batches of one model, in a home folder of its own, beside EZKL's default flow."""
+
+    def __init__(self, entry: Entry, amount: Amount, cache: Path):
+        self._entry, self._amount, self._cache = entry, amount, cache
+        self._samples = min(amount.samples, SAMPLES)
+        self._base = EzklDefault()
+        self._folder = cache / "batch" / entry.name
+        self._foretold_at = self._folder / "foretold.json"
+        known = COUNTS.get(entry.name, (OTHER_COUNT,))
+        self._counts = (QUICK_COUNT,) if amount.quick else known
+        self._lanes = QUICK_LANES if amount.quick else LANES
+
+    def batches(self) -> Iterator[Task]:
+        """Both sides made ready, then samples in turn."""
+        base, circuit = self._key(BASE, Step.PREPARE), self._key("circuit", Step.PREPARE)
+        yield Task(key=base, action=self._set_base_up, ready=self._base_is_set_up)
+        yield Task(key=circuit, action=self._build_circuit, ready=self._has_circuit)
+        for count in self._counts:
+            yield Task(
+                key=self._key(_inputs(count), Step.PREPARE),
+                action=partial(self._first_batch, count),
+                needs=circuit,
+                ready=self._has_circuit,
+            )
+        for turn in range(self._samples):
+            yield Task(
+                key=self._key(BASE, Step.MEASURE, turn),
+                action=partial(self._prove_base, turn),
+                needs=base,
+                round=turn,
+            )
+            for count in self._counts:
+                yield Task(
+                    key=self._key(_inputs(count), Step.MEASURE, turn),
+                    action=partial(self._batch, count),
+                    needs=self._key(_inputs(count), Step.PREPARE),
+                    round=turn,
+                )
+
+    def sweep(self) -> Iterator[Task]:
+        """Each number of lanes only after the one before: what ended it has its reason there."""
+        foretold = self._key(FORETOLD, Step.PREPARE)
+        yield Task(key=foretold, action=self._foretell, needs=self._key("circuit", Step.PREPARE))
+        before = foretold
+        for lanes in self._lanes:
+            built = self._key(_lanes(lanes), Step.PREPARE)
+            yield Task(key=built, action=partial(self._first_lanes, lanes), needs=before)
+            before = self._key(_lanes(lanes), Step.MEASURE)
+            yield Task(key=before, action=partial(self._batch, lanes, lanes), needs=built)
+
+    # --- the base -----------------------------------------------------------------------------
+
+    def _set_base_up(self) -> Outcome:
+        """Its keys, unless another suite made them, and its accuracy."""
+        material, place = self._material(), self._base_place()
+        made = Outcome(facts={"keys": "those of an earlier set-up"})
+        if not self._base_is_set_up():
+            made = self._base.setup(material, place)
+        answers = self._base.accuracy(material, place, self._amount.held_out).outputs
+        metrics = judge(answers or [], material)
+        return Outcome(
+            metrics={**made.metrics, **metrics}, facts={**made.facts, "misses": misses(metrics)}
+        )
+
+    def _base_is_set_up(self) -> bool:
+        return self._base.is_set_up(self._material(), self._base_place())
+
+    def _prove_base(self, turn: int) -> Outcome:
+        outcome = proved(self._base, self._material(), self._base_place(), turn)
+        one = outcome.metrics["witness_s"] + outcome.metrics["prove_s"]
+        return replace(
+            outcome, metrics={**outcome.metrics, "per_input_s": one, "proof_per_input_s": one}
+        )
+
+    def _base_place(self) -> Place:
+        return place_of(self._base, self._material(), self._amount, self._cache)
+
+    # --- ours ---------------------------------------------------------------------------------
+
+    def _build_circuit(self) -> Outcome:
+        """From an empty home to one proof: planning and the keys of one lane are most of it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        (self._folder / "home").mkdir(parents=True)
+        measured = self._zkml_batch(1, 1)
+        return Outcome(metrics={"total_s": measured.seconds})
+
+    def _has_circuit(self) -> bool:
+        return (self._folder / "home" / "zkml.db").exists()
+
+    def _first_batch(self, count: int) -> Outcome:
+        """The first batch of this size: it builds the circuits of several lanes."""
+        measured = self._zkml_batch(count, None)
+        return Outcome(
+            metrics={"total_s": measured.seconds, "per_input_s": measured.seconds / count},
+            facts={"inputs": count, "packs": measured.told["plan"]["packs"]},
+        )
+
+    def _batch(self, count: int, lanes: int | None = None) -> Outcome:
+        """A batch with its circuits there; every item of its bundle is verified."""
+        measured = self._zkml_batch(count, lanes)
+        checked = self._flow("verify", str(self._out(count, lanes) / "batch.zkml"))
+        material = self._material()
+        metrics = judge(self._answers(count, lanes), material)
+        proofs_s = sum(cost["witness"] + cost["prove"] for cost in checked["costs"])
+        return Outcome(
+            metrics={
+                "per_input_s": measured.seconds / count,
+                "proof_per_input_s": proofs_s / count,
+                "total_s": measured.seconds,
+                "verify_s": checked["seconds"],
+                **({} if checked["item_s"] is None else {"item_verify_s": checked["item_s"]}),
+                "peak_rss_bytes": float(
+                    max(measured.peak_rss_bytes, measured.told["peak_rss_bytes"] or 0)
+                ),
+                **metrics,
+            },
+            facts={
+                "inputs": count,
+                "packs": measured.told["plan"]["packs"],
+                "one_by_one": measured.told["plan"]["one_by_one"],
+                "proofs": len(checked["costs"]),
+                "misses": misses(metrics),
+            },
+            wrong=None
+            if checked["good"] == count
+            else f"{checked['good']} of {count} items were verified",
+        )
+
+    def _foretell(self) -> Outcome:
+        """What the cost model says of every number of lanes, and where it sees memory end."""
+        material, lanes = self._material(), ",".join(map(str, self._lanes))
+        told = self._flow("foretell", str(material.onnx), str(material.calibration), lanes)
+        self._foretold_at.write_text(json.dumps(told), encoding="utf-8")
+        ends = [int(n) for n, found in told["at"].items() if found is None]
+        return Outcome(
+            facts={
+                "one_by_one": told["why"],
+                "memory_ends_at": min(ends) if ends else None,
+                "at": told["at"],
+            }
+        )
+
+    def _foretold(self) -> dict[str, Any]:
+        """What was foretold; anew where another run was here since, with lanes of its own."""
+        several = {str(n) for n in self._lanes if n > 1}  # one lane is not foretold
+        if self._foretold_at.exists():
+            told: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+            if told["why"] is not None or told["at"].keys() >= several:
+                return told
+        self._foretell()
+        anew: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+        return anew
+
+    def _first_lanes(self, lanes: int) -> Outcome:
+        """Builds a circuit of so many lanes, if it is predicted to fit memory and time."""
+        if lanes > 1:
+            self._require(lanes)
+        measured = self._zkml_batch(lanes, lanes)
+        return Outcome(metrics={"total_s": measured.seconds}, facts={"inputs": lanes})
+
+    def _require(self, lanes: int) -> None:
+        told = self._foretold()
+        if told["why"] is not None:
+            raise SideRefused(told["why"])
+        found = told["at"].get(str(lanes))
+        if found is None:
+            raise NotEnoughMemory(
+                f"{lanes} lanes need more than {told['limit_bytes'] / 1e9:.1f} GB, as predicted"
+            )
+        longest = QUICK_LONGEST_PROOF_S if self._amount.quick else LONGEST_PROOF_S
+        if found["prove_s"] > longest:
+            raise SampleTimeout(
+                f"a proof of {lanes} lanes is predicted to take {found['prove_s']:.0f} s and"
+                f" {found['peak_bytes'] / 1e9:.1f} GB; longer than {longest:.0f} s is left out"
+            )
+
+    # --- means --------------------------------------------------------------------------------
+
+    def _key(self, side: str, step: Step, sample: int = 0) -> Key:
+        return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
+
+    def _material(self) -> Material:
+        return materialise(self._entry, self._cache / "models")
+
+    def _out(self, count: int, lanes: int | None) -> Path:
+        return self._folder / f"out-{count}-{lanes or 'any'}"
+
+    def _zkml_batch(self, count: int, lanes: int | None) -> process.Measured:
+        material, out = self._material(), self._out(count, lanes)
+        shutil.rmtree(out, ignore_errors=True)
+        at = np.arange(count) % len(material.reference)
+        arrays: dict[str, Any] = {name: array[at] for name, array in material.held_out.items()}
+        inputs = self._folder / f"{count}.npz"
+        np.savez(inputs, **arrays)
+        command = [_ZKML, "batch", str(material.onnx), str(inputs), "-o", str(out), "--json"]
+        command += ["--calibration", str(material.calibration)]
+        if lanes is not None:
+            command += ["--lanes", str(lanes)]
+        measured = self._run(command)
+        if measured.returncode or measured.told["done"] != count:
+            raise _refusal(measured.told)
+        return measured
+
+    def _answers(self, count: int, lanes: int | None) -> list[list[float]]:
+        """What was proved for the first inputs, as many as there are different ones."""
+        lines = (self._out(count, lanes) / "results.jsonl").read_text(encoding="utf-8").splitlines()
+        items = [json.loads(line) for line in lines[: len(self._material().reference)]]
+        return [np.ravel(next(iter(item["outputs"].values()))).tolist() for item in items]
+
+    def _flow(self, *arguments: str) -> dict[str, Any]:
+        measured = self._run([sys.executable, "-m", "benchmarks.steps.batch_flow", *arguments])
+        if measured.returncode:
+            raise _refusal(measured.told)
+        return measured.told
+
+    def _run(self, command: list[str]) -> process.Measured:
+        return process.run(
+            command,
+            deadline_s=self._amount.deadline_s,
+            cwd=_ROOT,
+            env=environment(self._folder / "home", self._cache / "srs"),
+            accept=(0, 1, 2, 3),
+        )
+
+
+def _inputs(count: int) -> str:
+    return f"{OURS}, {count} inputs"
+
+
+def _lanes(lanes: int) -> str:
+    return f"{lanes} lane{'s' if lanes > 1 else ''}"
+
+
+def _refusal(told: dict[str, Any]) -> Exception:
+    """What a command that did not do all of it said."""
+    problem = told.get("problem") or told
+    detail = problem.get("detail")
+    if detail is None:
+        detail = f"{told.get('done')} of {told.get('total')} inputs were proved: {told}"[:400]
+    if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
+        return NotEnoughMemory(detail, problem=problem)
+    ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
+    return (SampleFailed if ours else SideRefused)(detail, problem=problem)

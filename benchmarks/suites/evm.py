@@ -1,0 +1,150 @@
+"""The suite ``evm``: what a proof costs on chain, ours planned for that and EZKL's default.
+
+Per side the verifier contract's size as deployed, the gas of deploying it with its guard, and the
+gas of one call to the guard with a real proof. The guard must accept that proof, and revert when
+any instance is changed and when the calldata's offsets are shifted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import process
+from benchmarks.harness.errors import PeerMissing, SampleFailed, SideRefused
+from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.tasks import Amount, Task
+from benchmarks.steps import evm_flow
+from benchmarks.systems.ezkl_default import EzklDefault
+from benchmarks.systems.ours import Ours
+from benchmarks.systems.side import Outcome, Place, Side
+from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.material import Material, materialise
+from circuits.errors import Fault
+from circuits.evm.errors import SolcMissing
+from circuits.profile import Target
+
+SUITE = "evm"
+MODELS = ("digits", "logistic-regression", "mlp-196-25-10")
+#: Proofs per side: gas hardly differs between them (by the zero bytes in their calldata).
+PROOFS, QUICK_PROOFS = 3, 1
+_ROOT = Path(__file__).parents[2]
+
+
+def tasks(
+    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+) -> Iterator[Task]:
+    """Per model and side: keys and contract, then proofs, in turn."""
+    for entry in entries:
+        sides = [_OneSide(entry, side, amount, cache) for side in (Ours(Target.EVM), EzklDefault())]
+        for side in sides:
+            yield side.prepare()
+        for turn in range(QUICK_PROOFS if amount.quick else PROOFS):
+            for side in sides:
+                yield side.measure(turn)
+
+
+class _OneSide:
+    """One side's contract for one model."""
+
+    def __init__(self, entry: Entry, side: Side, amount: Amount, cache: Path):
+        self._entry, self._side, self._amount, self._cache = entry, side, amount, cache
+
+    def prepare(self) -> Task:
+        return Task(key=self._key(Step.PREPARE), action=self._prepare, ready=self._is_ready)
+
+    def measure(self, turn: int) -> Task:
+        return Task(
+            key=self._key(Step.MEASURE, turn),
+            action=partial(self._measure, turn),
+            needs=self._key(Step.PREPARE),
+            round=turn,
+        )
+
+    def _key(self, step: Step, sample: int = 0) -> Key:
+        return Key(
+            suite=SUITE, model=self._entry.name, side=self._side.name, step=step, sample=sample
+        )
+
+    def _material(self) -> Material:
+        return materialise(self._entry, self._cache / "models")
+
+    def _place(self) -> Place:
+        return Place(
+            work=self._cache / "work" / SUITE / self._side.name / self._material().sha256[-16:],
+            srs=self._cache / "srs",
+            deadline_s=self._amount.deadline_s,
+        )
+
+    def _is_ready(self) -> bool:
+        place = self._place()
+        has_contract = (place.work / evm_flow.RUNTIME).exists()
+        return has_contract and self._side.is_set_up(self._material(), place)
+
+    def _prepare(self) -> Outcome:
+        """Keys, and the contract that goes with them."""
+        place = self._place()
+        keys = self._side.setup(self._material(), place)
+        settings = json.loads((place.work / "settings.json").read_text(encoding="utf-8"))
+        srs = place.srs / f"dev{settings['run_args']['logrows']}.srs"
+        told = self._flow("compile", place, str(srs))
+        return Outcome(
+            metrics={"contract_bytes": float(told["contract_bytes"])},
+            facts={**keys.facts, "solc": told["solc"], "source_bytes": told["source_bytes"]},
+        )
+
+    def _measure(self, turn: int) -> Outcome:
+        """One proof, verified by the engine and then by the contract, on a chain as it is: a
+        contract that is too large is refused there."""
+        place = self._place()
+        proof = self._side.prove(self._material(), place, turn)
+        told = self._flow("call", place)
+        return Outcome(
+            metrics={
+                "gas": float(told["gas"]),
+                "deploy_gas": float(told["deploy_gas"]),
+                "proof_bytes": proof.metrics["proof_bytes"],
+            },
+            facts={
+                name: told[name] for name in ("instances", "calldata_bytes", "changed", "shifted")
+            },
+            verified=proof.verified,
+            wrong=_wrong(told, proof),
+        )
+
+    def _flow(self, step: str, place: Place, *arguments: str) -> dict[str, Any]:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.steps.evm_flow",
+            step,
+            str(place.work),
+            *arguments,
+        ]
+        measured = process.run(command, deadline_s=place.deadline_s, cwd=_ROOT, accept=(0, 2, 3))
+        if measured.returncode == 0:
+            return measured.told
+        problem = measured.told["problem"]
+        refused = problem["fault"] not in (Fault.OURS.value, Fault.BUSY.value)
+        kind = PeerMissing if problem["code"] in _MISSING else SideRefused
+        raise (kind if refused else SampleFailed)(problem["detail"], hint=problem.get("hint"))
+
+
+_MISSING = (SolcMissing.code, PeerMissing.code)
+
+
+def _wrong(told: dict[str, Any], proof: Outcome) -> str | None:
+    if proof.verified is False:
+        return "the proof was not verified"
+    if not told["accepted"]:
+        return "the contract refuses a proof that the engine verifies"
+    if told["changed_accepted"]:
+        return f"the contract accepts {told['changed_accepted']} proofs with a changed instance"
+    if told["shifted_accepted"]:
+        return f"the contract accepts {told['shifted_accepted']} calls with shifted offsets"
+    return None

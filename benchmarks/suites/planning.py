@@ -1,0 +1,206 @@
+"""The suite ``planner``: how good the planner's choices are, and what the choosing costs.
+
+``zkml plan`` at both efforts that serve (fast: the cost model decides; balanced: the best few are
+timed), then the truth: every plausible candidate is set up and proved, in turn, in a fresh process
+each. *Regret* is how much slower a choice is than the fastest candidate; *prediction error* the
+distance of a candidate's predicted time, or memory, from the measured one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import process
+from benchmarks.harness.errors import SampleFailed, SideRefused
+from benchmarks.harness.home import environment
+from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.tasks import Amount, Task
+from benchmarks.steps import candidates_flow
+from benchmarks.systems.side import Outcome
+from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.material import Material, materialise
+from circuits.errors import Fault
+from circuits.plan.effort import BUDGETS, Effort
+
+SUITE = "planner"
+MODELS = (
+    "digits",
+    "autoencoder",
+    "mlp-196-25-10",
+    "np-eng-32",
+    "logistic-regression",
+    "random-forest",
+    "gradient-boosting",
+    "svm",
+    "lstm",
+    "attention",
+    "minicnn-8",
+)
+EFFORTS = ("fast", "balanced")
+CANDIDATES = "candidates"
+#: A candidate is plausible when it is predicted within so many times the cheapest, as at the
+#: planner's highest effort. At most so many are timed,
+WITHIN, MOST, QUICK_MOST = BUDGETS[Effort.MAX][1], 16, 4
+#: and no more than prove within this together, as predicted.
+TOTAL_S = 40.0
+#: Timed again: those within this of the fastest. The others cannot be it.
+AGAIN_WITHIN = 1.3
+ROUNDS, QUICK_ROUNDS = 3, 1
+_ROOT = Path(__file__).parents[2]
+_ZKML = str(Path(sys.executable).with_name("zkml"))
+
+
+def tasks(
+    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+) -> Iterator[Task]:
+    """Per model: a plan by each effort, the candidates' keys, then rounds over all candidates."""
+    for entry in entries:
+        yield from _OneModel(entry, amount, cache).tasks()
+
+
+class _OneModel:
+    """The plans of one model."""
+
+    def __init__(self, entry: Entry, amount: Amount, cache: Path):
+        self._entry, self._amount, self._cache = entry, amount, cache
+        self._work = cache / "candidates" / entry.name
+
+    def tasks(self) -> Iterator[Task]:
+        for effort in EFFORTS:
+            yield Task(
+                key=self._key(effort, Step.MEASURE),
+                action=partial(self._plan, effort),
+            )
+        set_up = self._key(CANDIDATES, Step.PREPARE)
+        yield Task(
+            key=set_up,
+            action=self._set_up,
+            ready=(self._work / candidates_flow.FILE).exists,
+        )
+        for turn in range(QUICK_ROUNDS if self._amount.quick else ROUNDS):
+            yield Task(
+                key=self._key(CANDIDATES, Step.MEASURE, turn),
+                action=partial(self._prove, turn),
+                needs=set_up,
+                round=turn,
+            )
+
+    def _plan(self, effort: str) -> Outcome:
+        """One plan, as the command line makes it."""
+        material = self._material()
+        command = [_ZKML, "plan", str(material.onnx), "--calibration", str(material.calibration)]
+        measured = self._run([*command, "--effort", effort, "--json"])
+        if measured.returncode != 0:
+            raise _refusal(measured.told)
+        plan = measured.told["plan"]
+        choice = plan["choice"]
+        return Outcome(
+            metrics={"plan_s": measured.seconds},
+            facts={
+                "logrows": choice["args"]["logrows"],
+                "considered": plan["considered"],
+                "cost_model": plan["cost_model"],
+                "choice": {
+                    "variant": choice["variant"],
+                    "args": choice["args"],
+                    "predicted_s": choice["predicted"]["prove_s"],
+                    "predicted_bytes": choice["predicted"]["peak_bytes"],
+                },
+            },
+        )
+
+    def _set_up(self) -> Outcome:
+        material = self._material()
+        files = (str(material.onnx), str(material.calibration), str(self._cache / "srs"))
+        most = QUICK_MOST if self._amount.quick else MOST
+        told = self._flow("set-up", *files, str(most), str(WITHIN), str(TOTAL_S))
+        setups = [c["setup_s"] for c in told["candidates"] if not c["failed"]]
+        return Outcome(
+            metrics={"setup_s": sum(setups)},
+            facts={
+                "different": told["different"],
+                "plausible": told["plausible"],
+                "cost_model": told["cost_model"],
+            },
+        )
+
+    def _prove(self, turn: int) -> Outcome:
+        """Every candidate's times so far: the last round's row has them all."""
+        told = self._flow("prove", str(turn), str(AGAIN_WITHIN))
+        metrics = quality(told["candidates"])
+        return Outcome(metrics=metrics, facts={"candidates": told["candidates"]})
+
+    def _key(self, side: str, step: Step, sample: int = 0) -> Key:
+        return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
+
+    def _material(self) -> Material:
+        return materialise(self._entry, self._cache / "models")
+
+    def _flow(self, step: str, *arguments: str) -> dict[str, Any]:
+        flow = [sys.executable, "-m", "benchmarks.steps.candidates_flow", step, str(self._work)]
+        measured = self._run([*flow, *arguments])
+        if measured.returncode != 0:
+            raise _refusal(measured.told)
+        return measured.told
+
+    def _run(self, command: list[str]) -> process.Measured:
+        return process.run(
+            command,
+            deadline_s=self._amount.deadline_s,
+            cwd=_ROOT,
+            env=environment(self._cache / "home" / "planner", self._cache / "srs"),
+            accept=(0, 2, 3),
+        )
+
+
+def quality(candidates: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Prediction errors of the candidates that were timed, and how many they were."""
+    timed = [c for c in candidates if c["prove_s"]]
+    if not timed:
+        return {}
+    seconds = np.array([(c["predicted_s"], min(c["prove_s"])) for c in timed])
+    memory = np.array([(c["predicted_bytes"], max(c["peak_bytes"])) for c in timed])
+    return {
+        "prove_s": float(seconds[:, 1].min()),
+        "prediction_error": _median_error(seconds),
+        "memory_prediction_error": _median_error(memory),
+        "timed": float(len(timed)),
+    }
+
+
+def regret(choice: dict[str, Any], candidates: Sequence[dict[str, Any]]) -> float | None:
+    """How much slower the choice is than the fastest candidate, as measured; None when it was not
+    timed. Candidates of equal predicted cost differ in nothing that costs."""
+    medians = [
+        (float(np.median(c["prove_s"])), _costs(c) == _costs(choice))
+        for c in candidates
+        if c["prove_s"]
+    ]
+    chosen = [seconds for seconds, is_choice in medians if is_choice]
+    if not chosen:
+        return None
+    return chosen[0] / min(seconds for seconds, _ in medians) - 1
+
+
+def _costs(candidate: dict[str, Any]) -> tuple[float, float]:
+    return candidate["predicted_s"], candidate["predicted_bytes"]
+
+
+def _median_error(pairs: np.ndarray) -> float:
+    """Of (predicted, measured), over the measured."""
+    return float(np.median(np.abs(pairs[:, 0] / pairs[:, 1] - 1)))
+
+
+def _refusal(told: dict[str, Any]) -> Exception:
+    problem = told.get("problem") or told
+    detail = str(problem.get("detail") or json.dumps(told)[:400])
+    ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
+    return (SampleFailed if ours else SideRefused)(detail, problem=problem)

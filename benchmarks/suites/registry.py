@@ -1,0 +1,156 @@
+"""The suites by name: which contenders or measurements each brings into a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.harness.errors import UnknownSuite
+from benchmarks.harness.tasks import Amount, Contender, Task, by_round, contest
+from benchmarks.suites import batch, commands, evm, planning, serving
+from benchmarks.systems import circom
+from benchmarks.systems.ezkl_default import EzklDefault
+from benchmarks.systems.ours import Ours
+from benchmarks.systems.side import Side
+from benchmarks.zoo import zoo
+from benchmarks.zoo.entry import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Either brings ``sides`` into the contest over its models, or lists ``tasks`` of its own.
+
+    ``models``: what it measures when no model is named, in full runs and in quick ones; None: the
+    models of the run.
+    """
+
+    name: str
+    title: str
+    models: tuple[str, ...] | None = None
+    quick_models: tuple[str, ...] | None = None
+    sides: Callable[[], Sequence[Side]] = tuple
+    tasks: Callable[[Sequence[Entry], Amount, Path, ExitStack], Iterator[Task]] | None = None
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite(name="models", title="zkml-prover, every stage", sides=lambda: (Ours(),)),
+        Suite(
+            name="baseline",
+            title="EZKL's documented default flow",
+            sides=lambda: (EzklDefault(),),
+        ),
+        Suite(
+            name="peers",
+            title="circom + snarkjs beside both, dense models",
+            models=circom.MODELS,
+            quick_models=("autoencoder",),
+            sides=lambda: (Ours(), EzklDefault(), circom.Circom()),
+        ),
+        Suite(
+            name=batch.SUITE,
+            title="many inputs, few proofs",
+            tasks=batch.tasks,
+            models=batch.MODELS,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=planning.SUITE,
+            title="regret and prediction",
+            tasks=planning.tasks,
+            models=planning.MODELS,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=commands.SUITE,
+            title="zkml prove and zkml verify",
+            tasks=commands.tasks,
+            models=commands.MODELS,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=evm.SUITE,
+            title="verifier contracts: size and gas",
+            tasks=evm.tasks,
+            models=evm.MODELS,
+            quick_models=("digits",),
+        ),
+        Suite(
+            name=serving.SUITE,
+            title="the service under load",
+            tasks=serving.tasks,
+            models=("digits",),
+            quick_models=("digits",),
+        ),
+    )
+}
+#: What runs when no suite is named; a quick run has all of them.
+DEFAULT = ("models", "baseline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The models of a run: ``named`` when the caller asked for these and no others."""
+
+    entries: Sequence[Entry]
+    named: bool = True
+    quick: bool = False
+
+    def of(self, suite: Suite) -> Sequence[Entry]:
+        """What a suite is to measure, small models first."""
+        names = suite.quick_models if self.quick else suite.models
+        chosen = self.entries
+        if not self.named and names is not None:
+            chosen = zoo.choose(names, quick=False)
+        return sorted(chosen, key=_size)
+
+
+def _size(entry: Entry) -> int:
+    """Roughly how much a circuit for it takes; models that nobody counted keep their order."""
+    return (entry.multiplications or 0) + 20 * (entry.activations or 0)
+
+
+def choose(names: Sequence[str], *, quick: bool = False) -> list[Suite]:
+    """The suites of these names. Raises ``UnknownSuite``."""
+    for name in names:
+        if name not in SUITES:
+            raise UnknownSuite(
+                f"there is no suite {name!r}", hint=f"There are: {', '.join(SUITES)}."
+            )
+    return [SUITES[name] for name in names or (SUITES if quick else DEFAULT)]
+
+
+def tasks_of(
+    suites: Sequence[Suite],
+    selection: Selection,
+    amount: Amount,
+    cache: Path,
+    stack: ExitStack,
+) -> list[Task]:
+    """All samples of a run, round by round: on each model one contest among the sides of all suites
+    that are to measure it, then what the other suites measure.
+
+    What tasks leave running is stopped when ``stack`` is closed.
+    """
+    tasks: list[Task] = []
+    sided = [suite for suite in suites if suite.tasks is None]
+    entries = {entry.name: entry for suite in sided for entry in selection.of(suite)}
+    for entry in sorted(entries.values(), key=_size):
+        asked = [suite for suite in sided if entry in selection.of(suite)]
+        tasks += contest([entry], _contenders(asked), amount, cache)
+    for suite in suites:
+        if suite.tasks is not None:
+            tasks += suite.tasks(selection.of(suite), amount, cache, stack)
+    return by_round(tasks)
+
+
+def _contenders(suites: Sequence[Suite]) -> list[Contender]:
+    """Each side once, for the first suite that brings it: two suites may ask for the same."""
+    found: dict[str, Contender] = {}
+    for suite in suites:
+        for side in suite.sides():
+            found.setdefault(side.name, Contender(suite=suite.name, side=side))
+    return list(found.values())

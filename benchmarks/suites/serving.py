@@ -1,0 +1,279 @@
+"""The suite ``service``: what HTTP, the queue and the store add to the engine's own steps.
+
+Each number of workers gets a service of its own (``zkml up``), which stays up for its samples. The
+first starts cold, in an empty home, the others warm: its circuit is there. The last lets jobs that
+arrive together share a proof (``ZKML_COALESCE_MS``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from api.client import Client, Job, ServerProblem, UnexpectedAnswer
+from benchmarks.harness.errors import SampleFailed, SampleTimeout
+from benchmarks.harness.home import environment
+from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.tasks import Amount, Task
+from benchmarks.systems.side import Outcome
+from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.material import Material, materialise
+
+SUITE = "service"
+WORKERS = (1, 2)
+JOBS_AT_ONCE, QUICK_JOBS_AT_ONCE = 8, 4
+#: How long a worker waits for jobs to share a proof with, where it does.
+COALESCE_MS = 300
+_STARTS_IN_S = 60
+#: How long jobs are sent until some share a proof: the circuit that they share is made meanwhile.
+_SHARES_IN_S = 300
+_STOPS_IN_S = 60
+
+
+def tasks(
+    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+) -> Iterator[Task]:
+    """Latency and overhead with one worker; throughput with each number of workers, and with one
+    that coalesces."""
+    for entry in entries:
+        for workers, wait_ms in (*((count, 0) for count in WORKERS), (1, COALESCE_MS)):
+            service = _Service(entry, workers, amount, cache, coalesce_ms=wait_ms)
+            stack.callback(service.stop)
+            yield from service.tasks()
+
+
+class _Service:
+    """One running service, started by the first sample and stopped after the last."""
+
+    def __init__(
+        self, entry: Entry, workers: int, amount: Amount, cache: Path, *, coalesce_ms: int
+    ):
+        self._entry, self._workers, self._amount = entry, workers, amount
+        self._coalesce_ms = coalesce_ms
+        #: The one that starts with nothing, and tells how long a single job takes.
+        self._first = workers == WORKERS[0] and not coalesce_ms
+        self._models = cache / "models"
+        self._srs = cache / "srs"
+        self._home = cache / "service" / entry.name
+        self._jobs = QUICK_JOBS_AT_ONCE if amount.quick else JOBS_AT_ONCE
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
+        self._circuit = ""
+
+    def tasks(self) -> Iterator[Task]:
+        start = self._key("start", Step.PREPARE)
+        yield Task(
+            key=start,
+            action=lambda: self._safely(self._start),
+            ready=lambda: self._process is not None,
+        )
+        measured = [("throughput", self._throughput)]
+        if self._first:
+            measured = [
+                ("job", self._job),
+                ("POST while proving", self._post_while_proving),
+                ("GET while proving", self._get_while_proving),
+                *measured,
+            ]
+        if self._coalesce_ms:
+            shared = self._key("proofs shared", Step.PREPARE)
+            yield Task(key=shared, action=lambda: self._safely(self._until_shared), needs=start)
+        turns = self._amount.warm_ups + self._amount.samples
+        for side, action in measured:
+            for turn in range(turns):
+                yield Task(
+                    key=self._key(side, Step.MEASURE, turn),
+                    action=lambda a=action: self._safely(a),  # type: ignore[misc]
+                    warm_up=turn < self._amount.warm_ups,
+                    needs=start,
+                )
+        yield Task(key=self._key("stop", Step.MEASURE), action=self._stopped, needs=start)
+
+    def stop(self) -> None:
+        """Ends the service if it runs."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOPS_IN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process = None
+
+    # --- samples ------------------------------------------------------------------------------
+
+    def _start(self) -> Outcome:
+        """To a service that has the circuit; the first begins with nothing."""
+        self.stop()
+        if self._first:
+            shutil.rmtree(self._home, ignore_errors=True)
+        self._home.mkdir(parents=True, exist_ok=True)
+        begin = time.perf_counter()
+        client = self._up()
+        started_s = time.perf_counter() - begin
+        material = self._material()
+        model = client.upload_model(material.onnx)
+        with np.load(material.calibration) as archive:
+            calibration = {name: archive[name].tolist() for name in archive.files}
+        circuit = client.create_circuit(model.id, calibration={"inputs": calibration})
+        for _ in client.circuit_events(circuit.id):
+            pass
+        state = client.circuit(circuit.id).state
+        if state != "ready":
+            raise SampleFailed(f"the circuit is {state}")
+        self._circuit = circuit.id
+        return Outcome(
+            metrics={"latency_s": started_s, "build_s": time.perf_counter() - begin - started_s}
+        )
+
+    def _stopped(self) -> Outcome:
+        begin = time.perf_counter()
+        self.stop()
+        return Outcome(metrics={"latency_s": time.perf_counter() - begin})
+
+    def _job(self) -> Outcome:
+        """One warm job, from the request to the event that ends it."""
+        begin = time.perf_counter()
+        job = self._post()
+        done = self._ended(job)
+        latency_s = time.perf_counter() - begin
+        engine_s = sum(done.timings[step] for step in ("witness", "prove", "verify"))
+        return Outcome(
+            metrics={
+                "latency_s": latency_s,
+                "overhead_s": latency_s - engine_s,
+                "prove_s": done.timings["prove"],
+            },
+            wrong="the circuit was built again" if "compile" in done.timings else None,
+        )
+
+    def _post_while_proving(self) -> Outcome:
+        """How long ``POST /v1/proofs`` takes to answer while another proof is made."""
+        busy = self._proving()
+        begin = time.perf_counter()
+        second = self._post()
+        latency_s = time.perf_counter() - begin
+        self._ended(busy)
+        self._ended(second)
+        return Outcome(metrics={"latency_s": latency_s})
+
+    def _get_while_proving(self) -> Outcome:
+        busy = self._proving()
+        begin = time.perf_counter()
+        self._open().proof(busy.id)
+        latency_s = time.perf_counter() - begin
+        self._ended(busy)
+        return Outcome(metrics={"latency_s": latency_s})
+
+    def _throughput(self) -> Outcome:
+        """Warm jobs a second when several are sent at once."""
+        begin = time.perf_counter()
+        done = self._all_at_once()
+        seconds = time.perf_counter() - begin
+        return Outcome(
+            metrics={"throughput_per_s": self._jobs / seconds},
+            facts={"lanes": [_lanes(job) for job in done]},
+        )
+
+    def _until_shared(self) -> Outcome:
+        """Jobs, all at once, until most share a proof: their circuit is made when it is missed."""
+        begin = time.perf_counter()
+        while (passed_s := time.perf_counter() - begin) < _SHARES_IN_S:
+            if sum(_lanes(job) > 1 for job in self._all_at_once()) > self._jobs // 2:
+                return Outcome(metrics={"build_s": passed_s})
+        raise SampleTimeout(f"no proof was shared within {_SHARES_IN_S} s")
+
+    def _all_at_once(self) -> list[Job]:
+        return [self._ended(job) for job in [self._post() for _ in range(self._jobs)]]
+
+    # --- means --------------------------------------------------------------------------------
+
+    def _key(self, side: str, step: Step, sample: int = 0) -> Key:
+        name = f"{side}, {self._workers} worker{'s' if self._workers > 1 else ''}"
+        name += ", coalescing" if self._coalesce_ms else ""
+        return Key(suite=SUITE, model=self._entry.name, side=name, step=step, sample=sample)
+
+    def _material(self) -> Material:
+        return materialise(self._entry, self._models)
+
+    def _safely(self, action: Any) -> Outcome:
+        """What the service or the network says against it becomes an error of the project."""
+        try:
+            outcome: Outcome = action()
+        except TimeoutError as error:
+            raise SampleTimeout(str(error)) from error
+        except (ServerProblem, UnexpectedAnswer, httpx.TransportError) as error:
+            raise SampleFailed(str(error)) from error
+        return outcome
+
+    def _up(self) -> Client:
+        zkml = str(Path(sys.executable).with_name("zkml"))
+        with (self._home / "service.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [zkml, "up", "--port", "0", "--workers", str(self._workers), "--json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(self._home, self._srs)
+                | {"ZKML_COALESCE_MS": str(self._coalesce_ms)},
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SampleFailed("zkml up did not start", log=str(self._home / "service.log"))
+        self._client = Client(json.loads(line)["url"])
+        until = time.monotonic() + _STARTS_IN_S
+        while time.monotonic() < until:
+            with contextlib.suppress(ServerProblem, UnexpectedAnswer, httpx.TransportError):
+                if self._client.ready().ready:
+                    return self._client
+            time.sleep(0.02)
+        raise SampleTimeout(f"the service was not ready after {_STARTS_IN_S} s")
+
+    def _open(self) -> Client:
+        assert self._client is not None, "the task that starts the service comes first"
+        return self._client
+
+    def _post(self) -> Job:
+        sample = self._material().samples(1)[0]
+        inputs = {name: values.tolist() for name, values in sample.items()}
+        return self._open().create_proof(circuit=self._circuit, inputs=inputs)
+
+    def _proving(self) -> Job:
+        """A job whose proof is being made."""
+        job = self._post()
+        for event in self._open().events(job.id):
+            if event.type == "stage" and event.data.get("stage") == "prove":
+                return job
+        raise SampleFailed(f"job {job.id} ended before its stage `prove` was seen")
+
+    def _ended(self, job: Job) -> Job:
+        for _ in self._open().events(job.id):
+            pass
+        done = self._open().proof(job.id)
+        if done.state != "succeeded":
+            raise SampleFailed(f"job {job.id} {done.state}: {done.problem}")
+        return done
+
+
+def _lanes(job: Job) -> int:
+    """How many inputs the circuit of its proof holds."""
+    lane = (job.result or {}).get("lane")
+    return int(lane["count"]) if lane else 1

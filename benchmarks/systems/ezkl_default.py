@@ -1,0 +1,178 @@
+"""EZKL's documented default flow as a side: its own defaults, its own order, one process a step.
+
+``gen_settings → calibrate_settings(target="resources") → compile_circuit → setup`` once per model,
+``gen_witness → prove → verify`` per input, as EZKL's examples have it. The SRS is made once per
+size and is no part of any time: both sides are given it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.harness import process
+from benchmarks.harness.errors import NotEnoughMemory
+from benchmarks.systems.side import Outcome, Place
+from benchmarks.zoo.entry import Floats
+from benchmarks.zoo.material import Material
+from circuits.field import from_felt
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "ezkl_default.py"
+#: EZKL's examples calibrate on twenty samples.
+CALIBRATION_SAMPLES = 20
+#: Peak of set-up and proof over 2^k rows of the default circuit (5.1 GB at k = 19).
+BYTES_PER_ROW = 10_500
+#: Tells a folder with keys from one whose set-up was interrupted.
+_COMPLETE = "complete"
+
+
+class EzklDefault:
+    """EZKL as its documentation says to use it."""
+
+    name = "ezkl-default"
+    title = "EZKL, documented default flow"
+
+    def setup(self, material: Material, place: Place) -> Outcome:
+        work = place.work
+        work.mkdir(parents=True, exist_ok=True)
+        (work / _COMPLETE).unlink(missing_ok=True)
+        (work / "model.onnx").write_bytes(material.onnx.read_bytes())
+        with np.load(material.calibration) as archive:
+            calibration = {name: archive[name][:CALIBRATION_SAMPLES] for name in archive.files}
+        _write_inputs(work / "calibration.json", calibration)
+        settings = _step("settings", work, place=place)
+        calibrate = _step("calibrate", work, place=place)
+        chosen = json.loads((work / "settings.json").read_text(encoding="utf-8"))
+        logrows = int(chosen["run_args"]["logrows"])
+        _require_memory(logrows)
+        compiled = _step("compile", work, place=place)
+        setup = _step("setup", work, str(srs_file(place, logrows)), place=place)
+        steps = (settings, calibrate, compiled, setup)
+        (work / _COMPLETE).touch()
+        plan_s = settings.told["seconds"] + calibrate.told["seconds"]
+        return Outcome(
+            metrics={
+                "plan_s": plan_s,
+                "compile_s": compiled.told["seconds"],
+                "setup_s": setup.told["seconds"],
+                "build_s": plan_s + compiled.told["seconds"] + setup.told["seconds"],
+                "total_s": sum(step.seconds for step in steps),
+                "cpu_s": sum(step.cpu_seconds for step in steps),
+                "peak_rss_bytes": float(max(step.peak_rss_bytes for step in steps)),
+                "pk_bytes": float((work / "pk").stat().st_size),
+                "vk_bytes": float((work / "vk").stat().st_size),
+            },
+            facts=_facts(chosen),
+        )
+
+    def is_set_up(self, material: Material, place: Place) -> bool:
+        return (place.work / _COMPLETE).exists()
+
+    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+        work = place.work
+        at = sample % len(material.reference)
+        _write_inputs(
+            work / "input.json", {k: a[at : at + 1] for k, a in material.held_out.items()}
+        )
+        settings = json.loads((work / "settings.json").read_text(encoding="utf-8"))
+        srs = str(srs_file(place, int(settings["run_args"]["logrows"])))
+        witness = _step("witness", work, place=place)
+        prove = _step("prove", work, srs, place=place)
+        verify = _step("verify", work, srs, place=place)
+        proof = json.loads((work / "proof.json").read_text(encoding="utf-8"))
+        steps = (witness, prove, verify)
+        return Outcome(
+            metrics={
+                "witness_s": witness.told["seconds"],
+                "prove_s": prove.told["seconds"],
+                "verify_s": verify.told["seconds"],
+                "total_s": sum(step.seconds for step in steps),
+                "cpu_s": sum(step.cpu_seconds for step in steps),
+                "peak_rss_bytes": float(max(step.peak_rss_bytes for step in steps)),
+                "proof_bytes": len(proof["hex_proof"].removeprefix("0x")) / 2,
+            },
+            facts={"input": at},
+            verified=verify.told["verified"],
+            outputs=[_decode(_proved_outputs(proof, settings), settings)],
+        )
+
+    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+        settings = json.loads((place.work / "settings.json").read_text(encoding="utf-8"))
+        samples = [
+            [array.reshape(-1).tolist() for array in sample.values()]
+            for sample in material.samples(count)
+        ]
+        (place.work / "held_out.json").write_text(json.dumps(samples), encoding="utf-8")
+        told = _step("outputs", place.work, place=place).told
+        return Outcome(outputs=[_decode(answer, settings) for answer in told["outputs"]])
+
+
+def srs_file(place: Place, logrows: int) -> Path:
+    """An insecure SRS of this size for development, generated once.
+
+    Named as ``circuits.srs`` names it, so that our own side proves over the same file.
+    """
+    place.srs.mkdir(parents=True, exist_ok=True)
+    path = place.srs / f"dev{logrows}.srs"
+    if not path.exists():
+        command = [sys.executable, str(SCRIPT), "srs", str(path), str(logrows)]
+        process.run(command, deadline_s=max(place.deadline_s, 600))
+    return path
+
+
+def _step(step: str, work: Path, *arguments: str, place: Place) -> process.Measured:
+    command = [sys.executable, str(SCRIPT), step, str(work), *arguments]
+    return process.run(command, deadline_s=place.deadline_s, cwd=work)
+
+
+def _write_inputs(path: Path, inputs: dict[str, Floats]) -> None:
+    """EZKL's data file: one flat list per input, samples one after another."""
+    flat = [array.astype(float).reshape(-1).tolist() for array in inputs.values()]
+    path.write_text(json.dumps({"input_data": flat}), encoding="utf-8")
+
+
+def _proved_outputs(proof: dict[str, Any], settings: dict[str, Any]) -> list[list[str]]:
+    """The outputs among a proof's public instances, where they stand last."""
+    (instances,) = proof["instances"]
+    count = len(settings["model_output_scales"])
+    sizes = [math.prod(shape) for shape in settings["model_instance_shapes"][-count:]]
+    outputs = []
+    for size in reversed(sizes):
+        instances, taken = instances[: len(instances) - size], instances[len(instances) - size :]
+        outputs.append(taken)
+    return outputs[::-1]
+
+
+def _decode(felts: list[list[str]], settings: dict[str, Any]) -> list[float]:
+    """The first output in the model's units."""
+    scale = settings["model_output_scales"][0]
+    return [from_felt(felt) / 2.0**scale for felt in felts[0]]
+
+
+def _require_memory(logrows: int) -> None:
+    need, free = BYTES_PER_ROW << logrows, psutil.virtual_memory().available
+    if need > free:
+        raise NotEnoughMemory(
+            f"k = {logrows} needs about {need / 1e9:.1f} GB; {free / 1e9:.1f} GB are free",
+            estimate_bytes=need,
+        )
+
+
+def _facts(settings: dict[str, Any]) -> dict[str, Any]:
+    arguments = settings["run_args"]
+    return {
+        "logrows": arguments["logrows"],
+        "columns": arguments["num_inner_cols"],
+        "base": arguments["decomp_base"],
+        "legs": arguments["decomp_legs"],
+        "input_scale": arguments["input_scale"],
+        "param_scale": arguments["param_scale"],
+        "assignments": settings["total_assignments"],
+        "rows": settings["num_rows"],
+    }
