@@ -15,6 +15,7 @@ from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge
 from circuits.evm.errors import SolcMissing
 from circuits.evm.solc import Solc
 from circuits.field import to_felt
+from circuits.hidden import Hidden
 from circuits.identity import circuit_id
 from circuits.manifest import CircuitManifest, Role, SrsRef, instance_layout
 from circuits.plan.accuracy import compare
@@ -162,6 +163,8 @@ class Builder:
             hand_on=not profile.visibility.shows_input,
             freivalds=profile.soundness is Soundness.FREIVALDS,
             hints=profile.may_give_results,
+            salt=profile.salts_tables,
+            checked=profile.checks_ranges,
         )
 
     def build(
@@ -214,6 +217,7 @@ class Builder:
             vk=out / "vk",
             srs=srs.path,
             hints=plan.choice.shape.variant.write_hints(out),
+            salt=plan.choice.shape.variant.salt,
         )
 
     def _try(self, plan: Plan, files: CircuitFiles) -> ProofResult:
@@ -244,6 +248,7 @@ class Builder:
             variant.context,
             variant.outputs,
             hints=variant.claim,
+            hidden=variant.hidden,
         )
         for segment in (s for s in layout if s.role is Role.RESIDUE):
             found = result.instances[segment.offset : segment.offset + segment.count]
@@ -319,6 +324,7 @@ class Builder:
             accuracy=plan.accuracy,
             lowering=variant.recipe,
             hints=variant.claim,
+            hidden=_hidden(plan),
             measured={
                 "prove_s": round(trial.seconds["prove"], 4),
                 "peak_rss_bytes": trial.peak_rss_bytes,
@@ -327,3 +333,11 @@ class Builder:
             | (plan.choice.contract.to_json() if plan.choice.contract else {}),
         )
         return BuiltCircuit(manifest=manifest, files=paths)
+
+
+def _hidden(plan: Plan) -> Hidden | None:
+    """What the circuit enforces of values that its proofs do not show."""
+    hidden, args = plan.choice.shape.variant.hidden, plan.choice.shape.args
+    if plan.profile.visibility.engine_params == "fixed":
+        return hidden
+    return replace(hidden or Hidden(), weights=args.weights_bound)

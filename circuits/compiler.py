@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from circuits.costs import IntegerLayers
 from circuits.counting import Count
+from circuits.hidden import Hidden
 from circuits.hints import Given, Hints
 from circuits.lower import (
     Bits,
@@ -31,12 +32,17 @@ from circuits.plan.forms import likely_form, narrow_relus, near_the_least, weigh
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.rewrite import bind_context, rewrite
+from circuits.rewrite.input_bounds import Bound, bound_inputs
 
 _TYPICAL = Bits(input=5, weights=(8,))
 #: Bits of a digit in the engine's usual decomposition.
 _DIGIT_BITS = 14
 _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
+#: Its two places: here, and where a graph is left to the engine's own fixed point.
+BOUND_INPUTS = AppliedPass(name="bound-inputs", version=1)
+#: Entries beyond which no table is made to bound an input.
+_WIDEST_TABLE = 1 << 16
 
 
 def float_graph(
@@ -177,7 +183,12 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
         )
         for bits, count in fitted(choice, make, exact_enough, tables):
             candidates += weighed(bits, (count,))
-    return near_the_least(candidates)
+    chosen = near_the_least(candidates)
+    if task.salt:
+        # Salt hides what tables hold, and not what decompositions do: one form without them.
+        tabled = [(s, c) for s, c in candidates if make(*c).value_bounds.decomposed <= 1]
+        chosen += [c for c in near_the_least(tabled)[:1] if c not in chosen]
+    return chosen
 
 
 def _held_or_not(
@@ -200,24 +211,89 @@ def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form)
     variant = lower(graph.plain, bits, task.accepted, form)
     recipe = {"bits": bits.to_json(), "form": asdict(form)}
     lowering = variant.passes
+    laid_out = lay_out(variant, task.accepted, task.limbs, hand_on=task.hand_on, salt=task.salt)
     return IntegerGraph(
         label=variant.label,
-        onnx=bound(variant, task.limbs, hand_on=task.hand_on),
-        passes=(*graph.passes[:-1], *lowering, graph.passes[-1]),
+        onnx=laid_out.onnx,
+        passes=(*graph.passes[:-1], *lowering, graph.passes[-1], *laid_out.passes),
         input_scales=variant.input_scales,
         output_scales=variant.output_scales,
-        bound=variant.value_bounds.decomposed,
-        lookup_range=variant.value_bounds.lookup,
+        bound=max(laid_out.decomposed, variant.value_bounds.largest if task.checked else 0),
+        lookup_range=laid_out.lookup_range,
         recipe=recipe,
         outputs=_outputs(variant, task.held_out),
         scale=variant.scale,
         given=given(variant),
+        hidden=laid_out.hidden,
     )
 
 
-def bound(variant: GraphVariant, limbs: int, *, hand_on: bool) -> bytes:
-    """What the engine lays out of a lowered graph, with the context's input."""
-    return bind_context(variant.laid_out, limbs, hand_on=hand_on, behind=len(variant.input_scales))
+@dataclass(frozen=True, kw_only=True)
+class LaidOut:
+    """What the engine lays out of a lowered graph: with the context's input and, where inputs are
+    not shown, with what bounds them (``passes`` says so). ``decomposed`` and ``lookup_range`` are
+    as in ``ValueBounds``, all that is added included."""
+
+    onnx: bytes
+    passes: tuple[AppliedPass, ...]
+    decomposed: int
+    lookup_range: tuple[int, int] | None
+    hidden: Hidden | None
+
+
+def lay_out(
+    variant: GraphVariant,
+    accepted: Mapping[str, Range],
+    limbs: int,
+    *,
+    hand_on: bool,
+    salt: bool = False,
+) -> LaidOut:
+    """The engine's graph for a lowered one. ``hand_on``: its inputs are not shown; ``salt``: its
+    tables are to be salted, if they can be."""
+    onnx = bind_context(variant.laid_out, limbs, hand_on=hand_on, behind=len(variant.input_scales))
+    bounds = variant.value_bounds
+    if not hand_on:
+        return LaidOut(
+            onnx=onnx,
+            passes=(),
+            decomposed=bounds.decomposed,
+            lookup_range=bounds.lookup,
+            hidden=None,
+        )
+    named = zip(accepted.items(), variant.input_scales, strict=True)
+    limits = [Bound.of(name, range_, scale) for (name, range_), scale in named]
+    widest = max(b.high - b.low for b in limits)
+    decomposes = bounds.decomposed > 1
+    by_table = variant.scale == 0 and widest <= _WIDEST_TABLE and not decomposes
+    salted = salt and by_table
+    onnx = bound_inputs(onnx, limits, by_table=by_table, salted=salted)
+    low, high = bounds.lookup or (0, 0)
+    tables = {op.split()[0] for op in variant.lookups} | {"HardSwish"}
+    return LaidOut(
+        onnx=onnx,
+        passes=(BOUND_INPUTS,),
+        decomposed=bounds.decomposed if by_table else max(bounds.decomposed, widest),
+        lookup_range=(min(low, -widest), max(high, 1)) if by_table else bounds.lookup,
+        hidden=Hidden(
+            inputs="table" if by_table else "digits", salted_tables=len(tables) if salted else 0
+        ),
+    )
+
+
+def bound_float(
+    onnx: bytes, accepted: Mapping[str, Range], scales: Sequence[int]
+) -> tuple[bytes, AppliedPass] | str:
+    """A graph for the engine's own fixed point with its inputs bounded, which the engine will count
+    in steps of ``2^-scale``; the reason where a bound cannot be written."""
+    limits = [
+        replace(Bound.of(name, range_, scale), scale=scale)
+        for (name, range_), scale in zip(accepted.items(), scales, strict=True)
+    ]
+    try:
+        return bound_inputs(onnx, limits, by_table=False), BOUND_INPUTS
+    except ValueError as error:
+        return str(error)
 
 
 def given(variant: GraphVariant) -> Given | None:

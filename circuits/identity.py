@@ -13,7 +13,7 @@ from circuits.srs.files import Policy
 #: before from the same order: circuits of the old kind stay usable, new orders get new ones.
 COMPILER = 8
 #: The same for circuits of several lanes made out of one of a single lane.
-WIDENING = 7
+WIDENING = 8
 
 
 def circuit_id(

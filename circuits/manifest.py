@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from circuits.digests import digest_json
+from circuits.hidden import Hidden, Salt
 from circuits.hints import Hints
 from circuits.profile import Profile, Visibility
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding
@@ -27,7 +28,7 @@ class Role(enum.StrEnum):
     WEIGHTS_HASH = "weights-hash"  # the engine's Poseidon hash of the weights
     CONTEXT = "context"  # the context digest's limbs
     OUTPUT = "output"  # one output tensor, in clear
-    RESIDUE = "residue"  # zero, or else a result that the circuit was given is wrong
+    RESIDUE = "residue"  # zero, or else a hint is wrong or a hidden input out of its range
     RESULT = "result"  # the results of one product, given to the circuit
     CHALLENGE = "challenge"  # a hash of the key, the inputs and all results
 
@@ -62,6 +63,7 @@ def instance_layout(
     outputs: tuple[OutputEncoding, ...],
     lanes: int = 1,
     hints: Hints | None = None,
+    hidden: Hidden | None = None,
 ) -> tuple[Segment, ...]:
     """Where everything stands among the public instances, in the engine's order.
 
@@ -72,7 +74,8 @@ def instance_layout(
     input visibility holds for *all* inputs, so where the inputs are not public the context's
     limbs reach the instances as the graph's first output (an Identity of the context input): in
     every profile they stand right before the model's outputs. Results that are given are inputs
-    behind the context, with the challenge last; residues are the last output.
+    behind the context, with the challenge last; residues are the last output. They show that hints
+    are right, or that inputs which are not shown lie within their ranges.
     """
     parts: list[tuple[Role, str, int]] = []
     if visibility is Visibility.HASHED_INPUT:
@@ -92,8 +95,8 @@ def instance_layout(
         if hints.challenged:
             parts.append((Role.CHALLENGE, "challenge", 1))
     parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
-    if hints is not None:
-        parts.append((Role.RESIDUE, RESIDUES, hints.residues * lanes))
+    if residues := residues_of(hints, hidden):
+        parts.append((Role.RESIDUE, RESIDUES, residues * lanes))
     layout: list[Segment] = []
     offset = 0
     for role, name, count in parts:
@@ -102,9 +105,14 @@ def instance_layout(
     return tuple(layout)
 
 
-def model_outputs(outputs: Sequence[list[str]], count: int, hints: Hints | None) -> list[list[str]]:
-    """The model's ``count`` outputs among all of a circuit's: residues come behind."""
-    end = len(outputs) - (hints is not None)
+def residues_of(hints: Hints | None, hidden: Hidden | None) -> int:
+    """How many public instances of each lane have to be zero."""
+    return (hints.residues if hints else 0) + (hidden.residues if hidden else 0)
+
+
+def model_outputs(outputs: Sequence[list[str]], count: int, residues: int) -> list[list[str]]:
+    """The model's ``count`` outputs among all of a circuit's: residues, if any, come behind."""
+    end = len(outputs) - (residues > 0)
     return list(outputs[end - count : end])
 
 
@@ -166,7 +174,8 @@ class CircuitManifest:
     ``lowering`` is the recipe (bits and form) of a graph that was quantised before the engine saw
     it; a circuit in the engine's own fixed point does not mention it. ``hints`` is there where the
     circuit is given results of products; ``files`` then has ``hints`` too, with which they are
-    computed.
+    computed. ``hidden`` is there where proofs do not show the input or the weights. (A circuit of a
+    compiler before version 8 has none, and bounds nothing that is not shown.)
     """
 
     circuit_id: str
@@ -186,6 +195,7 @@ class CircuitManifest:
     lanes: int = 1
     lowering: dict[str, Any] | None = None
     hints: Hints | None = None
+    hidden: Hidden | None = None
     schema: int = SCHEMA
     measured: dict[str, Any] = field(default_factory=dict)
 
@@ -195,6 +205,8 @@ class CircuitManifest:
             optional["lowering"] = self.lowering
         if self.hints is not None:
             optional["hints"] = self.hints.to_json()
+        if self.hidden is not None:
+            optional["hidden"] = self.hidden.to_json()
         return optional | {
             "schema": self.schema,
             "circuit_id": self.circuit_id,
@@ -236,6 +248,7 @@ class CircuitManifest:
             lanes=data.get("lanes", 1),
             lowering=data.get("lowering"),
             hints=Hints.from_json(data["hints"]) if data.get("hints") is not None else None,
+            hidden=Hidden.from_json(data["hidden"]) if data.get("hidden") is not None else None,
             measured=data.get("measured", {}),
         )
 
@@ -254,12 +267,23 @@ class CircuitManifest:
             self.outputs,
             self.lanes,
             self.hints,
+            self.hidden,
         )
+
+    @property
+    def residues(self) -> int:
+        """How many public instances of each lane have to be zero."""
+        return residues_of(self.hints, self.hidden)
+
+    @property
+    def salt(self) -> Salt | None:
+        """The random look-ups that hide what its tables hold; None where there are none."""
+        return None if self.hidden is None else self.hidden.salt(self.lanes)
 
     def model_outputs(self, simulated: Sequence[list[str]]) -> list[list[str]]:
         """The model's outputs among all that the engine's arithmetic gives out: what else is shown
         stands before them, residues behind."""
-        return model_outputs(simulated, len(self.outputs), self.hints)
+        return model_outputs(simulated, len(self.outputs), self.residues)
 
     def lane_layout(self, lane: int) -> tuple[Segment, ...]:
         """The segments of one lane: the part of each of ``layout`` that is about its input.

@@ -82,6 +82,19 @@ class Profile:
     range_margin: float = 0.25
 
     @property
+    def checks_ranges(self) -> bool:
+        """Whether the engine range-checks inputs, outputs and weights in the circuit: the
+        conservative profile asks for it, and nobody else would bound weights that nobody sees."""
+        return self.soundness is Soundness.CONSERVATIVE or self.visibility.engine_params != "fixed"
+
+    @property
+    def salts_tables(self) -> bool:
+        """Whether a circuit of this profile gets random look-ups, where all its tables can be
+        hidden by some (``circuits.hidden``). Where the input is hashed they would be hashed too,
+        and where it is public they would be."""
+        return self.visibility is Visibility.PRIVATE_INPUT and not self.checks_ranges
+
+    @property
     def may_give_results(self) -> bool:
         """Whether a circuit of this profile may be given results of products (``circuits.hints``):
         whoever verifies has to look at its input and at the residues, which a contract does not,

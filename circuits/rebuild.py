@@ -20,6 +20,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs, Simulated
 from circuits.errors import CircuitNotFaithful, SrsMissing
 from circuits.field import to_felt
+from circuits.hidden import Hidden, hides
 from circuits.hints import Hints
 from circuits.manifest import AppliedPass, CircuitManifest, SrsRef
 from circuits.plan.samples import Range, Sample, draw
@@ -48,18 +49,27 @@ class Recipe:
 
     accepted: dict[str, Range]
     limbs: int
-    hand_on: bool
+    visibility: Visibility
+    salt: bool
     lowering: dict[str, Any] | None
     lanes: int
+    input_scales: tuple[int, ...]
+
+    @property
+    def hand_on(self) -> bool:
+        """Whether the context goes out as an output, since inputs are not shown."""
+        return not self.visibility.shows_input
 
     @classmethod
     def of(cls, manifest: CircuitManifest) -> Recipe:
         return cls(
             accepted={i.tensor.name: (i.lower, i.upper) for i in manifest.inputs},
             limbs=manifest.context.limbs,
-            hand_on=not manifest.profile.visibility.shows_input,
+            visibility=manifest.profile.visibility,
+            salt=manifest.profile.salts_tables,
             lowering=manifest.lowering,
             lanes=manifest.lanes,
+            input_scales=tuple(i.scale for i in manifest.inputs),
         )
 
 
@@ -75,6 +85,7 @@ class Anew:
     output_scales: tuple[int, ...] | None
     scale: int | None = None
     hints: Hints | None = None
+    hidden: Hidden | None = None
 
 
 def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
@@ -82,14 +93,14 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
 
     ``samples`` only guard the float passes: what they give does not depend on them.
     """
-    from circuits.compiler import bound, float_graph, given
+    from circuits.compiler import bound_float, float_graph, given, lay_out
     from circuits.lanes.forms import decomposes
     from circuits.lanes.widen import widen
     from circuits.lower import Bits, Form, lower
 
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
     onnx, passes = graph.onnx, graph.passes
-    input_scales = output_scales = scale = hints = None
+    input_scales = output_scales = scale = hints = hidden = None
     sums_biases = False
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
@@ -101,13 +112,21 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
                 "the manifest's lowering is no recipe as this compiler has it", hint=_OTHER_COMPILER
             )
         variant = lower(graph.plain, chosen, recipe.accepted, form)
-        onnx = bound(variant, recipe.limbs, hand_on=recipe.hand_on)
+        laid_out = lay_out(
+            variant, recipe.accepted, recipe.limbs, hand_on=recipe.hand_on, salt=recipe.salt
+        )
+        onnx, hidden = laid_out.onnx, laid_out.hidden
         made = given(variant)
         hints = None if made is None else made.claim
-        passes = (*passes[:-1], *variant.passes, passes[-1])
+        passes = (*passes[:-1], *variant.passes, passes[-1], *laid_out.passes)
         input_scales, output_scales = variant.input_scales, variant.output_scales
         scale = variant.scale
-        sums_biases = decomposes(variant.value_bounds.decomposed.bit_length())
+        sums_biases = decomposes(laid_out.decomposed.bit_length())
+    elif recipe.hand_on:
+        bounded = bound_float(onnx, recipe.accepted, recipe.input_scales)
+        if isinstance(bounded, str):
+            raise CircuitNotFaithful(f"the accepted range cannot be enforced: {bounded}")
+        onnx, passes, hidden = bounded[0], (*passes, bounded[1]), Hidden(inputs="digits")
     if recipe.lanes > 1:
         onnx = widen(onnx, recipe.lanes, whole=sums_biases)
         passes = (*passes, AppliedPass(name="widen", version=2))
@@ -119,6 +138,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         output_scales=output_scales,
         scale=scale,
         hints=hints,
+        hidden=hidden,
     )
 
 
@@ -161,6 +181,7 @@ def rebuild(
             "the settings' digits or tables are wider than binds the results that the circuit is"
             " given"
         )
+    _same_hidden(manifest, anew.hidden, args)
     priced = _priced(engine, anew.onnx, frozen, limits)
     _same_settings(frozen, json.loads(priced.settings))
     _same_formats(manifest, anew, priced)
@@ -171,6 +192,21 @@ def rebuild(
     shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
     hashed = _weights_hash(engine, anew.onnx, manifest, settings, limits) if shown else None
     return Rebuilt(vk=vk, weights_hash=hashed)
+
+
+def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs) -> None:
+    """What the manifest says of values that proofs do not show."""
+    if manifest.profile.visibility.engine_params != "fixed":
+        hidden = dataclasses.replace(hidden or Hidden(), weights=args.weights_bound)
+    if hidden != manifest.hidden:
+        raise CircuitNotFaithful(
+            "the manifest says otherwise of what bounds and hides values that are not shown",
+            hint=_OTHER_COMPILER,
+        )
+    if (salt := manifest.salt) is not None and not hides(
+        salt, args.lookup_range, args.logrows, args.num_inner_cols
+    ):
+        raise CircuitNotFaithful("the salt is too little to hide what the circuit's tables hold")
 
 
 def _same_arithmetic(found: RunArgs, wanted: RunArgs, profile: Profile) -> None:
@@ -246,7 +282,8 @@ def _same_formats(manifest: CircuitManifest, anew: Anew, priced: Priced) -> None
     """What the manifest says that the numbers in the instances mean."""
     inputs, outputs = anew.signature.inputs, anew.signature.outputs
     input_scales = anew.input_scales or priced.input_scales[: len(inputs)]
-    output_scales = anew.output_scales or priced.output_scales[-len(outputs) :]
+    last = len(priced.output_scales) - (anew.hidden is not None and anew.hidden.residues > 0)
+    output_scales = anew.output_scales or priced.output_scales[last - len(outputs) : last]
     _same_tensors("input", [(i.tensor, i.scale) for i in manifest.inputs], inputs, input_scales)
     _same_tensors("output", [(o.tensor, o.scale) for o in manifest.outputs], outputs, output_scales)
 

@@ -210,6 +210,7 @@ class Library:
                 vk=paths["vk"],
                 srs=paths["srs"],
                 hints=paths.get("hints"),
+                salt=manifest.salt,
             ),
             plan=paths["plan"],
         )

@@ -17,6 +17,11 @@ _BY_VISIBILITY = {
     Visibility.HASHED_WEIGHTS: "hashed-weights",
     Visibility.PRIVATE_WEIGHTS: "which-weights",
 }
+#: What tables without salt leave to be guessed. (Unsalted hashes can be guessed anyway.)
+_GUESSED = {
+    Visibility.PRIVATE_INPUT: ("guessed-input",),
+    Visibility.PRIVATE_WEIGHTS: ("guessed-weights",),
+}
 
 TEXTS = {
     "model-quality": "That the model is accurate, fair, safe or fit for any purpose.",
@@ -32,6 +37,10 @@ TEXTS = {
     " service that proved it saw the input.",
     "input-secrecy": "Secrecy of an input that can be guessed: its hash is unsalted. The service"
     " that proved it saw the input.",
+    "guessed-input": "That an input which can be guessed stays hidden: this circuit's tables are"
+    " not salted, so whoever holds the proof and the model can confirm a guess.",
+    "guessed-weights": "That weights which can be guessed stay hidden: whoever holds the proof can"
+    " confirm a guess.",
     "hashed-weights": "That the hash of the weights is that of the model named, unless the reader"
     " computed it from that model. It is unsalted: weights can be guessed.",
     "which-weights": "Which weights they were: the proof shows that some weights give this output."
@@ -51,6 +60,8 @@ TEXTS = {
 def non_claims(manifest: CircuitManifest) -> list[str]:
     """The ids of what is not claimed of a circuit's proofs, in a fixed order."""
     ids = [*_ALWAYS, _BY_VISIBILITY[manifest.profile.visibility]]
+    if manifest.hidden is not None and not manifest.hidden.salted_tables:
+        ids += _GUESSED.get(manifest.profile.visibility, ())
     if manifest.profile.soundness is not Soundness.CONSERVATIVE:
         ids.append("conservative")
     if manifest.profile.soundness is Soundness.FREIVALDS:

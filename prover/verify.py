@@ -60,7 +60,8 @@ def verify_bundle(
     (23) input-instances: the input, quantised again here, is the one in the proof
     (24) expected-input: so is the input that the verifier holds
     (25) output-instances: the outputs, decoded again here from the proof, are those stated
-    (26) input-range: the input lies within the range that the circuit accepts
+    (26) input-range: the input lies within the range that the circuit accepts, as seen here or, if
+    it is hidden, as the circuit itself enforces
     (27) context-digest: the stated context is the one in the proof
     (28) expected-context: the context is the one that the verifier expects
     (29) expiry: the context has not expired
@@ -69,7 +70,7 @@ def verify_bundle(
     (32) settings-agree: the engine's settings are those of this manifest and profile
     (33) srs-pinned: the reference string's elements are those of the ceremony named
     (34) rebuild: the verifying key, built anew from the ONNX, is the same bytes
-    (35) residues: results that the circuit was given are the products'
+    (35) residues: hints are the products' results, and hidden inputs lie within their ranges
     (36) owner: the owner's signature, if there is one, is of this model's manifest
 
     What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``

@@ -146,8 +146,18 @@ def _circuit(work: Path) -> tuple[CircuitManifest, CircuitFiles, Path]:
     data = json.loads((work / "circuit.json").read_text(encoding="utf-8"))
     paths = {name: Path(path) for name, path in data["files"].items()}
     names = ("compiled", "settings", "pk", "vk", "srs", "hints")
-    files = CircuitFiles(**{n: paths[n] for n in names if n in paths})
-    return CircuitManifest.from_json(data["manifest"]), files, paths["rewritten"]
+    manifest = CircuitManifest.from_json(data["manifest"])
+    found = {n: paths[n] for n in names if n in paths}
+    files = CircuitFiles(
+        compiled=found["compiled"],
+        settings=found["settings"],
+        pk=found["pk"],
+        vk=found["vk"],
+        srs=found["srs"],
+        hints=found.get("hints"),
+        salt=manifest.salt,
+    )
+    return manifest, files, paths["rewritten"]
 
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -20,12 +20,13 @@ from typing import Any
 import ezkl
 
 from circuits.engine.constants import constants_uncounted, restore_constants
-from circuits.engine.operators import check_hints, has_hints
+from circuits.engine.operators import check_operators, leans_on_operators, salt_of
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
+from circuits.hidden import Salt
 from circuits.integers.hints import results_for
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
@@ -41,8 +42,8 @@ def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineErr
     """The engine's own count of what each candidate would cost, in order."""
     Path("network.onnx").write_bytes(onnx)
     try:
-        if has_hints(onnx) and candidates:
-            _check_hints(onnx, candidates[0])
+        if leans_on_operators(onnx) and candidates:
+            _check_operators(onnx, candidates[0])
     except BaseException as error:
         return [_engine_error(error)] * len(candidates)
     uncounted = constants_uncounted(onnx)
@@ -92,7 +93,8 @@ def simulate(
         _compile(onnx, settings, Path())
     except BaseException as error:
         return [_engine_error(error)] * len(samples)
-    return [_attempt_simulate(_with_hints(sample, hints)) for sample in samples]
+    salt, drawn = salt_of(onnx), json.loads(settings)
+    return [_attempt_simulate(_completed(sample, hints, salt, drawn)) for sample in samples]
 
 
 def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
@@ -145,14 +147,16 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     report("witness")
     started = time.monotonic()
     hints = files.hints.read_bytes() if files.hints else None
-    given = _with_hints(inputs, hints, files.vk.read_bytes() if hints else b"")
+    settings = json.loads(files.settings.read_text())
+    verifying_key = files.vk.read_bytes() if hints else b""
+    given = _completed(inputs, hints, files.salt, settings, verifying_key)
     try:
         witness = ezkl.gen_witness(
             _input_data(given), str(files.compiled), "witness.json", None, None
         )
     except BaseException as error:
         raise _witness_error(error) from None
-    _check_tables(witness, json.loads(files.settings.read_text()))
+    _check_tables(witness, settings)
     seconds["witness"] = time.monotonic() - started
     report("prove")
     started = time.monotonic()
@@ -171,11 +175,17 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     )
 
 
-def _with_hints(
-    inputs: list[Felts], hints: bytes | None, verifying_key: bytes = b""
+def _completed(
+    inputs: list[Felts],
+    hints: bytes | None,
+    salt: Salt | None,
+    settings: dict[str, Any],
+    verifying_key: bytes = b"",
 ) -> list[Felts]:
-    """Inputs and, behind them, what else the circuit is given."""
-    return inputs if hints is None else [*inputs, *results_for(hints, inputs, verifying_key)]
+    """Inputs and, behind them, what else the circuit takes: hints, or salt."""
+    if hints is not None:
+        return [*inputs, *results_for(hints, inputs, verifying_key)]
+    return inputs if salt is None else [*inputs, *salt.draw(settings)]
 
 
 def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bool:
@@ -232,15 +242,15 @@ def generate_srs(path: Path, logrows: int) -> None:
 def _compile(onnx: bytes, settings: str, out: Path) -> None:
     Path("network.onnx").write_bytes(onnx)
     (out / "settings.json").write_text(settings)
-    if has_hints(onnx):
-        _check_hints(onnx, RunArgs.of(json.loads(settings)))
+    if leans_on_operators(onnx):
+        _check_operators(onnx, RunArgs.of(json.loads(settings)))
     ezkl.compile_circuit("network.onnx", str(out / "compiled"), str(out / "settings.json"))
     restore_constants(onnx, out / "compiled")
 
 
-def _check_hints(onnx: bytes, args: RunArgs) -> None:
+def _check_operators(onnx: bytes, args: RunArgs) -> None:
     """``onnx`` is ``network.onnx`` in the current folder."""
-    check_hints(onnx, args.input_visibility, ezkl.table("network.onnx", _run_args(args)))
+    check_operators(onnx, args.input_visibility, ezkl.table("network.onnx", _run_args(args)))
 
 
 def _run_args(args: RunArgs) -> Any:

@@ -1,8 +1,9 @@
-"""Whether the engine lays out the operators that bind what a circuit is given.
+"""Whether the engine lays out the operators that soundness and secrecy lean on.
 
-A result that is given is bound by the ReLU behind it (``circuits.lower.hinting``). The engine's
-importer simplifies graphs: should it come to leave out a ReLU, or elements of one that nobody reads
-later, nothing would bind them any more. So both are counted.
+A hint is bound by the ReLU behind it (``circuits.lower.hinting``), an input that is not shown by
+two ReLUs of its own, and salt is looked up to no effect (``circuits.hidden``). The engine's
+importer simplifies graphs: should it leave one of these operators out, or elements of one that
+nobody reads later, nothing would hold any more. So both are counted.
 """
 
 from __future__ import annotations
@@ -15,32 +16,48 @@ from collections import Counter
 import onnx
 
 from circuits.errors import EngineError
+from circuits.hidden import BOUND, RESIDUES, SALT, Salt
 from circuits.hints import HINT
 
-#: The engine's words for operators that take apart or look up.
-_WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish"}
+#: The engine's words for operators that decompose or look up.
+_WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish", "SIGMOID": "Sigmoid"}
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
-def has_hints(network: bytes) -> bool:
-    """Whether a graph is given results."""
-    return HINT.encode() in network
+def leans_on_operators(network: bytes) -> bool:
+    """Whether a graph has residues: then the engine has to lay it out as it stands."""
+    return RESIDUES.encode() in network
 
 
-def check_hints(network: bytes, input_visibility: str, table: str) -> None:
-    """Compares a graph that is given results with the engine's own table of what it makes of it
+def salt_of(network: bytes) -> Salt | None:
+    """The random look-ups that a graph takes; None where it takes none."""
+    if SALT.encode() not in network:
+        return None
+    inputs = onnx.load_model_from_string(network).graph.input
+    sizes = [
+        math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in inputs
+        if value.name.startswith(SALT)
+    ]
+    return Salt(tables=len(sizes), elements=sizes[0])
+
+
+def check_operators(network: bytes, input_visibility: str, table: str) -> None:
+    """Compares a graph that has residues with the engine's own table of what it makes of it
     (``ezkl.table``).
 
-    Raises ``EngineError`` where inputs are not public, and where the engine takes other elements
-    apart than the graph does.
+    Raises ``EngineError`` where hints are not public, and where the engine lays out other operators
+    than the graph has. (Without hints only those that bound inputs, and salt, are looked for: the
+    engine's own fixed point makes other operators of some.)
     """
-    if input_visibility != "public":
-        raise EngineError("what is given to a circuit has to be public, or outputs are not tied")
-    meant, made = _meant(network), _made(table)
-    if meant != made:
+    hinted = HINT.encode() in network
+    if hinted and input_visibility != "public":
+        raise EngineError("hints have to be public inputs, or outputs are not tied to them")
+    meant, made = _meant(network, "" if hinted else BOUND), _made(table)
+    if meant != made if hinted else meant - made:
         raise EngineError(
-            f"the engine takes apart {_told(made)} elements of a graph that has {_told(meant)}:"
-            " what is given to the circuit might not be bound"
+            f"the engine lays out {_told(made)} elements of a graph that has {_told(meant)}:"
+            " hints or hidden inputs might not be bound"
         )
 
 
@@ -48,7 +65,8 @@ def _told(counts: Counter[tuple[str, int]]) -> str:
     return ", ".join(f"{n} x {op} of {size}" for (op, size), n in sorted(counts.items())) or "no"
 
 
-def _meant(network: bytes) -> Counter[tuple[str, int]]:
+def _meant(network: bytes, names: str) -> Counter[tuple[str, int]]:
+    """Operators of nodes whose names begin so, with their sizes."""
     graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(network)).graph
     sizes = {
         v.name: math.prod(d.dim_value for d in v.type.tensor_type.shape.dim)
@@ -56,7 +74,7 @@ def _meant(network: bytes) -> Counter[tuple[str, int]]:
     }
     found: Counter[tuple[str, int]] = Counter()
     for node in graph.node:
-        if node.op_type in _WORDS.values():
+        if node.op_type in _WORDS.values() and node.name.startswith(names):
             found[node.op_type, sizes[node.output[0]]] += 1
     return found
 

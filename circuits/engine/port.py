@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from circuits.errors import EngineError
+from circuits.hidden import Salt
 
 #: One input tensor as felts (``circuits.field``), row-major.
 Felts = list[str]
@@ -43,6 +44,11 @@ class RunArgs:
     input_visibility: str = "public"
     output_visibility: str = "public"
     param_visibility: str = "fixed"
+
+    @property
+    def weights_bound(self) -> int:
+        """The largest magnitude that a range check leaves a number."""
+        return int(self.decomp_base**self.decomp_legs - 1)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> RunArgs:
@@ -100,7 +106,8 @@ class Simulated:
 @dataclass(frozen=True, kw_only=True)
 class CircuitFiles:
     """A built circuit on local disk. ``hints``: the graph that computes the results which the
-    circuit is given beside its inputs (``circuits.hints``), where it is given any."""
+    circuit is given beside its inputs (``circuits.hints``), where it is given any; ``salt``: the
+    random look-ups that it takes."""
 
     compiled: Path
     settings: Path
@@ -108,6 +115,7 @@ class CircuitFiles:
     vk: Path
     srs: Path
     hints: Path | None = None
+    salt: Salt | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -31,13 +31,21 @@ from circuits.engine.port import (
 )
 from circuits.errors import CircuitNotFaithful, EngineError
 from circuits.field import to_felt
+from circuits.hidden import Hidden, Salt, filled, hides
 from circuits.hints import MOST_TABLED_LOGROWS, Given
 from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
 from circuits.lanes.forecast import DRAFT_LANES, Draft, Forecast, choose_shape, forecast
 from circuits.lanes.forms import WideForm, integer_forms
-from circuits.manifest import AppliedPass, CircuitManifest, Role, SrsRef, model_outputs
+from circuits.manifest import (
+    AppliedPass,
+    CircuitManifest,
+    Role,
+    SrsRef,
+    model_outputs,
+    residues_of,
+)
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.samples import Sample, draw
 from circuits.plan.variants import binds, corner_samples
@@ -138,6 +146,8 @@ class WideBuilder:
         priced, predicted = choose_shape(self.engine, graph, foretold, number, lanes)
         if form.given is not None and not binds(form.given.claim, priced.args):
             raise CannotBatch("in so many rows nothing would bind the results that it is given")
+        if form.hidden is not None and (salt := form.hidden.salt(lanes)) is not None:
+            priced = self._salted(graph, priced, salt)
         say(f"{lanes} lanes: comparison")
         rows = self._rows(narrow)
         self._compare(narrow, form, graph, priced, lanes, rows)
@@ -170,6 +180,7 @@ class WideBuilder:
             rewritten_sha256=sha256(graph),
             lowering=form.lowering,
             hints=None if form.given is None else form.given.claim,
+            hidden=_hidden(narrow, form, priced.args),
             passes=(*form.passes, _PASS),
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
             files=kept | {n: sha256_file(path) for n, path in paths.items()},
@@ -187,6 +198,17 @@ class WideBuilder:
             manifest=replace(manifest, proof_bytes=len(trial.proof), measured=measured),
             files=paths,
         )
+
+    def _salted(self, graph: bytes, priced: Priced, salt: Salt) -> Priced:
+        """The shape with tables as long as their columns: the more entries, the less salt does."""
+        args = priced.args
+        args = replace(args, lookup_range=filled(args.lookup_range, args.logrows))
+        if not hides(salt, args.lookup_range, args.logrows, args.num_inner_cols):
+            raise CannotBatch("in so many columns salt would not hide what tables hold")
+        (settled,) = self.engine.price(graph, [args], self.limits)
+        if not isinstance(settled, Priced):
+            raise settled
+        return settled
 
     @property
     def _costs(self) -> CostModel:
@@ -220,6 +242,7 @@ class WideBuilder:
                 passes=narrow.manifest.passes,
                 bits=narrow.bits,
                 lookup_range=narrow.args.lookup_range,
+                hidden=narrow.manifest.hidden,
             )
         ]
 
@@ -288,7 +311,8 @@ class WideBuilder:
         the narrow circuit gives."""
         offsets = [(at, _full_pack(rows, lanes, at)) for at in range(0, len(rows), lanes)]
         packs = [join(pack) for _, pack in offsets]
-        wide = self._outputs(narrow, graph, priced.settings, packs, form.given)
+        residues = residues_of(form.given.claim if form.given else None, form.hidden)
+        wide = self._outputs(narrow, graph, priced.settings, packs, form.given, residues)
         expected = self._expected(narrow, rows)
         for (at, _), outputs in zip(offsets, wide, strict=True):
             for lane, got in enumerate(split(outputs, lanes)):
@@ -302,7 +326,10 @@ class WideBuilder:
 
     def _expected(self, narrow: Narrow, rows: list[list[Felts]]) -> list[list[Felts]]:
         """What the circuit of one lane answers."""
-        return self._outputs(narrow, narrow.graph, narrow.settings, rows, narrow.given)
+        manifest = narrow.manifest
+        return self._outputs(
+            narrow, narrow.graph, narrow.settings, rows, narrow.given, manifest.residues
+        )
 
     def _outputs(
         self,
@@ -311,14 +338,15 @@ class WideBuilder:
         settings: str,
         inputs: Sequence[list[Felts]],
         given: Given | None,
+        residues: int,
     ) -> list[list[Felts]]:
         """The model's outputs, as elements."""
         outputs, count = [], len(narrow.manifest.outputs)
-        hints, claim = (None, None) if given is None else (given.graph, given.claim)
+        hints = None if given is None else given.graph
         for result in self.engine.simulate(graph, settings, inputs, self.limits, hints):
             if not isinstance(result, Simulated):
                 raise result
-            outputs.append(model_outputs(result.outputs, count, claim))
+            outputs.append(model_outputs(result.outputs, count, residues))
         return outputs
 
     def _try(
@@ -337,6 +365,7 @@ class WideBuilder:
             vk=paths["vk"],
             srs=paths["srs"],
             hints=paths.get("hints"),
+            salt=manifest.salt,
         )
         proof = self.engine.prove(files, join(pack), self.limits)
         proved = self.engine.verify(
@@ -363,6 +392,13 @@ class WideBuilder:
                     lane=lane,
                 )
         return proof
+
+
+def _hidden(narrow: Narrow, form: WideForm, args: RunArgs) -> Hidden | None:
+    """The narrow circuit's bounds of what is not shown, with those of this form and shape."""
+    if narrow.manifest.profile.visibility.engine_params == "fixed":
+        return form.hidden
+    return replace(form.hidden or Hidden(), weights=args.weights_bound)
 
 
 def _limits(form: WideForm) -> dict[str, int]:

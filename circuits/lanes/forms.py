@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
+from circuits.hidden import Hidden
 from circuits.hints import Given
 from circuits.lanes.widen import widen
 from circuits.manifest import AppliedPass
@@ -36,7 +37,7 @@ _NO_TABLE = (-2, 2)
 class WideForm:
     """A graph of one lane to be widened. ``lowering`` is its recipe (None on the engine's own fixed
     point), ``passes`` what made it, ``bits`` what its decompositions must hold, ``given`` its
-    hints, where it has any."""
+    hints, where it has any, ``hidden`` what bounds inputs that are not shown."""
 
     label: str
     graph: bytes
@@ -45,6 +46,7 @@ class WideForm:
     bits: int
     lookup_range: tuple[int, int]
     given: Given | None = None
+    hidden: Hidden | None = None
 
     @property
     def sums_biases(self) -> bool:
@@ -122,15 +124,18 @@ def forms_of(
 
 
 def _wide_form(variant: GraphVariant, recipe: Recipe, passes: tuple[AppliedPass, ...]) -> WideForm:
-    from circuits.compiler import bound, given
+    from circuits.compiler import given, lay_out
 
-    bounds = variant.value_bounds
+    laid_out = lay_out(
+        variant, recipe.accepted, recipe.limbs, hand_on=recipe.hand_on, salt=recipe.salt
+    )
     return WideForm(
         label=variant.label,
-        graph=bound(variant, recipe.limbs, hand_on=recipe.hand_on),
+        graph=laid_out.onnx,
         lowering={"bits": variant.bits.to_json(), "form": asdict(variant.form)},
-        passes=(*passes[:-1], *variant.passes, passes[-1]),
-        bits=max(1, bounds.decomposed.bit_length()),
-        lookup_range=bounds.lookup or _NO_TABLE,
+        passes=(*passes[:-1], *variant.passes, passes[-1], *laid_out.passes),
+        bits=max(1, laid_out.decomposed.bit_length()),
+        lookup_range=laid_out.lookup_range or _NO_TABLE,
         given=given(variant),
+        hidden=laid_out.hidden,
     )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from circuits.engine.port import Felts, Priced, RunArgs, Simulated
 from circuits.errors import EngineError
-from circuits.manifest import AppliedPass
+from circuits.hidden import Hidden
+from circuits.manifest import AppliedPass, model_outputs, residues_of
 from circuits.plan.accuracy import Measured, compare
 from circuits.plan.samples import Sample
 from circuits.plan.variants import (
@@ -35,6 +36,7 @@ FIRST_SCALE = 7
 SCALES = (2, 14)
 MULTIPLIERS = (10, 1)
 _HALF_BIT = 0.5
+_BOUND = "circuits.compiler:bound_float"
 #: Samples that a scale is tried on before it is measured on the held-out ones.
 _QUICK = 8
 #: Assignments that simulating one variant's held-out samples may take; at least ``_QUICK`` are run.
@@ -92,9 +94,17 @@ def _try_fixed_point(
     priced = task.engine.price(onnx, [args], task.limits)[0]
     if isinstance(priced, EngineError):
         return Rejected(label=label, reason=priced.detail)
-    inputs = task.encodings(priced.input_scales[: len(task.signature.inputs)])
+    scales = priced.input_scales[: len(task.signature.inputs)]
+    inputs = task.encodings(scales)
     outputs = task.decodings(priced.output_scales[-len(task.signature.outputs) :])
-    probe = Probe(task, onnx, priced, inputs, outputs)
+    hidden = None
+    if not task.profile.visibility.shows_input:
+        bounded = _bounded(task, onnx, args, scales)
+        if isinstance(bounded, str):
+            return Rejected(label=label, reason=bounded)
+        onnx, passes, hidden = bounded.onnx, (*passes, bounded.made_by), bounded.hidden
+        priced = bounded.priced
+    probe = Probe(task, onnx, priced, inputs, outputs, residues_of(None, hidden))
     measured = probe.measure_in_two_steps()
     if isinstance(measured, str):
         return Rejected(label=label, reason=measured)
@@ -117,7 +127,32 @@ def _try_fixed_point(
         proven=False,
         measured=measured,
         samples=tuple(probe.seen),
+        hidden=hidden,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bounded:
+    """A graph whose inputs are bounded, priced."""
+
+    onnx: bytes
+    made_by: AppliedPass
+    priced: Priced
+    hidden: Hidden
+
+
+def _bounded(task: Task, onnx: bytes, args: RunArgs, scales: Sequence[int]) -> _Bounded | str:
+    """The graph with its inputs bounded, since nobody sees them; else why it cannot be."""
+    made: tuple[bytes, AppliedPass] | str = task.engine.sandbox.call(
+        _BOUND, onnx, task.accepted, list(scales), limits=task.limits
+    )
+    if isinstance(made, str):
+        return made
+    bounded, made_by = made
+    (priced,) = task.engine.price(bounded, [args], task.limits)
+    if isinstance(priced, EngineError):
+        return priced.detail
+    return _Bounded(onnx=bounded, made_by=made_by, priced=priced, hidden=Hidden(inputs="digits"))
 
 
 class Probe:
@@ -130,9 +165,10 @@ class Probe:
         priced: Priced,
         inputs: tuple[InputEncoding, ...],
         outputs: tuple[OutputEncoding, ...],
+        residues: int,
     ) -> None:
         self.task, self.onnx, self.priced = task, onnx, priced
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self.residues = inputs, outputs, residues
         self.seen: list[list[Felts]] = []
         self._lookups: tuple[int, int] = (0, 0)
 
@@ -156,7 +192,7 @@ class Probe:
         for result in self._simulate(self.priced.settings, encoded):
             if isinstance(result, EngineError):
                 return result.detail
-            felts = result.outputs[-len(self.outputs) :]
+            felts = model_outputs(result.outputs, len(self.outputs), self.residues)
             try:
                 outputs.append([o.decode(f) for o, f in zip(self.outputs, felts, strict=True)])
             except ValueError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from circuits.hidden import Hidden
 from circuits.hints import Given
 from circuits.manifest import AppliedPass
 from circuits.plan.samples import Range, Sample
@@ -33,14 +34,18 @@ class IntegerTask:
     """What the integer road has to keep: the accepted range of each input (margins included), the
     tolerance on the ``plan`` samples, and how the context enters. ``held_out`` samples are only
     run, to be judged by the planner. ``freivalds``: whether products may be checked so, ``hints``:
-    whether results of products may be given (``circuits.hints``). ``finer``: bits added to each
-    choice, where the planner found those without not exact enough on other samples."""
+    whether results of products may be given (``circuits.hints``), ``salt``: whether tables are
+    salted (``circuits.hidden``), ``checked``: whether the engine decomposes inputs, outputs and
+    weights. ``finer``: bits added to each choice, where the planner found those without not exact
+    enough on other samples."""
 
     accepted: dict[str, Range]
     limbs: int
     hand_on: bool
     freivalds: bool = False
     hints: bool = False
+    salt: bool = False
+    checked: bool = False
     plan: tuple[Sample, ...] = ()
     held_out: tuple[Sample, ...] = ()
     max_error: float = 0.01
@@ -56,7 +61,7 @@ class IntegerGraph:
     ``bound``: no accepted input drives a decomposed value beyond this magnitude, by interval
     arithmetic; ``lookup_range``: what its tables must hold, or None. ``recipe`` (bits and form)
     makes it anew; ``outputs`` are the circuit's exact answers for the held-out samples; ``given``
-    is there where the circuit is given results.
+    is there where the circuit is given results, ``hidden`` where inputs are not shown.
     """
 
     label: str
@@ -70,3 +75,4 @@ class IntegerGraph:
     outputs: list[list[NDArray[Any]]]
     scale: int = 0
     given: Given | None = None
+    hidden: Hidden | None = None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import RunArgs
 from circuits.errors import EngineError
-from circuits.manifest import model_outputs
+from circuits.manifest import model_outputs, residues_of
 from circuits.plan.accuracy import compare
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.variants import (
@@ -97,6 +97,8 @@ def _integer_task(task: Task) -> IntegerTask:
         hand_on=not task.profile.visibility.shows_input,
         freivalds=task.profile.soundness is Soundness.FREIVALDS,
         hints=task.profile.may_give_results,
+        salt=task.profile.salts_tables,
+        checked=task.profile.checks_ranges,
         plan=task.samples.plan,
         held_out=task.samples.held_out,
         max_error=task.profile.max_error,
@@ -139,6 +141,7 @@ def _judged(task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers]) ->
         samples=tuple(task.encode(inputs, s) for s in tried),
         recipe=graph.recipe,
         given=graph.given,
+        hidden=graph.hidden,
     )
 
 
@@ -155,9 +158,10 @@ def _witnessed(
     encoded = [task.encode(inputs, s) for s in task.samples.held_out[:count]]
     answers = []
     hints, claim = (None, None) if graph.given is None else (graph.given.graph, graph.given.claim)
+    residues = residues_of(claim, graph.hidden)
     for run in task.engine.simulate(graph.onnx, priced.settings, encoded, task.limits, hints):
         if isinstance(run, EngineError):
             return run.detail
-        felts = model_outputs(run.outputs, len(decodings), claim)
+        felts = model_outputs(run.outputs, len(decodings), residues)
         answers.append([d.decode(f) for d, f in zip(decodings, felts, strict=True)])
     return answers

@@ -139,10 +139,10 @@ class Plan:
 def context_encoding(profile: Profile) -> ContextEncoding:
     """How the context digest enters a circuit of this profile.
 
-    Where public inputs are range-checked (conservative) a 248-bit element would not pass, so it
-    is cut into limbs that do.
+    Where the engine range-checks inputs a 248-bit element would not pass, so it is cut into limbs
+    that do.
     """
-    if profile.soundness is Soundness.CONSERVATIVE:
+    if profile.checks_ranges:
         return ContextEncoding(limbs=16, bits=16)
     return ContextEncoding(limbs=1, bits=248)
 
@@ -186,6 +186,8 @@ def plan_circuit(
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
     if not fitting:
         raise too_large(search.ranked, limits)
+    if salted := [r for r in fitting if r.shape.variant.salt is not None]:
+        fitting = salted  # secrecy is what the profile asks for; others leave guesses confirmed
     fitting.sort(key=lambda r: _rank(r, profile.target))
     if srs is not None:
         fitting = _time_best(task, fitting, effort, srs)
@@ -243,7 +245,7 @@ class _Search:
             return
         most_bits = None if found.given is None else found.given.claim.most_bits
         priced = task.pricing.shapes(
-            found.onnx, found.args, found.bound_bits, found.lookup_range, most_bits
+            found.onnx, found.args, found.bound_bits, found.lookup_range, most_bits, found.salt
         )
         if found.claim is not None:
             priced = [p for p in priced if binds(found.claim, p.args)]

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError
-from circuits.profile import Profile, Soundness
+from circuits.hidden import Salt, filled, hides
+from circuits.profile import Profile
 from circuits.tensors import ContextEncoding
 
 COLUMNS = (1, 2, 4, 8)
@@ -27,6 +28,7 @@ _NO_TABLE = (-2, 2)
 _LARGE = 60_000  # assignments
 _MIDDLE_BASE_BITS = 9  # about where bases end up; only how soon the search ends depends on it
 _WIDEST_BASE = 20  # bits
+_MORE_LOGROWS = 6  # above the least k, for salt to hide small tables
 _WORD_BITS = 112  # EZKL's integers have 128 bits
 
 
@@ -46,9 +48,10 @@ class Pricing:
         bits: int,
         lookup_range: tuple[int, int] | None,
         most_bits: int | None = None,
+        salt: Salt | None = None,
     ) -> list[Priced]:
         """Every sensible shape of a graph whose decompositions must hold ``bits`` bits, and may
-        hold ``most_bits`` at most.
+        hold ``most_bits`` at most; with ``salt`` only those whose tables it hides.
 
         With Freivalds products and without, where there are any; with wide tables in one column
         and in several. Shapes that the engine refuses are left out. The counts are those of a draft
@@ -59,6 +62,8 @@ class Pricing:
         first = self._drafts(onnx, args, bits, tables, most)
         if any(p.einsum_size for p in first) and not args.disable_freivalds:
             first += self._drafts(onnx, replace(args, disable_freivalds=True), bits, tables, most)
+        if salt is not None:
+            return [replace(p, args=size) for p in first for size in _salted_sizes(p, salt)]
         return [replace(p, args=_fill_table(size, most)) for p in first for size in sizes(p)]
 
     def settle(self, onnx: bytes, draft: Priced) -> Priced | None:
@@ -120,7 +125,7 @@ class Pricing:
 
     def _bases(self, bits: int, most_bits: int) -> list[tuple[int, int]]:
         """For each number of legs a base that holds ``bits`` bits, and ``most_bits`` at most."""
-        if self.profile.soundness is Soundness.CONSERVATIVE:
+        if self.profile.checks_ranges:
             bits = max(bits, self.context.bits + 1)  # public inputs are decomposed too
         out: dict[int, int] = {}
         for legs in LEGS:
@@ -140,6 +145,20 @@ def sizes(priced: Priced) -> list[RunArgs]:
     low = priced.args.logrows
     high = max(low, _one_column_logrows(priced))
     return [replace(priced.args, logrows=k) for k in range(low, high + 1)]
+
+
+def _salted_sizes(priced: Priced, salt: Salt) -> list[RunArgs]:
+    """The few smallest k at which salt hides all multiplicities, with tables as long as they can be
+    in their columns: the more entries, the less salt does. None where something else than salted
+    tables is looked up."""
+    if priced.range_checks or priced.dynamic_size or len(priced.lookups) != salt.tables:
+        return []
+    found = []
+    for k in range(priced.args.logrows, priced.args.logrows + _MORE_LOGROWS):
+        range_ = filled(priced.args.lookup_range, k)
+        if hides(salt, range_, k, priced.args.num_inner_cols):
+            found.append(replace(priced.args, logrows=k, lookup_range=range_))
+    return found
 
 
 def _one_column_logrows(priced: Priced) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, Limits, Priced, RunArgs
 from circuits.field import to_felt
+from circuits.hidden import Hidden, Salt
 from circuits.hints import Given, Hints
 from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import Measured
@@ -40,7 +41,7 @@ class Variant:
     ``lookup_range``: what tables must hold, or None when there are none; ``proven``: whether these
     bounds hold for *every* accepted input (interval arithmetic) or were seen on samples and at
     the corners of the accepted range, with a margin. ``given``: what the circuit is given beside
-    its inputs, where it is given anything.
+    its inputs, where it is given anything. ``hidden``: how inputs are bounded that are not shown.
     """
 
     label: str
@@ -57,6 +58,12 @@ class Variant:
     samples: tuple[list[Felts], ...] = field(default=(), repr=False)
     recipe: dict[str, Any] | None = None
     given: Given | None = None
+    hidden: Hidden | None = None
+
+    @property
+    def salt(self) -> Salt | None:
+        """The random look-ups that the circuit takes."""
+        return None if self.hidden is None else self.hidden.salt(1)
 
     @property
     def hints(self) -> bytes | None:
@@ -171,7 +178,7 @@ def base_args(
         decomp_base=WIDE_BASE,
         decomp_legs=WIDE_LEGS,
         lookup_range=_PROBE_LOOKUPS,
-        ignore_range_check_inputs_outputs=soundness is not Soundness.CONSERVATIVE,
+        ignore_range_check_inputs_outputs=not profile.checks_ranges,
         disable_freivalds=soundness is not Soundness.FREIVALDS,
         input_visibility=visible.engine_input,
         param_visibility=visible.engine_params,

@@ -136,7 +136,12 @@ def output_instances(e: Evidence) -> str:
 def input_range(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
-        skip("the input is not shown: its range rests on the signature")
+        if manifest.hidden is None or manifest.hidden.inputs is None:
+            warn(
+                "the circuit, of an older compiler, accepts any field elements as its input, and so"
+                " any output can be proved"
+            )
+        return f"the circuit bounds the input itself, by {manifest.hidden.inputs} (check 35)"
     values = _claimed_input(e)
     for encoding in manifest.inputs:
         try:
@@ -150,12 +155,21 @@ def input_range(e: Evidence) -> str:
 def residues(e: Evidence) -> str:
     manifest = e.manifest.value
     hints = manifest.hints
-    if hints is None:
-        skip("the circuit computes all results itself")
-    if not manifest.profile.may_give_results:
+    if not manifest.residues:
+        skip("the circuit computes all results itself, of inputs that are shown")
+    if hints is not None and not manifest.profile.may_give_results:
         refuse("results are given to a circuit of a profile that cannot bind them")
     if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
-        refuse("a residue is not zero: a result given to the circuit is not the product's")
+        refuse(
+            "a residue is not zero: "
+            + (
+                "a hidden input is out of its range"
+                if hints is None
+                else "a result given to the circuit is not the product's"
+            )
+        )
+    if hints is None:
+        return f"{manifest.residues} residue(s) are zero: hidden inputs lie within their ranges"
     for encoding, bound in zip(manifest.outputs, hints.output_bounds, strict=True):
         felts = segment(e, Role.OUTPUT, encoding.tensor.name)
         if any(abs(from_felt(felt)) > bound for felt in felts):

@@ -50,10 +50,14 @@ def settings_agree(e: Evidence) -> str:
         "instances": (settings.sizes, [s.count for s in public]),
         "hashes": (settings.hashes, len(manifest.layout) - len(public)),
     }
+    weights = manifest.hidden.weights if manifest.hidden else None
     if manifest.profile.soundness is not Soundness.FREIVALDS:
         facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
-    if manifest.profile.soundness is Soundness.CONSERVATIVE:
+    if manifest.profile.soundness is Soundness.CONSERVATIVE or weights is not None:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
+    if weights is not None:
+        bound = settings.decomp_base**settings.decomp_legs - 1
+        facts["largest weight accepted"] = (bound, weights)
     digits = (
         settings.decomp_base,
         settings.decomp_legs,
@@ -66,9 +70,14 @@ def settings_agree(e: Evidence) -> str:
         if found != wanted:
             refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
     _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
-    last = len(settings.output_scales) - (manifest.hints is not None)  # residues come behind
+    last = len(settings.output_scales) - (manifest.residues > 0)  # residues come behind
     outputs = settings.output_scales[last - len(manifest.outputs) : last]
     _scales("output", outputs, [o.scale for o in manifest.outputs])
+    if visibility.engine_params != "fixed" and weights is None:
+        warn(
+            "the circuit, of an older compiler, accepts any field elements as weights, and so any"
+            " output can be proved"
+        )
     return f"k = {settings.logrows}, visibilities, soundness, scales and instance counts agree"
 
 

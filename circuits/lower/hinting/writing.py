@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from circuits.exact import EXACT, fits_float32, written
+from circuits.hidden import RESIDUES
 from circuits.hints import CHALLENGE, HINT
 from circuits.lower.hinting.checks import Challenged, Check, Packed, Packing
 from circuits.lower.hinting.products import Product, shapes_of
-
-_RESIDUES = "zkml_residues"
 
 
 class Writing:
@@ -50,13 +49,13 @@ class Writing:
             self._challenge(max(challenged))
         residues = list(self._body(given))
         if len(residues) > 1:
-            self._op("Concat", residues, _RESIDUES, axis=1)
+            self._op("Concat", residues, RESIDUES, axis=1)
         else:
-            self._op("Identity", residues, _RESIDUES)
+            self._op("Identity", residues, RESIDUES)
         if challenged:
             self._inputs.append(_value(CHALLENGE, [1, 1]))
         total = sum(check.residues(product) for product, check in given)
-        outputs = [*graph.output, _value(_RESIDUES, [1, total])]
+        outputs = [*graph.output, _value(RESIDUES, [1, total])]
         nodes = [NodeProto.FromString(n.SerializeToString()) for n in self._nodes]
         used = {name for node in nodes for name in node.input}
         kept = [t for t in graph.initializer if t.name.removesuffix(EXACT) in used]
