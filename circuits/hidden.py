@@ -26,7 +26,7 @@ from circuits.field import to_felt
 #: the nodes that bound inputs and look salt up.
 RESIDUES, SALT, BOUND = "zkml_residues", "zkml_salt", "zkml_bound"
 #: Random look-ups in each table of one lane.
-SALT_ELEMENTS = 512
+SALT_ELEMENTS = 640
 #: Bits of entropy that hide one multiplicity column. Two group elements depend on it, the
 #: commitments to multiplicities and to the running sum (254 bits each); the rest is the distance
 #: from uniform that the leftover hash lemma asks for, 2^-128.
