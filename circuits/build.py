@@ -160,7 +160,7 @@ class Builder:
         return IntegerTask(
             accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
             limbs=context_encoding(profile).limbs,
-            hand_on=not profile.visibility.shows_input,
+            visibility=profile.visibility,
             freivalds=profile.soundness is Soundness.FREIVALDS,
             hints=profile.may_give_results,
             salt=profile.salts_tables,
@@ -337,7 +337,6 @@ class Builder:
 
 def _hidden(plan: Plan) -> Hidden | None:
     """What the circuit enforces of values that its proofs do not show."""
-    hidden, args = plan.choice.shape.variant.hidden, plan.choice.shape.args
-    if plan.profile.visibility.engine_params == "fixed":
-        return hidden
-    return replace(hidden or Hidden(), weights=args.weights_bound)
+    if plan.profile.visibility.shows_weights:
+        return plan.choice.shape.variant.hidden
+    return Hidden(weights=plan.choice.shape.args.weights_bound)

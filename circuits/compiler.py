@@ -31,8 +31,9 @@ from circuits.plan.fitting import fitted
 from circuits.plan.forms import likely_form, narrow_relus, near_the_least, weigh_forms
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
+from circuits.profile import Visibility
 from circuits.rewrite import bind_context, rewrite
-from circuits.rewrite.input_bounds import Bound, bound_inputs
+from circuits.rewrite.hidden_values import Bound, bound_inputs, largest_number, tie_weights
 
 _TYPICAL = Bits(input=5, weights=(8,))
 #: Bits of a digit in the engine's usual decomposition.
@@ -41,6 +42,7 @@ _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
 #: Its two places: here, and where a graph is left to the engine's own fixed point.
 BOUND_INPUTS = AppliedPass(name="bound-inputs", version=1)
+TIED_WEIGHTS = AppliedPass(name="tie-weights", version=1)
 #: Entries beyond which no table is made to bound an input.
 _WIDEST_TABLE = 1 << 16
 
@@ -211,7 +213,7 @@ def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form)
     variant = lower(graph.plain, bits, task.accepted, form)
     recipe = {"bits": bits.to_json(), "form": asdict(form)}
     lowering = variant.passes
-    laid_out = lay_out(variant, task.accepted, task.limbs, hand_on=task.hand_on, salt=task.salt)
+    laid_out = lay_out(variant, task.accepted, task.limbs, task.visibility, salt=task.salt)
     return IntegerGraph(
         label=variant.label,
         onnx=laid_out.onnx,
@@ -245,21 +247,27 @@ def lay_out(
     variant: GraphVariant,
     accepted: Mapping[str, Range],
     limbs: int,
+    visibility: Visibility,
     *,
-    hand_on: bool,
     salt: bool = False,
 ) -> LaidOut:
-    """The engine's graph for a lowered one. ``hand_on``: its inputs are not shown; ``salt``: its
-    tables are to be salted, if they can be."""
-    onnx = bind_context(variant.laid_out, limbs, hand_on=hand_on, behind=len(variant.input_scales))
+    """The engine's graph for a lowered one. ``salt``: tables are to be salted, if they can be."""
+    onnx = bind_context(
+        variant.laid_out,
+        limbs,
+        hand_on=not visibility.shows_input,
+        behind=len(variant.input_scales),
+    )
     bounds = variant.value_bounds
-    if not hand_on:
+    if visibility.shows_input:
+        tied = not visibility.shows_weights
+        largest = largest_number(onnx) if tied else 0
         return LaidOut(
-            onnx=onnx,
-            passes=(),
-            decomposed=bounds.decomposed,
+            onnx=tie_weights(onnx) if tied else onnx,
+            passes=(TIED_WEIGHTS,) if tied else (),
+            decomposed=max(bounds.decomposed, largest),
             lookup_range=bounds.lookup,
-            hidden=None,
+            hidden=Hidden(weights=largest) if tied else None,
         )
     named = zip(accepted.items(), variant.input_scales, strict=True)
     limits = [Bound.of(name, range_, scale) for (name, range_), scale in named]
@@ -282,10 +290,13 @@ def lay_out(
 
 
 def bound_float(
-    onnx: bytes, accepted: Mapping[str, Range], scales: Sequence[int]
+    onnx: bytes, accepted: Mapping[str, Range], scales: Sequence[int], visibility: Visibility
 ) -> tuple[bytes, AppliedPass] | str:
-    """A graph for the engine's own fixed point with its inputs bounded, which the engine will count
-    in steps of ``2^-scale``; the reason where a bound cannot be written."""
+    """A graph for the engine's own fixed point in which what is not shown is bounded: its inputs,
+    which the engine will count in steps of ``2^-scale``, or its weights. The reason where a bound
+    cannot be written."""
+    if visibility.shows_input:
+        return tie_weights(onnx), TIED_WEIGHTS
     limits = [
         replace(Bound.of(name, range_, scale), scale=scale)
         for (name, range_), scale in zip(accepted.items(), scales, strict=True)

@@ -4,8 +4,11 @@
 prover could solve the first layer's equations for an output of his choice. So the circuit itself
 shows that each element lies in its accepted range: ``relu(n - high)`` and ``relu(low - n)`` of all
 elements are summed, and the sum, a public residue, has to be 0. Each term is the result of a table
-or of a decomposition, so it is a small number and never negative: only zeros add up to 0. Weights
-that nobody sees are range-checked by the engine.
+or of a decomposition, so it is a small number and never negative: only zeros add up to 0.
+
+*Weights.* A weight that is used once is a loose cell in EZKL 23.0.5: its range check, and the hash
+of the weights, are about another copy of it. Used twice, it is one cell that all are about. So
+every weight is used once more, times zero; the sum of that is the residue.
 
 *Salt.* The engine commits to how often each entry of a lookup table is used, without blinding. Such
 a commitment is a function of the values looked up, and whoever guesses an input can confirm the
@@ -23,7 +26,7 @@ from typing import Any
 from circuits.field import to_felt
 
 #: The graph output that has to be zero, and how the names of salt's graph inputs begin and those of
-#: the nodes that bound inputs and look salt up.
+#: the nodes that bound inputs, use weights twice and look salt up.
 RESIDUES, SALT, BOUND = "zkml_residues", "zkml_salt", "zkml_bound"
 #: Random look-ups in each table of one lane.
 SALT_ELEMENTS = 640
@@ -42,8 +45,8 @@ class Hidden:
     ``inputs``: by what each input's range is enforced, ``table`` or ``digits``; None where inputs
     are shown. ``salted_tables``: how many lookup tables, all that the circuit has, get random
     look-ups, so that nothing of a proof can be compared with a guess; 0 where they get none.
-    ``weights``: the largest magnitude that the engine's range check leaves a weight; None where
-    weights are in the key.
+    ``weights``: the largest magnitude that the engine's range check leaves a weight (before the
+    shape of a circuit is chosen: that it has to leave); None where weights are in the key.
     """
 
     inputs: str | None = None
@@ -53,7 +56,7 @@ class Hidden:
     @property
     def residues(self) -> int:
         """How many residues of each lane have to be zero."""
-        return int(self.inputs is not None)
+        return int(self.inputs is not None or self.weights is not None)
 
     def salt(self, lanes: int) -> Salt | None:
         """The salt of a circuit of so many lanes; None where it takes none."""

@@ -24,6 +24,11 @@ class Visibility(enum.StrEnum):
         return self not in (Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT)
 
     @property
+    def shows_weights(self) -> bool:
+        """Whether the weights are fixed in the verifying key."""
+        return self not in (Visibility.HASHED_WEIGHTS, Visibility.PRIVATE_WEIGHTS)
+
+    @property
     def engine_input(self) -> str:
         """EZKL's word for the inputs' visibility."""
         return {Visibility.PRIVATE_INPUT: "private", Visibility.HASHED_INPUT: "hashed"}.get(
@@ -83,9 +88,8 @@ class Profile:
 
     @property
     def checks_ranges(self) -> bool:
-        """Whether the engine range-checks inputs, outputs and weights in the circuit: the
-        conservative profile asks for it, and nobody else would bound weights that nobody sees."""
-        return self.soundness is Soundness.CONSERVATIVE or self.visibility.engine_params != "fixed"
+        """Whether the engine range-checks inputs and outputs in the circuit."""
+        return self.soundness is Soundness.CONSERVATIVE
 
     @property
     def salts_tables(self) -> bool:

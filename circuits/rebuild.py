@@ -113,7 +113,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
             )
         variant = lower(graph.plain, chosen, recipe.accepted, form)
         laid_out = lay_out(
-            variant, recipe.accepted, recipe.limbs, hand_on=recipe.hand_on, salt=recipe.salt
+            variant, recipe.accepted, recipe.limbs, recipe.visibility, salt=recipe.salt
         )
         onnx, hidden = laid_out.onnx, laid_out.hidden
         made = given(variant)
@@ -122,11 +122,12 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         input_scales, output_scales = variant.input_scales, variant.output_scales
         scale = variant.scale
         sums_biases = decomposes(laid_out.decomposed.bit_length())
-    elif recipe.hand_on:
-        bounded = bound_float(onnx, recipe.accepted, recipe.input_scales)
+    elif recipe.visibility is not Visibility.PUBLIC:
+        bounded = bound_float(onnx, recipe.accepted, recipe.input_scales, recipe.visibility)
         if isinstance(bounded, str):
             raise CircuitNotFaithful(f"the accepted range cannot be enforced: {bounded}")
-        onnx, passes, hidden = bounded[0], (*passes, bounded[1]), Hidden(inputs="digits")
+        onnx, passes = bounded[0], (*passes, bounded[1])
+        hidden = None if recipe.visibility.shows_input else Hidden(inputs="digits")
     if recipe.lanes > 1:
         onnx = widen(onnx, recipe.lanes, whole=sums_biases)
         passes = (*passes, AppliedPass(name="widen", version=2))
@@ -196,8 +197,8 @@ def rebuild(
 
 def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs) -> None:
     """What the manifest says of values that proofs do not show."""
-    if manifest.profile.visibility.engine_params != "fixed":
-        hidden = dataclasses.replace(hidden or Hidden(), weights=args.weights_bound)
+    if not manifest.profile.visibility.shows_weights:
+        hidden = Hidden(weights=args.weights_bound)
     if hidden != manifest.hidden:
         raise CircuitNotFaithful(
             "the manifest says otherwise of what bounds and hides values that are not shown",
@@ -282,7 +283,7 @@ def _same_formats(manifest: CircuitManifest, anew: Anew, priced: Priced) -> None
     """What the manifest says that the numbers in the instances mean."""
     inputs, outputs = anew.signature.inputs, anew.signature.outputs
     input_scales = anew.input_scales or priced.input_scales[: len(inputs)]
-    last = len(priced.output_scales) - (anew.hidden is not None and anew.hidden.residues > 0)
+    last = len(priced.output_scales) - (manifest.residues > 0)
     output_scales = anew.output_scales or priced.output_scales[last - len(outputs) : last]
     _same_tensors("input", [(i.tensor, i.scale) for i in manifest.inputs], inputs, input_scales)
     _same_tensors("output", [(o.tensor, o.scale) for o in manifest.outputs], outputs, output_scales)

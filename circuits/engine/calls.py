@@ -20,7 +20,7 @@ from typing import Any
 import ezkl
 
 from circuits.engine.constants import constants_uncounted, restore_constants
-from circuits.engine.operators import check_operators, leans_on_operators, salt_of
+from circuits.engine.operators import check_operators, check_weights, leans_on_operators, salt_of
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
@@ -250,7 +250,10 @@ def _compile(onnx: bytes, settings: str, out: Path) -> None:
 
 def _check_operators(onnx: bytes, args: RunArgs) -> None:
     """``onnx`` is ``network.onnx`` in the current folder."""
-    check_operators(onnx, args.input_visibility, ezkl.table("network.onnx", _run_args(args)))
+    table = ezkl.table("network.onnx", _run_args(args))
+    check_operators(onnx, args.input_visibility, table)
+    if args.param_visibility != "fixed":
+        check_weights(table)
 
 
 def _run_args(args: RunArgs) -> Any:

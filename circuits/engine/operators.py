@@ -12,6 +12,7 @@ import ast
 import math
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 import onnx
 
@@ -61,6 +62,25 @@ def check_operators(network: bytes, input_visibility: str, table: str) -> None:
         )
 
 
+def check_weights(table: str) -> None:
+    """Raises ``EngineError`` where a weight that is not shown is used only once: its range check
+    and the hash of the weights would be about another cell (``circuits.hidden``)."""
+    rows = _rows(table)
+    users: dict[str, set[str]] = {}
+    for row in rows:
+        for source in _sources(row):
+            users.setdefault(source, set()).add(row.number)
+    zeros = {r.number for r in rows if r.operator == "SUB" and len({*_sources(r)}) == 1}
+    times_zero = {r.number for r in rows if r.operator == "MULT" and zeros & {*_sources(r)}}
+    for row in rows:
+        used_by = users.get(row.number, set())
+        if row.operator.startswith("CONST") and len(used_by) < 2 and not used_by & times_zero:
+            raise EngineError(
+                f"the engine splits a weight of shape {row.shape} that the graph uses twice:"
+                " nothing would bound it"
+            )
+
+
 def _told(counts: Counter[tuple[str, int]]) -> str:
     return ", ".join(f"{n} x {op} of {size}" for (op, size), n in sorted(counts.items())) or "no"
 
@@ -81,9 +101,27 @@ def _meant(network: bytes, names: str) -> Counter[tuple[str, int]]:
 
 def _made(table: str) -> Counter[tuple[str, int]]:
     found: Counter[tuple[str, int]] = Counter()
-    for line in table.splitlines():
-        cells = [cell.strip() for cell in line.split("│")]
-        word = _WORD.search(cells[2]) if len(cells) > 3 else None
-        if word is not None:
-            found[_WORDS[word[1]], math.prod(ast.literal_eval(cells[-2]))] += 1
+    for row in _rows(table):
+        if (word := _WORD.search(row.operator)) is not None:
+            found[_WORDS[word[1]], math.prod(ast.literal_eval(row.shape))] += 1
     return found
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of the engine's table."""
+
+    number: str
+    operator: str
+    inputs: str
+    shape: str
+
+
+def _rows(table: str) -> list[_Row]:
+    lines = [[cell.strip() for cell in line.split("│")] for line in table.splitlines()]
+    return [_Row(c[1], c[2], c[4], c[5]) for c in lines if len(c) == 7 and c[1].isdigit()]
+
+
+def _sources(row: _Row) -> list[str]:
+    """The numbers of the lines that it takes its operands from."""
+    return re.findall(r"\((\d+), \d+\)", row.inputs)

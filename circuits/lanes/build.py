@@ -396,9 +396,9 @@ class WideBuilder:
 
 def _hidden(narrow: Narrow, form: WideForm, args: RunArgs) -> Hidden | None:
     """The narrow circuit's bounds of what is not shown, with those of this form and shape."""
-    if narrow.manifest.profile.visibility.engine_params == "fixed":
+    if narrow.manifest.profile.visibility.shows_weights:
         return form.hidden
-    return replace(form.hidden or Hidden(), weights=args.weights_bound)
+    return Hidden(weights=args.weights_bound)
 
 
 def _limits(form: WideForm) -> dict[str, int]:

@@ -126,9 +126,7 @@ def forms_of(
 def _wide_form(variant: GraphVariant, recipe: Recipe, passes: tuple[AppliedPass, ...]) -> WideForm:
     from circuits.compiler import given, lay_out
 
-    laid_out = lay_out(
-        variant, recipe.accepted, recipe.limbs, hand_on=recipe.hand_on, salt=recipe.salt
-    )
+    laid_out = lay_out(variant, recipe.accepted, recipe.limbs, recipe.visibility, salt=recipe.salt)
     return WideForm(
         label=variant.label,
         graph=laid_out.onnx,

@@ -29,7 +29,7 @@ from circuits.plan.variants import (
     base_args,
     corner_samples,
 )
-from circuits.profile import Profile
+from circuits.profile import Profile, Visibility
 from circuits.tensors import InputEncoding, OutputEncoding
 
 FIRST_SCALE = 7
@@ -98,7 +98,7 @@ def _try_fixed_point(
     inputs = task.encodings(scales)
     outputs = task.decodings(priced.output_scales[-len(task.signature.outputs) :])
     hidden = None
-    if not task.profile.visibility.shows_input:
+    if task.profile.visibility is not Visibility.PUBLIC:
         bounded = _bounded(task, onnx, args, scales)
         if isinstance(bounded, str):
             return Rejected(label=label, reason=bounded)
@@ -133,7 +133,7 @@ def _try_fixed_point(
 
 @dataclass(frozen=True, kw_only=True)
 class _Bounded:
-    """A graph whose inputs are bounded, priced."""
+    """A graph in which what is not shown is bounded, priced."""
 
     onnx: bytes
     made_by: AppliedPass
@@ -142,9 +142,9 @@ class _Bounded:
 
 
 def _bounded(task: Task, onnx: bytes, args: RunArgs, scales: Sequence[int]) -> _Bounded | str:
-    """The graph with its inputs bounded, since nobody sees them; else why it cannot be."""
+    """The graph with what nobody sees bounded; else why it cannot be."""
     made: tuple[bytes, AppliedPass] | str = task.engine.sandbox.call(
-        _BOUND, onnx, task.accepted, list(scales), limits=task.limits
+        _BOUND, onnx, task.accepted, list(scales), task.profile.visibility, limits=task.limits
     )
     if isinstance(made, str):
         return made
@@ -152,7 +152,9 @@ def _bounded(task: Task, onnx: bytes, args: RunArgs, scales: Sequence[int]) -> _
     (priced,) = task.engine.price(bounded, [args], task.limits)
     if isinstance(priced, EngineError):
         return priced.detail
-    return _Bounded(onnx=bounded, made_by=made_by, priced=priced, hidden=Hidden(inputs="digits"))
+    shown = task.profile.visibility.shows_input
+    hidden = Hidden(weights=args.weights_bound) if shown else Hidden(inputs="digits")
+    return _Bounded(onnx=bounded, made_by=made_by, priced=priced, hidden=hidden)
 
 
 class Probe:

@@ -11,6 +11,7 @@ from circuits.hidden import Hidden
 from circuits.hints import Given
 from circuits.manifest import AppliedPass
 from circuits.plan.samples import Range, Sample
+from circuits.profile import Visibility
 from circuits.tensors import Signature
 
 
@@ -32,16 +33,16 @@ class FloatGraph:
 @dataclass(frozen=True, kw_only=True)
 class IntegerTask:
     """What the integer road has to keep: the accepted range of each input (margins included), the
-    tolerance on the ``plan`` samples, and how the context enters. ``held_out`` samples are only
-    run, to be judged by the planner. ``freivalds``: whether products may be checked so, ``hints``:
-    whether results of products may be given (``circuits.hints``), ``salt``: whether tables are
-    salted (``circuits.hidden``), ``checked``: whether the engine decomposes inputs, outputs and
-    weights. ``finer``: bits added to each choice, where the planner found those without not exact
-    enough on other samples."""
+    tolerance on the ``plan`` samples, and how the context enters (by ``visibility``). ``held_out``
+    samples are only run, to be judged by the planner. ``freivalds``: whether products may be
+    checked so, ``hints``: whether results of products may be given (``circuits.hints``), ``salt``:
+    whether tables are salted (``circuits.hidden``), ``checked``: whether the engine decomposes
+    inputs and outputs. ``finer``: bits added to each choice, where the planner found those without
+    not exact enough on other samples."""
 
     accepted: dict[str, Range]
     limbs: int
-    hand_on: bool
+    visibility: Visibility = Visibility.PUBLIC
     freivalds: bool = False
     hints: bool = False
     salt: bool = False

@@ -94,7 +94,7 @@ def _integer_task(task: Task) -> IntegerTask:
     return IntegerTask(
         accepted=task.accepted,
         limbs=task.context.limbs,
-        hand_on=not task.profile.visibility.shows_input,
+        visibility=task.profile.visibility,
         freivalds=task.profile.soundness is Soundness.FREIVALDS,
         hints=task.profile.may_give_results,
         salt=task.profile.salts_tables,

@@ -174,6 +174,12 @@ def plan_circuit(
             " one can choose the outputs",
             hint="Leave out --soundness freivalds, or --target evm.",
         )
+    if profile.checks_ranges and not profile.visibility.shows_weights:
+        raise ProfileContradiction(
+            "the engine leaves weights unchecked where it checks inputs and outputs, so hidden"
+            " weights could be any field elements",
+            hint="Leave out --soundness conservative, or show the weights.",
+        )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
     for road in _roads(task, graph):

@@ -169,7 +169,7 @@ def residues(e: Evidence) -> str:
             )
         )
     if hints is None:
-        return f"{manifest.residues} residue(s) are zero: hidden inputs lie within their ranges"
+        return f"{manifest.residues} residue(s) are zero: what is hidden lies within its range"
     for encoding, bound in zip(manifest.outputs, hints.output_bounds, strict=True):
         felts = segment(e, Role.OUTPUT, encoding.tensor.name)
         if any(abs(from_felt(felt)) > bound for felt in felts):

@@ -53,11 +53,13 @@ def settings_agree(e: Evidence) -> str:
     weights = manifest.hidden.weights if manifest.hidden else None
     if manifest.profile.soundness is not Soundness.FREIVALDS:
         facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
-    if manifest.profile.soundness is Soundness.CONSERVATIVE or weights is not None:
+    if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
     if weights is not None:
         bound = settings.decomp_base**settings.decomp_legs - 1
         facts["largest weight accepted"] = (bound, weights)
+        # The engine range-checks constants just where it leaves out inputs and outputs.
+        facts["range checks of weights"] = (settings.ignore_range_checks, True)
     digits = (
         settings.decomp_base,
         settings.decomp_legs,

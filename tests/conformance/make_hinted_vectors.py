@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from onnx import numpy_helper, parser
 
-from circuits.compiler import bound, given
+from circuits.compiler import given, lay_out
 from circuits.digests import canonical_json, sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Felts, RunArgs
@@ -26,7 +26,7 @@ from circuits.hints import challenge
 from circuits.integers.hints import results_for
 from circuits.lower import Bits, Form, GraphVariant, lower
 from circuits.manifest import Accuracy, CircuitManifest, SrsRef
-from circuits.profile import Profile
+from circuits.profile import Profile, Visibility
 from circuits.rewrite import rewrite
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
@@ -179,7 +179,7 @@ def set_up(
     variant = circuit.lowered()
     hints = given(variant)
     assert hints is not None
-    rewritten = bound(variant, 1, hand_on=False)
+    rewritten = lay_out(variant, {}, 1, Visibility.PUBLIC).onnx
     args = RunArgs(
         input_scale=0,
         param_scale=0,

@@ -25,10 +25,13 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, ProofResult, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.field import to_felt
+from circuits.hidden import Hidden
 from circuits.lanes.felts import join
 from circuits.lanes.widen import widen
 from circuits.manifest import Accuracy, AppliedPass, CircuitManifest, SrsRef
+from circuits.plan.planner import context_encoding
 from circuits.profile import Profile, Soundness, Visibility
+from circuits.rewrite.hidden_values import Bound, bound_inputs, tie_weights
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
 from prover.bundle import Bundle, write_bundle
@@ -45,6 +48,8 @@ CONSUMER = "0x00000000000000000000000000000000000c0de5"
 SALT = bytes(range(32))
 INPUT = {"x": np.array([[1.0, -2.0, 0.5, 3.0]], dtype=np.float32)}
 SCALE = 7
+LOWER, UPPER = -4.0, 4.0
+BOUND = Bound(name="x", low=int(LOWER) << SCALE, high=int(UPPER) << SCALE, scale=SCALE)
 LOGROWS = 10
 PLAN = canonical_json({"chosen": "fixed by the vector script"})
 LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
@@ -110,12 +115,24 @@ class Case:
     seed: int = 4
     carries_model: bool = False
     lanes: int = 1
+    bounded: bool = True  # what is not shown; circuits of older compilers did not do it
 
     @property
     def context(self) -> ContextEncoding:
-        if self.soundness is Soundness.CONSERVATIVE:
-            return ContextEncoding(limbs=16, bits=16)
-        return ContextEncoding(limbs=1, bits=248)
+        return context_encoding(self.profile)
+
+    @property
+    def profile(self) -> Profile:
+        return Profile(visibility=self.visibility, soundness=self.soundness)
+
+    @property
+    def hidden(self) -> Hidden | None:
+        """What the circuit enforces of what its proofs do not show."""
+        if not self.bounded:
+            return None
+        if not self.visibility.shows_weights:
+            return Hidden(weights=run_args(self).weights_bound)
+        return None if self.visibility.shows_input else Hidden(inputs="digits")
 
 
 CASES = (
@@ -133,7 +150,6 @@ WIDE = Case(name="wide", lanes=2)
 
 def run_args(case: Case) -> RunArgs:
     """The engine settings of a case."""
-    conservative = case.soundness is Soundness.CONSERVATIVE
     return RunArgs(
         input_scale=SCALE,
         param_scale=SCALE,
@@ -142,7 +158,7 @@ def run_args(case: Case) -> RunArgs:
         decomp_base=64,
         decomp_legs=4,
         lookup_range=(-10, 10),
-        ignore_range_check_inputs_outputs=not conservative,
+        ignore_range_check_inputs_outputs=not case.profile.checks_ranges,
         disable_freivalds=case.soundness is not Soundness.FREIVALDS,
         input_visibility=case.visibility.engine_input,
         param_visibility=case.visibility.engine_params,
@@ -165,19 +181,25 @@ def lane_context(case: Case, lane: int) -> Context:
     )
 
 
-def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> list[bytes]:
-    """The bundles of one case: one for each lane, about one proof."""
-    narrow = with_context(uploaded(case.seed), case.context.limbs, case.visibility.shows_input)
-    rewritten = widen(narrow, case.lanes)
+def set_up(
+    case: Case, engine: EzklEngine, srs: Path, folder: Path
+) -> tuple[CircuitManifest, CircuitFiles]:
+    """The circuit of a case, in a folder; nothing is proved, so ``proof_bytes`` is not known."""
+    rewritten = widen(
+        with_context(uploaded(case.seed), case.context.limbs, case.visibility.shows_input),
+        case.lanes,
+    )
+    if case.bounded and not case.visibility.shows_input:
+        rewritten = bound_inputs(rewritten, [BOUND], by_table=False)
+    if case.bounded and not case.visibility.shows_weights:
+        rewritten = tie_weights(rewritten)
     (priced,) = engine.price(rewritten, [run_args(case)], LIMITS)
     if isinstance(priced, Exception):
         raise priced
     engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
-    manifest = describe(case, engine, srs, folder, rewritten, priced.output_scales[-1])
-    rows = []
-    for lane in range(case.lanes):
-        felts = [to_felt(n) for n in manifest.inputs[0].quantise(lane_input(lane)["x"])]
-        rows.append([felts, case.context.encode(lane_context(case, lane).digest)])
+    residues = case.hidden.residues if case.hidden else 0
+    scale = priced.output_scales[-1 - residues]  # residues come last
+    manifest = describe(case, engine, srs, folder, rewritten, scale)
     files = CircuitFiles(
         compiled=folder / "compiled",
         settings=folder / "settings.json",
@@ -185,6 +207,19 @@ def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> list[bytes]
         vk=folder / "vk",
         srs=srs,
     )
+    return manifest, files
+
+
+def encoded(case: Case, manifest: CircuitManifest, lane: int = 0) -> list[list[str]]:
+    """What goes into a lane: the input and the context."""
+    felts = [to_felt(n) for n in manifest.inputs[0].quantise(lane_input(lane)["x"])]
+    return [felts, case.context.encode(lane_context(case, lane).digest)]
+
+
+def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> list[bytes]:
+    """The bundles of one case: one for each lane, about one proof."""
+    manifest, files = set_up(case, engine, srs, folder)
+    rows = [encoded(case, manifest, lane) for lane in range(case.lanes)]
     proof = engine.prove(files, join(rows), LIMITS)
     manifest = replace(manifest, proof_bytes=len(proof.proof))
     return [bundle(case, lane, manifest, files, proof) for lane in range(case.lanes)]
@@ -248,15 +283,16 @@ def describe(
         passes=(AppliedPass(name="context-input", version=1),),
         engine=engine.name,
         engine_version=engine.version,
-        profile=Profile(visibility=case.visibility, soundness=case.soundness),
+        profile=case.profile,
         srs=SrsRef(logrows=LOGROWS, sha256=sha256_file(srs), origin="insecure-development"),
         files=files,
-        inputs=(InputEncoding(tensor=x, scale=SCALE, lower=-4.0, upper=4.0),),
+        inputs=(InputEncoding(tensor=x, scale=SCALE, lower=LOWER, upper=UPPER),),
         context=case.context,
         outputs=(OutputEncoding(tensor=y, scale=output_scale),),
         proof_bytes=1,
         accuracy=Accuracy(max_error=0.01, agreement=1.0, samples=1, calibrated=True),
         lanes=case.lanes,
+        hidden=case.hidden,
     )
 
 

@@ -16,7 +16,7 @@ from circuits.lanes.forms import forms_of
 from circuits.lanes.widen import widen
 from circuits.lower import Bits, Form, lower
 from circuits.plan.cost import CostModel
-from circuits.profile import Target
+from circuits.profile import Target, Visibility
 from circuits.rebuild import Recipe
 from circuits.rewrite import bind_context, rewrite
 from tests.conftest import LIMITS
@@ -66,9 +66,11 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
     recipe = Recipe(
         accepted=accepted,
         limbs=1,
-        hand_on=False,
+        visibility=Visibility.PUBLIC,
+        salt=False,
         lowering={"bits": bits, "form": asdict(own)},
         lanes=1,
+        input_scales=(4,),
     )
     narrow = lower(rewrite(model).onnx, Bits.from_json(bits), accepted, own)
     assert narrow.hinted is not None

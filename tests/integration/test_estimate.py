@@ -73,7 +73,7 @@ def test_a_hopeless_model_is_estimated_without_asking_the_engine(
     signature = rewrite(model).signature
     samples = draw(signature, default_ranges(signature))
     floats = compile_float(engine, model, samples, context, profile.visibility, LIMITS)
-    task = IntegerTask(accepted=default_ranges(signature), limbs=context.limbs, hand_on=False)
+    task = IntegerTask(accepted=default_ranges(signature), limbs=context.limbs)
     found = estimate(engine, floats, task, profile, context, LIMITS, CostModel.shipped())
     assert found.counted == "formula"
     assert found.assignments > 20_000_000

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from circuits.compiler import bound
+from circuits.compiler import lay_out
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Felts, Priced, RunArgs
 from circuits.errors import EngineError, InputOutOfRange
@@ -19,6 +19,7 @@ from circuits.field import from_felt, to_felt
 from circuits.integers.hints import results_for
 from circuits.lower import GraphVariant, run_integers
 from circuits.lower.variant import Hinted
+from circuits.profile import Visibility
 from circuits.srs.verify_part import extract
 from tests.conftest import LIMITS
 from tests.unit.test_hints import DENSE, apart_of, hinted
@@ -67,7 +68,7 @@ def circuit(
 ) -> Circuit:
     variant, made = hinted(DENSE)
     args = settings(1 << (made.most_bits // 2), num_inner_cols=2)
-    onnx = bound(variant, 1, hand_on=False)
+    onnx = lay_out(variant, {}, 1, Visibility.PUBLIC).onnx
     (priced,) = engine.price(onnx, [args], LIMITS)
     assert isinstance(priced, Priced)
     out, srs = tmp_path_factory.mktemp("hinted"), srs_cache / f"dev{K}.srs"
@@ -185,7 +186,7 @@ def test_one_value_picked_behind_a_relu_leaves_all_of_it(
     )
     variant, made = hinted(picked)
     args = settings(1 << (made.most_bits // 2))
-    network = bound(variant, 1, hand_on=False)
+    network = lay_out(variant, {}, 1, Visibility.PUBLIC).onnx
     (priced,) = engine.price(network, [args], LIMITS)
     assert isinstance(priced, Priced)
     engine.setup(network, priced.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)
@@ -196,6 +197,8 @@ def test_what_is_given_has_to_be_public(
 ) -> None:
     """Nothing ties an output that is a private input to the input."""
     private = settings(1 << (circuit.made.most_bits // 2), input_visibility="private")
-    (refused,) = engine.price(bound(circuit.variant, 1, hand_on=False), [private], LIMITS)
+    (refused,) = engine.price(
+        lay_out(circuit.variant, {}, 1, Visibility.PUBLIC).onnx, [private], LIMITS
+    )
     assert isinstance(refused, EngineError)
     assert "has to be public" in refused.detail

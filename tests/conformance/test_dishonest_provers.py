@@ -1,0 +1,292 @@
+"""Provers who put numbers into a circuit that its manifest does not allow, under the honest key.
+
+They run the real engine, without any of our checks, and sign with a key that the verifier trusts.
+Each attack is also made on a circuit as older compilers built it, where it succeeds: so these tests
+can fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import numpy_helper, parser
+
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, Felts, Limits, Priced, ProofResult
+from circuits.engine.proof_json import normalise_proof, parse_proof
+from circuits.errors import EngineError
+from circuits.field import P, felts_to_bytes, to_felt
+from circuits.manifest import CircuitManifest
+from circuits.profile import Soundness, Visibility
+from circuits.rewrite.hidden_values import tie_weights
+from circuits.srs.verify_part import extract
+from prover.policy import Policy
+from prover.report import Report
+from prover.verify import verify_bundle
+from tests.conformance.make_vectors import (
+    BOUND,
+    INPUT,
+    SCALE,
+    Case,
+    bundle,
+    encoded,
+    public_key,
+    run_args,
+    set_up,
+)
+from tests.conformance.test_profiles import NOW
+
+pytestmark = pytest.mark.slow
+
+#: Long enough for any proof here on a busy machine; an engine that waits for ever ends with it.
+PATIENCE = Limits(deadline_s=90, memory_bytes=4 << 30)
+HIDDEN_INPUTS = (
+    Case(name="private-input", visibility=Visibility.PRIVATE_INPUT),
+    Case(name="hashed-input", visibility=Visibility.HASHED_INPUT),
+    Case(
+        name="conservative-private-input",
+        visibility=Visibility.PRIVATE_INPUT,
+        soundness=Soundness.CONSERVATIVE,
+    ),
+)
+HIDDEN_WEIGHTS = (
+    Case(name="hashed-weights", visibility=Visibility.HASHED_WEIGHTS),
+    Case(name="private-weights", visibility=Visibility.PRIVATE_WEIGHTS),
+)
+
+
+def prove_anything(files: CircuitFiles, inputs: Sequence[Felts]) -> bytes:
+    """A proof of whatever the engine can be brought to prove. Runs in a sandbox child."""
+    import ezkl
+
+    data = json.dumps({"input_data": list(inputs)})
+    try:
+        ezkl.gen_witness(data, str(files.compiled), "witness.json", None, None)
+        ezkl.prove("witness.json", str(files.compiled), str(files.pk), "p.json", str(files.srs))
+    except BaseException as error:
+        raise EngineError(f"the engine would not prove it: {error}"[:200]) from None
+    return normalise_proof(Path("p.json").read_bytes())
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A circuit and its honest input."""
+
+    case: Case
+    engine: EzklEngine
+    manifest: CircuitManifest
+    files: CircuitFiles
+
+    @property
+    def honest(self) -> list[Felts]:
+        return encoded(self.case, self.manifest)
+
+    def refused_by(self, x: Sequence[int], compiled: Path | None = None) -> list[str]:
+        """The checks that refuse a proof about x (``["engine"]`` where none could be made)."""
+        files = replace(self.files, compiled=compiled or self.files.compiled)
+        inputs = [[to_felt(n % P if n % P <= P // 2 else n % P - P) for n in x], self.honest[1]]
+        try:
+            made: bytes = self.engine.sandbox.call(
+                "tests.conformance.test_dishonest_provers:prove_anything",
+                files,
+                inputs,
+                limits=PATIENCE,
+            )
+        except EngineError:
+            return ["engine"]
+        return [c.name for c in self.verified(made).failures]
+
+    def verified(self, proof_json: bytes) -> Report:
+        parsed = parse_proof(proof_json)
+        proof = ProofResult(
+            proof_json=proof_json, instances=list(parsed.instances), proof=parsed.proof
+        )
+        manifest = replace(self.manifest, proof_bytes=len(proof.proof))
+        data = bundle(self.case, 0, manifest, self.files, proof)
+        policy = Policy(trusted=(public_key(1),))
+        return verify_bundle(data, engine=self.engine, policy=policy, now=NOW)
+
+    def with_weights(self, change: Callable[[np.ndarray], list[int]], folder: Path) -> Path:
+        """The compiled circuit with other numbers in the place of the weights."""
+        weights = quantised_weights(self.case.seed)[0].reshape(-1)
+        honest = felts_to_bytes(to_felt(int(n)) for n in weights)
+        circuit = self.files.compiled.read_bytes()
+        assert circuit.count(honest) == 1
+        path = folder / "compiled-otherwise"
+        bent = felts_to_bytes(to_felt(n) for n in change(weights))
+        path.write_bytes(circuit.replace(honest, bent))
+        return path
+
+
+@pytest.fixture(scope="module")
+def srs(engine: EzklEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("srs") / "srs"
+    engine.generate_srs(path, 10, PATIENCE)
+    return path
+
+
+@pytest.fixture
+def attacked(engine: EzklEngine, srs: Path, tmp_path: Path) -> Callable[[Case], Attacked]:
+    def made(case: Case) -> Attacked:
+        folder = tmp_path / f"{case.name}-{case.bounded}"
+        folder.mkdir()
+        return Attacked(case, engine, *set_up(case, engine, srs, folder))
+
+    return made
+
+
+def quantised_weights(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The model's weights and biases as the engine has them."""
+    rng = np.random.default_rng(seed)
+    weights, bias = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=3)
+    return tuple(
+        np.array([int(np.round(float(n) * s)) for n in a.reshape(-1)], dtype=object).reshape(
+            a.shape
+        )
+        for a, s in ((weights, 1 << SCALE), (bias.astype(np.float32), 1 << 2 * SCALE))
+    )
+
+
+def preimage(seed: int, wanted: Sequence[int]) -> list[int]:
+    """Field elements x with ``x·W + b = wanted``: three equations, so one of four is free."""
+    weights, bias = quantised_weights(seed)
+    rows = [
+        [int(weights[i, j]) % P for i in range(3)]
+        + [(int(w) - int(bias[j]) - int(weights[3, j])) % P]
+        for j, w in enumerate(wanted)
+    ]
+    for column in range(3):
+        pivot = next(r for r in range(column, 3) if rows[r][column])
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        inverse = pow(rows[column][column], -1, P)
+        rows[column] = [v * inverse % P for v in rows[column]]
+        for r in range(3):
+            if r != column:
+                factor = rows[r][column]
+                rows[r] = [(a - factor * b) % P for a, b in zip(rows[r], rows[column], strict=True)]
+    return [row[3] for row in rows] + [1]
+
+
+@pytest.mark.parametrize("case", HIDDEN_INPUTS, ids=lambda c: c.name)
+def test_no_hidden_input_lies_outside_its_range(
+    case: Case, attacked: Callable[[Case], Attacked]
+) -> None:
+    circuit = attacked(case)
+    honest = circuit.manifest.inputs[0].quantise(INPUT["x"])
+    for edge in (BOUND.low, BOUND.high):
+        assert circuit.refused_by([edge, *honest[1:]]) == []
+    for place, beyond in ((0, BOUND.low - 1), (3, BOUND.high + 1)):
+        x = [*honest[:place], beyond, *honest[place + 1 :]]
+        assert circuit.refused_by(x) == ["residues"]
+    # One far above and one far below, so that sums cancel.
+    assert circuit.refused_by([BOUND.high + 9, BOUND.low - 9, *honest[2:]]) == ["residues"]
+    wrapped = circuit.refused_by([P - 1 - BOUND.high, *honest[1:]])
+    assert wrapped == ["residues"]
+
+
+#: An output of the attacker's choice: 20, 40 and 60, far from what any accepted input gives.
+CHOSEN = [n << 2 * SCALE for n in (20, 40, 60)]
+
+
+@pytest.mark.parametrize("case", HIDDEN_INPUTS[:2], ids=lambda c: c.name)
+def test_an_output_is_not_to_be_chosen(case: Case, attacked: Callable[[Case], Attacked]) -> None:
+    x = preimage(case.seed, CHOSEN)
+    assert attacked(case).refused_by(x) in (["engine"], ["proof"], ["proof", "residues"])
+    # As circuits were built before: nothing bounds the input, and the proof holds.
+    unbounded = attacked(replace(case, bounded=False))
+    assert unbounded.refused_by(x) == []
+
+
+def test_old_circuits_are_named_and_strict_verification_refuses_them(
+    engine: EzklEngine, vectors: dict[str, bytes]
+) -> None:
+    folder = Path(__file__).parent / "vectors" / "unbounded"
+    found = {path.stem: path.read_bytes() for path in folder.glob("*.zkml")}
+    assert sorted(found) == ["hashed-input", "hashed-weights", "private-input", "private-weights"]
+    for name, data in found.items():
+        check = "input-range" if name.endswith("input") else "settings-agree"
+        report = verify_bundle(data, engine=engine, now=NOW)
+        assert report.ok
+        (warning,) = [c for c in report.warnings if c.name == check]
+        assert "any output can be proved" in warning.detail
+        strict = verify_bundle(data, engine=engine, now=NOW, policy=Policy(strict=True))
+        assert check in [c.name for c in strict.failures]
+        today = verify_bundle(vectors[name], engine=engine, now=NOW)
+        assert check not in [c.name for c in today.warnings]
+
+
+def two_products(*, exchanged: bool, tied: bool) -> bytes:
+    """``y = x·A`` and ``z = x·B``; or, in a graph of the same layout, with A and B exchanged."""
+    first, second = ("B", "A") if exchanged else ("A", "B")
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 4] x) => (float[1, 3] y, float[1, 3] z) {{
+          y = MatMul(x, {first})
+          z = MatMul(x, {second})
+        }}"""
+    )
+    for name, base in (("A", 1), ("B", 50)):
+        values = np.arange(base, base + 12, dtype=np.float32).reshape(4, 3)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    data = bytes(model.SerializeToString())
+    return tie_weights(data) if tied else data
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("visibility", ["private", "hashed"])
+def test_a_weight_used_twice_is_one_cell_and_used_once_it_is_not(
+    visibility: str, tied: bool, engine: EzklEngine, srs: Path, tmp_path: Path
+) -> None:
+    """What EZKL hashes and range-checks is tied to what it computes with only where weights are
+    used twice: else a circuit of other weights fits the key."""
+    args = replace(run_args(HIDDEN_WEIGHTS[0]), input_scale=0, param_scale=0)
+    args = replace(args, param_visibility=visibility)
+    folders = {}
+    for exchanged in (False, True):
+        out = folders[exchanged] = tmp_path / str(exchanged)
+        out.mkdir()
+        onnx = two_products(exchanged=exchanged, tied=tied)
+        (priced,) = engine.price(onnx, [args], PATIENCE)
+        assert isinstance(priced, Priced)
+        engine.setup(onnx, priced.settings, srs, out, PATIENCE)
+    honest = folders[False]
+    files = CircuitFiles(
+        compiled=folders[True] / "compiled",
+        settings=honest / "settings.json",
+        pk=honest / "pk",
+        vk=honest / "vk",
+        srs=srs,
+    )
+    x = [[to_felt(n) for n in (1, 2, 3, 4)]]
+    proof = engine.prove(files, x, PATIENCE)
+    parts = (files.settings.read_bytes(), files.vk.read_bytes(), extract(srs))
+    assert engine.verify(proof.proof_json, *parts, PATIENCE) is not tied
+
+
+@pytest.mark.parametrize("case", HIDDEN_WEIGHTS, ids=lambda c: c.name)
+def test_no_hidden_weight_lies_outside_its_range(
+    case: Case, attacked: Callable[[Case], Attacked], tmp_path: Path
+) -> None:
+    circuit = attacked(case)
+    assert circuit.manifest.hidden is not None
+    most = circuit.manifest.hidden.weights
+    assert most is not None
+    x = circuit.manifest.inputs[0].quantise(INPUT["x"])
+
+    def first(number: int) -> Callable[[np.ndarray], list[int]]:
+        return lambda weights: [number, *(int(n) for n in weights[1:])]
+
+    def refused(attacked: Attacked, number: int) -> list[str]:
+        return attacked.refused_by(x, attacked.with_weights(first(number), tmp_path))
+
+    # Another weight of the range: another hash, or "some weights" (which-weights, a non-claim).
+    assert refused(circuit, 3) == []
+    for number in (most + 1, -most - 1, P // 3):
+        assert refused(circuit, number) in (["engine"], ["proof"])
+    before = attacked(replace(case, bounded=False))
+    assert refused(before, most + 1) == []
