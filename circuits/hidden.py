@@ -30,10 +30,12 @@ from circuits.field import to_felt
 RESIDUES, SALT, BOUND = "zkml_residues", "zkml_salt", "zkml_bound"
 #: Random look-ups in each table of one lane.
 SALT_ELEMENTS = 640
-#: Bits of entropy that hide one multiplicity column. Two group elements depend on it, the
-#: commitments to multiplicities and to the running sum (254 bits each); the rest is the distance
-#: from uniform that the leftover hash lemma asks for, 2^-128.
+#: Bits of entropy that hide one multiplicity column: its commitment and its opening (254 bits
+#: each), and the distance from uniform that the leftover hash lemma asks for, 2^-128.
 SALT_BITS = 800
+#: The same where there are several: all running sums have the same blinding, so that a difference
+#: of two, committed to and opened twice, is unblinded as well.
+SEVERAL_SALT_BITS = 1530
 #: Rows of a table column that hold no entry of their own, at least as many as the engine reserves.
 _RESERVED_ROWS = 12
 
@@ -129,4 +131,7 @@ def filled(lookup_range: tuple[int, int], logrows: int) -> tuple[int, int]:
 
 def hides(salt: Salt, lookup_range: tuple[int, int], logrows: int, columns: int) -> bool:
     """Whether salt hides every multiplicity column of a circuit of this shape."""
-    return salt.bits(lookup_range, logrows, columns) >= SALT_BITS
+    parts, _ = _parts(*lookup_range, logrows)
+    alone = salt.tables * columns * parts == 1
+    enough = SALT_BITS if alone else SEVERAL_SALT_BITS
+    return salt.bits(lookup_range, logrows, columns) >= enough

@@ -22,7 +22,7 @@ from circuits.errors import ProofMalformed
 from circuits.evm.errors import NotForContracts
 from circuits.evm.solc import Solc
 from circuits.manifest import CircuitManifest, Role, Segment
-from circuits.profile import Soundness, Visibility
+from circuits.profile import Soundness
 from circuits.tensors import InputEncoding
 
 SOURCE = Path(__file__).with_name("guard.sol")
@@ -82,10 +82,10 @@ class Guard:
             raise NotForContracts(
                 "whoever makes a proof with Freivalds products chooses its output"
             )
-        if manifest.profile.visibility is not Visibility.PUBLIC:
-            raise NotForContracts(
-                "nothing bounds the values that this circuit's proofs do not show"
-            )
+        if not manifest.profile.visibility.shows_weights:
+            raise NotForContracts("nothing on a chain ties hidden weights to a model")
+        if not manifest.profile.visibility.shows_input and not manifest.residues:
+            raise NotForContracts("nothing bounds the input, which this circuit's proofs hide")
         inputs = {i.tensor.name: i for i in manifest.inputs}
         bounds = {}
         if manifest.hints is not None:

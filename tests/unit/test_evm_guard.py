@@ -13,6 +13,7 @@ import pytest
 from circuits.errors import ProofMalformed
 from circuits.evm.errors import NotForContracts
 from circuits.evm.guard import COMPILED, SOURCE, Accepted, Guard, read_vka
+from circuits.hidden import Hidden
 from circuits.hints import Hints
 from circuits.manifest import Accuracy, CircuitManifest, SrsRef
 from circuits.profile import Profile, Soundness, Target, Visibility
@@ -24,7 +25,9 @@ HINTS = Hints(
 )
 
 
-def manifest(profile: Profile, hints: Hints | None = None) -> CircuitManifest:
+def manifest(
+    profile: Profile, hints: Hints | None = None, hidden: Hidden | None = None
+) -> CircuitManifest:
     """x of four elements from -0.3 to 1.75 at scale 2, y of three."""
     x = TensorSpec(name="x", dtype="float32", shape=(1, 4))
     y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
@@ -44,6 +47,7 @@ def manifest(profile: Profile, hints: Hints | None = None) -> CircuitManifest:
         proof_bytes=64,
         accuracy=Accuracy(max_error=0, agreement=1, samples=1, calibrated=True),
         hints=hints,
+        hidden=hidden,
     )
 
 
@@ -71,15 +75,25 @@ def test_residues_have_to_be_zero_and_outputs_as_small_as_they_rely_on() -> None
     )
 
 
+def test_a_hidden_input_is_bounded_by_the_circuit_and_its_residue_has_to_be_zero() -> None:
+    private = Profile(visibility=Visibility.PRIVATE_INPUT)
+    accepted = Guard.of(manifest(private, hidden=Hidden(inputs="table"))).accepted
+    assert accepted == (
+        Accepted(count=1),
+        Accepted(count=3),
+        Accepted(count=1, bounds=(0, 0)),
+    )
+
+
 @pytest.mark.parametrize(
     "unfit",
     [
         manifest(Profile(), replace(HINTS, challenged=True)),
         manifest(Profile(soundness=Soundness.FREIVALDS)),
+        manifest(Profile(visibility=Visibility.PRIVATE_INPUT)),  # of an older compiler
         *(
-            manifest(Profile(target=Target.EVM, visibility=visibility))
-            for visibility in Visibility
-            if visibility is not Visibility.PUBLIC
+            manifest(Profile(visibility=visibility), hidden=Hidden(weights=1 << 24))
+            for visibility in (Visibility.HASHED_WEIGHTS, Visibility.PRIVATE_WEIGHTS)
         ),
     ],
 )
