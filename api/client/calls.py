@@ -105,6 +105,15 @@ def _get(path: str, shape: type[M], wait_s: float = 0, **params: Any) -> Call[M]
     )
 
 
+def _pairs(metadata: Mapping[str, str] | None) -> list[str] | None:
+    """Metadata as a query says it."""
+    return [f"{key}:{value}" for key, value in metadata.items()] if metadata else None
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
 def _file(path: str) -> Call[bytes]:
     return Call(method="GET", path=path, read=as_bytes)
 
@@ -117,7 +126,9 @@ def _key(given: str | None) -> dict[str, str]:
 # --- models and circuits -----------------------------------------------------------------------
 
 
-def upload_model(model: Path | bytes, name: str | None = None) -> Call[Model]:
+def upload_model(
+    model: Path | bytes, name: str | None = None, *, metadata: Mapping[str, str] | None = None
+) -> Call[Model]:
     """Uploads an ONNX file; the same bytes give the same model."""
     if name is None and isinstance(model, Path):
         name = model.name
@@ -125,7 +136,7 @@ def upload_model(model: Path | bytes, name: str | None = None) -> Call[Model]:
         method="POST",
         path="/v1/models",
         read=as_model(Model),
-        params=_given(name=name),
+        params=_given(name=name, metadata=_pairs(metadata)),
         headers=_BINARY,
         body=lambda: model.read_bytes() if isinstance(model, Path) else model,
     )
@@ -137,10 +148,21 @@ def model(model_id: str) -> Call[Model]:
 
 
 def models(
-    *, limit: int = 50, cursor: str | None = None, public: bool | None = None
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    public: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Call[Page[Model]]:
     """A page of one's own models, or of everybody's public ones, newest first."""
-    return _get("/v1/models", Page[Model], limit=limit, cursor=cursor, public=public)
+    return _get(
+        "/v1/models",
+        Page[Model],
+        limit=limit,
+        cursor=cursor,
+        public=public,
+        metadata=_pairs(metadata),
+    )
 
 
 def change_model(
@@ -216,6 +238,7 @@ def create_proof(
     profile: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
     isolate: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
     wait_s: int = 0,
     idempotency_key: str | None = None,
 ) -> Call[Job]:
@@ -232,6 +255,7 @@ def create_proof(
         profile=profile,
         context=context,
         isolate=isolate,
+        metadata=metadata,
     )
     return Call(
         method="POST",
@@ -249,10 +273,29 @@ def proof(job_id: str, *, wait_s: int = 0) -> Call[Job]:
 
 
 def proofs(
-    *, limit: int = 50, cursor: str | None = None, state: str | None = None
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    state: str | None = None,
+    model: str | None = None,
+    circuit: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    created_since: datetime | None = None,
+    created_before: datetime | None = None,
 ) -> Call[Page[Job]]:
-    """A page of proofs, newest first."""
-    return _get("/v1/proofs", Page[Job], limit=limit, cursor=cursor, state=state)
+    """A page of proofs, newest first: all, or those that meet each condition."""
+    return _get(
+        "/v1/proofs",
+        Page[Job],
+        limit=limit,
+        cursor=cursor,
+        state=state,
+        model=model,
+        circuit=circuit,
+        metadata=_pairs(metadata),
+        created_since=_moment(created_since),
+        created_before=_moment(created_before),
+    )
 
 
 def cancel(job_id: str) -> Call[Job]:
@@ -289,6 +332,7 @@ def create_batch(
     on_inexact: str | None = None,
     profile: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Batch]:
     """Has many inputs proved; answers when all rows have been read.
@@ -305,6 +349,7 @@ def create_batch(
         lanes=lanes,
         deadline_s=deadline_s,
         on_inexact=on_inexact,
+        metadata=_pairs(metadata),
     )
     media = "application/octet-stream" if isinstance(rows, Path) else "application/x-ndjson"
     return Call(
@@ -375,15 +420,11 @@ def usage(
 ) -> Call[Usage]:
     """What one's tenant used, and what others used of its models: sums by ``day``, ``model``,
     ``caller``, ``owner``, ``circuit``. Times have a zone."""
-    times = {
-        name: None if moment is None else moment.isoformat()
-        for name, moment in (("since", since), ("until", until))
-    }
     return Call(
         method="GET",
         path="/v1/usage",
         read=as_model(Usage),
-        params=_given(by=list(by), model=model, **times),
+        params=_given(by=list(by), model=model, since=_moment(since), until=_moment(until)),
     )
 
 

@@ -75,6 +75,7 @@ class Model(_Answer):
     others_may_prove: bool
     licence: str
     signature: OwnerSignature | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
     links: dict[str, str]
 
 
@@ -93,6 +94,7 @@ class Job(_Answer):
     circuit: str
     profile: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -149,6 +151,7 @@ class Batch(_Answer):
     circuit: str | None = None
     profile: dict[str, Any]
     context: dict[str, Any] | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
     isolate: bool
     unused_inputs: list[str] = Field(default_factory=list)
     progress: Progress

@@ -1,0 +1,195 @@
+// A client of zkml-prover in one file, without a dependency: for browsers, Node 18 and newer, Deno,
+// Bun. Copy it into your project.
+//
+//   const zkml = new Zkml("https://prover.example", process.env.ZKML_API_KEY);
+//   const model = await zkml.uploadModel(onnxBytes, "digits.onnx");
+//   const job = await zkml.prove({ model: model.id, inputs: { image } });
+//   const bundle = await zkml.bundle(job.id); // `zkml verify` checks it without the service
+
+/** Numbers as nested arrays. */
+export type Tensor = number | boolean | Tensor[];
+
+export interface Model {
+  id: string;
+  name: string;
+  inputs: { name: string; dtype: string; shape: number[] }[];
+  outputs: { name: string; dtype: string; shape: number[] }[];
+}
+
+export interface Problem {
+  code: string;
+  detail: string;
+  status: number;
+  retryable: boolean;
+  hint?: string;
+}
+
+/** A proof's job. Stop waiting on `terminal`, not on the name of a state. */
+export interface Job {
+  id: string;
+  state: string;
+  terminal: boolean;
+  stage: string | null;
+  progress: number;
+  model: string;
+  circuit: string;
+  result: { outputs: Record<string, Tensor> } | null;
+  problem: Problem | null;
+}
+
+export interface ProofRequest {
+  model?: string;
+  circuit?: string;
+  inputs: Record<string, Tensor>;
+  context?: { nonce?: string; chain_id?: number; consumer?: string; expires_at?: number | string };
+  metadata?: Record<string, string>;
+}
+
+/** The service answered with a problem document (docs/errors.md lists the codes). */
+export class ServerProblem extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(`${problem.code}: ${problem.detail}`);
+    this.problem = problem;
+  }
+}
+
+/** Statuses that say "not now", and how often a request is sent in total. */
+const LATER = [429, 502, 503, 504];
+const ATTEMPTS = 4;
+const LONGEST_WAIT_S = 60;
+
+export class Zkml {
+  private readonly base: string;
+  private readonly apiKey: string | undefined;
+
+  constructor(base: string, apiKey?: string) {
+    this.base = base.replace(/\/+$/, "");
+    this.apiKey = apiKey;
+  }
+
+  /** Uploads an ONNX file; the same bytes give the same model. */
+  async uploadModel(onnx: Uint8Array, name: string): Promise<Model> {
+    const path = `/v1/models?name=${encodeURIComponent(name)}`;
+    return this.json("POST", path, onnx, { "Content-Type": "application/octet-stream" });
+  }
+
+  /**
+   * Asks for a proof; answers at once. With a `key` of your own you can send the same request again
+   * after a crash and get the same proof.
+   */
+  async createProof(request: ProofRequest, key: string = crypto.randomUUID()): Promise<Job> {
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    return this.json("POST", "/v1/proofs", JSON.stringify(request), headers);
+  }
+
+  async proof(id: string, waitS = 0): Promise<Job> {
+    const headers: Record<string, string> = waitS > 0 ? { Prefer: `wait=${Math.ceil(waitS)}` } : {};
+    return this.json("GET", `/v1/proofs/${encodeURIComponent(id)}`, undefined, headers);
+  }
+
+  /** The job once it has ended, whichever way; `onProgress` sees it about every `stepS` seconds. */
+  async wait(id: string, timeoutS = 600, onProgress?: (job: Job) => void, stepS = 20): Promise<Job> {
+    const until = Date.now() + timeoutS * 1000;
+    for (;;) {
+      const left = (until - Date.now()) / 1000;
+      const job = await this.proof(id, Math.min(stepS, Math.max(left, 0)));
+      onProgress?.(job);
+      if (job.terminal) return job;
+      if (left <= 0) throw new Error(`proof ${id} is ${job.state} after ${timeoutS} s`);
+    }
+  }
+
+  /** Asks for a proof and waits for it. Throws `ServerProblem` when there is none. */
+  async prove(request: ProofRequest, timeoutS = 600): Promise<Job> {
+    const job = await this.wait((await this.createProof(request)).id, timeoutS);
+    if (job.state !== "succeeded") {
+      const none = { code: job.state, detail: "There is no proof.", status: 409, retryable: false };
+      throw new ServerProblem(job.problem ?? none);
+    }
+    return job;
+  }
+
+  async cancel(id: string): Promise<Job> {
+    return this.json("POST", `/v1/proofs/${encodeURIComponent(id)}/cancel`);
+  }
+
+  /** All that verification needs, in one file. */
+  async bundle(id: string): Promise<Uint8Array> {
+    const answer = await this.send("GET", `/v1/proofs/${encodeURIComponent(id)}/bundle`);
+    return new Uint8Array(await answer.arrayBuffer());
+  }
+
+  private async json<T>(
+    method: string,
+    path: string,
+    body?: string | Uint8Array,
+    headers: Record<string, string> = {},
+  ): Promise<T> {
+    return (await (await this.send(method, path, body, headers)).json()) as T;
+  }
+
+  /** Sends a request, again where that may help: every one of ours is safe to repeat. */
+  private async send(
+    method: string,
+    path: string,
+    body?: string | Uint8Array,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
+    const all: Record<string, string> = { ...headers };
+    if (this.apiKey) all["Authorization"] = `Bearer ${this.apiKey}`;
+    for (let attempt = 1; ; attempt++) {
+      let pause = 0.2 * 2 ** (attempt - 1) * (0.5 + Math.random() / 2);
+      try {
+        const sent = { method, headers: all, body: body as BodyInit | undefined };
+        const answer = await fetch(this.base + path, sent);
+        if (answer.ok) return answer;
+        const after = answer.headers.get("Retry-After");
+        const later = LATER.includes(answer.status) || (answer.status === 409 && after !== null);
+        if (!later || attempt >= ATTEMPTS || Number(after ?? 0) > LONGEST_WAIT_S) {
+          throw new ServerProblem((await answer.json()) as Problem);
+        }
+        pause = Math.max(pause, Number(after ?? 0));
+      } catch (error) {
+        // fetch throws a TypeError where there was no answer at all.
+        if (!(error instanceof TypeError) || attempt >= ATTEMPTS) throw error;
+      }
+      await new Promise((wake) => setTimeout(wake, pause * 1000));
+    }
+  }
+}
+
+/**
+ * Verifies a webhook's delivery by the Standard Webhooks specification (`v1` signatures) and gives
+ * its payload. `body` is the request's raw text, before any JSON parser. Throws when it does not
+ * hold. The npm package `standardwebhooks` does the same.
+ */
+export async function verifyWebhook(
+  secret: string,
+  headers: Record<string, string>,
+  body: string,
+  toleranceS = 300,
+): Promise<unknown> {
+  const id = headers["webhook-id"];
+  const timestamp = headers["webhook-timestamp"];
+  const signatures = headers["webhook-signature"];
+  if (!id || !timestamp || !signatures) throw new Error("the delivery is not signed");
+  const age = Math.abs(Date.now() / 1000 - Number(timestamp));
+  if (!(age <= toleranceS)) throw new Error("the delivery is too old, or from the future");
+  const raw = Uint8Array.from(atob(secret.replace(/^whsec_/, "")), (c) => c.charCodeAt(0));
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
+  const signed = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
+  for (const part of signatures.split(" ")) {
+    if (!part.startsWith("v1,")) continue;
+    let mac: Uint8Array<ArrayBuffer>;
+    try {
+      mac = Uint8Array.from(atob(part.slice(3)), (c) => c.charCodeAt(0));
+    } catch {
+      continue;
+    }
+    if (await crypto.subtle.verify("HMAC", key, mac, signed)) return JSON.parse(body);
+  }
+  throw new Error("no signature of the delivery holds");
+}
