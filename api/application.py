@@ -23,6 +23,7 @@ from api.jobs.schemas import Event
 from api.key_rate import KeyRate
 from api.keys.endpoints import router as keys
 from api.models.endpoints import router as models
+from api.partial.endpoints import router as uploads
 from api.port import AppLike
 from api.problem import Problem
 from api.proofs.endpoints import router as proofs
@@ -97,6 +98,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
     errors.install(api)
     for router in (
         models,
+        uploads,
         estimates,
         circuits,
         proofs,

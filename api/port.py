@@ -6,6 +6,7 @@ proof: long work is a job, written to the store before the method returns.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from circuits.profile import Profile
@@ -40,7 +41,7 @@ class AppLike(Protocol):
         ...
 
     def add_model(
-        self, data: bytes, name: str, *, metadata: dict[str, str] | None = None
+        self, model: bytes | Path, name: str, *, metadata: dict[str, str] | None = None
     ) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and keeps it; the answer says whether it is new."""
         ...

@@ -62,6 +62,30 @@ class RequestInvalid(HttpError):
     default_hint = "See `errors` for each field, and /docs for the schema."
 
 
+class ContentRangeInvalid(HttpError):
+    """The Content-Range is not one of the upload."""
+
+    code = "content_range_invalid"
+    default_hint = "Send Content-Range: bytes FIRST-LAST/SIZE, with SIZE as announced."
+
+
+class UploadCut(HttpError):
+    """The body ended before all of it had come."""
+
+    code = "upload_cut"
+    retryable = True
+    default_hint = "Send that part again."
+
+
+class UploadTooSlow(HttpError):
+    """The body came too slowly."""
+
+    code = "upload_too_slow"
+    status = 408
+    retryable = True
+    default_hint = "Send it again; a large model may come in parts (/v1/uploads)."
+
+
 class RouteNotFound(HttpError):
     """There is nothing at this address."""
 

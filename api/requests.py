@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
+import anyio
 import pydantic_core
 import structlog
 from fastapi import Request, Response
@@ -18,9 +19,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import render
-from api.problem import JsonInvalid, MediaTypeUnsupported
+from api.problem import JsonInvalid, MediaTypeUnsupported, UploadTooSlow
 from circuits.errors import ZkmlError
 from prover.errors import UploadTooLarge
+
+#: A body of which nothing comes for so long is not waited for.
+STALL_S = 30.0
+#: After so many seconds a body must have come at this pace at least.
+PATIENCE_S, LEAST_BYTES_PER_S = 30.0, 1024
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -93,11 +99,22 @@ class BoundedRequest(Request):
         announced = self.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced) > self._limit:
             raise self._too_large()
-        seen = 0
-        async for chunk in super().stream():
+        seen, began = 0, time.monotonic()
+        body = super().stream()
+        while True:
+            try:
+                with anyio.fail_after(STALL_S):
+                    chunk = await anext(body)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise UploadTooSlow(f"Nothing came for {STALL_S:.0f} s.") from None
             seen += len(chunk)
             if seen > self._limit:
                 raise self._too_large()
+            lasted_s = time.monotonic() - began
+            if lasted_s > PATIENCE_S and seen < lasted_s * LEAST_BYTES_PER_S:
+                raise UploadTooSlow(f"{seen} bytes came in {lasted_s:.0f} s.")
             yield chunk
 
     def _too_large(self) -> UploadTooLarge:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import anyio
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -57,6 +62,77 @@ async def read_upload(
     return Upload(data=data, name=None, fields={})
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileUpload:
+    """One file as received, on disk. ``name`` is what the client called it."""
+
+    path: Path
+    name: str | None
+
+
+@asynccontextmanager
+async def body_on_disk(
+    request: Request, home: Path, limit: int, media_types: tuple[str, ...]
+) -> AsyncIterator[Path]:
+    """The request's body in a file of its own, written as it comes, deleted at the end.
+
+    Raises ``UploadTooLarge`` without reading beyond ``limit`` bytes, ``MediaTypeUnsupported``.
+    """
+    bounded = BoundedRequest(request, limit)
+    if bounded.media_type not in media_types:
+        raise MediaTypeUnsupported(
+            f"Content-Type is {bounded.media_type or 'missing'!r}.",
+            hint=f"Send the bare file as {' or '.join(media_types)}.",
+        )
+    with _scratch(home) as folder:
+        path = folder / "body"
+        async with await anyio.open_file(path, "wb") as out:
+            async for chunk in bounded.stream():
+                await out.write(chunk)
+        yield path
+
+
+@asynccontextmanager
+async def file_on_disk(
+    request: Request, *, field: str, home: Path, limit: int, media_types: tuple[str, ...]
+) -> AsyncIterator[FileUpload]:
+    """As ``read_upload``, for files that are not to be held in memory."""
+    if BoundedRequest(request, limit).media_type != "multipart/form-data":
+        async with body_on_disk(request, home, limit, media_types) as path:
+            if not path.stat().st_size:
+                raise RequestInvalid("The body is empty.", hint="Send the file as the body.")
+            yield FileUpload(path=path, name=None)
+        return
+    form = await _form(BoundedRequest(request, limit + _FORM_OVERHEAD), files=1)
+    try:
+        file = _file_of(form, field)
+        with _scratch(home) as folder:
+            path = folder / "body"
+            async with await anyio.open_file(path, "wb") as out:
+                while chunk := await file.read(1 << 20):
+                    await out.write(chunk)
+            yield FileUpload(path=path, name=file.filename or None)
+    finally:
+        await form.close()
+
+
+@contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    folder = home / "tmp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix="body-") as scratch:
+        yield Path(scratch)
+
+
+def _file_of(form: FormData, field: str) -> UploadFile:
+    file = form.get(field)
+    if not isinstance(file, UploadFile):
+        raise RequestInvalid(
+            f"The form has no file {field!r}.", hint=f"Send the file in the field {field!r}."
+        )
+    return file
+
+
 async def read_files(request: Request, *, limit: int, fields: frozenset[str]) -> Files:
     """The files of a multipart form, ``limit`` bytes in all. Errors as ``read_upload``'s."""
     form = await _form(BoundedRequest(request, limit + _FORM_OVERHEAD), len(fields))
@@ -80,11 +156,7 @@ async def _form(request: BoundedRequest, files: int) -> FormData:
 async def _read_form(request: BoundedRequest, field: str) -> Upload:
     form = await _form(request, files=1)
     try:
-        file = form.get(field)
-        if not isinstance(file, UploadFile):
-            raise RequestInvalid(
-                f"The form has no file {field!r}.", hint=f"Send the file in the field {field!r}."
-            )
+        file = _file_of(form, field)
         texts = {key: value for key, value in form.items() if isinstance(value, str)}
         return Upload(data=await file.read(), name=file.filename or None, fields=texts)
     finally:

@@ -190,6 +190,23 @@ class Artifacts:
             if self._root is not None:
                 (self._root / address).chmod(0o600)
 
+    def put_private_file(self, key: str, path: Path) -> None:
+        """The same for a file, read in pieces. Raises ``OSError`` when it cannot be read."""
+        address = _private_address(key)
+        with _named_errors():
+            obstore.put(self._backend, address, path)
+            if self._root is not None:
+                (self._root / address).chmod(0o600)
+
+    def private_chunks(self, key: str) -> Iterator[bytes]:
+        """The bytes in pieces. Raises ``ArtifactMissing``."""
+        try:
+            with _named_errors():
+                for chunk in obstore.get(self._backend, _private_address(key)).stream():
+                    yield bytes(chunk)
+        except FileNotFoundError:
+            raise ArtifactMissing from None
+
     def get_private(self, key: str) -> bytes:
         """Raises ``ArtifactMissing``, also after ``delete_private``."""
         return self._fetch(_private_address(key))

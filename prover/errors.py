@@ -320,6 +320,46 @@ class UploadTooLarge(ZkmlError):
     default_hint = "ZKML_MAX_MODEL_BYTES and ZKML_MAX_INPUT_BYTES set the limits."
 
 
+class UploadNotFound(ZkmlError):
+    """There is no upload of this digest."""
+
+    code = "upload_not_found"
+    fault = Fault.NOT_FOUND
+    default_hint = "Begin it with POST /v1/uploads. One that nobody goes on with ends after a day."
+
+
+class UploadOverlaps(ZkmlError):
+    """The part overlaps one that has come before, or the upload is open with another size."""
+
+    code = "upload_overlap"
+    fault = Fault.CONFLICT
+    default_hint = "Look at what has come (GET), and send what is missing."
+
+
+class UploadIncomplete(ZkmlError):
+    """Bytes of the upload are still missing."""
+
+    code = "upload_incomplete"
+    fault = Fault.CONFLICT
+    default_hint = "Send them; `context` has the first."
+
+
+class UploadDigestMismatch(ZkmlError):
+    """What was uploaded is not what was announced."""
+
+    code = "upload_digest_mismatch"
+    fault = Fault.INPUT
+    default_hint = "Nothing was kept. Check the file, and begin again with its digest."
+
+
+class UploadsOpen(ZkmlError):
+    """The tenant has too many uploads open."""
+
+    code = "uploads_open"
+    fault = Fault.CONFLICT
+    default_hint = "Finish or delete one of them."
+
+
 # --- receipts, bundles, keys -------------------------------------------------------------------
 
 

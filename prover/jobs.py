@@ -136,3 +136,42 @@ class CircuitRecord:
     profile: dict[str, Any]
     manifest: dict[str, Any]
     created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadPart:
+    """Bytes of an upload, from ``start`` on, that lie in the artifact store under ``key``."""
+
+    start: int
+    size: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialUpload:
+    """A file that comes in parts: ``parts`` are in order and do not overlap."""
+
+    digest: str
+    size_bytes: int
+    parts: list[UploadPart]
+    created_at: datetime
+    expires_at: datetime
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """What is here, as first byte and byte after the last; ranges that touch are one."""
+        found: list[tuple[int, int]] = []
+        for part in self.parts:
+            end = part.start + part.size
+            if found and found[-1][1] == part.start:
+                found[-1] = (found[-1][0], end)
+            else:
+                found.append((part.start, end))
+        return found
+
+    @property
+    def missing(self) -> int | None:
+        """The first byte that is not here."""
+        ranges = self.ranges
+        first = ranges[0][1] if ranges and ranges[0][0] == 0 else 0
+        return None if first == self.size_bytes else first

@@ -22,6 +22,7 @@ from api.jobs.events import HEARTBEAT_S
 from api.openapi import event_stream
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.services import Application, Services, Use
+from api.uploads import body_on_disk
 from prover.batch.records import ItemState
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -55,7 +56,7 @@ async def create_batch(
     read row by row; rows that cannot be proved are named among the items, and the others go on."""
     app = services.app
     limit = app.settings.max_batch_bytes
-    async with service.on_disk(request, app.settings.home, limit) as path:
+    async with body_on_disk(request, app.settings.home, limit, service.MEDIA_TYPES) as path:
         batch = await services.run_heavy(lambda: service.create(app, services.sender, query, path))
     response.headers["Location"] = f"/v1/batches/{batch.id}"
     return batch_out(batch)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-
-import anyio
-from fastapi import Request
 
 from api.batches.schemas import BatchIn, BatchPage, ItemPage, batch_out, item_out
 from api.port import AppLike
-from api.problem import MediaTypeUnsupported, RequestInvalid
+from api.problem import RequestInvalid
 from api.queue import JobSender
-from api.requests import BoundedRequest
 from circuits.manifest import CircuitManifest
 from prover.batch.errors import BatchNotDone, CircuitForBatches, ItemNotDone
 from prover.batch.records import Batch, ItemState
@@ -28,28 +22,6 @@ MEDIA_TYPES = (
     "application/zip",
     "application/octet-stream",
 )
-
-
-@asynccontextmanager
-async def on_disk(request: Request, home: Path, limit: int) -> AsyncIterator[Path]:
-    """The request's body in a file of its own, written as it comes.
-
-    Raises ``UploadTooLarge`` without reading beyond ``limit`` bytes, ``MediaTypeUnsupported``.
-    """
-    bounded = BoundedRequest(request, limit)
-    if bounded.media_type not in MEDIA_TYPES:
-        raise MediaTypeUnsupported(
-            f"Content-Type is {bounded.media_type or 'missing'!r}.",
-            hint=f"Send the bare file as {MEDIA_TYPES[0]}, {MEDIA_TYPES[2]} or {MEDIA_TYPES[-1]}.",
-        )
-    folder = home / "tmp"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="batch-") as scratch:
-        path = Path(scratch) / "rows"
-        async with await anyio.open_file(path, "wb") as out:
-            async for chunk in bounded.stream():
-                await out.write(chunk)
-        yield path
 
 
 def create(app: AppLike, sender: JobSender, query: BatchIn, path: Path) -> Batch:

@@ -17,7 +17,7 @@ from api.openapi import also
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.requests import JsonRoute
 from api.services import Application, Use
-from api.uploads import read_upload, upload_body
+from api.uploads import file_on_disk, upload_body
 from prover.metadata import read_pairs
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
@@ -42,15 +42,13 @@ async def upload_model(
 ) -> ModelOut:
     """An ONNX file, as the multipart field `file` or as the bare body. It is inspected before the
     answer: an operator that cannot be proved faithfully is refused here, by name."""
-    upload = await read_upload(
-        request,
-        field="file",
-        limit=services.app.settings.max_model_bytes,
-        media_types=MEDIA_TYPES,
-    )
-    model, created = await services.run_heavy(
-        lambda: service.add(services.app, upload, name, read_pairs(metadata or ()))
-    )
+    known = services.app.settings
+    async with file_on_disk(
+        request, field="file", home=known.home, limit=known.max_model_bytes, media_types=MEDIA_TYPES
+    ) as upload:
+        model, created = await services.run_heavy(
+            lambda: service.add(services.app, upload, name, read_pairs(metadata or ()))
+        )
     response.headers["Location"] = model.links["self"]
     if not created:
         response.status_code = 200

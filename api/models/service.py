@@ -13,7 +13,7 @@ from api.models.schemas import (
     model_out,
 )
 from api.port import AppLike
-from api.uploads import Upload
+from api.uploads import FileUpload
 from prover.ownership import OwnerSignature, model_manifest
 from prover.store.filters import Filter
 
@@ -21,10 +21,10 @@ _MAX_NAME = 200
 
 
 def add(
-    app: AppLike, upload: Upload, name: str | None, metadata: dict[str, str]
+    app: AppLike, upload: FileUpload, name: str | None, metadata: dict[str, str]
 ) -> tuple[ModelOut, bool]:
     """Keeps a model; the answer says whether it is new. Raises the ``ModelError`` family."""
-    record, created = app.add_model(upload.data, _plain(name or upload.name), metadata=metadata)
+    record, created = app.add_model(upload.path, plain_name(name or upload.name), metadata=metadata)
     return model_out(record), created
 
 
@@ -64,7 +64,7 @@ def page(app: AppLike, limit: int, cursor: str | None, where: Filter, *, public:
     return ModelPage(items=[model_out(m) for m in found.items], next_cursor=found.next_cursor)
 
 
-def _plain(name: str | None) -> str:
+def plain_name(name: str | None) -> str:
     """A client's file name as a label: its last part, printable, of sensible length."""
     last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()

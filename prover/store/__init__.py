@@ -34,13 +34,14 @@ from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
 from prover.store.pages import Page
 from prover.store.turns import Turns
+from prover.store.uploads import Uploads
 from prover.store.usage import Usage
 from prover.tenants import DEFAULT_TENANT
 
 __all__ = ["Clock", "Page", "Store"]
 
 
-class Store(ApiKeys, Models, Circuits, Jobs, Turns, Events, Batches, Usage):
+class Store(ApiKeys, Models, Circuits, Jobs, Turns, Events, Batches, Usage, Uploads):
     """The job store, as the tenant ``DEFAULT_TENANT`` sees it when it is opened.
 
     ``max_attempts`` is how many attempts at a job may be lost before it fails,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prover.tenants import MAX_TENANT
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0009"
+REVISION = "0010"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -243,4 +243,26 @@ batch_items = sa.Table(
     sa.Column("inexact", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(None, "batch_id", "state"),
     sa.Index(None, "pack_id"),
+)
+
+# Files that come in parts, and the parts that have come.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("tenant", Tenant, primary_key=True),
+    sa.Column("digest", sa.String(80), primary_key=True),  # of the whole file, as announced
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("touched_at", UtcTime, nullable=False),  # when the last part came
+    sa.Index(None, "touched_at"),
+)
+
+upload_parts = sa.Table(
+    "upload_parts",
+    metadata,
+    sa.Column("tenant", Tenant, primary_key=True),
+    sa.Column("digest", sa.String(80), primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.String(255), nullable=False),  # where it lies
 )

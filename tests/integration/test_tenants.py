@@ -110,7 +110,10 @@ def one_of_everything(app: App) -> dict[str, str]:
         batch, [Item(batch_id=batch, number=1, id="a", line=1, state=ItemState.QUEUED)], None, None
     )
     store.start_batch(batch, circuit, request)
+    upload = "sha256:" + "d" * 64
+    store.open_upload(upload, 100)
     return {
+        "digest": upload,
         "model_id": model.id,
         "circuit_id": circuit,
         "job_id": proof.id,
@@ -162,13 +165,17 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
 _EACH_ITS_OWN = ("date", "x-request-id", "ratelimit")
 
 #: Routes that name nothing of a tenant's: what they take is content, or they list.
-NAMELESS = {"POST /v1/models", "POST /v1/verifications"}
+NAMELESS = {"POST /v1/models", "POST /v1/uploads", "POST /v1/verifications"}
 
 
 def routes(app: App) -> Iterator[tuple[str, str]]:
-    for path, operations in create_app(app).openapi()["paths"].items():
-        for method in operations:
-            yield method.upper(), path
+    """Those that delete come last."""
+    found = [
+        (method.upper(), path)
+        for path, operations in create_app(app).openapi()["paths"].items()
+        for method in operations
+    ]
+    yield from sorted(found, key=lambda route: route[0] == "DELETE")
 
 
 def test_another_tenants_id_is_answered_as_one_that_never_was(world: World) -> None:

@@ -58,8 +58,9 @@ class FakeApp:
         return view
 
     def add_model(
-        self, data: bytes, name: str, *, metadata: dict[str, str] | None = None
+        self, model: bytes | Path, name: str, *, metadata: dict[str, str] | None = None
     ) -> tuple[ModelRecord, bool]:
+        data = model.read_bytes() if isinstance(model, Path) else model
         if not data.startswith(MODEL[:2]):
             raise NotOnnx
         record = ModelRecord(

@@ -1,0 +1,65 @@
+"""Uploads in parts: begin, add, finish."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from api.models.schemas import ModelOut, model_out
+from api.port import AppLike
+from api.problem import UploadCut
+from circuits.errors import ModelTooLarge
+from prover import uploads
+from prover.errors import ModelNotFound, UploadDigestMismatch, UploadNotFound
+from prover.jobs import PartialUpload
+
+
+def begin(app: AppLike, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:
+    """An upload, and whether it is new."""
+    limit = app.settings.max_model_bytes
+    if size_bytes > limit:
+        raise ModelTooLarge(
+            f"the model has {size_bytes} bytes, the limit is {limit}",
+            hint="Raise ZKML_MAX_MODEL_BYTES.",
+        )
+    app.store.check_room(size_bytes)
+    uploads.forget_stale(app.store, app.artifacts)
+    return app.store.open_upload(digest, size_bytes)
+
+
+def add_part(app: AppLike, digest: str, start: int, size: int, path: Path) -> PartialUpload:
+    """Keeps one part; raises ``UploadCut`` when it is shorter than was said."""
+    came = path.stat().st_size
+    if came != size:
+        raise UploadCut(f"{came} bytes came, Content-Range says {size}.")
+    return uploads.add_part(app.store, app.artifacts, digest, start, path)
+
+
+def finish(app: AppLike, digest: str, name: str, metadata: dict[str, str]) -> tuple[ModelOut, bool]:
+    """The model of an upload that is complete, and whether it is new. Once more it is the model
+    that was made: the first answer may have been lost."""
+    try:
+        upload = app.store.upload(digest)
+    except UploadNotFound:
+        with suppress(ModelNotFound):
+            return model_out(app.store.own_model(digest)), False
+        raise
+    folder = app.settings.home / "tmp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix="upload-") as scratch:
+        path = Path(scratch) / "model"
+        try:
+            uploads.put_together(app.artifacts, upload, path)
+        except UploadDigestMismatch:
+            forget(app, digest)  # nobody knows which part is wrong
+            raise
+        record, created = app.add_model(path, name, metadata=metadata)
+    with suppress(UploadNotFound):  # who finished it at the same time has
+        forget(app, digest)
+    return model_out(record), created
+
+
+def forget(app: AppLike, digest: str) -> None:
+    """Deletes an upload; raises ``UploadNotFound``."""
+    uploads.forget(app.store, app.artifacts, digest)
