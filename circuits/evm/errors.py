@@ -38,4 +38,4 @@ class NotForContracts(ZkmlError):
 
     code = "circuit_not_for_contracts"
     fault = Fault.INPUT
-    default_hint = "Build the circuit with --target evm and public visibility."
+    default_hint = "Build the circuit again with --target evm and weights that are not hidden."

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from circuits.build import Builder
+from circuits.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
 from circuits.evm.contract import PREDICTION_ERROR, predicted_size
@@ -25,7 +25,7 @@ from circuits.field import to_felt
 from circuits.manifest import CircuitManifest
 from circuits.plan.effort import Effort
 from circuits.plan.samples import Samples, draw
-from circuits.profile import Profile, Target
+from circuits.profile import Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
@@ -78,21 +78,25 @@ class Made:
         return int(self.manifest.measured["contract_bytes"])
 
 
+def circuit_files(built: BuiltCircuit) -> CircuitFiles:
+    names = ("compiled", "settings", "pk", "vk", "srs")
+    return CircuitFiles(**{name: built.files[name] for name in names}, salt=built.manifest.salt)
+
+
+def source_of(builder: Builder, files: CircuitFiles) -> str:
+    """The contract that EZKL writes."""
+    vk, settings = files.vk.read_bytes(), files.settings.read_bytes()
+    return builder.engine.evm_verifier(vk, settings, extract(files.srs), LIMITS)
+
+
 @pytest.fixture(scope="module")
 def made(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     out = tmp_path_factory.mktemp("evm")
     built = builder.build(tiny.linear(), samples(), Profile(target=Target.EVM), out)
-    files = CircuitFiles(
-        **{name: built.files[name] for name in ("compiled", "settings", "pk", "vk", "srs")}
-    )
+    files = circuit_files(built)
     inputs = [[to_felt(n) for n in range(4)], built.manifest.context.encode(7)]
     result = builder.engine.prove(files, inputs, LIMITS)
-    source, again = (
-        builder.engine.evm_verifier(
-            files.vk.read_bytes(), files.settings.read_bytes(), extract(files.srs), LIMITS
-        )
-        for _ in range(2)
-    )
+    source, again = (source_of(builder, files) for _ in range(2))
     return Made(
         source=source,
         again=again,
@@ -162,6 +166,29 @@ def test_a_source_tells_its_compiled_size(made: Made, solc: Solc) -> None:
     contract = solc.compile(made.source, deadline_s=60)
     assert len(contract.runtime) == made.contract_bytes
     assert predicted_size(made.source) == pytest.approx(made.contract_bytes, rel=PREDICTION_ERROR)
+
+
+def test_a_private_input_beyond_its_range_is_refused_by_the_guard_alone(
+    builder: Builder, solc: Solc, tmp_path: Path
+) -> None:
+    """The circuit shows by a residue that the input is too large; EZKL's contract takes any."""
+    evm_forgery = pytest.importorskip("tests.evm_forgery")
+    profile = Profile(target=Target.EVM, visibility=Visibility.PRIVATE_INPUT)
+    built = builder.build(tiny.linear(), samples(), profile, tmp_path)
+    manifest, files = built.manifest, circuit_files(built)
+    guard, chain = Guard.of(manifest), evm_forgery.Chain()
+    contract = solc.compile(source_of(builder, files), deadline_s=60)
+    verifier = chain.deploy(contract.creation)
+    address = chain.deploy(guard.creation(verifier, contract.runtime))
+    (verify,) = contract.selectors.values()
+    (x,) = manifest.inputs
+    high = round(x.upper * 2**x.scale)
+    for value, inside in ((high, True), (high + 1, False)):
+        inputs = [[to_felt(n) for n in (value, 0, 0, 0)], manifest.context.encode(7)]
+        made = builder.engine.prove(files, inputs, LIMITS)
+        numbers = [int.from_bytes(bytes.fromhex(felt), "little") for felt in made.instances]
+        assert chain.accepts(verifier, evm_forgery.calldata(verify, made.proof, numbers))
+        assert chain.accepts(address, guard.calldata(made.proof, made.instances)) is inside
 
 
 def test_guards_are_compiled_from_their_source(solc: Solc) -> None:
