@@ -15,6 +15,7 @@ from api.authentication import Authentication, KeyChecker
 from api.batches.endpoints import router as batches
 from api.caller import NOBODY
 from api.circuits.endpoints import router as circuits
+from api.cors import Cors
 from api.estimates.endpoints import router as estimates
 from api.health.endpoints import router as health
 from api.inference.endpoints import router as inference
@@ -94,6 +95,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         rate=rate,
         public_verification=app.settings.public_verification,
     )
+    api.add_middleware(Cors, origins=app.store.origins)
     api.add_middleware(RequestContext)
     errors.install(api)
     for router in (

@@ -79,6 +79,7 @@ class KeyChecker:
             key_id=key.id,
             scopes=key.scopes,
             requests_per_minute=key.requests_per_minute,
+            origins=key.origins,
         )
 
     def is_fresh(self, token: str | None) -> bool:

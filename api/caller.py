@@ -47,6 +47,7 @@ class Caller:
     key_id: str | None
     scopes: frozenset[Scope]
     requests_per_minute: int | None = None  # None: as the settings say
+    origins: frozenset[str] = frozenset()  # of web pages whose scripts may use the key
 
     def may(self, needed: frozenset[Scope]) -> bool:
         """Whether one of the scopes that are ``needed`` is the caller's."""
@@ -62,6 +63,12 @@ NOBODY = Caller(tenant=_NO_TENANT, key_id=None, scopes=frozenset())
 def set_caller(scope: AsgiScope, caller: Caller) -> None:
     """Writes down who asks. Only ``api.authentication`` does this."""
     scope.setdefault("state", {})[_STATE] = caller
+
+
+def known_caller(scope: AsgiScope) -> Caller | None:
+    """Who asks, once that has been found out."""
+    caller = scope.get("state", {}).get(_STATE)
+    return caller if isinstance(caller, Caller) else None
 
 
 def caller_of(request: Request) -> Caller:

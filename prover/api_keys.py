@@ -18,8 +18,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from prover.errors import ApiKeyExpired, ApiKeyInvalid, ApiKeyRevoked
+from prover.errors import ApiKeyExpired, ApiKeyInvalid, ApiKeyRevoked, OriginInvalid
 
+#: https anywhere; http for pages under development.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+\.)*[a-z0-9-]+(?::[1-9][0-9]{0,4})?")
 _TOKEN = re.compile(r"(zkml_[0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 #: Characters of a key's id, with which its token begins.
 ID_LENGTH = len("zkml_") + 12
@@ -53,6 +55,7 @@ class ApiKey:
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
     requests_per_minute: int | None = None  # None: as the settings say; 0: any number
+    origins: frozenset[str] = frozenset()  # of web pages whose scripts may use it
 
     def check_in_force(self, now: datetime) -> None:
         """Raises ``ApiKeyRevoked`` or ``ApiKeyExpired``."""
@@ -70,6 +73,7 @@ def new_api_key(
     now: datetime,
     expires_at: datetime | None = None,
     requests_per_minute: int | None = None,
+    origins: frozenset[str] = frozenset(),
 ) -> tuple[ApiKey, str]:
     """A new key, to be stored, and its token, to be shown once and kept nowhere."""
     key_id, secret = f"zkml_{secrets.token_hex(6)}", secrets.token_urlsafe(32)
@@ -82,8 +86,19 @@ def new_api_key(
         created_at=now,
         expires_at=expires_at,
         requests_per_minute=requests_per_minute,
+        origins=origins,
     )
     return key, f"{key_id}_{secret}"
+
+
+def read_origin(text: str) -> str:
+    """An origin as browsers send it: scheme, host, and a port that is not the scheme's own.
+
+    Raises ``OriginInvalid``.
+    """
+    if not _ORIGIN.fullmatch(text):
+        raise OriginInvalid(f"{text[:100]!r} is not the origin of a web page.")
+    return text
 
 
 def split_token(token: str) -> tuple[str, str]:

@@ -125,6 +125,14 @@ class OwnerSignatureInvalid(ZkmlError):
     default_hint = "Sign the bytes of GET /v1/models/{id}/manifest, exactly as they come."
 
 
+class OriginInvalid(ZkmlError):
+    """The text is not the origin of a web page."""
+
+    code = "origin_invalid"
+    fault = Fault.INPUT
+    default_hint = "An origin is like https://app.example or http://localhost:5173: no path, no *."
+
+
 class EthereumMissing(ZkmlError):
     """Signatures of Ethereum addresses cannot be checked here."""
 

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from prover.api_keys import ALL_SCOPES, ApiKey, Scope, new_api_key
+from prover.api_keys import ALL_SCOPES, ApiKey, Scope, new_api_key, read_origin
 from prover.cli import options
 from prover.cli.terminal import EXIT_YES, Terminal
 from prover.errors import SettingsInvalid
@@ -47,6 +47,10 @@ def create(
         int | None,
         typer.Option(min=0, help="Requests a minute; 0: any number. Default: as the service says."),
     ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Web pages of this origin may use it; repeatable."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Make a key. It is shown this once, and kept nowhere."""
@@ -59,6 +63,7 @@ def create(
         now=now,
         expires_at=_expiry(expires, now),
         requests_per_minute=rate,
+        origins=frozenset(map(read_origin, origin or ())),
     )
     with open_store() as store:
         store.add_api_key(key)
@@ -163,4 +168,5 @@ def _json(key: ApiKey) -> dict[str, Any]:
         "revoked_at": text(key.revoked_at),
         "last_used_at": text(key.last_used_at),
         "requests_per_minute": key.requests_per_minute,
+        "origins": sorted(key.origins),
     }

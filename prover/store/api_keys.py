@@ -29,6 +29,7 @@ class ApiKeys(Repository):
                     created_at=key.created_at,
                     expires_at=key.expires_at,
                     requests_per_minute=key.requests_per_minute,
+                    origins=sorted(key.origins) or None,
                 )
             )
 
@@ -43,6 +44,16 @@ class ApiKeys(Repository):
         query = sa.select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id)
         with self._db.read() as conn:
             return [_key(row) for row in conn.execute(query)]
+
+    def origins(self) -> frozenset[str]:
+        """Origins that keys in force name."""
+        in_force = sa.and_(
+            api_keys.c.revoked_at.is_(None),
+            sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > self._now()),
+        )
+        query = sa.select(api_keys.c.origins).where(in_force, api_keys.c.origins.is_not(None))
+        with self._db.read() as conn:
+            return frozenset(origin for named in conn.scalars(query) for origin in named)
 
     def has_api_keys(self) -> bool:
         """Whether a key was ever made."""
@@ -81,4 +92,5 @@ def _key(row: sa.Row[Any]) -> ApiKey:
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
         requests_per_minute=row.requests_per_minute,
+        origins=frozenset(row.origins or ()),
     )

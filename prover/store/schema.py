@@ -60,6 +60,7 @@ api_keys = sa.Table(
     sa.Column("revoked_at", UtcTime),
     sa.Column("last_used_at", UtcTime),  # to the minute
     sa.Column("requests_per_minute", sa.Integer),  # null: as the settings say
+    sa.Column("origins", Json),  # of web pages that may use it; null: of none
 )
 
 # Limits of tenants that differ from the settings'; null: as there.
