@@ -212,7 +212,7 @@ def test_a_full_file_system_is_named(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_made_is_named(desk: Desk) -> None:
-    env = {"ZKML_HOME": str(desk.model / "home")}
+    env = {"ZKML_HOME": str(desk.model / "home"), "ZKML_SRS_DIR": str(desk.model / "home/srs")}
     for args, code in (
         (["prove", desk.model, desk.input, "-o", desk.folder / "never.zkml"], "home_unusable"),
         (["plan", desk.model], "home_unusable"),
