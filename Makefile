@@ -59,7 +59,7 @@ release: install ## Build wheel and sdist into dist/ and try the wheel in a fres
 openapi: install ## Write docs/openapi.json and api/examples.json from the routes and docs/http.md
 	$(BIN)/python -m tests.unit.make_openapi
 
-lock: ## Lock the dependencies anew (needs uv)
+lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove what was built (keeps nothing of .venv)

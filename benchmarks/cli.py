@@ -146,7 +146,7 @@ def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entr
 
 @app.command("report")
 def report_command(results: Path) -> None:
-    """Writes report.md and the plots of a results file anew."""
+    """Writes report.md and the plots of a results file again."""
     folder = results if results.is_dir() else results.parent
     try:
         _notes.print(str(report.write(read(results), folder)), highlight=False)
@@ -223,7 +223,7 @@ def list_command() -> None:
 
 
 class _progress:
-    """A bar on stderr with the time left, as far as it can be foretold; without a terminal, one
+    """A bar on stderr with the time left, as far as it can be predicted; without a terminal, one
     line per sample."""
 
     def __init__(self, total: int):

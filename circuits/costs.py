@@ -52,14 +52,14 @@ class ModelCosts:
     and in ``integers``; None where the engine refuses or there is no such form.
 
     ``layers`` splits the integer graph's cost by the rewritten model's nodes. Without one,
-    ``no_integers`` says why. An estimate with typical bits: ``zkml plan`` chooses them.
+    ``integer_unsupported`` says why. An estimate with typical bits: ``zkml plan`` chooses them.
     """
 
     as_exported: int | None
     rewritten: int | None
     integers: int | None
     layers: tuple[dict[str, Any], ...]
-    no_integers: str
+    integer_unsupported: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"layers": list(self.layers)}
@@ -81,7 +81,7 @@ def model_costs(engine: EzklEngine, model: bytes, limits: Limits) -> ModelCosts:
         if isinstance(lowered, IntegerLayers)
         else None,
         layers=tuple(lowered.layers) if isinstance(lowered, IntegerLayers) else (),
-        no_integers="" if found else str(lowered),
+        integer_unsupported="" if found else str(lowered),
     )
 
 

@@ -19,7 +19,7 @@ class Fault(enum.StrEnum):
     NOT_FOUND = "not-found"  # the caller named something that is not here: exit 2, HTTP 404
     CONFLICT = "conflict"  # right request, wrong moment: exit 2, HTTP 409
     TOO_LARGE = "too-large"  # over a stated limit: exit 2, HTTP 413
-    OURS = "ours"  # it failed on our side: exit 3, HTTP 5xx
+    OURS = "internal"  # exit 3, HTTP 5xx
     BUSY = "busy"  # not now, for a reason that passes: exit 3, HTTP 503
 
 

@@ -78,7 +78,7 @@ class CostReport:
     as_exported: int | None
     rewritten: int | None
     integers: int | None
-    no_integers: str
+    integer_unsupported: str
     layers: tuple[LayerCosts, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def cost_report(engine: EzklEngine, model: bytes, limits: Limits) -> CostReport:
         as_exported=totals.as_exported,
         rewritten=totals.rewritten,
         integers=totals.integers,
-        no_integers=totals.no_integers,
+        integer_unsupported=totals.integer_unsupported,
         layers=_joined(parts, before, after, totals),
     )
 

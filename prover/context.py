@@ -118,7 +118,7 @@ def _text(name: str, value: object) -> None:
 def _whole(name: str, value: object, limit: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
         raise ContextInvalid(
-            f"context.{name} is not a whole number from 0 to below {_bound(limit)}",
+            f"context.{name} is not an integer from 0 to below {_bound(limit)}",
             field=name,
         )
 

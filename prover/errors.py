@@ -429,7 +429,7 @@ class StatementRefused(ZkmlError):
 
 
 class NoAnswer(ZkmlError):
-    """The model itself has no finite answer on this input."""
+    """The model's output is not finite on this input."""
 
     code = "model_no_answer"
     fault = Fault.INPUT

@@ -162,7 +162,7 @@ class Pipeline:
         return {"circuit": circuit.manifest.circuit_id, "built": built}
 
     def _make_wide(self, job: Job, work: _Work) -> dict[str, Any]:
-        """A circuit of several lanes, if one proof of it is foretold to be well worth waiting for.
+        """A circuit of several lanes, if one proof of it is predicted to be well worth waiting for.
 
         Raises ``CannotBatch``, ``SharingCostsMore`` and ``ModelTooLarge`` otherwise.
         """
@@ -174,13 +174,13 @@ class Pipeline:
         with work.stage(Stage.COMPILE):
             work.note("how much sharing a proof saves")
             own = self.library.narrow(narrow)
-            foretold = self.library.wide_builder().forecast(own).at(count)
-            if foretold is None:
+            predicted = self.library.wide_builder().forecast(own).at(count)
+            if predicted is None:
                 raise ModelTooLarge(f"{count} lanes need more memory than is allowed")
             alone = count * float(own.plan["choice"]["predicted"]["prove_s"])
-            if foretold.prove_s > _WORTH_WAITING * alone:
+            if predicted.prove_s > _WORTH_WAITING * alone:
                 raise SharingCostsMore(
-                    f"a proof of {count} inputs is foretold to take {foretold.prove_s:.2f} s,"
+                    f"a proof of {count} inputs is predicted to take {predicted.prove_s:.2f} s,"
                     f" one for each of them {alone:.2f} s"
                 )
             wide = self.library.ensure_wide(

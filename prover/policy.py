@@ -97,7 +97,7 @@ def _seconds(name: str, value: Any) -> int | None:
     if value is None and name == "max_age_s":
         return None
     if type(value) is not int or not 0 <= value < _MAX_SECONDS:
-        raise PolicyInvalid(f"policy.{name} is not a whole number of seconds", field=name)
+        raise PolicyInvalid(f"policy.{name} is not an integer of seconds", field=name)
     return value
 
 

@@ -69,12 +69,12 @@ def verify_bundle(
     (31) proof: the engine accepts the proof
     (32) settings-agree: the engine's settings are those of this manifest and profile
     (33) srs-pinned: the reference string's elements are those of the ceremony named
-    (34) rebuild: the verifying key, built anew from the ONNX, is the same bytes
+    (34) rebuild: the verifying key, rebuilt from the ONNX, is the same bytes
     (35) residues: hints are the products' results, and hidden inputs lie within their ranges
     (36) owner: the owner's signature, if there is one, is of this model's manifest
 
     What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
-    lists. Without (34), that the verifying key belongs to the model rests on the signature.
+    lists. Without (34), that the verifying key belongs to the model depends on the signature.
     """
     evidence = Evidence(
         policy=policy or Policy(),

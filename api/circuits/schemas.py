@@ -28,7 +28,7 @@ class ProfileIn(BaseModel):
         _DEFAULT.soundness,
         description="How much a proof establishes; `freivalds` only if its prover is honest.",
     )
-    target: Target = Field(_DEFAULT.target, description="What the planner makes small.")
+    target: Target = Field(_DEFAULT.target, description="Optimisation target.")
     max_error: float = Field(
         _DEFAULT.max_error, strict=True, gt=0, le=1, description="Of the output's range."
     )
@@ -40,7 +40,7 @@ class ProfileIn(BaseModel):
         strict=True,
         ge=0,
         le=1000,
-        description="Room beyond the calibrated input range, in widths of it.",
+        description="Margin added to the calibrated input range, in widths of it.",
     )
 
     def profile(self) -> Profile:

@@ -103,7 +103,9 @@ class ModelCostsOut(BaseModel):
     as_exported: int | None = Field(description="null: the engine refuses the model as it is.")
     rewritten: int | None
     integers: int | None
-    no_integers: str = Field(description="Why there is no form in integers; empty where there is.")
+    integer_unsupported: str = Field(
+        description="Why there is no form in integers; empty where there is."
+    )
     layers: list[LayerCostsOut]
     links: dict[str, str]
 

@@ -168,7 +168,7 @@ class Journal:
     """Appends rows to a file; each is on disk before the next sample begins."""
 
     def __init__(self, path: Path, header: Header, done: tuple[Row, ...] = ()):
-        """Begins the file anew with the header and the rows that are kept."""
+        """Begins the file again with the header and the rows that are kept."""
         self._path = path
         partial = path.with_suffix(".partial")
         with partial.open("w", encoding="utf-8") as handle:

@@ -206,13 +206,13 @@ def _packs(facts: dict[str, Any]) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """Cost of an input by lanes. ``base_s``: EZKL's default, the same steps; ``memory_ends_at``:
-    the fewest lanes that are predicted not to fit; ``foretold_s``: predicted, by lanes."""
+    the fewest lanes that are predicted not to fit; ``predicted_s``: predicted, by lanes."""
 
     model: str
     seconds: dict[int, float]
     base_s: float | None
     memory_ends_at: int | None
-    foretold_s: dict[int, float]
+    predicted_s: dict[int, float]
     ended: str | None
 
 
@@ -229,7 +229,7 @@ def sweeps(results: Results) -> list[Sweep]:
             if r.key.side != batch.BASE and not r.key.side.startswith(batch.OURS)
         }
         base = [r.metrics["proof_per_input_s"] for r in good if r.key.side == batch.BASE]
-        told = next((r.facts for r in mine if r.key.side == batch.FORETOLD and r.facts), {})
+        told = next((r.facts for r in mine if r.key.side == batch.PREDICTED and r.facts), {})
         ends = [r for r in mine if r.key.side.endswith(" lanes") and r.reason]
         if by_lanes:
             found.append(
@@ -238,7 +238,7 @@ def sweeps(results: Results) -> list[Sweep]:
                     seconds=dict(sorted(by_lanes.items())),
                     base_s=median(base) if base else None,
                     memory_ends_at=told.get("memory_ends_at"),
-                    foretold_s={
+                    predicted_s={
                         int(n): p["prove_s"] / int(n)
                         for n, p in told.get("at", {}).items()
                         if p is not None

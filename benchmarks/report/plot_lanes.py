@@ -57,15 +57,15 @@ def _line(axes: Axes, sweep: Sweep, colour: str, marker: str) -> None:
     )
     if sweep.base_s is not None:
         axes.axhline(sweep.base_s, color=colour, ls="--", lw=1.1, alpha=0.8, zorder=1)
-    ahead = [n for n in sorted(sweep.foretold_s) if n > counts[-1]]
+    ahead = [n for n in sorted(sweep.predicted_s) if n > counts[-1]]
     if not ahead:
         return
     # The prediction is drawn on from what was measured last, by its own proportions; as it is where
-    # that many lanes were not foretold (one lane never is).
+    # that many lanes were not predicted (one lane never is).
     last = sweep.seconds[counts[-1]]
-    scale = last / sweep.foretold_s.get(counts[-1], last)
+    scale = last / sweep.predicted_s.get(counts[-1], last)
     xs = [counts[-1], *ahead]
-    ys = [last, *(sweep.foretold_s[n] * scale for n in ahead)]
+    ys = [last, *(sweep.predicted_s[n] * scale for n in ahead)]
     axes.plot(xs, ys, color=colour, ls=":", lw=1.6, zorder=2)
     if sweep.memory_ends_at is not None:
         axes.scatter(xs[-1], ys[-1], marker="x", s=70, color=colour, lw=2.2, zorder=4)

@@ -1,9 +1,9 @@
 """What the suite ``batch`` asks of our own code, each in a process of its own.
 
     python -m benchmarks.steps.batch_flow verify BUNDLE
-    python -m benchmarks.steps.batch_flow foretell MODEL CALIBRATION LANES
+    python -m benchmarks.steps.batch_flow predict MODEL CALIBRATION LANES
 
-``verify`` checks every item of a batch bundle; ``foretell`` says what circuits of so many lanes
+``verify`` checks every item of a batch bundle; ``predict`` says what circuits of so many lanes
 (``1,2,4``) are predicted to cost, for a model whose circuit the home folder holds. The last line on
 stdout is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 """
@@ -61,7 +61,7 @@ def verify(bundle: str) -> dict[str, Any]:
     }
 
 
-def foretell(model: str, calibration: str, lanes: str) -> dict[str, Any]:
+def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
     """``at``: seconds and bytes by lanes, None where no shape fits ``limit_bytes``; ``why``: why
     inputs cannot share a proof at all."""
     settings = Settings.load(redis_url=None)
@@ -88,7 +88,7 @@ def foretell(model: str, calibration: str, lanes: str) -> dict[str, Any]:
         app.close()
 
 
-STEPS: dict[str, Callable[..., dict[str, Any]]] = {"verify": verify, "foretell": foretell}
+STEPS: dict[str, Callable[..., dict[str, Any]]] = {"verify": verify, "predict": predict}
 
 
 def main(step: str, *arguments: str) -> int:

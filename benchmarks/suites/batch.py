@@ -33,7 +33,8 @@ from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
 
 SUITE = "batch"
 BASE, OURS = "ezkl-default", "zkml batch"
-FORETOLD = "lanes foretold"
+#: As results files have it.
+PREDICTED = "lanes foretold"
 #: Inputs in one batch, by model.
 COUNTS = {
     "digits": (1000,),
@@ -73,7 +74,7 @@ class _OneModel:
         self._samples = min(amount.samples, SAMPLES)
         self._base = EzklDefault()
         self._folder = cache / "batch" / entry.name
-        self._foretold_at = self._folder / "foretold.json"
+        self._predicted_at = self._folder / "predicted.json"
         known = COUNTS.get(entry.name, (OTHER_COUNT,))
         self._counts = (QUICK_COUNT,) if amount.quick else known
         self._lanes = QUICK_LANES if amount.quick else LANES
@@ -107,9 +108,9 @@ class _OneModel:
 
     def sweep(self) -> Iterator[Task]:
         """Each number of lanes only after the one before: what ended it has its reason there."""
-        foretold = self._key(FORETOLD, Step.PREPARE)
-        yield Task(key=foretold, action=self._foretell, needs=self._key("circuit", Step.PREPARE))
-        before = foretold
+        predicted = self._key(PREDICTED, Step.PREPARE)
+        yield Task(key=predicted, action=self._predict, needs=self._key("circuit", Step.PREPARE))
+        before = predicted
         for lanes in self._lanes:
             built = self._key(_lanes(lanes), Step.PREPARE)
             yield Task(key=built, action=partial(self._first_lanes, lanes), needs=before)
@@ -185,7 +186,7 @@ class _OneModel:
             facts={
                 "inputs": count,
                 "packs": measured.told["plan"]["packs"],
-                "one_by_one": measured.told["plan"]["one_by_one"],
+                "unbatched_reason": measured.told["plan"]["unbatched_reason"],
                 "proofs": len(checked["costs"]),
                 "misses": misses(metrics),
             },
@@ -194,29 +195,29 @@ class _OneModel:
             else f"{checked['good']} of {count} items were verified",
         )
 
-    def _foretell(self) -> Outcome:
+    def _predict(self) -> Outcome:
         """What the cost model says of every number of lanes, and where it sees memory end."""
         material, lanes = self._material(), ",".join(map(str, self._lanes))
-        told = self._flow("foretell", str(material.onnx), str(material.calibration), lanes)
-        self._foretold_at.write_text(json.dumps(told), encoding="utf-8")
+        told = self._flow("predict", str(material.onnx), str(material.calibration), lanes)
+        self._predicted_at.write_text(json.dumps(told), encoding="utf-8")
         ends = [int(n) for n, found in told["at"].items() if found is None]
         return Outcome(
             facts={
-                "one_by_one": told["why"],
+                "unbatched_reason": told["why"],
                 "memory_ends_at": min(ends) if ends else None,
                 "at": told["at"],
             }
         )
 
-    def _foretold(self) -> dict[str, Any]:
-        """What was foretold; anew where another run was here since, with lanes of its own."""
-        several = {str(n) for n in self._lanes if n > 1}  # one lane is not foretold
-        if self._foretold_at.exists():
-            told: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+    def _predicted(self) -> dict[str, Any]:
+        """What was predicted; anew where another run was here since, with lanes of its own."""
+        several = {str(n) for n in self._lanes if n > 1}  # one lane is not predicted
+        if self._predicted_at.exists():
+            told: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
             if told["why"] is not None or told["at"].keys() >= several:
                 return told
-        self._foretell()
-        anew: dict[str, Any] = json.loads(self._foretold_at.read_text(encoding="utf-8"))
+        self._predict()
+        anew: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
         return anew
 
     def _first_lanes(self, lanes: int) -> Outcome:
@@ -227,7 +228,7 @@ class _OneModel:
         return Outcome(metrics={"total_s": measured.seconds}, facts={"inputs": lanes})
 
     def _require(self, lanes: int) -> None:
-        told = self._foretold()
+        told = self._predicted()
         if told["why"] is not None:
             raise SideRefused(told["why"])
         found = told["at"].get(str(lanes))

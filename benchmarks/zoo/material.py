@@ -76,7 +76,7 @@ def materialise(entry: Entry, cache: Path) -> Material:
 def reference_outputs(model: bytes, inputs: Mapping[str, Floats]) -> NDArray[np.float64]:
     """onnxruntime's first output for each sample, flattened: [N, M].
 
-    A model that onnxruntime refuses is mended first, as the compiler mends it. Raises
+    A model that onnxruntime refuses is repaired first, as the compiler repairs it. Raises
     ``ModelError`` when it still cannot run.
     """
     count = len(next(iter(inputs.values())))

@@ -113,13 +113,13 @@ class Plan:
             "effort": self.effort.value,
             "choice": best.to_json(),
             "runners_up": [
-                r.to_json() | {"lost": _why(best, r, self.profile.target)}
+                r.to_json() | {"rejected_because": _why(best, r, self.profile.target)}
                 for r in others[:_RUNNERS_UP]
             ],
             "rejected": [
                 {
                     "label": r.label,
-                    "lost": r.reason,
+                    "rejected_because": r.reason,
                     "error": asdict(r.measured) if r.measured else None,
                 }
                 for r in self.rejected

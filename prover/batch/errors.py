@@ -43,7 +43,7 @@ class RowTooLong(RowError):
 
 
 class RowId(RowError):
-    """The row's id is not a text of 1 to 200 printable characters, or a whole number."""
+    """The row's id is not a text of 1 to 200 printable characters, or an integer."""
 
     code = "row_id"
 

@@ -1,5 +1,5 @@
 """Arrays: numpy's ``.npz``, one array ``[N, *shape]`` for each input (``[N, …]`` where it has
-a leading batch of 1), and optionally ``id``, N texts or whole numbers. Read row by row from disk.
+a leading batch of 1), and optionally ``id``, N texts or integers. Read row by row from disk.
 """
 
 from __future__ import annotations

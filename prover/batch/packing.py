@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: Lanes that circuits are foretold with, and those that fill such a circuit's rows.
+#: Lanes that circuits are predicted with, and those that fill such a circuit's rows.
 LADDER = tuple(1 << i for i in range(11))
 #: Different circuits in one mix: each has keys to set up and to keep.
 _MOST_CIRCUITS = 3

@@ -15,8 +15,8 @@ from circuits.identity import wide_circuit_id
 from circuits.manifest import CircuitManifest
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.errors import problem_of_item
-from prover.batch.foretelling import shared_costs
 from prover.batch.packing import LADDER, Mix, choose_mix
+from prover.batch.predicting import shared_costs
 from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
 from prover.jobs import Job, Stage
@@ -105,9 +105,9 @@ def _mix(
         why = why or _NOT_CHEAPER
     plan = mix.to_json() | {
         "items": count,
-        "one_by_one": why,
+        "unbatched_reason": why,
         "circuits": {str(n): made[n] for n in sorted(made)},
-        "given_up": [{"lanes": n, "why": text} for n, text in sorted(reasons.items())],
+        "abandoned": [{"lanes": n, "why": text} for n, text in sorted(reasons.items())],
     }
     return mix, made, plan
 

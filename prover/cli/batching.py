@@ -79,11 +79,11 @@ def batch(
     ] = OnInexact.REPORT,
     deadline: Annotated[
         float | None,
-        typer.Option(min=0.001, metavar="SECONDS", help="Give up what is not proved by then."),
+        typer.Option(
+            min=0.001, metavar="SECONDS", help="Cancel items that are unproved after SECONDS."
+        ),
     ] = None,
-    nonce: Annotated[
-        str | None, typer.Option(help="Binds the proofs to this text of yours.")
-    ] = None,
+    nonce: Annotated[str | None, typer.Option(help="Nonce bound into the proofs.")] = None,
     visibility: options.VisibilityOption = options.DEFAULT.visibility,
     soundness: options.SoundnessOption = options.DEFAULT.soundness,
     target: options.TargetOption = options.DEFAULT.target,
@@ -298,8 +298,8 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
 
 def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
     """How inputs shared proofs, or why they did not."""
-    if plan.get("one_by_one"):
-        terminal.line(f"Proved one by one: {plan['one_by_one']}.")
+    if plan.get("unbatched_reason"):
+        terminal.line(f"Proved one by one: {plan['unbatched_reason']}.")
     elif plan.get("packs"):
         shared = [f"{p['proofs']} of up to {p['lanes']} inputs" for p in plan["packs"]]
         terminal.line(f"Proofs: {', '.join(shared)}.")
@@ -324,9 +324,9 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
     if more > 0:
         terminal.err.print(f"… and {more} more, in results.jsonl", markup=False)
     for state in (ItemState.EXPIRED, ItemState.CANCELED):
-        if given_up := batch.counts.get(state, 0):
+        if abandoned := batch.counts.get(state, 0):
             detail = (batch.problem or {}).get("detail")
-            terminal.err.print(f"{given_up} rows {state.value}: {detail}", markup=False)
+            terminal.err.print(f"{abandoned} rows {state.value}: {detail}", markup=False)
 
 
 def _tell_inexact(app: Any, batch: Any, terminal: Terminal) -> None:

@@ -1,4 +1,4 @@
-"""``zkml doctor``: what works here, what is missing, how to mend it."""
+"""``zkml doctor``: what works here, what is missing, how to fix it."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def _srs(settings: Settings) -> Finding:
 
 
 def _cost_model(settings: Settings) -> Finding:
-    """Whose measurements the planner's predictions rest on."""
+    """Whose measurements the planner's predictions depend on."""
     from prover.library import machine_costs
 
     own = machine_costs(settings)

@@ -84,8 +84,8 @@ def _model(summary: dict[str, Any], terminal: Terminal) -> None:
 def _costs(costs: CostReport, terminal: Terminal) -> None:
     """Totals, and the layers that cost most, before and after rewriting."""
     terminal.line(f"assignments, before planning: {in_words(costs)}")
-    if costs.no_integers:
-        terminal.line(f"note: proved in fixed point: {costs.no_integers}")
+    if costs.integer_unsupported:
+        terminal.line(f"note: proved in fixed point: {costs.integer_unsupported}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("layer", "operator"):
         table.add_column(column)

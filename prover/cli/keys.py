@@ -87,7 +87,7 @@ def rotate(
 
 @app.command()
 def revoke(
-    keyid: Annotated[str, typer.Argument(metavar="KEY", help="Its id, or how that begins.")],
+    keyid: Annotated[str, typer.Argument(metavar="KEY", help="Key id or prefix.")],
     reason: Annotated[str, typer.Option(help="Why; published with the key set.")],
     as_json: options.Json = False,
 ) -> int:

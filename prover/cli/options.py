@@ -38,7 +38,9 @@ Agreement = Annotated[
 Margin = Annotated[
     float,
     typer.Option(
-        "--margin", min=0.0, help="Room beyond the calibrated input range, as a share of its width."
+        "--margin",
+        min=0.0,
+        help="Margin added to the calibrated input range, as a share of its width.",
     ),
 ]
 VisibilityOption = Annotated[
@@ -52,7 +54,7 @@ SoundnessOption = Annotated[
         " matrices, whose proofs count only if the prover is honest; refused unless allowed.",
     ),
 ]
-TargetOption = Annotated[Target, typer.Option("--target", help="What the planner makes small.")]
+TargetOption = Annotated[Target, typer.Option("--target", help="Optimisation target.")]
 
 DEFAULT = Profile()
 

@@ -130,11 +130,11 @@ def _show(document: dict[str, Any], terminal: Terminal) -> None:
             f"{predicted['peak_bytes'] / (1 << 20):.0f} MB",
             f"{predicted['proof_bytes'] / 1000:.1f} kB",
             f"{row['error']['max_error']:.2%}",
-            row.get("lost", "chosen"),
+            row.get("rejected_because", "chosen"),
         )
     for row in document["rejected"]:
         error = f"{row['error']['max_error']:.2%}" if row["error"] else ""
-        table.add_row("", row["label"], *[""] * 6, error, row["lost"])
+        table.add_row("", row["label"], *[""] * 6, error, row["rejected_because"])
     terminal.table(table)
     if more := len(document["runners_up"]) - len(shown):
         terminal.line(f"… {more} more, none of them cheaper; --json lists them.")

@@ -1,4 +1,4 @@
-"""``zkml prove``: the main job on this machine, without a server, through the same pipeline."""
+"""``zkml prove``: a proof on this machine, without a server, through the same pipeline."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def prove(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="OUT.zkml", help="Where the bundle goes.")
+        Path, typer.Option("-o", "--out", metavar="OUT.zkml", help="Output path of the bundle.")
     ],
     calibration: options.Calibration = None,
     nonce: Annotated[
-        str | None, typer.Option(help="Binds the proof to this text of yours: no replay elsewhere.")
+        str | None, typer.Option(help="Nonce bound into the proof: no replay elsewhere.")
     ] = None,
     visibility: options.VisibilityOption = options.DEFAULT.visibility,
     soundness: options.SoundnessOption = options.DEFAULT.soundness,

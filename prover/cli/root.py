@@ -78,7 +78,7 @@ def command_line(argv: Sequence[str]) -> typer.Typer:
         rich_markup_mode="rich",
         help="Prove that an ONNX model gave an output for an input, and check such proofs."
         "\n\nExit codes: 0 yes; 1 verification says no; 2 bad usage or input;"
-        " 3 it failed on our side.",
+        " 3 internal error.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)

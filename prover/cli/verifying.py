@@ -73,7 +73,7 @@ def verify(
     ] = False,
     rebuild: Annotated[
         bool,
-        typer.Option("--rebuild", help="Make the verifying key anew from --model and compare."),
+        typer.Option("--rebuild", help="Rebuild the verifying key from --model and compare."),
     ] = False,
     ezkl: Annotated[
         Path | None,

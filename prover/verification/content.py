@@ -119,7 +119,7 @@ def _opened(e: Evidence) -> str:
         e.predicate.input.commitment.sha256
     ):
         refuse("the salted commitment is to another input")
-    return "the salted commitment, which rests on the signature, opens to the input expected"
+    return "the salted commitment, which depends on the signature, opens to the input expected"
 
 
 # (25)
@@ -180,7 +180,7 @@ def residues(e: Evidence) -> str:
 
 
 def challenge_of(e: Evidence) -> list[str]:
-    """The challenge, made anew from the key and from inputs and results of all lanes."""
+    """The challenge, rebuilt from the key and from inputs and results of all lanes."""
     manifest, proof, bundle = e.manifest.value, e.proof.value, e.bundle.value
     shown = [
         proof.instances[s.offset : s.offset + s.count]

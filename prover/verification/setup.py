@@ -112,7 +112,7 @@ def rebuild(e: Evidence) -> str:
     visibility = e.manifest.value.profile.visibility
     if e.rebuild is None:
         also = ", and the hash of the weights," if visibility is Visibility.HASHED_WEIGHTS else ""
-        skip(f"not asked for: that the key{also} belongs to the model rests on the signature")
+        skip(f"not asked for: that the key{also} belongs to the model depends on the signature")
     model = e.bundle.value.model if e.model is None else e.model
     if model is None:
         refuse("a rebuild needs the ONNX model: give it, or a bundle that carries it")
@@ -126,10 +126,10 @@ def rebuild(e: Evidence) -> str:
     if visibility is Visibility.HASHED_WEIGHTS:
         if [made.weights_hash] != segment(e, Role.WEIGHTS_HASH, "weights"):
             refuse("the hash in the proof is that of other weights than the model's")
-        return "the key and the hash of the weights, made anew from the model, are the same"
+        return "the key and the hash of the weights, rebuilt from the model, are the same"
     if visibility is Visibility.PRIVATE_WEIGHTS:
-        warn("the same key, built anew: but this profile's key holds no weights of the model")
-    return "the verifying key, built anew from the model, is the same bytes"
+        warn("the same key, rebuilt: but this profile's key holds no weights of the model")
+    return "the verifying key, rebuilt from the model, is the same bytes"
 
 
 def _no_byte_appended(e: Evidence) -> None:

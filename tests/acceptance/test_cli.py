@@ -369,7 +369,7 @@ def test_a_plan_says_what_and_why(desk: Desk) -> None:
     assert done.code == YES
     assert plan["choice"]["args"]["logrows"] < 15  # the engine's default circuit
     assert plan["choice"]["error"]["max_error"] <= 0.01
-    assert all(row["lost"] for row in plan["runners_up"] + plan["rejected"])
+    assert all(row["rejected_because"] for row in plan["runners_up"] + plan["rejected"])
     assert desk.zkml("plan", desk.model).code == YES
 
 

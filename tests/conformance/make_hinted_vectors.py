@@ -65,7 +65,7 @@ class Circuit:
         return bytes(model.SerializeToString())
 
     def lowered(self) -> GraphVariant:
-        """Its graph of whole numbers."""
+        """Its graph of integers."""
         bits, accepted = Bits(input=5, weights=(6,)), {"x": (-1.0, 1.0)}
         return lower(rewrite(self.uploaded()).onnx, bits, accepted, Form(hints=True))
 

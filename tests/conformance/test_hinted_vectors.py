@@ -59,7 +59,7 @@ LIES: dict[str, Callable[[Hints], Hints | None]] = {
 def test_what_a_manifest_says_of_hints_is_compared_with_the_circuit(
     name: str, engine: EzklEngine
 ) -> None:
-    """All but the size of outputs, which without a rebuild rests on the signature."""
+    """All but the size of outputs, which without a rebuild depends on the signature."""
     good = read_bundle((HINTED / "outputs-that-carry.zkml").read_bytes())
     lie = Lie(good, deepcopy(statement_of(good)))
     hints = lie.manifest.hints

@@ -1,4 +1,4 @@
-"""What small pricings foretell of many lanes is what the engine says of them."""
+"""What small pricings predict of many lanes is what the engine says of them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ BITS = 20
 
 
 @pytest.mark.parametrize("model", [linear(), wide(32)], ids=["linear", "wide"])
-def test_many_lanes_cost_what_a_few_foretell(engine: EzklEngine, model: bytes) -> None:
+def test_many_lanes_cost_what_a_few_predict(engine: EzklEngine, model: bytes) -> None:
     graph = bind_context(rewrite(model).onnx, 1)
     costs = CostModel.shipped()
     draft = Draft(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
     seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
     for lanes in (8, 32):
-        foretold = seen.at(lanes)
-        assert foretold is not None
+        predicted = seen.at(lanes)
+        assert predicted is not None
         priced, predicted = choose_shape(engine, widen(graph, lanes), seen, 0, lanes)
         assert isinstance(priced, Priced)
-        assert foretold.prove_s == pytest.approx(predicted.prove_s, rel=0.05)
+        assert predicted.prove_s == pytest.approx(predicted.prove_s, rel=0.05)
 
 
-def test_lanes_that_do_not_fit_memory_are_foretold_and_refused(engine: EzklEngine) -> None:
+def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngine) -> None:
     graph = bind_context(rewrite(linear()).onnx, 1)
     small = replace(LIMITS, memory_bytes=1 << 20)
     costs = CostModel.shipped()

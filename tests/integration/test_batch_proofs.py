@@ -167,7 +167,7 @@ def test_every_profile_is_batched_or_says_why_not(
     batch = finish(app, receive(app, tmp_path, 2, profile, lanes=2 if shared else None))
     assert batch.done == 2
     assert batch.plan is not None
-    assert (batch.plan["one_by_one"] is None) == shared
+    assert (batch.plan["unbatched_reason"] is None) == shared
     data = app.batches.item_bundle(batch.id, 2)
     assert (read_bundle(data).input is None) == (not profile.visibility.shows_input)
     assert verify_bundle(data, engine=app.engine).ok

@@ -47,7 +47,7 @@ def test_a_batch_shares_proofs_and_every_item_is_verified(
     assert measured.misses == (None, None)
     (sweep,) = figures.sweeps(results)
     assert set(sweep.seconds) == {1, 2}
-    assert 2 in sweep.foretold_s
+    assert 2 in sweep.predicted_s
 
 
 def test_choices_are_found_among_the_candidates_that_are_timed(tmp_path: Path) -> None:

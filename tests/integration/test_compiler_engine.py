@@ -186,7 +186,7 @@ def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
     costs = model_costs(engine, model, LIMITS)
     assert costs.integers is None
     assert costs.layers == ()
-    assert "CumSum" in costs.no_integers
+    assert "CumSum" in costs.integer_unsupported
     assert costs.rewritten is not None
 
 

@@ -249,7 +249,7 @@ def test_an_engine_without_enough_time_is_told_so(engine: EzklEngine, relu: Buil
         engine.prove(relu.files, relu.inputs(0.0, 0.0, 0.0, 0.0), hurried)
 
 
-def test_products_take_as_many_blocks_of_columns_as_foretold(
+def test_products_take_as_many_blocks_of_columns_as_predicted(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path
 ) -> None:
     """Told by the proving key: a block more of Freivalds' columns, and the selectors with it."""

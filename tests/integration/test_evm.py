@@ -146,7 +146,7 @@ def test_what_comes_first_loses_where_its_contract_is_too_large(
     assert plan["choice"]["contract_bytes"] <= limit
     losers = [r for r in plan["runners_up"] if r.get("contract_bytes", 0) > limit]
     assert losers
-    assert all(r["lost"].startswith("contract of about ") for r in losers)
+    assert all(r["rejected_because"].startswith("contract of about ") for r in losers)
 
 
 def test_a_compiler_that_is_named_and_not_there_is_an_error_before_planning(

@@ -84,7 +84,7 @@ def test_every_sample_and_corner_runs_through_what_is_chosen(
 
 def test_reasons_are_given_for_everything_that_was_not_chosen(plan: Plan) -> None:
     document = plan.to_json()
-    assert all(row["lost"] for row in document["runners_up"] + document["rejected"])
+    assert all(row["rejected_because"] for row in document["runners_up"] + document["rejected"])
     assert document["considered"] == len(plan.ranked) + len(plan.rejected)
 
 

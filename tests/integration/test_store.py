@@ -42,7 +42,7 @@ from prover.usage import Grouping
 from tests.postgres import postgres
 
 TTL_S = 30.0
-PROBLEM = {"code": "engine_killed", "detail": "…", "fault": "ours", "retryable": True}
+PROBLEM = {"code": "engine_killed", "detail": "…", "fault": "internal", "retryable": True}
 
 
 @pytest.fixture(scope="module")

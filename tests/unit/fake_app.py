@@ -82,7 +82,7 @@ class FakeApp:
             "as_exported": 120,
             "rewritten": 20,
             "integers": 11,
-            "no_integers": "",
+            "integer_unsupported": "",
             "layers": [layer | {"freivalds": 0}],
         }
 

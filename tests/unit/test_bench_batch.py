@@ -15,7 +15,7 @@ from benchmarks.suites import batch
 from benchmarks.zoo.zoo import choose
 
 
-def test_lanes_that_a_smaller_run_did_not_ask_for_are_foretold_again(
+def test_lanes_that_a_smaller_run_did_not_ask_for_are_predicted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quick run in the middle of a long one must not make it say that memory ended."""
@@ -31,7 +31,7 @@ def test_lanes_that_a_smaller_run_did_not_ask_for_are_foretold_again(
     monkeypatch.setattr(batch, "materialise", lambda entry, cache: _Files())
     folder = tmp_path / "batch" / "digits"
     folder.mkdir(parents=True)
-    (folder / "foretold.json").write_text(json.dumps({"why": None, "at": {"1": {}, "2": {}}}))
+    (folder / "predicted.json").write_text(json.dumps({"why": None, "at": {"1": {}, "2": {}}}))
     with ExitStack() as stack:
         (task,) = [
             t

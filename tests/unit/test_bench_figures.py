@@ -211,7 +211,7 @@ def test_the_sweep_ends_where_memory_is_predicted_to(tmp_path: Path) -> None:
     results = through_a_file(batch_rows(), tmp_path)
     (sweep,) = figures.sweeps(results)
     assert sweep.seconds == {1: 0.9, 2: 0.5}
-    assert sweep.foretold_s == {2: 0.5, 4: 0.4}
+    assert sweep.predicted_s == {2: 0.5, 4: 0.4}
     assert (sweep.memory_ends_at, sweep.base_s) == (8, 4.0)
     text = report.write(results, tmp_path).read_text()
     assert "| 64 | 2 × 32 | 200 ms | 4 s | 20× |" in text

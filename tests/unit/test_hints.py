@@ -70,7 +70,7 @@ def hinted(data: bytes) -> tuple[GraphVariant, Hinted]:
 
 
 def answers(made: Hinted, x: Array, hints: list[Array]) -> list[Array]:
-    """All outputs of the graph that the engine gets, in whole numbers."""
+    """All outputs of the graph that the engine gets, in integers."""
     parsed = Graph(made.onnx)
     feeds = dict(zip(parsed.inputs, [x, *hints], strict=True))
     return run_graph(parsed, feeds, object)

@@ -30,7 +30,7 @@ class SharedCosts:
 
 
 def shared_costs(shop: Workshop, narrow: Narrow, lanes: Collection[int]) -> SharedCosts:
-    """The costs with each of these numbers of lanes, from the cache or foretold now.
+    """The costs with each of these numbers of lanes, from the cache or predicted now.
 
     Raises ``Canceled`` and what may pass by itself; other failures are the reason in ``why``.
     """
