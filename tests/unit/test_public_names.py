@@ -1,4 +1,4 @@
-"""Names that users depend on. A change here is a change of the interface: say so in CHANGELOG.md."""
+"""Names that users depend on: a change here changes the interface, so CHANGELOG.md says it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def test_commands() -> None:
 )
 def test_options(command: str, options: str) -> None:
     found = get_command(command_line(["zkml", command]))
+    assert isinstance(found, typer.core.TyperGroup)
+    found = found.commands[command]
     names = {name for parameter in found.params for name in parameter.opts if name[:2] == "--"}
     assert set(options.split()) <= names
 
