@@ -31,6 +31,7 @@ def _needs(*read: Scope, change: frozenset[Scope] | None = None) -> Needs:
 PREFIXES: dict[tuple[str, str], Needs] = {
     ("v1", "models"): _needs(_M, _P, change=frozenset({_M})),
     ("v1", "uploads"): _needs(_M),
+    ("v1", "capabilities"): _needs(_M, _P, _V),
     ("v1", "circuits"): _needs(_M, _P, change=frozenset({_M})),
     ("v1", "estimates"): _needs(_M, _P),
     ("v1", "proofs"): _needs(_P),

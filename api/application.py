@@ -14,6 +14,7 @@ from api import errors, openapi
 from api.authentication import Authentication, KeyChecker
 from api.batches.endpoints import router as batches
 from api.caller import NOBODY
+from api.capabilities.endpoints import router as capabilities
 from api.circuits.endpoints import router as circuits
 from api.cors import Cors
 from api.estimates.endpoints import router as estimates
@@ -106,6 +107,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         proofs,
         batches,
         verifications,
+        capabilities,
         inference,
         usage,
         keys,

@@ -105,6 +105,10 @@ class AppLike(Protocol):
         """The checklist of a bare EZKL proof."""
         ...
 
+    def capabilities(self) -> dict[str, Any]:
+        """Operators, passes, engine and SRS files (``prover.app.App.capabilities``)."""
+        ...
+
     def key_set(self) -> bytes:
         """The public keys that sign receipts, as a JSON document."""
         ...

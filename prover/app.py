@@ -28,6 +28,8 @@ from circuits.layers import cost_report
 from circuits.manifest import CircuitManifest
 from circuits.plan.samples import default_ranges, draw, read_calibration
 from circuits.profile import Profile
+from circuits.srs.files import MAX_LOGROWS, SrsFolder
+from circuits.srs.files import Policy as SrsPolicy
 from circuits.tensors import Signature
 from prover.artifacts import Artifacts
 from prover.batch.coalescing import Coalescing, may_share
@@ -52,6 +54,7 @@ from prover.verify_raw import verify_raw
 #: Reading a model of unknown origin: generous for honest ones, an end for the others.
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
+_DESCRIBE = "circuits.capabilities:describe"
 #: Models whose costs a process remembers.
 _COSTS_KEPT = 256
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
@@ -81,6 +84,7 @@ class App:
         self.library = Library(settings, store, artifacts, self.engine)
         self._costs: dict[tuple[str | None, str], dict[str, Any]] = {}
         self._costs_lock = threading.Lock()
+        self._described: dict[str, Any] = {}
         self._ring: list[KeyRing] = []  # shared by the views of all tenants
         #: Hears the ids of jobs that a job has queued. A worker's process sends them; elsewhere
         #: whoever waits for them finds them in the store.
@@ -503,6 +507,28 @@ class App:
     def key_set(self) -> bytes:
         """The published key set: what verifiers are to trust this deployment by."""
         return self.keys.document()
+
+    def capabilities(self) -> dict[str, Any]:
+        """What this deployment can prove, and over what: operators, passes, engine, SRS files.
+        The first answer takes seconds; this process then remembers the operators."""
+        if not self._described:
+            found: dict[str, Any] = self.engine.sandbox.call(_DESCRIBE, limits=_INSPECT_LIMITS)
+            self._described.update(found)
+        policy = SrsPolicy(self.settings.srs_policy)
+        files = SrsFolder(self.settings.srs_dir).files()
+        usable = [f.logrows for f in files if policy is not SrsPolicy.CEREMONY or f.is_public]
+        return {
+            **self._described,
+            "engine": self.engine.label,
+            "srs_policy": policy.value,
+            "srs": [
+                {"logrows": f.logrows, "origin": f.origin.value, "sha256": f.sha256} for f in files
+            ],
+            # In development a missing one is made.
+            "max_logrows": (
+                max(usable, default=0) if policy is SrsPolicy.CEREMONY else MAX_LOGROWS
+            ),
+        }
 
     # --- health ------------------------------------------------------------------------------
 

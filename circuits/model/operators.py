@@ -326,3 +326,8 @@ _CHECKS: Mapping[str, Callable[[NodeProto, GraphFacts], Refusal | None]] = {
     "ScatterND": _scatter,
     "TopK": _top_k,
 }
+
+
+def has_conditions(op: str) -> bool:
+    """Whether attributes or constants decide if the engine computes the operator faithfully."""
+    return op in _CHECKS

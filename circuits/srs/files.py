@@ -66,6 +66,11 @@ class SrsFile:
     origin: Origin
 
     @property
+    def is_public(self) -> bool:
+        """Whether it is the public ceremony's."""
+        return self.origin is Origin.CEREMONY
+
+    @property
     def ref(self) -> SrsRef:
         return SrsRef(logrows=self.logrows, sha256=self.sha256, origin=self.origin.value)
 

@@ -191,6 +191,17 @@ class FakeApp:
         told = self.verify(proof, {"settings": len(settings), "vk": len(vk)})
         return told | {"statement": None, "words": [f"srs part: {srs_part is not None}"]}
 
+    def capabilities(self) -> dict[str, Any]:
+        operator = {"op": "Relu", "engine": "faithful", "reason": "", "instead": ""}
+        return {
+            "operators": [operator],
+            "passes": [{"name": "fold-constants", "version": 1, "purpose": "Fold."}],
+            "engine": "ezkl 0",
+            "srs_policy": "development",
+            "srs": [{"logrows": 9, "origin": "insecure-development", "sha256": "sha256:0"}],
+            "max_logrows": 26,
+        }
+
     def key_set(self) -> bytes:
         return KeyRing.open(self.settings.key_path).document()
 
