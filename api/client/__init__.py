@@ -41,6 +41,7 @@ from api.client.models import (
 from api.client.offline import EngineMissing, verify_offline
 from api.client.retries import Retries
 from api.client.sync import Client
+from api.client.webhooks import Delivery, WebhookRefused, verify_webhook
 
 __all__ = [
     "AsyncClient",
@@ -48,6 +49,7 @@ __all__ = [
     "Check",
     "Circuit",
     "Client",
+    "Delivery",
     "EngineMissing",
     "Event",
     "Item",
@@ -61,5 +63,7 @@ __all__ = [
     "UnexpectedAnswer",
     "Usage",
     "Verification",
+    "WebhookRefused",
     "verify_offline",
+    "verify_webhook",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from api.client.models import (
     Page,
     Problem,
     Readiness,
+    Upload,
     Usage,
     Verification,
 )
@@ -31,6 +33,8 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 CHUNK = 1 << 20
+#: Bytes of one part of a large upload: little enough to send again.
+PART_BYTES = 8 << 20
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -139,6 +143,34 @@ def upload_model(
         params=_given(name=name, metadata=_pairs(metadata)),
         headers=_BINARY,
         body=lambda: model.read_bytes() if isinstance(model, Path) else model,
+    )
+
+
+def begin_upload(digest: str, size_bytes: int) -> Call[Upload]:
+    """Begins a file that comes in parts, or takes up one that was begun before."""
+    body = {"digest": digest, "size_bytes": size_bytes}
+    return Call(method="POST", path="/v1/uploads", read=as_model(Upload), json=body)
+
+
+def upload_part(upload: Upload, start: int, data: bytes) -> Call[Upload]:
+    """Sends the bytes from ``start`` on."""
+    end = start + len(data) - 1
+    return Call(
+        method="PUT",
+        path=f"/v1/uploads/{upload.digest}",
+        read=as_model(Upload),
+        headers={**_BINARY, "Content-Range": f"bytes {start}-{end}/{upload.size_bytes}"},
+        body=lambda: data,
+    )
+
+
+def finish_upload(digest: str, name: str, metadata: Mapping[str, str] | None) -> Call[Model]:
+    """Makes the model of an upload whose bytes are all there."""
+    return Call(
+        method="POST",
+        path=f"/v1/uploads/{digest}/finish",
+        read=as_model(Model),
+        params=_given(name=name, metadata=_pairs(metadata)),
     )
 
 
@@ -439,6 +471,13 @@ def ready() -> Call[Readiness]:
 
 
 # --- bodies --------------------------------------------------------------------------------------
+
+
+def digest_of(path: Path) -> tuple[str, int]:
+    """The file's id as a model, and its size. Raises ``OSError``."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"sha256:{digest}", file.tell()
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -79,6 +79,34 @@ class Model(_Answer):
     links: dict[str, str]
 
 
+class Range(_Answer):
+    """Bytes that have come: from ``start`` up to, not including, ``end``."""
+
+    start: int
+    end: int
+
+
+class Upload(_Answer):
+    """A file that comes in parts; ``missing`` is its first byte that is not here, None: all are."""
+
+    digest: str
+    size_bytes: int
+    received: list[Range]
+    missing: int | None = None
+    max_part_bytes: int
+    created_at: datetime
+    expires_at: datetime
+    links: dict[str, str]
+
+    def next_part(self, longest: int) -> tuple[int, int] | None:
+        """The next bytes to send, from and up to; None: none are missing."""
+        if self.missing is None:
+            return None
+        behind = [r.start for r in self.received if r.start > self.missing]
+        end = min([self.size_bytes, *behind])
+        return self.missing, min(end, self.missing + min(longest, self.max_part_bytes))
+
+
 class Job(_Answer):
     """One circuit to build, or one input to prove. Wait for ``terminal``."""
 

@@ -15,9 +15,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import httpx
 
 from api.client import calls
-from api.client.calls import CHUNK, Call
+from api.client.calls import CHUNK, PART_BYTES, Call, digest_of
 from api.client.connection import LOOK_S, WAIT_S, Connection, EventReader, Place
-from api.client.models import Batch, Event, Item, Job
+from api.client.models import Batch, Event, Item, Job, Model
 from api.client.retries import Retries
 
 P = ParamSpec("P")
@@ -140,6 +140,29 @@ class Client(Connection):
                 return
 
     # --- what is long --------------------------------------------------------------------------
+
+    def upload_in_parts(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        part_bytes: int = PART_BYTES,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Model:
+        """Uploads a large ONNX file. After a failure call it again: what has come is not sent
+        again, for a day. ``on_progress`` hears how many bytes of how many are there."""
+        digest, size = digest_of(path)
+        upload = self._send(calls.begin_upload(digest, size))
+        with path.open("rb") as file:
+            while (part := upload.next_part(part_bytes)) is not None:
+                start, end = part
+                file.seek(start)
+                data = file.read(end - start)
+                upload = self._send(calls.upload_part(upload, start, data))
+                if on_progress is not None:
+                    on_progress(sum(r.end - r.start for r in upload.received), size)
+        return self._send(calls.finish_upload(digest, name or path.name, metadata))
 
     def batch_items(self, batch_id: str, *, state: str | None = None) -> Iterator[Item]:
         """The rows in the order of the file, all or those in one state."""

@@ -93,6 +93,7 @@ def test_it_is_imported_without_the_server_and_the_engine() -> None:
         (models.OwnerSignature, "SignatureOut"),
         (models.Used, "UsedOut"),
         (models.Usage, "UsageOut"),
+        (models.Upload, "UploadOut"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -249,3 +250,39 @@ def test_the_asynchronous_client_from_upload_to_bundle(app: FakeApp, url: str) -
 
     assert asyncio.run(main()).startswith(b"PK")
     assert [event.seq for event in seen] == list(range(1, 8))
+
+
+def test_an_upload_in_parts_goes_on_where_it_was_cut(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    path.write_bytes(MODEL * 20)
+    size, seen = path.stat().st_size, []
+
+    def cut(request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT" and len(seen) == 2:
+            raise httpx.ConnectError("gone")
+        return passed(request)
+
+    with httpx.Client(base_url=url) as service:
+
+        def passed(request: httpx.Request) -> httpx.Response:
+            body = request.read()
+            headers = {k: v for k, v in request.headers.items() if k != "host"}
+            target = f"{request.url.path}?{request.url.query.decode()}"
+            answer = service.request(request.method, target, content=body, headers=headers)
+            return httpx.Response(answer.status_code, content=answer.content)
+
+        with client(cut) as zkml, pytest.raises(httpx.ConnectError):
+            zkml.upload_in_parts(path, part_bytes=100, on_progress=lambda *p: seen.append(p))
+        assert seen == [(100, size), (200, size)]
+        with client(passed) as zkml:
+            model = zkml.upload_in_parts(
+                path, part_bytes=100, on_progress=lambda *p: seen.append(p)
+            )
+    assert seen[2:] == [(min(n, size), size) for n in range(300, size + 100, 100)]
+    assert (model.name, model.size_bytes) == ("large.onnx", size)
+
+    async def again() -> str:
+        async with AsyncClient(url) as zkml:
+            return (await zkml.upload_in_parts(path, part_bytes=300)).id
+
+    assert asyncio.run(again()) == model.id

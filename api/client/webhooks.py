@@ -1,0 +1,103 @@
+"""What a receiver does with a webhook: check that it is the service's, and read it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+_SECRET, _PUBLIC = "whsec_", "whpk_"  # how keys of v1 and v1a begin
+
+
+class WebhookRefused(Exception):
+    """The delivery is not one of the service's, or not one of now. Answer 4xx; do nothing else."""
+
+
+class Delivery(BaseModel):
+    """A webhook that was verified. ``id`` stays the same when it comes again."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    id: str
+    type: str
+    timestamp: datetime
+    data: dict[str, Any]
+
+
+def verify_webhook(
+    body: bytes, headers: Mapping[str, str], key: str, *, tolerance_s: int = 300
+) -> Delivery:
+    """Checks a delivery by the Standard Webhooks specification.
+
+    ``body`` is what came, byte for byte. ``key`` is the endpoint's ``secret`` (``whsec_…``,
+    signatures ``v1``) or its ``public_key`` (``whpk_…``, signatures ``v1a``). Raises
+    ``WebhookRefused``; ``ValueError`` for a key that is none.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    message = given.get("webhook-id", "")
+    stamp = given.get("webhook-timestamp", "")
+    if not message or not (stamp.isascii() and stamp.isdigit()):
+        raise WebhookRefused("the delivery is not signed")
+    if abs(time.time() - int(stamp)) > tolerance_s:
+        raise WebhookRefused("the delivery is too old, or from the future")
+    signed = b"%s.%s.%s" % (message.encode(), stamp.encode(), body)
+    scheme, holds = _checker(key, signed)
+    for part in given.get("webhook-signature", "").split():
+        name, _, signature = part.partition(",")
+        if name == scheme and holds(_decoded(signature)):
+            break
+    else:
+        raise WebhookRefused("no signature of the delivery holds")
+    try:
+        return Delivery.model_validate({**_object(body), "id": message})
+    except ValidationError:
+        raise WebhookRefused("the delivery is no event") from None
+
+
+def _checker(key: str, signed: bytes) -> tuple[str, Callable[[bytes], bool]]:
+    """The scheme of a key's signatures, and whether one of them is of ``signed``."""
+    if key.startswith(_SECRET):
+        made = hmac.new(_key(key, _SECRET), signed, hashlib.sha256).digest()
+        return "v1", lambda signature: hmac.compare_digest(made, signature)
+    if key.startswith(_PUBLIC):
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        public = Ed25519PublicKey.from_public_bytes(_key(key, _PUBLIC))
+
+        def holds(signature: bytes) -> bool:
+            try:
+                public.verify(signature, signed)
+            except InvalidSignature:
+                return False
+            return True
+
+        return "v1a", holds
+    raise ValueError("the key begins neither with whsec_ nor with whpk_")
+
+
+def _key(text: str, prefix: str) -> bytes:
+    return base64.b64decode(text.removeprefix(prefix), validate=True)
+
+
+def _decoded(signature: str) -> bytes:
+    try:
+        return base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {}
