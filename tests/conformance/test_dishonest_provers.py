@@ -7,7 +7,6 @@ can fail.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from onnx import numpy_helper, parser
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Felts, Limits, Priced, ProofResult
-from circuits.engine.proof_json import normalise_proof, parse_proof
+from circuits.engine.proof_json import parse_proof
 from circuits.errors import EngineError
 from circuits.field import P, felts_to_bytes, to_felt
 from circuits.manifest import CircuitManifest
@@ -60,19 +59,6 @@ HIDDEN_WEIGHTS = (
 )
 
 
-def prove_anything(files: CircuitFiles, inputs: Sequence[Felts]) -> bytes:
-    """A proof of whatever the engine can be brought to prove. Runs in a sandbox child."""
-    import ezkl
-
-    data = json.dumps({"input_data": list(inputs)})
-    try:
-        ezkl.gen_witness(data, str(files.compiled), "witness.json", None, None)
-        ezkl.prove("witness.json", str(files.compiled), str(files.pk), "p.json", str(files.srs))
-    except BaseException as error:
-        raise EngineError(f"the engine would not prove it: {error}"[:200]) from None
-    return normalise_proof(Path("p.json").read_bytes())
-
-
 @dataclass(frozen=True)
 class Attacked:
     """A circuit and its honest input."""
@@ -92,10 +78,11 @@ class Attacked:
         inputs = [[to_felt(n % P if n % P <= P // 2 else n % P - P) for n in x], self.honest[1]]
         try:
             made: bytes = self.engine.sandbox.call(
-                "tests.conformance.test_dishonest_provers:prove_anything",
+                "tests.conformance.adversary:prove_anything",
                 files,
                 inputs,
                 limits=PATIENCE,
+                reads=[*files.paths, Path(__file__).parents[1]],
             )
         except EngineError:
             return ["engine"]
