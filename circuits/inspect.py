@@ -140,6 +140,8 @@ def _operators(model: ModelProto) -> tuple[tuple[OperatorUse, ...], ModelProto]:
     fate: dict[str, str] = {}
     current = model
     for step in PASSES:
+        if not step.concerns({n.op_type for n in current.graph.node}):
+            continue
         current = apply(step, current)
         left = {(_name(n), n.op_type) for n in current.graph.node}
         for name, node in written.items():

@@ -20,6 +20,8 @@ from circuits.model.shapes import infer_shapes
 #: Bytes of a constant node's inputs and output beyond which it is left alone.
 FOLD_INPUT_LIMIT = 1 << 20
 FOLD_OUTPUT_LIMIT = 1 << 24
+#: Nodes up to which the optimiser's patterns are looked for too: each is tried on every node.
+FEW_NODES = 300
 
 logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.WARNING)
 
@@ -33,6 +35,26 @@ def _should_fold(node: ir.Node) -> bool | None:
     return True if small else None
 
 
+def _fold_only(model: ir.Model) -> None:
+    """Constants folded and what is the same merged: linear in the nodes."""
+    optimizer.fold_constants_ir(
+        model,
+        onnx_shape_inference=True,
+        input_size_limit=FOLD_INPUT_LIMIT,
+        output_size_limit=FOLD_OUTPUT_LIMIT,
+        should_fold=_should_fold,
+    )
+    for step in (
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    ):
+        step(model)
+
+
 def fold(model: ModelProto) -> ModelProto:
     """A copy with constants folded, unused nodes gone and shapes inferred; same inputs and outputs.
 
@@ -42,13 +64,16 @@ def fold(model: ModelProto) -> ModelProto:
     graph = ir.from_proto(model)
     common.RemoveInitializersFromInputsPass()(graph)
     try:
-        optimizer.optimize_ir(
-            graph,
-            num_iterations=8,
-            input_size_limit=FOLD_INPUT_LIMIT,
-            output_size_limit=FOLD_OUTPUT_LIMIT,
-            should_fold=_should_fold,
-        )
+        if len(graph.graph) <= FEW_NODES:
+            optimizer.optimize_ir(
+                graph,
+                num_iterations=8,
+                input_size_limit=FOLD_INPUT_LIMIT,
+                output_size_limit=FOLD_OUTPUT_LIMIT,
+                should_fold=_should_fold,
+            )
+        else:
+            _fold_only(graph)
     except Exception as error:  # the optimiser evaluates the model's own constants: any may fail
         raise ModelError(
             f"a constant part of the model cannot be computed: {str(error).splitlines()[0]}"

@@ -79,4 +79,5 @@ EXPLICIT_BROADCASTS = Pass(
     purpose="Expand to a higher rank by a Reshape first, stacks of matrices of one size.",
     reference="ONNX operator specification, Expand and MatMul; EZKL repeats the wrong axis",
     run=_run,
+    touches=frozenset(("Expand", "MatMul")),
 )

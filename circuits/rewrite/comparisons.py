@@ -108,4 +108,5 @@ EXTREMA_AND_MASKS = Pass(
     purpose="Max and Min of many or of constants, Trilu, OneHot levels, last ArgMax, Tile.",
     reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

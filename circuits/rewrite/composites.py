@@ -138,4 +138,5 @@ EXPAND_COMPOSITES = Pass(
     purpose="Gelu, Celu, Mish, Swish, norms over groups and windows as formulas.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

@@ -129,4 +129,5 @@ PLAIN_CONVOLUTIONS = Pass(
     purpose="Dilated kernels spread with zeros, transposed convolutions of one group and by pads.",
     reference="ONNX operator specification, Conv and ConvTranspose",
     run=_run,
+    touches=frozenset(("Conv", "ConvTranspose")),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from onnx_ir import convenience
 class Pass:
     """One named rewriting step. ``run`` edits the model in place; ``version`` counts its changes
     of behaviour, since receipts name it. ``rounds``: what it writes may round a value half
-    way between two steps to the other one, as two runtimes do."""
+    way between two steps to the other one, as two runtimes do. ``touches``: the operators that it
+    looks at; none: all."""
 
     name: str
     version: int
@@ -25,6 +26,11 @@ class Pass:
     reference: str
     run: Callable[[ir.Model], None]
     rounds: bool = False
+    touches: frozenset[str] = frozenset()
+
+    def concerns(self, operators: Collection[str]) -> bool:
+        """Whether a graph of these operators has anything for the pass to look at."""
+        return not self.touches or not self.touches.isdisjoint(operators)
 
 
 class Builder:

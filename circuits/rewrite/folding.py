@@ -21,7 +21,7 @@ _REFERENCE = "https://microsoft.github.io/onnxscript/ (onnxscript.optimizer)"
 
 FOLD_CONSTANTS = Pass(
     name="fold-constants",
-    version=1,
+    version=2,
     purpose="Compute shapes and constants now, drop dead code, collapse reshapes and transposes.",
     reference=_REFERENCE,
     run=_run,
@@ -29,7 +29,7 @@ FOLD_CONSTANTS = Pass(
 
 FOLD_AGAIN = Pass(
     name="fold-leftovers",
-    version=1,
+    version=2,
     purpose="Fold what the other passes left constant.",
     reference=_REFERENCE,
     run=_run,

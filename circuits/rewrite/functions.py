@@ -74,6 +74,7 @@ EXPAND_FUNCTIONS = Pass(
     purpose="Attention, RMSNormalization, losses and the like as ONNX defines them.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
+    touches=frozenset(WITH_BODIES),
 )
 
 LOWER_OPSET = Pass(

@@ -151,4 +151,5 @@ SHORTEN_FORMULAS = Pass(
     purpose="Normalised likelihoods as softmax; no division by a sum of one; x - x and x / x.",
     reference="scikit-learn's exporters: naive Bayes, one-vs-rest, power transforms",
     run=_run,
+    touches=frozenset(("Div", "Exp", "Mul", "Sub")),
 )

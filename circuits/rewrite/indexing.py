@@ -55,4 +55,5 @@ EXPLICIT_INDICES = Pass(
     purpose="Negative constant indices of Gather and Scatter as positive ones.",
     reference="ONNX operator specification, Gather; EZKL casts indices to unsigned numbers",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

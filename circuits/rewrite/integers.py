@@ -36,19 +36,27 @@ _CARRY = frozenset(
 )
 
 
-def is_whole(value: ir.Value | None) -> bool:
-    """Whether the value is known to hold whole numbers only."""
+def is_whole(value: ir.Value | None, asked: dict[int, bool] | None = None) -> bool:
+    """Whether the value is known to hold whole numbers only. ``asked``: what is known by now of
+    values on the way, since many paths may lead to one."""
     if value is None:
         return False
+    asked = {} if asked is None else asked
+    if id(value) not in asked:
+        asked[id(value)] = _is_whole(value, asked)
+    return asked[id(value)]
+
+
+def _is_whole(value: ir.Value, asked: dict[int, bool]) -> bool:
     known, node = constant(value), value.producer()
     if value.dtype is not None and not value.dtype.is_floating_point():
         return True
     if known is not None or node is None:
         return known is not None and bool(np.all(known == np.floor(known)))
     if node.op_type in _CARRY:
-        return is_whole(node.inputs[0])
+        return is_whole(node.inputs[0], asked)
     if node.op_type in _KEEP:
-        return all(is_whole(i) for i in node.inputs)
+        return all(is_whole(i, asked) for i in node.inputs)
     return node.op_type in _WHOLE
 
 
@@ -167,4 +175,5 @@ INTEGER_ARITHMETIC = Pass(
     purpose="Truncating casts, integer division, remainders, shifts by Floor; no NaN.",
     reference="ONNX operator specification, Cast and Div; EZKL does not truncate",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

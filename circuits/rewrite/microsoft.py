@@ -128,5 +128,6 @@ LOWER_QUANTISED_OPERATORS = Pass(
     purpose="onnxruntime's own quantised operators as quantisation around standard ones.",
     reference="https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
     rounds=True,
 )

@@ -115,4 +115,5 @@ EXPLICIT_PADDING = Pass(
     purpose="Reflect, edge, wrap padding as Gather, constants as Concat, negative as Slice.",
     reference="ONNX operator specification, Pad; EZKL pads with zeros only",
     run=_run,
+    touches=frozenset(("Pad",)),
 )

@@ -138,7 +138,10 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
 
     half = _counts_in_halves(model)
     worst, current, written = 0.0, original, _written(original)
+    operators = _operators(current)
     for step in PASSES:
+        if not step.concerns(operators):
+            continue
         changed = _bytes(apply(step, onnx.load_model_from_string(current)))
         if changed in (current, written):
             continue
@@ -147,6 +150,7 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
         if step.rounds:
             expected = run(changed, feeds)  # later steps are held to what this one rounds
         current, written = changed, _written(changed)
+        operators = _operators(current)
         applied.append(AppliedPass(name=step.name, version=step.version))
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
@@ -158,6 +162,10 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
         max_difference=worst,
         reference=original if notes or mended else data,
     )
+
+
+def _operators(data: bytes) -> set[str]:
+    return {node.op_type for node in onnx.load_model_from_string(data).graph.node}
 
 
 def _answers(
@@ -190,7 +198,10 @@ def apply(step: Pass, model: onnx.ModelProto) -> onnx.ModelProto:
     """The model after one pass, with shapes inferred. Not compared with anything."""
     try:
         graph = ir.from_proto(model)
+        before = [id(node) for node in graph.graph]
         step.run(graph)
+        if step.touches and before == [id(node) for node in graph.graph]:
+            return model  # it replaces nodes, and found none to replace
         common.RemoveUnusedNodesPass()(graph)
         common.RemoveUnusedOpsetsPass()(graph)
         common.ClearMetadataAndDocStringPass()(graph)

@@ -154,4 +154,5 @@ EXPLICIT_POOLING = Pass(
     purpose="Pooling with pads, ceil_mode or dilations as pooling without, on an extended image.",
     reference="ONNX operator specification, MaxPool and AveragePool; zkonduit/ezkl pads with zeros",
     run=_run,
+    touches=frozenset(("AveragePool", "MaxPool")),
 )

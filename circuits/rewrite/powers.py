@@ -118,4 +118,5 @@ PLAIN_POWERS = Pass(
     purpose="Negative, zero and fractional powers, one for each column, short products.",
     reference="EZKL 23.0.5 casts a whole exponent to an unsigned number",
     run=_run,
+    touches=frozenset(("Pow", "ReduceProd")),
 )

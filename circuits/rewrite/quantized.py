@@ -183,4 +183,5 @@ GIVE_QUANTISATION_MEANING = Pass(
     purpose="(De)QuantizeLinear, QLinear and integer products as rounding, clipping and scaling.",
     reference="ONNX operator specification, QuantizeLinear; EZKL takes it for an identity",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

@@ -81,4 +81,5 @@ SPLIT_DIRECTIONS = Pass(
     purpose="Reverse and bidirectional LSTM, GRU and RNN as forward ones on turned sequences.",
     reference="ONNX operator specification, LSTM; EZKL panics on two directions",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

@@ -91,4 +91,5 @@ RESIZE_BY_CONSTANTS = Pass(
     purpose="Resize, axis by axis, as a Gather (nearest) or a constant MatMul (linear, cubic).",
     reference="ONNX operator specification, Resize, evaluated by onnx.reference",
     run=_run,
+    touches=frozenset(("Resize", "Upsample")),
 )

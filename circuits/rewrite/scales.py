@@ -104,4 +104,5 @@ COUNT_IN_ONES = Pass(
     purpose="The answers of Equal and computed indices as whole numbers.",
     reference="zkonduit/ezkl, circuit/ops/hybrid.rs: out_scale of Equals is that of its operands",
     run=_run,
+    touches=frozenset(("Equal", "Gather", "OneHot")),
 )

@@ -76,4 +76,5 @@ PLAIN_SCATTER = Pass(
     purpose="ScatterElements by indices that are computed, equal or reduced as comparisons.",
     reference="ONNX operator specification, ScatterElements",
     run=_run,
+    touches=frozenset(("ScatterElements",)),
 )

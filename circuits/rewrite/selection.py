@@ -243,4 +243,5 @@ CHOOSE_BY_COMPARISONS = Pass(
     purpose="TopK's indices by rank; constant tables at computed places as products.",
     reference="ONNX operator specification, TopK: of equal elements the lower index comes first",
     run=_run,
+    touches=frozenset(("Gather", "OneHot", "TopK")),
 )

@@ -33,4 +33,5 @@ PLAIN_SUMS = Pass(
     purpose="Exclusive and reversed running sums by plain ones.",
     reference="ONNX operator specification, CumSum; EZKL ignores exclusive and panics on reverse",
     run=_run,
+    touches=frozenset(("CumSum",)),
 )

@@ -41,4 +41,5 @@ DROP_TRAINING = Pass(
     purpose="Remove Dropout: at inference it is the identity.",
     reference="ONNX operator specification, Dropout: training_mode defaults to false",
     run=_run,
+    touches=frozenset(("Dropout",)),
 )

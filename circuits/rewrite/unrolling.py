@@ -206,4 +206,5 @@ UNROLL_RECURRENT = Pass(
     purpose="LSTM, GRU and RNN with clipping, other activations or a cell output, step by step.",
     reference="ONNX operator specification, LSTM, GRU and RNN; EZKL ignores these attributes",
     run=_run,
+    touches=frozenset(_EXPANSIONS),
 )

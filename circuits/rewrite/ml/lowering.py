@@ -59,4 +59,5 @@ LOWER_ESTIMATORS = Pass(
     purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
     reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
     run=_run,
+    touches=frozenset(_OPERATORS),
 )
