@@ -6,6 +6,7 @@ proof: long work is a job, written to the store before the method returns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +42,12 @@ class AppLike(Protocol):
         ...
 
     def add_model(
-        self, model: bytes | Path, name: str, *, metadata: dict[str, str] | None = None
+        self,
+        model: bytes | Path,
+        name: str,
+        *,
+        metadata: dict[str, str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and keeps it; the answer says whether it is new."""
         ...

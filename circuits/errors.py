@@ -105,7 +105,11 @@ class DynamicShape(ModelError):
     """An input or output has a dimension that is not fixed."""
 
     code = "model_dynamic_shape"
-    default_hint = "A circuit has one shape: export the model with fixed dimensions."
+    default_hint = (
+        "A circuit has one shape. Give calibration data or an input that names its inputs, say"
+        " --shape input=1,12,3 or --shape axis=12 (over HTTP POST /v1/models?shape=…), or export"
+        " the model with fixed dimensions."
+    )
 
 
 # --- inputs ----------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ from prover.verify_raw import verify_raw
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
 _DESCRIBE = "circuits.capabilities:describe"
+_BIND = "circuits.model.binding:bound_model"
 #: Models whose costs a process remembers.
 _COSTS_KEPT = 256
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
@@ -151,9 +152,17 @@ class App:
     # --- models ------------------------------------------------------------------------------
 
     def add_model(
-        self, model: bytes | Path, name: str, *, metadata: dict[str, str] | None = None
+        self,
+        model: bytes | Path,
+        name: str,
+        *,
+        metadata: dict[str, str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> tuple[ModelRecord, bool]:
         """Inspects a model, or the file of one, in a child process and keeps it; whether it is new.
+
+        With ``shapes`` (whole ones by input, or a length by an axis's name) what is kept is the
+        model with these written down, under its own id.
 
         Raises the ``ModelError`` family for a file that cannot be proved.
         """
@@ -163,6 +172,9 @@ class App:
                 f"the model has {size} bytes, the limit is {self.settings.max_model_bytes}",
                 hint="Raise ZKML_MAX_MODEL_BYTES.",
             )
+        if shapes:
+            data = model.read_bytes() if isinstance(model, Path) else model
+            model = self.engine.sandbox.call(_BIND, data, dict(shapes), limits=_INSPECT_LIMITS)
         model_id = sha256_file(model) if isinstance(model, Path) else sha256(model)
         known = self._find_model(model_id)
         if known is not None:

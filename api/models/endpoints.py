@@ -19,6 +19,7 @@ from api.requests import JsonRoute
 from api.services import Application, Use
 from api.uploads import file_on_disk, upload_body
 from prover.metadata import read_pairs
+from prover.shapes import parse_shapes
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -39,6 +40,14 @@ async def upload_model(
     services: Use,
     name: Annotated[str | None, Query(description="A label; default: the file's name.")] = None,
     metadata: Annotated[MetadataPairs | None, Query()] = None,
+    shape: Annotated[
+        list[str] | None,
+        Query(
+            max_length=64,
+            description="Fixes dynamic axes, `input=1,12,3` or `axis=12`: the model is kept with"
+            " them written down, under an id of its own.",
+        ),
+    ] = None,
 ) -> ModelOut:
     """An ONNX file, as the multipart field `file` or as the bare body. It is inspected before the
     answer: an operator that cannot be proved faithfully is refused here, by name."""
@@ -47,7 +56,9 @@ async def upload_model(
         request, field="file", home=known.home, limit=known.max_model_bytes, media_types=MEDIA_TYPES
     ) as upload:
         model, created = await services.run_heavy(
-            lambda: service.add(services.app, upload, name, read_pairs(metadata or ()))
+            lambda: service.add(
+                services.app, upload, name, read_pairs(metadata or ()), parse_shapes(shape or ())
+            )
         )
     response.headers["Location"] = model.links["self"]
     if not created:

@@ -21,10 +21,16 @@ _MAX_NAME = 200
 
 
 def add(
-    app: AppLike, upload: FileUpload, name: str | None, metadata: dict[str, str]
+    app: AppLike,
+    upload: FileUpload,
+    name: str | None,
+    metadata: dict[str, str],
+    shapes: dict[str, list[int]],
 ) -> tuple[ModelOut, bool]:
     """Keeps a model; the answer says whether it is new. Raises the ``ModelError`` family."""
-    record, created = app.add_model(upload.path, plain_name(name or upload.name), metadata=metadata)
+    record, created = app.add_model(
+        upload.path, plain_name(name or upload.name), metadata=metadata, shapes=shapes
+    )
     return model_out(record), created
 
 

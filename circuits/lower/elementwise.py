@@ -15,6 +15,7 @@ from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import Quantity, compact, gather, per_tensor
 from circuits.rewrite.edit import attr, constant, input_at, shape_of
+from circuits.rewrite.integers import is_whole
 
 #: Bits of a slope (LeakyRelu, PRelu, HardSigmoid) that is rounded.
 _SLOPE_BITS = 12
@@ -401,11 +402,18 @@ def where(low: Lowering, node: ir.Node) -> None:
     raise refuse(node, "one constant branch")
 
 
+def _counts_in_parts(q: Quantity) -> bool:
+    """Whether it counts in a whole part of one, in which whole numbers stay what they are."""
+    step = q.uniform
+    return step is not None and 0 < step <= 1 and (1 / step).is_integer()
+
+
 def cast(low: Lowering, node: ir.Node) -> None:
     q, target = low.quantity(node.inputs[0]), node.outputs[0].dtype
     source = node.inputs[0].dtype if node.inputs[0] is not None else None
     if target is None or source is None:
         raise refuse(node, "an unknown type")
-    if not target.is_floating_point() and source.is_floating_point() and q.uniform != 1.0:
+    truncates = not target.is_floating_point() and source.is_floating_point()
+    if truncates and q.uniform != 1.0 and not (is_whole(node.inputs[0]) and _counts_in_parts(q)):
         raise refuse(node, "it truncates")
     store(low, node, q)

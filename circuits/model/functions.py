@@ -15,8 +15,11 @@ import onnx
 from onnx import FunctionProto, ModelProto, NodeProto, TypeProto, defs, helper, inliner
 
 from circuits.errors import ModelError, ModelTooLarge
+from circuits.model.scans import unroll_scans
 
 FunctionId = tuple[str, str]
+#: Nodes that a graph may have at most.
+MAX_NODES = 50_000
 
 #: The domain of bodies while they are written out.
 _DOMAIN = "zkml.bodies"
@@ -119,6 +122,7 @@ def write_out_bodies(model: ModelProto) -> ModelProto:
                 del model.opset_import[position]
                 break
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    unroll_scans(model, MAX_NODES)
     return model
 
 

@@ -123,6 +123,11 @@ def refusal(node: NodeProto, facts: GraphFacts) -> Refusal | None:
         return Refusal(_UNKNOWN, "Export the estimator's numeric part with standard operators.")
     if node.op_type in REFUSED:
         return REFUSED[node.op_type]
+    if node.op_type == "Scan":
+        return Refusal(
+            "it is control flow: a circuit has no branches or loops, and its steps are not known",
+            "Unroll it: fix the length of what it goes over (--shape), as tracing does.",
+        )
     if node.op_type not in FAITHFUL:
         return Refusal(_UNKNOWN, "Write it with simpler operators before export.")
     for name in node.input:

@@ -15,13 +15,13 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from circuits.errors import ExternalData, ModelError, ModelTooLarge, NotOnnx, UnsupportedOperator
-from circuits.model.functions import inline_own
+from circuits.model.functions import MAX_NODES, inline_own
+from circuits.model.scans import unroll_scans
 
 #: Protobuf itself cannot hold more than this in one message.
 MAX_BYTES = (1 << 31) - 1
 #: No tensor of a model that could be proved comes near this many elements.
 MAX_ELEMENTS = 1 << 26
-MAX_NODES = 50_000
 MAX_RANK = 16
 
 #: Domains whose operators have a published meaning that we know.
@@ -78,6 +78,7 @@ def read_model(data: bytes) -> ModelProto:
     model = inline_own(model, MAX_NODES)
     graph = model.graph
     _check_tensors(graph)
+    unroll_scans(model, MAX_NODES)
     for node in graph.node:
         _check_node(node)
     _check_graph(model)
@@ -210,6 +211,12 @@ def _check_node(node: NodeProto) -> None:
             op=node.op_type,
             domain=node.domain,
         )
+    if _is_plain_scan(node):
+        for body in _subgraphs(node):
+            _check_tensors(body)
+            for inner in body.node:
+                _check_node(inner)
+        return
     if node.op_type in CONTROL_FLOW or any(_subgraphs(node)):
         raise UnsupportedOperator(
             f"node {label} is control flow: a circuit has no branches or loops",
@@ -229,6 +236,11 @@ def _check_node(node: NodeProto) -> None:
             if node.domain == "ai.onnx.ml" and tensor.data_type == TensorProto.STRING:
                 continue
             _check_tensor(tensor, where)
+
+
+def _is_plain_scan(node: NodeProto) -> bool:
+    """Whether it is a Scan, which is unrolled where its length is known, or refused by name."""
+    return node.op_type == "Scan" and node.domain in ("", "ai.onnx")
 
 
 def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:

@@ -15,7 +15,8 @@ NEWEST_IR = 11
 
 
 def _run(model: ir.Model) -> None:
-    if not any(n.op_type in WITH_BODIES and n.domain in ("", "ai.onnx") for n in model.graph):
+    found = (*WITH_BODIES, "Scan")
+    if not any(n.op_type in found and n.domain in ("", "ai.onnx") for n in model.graph):
         return
     written = ir.from_proto(write_out_bodies(ir.to_proto(model)))
     _name_nodes(written.graph)
@@ -74,7 +75,7 @@ EXPAND_FUNCTIONS = Pass(
     purpose="Attention, RMSNormalization, losses and the like as ONNX defines them.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
-    touches=frozenset(WITH_BODIES),
+    touches=frozenset((*WITH_BODIES, "Scan")),
 )
 
 LOWER_OPSET = Pass(

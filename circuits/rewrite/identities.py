@@ -6,8 +6,11 @@ there to be looked up.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from circuits.rewrite.edit import (
     Builder,
@@ -57,10 +60,53 @@ def _div(node: ir.Node, build: Builder) -> ir.Value | None:
     summed = total.inputs[0]
     size = _maker(summed, "Abs")
     source = size.inputs[0] if size is not None else summed
+    votes = _votes(source)
+    if source is x and votes is not None:
+        return build.op("Mul", x, build.const(1.0 / votes))
     over = norm is not None and shape_of(norm) == (*shape_of(x)[:-1], 1)
     if source is not x or not over or not adds_up_to_one(x):
         return None
     return build.op("Identity", x)
+
+
+def _votes(value: ir.Value | None) -> int | None:
+    """How many votes are counted, where counts of votes for every class stand side by side."""
+    whole = _maker(value, "Concat")
+    if whole is None:
+        return None
+    voters: ir.Value | None = None
+    classes: list[float] = []
+    for part in whole.inputs:
+        count = _maker(part, "ReduceSum")
+        truth = _maker(_behind(count.inputs[0]) if count is not None else None, "Equal")
+        if truth is None:
+            return None
+        level = constant(truth.inputs[1])
+        if level is None or level.size != 1 or (voters not in (None, truth.inputs[0])):
+            return None
+        voters = truth.inputs[0]
+        classes.append(float(level.reshape(-1)[0]))
+    table = _table_behind(voters)
+    if table is None or voters is None or not has_shape(voters) or len(set(classes)) < len(classes):
+        return None
+    known = {float(v) for v in table.reshape(-1)} <= set(classes)
+    return shape_of(voters)[-1] if known else None
+
+
+def _table_behind(value: ir.Value | None) -> NDArray[Any] | None:
+    """The constants that a value is one of, where it was looked up."""
+    node = None
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type not in _CARRY:
+            break
+        value = node.inputs[0]
+    if node is None:
+        return None
+    if node.op_type == "Gather":
+        return constant(node.inputs[0])
+    if node.op_type == "MatMul" and _maker(node.inputs[0], "OneHot") is not None:
+        return constant(node.inputs[1])
+    return None
 
 
 def adds_up_to_one(value: ir.Value | None) -> bool:

@@ -11,7 +11,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from circuits.errors import CircuitNotFaithful, ModelError, UnsupportedOperator, ZkmlError
+from circuits.errors import (
+    CircuitNotFaithful,
+    DynamicShape,
+    ModelError,
+    UnsupportedOperator,
+    ZkmlError,
+)
 from circuits.manifest import AppliedPass
 from circuits.model.operators import GraphFacts, refusal
 from circuits.model.outputs import plain_outputs
@@ -136,6 +142,7 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     original, expected, mended = _answers(original, feeds)
     applied += mended
 
+    _require_one_shape(model, expected)
     half = _counts_in_halves(model)
     worst, current, written = 0.0, original, _written(original)
     operators = _operators(current)
@@ -239,6 +246,17 @@ def _held(
             difference=gap,
         )
     return gap
+
+
+def _require_one_shape(
+    model: onnx.ModelProto, answers: Sequence[Sequence[NDArray[np.float64]]]
+) -> None:
+    """Raises ``DynamicShape`` where an output is longer for one input than for another."""
+    for position, value in enumerate(model.graph.output):
+        if len({answer[position].shape for answer in answers}) > 1:
+            raise DynamicShape(
+                f"output {value.name!r} has a shape that depends on the input", output=value.name
+            )
 
 
 def _counts_in_halves(model: onnx.ModelProto) -> bool:

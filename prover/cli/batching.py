@@ -26,6 +26,7 @@ from circuits.errors import Fault
 from circuits.profile import Profile
 from prover.batch.options import OnInexact
 from prover.cli import options
+from prover.cli.binding import bound
 from prover.cli.terminal import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -56,6 +57,7 @@ def batch(
         Path, typer.Option("-o", "--out", metavar="DIR", help="Where results and bundle go.")
     ],
     calibration: options.Calibration = None,
+    shape: options.Shapes = None,
     isolate: Annotated[
         bool, typer.Option("--isolate", help="One proof per input: none shows another's.")
     ] = False,
@@ -116,6 +118,7 @@ def batch(
     app = App.open(settings)
     app.engine.sandbox.start()
     try:
+        data = bound(app.engine.sandbox, data, shape, calibration, inputs, terminal=terminal)
         record, _ = app.add_model(data, model.name)
         source = _source(inputs, record.id, profile, samples, wanted)
         found = _unfinished(app, source) if resume else None

@@ -15,7 +15,15 @@ from circuits.engine.sandbox import Sandbox
 from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
 from prover.cli import options
-from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, is_batch, read_model_file
+from prover.cli.binding import bound
+from prover.cli.terminal import (
+    EXIT_USAGE,
+    EXIT_YES,
+    Terminal,
+    is_batch,
+    read_model_file,
+    write_file,
+)
 
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.inspect:inspect_json"
@@ -27,6 +35,13 @@ def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL|BUNDLE", help="An ONNX or .zkml file.")],
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw where the cost sits: .svg or .png.")
+    ] = None,
+    shape: options.Shapes = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the model with its axes fixed and its data inside."
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> int:
@@ -40,6 +55,9 @@ def inspect(
         return _bundle(data, terminal)
     sandbox = Sandbox()
     try:
+        data = bound(sandbox, data, shape, terminal=terminal)
+        if write is not None:
+            write_file(write, data)
         engine = EzklEngine(sandbox)
         summary = sandbox.call(_INSPECT, data, True, limits=_LIMITS)
         refused = any(o["status"] == "refused" for o in summary["operators"])

@@ -20,6 +20,14 @@ Calibration = Annotated[
         " accuracy and the accepted range.",
     ),
 ]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=DIMS",
+        help="Fixes dynamic axes: input=1,12,3 or axis=12. Left out: as in the data given.",
+    ),
+]
 Tolerance = Annotated[
     float,
     typer.Option(

@@ -12,6 +12,7 @@ from rich.table import Table
 from circuits.plan.effort import Effort
 from circuits.plan.picture import draw_plan
 from prover.cli import options
+from prover.cli.binding import bound
 from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file, read_model_file
 
 #: Narrow columns of the table, each with the width that its longest entry takes.
@@ -23,6 +24,7 @@ _COLUMNS = {"k": 2, "cols": 4, "base^legs": 9, "time": 7, "memory": 7, "proof": 
 def plan(
     model: options.ModelFile,
     calibration: options.Calibration = None,
+    shape: options.Shapes = None,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -64,6 +66,7 @@ def plan(
     app = App.open(settings)
     try:
         data = read_model_file(model, limit=settings.max_model_bytes)
+        data = bound(app.engine.sandbox, data, shape, calibration, input_file, terminal=terminal)
         signature = Signature.from_json(app.inspect_bytes(data)["signature"])
         if calibration is not None:
             samples = read_calibration(read_file(calibration), signature)

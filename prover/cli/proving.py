@@ -21,6 +21,7 @@ from circuits.errors import Fault
 from circuits.profile import Soundness
 from circuits.tensors import Signature
 from prover.cli import options
+from prover.cli.binding import bound
 from prover.cli.terminal import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -66,6 +67,7 @@ def prove(
         Path, typer.Option("-o", "--out", metavar="OUT.zkml", help="Output path of the bundle.")
     ],
     calibration: options.Calibration = None,
+    shape: options.Shapes = None,
     nonce: Annotated[
         str | None, typer.Option(help="Nonce bound into the proof: no replay elsewhere.")
     ] = None,
@@ -98,6 +100,7 @@ def prove(
         sandbox.close()
         raise
     try:
+        data = bound(app.engine.sandbox, data, shape, calibration, input_file, terminal=terminal)
         record, _ = app.add_model(data, model.name)
         signature = Signature.from_json(record.signature)
         arrays, unused = _read_input(input_file, signature, settings.max_input_bytes)

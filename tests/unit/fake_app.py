@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +58,12 @@ class FakeApp:
         return view
 
     def add_model(
-        self, model: bytes | Path, name: str, *, metadata: dict[str, str] | None = None
+        self,
+        model: bytes | Path,
+        name: str,
+        *,
+        metadata: dict[str, str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> tuple[ModelRecord, bool]:
         data = model.read_bytes() if isinstance(model, Path) else model
         if not data.startswith(MODEL[:2]):

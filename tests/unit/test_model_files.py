@@ -3,19 +3,32 @@ for more than anybody can hold are counted before they are written out."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from circuits.errors import ExternalData, ModelError, ModelTooLarge
+from circuits.errors import DynamicShape, ExternalData, ModelError, ModelTooLarge
+from circuits.inspect import inspect_model
+from circuits.model.binding import bound_model
 from circuits.model.external import embed_external
-from circuits.model.reading import MAX_NODES, read_model
-from tests.tiny import linear
+from circuits.model.functions import MAX_NODES
+from circuits.model.reading import read_model
+from circuits.rewrite import rewrite
+from prover.shapes import parse_shapes
+from tests.tiny import linear, model
 
 LIMIT = 1 << 20
+
+
+def saved(**arrays: Any) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
 
 
 def beside(folder: Path, location: str = "weights.data") -> bytes:
@@ -104,3 +117,84 @@ def test_a_function_that_calls_itself_is_refused() -> None:
         node.domain, node.op_type = "own", "f1"
     with pytest.raises(ModelError, match="calls itself"):
         read_model(model.SerializeToString())
+
+
+def sequences() -> bytes:
+    """``y = Relu(x)`` on float32 [batch, seq, 3]."""
+    return model(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        {"x": (onnx.TensorProto.FLOAT, ["batch", "seq", 3])},
+        {"y": (onnx.TensorProto.FLOAT, ["batch", "seq", 3])},
+    )
+
+
+@pytest.mark.parametrize(
+    ("shapes", "sample"),
+    [
+        ({"x": [1, 5, 3]}, None),
+        ({"seq": [5]}, None),
+        ({}, b'{"inputs": {"x": [[[1,2,3],[1,2,3],[1,2,3],[1,2,3],[1,2,3]]]}}\n{}'),
+        ({}, saved(x=np.zeros((7, 5, 3)))),
+        ({}, saved(x=np.zeros((7, 1, 5, 3)))),
+    ],
+    ids=["input", "axis", "row", "rows", "batches"],
+)
+def test_dynamic_axes_are_bound_to_the_same_file(
+    shapes: dict[str, list[int]], sample: bytes | None
+) -> None:
+    bound = bound_model(sequences(), shapes, sample)
+    assert inspect_model(bound).signature.inputs[0].shape == (1, 5, 3)
+    assert bound == bound_model(sequences(), {"seq": [5]})
+    assert bound_model(bound, {}, sample) == bound
+
+
+@pytest.mark.parametrize("shapes", [{"y": [5]}, {"x": [5]}, {"x": [1, 5, 3, 1]}])
+def test_a_shape_that_the_model_does_not_have_is_refused(shapes: dict[str, list[int]]) -> None:
+    with pytest.raises(DynamicShape):
+        bound_model(sequences(), shapes)
+
+
+@pytest.mark.parametrize("text", ["x", "x=", "=5", "x=1,0", "x=1,a", "x=-1"])
+def test_what_is_no_shape_is_refused(text: str) -> None:
+    with pytest.raises(DynamicShape):
+        parse_shapes([text])
+
+
+def distances(steps: int, rows: int) -> bytes:
+    """Squared distances to constant rows by a Scan, as skl2onnx writes nearest neighbours."""
+    kind = onnx.TensorProto.FLOAT
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["a"], ["b"]),
+            helper.make_node("Sub", ["a", "row"], ["gap"]),
+            helper.make_node("ReduceSumSquare", ["gap"], ["d"], axes=[1], keepdims=0),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("a", kind, [1, 2]),
+            helper.make_tensor_value_info("row", kind, [2]),
+        ],
+        [
+            helper.make_tensor_value_info("b", kind, [1, 2]),
+            helper.make_tensor_value_info("d", kind, [1]),
+        ],
+    )
+    table = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
+    scan = helper.make_node("Scan", ["x", "t"], ["", "y"], body=body, num_scan_inputs=1)
+    return model(
+        [scan] * steps,
+        {"x": (kind, [1, 2])},
+        {"y": (kind, [rows, 1])},
+        {"t": table},
+    )
+
+
+def test_a_scan_over_constants_is_unrolled() -> None:
+    data = distances(1, 6)
+    assert "Scan" not in {n.op_type for n in read_model(data).graph.node}
+    rewrite(data, [{"x": np.array([[0.5, -1.0]], dtype=np.float32)}])
+
+
+def test_a_scan_over_more_than_can_be_held_is_refused() -> None:
+    with pytest.raises(ModelTooLarge, match="Scan"):
+        read_model(distances(1, 20_000))

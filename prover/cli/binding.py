@@ -1,0 +1,48 @@
+"""Fixing a model's dynamic axes from the command line: ``--shape``, or the data that is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from circuits.engine.port import Limits
+from circuits.engine.sandbox import Sandbox
+from prover.cli.terminal import Terminal
+from prover.shapes import parse_shapes
+
+_BIND = "circuits.model.binding:bound_model"
+_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
+#: So much of a file of inputs is looked at.
+_MOST = 64 << 20
+
+
+def bound(
+    sandbox: Sandbox,
+    data: bytes,
+    shapes: Sequence[str] | None,
+    *samples: Path | None,
+    terminal: Terminal,
+) -> bytes:
+    """The model with its dynamic axes fixed: as ``--shape`` says, else as the first of the files
+    that has an input of it."""
+    wanted = parse_shapes(shapes or ())
+    sample = next((_start(path) for path in samples if path is not None), None)
+    if not wanted and sample is None:
+        return data
+    made: Any = sandbox.call(_BIND, data, wanted, sample, limits=_LIMITS)
+    if made != data:
+        terminal.err.print(
+            "The model's axes are fixed: the proof is about this file of its own (zkml inspect"
+            " --shape … --write FILE writes it).",
+            markup=False,
+        )
+    return bytes(made)
+
+
+def _start(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST)
+    except OSError:
+        return None  # whoever needs the file says why
