@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from prover.usage import Grouping, Used
 
 
-class UsedOut(BaseModel):
+class UsageSumOut(BaseModel):
     """A sum of the ledger. What sums are not made by is null."""
 
     model: str | None
@@ -37,17 +37,17 @@ class UsageOut(BaseModel):
     by: list[Grouping]
     since: datetime | None
     until: datetime | None
-    items: list[UsedOut]
+    items: list[UsageSumOut]
 
 
-def used_out(used: Used) -> UsedOut:
-    return UsedOut(**asdict(used))
+def used_out(used: Used) -> UsageSumOut:
+    return UsageSumOut(**asdict(used))
 
 
 def as_csv(items: list[Used]) -> str:
     """A header and a row for each sum."""
     out = io.StringIO()
-    table = csv.DictWriter(out, list(UsedOut.model_fields), lineterminator="\r\n")
+    table = csv.DictWriter(out, list(UsageSumOut.model_fields), lineterminator="\r\n")
     table.writeheader()
     for item in items:
         table.writerow({k: "" if v is None else v for k, v in asdict(item).items()})

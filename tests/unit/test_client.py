@@ -91,7 +91,7 @@ def test_it_is_imported_without_the_server_and_the_engine() -> None:
         (models.Verification, "VerificationOut"),
         (models.Readiness, "Readiness"),
         (models.OwnerSignature, "SignatureOut"),
-        (models.Used, "UsedOut"),
+        (models.Used, "UsageSumOut"),
         (models.Usage, "UsageOut"),
         (models.Upload, "UploadOut"),
     ],
