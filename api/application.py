@@ -35,6 +35,7 @@ from api.rate import ClientRate
 from api.reference.endpoints import router as reference
 from api.requests import RequestContext
 from api.services import Services
+from api.uploads import forget_leftovers
 from api.usage.endpoints import router as usage
 from api.verifications.endpoints import router as verifications
 from api.watch import Watch
@@ -63,6 +64,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(forget_leftovers, app.settings.home)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_note_use, checker)

@@ -8,10 +8,12 @@ a key from being looked up keeps its request out.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import anyio
 import structlog
@@ -23,7 +25,7 @@ from api.access import OPTIONAL, needed, prefix_of
 from api.caller import LOCAL, NOBODY, Caller, set_caller
 from api.errors import render
 from api.key_rate import KeyRate
-from api.problem import RateLimited, ScopeMissing
+from api.problem import HostNotLocal, RateLimited, ScopeMissing
 from circuits.errors import ZkmlError
 from prover.api_keys import ID_LENGTH, ApiKey, check_secret, split_token
 from prover.errors import ApiKeyInvalid, Unauthenticated
@@ -99,7 +101,7 @@ class KeyChecker:
     def write_down_use(self) -> None:
         """Writes down when each key was last used. Called now and then, never for a request."""
         used, self._used = self._used, {}
-        for key_id, at in used.items():
+        for key_id, at in list(used.items()):
             self._store.note_api_key_used(key_id, at)
 
     def _anonymous(self) -> bool:
@@ -171,6 +173,10 @@ class Authentication:
         if token is None and prefix_of(path) in self._optional:
             return NOBODY
         caller = await self._whose(token)
+        if caller is LOCAL and not _names_this_machine(Headers(scope=scope).get("host", "")):
+            # A page that a browser here has open may give its own name the address of loopback
+            # (DNS rebinding); or a proxy forwards what comes from elsewhere.
+            raise HostNotLocal
         if prefix_of(path) not in self._optional and not caller.may(scopes):
             names = " or ".join(sorted(scopes))
             raise ScopeMissing(f"The API key {caller.key_id} has no scope {names}.")
@@ -233,6 +239,17 @@ class Authentication:
                 _log.info("stream_ended", reason=error.code)
                 ended.set()
                 return
+
+
+def _names_this_machine(host: str) -> bool:
+    """Whether a Host header is an address of loopback or a name that only leads there."""
+    try:
+        name = urlsplit(f"//{host}").hostname or "localhost"
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _with_headers(send: Send, headers: dict[str, str]) -> Send:

@@ -111,6 +111,14 @@ class ScopeMissing(HttpError):
     default_hint = "Use a key that was made with this scope: zkml api-keys create --scopes …."
 
 
+class HostNotLocal(HttpError):
+    """Without an API key the service answers to names of this machine only."""
+
+    code = "host_not_local"
+    status = 403
+    default_hint = "Ask http://127.0.0.1 or http://localhost, or make a key: zkml api-keys create."
+
+
 class RateLimited(HttpError):
     """Too many requests from this client just now."""
 

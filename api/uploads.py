@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +21,8 @@ from api.requests import BoundedRequest
 
 #: Room for a multipart body's own headers and small fields beyond the file itself.
 _FORM_OVERHEAD = 64 << 10
+#: How folders of bodies begin; no body takes longer to come than this.
+_BODY, _OLD_S = "body-", 86_400.0
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -116,11 +120,19 @@ async def file_on_disk(
         await form.close()
 
 
+def forget_leftovers(home: Path) -> None:
+    """Deletes bodies that a process left which was killed: those that are older than a day."""
+    for folder in (home / "tmp").glob(f"{_BODY}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _OLD_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def _scratch(home: Path) -> Iterator[Path]:
     folder = home / "tmp"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix="body-") as scratch:
+    with TemporaryDirectory(dir=folder, prefix=_BODY) as scratch:
         yield Path(scratch)
 
 

@@ -47,7 +47,7 @@ def finish(app: AppLike, digest: str, name: str, metadata: dict[str, str]) -> tu
         raise
     folder = app.settings.home / "tmp"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix="upload-") as scratch:
+    with TemporaryDirectory(dir=folder, prefix="body-") as scratch:
         path = Path(scratch) / "model"
         try:
             uploads.put_together(app.artifacts, upload, path)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -31,9 +32,12 @@ from prover.errors import (
     SettingsInvalid,
     StoreTooNew,
     StoreUnavailable,
+    UploadNotFound,
+    UploadOverlaps,
 )
-from prover.jobs import CircuitRecord, Job, JobKind, JobState, Lease, Stage
+from prover.jobs import CircuitRecord, Job, JobKind, JobState, Lease, Stage, UploadPart
 from prover.store import Store
+from prover.store.filters import Filter
 from prover.store.jobs import insert_jobs
 from prover.store.migrate import MIGRATIONS
 from prover.store.schema import REVISION, metadata
@@ -533,6 +537,62 @@ def test_a_message_brings_back_the_job_of_a_worker_that_fell_silent(
         assert store.claim_turn("no such job", "w", TTL_S) is not None
     with pytest.raises(JobNotFound):
         store.claim_turn("no such job", "w", TTL_S)
+
+
+# --- filters and uploads ---------------------------------------------------------------------
+
+
+def test_jobs_are_found_by_the_tenants_own_words(store: Store, clock: ManualClock) -> None:
+    for n, words in enumerate(({"a": "1", "x.y-z": "two words"}, {"a": "2"}, {}, None)):
+        clock.advance(1)
+        store.create_job(
+            JobKind.PROOF, model_record().id, f"c{n}", {}, None, id=f"job-{n}", metadata=words
+        )
+
+    def found(**conditions: Any) -> list[str]:
+        return [job.id for job in store.jobs(where=Filter(**conditions)).items]
+
+    assert found(metadata={"a": "1"}) == ["job-0"]
+    assert found(metadata={"a": "1", "x.y-z": "two words"}) == ["job-0"]
+    assert found(metadata={"a": "1' OR 1=1 --"}) == []
+    assert found(since=START + timedelta(seconds=2), before=START + timedelta(seconds=4)) == [
+        "job-2",
+        "job-1",
+    ]
+    assert found(circuit_id="c3") == ["job-3"]
+    assert found(state="running") == []
+    assert store.job("job-0").metadata == {"a": "1", "x.y-z": "two words"}
+    assert store.job("job-3").metadata == {}
+
+
+def test_parts_of_an_upload_are_kept_in_order_without_overlap(
+    store: Store, clock: ManualClock
+) -> None:
+    upload, new = store.open_upload("sha256:d", 1 << 40)
+    assert (new, upload.missing) == (True, 0)
+    store.add_part("sha256:d", UploadPart(start=1 << 39, size=10, key="b"))
+    store.add_part("sha256:d", UploadPart(start=0, size=100, key="a"))
+    upload, older = store.add_part("sha256:d", UploadPart(start=0, size=100, key="c"))
+    assert (older, upload.missing) == ("a", 100)
+    assert upload.ranges == [(0, 100), (1 << 39, (1 << 39) + 10)]
+    with pytest.raises(UploadOverlaps):
+        store.add_part("sha256:d", UploadPart(start=50, size=1, key="e"))
+    other = store.for_tenant("other")
+    with pytest.raises(UploadNotFound):
+        other.add_part("sha256:d", UploadPart(start=200, size=1, key="f"))
+    other.open_upload("sha256:d", 5)
+    other.add_part("sha256:d", UploadPart(start=0, size=5, key="g"))
+    assert store.upload("sha256:d") == upload
+    clock.advance(86_401)
+    assert sorted(store.stale_uploads()) == [("default", "sha256:d"), ("other", "sha256:d")]
+    assert sorted(store.forget_upload("sha256:d")) == ["b", "c"]
+    assert other.upload("sha256:d").missing is None
+
+
+def test_what_is_stored_is_counted_by_many_at_once(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.add_stored(10), range(40)))
+    assert store.used("default").stored_bytes == 400
 
 
 # --- the database itself ---------------------------------------------------------------------

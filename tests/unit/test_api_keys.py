@@ -76,6 +76,28 @@ def test_without_any_key_loopback_is_open_and_the_first_key_closes_it(
     assert http.get("/v1/models", headers=header).status_code == 200
 
 
+def test_without_a_key_only_names_of_this_machine_are_answered(
+    app: FakeApp, http: httpx.Client
+) -> None:
+    """What a page would need that gives its own name our address."""
+    for host in (
+        "evil.example",
+        "evil.example:80",
+        "10.0.0.1",
+        "localhost.evil.example",
+        "[::2]",
+        "[:",
+    ):
+        answer = http.get("/v1/models", headers={"Host": host})
+        assert code(answer) == (403, "host_not_local"), host
+    for host in ("localhost", "localhost:8000", "a.localhost", "127.1.2.3:1", "[::1]:8000"):
+        assert http.get("/v1/models", headers={"Host": host}).status_code == 200, host
+    assert http.get("/healthz", headers={"Host": "probe"}).status_code == 200
+    _, header = made(app.store)
+    named = header | {"Host": "zkml.example"}
+    assert http.get("/v1/models", headers=named).status_code == 200
+
+
 def test_what_is_no_key_of_ours_gets_one_answer(app: FakeApp, http: httpx.Client) -> None:
     key, header = made(app.store)
     token = header["Authorization"].removeprefix("Bearer ")

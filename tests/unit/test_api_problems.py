@@ -152,7 +152,8 @@ def test_an_announced_length_over_the_limit_is_refused_before_it_is_sent(
 ) -> None:
     with socket.create_connection((http.base_url.host, http.base_url.port or 80), 5) as raw:
         raw.sendall(
-            b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+            b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/octet-stream\r\n"
             b"Content-Length: 100001\r\n" + expect + b"\r\n"
         )
         assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
@@ -227,7 +228,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_failure_of_ours(http: httpx.C
     with capture_logs() as logs:
         with socket.create_connection((http.base_url.host, http.base_url.port or 80), 5) as raw:
             raw.sendall(
-                b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
                 b"Content-Type: application/octet-stream\r\n\r\n\x08"
             )
         until = time.monotonic() + 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -146,6 +147,16 @@ def test_an_upload_that_nobody_goes_on_with_is_forgotten(app: FakeApp, http: htt
     assert left_over(app) == []
 
 
+def test_what_a_killed_process_left_is_deleted_in_time(app: FakeApp) -> None:
+    old, new = (app.settings.home / "tmp" / name for name in ("body-old", "body-new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "body").write_bytes(b"x")
+    os.utime(old, (0, 0))
+    with serving(app):
+        assert (old.exists(), new.exists()) == (False, True)
+
+
 # --- bodies that are no good -----------------------------------------------------------------
 
 
@@ -173,7 +184,7 @@ def test_a_body_that_is_cut_or_stalls_leaves_nothing(
     monkeypatch.setattr(requests, "STALL_S", 0.3)
     begin(http)
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
         f"Content-Range: bytes 0-99/{len(DATA)}\r\nContent-Length: 100\r\n\r\n"
     ).encode()
     with raw(http) as cut:
@@ -197,7 +208,7 @@ def test_a_body_that_trickles_is_not_waited_for(
     monkeypatch.setattr(requests, "PATIENCE_S", 0.2)
     with raw(http) as slow:
         slow.sendall(
-            b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+            b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
             b"Content-Type: application/octet-stream\r\n\r\n"
         )
         stop = threading.Event()
@@ -265,5 +276,7 @@ def test_nothing_that_is_sent_becomes_a_header(app: FakeApp, http: httpx.Client)
         assert answer.status_code in (404, 422)
         assert "x-evil" not in answer.headers
     with raw(http) as odd:
-        odd.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\x0bX-Evil: 1\r\n\r\n")
+        odd.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\x0bX-Evil: 1\r\n\r\n"
+        )
         assert b"X-Evil: 1\r\n" not in odd.recv(4096)
