@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check lint lint-fix docs bench openapi lock licences pictures release clean
+.PHONY: help install demo test test-all chaos check lint lint-fix docs bench openapi lock licences pictures release clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: install lint ## Every check but the long tail: what a change has to pass
 
 test-all: install lint docs ## Every check there is, with ten times the random examples; CI runs this
 	ZKML_TEST_THOROUGH=1 $(BIN)/python -m pytest
+
+chaos: install ## Break everything at random for long, and see that no job is lost
+	ZKML_CHAOS_JOBS=300 ZKML_CHAOS_WORKERS=3 ZKML_CHAOS_EXAMPLES=2000 $(BIN)/python -m pytest -s tests/chaos
 
 check: install lint ## The fast part of the checks
 	$(BIN)/python -m pytest -m "not slow and not long"

@@ -24,6 +24,7 @@ from api.inference.schemas import InferIn
 from api.jobs.schemas import Event
 from api.key_rate import KeyRate
 from api.keys.endpoints import router as keys
+from api.metrics import router as metrics
 from api.models.endpoints import router as models
 from api.partial.endpoints import router as uploads
 from api.port import AppLike
@@ -114,6 +115,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         usage,
         keys,
         health,
+        metrics,
         reference,
     ):
         # A parameter that is misspelt must not be taken for one that was left out.

@@ -14,6 +14,8 @@ from prover.errors import QueueUnavailable
 from prover.events import Nudges
 
 _CHANNEL = "zkml:job:"
+#: A queue must not lose keys to make room for others.
+_KEEPS_ALL = "noeviction"
 _log = structlog.get_logger(__name__)
 
 
@@ -43,9 +45,14 @@ class RedisNudges(Nudges):
 
     def ping(self) -> None:
         try:
-            self._client.ping()
+            policy = self._client.info("memory").get("maxmemory_policy", _KEEPS_ALL)
         except redis.RedisError as error:
             raise QueueUnavailable(f"Redis did not answer: {error}.") from error
+        if policy != _KEEPS_ALL:
+            raise QueueUnavailable(
+                f"Redis may drop messages when it is full: its maxmemory-policy is {policy}.",
+                hint=f"Set maxmemory-policy {_KEEPS_ALL} in its configuration.",
+            )
 
     def start(self) -> None:
         with self._guard:

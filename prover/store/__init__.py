@@ -29,6 +29,7 @@ from prover.store.batches import Batches
 from prover.store.circuits import Circuits
 from prover.store.database import Clock, Database, utc_now
 from prover.store.events import Events
+from prover.store.figures import Operations
 from prover.store.jobs import Jobs
 from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
@@ -41,7 +42,7 @@ from prover.tenants import DEFAULT_TENANT
 __all__ = ["Clock", "Page", "Store"]
 
 
-class Store(ApiKeys, Models, Circuits, Jobs, Turns, Events, Batches, Usage, Uploads):
+class Store(ApiKeys, Models, Circuits, Jobs, Turns, Events, Batches, Usage, Uploads, Operations):
     """The job store, as the tenant ``DEFAULT_TENANT`` sees it when it is opened.
 
     ``max_attempts`` is how many attempts at a job may be lost before it fails,

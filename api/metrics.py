@@ -1,0 +1,105 @@
+"""``/metrics``: what to watch and alert on, for Prometheus. docs/operations.md says which.
+
+Everything is read from the database when it is asked for, so that it is the same whichever process
+is asked, however many there are and however often they were restarted. No job, model, tenant or
+input appears in it: labels are kinds, states, stages and codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from statistics import quantiles
+
+import anyio
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.services import Application
+from prover.store import Store
+from prover.store.figures import Figures
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/metrics")
+async def metrics(app: Application) -> Response:
+    """In Prometheus' text format. Needs the scope ``admin`` where keys are needed."""
+    text = await anyio.to_thread.run_sync(render, app.store)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def render(store: Store) -> bytes:
+    """All metrics as they are now. Raises ``StoreUnavailable``."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Of(store.figures()))
+    return bytes(generate_latest(registry))
+
+
+class _Of(Collector):
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self._figures
+        build = InfoMetricFamily("zkml_build", "Version of the service.")
+        build.add_metric([], {"version": version("zkml-prover")})
+        yield build
+        yield _gauge("zkml_jobs", "Jobs by state.", ("kind", "state"), figures.states.items())
+        yield _gauge(
+            "zkml_jobs_ended",
+            "Jobs that have ended, by state or by the code of their problem.",
+            ("kind", "outcome"),
+            figures.ends.items(),
+        )
+        yield _gauge(
+            "zkml_queue_oldest_seconds",
+            "Age of the oldest job that waits.",
+            ("kind",),
+            (((kind,), age) for kind, age in figures.oldest_s.items()),
+        )
+        yield _gauge(
+            "zkml_attempts_lost",
+            "Attempts made again: worker, its lease ran out; other, what passes failed.",
+            ("reason",),
+            ((("worker",), figures.deaths), (("other",), figures.lost)),
+        )
+        stages = sorted({name for timings in figures.timings for name in timings})
+        yield _gauge(
+            "zkml_recent_stage_seconds",
+            "Seconds of a stage, over the newest jobs that ended.",
+            ("stage", "quantile"),
+            (
+                ((stage, q), value)
+                for stage in stages
+                for q, value in _spread([t[stage] for t in figures.timings if stage in t])
+            ),
+        )
+        yield _gauge(
+            "zkml_recent_peak_memory_bytes",
+            "Peak memory of the engine's child, over the newest jobs that ended.",
+            ("quantile",),
+            (((q,), value) for q, value in _spread(figures.peak_bytes)),
+        )
+
+
+def _gauge(
+    name: str,
+    says: str,
+    labels: tuple[str, ...],
+    values: Iterable[tuple[tuple[str, ...], float]],
+) -> Metric:
+    family = GaugeMetricFamily(name, says, labels=labels)
+    for label, value in values:
+        family.add_metric(label, value)
+    return family
+
+
+def _spread(values: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """Median, 95th percentile and maximum, where there is anything."""
+    if not values:
+        return
+    cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
+    yield from (("0.5", cuts[9]), ("0.95", cuts[18]), ("1", max(values)))

@@ -1,0 +1,83 @@
+"""What an operator is told, from rows as they are; and that a queue which may forget is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from api.metrics import render
+from prover.errors import QueueUnavailable
+from prover.jobs import Job, JobKind
+from prover.redis_events import RedisNudges
+from prover.redis_server import RedisServer
+from prover.store import Store
+from prover.testing import ManualClock, model_record
+
+PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: ManualClock) -> Store:
+    opened = Store.open(f"sqlite:///{tmp_path / 'zkml.db'}", clock=clock)
+    opened.add_model(model_record())
+    return opened
+
+
+def told(store: Store) -> dict[str, float]:
+    lines = [line for line in render(store).decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (n.rpartition(" ") for n in lines)}
+
+
+def test_nothing_is_told_of_an_empty_store_but_zeros(store: Store) -> None:
+    values = told(store)
+    assert values.pop('zkml_build_info{version="0.1.0"}') == 1
+    assert set(values.values()) == {0}
+    store.close()
+
+
+def test_counts_ages_and_spreads_are_those_of_the_rows(store: Store, clock: ManualClock) -> None:
+    def new() -> Job:
+        return store.create_job(JobKind.PROOF, model_record().id, "c", {}, None)
+
+    for seconds in (1.0, 2.0, 3.0):
+        lease = store.claim(new().id, "w", 30)
+        assert lease is not None
+        store.succeed(lease, {}, {"prove": seconds}, int(seconds * 1000))
+    failed = store.claim(new().id, "w", 30)
+    assert failed is not None
+    store.fail(failed, PROBLEM)
+    lost = new()
+    assert store.claim(lost.id, "w", 30)
+    new()
+    clock.advance(60)
+    again = store.claim(lost.id, "x", 30)
+    assert again is not None
+    store.requeue(again, PROBLEM)
+
+    values = told(store)
+    assert values['zkml_jobs{kind="proof",state="queued"}'] == 2
+    assert values['zkml_jobs_ended{kind="proof",outcome="succeeded"}'] == 3
+    assert values['zkml_jobs_ended{kind="proof",outcome="engine_killed"}'] == 1
+    assert values['zkml_queue_oldest_seconds{kind="proof"}'] == 60
+    assert values['zkml_attempts_lost{reason="worker"}'] == 1
+    assert values['zkml_attempts_lost{reason="other"}'] == 1
+    assert values['zkml_recent_stage_seconds{quantile="0.5",stage="prove"}'] == 2
+    assert values['zkml_recent_peak_memory_bytes{quantile="1"}'] == 3000
+    store.close()
+
+
+def test_a_redis_that_may_drop_messages_is_not_ready(tmp_path: Path) -> None:
+    with RedisServer.start(tmp_path) as server, RedisNudges(server.url) as nudges:
+        nudges.ping()
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(QueueUnavailable, match="allkeys-lru") as caught:
+            nudges.ping()
+        assert "noeviction" in caught.value.hint
