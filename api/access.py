@@ -38,6 +38,7 @@ PREFIXES: dict[tuple[str, str], Needs] = {
     ("v1", "batches"): _needs(_P),
     ("v1", "verifications"): _needs(_V),
     ("v1", "usage"): _needs(_M, _P),
+    ("v1", "webhook-endpoints"): _needs(_P),
     ("v2", "models"): _needs(_M, _P, change=frozenset({_P})),
 }
 _ADMIN = _needs(_A)

@@ -40,6 +40,7 @@ from api.uploads import forget_leftovers
 from api.usage.endpoints import router as usage
 from api.verifications.endpoints import router as verifications
 from api.watch import Watch
+from api.webhooks.endpoints import router as webhooks
 from circuits.errors import ZkmlError
 
 DESCRIPTION = (
@@ -110,6 +111,7 @@ def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
         proofs,
         batches,
         verifications,
+        webhooks,
         capabilities,
         inference,
         usage,

@@ -85,7 +85,8 @@ def render(
         }
     )
     headers = {"Cache-Control": "no-store"}
-    if problem.status in (STATUS[Fault.BUSY], RateLimited.status):
+    waits = problem.status in (STATUS[Fault.BUSY], RateLimited.status)
+    if waits or "retry_after_s" in error.context:
         headers["Retry-After"] = str(error.context.get("retry_after_s", RETRY_AFTER_S))
     shape = TooLargeResponse if problem.status == STATUS[Fault.TOO_LARGE] else ProblemResponse
     return shape(

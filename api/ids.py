@@ -9,4 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+#: A client's own name for a proof. Not "." or "..", which are other paths (RFC 3986, 5.2.4).
+ClientId = Annotated[
+    str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$")
+]
 Id = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[!-~]+$")]

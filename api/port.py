@@ -14,7 +14,7 @@ from circuits.profile import Profile
 from prover.artifacts import Artifacts
 from prover.batch.service import BatchService
 from prover.events import Nudges
-from prover.jobs import Job, ModelRecord
+from prover.jobs import Job, JobOptions, ModelRecord
 from prover.settings import Settings
 from prover.store import Store
 
@@ -61,6 +61,7 @@ class AppLike(Protocol):
         model_id: str,
         profile: Profile,
         calibration: bytes | None,
+        options: JobOptions = ...,
         *,
         metadata: dict[str, str] | None = None,
     ) -> Job:
@@ -83,6 +84,7 @@ class AppLike(Protocol):
         context: dict[str, Any] | None,
         isolate: bool = False,
         metadata: dict[str, str] | None = None,
+        options: JobOptions = ...,
     ) -> Job:
         """A job that proves one input, checked against the model's signature now."""
         ...
@@ -93,6 +95,10 @@ class AppLike(Protocol):
 
     def request_cancel(self, job_id: str) -> Job:
         """Ends a queued job, or asks a running one to end."""
+        ...
+
+    def expire_due(self, job_id: str | None = None) -> None:
+        """Ends jobs (all, or the one) whose deadline has passed and that nobody works on."""
         ...
 
     def receipt(self, job: Job) -> bytes: ...

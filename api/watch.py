@@ -6,8 +6,9 @@ intervals. The rows are the truth in both cases.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import anyio
 
@@ -41,7 +42,14 @@ class Watch:
                     return job
                 await subscription.wait(min(left, self._poll_s))
 
-    async def batch(self, batch_id: str) -> AsyncIterator[Batch]:
+    async def batch_ended(self, batch_id: str, timeout_s: float) -> None:
+        """Returns when the batch has ended, or after ``timeout_s``."""
+        with anyio.move_on_after(timeout_s):
+            async with contextlib.aclosing(self.batch(batch_id)) as changes:
+                async for _ in changes:
+                    pass
+
+    async def batch(self, batch_id: str) -> AsyncGenerator[Batch]:
         """The batch as it stands, and again after each change, up to the one that ends it."""
         told: Batch | None = None
         async with self._nudges.subscribe_async(batch_id) as subscription:

@@ -39,8 +39,9 @@ from prover.batch.workshop import Announce, Workshop
 from prover.context import Context
 from prover.errors import JobNotDone, ModelNotFound
 from prover.events import Nudges, open_nudges
+from prover.idempotency import content_of
 from prover.inputs import parse_input, store_input
-from prover.jobs import Job, JobKind, JobState, Lease, ModelRecord
+from prover.jobs import Job, JobKind, JobOptions, JobState, Lease, ModelRecord
 from prover.keys import KeyRing
 from prover.lease import holding
 from prover.library import Library, Order
@@ -58,6 +59,7 @@ _DESCRIBE = "circuits.capabilities:describe"
 _BIND = "circuits.model.binding:bound_model"
 #: Models whose costs a process remembers.
 _COSTS_KEPT = 256
+NO_OPTIONS = JobOptions()
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
 _log = structlog.get_logger(__name__)
 
@@ -236,6 +238,7 @@ class App:
         model_id: str,
         profile: Profile,
         calibration: bytes | None,
+        options: JobOptions = NO_OPTIONS,
         *,
         metadata: dict[str, str] | None = None,
     ) -> Job:
@@ -251,9 +254,11 @@ class App:
             JobKind.CIRCUIT,
             model.id,
             order.id,
-            {"profile": profile.to_json(), "circuit": order.to_json()},
+            {"profile": profile.to_json(), "circuit": order.to_json(), **options.to_request()},
             None,
             metadata=metadata,
+            id=options.id,
+            deadline=options.deadline,
         )
 
     def request_proof(
@@ -266,6 +271,7 @@ class App:
         context: dict[str, Any] | None,
         isolate: bool = False,
         metadata: dict[str, str] | None = None,
+        options: JobOptions = NO_OPTIONS,
     ) -> Job:
         """A job that proves one input; the input is checked now.
 
@@ -296,9 +302,19 @@ class App:
                 isolate=isolate,
                 unused=unused,
                 metadata=metadata,
+                options=options,
             )
         return self._enqueue(
-            model, manifest.profile, circuit_id, None, inputs, context, isolate, unused, metadata
+            model,
+            manifest.profile,
+            circuit_id,
+            None,
+            inputs,
+            context,
+            options,
+            isolate,
+            unused,
+            metadata,
         )
 
     def prove_inputs(
@@ -312,6 +328,7 @@ class App:
         isolate: bool = False,
         unused: Sequence[str] = (),
         metadata: dict[str, str] | None = None,
+        options: JobOptions = NO_OPTIONS,
     ) -> Job:
         """As ``request_proof`` with a model's id, for checked inputs; ``calibration`` decides the
         circuit where it is given. ``unused``: what was sent and is no input, for the job's row."""
@@ -322,7 +339,7 @@ class App:
         else:
             order, found_id = self.library.order_calibrated(model, profile, calibration), None
         return self._enqueue(
-            model, profile, found_id, order, inputs, context, isolate, unused, metadata
+            model, profile, found_id, order, inputs, context, options, isolate, unused, metadata
         )
 
     def estimate(
@@ -353,16 +370,21 @@ class App:
         order: Order | None,
         inputs: Mapping[str, NDArray[Any]],
         context: dict[str, Any] | None,
+        options: JobOptions,
         isolate: bool,
         unused: Sequence[str],
         metadata: dict[str, str] | None,
     ) -> Job:
-        job_id = secrets.token_hex(16)
+        job_id = options.id or secrets.token_hex(16)
         self.store.check_quota()
         Context.from_request(job_id, context)  # refused now rather than in a worker
         key = self.artifacts.new_private_key()
         self.artifacts.put_private(key, store_input(inputs))
-        request: dict[str, Any] = {"profile": profile.to_json(), "context": context}
+        request: dict[str, Any] = {
+            "profile": profile.to_json(),
+            "context": context,
+            **options.to_request(),
+        }
         if isolate:
             request["isolate"] = True
         if unused:
@@ -371,13 +393,27 @@ class App:
             request["circuit"] = order.to_json()
             circuit_id = order.id
         assert circuit_id is not None
+        content = None
+        if options.deduplicate or profile.visibility.shows_input:
+            content = content_of(circuit_id, context, inputs, isolate=isolate)
+        job: Job | None = None
         try:
-            return self.store.create_job(
-                JobKind.PROOF, model.id, circuit_id, request, key, id=job_id, metadata=metadata
+            job = self.store.create_job(
+                JobKind.PROOF,
+                model.id,
+                circuit_id,
+                request,
+                key,
+                id=job_id,
+                deadline=options.deadline,
+                content=content,
+                deduplicate=options.deduplicate,
+                metadata=metadata,
             )
-        except BaseException:
-            self.artifacts.delete_private(key)
-            raise
+            return job
+        finally:
+            if job is None or job.input_key != key:  # there is a job already, or there is none
+                self.artifacts.delete_private(key)
 
     def run(
         self,
@@ -392,6 +428,7 @@ class App:
         Raises nothing for a job that failed: its row says so. ``on_progress`` hears what the
         compiler is at.
         """
+        self.expire_due(job_id)
         lease = self.store.claim(job_id, owner, self.settings.lease_s)
         self._claimed(job_id, lease, stopping, on_progress)
 
@@ -400,6 +437,7 @@ class App:
     ) -> str | None:
         """As ``run``, but for the job whose turn it is (``Store.claim_turn``): its id. ``job_id``
         is the job for which the message came; None: there was nothing to do."""
+        self.expire_due()
         lease = self.store.claim_turn(job_id, owner, self.settings.lease_s)
         self._claimed(job_id if lease is None else lease.job_id, lease, stopping, None)
         return None if lease is None else lease.job_id
@@ -447,14 +485,29 @@ class App:
                 self._pipeline().run(job, held, on_progress)
 
     def _after_lost_claim(self, job_id: str) -> None:
-        """A claim may have ended the job: its last worker was lost, or it was to be canceled."""
+        """A claim may have ended the job: its last worker was lost, it was to be canceled, or its
+        deadline has passed."""
         job = self.store.job(job_id)
         if job.state.terminal:
-            if job.input_key is not None:
-                self.artifacts.delete_private(job.input_key)
-            self.nudges.publish(job_id)
-            if job.kind in _OF_BATCHES:
-                self.batches.lost(job)
+            self._ended_alone(job)
+
+    def expire_due(self, job_id: str | None = None) -> None:
+        """Ends jobs of any tenant (all, or the one) whose deadline has passed and that nobody works
+        on, and batches past theirs."""
+        every = self.store.every_tenant()
+        for job in every.expire_due(job_id):
+            self.for_tenant(job.tenant)._ended_alone(job)
+        if job_id is None:
+            for batch_id, tenant in every.overdue_batches():
+                self.for_tenant(tenant).batches.batch(batch_id)  # looking at it ends it
+
+    def _ended_alone(self, job: Job) -> None:
+        """What its worker would do about a job that has ended without one."""
+        if job.input_key is not None:
+            self.artifacts.delete_private(job.input_key)
+        self.nudges.publish(job.id)
+        if job.kind in _OF_BATCHES:
+            self.batches.lost(job)
 
     def _pipeline(self) -> Pipeline:
         return Pipeline(

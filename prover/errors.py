@@ -190,6 +190,22 @@ class JobAlreadyDone(ZkmlError):
     fault = Fault.CONFLICT
 
 
+class DeadlinePassed(ZkmlError):
+    """The deadline passed before the job was done."""
+
+    code = "deadline_passed"
+    fault = Fault.CONFLICT
+    default_hint = "Ask again with a later deadline, or without one."
+
+
+class DeadlineInvalid(ZkmlError):
+    """The deadline cannot be used."""
+
+    code = "deadline_invalid"
+    fault = Fault.INPUT
+    default_hint = "Give `deadline` as a moment in the future, or `deadline_s` in seconds."
+
+
 class JobNotDone(ZkmlError):
     """The job has not succeeded, so it has no receipt, proof or bundle."""
 

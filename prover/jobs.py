@@ -49,7 +49,8 @@ class Job:
     ``request`` is what was asked, without the input itself: profile, context, options. The input
     lies in the artifact store under ``input_key``. ``result`` holds digests and the decoded output
     once succeeded; ``problem`` the error (``ZkmlError.problem``) once failed. ``not_before`` is
-    when a queued job is to be tried again, ``kept_proof`` what ``prover.kept`` wrote.
+    when a queued job is to be tried again, ``kept_proof`` what ``prover.kept`` wrote. At its
+    ``deadline`` a job that is not done has expired.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    deadline: datetime | None = None
     timings: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
     result: dict[str, Any] | None = None
@@ -74,6 +76,31 @@ class Job:
     metadata: dict[str, str] = field(default_factory=dict)
     not_before: datetime | None = None
     kept_proof: dict[str, Any] | None = None
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether its deadline has passed before it was done."""
+        return not self.state.terminal and self.deadline is not None and self.deadline <= now
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """How a job is asked for, beside what it is to make.
+
+    ``id``: chosen before it is made, so that asking twice makes it once; then ``body`` is a digest
+    of what was asked, and the same id must come with the same. ``client_id`` is the client's own
+    name for it. ``deduplicate``: a job of the same content that succeeded or is under way serves.
+    """
+
+    id: str | None = None
+    client_id: str | None = None
+    body: str | None = None
+    deadline: datetime | None = None
+    deduplicate: bool = False
+
+    def to_request(self) -> dict[str, str]:
+        """What of it stays with the job's ``request``."""
+        kept = {"client_id": self.client_id, "body": self.body}
+        return {name: value for name, value in kept.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +111,7 @@ class Lease:
     owner: str
     token: int
     expires_at: datetime
+    deadline: datetime | None = None  # of the job
 
 
 @dataclass(frozen=True, kw_only=True)

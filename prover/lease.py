@@ -18,10 +18,12 @@ must look at ``should_stop`` often; the call is cheap. It never raises, so the e
 from __future__ import annotations
 
 import enum
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import structlog
 
@@ -41,6 +43,7 @@ class StopReason(enum.StrEnum):
 
     LOST = "lost"  # the lease has gone to another worker, or the job is over
     CANCELED = "canceled"  # somebody asked for the job's end
+    EXPIRED = "expired"  # the job's deadline has passed
     STOPPING = "stopping"  # this worker is shutting down
 
 
@@ -55,6 +58,10 @@ class Held:
         self._lost = threading.Event()
         self._canceled = threading.Event()
         self._released = threading.Event()
+        # Counted from now by a clock that nobody sets.
+        self._ends = math.inf
+        if lease.deadline is not None:
+            self._ends = time.monotonic() + (lease.deadline - datetime.now(UTC)).total_seconds()
 
     @property
     def reason(self) -> StopReason | None:
@@ -63,6 +70,8 @@ class Held:
             return StopReason.LOST
         if self._canceled.is_set():
             return StopReason.CANCELED
+        if time.monotonic() >= self._ends:
+            return StopReason.EXPIRED
         return StopReason.STOPPING if self._stopping() else None
 
     @property
@@ -79,12 +88,15 @@ class Held:
 
     def settle(self) -> Job | None:
         """Writes down what follows from ``reason`` once work has stopped: a canceled job is
-        ended, a stopping worker gives its job back to the queue. None when the lease is lost:
-        then the job is not this worker's to write about. Send a job that is queued again."""
+        ended, so is one whose deadline has passed, a stopping worker gives its job back to the
+        queue. None when the lease is lost: then the job is not this worker's to write about. Send
+        a job that is queued again."""
         try:
             match self.reason:
                 case StopReason.CANCELED:
                     return self._store.canceled(self.lease)
+                case StopReason.EXPIRED:
+                    return self._store.expired(self.lease)
                 case StopReason.STOPPING:
                     return self._store.requeue(self.lease)
                 case _:

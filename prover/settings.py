@@ -225,6 +225,11 @@ class Settings(BaseModel):
         description="Verifications over HTTP for one client address a minute; 0: any number.",
     )
 
+    webhooks_allow_private: bool = Field(
+        default=False,
+        description="For development: webhooks may also go to http:// URLs and private addresses.",
+    )
+
     # --- logs ---
     log_json: bool = Field(default=False, description="Log one JSON object a line.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

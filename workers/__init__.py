@@ -5,6 +5,7 @@ One job, seen from here: a message with its id arrives; ``tasks.run_job`` hands 
 acknowledged after that, whatever came of it: the job's row, not the message, says what is left to
 do, and ``sweep`` sends a message for every row that nobody works on.
 
-Deeper recovery (quarantine of jobs that kill their workers), admission limits and webhook delivery
-have their place here, beside ``sweep``; none of them is here yet. Knows nothing of HTTP.
+A worker also sends webhooks that are due (``prover.webhooks.deliverer``), in threads of its own.
+Admission limits have their place here, beside ``sweep``; they are not here yet. Knows nothing of
+the HTTP API.
 """

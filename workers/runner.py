@@ -34,6 +34,10 @@ class Runner(Protocol):
         """A job that could be taken now; None: nothing waits."""
         ...
 
+    def expire_due(self) -> None:
+        """Ends jobs whose deadline has passed while nobody works on them."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -17,6 +17,8 @@ from celery.platforms import SecurityWarning
 from prover.logs import configure_logs
 from prover.settings import Settings
 from prover.store import Store
+from prover.webhooks.deliverer import Deliverer
+from prover.webhooks.sender import Sender
 from workers.celery_app import make_celery
 from workers.runner import OpenRunner, open_app
 from workers.stopping import Activity, Stopping
@@ -56,7 +58,11 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         store = opened.every_tenant()
         runner = open_runner(settings)
         runner.announce = announcer(app)
-        sweep = Sweep(app, store, settings.sweep_s)
+        sweep = Sweep(app, store, runner, settings.sweep_s)
+
+        webhooks = Deliverer(
+            store.every_tenant(), Sender(allow_private=settings.webhooks_allow_private)
+        )
 
         def bite() -> None:
             starved.set()
@@ -70,15 +76,20 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         def on_ready(**_: Any) -> None:
             sweep.start()
             watchdog.start()
+            webhooks.start()
             _log.info("worker_ready", owner=owner, concurrency=settings.worker_concurrency)
 
         def on_stopping(**_: Any) -> None:
             stopping.request()
 
+        def on_logging(**_: Any) -> None:
+            """Logs are ours: with nobody here Celery would raise the root logger to WARNING."""
+
         try:
-            register(app, runner, store, owner, stopping, activity)
+            register(app, runner, store, owner, stopping, activity, webhooks.wake)
             signals.worker_ready.connect(on_ready)
             signals.worker_shutting_down.connect(on_stopping)
+            signals.setup_logging.connect(on_logging)
             worker = app.Worker(
                 hostname=f"zkml@{owner}",
                 quiet=True,
@@ -93,6 +104,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
             stopping.at_once()
             watchdog.stop()
             sweep.stop()
+            webhooks.stop()
             runner.close()
             app.close()
             _log.info("worker_stopped", owner=owner)

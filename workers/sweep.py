@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from circuits.errors import ZkmlError
 from prover.queue import QUEUE, send_job
 from prover.store import Store
+from workers.runner import Runner
 
 _log = structlog.get_logger("zkml.worker")
 
@@ -41,15 +42,17 @@ def _waiting(app: Celery) -> int:
 
 
 class Sweep:
-    """``sweep_once`` in a thread: at the start, then every ``every_s`` seconds.
+    """``sweep_once`` in a thread: at the start, then every ``every_s`` seconds. Ends what is past
+    its deadline first.
 
     Several workers sweep side by side without agreement: ``mark_sent`` keeps most repeats away,
     and a job that is sent twice is run once.
     """
 
-    def __init__(self, app: Celery, store: Store, every_s: float):
+    def __init__(self, app: Celery, store: Store, runner: Runner, every_s: float):
         self._app = app
         self._store = store
+        self._runner = runner
         self._every_s = every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
@@ -65,6 +68,7 @@ class Sweep:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
+                self._runner.expire_due()
                 for job_id in sweep_once(self._app, self._store, grace_s=2 * self._every_s):
                     _log.info("job_sent_again", job=job_id)
             except (ZkmlError, OperationalError, OSError) as error:

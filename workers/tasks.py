@@ -43,8 +43,12 @@ def register(
     owner: str,
     stopping: Stopping,
     activity: Activity,
+    on_end: Callable[[], None],
 ) -> Any:
-    """Gives ``app`` the task ``zkml.run_job``, which runs jobs as ``owner``; returns it."""
+    """Gives ``app`` the task ``zkml.run_job``, which runs jobs as ``owner``; returns it.
+
+    ``on_end`` is called after each job: there may be something to tell.
+    """
 
     def run_job(job_id: str) -> None:
         with structlog.contextvars.bound_contextvars(job=job_id), activity:
@@ -72,6 +76,8 @@ def register(
             except Exception:
                 # A mistake in our own code must not end the worker; the row is still the truth.
                 _log.exception("job_left")
+            finally:
+                on_end()
 
     # Called through the app, never directly: annotations on the message's side are Celery's.
     return app.task(run_job, name=RUN_JOB)

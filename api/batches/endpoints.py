@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -17,13 +18,17 @@ from api.batches import service
 from api.batches.schemas import BatchIn, BatchOut, BatchPage, ItemPage, batch_out
 from api.errors import responses
 from api.filters import BatchFilter
+from api.idempotency import Idempotency, replayed
 from api.ids import Id
 from api.jobs.events import HEARTBEAT_S
-from api.openapi import event_stream
+from api.openapi import also, event_stream
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
+from api.prefer import Wait
 from api.services import Application, Services, Use
 from api.uploads import body_on_disk
-from prover.batch.records import ItemState
+from circuits.digests import sha256_file
+from prover.batch.records import Batch, ItemState
+from prover.idempotency import Replay
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -45,21 +50,61 @@ Number = Annotated[int, InPath(ge=1, le=_MAX_NUMBER, description="The item's num
 @router.post(
     "",
     status_code=202,
+    response_model=BatchOut,
     summary="Have many inputs proved",
     openapi_extra=_BODY,
-    responses=responses(404, 413, 415, 422),
+    responses=also(200, BatchOut, "It has ended within the time of `Prefer: wait`.")
+    | responses(404, 409, 413, 415, 422),
 )
 async def create_batch(
-    request: Request, response: Response, services: Use, query: Annotated[BatchIn, Query()]
-) -> BatchOut:
+    request: Request,
+    response: Response,
+    services: Use,
+    wait: Wait,
+    once: Idempotency,
+    query: Annotated[BatchIn, Query()],
+) -> BatchOut | Response:
     """The body is a file of inputs: JSON lines of `{"id", "inputs"}`, a table, or an `.npz`. It is
     read row by row; rows that cannot be proved are named among the items, and the others go on."""
     app = services.app
     limit = app.settings.max_batch_bytes
     async with body_on_disk(request, app.settings.home, limit, service.MEDIA_TYPES) as path:
-        batch = await services.run_heavy(lambda: service.create(app, services.sender, query, path))
-    response.headers["Location"] = f"/v1/batches/{batch.id}"
+        digest = await services.run(lambda: sha256_file(path)) if once.key else ""
+        asked = ("POST /v1/batches", query.model_dump_json(), digest)
+        async with once.request(*asked) as attempt:
+            if attempt.replay is not None:
+                return await _replay(services, attempt.replay, wait)
+            batch = await services.run_heavy(
+                lambda: service.create(app, services.sender, query, path, attempt.resource_id)
+            )
+            location = {"Location": f"/v1/batches/{batch.id}"}
+            await attempt.made(batch_out(batch), 202, location)
+    response.headers.update(location)
+    if wait and not batch.state.terminal:
+        response.headers["Preference-Applied"] = f"wait={wait:.0f}"
+        batch = await _ended(services, batch.id, wait)
+    if batch.state.terminal:
+        response.status_code = 200
     return batch_out(batch)
+
+
+async def _ended(services: Services, batch_id: str, wait: float) -> Batch:
+    """The batch once it has ended, or as it stands after so many seconds."""
+    batch = await services.run(lambda: service.get(services.app, batch_id))
+    if wait and not batch.state.terminal:
+        await services.watch.batch_ended(batch_id, wait)
+        batch = await services.run(lambda: service.get(services.app, batch_id))
+    return batch
+
+
+async def _replay(services: Services, replay: Replay, wait: float) -> Response:
+    """The first response again; the batch as it is, once it has ended."""
+    known = BatchOut.model_validate_json(replay.response.body)
+    batch = await _ended(services, known.id, wait)
+    if known.terminal or not batch.state.terminal:
+        return replayed(replay)
+    now = replace(replay.response, status=200, body=batch_out(batch).model_dump_json())
+    return replayed(replace(replay, response=now))
 
 
 @router.get("", summary="List batches", responses=responses(422))
@@ -71,9 +116,10 @@ def list_batches(
 
 
 @router.get("/{batch_id}", summary="Look at a batch", responses=responses(404, 422))
-def get_batch(app: Application, batch_id: Id) -> BatchOut:
-    """State, progress, rate and time left."""
-    return batch_out(app.batches.batch(batch_id))
+async def get_batch(services: Use, batch_id: Id, wait: Wait) -> BatchOut:
+    """State, progress, rate and time left; with `Prefer: wait`, once it has ended or the time is
+    over."""
+    return batch_out(await _ended(services, batch_id, wait))
 
 
 @router.get("/{batch_id}/items", summary="List a batch's items", responses=responses(404, 422))

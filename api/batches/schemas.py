@@ -135,6 +135,7 @@ class ItemOut(BaseModel):
     id: str | None = Field(description="The row's own; null where it could not be read.")
     line: int = Field(description="Where it stands in the file, from 1.")
     state: ItemState
+    terminal: bool = Field(description="Whether the state is final.")
     lane: int | None = Field(description="Its place in the proof.")
     proof: str | None = Field(description="Items with the same value share a proof.")
     inexact: bool = Field(description="Proved, with an answer that misses the profile.")
@@ -188,6 +189,7 @@ def item_out(item: Item) -> ItemOut:
         id=item.id,
         line=item.line,
         state=item.state,
+        terminal=item.state.terminal,
         lane=item.lane,
         proof=item.pack_id,
         inexact=item.inexact,

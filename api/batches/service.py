@@ -24,8 +24,11 @@ MEDIA_TYPES = (
 )
 
 
-def create(app: AppLike, sender: JobSender, query: BatchIn, path: Path) -> Batch:
-    """A batch of the rows in the file: each checked, the job committed and announced."""
+def create(
+    app: AppLike, sender: JobSender, query: BatchIn, path: Path, batch_id: str | None
+) -> Batch:
+    """A batch of the rows in the file: each checked, the job committed and announced. With a
+    ``batch_id`` this is idempotent."""
     options = query.options()
     if query.circuit is not None:
         record = app.store.circuit(query.circuit)
@@ -41,11 +44,23 @@ def create(app: AppLike, sender: JobSender, query: BatchIn, path: Path) -> Batch
         assert query.model is not None
         model, profile = app.store.model(query.model), query.profile()
     batch = app.batches.receive(
-        model, path, profile, None, options, circuit_id=query.circuit, source="http"
+        model,
+        path,
+        profile,
+        None,
+        options,
+        circuit_id=query.circuit,
+        source="http",
+        batch_id=batch_id,
     )
     if not batch.state.terminal:
         sender.announce(app.store.job(batch.job_id))
     return batch
+
+
+def get(app: AppLike, batch_id: str) -> Batch:
+    """One batch; raises ``BatchNotFound``."""
+    return app.batches.batch(batch_id)
 
 
 def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> BatchPage:

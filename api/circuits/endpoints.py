@@ -7,9 +7,10 @@ from sse_starlette import EventSourceResponse
 
 from api.artifacts import file_body, file_response
 from api.circuits import service
-from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, CircuitState
+from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage
 from api.errors import responses
 from api.filters import CircuitFilter
+from api.idempotency import REPLAYED_HEADER, Idempotency, replayed
 from api.ids import Id
 from api.jobs.events import EVENTS_BODY, After, event_response
 from api.jobs.schemas import address
@@ -17,7 +18,7 @@ from api.openapi import also
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.prefer import Wait
 from api.requests import JsonRoute
-from api.services import Application, Use
+from api.services import Application, Services, Use
 
 router = APIRouter(prefix="/v1/circuits", tags=["circuits"], route_class=JsonRoute)
 
@@ -25,22 +26,43 @@ router = APIRouter(prefix="/v1/circuits", tags=["circuits"], route_class=JsonRou
 @router.post(
     "",
     status_code=202,
+    response_model=CircuitOut,
     summary="Have a circuit built",
-    responses=also(200, CircuitOut, "It is ready.") | responses(400, 404, 413, 415, 422),
+    responses=also(200, CircuitOut, "It is ready.") | responses(400, 404, 409, 413, 415, 422),
 )
 async def create_circuit(
-    body: CircuitIn, response: Response, services: Use, wait: Wait
-) -> CircuitOut:
+    body: CircuitIn, response: Response, services: Use, wait: Wait, once: Idempotency
+) -> CircuitOut | Response:
     """The circuit of a model for a profile. One that is ready is answered at once with 200."""
-    job = await services.run(lambda: service.create(services.app, services.sender, body))
-    response.headers["Location"] = address(job)
-    circuit = await services.run(lambda: service.get(services.app, job.circuit_id))
-    if wait and circuit.state is CircuitState.BUILDING:
-        response.headers["Preference-Applied"] = f"wait={wait:.0f}"
-        await services.watch.ended(job.id, wait)
+    async with once.request("POST /v1/circuits", body.model_dump_json()) as attempt:
+        if attempt.replay is not None:
+            known = CircuitOut.model_validate_json(attempt.replay.response.body)
+            circuit = await _ended(services, known.id, wait)
+            if not circuit.terminal or known.terminal:
+                return replayed(attempt.replay)
+            response.headers[REPLAYED_HEADER] = "true"
+            response.status_code = 200
+            return circuit
+        job = await services.run(
+            lambda: service.create(services.app, services.sender, body, attempt.resource_id)
+        )
         circuit = await services.run(lambda: service.get(services.app, job.circuit_id))
-    if circuit.state is not CircuitState.BUILDING:
+        response.headers["Location"] = address(job)
+        await attempt.made(circuit, 200 if circuit.terminal else 202, {"Location": address(job)})
+    if wait and not circuit.terminal:
+        response.headers["Preference-Applied"] = f"wait={wait:.0f}"
+        circuit = await _ended(services, circuit.id, wait)
+    if circuit.terminal:
         response.status_code = 200
+    return circuit
+
+
+async def _ended(services: Services, circuit_id: str, wait: float) -> CircuitOut:
+    """The circuit once its build has ended, or as it stands after so many seconds."""
+    circuit = await services.run(lambda: service.get(services.app, circuit_id))
+    if wait and circuit.job is not None and not circuit.terminal:
+        await services.watch.ended(circuit.job.id, wait)
+        circuit = await services.run(lambda: service.get(services.app, circuit_id))
     return circuit
 
 
@@ -53,9 +75,10 @@ def list_circuits(
 
 
 @router.get("/{circuit_id}", summary="Look at a circuit", responses=responses(404, 422))
-def get_circuit(app: Application, circuit_id: Id) -> CircuitOut:
-    """A circuit that is ready, with its manifest; or one that is not, with its job."""
-    return service.get(app, circuit_id)
+async def get_circuit(services: Use, circuit_id: Id, wait: Wait) -> CircuitOut:
+    """A circuit that is ready, with its manifest; or one that is not, with its job. With
+    `Prefer: wait`, once its build has ended or the time is over."""
+    return await _ended(services, circuit_id, wait)
 
 
 @router.get(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.deadlines import DeadlineIn
 from api.ids import Id
 from api.jobs.schemas import JobOut, job_out
 from api.metadata import Metadata
@@ -48,10 +49,8 @@ class ProfileIn(BaseModel):
         return Profile(**self.model_dump())
 
 
-class CircuitIn(BaseModel):
+class CircuitIn(DeadlineIn):
     """A circuit to build."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Id = Field(description="A model's id.")
     profile: ProfileIn = Field(default_factory=ProfileIn)
@@ -81,6 +80,7 @@ class CircuitOut(BaseModel):
 
     id: str
     state: CircuitState
+    terminal: bool = Field(description="Whether the state is final.")
     model: str
     profile: dict[str, Any]
     manifest: dict[str, Any] | None = Field(description="What the circuit is, once it is ready.")
@@ -102,6 +102,7 @@ def circuit_out(record: CircuitRecord) -> CircuitOut:
     return CircuitOut(
         id=record.id,
         state=CircuitState.READY,
+        terminal=True,
         model=record.model_id,
         profile=record.profile,
         manifest=record.manifest,
@@ -117,6 +118,7 @@ def circuit_of_job(job: Job) -> CircuitOut:
     return CircuitOut(
         id=job.circuit_id,
         state=CircuitState.FAILED if job.state.terminal else CircuitState.BUILDING,
+        terminal=job.state.terminal,
         model=job.model_id,
         profile=job.request.get("profile", {}),
         manifest=None,

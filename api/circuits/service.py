@@ -6,14 +6,25 @@ from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, circuit_of_
 from api.port import AppLike
 from api.queue import JobSender
 from prover.errors import CircuitNotFound
-from prover.jobs import Job
+from prover.idempotency import fingerprint
+from prover.jobs import Job, JobOptions
 from prover.store.filters import Filter
 
 
-def create(app: AppLike, sender: JobSender, body: CircuitIn) -> Job:
-    """A job that builds the circuit, committed and announced to the workers."""
+def create(app: AppLike, sender: JobSender, body: CircuitIn, job_id: str | None) -> Job:
+    """A job that builds the circuit, committed and announced to the workers. With a ``job_id``
+    this is idempotent."""
+    options = JobOptions(
+        id=job_id,
+        body=fingerprint(body.model_dump_json()) if job_id else None,
+        deadline=body.deadline_at(),
+    )
     job = app.request_circuit(
-        body.model, body.profile.profile(), body.calibration_file(), metadata=body.metadata
+        body.model,
+        body.profile.profile(),
+        body.calibration_file(),
+        options,
+        metadata=body.metadata,
     )
     sender.announce(job)
     return job

@@ -15,6 +15,7 @@ class JobOut(BaseModel):
     """A job: one circuit to build, or one input to prove."""
 
     id: str
+    client_id: str | None = Field(None, description="The client's own id, of `PUT`.")
     kind: JobKind
     state: JobState
     terminal: bool = Field(description="Whether the state is final.")
@@ -32,6 +33,7 @@ class JobOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    deadline: datetime | None = Field(None, description="What is not done by then has `expired`.")
     timings: dict[str, float] = Field(description="Seconds of each step.")
     peak_rss_bytes: int | None = Field(description="The engine's largest resident set.")
     result: dict[str, Any] | None = Field(
@@ -67,6 +69,7 @@ def job_out(job: Job) -> JobOut:
     """The JSON of a job row."""
     return JobOut(
         id=job.id,
+        client_id=job.request.get("client_id"),
         kind=job.kind,
         state=job.state,
         terminal=job.state.terminal,
@@ -82,6 +85,7 @@ def job_out(job: Job) -> JobOut:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
+        deadline=job.deadline,
         timings=job.timings,
         peak_rss_bytes=job.peak_rss_bytes,
         result=job.result,

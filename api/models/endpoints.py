@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.artifacts import file_body, file_response
 from api.errors import responses
 from api.filters import ModelFilter
+from api.idempotency import Idempotency, replayed
 from api.ids import Id
 from api.metadata import MetadataPairs
 from api.models import service
@@ -18,6 +19,7 @@ from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.requests import JsonRoute
 from api.services import Application, Use
 from api.uploads import file_on_disk, upload_body
+from circuits.digests import canonical_json, sha256_file
 from prover.metadata import read_pairs
 from prover.shapes import parse_shapes
 
@@ -29,15 +31,17 @@ MEDIA_TYPES = ("application/octet-stream", "application/onnx", "application/x-pr
 @router.post(
     "",
     status_code=201,
+    response_model=ModelOut,
     summary="Upload a model",
     responses=also(200, ModelOut, "The same bytes were here already.")
-    | responses(400, 413, 415, 422),
+    | responses(400, 409, 413, 415, 422),
     openapi_extra=upload_body("file", *MEDIA_TYPES),
 )
 async def upload_model(
     request: Request,
     response: Response,
     services: Use,
+    once: Idempotency,
     name: Annotated[str | None, Query(description="A label; default: the file's name.")] = None,
     metadata: Annotated[MetadataPairs | None, Query()] = None,
     shape: Annotated[
@@ -48,21 +52,31 @@ async def upload_model(
             " them written down, under an id of its own.",
         ),
     ] = None,
-) -> ModelOut:
+) -> ModelOut | Response:
     """An ONNX file, as the multipart field `file` or as the bare body. It is inspected before the
     answer: an operator that cannot be proved faithfully is refused here, by name."""
     known = services.app.settings
+    pairs = read_pairs(metadata or ())
     async with file_on_disk(
         request, field="file", home=known.home, limit=known.max_model_bytes, media_types=MEDIA_TYPES
     ) as upload:
-        model, created = await services.run_heavy(
-            lambda: service.add(
-                services.app, upload, name, read_pairs(metadata or ()), parse_shapes(shape or ())
-            )
+        digest = await services.run(lambda: sha256_file(upload.path)) if once.key else ""
+        asked = (
+            "POST /v1/models",
+            name or upload.name or "",
+            canonical_json([pairs, shape]),
+            digest,
         )
-    response.headers["Location"] = model.links["self"]
-    if not created:
-        response.status_code = 200
+        async with once.request(*asked) as attempt:
+            if attempt.replay is not None:
+                return replayed(attempt.replay)
+            model, created = await services.run_heavy(
+                lambda: service.add(services.app, upload, name, pairs, parse_shapes(shape or ()))
+            )
+            status, location = 201 if created else 200, {"Location": model.links["self"]}
+            await attempt.made(model, status, location)
+    response.headers.update(location)
+    response.status_code = status
     return model
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 
 from api.artifacts import file_body, file_response
 from api.errors import responses
 from api.filters import JobFilter
-from api.ids import Id
+from api.idempotency import Idempotency, replayed
+from api.ids import ClientId, Id
 from api.jobs.events import EVENTS_BODY, After, event_response
 from api.jobs.schemas import JobOut, JobPage, address, job_out
 from api.openapi import also
@@ -17,29 +20,76 @@ from api.prefer import Wait
 from api.proofs import service
 from api.proofs.schemas import ProofIn
 from api.requests import JsonRoute
-from api.services import Application, Use
+from api.services import Application, Services, Use
+from prover.idempotency import Replay
+from prover.jobs import Job
 
 router = APIRouter(prefix="/v1/proofs", tags=["proofs"], route_class=JsonRoute)
+
+_ENDED = also(200, JobOut, "It has ended: before, or within the time of `Prefer: wait`.")
 
 
 @router.post(
     "",
     status_code=202,
+    response_model=JobOut,
     summary="Have an input proved",
-    responses=also(200, JobOut, "Done within the time of `Prefer: wait`.")
-    | responses(400, 404, 413, 415, 422),
+    responses=_ENDED | responses(400, 404, 409, 413, 415, 422),
 )
-async def create_proof(body: ProofIn, response: Response, services: Use, wait: Wait) -> JobOut:
+async def create_proof(
+    body: ProofIn, response: Response, services: Use, wait: Wait, once: Idempotency
+) -> JobOut | Response:
     """The input is checked against the model's signature and the job is on disk before the
     answer. A circuit for the model and profile is built when there is none."""
-    job = await services.run(lambda: service.create(services.app, services.sender, body))
+    async with once.request("POST /v1/proofs", body.model_dump_json()) as attempt:
+        if attempt.replay is not None:
+            return await _replay(services, attempt.replay, wait)
+        job = await services.run(
+            lambda: service.create(services.app, services.sender, body, attempt.resource_id)
+        )
+        # One that ended before this request was made by an earlier one: `deduplicate`.
+        first = 200 if job.state.terminal else 202
+        await attempt.made(job_out(job), first, {"Location": address(job)})
+    return await _answer(services, job, response, wait)
+
+
+@router.put(
+    "/{client_id}",
+    status_code=202,
+    summary="Have an input proved, under your own id",
+    responses=_ENDED | responses(400, 404, 409, 413, 415, 422),
+)
+async def put_proof(
+    client_id: ClientId, body: ProofIn, response: Response, services: Use, wait: Wait
+) -> JobOut:
+    """As `POST`, and sent again it is the same job. What the client chose serves in all addresses
+    below `/v1/proofs/` in place of the job's id."""
+    job = await services.run(lambda: service.put(services.app, services.sender, client_id, body))
+    return await _answer(services, job, response, wait)
+
+
+async def _answer(services: Services, job: Job, response: Response, wait: float) -> JobOut:
+    """The job, once it has ended or the time is over: 200 or 202."""
     response.headers["Location"] = address(job)
-    if wait:
+    if wait and not job.state.terminal:
         response.headers["Preference-Applied"] = f"wait={wait:.0f}"
         job = await services.watch.ended(job.id, wait)
-        if job.state.terminal:
-            response.status_code = 200
+    if job.state.terminal:
+        response.status_code = 200
     return job_out(job)
+
+
+async def _replay(services: Services, replay: Replay, wait: float) -> Response:
+    """The first response again; the job as it is, once it has ended. One that failed stays so:
+    asking again with the same key is no new work."""
+    known = JobOut.model_validate_json(replay.response.body)
+    job = await services.run(lambda: service.get(services.app, known.id))
+    if wait and not job.state.terminal:
+        job = await services.watch.ended(job.id, wait)
+    if known.terminal or not job.state.terminal:
+        return replayed(replay)
+    now = replace(replay.response, status=200, body=job_out(job).model_dump_json())
+    return replayed(replace(replay, response=now))
 
 
 @router.get("", summary="List proofs", responses=responses(422))
@@ -55,7 +105,8 @@ async def get_proof(job_id: Id, services: Use, wait: Wait) -> JobOut:
     """The job as it stands; with `Prefer: wait`, once it has ended or the time is over."""
     job = await services.run(lambda: service.get(services.app, job_id))
     if wait and not job.state.terminal:
-        job = await services.watch.ended(job.id, wait)
+        await services.watch.ended(job.id, wait)
+        job = await services.run(lambda: service.get(services.app, job.id))
     return job_out(job)
 
 

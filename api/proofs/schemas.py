@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.circuits.schemas import ProfileIn
+from api.deadlines import DeadlineIn
 from api.ids import Id
 from api.metadata import Metadata
 
@@ -32,10 +33,8 @@ class ContextIn(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class ProofIn(BaseModel):
+class ProofIn(DeadlineIn):
     """One input to prove, by model (the circuit is built when there is none) or by circuit."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Id | None = Field(None, description="A model's id.")
     circuit: Id | None = Field(None, description="A circuit's id; it has its own profile.")
@@ -51,6 +50,12 @@ class ProofIn(BaseModel):
         False, strict=True, description="A proof of its own, also where jobs may share one."
     )
     metadata: Metadata = Field(default_factory=dict)
+    deduplicate: bool = Field(
+        False,
+        strict=True,
+        description="Where the same input was proved in the same circuit and context, or is being"
+        " proved, that job is the answer.",
+    )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> ProofIn:

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 from api.jobs.schemas import JobPage, job_out
 from api.port import AppLike
 from api.proofs.schemas import ProofIn
 from api.queue import JobSender
 from circuits.profile import Profile
-from prover.errors import JobNotFound
-from prover.jobs import Job, JobKind
+from prover.errors import JobConflict, JobNotFound
+from prover.idempotency import fingerprint, job_id_of
+from prover.jobs import Job, JobKind, JobOptions
 from prover.store.filters import Filter
 
 
-def create(app: AppLike, sender: JobSender, body: ProofIn) -> Job:
-    """A job for one input, checked, committed, and announced to the workers."""
+def create(app: AppLike, sender: JobSender, body: ProofIn, job_id: str | None) -> Job:
+    """A job for one input, checked, committed, and announced to the workers. With a ``job_id``
+    this is idempotent."""
+    digest = fingerprint(body.model_dump_json()) if job_id else None
+    return _request(app, sender, body, JobOptions(id=job_id, body=digest))
+
+
+def put(app: AppLike, sender: JobSender, client_id: str, body: ProofIn) -> Job:
+    """The job that the client calls ``client_id``: made now, or there already, whatever became of
+    it. Raises ``JobConflict`` when that one asks for something else."""
+    job_id = _named(app, client_id)
+    digest = fingerprint(body.model_dump_json())
+    known = _find(app, job_id)
+    if known is None:
+        if _find(app, client_id) is not None:
+            raise JobConflict(f"{client_id!r} is the id of another job.", job=client_id)
+        options = JobOptions(id=job_id, client_id=client_id, body=digest)
+        return _request(app, sender, body, options)
+    if known.request.get("body") != digest:
+        raise JobConflict(f"Proof {client_id!r} exists and asks for something else.")
+    return get(app, job_id)
+
+
+def _request(app: AppLike, sender: JobSender, body: ProofIn, options: JobOptions) -> Job:
     job = app.request_proof(
         model_id=body.model,
         circuit_id=body.circuit,
@@ -22,17 +48,36 @@ def create(app: AppLike, sender: JobSender, body: ProofIn) -> Job:
         context=body.context.context() if body.context else None,
         isolate=body.isolate,
         metadata=body.metadata,
+        options=replace(options, deadline=body.deadline_at(), deduplicate=body.deduplicate),
     )
     sender.announce(job)
     return job
 
 
 def get(app: AppLike, job_id: str) -> Job:
-    """One proof's job; raises ``JobNotFound`` for anything that is not a proof."""
-    job = app.store.job(job_id)
-    if job.kind is not JobKind.PROOF:
+    """One proof's job, by its id or the client's own; raises ``JobNotFound`` for anything that is
+    not a proof. One whose deadline has passed while nobody worked on it expires now."""
+    job = _find(app, job_id) or _find(app, _named(app, job_id))
+    if job is None or job.kind is not JobKind.PROOF:
         raise JobNotFound(f"There is no proof {job_id!r}.")
+    if job.is_overdue(datetime.now(UTC)):
+        app.expire_due(job.id)
+        return app.store.job(job.id)
     return job
+
+
+def _named(app: AppLike, client_id: str) -> str:
+    """The id of the job that this tenant calls so."""
+    tenant = app.store.tenant
+    assert tenant is not None, "a request is one tenant's"
+    return job_id_of(tenant, client_id)
+
+
+def _find(app: AppLike, job_id: str) -> Job | None:
+    try:
+        return app.store.job(job_id)
+    except JobNotFound:
+        return None
 
 
 def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> JobPage:

@@ -11,9 +11,10 @@ from typing import Any
 from circuits.profile import Profile
 from circuits.tensors import Signature
 from prover.batch.chunks import ChunkWriter, forget_inputs
+from prover.batch.errors import BatchNotFound
 from prover.batch.options import BatchOptions
 from prover.batch.ranges import Tally
-from prover.batch.records import Batch, ItemState
+from prover.batch.records import Batch, BatchState, ItemState
 from prover.batch.rows import BadRow, read_rows
 from prover.batch.workshop import Workshop
 from prover.context import Context
@@ -35,20 +36,25 @@ def receive(
     options: BatchOptions,
     *,
     circuit_id: str | None = None,
+    batch_id: str | None = None,
     source: str = "",
     on_row: Callable[[int], None] | None = None,
 ) -> Batch:
     """Reads the file row by row, keeps what is good, writes down what is bad, and queues the batch.
 
-    ``circuit_id``: a circuit of one lane that the proofs shall derive from, in place of the newest
-    that accepts the rows. ``source`` identifies the file, for whoever resumes; ``on_row`` hears how
-    many rows were read. A batch none of whose rows can be used has failed when this returns.
-    Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
+    ``batch_id``: chosen before, and never with another file: a batch of this id that was received
+    is the answer. ``circuit_id``: a circuit of one lane that the proofs shall derive from, in place
+    of the newest that accepts the rows. ``source`` identifies the file, for whoever resumes;
+    ``on_row`` hears how many rows were read. A batch none of whose rows can be used has failed when
+    this returns. Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
     shop.store.check_quota()
     _abandon_stale(shop)
-    store, batch_id = shop.store, secrets.token_hex(16)
+    store = shop.store
+    if batch_id is not None and (known := _known(shop, batch_id)) is not None:
+        return known
+    batch_id = batch_id or secrets.token_hex(16)
     expires = None
     if options.deadline_s is not None:
         expires = datetime.now(UTC) + timedelta(seconds=options.deadline_s)
@@ -83,6 +89,19 @@ def receive(
     else:
         shop.announce([batch.job_id])
     return store.batch(batch_id)
+
+
+def _known(shop: Workshop, batch_id: str) -> Batch | None:
+    """The batch if it was received. What a receiver left that died meanwhile is deleted."""
+    try:
+        batch = shop.store.batch(batch_id)
+    except BatchNotFound:
+        return None
+    if batch.state is not BatchState.RECEIVING:
+        return batch
+    forget_inputs(shop.store, shop.artifacts, batch_id)
+    shop.store.abandon_batch(batch_id)
+    return None
 
 
 def _abandon_stale(shop: Workshop) -> None:

@@ -33,6 +33,10 @@ class ItemState(enum.StrEnum):
     CANCELED = "canceled"
     EXPIRED = "expired"
 
+    @property
+    def terminal(self) -> bool:
+        return self is not ItemState.QUEUED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -56,6 +60,11 @@ class Batch:
     counts: dict[ItemState, int] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     inexact: int = 0
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether its rows are there and its deadline has passed before it ended."""
+        waits = self.state in (BatchState.QUEUED, BatchState.RUNNING)
+        return waits and self.expires_at is not None and self.expires_at <= now
 
     @property
     def total(self) -> int:

@@ -22,7 +22,7 @@ from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
 from prover.batch.workshop import Workshop
 from prover.bundle import Bundle, write_bundle
 from prover.errors import LeaseLost
-from prover.jobs import Job, JobKind, ModelRecord
+from prover.jobs import Job, JobKind, JobState, ModelRecord
 from prover.lease import Held
 from prover.retries import may_pass, pause_s
 
@@ -46,6 +46,7 @@ class BatchService:
         options: BatchOptions,
         *,
         circuit_id: str | None = None,
+        batch_id: str | None = None,
         source: str = "",
         on_row: Callable[[int], None] | None = None,
     ) -> Batch:
@@ -58,15 +59,19 @@ class BatchService:
             calibration,
             options,
             circuit_id=circuit_id,
+            batch_id=batch_id,
             source=source,
             on_row=on_row,
         )
 
     def batch(self, batch_id: str) -> Batch:
         """The batch as it stands. What nobody noticed ending, because its worker died just then, is
-        ended now. Raises ``BatchNotFound``."""
+        ended now, and so is one whose deadline has passed. Raises ``BatchNotFound``."""
         store = self.shop.store
         batch = store.batch(batch_id)
+        if batch.is_overdue(datetime.now(UTC)):
+            self._expire(batch_id)
+            return store.batch(batch_id)
         if batch.state is not BatchState.RUNNING:
             return batch
         for job in store.orphaned_packs(batch_id):
@@ -118,7 +123,9 @@ class BatchService:
         except LeaseLost:
             _log.warning("lease_lost", job=job.id)
         except Canceled:
-            held.settle()
+            settled = held.settle()
+            if settled is not None and settled.state is JobState.EXPIRED:
+                self._expire(_batch_of(job))
         except ZkmlError as error:
             # Who stops a service often kills the engine with it: that is no failure of the job.
             if isinstance(error, EngineError) and held.should_stop():
@@ -136,7 +143,9 @@ class BatchService:
         """A job ended without its worker: a pack that killed its workers is split, like one that
         failed, and a pack of one fails its item."""
         store, batch_id = self.shop.store, _batch_of(job)
-        if job.kind is JobKind.PACK:
+        if job.state is JobState.EXPIRED:
+            self._expire(batch_id)
+        elif job.kind is JobKind.PACK:
             numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
             if len(numbers) > 1 or (numbers and "finer" in job.request):
                 packs = self._halves(job, numbers)
@@ -160,10 +169,6 @@ class BatchService:
 
     def _prove(self, job: Job, held: Held) -> None:
         batch = self.shop.store.batch(_batch_of(job))
-        if batch.expires_at is not None and batch.expires_at <= datetime.now(UTC):
-            self._end(batch, ItemState.EXPIRED, BatchExpired())
-            self.shop.store.canceled(held.lease)
-            return
         outcome = prove_pack(self.shop, job, held)
         self._settle(job, held, outcome, finer_packs(self.shop, batch, outcome.again))
 
@@ -221,6 +226,12 @@ class BatchService:
             peak_rss=outcome.peak_rss_bytes,
         )
         self.shop.announce(queued)
+
+    def _expire(self, batch_id: str) -> None:
+        """Its deadline has passed: what is proved stays."""
+        batch = self.shop.store.batch(batch_id)
+        if not batch.state.terminal:
+            self._end(batch, ItemState.EXPIRED, BatchExpired())
 
     def _end(self, batch: Batch, left: ItemState, error: ZkmlError) -> None:
         """Gives up what is still queued, and stops whoever works on it."""

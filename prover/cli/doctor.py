@@ -195,6 +195,40 @@ def _database(settings: Settings) -> Finding:
     return _try("database", lambda: Store.open(settings.database_url).close(), "it opens")
 
 
+def _webhooks(settings: Settings) -> Finding:
+    """Endpoints that nothing is sent to any more, of all tenants, and deliveries that are late."""
+    from prover.store import Store
+
+    try:
+        with Store.open(settings.database_url) as store:
+            every = store.every_tenant()
+            counts = every.count_webhooks()
+            off = every.webhook_endpoints(_MOST_NAMED, disabled=True).items
+    except ZkmlError as error:
+        return Finding(name="webhooks", level="problem", detail=error.detail, mend=error.hint)
+    detail = f"{counts.enabled} endpoints, {counts.pending} deliveries pending"
+    if off:
+        named = ", ".join(f"{e.id} of {e.tenant} ({e.disabled})" for e in off)
+        return Finding(
+            name="webhooks",
+            level="note",
+            detail=f"{detail}; {counts.disabled} disabled: {named}",
+            mend="Their owners repair the receiver, enable the endpoint and ask for a replay.",
+        )
+    if counts.oldest_due_s > _LATE_S:
+        return Finding(
+            name="webhooks",
+            level="note",
+            detail=f"{detail}; the oldest is {counts.oldest_due_s:.0f} s late",
+            mend="Workers deliver them: see that one runs and may connect out.",
+        )
+    return Finding(name="webhooks", level="ok", detail=detail)
+
+
+#: Disabled endpoints that are named; a delivery that is late by so much has no worker.
+_MOST_NAMED, _LATE_S = 10, 300
+
+
 def _artifacts(settings: Settings) -> Finding:
     from prover.artifacts import Artifacts
 
@@ -258,4 +292,15 @@ def _try(name: str, action: Callable[[], Any], good: str) -> Finding:
     return Finding(name=name, level="ok", detail=good)
 
 
-_LOOKS = (_python, _machine, _engine, _home, _database, _artifacts, _redis, _srs, _cost_model)
+_LOOKS = (
+    _python,
+    _machine,
+    _engine,
+    _home,
+    _database,
+    _webhooks,
+    _artifacts,
+    _redis,
+    _srs,
+    _cost_model,
+)

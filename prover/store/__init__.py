@@ -28,8 +28,10 @@ from prover.store.api_keys import ApiKeys
 from prover.store.batches import Batches
 from prover.store.circuits import Circuits
 from prover.store.database import Clock, Database, utc_now
+from prover.store.deadlines import Deadlines
 from prover.store.events import Events
 from prover.store.figures import Operations
+from prover.store.idempotency_keys import IdempotencyKeys
 from prover.store.jobs import Jobs
 from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
@@ -37,12 +39,29 @@ from prover.store.pages import Page
 from prover.store.turns import Turns
 from prover.store.uploads import Uploads
 from prover.store.usage import Usage
+from prover.store.webhook_endpoints import WebhookEndpoints
+from prover.store.webhook_queue import WebhookQueue
 from prover.tenants import DEFAULT_TENANT
 
 __all__ = ["Clock", "Page", "Store"]
 
 
-class Store(ApiKeys, Models, Circuits, Jobs, Turns, Events, Batches, Usage, Uploads, Operations):
+class Store(
+    ApiKeys,
+    Models,
+    Circuits,
+    Jobs,
+    Turns,
+    Deadlines,
+    Events,
+    Batches,
+    Usage,
+    Uploads,
+    Operations,
+    IdempotencyKeys,
+    WebhookEndpoints,
+    WebhookQueue,
+):
     """The job store, as the tenant ``DEFAULT_TENANT`` sees it when it is opened.
 
     ``max_attempts`` is how many attempts at a job may be lost before it fails,

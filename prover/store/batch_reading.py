@@ -120,6 +120,16 @@ class BatchReading(Repository):
         with self._db.read() as conn:
             return list(conn.scalars(query))
 
+    def overdue_batches(self) -> list[tuple[str, str]]:
+        """Batches, with their tenants, whose rows are there and whose deadline has passed before
+        they ended."""
+        open_ = [BatchState.QUEUED.value, BatchState.RUNNING.value]
+        query = sa.select(batches.c.id, batches.c.tenant).where(
+            batches.c.state.in_(open_), batches.c.expires_at <= self._now(), *self._mine(batches)
+        )
+        with self._db.read() as conn:
+            return [(row.id, row.tenant) for row in conn.execute(query)]
+
     def orphaned_packs(self, batch_id: str) -> list[Job]:
         """Jobs that have ended while items still wait for them: whoever saw them end died before
         he could settle it."""

@@ -20,6 +20,7 @@ from prover.store.events import append_event
 from prover.store.jobs import ended, insert_job, insert_jobs, job_of
 from prover.store.leases import change_held, tell
 from prover.store.models import require_model
+from prover.store.outbox import batch_ended
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
 from prover.store.usage import meter
 
@@ -98,6 +99,7 @@ class Batches(BatchReading):
                 circuit_id=circuit_id,
                 request=request,
                 input_key=None,
+                deadline=batch.expires_at,
             )
             return job_of(conn.execute(sa.select(jobs).where(jobs.c.id == batch_id)).one())
 
@@ -255,13 +257,16 @@ class Batches(BatchReading):
         counts = count_items(conn, batch.id)
         if counts.get(ItemState.QUEUED) or batch.state == BatchState.RECEIVING.value:
             return False
-        state = _final_state(counts, left)
+        state, now = _final_state(counts, left), self._now()
         changed = conn.execute(
             sa.update(batches)
             .where(batches.c.id == batch.id, _OPEN)
-            .values(state=state.value, finished_at=self._now(), problem=problem)
+            .values(state=state.value, finished_at=now, problem=problem)
         )
-        return changed.rowcount == 1
+        if changed.rowcount != 1:
+            return False
+        batch_ended(conn, batch, state, counts, problem, now)
+        return True
 
     def forget_chunks(self, batch_id: str) -> None:
         """Forgets where the inputs lay, once they are deleted."""
@@ -283,6 +288,7 @@ class Batches(BatchReading):
                 "circuit_id": pack.circuit_id,
                 "request": pack.request,
                 "input_key": None,
+                "deadline": batch.expires_at,
             }
             for pack in packs
         ]

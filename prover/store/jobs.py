@@ -16,6 +16,7 @@ from prover.store.events import append_event, append_first_events
 from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent
 from prover.store.models import require_model
+from prover.store.outbox import job_ended
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import jobs
 
@@ -33,17 +34,29 @@ class Jobs(Repository):
         *,
         id: str | None = None,
         metadata: dict[str, str] | None = None,
+        deadline: datetime | None = None,
+        content: str | None = None,
+        deduplicate: bool = False,
     ) -> Job:
         """A new queued job; put it on the queue after this returns.
 
         With an ``id`` of the caller's choice this is idempotent: the same kind, model, circuit
         and request give the job that is there (its own ``input_key`` stays: delete yours if it
-        differs). Raises ``JobConflict`` when that id asks for something else, ``ModelNotFound``.
+        differs). Where the request names its ``body``, that alone must be the same: two circuits
+        may serve it. Raises ``JobConflict`` when that id asks for something else,
+        ``ModelNotFound``.
+
+        ``content`` says what the job makes. With ``deduplicate`` a job of that content that has
+        succeeded, or is under way, is given in place of a new one.
         """
         now = self._now()
         job_id = id or secrets.token_hex(16)
         with self._db.write() as conn:
             require_model(conn, self._owner, model_id)
+            if deduplicate and content is not None:
+                found = self._same_content(conn, kind, content)
+                if found is not None:
+                    return job_of(found)
             insert_job(
                 conn,
                 now,
@@ -55,12 +68,37 @@ class Jobs(Repository):
                 request=request,
                 input_key=input_key,
                 metadata=metadata,
+                deadline=deadline,
+                content=content,
             )
             job = job_of(conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one())
         asked = (self._owner, kind, model_id, circuit_id, request)
-        if (job.tenant, job.kind, job.model_id, job.circuit_id, job.request) != asked:
+        same = (job.tenant, job.kind, job.model_id, job.circuit_id, job.request) == asked
+        if "body" in request:
+            made = (job.tenant, job.kind, job.request.get("body"))
+            same = made == (self._owner, kind, request["body"])
+        if not same:
             raise JobConflict(f"Job {job_id!r} exists and asks for something else.", job=job_id)
         return job
+
+    def _same_content(self, conn: sa.Connection, kind: JobKind, content: str) -> sa.Row[Any] | None:
+        """A job of this view that made, or is about to make, the same: one that is done first."""
+        if not self._db.is_sqlite:
+            # Of two that ask at once the second sees what the first made.
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(int(content[:15], 16))))
+        done = jobs.c.state == JobState.SUCCEEDED.value
+        under_way = sa.and_(
+            jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]),
+            jobs.c.cancel_requested.is_(False),
+        )
+        query = (
+            sa.select(jobs)
+            .where(jobs.c.content == content, jobs.c.kind == kind.value, *self._mine(jobs))
+            .where(sa.or_(done, under_way))
+            .order_by(sa.case((done, 0), else_=1), jobs.c.created_at)
+            .limit(1)
+        )
+        return conn.execute(query).one_or_none()
 
     def job(self, job_id: str) -> Job:
         """Raises ``JobNotFound``."""
@@ -130,6 +168,7 @@ class Jobs(Repository):
             if row is not None:
                 data = {"state": row.state, "attempt": row.attempt, "cancel_requested": True}
                 append_event(conn, job_id, seq=row.last_seq, at=now, kind="state", data=data)
+                job_ended(conn, row, now)
             job = job_of(row if row is not None else self._row(conn, job_id))
         if job.state.terminal and job.state is not JobState.CANCELED:
             raise JobAlreadyDone(f"Job {job_id!r} has {job.state.value} already.", job=job_id)
@@ -282,6 +321,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        deadline=row.deadline,
         timings=row.timings,
         peak_rss_bytes=row.peak_rss_bytes,
         result=row.result,

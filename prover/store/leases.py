@@ -7,16 +7,19 @@ successor wrote, whatever any clock says.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from prover.errors import JobNotFound, JobQuarantined, LeaseLost, WorkerLost
+from prover.errors import DeadlinePassed, JobNotFound, JobQuarantined, LeaseLost, WorkerLost
 from prover.jobs import Job, JobState, Lease, Stage
 from prover.store.database import Repository
+from prover.store.deadlines import is_overdue
 from prover.store.events import append_event
 from prover.store.jobs import change, ended, job_of
+from prover.store.outbox import job_ended
 from prover.store.schema import jobs
 from prover.store.usage import meter
 
@@ -35,13 +38,16 @@ class Leases(Repository):
         The token and ``attempt`` grow by one. Taking over from a worker that fell silent counts
         as a loss and as a death. With ``max_attempts`` losses the job fails with ``WorkerLost``
         instead, with ``quarantine_after`` deaths with ``JobQuarantined``, which names them; a job
-        that was to be canceled is canceled. Raises ``JobNotFound``.
+        that was to be canceled is canceled. One whose deadline has passed is not taken
+        (``expire_due`` ends it). Raises ``JobNotFound``.
         """
         now = self._now()
         expires = now + timedelta(seconds=ttl_s)
         silent = sa.and_(_RUNNING, jobs.c.lease_expires_at <= now)
         due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
         with self._db.write() as conn:
+            if is_overdue(conn, now, job_id):
+                return None
             taken_from = conn.execute(
                 sa.select(jobs).where(jobs.c.id == job_id, silent).with_for_update()
             ).one_or_none()
@@ -72,7 +78,13 @@ class Leases(Repository):
                     raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
                 return None
             tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
-        return Lease(job_id=job_id, owner=owner, token=row.lease_token, expires_at=expires)
+        return Lease(
+            job_id=job_id,
+            owner=owner,
+            token=row.lease_token,
+            expires_at=expires,
+            deadline=row.deadline,
+        )
 
     def _give_up(
         self,
@@ -116,7 +128,7 @@ class Leases(Repository):
             statement = sa.update(jobs).where(*_held(lease)).values(lease_expires_at=expires)
             if conn.execute(statement).rowcount != 1:
                 raise _lost(lease)
-        return Lease(job_id=lease.job_id, owner=lease.owner, token=lease.token, expires_at=expires)
+        return replace(lease, expires_at=expires)
 
     def set_stage(
         self,
@@ -174,6 +186,11 @@ class Leases(Repository):
         """Ends a job that somebody asked to cancel: the worker has stopped."""
         return self._end(lease, JobState.CANCELED, timings, None)
 
+    def expired(self, lease: Lease, timings: dict[str, float] | None = None) -> Job:
+        """Ends a job whose deadline has passed: the worker has stopped."""
+        problem = DeadlinePassed().problem()
+        return self._end(lease, JobState.EXPIRED, timings, None, problem=problem)
+
     def requeue(
         self, lease: Lease, problem: dict[str, Any] | None = None, *, after_s: float = 0.0
     ) -> Job:
@@ -182,7 +199,7 @@ class Leases(Repository):
 
         Without a problem (a worker that stops) this counts as nothing. With one (a failure that
         may pass) it counts as a loss, and the ``max_attempts``-th ends the job with that problem.
-        A job that was to be canceled is canceled.
+        A job that was to be canceled is canceled, one whose deadline has passed has expired.
         """
         now = self._now()
         with self._db.write() as conn:
@@ -193,6 +210,9 @@ class Leases(Repository):
                 losses = [*(losses or []), _loss(before, now) | {"code": problem["code"]}]
             if before.cancel_requested:
                 values = ended(JobState.CANCELED, now)
+            elif before.deadline is not None and before.deadline <= now:
+                problem = DeadlinePassed().problem()
+                values = {**ended(JobState.EXPIRED, now), "problem": problem}
             elif problem is not None and lost >= self._max_attempts:
                 values = {**ended(JobState.FAILED, now), "problem": problem}
             else:
@@ -273,6 +293,8 @@ def tell(
     conn: sa.Connection, row: sa.Row[Any], now: datetime, kind: str, data: dict[str, Any]
 ) -> None:
     append_event(conn, row.id, seq=row.last_seq, at=now, kind=kind, data=data)
+    if kind == "state":
+        job_ended(conn, row, now)
 
 
 def _lost(lease: Lease) -> LeaseLost:

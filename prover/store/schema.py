@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prover.tenants import MAX_TENANT
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0011"
+REVISION = "0012"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -164,6 +164,8 @@ jobs = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("started_at", UtcTime),
     sa.Column("finished_at", UtcTime),
+    sa.Column("deadline", UtcTime),
+    sa.Column("content", sa.String(64)),  # of circuit, input and context: what would be proved
     sa.Column("timings", Json, nullable=False),
     sa.Column("peak_rss_bytes", sa.BigInteger),
     sa.Column("result", Json),
@@ -186,6 +188,8 @@ jobs = sa.Table(
     sa.Index(None, "tenant", "started_at"),
     sa.Index(None, "circuit_id"),
     sa.Index(None, "tenant", "created_at", "id"),
+    sa.Index(None, "deadline"),
+    sa.Index(None, "content"),
 )
 
 events = sa.Table(

@@ -7,8 +7,11 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import redis
@@ -74,6 +77,24 @@ def caught_proving(running: Up, client: Client) -> tuple[Job, psutil.Process]:
     return job, child
 
 
+def caught_before_its_deadline(
+    running: Up, client: Client, given_s: float
+) -> tuple[str, datetime, psutil.Process] | None:
+    """The same with a deadline: the job, its deadline, the child. None: it came first."""
+    model = client.upload_model(MODEL).id
+    body = {"model": model, "input_data": INPUT, "deadline_s": given_s}
+    asked = httpx.post(f"{running.url}/v1/proofs", json=body, timeout=30).json()
+    deadline = datetime.fromisoformat(asked["deadline"])
+    for event in client.events(asked["id"]):
+        if event.data.get("stage") == "prove":
+            for child in running.engine_children():
+                with suppress(psutil.Error, OSError):
+                    if "witness.json" in os.listdir(child.cwd()):
+                        child.suspend()
+                        return asked["id"], deadline, child
+    return None
+
+
 def succeeds(client: Client) -> bool:
     job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
     return client.wait(job.id, timeout_s=300).state == "succeeded"
@@ -101,6 +122,26 @@ def test_a_proof_can_be_canceled_while_it_is_made(running: Up, client: Client) -
     assert client.wait(job.id, timeout_s=300).state == "canceled"
     until(lambda: gone([child]))
     assert [e.data["state"] for e in client.events(job.id) if e.type == "state"][-1] == "canceled"
+    assert succeeds(client)
+
+
+def test_a_deadline_kills_the_engine_within_two_seconds(running: Up, client: Client) -> None:
+    """The child stands still and cannot end by itself; whoever asks late learns that it expired."""
+    for given_s in (4, 15, 60):  # a slow machine needs longer to come as far as the proof
+        caught = caught_before_its_deadline(running, client, given_s)
+        if caught is not None:
+            break
+    else:
+        raise AssertionError("no proof began within its deadline")
+    job_id, deadline, child = caught
+
+    until(lambda: gone([child]), within_s=given_s + 30)
+    late = (datetime.now(UTC) - deadline).total_seconds()
+    ended = client.wait(job_id, timeout_s=30)
+    assert ended.state == "expired"
+    assert ended.problem is not None
+    assert ended.problem.code == "deadline_passed"
+    assert 0 <= late < 2, f"killed {late:.2f} s after the deadline"
     assert succeeds(client)
 
 

@@ -61,6 +61,9 @@ class WaitingRunner:
     def waiting(self) -> str | None:
         return self._store.waiting_turn()
 
+    def expire_due(self) -> None:
+        self._store.expire_due()
+
     def close(self) -> None:
         self._nudges.close()
         self._store.close()

@@ -25,6 +25,7 @@ from prover.app import App
 from prover.jobs import JobKind
 from prover.settings import Settings
 from prover.tenants import DEFAULT_TENANT
+from prover.webhooks.records import SignatureScheme
 from tests.unit.fake_app import serving
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,8 @@ KNOWN = {
     "model_id": MODEL,
     "circuit_id": CIRCUIT,
     "job_id": JOB,
+    "endpoint_id": "whe_that_is_there",
+    "client_id": "order-4711",
     "batch_id": "nobody",
     "number": 1,
     "code": "model_not_onnx",
@@ -95,6 +98,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     app.store.add_api_key(key)
     KEY["Authorization"] = f"Bearer {token}"
+    app.store.create_webhook_endpoint(
+        "https://example.com/",
+        events=None,
+        description="",
+        scheme=SignatureScheme.HMAC,
+        secret="whsec_c2VjcmV0",
+        id=KNOWN["endpoint_id"],
+    )
     with serving(app) as base:
         yield base
     app.close()

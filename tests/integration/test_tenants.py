@@ -27,6 +27,7 @@ from prover.jobs import CircuitRecord, JobKind
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import model_record
+from prover.webhooks.records import SignatureScheme
 from tests.unit.fake_app import SIGNATURE, serving
 
 OWNER, OTHER, THIRD = "owner", "other", "third"
@@ -112,7 +113,16 @@ def one_of_everything(app: App) -> dict[str, str]:
     store.start_batch(batch, circuit, request)
     upload = "sha256:" + "d" * 64
     store.open_upload(upload, 100)
+    hook = store.create_webhook_endpoint(
+        "https://example.com/",
+        events=None,
+        description="",
+        scheme=SignatureScheme.HMAC,
+        secret="whsec_c2VjcmV0",
+    )
     return {
+        "endpoint_id": hook.id,
+        "client_id": "order-4711",
         "digest": upload,
         "model_id": model.id,
         "circuit_id": circuit,
@@ -151,6 +161,10 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "PUT /v1/models/{model_id}/signature": [body(**signed)],
         "POST /v2/models/{name}/infer": infer,
         "POST /v2/models/{name}/versions/{version}/infer": infer,
+        "PUT /v1/proofs/{client_id}": [body(**model, **INPUT)],
+        f"PATCH {_HOOK}": [body(description="mine")],
+        f"POST {_HOOK}/rotate": [body()],
+        f"POST {_HOOK}/replay": [body(since=datetime.now(UTC).isoformat())],
         "POST /v1/proofs": [body(**model, **INPUT), body(**circuit, **INPUT)],
         "POST /v1/circuits": [body(**model)],
         "POST /v1/estimates": [body(**model)],
@@ -165,7 +179,13 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
 _EACH_ITS_OWN = ("date", "x-request-id", "ratelimit")
 
 #: Routes that name nothing of a tenant's: what they take is content, or they list.
-NAMELESS = {"POST /v1/models", "POST /v1/uploads", "POST /v1/verifications"}
+NAMELESS = {
+    "POST /v1/models",
+    "POST /v1/uploads",
+    "POST /v1/verifications",
+    "POST /v1/webhook-endpoints",
+}
+_HOOK = "/v1/webhook-endpoints/{endpoint_id}"
 
 
 def routes(app: App) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ from circuits.profile import Profile
 from prover.artifacts import Artifacts
 from prover.errors import JobNotDone
 from prover.events import LocalNudges
-from prover.jobs import CircuitRecord, Job, JobKind, JobState, ModelRecord, Stage
+from prover.jobs import CircuitRecord, Job, JobKind, JobOptions, JobState, ModelRecord, Stage
 from prover.keys import KeyRing
 from prover.settings import Settings
 from prover.store import Store
@@ -96,6 +96,7 @@ class FakeApp:
         model_id: str,
         profile: Profile,
         calibration: bytes | None,
+        options: JobOptions = JobOptions(),  # noqa: B008 - it is frozen
         *,
         metadata: dict[str, str] | None = None,
     ) -> Job:
@@ -105,8 +106,10 @@ class FakeApp:
             JobKind.CIRCUIT,
             model_id,
             circuit_id,
-            {"profile": profile.to_json()},
+            {"profile": profile.to_json(), **options.to_request()},
             None,
+            id=options.id,
+            deadline=options.deadline,
             metadata=metadata,
         )
 
@@ -120,6 +123,7 @@ class FakeApp:
         context: dict[str, Any] | None,
         isolate: bool = False,
         metadata: dict[str, str] | None = None,
+        options: JobOptions = JobOptions(),  # noqa: B008 - it is frozen
     ) -> Job:
         if self.broken:
             raise self.broken
@@ -129,14 +133,22 @@ class FakeApp:
         self.store.model(model_id)
         self.store.check_quota()
         _check(payload)
+        circuit_id = circuit_id or digest_json([model_id, profile.to_json()])
         return self.store.create_job(
             JobKind.PROOF,
             model_id,
-            circuit_id or digest_json([model_id, profile.to_json()]),
-            {"profile": profile.to_json(), "context": context},
+            circuit_id,
+            {"profile": profile.to_json(), "context": context, **options.to_request()},
             None,
             metadata=metadata,
+            id=options.id,
+            deadline=options.deadline,
+            content=digest_json([circuit_id, context, payload])[-64:],
+            deduplicate=options.deduplicate,
         )
+
+    def expire_due(self, job_id: str | None = None) -> None:
+        self.store.expire_due(job_id)
 
     def estimate(
         self, model_id: str, profile: Profile, calibration: bytes | None

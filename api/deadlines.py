@@ -1,0 +1,58 @@
+"""Deadlines in requests: a moment, or seconds from now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from prover.errors import DeadlineInvalid
+
+#: The year 10000, in seconds: no date can be printed from there on.
+_MAX_SECONDS = 253_402_300_800
+
+
+class DeadlineIn(BaseModel):
+    """The part of a body that says until when."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deadline: Annotated[int, Field(strict=True, ge=0, lt=_MAX_SECONDS)] | str | None = Field(
+        None,
+        description="When to give up, in seconds since 1970 or as an RFC 3339 time with its"
+        " offset: what is not done by then has `expired`.",
+    )
+    deadline_s: float | None = Field(
+        None, strict=True, gt=0, le=1e9, description="The same in seconds from now."
+    )
+
+    @model_validator(mode="after")
+    def _one_deadline(self) -> DeadlineIn:
+        if self.deadline is not None and self.deadline_s is not None:
+            raise ValueError("give either deadline or deadline_s")
+        return self
+
+    def deadline_at(self) -> datetime | None:
+        """The moment. Raises ``DeadlineInvalid`` for one that cannot be read or has passed."""
+        now = datetime.now(UTC)
+        if self.deadline_s is not None:
+            return now + timedelta(seconds=self.deadline_s)
+        if self.deadline is None:
+            return None
+        moment = _moment(self.deadline)
+        if moment <= now:
+            raise DeadlineInvalid("The deadline has passed already.")
+        return moment
+
+
+def _moment(value: int | str) -> datetime:
+    if isinstance(value, int):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        moment = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise DeadlineInvalid("deadline is neither seconds nor an RFC 3339 time.") from None
+    if datetime.fromisoformat(value).tzinfo is None:
+        raise DeadlineInvalid("deadline has no UTC offset.")
+    return moment

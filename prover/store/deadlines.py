@@ -1,0 +1,66 @@
+"""Deadlines of jobs: what nobody works on ends by itself when its time is over.
+
+A job that a worker holds is that worker's to end (``prover.lease``); one whose worker fell silent
+is nobody's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from prover.errors import DeadlinePassed
+from prover.jobs import Job, JobState
+from prover.store.database import Repository
+from prover.store.events import append_event
+from prover.store.jobs import ended, job_of
+from prover.store.outbox import job_ended
+from prover.store.schema import jobs
+
+
+class Deadlines(Repository):
+    """What ends without a worker."""
+
+    def expire_due(self, job_id: str | None = None, *, limit: int = 500) -> list[Job]:
+        """Ends as expired the jobs whose deadline has passed and that nobody works on: all of
+        them, or the one. Gives those that this call ended: whoever calls forgets their inputs."""
+        now = self._now()
+        due = sa.select(jobs.c.id).where(_overdue(now)).limit(limit)
+        if job_id is not None:
+            due = due.where(jobs.c.id == job_id)
+        with self._db.read() as conn:
+            ids = list(conn.scalars(due))
+        if not ids:
+            return []
+        statement = (
+            sa.update(jobs)
+            .where(jobs.c.id.in_(ids), _overdue(now))
+            .values(
+                **ended(JobState.EXPIRED, now),
+                problem=DeadlinePassed().problem(),
+                last_seq=jobs.c.last_seq + 1,
+                lease_token=jobs.c.lease_token + 1,  # a worker that wakes up late is refused
+            )
+        )
+        with self._db.write() as conn:
+            rows = conn.execute(statement.returning(jobs)).all()
+            for row in rows:
+                data = {"state": row.state, "attempt": row.attempt, "problem": row.problem}
+                append_event(conn, row.id, seq=row.last_seq, at=now, kind="state", data=data)
+                job_ended(conn, row, now)
+        return [job_of(row) for row in rows]
+
+
+def is_overdue(conn: sa.Connection, now: datetime, job_id: str) -> bool:
+    """Whether a job that nobody works on must not be begun any more."""
+    query = sa.select(jobs.c.id).where(jobs.c.id == job_id, _overdue(now))
+    return conn.scalar(query) is not None
+
+
+def _overdue(now: datetime) -> sa.ColumnElement[bool]:
+    idle = sa.or_(
+        jobs.c.state == JobState.QUEUED.value,
+        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now),
+    )
+    return sa.and_(jobs.c.deadline <= now, idle)

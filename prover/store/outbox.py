@@ -1,0 +1,112 @@
+"""Events for webhooks, written in the transaction that made them happen.
+
+So a crash can neither lose an event whose job has ended nor tell of an end that was rolled back.
+A tenant without endpoints pays one look-up for each job that ends.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.batch.records import BatchState, ItemState
+from prover.jobs import JobKind, JobState
+from prover.store.webhook_tables import webhook_deliveries, webhook_endpoints, webhook_events
+from prover.webhooks import messages
+from prover.webhooks.records import DeliveryState
+
+
+def publish(
+    conn: sa.Connection,
+    tenant: str,
+    event_type: str,
+    data: dict[str, Any],
+    now: datetime,
+    *,
+    only: str | None = None,
+    but: str | None = None,
+) -> str | None:
+    """Queues an event for each of the tenant's endpoints that want it; its id, or None where
+    nobody is there to hear. ``only`` sends to that endpoint whatever it wants, ``but`` leaves one
+    out. An endpoint that is disabled gets it as missed, for a replay."""
+    query = sa.select(
+        webhook_endpoints.c.id, webhook_endpoints.c.events, webhook_endpoints.c.disabled
+    ).where(webhook_endpoints.c.tenant == tenant)
+    heard = [
+        row
+        for row in conn.execute(query)
+        if (row.id == only if only else messages.wanted(event_type, row.events) and row.id != but)
+    ]
+    if not heard:
+        return None
+    event_id = f"msg_{secrets.token_hex(16)}"
+    conn.execute(
+        sa.insert(webhook_events).values(
+            id=event_id,
+            tenant=tenant,
+            type=event_type,
+            payload=messages.payload(event_type, now, data),
+            at=now,
+        )
+    )
+    conn.execute(
+        sa.insert(webhook_deliveries),
+        [_delivery(row, event_id, now) for row in heard],
+    )
+    return event_id
+
+
+def job_ended(conn: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
+    """Tells how a job ended, if it did and is somebody's own. ``row`` is of the table of jobs."""
+    state, kind = JobState(row.state), JobKind(row.kind)
+    group = messages.group_of_job(kind)
+    if group is None or not state.terminal:
+        return
+    data = messages.job_data(
+        kind,
+        row.id,
+        state,
+        model_id=row.model_id,
+        circuit_id=row.circuit_id,
+        problem=row.problem,
+        client_id=row.request.get("client_id"),
+        metadata=row.metadata,
+    )
+    publish(conn, row.tenant, f"{group}.{state.value}", data, now)
+
+
+def batch_ended(
+    conn: sa.Connection,
+    batch: sa.Row[Any],
+    state: BatchState,
+    counts: Mapping[ItemState, int],
+    problem: dict[str, Any] | None,
+    now: datetime,
+) -> None:
+    """Tells how a batch ended. ``batch`` is a row of its table, before that."""
+    data = messages.batch_data(
+        batch.id,
+        state.value,
+        model_id=batch.model_id,
+        counts={item.value: count for item, count in counts.items()},
+        problem=problem,
+    )
+    publish(conn, batch.tenant, f"batch.{state.value}", data, now)
+
+
+def _delivery(row: Any, event_id: str, now: datetime) -> dict[str, Any]:
+    missed = row.disabled is not None
+    return {
+        "endpoint_id": row.id,
+        "event_id": event_id,
+        "event_at": now,
+        "state": (DeliveryState.MISSED if missed else DeliveryState.PENDING).value,
+        "next_at": None if missed else now,
+        "queued_at": now,
+        "tries": 0,
+        "attempts": 0,
+    }
