@@ -85,7 +85,7 @@ def list_(as_json: options.Json = False) -> int:
         table.add_column(column)
     now = datetime.now(UTC)
     for key in keys:
-        used = key.last_used_at.isoformat("minutes") if key.last_used_at else "never"
+        used = key.last_used_at.isoformat(timespec="minutes") if key.last_used_at else "never"
         scopes = ",".join(sorted(key.scopes))
         table.add_row(key.id, key.tenant, escape(key.name), scopes, _state(key, now), used)
     terminal.table(table)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from prover.api_keys import check_secret, split_token
 from prover.cli.api_keys import app
+from prover.cli.quotas import app as quotas_app
 from prover.errors import (
     ApiKeyExpired,
     ApiKeyNeeded,
@@ -60,6 +61,9 @@ def test_a_key_is_shown_once_and_is_what_was_asked(store: Store) -> None:
     listed = api_keys("list")
     assert secret not in json.dumps(listed)
     assert [k["id"] for k in listed["keys"]] == [key_id]
+    store.note_api_key_used(key_id, now)
+    shown = CliRunner().invoke(app, ["list"], catch_exceptions=False, env={"COLUMNS": "200"})
+    assert now.isoformat(timespec="minutes") in shown.stdout + shown.stderr
 
 
 def test_a_revoked_key_stays_in_the_list(store: Store) -> None:
@@ -135,3 +139,20 @@ def test_zkml_up_refuses_before_it_starts_anything(store: Store, tmp_path: Path)
 )
 def test_only_loopback_is_loopback(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone
+
+
+def test_a_tenants_quota_is_set_and_put_back(store: Store) -> None:
+    def quotas(*args: str) -> dict[str, Any]:
+        done = CliRunner().invoke(quotas_app, [*args, "--json"], catch_exceptions=False)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    assert quotas("set", "acme", "--running", "2", "--stored-bytes", "0")["quota"]["running"] == 2
+    assert quotas("set", "acme", "--queued", "7")["quota"]["running"] == 2
+    assert store.quota("acme").queued == 7
+    listed = quotas("list")
+    assert listed["tenants"]["acme"]["quota"]["queued"] == 7
+    assert listed["tenants"]["acme"]["used"]["queued"] == 0
+    assert quotas("set", "acme", "--default")["quota"] == listed["general"]
+    with pytest.raises(TenantInvalid):
+        quotas("set", "No Tenant", "--running", "1")
