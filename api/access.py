@@ -29,6 +29,7 @@ def _needs(*read: Scope, change: frozenset[Scope] | None = None) -> Needs:
 
 #: By the first two parts of a path.
 PREFIXES: dict[tuple[str, str], Needs] = {
+    ("metrics", ""): _needs(Scope.OPERATOR),
     ("v1", "models"): _needs(_M, _P, change=frozenset({_M})),
     ("v1", "uploads"): _needs(_M),
     ("v1", "capabilities"): _needs(_M, _P, _V),

@@ -26,7 +26,8 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/metrics")
 async def metrics(app: Application) -> Response:
-    """In Prometheus' text format. Needs the scope ``admin`` where keys are needed."""
+    """In Prometheus' text format. Needs the scope ``operator`` where keys are needed: it counts all
+    tenants."""
     text = await anyio.to_thread.run_sync(render, app.store)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 

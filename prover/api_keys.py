@@ -36,6 +36,7 @@ class Scope(enum.StrEnum):
     PROOFS = "proofs"  # ask for proofs and batches, and read them
     VERIFY = "verify"  # have bundles verified
     ADMIN = "admin"  # all of these, and what concerns the whole tenant
+    OPERATOR = "operator"  # figures of the whole service, of all tenants: not part of admin
 
 
 ALL_SCOPES = frozenset(Scope)

@@ -38,7 +38,7 @@ def create(
         DEFAULT_TENANT
     ),
     scopes: Annotated[
-        str, typer.Option(help="Of models, proofs, verify, admin: comma-separated.")
+        str, typer.Option(help="Of models, proofs, verify, admin, operator: comma-separated.")
     ] = "models,proofs,verify",
     expires: Annotated[
         str | None, typer.Option(metavar="SPAN|TIME", help="90d, 12h, or an RFC 3339 time.")

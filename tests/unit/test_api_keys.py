@@ -144,6 +144,10 @@ def test_a_key_does_what_its_scopes_say(app: FakeApp, http: httpx.Client) -> Non
     assert code(http.get("/v1/proofs", headers=models)) == (403, "scope_missing")
     assert code(http.get("/v1/nothing", headers=models)) == (403, "scope_missing")
     assert http.get("/v1/proofs", headers=admin).status_code == 200
+    _, operator = made(app.store, scopes=frozenset({Scope.OPERATOR}))
+    assert code(http.get("/metrics", headers=admin)) == (403, "scope_missing")
+    assert http.get("/metrics", headers=operator).status_code == 200
+    assert code(http.get("/v1/proofs", headers=operator)) == (403, "scope_missing")
     assert code(http.get("/v1/nothing", headers=admin)) == (404, "route_not_found")
 
 
