@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all chaos check lint lint-fix docs bench openapi lock licences pictures release clean
+.PHONY: help install demo test test-all chaos check lint lint-fix docs bench openapi lock licences pictures release clean models
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ lint: install ## Format, lint, types and the arrows between packages
 lint-fix: install ## Repair what the linters can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+models: install ## Put the ONNX project's node tests through the compiler; docs/models.md says what came of it
+	$(BIN)/python -W ignore -m benchmarks.node_tests -o build/models $(ARGS)
 
 bench: install ## Measure against EZKL's default flow (see docs/benchmarks.md)
 	$(BIN)/zkml bench $(ARGS)

@@ -5,12 +5,23 @@ What cannot be an id never reaches the database, some of which refuse a NUL in a
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 #: A client's own name for a proof. Not "." or "..", which are other paths (RFC 3986, 5.2.4).
 ClientId = Annotated[
     str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$")
 ]
-Id = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[!-~]+$")]
+_BARE = re.compile(r"[0-9a-f]{64}")
+
+
+def _prefixed(text: str) -> str:
+    """A bare SHA-256, as other tools write it, under the name that it has here."""
+    return f"sha256:{text}" if _BARE.fullmatch(text) else text
+
+
+Id = Annotated[
+    str, Field(min_length=1, max_length=80, pattern=r"^[!-~]+$"), AfterValidator(_prefixed)
+]

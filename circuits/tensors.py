@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from circuits.errors import InputOutOfRange
 from circuits.field import SIGNED_LIMIT, from_felt, to_felt
 
+#: What to do about an integer that is out of range.
+_WHOLE = (
+    "An index beyond the model's own table has no answer, whatever the circuit. Where it has one,"
+    " plan a circuit with calibration data that holds such numbers."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
@@ -86,9 +92,11 @@ class InputEncoding:
         if outside.any():
             at = int(outside.argmax())
             index = [int(i) for i in np.unravel_index(at, self.tensor.shape or (1,))]
+            whole = not self.tensor.dtype.startswith("float")
             raise InputOutOfRange(
                 f"input {self.tensor.name!r} has {float(x[at])!r} at {index}; the circuit accepts"
                 f" {self.lower!r} to {self.upper!r}",
+                hint=_WHOLE if whole else None,
                 input=self.tensor.name,
                 index=index,
                 value=repr(float(x[at])),

@@ -188,7 +188,7 @@ def plan_circuit(
         for found in road:
             search.add(task, found)
     if not search.ranked:
-        raise no_plan(search.rejected, profile)
+        raise no_plan(search.rejected, profile, calibrated=samples.calibrated)
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
     if not fitting:
         raise too_large(search.ranked, limits)

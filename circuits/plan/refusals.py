@@ -20,21 +20,33 @@ if TYPE_CHECKING:
 _REASONS = 8
 
 
-def no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:
+#: What narrows numbers that grow too wide.
+_CALIBRATE = "Give calibration data like the inputs you will prove: its range is narrower."
+_OWN_RANGES = (
+    "Columns of different size share the range of their tensor. Give each an input of its own,"
+    " which has its own range (skl2onnx: one entry of initial_types for each column), or scale the"
+    " data before the model."
+)
+
+
+def no_plan(rejected: Sequence[Rejected], profile: Profile, *, calibrated: bool) -> NoPlan:
     """Nothing met the accuracy asked for, or nothing could be made at all."""
+    narrower = _OWN_RANGES if calibrated else _CALIBRATE
     measured = [r for r in rejected if r.measured is not None]
     if not measured:
         first = rejected[0].reason if rejected else "the engine refused every candidate"
         return NoPlan(
             f"no circuit for this model could be made: {first}",
-            hint="Run `zkml inspect` on the model; the operator named there is the likely cause.",
+            hint=narrower
+            if "wide a table" in first
+            else "Write the operator that is named with simpler ones before export.",
             reasons=sorted({r.reason for r in rejected})[:_REASONS],
         )
     exact = [r for r in measured if r.measured and r.measured.meets(profile)]
     if exact:
         return NoPlan(
             f"{exact[0].label} is exact enough, but {exact[0].reason}",
-            hint="Give calibration data like the inputs you will prove: its range is narrower.",
+            hint=narrower,
             reasons=sorted({r.reason for r in exact})[:_REASONS],
         )
     best = min(measured, key=lambda r: r.measured.max_error if r.measured else 1.0)
@@ -43,7 +55,9 @@ def no_plan(rejected: Sequence[Rejected], profile: Profile) -> NoPlan:
         f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
         f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
         f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
-        hint="Allow a larger error, or give calibration data like the inputs you will prove.",
+        hint="Allow a larger error (--tolerance)."
+        if calibrated
+        else "Allow a larger error, or give calibration data like the inputs you will prove.",
         best=asdict(best.measured),
     )
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
+from circuits.errors import Fault, ZkmlError
 from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
 from prover.cli import options
@@ -61,7 +62,7 @@ def inspect(
         engine = EzklEngine(sandbox)
         summary = sandbox.call(_INSPECT, data, True, limits=_LIMITS)
         refused = any(o["status"] == "refused" for o in summary["operators"])
-        costs = None if refused else cost_report(engine, data, _LIMITS)
+        costs, unknown = (None, "") if refused else _costs_or_why(engine, data)
     finally:
         sandbox.close()
     _model(summary, terminal)
@@ -70,8 +71,23 @@ def inspect(
         if plot is not None:
             draw_layers(costs, plot)
             terminal.line(f"Drew {plot}.")
+    if unknown:
+        terminal.line(
+            f"What its layers cost is not known without data like yours: {unknown} `zkml plan` with"
+            " --calibration says."
+        )
     terminal.object({"ok": not refused, "costs": costs.to_json() if costs else None} | summary)
     return EXIT_USAGE if refused else EXIT_YES
+
+
+def _costs_or_why(engine: EzklEngine, data: bytes) -> tuple[CostReport | None, str]:
+    """The costs of a model's layers on drawn inputs, or why there are none."""
+    try:
+        return cost_report(engine, data, _LIMITS), ""
+    except ZkmlError as error:
+        if error.fault is Fault.OURS:
+            raise
+        return None, f"{error.detail.rstrip('.')}."
 
 
 def _model(summary: dict[str, Any], terminal: Terminal) -> None:

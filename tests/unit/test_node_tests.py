@@ -1,0 +1,33 @@
+"""A slice of the ONNX project's own node tests: accepted as expected, or refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.node_tests import Verdict, cases, judge, table
+
+#: One in so many; the whole is ``make models``.
+EVERY = 37
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> list[Verdict]:
+    return [judge(case) for case in cases()[::EVERY]]
+
+
+def test_none_of_them_ends_in_an_error_of_ours(verdicts: list[Verdict]) -> None:
+    assert not [v for v in verdicts if v.verdict == "defect"]
+    assert all(v.code and v.detail for v in verdicts if v.verdict == "refused")
+
+
+def test_what_is_accepted_computes_what_is_expected(verdicts: list[Verdict]) -> None:
+    accepted = [v for v in verdicts if v.verdict == "accepted"]
+    assert len(accepted) >= len(verdicts) / 2
+    halves = {v.name for v in accepted if "16" in v.name}
+    # 16-bit floats are rounded wherever a formula is written otherwise.
+    assert all((v.error or 0.0) <= (4e-3 if v.name in halves else 1e-4) for v in accepted)
+
+
+def test_the_table_counts_all_of_them(verdicts: list[Verdict]) -> None:
+    first = next(iter(table(verdicts)))
+    assert first.startswith(f"{len(verdicts)} tests: ")
