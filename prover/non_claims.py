@@ -29,7 +29,7 @@ TEXTS = {
     "exactness": "That the circuit equals the model exactly: the proof is of the circuit's own"
     " arithmetic, whose distance from the model was measured on the samples stated, not proved.",
     "issuer-word": "That the time of issue, the costs, the measured errors and the issuer's name"
-    " are right: those depend on the signature alone.",
+    " are right: those rest on the signature alone.",
     "proof-system": "That the proof system is free of mistakes: soundness rests on EZKL and Halo2"
     " as released.",
     "secrecy": "Secrecy: input, output and weights can be read by anybody.",
@@ -44,7 +44,7 @@ TEXTS = {
     "hashed-weights": "That the hash of the weights is that of the model named, unless the reader"
     " computed it from that model. It is unsalted: weights can be guessed.",
     "which-weights": "Which weights they were: the proof shows that some weights give this output."
-    " That they are those of the model named depends on the signature alone.",
+    " That they are those of the model named rests on the signature alone.",
     "conservative": "The conservative profile: this circuit leaves range checks of public values to"
     " whoever verifies.",
     "products": "That the outputs are the model's, against whoever made the proof: in circuits with"
