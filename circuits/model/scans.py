@@ -27,11 +27,14 @@ def unroll_scans(model: ModelProto, most_nodes: int) -> None:
     if not any(node.op_type == "Scan" for node in graph.node):
         return
     lengths = _lengths(graph)
+    opset = next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    # Before version 4 every constant had to be an input as well.
+    model.ir_version = max(model.ir_version, 4)
     nodes: list[NodeProto] = []
     for node in graph.node:
         written = None
         if _is_scan(node):
-            written = _unrolled(graph, node, f"{node.output[0]}/scan", lengths, most_nodes)
+            written = _unrolled(graph, node, f"{node.output[0]}/scan", lengths, most_nodes, opset)
         if written is None:
             nodes.append(node)
         else:
@@ -65,7 +68,12 @@ def _lengths(graph: GraphProto) -> dict[str, list[int]]:
 
 
 def _unrolled(
-    graph: GraphProto, node: NodeProto, stem: str, lengths: dict[str, list[int]], most_nodes: int
+    graph: GraphProto,
+    node: NodeProto,
+    stem: str,
+    lengths: dict[str, list[int]],
+    most_nodes: int,
+    opset: int,
 ) -> list[NodeProto] | None:
     """The nodes that a Scan stands for, or None where it cannot be written out."""
     body = next((a.g for a in node.attribute if a.name == "body"), None)
@@ -92,7 +100,8 @@ def _unrolled(
         copy = graph.initializer.add()
         copy.CopyFrom(tensor)
         copy.name = f"{stem}/{tensor.name}"
-    axis = _constant(graph, f"{stem}/axis", [0])
+    # Before opset 13 the axes were an attribute.
+    axis = _constant(graph, f"{stem}/axis", [0]) if opset >= 13 else None
     for step in range(min(steps)):
         names = {name: f"{stem}/{name}" for name in constants}
         inputs = [i.name for i in body.input]
@@ -113,7 +122,7 @@ def _unrolled(
         states = results[: len(states)]
         for column, value in zip(collected, results[len(states) :], strict=True):
             row = f"{stem}/{step}/row/{len(column)}/{value}"
-            out.append(helper.make_node("Unsqueeze", [value, axis], [row]))
+            out.append(_row(value, row, axis))
             column.append(row)
     for final, output in zip(states, node.output, strict=False):
         if output:
@@ -122,6 +131,13 @@ def _unrolled(
         if output:
             out.append(helper.make_node("Concat", column, [output], axis=0))
     return out
+
+
+def _row(value: str, row: str, axis: str | None) -> NodeProto:
+    """What a step gives out, as one row of all that is collected."""
+    if axis is None:
+        return helper.make_node("Unsqueeze", [value], [row], axes=[0])
+    return helper.make_node("Unsqueeze", [value, axis], [row])
 
 
 def _has_graph(node: NodeProto) -> bool:
