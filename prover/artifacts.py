@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,6 +34,8 @@ from prover.errors import (
 )
 
 _PRIVATE_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
+#: A bucket that does not answer is named within a minute, not three: jobs are tried again anyway.
+_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -85,7 +88,8 @@ class Artifacts:
         if scheme == "memory":
             return cls(MemoryStore(), root=None, cache_dir=cache_dir)
         try:
-            return cls(from_url(url), root=None, cache_dir=cache_dir)
+            backend = from_url(url, retry_config=_RETRIES)
+            return cls(backend, root=None, cache_dir=cache_dir)
         except (BaseError, ValueError) as error:
             raise SettingsInvalid(
                 f"ZKML_ARTIFACTS_URL cannot be used: {_first_line(error)}"
