@@ -3,7 +3,7 @@
 ::
 
     async def create(body: ThingIn, once: Idempotency, …) -> Response | ThingOut:
-        async with once.request("POST /v1/things", body.model_dump_json()) as attempt:
+        async with once.request("POST /v1/things", body) as attempt:
             if attempt.replay is not None:
                 return replayed(attempt.replay)
             thing = await services.run(lambda: make(body, id=attempt.resource_id))
@@ -98,8 +98,9 @@ class Once:
         self.key = key
 
     @asynccontextmanager
-    async def request(self, *parts: str | bytes) -> AsyncIterator[Attempt]:
-        """One request; ``parts`` say which: route, parameters, and the body or its digest.
+    async def request(self, *parts: str | bytes | BaseModel) -> AsyncIterator[Attempt]:
+        """One request; ``parts`` say which: route, parameters, and the body or its digest. They
+        are looked at only where there is a key.
 
         Raises ``IdempotencyKeyReused`` and ``IdempotencyInProgress``.
         """
@@ -107,8 +108,9 @@ class Once:
         if key is None:
             yield Attempt(self._services, None, None)
             return
-        print_ = fingerprint(*parts)
-        begun = await self._services.run(lambda: store.begin_request(key, print_))
+        begun = await self._services.run(
+            lambda: store.begin_request(key, fingerprint(*map(_plain, parts)))
+        )
         if isinstance(begun, Replay):
             yield Attempt(self._services, None, begun)
             return
@@ -121,6 +123,10 @@ class Once:
             with contextlib.suppress(asyncio.CancelledError):
                 await renewing
             await attempt._free()
+
+
+def _plain(part: str | bytes | BaseModel) -> str | bytes:
+    return part.model_dump_json() if isinstance(part, BaseModel) else part
 
 
 def replayed(replay: Replay) -> Response:

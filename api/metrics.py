@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from api.services import Application
 from prover.store import Store
 from prover.store.figures import Figures
+from prover.webhooks.records import WebhookCounts
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,6 +37,7 @@ def render(store: Store) -> bytes:
     """All metrics as they are now. Raises ``StoreUnavailable``."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Of(store.figures()))
+    registry.register(_OfWebhooks(store.every_tenant().count_webhooks()))
     return bytes(generate_latest(registry))
 
 
@@ -83,6 +85,33 @@ class _Of(Collector):
             "Peak memory of the engine's child, over the newest jobs that ended.",
             ("quantile",),
             (((q,), value) for q, value in _spread(figures.peak_bytes)),
+        )
+
+
+class _OfWebhooks(Collector):
+    def __init__(self, counts: WebhookCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts
+        yield _gauge(
+            "zkml_webhook_endpoints",
+            "Webhook endpoints: those that are disabled are sent nothing.",
+            ("state",),
+            ((("enabled",), counts.enabled), (("disabled",), counts.disabled)),
+        )
+        states = ("pending", "delivered", "failed", "missed")
+        yield _gauge(
+            "zkml_webhook_deliveries",
+            "Deliveries of the events that are kept, by state.",
+            ("state",),
+            (((state,), getattr(counts, state)) for state in states),
+        )
+        yield _gauge(
+            "zkml_webhook_late_seconds",
+            "How late the most overdue delivery is: workers make them.",
+            (),
+            [((), counts.oldest_due_s)],
         )
 
 

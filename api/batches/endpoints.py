@@ -70,7 +70,7 @@ async def create_batch(
     limit = app.settings.max_batch_bytes
     async with body_on_disk(request, app.settings.home, limit, service.MEDIA_TYPES) as path:
         digest = await services.run(lambda: sha256_file(path)) if once.key else ""
-        asked = ("POST /v1/batches", query.model_dump_json(), digest)
+        asked = ("POST /v1/batches", query, digest)
         async with once.request(*asked) as attempt:
             if attempt.replay is not None:
                 return await _replay(services, attempt.replay, wait)

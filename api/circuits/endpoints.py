@@ -34,7 +34,7 @@ async def create_circuit(
     body: CircuitIn, response: Response, services: Use, wait: Wait, once: Idempotency
 ) -> CircuitOut | Response:
     """The circuit of a model for a profile. One that is ready is answered at once with 200."""
-    async with once.request("POST /v1/circuits", body.model_dump_json()) as attempt:
+    async with once.request("POST /v1/circuits", body) as attempt:
         if attempt.replay is not None:
             known = CircuitOut.model_validate_json(attempt.replay.response.body)
             circuit = await _ended(services, known.id, wait)

@@ -41,7 +41,7 @@ async def create_proof(
 ) -> JobOut | Response:
     """The input is checked against the model's signature and the job is on disk before the
     answer. A circuit for the model and profile is built when there is none."""
-    async with once.request("POST /v1/proofs", body.model_dump_json()) as attempt:
+    async with once.request("POST /v1/proofs", body) as attempt:
         if attempt.replay is not None:
             return await _replay(services, attempt.replay, wait)
         job = await services.run(

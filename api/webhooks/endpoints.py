@@ -39,7 +39,7 @@ async def create_endpoint(
     body: EndpointIn, response: Response, services: Use, once: Idempotency
 ) -> EndpointOut | Response:
     """The URL must lead to public addresses. The answer holds the secret, which is shown once."""
-    async with once.request(f"POST {_PATH}", body.model_dump_json()) as attempt:
+    async with once.request(f"POST {_PATH}", body) as attempt:
         if attempt.replay is not None:
             return replayed(attempt.replay)
         made = await services.run(lambda: service.create(services.app, body, attempt.resource_id))

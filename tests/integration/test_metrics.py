@@ -14,6 +14,7 @@ from prover.redis_events import RedisNudges
 from prover.redis_server import RedisServer
 from prover.store import Store
 from prover.testing import ManualClock, model_record
+from prover.webhooks.records import SignatureScheme
 
 PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}
 
@@ -70,6 +71,36 @@ def test_counts_ages_and_spreads_are_those_of_the_rows(store: Store, clock: Manu
     assert values['zkml_attempts_lost{reason="other"}'] == 1
     assert values['zkml_recent_stage_seconds{quantile="0.5",stage="prove"}'] == 2
     assert values['zkml_recent_peak_memory_bytes{quantile="1"}'] == 3000
+    store.close()
+
+
+def test_endpoints_that_were_disabled_and_late_deliveries_are_told(
+    store: Store, clock: ManualClock
+) -> None:
+    def hook(tenant: str) -> str:
+        made = store.for_tenant(tenant).create_webhook_endpoint(
+            "https://a.example/",
+            events=None,
+            description="",
+            scheme=SignatureScheme.HMAC,
+            secret="whsec_c2VjcmV0",
+        )
+        return made.id
+
+    off = hook("default")
+    hook("other")
+    store.change_webhook_endpoint(off, enabled=False)  # the other tenant hears nothing of it
+    store.request_cancel(store.create_job(JobKind.PROOF, model_record().id, "c", {}, None).id)
+    late = hook("default")
+    store.test_webhook(late)
+    clock.advance(90)
+
+    values = told(store)
+    assert values['zkml_webhook_endpoints{state="enabled"}'] == 2
+    assert values['zkml_webhook_endpoints{state="disabled"}'] == 1
+    assert values['zkml_webhook_deliveries{state="missed"}'] == 1
+    assert values['zkml_webhook_deliveries{state="pending"}'] == 1
+    assert values["zkml_webhook_late_seconds"] == 90
     store.close()
 
 
