@@ -19,6 +19,9 @@ from onnx import (
 
 from circuits.errors import ModelTooLarge
 
+#: Before this set a Scan had a batch, and lengths as its first input.
+_FIRST = 9
+
 
 def unroll_scans(model: ModelProto, most_nodes: int) -> None:
     """Writes out, in place, the graph's Scans whose scanned inputs are constants, or inputs of a
@@ -28,6 +31,8 @@ def unroll_scans(model: ModelProto, most_nodes: int) -> None:
         return
     lengths = _lengths(graph)
     opset = next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < _FIRST:
+        return
     # Before version 4 every constant had to be an input as well.
     model.ir_version = max(model.ir_version, 4)
     nodes: list[NodeProto] = []

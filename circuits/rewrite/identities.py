@@ -24,6 +24,8 @@ from circuits.rewrite.edit import (
     shape_of,
 )
 
+#: A mask below this lets nothing through; what it becomes.
+_NOTHING, _MASKED = -1e9, -40.0
 _CARRY = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -157,6 +159,33 @@ def _sub(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.const(np.zeros(shape_of(x), dtype=x.dtype.numpy()))
 
 
+def _add(node: ir.Node, build: Builder) -> ir.Value | None:
+    """A mask of minus infinity before a softmax, finite: what is masked is e^-40, not nothing.
+    Where scores are so large that this shows, onnxruntime says so, and the model is refused."""
+    readers = [use.node.op_type for use in node.outputs[0].uses()]
+    if set(readers) != {"Softmax"} or node.outputs[0].is_graph_output():
+        return None
+    for value, mask in (node.inputs[:2], node.inputs[1::-1]):
+        known = constant(mask)
+        if known is None or known.dtype.kind != "f" or not np.any(known < _NOTHING):
+            continue
+        finite = np.where(known < _NOTHING, _MASKED, known).astype(known.dtype)
+        return build.op("Add", value, build.const(finite))
+    return None
+
+
+def _where(node: ir.Node, build: Builder) -> ir.Value | None:
+    """A choice that is made already."""
+    truth = constant(node.inputs[0])
+    if truth is None or truth.size == 0 or not (np.all(truth) or not np.any(truth)):
+        return None
+    chosen = node.inputs[1] if bool(truth.reshape(-1)[0]) else node.inputs[2]
+    if chosen is None or not has_shape(chosen) or not has_shape(node.outputs[0]):
+        return None
+    same = shape_of(chosen) == shape_of(node.outputs[0])
+    return build.op("Identity", chosen) if same and constant(chosen) is None else None
+
+
 def _mul(node: ir.Node, build: Builder) -> ir.Value | None:
     """A product with zeros is zero, one with ones is the other factor."""
     for value, factor in (node.inputs[:2], node.inputs[1::-1]):
@@ -188,14 +217,14 @@ def _behind(value: ir.Value | None) -> ir.Value | None:
 
 def _run(model: ir.Model) -> None:
     expand(model, {"Div": _div, "Sub": _sub})
-    expand(model, {"Exp": _exp, "Mul": _mul})
+    expand(model, {"Add": _add, "Exp": _exp, "Mul": _mul, "Where": _where})
 
 
 SHORTEN_FORMULAS = Pass(
     name="shorten-formulas",
     version=1,
-    purpose="Normalised likelihoods as softmax; no division by a sum of one; x - x and x / x.",
+    purpose="Softmax as such and with finite masks; no division by a sum of one; x - x, x / x.",
     reference="scikit-learn's exporters: naive Bayes, one-vs-rest, power transforms",
     run=_run,
-    touches=frozenset(("Div", "Exp", "Mul", "Sub")),
+    touches=frozenset(("Add", "Div", "Exp", "Mul", "Sub", "Where")),
 )

@@ -157,6 +157,19 @@ def test_the_best_are_chosen_as_onnxruntime_chooses_them(
     rewrite(data, [*samples(data), *({"x": row} for row in ties)])
 
 
+def test_a_mask_of_minus_infinity_becomes_finite() -> None:
+    """As attention writes one: the engine holds no infinity."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4] x) => (float y)
+    { a = Add(x, n) y = Softmax(a) }"""
+    made = parser.parse_model(text)
+    mask = np.array([0, -np.inf, 0, -np.inf], dtype=np.float32)
+    made.graph.initializer.append(onnx.numpy_helper.from_array(mask, "n"))
+    data = made.SerializeToString()
+    found = onnx.load_model_from_string(rewrite(data, samples(data)).onnx)
+    constants = [onnx.numpy_helper.to_array(t) for t in found.graph.initializer]
+    assert all(np.isfinite(c).all() for c in constants if c.dtype.kind == "f")
+
+
 def test_nearest_neighbours_are_looked_up_by_products() -> None:
     """A table of classes at places that TopK found, as exporters write the vote."""
     text = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
