@@ -47,6 +47,8 @@ METRICS = {
     # service
     "latency_s": Metric(title="latency", unit="s"),
     "overhead_s": Metric(title="overhead over the engine", unit="s"),
+    "p99_s": Metric(title="99th percentile", unit="s"),
+    "growth_bytes": Metric(title="memory growth", unit="B", judged=False),
     "throughput_per_s": Metric(title="throughput", unit="1/s", higher_is_better=True),
     # contracts
     "gas": Metric(title="gas of a verification", unit="gas"),

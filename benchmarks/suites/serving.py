@@ -26,6 +26,7 @@ from benchmarks.harness.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.tasks import Amount, Task
+from benchmarks.suites.requests import Requests
 from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
 from benchmarks.zoo.material import Material, materialise
@@ -51,6 +52,14 @@ def tasks(
             service = _Service(entry, workers, amount, cache, coalesce_ms=wait_ms)
             stack.callback(service.stop)
             yield from service.tasks()
+        requests = Requests(SUITE, entry, amount, cache, home_of(cache, entry))
+        stack.callback(requests.stop)
+        yield from requests.tasks()
+
+
+def home_of(cache: Path, entry: Entry) -> Path:
+    """Where the services of this suite work."""
+    return cache / "service" / entry.name
 
 
 class _Service:
@@ -65,7 +74,7 @@ class _Service:
         self._first = workers == WORKERS[0] and not coalesce_ms
         self._models = cache / "models"
         self._srs = cache / "srs"
-        self._home = cache / "service" / entry.name
+        self._home = home_of(cache, entry)
         self._jobs = QUICK_JOBS_AT_ONCE if amount.quick else JOBS_AT_ONCE
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
