@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel
@@ -27,6 +28,7 @@ from api.client.models import (
     Upload,
     Usage,
     Verification,
+    WebhookEndpoint,
 )
 
 T = TypeVar("T")
@@ -35,6 +37,7 @@ M = TypeVar("M", bound=BaseModel)
 CHUNK = 1 << 20
 #: Bytes of one part of a large upload: little enough to send again.
 PART_BYTES = 8 << 20
+_HOOKS = "/v1/webhook-endpoints"
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -271,12 +274,17 @@ def create_proof(
     context: Mapping[str, Any] | None = None,
     isolate: bool | None = None,
     metadata: Mapping[str, str] | None = None,
+    deadline_s: float | None = None,
+    deduplicate: bool | None = None,
+    client_id: str | None = None,
     wait_s: int = 0,
     idempotency_key: str | None = None,
 ) -> Call[Job]:
     """Has one input proved; answers at once, or after at most ``wait_s`` (60) seconds.
 
     ``isolate``: by a proof of its own, also where the service has jobs share one.
+    ``deadline_s``: what is not done after so long has ``expired``. ``deduplicate``: the same input,
+    circuit and context give the proof that exists. ``client_id``: an id of your own for the proof.
     ``idempotency_key``: made up when left out; give your own to repeat a request after a crash.
     """
     body = _given(
@@ -288,12 +296,14 @@ def create_proof(
         context=context,
         isolate=isolate,
         metadata=metadata,
+        deadline_s=deadline_s,
+        deduplicate=deduplicate,
     )
     return Call(
-        method="POST",
-        path="/v1/proofs",
+        method="POST" if client_id is None else "PUT",
+        path="/v1/proofs" if client_id is None else f"/v1/proofs/{quote(client_id, safe='')}",
         read=as_model(Job),
-        headers=_key(idempotency_key),
+        headers=_key(idempotency_key) if client_id is None else {},
         json=body,
         wait_s=wait_s,
     )
@@ -426,6 +436,66 @@ def item_bundle(batch_id: str, number: int) -> Call[bytes]:
 def item_receipt(batch_id: str, number: int) -> Call[bytes]:
     """The signed statement about one item."""
     return _file(f"/v1/batches/{batch_id}/items/{number}/receipt")
+
+
+# --- webhooks ------------------------------------------------------------------------------------
+
+
+def create_webhook_endpoint(
+    url: str,
+    *,
+    events: Sequence[str] | None = None,
+    description: str | None = None,
+    signature: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[WebhookEndpoint]:
+    """Has webhooks sent to ``url``; the answer holds the secret, this once. ``signature``: ``v1``
+    or ``v1a``. ``verify_webhook`` checks what arrives."""
+    body = _given(
+        url=url,
+        events=None if events is None else list(events),
+        description=description,
+        signature=signature,
+    )
+    return Call(
+        method="POST",
+        path=_HOOKS,
+        read=as_model(WebhookEndpoint),
+        headers=_key(idempotency_key),
+        json=body,
+    )
+
+
+def webhook_endpoints(*, limit: int = 50, cursor: str | None = None) -> Call[Page[WebhookEndpoint]]:
+    """A page of one's endpoints, newest first, with what is wrong with each."""
+    return _get(_HOOKS, Page[WebhookEndpoint], limit=limit, cursor=cursor)
+
+
+def enable_webhook_endpoint(endpoint_id: str, enabled: bool) -> Call[WebhookEndpoint]:
+    """Stops what is sent, or starts it again."""
+    return Call(
+        method="PATCH",
+        path=f"{_HOOKS}/{endpoint_id}",
+        read=as_model(WebhookEndpoint),
+        json={"enabled": enabled},
+    )
+
+
+def delete_webhook_endpoint(endpoint_id: str) -> Call[bytes]:
+    """Ends an endpoint."""
+    return Call(method="DELETE", path=f"{_HOOKS}/{endpoint_id}", read=as_bytes)
+
+
+def replay_webhooks(
+    endpoint_id: str, since: datetime, *, include_delivered: bool | None = None
+) -> Call[dict[str, Any]]:
+    """Sends again what the endpoint has missed since a moment of the last seven days."""
+    return Call(
+        method="POST",
+        path=f"{_HOOKS}/{endpoint_id}/replay",
+        read=as_json,
+        json=_given(since=_moment(since), include_delivered=include_delivered),
+    )
 
 
 # --- verification, health ------------------------------------------------------------------------

@@ -111,6 +111,7 @@ class Job(_Answer):
     """One circuit to build, or one input to prove. Wait for ``terminal``."""
 
     id: str
+    client_id: str | None = None
     kind: str
     state: str
     terminal: bool
@@ -124,6 +125,7 @@ class Job(_Answer):
     context: dict[str, Any] | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     created_at: datetime
+    deadline: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     unused_inputs: list[str] = Field(default_factory=list)
@@ -139,6 +141,7 @@ class Circuit(_Answer):
 
     id: str
     state: str
+    terminal: bool
     model: str
     profile: dict[str, Any]
     manifest: dict[str, Any] | None = None
@@ -199,6 +202,7 @@ class Item(_Answer):
     id: str | None = None
     line: int
     state: str
+    terminal: bool
     lane: int | None = None
     proof: str | None = None
     inexact: bool = False
@@ -219,6 +223,26 @@ class ItemPage(_Answer):
 
     items: list[Item]
     next_after: int | None = None
+
+
+class WebhookEndpoint(_Answer):
+    """Where webhooks go. ``secret`` is shown when it is made and rotated, never again."""
+
+    id: str
+    url: str
+    events: list[str] | None = None
+    description: str
+    signature: str
+    secret: str | None = None
+    public_key: str | None = None
+    enabled: bool
+    disabled_reason: str | None = None
+    disabled_at: datetime | None = None
+    failing_since: datetime | None = None
+    delivered_at: datetime | None = None
+    previous_secret_until: datetime | None = None
+    created_at: datetime
+    links: dict[str, str]
 
 
 class Check(_Answer):

@@ -94,6 +94,7 @@ def test_it_is_imported_without_the_server_and_the_engine() -> None:
         (models.Used, "UsageSumOut"),
         (models.Usage, "UsageOut"),
         (models.Upload, "UploadOut"),
+        (models.WebhookEndpoint, "EndpointOut"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -286,3 +287,47 @@ def test_an_upload_in_parts_goes_on_where_it_was_cut(url: str, tmp_path: Path) -
             return (await zkml.upload_in_parts(path, part_bytes=300)).id
 
     assert asyncio.run(again()) == model.id
+
+
+def test_what_is_safe_to_repeat_is_one_job_on_the_service(app: FakeApp, url: str) -> None:
+    """The answer to the first try is lost on its way; the second finds what the first has made."""
+    with httpx.Client(base_url=url) as service:
+        lost: list[str] = []
+
+        def lossy(request: httpx.Request) -> httpx.Response:
+            body = request.read()
+            headers = {k: v for k, v in request.headers.items() if k != "host"}
+            answer = service.request(
+                request.method, request.url.path, content=body, headers=headers
+            )
+            if not lost:
+                lost.append(answer.json()["id"])
+                raise httpx.ReadTimeout("lost")
+            return httpx.Response(
+                answer.status_code, content=answer.content, headers=answer.headers
+            )
+
+        with client(lossy) as zkml, Client(url) as plain:
+            model = plain.upload_model(MODEL).id
+            before = sum(app.store.count_jobs().values())
+            assert zkml.create_proof(model=model, inputs=X).id == lost[0]
+            assert sum(app.store.count_jobs().values()) == before + 1
+
+
+def test_an_id_of_ones_own_names_one_job(url: str) -> None:
+    with Client(url) as zkml:
+        model = zkml.upload_model(MODEL).id
+        first = zkml.create_proof(model=model, inputs=X, client_id="order-4711")
+        again = zkml.create_proof(model=model, inputs=X, client_id="order-4711")
+        assert (first.id, first.client_id) == (again.id, "order-4711")
+
+
+def test_an_endpoint_is_made_listed_stopped_and_deleted(url: str) -> None:
+    with Client(url) as zkml:
+        made = zkml.create_webhook_endpoint("https://example.com/hook", events=["proof.*"])
+        assert made.secret is not None
+        (listed,) = zkml.webhook_endpoints().items
+        assert (listed.id, listed.secret, listed.events) == (made.id, None, ["proof.*"])
+        assert not zkml.enable_webhook_endpoint(made.id, enabled=False).enabled
+        zkml.delete_webhook_endpoint(made.id)
+        assert zkml.webhook_endpoints().items == []
