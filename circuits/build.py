@@ -25,7 +25,7 @@ from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
-from circuits.profile import Profile, Soundness, Target, Visibility
+from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding
@@ -98,7 +98,8 @@ class Builder:
             profile.visibility,
             self.limits,
         )
-        self._refuse_hopeless(graph, samples, profile)
+        if profile.argument is Argument.COMPUTED:
+            self._refuse_hopeless(graph, samples, profile)
         return plan_circuit(
             self.engine,
             graph,
@@ -218,6 +219,7 @@ class Builder:
             srs=srs.path,
             hints=plan.choice.shape.variant.write_hints(out),
             salt=plan.choice.shape.variant.salt,
+            commitments=plan.choice.shape.variant.commitments,
         )
 
     def _try(self, plan: Plan, files: CircuitFiles) -> ProofResult:
@@ -249,6 +251,7 @@ class Builder:
             variant.outputs,
             hints=variant.claim,
             hidden=variant.hidden,
+            commitments=variant.commitments,
         )
         for segment in (s for s in layout if s.role is Role.RESIDUE):
             found = result.instances[segment.offset : segment.offset + segment.count]
@@ -325,6 +328,7 @@ class Builder:
             lowering=variant.recipe,
             hints=variant.claim,
             hidden=_hidden(plan),
+            commitments=variant.commitments,
             measured={
                 "prove_s": round(trial.seconds["prove"], 4),
                 "peak_rss_bytes": trial.peak_rss_bytes,

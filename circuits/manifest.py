@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from circuits.committed.claim import CHALLENGES, Commitments
 from circuits.digests import digest_json
 from circuits.hidden import Hidden, Salt
 from circuits.hints import Hints
@@ -29,6 +30,7 @@ class Role(enum.StrEnum):
     CONTEXT = "context"  # the context digest's limbs
     OUTPUT = "output"  # one output tensor, in clear
     RESIDUE = "residue"  # zero, or else a hint is wrong or a hidden input out of its range
+    EVALUATION = "evaluation"  # a public input under two challenges
     RESULT = "result"  # the results of one product, given to the circuit
     CHALLENGE = "challenge"  # a hash of the key, the inputs and all results
 
@@ -64,6 +66,7 @@ def instance_layout(
     lanes: int = 1,
     hints: Hints | None = None,
     hidden: Hidden | None = None,
+    commitments: Commitments | None = None,
 ) -> tuple[Segment, ...]:
     """Where everything stands among the public instances, in the engine's order.
 
@@ -78,6 +81,14 @@ def instance_layout(
     are right, or that inputs which are not shown lie within their ranges.
     """
     parts: list[tuple[Role, str, int]] = []
+    if commitments is not None:
+        # Input and context are not shown: they are what the challenges are hashes of.
+        parts.append((Role.CHALLENGE, "challenges", len(CHALLENGES)))
+        if commitments.evaluated is not None:
+            parts.append((Role.EVALUATION, inputs[0].tensor.name, 1))
+        parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size) for o in outputs]
+        parts.append((Role.RESIDUE, RESIDUES, commitments.residues))
+        return _in_order(parts)
     if visibility is Visibility.HASHED_INPUT:
         parts += [(Role.INPUT_HASH, i.tensor.name, 1) for i in inputs]
         if context.limbs:
@@ -97,6 +108,10 @@ def instance_layout(
     parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
     if residues := residues_of(hints, hidden):
         parts.append((Role.RESIDUE, RESIDUES, residues * lanes))
+    return _in_order(parts)
+
+
+def _in_order(parts: Sequence[tuple[Role, str, int]]) -> tuple[Segment, ...]:
     layout: list[Segment] = []
     offset = 0
     for role, name, count in parts:
@@ -105,9 +120,11 @@ def instance_layout(
     return tuple(layout)
 
 
-def residues_of(hints: Hints | None, hidden: Hidden | None) -> int:
+def residues_of(
+    hints: Hints | None, hidden: Hidden | None, commitments: Commitments | None = None
+) -> int:
     """How many public instances of each lane have to be zero."""
-    return (hints.residues if hints else 0) + (hidden.residues if hidden else 0)
+    return sum(part.residues for part in (hints, hidden, commitments) if part is not None)
 
 
 def model_outputs(outputs: Sequence[list[str]], count: int, residues: int) -> list[list[str]]:
@@ -173,9 +190,10 @@ class CircuitManifest:
 
     ``lowering`` is the recipe (bits and form) of a graph that was quantised before the engine saw
     it; a circuit in the engine's own fixed point does not mention it. ``hints`` is there where the
-    circuit is given results of products; ``files`` then has ``hints`` too, with which they are
-    computed. ``hidden`` is there where proofs do not show the input or the weights. (A circuit of a
-    compiler before version 8 has none, and bounds nothing that is not shown.)
+    circuit is given results of products, ``commitments`` where hints are committed to; ``files``
+    then has ``hints`` too, with which they are computed. ``hidden`` is there where proofs do not
+    show the input or the weights. (A circuit of a compiler before version 8 has none, and bounds
+    nothing that is not shown.)
     """
 
     circuit_id: str
@@ -196,6 +214,7 @@ class CircuitManifest:
     lowering: dict[str, Any] | None = None
     hints: Hints | None = None
     hidden: Hidden | None = None
+    commitments: Commitments | None = None
     schema: int = SCHEMA
     measured: dict[str, Any] = field(default_factory=dict)
 
@@ -207,6 +226,8 @@ class CircuitManifest:
             optional["hints"] = self.hints.to_json()
         if self.hidden is not None:
             optional["hidden"] = self.hidden.to_json()
+        if self.commitments is not None:
+            optional["commitments"] = self.commitments.to_json()
         return optional | {
             "schema": self.schema,
             "circuit_id": self.circuit_id,
@@ -249,6 +270,9 @@ class CircuitManifest:
             lowering=data.get("lowering"),
             hints=Hints.from_json(data["hints"]) if data.get("hints") is not None else None,
             hidden=Hidden.from_json(data["hidden"]) if data.get("hidden") is not None else None,
+            commitments=Commitments.from_json(data["commitments"])
+            if data.get("commitments") is not None
+            else None,
             measured=data.get("measured", {}),
         )
 
@@ -268,12 +292,13 @@ class CircuitManifest:
             self.lanes,
             self.hints,
             self.hidden,
+            self.commitments,
         )
 
     @property
     def residues(self) -> int:
         """How many public instances of each lane have to be zero."""
-        return residues_of(self.hints, self.hidden)
+        return residues_of(self.hints, self.hidden, self.commitments)
 
     @property
     def salt(self) -> Salt | None:

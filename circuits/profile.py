@@ -70,6 +70,13 @@ class Target(enum.StrEnum):
     EVM = "evm"
 
 
+class Argument(enum.StrEnum):
+    """How a circuit comes by its results."""
+
+    COMPUTED = "computed"  # they are computed in it, or hints that the verifier sees
+    COMMITTED = "committed"  # private hints under challenges that hash commitments to them
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """A circuit's specification beside the model; part of the circuit's identity.
@@ -85,6 +92,23 @@ class Profile:
     max_error: float = 0.01
     agreement: float = 0.99
     range_margin: float = 0.25
+    argument: Argument = Argument.COMPUTED
+
+    @property
+    def engine_input(self) -> str:
+        """EZKL's word for the visibility of the circuit's inputs."""
+        committed = self.argument is Argument.COMMITTED
+        return "polycommit" if committed else self.visibility.engine_input
+
+    @property
+    def may_commit(self) -> bool:
+        """Whether there are circuits with committed hints of this profile: whoever verifies has to
+        compute their challenges, which a contract does not yet."""
+        return (
+            self.soundness is Soundness.STANDARD
+            and self.visibility in (Visibility.PUBLIC, Visibility.PRIVATE_INPUT)
+            and self.target is not Target.EVM
+        )
 
     @property
     def checks_ranges(self) -> bool:
@@ -107,10 +131,15 @@ class Profile:
             self.soundness is Soundness.STANDARD
             and self.visibility is Visibility.PUBLIC
             and self.target is not Target.EVM
+            and self.argument is Argument.COMPUTED
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """A computed argument, the usual one, is not mentioned."""
+        data = asdict(self)
+        if self.argument is Argument.COMPUTED:
+            del data["argument"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Profile:
@@ -121,6 +150,7 @@ class Profile:
             max_error=data["max_error"],
             agreement=data["agreement"],
             range_margin=data["range_margin"],
+            argument=Argument(data.get("argument", Argument.COMPUTED)),
         )
 
     @property

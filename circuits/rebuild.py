@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuits.committed.arithmetic import Steps
+from circuits.committed.claim import Commitments
 from circuits.digests import canonical_json, sha256
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs, Simulated
@@ -23,9 +26,11 @@ from circuits.field import to_felt
 from circuits.hidden import Hidden, hides
 from circuits.hints import Hints
 from circuits.manifest import AppliedPass, CircuitManifest, SrsRef
+from circuits.plan.committed import committed_args
+from circuits.plan.graphs import FloatGraph
 from circuits.plan.samples import Range, Sample, draw
 from circuits.plan.variants import integer_args
-from circuits.profile import Profile, Soundness, Visibility
+from circuits.profile import Argument, Profile, Soundness, Visibility
 from circuits.srs.files import SrsFolder
 from circuits.tensors import Signature, TensorSpec
 
@@ -54,6 +59,7 @@ class Recipe:
     lowering: dict[str, Any] | None
     lanes: int
     input_scales: tuple[int, ...]
+    argument: Argument = Argument.COMPUTED
 
     @property
     def hand_on(self) -> bool:
@@ -70,13 +76,16 @@ class Recipe:
             lowering=manifest.lowering,
             lanes=manifest.lanes,
             input_scales=tuple(i.scale for i in manifest.inputs),
+            argument=manifest.profile.argument,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anew:
     """A graph made anew. The scales are None where the engine chooses them (``scale`` is that of an
-    integer graph's tables), ``hints`` where the circuit is given no results."""
+    integer graph's tables), ``hints`` where the circuit is given no results. With ``commitments``
+    there are its size (k, columns, table) and, where a table bounds the input, the range that it
+    accepts."""
 
     onnx: bytes
     passes: tuple[AppliedPass, ...]
@@ -86,6 +95,9 @@ class Anew:
     scale: int | None = None
     hints: Hints | None = None
     hidden: Hidden | None = None
+    commitments: Commitments | None = None
+    arguments: tuple[int, int, tuple[int, int]] | None = None
+    accepted: tuple[float, float] | None = None
 
 
 def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
@@ -102,6 +114,8 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     onnx, passes = graph.onnx, graph.passes
     input_scales = output_scales = scale = hints = hidden = None
     sums_biases = False
+    if recipe.argument is Argument.COMMITTED:
+        return _committed_anew(graph, recipe)
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
         form = Form(**recipe.lowering["form"])
@@ -143,6 +157,41 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     )
 
 
+def _committed_anew(graph: FloatGraph, recipe: Recipe) -> Anew:
+    from circuits.lower.committed.candidates import ARGUMENT, recompiled
+    from circuits.plan.committed import COMMITTED
+
+    lowering = recipe.lowering or {}
+    if set(lowering) != {"argument", "columns", "steps"} or lowering["argument"] != ARGUMENT:
+        raise CircuitNotFaithful("the manifest has no recipe for committed hints")
+    made, steps = recompiled(graph, lowering, shown=not recipe.hand_on)
+    return Anew(
+        onnx=made.onnx,
+        passes=(*graph.passes[:-1], COMMITTED),
+        signature=graph.signature,
+        input_scales=(steps.input_scale,),
+        output_scales=(steps.output_scale,),
+        commitments=made.claim,
+        arguments=(steps.logrows, made.columns, (steps.lowest, steps.base - 1)),
+        accepted=_range(steps, shown=not recipe.hand_on),
+    )
+
+
+def _range(steps: Steps, *, shown: bool) -> tuple[float, float]:
+    """The inputs that a circuit with committed hints is made for: what its table accepts, or what
+    its sums are bounded for where the verifier looks at the input."""
+    low = 1 - steps.base if shown else -steps.offset
+    high = steps.base - 1 - steps.offset
+    return math.ldexp(low, -steps.input_scale), math.ldexp(high, -steps.input_scale)
+
+
+def _accepts(accepted: tuple[float, float], manifest: CircuitManifest) -> bool:
+    own = manifest.inputs[0].lower, manifest.inputs[0].upper
+    if manifest.profile.visibility.shows_input:
+        return accepted[0] <= own[0] and own[1] <= accepted[1]
+    return accepted == own
+
+
 def rebuild(
     engine: EzklEngine,
     srs: SrsFolder,
@@ -175,6 +224,10 @@ def rebuild(
     args = RunArgs.of(frozen)
     if anew.scale is not None:
         _same_arithmetic(args, integer_args(manifest.profile, anew.scale), manifest.profile)
+    if anew.arguments is not None and args != committed_args(manifest.profile, *anew.arguments):
+        raise CircuitNotFaithful("the settings' run_args are not those of the committed circuit")
+    if anew.accepted is not None and not _accepts(anew.accepted, manifest):
+        raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
     if anew.hints is not None and not anew.hints.bind(
         args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows
     ):
@@ -256,6 +309,11 @@ def _compile(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits
         raise CircuitNotFaithful(
             "what the manifest says of results that the circuit is given does not follow from the"
             " model",
+            hint=_OTHER_COMPILER,
+        )
+    if anew.commitments != manifest.commitments:
+        raise CircuitNotFaithful(
+            "what the manifest says of committed hints does not follow from the model",
             hint=_OTHER_COMPILER,
         )
     return anew

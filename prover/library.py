@@ -211,6 +211,7 @@ class Library:
                 srs=paths["srs"],
                 hints=paths.get("hints"),
                 salt=manifest.salt,
+                commitments=manifest.commitments,
             ),
             plan=paths["plan"],
         )

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from circuits.manifest import Role
-from circuits.profile import Soundness, Target, Visibility
+from circuits.profile import Argument, Soundness, Target, Visibility
 from prover.context import Context
 from prover.ownership import MAX_LICENCE, Scheme
 
@@ -39,11 +39,12 @@ class ReceiptId(Part):
     """``schema_version`` counts additions within v1; an unknown one is refused.
 
     2 has ``lane``, for a proof that several inputs share; 3 has ``near_thresholds`` in the measured
-    error, for a model that compares with constants, whether or not there is a lane.
+    error, for a model that compares with constants, whether or not there is a lane; 4 has
+    ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3, 4] = 1
+    schema_version: Literal[1, 2, 3, 4, 5] = 1
 
 
 class Issuer(Part):
@@ -101,7 +102,8 @@ class Srs(Part):
 
 
 class ProfileClaim(Part):
-    """What the circuit was built for."""
+    """What the circuit was built for. ``argument`` is absent where results are computed in the
+    circuit or hints are public."""
 
     visibility: Annotated[Visibility, Field(strict=False)]
     soundness: Annotated[Soundness, Field(strict=False)]
@@ -109,6 +111,9 @@ class ProfileClaim(Part):
     max_error: Number
     agreement: Number
     range_margin: Number
+    argument: Annotated[Argument, Field(strict=False)] | None = Field(
+        default=None, exclude_if=lambda argument: argument is None
+    )
 
 
 class SegmentClaim(Part):
@@ -294,18 +299,22 @@ class Predicate(Part):
 
     @model_validator(mode="after")
     def _lane_and_schema(self) -> Predicate:
-        stated = schema_version(self.accuracy.this_input, self.lane, self.owner)
+        stated = schema_version(self.profile, self.accuracy.this_input, self.lane, self.owner)
         if self.receipt.schema_version != stated:
             raise ValueError("the schema version is not that of the fields stated")
+        if self.profile.argument is Argument.COMPUTED:
+            raise ValueError("the usual argument is not stated")
         if self.lane is not None and self.lane.index >= self.lane.count:
             raise ValueError("there is no such lane")
         return self
 
 
 def schema_version(
-    error: MeasuredError, lane: LaneClaim | None, owner: OwnerClaim | None
-) -> Literal[1, 2, 3, 4]:
+    profile: ProfileClaim, error: MeasuredError, lane: LaneClaim | None, owner: OwnerClaim | None
+) -> Literal[1, 2, 3, 4, 5]:
     """The version of a predicate with these parts."""
+    if profile.argument is not None:
+        return 5
     if owner is not None:
         return 4
     if error.near_thresholds is not None:

@@ -72,6 +72,7 @@ def verify_bundle(
     (34) rebuild: the verifying key, rebuilt from the ONNX, is the same bytes
     (35) residues: hints are the products' results, and hidden inputs lie within their ranges
     (36) owner: the owner's signature, if there is one, is of this model's manifest
+    (37) challenges: those of committed hints are hashes of the proof's commitments and the context
 
     What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
     lists. Without (34), that the verifying key belongs to the model depends on the signature.
@@ -199,4 +200,5 @@ _STEPS: tuple[Step, ...] = (
     Step(34, "rebuild", Layer.SETUP, setup.rebuild),
     Step(35, "residues", Layer.INSTANCES, content.residues),
     Step(36, "owner", Layer.SIGNATURE, signer.owner),
+    Step(37, "challenges", Layer.INSTANCES, content.challenges),
 )

@@ -19,15 +19,27 @@ from typing import Any
 
 import ezkl
 
+from circuits.committed.claim import Binding, columns, usable_rows
+from circuits.committed.hints import committed_inputs, no_challenges
 from circuits.engine.constants import constants_uncounted, restore_constants
-from circuits.engine.operators import check_operators, check_weights, leans_on_operators, salt_of
+from circuits.engine.operators import (
+    cells_of,
+    check_operators,
+    check_weights,
+    is_committed,
+    leans_on_operators,
+    salt_of,
+)
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
+from circuits.engine.table_end import has_table
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
+from circuits.field import from_felt, to_felt
 from circuits.hidden import Salt
 from circuits.integers.hints import results_for
+from circuits.srs.verify_part import extract
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
 # call that it waits for is holding.
@@ -47,18 +59,21 @@ def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineErr
     except BaseException as error:
         return [_engine_error(error)] * len(candidates)
     uncounted = constants_uncounted(onnx)
-    return [_attempt_price(args, uncounted) for args in candidates]
+    cells = cells_of(onnx) if is_committed(onnx) else None
+    return [_attempt_price(args, uncounted, cells) for args in candidates]
 
 
-def _attempt_price(args: RunArgs, uncounted: int) -> Priced | EngineError:
+def _attempt_price(args: RunArgs, uncounted: int, cells: int | None) -> Priced | EngineError:
     try:
         ezkl.gen_settings("network.onnx", "settings.json", py_run_args=_run_args(args))
     except BaseException as error:  # a panic is no Exception
         return _engine_error(error)
-    return _priced(args, Path("settings.json").read_text(), uncounted)
+    return _priced(args, Path("settings.json").read_text(), uncounted, cells)
 
 
-def _priced(args: RunArgs, text: str, uncounted: int) -> Priced:
+def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> Priced:
+    """``cells``: those of a graph with committed hints, for whose inputs and cuts the engine counts
+    assignments that it does not make."""
     settings = json.loads(text)
     settings["total_const_size"] += uncounted
     settings["timestamp"] = 0  # or equal circuits would have different settings digests
@@ -68,6 +83,10 @@ def _priced(args: RunArgs, text: str, uncounted: int) -> Priced:
         [equation, dict(sorted(axes.items()))]
         for equation, axes in settings["einsum_params"]["equations"]
     ]
+    if cells is not None:
+        _only_committed(settings, args)
+        settings["total_assignments"] = cells
+        settings["num_rows"] = -(-cells // args.num_inner_cols)
     return Priced(
         args=args,
         settings=json.dumps(settings),
@@ -83,6 +102,19 @@ def _priced(args: RunArgs, text: str, uncounted: int) -> Priced:
         instance_shapes=tuple(tuple(s) for s in settings["model_instance_shapes"]),
         product_room=room_for_products(settings["einsum_params"]["equations"]),
     )
+
+
+def _only_committed(settings: dict[str, Any], args: RunArgs) -> None:
+    """A circuit with committed hints has one table and no other look-up, whose columns nothing
+    would salt; and no argument of the engine's own."""
+    others = (
+        settings["required_range_checks"],
+        settings["total_dynamic_col_size"],
+        settings["total_shuffle_col_size"],
+        settings["einsum_params"]["total_einsum_col_size"],
+    )
+    if any(others) or len(settings["required_lookups"]) != 1 or not args.disable_freivalds:
+        raise EngineError("the engine adds look-ups or arguments to a graph with committed hints")
 
 
 def simulate(
@@ -134,7 +166,27 @@ def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:
         disable_selector_compression=False,
     )
     seconds["setup"] = time.monotonic() - started
+    if is_committed(onnx):
+        _check_table(out, srs)
     return seconds
+
+
+def _check_table(out: Path, srs: Path) -> None:
+    """Raises ``EngineError`` where a new key's table is not what committed hints lean on."""
+    args = RunArgs.of(json.loads((out / "settings.json").read_text()))
+    paths = (str(out / "vk"), str(out / "settings.json"), str(srs))
+
+    def commit(column: Felts) -> tuple[int, int]:
+        x, y = _point(ezkl.kzg_commit(column, *paths)[0])
+        return int.from_bytes(x, "big"), int.from_bytes(y, "big")
+
+    if not has_table((out / "vk").read_bytes(), args.lookup_range[0], args.logrows, commit):
+        raise EngineError("the table in the key does not end where it should")
+
+
+def _point(point: Any) -> tuple[bytes, bytes]:
+    """The coordinates of a commitment, big-endian as proofs have them."""
+    return bytes.fromhex(point.x)[::-1], bytes.fromhex(point.y)[::-1]
 
 
 def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
@@ -146,10 +198,8 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     seconds = {}
     report("witness")
     started = time.monotonic()
-    hints = files.hints.read_bytes() if files.hints else None
     settings = json.loads(files.settings.read_text())
-    verifying_key = files.vk.read_bytes() if hints else b""
-    given = _completed(inputs, hints, files.salt, settings, verifying_key)
+    given = _given(files, inputs, settings)
     try:
         witness = ezkl.gen_witness(
             _input_data(given), str(files.compiled), "witness.json", None, None
@@ -175,6 +225,39 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     )
 
 
+def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -> list[Felts]:
+    """What the engine takes for a proof: inputs, and hints or salt where the circuit has any."""
+    hints = files.hints.read_bytes() if files.hints else None
+    if files.commitments is None or hints is None:
+        verifying_key = files.vk.read_bytes() if hints else b""
+        return _completed(inputs, hints, files.salt, settings, verifying_key)
+    (context,) = inputs[1]
+    binding = Binding(
+        vk=files.vk.read_bytes(),
+        settings=files.settings.read_bytes(),
+        srs_part=extract(files.srs),
+        claim=files.commitments,
+        context=from_felt(context),
+        inputs=None if files.commitments.evaluated is None else inputs[:1],
+    )
+    logrows = int(settings["run_args"]["logrows"])
+    return committed_inputs(
+        hints, inputs, lambda tensor: binding.challenges(_committed(files, tensor, logrows))
+    )
+
+
+def _committed(files: CircuitFiles, tensor: Felts, logrows: int) -> bytes:
+    """The commitments to a tensor as they stand in a proof: of each column by itself, since the
+    engine's own count of columns is one less just below an edge."""
+    size = usable_rows(logrows)
+    paths = (str(files.vk), str(files.settings), str(files.srs))
+    points = b""
+    for n in range(columns(len(tensor), logrows)):
+        column = tensor[n * size : (n + 1) * size]
+        points += b"".join(_point(ezkl.kzg_commit(column or [to_felt(0)], *paths)[0]))
+    return points
+
+
 def _completed(
     inputs: list[Felts],
     hints: bytes | None,
@@ -182,7 +265,10 @@ def _completed(
     settings: dict[str, Any],
     verifying_key: bytes = b"",
 ) -> list[Felts]:
-    """Inputs and, behind them, what else the circuit takes: hints, or salt."""
+    """Inputs and, behind them, what else the circuit takes: hints, or salt. With committed hints,
+    what takes their place."""
+    if hints is not None and hints.startswith(b"{"):
+        return committed_inputs(hints, inputs, no_challenges)
     if hints is not None:
         return [*inputs, *results_for(hints, inputs, verifying_key)]
     return inputs if salt is None else [*inputs, *salt.draw(settings)]

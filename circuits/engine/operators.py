@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import onnx
 
+from circuits.committed.claim import CELLS, DATA
+from circuits.engine.port import COMMITTED
 from circuits.errors import EngineError
 from circuits.hidden import BOUND, RESIDUES, SALT, Salt
 from circuits.hints import HINT
@@ -26,8 +28,19 @@ _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
 def leans_on_operators(network: bytes) -> bool:
-    """Whether a graph has residues: then the engine has to lay it out as it stands."""
-    return RESIDUES.encode() in network
+    """Whether a graph has hints or residues: then the engine has to lay it out as it stands."""
+    return any(name.encode() in network for name in (RESIDUES, HINT))
+
+
+def is_committed(network: bytes) -> bool:
+    """Whether a graph has committed hints (``circuits.committed``)."""
+    return DATA.encode() in network
+
+
+def cells_of(network: bytes) -> int:
+    """How many cells the engine fills for a graph with committed hints, as the graph says."""
+    facts = {p.key: p.value for p in onnx.load_model_from_string(network).metadata_props}
+    return int(facts[CELLS])
 
 
 def salt_of(network: bytes) -> Salt | None:
@@ -51,9 +64,10 @@ def check_operators(network: bytes, input_visibility: str, table: str) -> None:
     than the graph has. (Without hints only those that bound inputs, and salt, are looked for: the
     engine's own fixed point makes other operators of some.)
     """
-    hinted = HINT.encode() in network
-    if hinted and input_visibility != "public":
-        raise EngineError("hints have to be public inputs, or outputs are not tied to them")
+    committed = is_committed(network)
+    hinted = HINT.encode() in network or committed
+    if hinted and input_visibility != (COMMITTED if committed else "public"):
+        raise EngineError("hints have to be public or committed, or outputs are not tied to them")
     meant, made = _meant(network, "" if hinted else BOUND), _made(table)
     if meant != made if hinted else meant - made:
         raise EngineError(

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from circuits.committed.claim import Commitments
 from circuits.errors import EngineError
 from circuits.hidden import Salt
 
 #: One input tensor as felts (``circuits.field``), row-major.
 Felts = list[str]
+#: The engine's word for inputs that a proof begins with commitments to, and its settings' word.
+COMMITTED, _COMMITTED_IN_SETTINGS = "polycommit", "kzgcommit"
 #: Called with a stage's name (``witness``, ``prove``) when it begins.
 OnStage = Callable[[str], None]
 #: Polled while a call runs; a true answer kills it and raises ``Canceled``.
@@ -57,7 +60,8 @@ class RunArgs:
         given["lookup_range"] = tuple(given["lookup_range"])
         for name in ("input_visibility", "output_visibility", "param_visibility"):
             word = given[name]
-            given[name] = (word if isinstance(word, str) else next(iter(word))).lower()
+            word = (word if isinstance(word, str) else next(iter(word))).lower()
+            given[name] = COMMITTED if word == _COMMITTED_IN_SETTINGS else word
         return cls(**given)
 
 
@@ -106,8 +110,9 @@ class Simulated:
 @dataclass(frozen=True, kw_only=True)
 class CircuitFiles:
     """A built circuit on local disk. ``hints``: the graph that computes the results which the
-    circuit is given beside its inputs (``circuits.hints``), where it is given any; ``salt``: the
-    random look-ups that it takes."""
+    circuit is given beside its inputs (``circuits.hints``), where it is given any; with
+    ``commitments``, the network whose hints are committed to (``circuits.committed``). ``salt``:
+    the random look-ups that it takes."""
 
     compiled: Path
     settings: Path
@@ -116,6 +121,7 @@ class CircuitFiles:
     srs: Path
     hints: Path | None = None
     salt: Salt | None = None
+    commitments: Commitments | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:

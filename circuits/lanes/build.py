@@ -224,6 +224,8 @@ class WideBuilder:
                 "with hashed inputs one hash would cover the inputs of all lanes, and nobody could"
                 " check a lane without the others"
             )
+        if narrow.manifest.commitments is not None:
+            raise CannotBatch("inputs do not share a proof with committed hints yet")
         if narrow.manifest.lowering is not None:
             return integer_forms(
                 self.engine.sandbox,

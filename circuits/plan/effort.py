@@ -61,6 +61,7 @@ def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Time
                 srs=path,
                 hints=shape.variant.write_hints(out),
                 salt=shape.variant.salt,
+                commitments=shape.variant.commitments,
             )
             proofs = [engine.prove(files, shape.variant.samples[0], limits) for _ in range(2)]
         except EngineError as error:

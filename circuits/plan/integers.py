@@ -45,11 +45,11 @@ def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
     """The integer road: every choice of bits and form that keeps the tolerance."""
     task.say("choosing bits for each layer")
     made: list[IntegerGraph] | str = task.engine.sandbox.call(
-        _LOWER, graph, _integer_task(task), limits=task.limits
+        _LOWER, graph, integer_task(task), limits=task.limits
     )
     if not isinstance(made, str) and not _laid_out(task, made):
         # The engine simplifies what binds results away: then none are given.
-        alone = replace(_integer_task(task), hints=False)
+        alone = replace(integer_task(task), hints=False)
         made = task.engine.sandbox.call(_LOWER, graph, alone, limits=task.limits)
     if isinstance(made, str):
         yield Rejected(label="integers", reason=made)
@@ -70,7 +70,7 @@ def _finer(
         if not judged or any(isinstance(j, Variant) or j.measured is None for j in judged):
             return
         task.say(f"{bits} more bits for each layer")
-        wanted = replace(_integer_task(task), finer=bits)
+        wanted = replace(integer_task(task), finer=bits)
         made = task.engine.sandbox.call(_LOWER, graph, wanted, limits=task.limits)
         if isinstance(made, str) or not made:
             return
@@ -89,7 +89,8 @@ def _laid_out(task: Task, made: Sequence[IntegerGraph]) -> bool:
     return not isinstance(priced, EngineError)
 
 
-def _integer_task(task: Task) -> IntegerTask:
+def integer_task(task: Task) -> IntegerTask:
+    """A task as the compiler's child sees it."""
     calibrated = task.samples.calibrated
     return IntegerTask(
         accepted=task.accepted,

@@ -15,6 +15,7 @@ from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
 from circuits.manifest import Accuracy
 from circuits.plan.accuracy import output_range
+from circuits.plan.committed import committed
 from circuits.plan.contract import Contracts, ContractSize
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import Effort, SrsOf, Timed, time_shape, worth_timing
@@ -24,7 +25,7 @@ from circuits.plan.integers import integers
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
 from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
 from circuits.plan.variants import Rejected, Shape, Task, Variant, binds
-from circuits.profile import Profile, Soundness, Target
+from circuits.profile import Argument, Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
 _RUNNERS_UP = 20
@@ -180,6 +181,12 @@ def plan_circuit(
             " weights could be any field elements",
             hint="Leave out --soundness conservative, or show the weights.",
         )
+    if profile.argument is Argument.COMMITTED and not profile.may_commit:
+        raise ProfileContradiction(
+            "committed hints go with public and private inputs, standard soundness and every target"
+            " but evm",
+            hint="Leave out --argument committed, or --visibility, --soundness and --target.",
+        )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
     for road in _roads(task, graph):
@@ -249,6 +256,9 @@ class _Search:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
+        if found.network is not None:
+            self._add_alone(task, found)
+            return
         most_bits = None if found.given is None else found.given.claim.most_bits
         priced = task.pricing.shapes(
             found.onnx, found.args, found.bound_bits, found.lookup_range, most_bits, found.salt
@@ -267,6 +277,16 @@ class _Search:
                     measured=found.measured,
                 )
             )
+
+    def _add_alone(self, task: Task, found: Variant) -> None:
+        """A circuit with committed hints comes in one shape."""
+        (priced,) = task.engine.price(found.onnx, [found.args], task.limits)
+        if isinstance(priced, EngineError):
+            reason = f"the engine refuses it: {priced.detail}"
+            self.rejected.append(Rejected(label=found.label, reason=reason))
+            return
+        shape = Shape(variant=found, priced=priced)
+        self.ranked.append(Ranked(shape=shape, predicted=self.costs.predict(priced)))
 
     def hopeless(self, task: Task, onnx: bytes, args: RunArgs) -> bool:
         """Whether a graph cannot beat the best found, however small its numbers turn out."""
@@ -432,6 +452,8 @@ def _near_thresholds(
 
 def _roads(task: Task, graph: FloatGraph) -> list[Iterator[Variant | Rejected]]:
     """The ways from a float graph to field elements, in the order in which they are tried."""
+    if task.profile.argument is Argument.COMMITTED:
+        return [committed(task, graph)]
     return [integers(task, graph), fixed_point(task, graph.onnx, graph.passes)]
 
 

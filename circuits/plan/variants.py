@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.committed.claim import Commitments
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, Limits, Priced, RunArgs
 from circuits.field import to_felt
@@ -31,6 +32,15 @@ WIDE_BASE, WIDE_LEGS = 1 << 28, 4
 _PROBE_LOOKUPS = (-(1 << 24), 1 << 24)
 #: Samples, besides the corners, that a circuit is tried on.
 BOUND_SAMPLES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A circuit's committed hints: the network that computes them (``Arrangement.to_bytes``), and
+    what its manifest says of them."""
+
+    data: bytes
+    claim: Commitments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +69,7 @@ class Variant:
     recipe: dict[str, Any] | None = None
     given: Given | None = None
     hidden: Hidden | None = None
+    network: Network | None = None
 
     @property
     def salt(self) -> Salt | None:
@@ -67,7 +78,9 @@ class Variant:
 
     @property
     def hints(self) -> bytes | None:
-        """The graph that computes what the circuit is given, where it is given anything."""
+        """What computes hints, where the circuit has any: a graph, or a network."""
+        if self.network is not None:
+            return self.network.data
         return None if self.given is None else self.given.graph
 
     @property
@@ -76,12 +89,17 @@ class Variant:
         return None if self.given is None else self.given.claim
 
     def write_hints(self, folder: Path) -> Path | None:
-        """That graph as a file in a folder."""
-        if self.given is None:
+        """That as a file in a folder."""
+        if self.hints is None:
             return None
-        path = folder / "hints.onnx"
-        path.write_bytes(self.given.graph)
+        path = folder / ("hints.onnx" if self.network is None else "network")
+        path.write_bytes(self.hints)
         return path
+
+    @property
+    def commitments(self) -> Commitments | None:
+        """What the manifest says of committed hints."""
+        return None if self.network is None else self.network.claim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +198,7 @@ def base_args(
         lookup_range=_PROBE_LOOKUPS,
         ignore_range_check_inputs_outputs=not profile.checks_ranges,
         disable_freivalds=soundness is not Soundness.FREIVALDS,
-        input_visibility=visible.engine_input,
+        input_visibility=profile.engine_input,
         param_visibility=visible.engine_params,
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from circuits.profile import Profile, Soundness, Target, Visibility
+from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]
@@ -63,6 +63,15 @@ SoundnessOption = Annotated[
     ),
 ]
 TargetOption = Annotated[Target, typer.Option("--target", help="Optimisation target.")]
+ArgumentOption = Annotated[
+    Argument,
+    typer.Option(
+        "--argument",
+        help="committed (experimental): hints that the proof begins with commitments to. Smaller"
+        " circuits for dense and convolutional networks, above all with private inputs; the"
+        " weights are constants of the circuit.",
+    ),
+]
 
 DEFAULT = Profile()
 
@@ -74,6 +83,7 @@ def profile(
     tolerance: float,
     agreement: float,
     margin: float,
+    argument: Argument = Argument.COMPUTED,
 ) -> Profile:
     """The profile that the options ask for."""
     return Profile(
@@ -83,4 +93,5 @@ def profile(
         max_error=tolerance,
         agreement=agreement,
         range_margin=margin,
+        argument=argument,
     )

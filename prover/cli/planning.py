@@ -37,6 +37,7 @@ def plan(
     tolerance: options.Tolerance = options.DEFAULT.max_error,
     agreement: options.Agreement = options.DEFAULT.agreement,
     margin: options.Margin = options.DEFAULT.range_margin,
+    argument: options.ArgumentOption = options.DEFAULT.argument,
     effort: Annotated[
         Effort | None,
         typer.Option(
@@ -55,7 +56,7 @@ def plan(
 ) -> int:
     """Plan a circuit for MODEL: the choice, the runners-up, and why they lost."""
     terminal = Terminal(as_json)
-    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
+    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin, argument)
     from circuits.plan.samples import covering_ranges, default_ranges, draw, read_calibration
     from circuits.tensors import Signature
     from prover.app import App

@@ -77,11 +77,12 @@ def prove(
     tolerance: options.Tolerance = options.DEFAULT.max_error,
     agreement: options.Agreement = options.DEFAULT.agreement,
     margin: options.Margin = options.DEFAULT.range_margin,
+    argument: options.ArgumentOption = options.DEFAULT.argument,
     as_json: options.Json = False,
 ) -> int:
     """Prove MODEL on INPUT and write a bundle that verifies offline."""
     terminal = Terminal(as_json)
-    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
+    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin, argument)
     from circuits.engine.sandbox import Sandbox
     from prover.settings import Settings
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.committed.claim import (
+    CHALLENGES,
+    Binding,
+    Commitments,
+    columns,
+    doubled,
+    evaluation,
+)
 from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import InputOutOfRange
@@ -82,12 +91,30 @@ def input_instances(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
         skip("the input is not shown: there is nothing to compare")
+    if manifest.commitments is not None:
+        return _evaluated(e)
     values = _claimed_input(e)
     for encoding in manifest.inputs:
         name = encoding.tensor.name
         if quantised(encoding, values[name]) != segment(e, Role.INPUT, name):
             refuse(f"input {name!r}, quantised here, is not the one in the proof")
     return f"{len(manifest.inputs)} input(s) quantised here, equal to the proof's"
+
+
+def _evaluated(e: Evidence) -> str:
+    """A public input of a circuit with committed hints: its polynomial at two challenges, which
+    are hashes of it."""
+    claim, (encoding,) = e.manifest.value.commitments, e.manifest.value.inputs
+    if claim is None or claim.evaluated is None:
+        refuse("the circuit shows nothing of its input")
+    felts = quantised(encoding, _claimed_input(e)[encoding.tensor.name])
+    rows, width = claim.evaluated
+    if not (rows - 1) * width < len(felts) <= rows * width:
+        refuse("the input is not evaluated in as many rows as it fills")
+    value = evaluation(felts, claim.evaluated, challenges_of(e))
+    if segment(e, Role.EVALUATION, encoding.tensor.name) != [value]:
+        refuse(f"input {encoding.tensor.name!r}, quantised here, is not the one in the proof")
+    return "the input, quantised and evaluated here at the challenges, is the proof's"
 
 
 # (24)
@@ -103,6 +130,8 @@ def expected_input(e: Evidence) -> str:
         felts = quantised(encoding, e.inputs[name])
         if visibility is Visibility.HASHED_INPUT:
             matches = segment(e, Role.INPUT_HASH, name) == [e.engine.poseidon(felts, e.limits)]
+        elif manifest.commitments is not None:
+            matches = quantised(encoding, _claimed_input(e)[name]) == felts  # see (23)
         else:
             matches = segment(e, Role.INPUT, name) == felts
         if not matches:
@@ -136,6 +165,8 @@ def output_instances(e: Evidence) -> str:
 def input_range(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
+        if manifest.commitments is not None:
+            return "the circuit bounds the input itself, by the end of its table"
         if manifest.hidden is None or manifest.hidden.inputs is None:
             warn(
                 "the circuit, of an older compiler, accepts any field elements as its input, and so"
@@ -154,6 +185,8 @@ def input_range(e: Evidence) -> str:
 # (35)
 def residues(e: Evidence) -> str:
     manifest = e.manifest.value
+    if manifest.commitments is not None:
+        return _committed_residues(e, manifest.commitments)
     hints = manifest.hints
     if not manifest.residues:
         skip("the circuit computes all results itself, of inputs that are shown")
@@ -170,13 +203,60 @@ def residues(e: Evidence) -> str:
         )
     if hints is None:
         return f"{manifest.residues} residue(s) are zero: what is hidden lies within its range"
-    for encoding, bound in zip(manifest.outputs, hints.output_bounds, strict=True):
-        felts = segment(e, Role.OUTPUT, encoding.tensor.name)
-        if any(abs(from_felt(felt)) > bound for felt in felts):
-            refuse(f"output {encoding.tensor.name!r} is larger than any that the circuit has")
+    _bounded_outputs(e, hints.output_bounds)
     if hints.challenged and challenge_of(e) != segment(e, Role.CHALLENGE, "challenge"):
         refuse("the challenge is not the hash of what it has to challenge")
     return f"{hints.residues} residue(s) are zero, and no output is larger than it can be"
+
+
+def _committed_residues(e: Evidence, claim: Commitments) -> str:
+    if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
+        refuse("a residue is not zero: a committed hint is not what it stands for")
+    _bounded_outputs(e, claim.output_bounds)
+    return f"{claim.residues} residue(s) are zero, and no output is larger than it can be"
+
+
+def _bounded_outputs(e: Evidence, bounds: Sequence[int]) -> None:
+    for encoding, bound in zip(e.manifest.value.outputs, bounds, strict=True):
+        felts = segment(e, Role.OUTPUT, encoding.tensor.name)
+        if any(abs(from_felt(felt)) > bound for felt in felts):
+            refuse(f"output {encoding.tensor.name!r} is larger than any that the circuit has")
+
+
+# (37)
+def challenges(e: Evidence) -> str:
+    manifest = e.manifest.value
+    if manifest.commitments is None:
+        skip("no hints are committed to")
+    if segment(e, Role.CHALLENGE, "challenges") != doubled(challenges_of(e)):
+        refuse("the challenges are not the hashes of what they have to challenge")
+    count = columns(manifest.commitments.elements, manifest.srs.logrows)
+    return f"{len(CHALLENGES)} challenges are hashes of {count} commitment(s), key and context"
+
+
+def challenges_of(e: Evidence) -> list[str]:
+    """The challenges of committed hints, made anew from the proof's first bytes and all else that
+    they are hashes of."""
+    manifest, bundle = e.manifest.value, e.bundle.value
+    claim = manifest.commitments
+    if claim is None:
+        refuse("no hints are committed to")
+    shown = manifest.profile.visibility.shows_input
+    if shown != (claim.evaluated is not None):
+        refuse("the circuit shows its input where the profile does not, or the other way round")
+    inputs = None
+    if shown:
+        values = _claimed_input(e)
+        inputs = [quantised(i, values[i.tensor.name]) for i in manifest.inputs]
+    binding = Binding(
+        vk=bundle.vk,
+        settings=bundle.settings,
+        srs_part=bundle.srs_part,
+        claim=claim,
+        context=e.predicate.context.context().digest,
+        inputs=inputs,
+    )
+    return binding.challenges(claim.committed(e.proof.value.proof, manifest.srs.logrows))
 
 
 def challenge_of(e: Evidence) -> list[str]:
@@ -242,6 +322,8 @@ def context_digest(e: Evidence) -> str:
     encoding = e.manifest.value.context
     if encoding.limbs == 0:
         warn("the circuit binds no context: this proof can be shown again for another purpose")
+    if e.manifest.value.commitments is not None:
+        return f"digest {claim.digest[:16]}… is hashed into the challenges, which (37) looks at"
     if encoding.encode(context.digest) != segment(e, Role.CONTEXT, "context"):
         refuse("the context in the proof is another one")
     return f"digest {claim.digest[:16]}… is in the proof, in {encoding.limbs} element(s)"

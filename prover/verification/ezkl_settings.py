@@ -28,10 +28,12 @@ _COUNTS = ("num_dynamic_lookups", "num_shuffles")
 
 @dataclass(frozen=True, kw_only=True)
 class EzklSettings:
-    """Visibilities are ``public``, ``private``, ``fixed`` or ``hashed``; scales are exponents of
-    two, one for each graph input or output; ``shapes`` are those of the public tensors;
-    ``columns`` is a lower bound on the circuit's columns. ``freivalds_cells`` is 0 in a circuit
-    without such products, and nowhere else: the engine lays its columns out by it."""
+    """Visibilities are ``public``, ``private``, ``fixed``, ``hashed`` or ``polycommit``; scales are
+    exponents of two, one for each graph input or output; ``shapes`` are those of the public
+    tensors; ``columns`` is a lower bound on the columns. ``freivalds_cells`` is 0 in a circuit
+    without such products, and nowhere else: the engine lays its columns out by it. ``committed``:
+    elements of each tensor that the proof begins with commitments to; ``other_lookups``: range
+    checks, dynamic look-ups and shuffles."""
 
     version: str
     logrows: int
@@ -47,6 +49,8 @@ class EzklSettings:
     output_scales: list[int]
     shapes: list[list[int]]
     columns: int
+    committed: list[int]
+    other_lookups: int
 
     @classmethod
     def parse(cls, data: bytes) -> EzklSettings:
@@ -68,6 +72,10 @@ class EzklSettings:
             output_scales=[int(s) for s in raw["model_output_scales"]],
             shapes=[[int(d) for d in shape] for shape in raw["model_instance_shapes"]],
             columns=_columns(raw),
+            committed=[int(n) for n in raw["module_sizes"]["polycommit"]],
+            other_lookups=len(raw["required_range_checks"])
+            + int(raw["num_dynamic_lookups"])
+            + int(raw["num_shuffles"]),
         )
 
     def fits(self, vk: bytes) -> bool:
@@ -106,10 +114,13 @@ def _columns(raw: Any) -> int:
     sizes.append(int(raw["einsum_params"]["total_einsum_col_size"]))
     counts = [int(raw[name]) for name in _COUNTS]
     counts += [int(args["num_inner_cols"]), len(spans), len(raw["required_lookups"])]
+    # Committed tensors have columns of their own.
+    counts.append(sum(1 + abs(int(n)) // rows for n in raw["module_sizes"]["polycommit"]))
     return max(*(abs(size) // rows for size in sizes), *map(abs, counts))
 
 
 def _visibility(value: Any) -> str:
     """EZKL writes ``"Public"``, or ``{"Hashed": {…}}``."""
     name = value if isinstance(value, str) else next(iter(value))
-    return str(name).lower()
+    word = str(name).lower()
+    return "polycommit" if word == "kzgcommit" else word

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from circuits.committed.claim import Commitments
 from circuits.digests import canonical_json, parse_canonical_json, sha256
+from circuits.field import SIGNED_LIMIT
 from circuits.hints import Hints
 from circuits.manifest import MAX_LANES, CircuitManifest
 from prover.bundle import read_bundle
@@ -19,6 +21,10 @@ from prover.verification.evidence import (
 
 #: Bits of an element of the field.
 _FIELD_BITS = 254
+#: Bits of the number of elements that may be committed to, far above what memory allows.
+MAX_ELEMENT_BITS = 32
+#: The most rows of a circuit, as a power of two: as many as the public ceremony's strings have.
+MAX_LOGROWS = 28
 
 
 # (1)
@@ -66,10 +72,25 @@ def manifest(e: Evidence) -> str:
             refuse("two tensors of the manifest have one name: a value could stand for either")
     if manifest.hints is not None:
         _well_formed(manifest.hints, len(manifest.outputs))
+    if manifest.commitments is not None:
+        _well_committed(manifest.commitments, manifest)
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)
     return f"circuit {manifest.circuit_id}"
+
+
+def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
+    shape = claim.evaluated or (1, 1)
+    numbers = (claim.elements, claim.residues, *claim.output_bounds, *shape)
+    if manifest.hints is not None or not all(type(n) is int and n > 0 for n in numbers):
+        refuse("what the manifest says of committed hints is out of bounds")
+    if not 1 <= manifest.srs.logrows <= MAX_LOGROWS:
+        refuse("the manifest's number of rows is out of bounds")
+    if len(claim.output_bounds) != len(manifest.outputs) or len(manifest.inputs) != 1:
+        refuse("committed hints are those of one input and of every output")
+    if max(claim.output_bounds) >= SIGNED_LIMIT or claim.elements >= 1 << MAX_ELEMENT_BITS:
+        refuse("what the manifest says of committed hints is out of bounds")
 
 
 def _well_formed(hints: Hints, outputs: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from circuits.digests import sha256
 from circuits.engine.proof_json import EzklProof
 from circuits.manifest import Role
-from circuits.profile import Soundness, Visibility
+from circuits.profile import Argument, Soundness, Visibility
 from circuits.srs import verify_part
 from prover.verification.content import segment
 from prover.verification.evidence import (
@@ -44,7 +44,7 @@ def settings_agree(e: Evidence) -> str:
     facts: dict[str, tuple[object, object]] = {
         "version": (settings.version, manifest.engine_version),
         "logrows": (settings.logrows, manifest.srs.logrows),
-        "input visibility": (settings.input_visibility, visibility.engine_input),
+        "input visibility": (settings.input_visibility, manifest.profile.engine_input),
         "weight visibility": (settings.param_visibility, visibility.engine_params),
         "output visibility": (settings.output_visibility, PUBLIC),
         "instances": (settings.sizes, [s.count for s in public]),
@@ -53,6 +53,13 @@ def settings_agree(e: Evidence) -> str:
     weights = manifest.hidden.weights if manifest.hidden else None
     if manifest.profile.soundness is not Soundness.FREIVALDS:
         facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
+    if manifest.commitments is not None:
+        if not manifest.profile.may_commit or manifest.lanes != 1:
+            refuse("hints are committed to in a circuit of a profile that cannot bind them")
+        facts["committed elements"] = (settings.committed, manifest.commitments.sizes)
+        facts["range checks and other arguments"] = (settings.other_lookups, 0)
+    if (manifest.commitments is not None) != (manifest.profile.argument is Argument.COMMITTED):
+        refuse("the manifest's profile and what it says of commitments do not agree")
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
     if weights is not None:

@@ -201,4 +201,4 @@ def test_what_is_given_has_to_be_public(
         lay_out(circuit.variant, {}, 1, Visibility.PUBLIC).onnx, [private], LIMITS
     )
     assert isinstance(refused, EngineError)
-    assert "has to be public" in refused.detail
+    assert "have to be public" in refused.detail
