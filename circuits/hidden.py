@@ -34,8 +34,9 @@ SALT_ELEMENTS = 640
 #: each), and the distance from uniform that the leftover hash lemma asks for, 2^-128.
 SALT_BITS = 800
 #: The same where there are several: all running sums have the same blinding, so that a difference
-#: of two, committed to and opened twice, is unblinded as well.
-SEVERAL_SALT_BITS = 1530
+#: of two, committed to and opened twice, is unblinded as well: 5 · 254 + 256. The rest allows for
+#: where columns of a table end, which is counted here with a few rows more than the engine's.
+SEVERAL_SALT_BITS = 1560
 #: Rows of a table column that hold no entry of their own, at least as many as the engine reserves.
 _RESERVED_ROWS = 12
 
@@ -74,7 +75,11 @@ class Hidden:
         """The inverse of ``to_json``. Raises ``ValueError`` for a bound of no known kind."""
         if data["inputs"] not in (None, "table", "digits"):
             raise ValueError(f"inputs bounded by {data['inputs']!r}: no such bound is known")
-        return cls(**data)
+        made = cls(**data)
+        numbers = (made.salted_tables, 0 if made.weights is None else made.weights)
+        if any(type(n) is not int or n < 0 for n in numbers):
+            raise ValueError("hidden values are described by numbers that are not counts")
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)

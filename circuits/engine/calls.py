@@ -339,7 +339,7 @@ def _check_operators(onnx: bytes, args: RunArgs) -> None:
     table = ezkl.table("network.onnx", _run_args(args))
     check_operators(onnx, args.input_visibility, table)
     if args.param_visibility != "fixed":
-        check_weights(table)
+        check_weights(onnx, table)
 
 
 def _run_args(args: RunArgs) -> Any:

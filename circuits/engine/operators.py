@@ -24,6 +24,8 @@ from circuits.hints import HINT
 
 #: The engine's words for operators that decompose or look up.
 _WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish", "SIGMOID": "Sigmoid"}
+#: Operators that the engine lays out as a loop, with a body of its own.
+_LOOPS = frozenset({"GRU", "If", "LSTM", "Loop", "RNN", "Scan"})
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
@@ -76,10 +78,15 @@ def check_operators(network: bytes, input_visibility: str, table: str) -> None:
         )
 
 
-def check_weights(table: str) -> None:
+def check_weights(network: bytes, table: str) -> None:
     """Raises ``EngineError`` where a weight that is not shown is used only once: its range check
-    and the hash of the weights would be about another cell (``circuits.hidden``)."""
+    and the hash of the weights would be about another cell (``circuits.hidden``). Weights of loops
+    are such: the engine makes constants of their own for a loop's body."""
     rows = _rows(table)
+    nodes = onnx.load_model_from_string(network).graph.node
+    looped = len({row.number for row in rows}) < len(rows)
+    if looped or any(node.op_type in _LOOPS for node in nodes):
+        raise EngineError("nothing would bound the weights of a loop that the engine keeps")
     users: dict[str, set[str]] = {}
     for row in rows:
         for source in _sources(row):

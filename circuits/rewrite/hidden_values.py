@@ -54,10 +54,7 @@ def bound_inputs(
     writing = _Writing(model.graph)
     inputs = {value.name: value for value in model.graph.inputs}
     beyond = [
-        part
-        for bound in bounds
-        if inputs[bound.name].dtype is not ir.DataType.BOOL  # the engine holds these to 0 and 1
-        for part in writing.beyond(inputs[bound.name], bound, by_table)
+        part for bound in bounds for part in writing.beyond(inputs[bound.name], bound, by_table)
     ]
     whole = writing.op("Concat", beyond, [1, sum(shape_of(p)[1] for p in beyond)], axis=1)
     residue = writing.op("ReduceSum", [whole, writing.integers([1])], [1, 1], keepdims=1)

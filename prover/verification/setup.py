@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from circuits.digests import sha256
 from circuits.engine.proof_json import EzklProof
+from circuits.hidden import hides
 from circuits.manifest import Role
 from circuits.profile import Argument, Soundness, Visibility
 from circuits.srs import verify_part
@@ -67,6 +68,13 @@ def settings_agree(e: Evidence) -> str:
         facts["largest weight accepted"] = (bound, weights)
         # The engine range-checks constants just where it leaves out inputs and outputs.
         facts["range checks of weights"] = (settings.ignore_range_checks, True)
+    if (salt := manifest.salt) is not None:
+        inputs = len(manifest.inputs) + (manifest.context.limbs > 0) + salt.tables
+        facts["graph inputs"] = (len(settings.input_scales), inputs)
+        facts["salted tables"] = (settings.tables, salt.tables)
+        facts["look-ups without salt"] = (settings.other_lookups, 0)
+        if not hides(salt, settings.lookup_range, settings.logrows, settings.inner_columns):
+            refuse("there is too little salt to hide what the circuit's tables hold")
     digits = (
         settings.decomp_base,
         settings.decomp_legs,

@@ -20,13 +20,16 @@ from circuits.engine.port import CircuitFiles, Felts, Limits, Priced, ProofResul
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import EngineError
 from circuits.field import P, felts_to_bytes, to_felt
+from circuits.hidden import Hidden
 from circuits.manifest import CircuitManifest
 from circuits.profile import Soundness, Visibility
-from circuits.rewrite.hidden_values import tie_weights
+from circuits.rewrite.hidden_values import Bound, bound_inputs, tie_weights
 from circuits.srs.verify_part import extract
+from prover.bundle import read_bundle, write_bundle
 from prover.policy import Policy
 from prover.report import Report
 from prover.verify import verify_bundle
+from tests.conformance.lies import Lie, statement_of
 from tests.conformance.make_vectors import (
     BOUND,
     INPUT,
@@ -187,6 +190,69 @@ def test_an_output_is_not_to_be_chosen(case: Case, attacked: Callable[[Case], At
     # As circuits were built before: nothing bounds the input, and the proof holds.
     unbounded = attacked(replace(case, bounded=False))
     assert unbounded.refused_by(x) == []
+
+
+def flagged(kind: str) -> bytes:
+    """``y = x·W + b``, b being of a kind, with both inputs bounded."""
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 4] x, {kind}[1, 3] b) => (float[1, 3] y) {{
+          p = MatMul(x, W)
+          c = Cast<to = 1>(b)
+          y = Add(p, c)
+        }}"""
+    )
+    weights = np.arange(12, dtype=np.float32).reshape(4, 3)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "W"))
+    bounds = [Bound(name="x", low=-9, high=9), Bound(name="b", low=0, high=1)]
+    return bound_inputs(model.SerializeToString(), bounds, by_table=False)
+
+
+def test_a_bool_is_0_or_1_although_the_engine_checks_another_cell(
+    engine: EzklEngine, srs: Path, tmp_path: Path
+) -> None:
+    """The engine checks bools when it makes a witness, and a hashed one in no constraint: a witness
+    made with a graph that takes integers goes through."""
+    args = replace(run_args(HIDDEN_INPUTS[1]), input_scale=0, param_scale=0)
+    folders = {}
+    for kind in ("bool", "int32"):
+        out = folders[kind] = tmp_path / kind
+        out.mkdir()
+        (priced,) = engine.price(flagged(kind), [args], PATIENCE)
+        assert isinstance(priced, Priced)
+        engine.setup(flagged(kind), priced.settings, srs, out, PATIENCE)
+    honest = folders["bool"]
+    files = CircuitFiles(
+        compiled=honest / "compiled",
+        settings=honest / "settings.json",
+        pk=honest / "pk",
+        vk=honest / "vk",
+        srs=srs,
+    )
+    parts = (files.settings.read_bytes(), files.vk.read_bytes(), extract(srs))
+    for flags, honestly in (((1, 0, 1), True), ((9, 0, 1), False), ((-1, 1, 0), False)):
+        inputs = [[to_felt(n) for n in values] for values in ((1, 2, 3, 4), flags)]
+        twin = folders["int32"] / "compiled"
+        made: bytes = engine.sandbox.call(
+            "tests.conformance.adversary:prove_anything",
+            files,
+            inputs,
+            twin,
+            limits=PATIENCE,
+            reads=[*files.paths, twin, Path(__file__).parents[1]],
+        )
+        assert engine.verify(made, *parts, PATIENCE)
+        assert (parse_proof(made).instances[-1] == to_felt(0)) is honestly
+
+
+def test_salt_that_the_settings_contradict_is_not_believed(
+    engine: EzklEngine, vectors: dict[str, bytes]
+) -> None:
+    honest = read_bundle(vectors["private-input"])
+    lie = Lie(honest, statement_of(honest))
+    lie.set_manifest(replace(lie.manifest, hidden=Hidden(inputs="digits", salted_tables=1)))
+    report = verify_bundle(write_bundle(lie.told()), engine=engine, now=NOW)
+    assert [c.name for c in report.failures] == ["settings-agree"]
 
 
 def test_old_circuits_are_named_and_strict_verification_refuses_them(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from onnx import helper
 
+from circuits.engine.operators import check_weights
+from circuits.errors import EngineError
 from circuits.field import from_felt
 from circuits.hidden import SALT_BITS, SEVERAL_SALT_BITS, Hidden, Salt, filled, hides
 
@@ -59,3 +62,36 @@ def test_a_manifest_says_what_bounds_it() -> None:
     assert hidden.salt(4) == Salt(tables=2, elements=4 * 640)
     with pytest.raises(ValueError, match="no such bound"):
         Hidden.from_json(hidden.to_json() | {"inputs": "hope"})
+    for count in (-1, True, 0.5, "1"):
+        with pytest.raises((ValueError, TypeError)):
+            Hidden.from_json(hidden.to_json() | {"salted_tables": count})
+
+
+def table(*rows: tuple[int, str, str]) -> str:
+    return "\n".join(f"│ {n} │ {op} │ 0 │ {inputs} │ [1, 3] │" for n, op, inputs in rows)
+
+
+TIED = (
+    (0, "Input", ""),
+    (1, "CONST (scale=0)", ""),
+    (2, "EINSUM mk,kn->mn", "[(0, 0), (1, 0)]"),
+    (3, "SUB", "[(0, 0), (0, 0)]"),
+    (4, "MULT", "[(1, 0), (3, 0)]"),
+)
+
+
+def graph(op: str) -> bytes:
+    node = helper.make_node(op, ["x"], ["y"])
+    made = helper.make_model(helper.make_graph([node], "g", [], []))
+    return bytes(made.SerializeToString())
+
+
+def test_hidden_weights_are_used_twice_and_in_no_loop() -> None:
+    check_weights(graph("MatMul"), table(*TIED))
+    with pytest.raises(EngineError, match="splits a weight"):
+        check_weights(
+            graph("MatMul"), table(*TIED, (5, "CONST (scale=0)", ""), (6, "ADD", "[(5, 0)]"))
+        )
+    for network, rows in ((graph("RNN"), TIED), (graph("MatMul"), (*TIED, *TIED))):
+        with pytest.raises(EngineError, match="loop"):
+            check_weights(network, table(*rows))
