@@ -226,10 +226,15 @@ def make(case: Case, engine: EzklEngine, srs: Path, folder: Path) -> list[bytes]
 
 
 def bundle(
-    case: Case, lane: int, manifest: CircuitManifest, files: CircuitFiles, proof: ProofResult
+    case: Case,
+    lane: int,
+    manifest: CircuitManifest,
+    files: CircuitFiles,
+    proof: ProofResult,
+    inputs: dict[str, np.ndarray] | None = None,
 ) -> bytes:
-    """The bundle about one lane of a proof."""
-    inputs = lane_input(lane)
+    """The bundle about one lane of a proof (``inputs``: of another input than the lane's)."""
+    inputs = lane_input(lane) if inputs is None else inputs
     (output,) = decode_outputs(manifest, proof.instances, lane)
     off = float(np.abs(np.array(output.values) - reference(case.seed, inputs["x"])).max())
     statement = build_statement(

@@ -56,6 +56,10 @@ HIDDEN_INPUTS = (
         soundness=Soundness.CONSERVATIVE,
     ),
 )
+SHOWN = (
+    Case(name="public"),
+    Case(name="conservative", soundness=Soundness.CONSERVATIVE),
+)
 HIDDEN_WEIGHTS = (
     Case(name="hashed-weights", visibility=Visibility.HASHED_WEIGHTS),
     Case(name="private-weights", visibility=Visibility.PRIVATE_WEIGHTS),
@@ -89,15 +93,16 @@ class Attacked:
             )
         except EngineError:
             return ["engine"]
-        return [c.name for c in self.verified(made).failures]
+        return [c.name for c in self.verified(made, x).failures]
 
-    def verified(self, proof_json: bytes) -> Report:
+    def verified(self, proof_json: bytes, x: Sequence[int]) -> Report:
         parsed = parse_proof(proof_json)
         proof = ProofResult(
             proof_json=proof_json, instances=list(parsed.instances), proof=parsed.proof
         )
         manifest = replace(self.manifest, proof_bytes=len(proof.proof))
-        data = bundle(self.case, 0, manifest, self.files, proof)
+        stated = {"x": np.array([[min(n, 1 << 20) / (1 << SCALE) for n in x]], dtype=np.float32)}
+        data = bundle(self.case, 0, manifest, self.files, proof, stated)
         policy = Policy(trusted=(public_key(1),))
         return verify_bundle(data, engine=self.engine, policy=policy, now=NOW)
 
@@ -160,6 +165,20 @@ def preimage(seed: int, wanted: Sequence[int]) -> list[int]:
                 factor = rows[r][column]
                 rows[r] = [(a - factor * b) % P for a, b in zip(rows[r], rows[column], strict=True)]
     return [row[3] for row in rows] + [1]
+
+
+@pytest.mark.parametrize("case", SHOWN, ids=lambda c: c.name)
+def test_no_input_that_is_shown_lies_outside_its_range(
+    case: Case, attacked: Callable[[Case], Attacked]
+) -> None:
+    circuit = attacked(case)
+    honest = circuit.manifest.inputs[0].quantise(INPUT["x"])
+    assert circuit.refused_by([BOUND.high, BOUND.low, *honest[2:]]) == []
+    for beyond in (BOUND.low - 1, BOUND.high + 1):
+        assert circuit.refused_by([beyond, *honest[1:]]) == ["input-range"]
+    # No number that a bundle can state is quantised to such elements.
+    chosen = circuit.refused_by(preimage(case.seed, CHOSEN))
+    assert chosen == ["engine"] or "input-instances" in chosen
 
 
 @pytest.mark.parametrize("case", HIDDEN_INPUTS, ids=lambda c: c.name)
