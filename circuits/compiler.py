@@ -33,7 +33,13 @@ from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.profile import Visibility
 from circuits.rewrite import bind_context, rewrite
-from circuits.rewrite.hidden_values import Bound, bound_inputs, largest_number, tie_weights
+from circuits.rewrite.hidden_values import (
+    Bound,
+    bound_inputs,
+    count_elements,
+    largest_number,
+    tie_weights,
+)
 
 _TYPICAL = Bits(input=5, weights=(8,))
 #: Bits of a digit in the engine's usual decomposition.
@@ -45,6 +51,9 @@ BOUND_INPUTS = AppliedPass(name="bound-inputs", version=1)
 TIED_WEIGHTS = AppliedPass(name="tie-weights", version=1)
 #: Entries beyond which no table is made to bound an input.
 _WIDEST_TABLE = 1 << 16
+#: Elements from which on a table of its own costs less than decompositions: 5 assignments an
+#: element and a lookup argument, against 40.
+_TABLE_PAYS = 256
 
 
 def float_graph(
@@ -273,8 +282,12 @@ def lay_out(
     limits = [Bound.of(name, range_, scale) for (name, range_), scale in named]
     widest = max(b.high - b.low for b in limits)
     decomposes = bounds.decomposed > 1
-    by_table = variant.scale == 0 and widest <= _WIDEST_TABLE and not decomposes
-    salted = salt and by_table
+    by_table = (
+        variant.scale == 0
+        and widest <= _WIDEST_TABLE
+        and (not decomposes or count_elements(variant.onnx) >= _TABLE_PAYS)
+    )
+    salted = salt and by_table and not decomposes
     onnx = bound_inputs(onnx, limits, by_table=by_table, salted=salted)
     low, high = bounds.lookup or (0, 0)
     tables = {op.split()[0] for op in variant.lookups} | {"HardSwish"}

@@ -29,6 +29,9 @@ from circuits.profile import Argument, Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
 _RUNNERS_UP = 20
+#: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
+#: how many seconds it may take in any case.
+_SECRECY_PAYS, _SECRECY_S = 4.0, 2.0
 _ENOUGH_HEADROOM_BITS = 8
 #: A measured cost replaces the predicted choice only below this share of its measured cost.
 _CLEARLY = 0.95
@@ -199,8 +202,7 @@ def plan_circuit(
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
     if not fitting:
         raise too_large(search.ranked, limits)
-    if salted := [r for r in fitting if r.shape.variant.salt is not None]:
-        fitting = salted  # secrecy is what the profile asks for; others leave guesses confirmed
+    fitting = _secret_first(fitting, profile.target)
     fitting.sort(key=lambda r: _rank(r, profile.target))
     if srs is not None:
         fitting = _time_best(task, fitting, effort, srs)
@@ -242,6 +244,17 @@ def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
 
     kinds = {kind(r): r for r in reversed([best, *ranked])}
     return [r for r in ranked if kinds[kind(r)] is r]
+
+
+def _secret_first(found: list[Ranked], target: Target) -> list[Ranked]:
+    """Only the salted candidates, where one is not much more expensive than the others: secrecy is
+    what the profile asks for, and of the others a guess of the input can be confirmed."""
+    salted = [r for r in found if r.shape.variant.salt is not None]
+    if not salted:
+        return found
+    best, least = min(salted, key=lambda r: r.cost(target)), min(r.cost(target) for r in found)
+    pays = best.cost(target) <= _SECRECY_PAYS * least or best.predicted.prove_s <= _SECRECY_S
+    return salted if pays else found
 
 
 class _Search:

@@ -97,6 +97,12 @@ def tie_weights(data: bytes) -> bytes:
     return made
 
 
+def count_elements(data: bytes) -> int:
+    """How many elements a graph's inputs have."""
+    inputs = onnx.load_model_from_string(data).graph.input
+    return sum(math.prod(d.dim_value for d in i.type.tensor_type.shape.dim) for i in inputs)
+
+
 def largest_number(data: bytes) -> int:
     """The largest magnitude among the numbers that a graph of integers computes with."""
     graph = onnx.load_model_from_string(data).graph
