@@ -115,7 +115,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     input_scales = output_scales = scale = hints = hidden = None
     sums_biases = False
     if recipe.argument is Argument.COMMITTED:
-        return _committed_anew(graph, recipe)
+        return _committed_anew(graph, samples, recipe)
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
         form = Form(**recipe.lowering["form"])
@@ -157,14 +157,14 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     )
 
 
-def _committed_anew(graph: FloatGraph, recipe: Recipe) -> Anew:
+def _committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     from circuits.lower.committed.candidates import ARGUMENT, recompiled
     from circuits.plan.committed import COMMITTED
 
     lowering = recipe.lowering or {}
     if set(lowering) != {"argument", "columns", "steps"} or lowering["argument"] != ARGUMENT:
         raise CircuitNotFaithful("the manifest has no recipe for committed hints")
-    made, steps = recompiled(graph, lowering, shown=not recipe.hand_on)
+    made, steps = recompiled(graph, lowering, samples, shown=not recipe.hand_on)
     return Anew(
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),

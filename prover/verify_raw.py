@@ -274,6 +274,11 @@ def _products(files: _Files) -> str:
             "the circuit has Freivalds products: whoever made the proof could choose the results of"
             " products, and so the outputs. Set disable_freivalds and prove again"
         )
+    if files.parsed.value.committed:
+        warn(
+            "the circuit commits to tensors: if its challenges are hashes of the commitments,"
+            " nobody has looked whether they are"
+        )
     return "no product is checked by Freivalds' argument"
 
 

@@ -144,6 +144,11 @@ def rebuild(e: Evidence) -> str:
         return "the key and the hash of the weights, rebuilt from the model, are the same"
     if visibility is Visibility.PRIVATE_WEIGHTS:
         warn("the same key, rebuilt: but this profile's key holds no weights of the model")
+    if manifest.commitments is not None:
+        return (
+            "the verifying key, rebuilt from the model and the recipe's steps, is the same bytes;"
+            " how exact these steps are was looked at on drawn inputs only"
+        )
     return "the verifying key, rebuilt from the model, is the same bytes"
 
 

@@ -26,7 +26,12 @@ from circuits.committed.network import Network
 from circuits.errors import InputOutOfRange
 from circuits.field import P, from_felt, to_felt
 from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import choose_steps, integer_network, responses
+from circuits.lower.committed.quantising import (
+    check_steps,
+    choose_steps,
+    integer_network,
+    responses,
+)
 from circuits.lower.committed.reading import read_network
 from circuits.lower.errors import CannotLower
 
@@ -117,6 +122,48 @@ def test_polynomials_say_what_the_model_says(name: str) -> None:
     wanted = [session.run(None, {"x": v})[0].reshape(-1) for v in x]
     found = responses(network, maps(network, x))[-1].reshape(4, -1)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_steps_that_make_another_function_are_refused() -> None:
+    """What an issuer could write into a recipe: a rebuild takes no such steps."""
+    network = read_network(model("dilated, grouped, pooled"))
+    steps = arranged("dilated, grouped, pooled").steps
+    check_steps(network, steps)
+    (conv, dense) = steps.shifts
+    for bent in (
+        replace(steps, tops=(-steps.tops[0], steps.tops[1])),  # min in the place of max
+        replace(steps, tops=(steps.tops[0], float("inf"))),
+        replace(steps, tops=(steps.tops[0], 0.0)),
+        replace(steps, shifts=((13, *conv[1:]), dense)),
+        replace(steps, shifts=(conv, (-14, *dense[1:]))),  # a neuron erased
+    ):
+        with pytest.raises(CannotLower):
+            check_steps(network, bent)
+
+
+def test_an_output_counts_in_the_steps_of_the_last_layer() -> None:
+    ends = MODELS["strided, padded, uneven"].replace(
+        "y = Gemm(f, w, wb)", "g = Gemm(f, w, wb) y = Relu(g)"
+    )
+    made = parser.parse_model(ends)
+    rng = np.random.default_rng(5)
+    for tensor, shape in SHAPES["strided, padded, uneven"].items():
+        values = rng.normal(size=shape).astype(np.float32)
+        made.graph.initializer.append(numpy_helper.from_array(values, tensor))
+    network = read_network(bytes(made.SerializeToString()))
+    assert not network.raw
+    steps = choose_steps(
+        network,
+        responses(network, maps(network, inputs(20))),
+        base=256,
+        logrows=11,
+        input_scale=6,
+        offset=64,
+        margin=2.0,
+    )
+    check_steps(network, steps)
+    with pytest.raises(CannotLower, match="output's scale"):
+        check_steps(network, replace(steps, output_scale=steps.output_scale - 3))
 
 
 @pytest.mark.parametrize("name", MODELS)

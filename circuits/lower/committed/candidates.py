@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.committed.arithmetic import Steps, outside, run
+from circuits.committed.arithmetic import Split, Steps, outside, run
 from circuits.committed.arrangement import as_map
 from circuits.committed.claim import Commitments, usable_rows
 from circuits.committed.network import Floats, Network
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
-from circuits.lower.committed.quantising import choose_steps, integer_network, responses
+from circuits.lower.committed.quantising import (
+    check_steps,
+    choose_steps,
+    integer_network,
+    responses,
+)
 from circuits.lower.committed.reading import read_network
 from circuits.lower.errors import CannotLower
 from circuits.plan.accuracy import compare
@@ -34,6 +39,8 @@ _MARGINS = (1.5, 2.0, 3.0)
 #: Sizes beyond the first that fits.
 _LONGER = 2
 ARGUMENT = "committed"
+#: A rebuilt circuit's error on drawn samples from which on it is another function.
+_FAR_OFF = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +77,48 @@ def committed_graphs(
 
 
 def recompiled(
-    graph: FloatGraph, recipe: dict[str, Any], *, shown: bool
+    graph: FloatGraph,
+    recipe: dict[str, Any],
+    samples: Sequence[Sample],
+    *,
+    shown: bool,
 ) -> tuple[CommittedCircuit, Steps]:
-    """The circuit that a recipe stands for.
+    """The circuit that a recipe stands for, if it is one that this compiler could have chosen.
 
-    Raises ``CannotLower`` or ``KeyError`` where it is no recipe for this model.
+    What steps it takes is otherwise free, so the integers are held to the model on ``samples``,
+    loosely: these are drawn, and steps are chosen for a user's own. Raises ``CannotLower`` or
+    ``KeyError`` where it is no recipe for this model.
     """
     steps = Steps.from_json(recipe["steps"])
-    network = integer_network(read_network(graph.plain), steps)
+    if steps.to_json() != recipe["steps"] or type(recipe["columns"]) is not int:
+        raise CannotLower("the recipe is not written as this compiler writes it")
+    network = read_network(graph.plain)
+    check_steps(network, steps)
+    integers = integer_network(network, steps)
     name = graph.signature.outputs[0].name
-    return (
-        write_circuit(network, steps, shown=shown, columns=recipe["columns"], result=name),
-        steps,
-    )
+    made = write_circuit(integers, steps, shown=shown, columns=recipe["columns"], result=name)
+    if not _in_one_block(made, steps):
+        raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
+    maps = _maps(network, samples)
+    inside = [
+        n for n in range(len(maps)) if not outside(_run(integers, steps, maps[n : n + 1]), steps)
+    ]
+    if inside:
+        sums = responses(network, maps[inside])[-1]
+        reference = _shaped(graph, sums if network.raw else np.maximum(sums, 0))
+        measured = compare(reference, _answers(graph, integers, steps, maps[inside]))
+        if measured.max_error > _FAR_OFF:
+            raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
+    return made, steps
+
+
+def _run(network: Network, steps: Steps, maps: Floats) -> Sequence[Split]:
+    return run(network, steps, _integers(maps, steps.input_scale))[0]
+
+
+def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
+    """Whether random look-ups reach every column: they stand in the last block."""
+    return made.cells <= made.columns * (usable_rows(steps.logrows) - _SPARE_ROWS)
 
 
 def _candidates(
@@ -199,7 +235,7 @@ def _fitting(
     columns = 1
     while columns <= _MOST_COLUMNS:
         made = write_circuit(integers, steps, shown=shown, columns=columns, result=name)
-        if made.cells <= columns * (usable_rows(steps.logrows) - _SPARE_ROWS):
+        if _in_one_block(made, steps):
             return made
         columns = max(columns + 1, made.cells // usable_rows(steps.logrows))
     return None

@@ -103,6 +103,19 @@ def _scale(network: Network, steps: Steps, source: int) -> Floats:
     return (steps.base - 1) / steps.tops[source - 1] * np.exp2(finer)
 
 
+def check_steps(network: Network, steps: Steps) -> None:
+    """Raises ``CannotLower`` for steps that ``choose_steps`` gives to no samples: those under which
+    a network of integers is another function than the model."""
+    if not all(type(t) is float and math.isfinite(t) and t > 0 for t in steps.tops):
+        raise CannotLower("a layer's largest result is no positive number")
+    for layer, shifts in zip(network.hidden, steps.shifts, strict=True):
+        most = 0 if isinstance(layer, Dense) or layer is network.layers[-1] else _MOST_SHIFT
+        if not all(type(n) is int and 0 <= n <= most for n in shifts):
+            raise CannotLower("a channel's steps are finer or longer than any that are chosen")
+    if not network.raw and steps.tops[-1] != (steps.base - 1) / 2.0**steps.output_scale:
+        raise CannotLower("the output's scale is not that of the last layer's steps")
+
+
 def integer_network(network: Network, steps: Steps) -> Network:
     """The network in integers (int64).
 
