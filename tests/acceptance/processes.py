@@ -145,7 +145,14 @@ def until(condition: Callable[[], object], within_s: float = HANGS_S) -> None:
 
 def gone(processes: Sequence[psutil.Process]) -> bool:
     """Whether none of these runs any more."""
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return not any(map(_runs, processes))
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def _first(processes: Sequence[psutil.Process], module: str) -> psutil.Process:
