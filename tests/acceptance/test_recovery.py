@@ -66,15 +66,23 @@ def client(running: Up) -> Iterator[Client]:
 
 def caught_proving(running: Up, client: Client) -> tuple[Job, psutil.Process]:
     """A job whose engine child stands still in the middle of its proof."""
-    job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
-    for event in client.events(job.id):
-        if event.data.get("stage") == "prove":
-            break
-    else:
-        raise AssertionError(client.proof(job.id).problem)
-    (child,) = (p for p in running.engine_children() if "witness.json" in os.listdir(p.cwd()))
-    child.suspend()
-    return job, child
+    for _ in range(10):  # a machine that stands still for a moment may miss a proof
+        job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
+        if not any(event.data.get("stage") == "prove" for event in client.events(job.id)):
+            raise AssertionError(client.proof(job.id).problem)
+        if (child := stopped_proving(running)) is not None:
+            return job, child
+    raise AssertionError("no proof was caught")
+
+
+def stopped_proving(running: Up) -> psutil.Process | None:
+    """The engine child that makes a proof, stopped. Others may end while they are looked at."""
+    for child in running.engine_children():
+        with suppress(psutil.Error, OSError):
+            if "witness.json" in os.listdir(child.cwd()):
+                child.suspend()
+                return child
+    return None
 
 
 def caught_before_its_deadline(
@@ -87,11 +95,8 @@ def caught_before_its_deadline(
     deadline = datetime.fromisoformat(asked["deadline"])
     for event in client.events(asked["id"]):
         if event.data.get("stage") == "prove":
-            for child in running.engine_children():
-                with suppress(psutil.Error, OSError):
-                    if "witness.json" in os.listdir(child.cwd()):
-                        child.suspend()
-                        return asked["id"], deadline, child
+            child = stopped_proving(running)
+            return None if child is None else (asked["id"], deadline, child)
     return None
 
 
