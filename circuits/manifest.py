@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from circuits.committed.claim import CHALLENGES, Commitments
+from circuits.committed.claim import Commitments
 from circuits.digests import digest_json
 from circuits.hidden import Hidden, Salt
 from circuits.hints import Hints
@@ -83,10 +83,10 @@ def instance_layout(
     parts: list[tuple[Role, str, int]] = []
     if commitments is not None:
         # Input and context are not shown: they are what the challenges are hashes of.
-        parts.append((Role.CHALLENGE, "challenges", len(CHALLENGES)))
+        parts.append((Role.CHALLENGE, "challenges", len(commitments.challenges)))
         if commitments.evaluated is not None:
             parts.append((Role.EVALUATION, inputs[0].tensor.name, 1))
-        parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size) for o in outputs]
+        parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
         parts.append((Role.RESIDUE, RESIDUES, commitments.residues))
         return _in_order(parts)
     if visibility is Visibility.HASHED_INPUT:
@@ -313,11 +313,14 @@ class CircuitManifest:
     def lane_layout(self, lane: int) -> tuple[Segment, ...]:
         """The segments of one lane: the part of each of ``layout`` that is about its input.
 
-        Hashes belong to no lane. Raises ``ValueError`` when there is no such lane.
+        Hashes belong to no lane; with committed hints only outputs do. Raises ``ValueError`` when
+        there is no such lane.
         """
         if not 0 <= lane < self.lanes:
             raise ValueError(f"the circuit has {self.lanes} lane(s), and no lane {lane}")
-        shared = (Role.INPUT_HASH, Role.WEIGHTS_HASH, Role.CHALLENGE)
+        shared = {Role.INPUT_HASH, Role.WEIGHTS_HASH, Role.CHALLENGE}
+        if self.commitments is not None:
+            shared |= {Role.EVALUATION, Role.RESIDUE}
         return tuple(
             s
             if s.role in shared

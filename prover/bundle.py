@@ -28,6 +28,7 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
     "manifest.json": (4 * _MEBI, True),
     "plan.json": (16 * _MEBI, True),
     "signer.json": (1 * _MEBI, True),
+    "lanes.json": (4 * _MEBI, False),
     "input.json": (64 * _MEBI, False),
     "model.onnx": (256 * _MEBI, False),
 }
@@ -39,8 +40,9 @@ class Bundle:
 
     ``receipt`` and ``signer`` are empty until ``receipt.seal`` fills them in. ``signer`` is the
     public key that signed, so that a signature can be checked before anybody has said whom to
-    trust. ``input`` is there only where the input is public, ``model`` only when the issuer chose
-    to hand it on.
+    trust. ``lanes`` is there where committed hints are those of several inputs
+    (``circuits.committed.claim.Lanes``), ``input`` only where the input is public, ``model`` only
+    when the issuer chose to hand it on.
     """
 
     proof: bytes
@@ -51,6 +53,7 @@ class Bundle:
     plan: bytes
     receipt: bytes = b""
     signer: bytes = b""
+    lanes: bytes | None = field(default=None, repr=False)
     input: bytes | None = field(default=None, repr=False)
     model: bytes | None = field(default=None, repr=False)
 
@@ -67,6 +70,7 @@ _FIELDS = dict(
             "manifest",
             "plan",
             "signer",
+            "lanes",
             "input",
             "model",
         ),

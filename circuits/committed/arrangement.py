@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,14 +42,16 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A run of committed elements by name, in the shape in which the circuit reads it."""
+    """A run of committed elements by name: those of each of ``lanes``, lane after lane, in the
+    shape in which the circuit reads them."""
 
     name: str
     shape: tuple[int, ...]
+    lanes: int = 1
 
     @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return self.lanes * math.prod(self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,8 @@ class Arrangement:
     """An integer network as a circuit proves it.
 
     ``shown``: whether the input is public. ``padding``: how many zeros follow the outputs of each
-    hidden layer, so that they fill groups. ``looked_up``: random entries. ``image``: the input's
-    dimensions in ONNX's order; None for a vector.
+    hidden layer, so that they fill groups. ``looked_up``: random entries. ``lanes``: how many
+    inputs a proof is about. Of several, sums that are the result are hints as well.
     """
 
     network: Network
@@ -66,6 +68,12 @@ class Arrangement:
     shown: bool
     padding: tuple[int, ...]
     looked_up: int
+    lanes: int = 1
+
+    @property
+    def gives_result(self) -> bool:
+        """Whether the result is a hint."""
+        return self.lanes > 1 and self.network.raw
 
     @property
     def parts(self) -> list[Part]:
@@ -73,6 +81,9 @@ class Arrangement:
         found = [Part(name="input", shape=(math.prod(self.network.input),))]
         for n, layer in enumerate(self.network.hidden):
             found += _hints(layer, n, self.padding[n])
+        if self.gives_result:
+            found.append(Part(name="result", shape=self.network.layers[-1].shape))
+        found = [replace(part, lanes=self.lanes) for part in found]
         found.append(Part(name="salt", shape=(self.looked_up,)))
         found.append(Part(name="sum", shape=(1,)))
         return found
@@ -95,25 +106,28 @@ class Arrangement:
         return self.pieces[-1][1]
 
     def committed(self, inputs: Sequence[int]) -> list[int]:
-        """The tensor for one input (integers in ONNX's order), with new salt: elements of the
-        field, which nobody may see twice.
+        """The tensor for the inputs of all lanes, one behind the other (integers in ONNX's order),
+        with new salt: elements of the field, which nobody may see twice.
 
         Raises ``InputOutOfRange`` where a result has no entry in the table.
         """
-        values = np.array(inputs, dtype=np.int64)
+        values = np.array(inputs, dtype=np.int64).reshape(self.lanes, -1)
         if not self.shown and values.size:
             lifted = values + self.steps.offset
             if lifted.min() < 0 or lifted.max() >= self.steps.base:
                 raise InputOutOfRange("the input lies outside of the circuit's table")
-        splits, _ = run(self.network, self.steps, as_map(values, self.network.input)[None])
+        maps = np.stack([as_map(lane, self.network.input) for lane in values])
+        splits, result = run(self.network, self.steps, maps)
         if outside(splits, self.steps):
             raise InputOutOfRange(
                 "the input drives a value inside the model outside the circuit's table"
             )
-        flat: list[int] = [int(v) for v in values + (0 if self.shown else self.steps.offset)]
+        arrays = [values + (0 if self.shown else self.steps.offset)]
         for split, layer, pad in zip(splits, self.network.hidden, self.padding, strict=True):
-            for array in _hint_values(split, layer, pad):
-                flat += [int(v) for v in array.reshape(-1)]
+            arrays += _hint_values(split, layer, pad)
+        if self.gives_result:
+            arrays.append(result)
+        flat: list[int] = np.concatenate([a.reshape(-1) for a in arrays]).tolist()
         salt = [self._entry() for _ in range(self.looked_up)]
         flat += [*salt, sum(max(v, 0) for v in salt)]
         out: list[int] = []
@@ -136,6 +150,7 @@ class Arrangement:
             "shown": self.shown,
             "padding": list(self.padding),
             "looked_up": self.looked_up,
+            "lanes": self.lanes,
             "layers": [_layer_json(layer) for layer in self.network.layers],
         }
         arrays = [a for layer in self.network.layers for a in (*weights_of(layer), layer.bias)]
@@ -159,6 +174,7 @@ class Arrangement:
             shown=header["shown"],
             padding=tuple(header["padding"]),
             looked_up=header["looked_up"],
+            lanes=header["lanes"],
         )
 
 
@@ -184,17 +200,17 @@ def _hints(layer: Layer, number: int, padding: int) -> Iterator[Part]:
 
 
 def _hint_values(split: Split, layer: Layer, padding: int) -> Iterator[Integers]:
-    """The hints of one sample, as ``_hints`` lists them."""
+    """The hints of all samples, as ``_hints`` lists them."""
     for values in (split.quotients, split.remainders):
-        yield np.pad(values[0], ((0, 0), (0, 0), (0, padding)))
+        yield np.pad(values, ((0, 0), (0, 0), (0, 0), (0, padding)))
     if isinstance(layer, Convolutional):
         rows, columns = layer.rows, layer.columns
-        full = split.products[0]
+        full = split.products
         if rows.border:
-            yield full[np.array(rows.border) - rows.first]
+            yield full[:, np.array(rows.border) - rows.first]
         if columns.border:
-            inner = full[rows.before : rows.before + rows.outputs]
-            yield inner[:, np.array(columns.border) - columns.first]
+            inner = full[:, rows.before : rows.before + rows.outputs]
+            yield inner[:, :, np.array(columns.border) - columns.first]
 
 
 def _layer_json(layer: Layer) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from circuits.digests import canonical_json
+from circuits.digests import canonical_json, parse_canonical_json
 from circuits.field import P, felts_to_bytes, from_felt, to_felt
 
 #: Bytes of one commitment in a proof: x and y, big-endian.
@@ -26,11 +26,13 @@ CELLS = "zkml_cells"
 #: outputs apart, those of ``row`` and ``column`` a convolution's places, and the last two are
 #: where a public input is evaluated.
 CHALLENGES = ("output", "row", "column", "input-row", "input-column")
+#: With several lanes one more, behind these: its powers tell the lanes apart.
+LANE = "lane"
 #: Rows of a column that no assignment may use.
 _RESERVED_ROWS = 6
-_DOMAIN = b"zkml-prover/committed-hints/v1"
+_DOMAIN, _LANE_DOMAIN = b"zkml-prover/committed-hints/v1", b"zkml-prover/lane/v1"
 #: Of SHA-256's 256 bits, so many make an element that is surely below the modulus.
-_CHALLENGE_BYTES = 31
+_CHALLENGE_BYTES, _DIGEST_BYTES = 31, 32
 
 
 class Weights(enum.StrEnum):
@@ -47,7 +49,7 @@ class Commitments:
     elements are committed to before the challenges. ``residues``: how many public instances have to
     be zero. ``output_bounds``: no element of an output is larger than this in magnitude.
     ``evaluated``: rows and columns in which a public input stands under its challenges; None where
-    the input is private.
+    the input is private. ``lanes``: how many inputs a proof is about.
     """
 
     weights: Weights
@@ -56,9 +58,12 @@ class Commitments:
     residues: int
     output_bounds: tuple[int, ...]
     evaluated: tuple[int, int] | None
+    lanes: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        """One lane is not mentioned."""
+        several = {} if self.lanes == 1 else {"lanes": self.lanes}
+        return several | {
             "weights": self.weights.value,
             "network_sha256": self.network_sha256,
             "elements": self.elements,
@@ -77,12 +82,18 @@ class Commitments:
             residues=data["residues"],
             output_bounds=tuple(data["output_bounds"]),
             evaluated=None if evaluated is None else (evaluated[0], evaluated[1]),
+            lanes=data.get("lanes", 1),
         )
+
+    @property
+    def challenges(self) -> tuple[str, ...]:
+        """The names of the challenges, in the order of the tensor that holds them."""
+        return challenge_names(self.lanes)
 
     @property
     def sizes(self) -> list[int]:
         """Elements of each tensor that is committed to, in the proof's order."""
-        return [self.elements, len(CHALLENGES)]
+        return [self.elements, len(self.challenges)]
 
     def committed(self, proof: bytes, logrows: int) -> bytes:
         """The commitments that the challenges are hashes of: the proof's first bytes.
@@ -93,6 +104,11 @@ class Commitments:
         if len(proof) < end:
             raise ValueError("the proof is shorter than its commitments")
         return proof[:end]
+
+
+def challenge_names(lanes: int) -> tuple[str, ...]:
+    """The challenges of a circuit of so many lanes, in order."""
+    return CHALLENGES if lanes == 1 else (*CHALLENGES, LANE)
 
 
 def usable_rows(logrows: int) -> int:
@@ -111,39 +127,130 @@ def columns(elements: int, logrows: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a proof of one input is about: the context's digest (below 2^248) and, where they are
+    public, the inputs."""
+
+    context: int
+    inputs: Sequence[Sequence[str]] | None
+
+    @property
+    def parts(self) -> tuple[bytes, bytes]:
+        """What is hashed of it."""
+        if self.inputs is None:
+            return self.context.to_bytes(32, "big"), b"private"
+        shown = b"".join(felts_to_bytes(f) for f in self.inputs)
+        return self.context.to_bytes(32, "big"), b"public" + shown
+
+    @property
+    def leaf(self) -> str:
+        """Its digest among those of the lanes of one proof, in hex."""
+        hashed = hashlib.sha256(_LANE_DOMAIN)
+        for part in self.parts:
+            hashed.update(hashlib.sha256(part).digest())
+        return hashed.hexdigest()
+
+
+def about(subjects: Sequence[Subject]) -> Subject | Sequence[str]:
+    """What a proof of these inputs is about."""
+    return subjects[0] if len(subjects) == 1 else [subject.leaf for subject in subjects]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lanes:
+    """What challenges of several lanes are hashes of: the digest of each lane's subject
+    (``leaves``, hex) and, where inputs are public, each one's ``evaluations``. Who verifies one
+    lane computes its own two; all others are as its prover says."""
+
+    leaves: tuple[str, ...]
+    evaluations: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, subjects: Sequence[Subject], shape: tuple[int, int] | None, challenges: Sequence[str]
+    ) -> Lanes:
+        """Those of a proof of these inputs, evaluated in this shape."""
+        return cls(
+            leaves=tuple(subject.leaf for subject in subjects),
+            evaluations=tuple(
+                evaluation(subject.inputs[0], shape, challenges)
+                for subject in subjects
+                if subject.inputs is not None and shape is not None
+            ),
+        )
+
+    def to_bytes(self) -> bytes:
+        return canonical_json({"leaves": list(self.leaves), "evaluations": list(self.evaluations)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Lanes:
+        """Raises ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
+        value = parse_canonical_json(data)
+        made = cls(leaves=tuple(value["leaves"]), evaluations=tuple(value["evaluations"]))
+        leaves = [bytes.fromhex(leaf) for leaf in made.leaves]
+        found = cls(
+            leaves=tuple(leaf.hex() for leaf in leaves),
+            evaluations=tuple(to_felt(from_felt(f)) for f in made.evaluations),
+        )
+        if any(len(leaf) != _DIGEST_BYTES for leaf in leaves) or found.to_bytes() != data:
+            raise ValueError("no list of lanes in normal form")
+        return made
+
+
+#: Evaluations of the lanes' inputs under the challenges that stand before theirs.
+Evaluate = Callable[[list[str]], Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Binding:
     """All that challenges are hashes of, beside the commitments: files of the circuit by their
-    bytes, the claim, the context's digest (below 2^248) and, where it is public, the input."""
+    bytes, the claim, and what the proof is ``about``: one subject, or the leaves of several."""
 
     vk: bytes
     settings: bytes
     srs_part: bytes
     claim: Commitments
-    context: int
-    inputs: Sequence[Sequence[str]] | None
+    about: Subject | Sequence[str]
 
-    def challenges(self, committed: bytes) -> list[str]:
-        """The challenges, as felts in the order of ``CHALLENGES``.
+    def challenges(self, committed: bytes, evaluate: Evaluate = lambda _: ()) -> list[str]:
+        """The challenges, as felts in the order of the claim's.
 
-        Raises ``ValueError`` where one is zero, which no hash ever is in practice.
+        That of the lanes is a hash of what ``evaluate`` gives, too. Raises ``ValueError`` where one
+        is zero, which no hash ever is in practice, or where there are other lanes than claimed.
         """
-        shown = b"" if self.inputs is None else b"".join(felts_to_bytes(f) for f in self.inputs)
+        count = 1 if isinstance(self.about, Subject) else len(self.about)
+        several = not isinstance(self.about, Subject)
+        if count != self.claim.lanes or several != (count > 1):
+            raise ValueError("the proof is about another number of lanes")
         parts = (
             self.vk,
             self.settings,
             self.srs_part,
             canonical_json(self.claim.to_json()),
-            self.context.to_bytes(32, "big"),
-            b"private" if self.inputs is None else b"public" + shown,
+            *_about(self.about),
             committed,
         )
-        seed = hashlib.sha256(_DOMAIN)
+        hashed = hashlib.sha256(_DOMAIN)
         for part in parts:
-            seed.update(hashlib.sha256(part).digest())
-        found = [_challenge(seed.digest(), name) for name in CHALLENGES]
-        if 0 in found:
+            hashed.update(hashlib.sha256(part).digest())
+        seed = hashed.digest()
+        found = [to_felt(_challenge(seed, name)) for name in CHALLENGES]
+        if several:
+            evaluations = list(evaluate(found))
+            shown = 0 if self.claim.evaluated is None else self.claim.lanes
+            if len(evaluations) != shown:
+                raise ValueError("not every lane's input is evaluated")
+            told = hashlib.sha256(felts_to_bytes(evaluations)).digest()
+            found.append(to_felt(_challenge(seed + told, LANE)))
+        if to_felt(0) in found:
             raise ValueError("a challenge is zero")
-        return [to_felt(n) for n in found]
+        return found
+
+
+def _about(about: Subject | Sequence[str]) -> tuple[bytes, bytes]:
+    if isinstance(about, Subject):
+        return about.parts
+    return b"".join(bytes.fromhex(leaf) for leaf in about), b"lanes"
 
 
 def _challenge(seed: bytes, name: str) -> int:
@@ -156,10 +263,15 @@ def doubled(felts: Sequence[str]) -> list[str]:
     return [to_felt(2 * _number(f) % P) for f in felts]
 
 
+def halved(felts: Sequence[str]) -> list[str]:
+    """The inverse of ``doubled``."""
+    return [to_felt(_number(f) * pow(2, -1, P) % P) for f in felts]
+
+
 def evaluation(inputs: Sequence[str], shape: tuple[int, int], challenges: Sequence[str]) -> str:
     """A public input under its challenges: the sum of ``x[a, b] · row^(a+1) · column^(b+1)``, with
     zeros behind its end up to ``shape``."""
-    row, column = (_number(c) for c in challenges[-2:])
+    row, column = (_number(challenges[CHALLENGES.index(f"input-{n}")]) for n in ("row", "column"))
     numbers = [_number(f) for f in inputs]
     total = 0
     for a in reversed(range(shape[0])):
@@ -167,6 +279,15 @@ def evaluation(inputs: Sequence[str], shape: tuple[int, int], challenges: Sequen
         for number in reversed(numbers[a * shape[1] : (a + 1) * shape[1]]):
             line = (line + number) * column % P
         total = (total + line) * row % P
+    return to_felt(total)
+
+
+def joined(evaluations: Sequence[str], challenge: str) -> str:
+    """The lanes' evaluations under powers of their challenge, from the first on: what the circuit
+    shows."""
+    total = 0
+    for felt in reversed(evaluations):
+        total = (total + _number(felt)) * _number(challenge) % P
     return to_felt(total)
 
 

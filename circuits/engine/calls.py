@@ -19,8 +19,8 @@ from typing import Any
 
 import ezkl
 
-from circuits.committed.claim import Binding, columns, usable_rows
-from circuits.committed.hints import committed_inputs, no_challenges
+from circuits.committed.claim import Binding, Lanes, Subject, about, columns, usable_rows
+from circuits.committed.hints import committed_inputs
 from circuits.engine.constants import constants_uncounted, restore_constants
 from circuits.engine.operators import (
     cells_of,
@@ -231,18 +231,29 @@ def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -
     if files.commitments is None or hints is None:
         verifying_key = files.vk.read_bytes() if hints else b""
         return _completed(inputs, hints, files.salt, settings, verifying_key)
-    (context,) = inputs[1]
+    claim = files.commitments
+    shape, size = claim.evaluated, len(inputs[0]) // claim.lanes
+    own = [inputs[0][n * size : (n + 1) * size] for n in range(claim.lanes)]
+    subjects = [
+        Subject(context=from_felt(context), inputs=None if shape is None else [x])
+        for context, x in zip(inputs[1], own, strict=True)
+    ]
     binding = Binding(
         vk=files.vk.read_bytes(),
         settings=files.settings.read_bytes(),
         srs_part=extract(files.srs),
-        claim=files.commitments,
-        context=from_felt(context),
-        inputs=None if files.commitments.evaluated is None else inputs[:1],
+        claim=claim,
+        about=about(subjects),
     )
     logrows = int(settings["run_args"]["logrows"])
+
+    def evaluate(challenges: Felts) -> Sequence[str]:
+        return Lanes.of(subjects, shape, challenges).evaluations
+
     return committed_inputs(
-        hints, inputs, lambda tensor: binding.challenges(_committed(files, tensor, logrows))
+        hints,
+        inputs,
+        lambda tensor: binding.challenges(_committed(files, tensor, logrows), evaluate),
     )
 
 
@@ -268,7 +279,7 @@ def _completed(
     """Inputs and, behind them, what else the circuit takes: hints, or salt. With committed hints,
     what takes their place."""
     if hints is not None and hints.startswith(b"{"):
-        return committed_inputs(hints, inputs, no_challenges)
+        return committed_inputs(hints, inputs)
     if hints is not None:
         return [*inputs, *results_for(hints, inputs, verifying_key)]
     return inputs if salt is None else [*inputs, *salt.draw(settings)]

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.committed.claim import CHALLENGES, Lanes, Subject, halved
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Felts, ProofResult, ShouldStop
+from circuits.field import from_felt
 from circuits.lanes.felts import join
 from circuits.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
@@ -95,6 +97,7 @@ def prove_lanes(
     """A proof of these inputs, at most as many as the circuit has lanes, out of the hands of
     ``prove``. Raises the engine's errors."""
     manifest = circuit.manifest
+    rows = _filled(manifest, lanes)
     with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
         # onnxruntime on these very inputs, while the proof is made.
         engine = shop.engine.until(should_stop)
@@ -103,14 +106,14 @@ def prove_lanes(
         proof = prove(
             lambda: shop.engine.prove(
                 circuit.files,
-                join(_filled(manifest, lanes)),
+                join(rows),
                 shop.settings.engine_limits,
                 on_stage=on_stage,
                 should_stop=should_stop,
             )
         )
         answers = reference.result()
-    return SharedProof(shop, engine, circuit, proof, answers)
+    return SharedProof(shop, engine, circuit, rows, proof, answers)
 
 
 def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts]]:
@@ -120,6 +123,22 @@ def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts
     if manifest.context.limbs:
         nobody = [*nobody[:-1], manifest.context.encode(0)]
     return rows + [nobody] * (manifest.lanes - len(rows))
+
+
+def list_of_lanes(
+    manifest: CircuitManifest, rows: Sequence[Sequence[Felts]], proof: ProofResult
+) -> bytes | None:
+    """What whoever verifies one lane has to know of all, where hints are committed to: ``rows`` are
+    each lane's input and context."""
+    claim = manifest.commitments
+    if claim is None or claim.lanes == 1:
+        return None
+    shown = claim.evaluated is not None
+    subjects = [
+        Subject(context=from_felt(context), inputs=[x] if shown else None) for x, (context,) in rows
+    ]
+    challenges = halved(proof.instances[: len(CHALLENGES)])
+    return Lanes.of(subjects, claim.evaluated, challenges).to_bytes()
 
 
 def _reference(
@@ -143,6 +162,7 @@ class SharedProof:
         shop: Workshop,
         engine: EzklEngine,
         circuit: Circuit,
+        rows: list[list[Felts]],
         proof: ProofResult,
         answers: Sequence[Answer],
     ) -> None:
@@ -156,6 +176,7 @@ class SharedProof:
         self.proof = proof
         #: What the bundles of all lanes have in common.
         self.shared = Bundle(
+            lanes=list_of_lanes(circuit.manifest, rows, proof),
             proof=proof.proof_json,
             settings=files.settings.read_bytes(),
             vk=files.vk.read_bytes(),

@@ -21,7 +21,7 @@ from prover.jobs import Job, Stage
 from prover.kept import prove_once
 from prover.lease import Held
 
-_SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan")
+_SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan", "lanes")
 
 
 @dataclass(kw_only=True)
@@ -91,7 +91,8 @@ def _state_all(
     shop: Workshop, job: Job, made: SharedProof, lanes: list[Lane], outcome: PackOutcome
 ) -> None:
     put = shop.artifacts.put
-    outcome.result = {"files": {name: put(getattr(made.shared, name)) for name in _SHARED}}
+    shared = {name: getattr(made.shared, name) for name in _SHARED}
+    outcome.result = {"files": {n: put(data) for n, data in shared.items() if data is not None}}
     for index, lane in enumerate(lanes):
         try:
             stated = made.state(index, lane, outcome.timings)

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.claim import (
-    CHALLENGES,
     Binding,
     Commitments,
+    Lanes,
+    Subject,
     columns,
     doubled,
     evaluation,
+    joined,
 )
 from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import parse_proof
@@ -111,7 +113,13 @@ def _evaluated(e: Evidence) -> str:
     rows, width = claim.evaluated
     if not (rows - 1) * width < len(felts) <= rows * width:
         refuse("the input is not evaluated in as many rows as it fills")
-    value = evaluation(felts, claim.evaluated, challenges_of(e))
+    found = challenges_of(e)
+    value = evaluation(felts, claim.evaluated, found)
+    if claim.lanes > 1:
+        lanes = _lanes(e)
+        if lanes.evaluations[lane_of(e)] != value:
+            refuse("the list of lanes has another evaluation of this lane's input")
+        value = joined(lanes.evaluations, found[-1])
     if segment(e, Role.EVALUATION, encoding.tensor.name) != [value]:
         refuse(f"input {encoding.tensor.name!r}, quantised here, is not the one in the proof")
     return "the input, quantised and evaluated here at the challenges, is the proof's"
@@ -231,7 +239,8 @@ def challenges(e: Evidence) -> str:
     if segment(e, Role.CHALLENGE, "challenges") != doubled(challenges_of(e)):
         refuse("the challenges are not the hashes of what they have to challenge")
     count = columns(manifest.commitments.elements, manifest.srs.logrows)
-    return f"{len(CHALLENGES)} challenges are hashes of {count} commitment(s), key and context"
+    names = manifest.commitments.challenges
+    return f"{len(names)} challenges are hashes of {count} commitment(s), key and context"
 
 
 def challenges_of(e: Evidence) -> list[str]:
@@ -248,15 +257,29 @@ def challenges_of(e: Evidence) -> list[str]:
     if shown:
         values = _claimed_input(e)
         inputs = [quantised(i, values[i.tensor.name]) for i in manifest.inputs]
+    subject = Subject(context=e.predicate.context.context().digest, inputs=inputs)
+    lanes = None if claim.lanes == 1 else _lanes(e)
+    if lanes is not None and lanes.leaves[lane_of(e)] != subject.leaf:
+        refuse("the list of lanes has another input or context in this statement's lane")
     binding = Binding(
         vk=bundle.vk,
         settings=bundle.settings,
         srs_part=bundle.srs_part,
         claim=claim,
-        context=e.predicate.context.context().digest,
-        inputs=inputs,
+        about=subject if lanes is None else lanes.leaves,
     )
-    return binding.challenges(claim.committed(e.proof.value.proof, manifest.srs.logrows))
+    return binding.challenges(
+        claim.committed(e.proof.value.proof, manifest.srs.logrows),
+        lambda _: () if lanes is None else lanes.evaluations,
+    )
+
+
+def _lanes(e: Evidence) -> Lanes:
+    """What the bundle says of all lanes. The challenges are hashes of it, so no digest names it."""
+    data = e.bundle.value.lanes
+    if data is None:
+        refuse("the bundle does not list the lanes of its proof")
+    return e.once("lanes", lambda: Lanes.from_bytes(data), data)
 
 
 def challenge_of(e: Evidence) -> list[str]:

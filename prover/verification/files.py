@@ -74,6 +74,9 @@ def manifest(e: Evidence) -> str:
         _well_formed(manifest.hints, len(manifest.outputs))
     if manifest.commitments is not None:
         _well_committed(manifest.commitments, manifest)
+    several = manifest.commitments is not None and manifest.lanes > 1
+    if (e.bundle.value.lanes is not None) != several:
+        refuse("a bundle lists lanes where committed hints are those of several, and only there")
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)
@@ -89,6 +92,8 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
         refuse("the manifest's number of rows is out of bounds")
     if len(claim.output_bounds) != len(manifest.outputs) or len(manifest.inputs) != 1:
         refuse("committed hints are those of one input and of every output")
+    if claim.lanes != manifest.lanes:
+        refuse("committed hints are those of another number of lanes")
     if max(claim.output_bounds) >= SIGNED_LIMIT or claim.elements >= 1 << MAX_ELEMENT_BITS:
         refuse("what the manifest says of committed hints is out of bounds")
 

@@ -55,7 +55,7 @@ def settings_agree(e: Evidence) -> str:
     if manifest.profile.soundness is not Soundness.FREIVALDS:
         facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
     if manifest.commitments is not None:
-        if not manifest.profile.may_commit or manifest.lanes != 1:
+        if not manifest.profile.may_commit:
             refuse("hints are committed to in a circuit of a profile that cannot bind them")
         facts["committed elements"] = (settings.committed, manifest.commitments.sizes)
         facts["range checks and other arguments"] = (settings.other_lookups, 0)

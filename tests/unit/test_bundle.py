@@ -25,6 +25,7 @@ NAMES = [
     "manifest.json",
     "plan.json",
     "signer.json",
+    "lanes.json",
     "input.json",
     "model.onnx",
 ]
@@ -47,7 +48,7 @@ def repacked(compression: int = zipfile.ZIP_STORED, **extra: bytes) -> bytes:
         Bundle,
         **dict.fromkeys(("proof", "settings", "vk", "srs_part", "manifest", "plan"), MEMBERS),
         **dict.fromkeys(("receipt", "signer"), MEMBERS),
-        **dict.fromkeys(("input", "model"), st.none() | MEMBERS),
+        **dict.fromkeys(("lanes", "input", "model"), st.none() | MEMBERS),
     )
 )
 def test_what_is_written_reads_back_and_any_zip_tool_opens_it(bundle: Bundle) -> None:
@@ -74,7 +75,7 @@ def test_no_other_bytes_are_a_bundle(data: bytes, at: int) -> None:
         (repacked(zipfile.ZIP_DEFLATED), "not stored"),
         (repacked(**{"../../etc/passwd": b"x"}), "does not belong"),
         (repacked(**{"/proof.json": b"x"}), "does not belong"),
-        (repacked(**{"model.onnx": b"x", "more": b"x"}), "more members"),
+        (repacked(**{"model.onnx": b"x", "lanes.json": b"x", "more": b"x"}), "more members"),
         (GOOD + GOOD, "not as it was written"),
         (b"MZ" + GOOD, "does not begin"),
     ],
@@ -88,7 +89,7 @@ def test_a_zip_of_another_form_is_refused(data: bytes, said: str) -> None:
 def test_members_are_all_there_once_and_in_order() -> None:
     bundle = read_bundle(GOOD)
     with zipfile.ZipFile(io.BytesIO(GOOD)) as archive:
-        assert archive.namelist() == [n for n in NAMES if n != "keys.json"]
+        assert archive.namelist() == [n for n in NAMES if n != "lanes.json"]
     second = GOOD.index(b"PK\x03\x04", 4)
     for data in (GOOD[second:], GOOD[:second] + GOOD):
         with pytest.raises(BundleInvalid):

@@ -16,10 +16,14 @@ from circuits.committed.claim import (
     CHALLENGES,
     Binding,
     Commitments,
+    Lanes,
+    Subject,
     Weights,
     columns,
     doubled,
     evaluation,
+    halved,
+    joined,
     usable_rows,
 )
 from circuits.committed.network import Network
@@ -247,8 +251,7 @@ def test_challenges_are_hashes_of_all_that_a_prover_could_choose() -> None:
         settings=b"settings",
         srs_part=b"srs",
         claim=claim(),
-        context=5,
-        inputs=None,
+        about=Subject(context=5, inputs=None),
     )
     first = plain.challenges(b"point")
     assert len({*first}) == len(CHALLENGES)
@@ -258,13 +261,66 @@ def test_challenges_are_hashes_of_all_that_a_prover_could_choose() -> None:
         replace(plain, srs_part=b"crs"),
         replace(plain, claim=claim(network_sha256="sha256:" + "1" * 64)),
         replace(plain, claim=claim(elements=11)),
-        replace(plain, context=6),
-        replace(plain, inputs=[[]]),
-        replace(plain, inputs=[[to_felt(1)]]),
+        replace(plain, about=Subject(context=6, inputs=None)),
+        replace(plain, about=Subject(context=5, inputs=[[]])),
+        replace(plain, about=Subject(context=5, inputs=[[to_felt(1)]])),
     ]
     found = [tuple(b.challenges(b"point")) for b in others] + [tuple(plain.challenges(b"tniop"))]
     assert len({tuple(first), *found}) == len(found) + 1
     assert all(not {*first} & {*other} for other in found)
+
+
+def test_the_lanes_challenge_hashes_every_lane_and_its_evaluation() -> None:
+    subjects = [Subject(context=n, inputs=[[to_felt(n)]]) for n in range(3)]
+    leaves = [s.leaf for s in subjects]
+    plain = Binding(
+        vk=b"key",
+        settings=b"settings",
+        srs_part=b"srs",
+        claim=claim(lanes=3, evaluated=(1, 1)),
+        about=leaves,
+    )
+    first = plain.challenges(b"point", lambda found: Lanes.of(subjects, (1, 1), found).evaluations)
+    assert len({*first}) == len(CHALLENGES) + 1
+    lanes = Lanes.of(subjects, (1, 1), first)
+    assert plain.challenges(b"point", lambda _: lanes.evaluations) == first
+    assert Lanes.from_bytes(lanes.to_bytes()) == lanes
+    bent = [to_felt(from_felt(lanes.evaluations[0]) + 1), *lanes.evaluations[1:]]
+    other = plain.challenges(b"point", lambda _: bent)
+    assert (other[:-1], other[-1] != first[-1]) == (first[:-1], True)
+    swapped = replace(plain, about=[leaves[1], leaves[0], leaves[2]])
+    assert not {*swapped.challenges(b"point", lambda _: lanes.evaluations)} & {*first}
+    for about in (leaves[:2], subjects[0]):
+        with pytest.raises(ValueError, match="number of lanes"):
+            replace(plain, about=about).challenges(b"point", lambda _: lanes.evaluations)
+    for wrong in ((), lanes.evaluations[:2]):
+        with pytest.raises(ValueError, match="evaluated"):
+            plain.challenges(b"point", lambda _, given=wrong: given)  # type: ignore[misc]
+    assert joined(lanes.evaluations, to_felt(10)) == to_felt(
+        sum(from_felt(e) * 10 ** (n + 1) for n, e in enumerate(lanes.evaluations))
+    )
+
+
+def test_lanes_are_committed_to_part_by_part() -> None:
+    """The tensor of two lanes holds what each lane's own holds, and the result."""
+    one = arranged("dilated, grouped, pooled")
+    both = replace(one, lanes=2)
+    rng = np.random.default_rng(1)
+    rows = [[int(n) for n in rng.integers(-60, 60, 126)] for _ in range(2)]
+
+    def parts(arrangement: Arrangement, numbers: list[int]) -> dict[str, list[int]]:
+        tensor = arrangement.committed(numbers)
+        flat = [tensor[n] for piece in arrangement.pieces for n in range(*piece)]
+        found, at = {}, 0
+        for part in arrangement.parts:
+            found[part.name] = flat[at : at + part.size]
+            at += part.size
+        return found
+
+    single, together = [parts(one, row) for row in rows], parts(both, rows[0] + rows[1])
+    for name in single[0].keys() - {"salt", "sum"}:
+        assert together[name] == single[0][name] + single[1][name]
+    assert len(together["result"]) == 2 * 4
 
 
 def test_an_evaluation_tells_inputs_and_their_order_apart() -> None:
@@ -276,6 +332,7 @@ def test_an_evaluation_tells_inputs_and_their_order_apart() -> None:
 
 def test_challenges_are_shown_doubled() -> None:
     assert doubled([to_felt(3), to_felt(-1)]) == [to_felt(6), to_felt(2 * (P - 1) - P)]
+    assert halved(doubled([to_felt(3), to_felt(-1)])) == [to_felt(3), to_felt(-1)]
 
 
 def test_groups_of_outputs_fit_the_field() -> None:

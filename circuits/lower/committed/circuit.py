@@ -10,7 +10,14 @@ import numpy as np
 
 from circuits.committed.arithmetic import UNUSED_ROWS, Steps, entries, largest
 from circuits.committed.arrangement import Arrangement
-from circuits.committed.claim import CHALLENGES, DATA, POINT, Commitments, Weights
+from circuits.committed.claim import (
+    CHALLENGES,
+    DATA,
+    POINT,
+    Commitments,
+    Weights,
+    challenge_names,
+)
 from circuits.committed.network import (
     Convolutional,
     Dense,
@@ -61,10 +68,10 @@ def random_lookups(logrows: int, columns: int) -> int:
 
 
 def write_circuit(
-    network: Network, steps: Steps, *, shown: bool, columns: int, result: str
+    network: Network, steps: Steps, *, shown: bool, columns: int, result: str, lanes: int = 1
 ) -> CommittedCircuit:
     """The circuit of an integer network. ``shown``: whether the input is public; ``result``: the
-    output's name."""
+    output's name; ``lanes``: how many inputs share a proof."""
     packs = [
         _Packing.of(layer, steps) if isinstance(layer, Dense) else None for layer in network.hidden
     ]
@@ -77,6 +84,7 @@ def write_circuit(
             for pack, layer in zip(packs, network.hidden, strict=True)
         ),
         looked_up=random_lookups(steps.logrows, columns) * columns,
+        lanes=lanes,
     )
     emission = _Emission(Writer(columns), arrangement, packs)
     evaluated, residues = emission.run(result)
@@ -87,6 +95,7 @@ def write_circuit(
         residues=residues,
         output_bounds=(largest(network.layers[-1], steps) if network.raw else steps.base - 1,),
         evaluated=evaluated,
+        lanes=lanes,
     )
     writer = emission.writer
     return CommittedCircuit(
@@ -143,7 +152,7 @@ class _Emission:
         self.writer, self.arrangement, self.packs = writer, arrangement, packs
         self.network, self.steps = arrangement.network, arrangement.steps
         data = writer.input(DATA, arrangement.elements)
-        self.point = writer.input(POINT, len(CHALLENGES))
+        self.point = writer.input(POINT, len(challenge_names(arrangement.lanes)))
         places = [n for piece in arrangement.pieces for n in range(*piece)]
         self.parts: dict[str, Tensor] = {}
         at = 0
@@ -155,17 +164,24 @@ class _Emission:
         self.maps: list[Tensor] = [self._input()]
 
     def run(self, result: str) -> tuple[tuple[int, int] | None, int]:
-        """Writes everything; the shape in which the input is evaluated, and how many residues."""
+        """Writes everything; the shape in which the input is evaluated, and how many residues.
+
+        Look-ups are of each lane's elements. Whatever is linear in these is so in all lanes under
+        powers of their challenge, too: the rest of the circuit is that of one lane.
+        """
         writer, residues, folded = self.writer, [], []
         for number, layer in enumerate(self.network.hidden):
-            low = writer.rectified(self.parts[f"remainders-{number}"])
+            low = self._join_lanes(writer.rectified(self.parts[f"remainders-{number}"]))
             if isinstance(layer, Dense):
                 residues.append(self._dense(layer, number, low))
             else:
                 folded.append(self._convolution(layer, number, low))
-            active = writer.rectified(self.parts[f"quotients-{number}"])
+            self.active = writer.rectified(self.parts[f"quotients-{number}"])
+            active = self._join_lanes(self.active)
             self.maps.append(writer.cut(active, 0, active.size - self.arrangement.padding[number]))
         residues = [*self._rescaled(folded), *residues]
+        if self.arrangement.gives_result:
+            residues.append(self._result_residue())
         looked_up = writer.total(writer.rectified(self.parts["salt"]))
         residues.append(writer.subtract(looked_up, self.parts["sum"]))
         writer.output(SHOWN, writer.add(self.point, self.point))
@@ -183,9 +199,15 @@ class _Emission:
     def _powers(self) -> None:
         maps = [n for n in self.network.hidden if isinstance(n, Convolutional)]
         groups = [pack.groups for pack in self.packs if pack is not None]
+        if self.arrangement.gives_result:
+            groups.append(len(self.network.layers[-1].bias))
         self.of_output = self.writer.powers(
             self.output, max([*groups, *(len(n.bias) for n in maps)], default=1)
         )
+        if (lanes := self.arrangement.lanes) > 1:
+            lane = self.writer.cut(self.point, len(CHALLENGES), len(CHALLENGES) + 1)
+            self.of_lane = self.writer.powers(lane, lanes)
+            self.all_lanes = self.writer.total(self.of_lane)
         self.of_row = self.writer.powers(self.row, max((n.rows.last for n in maps), default=1))
         self.of_column = self.writer.powers(
             self.column, max((n.columns.last for n in maps), default=1)
@@ -198,6 +220,24 @@ class _Emission:
     def _take(self, powers: Tensor, exponents_: list[int] | range) -> Tensor:
         return self.writer.take(powers, [e - 1 for e in exponents_])
 
+    # --- lanes -------------------------------------------------------------------------------
+
+    def _join_lanes(self, value: Tensor) -> Tensor:
+        """Elements of all lanes, lane after lane, as a row of their sums under the powers of the
+        lanes' challenge."""
+        lanes = self.arrangement.lanes
+        if lanes == 1:
+            return value
+        return self.writer.matmul(
+            self.of_lane, self.writer.reshape(value, (lanes, value.size // lanes))
+        )
+
+    def _in_each_lane(self, constant: Tensor) -> Tensor:
+        """What every lane's sum has in it, as their joined sum has it."""
+        if self.arrangement.lanes == 1:
+            return constant
+        return self.writer.multiply(constant, self.all_lanes)
+
     # --- input and result --------------------------------------------------------------------
 
     def _input(self) -> Tensor:
@@ -205,6 +245,7 @@ class _Emission:
         given = self.parts["input"]
         if not self.arrangement.shown:
             given = self.writer.rectified(given)
+        self.given = given = self._join_lanes(given)
         height, width, channels = self.network.input
         order = np.arange(given.size).reshape(channels, height, width).transpose(1, 2, 0)
         return self.writer.take(given, order.reshape(-1).tolist())
@@ -214,7 +255,7 @@ class _Emission:
         return 0 if self.arrangement.shown else self.steps.offset
 
     def _evaluated(self) -> tuple[int, int]:
-        writer, given = self.writer, self.parts["input"]
+        writer, given = self.writer, self.given
         width = math.isqrt(given.size - 1) + 1
         whole, rest = divmod(given.size, width)
         powers = writer.powers(self._challenge("input-column"), width)
@@ -234,13 +275,35 @@ class _Emission:
         return height, width
 
     def _result(self) -> Tensor:
+        """The result of each lane, as an operator's that stands for it alone: the engine ties it to
+        what is committed to."""
+        writer, lanes = self.writer, self.arrangement.lanes
+        if not self.network.raw:
+            if lanes == 1:
+                return self.maps[-1]
+            size, pad = self.active.size // lanes, self.arrangement.padding[-1]
+            return writer.take(
+                self.active, [lane * size + n for lane in range(lanes) for n in range(size - pad)]
+            )
+        if not self.arrangement.gives_result:
+            return self._sums()
+        return writer.add(self.parts["result"], writer.constant(np.zeros((1, 1), dtype=np.int64)))
+
+    def _result_residue(self) -> Tensor:
+        """Results that are hints less their true sums, under powers of their challenges."""
+        difference = self.writer.subtract(self._join_lanes(self.parts["result"]), self._sums())
+        return self._under(difference)
+
+    def _sums(self) -> Tensor:
+        """The last layer's sums."""
         last = self.network.layers[-1]
-        if not (isinstance(last, Dense) and last.last):
-            return self.maps[-1]
+        assert isinstance(last, Dense)
         read = self._read(last.feed)
         sums = self.writer.matmul(read, self.writer.constant(last.weights))
         bias = self._dense_bias(last)
-        return self.writer.add(sums, self.writer.constant(bias[None])) if np.any(bias) else sums
+        if not np.any(bias):
+            return sums
+        return self.writer.add(sums, self._in_each_lane(self.writer.constant(bias[None])))
 
     # --- dense layers ------------------------------------------------------------------------
 
@@ -276,8 +339,8 @@ class _Emission:
             self._read(layer.feed), writer.constant(pack.packed(layer.weights.astype(np.int64)))
         )
         bias = writer.constant(pack.packed(self._dense_bias(layer)[None]))
-        true = writer.add(true, bias)
-        quotients = writer.reshape(self.parts[f"quotients-{number}"], shape)
+        true = writer.add(true, self._in_each_lane(bias))
+        quotients = writer.reshape(self._join_lanes(self.parts[f"quotients-{number}"]), shape)
         given = writer.add(
             writer.matmul(quotients, writer.constant(pack.powers(self.steps.base))),
             writer.matmul(writer.reshape(low, shape), writer.constant(pack.powers(1))),
@@ -307,27 +370,28 @@ class _Emission:
             self._take(self.of_row, rows.results),
             self._take(self.of_column, columns.results),
         )
-        quotients = self._fold(self.parts[f"quotients-{number}"], layer.shape, high, wide)
+        given = self._join_lanes(self.parts[f"quotients-{number}"])
+        quotients = self._fold(given, layer.shape, high, wide)
         given = self._fold(low, layer.shape, high, wide)
         outputs = len(layer.bias)
         if rows.border:
             every = self._take(self.of_column, range(columns.first, columns.last + 1))
             shape = (len(rows.border), columns.length, outputs)
             edge = self._take(self.of_row, rows.border)
-            given = writer.add(given, self._fold(self.parts[f"rows-{number}"], shape, edge, every))
+            border = self._join_lanes(self.parts[f"rows-{number}"])
+            given = writer.add(given, self._fold(border, shape, edge, every))
         if columns.border:
             shape = (rows.outputs, len(columns.border), outputs)
             edge = self._take(self.of_column, columns.border)
-            given = writer.add(
-                given, self._fold(self.parts[f"columns-{number}"], shape, high, edge)
-            )
+            border = self._join_lanes(self.parts[f"columns-{number}"])
+            given = writer.add(given, self._fold(border, shape, high, edge))
         true = None
         far = reach([t.height for t in layer.terms]), reach([t.width for t in layer.terms])
         for term in layer.terms:
             for part in self._products(term, far):
                 true = part if true is None else writer.add(true, part)
         assert true is not None
-        places = writer.multiply(writer.total(high), writer.total(wide))
+        places = self._in_each_lane(writer.multiply(writer.total(high), writer.total(wide)))
         return _Folded(layer, self._under(quotients), self._under(given), true, places)
 
     def _products(self, term: Term, far: tuple[int, int]) -> list[Tensor]:
@@ -387,6 +451,7 @@ class _Emission:
         if term.feed.source or not self._offset:
             return folded
         whole = self.writer.multiply(self.writer.total(high), self.writer.total(wide))
+        whole = self._in_each_lane(whole)
         offset = self.writer.constant(np.array([[self._offset]]))
         return self.writer.subtract(folded, self.writer.multiply(whole, offset))
 
