@@ -25,7 +25,7 @@ from circuits.plan.estimate import Estimate, estimate, graph_size
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.planner import Plan, context_encoding, plan_circuit
 from circuits.plan.samples import Sample, Samples, accepted_ranges
-from circuits.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.profile import Argument, Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import ContextEncoding
@@ -135,7 +135,7 @@ class Builder:
         """Raises ``ModelTooLarge`` with an estimate, before hours go into planning what cannot be
         proved here. Small graphs are not worth an estimate."""
         size = graph_size(self.engine, graph, self._task(graph, samples, profile), self.limits)
-        if size.total < _LARGE:
+        if size.cells < _LARGE:
             return
         found = self._estimate(graph, samples, profile)
         seconds = found.predicted.prove_s
@@ -162,7 +162,6 @@ class Builder:
             accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
             limbs=context_encoding(profile).limbs,
             visibility=profile.visibility,
-            freivalds=profile.soundness is Soundness.FREIVALDS,
             hints=profile.may_give_results,
             salt=profile.salts_tables,
             checked=profile.checks_ranges,

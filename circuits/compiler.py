@@ -101,8 +101,7 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
     try:
         form = likely_form(
             lambda form: lower(graph.plain, _TYPICAL, task.accepted, form),
-            freivalds=task.freivalds,
-            hints=int(task.hints),
+            hints=task.hints,
         )
         return _integer_graph(graph, task, _TYPICAL, form)
     except CannotLower as error:
@@ -115,13 +114,8 @@ def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
         variant = lower(graph.plain, _TYPICAL, task.accepted, Form(hints=task.hints))
     except CannotLower:
         return None
-    layers = cost_by_layer(variant, _legs(variant), freivalds=task.freivalds)
-    return Count(
-        assignments=sum(c.assignments for c in layers),
-        einsum=sum(c.einsum for c in layers),
-        tables=0,
-        constants=0,
-    )
+    cells = sum(c.assignments for c in cost_by_layer(variant, _legs(variant)))
+    return Count(cells=cells, tables=0, constants=0)
 
 
 def _legs(variant: GraphVariant) -> int:
@@ -182,7 +176,6 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
             partial(make, bits),
             has_conv=b"Conv" in graph.plain,
             tables=tables,
-            freivalds=task.freivalds,
             hints=int(task.hints),
         )
         return ((seconds, (bits, form)) for seconds, form in forms)

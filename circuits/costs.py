@@ -1,6 +1,7 @@
 """What a model costs to prove, layer by layer, before anything is planned.
 
-Counted in assignments: cells of the circuit that a proof must fill, Freivalds' columns included.
+Counted in assignments: cells of the circuit that a proof must fill, with the Freivalds products of
+EZKL's defaults included.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ ENGINE_DEFAULT = RunArgs(
     scale_rebase_multiplier=1,
     logrows=17,
     ignore_range_check_inputs_outputs=False,
+    disable_freivalds=False,
 )
 #: A setting of its fixed point that most rewritten models do well with.
 FIXED_POINT = RunArgs(
@@ -31,7 +33,6 @@ FIXED_POINT = RunArgs(
     decomp_base=1 << 14,
     decomp_legs=4,
     lookup_range=(-(1 << 20), 1 << 20),
-    disable_freivalds=True,
 )
 
 
@@ -94,7 +95,6 @@ def _integer_args(lowered: IntegerLayers) -> RunArgs:
         logrows=20,
         decomp_base=1 << 14,
         decomp_legs=lowered.legs,
-        disable_freivalds=True,
     )
 
 
@@ -103,4 +103,4 @@ def _assignments(engine: EzklEngine, onnx: bytes, args: RunArgs, limits: Limits)
         (priced,) = engine.price(onnx, [args], limits)
     except EngineError:
         return None
-    return priced.assignments + priced.einsum_size if isinstance(priced, Priced) else None
+    return priced.assignments if isinstance(priced, Priced) else None

@@ -65,17 +65,12 @@ _UNKNOWN = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Cells that a graph fills: ``assignments`` in the main columns, ``einsum`` in Freivalds',
-    ``tables`` distinct lookups, ``constants`` fixed numbers."""
+    """What a graph fills: ``cells`` of the main columns, ``tables`` distinct lookups,
+    ``constants`` fixed numbers."""
 
-    assignments: int
-    einsum: int
+    cells: int
     tables: int
     constants: int
-
-    @property
-    def total(self) -> int:
-        return self.assignments + self.einsum
 
 
 Shapes = Mapping[str, list[int]]
@@ -87,26 +82,24 @@ def count(data: bytes) -> Count:
     graph = model.graph
     shapes = {v.name: known_dims(v) for v in [*graph.input, *graph.value_info, *graph.output]}
     shapes |= {t.name: list(t.dims) for t in graph.initializer}
-    cells = [node_cells(node, shapes) for node in graph.node]
     return Count(
-        assignments=sum(main for main, _ in cells),
-        einsum=sum(einsum for _, einsum in cells),
+        cells=sum(node_cells(node, shapes) for node in graph.node),
         tables=len({n.op_type for n in graph.node} & _TABLES),
         constants=sum(math.prod(t.dims) for t in graph.initializer),
     )
 
 
-def node_cells(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
-    """Cells of one node in the main columns and in Freivalds'."""
+def node_cells(node: NodeProto, shapes: Shapes) -> int:
+    """Cells of one node."""
     if not node.output or not node.input:
-        return 0, 0
+        return 0
     special = _SPECIAL.get(node.op_type)
     if special is not None:
         return special(node, shapes)
     each = _EACH.get(node.op_type)
     if each is not None:
-        return each * _size(shapes, node.output[0]), 0
-    return _UNKNOWN * max(_size(shapes, node.output[0]), _size(shapes, node.input[0])), 0
+        return each * _size(shapes, node.output[0])
+    return _UNKNOWN * max(_size(shapes, node.output[0]), _size(shapes, node.input[0]))
 
 
 def _size(shapes: Shapes, name: str) -> int:
@@ -117,58 +110,49 @@ def _shape(node: NodeProto, shapes: Shapes, index: int) -> list[int]:
     return shapes.get(node.input[index], []) if len(node.input) > index else []
 
 
-def _convolution(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
+def _convolution(node: NodeProto, shapes: Shapes) -> int:
     out, kernel = _size(shapes, node.output[0]), _shape(node, shapes, 1)
-    return out * (math.prod(kernel[1:]) + 1 + RESCALE), 0
+    return out * (math.prod(kernel[1:]) + 1 + RESCALE)
 
 
-def _transposed(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
+def _transposed(node: NodeProto, shapes: Shapes) -> int:
     """Laid out as a convolution over the image spread with zeros."""
     out, kernel = _size(shapes, node.output[0]), _shape(node, shapes, 1)
-    return out * (kernel[0] * math.prod(kernel[2:]) + 1 + RESCALE if kernel else 1), 0
+    return out * (kernel[0] * math.prod(kernel[2:]) + 1 + RESCALE if kernel else 1)
 
 
-def _product(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
-    left, right, out = (
-        _shape(node, shapes, 0),
-        _shape(node, shapes, 1),
-        _size(shapes, node.output[0]),
-    )
+def _product(node: NodeProto, shapes: Shapes) -> int:
+    left, out = _shape(node, shapes, 0), _size(shapes, node.output[0])
     if node.op_type == "Gemm" and left and attributes(node).get("transA"):
         left = left[::-1]
-    inner = left[-1] if left else 0
-    rows = math.prod(left[:-1])
-    columns = out // rows if rows else 0
-    if rows == 1 or columns == 1:
-        return out * (inner + 1 + RESCALE), 0
-    return out * (1 + RESCALE), math.prod(left) + math.prod(right) + out
+    return out * ((left[-1] if left else 0) + 1 + RESCALE)
 
 
-def _pool(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
+def _pool(node: NodeProto, shapes: Shapes) -> int:
     kernel = attributes(node).get("kernel_shape")
     window = math.prod(int(k) for k in kernel) if isinstance(kernel, list) else 1
     out = _size(shapes, node.output[0])
     if node.op_type == "MaxPool":
-        return out * window * 21, 0
-    return out * (window + RESCALE), 0
+        return out * window * 21
+    return out * (window + RESCALE)
 
 
-def _reduction(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
+def _reduction(node: NodeProto, shapes: Shapes) -> int:
     inner, out = _size(shapes, node.input[0]), _size(shapes, node.output[0])
     each = {"ReduceMax": 27, "ReduceMin": 27, "ArgMax": 66, "ArgMin": 66, "GlobalMaxPool": 27}
-    return inner * each.get(node.op_type, 2) + out * RESCALE, 0
+    return inner * each.get(node.op_type, 2) + out * RESCALE
 
 
-def _recurrent(node: NodeProto, shapes: Shapes) -> tuple[int, int]:
+def _recurrent(node: NodeProto, shapes: Shapes) -> int:
     """Every step multiplies input and state by their weights, then bends and mixes the gates."""
     steps = (_shape(node, shapes, 0) or [0])[0]
     weights, state = _shape(node, shapes, 1), _shape(node, shapes, 2)
     gates = weights[1] if len(weights) > 1 else 0
     mixed = 2 * (1 + RESCALE) + _TABLE + 3 * (3 + RESCALE)
-    return steps * (math.prod(weights) + math.prod(state) + gates * mixed), 0
+    return steps * (math.prod(weights) + math.prod(state) + gates * mixed)
 
 
-_SPECIAL: Mapping[str, Callable[[NodeProto, Shapes], tuple[int, int]]] = {
+_SPECIAL: Mapping[str, Callable[[NodeProto, Shapes], int]] = {
     "Conv": _convolution,
     "ConvTranspose": _transposed,
     "MatMul": _product,

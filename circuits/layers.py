@@ -52,15 +52,14 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCosts:
-    """Assignments of one layer, Freivalds' cells included (``freivalds`` says how many of those in
-    integers). None: refused by the engine as it is, or no longer there in that form."""
+    """Assignments of one layer. None: refused by the engine as it is, or no longer there in that
+    form."""
 
     layer: str
     op: str
     as_exported: int | None
     rewritten: int | None
     integers: int | None
-    freivalds: int = 0
 
     @property
     def after(self) -> int:
@@ -130,13 +129,11 @@ def _joined(
     totals: ModelCosts,
 ) -> tuple[LayerCosts, ...]:
     integers: dict[str, int] = {}
-    freivalds: dict[str, int] = {}
     operators = {p.layer: p.op for p in [*parts.rewritten, *parts.exported]}
     for row in totals.layers:
         layer = parts.integers[row["layer"]]
         operators.setdefault(layer, row["op"])
-        integers[layer] = integers.get(layer, 0) + row["assignments"] + row["einsum"]
-        freivalds[layer] = freivalds.get(layer, 0) + row["einsum"]
+        integers[layer] = integers.get(layer, 0) + row["assignments"]
     whole = totals.integers is not None
     return tuple(
         LayerCosts(
@@ -145,7 +142,6 @@ def _joined(
             as_exported=before.get(layer, None if layer in before else 0),
             rewritten=after.get(layer, None if layer in after else 0),
             integers=integers.get(layer, 0) if whole else None,
-            freivalds=freivalds.get(layer, 0),
         )
         for layer, op in _in_order(parts, operators)
     )
@@ -208,4 +204,4 @@ def _cells(priced: object) -> int | None:
     if not isinstance(priced, Priced):
         return None
     borders = sum(math.prod(shape) for shape in priced.instance_shapes)
-    return max(0, priced.assignments + priced.einsum_size - borders)
+    return max(0, priced.assignments - borders)

@@ -83,7 +83,7 @@ def _parts(model: ModelProto, origins: Origins, grow: bool = False) -> list[Part
                 op=origins.operators.get(layer, node.op_type),
                 onnx=_alone(model, [node], values, constants),
                 grown=_alone(model, graph.node[: place + 1], values, constants) if grow else None,
-                counted=sum(node_cells(node, shapes)),
+                counted=node_cells(node, shapes),
             )
         )
     return found

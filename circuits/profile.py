@@ -48,12 +48,12 @@ class Soundness(enum.StrEnum):
 
     EZKL 23.0.5 does not tie the result of a product to what follows as soon as a circuit checks any
     product by Freivalds' argument: whoever makes the proof may put other numbers there
-    (docs/decisions/0006).
+    (docs/decisions/0006). So no circuit is made for ``freivalds``, and its proofs are refused.
     """
 
-    FREIVALDS = "freivalds"  # products of matrices are far cheaper; only an honest prover's count
-    STANDARD = "standard"  # no Freivalds; no range check where the verifier checks itself
-    CONSERVATIVE = "conservative"  # no Freivalds, every range check kept
+    FREIVALDS = "freivalds"  # of older receipts alone
+    STANDARD = "standard"  # no range check where the verifier checks itself
+    CONSERVATIVE = "conservative"  # every range check kept
 
     @property
     def level(self) -> int:

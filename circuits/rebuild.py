@@ -30,7 +30,7 @@ from circuits.plan.committed import committed_args
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.samples import Range, Sample, draw
 from circuits.plan.variants import integer_args
-from circuits.profile import Argument, Profile, Soundness, Visibility
+from circuits.profile import Argument, Visibility
 from circuits.srs.files import SrsFolder
 from circuits.tensors import Signature, TensorSpec
 
@@ -118,10 +118,12 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
         return _committed_anew(graph, samples, recipe)
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
-        form = Form(**recipe.lowering["form"])
-        if canonical_json(recipe.lowering) != canonical_json(
-            {"bits": chosen.to_json(), "form": dataclasses.asdict(form)}
-        ):
+        try:
+            form = Form.from_json(recipe.lowering["form"])
+        except ValueError:
+            form = None
+        alike = {"bits": chosen.to_json(), "form": recipe.lowering["form"]}
+        if form is None or canonical_json(recipe.lowering) != canonical_json(alike):
             raise CircuitNotFaithful(
                 "the manifest's lowering is no recipe as this compiler has it", hint=_OTHER_COMPILER
             )
@@ -223,7 +225,7 @@ def rebuild(
     frozen = json.loads(settings)
     args = RunArgs.of(frozen)
     if anew.scale is not None:
-        _same_arithmetic(args, integer_args(manifest.profile, anew.scale), manifest.profile)
+        _same_arithmetic(args, integer_args(manifest.profile, anew.scale))
     if anew.arguments is not None and args != committed_args(manifest.profile, *anew.arguments):
         raise CircuitNotFaithful("the settings' run_args are not those of the committed circuit")
     if anew.accepted is not None and not _accepts(anew.accepted, manifest):
@@ -263,10 +265,9 @@ def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs
         raise CircuitNotFaithful("the salt is too little to hide what the circuit's tables hold")
 
 
-def _same_arithmetic(found: RunArgs, wanted: RunArgs, profile: Profile) -> None:
+def _same_arithmetic(found: RunArgs, wanted: RunArgs) -> None:
     """What the engine may be told about an integer graph: only its shape is a choice."""
-    free = [*_SHAPE, "disable_freivalds"] if profile.soundness is Soundness.FREIVALDS else _SHAPE
-    alike = dataclasses.replace(wanted, **{name: getattr(found, name) for name in free})
+    alike = dataclasses.replace(wanted, **{name: getattr(found, name) for name in _SHAPE})
     if found != alike:
         raise CircuitNotFaithful(
             "under the settings' run_args the engine computes something else than the integer graph"

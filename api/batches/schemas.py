@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -47,7 +47,7 @@ class BatchIn(BaseModel):
     consumer: str | None = Field(None, description="The contract's address.")
     expires_at: int | None = Field(None, ge=0, description="Seconds since 1970.")
     visibility: Visibility | None = None
-    soundness: Soundness | None = None
+    soundness: Literal[Soundness.STANDARD, Soundness.CONSERVATIVE] | None = None
     target: Target | None = None
     max_error: float | None = Field(None, gt=0, le=1)
     agreement: float | None = Field(None, ge=0, le=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,9 +25,8 @@ class ProfileIn(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     visibility: Visibility = Field(_DEFAULT.visibility, description="Who learns what.")
-    soundness: Soundness = Field(
-        _DEFAULT.soundness,
-        description="How much a proof establishes; `freivalds` only if its prover is honest.",
+    soundness: Literal[Soundness.STANDARD, Soundness.CONSERVATIVE] = Field(
+        Soundness.STANDARD, description="How much a proof establishes."
     )
     target: Target = Field(_DEFAULT.target, description="Optimisation target.")
     max_error: float = Field(

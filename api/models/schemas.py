@@ -94,7 +94,6 @@ class LayerCostsOut(BaseModel):
     as_exported: int | None = Field(description="null: the engine refuses it as it is.")
     rewritten: int | None = Field(description="In the engine's fixed point.")
     integers: int | None = Field(description="null: the model has no form in integers.")
-    freivalds: int = Field(description="Of those in integers, in Freivalds' columns.")
 
 
 class ModelCostsOut(BaseModel):

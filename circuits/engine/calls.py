@@ -31,7 +31,6 @@ from circuits.engine.operators import (
     salt_of,
 )
 from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
-from circuits.engine.products import room_for_products
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
 from circuits.engine.table_end import has_table
@@ -91,16 +90,15 @@ def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> Pric
         args=args,
         settings=json.dumps(settings),
         rows=settings["num_rows"],
-        assignments=settings["total_assignments"],
+        assignments=settings["total_assignments"]
+        + settings["einsum_params"]["total_einsum_col_size"],
         constants=settings["total_const_size"],
-        einsum_size=settings["einsum_params"]["total_einsum_col_size"],
         dynamic_size=settings["total_dynamic_col_size"] + settings["total_shuffle_col_size"],
         lookups=tuple(json.dumps(op, sort_keys=True) for op in settings["required_lookups"]),
         range_checks=tuple((low, high) for low, high in settings["required_range_checks"]),
         input_scales=tuple(settings["model_input_scales"]),
         output_scales=tuple(settings["model_output_scales"]),
         instance_shapes=tuple(tuple(s) for s in settings["model_instance_shapes"]),
-        product_room=room_for_products(settings["einsum_params"]["equations"]),
     )
 
 

@@ -42,7 +42,7 @@ class RunArgs:
     decomp_legs: int = 2
     lookup_range: tuple[int, int] = (-32768, 32768)
     ignore_range_check_inputs_outputs: bool = True
-    disable_freivalds: bool = False
+    disable_freivalds: bool = True
     rebase_frac_zero_constants: bool = False
     input_visibility: str = "public"
     output_visibility: str = "public"
@@ -70,10 +70,8 @@ class Priced:
     """What a candidate would cost, without building it: the engine's settings, parsed.
 
     ``settings`` is the engine's own JSON text. ``rows`` is the layout's length, ``assignments``
-    the cells over all inner columns, ``einsum_size`` the cells of Freivalds products,
-    ``lookups`` the names of table lookups, ``range_checks`` the ranges checked by table,
-    ``product_room`` the cells of one column that the engine sets aside for Freivalds products
-    (``circuits.engine.products``).
+    all cells that are filled (those of Freivalds products included), ``lookups`` the names of table
+    lookups, ``range_checks`` the ranges checked by table.
     """
 
     args: RunArgs
@@ -81,14 +79,12 @@ class Priced:
     rows: int
     assignments: int
     constants: int
-    einsum_size: int
     dynamic_size: int
     lookups: tuple[str, ...]
     range_checks: tuple[tuple[int, int], ...]
     input_scales: tuple[int, ...]
     output_scales: tuple[int, ...]
     instance_shapes: tuple[tuple[int, ...], ...]
-    product_room: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

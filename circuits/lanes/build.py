@@ -233,7 +233,6 @@ class WideBuilder:
                 self._samples(narrow),
                 Recipe.of(narrow.manifest),
                 self.limits,
-                freivalds=not narrow.args.disable_freivalds,
                 hints=narrow.manifest.profile.may_give_results,
             )
         return [

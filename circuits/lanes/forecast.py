@@ -75,9 +75,7 @@ class Pair:
             rows=grown(near.rows, far.rows),
             assignments=grown(near.assignments, far.assignments),
             constants=grown(near.constants, far.constants),
-            einsum_size=grown(near.einsum_size, far.einsum_size),
             dynamic_size=grown(near.dynamic_size, far.dynamic_size),
-            product_room=grown(near.product_room, far.product_room),
             instance_shapes=((public,),),
         )
         logrows = minimal_logrows(priced)

@@ -72,19 +72,16 @@ def integer_forms(
     recipe: Recipe,
     limits: Limits,
     *,
-    freivalds: bool,
     hints: bool,
 ) -> list[WideForm]:
     """The forms of an integer circuit that are worth pricing for many lanes. Raises ``CannotBatch``
     when the graph cannot be widened."""
-    forms: list[WideForm] = sandbox.call(
-        _FORMS, model, list(samples), recipe, freivalds, hints, limits=limits
-    )
+    forms: list[WideForm] = sandbox.call(_FORMS, model, list(samples), recipe, hints, limits=limits)
     return forms
 
 
 def forms_of(
-    model: bytes, samples: Sequence[Sample], recipe: Recipe, freivalds: bool, hints: bool
+    model: bytes, samples: Sequence[Sample], recipe: Recipe, hints: bool
 ) -> list[WideForm]:
     """``integer_forms``, inside a sandbox child."""
     from circuits.compiler import float_graph
@@ -94,7 +91,7 @@ def forms_of(
     assert recipe.lowering is not None
     graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
     bits = Bits.from_json(recipe.lowering["bits"])
-    narrow = Form(**recipe.lowering["form"])
+    narrow = Form.from_json(recipe.lowering["form"])
 
     def made(form: Form) -> GraphVariant:
         more = form.relu_tables > narrow.relu_tables
@@ -103,7 +100,7 @@ def forms_of(
 
     def weighed(lanes: int, variant: GraphVariant) -> float:
         wide = widen(variant.laid_out, lanes)
-        return estimate(replace(variant, onnx=wide, hinted=None), freivalds=freivalds)
+        return estimate(replace(variant, onnx=wide, hinted=None))
 
     chosen: list[Form] = []
     for lanes in _WEIGHED_AT:
@@ -111,8 +108,6 @@ def forms_of(
             made,
             has_conv=b"Conv" in graph.plain,
             weigh=partial(weighed, lanes),
-            single_rows=False,
-            freivalds=freivalds,
             hints=lanes if hints else 0,
             tables=range(narrow.relu_tables, MOST_TABLES + 1),
         )

@@ -168,8 +168,6 @@ def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
         parts.append("sparse rows")
     if form.packed_from:
         parts.append(f"two outputs in one from {form.packed_from} terms")
-    if form.paired_from:
-        parts.append(f"rows paired from {form.paired_from}")
     if form.hints:
         parts.append("results given" + (f" to {form.lanes} lanes" if form.lanes > 1 else ""))
     return ", ".join(parts)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from circuits.exact import fits_float32
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.packing import packed_product
+from circuits.lower.packing import product
 from circuits.lower.quantity import MOST_PLACES, ZERO, Quantity, gather
 from circuits.lower.rows import row_product
 from circuits.lower.variant import Bits
@@ -115,11 +115,7 @@ def _product(
     if len(view) == 1:
         return row_product(low, q, view[0], weights)
     left = gather(low.emit, q, view, (1, *view.shape))
-    packs = low.form.packed_matrices and low.form.packs(len(weights))
-    packed = packed_product(low, left, weights, len(view)) if packs else None
-    if packed is not None:
-        return packed
-    return low.emit.op("MatMul", [left, low.emit.whole(weights)], [1, len(view), weights.shape[1]])
+    return product(low, left, weights)
 
 
 def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:

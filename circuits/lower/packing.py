@@ -29,18 +29,19 @@ _EXACT_BITS = 52
 _ROOM_BITS = 2
 
 
-def packed_product(low: Lowering, left: ir.Value, weights: Floats, rows: int) -> ir.Value | None:
-    """``[1, R, K] · [K, F]``, of which the first ``rows`` rows are wanted: ``[1, rows, F]``.
+def product(low: Lowering, left: ir.Value, weights: Floats) -> ir.Value:
+    """``[1, R, K] · [K, F]``, packed where the form asks for it and two outputs fit one number."""
+    packed = _packed(low, left, weights) if low.form.packs(len(weights)) else None
+    return _multiplied(low, left, low.emit.whole(weights)) if packed is None else packed
 
-    None where two outputs do not fit one number.
-    """
-    pairs = weights.shape[1] // 2
+
+def _packed(low: Lowering, left: ir.Value, weights: Floats) -> ir.Value | None:
+    rows, pairs = shape_of(left)[1], weights.shape[1] // 2
     if not pairs or low.emit.scale:
         return None
     first, second, single = np.split(weights, [pairs, 2 * pairs], axis=1)
     inputs = low.emit.intervals.known[name_of(left)]
-    wanted = inputs[0][:, :, :rows], inputs[1][:, :, :rows]
-    ranges = [product_interval(wanted, w) for w in (first, second)]
+    ranges = [product_interval(inputs, w) for w in (first, second)]
     reaches = [widened(max(float(np.abs(end).max()) for end in r)).bit_length() for r in ranges]
     shift = reaches[0] + _ROOM_BITS
     if shift + max(reaches[1], _bits(second)) > _EXACT_BITS:
@@ -49,7 +50,7 @@ def packed_product(low: Lowering, left: ir.Value, weights: Floats, rows: int) ->
         together = low.emit.exact(np.hstack([first - 2.0**shift * second, single]))
     except ValueError:  # more bits than a constant can be written with
         return None
-    product = fresh(first_rows(low, left, together, rows), 1.0)
+    product = fresh(_multiplied(low, left, together), 1.0)
     parts = list(_apart(low, gather(low.emit, product, product.view[..., :pairs]), shift, ranges))
     if single.size:
         parts.append(gather(low.emit, product, product.view[..., pairs:]))
@@ -60,11 +61,8 @@ def _bits(weights: Floats) -> int:
     return int(np.abs(weights).max(initial=0.0)).bit_length()
 
 
-def first_rows(low: Lowering, left: ir.Value, right: ir.Value, rows: int) -> ir.Value:
-    """The first ``rows`` rows of ``[1, R, K] · [K, F]``."""
-    copies, outputs = shape_of(left)[1], shape_of(right)[1]
-    product = fresh(low.emit.op("MatMul", [left, right], [1, copies, outputs]), 1.0)
-    return gather(low.emit, product, product.view[:, :rows])
+def _multiplied(low: Lowering, left: ir.Value, right: ir.Value) -> ir.Value:
+    return low.emit.op("MatMul", [left, right], [1, shape_of(left)[1], shape_of(right)[1]])
 
 
 def _apart(

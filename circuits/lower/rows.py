@@ -1,7 +1,7 @@
 """Products of a single row: where nothing is shared, and each weight costs an assignment.
 
-Three ways to make them cheaper, chosen by the ``Form``: leave weights of zero out, put the product
-into Freivalds' columns by giving the row twice, take two outputs in one number.
+Two ways to make them cheaper, chosen by the ``Form``: leave weights of zero out, take two outputs
+in one number.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from circuits.lower.lowering import Lowering
-from circuits.lower.packing import first_rows, packed_product
+from circuits.lower.packing import product
 from circuits.lower.quantity import Quantity, gather
 from circuits.lower.variant import SingleRow
 
@@ -30,10 +30,7 @@ def row_product(low: Lowering, q: Quantity, row: NDArray[np.int64], weights: Flo
     )
     if low.form.sparse and nonzero < len(weights):
         return _sparse_product(low, q, row, weights)
-    times = 2 if low.form.pairs(weights.size) else 1
-    left = gather(low.emit, q, row[None].repeat(times, 0), (1, times, len(row)))
-    packed = packed_product(low, left, weights, 1) if low.form.packs(len(weights)) else None
-    return first_rows(low, left, low.emit.whole(weights), 1) if packed is None else packed
+    return product(low, gather(low.emit, q, row[None], (1, 1, len(row))), weights)
 
 
 def _most_in_a_column(weights: Floats) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,10 @@ class Form:
     """Choices that change the cost and nothing of the result.
 
     ``conv``: ``direct`` lays a convolution out as such, ``matmul`` gathers its patches and
-    multiplies matrices, so that Freivalds' check applies. ``relu_tables``: how many ReLUs, from
+    multiplies matrices, so that hints apply. ``relu_tables``: how many ReLUs, from
     the first one on, become a HardSwish table (equal to ReLU on integers at scale 0).
-    ``paired_from``: products of a single row with at least so many multiplications are given the
-    row twice (0: none): Freivalds' check needs a matrix on both sides, and moves the product from
-    the main columns to columns of its own.
-    ``packed_from``: products of a single row with at least so many terms (0: none) take two outputs
-    in one number (``circuits.lower.packing``), with ``packed_matrices`` those of several rows too,
-    which pays where these are not in Freivalds' columns. ``sparse``: products of a single row leave
+    ``packed_from``: products with at least so many terms (0: none) take two outputs in one number
+    (``circuits.lower.packing``). ``sparse``: products of a single row leave
     out weights that are zero. ``step_tables``: comparisons become a Sigmoid table, which at scale 0
     is the step from 0 to 1. ``saturate``: values are held to the range in which a function still
     moves before they go into its table, which then is narrow. ``hints``: results of products are
@@ -85,9 +81,7 @@ class Form:
 
     conv: str = "matmul"
     relu_tables: int = 0
-    paired_from: int = 0
     packed_from: int = 0
-    packed_matrices: bool = False
     sparse: bool = False
     step_tables: bool = False
     saturate: bool = True
@@ -95,13 +89,19 @@ class Form:
     lanes: int = 1
     doubled_from: int | None = None
 
-    def pairs(self, multiplications: int) -> bool:
-        """Whether a product of a single row gets a second one."""
-        return 0 < self.paired_from <= multiplications
-
     def packs(self, terms: int) -> bool:
         """Whether a product takes two outputs in one number."""
         return 0 < self.packed_from <= terms
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Form:
+        """The form of a recipe, also of one that names choices which are no more. Raises
+        ``ValueError`` where it makes another choice there than the only one left."""
+        known = {f.name for f in fields(cls)}
+        gone = {"paired_from": 0, "packed_matrices": data.get("packed_from", 0) > 0}
+        if any(value != gone.get(name) for name, value in data.items() if name not in known):
+            raise ValueError("the recipe is for another compiler")
+        return cls(**{name: value for name, value in data.items() if name in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class GraphVariant:
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
     holds with its own largest magnitude (to choose ``Form.relu_tables`` by), ``single_rows`` the
-    products of a single row (for ``Form.paired_from`` and ``sparse``), ``terms`` the most that an
+    products of a single row (for ``Form.sparse``), ``terms`` the most that an
     output of any product has (for ``packed_from``).
     ``sources`` says for each node by name which node of the float graph it comes from, as
     (name, operator).

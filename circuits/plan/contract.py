@@ -102,5 +102,4 @@ def _kind(shape: Shape) -> tuple[Any, ...]:
         len(priced.lookups),
         table_columns(priced),
         len(priced.range_checks),
-        priced.einsum_size > 0,
     )

@@ -4,8 +4,7 @@ Proving is dominated by transforms and multi-exponentiations over columns of n =
 cost is taken as linear in n times counts of columns and lookup arguments; a multi-exponentiation of
 n points takes time in proportion to n / log n. Part of the columns' cost also grows with the degree
 of the constraints: the engine has a gate that multiplies a row's inner columns with one another,
-and the quotient is computed on a domain that is so many times larger. Freivalds products that need
-more than one block of columns bring selectors along that nothing uses. The coefficients come from
+and the quotient is computed on a domain that is so many times larger. The coefficients come from
 non-negative least squares over proofs measured by ``circuits.plan.calibrate``; the form of the
 model follows Quangle07/zkml-predictive-cost-model.
 """
@@ -24,7 +23,6 @@ from typing import Any
 
 from circuits.digests import sha256
 from circuits.engine.port import Priced
-from circuits.plan.shapes import RESERVED_ROWS
 from circuits.profile import Target
 
 TERMS = (
@@ -35,13 +33,9 @@ TERMS = (
     "extended_columns",
     "range_checks",
     "lookups",
-    "freivalds",
 )
 #: Of the engine's lookup arguments, but for the columns of the table.
 _LOOKUP_DEGREE = 4
-#: What a column of a stray selector costs, in terms of one inner column of Freivalds products: read
-#: off two circuits of two blocks each. It is known beforehand, so a proof hardly feels it; keys do.
-_STRAY = {"prove_s": 0.06, "peak_bytes": 0.16, "pk_bytes": 0.22, "proof_bytes": 0.0}
 QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
 
 
@@ -135,29 +129,7 @@ def features(priced: Priced, quantity: str) -> Sequence[float]:
         extended * columns,
         rows * columns * len(priced.range_checks),
         rows * columns * len(priced.lookups) * table_columns(priced),
-        extended * _product_columns(priced, quantity),
     )
-
-
-def _product_columns(priced: Priced, quantity: str) -> float:
-    """Inner columns for Freivalds products, stray selectors counted as the part of one they cost.
-
-    EZKL declares three selectors of two kinds for each pair of blocks and uses those of a block
-    with itself; those left over are in no gate, so that each becomes a column.
-    """
-    count = product_blocks(priced)
-    selectors = 6 * count * (count - 1)
-    return priced.args.num_inner_cols * count + _STRAY[quantity] * selectors
-
-
-def product_blocks(priced: Priced) -> int:
-    """Blocks of columns that the engine sets aside for Freivalds products: each holds 2^k rows."""
-    if not priced.einsum_size:
-        return 0
-    room = max(priced.product_room, priced.einsum_size)
-    block = ((1 << priced.args.logrows) - RESERVED_ROWS) * priced.args.num_inner_cols
-    blocks = room // block + 1
-    return (room + blocks) // block + 1  # as EZKL counts: a row for each block is there twice
 
 
 def extension(priced: Priced) -> float:

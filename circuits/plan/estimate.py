@@ -92,7 +92,7 @@ def estimate(
     """The cheapest typical shape of a model. Raises ``ModelTooLarge`` when no shape exists at all
     (more than 2^26 rows), with what was tried."""
     size = graph_size(engine, graph, task, limits)
-    if size.total > _TOO_MANY:
+    if size.cells > _TOO_MANY:
         shapes = list(_counted_shapes(size, profile))
     else:
         pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
@@ -101,13 +101,13 @@ def estimate(
             for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
             for shape in (
                 _few_shapes(engine, onnx, args, bits, lookups, limits)
-                if size.total > _MANY
+                if size.cells > _MANY
                 else pricing.shapes(onnx, args, bits, lookups)
             )
         ]
     if not shapes:
         raise ModelTooLarge(
-            f"no shape of this model fits 2^26 rows: it fills about {size.total:,} cells",
+            f"no shape of this model fits 2^26 rows: it fills about {size.cells:,} cells",
             hint="Export a smaller model: fewer channels, a smaller image, fewer steps.",
         )
     found = [(costs.predict(p), p) for p in shapes]
@@ -122,8 +122,8 @@ def estimate(
         limit_bytes=limits.memory_bytes,
         source=costs.source,
         error=costs.error,
-        assignments=priced.assignments + priced.einsum_size,
-        counted="formula" if size.total > _TOO_MANY else "engine",
+        assignments=priced.assignments,
+        counted="formula" if size.cells > _TOO_MANY else "engine",
     )
 
 
@@ -145,10 +145,9 @@ def _counted_shapes(size: Count, profile: Profile) -> Iterator[Priced]:
         draft = Priced(
             args=replace(digits, num_inner_cols=columns, lookup_range=(-(1 << 14), 1 << 14)),
             settings="",
-            rows=math.ceil(size.assignments / columns),
-            assignments=size.assignments,
+            rows=math.ceil(size.cells / columns),
+            assignments=size.cells,
             constants=size.constants,
-            einsum_size=size.einsum,
             dynamic_size=0,
             lookups=("table",) * size.tables,
             range_checks=((-1, 1), (0, (1 << _WIDE_DIGIT) - 1)),

@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 from circuits.engine.port import Priced, RunArgs
@@ -24,14 +23,13 @@ _T = TypeVar("_T")
 _TABLE_BITS = 20
 #: ReLUs, from the first one on, that are tried as tables.
 MOST_TABLES = 4
-#: Multiplications of a single row for a second row to be worth a look.
-_PAIR_PAYS = 512
 #: Terms from which on two outputs in one number are worth taking apart.
 _PACK_PAYS = 96
-#: How many times the multiplications that count a single row's product must have.
+_PACKED = Form(packed_from=_PACK_PAYS)
+#: Multiplications of a single row from which on leaving out zeros is worth a look, and how many
+#: times those that count they must be.
+_SPARSE_FROM = 512
 _SPARSE_PAYS = 2
-#: Largest single-row products that are tried with a second row, each with those above it.
-_PAIRED = 3
 #: Digits of these many bits stand for all that the engine will be asked to lay out.
 _LEGS = (2, 3, 4, 6)
 #: A form estimated so much dearer than the cheapest is not priced.
@@ -45,8 +43,6 @@ def worth_pricing(
     *,
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
-    single_rows: bool = True,
-    freivalds: bool = False,
     hints: int = 0,
     tables: Container[int] | None = None,
 ) -> list[Form]:
@@ -55,8 +51,6 @@ def worth_pricing(
         make,
         has_conv=has_conv,
         weigh=weigh,
-        single_rows=single_rows,
-        freivalds=freivalds,
         hints=hints,
         tables=tables,
     )
@@ -74,23 +68,20 @@ def weigh_forms(
     *,
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
-    single_rows: bool = True,
-    freivalds: bool = False,
     hints: int = 0,
     tables: Container[int] | None = None,
 ) -> list[tuple[float, Form]]:
     """The forms that a model offers, each with its cost.
 
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
-    Of forms that come to the same graph only the first is taken. Without ``single_rows`` nothing is
-    done for products of a single row but leaving zeros out; without ``freivalds`` no row is given
-    twice; ``hints``: results of products may be given, with so many inputs in one proof (0: they
-    may not); ``tables``: only forms with one of these numbers of ReLUs as tables.
+    Of forms that come to the same graph only the first is taken. ``hints``: results of
+    products may be given, with so many inputs in one proof (0: they may not); ``tables``: only
+    forms with one of these numbers of ReLUs as tables.
     """
-    weigh = weigh or partial(estimate, freivalds=freivalds)
+    weigh = weigh or estimate
     plain = make(Form())
     distinct: dict[bytes, tuple[float, Form]] = {}
-    for form in _forms(plain, has_conv, single_rows, freivalds, hints):
+    for form in _forms(plain, has_conv, hints):
         if tables is not None and form.relu_tables not in tables:
             continue
         variant = plain if form == Form() else make(form)
@@ -99,23 +90,15 @@ def weigh_forms(
     return list(distinct.values())
 
 
-def likely_form(
-    make: Callable[[Form], GraphVariant], *, freivalds: bool = False, hints: int = 0
-) -> Form:
+def likely_form(make: Callable[[Form], GraphVariant], *, hints: bool = False) -> Form:
     """A form to reckon with before any are weighed: results given where they may be, else two
     outputs in one number where that pays."""
     if hints:
         return Form(hints=True)
-    plain, packed = make(Form()), _packed(freivalds)
+    plain = make(Form())
     if plain.terms < _PACK_PAYS:
         return Form()
-    weigh = partial(estimate, freivalds=freivalds)
-    return packed if weigh(make(packed)) < weigh(plain) else Form()
-
-
-def _packed(freivalds: bool) -> Form:
-    """Two outputs in one number, wherever a product's terms are assignments."""
-    return Form(packed_from=_PACK_PAYS, packed_matrices=not freivalds)
+    return _PACKED if estimate(make(_PACKED)) < estimate(plain) else Form()
 
 
 def narrow_relus(variant: GraphVariant) -> int:
@@ -124,51 +107,41 @@ def narrow_relus(variant: GraphVariant) -> int:
     return min(MOST_TABLES, len(list(narrow)))
 
 
-def _forms(
-    plain: GraphVariant, has_conv: bool, single_rows: bool, freivalds: bool, hints: int
-) -> Iterator[Form]:
+def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[Form]:
     """Every choice that the model offers, the plain form first."""
     tables = narrow_relus(plain)
-    rows = [row for row in plain.single_rows if row.multiplications >= _PAIR_PAYS]
-    large = sorted({row.multiplications for row in rows}, reverse=True)
-    paired = (0, *large[:_PAIRED]) if single_rows and freivalds else (0,)
     packed = [Form()]
-    if plain.terms >= _PACK_PAYS and (single_rows or not freivalds):
-        packed.append(_packed(freivalds))
+    if plain.terms >= _PACK_PAYS:
+        packed.append(_PACKED)
     if hints:
         packed.append(Form(hints=True, lanes=hints))
+    rows = [row for row in plain.single_rows if row.multiplications >= _SPARSE_FROM]
     sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
-    for step_tables, thin, form in itertools.product(
+    for step_tables, thin, form, count in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),
         (False, True) if sparse else (False,),
         packed,
+        range(tables + 1),
     ):
-        for count, least in itertools.product(range(tables + 1), paired):
-            yield replace(
-                form,
-                relu_tables=count,
-                paired_from=least,
-                sparse=thin,
-                step_tables=step_tables,
-            )
+        yield replace(form, relu_tables=count, sparse=thin, step_tables=step_tables)
     if has_conv:
         yield Form(conv="direct")
 
 
-def estimate(variant: GraphVariant, *, freivalds: bool = False) -> float:
+def estimate(variant: GraphVariant) -> float:
     """Seconds of proving in the best shape, by the counts of its layers alone."""
     costs = CostModel.shipped()
     found = (
         costs.predict(shape).prove_s
         for legs in _LEGS
         for columns in COLUMNS
-        if (shape := _shape(variant, legs, columns, freivalds)) is not None
+        if (shape := _shape(variant, legs, columns)) is not None
     )
     return min(found, default=math.inf)
 
 
-def _shape(variant: GraphVariant, legs: int, columns: int, freivalds: bool) -> Priced | None:
-    layers = cost_by_layer(variant, legs, freivalds=freivalds)
+def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
+    layers = cost_by_layer(variant, legs)
     main = sum(layer.assignments for layer in layers) + border_cells(variant)
     each = max(2, math.ceil(variant.value_bounds.decomposed.bit_length() / legs))
     if each >= MAX_LOGROWS:
@@ -190,8 +163,6 @@ def _shape(variant: GraphVariant, legs: int, columns: int, freivalds: bool) -> P
         rows=math.ceil(main / columns),
         assignments=main,
         constants=0,
-        einsum_size=sum(layer.einsum for layer in layers),
-        product_room=sum(layer.room for layer in layers),
         dynamic_size=0,
         lookups=variant.lookups,
         range_checks=(_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else (),

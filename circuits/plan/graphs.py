@@ -34,16 +34,14 @@ class FloatGraph:
 class IntegerTask:
     """What the integer road has to keep: the accepted range of each input (margins included), the
     tolerance on the ``plan`` samples, and how the context enters (by ``visibility``). ``held_out``
-    samples are only run, to be judged by the planner. ``freivalds``: whether products may be
-    checked so, ``hints``: whether results of products may be given (``circuits.hints``), ``salt``:
-    whether tables are salted (``circuits.hidden``), ``checked``: whether the engine decomposes
-    inputs and outputs. ``finer``: bits added to each choice, where the planner found those without
-    not exact enough on other samples."""
+    samples are only run, to be judged by the planner. ``hints``: whether results of products may
+    be given (``circuits.hints``), ``salt``: whether tables are salted (``circuits.hidden``),
+    ``checked``: whether the engine decomposes inputs and outputs. ``finer``: bits added to each
+    choice, where the planner found those without not exact enough on other samples."""
 
     accepted: dict[str, Range]
     limbs: int
     visibility: Visibility = Visibility.PUBLIC
-    freivalds: bool = False
     hints: bool = False
     salt: bool = False
     checked: bool = False

@@ -28,7 +28,6 @@ from circuits.plan.variants import (
     corner_samples,
     integer_args,
 )
-from circuits.profile import Soundness
 from circuits.tensors import InputEncoding
 
 #: Each sample's outputs.
@@ -96,7 +95,6 @@ def integer_task(task: Task) -> IntegerTask:
         accepted=task.accepted,
         limbs=task.context.limbs,
         visibility=task.profile.visibility,
-        freivalds=task.profile.soundness is Soundness.FREIVALDS,
         hints=task.profile.may_give_results,
         salt=task.profile.salts_tables,
         checked=task.profile.checks_ranges,

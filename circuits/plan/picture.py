@@ -81,7 +81,7 @@ def draw_plan(document: dict[str, Any], path: Path) -> None:
 
 def draw_layers(costs: CostReport, path: Path) -> None:
     """Draws what each of the dearest layers costs, in the graph's order: as exported, and below it
-    in the form that is proved, Freivalds' columns apart. Raises ``PlotsMissing``."""
+    in the form that is proved. Raises ``PlotsMissing``."""
     plt = _pyplot()
     dearest = sorted(costs.layers, key=lambda c: -max(c.after, c.as_exported or 0))[:_BARS]
     layers = [c for c in costs.layers if c in dearest and (c.after or c.as_exported)]
@@ -90,13 +90,8 @@ def draw_layers(costs: CostReport, path: Path) -> None:
     axes.barh(
         rows - 0.2, [c.as_exported or 0 for c in layers], 0.36, color=_PALE, label="as exported"
     )
-    main = [c.after - c.freivalds for c in layers]
-    axes.barh(rows + 0.2, main, 0.36, color=_FRONTIER, label="after rewriting")
-    freivalds = [c.freivalds for c in layers]
-    if any(freivalds):
-        axes.barh(
-            rows + 0.2, freivalds, 0.36, left=main, color=_CHOICE, label="of it Freivalds' columns"
-        )
+    after = [c.after for c in layers]
+    axes.barh(rows + 0.2, after, 0.36, color=_FRONTIER, label="after rewriting")
     for row, layer in zip(rows, layers, strict=True):
         if layer.as_exported is None:
             axes.annotate(

@@ -172,11 +172,9 @@ def plan_circuit(
     meets the profile's accuracy, ``ModelTooLarge`` when nothing fits ``limits.memory_bytes``,
     ``ContractTooLarge`` when no contract is small enough and ``ProfileContradiction``.
     """
-    if profile.target is Target.EVM and profile.soundness is Soundness.FREIVALDS:
+    if profile.soundness is Soundness.FREIVALDS:
         raise ProfileContradiction(
-            "a contract accepts any proof that verifies, and with Freivalds products whoever makes"
-            " one can choose the outputs",
-            hint="Leave out --soundness freivalds, or --target evm.",
+            "no circuit has Freivalds products: whoever makes a proof could choose the outputs"
         )
     if profile.checks_ranges and not profile.visibility.shows_weights:
         raise ProfileContradiction(
@@ -240,7 +238,7 @@ def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
 
     def kind(r: Ranked) -> tuple[object, ...]:
         args = r.shape.args
-        return (r.shape.variant.label, args.logrows, args.num_inner_cols, args.disable_freivalds)
+        return (r.shape.variant.label, args.logrows, args.num_inner_cols)
 
     kinds = {kind(r): r for r in reversed([best, *ranked])}
     return [r for r in ranked if kinds[kind(r)] is r]

@@ -53,15 +53,13 @@ class Pricing:
         """Every sensible shape of a graph whose decompositions must hold ``bits`` bits, and may
         hold ``most_bits`` at most; with ``salt`` only those whose tables it hides.
 
-        With Freivalds products and without, where there are any; with wide tables in one column
-        and in several. Shapes that the engine refuses are left out. The counts are those of a draft
-        at another k, which hardly differ; ``settle`` gives the one that is to be built.
+        With wide tables in one column and in several. Shapes that the engine refuses are left out.
+        The counts are those of a draft at another k, which hardly differ; ``settle`` gives the one
+        that is to be built.
         """
         tables = lookup_range or _NO_TABLE
         most = _WORD_BITS if most_bits is None else most_bits
         first = self._drafts(onnx, args, bits, tables, most)
-        if any(p.einsum_size for p in first) and not args.disable_freivalds:
-            first += self._drafts(onnx, replace(args, disable_freivalds=True), bits, tables, most)
         if salt is not None:
             return [replace(p, args=size) for p in first for size in _salted_sizes(p, salt)]
         return [replace(p, args=_fill_table(size, most)) for p in first for size in sizes(p)]
@@ -195,7 +193,6 @@ def _longest_beside(priced: Priced) -> int:
         table = math.ceil((high - low + 1) / MAX_TABLE_COLUMNS)
     return max(
         priced.rows,
-        math.ceil(priced.einsum_size / columns),
         math.ceil(priced.constants / columns),
         priced.dynamic_size,
         sum(math.prod(s) for s in priced.instance_shapes),

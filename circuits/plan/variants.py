@@ -24,7 +24,7 @@ from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import Measured
 from circuits.plan.samples import Range, Sample, Samples
 from circuits.plan.shapes import Pricing
-from circuits.profile import Profile, Soundness
+from circuits.profile import Profile
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
 
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
@@ -186,7 +186,6 @@ def base_args(
     profile: Profile, *, input_scale: int, param_scale: int, scale_rebase_multiplier: int
 ) -> RunArgs:
     """The settings that a profile fixes, with a shape that holds everything."""
-    soundness = profile.soundness
     visible = profile.visibility
     return RunArgs(
         input_scale=input_scale,
@@ -197,7 +196,6 @@ def base_args(
         decomp_legs=WIDE_LEGS,
         lookup_range=_PROBE_LOOKUPS,
         ignore_range_check_inputs_outputs=not profile.checks_ranges,
-        disable_freivalds=soundness is not Soundness.FREIVALDS,
         input_visibility=profile.engine_input,
         param_visibility=visible.engine_params,
     )

@@ -123,7 +123,7 @@ def _costs(costs: CostReport, terminal: Terminal) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("layer", "operator"):
         table.add_column(column)
-    for column in ("as exported", "rewritten", "in integers", "of it Freivalds"):
+    for column in ("as exported", "rewritten", "in integers"):
         table.add_column(column, justify="right")
     for layer in largest_first(costs.layers)[:_LAYERS_SHOWN]:
         table.add_row(
@@ -132,7 +132,6 @@ def _costs(costs: CostReport, terminal: Terminal) -> None:
             _cells(layer.as_exported, "refused"),
             _cells(layer.rewritten, "refused"),
             _cells(layer.integers, ""),
-            _cells(layer.freivalds or None, ""),
         )
     terminal.table(table)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,12 +55,8 @@ VisibilityOption = Annotated[
     Visibility, typer.Option("--visibility", help="Who learns what from the proof.")
 ]
 SoundnessOption = Annotated[
-    Soundness,
-    typer.Option(
-        "--soundness",
-        help="conservative: every range check kept. freivalds: far smaller circuits for products of"
-        " matrices, whose proofs count only if the prover is honest; refused unless allowed.",
-    ),
+    Literal["standard", "conservative"],
+    typer.Option("--soundness", help="conservative: every range check kept."),
 ]
 TargetOption = Annotated[Target, typer.Option("--target", help="Optimisation target.")]
 ArgumentOption = Annotated[
@@ -78,7 +74,7 @@ DEFAULT = Profile()
 
 def profile(
     visibility: Visibility,
-    soundness: Soundness,
+    soundness: str,
     target: Target,
     tolerance: float,
     agreement: float,
@@ -88,7 +84,7 @@ def profile(
     """The profile that the options ask for."""
     return Profile(
         visibility=visibility,
-        soundness=soundness,
+        soundness=Soundness(soundness),
         target=target,
         max_error=tolerance,
         agreement=agreement,

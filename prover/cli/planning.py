@@ -32,7 +32,7 @@ def plan(
         ),
     ] = None,
     visibility: options.VisibilityOption = options.DEFAULT.visibility,
-    soundness: options.SoundnessOption = options.DEFAULT.soundness,
+    soundness: options.SoundnessOption = "standard",
     target: options.TargetOption = options.DEFAULT.target,
     tolerance: options.Tolerance = options.DEFAULT.max_error,
     agreement: options.Agreement = options.DEFAULT.agreement,

@@ -18,7 +18,6 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from circuits.errors import Fault
-from circuits.profile import Soundness
 from circuits.tensors import Signature
 from prover.cli import options
 from prover.cli.binding import bound
@@ -72,7 +71,7 @@ def prove(
         str | None, typer.Option(help="Nonce bound into the proof: no replay elsewhere.")
     ] = None,
     visibility: options.VisibilityOption = options.DEFAULT.visibility,
-    soundness: options.SoundnessOption = options.DEFAULT.soundness,
+    soundness: options.SoundnessOption = "standard",
     target: options.TargetOption = options.DEFAULT.target,
     tolerance: options.Tolerance = options.DEFAULT.max_error,
     agreement: options.Agreement = options.DEFAULT.agreement,
@@ -227,11 +226,6 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
     if salt is not None:
         terminal.line(f"Salt of the commitment to the input, for whoever may open it: {salt}")
     terminal.line(f"Wrote {out} ({len(bundle):,} bytes). Check it with: zkml verify {out}")
-    if predicate.profile.soundness is Soundness.FREIVALDS:
-        terminal.line(
-            "Whoever makes a proof with Freivalds products can choose the outputs: it is refused"
-            ' unless a policy says {"minimum_soundness": "freivalds"} (zkml verify --policy FILE).'
-        )
     terminal.object(
         {
             "ok": True,

@@ -55,11 +55,10 @@ def engine_version(e: Evidence) -> str:
 # (10)
 def soundness(e: Evidence) -> str:
     profile, least = e.predicate.profile.soundness, e.policy.minimum_soundness
-    if profile.level < least.level:
-        forgeable = f": {_FORGEABLE}" if profile is Soundness.FREIVALDS else ""
-        refuse(f"the profile is {profile.value}; {least.value} was asked for{forgeable}")
     if profile is Soundness.FREIVALDS:
-        warn(f"profile freivalds: {_FORGEABLE}")
+        refuse(f"the profile is freivalds: {_FORGEABLE}")
+    if profile.level < least.level:
+        refuse(f"the profile is {profile.value}; {least.value} was asked for")
     return f"profile {profile.value}"
 
 

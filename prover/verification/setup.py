@@ -50,10 +50,9 @@ def settings_agree(e: Evidence) -> str:
         "output visibility": (settings.output_visibility, PUBLIC),
         "instances": (settings.sizes, [s.count for s in public]),
         "hashes": (settings.hashes, len(manifest.layout) - len(public)),
+        "cells of Freivalds products": (settings.freivalds_cells, 0),
     }
     weights = manifest.hidden.weights if manifest.hidden else None
-    if manifest.profile.soundness is not Soundness.FREIVALDS:
-        facts["cells of Freivalds products"] = (settings.freivalds_cells, 0)
     if manifest.commitments is not None:
         if not manifest.profile.may_commit:
             refuse("hints are committed to in a circuit of a profile that cannot bind them")

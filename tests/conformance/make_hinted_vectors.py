@@ -187,7 +187,6 @@ def set_up(
         logrows=circuit.logrows,
         decomp_base=1 << (hints.claim.most_bits // 2),
         decomp_legs=2,
-        disable_freivalds=True,
     )
     (priced,) = engine.price(rewritten, [args], LIMITS)
     if isinstance(priced, Exception):

@@ -159,7 +159,6 @@ def run_args(case: Case) -> RunArgs:
         decomp_legs=4,
         lookup_range=(-10, 10),
         ignore_range_check_inputs_outputs=not case.profile.checks_ranges,
-        disable_freivalds=case.soundness is not Soundness.FREIVALDS,
         input_visibility=case.visibility.engine_input,
         param_visibility=case.visibility.engine_params,
     )

@@ -191,6 +191,12 @@ def test_versions_and_profiles_that_the_policy_does_not_allow(
     careful = replace(POLICY, minimum_soundness=Soundness.CONSERVATIVE)
     assert names(judge(good, careful)) == ["soundness"]
     assert judge(vectors["conservative"], careful).ok
+    statement = copy.deepcopy(statement_of(good))
+    statement["predicate"]["profile"]["soundness"] = "freivalds"
+    report = judge(signed(good, statement))
+    assert "soundness" in names(report)
+    (told,) = [c.detail for c in report.checks if c.name == "soundness"]
+    assert "whoever made the proof could choose the results of products" in told
 
 
 def test_another_circuit_than_expected(good: Bundle, judge: Judge, other: Bundle) -> None:

@@ -86,7 +86,6 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
         param_scale=0,
         scale_rebase_multiplier=1,
         logrows=17,
-        disable_freivalds=True,
     )
     drafts = [
         Draft(graphs={n: widen(f.graph, n) for n in DRAFT_LANES}, args=f.args(args), bits=f.bits)

@@ -54,9 +54,7 @@ def outputs(
 FORMS = {
     "matmul": Form(),
     "direct": Form(conv="direct"),
-    "paired": Form(paired_from=1),
-    "packed": Form(packed_from=1, packed_matrices=True),
-    "paired, packed": Form(paired_from=1, packed_from=1),
+    "packed": Form(packed_from=1),
     "tables, sparse": Form(relu_tables=9, step_tables=True, sparse=True),
 }
 
@@ -149,11 +147,10 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
     args = replace(args_of(variant), decomp_legs=4, ignore_range_check_inputs_outputs=True)
     (priced,) = engine.price(variant.onnx, [args], LIMITS)
     assert not isinstance(priced, EngineError)
-    costs = cost_by_layer(variant, legs=4, freivalds=True)
+    costs = cost_by_layer(variant, legs=4)
     borders = sum(int(np.prod(shape)) for shape in priced.instance_shapes)
     ours = sum(c.assignments for c in costs) + borders
     assert ours == pytest.approx(priced.assignments, rel=0.1)
-    assert sum(c.einsum for c in costs) == pytest.approx(priced.einsum_size, rel=0.1)
 
 
 def test_a_models_costs_are_told_layer_by_layer(engine: EzklEngine, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from onnx import helper, numpy_helper, parser
+from onnx import helper, numpy_helper
 
 from circuits.engine import stall
 from circuits.engine.constants import constants_uncounted, restore_constants
@@ -27,7 +27,6 @@ from circuits.errors import (
 from circuits.exact import written
 from circuits.field import felts_to_bytes, from_felt, to_felt
 from circuits.lower import Bits, Form, lower, run_integers
-from circuits.plan.cost import product_blocks
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
 from tests import tiny
@@ -247,37 +246,6 @@ def test_an_engine_without_enough_time_is_told_so(engine: EzklEngine, relu: Buil
     hurried = Limits(deadline_s=0.02, memory_bytes=4 << 30)
     with pytest.raises(EngineTimeout):
         engine.prove(relu.files, relu.inputs(0.0, 0.0, 0.0, 0.0), hurried)
-
-
-def test_products_take_as_many_blocks_of_columns_as_predicted(
-    engine: EzklEngine, srs_cache: Path, tmp_path: Path
-) -> None:
-    """Told by the proving key: a block more of Freivalds' columns, and the selectors with it."""
-    sizes = {}
-    for rows, blocks in ((6, 1), (7, 1), (24, 2)):
-        x, w = f"float[1, {rows}, 4] x", "0.5, " * 19 + "0.25"
-        model = parser.parse_model(
-            f'<ir_version: 8, opset_import: ["" : 17]> g ({x}) => (float[1, {rows}, 5] y)'
-            f" <float[4, 5] w = {{{w}}}> {{ y = MatMul(x, w) }}"
-        )
-        onnx = model.SerializeToString()
-        shape = RunArgs(
-            input_scale=0,
-            param_scale=0,
-            scale_rebase_multiplier=1,
-            logrows=K,
-            num_inner_cols=1,
-            lookup_range=(-2, 2),
-        )
-        (priced,) = engine.price(onnx, [shape], LIMITS)
-        assert isinstance(priced, Priced)
-        assert (priced.einsum_size > 0, product_blocks(priced)) == (True, blocks)
-        out = tmp_path / str(rows)
-        out.mkdir()
-        engine.setup(onnx, priced.settings, srs_cache / f"dev{K}.srs", out, LIMITS)
-        sizes[rows] = (out / "pk").stat().st_size
-    assert sizes[7] < 1.05 * sizes[6]
-    assert sizes[24] > 1.5 * sizes[6]
 
 
 def test_constants_beyond_float32_are_proved_as_they_are(

@@ -45,7 +45,6 @@ def settings(base: int, **others: Any) -> RunArgs:
         logrows=K,
         decomp_base=base,
         decomp_legs=2,
-        disable_freivalds=True,
         **others,
     )
 

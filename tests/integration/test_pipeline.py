@@ -146,20 +146,6 @@ def test_the_conservative_profile_proves_too(app: App) -> None:
     assert app.verify(app.bundle(job), None)["ok"]
 
 
-def test_proofs_with_freivalds_products_count_only_where_a_policy_allows_them(app: App) -> None:
-    job = proved(app, tiny.linear(), INPUT, profile=Profile(soundness=Soundness.FREIVALDS))
-    bundle = app.bundle(job)
-    refused = app.verify(bundle, None)
-    (failed,) = [c for c in refused["checks"] if c["status"] == "fail"]
-    assert (failed["name"], refused["ok"]) == ("soundness", False)
-    assert "choose the results of products" in failed["detail"]
-    allowed = app.verify(bundle, {"minimum_soundness": "freivalds"})
-    assert allowed["ok"]
-    assert {c["status"] for c in allowed["checks"] if c["name"] == "soundness"} == {"warn"}
-    assert not app.verify(bundle, {"minimum_soundness": "freivalds", "strict": True})["ok"]
-    assert any("Freivalds" in text for text in allowed["not_claimed"])
-
-
 # --- models as people have them ----------------------------------------------------------------
 
 SQUARE = [node("Mul", ["x", "x"], ["y"])]

@@ -88,7 +88,7 @@ class FakeApp:
             "rewritten": 20,
             "integers": 11,
             "integer_unsupported": "",
-            "layers": [layer | {"freivalds": 0}],
+            "layers": [layer],
         }
 
     def request_circuit(

@@ -314,7 +314,6 @@ def test_what_rounding_hides_is_no_bound() -> None:
         Profile(visibility=Visibility.PRIVATE_INPUT),
         Profile(visibility=Visibility.PRIVATE_WEIGHTS),
         Profile(soundness=Soundness.CONSERVATIVE),
-        Profile(soundness=Soundness.FREIVALDS),
         Profile(target=Target.EVM),
     ],
 )

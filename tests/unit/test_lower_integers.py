@@ -158,10 +158,7 @@ def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
         Form(),
         Form(conv="direct"),
         Form(relu_tables=9),
-        Form(paired_from=1),
         Form(packed_from=1),
-        Form(packed_from=1, packed_matrices=True),
-        Form(paired_from=1, packed_from=1),
         Form(sparse=True),
         Form(step_tables=True),
     ]

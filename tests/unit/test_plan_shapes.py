@@ -45,7 +45,6 @@ class Counter:
             rows=math.ceil(cells / args.num_inner_cols),
             assignments=cells,
             constants=0,
-            einsum_size=0,
             dynamic_size=0,
             lookups=(),
             range_checks=((-1, 1), (0, args.decomp_base - 1)),
