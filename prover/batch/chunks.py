@@ -12,7 +12,7 @@ from circuits.errors import ZkmlError
 from prover.artifacts import Artifacts
 from prover.batch.errors import problem_of_item
 from prover.batch.records import Item, ItemState
-from prover.batch.rows import BadRow, Row
+from prover.batch.row import BadRow, Row
 from prover.inputs import load_input, store_input
 from prover.store import Store
 

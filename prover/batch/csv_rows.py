@@ -11,7 +11,7 @@ from circuits.forms import Header, cells_of, read_header, row_of_cells
 from circuits.tensors import Signature
 from prover.batch.errors import BatchColumns, RowBroken
 from prover.batch.lines import bounded_lines
-from prover.batch.rows import BadRow, Row, row_id
+from prover.batch.row import BadRow, Row, row_id
 
 
 def read(path: Path, signature: Signature, max_row_bytes: int) -> Iterator[Row | BadRow]:

@@ -15,7 +15,8 @@ from prover.batch.errors import BatchNotFound
 from prover.batch.options import BatchOptions
 from prover.batch.ranges import Tally
 from prover.batch.records import Batch, BatchState, ItemState
-from prover.batch.rows import BadRow, read_rows
+from prover.batch.row import BadRow
+from prover.batch.rows import read_rows
 from prover.batch.workshop import Workshop
 from prover.context import Context
 from prover.jobs import ModelRecord

@@ -11,7 +11,7 @@ from circuits.errors import ZkmlError
 from circuits.tensors import Signature
 from prover.batch.errors import RowBroken, RowError
 from prover.batch.lines import bounded_lines
-from prover.batch.rows import BadRow, Row, row_id
+from prover.batch.row import BadRow, Row, row_id
 from prover.inputs import parse_input
 
 _KEYS = {"id", "inputs", "input_data"}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from circuits.errors import ZkmlError
 from circuits.tensors import Signature, TensorSpec
 from prover.batch.errors import BatchColumns, BatchFormat, RowBroken
-from prover.batch.rows import BadRow, Row, row_id
+from prover.batch.row import BadRow, Row, row_id
 from prover.inputs import check_inputs
 
 _ID = "id"

@@ -8,40 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from circuits.errors import ZkmlError
 from circuits.tensors import Signature
-from prover.batch.errors import BatchEmpty, RowDuplicate, RowId
-
-MAX_ID = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A row whose values fit the model's signature. ``line`` counts from 1 (in an ``.npz``: rows).
-
-    ``id`` is the row's own, or its number, from 1; ``unused`` names what the model has no input
-    for.
-    """
-
-    line: int
-    id: str
-    inputs: dict[str, NDArray[Any]]
-    unused: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class BadRow:
-    """A row that cannot be proved, and why. ``id`` is None where it could not be read."""
-
-    line: int
-    id: str | None
-    error: ZkmlError
+from prover.batch import csv_rows, jsonl_rows, npz_rows, whole_rows
+from prover.batch.errors import BatchEmpty, RowDuplicate
+from prover.batch.row import BadRow, Row
 
 
 def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterator[Row | BadRow]:
@@ -50,8 +22,6 @@ def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterat
     Which one it is is seen from its first bytes. Raises ``OSError`` when the file cannot be read
     and ``BatchFormat`` for an archive that is no ``.npz``.
     """
-    from prover.batch import csv_rows, jsonl_rows, npz_rows, whole_rows
-
     with path.open("rb") as handle:
         start = handle.read(4096)
     if start[:4] == b"PK\x03\x04":
@@ -63,17 +33,6 @@ def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterat
     else:
         rows = csv_rows.read(path, signature, max_row_bytes)
     return _distinct(rows)
-
-
-def row_id(value: object, number: int) -> str:
-    """A row's id from what the file says, or from its number. Raises ``RowId``."""
-    if value is None:
-        return str(number)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID or not value.isprintable():
-        raise RowId
-    return value
 
 
 def _distinct(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:

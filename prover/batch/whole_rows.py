@@ -9,7 +9,7 @@ from circuits.errors import ZkmlError
 from circuits.forms import NPY, Columns, read_columns
 from circuits.tensors import Signature
 from prover.batch.errors import BatchFormat
-from prover.batch.rows import BadRow, Row
+from prover.batch.row import BadRow, Row
 
 #: The largest file that is held.
 _MOST = 64 << 20

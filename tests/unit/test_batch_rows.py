@@ -13,7 +13,8 @@ import pytest
 from circuits.tensors import Signature, TensorSpec
 from prover.batch.errors import BatchFormat
 from prover.batch.ranges import Tally
-from prover.batch.rows import BadRow, Row, read_rows
+from prover.batch.row import BadRow, Row
+from prover.batch.rows import read_rows
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 2))
 ONE = Signature(inputs=(X,), outputs=())

@@ -13,7 +13,8 @@ import pytest
 from circuits.forms import read_columns
 from circuits.plan.samples import read_calibration
 from circuits.tensors import Signature, TensorSpec
-from prover.batch.rows import Row, read_rows
+from prover.batch.row import Row
+from prover.batch.rows import read_rows
 from prover.inputs import read_input
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 3))
