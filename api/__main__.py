@@ -12,8 +12,8 @@ import structlog
 import uvicorn
 
 from api.application import create_app
-from api.port import AppLike
 from circuits.errors import Fault, ZkmlError
+from prover.app import App
 from prover.exposure import is_loopback, require_api_key
 from prover.logs import configure_logs
 from prover.settings import Settings
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _serve(app: AppLike, listener: socket.socket, *, allow_anonymous: bool) -> None:
+def _serve(app: App, listener: socket.socket, *, allow_anonymous: bool) -> None:
     config = uvicorn.Config(
         create_app(app, allow_anonymous=allow_anonymous),
         log_config=None,

@@ -27,7 +27,6 @@ from api.keys.endpoints import router as keys
 from api.metrics import router as metrics
 from api.models.endpoints import router as models
 from api.partial.endpoints import router as uploads
-from api.port import AppLike
 from api.problem import Problem
 from api.proofs.endpoints import router as proofs
 from api.query import refuse_unknown
@@ -42,6 +41,7 @@ from api.verifications.endpoints import router as verifications
 from api.watch import Watch
 from api.webhooks.endpoints import router as webhooks
 from circuits.errors import ZkmlError
+from prover.app import App
 
 DESCRIPTION = (
     "Upload an ONNX model, post an input, get the output with a proof and a signed receipt that"
@@ -55,7 +55,7 @@ USE_NOTED_S = 20.0
 _log = structlog.get_logger("zkml.api")
 
 
-def create_app(app: AppLike, *, allow_anonymous: bool = False) -> FastAPI:
+def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     """The HTTP service over ``app``, which the caller owns and closes after the server.
 
     ``allow_anonymous``: nobody needs a key as long as none was made. For loopback only.

@@ -13,10 +13,10 @@ import anyio
 from fastapi import Depends, Request
 
 from api.caller import Caller, caller_of
-from api.port import AppLike
 from api.queue import JobSender
 from api.rate import ClientRate
 from api.watch import Watch
+from prover.app import App
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Services:
     """The parts of one API process, as one caller may use them: ``app`` and ``watch`` know only
     what is the caller's tenant's."""
 
-    app: AppLike
+    app: App
     sender: JobSender
     watch: Watch
     caller: Caller
@@ -64,9 +64,9 @@ def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services).of(caller_of(request))
 
 
-def _application(request: Request) -> AppLike:
+def _application(request: Request) -> App:
     return _services(request).app
 
 
 Use = Annotated[Services, Depends(_services)]
-Application = Annotated[AppLike, Depends(_application)]
+Application = Annotated[App, Depends(_application)]

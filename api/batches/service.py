@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.batches.schemas import BatchIn, BatchPage, ItemPage, batch_out, item_out
-from api.port import AppLike
 from api.problem import RequestInvalid
 from api.queue import JobSender
 from circuits.manifest import CircuitManifest
+from prover.app import App
 from prover.batch.errors import BatchNotDone, CircuitForBatches, ItemNotDone
 from prover.batch.records import Batch, ItemState
 from prover.batch.results import jsonl, write_bundle_file
@@ -24,9 +24,7 @@ MEDIA_TYPES = (
 )
 
 
-def create(
-    app: AppLike, sender: JobSender, query: BatchIn, path: Path, batch_id: str | None
-) -> Batch:
+def create(app: App, sender: JobSender, query: BatchIn, path: Path, batch_id: str | None) -> Batch:
     """A batch of the rows in the file: each checked, the job committed and announced. With a
     ``batch_id`` this is idempotent."""
     options = query.options()
@@ -58,18 +56,18 @@ def create(
     return batch
 
 
-def get(app: AppLike, batch_id: str) -> Batch:
+def get(app: App, batch_id: str) -> Batch:
     """One batch; raises ``BatchNotFound``."""
     return app.batches.batch(batch_id)
 
 
-def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> BatchPage:
+def page(app: App, limit: int, cursor: str | None, where: Filter) -> BatchPage:
     """A page of batches, newest first."""
     found = app.store.batches(limit, cursor, where=where)
     return BatchPage(items=[batch_out(b) for b in found.items], next_cursor=found.next_cursor)
 
 
-def items(app: AppLike, batch_id: str, after: int, limit: int, state: ItemState | None) -> ItemPage:
+def items(app: App, batch_id: str, after: int, limit: int, state: ItemState | None) -> ItemPage:
     """A page of a batch's items, in the order of the file."""
     app.store.batch(batch_id)
     found = app.store.items(batch_id, after=after, limit=limit, state=state)
@@ -79,7 +77,7 @@ def items(app: AppLike, batch_id: str, after: int, limit: int, state: ItemState 
     )
 
 
-def receipt(app: AppLike, batch_id: str, number: int) -> bytes:
+def receipt(app: App, batch_id: str, number: int) -> bytes:
     """The signed receipt of one item; raises ``ItemNotFound``, ``ItemNotDone``."""
     item = app.store.item(batch_id, number)
     if item.result is None:
@@ -87,13 +85,13 @@ def receipt(app: AppLike, batch_id: str, number: int) -> bytes:
     return app.artifacts.get(item.result["receipt"])
 
 
-def results(app: AppLike, batch_id: str) -> Iterator[bytes]:
+def results(app: App, batch_id: str) -> Iterator[bytes]:
     """``results.jsonl`` as it stands, line by line; raises ``BatchNotFound`` at once."""
     app.store.batch(batch_id)
     return jsonl(app.store, batch_id)
 
 
-def bundle(app: AppLike, batch_id: str, path: Path) -> None:
+def bundle(app: App, batch_id: str, path: Path) -> None:
     """Writes the bundle of all proved items; raises ``BatchNotDone`` before the batch has ended."""
     batch = app.store.batch(batch_id)
     if not batch.state.terminal:

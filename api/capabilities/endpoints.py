@@ -10,8 +10,8 @@ from api.caller import Caller, Who
 from api.capabilities.schemas import CapabilitiesOut, LimitsOut, UsedOut
 from api.errors import responses
 from api.keys.schemas import KeyOut
-from api.port import AppLike
 from api.services import Use
+from prover.app import App
 
 router = APIRouter(prefix="/v1/capabilities", tags=["reference"])
 
@@ -23,7 +23,7 @@ async def capabilities(services: Use, caller: Who) -> CapabilitiesOut:
     return await services.run_heavy(lambda: _capabilities(services.app, caller))
 
 
-def _capabilities(app: AppLike, caller: Caller) -> CapabilitiesOut:
+def _capabilities(app: App, caller: Caller) -> CapabilitiesOut:
     settings, quota = app.settings, app.store.quota(caller.tenant)
     rate = caller.requests_per_minute
     return CapabilitiesOut(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, circuit_of_job, circuit_out
-from api.port import AppLike
 from api.queue import JobSender
+from prover.app import App
 from prover.errors import CircuitNotFound
 from prover.idempotency import fingerprint
 from prover.jobs import Job, JobOptions
 from prover.store.filters import Filter
 
 
-def create(app: AppLike, sender: JobSender, body: CircuitIn, job_id: str | None) -> Job:
+def create(app: App, sender: JobSender, body: CircuitIn, job_id: str | None) -> Job:
     """A job that builds the circuit, committed and announced to the workers. With a ``job_id``
     this is idempotent."""
     options = JobOptions(
@@ -30,13 +30,13 @@ def create(app: AppLike, sender: JobSender, body: CircuitIn, job_id: str | None)
     return job
 
 
-def get(app: AppLike, circuit_id: str) -> CircuitOut:
+def get(app: App, circuit_id: str) -> CircuitOut:
     """A circuit, or the job that is to build it; raises ``CircuitNotFound`` without either."""
     record = app.store.find_circuit(circuit_id)
     return circuit_out(record) if record else circuit_of_job(build_job(app, circuit_id))
 
 
-def build_job(app: AppLike, circuit_id: str) -> Job:
+def build_job(app: App, circuit_id: str) -> Job:
     """The latest job that builds a circuit; raises ``CircuitNotFound`` when there was none."""
     job = app.circuit_job(circuit_id)
     if job is None:
@@ -44,13 +44,13 @@ def build_job(app: AppLike, circuit_id: str) -> Job:
     return job
 
 
-def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> CircuitPage:
+def page(app: App, limit: int, cursor: str | None, where: Filter) -> CircuitPage:
     """A page of circuits that are ready, newest first."""
     found = app.store.circuits(limit=limit, cursor=cursor, where=where)
     return CircuitPage(items=[circuit_out(c) for c in found.items], next_cursor=found.next_cursor)
 
 
-def file(app: AppLike, circuit_id: str, name: str) -> bytes:
+def file(app: App, circuit_id: str, name: str) -> bytes:
     """One of the manifest's ``files``; raises ``CircuitNotFound`` until the circuit is ready."""
     record = app.store.circuit(circuit_id)
     return app.artifacts.get(record.manifest["files"][name])

@@ -6,11 +6,11 @@ from typing import Any
 
 from api.inference.schemas import InferIn, version_of
 from api.inference.tensors import inputs_of
-from api.port import AppLike
 from api.problem import RequestInvalid
 from api.queue import JobSender
 from circuits.errors import Fault, InputNames, ZkmlError
 from circuits.profile import Profile
+from prover.app import App
 from prover.errors import ModelNotFound
 from prover.jobs import Job, JobState, ModelRecord
 
@@ -38,7 +38,7 @@ class ProofFailed(ZkmlError):
     default_hint = "The proof's job, whose id is in the context, says why."
 
 
-def models_of(app: AppLike, name: str, version: str | None = None) -> list[ModelRecord]:
+def models_of(app: App, name: str, version: str | None = None) -> list[ModelRecord]:
     """The models that a name stands for, newest first: one by its id, or all of that name.
 
     Raises ``ModelNotFound``.
@@ -51,9 +51,7 @@ def models_of(app: AppLike, name: str, version: str | None = None) -> list[Model
     return found
 
 
-def infer(
-    app: AppLike, sender: JobSender, model: ModelRecord, request: InferIn, rest: bytes
-) -> Job:
+def infer(app: App, sender: JobSender, model: ModelRecord, request: InferIn, rest: bytes) -> Job:
     """A job for the inference, checked, committed, and announced to the workers."""
     strange = sorted(set(request.parameters) - _OWN - _IGNORED)
     if strange:

@@ -12,8 +12,8 @@ from api.models.schemas import (
     SignatureIn,
     model_out,
 )
-from api.port import AppLike
 from api.uploads import FileUpload
+from prover.app import App
 from prover.ownership import OwnerSignature, model_manifest
 from prover.store.filters import Filter
 
@@ -21,7 +21,7 @@ _MAX_NAME = 200
 
 
 def add(
-    app: AppLike,
+    app: App,
     upload: FileUpload,
     name: str | None,
     metadata: dict[str, str],
@@ -34,28 +34,28 @@ def add(
     return model_out(record), created
 
 
-def get(app: AppLike, model_id: str) -> ModelOut:
+def get(app: App, model_id: str) -> ModelOut:
     """One model; raises ``ModelNotFound``."""
     return model_out(app.store.model(model_id))
 
 
-def costs(app: AppLike, model_id: str) -> ModelCostsOut:
+def costs(app: App, model_id: str) -> ModelCostsOut:
     """What each layer costs; raises ``ModelNotFound`` and the ``ModelError`` family."""
     links = {"self": f"/v1/models/{model_id}/costs", "model": f"/v1/models/{model_id}"}
     return ModelCostsOut(**app.model_costs(model_id), links=links)
 
 
-def change(app: AppLike, model_id: str, body: ModelChange) -> ModelOut:
+def change(app: App, model_id: str, body: ModelChange) -> ModelOut:
     """Changes what others may do with the caller's model; raises ``ModelNotFound``."""
     return model_out(app.store.change_model(model_id, **body.model_dump(exclude_none=True)))
 
 
-def manifest(app: AppLike, model_id: str) -> bytes:
+def manifest(app: App, model_id: str) -> bytes:
     """What the owner of a model signs; raises ``ModelNotFound``."""
     return model_manifest(model_id, app.store.model(model_id).licence)
 
 
-def sign(app: AppLike, model_id: str, body: SignatureIn) -> ModelOut:
+def sign(app: App, model_id: str, body: SignatureIn) -> ModelOut:
     """Keeps the owner's signature; raises ``ModelNotFound``, ``OwnerSignatureInvalid``."""
     model = app.store.own_model(model_id)
     signature = OwnerSignature.read(body.scheme, body.signer, body.signature)
@@ -63,7 +63,7 @@ def sign(app: AppLike, model_id: str, body: SignatureIn) -> ModelOut:
     return model_out(app.store.sign_model(model_id, signature.to_json(), model.licence))
 
 
-def page(app: AppLike, limit: int, cursor: str | None, where: Filter, *, public: bool) -> ModelPage:
+def page(app: App, limit: int, cursor: str | None, where: Filter, *, public: bool) -> ModelPage:
     """A page of the caller's models, or of everybody's public ones, newest first."""
     lists = app.store.public_models if public else app.store.models
     found = lists(limit=limit, cursor=cursor, where=where)

@@ -7,15 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from api.models.schemas import ModelOut, model_out
-from api.port import AppLike
 from api.problem import UploadCut
 from circuits.errors import ModelTooLarge
 from prover import uploads
+from prover.app import App
 from prover.errors import ModelNotFound, UploadDigestMismatch, UploadNotFound
 from prover.jobs import PartialUpload
 
 
-def begin(app: AppLike, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:
+def begin(app: App, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:
     """An upload, and whether it is new."""
     limit = app.settings.max_model_bytes
     if size_bytes > limit:
@@ -28,7 +28,7 @@ def begin(app: AppLike, digest: str, size_bytes: int) -> tuple[PartialUpload, bo
     return app.store.open_upload(digest, size_bytes)
 
 
-def add_part(app: AppLike, digest: str, start: int, size: int, path: Path) -> PartialUpload:
+def add_part(app: App, digest: str, start: int, size: int, path: Path) -> PartialUpload:
     """Keeps one part; raises ``UploadCut`` when it is shorter than was said."""
     came = path.stat().st_size
     if came != size:
@@ -36,7 +36,7 @@ def add_part(app: AppLike, digest: str, start: int, size: int, path: Path) -> Pa
     return uploads.add_part(app.store, app.artifacts, digest, start, path)
 
 
-def finish(app: AppLike, digest: str, name: str, metadata: dict[str, str]) -> tuple[ModelOut, bool]:
+def finish(app: App, digest: str, name: str, metadata: dict[str, str]) -> tuple[ModelOut, bool]:
     """The model of an upload that is complete, and whether it is new. Once more it is the model
     that was made: the first answer may have been lost."""
     try:
@@ -60,6 +60,6 @@ def finish(app: AppLike, digest: str, name: str, metadata: dict[str, str]) -> tu
     return model_out(record), created
 
 
-def forget(app: AppLike, digest: str) -> None:
+def forget(app: App, digest: str) -> None:
     """Deletes an upload; raises ``UploadNotFound``."""
     uploads.forget(app.store, app.artifacts, digest)

@@ -6,24 +6,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from api.jobs.schemas import JobPage, job_out
-from api.port import AppLike
 from api.proofs.schemas import ProofIn
 from api.queue import JobSender
 from circuits.profile import Profile
+from prover.app import App
 from prover.errors import JobConflict, JobNotFound
 from prover.idempotency import fingerprint, job_id_of
 from prover.jobs import Job, JobKind, JobOptions
 from prover.store.filters import Filter
 
 
-def create(app: AppLike, sender: JobSender, body: ProofIn, job_id: str | None) -> Job:
+def create(app: App, sender: JobSender, body: ProofIn, job_id: str | None) -> Job:
     """A job for one input, checked, committed, and announced to the workers. With a ``job_id``
     this is idempotent."""
     digest = fingerprint(body.model_dump_json()) if job_id else None
     return _request(app, sender, body, JobOptions(id=job_id, body=digest))
 
 
-def put(app: AppLike, sender: JobSender, client_id: str, body: ProofIn) -> Job:
+def put(app: App, sender: JobSender, client_id: str, body: ProofIn) -> Job:
     """The job that the client calls ``client_id``: made now, or there already, whatever became of
     it. Raises ``JobConflict`` when that one asks for something else."""
     job_id = _named(app, client_id)
@@ -39,7 +39,7 @@ def put(app: AppLike, sender: JobSender, client_id: str, body: ProofIn) -> Job:
     return get(app, job_id)
 
 
-def _request(app: AppLike, sender: JobSender, body: ProofIn, options: JobOptions) -> Job:
+def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) -> Job:
     job = app.request_proof(
         model_id=body.model,
         circuit_id=body.circuit,
@@ -54,7 +54,7 @@ def _request(app: AppLike, sender: JobSender, body: ProofIn, options: JobOptions
     return job
 
 
-def get(app: AppLike, job_id: str) -> Job:
+def get(app: App, job_id: str) -> Job:
     """One proof's job, by its id or the client's own; raises ``JobNotFound`` for anything that is
     not a proof. One whose deadline has passed while nobody worked on it expires now."""
     job = _find(app, job_id) or _find(app, _named(app, job_id))
@@ -66,38 +66,38 @@ def get(app: AppLike, job_id: str) -> Job:
     return job
 
 
-def _named(app: AppLike, client_id: str) -> str:
+def _named(app: App, client_id: str) -> str:
     """The id of the job that this tenant calls so."""
     tenant = app.store.tenant
     assert tenant is not None, "a request is one tenant's"
     return job_id_of(tenant, client_id)
 
 
-def _find(app: AppLike, job_id: str) -> Job | None:
+def _find(app: App, job_id: str) -> Job | None:
     try:
         return app.store.job(job_id)
     except JobNotFound:
         return None
 
 
-def page(app: AppLike, limit: int, cursor: str | None, where: Filter) -> JobPage:
+def page(app: App, limit: int, cursor: str | None, where: Filter) -> JobPage:
     """A page of proofs, newest first."""
     found = app.store.jobs(limit, cursor, kind=JobKind.PROOF, where=where)
     return JobPage(items=[job_out(j) for j in found.items], next_cursor=found.next_cursor)
 
 
-def cancel(app: AppLike, job_id: str) -> Job:
+def cancel(app: App, job_id: str) -> Job:
     """Ends a queued proof, or asks the worker to end a running one."""
     return app.request_cancel(get(app, job_id).id)
 
 
-def receipt(app: AppLike, job_id: str) -> bytes:
+def receipt(app: App, job_id: str) -> bytes:
     return app.receipt(get(app, job_id))
 
 
-def proof(app: AppLike, job_id: str) -> bytes:
+def proof(app: App, job_id: str) -> bytes:
     return app.proof(get(app, job_id))
 
 
-def bundle(app: AppLike, job_id: str) -> bytes:
+def bundle(app: App, job_id: str) -> bytes:
     return app.bundle(get(app, job_id))

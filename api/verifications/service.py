@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.port import AppLike
 from api.problem import RequestInvalid
 from api.requests import parse_json
 from api.uploads import Files
 from api.verifications.schemas import VerificationOut
+from prover.app import App
 from prover.report import Status
 
 _PARTS = ("proof", "settings", "vk")
@@ -16,12 +16,12 @@ _PARTS = ("proof", "settings", "vk")
 FILES = frozenset({"bundle", *_PARTS, "srs_part"})
 
 
-def verify(app: AppLike, bundle: bytes, policy: dict[str, Any] | None) -> VerificationOut:
+def verify(app: App, bundle: bytes, policy: dict[str, Any] | None) -> VerificationOut:
     """Checks a bundle against a policy."""
     return VerificationOut.model_validate(app.verify(bundle, policy))
 
 
-def verify_form(app: AppLike, form: Files) -> VerificationOut:
+def verify_form(app: App, form: Files) -> VerificationOut:
     """Checks a form's bundle by the form's ``policy``, or the bare proof that it holds instead."""
     files = form.files
     if set(files) == {"bundle"}:
@@ -44,7 +44,7 @@ def counts(answer: VerificationOut) -> bool:
     return answer.ok and signer is not None and signer.status is Status.PASS
 
 
-def meter(app: AppLike, answer: VerificationOut) -> None:
+def meter(app: App, answer: VerificationOut) -> None:
     """Enters it, with the model and circuit that the statement names."""
     assert answer.statement is not None
     app.store.note_verification(answer.statement["model_sha256"], answer.statement["circuit"])

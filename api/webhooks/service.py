@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from api.port import AppLike
 from api.webhooks.schemas import (
     DeliveryPage,
     EndpointIn,
@@ -15,12 +14,13 @@ from api.webhooks.schemas import (
     delivery_out,
     endpoint_out,
 )
+from prover.app import App
 from prover.webhooks.network import check_url
 from prover.webhooks.records import DeliveryState
 from prover.webhooks.signing import new_secret
 
 
-def create(app: AppLike, body: EndpointIn, endpoint_id: str | None) -> EndpointOut:
+def create(app: App, body: EndpointIn, endpoint_id: str | None) -> EndpointOut:
     """A new endpoint with its secret; raises ``WebhookUrlRefused``, ``WebhookEndpointLimit``."""
     _check(app, body.url)
     endpoint = app.store.create_webhook_endpoint(
@@ -34,13 +34,13 @@ def create(app: AppLike, body: EndpointIn, endpoint_id: str | None) -> EndpointO
     return endpoint_out(endpoint, secret=endpoint.secret)
 
 
-def page(app: AppLike, limit: int, cursor: str | None) -> EndpointPage:
+def page(app: App, limit: int, cursor: str | None) -> EndpointPage:
     """A page of endpoints, newest first."""
     found = app.store.webhook_endpoints(limit, cursor)
     return EndpointPage(items=[endpoint_out(e) for e in found.items], next_cursor=found.next_cursor)
 
 
-def change(app: AppLike, endpoint_id: str, body: EndpointPatch) -> EndpointOut:
+def change(app: App, endpoint_id: str, body: EndpointPatch) -> EndpointOut:
     """Changes what the body names."""
     if body.url is not None:
         _check(app, body.url)
@@ -57,7 +57,7 @@ def change(app: AppLike, endpoint_id: str, body: EndpointPatch) -> EndpointOut:
     )
 
 
-def rotate(app: AppLike, endpoint_id: str, body: RotationIn) -> EndpointOut:
+def rotate(app: App, endpoint_id: str, body: RotationIn) -> EndpointOut:
     """A new secret of the same kind, shown this once."""
     scheme = app.store.webhook_endpoint(endpoint_id).scheme
     secret = new_secret(scheme)
@@ -65,7 +65,7 @@ def rotate(app: AppLike, endpoint_id: str, body: RotationIn) -> EndpointOut:
     return endpoint_out(endpoint, secret=secret)
 
 
-def replay(app: AppLike, endpoint_id: str, body: ReplayIn) -> QueuedOut:
+def replay(app: App, endpoint_id: str, body: ReplayIn) -> QueuedOut:
     """Queues again what was missed."""
     queued = app.store.replay_webhooks(
         endpoint_id, body.since, body.until, delivered=body.include_delivered
@@ -74,12 +74,12 @@ def replay(app: AppLike, endpoint_id: str, body: ReplayIn) -> QueuedOut:
 
 
 def deliveries(
-    app: AppLike, endpoint_id: str, limit: int, cursor: str | None, state: DeliveryState | None
+    app: App, endpoint_id: str, limit: int, cursor: str | None, state: DeliveryState | None
 ) -> DeliveryPage:
     """A page of the log."""
     found = app.store.webhook_deliveries(endpoint_id, limit, cursor, state=state)
     return DeliveryPage(items=[delivery_out(d) for d in found.items], next_cursor=found.next_cursor)
 
 
-def _check(app: AppLike, url: str) -> None:
+def _check(app: App, url: str) -> None:
     check_url(url, allow_private=app.settings.webhooks_allow_private)

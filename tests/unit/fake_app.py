@@ -5,29 +5,24 @@ What stands in for the prover is `work`, which takes a queued job through its st
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import uvicorn
 
 from api.__main__ import listen
 from api.application import create_app
-from api.port import AppLike
-from circuits.digests import digest_json
-from circuits.errors import InputNames, InputShape, InputType, NotOnnx
+from circuits.errors import NotOnnx
 from circuits.profile import Profile
+from prover.app import App
 from prover.artifacts import Artifacts
 from prover.errors import JobNotDone
-from prover.events import LocalNudges
-from prover.jobs import CircuitRecord, Job, JobKind, JobOptions, JobState, ModelRecord, Stage
-from prover.keys import KeyRing
+from prover.jobs import CircuitRecord, Job, JobKind, JobState, Stage
 from prover.settings import Settings
 from prover.store import Store
 
@@ -38,47 +33,21 @@ SIGNATURE = {
 }
 
 
-class FakeApp:
-    """`api.port.AppLike` over a folder."""
+class FakeApp(App):
+    """The application over a folder, without an engine: what a child process would find is made
+    up, and so are proofs."""
 
     def __init__(self, home: Path, **settings: Any):
-        self.settings = Settings(home=home, **settings)
-        self.settings.prepare()
-        self.store = Store.open(self.settings.database_url)
-        self.artifacts = Artifacts.open(self.settings.artifacts_url, self.settings.cache_dir)
-        self.nudges = LocalNudges()
+        made = Settings(home=home, **settings)
+        made.prepare()
+        store = Store.open(made.database_url)
+        super().__init__(made, store, Artifacts.open(made.artifacts_url, made.cache_dir))
         self.broken: Exception | None = None
 
-    def close(self) -> None:
-        self.store.close()
-
-    def for_tenant(self, tenant: str) -> FakeApp:
-        view = copy.copy(self)
-        view.store = self.store.for_tenant(tenant)
-        return view
-
-    def add_model(
-        self,
-        model: bytes | Path,
-        name: str,
-        *,
-        metadata: dict[str, str] | None = None,
-        shapes: Mapping[str, Sequence[int]] | None = None,
-    ) -> tuple[ModelRecord, bool]:
-        data = model.read_bytes() if isinstance(model, Path) else model
+    def inspect_bytes(self, data: bytes, *, allow_refused: bool = False) -> dict[str, Any]:
         if not data.startswith(MODEL[:2]):
             raise NotOnnx
-        record = ModelRecord(
-            id=self.artifacts.put(data),
-            name=name,
-            size_bytes=len(data),
-            signature=SIGNATURE,
-            summary={"parameters": 8},
-            created_at=datetime.now(UTC),
-            metadata=metadata or {},
-        )
-        kept = self.store.add_model(record)
-        return kept, kept.created_at == record.created_at
+        return {"signature": SIGNATURE, "parameters": 8}
 
     def model_costs(self, model_id: str) -> dict[str, Any]:
         self.store.model(model_id)
@@ -91,64 +60,10 @@ class FakeApp:
             "layers": [layer],
         }
 
-    def request_circuit(
-        self,
-        model_id: str,
-        profile: Profile,
-        calibration: bytes | None,
-        options: JobOptions = JobOptions(),  # noqa: B008 - it is frozen
-        *,
-        metadata: dict[str, str] | None = None,
-    ) -> Job:
-        circuit_id = digest_json([model_id, profile.to_json()])
-        self.store.model(model_id)
-        return self.store.create_job(
-            JobKind.CIRCUIT,
-            model_id,
-            circuit_id,
-            {"profile": profile.to_json(), **options.to_request()},
-            None,
-            id=options.id,
-            deadline=options.deadline,
-            metadata=metadata,
-        )
-
-    def request_proof(
-        self,
-        *,
-        model_id: str | None,
-        circuit_id: str | None,
-        payload: object,
-        profile: Profile,
-        context: dict[str, Any] | None,
-        isolate: bool = False,
-        metadata: dict[str, str] | None = None,
-        options: JobOptions = JobOptions(),  # noqa: B008 - it is frozen
-    ) -> Job:
+    def request_proof(self, **asked: Any) -> Job:
         if self.broken:
             raise self.broken
-        if model_id is None:
-            assert circuit_id is not None
-            model_id = self.store.circuit(circuit_id).model_id
-        self.store.model(model_id)
-        self.store.check_quota()
-        _check(payload)
-        circuit_id = circuit_id or digest_json([model_id, profile.to_json()])
-        return self.store.create_job(
-            JobKind.PROOF,
-            model_id,
-            circuit_id,
-            {"profile": profile.to_json(), "context": context, **options.to_request()},
-            None,
-            metadata=metadata,
-            id=options.id,
-            deadline=options.deadline,
-            content=digest_json([circuit_id, context, payload])[-64:],
-            deduplicate=options.deduplicate,
-        )
-
-    def expire_due(self, job_id: str | None = None) -> None:
-        self.store.expire_due(job_id)
+        return super().request_proof(**asked)
 
     def estimate(
         self, model_id: str, profile: Profile, calibration: bytes | None
@@ -168,28 +83,15 @@ class FakeApp:
             "cost_model": {"source": "shipped", "error": {"prove_s": 0.1}},
         }
 
-    def circuit_job(self, circuit_id: str) -> Job | None:
-        found = self.store.jobs(1, kind=JobKind.CIRCUIT, circuit_id=circuit_id).items
-        return found[0] if found else None
-
-    def request_cancel(self, job_id: str) -> Job:
-        job = self.store.request_cancel(job_id)
-        self.nudges.publish(job_id)
-        return job
-
-    def receipt(self, job: Job) -> bytes:
-        return self._of_succeeded(job, b'{"payload": "e30="}')
-
-    def proof(self, job: Job) -> bytes:
-        return self._of_succeeded(job, b'{"proof": []}')
-
-    def bundle(self, job: Job) -> bytes:
-        return self._of_succeeded(job, b"PK bundle of " + job.id.encode())
-
-    def _of_succeeded(self, job: Job, data: bytes) -> bytes:
+    def _product(self, job: Job, name: str) -> bytes:
         if job.state is not JobState.SUCCEEDED:
             raise JobNotDone
-        return data
+        made = {
+            "receipt": b'{"payload": "e30="}',
+            "proof": b'{"proof": []}',
+            "bundle": b"PK bundle of " + job.id.encode(),
+        }
+        return made[name]
 
     def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:
         good = bundle.startswith(b"PK")
@@ -218,9 +120,6 @@ class FakeApp:
             "srs": [{"logrows": 9, "origin": "insecure-development", "sha256": "sha256:0"}],
             "max_logrows": 26,
         }
-
-    def key_set(self) -> bytes:
-        return KeyRing.open(self.settings.key_path).document()
 
     def health(self) -> dict[str, Any]:
         return {"database": {"ok": True}, "queue": {"ok": self.broken is None, "detail": "redis"}}
@@ -258,23 +157,8 @@ class FakeApp:
         )
 
 
-def _check(payload: object) -> None:
-    assert isinstance(payload, dict)
-    if "inputs" in payload and set(payload["inputs"]) != {"x"}:
-        raise InputNames(f"the model has x, not {sorted(payload['inputs'])}")
-    value = payload["inputs"]["x"] if "inputs" in payload else payload["input_data"]
-    try:
-        array = np.array(value)
-    except ValueError:
-        raise InputShape("x is ragged") from None
-    if array.dtype.kind not in "if":
-        raise InputType("x holds something that is no number")
-    if array.size != 3:
-        raise InputShape(f"x has {array.size} values, not 3")
-
-
 @contextmanager
-def serving(app: AppLike) -> Iterator[str]:
+def serving(app: App) -> Iterator[str]:
     """The API over `app` on a real server in a thread: its base URL."""
     config = uvicorn.Config(
         create_app(app, allow_anonymous=True),

@@ -71,7 +71,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, object]
         (b'{"model": "MODEL", "inputs": {"z": [1, 2, 3]}}', 422, "input_names"),
         (b'{"model": "MODEL", "inputs": {"x": [1, 2]}}', 422, "input_shape"),
         (b'{"model": "MODEL", "inputs": {"x": ["0x1", 2, 3]}}', 422, "input_dtype"),
-        (b'{"model": "MODEL", "input_data": []}', 422, "input_shape"),
+        (b'{"model": "MODEL", "input_data": []}', 422, "input_names"),
         (
             b'{"inputs": {"x": [' + b"1," * 40_000 + b"1]}}",
             413,
