@@ -31,6 +31,7 @@ class Role(enum.StrEnum):
     OUTPUT = "output"  # one output tensor, in clear
     RESIDUE = "residue"  # zero, or else a hint is wrong or a hidden input out of its range
     EVALUATION = "evaluation"  # a public input under two challenges
+    WEIGHTS_EVALUATION = "weights-evaluation"  # what shown weights fold to, under two challenges
     RESULT = "result"  # the results of one product, given to the circuit
     CHALLENGE = "challenge"  # a hash of the key, the inputs and all results
 
@@ -86,6 +87,8 @@ def instance_layout(
         parts.append((Role.CHALLENGE, "challenges", len(commitments.challenges)))
         if commitments.evaluated is not None:
             parts.append((Role.EVALUATION, inputs[0].tensor.name, 1))
+        if commitments.folded is not None:
+            parts.append((Role.WEIGHTS_EVALUATION, "weights", 1))
         parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
         parts.append((Role.RESIDUE, RESIDUES, commitments.residues))
         return _in_order(parts)
@@ -320,7 +323,7 @@ class CircuitManifest:
             raise ValueError(f"the circuit has {self.lanes} lane(s), and no lane {lane}")
         shared = {Role.INPUT_HASH, Role.WEIGHTS_HASH, Role.CHALLENGE}
         if self.commitments is not None:
-            shared |= {Role.EVALUATION, Role.RESIDUE}
+            shared |= {Role.EVALUATION, Role.WEIGHTS_EVALUATION, Role.RESIDUE}
         return tuple(
             s
             if s.role in shared

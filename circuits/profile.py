@@ -6,6 +6,7 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from circuits.committed.claim import Weights
 from circuits.digests import digest_json
 
 
@@ -93,6 +94,7 @@ class Profile:
     agreement: float = 0.99
     range_margin: float = 0.25
     argument: Argument = Argument.COMPUTED
+    weights: Weights = Weights.SEALED  # of a circuit with committed hints
 
     @property
     def engine_input(self) -> str:
@@ -109,6 +111,11 @@ class Profile:
             and self.visibility in (Visibility.PUBLIC, Visibility.PRIVATE_INPUT)
             and self.target is not Target.EVM
         )
+
+    @property
+    def shows_network(self) -> bool:
+        """Whether a bundle carries the network's integers, which the circuit does not hold."""
+        return self.argument is Argument.COMMITTED and self.weights is Weights.SHOWN
 
     @property
     def checks_ranges(self) -> bool:
@@ -135,8 +142,10 @@ class Profile:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A computed argument, the usual one, is not mentioned."""
+        """A computed argument, the usual one, and sealed weights are not mentioned."""
         data = asdict(self)
+        if self.weights is Weights.SEALED:
+            del data["weights"]
         if self.argument is Argument.COMPUTED:
             del data["argument"]
         return data
@@ -151,6 +160,7 @@ class Profile:
             agreement=data["agreement"],
             range_margin=data["range_margin"],
             argument=Argument(data.get("argument", Argument.COMPUTED)),
+            weights=Weights(data.get("weights", Weights.SEALED)),
         )
 
     @property

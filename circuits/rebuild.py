@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from circuits.committed.arithmetic import Steps
-from circuits.committed.claim import Commitments
+from circuits.committed.claim import Commitments, Weights
 from circuits.digests import canonical_json, sha256
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs, Simulated
@@ -60,6 +60,7 @@ class Recipe:
     lanes: int
     input_scales: tuple[int, ...]
     argument: Argument = Argument.COMPUTED
+    weights: Weights = Weights.SEALED
 
     @property
     def hand_on(self) -> bool:
@@ -77,6 +78,7 @@ class Recipe:
             lanes=manifest.lanes,
             input_scales=tuple(i.scale for i in manifest.inputs),
             argument=manifest.profile.argument,
+            weights=manifest.profile.weights,
         )
 
 
@@ -166,7 +168,9 @@ def _committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe
     lowering = recipe.lowering or {}
     if set(lowering) != {"argument", "columns", "steps"} or lowering["argument"] != ARGUMENT:
         raise CircuitNotFaithful("the manifest has no recipe for committed hints")
-    made, steps = recompiled(graph, lowering, samples, shown=not recipe.hand_on)
+    made, steps = recompiled(
+        graph, lowering, samples, shown=not recipe.hand_on, weights=recipe.weights
+    )
     return Anew(
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),
@@ -248,6 +252,23 @@ def rebuild(
     shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
     hashed = _weights_hash(engine, anew.onnx, manifest, settings, limits) if shown else None
     return Rebuilt(vk=vk, weights_hash=hashed)
+
+
+def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> None:
+    """Makes graph and weights anew from the ONNX as uploaded, without keys.
+
+    Raises ``CircuitNotFaithful`` where they are not those that the manifest names, and where its
+    numbers mean something else.
+    """
+    anew = _compile(engine, model, manifest, limits)
+    if anew.accepted is not None and not _accepts(anew.accepted, manifest):
+        raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
+    if anew.input_scales is not None and anew.output_scales is not None:
+        inputs, outputs = anew.signature.inputs, anew.signature.outputs
+        stated = [(i.tensor, i.scale) for i in manifest.inputs]
+        _same_tensors("input", stated, inputs, anew.input_scales)
+        stated = [(o.tensor, o.scale) for o in manifest.outputs]
+        _same_tensors("output", stated, outputs, anew.output_scales)
 
 
 def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs) -> None:

@@ -29,6 +29,7 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
     "plan.json": (16 * _MEBI, True),
     "signer.json": (1 * _MEBI, True),
     "lanes.json": (4 * _MEBI, False),
+    "weights.bin": (128 * _MEBI, False),
     "input.json": (64 * _MEBI, False),
     "model.onnx": (256 * _MEBI, False),
 }
@@ -41,8 +42,8 @@ class Bundle:
     ``receipt`` and ``signer`` are empty until ``receipt.seal`` fills them in. ``signer`` is the
     public key that signed, so that a signature can be checked before anybody has said whom to
     trust. ``lanes`` is there where committed hints are those of several inputs
-    (``circuits.committed.claim.Lanes``), ``input`` only where the input is public, ``model`` only
-    when the issuer chose to hand it on.
+    (``circuits.committed.claim.Lanes``), ``weights`` only where the circuit does not hold them,
+    ``input`` only where the input is public, ``model`` only when the issuer chose to hand it on.
     """
 
     proof: bytes
@@ -54,6 +55,7 @@ class Bundle:
     receipt: bytes = b""
     signer: bytes = b""
     lanes: bytes | None = field(default=None, repr=False)
+    weights: bytes | None = field(default=None, repr=False)
     input: bytes | None = field(default=None, repr=False)
     model: bytes | None = field(default=None, repr=False)
 
@@ -71,6 +73,7 @@ _FIELDS = dict(
             "plan",
             "signer",
             "lanes",
+            "weights",
             "input",
             "model",
         ),

@@ -88,6 +88,13 @@ class Circuit:
     files: CircuitFiles
     plan: Path
 
+    @property
+    def weights(self) -> bytes | None:
+        """The network that its bundles carry, where the circuit does not hold the weights."""
+        if self.files.hints is None or not self.manifest.profile.shows_network:
+            return None
+        return self.files.hints.read_bytes()
+
 
 class Library:
     """Circuits by id, over the store and the artifacts."""

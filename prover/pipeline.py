@@ -324,6 +324,7 @@ class Pipeline:
             srs_part=srs_part,
             manifest=canonical_json(manifest.to_json()),
             plan=circuit.plan.read_bytes(),
+            weights=circuit.weights,
             input=input_json(manifest.inputs, inputs)
             if manifest.profile.visibility.shows_input
             else None,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from circuits.committed.claim import Weights
 from circuits.manifest import Role
 from circuits.profile import Argument, Soundness, Target, Visibility
 from prover.context import Context
@@ -40,11 +41,12 @@ class ReceiptId(Part):
 
     2 has ``lane``, for a proof that several inputs share; 3 has ``near_thresholds`` in the measured
     error, for a model that compares with constants, whether or not there is a lane; 4 has
-    ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints.
+    ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints; 6 has its
+    ``weights``, where these are not sealed.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3, 4, 5] = 1
+    schema_version: Literal[1, 2, 3, 4, 5, 6] = 1
 
 
 class Issuer(Part):
@@ -103,7 +105,7 @@ class Srs(Part):
 
 class ProfileClaim(Part):
     """What the circuit was built for. ``argument`` is absent where results are computed in the
-    circuit or hints are public."""
+    circuit or hints are public, ``weights`` where they are in the circuit's key."""
 
     visibility: Annotated[Visibility, Field(strict=False)]
     soundness: Annotated[Soundness, Field(strict=False)]
@@ -113,6 +115,9 @@ class ProfileClaim(Part):
     range_margin: Number
     argument: Annotated[Argument, Field(strict=False)] | None = Field(
         default=None, exclude_if=lambda argument: argument is None
+    )
+    weights: Annotated[Weights, Field(strict=False)] | None = Field(
+        default=None, exclude_if=lambda weights: weights is None
     )
 
 
@@ -304,6 +309,8 @@ class Predicate(Part):
             raise ValueError("the schema version is not that of the fields stated")
         if self.profile.argument is Argument.COMPUTED:
             raise ValueError("the usual argument is not stated")
+        if self.profile.weights is Weights.SEALED:
+            raise ValueError("sealed weights are not stated")
         if self.lane is not None and self.lane.index >= self.lane.count:
             raise ValueError("there is no such lane")
         return self
@@ -311,8 +318,10 @@ class Predicate(Part):
 
 def schema_version(
     profile: ProfileClaim, error: MeasuredError, lane: LaneClaim | None, owner: OwnerClaim | None
-) -> Literal[1, 2, 3, 4, 5]:
+) -> Literal[1, 2, 3, 4, 5, 6]:
     """The version of a predicate with these parts."""
+    if profile.weights is not None:
+        return 6
     if profile.argument is not None:
         return 5
     if owner is not None:

@@ -15,8 +15,8 @@ from prover.once import Once
 from prover.policy import Policy
 from prover.report import Check, Layer, Report
 from prover.statement import Statement
-from prover.verification import content, expectations, files, setup, signer
-from prover.verification.evidence import VERIFY_LIMITS, Evidence, Rebuild, Step, perform
+from prover.verification import content, expectations, files, setup, signer, weights
+from prover.verification.evidence import VERIFY_LIMITS, Derive, Evidence, Rebuild, Step, perform
 from prover.words import in_words, summary
 
 
@@ -30,6 +30,7 @@ def verify_bundle(
     inputs: Mapping[str, NDArray[Any]] | None = None,
     input_salt: bytes | None = None,
     rebuild: Rebuild | None = None,
+    derive: Derive | None = None,
     limits: Limits = VERIFY_LIMITS,
 ) -> Report:
     """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``. Raises
@@ -37,7 +38,8 @@ def verify_bundle(
 
     ``model``: the ONNX that it should be about. ``inputs``: the input that it should be about, by
     name. ``input_salt``: opens a salted commitment to ``inputs``. ``rebuild``: makes the verifying
-    key anew from the model. These checks are performed, in this order, whatever each one finds:
+    key anew from the model. ``derive``: makes shown weights anew from it. These checks are
+    performed, in this order, whatever each one finds:
 
      (1) bundle: the file is a bundle in its one byte form
      (2) receipt: its receipt is a DSSE envelope with one signature
@@ -73,6 +75,7 @@ def verify_bundle(
     (35) residues: hints are the products' results, and hidden inputs lie within their ranges
     (36) owner: the owner's signature, if there is one, is of this model's manifest
     (37) challenges: those of committed hints are hashes of the proof's commitments and the context
+    (38) weights: shown weights are those the proof is about and, where the model is at hand, its
 
     What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
     lists. Without (34), that the verifying key belongs to the model depends on the signature.
@@ -86,6 +89,7 @@ def verify_bundle(
         inputs=inputs,
         input_salt=input_salt,
         rebuild=rebuild,
+        derive=derive,
     )
     reading = Step(1, "bundle", Layer.SCHEMA, lambda e: files.bundle(e, data))
     return _report(perform((reading, *_STEPS), evidence), evidence)
@@ -201,4 +205,5 @@ _STEPS: tuple[Step, ...] = (
     Step(35, "residues", Layer.INSTANCES, content.residues),
     Step(36, "owner", Layer.SIGNATURE, signer.owner),
     Step(37, "challenges", Layer.INSTANCES, content.challenges),
+    Step(38, "weights", Layer.INSTANCES, weights.weights),
 )

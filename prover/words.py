@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from circuits.committed.claim import Weights
 from circuits.profile import Visibility
 from prover.predicate import OutputTensor, Predicate
 from prover.statement import Statement
@@ -67,7 +68,7 @@ def in_words(statement: Statement) -> tuple[str, ...]:
         f" {printable(_short(p.circuit.id))} by"
         f" {printable(p.proof_system.engine)} {printable(p.proof_system.version)},"
         f" on {_INPUT[p.profile.visibility].format(input=_short(p.input.commitment.sha256))}"
-        f"{_WEIGHTS.get(p.profile.visibility, '')} gives:"
+        f"{_weights(p)} gives:"
     ]
     said += [f"  {_output(o)}" for o in p.outputs]
     if p.lane is not None:
@@ -85,6 +86,12 @@ def in_words(statement: Statement) -> tuple[str, ...]:
         f" {_short(p.srs.sha256)} ({p.srs.origin})."
     )
     return tuple(said)
+
+
+def _weights(p: Predicate) -> str:
+    if p.profile.weights is Weights.SHOWN:
+        return " with weights that come with the proof"
+    return _WEIGHTS.get(p.profile.visibility, "")
 
 
 def _output(output: OutputTensor) -> str:

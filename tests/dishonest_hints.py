@@ -20,6 +20,7 @@ import numpy as np
 
 P = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 NAMES = (b"output", b"row", b"column", b"input-row", b"input-column")
+WEIGHTS_NAMES = (b"weights-row", b"weights-column")
 Hints = dict[str, list[int]]
 
 
@@ -49,6 +50,9 @@ class Prover:
         steps = self.header["steps"]
         self.base, self.logrows = steps["base"], steps["logrows"]
         self.offset = 0 if self.header["shown"] else steps["offset"]
+        self.shows_weights = self.header.get("weights") == "shown"
+        if job["bend"] == "other weights":
+            self.arrays[0][0, 0, 0, 0] += 1
 
     def hints(self, x: list[int]) -> Hints:
         kernel, bias, hidden, hidden_bias = self.arrays[:4]
@@ -68,6 +72,8 @@ class Prover:
             self.base - ((1 << self.logrows) - 8) + secrets.randbelow((1 << self.logrows) - 8)
             for _ in range(self.header["looked_up"])
         ]
+        active = [max(n, 0) for n in dense // self.base]
+        result = list(np.array(active, dtype=object) @ self.arrays[4] + self.arrays[5])
         return {
             "input": [n + self.offset for n in x],
             "q0": list(q.reshape(-1)),
@@ -76,6 +82,7 @@ class Prover:
             "columns": list(full[1:7][:, [0, 7]].reshape(-1)),
             "q1": [*(dense // self.base), *pad],
             "lo1": [*(dense % self.base), *pad],
+            "result": result if self.shows_weights else [],
             "salt": salt,
             "sum": [sum(max(n, 0) for n in salt)],
         }
@@ -86,11 +93,27 @@ class Prover:
         assert len(flat) <= room, "one column"
         return [felt(secrets.randbelow(P)) for _ in range(6)] + flat
 
-    def challenges(self, tensor: list[str], x: list[int]) -> list[int]:
-        read = lambda name: (self.folder / name).read_bytes()  # noqa: E731
+    def folded(self, challenges: list[int]) -> list[int]:
+        """What the weights fold to, layer by layer."""
+        kernel, bias, hidden, hidden_bias, last, last_bias = self.arrays
+        r, row, column = challenges[:3]
+        under = lambda values: sum(pow(r, f + 1, P) * int(v) for f, v in enumerate(values)) % P  # noqa: E731
+        convolution = sum(
+            under(kernel[:, 0, t, u]) * pow(row, 3 - t, P) * pow(column, 3 - u, P)
+            for t in range(3)
+            for u in range(3)
+        )
+        found = [convolution % P, under(bias)]
+        found += [*map(under, hidden), under(hidden_bias)]
+        return [*found, *map(under, last), under(last_bias)]
+
+    def commitment(self, tensor: list[str]) -> bytes:
         paths = [str(self.folder / n) for n in ("vk", "settings.json", "srs")]
         (point,) = ezkl.kzg_commit(tensor, *paths)
-        commitment = bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
+        return bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
+
+    def seed(self, tensor: list[str], x: list[int]) -> bytes:
+        read = lambda name: (self.folder / name).read_bytes()  # noqa: E731
         shown = b"".join(bytes.fromhex(felt(n)) for n in x)
         parts = (
             read("vk"),
@@ -99,21 +122,32 @@ class Prover:
             read("claim.json"),
             int(self.job["context"]).to_bytes(32, "big"),
             b"public" + shown if self.header["shown"] else b"private",
-            commitment,
+            self.commitment(tensor),
         )
-        seed = digest(b"zkml-prover/committed-hints/v1" + b"".join(digest(p) for p in parts))
-        return [int.from_bytes(digest(seed + n)[:31], "little") for n in NAMES]
+        return digest(b"zkml-prover/committed-hints/v1" + b"".join(digest(p) for p in parts))
 
     def prove(self, x: list[int], bend: Callable[[Hints], None]) -> dict[str, Any]:
         hints = self.hints(x)
         bend(hints)
         tensor = self.tensor(hints)
-        challenges = self.challenges(tensor, x)
-        if self.job["bend"] == "challenges":
+        seed, how = self.seed(tensor, x), self.job["bend"]
+        challenges = [int.from_bytes(digest(seed + n)[:31], "little") for n in NAMES]
+        if how == "challenges":
             challenges = [1] * len(challenges)
-        if self.job["bend"] == "no challenge":
+        if how == "no challenge":
             challenges = [0] * len(challenges)
-        inputs = [tensor, [felt(c) for c in challenges]]
+        inputs = [tensor]
+        if self.shows_weights:
+            folded = self.folded(challenges)
+            if how in ("result and weights", "weights under challenges"):
+                folded[-1] += challenges[0]  # as if the first output's bias were larger by one
+            inputs.append([felt(n) for n in folded])
+            second = digest(seed + digest(self.commitment(inputs[1])))
+            more = [int.from_bytes(digest(second + n)[:31], "little") for n in WEIGHTS_NAMES]
+            if how == "weights under challenges":
+                more = [0, 0]  # under which all weights are alike
+            challenges += more
+        inputs.append([felt(c) for c in challenges])
         at = lambda name: str(self.folder / name)  # noqa: E731
         data = json.dumps({"input_data": inputs})
         ezkl.gen_witness(data, at("compiled"), at("w.json"), None, None)
@@ -138,8 +172,10 @@ BENDS: dict[str, Callable[[Hints, int], None]] = {
         h["q0"].__setitem__(5, h["q0"][5] + 1),
         h["lo0"].__setitem__(5, h["lo0"][5] - base),
     )[0],
+    "result": lambda h, _: h["result"].__setitem__(0, h["result"][0] + 1),
     "negative input": lambda h, _: h["input"].__setitem__(5, -3),
 }
+BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]
 
 
 def main() -> None:
@@ -150,7 +186,8 @@ def main() -> None:
     proof = prover.prove(job["input"], lambda hints: bend(hints, prover.base))
     if job["bend"] == "pasted":
         other = prover.prove(job["input"], lambda hints: None)
-        proof["proof"] = other["proof"][:64] + proof["proof"][64:]
+        count = 128 if prover.shows_weights else 64
+        proof["proof"] = other["proof"][:count] + proof["proof"][count:]
         proof["hex_proof"] = "0x" + bytes(proof["proof"]).hex()
     (folder / "proof.json").write_text(json.dumps(proof))
 

@@ -28,6 +28,8 @@ from circuits.committed.network import (
 
 #: Rows of a table's column that hold no entry of their own.
 UNUSED_ROWS = 8
+#: Sums stay below this, so that int64 holds them and the field tells them apart.
+LARGEST_SUM = 1 << 60
 #: Doubles hold every integer up to here.
 _DOUBLE = 1 << 53
 
@@ -88,7 +90,7 @@ def entries(logrows: int) -> int:
 def largest(layer: Layer, steps: Steps) -> int:
     """No sum of an integer layer, border included, is larger than this in magnitude, whatever lies
     in the range of its inputs."""
-    total = int(np.abs(layer.bias).max(initial=0))
+    total = int(np.abs(layer.bias.astype(np.float64)).max(initial=0.0) * (1 + 2.0**-40)) + 1
     for feed, weights in zip(feeds(layer), weights_of(layer), strict=True):
         each = (steps.base - 1) * feed.area
         sums = np.abs(weights.astype(np.float64))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.arithmetic import Split, Steps, entries, outside, run
-from circuits.committed.claim import usable_rows
+from circuits.committed.claim import Weights, usable_rows
 from circuits.committed.network import (
     Axis,
     Convolutional,
@@ -60,7 +60,8 @@ class Arrangement:
 
     ``shown``: whether the input is public. ``padding``: how many zeros follow the outputs of each
     hidden layer, so that they fill groups. ``looked_up``: random entries. ``lanes``: how many
-    inputs a proof is about. Of several, sums that are the result are hints as well.
+    inputs a proof is about. ``weights``: where they are. With several lanes or shown weights, sums
+    that are the result are hints as well.
     """
 
     network: Network
@@ -69,11 +70,17 @@ class Arrangement:
     padding: tuple[int, ...]
     looked_up: int
     lanes: int = 1
+    weights: Weights = Weights.SEALED
+
+    @property
+    def offset(self) -> int:
+        """What is added to an input that the table bounds."""
+        return 0 if self.shown else self.steps.offset
 
     @property
     def gives_result(self) -> bool:
         """Whether the result is a hint."""
-        return self.lanes > 1 and self.network.raw
+        return self.network.raw and (self.lanes > 1 or self.weights is Weights.SHOWN)
 
     @property
     def parts(self) -> list[Part]:
@@ -122,7 +129,7 @@ class Arrangement:
             raise InputOutOfRange(
                 "the input drives a value inside the model outside the circuit's table"
             )
-        arrays = [values + (0 if self.shown else self.steps.offset)]
+        arrays = [values + self.offset]
         for split, layer, pad in zip(splits, self.network.hidden, self.padding, strict=True):
             arrays += _hint_values(split, layer, pad)
         if self.gives_result:
@@ -151,6 +158,7 @@ class Arrangement:
             "padding": list(self.padding),
             "looked_up": self.looked_up,
             "lanes": self.lanes,
+            "weights": self.weights.value,
             "layers": [_layer_json(layer) for layer in self.network.layers],
         }
         arrays = [a for layer in self.network.layers for a in (*weights_of(layer), layer.bias)]
@@ -175,6 +183,7 @@ class Arrangement:
             padding=tuple(header["padding"]),
             looked_up=header["looked_up"],
             lanes=header["lanes"],
+            weights=Weights(header["weights"]),
         )
 
 

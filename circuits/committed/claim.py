@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ from circuits.field import P, felts_to_bytes, from_felt, to_felt
 
 #: Bytes of one commitment in a proof: x and y, big-endian.
 POINT_BYTES = 64
-#: The names of a committed circuit's inputs: what is committed to before the challenges, and these.
-DATA, POINT = "zkml_committed", "zkml_challenges"
+#: The names of a committed circuit's inputs: what is committed to before the challenges, weights
+#: folded under them, and these.
+DATA, FOLDED, POINT = "zkml_committed", "zkml_folded", "zkml_challenges"
 #: The fact in a graph's metadata that says how many cells the engine fills for it.
 CELLS = "zkml_cells"
 #: Challenges, in the order of the tensor that holds them: powers of ``output`` tell a layer's
@@ -28,6 +30,9 @@ CELLS = "zkml_cells"
 CHALLENGES = ("output", "row", "column", "input-row", "input-column")
 #: With several lanes one more, behind these: its powers tell the lanes apart.
 LANE = "lane"
+#: Where weights are shown, the last ones: they hash what the weights fold to as well, which is
+#: evaluated under them.
+WEIGHTS_CHALLENGES = ("weights-row", "weights-column")
 #: Rows of a column that no assignment may use.
 _RESERVED_ROWS = 6
 _DOMAIN, _LANE_DOMAIN = b"zkml-prover/committed-hints/v1", b"zkml-prover/lane/v1"
@@ -39,6 +44,7 @@ class Weights(enum.StrEnum):
     """Where the weights of a committed circuit are."""
 
     SEALED = "sealed"  # constants of the circuit: whoever verifies needs its key only
+    SHOWN = "shown"  # the verifier has them; one circuit and key serve an architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,8 @@ class Commitments:
     elements are committed to before the challenges. ``residues``: how many public instances have to
     be zero. ``output_bounds``: no element of an output is larger than this in magnitude.
     ``evaluated``: rows and columns in which a public input stands under its challenges; None where
-    the input is private. ``lanes``: how many inputs a proof is about.
+    the input is private. ``folded``: how many elements shown weights fold to; None where they are
+    sealed. ``lanes``: how many inputs a proof is about.
     """
 
     weights: Weights
@@ -58,12 +65,15 @@ class Commitments:
     residues: int
     output_bounds: tuple[int, ...]
     evaluated: tuple[int, int] | None
+    folded: int | None = None
     lanes: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """One lane is not mentioned."""
-        several = {} if self.lanes == 1 else {"lanes": self.lanes}
-        return several | {
+        optional = {} if self.lanes == 1 else {"lanes": self.lanes}
+        if self.folded is not None:
+            optional["folded"] = self.folded
+        return optional | {
             "weights": self.weights.value,
             "network_sha256": self.network_sha256,
             "elements": self.elements,
@@ -82,33 +92,41 @@ class Commitments:
             residues=data["residues"],
             output_bounds=tuple(data["output_bounds"]),
             evaluated=None if evaluated is None else (evaluated[0], evaluated[1]),
+            folded=data.get("folded"),
             lanes=data.get("lanes", 1),
         )
 
     @property
     def challenges(self) -> tuple[str, ...]:
         """The names of the challenges, in the order of the tensor that holds them."""
-        return challenge_names(self.lanes)
+        return challenge_names(self.lanes, self.weights)
 
     @property
     def sizes(self) -> list[int]:
         """Elements of each tensor that is committed to, in the proof's order."""
-        return [self.elements, len(self.challenges)]
+        folded = [] if self.folded is None else [self.folded]
+        return [self.elements, *folded, len(self.challenges)]
 
-    def committed(self, proof: bytes, logrows: int) -> bytes:
-        """The commitments that the challenges are hashes of: the proof's first bytes.
+    def committed(self, proof: bytes, logrows: int) -> tuple[bytes, ...]:
+        """The commitments that the challenges are hashes of, the proof's first bytes: those to
+        input, hints and salt, and those to what shown weights fold to.
 
         Raises ``ValueError`` where the proof is shorter.
         """
-        end = columns(self.elements, logrows) * POINT_BYTES
-        if len(proof) < end:
+        found, at = [], 0
+        for size in self.sizes[:-1]:
+            end = at + columns(size, logrows) * POINT_BYTES
+            found.append(proof[at:end])
+            at = end
+        if len(proof) < at:
             raise ValueError("the proof is shorter than its commitments")
-        return proof[:end]
+        return tuple(found)
 
 
-def challenge_names(lanes: int) -> tuple[str, ...]:
+def challenge_names(lanes: int, weights: Weights = Weights.SEALED) -> tuple[str, ...]:
     """The challenges of a circuit of so many lanes, in order."""
-    return CHALLENGES if lanes == 1 else (*CHALLENGES, LANE)
+    names = CHALLENGES if lanes == 1 else (*CHALLENGES, LANE)
+    return names + WEIGHTS_CHALLENGES if weights is Weights.SHOWN else names
 
 
 def usable_rows(logrows: int) -> int:
@@ -212,8 +230,15 @@ class Binding:
     claim: Commitments
     about: Subject | Sequence[str]
 
-    def challenges(self, committed: bytes, evaluate: Evaluate = lambda _: ()) -> list[str]:
-        """The challenges, as felts in the order of the claim's.
+    def challenges(
+        self,
+        committed: bytes,
+        evaluate: Evaluate = lambda _: (),
+        folded: bytes | None = None,
+    ) -> list[str]:
+        """The challenges, as felts in the order of the claim's, under the commitments to input,
+        hints and salt. Those of shown weights hash the commitments to what they are ``folded`` to
+        under the others, too, and are left out where there is none.
 
         That of the lanes is a hash of what ``evaluate`` gives, too. Raises ``ValueError`` where one
         is zero, which no hash ever is in practice, or where there are other lanes than claimed.
@@ -242,6 +267,9 @@ class Binding:
                 raise ValueError("not every lane's input is evaluated")
             told = hashlib.sha256(felts_to_bytes(evaluations)).digest()
             found.append(to_felt(_challenge(seed + told, LANE)))
+        if folded is not None:
+            second = hashlib.sha256(seed + hashlib.sha256(folded).digest()).digest()
+            found += [to_felt(_challenge(second, name)) for name in WEIGHTS_CHALLENGES]
         if to_felt(0) in found:
             raise ValueError("a challenge is zero")
         return found
@@ -269,10 +297,16 @@ def halved(felts: Sequence[str]) -> list[str]:
 
 
 def evaluation(inputs: Sequence[str], shape: tuple[int, int], challenges: Sequence[str]) -> str:
-    """A public input under its challenges: the sum of ``x[a, b] · row^(a+1) · column^(b+1)``, with
-    zeros behind its end up to ``shape``."""
-    row, column = (_number(challenges[CHALLENGES.index(f"input-{n}")]) for n in ("row", "column"))
-    numbers = [_number(f) for f in inputs]
+    """A public input under its challenges."""
+    row, column = (challenges[CHALLENGES.index(f"input-{n}")] for n in ("row", "column"))
+    return evaluated_at(inputs, shape, row, column)
+
+
+def evaluated_at(elements: Sequence[str], shape: tuple[int, int], *at: str) -> str:
+    """The sum of ``x[a, b] · row^(a+1) · column^(b+1)`` for two challenges, with zeros behind its
+    end up to ``shape``."""
+    row, column = (_number(challenge) for challenge in at)
+    numbers = [_number(f) for f in elements]
     total = 0
     for a in reversed(range(shape[0])):
         line = 0
@@ -280,6 +314,12 @@ def evaluation(inputs: Sequence[str], shape: tuple[int, int], challenges: Sequen
             line = (line + number) * column % P
         total = (total + line) * row % P
     return to_felt(total)
+
+
+def evaluation_shape(elements: int) -> tuple[int, int]:
+    """Rows and columns in which so many elements are evaluated: as wide as high, or nearly."""
+    width = math.isqrt(elements - 1) + 1
+    return -(-elements // width), width
 
 
 def joined(evaluations: Sequence[str], challenge: str) -> str:

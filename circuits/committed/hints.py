@@ -1,27 +1,36 @@
-"""What a circuit with committed hints is given: its tensor, new salt in it, and the challenges."""
+"""What a circuit with committed hints is given: its tensor with new salt, what shown weights fold
+to, and the challenges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from circuits.committed.arrangement import Arrangement
-from circuits.committed.claim import challenge_names
-from circuits.field import from_felt, to_felt
+from circuits.committed.claim import Weights, challenge_names
+from circuits.committed.folding import folded_weights
+from circuits.field import P, from_felt, to_felt
 
 Felts = list[str]
+#: The challenges of tensors that are committed to, in order: of the first one, or of both.
+Challenges = Callable[[Sequence[Felts]], Felts]
 
 
 def committed_inputs(
-    network: bytes, inputs: Sequence[Felts], challenges: Callable[[Felts], Felts] | None = None
+    network: bytes, inputs: Sequence[Felts], challenges: Challenges | None = None
 ) -> list[Felts]:
     """The engine's inputs for the circuit's own one (the first of ``inputs``, of all lanes one
-    behind the other): what is committed to, and the ``challenges`` of that. (Without these, where
-    nothing is proved, any elements stand in their place.)
+    behind the other): what is committed to, what shown weights fold to, and the ``challenges`` of
+    these. (Without these, where nothing is proved, any elements stand in their place.)
 
     Raises ``InputOutOfRange`` where a result has no entry in the circuit's table.
     """
     arrangement = Arrangement.from_bytes(network)
-    committed = [to_felt(n) for n in arrangement.committed([from_felt(f) for f in inputs[0]])]
-    if challenges is not None:
-        return [committed, challenges(committed)]
-    return [committed, [to_felt(n + 2) for n in range(len(challenge_names(arrangement.lanes)))]]
+    names = challenge_names(arrangement.lanes, arrangement.weights)
+    made = challenges or (lambda _: [to_felt(n + 2) for n in range(len(names))])
+    tensors = [[to_felt(n) for n in arrangement.committed([from_felt(f) for f in inputs[0]])]]
+    found = made(tensors)
+    if arrangement.weights is Weights.SHOWN:
+        numbers = [from_felt(felt) % P for felt in found]
+        tensors.append([to_felt(n) for n in folded_weights(arrangement, numbers)])
+        found = made(tensors)
+    return [*tensors, found]

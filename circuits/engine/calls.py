@@ -248,11 +248,13 @@ def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -
     def evaluate(challenges: Felts) -> Sequence[str]:
         return Lanes.of(subjects, shape, challenges).evaluations
 
-    return committed_inputs(
-        hints,
-        inputs,
-        lambda tensor: binding.challenges(_committed(files, tensor, logrows), evaluate),
-    )
+    points: list[bytes] = []
+
+    def challenges(tensors: Sequence[Felts]) -> Felts:
+        points.extend(_committed(files, tensor, logrows) for tensor in tensors[len(points) :])
+        return binding.challenges(points[0], evaluate, *points[1:])
+
+    return committed_inputs(hints, inputs, challenges)
 
 
 def _committed(files: CircuitFiles, tensor: Felts, logrows: int) -> bytes:

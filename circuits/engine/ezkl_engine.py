@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from circuits.engine.port import (
     CircuitFiles,
@@ -22,6 +22,9 @@ from circuits.engine.port import (
 )
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
+
+if TYPE_CHECKING:
+    from circuits.committed.shown import NetworkFacts
 
 _CALLS = "circuits.engine.calls:"
 
@@ -96,6 +99,12 @@ class EzklEngine:
 
     def poseidon(self, felts: Felts, limits: Limits) -> str:
         return str(self.sandbox.call(_CALLS + "poseidon", felts, limits=limits))
+
+    def network_facts(self, network: bytes, challenges: Felts, limits: Limits) -> NetworkFacts:
+        facts = self.sandbox.call(
+            "circuits.committed.shown:network_facts", network, challenges, limits=limits
+        )
+        return cast("NetworkFacts", facts)
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         self.sandbox.call(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from circuits.committed.claim import Commitments
 from circuits.errors import EngineError
 from circuits.hidden import Salt
+
+if TYPE_CHECKING:
+    from circuits.committed.shown import NetworkFacts
 
 #: One input tensor as felts (``circuits.field``), row-major.
 Felts = list[str]
@@ -210,6 +213,10 @@ class Engine(Protocol):
 
     def poseidon(self, felts: Felts, limits: Limits) -> str:
         """The hash by which a circuit with hashed visibility shows one tensor, as a felt."""
+        ...
+
+    def network_facts(self, network: bytes, challenges: Felts, limits: Limits) -> NetworkFacts:
+        """What the network of a circuit with shown weights is, and what it folds to."""
         ...
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:

@@ -24,9 +24,9 @@ _BASE, _LEGS = 4, 2
 def committed(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
     """Circuits with committed hints that keep the tolerance."""
     task.say("committed hints")
-    shown = task.profile.visibility.shows_input
+    shown, weights = task.profile.visibility.shows_input, task.profile.weights
     made: list[CommittedGraph] | str = task.engine.sandbox.call(
-        _LOWER, graph, integer_task(task), shown, limits=task.limits
+        _LOWER, graph, integer_task(task), shown, weights, limits=task.limits
     )
     if isinstance(made, str):
         yield Rejected(label="committed hints", reason=made)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from circuits.committed.claim import Weights
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
@@ -187,6 +188,11 @@ def plan_circuit(
             "committed hints go with public and private inputs, standard soundness and every target"
             " but evm",
             hint="Leave out --argument committed, or --visibility, --soundness and --target.",
+        )
+    if profile.weights is not Weights.SEALED and profile.argument is not Argument.COMMITTED:
+        raise ProfileContradiction(
+            "only a circuit with committed hints can leave its weights to whoever verifies",
+            hint="Add --argument committed, or leave out --weights.",
         )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)

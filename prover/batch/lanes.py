@@ -183,6 +183,7 @@ class SharedProof:
             srs_part=extract(files.srs),
             manifest=canonical_json(circuit.manifest.to_json()),
             plan=circuit.plan.read_bytes(),
+            weights=circuit.weights,
         )
 
     def state(self, index: int, lane: Lane, timings: Mapping[str, float]) -> Stated:

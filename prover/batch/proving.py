@@ -21,7 +21,7 @@ from prover.jobs import Job, Stage
 from prover.kept import prove_once
 from prover.lease import Held
 
-_SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan", "lanes")
+_SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan", "lanes", "weights")
 
 
 @dataclass(kw_only=True)

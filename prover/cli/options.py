@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from circuits.committed.claim import Weights
 from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -64,8 +65,15 @@ ArgumentOption = Annotated[
     typer.Option(
         "--argument",
         help="committed (experimental): hints that the proof begins with commitments to. Smaller"
-        " circuits for dense and convolutional networks, above all with private inputs; the"
-        " weights are constants of the circuit.",
+        " circuits for dense and convolutional networks, above all with private inputs.",
+    ),
+]
+WeightsOption = Annotated[
+    Weights,
+    typer.Option(
+        "--weights",
+        help="With committed hints. sealed: constants of the circuit. shown: bundles carry them,"
+        " for models that are public; one circuit and key serve all models of an architecture.",
     ),
 ]
 
@@ -80,6 +88,7 @@ def profile(
     agreement: float,
     margin: float,
     argument: Argument = Argument.COMPUTED,
+    weights: Weights = Weights.SEALED,
 ) -> Profile:
     """The profile that the options ask for."""
     return Profile(
@@ -90,4 +99,5 @@ def profile(
         agreement=agreement,
         range_margin=margin,
         argument=argument,
+        weights=weights,
     )

@@ -38,6 +38,7 @@ def plan(
     agreement: options.Agreement = options.DEFAULT.agreement,
     margin: options.Margin = options.DEFAULT.range_margin,
     argument: options.ArgumentOption = options.DEFAULT.argument,
+    weights: options.WeightsOption = options.DEFAULT.weights,
     effort: Annotated[
         Effort | None,
         typer.Option(
@@ -56,7 +57,9 @@ def plan(
 ) -> int:
     """Plan a circuit for MODEL: the choice, the runners-up, and why they lost."""
     terminal = Terminal(as_json)
-    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin, argument)
+    profile = options.profile(
+        visibility, soundness, target, tolerance, agreement, margin, argument, weights
+    )
     from circuits.plan.samples import covering_ranges, default_ranges, draw, read_calibration
     from circuits.tensors import Signature
     from prover.app import App

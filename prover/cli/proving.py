@@ -77,11 +77,14 @@ def prove(
     agreement: options.Agreement = options.DEFAULT.agreement,
     margin: options.Margin = options.DEFAULT.range_margin,
     argument: options.ArgumentOption = options.DEFAULT.argument,
+    weights: options.WeightsOption = options.DEFAULT.weights,
     as_json: options.Json = False,
 ) -> int:
     """Prove MODEL on INPUT and write a bundle that verifies offline."""
     terminal = Terminal(as_json)
-    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin, argument)
+    profile = options.profile(
+        visibility, soundness, target, tolerance, agreement, margin, argument, weights
+    )
     from circuits.engine.sandbox import Sandbox
     from prover.settings import Settings
 

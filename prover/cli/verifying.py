@@ -163,6 +163,7 @@ def _bundle(
         inputs=_inputs(data, input_file) if input_file else None,
         input_salt=salt,
         rebuild=_rebuilder(engine) if rebuild else None,
+        derive=_deriver(engine) if model else None,
     )
 
 
@@ -210,6 +211,17 @@ def _rebuilder(engine: EzklEngine) -> Any:
     return lambda model, manifest, frozen, srs: rebuild(
         engine, folder, model, manifest, frozen, srs, settings.engine_limits
     )
+
+
+def _deriver(engine: EzklEngine) -> Any:
+    def derive(model: bytes, manifest: Any) -> None:
+        from circuits import rebuild
+        from prover.settings import Settings
+
+        limits = Settings.load(redis_url=None).engine_limits
+        rebuild.derive(engine, model, manifest, limits)
+
+    return derive
 
 
 def _raw(

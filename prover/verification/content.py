@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.claim import (
+    LANE,
     Binding,
     Commitments,
     Lanes,
@@ -119,7 +120,7 @@ def _evaluated(e: Evidence) -> str:
         lanes = _lanes(e)
         if lanes.evaluations[lane_of(e)] != value:
             refuse("the list of lanes has another evaluation of this lane's input")
-        value = joined(lanes.evaluations, found[-1])
+        value = joined(lanes.evaluations, found[claim.challenges.index(LANE)])
     if segment(e, Role.EVALUATION, encoding.tensor.name) != [value]:
         refuse(f"input {encoding.tensor.name!r}, quantised here, is not the one in the proof")
     return "the input, quantised and evaluated here at the challenges, is the proof's"
@@ -238,7 +239,8 @@ def challenges(e: Evidence) -> str:
         skip("no hints are committed to")
     if segment(e, Role.CHALLENGE, "challenges") != doubled(challenges_of(e)):
         refuse("the challenges are not the hashes of what they have to challenge")
-    count = columns(manifest.commitments.elements, manifest.srs.logrows)
+    sizes = manifest.commitments.sizes[:-1]
+    count = sum(columns(n, manifest.srs.logrows) for n in sizes)
     names = manifest.commitments.challenges
     return f"{len(names)} challenges are hashes of {count} commitment(s), key and context"
 
@@ -268,10 +270,8 @@ def challenges_of(e: Evidence) -> list[str]:
         claim=claim,
         about=subject if lanes is None else lanes.leaves,
     )
-    return binding.challenges(
-        claim.committed(e.proof.value.proof, manifest.srs.logrows),
-        lambda _: () if lanes is None else lanes.evaluations,
-    )
+    first, *folded = claim.committed(e.proof.value.proof, manifest.srs.logrows)
+    return binding.challenges(first, lambda _: () if lanes is None else lanes.evaluations, *folded)
 
 
 def _lanes(e: Evidence) -> Lanes:

@@ -48,6 +48,10 @@ class Rebuilt(Protocol):
 #: the frozen settings, over the reference string that ``srs`` names.
 Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
 
+#: Derives graph and weights from the ONNX, and raises a ``ZkmlError`` where they are not those that
+#: a manifest names.
+Derive = Callable[[bytes, CircuitManifest], None]
+
 #: What checking a proof may take; a hostile settings or key file gets no further.
 VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)
 
@@ -120,6 +124,7 @@ class Evidence:
     inputs: Mapping[str, NDArray[Any]] | None = None
     input_salt: bytes | None = None
     rebuild: Rebuild | None = None
+    derive: Derive | None = None
     once: Once = field(default_factory=Once)
     bundle: Slot[Bundle] = field(default_factory=lambda: Slot("bundle"))
     receipt: Slot[Receipt] = field(default_factory=lambda: Slot("receipt"))

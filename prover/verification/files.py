@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from circuits.committed.claim import Commitments
+from circuits.committed.claim import Commitments, Weights
 from circuits.digests import canonical_json, parse_canonical_json, sha256
 from circuits.field import SIGNED_LIMIT
 from circuits.hints import Hints
@@ -85,7 +85,8 @@ def manifest(e: Evidence) -> str:
 
 def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
     shape = claim.evaluated or (1, 1)
-    numbers = (claim.elements, claim.residues, *claim.output_bounds, *shape)
+    folded = 1 if claim.folded is None else claim.folded
+    numbers = (claim.elements, folded, claim.residues, *claim.output_bounds, *shape)
     if manifest.hints is not None or not all(type(n) is int and n > 0 for n in numbers):
         refuse("what the manifest says of committed hints is out of bounds")
     if not 1 <= manifest.srs.logrows <= MAX_LOGROWS:
@@ -94,7 +95,11 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
         refuse("committed hints are those of one input and of every output")
     if claim.lanes != manifest.lanes:
         refuse("committed hints are those of another number of lanes")
-    if max(claim.output_bounds) >= SIGNED_LIMIT or claim.elements >= 1 << MAX_ELEMENT_BITS:
+    shown = claim.weights is Weights.SHOWN
+    if claim.weights is not manifest.profile.weights or shown != (claim.folded is not None):
+        refuse("the manifest's profile and its commitments do not agree on where weights are")
+    sizes = max(claim.elements, folded)
+    if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:
         refuse("what the manifest says of committed hints is out of bounds")
 
 

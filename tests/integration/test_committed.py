@@ -17,17 +17,18 @@ from onnx import numpy_helper, parser
 
 from circuits.build import Builder, BuiltCircuit
 from circuits.committed.arrangement import COLUMN_SALT
-from circuits.committed.claim import POINT_BYTES
-from circuits.digests import canonical_json
+from circuits.committed.claim import POINT_BYTES, Weights
+from circuits.digests import canonical_json, sha256
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, ProofResult
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.table_end import has_table
+from circuits.errors import CircuitNotFaithful
 from circuits.field import to_felt
 from circuits.plan.effort import Effort
 from circuits.plan.samples import draw
 from circuits.profile import Argument, Profile, Visibility
-from circuits.rebuild import rebuild
+from circuits.rebuild import derive, rebuild
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
@@ -45,9 +46,9 @@ ROOT = Path(__file__).parents[2]
 SALT = bytes(32)
 
 
-def network() -> bytes:
+def network(seed: int = 3) -> bytes:
     """A convolution, an average pool, a hidden dense layer and a last one."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
     g (float[1, 1, 6, 6] x) => (float[1, 3] y) {
       c = Conv<pads = [1, 1, 1, 1], strides = [1, 1], kernel_shape = [3, 3]>(x, k, kb)
@@ -117,9 +118,19 @@ class Committed:
         proof = parse_proof(data)
         return ProofResult(proof_json=data, instances=list(proof.instances), proof=proof.proof)
 
-    def failures(self, proof: ProofResult, x: NDArray[Any], context: Context) -> list[str]:
-        """The names of the verifier's checks that refuse a proof stated for ``context``."""
+    def failures(
+        self,
+        proof: ProofResult,
+        x: NDArray[Any],
+        context: Context,
+        weights: bytes | None = None,
+    ) -> list[str]:
+        """The names of the verifier's checks that refuse a proof stated for ``context``, with the
+        circuit's own ``weights`` unless others are given."""
         manifest, files = self.built.manifest, self.files
+        if manifest.profile.shows_network and weights is None:
+            assert files.hints is not None
+            weights = files.hints.read_bytes()
         part = extract(files.srs)
         statement = build_statement(
             manifest,
@@ -143,6 +154,7 @@ class Committed:
             srs_part=part,
             manifest=canonical_json(manifest.to_json()),
             plan=self.built.files["plan"].read_bytes(),
+            weights=weights,
             input=input_json(manifest.inputs, {"x": x}) if shown else None,
         )
         report = check_statement(
@@ -156,7 +168,14 @@ class Committed:
         return [check.name for check in report.failures]
 
 
-def committed(visibility: Visibility, engine: EzklEngine, srs: Path, out: Path) -> Committed:
+def committed(
+    visibility: Visibility,
+    engine: EzklEngine,
+    srs: Path,
+    out: Path,
+    weights: Weights = Weights.SEALED,
+    model: bytes | None = None,
+) -> Committed:
     builder = Builder(
         engine=engine,
         srs=SrsFolder(srs),
@@ -168,9 +187,13 @@ def committed(visibility: Visibility, engine: EzklEngine, srs: Path, out: Path) 
     y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
     samples = draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-1.0, 1.0)})
     profile = Profile(
-        visibility=visibility, argument=Argument.COMMITTED, max_error=0.05, agreement=0.9
+        visibility=visibility,
+        argument=Argument.COMMITTED,
+        weights=weights,
+        max_error=0.05,
+        agreement=0.9,
     )
-    return Committed(builder.build(network(), samples, profile, out), engine, srs)
+    return Committed(builder.build(model or network(), samples, profile, out), engine, srs)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +209,15 @@ def public(
     engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Committed:
     return committed(Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("public"))
+
+
+@pytest.fixture(scope="module")
+def shown(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    """A private input, and weights that the verifier has."""
+    folder = tmp_path_factory.mktemp("shown")
+    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, Weights.SHOWN)
 
 
 def here(job: str = "job") -> Context:
@@ -238,6 +270,69 @@ def test_bent_proofs_are_refused(
 ) -> None:
     proof = private.dishonest(tmp_path, X, here(), bend)
     assert refused_by in private.failures(proof, X, here())
+
+
+@pytest.mark.parametrize(
+    ("bend", "refused_by"),
+    [
+        ("quotient", {"residues"}),
+        ("hidden quotient", {"residues"}),
+        ("border", {"residues"}),
+        ("negative remainder", {"residues"}),
+        ("negative input", {"residues"}),
+        ("result", {"residues"}),
+        ("result and weights", {"weights"}),
+        ("other weights", {"weights"}),
+        ("weights under challenges", {"weights", "challenges"}),
+        ("challenges", {"challenges"}),
+        ("shown output", {"proof"}),
+        ("pasted", {"proof", "challenges"}),
+    ],
+)
+def test_bent_proofs_with_shown_weights_are_refused(
+    shown: Committed, tmp_path: Path, bend: str, refused_by: set[str]
+) -> None:
+    proof = shown.dishonest(tmp_path, X, here(), bend)
+    assert refused_by <= {*shown.failures(proof, X, here())}
+
+
+def test_a_proof_with_shown_weights_is_of_these_and_no_others(
+    shown: Committed, tmp_path: Path
+) -> None:
+    proof = shown.honest(X, here())
+    assert shown.failures(proof, X, here()) == []
+    assert shown.failures(shown.dishonest(tmp_path, X, here(), "nothing"), X, here()) == []
+    assert shown.files.hints is not None
+    mine = shown.files.hints.read_bytes()
+    last = int.from_bytes(mine[-8:], "little", signed=True) + 1
+    others = mine[:-8] + last.to_bytes(8, "little", signed=True)
+    assert shown.failures(proof, X, here(), others) == ["weights"]
+    manifest = shown.built.manifest
+    assert manifest.commitments is not None
+    claim = replace(manifest.commitments, network_sha256=sha256(others))
+    files = manifest.files | {"hints": sha256(others)}
+    forged = replace(manifest, commitments=claim, files=files)
+    bent = replace(shown, built=replace(shown.built, manifest=forged))
+    assert {"weights", "challenges"} <= {*bent.failures(proof, X, here(), others)}
+    with pytest.raises(CircuitNotFaithful, match="committed hints"):
+        derive(shown.engine, network(), forged, LIMITS)
+    derive(shown.engine, network(), manifest, LIMITS)
+
+
+def test_another_model_of_the_architecture_has_the_same_circuit(
+    shown: Committed, engine: EzklEngine, srs_cache: Path, tmp_path: Path
+) -> None:
+    """The key, the settings and the graph hold nothing of the weights."""
+    other = committed(
+        Visibility.PRIVATE_INPUT, engine, srs_cache, tmp_path, Weights.SHOWN, network(4)
+    )
+    mine, theirs = shown.built, other.built
+    for name in ("vk", "settings", "rewritten"):
+        assert mine.files[name].read_bytes() == theirs.files[name].read_bytes()
+    assert mine.manifest.files["hints"] != theirs.manifest.files["hints"]
+    proof = other.honest(X, here())
+    assert other.failures(proof, X, here()) == []
+    assert {"weights", "challenges"} <= {*shown.failures(proof, X, here())}
 
 
 def test_a_proof_holds_for_its_context_only(private: Committed) -> None:

@@ -75,7 +75,10 @@ def test_no_other_bytes_are_a_bundle(data: bytes, at: int) -> None:
         (repacked(zipfile.ZIP_DEFLATED), "not stored"),
         (repacked(**{"../../etc/passwd": b"x"}), "does not belong"),
         (repacked(**{"/proof.json": b"x"}), "does not belong"),
-        (repacked(**{"model.onnx": b"x", "lanes.json": b"x", "more": b"x"}), "more members"),
+        (
+            repacked(**dict.fromkeys(("model.onnx", "lanes.json", "weights.bin", "more"), b"x")),
+            "more members",
+        ),
         (GOOD + GOOD, "not as it was written"),
         (b"MZ" + GOOD, "does not begin"),
     ],

@@ -26,7 +26,16 @@ from circuits.committed.claim import (
     joined,
     usable_rows,
 )
-from circuits.committed.network import Network
+from circuits.committed.folding import folded_weights
+from circuits.committed.network import (
+    Dense,
+    Network,
+    exponents,
+    reach,
+    read_by,
+    weights_of,
+    with_numbers,
+)
 from circuits.errors import InputOutOfRange
 from circuits.field import P, from_felt, to_felt
 from circuits.lower.committed.circuit import write_circuit
@@ -328,6 +337,105 @@ def test_an_evaluation_tells_inputs_and_their_order_apart() -> None:
     value = evaluation([to_felt(n) for n in (4, -6, 9)], (2, 2), at)
     assert from_felt(value) == 7 * (11 * 4 - 11**2 * 6) + 7**2 * 11 * 9
     assert value != evaluation([to_felt(n) for n in (-6, 4, 9)], (2, 2), at)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_fold_to_what_a_circuit_multiplies_with(name: str) -> None:
+    """Feature maps times what weights fold to are the products with the border, under powers."""
+    arrangement, at = arranged(name), (3, 5, 7)
+    arrangement = replace(arrangement, shown=True)
+    network = arrangement.network
+    x = maps(network, inputs(1))
+    integers = np.rint(np.ldexp(x, arrangement.steps.input_scale)).astype(np.int64)
+    splits, sums = run(network, arrangement.steps, integers)
+    known = [integers] + [np.maximum(s.quotients, 0) for s in splits]
+    folded = iter(folded_weights(arrangement, at))
+    for number, layer in enumerate(network.layers):
+        read = read_by(layer, known)
+        if isinstance(layer, Dense):
+            total = sum(int(v) * next(folded) for v in read[0].reshape(-1))
+            values = sums if layer.last else splits[number].products + layer.bias
+            wanted = sum(int(v) * 3 ** (f + 1) for f, v in enumerate(values.reshape(-1)))
+            assert (total + next(folded) - wanted) % P == 0
+            continue
+        far = reach([t.height for t in layer.terms]), reach([t.width for t in layer.terms])
+        total = 0
+        for term, values in zip(layer.terms, read, strict=True):
+            for _, high, _ in term.height.phases:
+                for _, wide, _ in term.width.phases:
+                    for c in range(values.shape[3]):
+                        part = sum(
+                            int(values[0, i, j, c])
+                            * 5 ** exponents(term.height, i, far[0])
+                            * 7 ** exponents(term.width, j, far[1])
+                            for i in high
+                            for j in wide
+                        )
+                        total += part * next(folded)
+        products = splits[number].products[0]
+        wanted = sum(
+            int(n) * 5 ** (y + layer.rows.first) * 7 ** (x + layer.columns.first) * 3 ** (f + 1)
+            for (y, x, f), n in np.ndenumerate(products)
+        )
+        bias = sum(int(b) * 3 ** (f + 1) for f, b in enumerate(layer.bias))
+        assert (total - wanted) % P == 0
+        assert (next(folded) - bias) % P == 0
+    assert list(folded) == []
+
+
+def test_large_weights_fold_alike() -> None:
+    """In doubles, and in integers where doubles would not hold them."""
+    arrangement = arranged("dilated, grouped, pooled")
+    last = arrangement.network.layers[-1]
+    assert isinstance(last, Dense)
+    powers = [pow(11, n + 1, P) for n in range(len(last.bias))]
+    for factor in (1, 1 << 40):
+        large = replace(last, weights=last.weights * factor)
+        layers = (*arrangement.network.layers[:-1], large)
+        network = replace(arrangement.network, layers=layers)
+        found = folded_weights(replace(arrangement, network=network), (11, 2, 3))
+        rows = found[-1 - len(last.weights) : -1]
+        wanted = [sum(int(w) * p for w, p in zip(r, powers, strict=True)) for r in large.weights]
+        assert rows == [n % P for n in wanted]
+
+
+def test_a_circuit_of_shown_weights_has_none_of_them() -> None:
+    first = arranged("residual")
+    weights = [[w + 1 for w in weights_of(layer)] for layer in first.network.layers]
+    layers = tuple(
+        with_numbers(layer, w, layer.bias + 1)
+        for layer, w in zip(first.network.layers, weights, strict=True)
+    )
+    made = [
+        write_circuit(
+            network, first.steps, shown=False, columns=1, result="y", weights=Weights.SHOWN
+        )
+        for network in (first.network, replace(first.network, layers=layers))
+    ]
+    assert made[0].onnx == made[1].onnx
+    claims = [replace(m.claim, network_sha256="", output_bounds=(1,)) for m in made]
+    assert claims[0] == claims[1]
+    assert made[0].claim.network_sha256 != made[1].claim.network_sha256
+
+
+def test_challenges_of_weights_hash_what_they_fold_to() -> None:
+    shown = claim(weights=Weights.SHOWN, folded=4)
+    plain = Binding(
+        vk=b"key",
+        settings=b"settings",
+        srs_part=b"srs",
+        claim=shown,
+        about=Subject(context=5, inputs=None),
+    )
+    first = plain.challenges(b"point")
+    both = plain.challenges(b"point", folded=b"folded")
+    assert both[:-2] == first
+    assert len({*both}) == len(shown.challenges) == len(CHALLENGES) + 2
+    for others in (
+        plain.challenges(b"point", folded=b"other"),
+        plain.challenges(b"tniop", folded=b"folded"),
+    ):
+        assert not {*both[-2:]} & {*others}
 
 
 def test_challenges_are_shown_doubled() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from circuits.committed.arithmetic import Split, Steps, outside, run
 from circuits.committed.arrangement import as_map
-from circuits.committed.claim import Commitments, usable_rows
+from circuits.committed.claim import Commitments, Weights, usable_rows
 from circuits.committed.network import Floats, Network
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
@@ -65,13 +65,13 @@ class CommittedGraph:
 
 
 def committed_graphs(
-    graph: FloatGraph, task: IntegerTask, shown: bool
+    graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
 ) -> list[CommittedGraph] | str:
     """Circuits of a rewritten model that keep the tolerance on the planning samples; or why there
     is none. ``shown``: whether the input is public."""
     try:
         network = read_network(graph.plain)
-        return list(_candidates(network, graph, task, shown))
+        return list(_candidates(network, graph, task, shown, weights))
     except CannotLower as error:
         return error.detail
 
@@ -82,6 +82,7 @@ def recompiled(
     samples: Sequence[Sample],
     *,
     shown: bool,
+    weights: Weights,
 ) -> tuple[CommittedCircuit, Steps]:
     """The circuit that a recipe stands for, if it is one that this compiler could have chosen.
 
@@ -96,7 +97,9 @@ def recompiled(
     check_steps(network, steps)
     integers = integer_network(network, steps)
     name = graph.signature.outputs[0].name
-    made = write_circuit(integers, steps, shown=shown, columns=recipe["columns"], result=name)
+    made = write_circuit(
+        integers, steps, shown=shown, columns=recipe["columns"], result=name, weights=weights
+    )
     if not _in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
     maps = _maps(network, samples)
@@ -122,7 +125,7 @@ def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
 
 
 def _candidates(
-    network: Network, graph: FloatGraph, task: IntegerTask, shown: bool
+    network: Network, graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
 ) -> Iterator[CommittedGraph]:
     plan, held_out = (_maps(network, part) for part in (task.plan, task.held_out))
     sums = responses(network, plan)
@@ -147,7 +150,7 @@ def _candidates(
             best = finer
         if best is None:
             continue
-        found = _fitting(network, graph, best, shown)
+        found = _fitting(network, graph, best, shown, weights)
         if found is None:
             continue
         first = first or logrows
@@ -224,7 +227,7 @@ def _steps(
 
 
 def _fitting(
-    network: Network, graph: FloatGraph, steps: Steps, shown: bool
+    network: Network, graph: FloatGraph, steps: Steps, shown: bool, weights: Weights
 ) -> CommittedCircuit | None:
     """The circuit over the fewest columns that it fits; None where it takes too many.
 
@@ -234,7 +237,9 @@ def _fitting(
     name = graph.signature.outputs[0].name
     columns = 1
     while columns <= _MOST_COLUMNS:
-        made = write_circuit(integers, steps, shown=shown, columns=columns, result=name)
+        made = write_circuit(
+            integers, steps, shown=shown, columns=columns, result=name, weights=weights
+        )
         if _in_one_block(made, steps):
             return made
         columns = max(columns + 1, made.cells // usable_rows(steps.logrows))

@@ -1,4 +1,5 @@
-"""From an integer network to the graph that the engine lays out, with its weights as constants."""
+"""From an integer network to the graph that the engine lays out: its weights are constants, or
+elements that they fold to (``circuits.committed.folding``)."""
 
 from __future__ import annotations
 
@@ -13,15 +14,20 @@ from circuits.committed.arrangement import Arrangement
 from circuits.committed.claim import (
     CHALLENGES,
     DATA,
+    FOLDED,
+    LANE,
     POINT,
     Commitments,
     Weights,
     challenge_names,
+    evaluation_shape,
 )
+from circuits.committed.folding import folded_bias, folded_count
 from circuits.committed.network import (
     Convolutional,
     Dense,
     Feed,
+    Layer,
     Network,
     Shape,
     Term,
@@ -39,6 +45,7 @@ _FIELD_BITS = 253
 #: Random look-ups in one column are a multiple of this, and at most so many.
 _SALT_STEP, _MOST_SALT = 10, 10_000
 SHOWN, EVALUATION = "zkml_doubled", "zkml_evaluation"
+WEIGHTS_EVALUATION = "zkml_weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +75,21 @@ def random_lookups(logrows: int, columns: int) -> int:
 
 
 def write_circuit(
-    network: Network, steps: Steps, *, shown: bool, columns: int, result: str, lanes: int = 1
+    network: Network,
+    steps: Steps,
+    *,
+    shown: bool,
+    columns: int,
+    result: str,
+    lanes: int = 1,
+    weights: Weights = Weights.SEALED,
 ) -> CommittedCircuit:
     """The circuit of an integer network. ``shown``: whether the input is public; ``result``: the
     output's name; ``lanes``: how many inputs share a proof."""
+    sealed = weights is Weights.SEALED
     packs = [
-        _Packing.of(layer, steps) if isinstance(layer, Dense) else None for layer in network.hidden
+        _Packing.of(layer, steps) if sealed and isinstance(layer, Dense) else None
+        for layer in network.hidden
     ]
     arrangement = Arrangement(
         network=network,
@@ -85,16 +101,18 @@ def write_circuit(
         ),
         looked_up=random_lookups(steps.logrows, columns) * columns,
         lanes=lanes,
+        weights=weights,
     )
     emission = _Emission(Writer(columns), arrangement, packs)
     evaluated, residues = emission.run(result)
     claim = Commitments(
-        weights=Weights.SEALED,
+        weights=weights,
         network_sha256=sha256(arrangement.to_bytes()),
         elements=arrangement.elements,
         residues=residues,
         output_bounds=(largest(network.layers[-1], steps) if network.raw else steps.base - 1,),
         evaluated=evaluated,
+        folded=None if sealed else sum(folded_count(layer) for layer in network.layers),
         lanes=lanes,
     )
     writer = emission.writer
@@ -152,7 +170,13 @@ class _Emission:
         self.writer, self.arrangement, self.packs = writer, arrangement, packs
         self.network, self.steps = arrangement.network, arrangement.steps
         data = writer.input(DATA, arrangement.elements)
-        self.point = writer.input(POINT, len(challenge_names(arrangement.lanes)))
+        self.folded: Tensor | None = None
+        if arrangement.weights is Weights.SHOWN:
+            count = sum(folded_count(layer) for layer in self.network.layers)
+            self.folded = writer.input(FOLDED, count)
+        self.taken = 0
+        self.names = challenge_names(arrangement.lanes, arrangement.weights)
+        self.point = writer.input(POINT, len(self.names))
         places = [n for piece in arrangement.pieces for n in range(*piece)]
         self.parts: dict[str, Tensor] = {}
         at = 0
@@ -172,10 +196,12 @@ class _Emission:
         writer, residues, folded = self.writer, [], []
         for number, layer in enumerate(self.network.hidden):
             low = self._join_lanes(writer.rectified(self.parts[f"remainders-{number}"]))
-            if isinstance(layer, Dense):
-                residues.append(self._dense(layer, number, low))
-            else:
+            if isinstance(layer, Convolutional):
                 folded.append(self._convolution(layer, number, low))
+            elif self.folded is None:
+                residues.append(self._packed_dense(layer, number, low))
+            else:
+                folded.append(self._folded_dense(layer, number, low))
             self.active = writer.rectified(self.parts[f"quotients-{number}"])
             active = self._join_lanes(self.active)
             self.maps.append(writer.cut(active, 0, active.size - self.arrangement.padding[number]))
@@ -185,7 +211,11 @@ class _Emission:
         looked_up = writer.total(writer.rectified(self.parts["salt"]))
         residues.append(writer.subtract(looked_up, self.parts["sum"]))
         writer.output(SHOWN, writer.add(self.point, self.point))
-        evaluated = self._evaluated() if self.arrangement.shown else None
+        evaluated = None
+        if self.arrangement.shown:
+            evaluated = self._evaluate(self.given, "input", EVALUATION)
+        if self.folded is not None:
+            self._evaluate(self.folded, "weights", WEIGHTS_EVALUATION)
         writer.output(result, self._result())
         writer.output(RESIDUES, writer.join(residues))
         return evaluated, sum(r.size for r in residues)
@@ -193,20 +223,20 @@ class _Emission:
     # --- challenges --------------------------------------------------------------------------
 
     def _challenge(self, name: str) -> Tensor:
-        at = CHALLENGES.index(name)
+        at = self.names.index(name)
         return self.writer.cut(self.point, at, at + 1)
 
     def _powers(self) -> None:
         maps = [n for n in self.network.hidden if isinstance(n, Convolutional)]
+        under = maps if self.folded is None else self.network.layers
         groups = [pack.groups for pack in self.packs if pack is not None]
         if self.arrangement.gives_result:
             groups.append(len(self.network.layers[-1].bias))
         self.of_output = self.writer.powers(
-            self.output, max([*groups, *(len(n.bias) for n in maps)], default=1)
+            self.output, max([*groups, *(len(n.bias) for n in under)], default=1)
         )
         if (lanes := self.arrangement.lanes) > 1:
-            lane = self.writer.cut(self.point, len(CHALLENGES), len(CHALLENGES) + 1)
-            self.of_lane = self.writer.powers(lane, lanes)
+            self.of_lane = self.writer.powers(self._challenge(LANE), lanes)
             self.all_lanes = self.writer.total(self.of_lane)
         self.of_row = self.writer.powers(self.row, max((n.rows.last for n in maps), default=1))
         self.of_column = self.writer.powers(
@@ -250,15 +280,12 @@ class _Emission:
         order = np.arange(given.size).reshape(channels, height, width).transpose(1, 2, 0)
         return self.writer.take(given, order.reshape(-1).tolist())
 
-    @property
-    def _offset(self) -> int:
-        return 0 if self.arrangement.shown else self.steps.offset
-
-    def _evaluated(self) -> tuple[int, int]:
-        writer, given = self.writer, self.given
-        width = math.isqrt(given.size - 1) + 1
+    def _evaluate(self, given: Tensor, what: str, name: str) -> tuple[int, int]:
+        """Gives out elements under two challenges; the shape that they are in."""
+        writer = self.writer
+        height, width = evaluation_shape(given.size)
         whole, rest = divmod(given.size, width)
-        powers = writer.powers(self._challenge("input-column"), width)
+        powers = writer.powers(self._challenge(f"{what}-column"), width)
         lines = []
         if whole:
             block = writer.reshape(writer.cut(given, 0, whole * width), (whole, width))
@@ -268,11 +295,16 @@ class _Emission:
             line = writer.cut(given, whole * width, given.size)
             column = writer.reshape(writer.take(powers, range(rest)), (rest, 1))
             lines.append(writer.matmul(line, column))
-        height = whole + bool(rest)
-        rows = writer.powers(self._challenge("input-row"), height)
+        rows = writer.powers(self._challenge(f"{what}-row"), height)
         total = writer.matmul(writer.join(lines), writer.reshape(rows, (height, 1)))
-        writer.output(EVALUATION, total)
+        writer.output(name, total)
         return height, width
+
+    def _next(self, count: int) -> Tensor:
+        """The next elements that weights fold to."""
+        assert self.folded is not None
+        start, self.taken = self.taken, self.taken + count
+        return self.writer.take(self.folded, range(start, self.taken))
 
     def _result(self) -> Tensor:
         """The result of each lane, as an operator's that stands for it alone: the engine ties it to
@@ -291,8 +323,12 @@ class _Emission:
 
     def _result_residue(self) -> Tensor:
         """Results that are hints less their true sums, under powers of their challenges."""
-        difference = self.writer.subtract(self._join_lanes(self.parts["result"]), self._sums())
-        return self._under(difference)
+        given = self._join_lanes(self.parts["result"])
+        if self.folded is None:
+            return self._under(self.writer.subtract(given, self._sums()))
+        last = self.network.layers[-1]
+        assert isinstance(last, Dense)
+        return self.writer.subtract(self._under(given), self._product(self._read(last.feed)))
 
     def _sums(self) -> Tensor:
         """The last layer's sums."""
@@ -300,7 +336,7 @@ class _Emission:
         assert isinstance(last, Dense)
         read = self._read(last.feed)
         sums = self.writer.matmul(read, self.writer.constant(last.weights))
-        bias = self._dense_bias(last)
+        bias = folded_bias(self.arrangement, last)
         if not np.any(bias):
             return sums
         return self.writer.add(sums, self._in_each_lane(self.writer.constant(bias[None])))
@@ -322,15 +358,18 @@ class _Emission:
         sums = self.writer.matmul(self.writer.reshape(blocks, order.shape), ones)
         return self.writer.reshape(sums, (1, len(order)))
 
-    def _dense_bias(self, layer: Dense) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        """The bias without what the input's offset adds."""
-        offset = self._offset if layer.feed.source == 0 else 0
-        bias: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = (
-            layer.bias - offset * layer.weights.sum(axis=0)
-        )
-        return bias
+    def _product(self, read: Tensor) -> Tensor:
+        """What a dense layer reads times what its weights fold to, and the bias."""
+        weights = self.writer.reshape(self._next(read.size), (read.size, 1))
+        bias = self._in_each_lane(self._next(1))
+        return self.writer.add(self.writer.matmul(read, weights), bias)
 
-    def _dense(self, layer: Dense, number: int, low: Tensor) -> Tensor:
+    def _folded_dense(self, layer: Dense, number: int, low: Tensor) -> _Folded:
+        true = self._product(self._read(layer.feed))
+        quotients = self._under(self._join_lanes(self.parts[f"quotients-{number}"]))
+        return _Folded(layer, quotients, self._under(low), true)
+
+    def _packed_dense(self, layer: Dense, number: int, low: Tensor) -> Tensor:
         """The residue: groups of true sums less groups of those given, under the challenge."""
         writer, pack = self.writer, self.packs[number]
         assert pack is not None
@@ -338,7 +377,7 @@ class _Emission:
         true = writer.matmul(
             self._read(layer.feed), writer.constant(pack.packed(layer.weights.astype(np.int64)))
         )
-        bias = writer.constant(pack.packed(self._dense_bias(layer)[None]))
+        bias = writer.constant(pack.packed(folded_bias(self.arrangement, layer)[None]))
         true = writer.add(true, self._in_each_lane(bias))
         quotients = writer.reshape(self._join_lanes(self.parts[f"quotients-{number}"]), shape)
         given = writer.add(
@@ -392,30 +431,38 @@ class _Emission:
                 true = part if true is None else writer.add(true, part)
         assert true is not None
         places = self._in_each_lane(writer.multiply(writer.total(high), writer.total(wide)))
+        if self.folded is not None:
+            true = writer.add(true, writer.multiply(places, self._next(1)))
         return _Folded(layer, self._under(quotients), self._under(given), true, places)
 
     def _products(self, term: Term, far: tuple[int, int]) -> list[Tensor]:
         """Feature maps times weights, a product of polynomials for each phase."""
-        writer, weights = self.writer, self._weights(term)
         source = self.network.shape(term.feed.source)
-        taps = term.height.taps * term.width.taps
+        sealed = None if self.folded is not None else self._weights(term)
         found = []
         for (_, high, down), (_, wide, across) in pairs(term.height.phases, term.width.phases):
             values = self._phase(term, source, (high, wide), far)
-            places = [
-                c * taps + t * term.width.taps + u
-                for c in range(source[2])
-                for t, u in pairs(down, across)
-            ]
-            rows = [tap_exponent(term.height, t) for t, _ in pairs(down, across)]
-            columns = [tap_exponent(term.width, u) for _, u in pairs(down, across)]
-            powers = writer.multiply(
-                self._take(self.of_row, rows), self._take(self.of_column, columns)
-            )
-            own = writer.reshape(writer.take(weights, places), (source[2], len(rows)))
-            each = writer.matmul(own, writer.reshape(powers, (len(rows), 1)))
-            found.append(writer.matmul(values, each))
+            if sealed is None:
+                each = self.writer.reshape(self._next(source[2]), (source[2], 1))
+            else:
+                each = self._of_phase(term, sealed, down, across)
+            found.append(self.writer.matmul(values, each))
         return found
+
+    def _of_phase(self, term: Term, weights: Tensor, down: list[int], across: list[int]) -> Tensor:
+        """A phase's weights under the challenges' powers: a column of channels."""
+        writer, channels = self.writer, term.weights.shape[1]
+        taps = term.height.taps * term.width.taps
+        places = [
+            c * taps + t * term.width.taps + u
+            for c in range(channels)
+            for t, u in pairs(down, across)
+        ]
+        rows = [tap_exponent(term.height, t) for t, _ in pairs(down, across)]
+        columns = [tap_exponent(term.width, u) for _, u in pairs(down, across)]
+        powers = writer.multiply(self._take(self.of_row, rows), self._take(self.of_column, columns))
+        own = writer.reshape(writer.take(weights, places), (channels, len(rows)))
+        return writer.matmul(own, writer.reshape(powers, (len(rows), 1)))
 
     def _weights(self, term: Term) -> Tensor:
         """Weights under the challenge's powers: a row of channels and, in each, taps."""
@@ -448,18 +495,29 @@ class _Emission:
         wide = self._take(self.of_column, [exponents(term.width, e, far[1]) for e, _ in columns])
         values = self.writer.take(self.maps[term.feed.source], own.reshape(-1).tolist())
         folded = self._fold(values, own.shape, high, wide)
-        if term.feed.source or not self._offset:
+        if term.feed.source or not self.arrangement.offset:
             return folded
         whole = self.writer.multiply(self.writer.total(high), self.writer.total(wide))
         whole = self._in_each_lane(whole)
-        offset = self.writer.constant(np.array([[self._offset]]))
+        offset = self.writer.constant(np.array([[self.arrangement.offset]]))
         return self.writer.subtract(folded, self.writer.multiply(whole, offset))
 
     def _rescaled(self, folded: list[_Folded]) -> list[Tensor]:
-        """The residues of convolutions: base times quotients, remainders and border, less products
-        and bias."""
+        """The residues of layers that are single elements: base times quotients, remainders and
+        border, less products and bias."""
         if not folded:
             return []
+        writer = self.writer
+        base = writer.constant(np.array([[self.steps.base]]))
+        scaled = writer.multiply(writer.join([f.quotients for f in folded]), base)
+        given = writer.add(scaled, writer.join([f.given for f in folded]))
+        true = writer.join([f.true for f in folded])
+        if self.folded is None:
+            true = writer.add(true, self._sealed_bias(folded))
+        return [writer.subtract(given, true)]
+
+    def _sealed_bias(self, folded: list[_Folded]) -> Tensor:
+        """The biases of convolutions at all their places."""
         writer, count = self.writer, len(folded)
         most = max(len(f.layer.bias) for f in folded)
         biases = np.zeros((count, most), dtype=np.int64)
@@ -467,21 +525,18 @@ class _Emission:
             biases[n, : len(f.layer.bias)] = f.layer.bias
         powers = writer.reshape(self._outputs(0, most), (most, 1))
         bias = writer.reshape(writer.matmul(writer.constant(biases), powers), (1, count))
-        base = writer.constant(np.array([[self.steps.base]]))
-        scaled = writer.multiply(writer.join([f.quotients for f in folded]), base)
-        given = writer.add(scaled, writer.join([f.given for f in folded]))
-        added = writer.multiply(bias, writer.join([f.places for f in folded]))
-        true = writer.add(writer.join([f.true for f in folded]), added)
-        return [writer.subtract(given, true)]
+        places = [f.places for f in folded if f.places is not None]
+        return writer.multiply(bias, writer.join(places))
 
 
 @dataclass(frozen=True)
 class _Folded:
-    """A convolutional layer as single elements: its quotients, remainders with the border
-    (``given``), and products under the challenges, and the sum of its results' powers."""
+    """A layer as single elements: its quotients, remainders with the border (``given``), and
+    products under the challenges; of a convolution also the sum of its results' powers. The
+    products have the bias in them where weights are folded."""
 
-    layer: Convolutional
+    layer: Layer
     quotients: Tensor
     given: Tensor
     true: Tensor
-    places: Tensor
+    places: Tensor | None = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from circuits.committed.arithmetic import Steps, entries, largest
+from circuits.committed.arithmetic import LARGEST_SUM, Steps, entries, largest
 from circuits.committed.network import (
     Dense,
     Floats,
@@ -26,8 +26,6 @@ from circuits.lower.errors import CannotLower
 
 #: Bits by which an output's step is finer than a single step of what it is a sum of.
 _RESULT_BITS = 10
-#: Sums stay below this, so that int64 holds them and the field tells them apart.
-_LARGEST = 1 << 60
 #: Channels whose values are smaller count in steps finer by powers of two, up to this.
 _MOST_SHIFT = 12
 
@@ -130,7 +128,7 @@ def integer_network(network: Network, steps: Steps) -> Network:
     layers = tuple(_integers(network, steps, n) for n in range(1, len(network.layers) + 1))
     found = Network(input=network.input, layers=layers)
     for layer in layers:
-        if largest(layer, steps) >= _LARGEST:
+        if largest(layer, steps) >= LARGEST_SUM:
             raise CannotLower("a sum of this network outgrows 60 bits")
     return found
 
@@ -152,6 +150,6 @@ def _integers(network: Network, steps: Steps, number: int) -> Layer:
             ratio = scale[:, None] / own_scale[None, :]
             weights.append(np.rint(own * ratio[:, :, None, None]))
     for numbers in (bias, *weights):
-        if not np.all(np.abs(numbers) < _LARGEST):
+        if not np.all(np.abs(numbers) < LARGEST_SUM):
             raise CannotLower("a weight of this network outgrows 60 bits")
     return with_numbers(layer, [w.astype(np.int64) for w in weights], bias.astype(np.int64))
