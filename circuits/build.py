@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,10 @@ from circuits.tensors import ContextEncoding
 
 _COMPILE = "circuits.compiler:float_graph"
 
+
+#: Where an earlier set-up left ``compiled``, ``vk`` and ``pk``, by the digests of its graph, its
+#: settings and its reference string; None where there was none.
+KnownSetup = Callable[[str, str, str], dict[str, Path] | None]
 
 #: Cells, by formula, beyond which a model is estimated before it is planned.
 _LARGE = 400_000
@@ -72,6 +77,7 @@ class Builder:
     effort: Effort = Effort.BALANCED
     cost_model: CostModel | None = None
     solc: Path | None = None  # without it the first on PATH
+    known_setup: KnownSetup = lambda *_: None
 
     def until(self, should_stop: ShouldStop) -> Builder:
         """This builder for work that may be told to stop: whatever it does ends with ``Canceled``
@@ -202,14 +208,14 @@ class Builder:
         self, plan: Plan, srs: SrsFile, out: Path, on_stage: OnStage | None
     ) -> CircuitFiles:
         shape = plan.choice.shape
-        self.engine.setup(
-            shape.variant.onnx,
-            shape.priced.settings,
-            srs.path,
-            out,
-            self.limits,
-            on_stage=on_stage,
-        )
+        graph, settings = shape.variant.onnx, shape.priced.settings
+        known = self.known_setup(sha256(graph), sha256(settings.encode()), srs.sha256)
+        if known is None:
+            self.engine.setup(graph, settings, srs.path, out, self.limits, on_stage=on_stage)
+        else:  # one of another model: its weights are in none of this
+            (out / "settings.json").write_text(settings)
+            for name, path in known.items():
+                shutil.copyfile(path, out / name)
         return CircuitFiles(
             compiled=out / "compiled",
             settings=out / "settings.json",

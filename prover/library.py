@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from circuits.lanes.build import Narrow, WideBuilder
 
 _LOCK_POLL_S = 0.1
+#: Among how many circuits, the newest, one of the same graph is looked for.
+_RECENT = 100
 #: How many times wider than an input needs a declared range may be for its circuit to be reused:
 #: accuracy is a share of the output's range, so it fades as the range grows.
 _MUCH_WIDER = 16
@@ -238,7 +240,20 @@ class Library:
             effort=Effort(self._settings.plan_effort),
             cost_model=machine_costs(self._settings),
             solc=self._settings.solc,
+            known_setup=self._known_setup,
         )
+
+    def _known_setup(self, graph: str, settings: str, srs: str) -> dict[str, Path] | None:
+        """The keys of a circuit that was set up from the same graph: one with shown weights, for
+        another model of the same architecture."""
+        for record in self._store.circuits(limit=_RECENT).items:
+            manifest = CircuitManifest.from_json(record.manifest)
+            made_of = manifest.rewritten_sha256, manifest.files["settings"], manifest.srs.sha256
+            engine = f"{manifest.engine} {manifest.engine_version}"
+            if made_of == (graph, settings, srs) and engine == self._engine.label:
+                names = ("compiled", "vk", "pk")
+                return {name: self._artifacts.local_path(manifest.files[name]) for name in names}
+        return None
 
     def ensure(
         self,

@@ -14,11 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
+from circuits.committed.claim import Weights
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.errors import EngineKilled, EngineTimeout
-from circuits.profile import Profile, Soundness, Visibility
+from circuits.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
+from prover.bundle import read_bundle
 from prover.jobs import Job, JobState, ModelVisibility
 from prover.ownership import OwnerSignature, Scheme, model_manifest
 from prover.receipt import Receipt
@@ -104,6 +106,28 @@ def test_each_visibility_proves_verifies_and_shows_what_it_says(
     if not visibility.shows_input:
         assert "[1.0, -1.0, 2.0, 0.0]" not in statement
     assert inputs_kept(app) == []
+
+
+def test_a_retrained_model_with_shown_weights_needs_no_set_up(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One key serves an architecture. (All else of a set-up is found by the graph's digest.)"""
+    profile = Profile(
+        visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED, weights=Weights.SHOWN
+    )
+    first = proved(app, tiny.linear(), INPUT, profile=profile)
+    np.testing.assert_allclose(outputs(first)["y"], OUTPUT, atol=0.05)
+    monkeypatch.setattr(EzklEngine, "setup", None)
+    retrained = proved(app, tiny.linear(scale=0.9), INPUT, profile=profile)
+    np.testing.assert_allclose(outputs(retrained)["y"], 0.9 * np.array(OUTPUT), atol=0.3)
+    bundles = [read_bundle(app.bundle(job)) for job in (first, retrained)]
+    assert bundles[0].vk == bundles[1].vk
+    assert bundles[0].settings == bundles[1].settings
+    assert bundles[0].weights != bundles[1].weights
+    for job in (first, retrained):
+        report = app.verify(app.bundle(job), None)
+        assert report["ok"]
+        assert {"name": "weights", "status": "pass"}.items() <= report["checks"][-1].items()
 
 
 def test_a_tenant_proves_anothers_model_and_the_receipt_has_its_owners_signature(app: App) -> None:
