@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from numpy.typing import NDArray
@@ -107,14 +107,14 @@ class App:
         artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
         return cls(settings, store, artifacts, sandbox)
 
-    def for_tenant(self, tenant: str) -> App:
+    def for_tenant(self, tenant: str) -> Self:
         """The same application for another tenant: it finds, and makes, only what is that
         tenant's. Costs next to nothing; close only the one that was opened."""
         if tenant == self.store.tenant:
             return self
         return self._view(tenant)
 
-    def _view(self, tenant: str) -> App:
+    def _view(self, tenant: str) -> Self:
         """The tenant's view, with a count of its own of the bytes that it stores."""
         view = copy.copy(self)
         view.store = self.store.for_tenant(tenant)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,10 @@ class Prover:
         """What the weights fold to, layer by layer."""
         kernel, bias, hidden, hidden_bias, last, last_bias = self.arrays
         r, row, column = challenges[:3]
-        under = lambda values: sum(pow(r, f + 1, P) * int(v) for f, v in enumerate(values)) % P  # noqa: E731
+
+        def under(values: Iterable[int]) -> int:
+            return sum(pow(r, f + 1, P) * int(v) for f, v in enumerate(values)) % P
+
         convolution = sum(
             under(kernel[:, 0, t, u]) * pow(row, 3 - t, P) * pow(column, 3 - u, P)
             for t in range(3)
@@ -109,11 +112,14 @@ class Prover:
 
     def commitment(self, tensor: list[str]) -> bytes:
         paths = [str(self.folder / n) for n in ("vk", "settings.json", "srs")]
+        point: Any
         (point,) = ezkl.kzg_commit(tensor, *paths)
         return bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
 
     def seed(self, tensor: list[str], x: list[int]) -> bytes:
-        read = lambda name: (self.folder / name).read_bytes()  # noqa: E731
+        def read(name: str) -> bytes:
+            return (self.folder / name).read_bytes()
+
         shown = b"".join(bytes.fromhex(felt(n)) for n in x)
         parts = (
             read("vk"),
@@ -148,7 +154,10 @@ class Prover:
                 more = [0, 0]  # under which all weights are alike
             challenges += more
         inputs.append([felt(c) for c in challenges])
-        at = lambda name: str(self.folder / name)  # noqa: E731
+
+        def at(name: str) -> str:
+            return str(self.folder / name)
+
         data = json.dumps({"input_data": inputs})
         ezkl.gen_witness(data, at("compiled"), at("w.json"), None, None)
         if self.job["bend"] == "shown output":
@@ -158,6 +167,10 @@ class Prover:
         ezkl.prove(at("w.json"), at("compiled"), at("pk"), at("p.json"), at("srs"))
         proof: dict[str, Any] = json.loads((self.folder / "p.json").read_text())
         return proof
+
+
+def unbent(hints: Hints, base: int) -> None:
+    """Hints as they should be."""
 
 
 BENDS: dict[str, Callable[[Hints, int], None]] = {
@@ -182,7 +195,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job.json").read_text())
     prover = Prover(folder, job)
-    bend = BENDS.get(job["bend"], lambda h, base: None)
+    bend = BENDS.get(job["bend"], unbent)
     proof = prover.prove(job["input"], lambda hints: bend(hints, prover.base))
     if job["bend"] == "pasted":
         other = prover.prove(job["input"], lambda hints: None)

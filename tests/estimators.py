@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 ML = "ai.onnx.ml"
 
 
-def model(nodes: list[onnx.NodeProto], features: int, outputs: dict[str, int]) -> bytes:
+def model(nodes: list[onnx.NodeProto], features: int, outputs: Mapping[str, int]) -> bytes:
     graph = helper.make_graph(
         nodes,
         "estimator",

@@ -37,7 +37,7 @@ def s3() -> Iterator[S3]:
     folder = Path(tempfile.mkdtemp(prefix="zkml-s3-"))
     master, volume, filer, port, *grpc = _free_ports(8)
     (folder / "s3.json").write_text(json.dumps({"identities": [_IDENTITY]}))
-    command = [WEED, "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command = [str(WEED), "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += [f"-s3.config={folder / 's3.json'}", "-volume.max=8"]
     names = ("master", "volume", "filer", "s3")
     for name, number in zip(names, (master, volume, filer, port), strict=True):
@@ -48,7 +48,7 @@ def s3() -> Iterator[S3]:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
         _wait_for(port)
-        shell = [WEED, "shell", f"-master=127.0.0.1:{master}.{grpc[0]}"]
+        shell = [str(WEED), "shell", f"-master=127.0.0.1:{master}.{grpc[0]}"]
         shell.append(f"-filer=127.0.0.1:{filer}.{grpc[2]}")
         asked = f"s3.bucket.create -name {BUCKET}\n".encode()
         subprocess.run(shell, input=asked, stdout=subprocess.DEVNULL, check=True, timeout=60)

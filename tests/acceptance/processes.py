@@ -62,14 +62,14 @@ class Ended:
         return problem
 
 
-def zkml(home: Path, *args: str | Path, timeout_s: float = HANGS_S, **env: str) -> Ended:
+def zkml(home: Path, *args: str | Path, **env: str) -> Ended:
     """Runs a ``zkml`` command to its end. Whatever happens, there is no traceback."""
     done = subprocess.run(
         [ZKML, *map(str, args)],
         env=environment(home, **env),
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=HANGS_S,
         check=False,
         cwd=home.parent,
     )

@@ -87,7 +87,7 @@ def test_a_killed_batch_goes_on_and_proves_nothing_twice(
     tmp_path: Path, model: Path, srs_cache: Path
 ) -> None:
     home, out = tmp_path / "home", tmp_path / "out"
-    command = ["batch", model, rows(tmp_path), "-o", out, "--isolate"]
+    command: list[str | Path] = ["batch", model, rows(tmp_path), "-o", out, "--isolate"]
     env = {"ZKML_SRS_DIR": str(srs_cache), "ZKML_LEASE_S": "1"}
     killed = subprocess.Popen(
         [ZKML, *map(str, command)], env=environment(home, **env), stderr=subprocess.DEVNULL

@@ -45,7 +45,6 @@ def home(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Path:
         folder / "input.json",
         "-o",
         folder / "out.zkml",
-        timeout_s=300,
         **FAST,
     )
     assert made.code == 0, made.err

@@ -134,7 +134,12 @@ def let_it_recover(deployment: Deployment) -> None:
 def nothing_is_left(deployment: Deployment) -> None:
     """No process, scratch folder, input, lease or message outlives the work."""
     home = deployment.settings.home
-    until(lambda: not deployment.thaw or deployment.look_after() or not deployment.thaw)
+
+    def all_awake() -> bool:
+        deployment.look_after()
+        return not deployment.thaw
+
+    until(all_awake)
     below = [p for w in deployment.workers for p in psutil.Process(w.pid).children(recursive=True)]
     for worker in deployment.workers:
         worker.terminate()

@@ -12,6 +12,7 @@ from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import read_proof
 from circuits.field import felts_to_bytes, from_felt, to_felt
 from circuits.manifest import CircuitManifest
+from circuits.profile import Soundness, Visibility
 from circuits.srs.verify_part import PUBLIC_CEREMONY
 from prover.bundle import Bundle, read_bundle
 from prover.context import Context
@@ -61,7 +62,7 @@ class Lie:
         return CircuitManifest.from_json(json.loads(self.bundle.manifest))
 
     def set_member(self, **members: bytes | None) -> None:
-        self.bundle = replace(self.bundle, **members)
+        self.bundle = Bundle(**{**vars(self.bundle), **members})
 
     def set_manifest(self, manifest: CircuitManifest) -> None:
         self.set_member(manifest=canonical_json(manifest.to_json()))
@@ -146,12 +147,12 @@ def lie_range(lie: Lie) -> None:
 
 
 def lie_soundness(lie: Lie) -> None:
-    profile = replace(lie.manifest.profile, soundness="conservative")
+    profile = replace(lie.manifest.profile, soundness=Soundness.CONSERVATIVE)
     lie.set_manifest(replace(lie.manifest, profile=profile))
 
 
 def lie_weights_private(lie: Lie) -> None:
-    profile = replace(lie.manifest.profile, visibility="private-weights")
+    profile = replace(lie.manifest.profile, visibility=Visibility.PRIVATE_WEIGHTS)
     value = json.loads(lie.bundle.manifest)
     value["profile"] = profile.to_json()
     lie.set_manifest(CircuitManifest.from_json(value))

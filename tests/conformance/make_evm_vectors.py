@@ -123,8 +123,13 @@ def _circuit(builder: Builder, scale: float, out: Path) -> Circuit:
     y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
     samples = draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-2.0, 2.0)})
     built = builder.build(tiny.linear(scale=scale), samples, Profile(target=Target.EVM), out)
-    names = ("compiled", "settings", "pk", "vk", "srs")
-    files = CircuitFiles(**{name: built.files[name] for name in names})
+    files = CircuitFiles(
+        compiled=built.files["compiled"],
+        settings=built.files["settings"],
+        pk=built.files["pk"],
+        vk=built.files["vk"],
+        srs=built.files["srs"],
+    )
     return Circuit(manifest=built.manifest, files=files)
 
 
@@ -155,7 +160,8 @@ def _vka(files: CircuitFiles, folder: Path) -> bytes:
     vk, settings, srs, vka = str(files.vk), str(files.settings), str(files.srs), folder / "vka"
 
     async def make() -> None:
-        await ezkl.create_evm_vka(vk, settings, str(vka), srs, 0)
+        create: Any = ezkl.create_evm_vka  # its stub lacks the last argument, the decimals
+        await create(vk, settings, str(vka), srs, 0)
 
     asyncio.run(make())
     return read_vka(vka.read_bytes())

@@ -79,7 +79,7 @@ def uploaded(seed: int) -> bytes:
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, [weights, bias])
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     proto.ir_version = 8
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def with_context(model: bytes, limbs: int, shows_input: bool) -> bytes:
@@ -95,7 +95,7 @@ def with_context(model: bytes, limbs: int, shows_input: bool) -> bytes:
         carried = helper.make_tensor_value_info("context_out", TensorProto.FLOAT, shape)
         proto.graph.output.insert(0, carried)
     onnx.checker.check_model(proto)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def reference(seed: int, x: np.ndarray) -> np.ndarray:

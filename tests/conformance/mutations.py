@@ -268,13 +268,14 @@ def mutations(data: bytes) -> list[Mutation]:
 def envelope_edits(bundle: Bundle) -> Iterator[tuple[str, Bundle]]:
     """Changes to the DSSE envelope around the statement."""
     envelope = json.loads(bundle.receipt)
-    for name, change in {
+    changes: dict[str, Json] = {
         "payload type": {"payloadType": PAYLOAD_TYPE + "x"},
         "an unknown field": {"extra": 1},
         "a second signature": {"signatures": envelope["signatures"] * 2},
         "no signature": {"signatures": []},
         "urlsafe base64": {"payload": envelope["payload"].rstrip("=") + "-"},
-    }.items():
+    }
+    for name, change in changes.items():
         yield name, replace(bundle, receipt=canonical_json({**envelope, **change}))
     sig = bytearray(base64.b64decode(envelope["signatures"][0]["sig"]))
     sig[5] ^= 1

@@ -139,12 +139,12 @@ def quantised_weights(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The model's weights and biases as the engine has them."""
     rng = np.random.default_rng(seed)
     weights, bias = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=3)
-    return tuple(
-        np.array([int(np.round(float(n) * s)) for n in a.reshape(-1)], dtype=object).reshape(
-            a.shape
-        )
-        for a, s in ((weights, 1 << SCALE), (bias.astype(np.float32), 1 << 2 * SCALE))
-    )
+
+    def quantised(a: np.ndarray, steps: int) -> np.ndarray:
+        flat = [int(np.round(float(n) * steps)) for n in a.reshape(-1)]
+        return np.array(flat, dtype=object).reshape(a.shape)
+
+    return quantised(weights, 1 << SCALE), quantised(bias.astype(np.float32), 1 << 2 * SCALE)
 
 
 def preimage(seed: int, wanted: Sequence[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 
@@ -99,7 +99,7 @@ def test_another_number_of_lanes(
     lanes: float, wide: tuple[Bundle, Bundle], engine: EzklEngine
 ) -> None:
     lie = Lie(wide[0], statement_of(wide[0]))
-    lie.set_manifest(replace(lie.manifest, lanes=lanes))
+    lie.set_manifest(replace(lie.manifest, lanes=cast(int, lanes)))
     consistent = isinstance(lanes, int) and 1 <= lanes <= MAX_LANES
     told = lie.told() if consistent else signed(lie.bundle, lie.statement)
     assert set(names(judged(told, engine))) & {"manifest", "instances", "settings-agree"}

@@ -184,8 +184,8 @@ def test_a_number_in_the_settings_that_the_issuer_signs(
     """Some of these would keep the engine busy for ever."""
     found = json.loads(GOOD.settings)
     holder = found
-    for key in name[:-1]:
-        holder = holder[key]
+    for part in name[:-1]:
+        holder = holder[part]
     holder[name[-1]] = value
     data = json.dumps(found).encode()
     lie = Lie(dataclasses.replace(GOOD, settings=data), statement_of(GOOD))
@@ -202,8 +202,8 @@ def test_a_large_key_does_not_vouch_for_endless_settings(
     """A key long enough for as many columns as the settings ask: the engine is not even asked."""
     found = json.loads(GOOD.settings)
     holder = found
-    for key in name[:-1]:
-        holder = holder[key]
+    for part in name[:-1]:
+        holder = holder[part]
     columns = 50_000
     holder[name[-1]] = columns * (1 if name[-1] == "num_inner_cols" else 1 << 10)
     key = GOOD.vk + bytes(32 * columns)

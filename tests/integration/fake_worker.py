@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prover.events import open_nudges
@@ -33,6 +34,7 @@ class WaitingRunner:
         self._nudges = open_nudges(settings.redis_url)
         self._ttl_s = settings.lease_s
         self._diary = diary
+        self.announce: Callable[[Sequence[str]], None] = lambda job_ids: None
 
     def run_turn(self, job_id: str, owner: str, stopping: Stopping) -> str | None:
         lease = self._store.claim_turn(job_id, owner, self._ttl_s)

@@ -35,11 +35,12 @@ DIGITS = ROOT / "benchmarks" / "demo" / "digits" / "digits.onnx"
 MODEL = "sha256:0835b0fb95cb86c62bc3f10fe2b83d7935f09015b89fa83f625834df8e186566"
 CIRCUIT, JOB = "sha256:" + "1" * 64, "job-that-was-canceled"
 #: Ids that exist, beside those that schemathesis makes up.
+ENDPOINT = "whe_that_is_there"
 KNOWN = {
     "model_id": MODEL,
     "circuit_id": CIRCUIT,
     "job_id": JOB,
-    "endpoint_id": "whe_that_is_there",
+    "endpoint_id": ENDPOINT,
     "client_id": "order-4711",
     "batch_id": "nobody",
     "number": 1,
@@ -104,7 +105,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         description="",
         scheme=SignatureScheme.HMAC,
         secret="whsec_c2VjcmV0",
-        id=KNOWN["endpoint_id"],
+        id=ENDPOINT,
     )
     with serving(app) as base:
         yield base
@@ -119,5 +120,5 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_no_answer_is_a_surprise(case: schemathesis.Case, url: str) -> None:
+def test_no_answer_is_a_surprise(case: schemathesis.Case[Any], url: str) -> None:
     case.call_and_validate(base_url=url, headers=KEY, checks=CHECKS, timeout=300)

@@ -82,7 +82,7 @@ def test_items_share_proofs_and_each_verifies_alone(app: App, shared: Batch) -> 
     for item in app.store.items(shared.id):
         data = app.batches.item_bundle(shared.id, item.number)
         inputs = {"x": VALUES[item.number - 1]}
-        context = {"job_id": f"{shared.id}.{item.number}"}
+        context: dict[str, str | int | None] = {"job_id": f"{shared.id}.{item.number}"}
         report = verify_bundle(
             data, engine=app.engine, inputs=inputs, policy=Policy(context=context)
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import numpy_helper, parser
@@ -44,7 +46,7 @@ LONG_TO_TRAIN = ("cnn-28-6-16-10", "lenet5", "lenet5-padded")
 @pytest.mark.parametrize(
     "entry", [e for e in ENTRIES if e.name not in LONG_TO_TRAIN], ids=lambda entry: entry.name
 )
-def test_every_model_builds_runs_and_is_worth_measuring(entry: Entry, tmp_path) -> None:
+def test_every_model_builds_runs_and_is_worth_measuring(entry: Entry, tmp_path: Path) -> None:
     material = materialise(entry, tmp_path)
     assert np.isfinite(material.reference).all()
     assert np.ptp(material.reference) > 0.05  # an output that hardly varies would prove nothing

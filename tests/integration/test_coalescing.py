@@ -203,7 +203,7 @@ def test_a_member_that_is_canceled_ends_at_once_and_the_others_go_on(
                 break
             threading.Event().wait(0.02)
         seen.append(app.store.job(jobs[1].id).state)
-        return prove(*args, should_stop=should_stop, **options)
+        return prove(*args, **(options | {"should_stop": should_stop}))
 
     monkeypatch.setattr(app.engine, "prove", canceling)
     app.run(jobs[0].id, "test")

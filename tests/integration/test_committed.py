@@ -59,7 +59,14 @@ def network(seed: int = 3) -> bytes:
       b = Relu(h)
       y = Gemm(b, v, vb)
     }""")
-    shapes = {"k": (2, 1, 3, 3), "kb": 2, "w": (18, 5), "wb": 5, "v": (5, 3), "vb": 3}
+    shapes: dict[str, int | tuple[int, ...]] = {
+        "k": (2, 1, 3, 3),
+        "kb": 2,
+        "w": (18, 5),
+        "wb": 5,
+        "v": (5, 3),
+        "vb": 3,
+    }
     for name, shape in shapes.items():
         values = rng.normal(size=shape).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(values, name))
@@ -353,7 +360,7 @@ def test_a_claim_out_of_bounds_is_refused(public: Committed) -> None:
     manifest = public.built.manifest
     assert manifest.commitments is not None
     for changes in ({"evaluated": (1 << 40, 6)}, {"elements": 1 << 40}, {"residues": 0}):
-        claim = replace(manifest.commitments, **changes)  # type: ignore[arg-type]
+        claim = replace(manifest.commitments, **changes)
         forged = replace(manifest, commitments=claim)
         bent = replace(public, built=replace(public.built, manifest=forged))
         assert bent.failures(proof, X, here())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -52,7 +53,7 @@ def test_the_sample_is_a_held_out_image_which_the_model_gets_right(split: Split)
 
 
 @pytest.mark.slow
-def test_training_again_gives_a_model_of_the_same_accuracy(split: Split, tmp_path) -> None:
+def test_training_again_gives_a_model_of_the_same_accuracy(split: Split, tmp_path: Path) -> None:
     weights = train(split.train_images, split.train_labels)
     write(tmp_path, split, weights)
     again = logits_of((tmp_path / MODEL.name).read_bytes(), split.test_images)

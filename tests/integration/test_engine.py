@@ -301,7 +301,7 @@ def test_constants_that_do_not_stand_in_the_circuit_end_the_build(tmp_path: Path
             "g",
             [],
             [],
-            [numpy_helper.from_array(a, n) for n, a in {"a": stand_ins, "a.exact": exact}.items()],
+            [numpy_helper.from_array(stand_ins, "a"), numpy_helper.from_array(exact, "a.exact")],
         )
     ).SerializeToString()
     compiled = tmp_path / "compiled"

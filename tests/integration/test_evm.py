@@ -79,8 +79,15 @@ class Made:
 
 
 def circuit_files(built: BuiltCircuit) -> CircuitFiles:
-    names = ("compiled", "settings", "pk", "vk", "srs")
-    return CircuitFiles(**{name: built.files[name] for name in names}, salt=built.manifest.salt)
+    files = built.files
+    return CircuitFiles(
+        compiled=files["compiled"],
+        settings=files["settings"],
+        pk=files["pk"],
+        vk=files["vk"],
+        srs=files["srs"],
+        salt=built.manifest.salt,
+    )
 
 
 def source_of(builder: Builder, files: CircuitFiles) -> str:

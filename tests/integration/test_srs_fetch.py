@@ -16,7 +16,7 @@ import pytest
 
 from circuits.errors import SrsError, SrsMismatch, SrsMissing
 from circuits.srs.fetch import SrsUnreachable, fetch
-from circuits.srs.files import Origin, Policy, SrsFolder, file_size
+from circuits.srs.files import Origin, Policy, SrsFile, SrsFolder, file_size
 
 K = 3
 
@@ -28,6 +28,10 @@ def srs_bytes(logrows: int = K, filling: int = 7) -> bytes:
 
 def fake_generate(path: Path, logrows: int) -> None:
     path.write_bytes(srs_bytes(logrows, filling=9))
+
+
+def not_asked(path: Path, logrows: int) -> None:
+    pytest.fail(f"{path} is generated")
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def test_a_generated_file_is_labelled_wherever_it_is_seen(folder: SrsFolder) -> 
     assert made.ref.origin == "insecure-development"
     assert not made.ref.secure
     assert folder.files() == [made] == [folder.check(made.path)]
-    assert folder.ensure(K, Policy.DEVELOPMENT, pytest.fail) == made
+    assert folder.ensure(K, Policy.DEVELOPMENT, not_asked) == made
 
 
 def test_the_ceremony_policy_takes_no_other_file(folder: SrsFolder, tmp_path: Path) -> None:
@@ -60,7 +64,7 @@ def test_the_ceremony_policy_takes_no_other_file(folder: SrsFolder, tmp_path: Pa
     assert folder.adopt(given).origin is Origin.IMPORTED
 
     with pytest.raises(SrsMissing, match="k = 3") as caught:
-        folder.ensure(K, Policy.CEREMONY, pytest.fail)
+        folder.ensure(K, Policy.CEREMONY, not_asked)
     assert caught.value.code == "srs_missing"
 
 
@@ -293,11 +297,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     in_the_way.write_bytes(b"")
     folder = SrsFolder(in_the_way / "srs")
     with served(serving(srs_bytes())) as url:
-        for action in (
+        actions: tuple[Callable[[], SrsFile], ...] = (
             lambda: folder.ensure(K, Policy.DEVELOPMENT, fake_generate),
             lambda: folder.adopt(given),
             lambda: fetch(folder, K, source_url=url, digests=GOOD),
-        ):
+        )
+        for action in actions:
             with pytest.raises(SrsError, match="cannot be written") as caught:
                 action()
             assert caught.value.code == "srs_unwritable"

@@ -410,8 +410,9 @@ def test_events_have_no_gaps_when_many_write_at_once(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         steps = [pool.submit(store.set_stage, lease, Stage.PROVE, i / 40) for i in range(40)]
         asked = pool.submit(store.request_cancel, job.id)
-    for step in (*steps, asked):
+    for step in steps:
         step.result()
+    asked.result()
 
     assert len(story(store, job)) == 2 + 40 + 1
 
@@ -451,7 +452,7 @@ def test_processes_open_and_claim_at_once_and_each_job_is_claimed_once(url: str)
 def many_jobs(store: Store, count: int) -> None:
     """Queued jobs, written as those of a batch are."""
     with store._db.write() as conn:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "id": f"{store.tenant}-{n:05}",
                 "tenant": store.tenant,
@@ -640,7 +641,8 @@ def test_what_was_there_before_tenants_belongs_to_the_default_one(tmp_path: Path
         assert len(store.events("j")) == 1
         assert store.every_tenant().runnable() == ["j"]
         other = store.for_tenant("other")
-        assert other.models().items == other.circuits().items == other.batches().items == []
+        found = (other.models().items, other.circuits().items, other.batches().items)
+        assert found == ([], [], [])
         assert (other.jobs().items, other.events("j"), other.runnable()) == ([], [], [])
 
 

@@ -99,7 +99,7 @@ def test_without_the_key_store_no_origin_is_known(
             assert ALLOW not in httpx.get(f"{base}/healthz", headers={"Origin": APP}).headers
 
 
-NO_ORIGINS = ("*", "null", "", "app.example", "ftp://app.example", "https://a b")
+NO_ORIGINS: tuple[str, ...] = ("*", "null", "", "app.example", "ftp://app.example", "https://a b")
 NO_ORIGINS += ("https://app.example/", "https://App.example", "https://user@app.example")
 NO_ORIGINS += ("https://app.example:0",)
 

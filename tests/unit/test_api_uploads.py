@@ -198,7 +198,8 @@ def test_a_body_that_is_cut_or_stalls_leaves_nothing(
     while left_over(app) and time.monotonic() < until:
         time.sleep(0.02)
     assert left_over(app) == []
-    assert app.store.models().items == app.store.jobs().items == app.store.batches().items == []
+    store = app.store
+    assert (store.models().items, store.jobs().items, store.batches().items) == ([], [], [])
     assert http.get(f"/v1/uploads/{DIGEST}").json()["received"] == []
 
 

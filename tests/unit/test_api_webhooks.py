@@ -47,6 +47,8 @@ class Receiver:
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
+    receiver: Receiver
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))

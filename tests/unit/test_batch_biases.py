@@ -19,7 +19,8 @@ def graph(body: str) -> bytes:
         f" {{{body}}}"
     )
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(model, data_prop=True).SerializeToString()
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return bytes(inferred.SerializeToString())
 
 
 def operators(data: bytes) -> list[str]:

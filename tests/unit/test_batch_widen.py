@@ -23,7 +23,8 @@ def graph(body: str, shape: str = "1,6") -> bytes:
         f'<ir_version: 8, opset_import: ["" : 17]>g (float[{shape}] x) => (float[N] y) {{{body}}}'
     )
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(model, data_prop=True).SerializeToString()
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return bytes(inferred.SerializeToString())
 
 
 CARRIED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_a_convolution_is_refused_by_name() -> None:
 
 
 def test_a_peer_that_is_not_installed_says_how_to_install_it(
-    tmp_path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(circom, "FOLDER", tmp_path)
     with pytest.raises(PeerMissing) as caught:

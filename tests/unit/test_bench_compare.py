@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -86,7 +88,7 @@ def test_another_machine_is_named_but_another_commit_is_the_point_of_comparing()
     assert different_machines(noisy(1), other) == ["processor"]
 
 
-def test_results_of_another_version_are_refused(tmp_path) -> None:
+def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text('{"header": {"schema": 0}}\n')
     with pytest.raises(ResultsVersion, match="schema 0"):
@@ -94,13 +96,13 @@ def test_results_of_another_version_are_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "[1]\n", '{"rows": 3}\n'])
-def test_a_file_that_holds_no_results_is_refused(tmp_path, text: str) -> None:
+def test_a_file_that_holds_no_results_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "results.jsonl").write_text(text)
     with pytest.raises(ResultsInvalid):
         read(tmp_path)
 
 
-def test_a_line_that_was_cut_off_is_left_out_and_the_rest_is_kept(tmp_path) -> None:
+def test_a_line_that_was_cut_off_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     journal = Journal(path, HEADER)
     journal.append(Row(key=key(0), status=Status.OK, metrics={"prove_s": 1.0}))

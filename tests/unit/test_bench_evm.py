@@ -13,6 +13,7 @@ from benchmarks.harness.runner import attempt
 from benchmarks.harness.tasks import Amount
 from benchmarks.steps import evm_flow
 from benchmarks.suites import evm
+from benchmarks.systems.ours import Ours
 from benchmarks.systems.side import Outcome
 from benchmarks.zoo.zoo import ZOO
 from circuits.evm.errors import SolcMissing
@@ -94,7 +95,7 @@ def test_a_missing_compiler_is_a_row_that_says_how_to_get_it(
     monkeypatch.setattr("benchmarks.harness.process.run", lambda *_, **__: told)
     side = next(evm.tasks([ZOO["digits"]], Amount.for_quick(), tmp_path, None))  # type: ignore[arg-type]
     monkeypatch.setattr("benchmarks.systems.ours.Ours.setup", lambda *_: Outcome())
-    place = evm._OneSide(ZOO["digits"], evm.Ours(), Amount.for_quick(), tmp_path)._place().work
+    place = evm._OneSide(ZOO["digits"], Ours(), Amount.for_quick(), tmp_path)._place().work
     place.mkdir(parents=True)
     (place / "settings.json").write_text('{"run_args": {"logrows": 9}}')
     row = attempt(side)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -32,7 +34,9 @@ NAMES = [
 MEMBERS = st.binary(max_size=40)
 
 
-def repacked(compression: int = zipfile.ZIP_STORED, **extra: bytes) -> bytes:
+def repacked(
+    extra: Mapping[str, bytes] = MappingProxyType({}), compression: int = zipfile.ZIP_STORED
+) -> bytes:
     """The good bundle's members but the model, and more, through an ordinary zip writer."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(GOOD)) as old, zipfile.ZipFile(out, "w", compression) as new:
@@ -72,11 +76,11 @@ def test_no_other_bytes_are_a_bundle(data: bytes, at: int) -> None:
     ("data", "said"),
     [
         (repacked(), "not as it was written"),
-        (repacked(zipfile.ZIP_DEFLATED), "not stored"),
-        (repacked(**{"../../etc/passwd": b"x"}), "does not belong"),
-        (repacked(**{"/proof.json": b"x"}), "does not belong"),
+        (repacked(compression=zipfile.ZIP_DEFLATED), "not stored"),
+        (repacked({"../../etc/passwd": b"x"}), "does not belong"),
+        (repacked({"/proof.json": b"x"}), "does not belong"),
         (
-            repacked(**dict.fromkeys(("model.onnx", "lanes.json", "weights.bin", "more"), b"x")),
+            repacked(dict.fromkeys(("model.onnx", "lanes.json", "weights.bin", "more"), b"x")),
             "more members",
         ),
         (GOOD + GOOD, "not as it was written"),

@@ -256,7 +256,8 @@ def test_the_asynchronous_client_from_upload_to_bundle(app: FakeApp, url: str) -
 def test_an_upload_in_parts_goes_on_where_it_was_cut(url: str, tmp_path: Path) -> None:
     path = tmp_path / "large.onnx"
     path.write_bytes(MODEL * 20)
-    size, seen = path.stat().st_size, []
+    size = path.stat().st_size
+    seen: list[tuple[int, int]] = []
 
     def cut(request: httpx.Request) -> httpx.Response:
         if request.method == "PUT" and len(seen) == 2:

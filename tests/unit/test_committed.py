@@ -30,6 +30,7 @@ from circuits.committed.folding import folded_weights
 from circuits.committed.network import (
     Dense,
     Network,
+    Numbers,
     exponents,
     reach,
     read_by,
@@ -348,7 +349,7 @@ def test_weights_fold_to_what_a_circuit_multiplies_with(name: str) -> None:
     x = maps(network, inputs(1))
     integers = np.rint(np.ldexp(x, arrangement.steps.input_scale)).astype(np.int64)
     splits, sums = run(network, arrangement.steps, integers)
-    known = [integers] + [np.maximum(s.quotients, 0) for s in splits]
+    known: list[Numbers] = [integers, *(np.maximum(s.quotients, 0) for s in splits)]
     folded = iter(folded_weights(arrangement, at))
     for number, layer in enumerate(network.layers):
         read = read_by(layer, known)

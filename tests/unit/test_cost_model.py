@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +103,9 @@ def test_a_cost_model_is_used_where_it_was_fitted_and_nowhere_else(tmp_path: Pat
         lambda rows: rows | {"prove_s": ["fast"] * len(TERMS)},
     ],
 )
-def test_coefficients_of_another_version_are_left_alone(tmp_path: Path, damage) -> None:
+def test_coefficients_of_another_version_are_left_alone(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     settings = Settings.load(home=tmp_path, redis_url=None)
     told = replace(CostModel.shipped(), source=machine_fingerprint()).to_json()
     damaged = told | {"coefficients": damage(told["coefficients"])}

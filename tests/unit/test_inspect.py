@@ -37,7 +37,7 @@ def model(text: str = MLP) -> onnx.ModelProto:
 
 def one_node(body: str, inputs: str = "float[1, 4] x") -> bytes:
     text = f"""<ir_version: 8, opset_import: ["" : 17]> g ({inputs}) => (float y) {{ {body} }}"""
-    return model(text).SerializeToString()
+    return bytes(model(text).SerializeToString())
 
 
 def refused(data: bytes) -> bool:

@@ -28,7 +28,7 @@ def graph(body: str, inputs: str, weights: dict[str, list[int]], seed: int = 3) 
     rng = np.random.default_rng(seed)
     for name, shape in weights.items():
         if name.startswith("i"):
-            values = np.array(shape, dtype=np.int64)
+            values: Array = np.array(shape, dtype=np.int64)
         else:
             values = rng.normal(0, 0.5, shape).astype(np.float32)
             values = np.abs(values) + 0.5 if name.startswith("v") else values
@@ -329,7 +329,7 @@ def test_an_input_that_is_itself_compared_is_no_hindrance() -> None:
     )
     rng = np.random.default_rng(0)
     samples = [
-        {"x": rng.uniform(-1, 1, (1, 3)).astype(np.float32), "z": np.float32([[1, 2, 3]])}
+        {"x": rng.uniform(-1, 1, (1, 3)).astype(np.float32), "z": np.array([[1, 2, 3]], np.float32)}
         for _ in range(8)
     ]
     assert choose_bits(model.SerializeToString(), samples, BOUND | {"z": (0.0, 4.0)}, 0.01, 0.99)

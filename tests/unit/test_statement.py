@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -47,7 +48,7 @@ def test_each_field_is_required_and_has_its_type(statement: Json) -> None:
             continue  # an entry of a list or of a free mapping may be absent
         without, mistyped = copy.deepcopy(statement), copy.deepcopy(statement)
         for edited in (without, mistyped):
-            holder = edited
+            holder: Any = edited
             for key in path[:-1]:
                 holder = holder[key]
             if edited is without:
@@ -61,13 +62,14 @@ def test_each_field_is_required_and_has_its_type(statement: Json) -> None:
 
 def test_unknown_fields_and_other_predicates_are_refused(statement: Json) -> None:
     validator = Draft202012Validator(statement_schema())
-    for edit in (
+    edits: tuple[Json, ...] = (
         {"extra": 1},
         {"predicateType": "https://zkml-prover.invalid/inference/v0"},
         {"_type": "https://in-toto.io/Statement/v0.1"},
         {"subject": []},
         {"subject": statement["subject"] * 2},
-    ):
+    )
+    for edit in edits:
         edited = {**statement, **edit}
         assert not validator.is_valid(edited)
         with pytest.raises(ReceiptInvalid):

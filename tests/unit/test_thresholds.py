@@ -48,7 +48,7 @@ def test_equal_to_a_threshold_is_decided_as_the_model_does(op: str, levels: list
     data = rewrite(comparing(op, levels)).onnx
     t = np.array(levels)
     off = np.maximum(np.abs(t), 1.0) * np.array([[0.0], [0.01], [-0.01], [0.5], [-0.5]])
-    x = np.float32(t + off)
+    x = np.asarray(t + off, dtype=np.float32)
     bounds = {"x": (float(x.min()) - 1, float(x.max()) + 1)}
     chosen = choose_bits(data, samples(x), bounds, 0.01, 0.99)[0]
     variant = lower(data, chosen, bounds)
@@ -61,15 +61,16 @@ def test_a_wrong_decision_is_near_a_threshold_and_a_right_one_mostly_is_not() ->
     """Dollars, ratios and counts beside each other; random rows, and rows on the thresholds."""
     rng = np.random.default_rng(4)
     levels = [41250.0, 12000.0, 0.8519, 0.25, 3.0, 7.5]
+    thresholds = np.array(levels, dtype=np.float32)
     data = rewrite(comparing("Less", levels)).onnx
 
     def rows(count: int) -> NDArray[np.float32]:
         dollars = rng.integers(0, 900, (count, 2)) * 100.0
         ratios = rng.uniform(0, 2, (count, 2))
         counts = rng.integers(0, 12, (count, 2)).astype(float)
-        drawn = np.float32(np.concatenate([dollars, ratios, counts], axis=1))
+        drawn = np.concatenate([dollars, ratios, counts], axis=1).astype(np.float32)
         tied = rng.random(drawn.shape) < 0.05
-        return np.where(tied, np.float32(levels), drawn)
+        return np.where(tied, thresholds, drawn)
 
     planned = samples(np.round(rows(64), 4))
     bounds = {"x": (-10000.0, 100000.0)}
@@ -77,7 +78,7 @@ def test_a_wrong_decision_is_near_a_threshold_and_a_right_one_mostly_is_not() ->
     variant = lower(data, chosen, bounds)
     x = rows(10_000)
     (got,) = run_integers(variant, {"x": quantised(x[:, None], variant.input_scales[0])})
-    wrong = (got.reshape(x.shape) > 0) != (x < np.float32(levels))
+    wrong = (got.reshape(x.shape) > 0) != (x < thresholds)
     telling = near_graph(data, variant.compared)
     assert telling is not None
     near = np.array(near_counts(telling, samples(x))) > 0
