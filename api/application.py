@@ -38,7 +38,7 @@ from api.services import Services
 from api.uploads import forget_leftovers
 from api.usage.endpoints import router as usage
 from api.verifications.endpoints import router as verifications
-from api.watch import Watch
+from api.watch import Reads, Watch
 from api.webhooks.endpoints import router as webhooks
 from circuits.errors import ZkmlError
 from prover.app import App
@@ -62,6 +62,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     """
     sender = JobSender(app.settings)
     checker = KeyChecker(app.store, allow_anonymous=allow_anonymous)
+    reads = Reads(app.store)
     rate = KeyRate(app.settings.requests_per_minute, app.settings.redis_url)
 
     @asynccontextmanager
@@ -75,6 +76,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
         finally:
             sender.close()
             _note_use_once(checker)
+            reads.close()
             await rate.close()
 
     api = FastAPI(
@@ -90,7 +92,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     api.state.services = Services(
         app=app,
         sender=sender,
-        watch=Watch(app.store, app.nudges),
+        watch=Watch(app.store, app.nudges, reads),
         caller=NOBODY,
         verifications=ClientRate(app.settings.verifications_per_minute, "verifications"),
     )
@@ -104,11 +106,11 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     api.add_middleware(RequestContext)
     errors.install(api)
     for router in (
+        proofs,  # first: it is asked for most, and the routers are tried one by one
         models,
         uploads,
         estimates,
         circuits,
-        proofs,
         batches,
         verifications,
         webhooks,

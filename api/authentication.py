@@ -8,6 +8,7 @@ a key from being looked up keeps its request out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import time
 from collections.abc import Callable
@@ -156,13 +157,14 @@ class Authentication:
         set_caller(scope, caller)
         if counted is not None:
             send = _with_headers(send, counted.headers)
-        with structlog.contextvars.bound_contextvars(
-            **({"tenant": caller.tenant, "key": caller.key_id} if caller.key_id else {})
-        ):
-            if caller.key_id is None or scope["method"] != "GET":
-                await self._app(scope, receive, send)
-            else:
+        if caller.key_id is None:
+            await self._app(scope, receive, send)
+            return
+        with structlog.contextvars.bound_contextvars(tenant=caller.tenant, key=caller.key_id):
+            if scope["method"] == "GET":
                 await self._watched(caller.key_id, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
         path = scope["path"]
@@ -241,6 +243,7 @@ class Authentication:
                 return
 
 
+@functools.lru_cache(maxsize=64)
 def _names_this_machine(host: str) -> bool:
     """Whether a Host header is an address of loopback or a name that only leads there."""
     try:

@@ -28,7 +28,7 @@ _Pairs = Annotated[
 ]
 
 
-def _of_jobs(
+async def _of_jobs(
     state: JobState | None = None,
     model: _Model = None,
     circuit: _Circuit = None,
@@ -46,7 +46,7 @@ def _of_jobs(
     )
 
 
-def _of_batches(
+async def _of_batches(
     state: BatchState | None = None,
     model: _Model = None,
     circuit: _Circuit = None,
@@ -64,13 +64,13 @@ def _of_batches(
     )
 
 
-def _of_models(
+async def _of_models(
     created_since: _Since = None, created_before: _Before = None, metadata: _Pairs = None
 ) -> Filter:
     return Filter(since=created_since, before=created_before, metadata=read_pairs(metadata or ()))
 
 
-def _of_circuits(
+async def _of_circuits(
     model: _Model = None, created_since: _Since = None, created_before: _Before = None
 ) -> Filter:
     return Filter(model_id=model, since=created_since, before=created_before)

@@ -140,7 +140,7 @@ def replayed(replay: Replay) -> Response:
     )
 
 
-def _once(
+async def _once(
     services: Use,
     idempotency_key: Annotated[
         str | None,

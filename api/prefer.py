@@ -13,7 +13,7 @@ MAX_WAIT_S = 60
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
-def _wait(
+async def _wait(
     prefer: Annotated[
         str | None, Header(description=f"`wait=N`: wait up to N seconds, at most {MAX_WAIT_S}.")
     ] = None,

@@ -7,7 +7,7 @@ from fastapi import Request
 from api.problem import RequestInvalid
 
 
-def refuse_unknown(request: Request) -> None:
+async def refuse_unknown(request: Request) -> None:
     """Raises ``RequestInvalid``, which names the parameter that the OpenAPI document has not."""
     given = set(request.query_params)
     if given and (strange := sorted(given - _known(request))):

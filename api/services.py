@@ -57,16 +57,18 @@ class Services:
     def of(self, caller: Caller) -> Services:
         """The same for another caller."""
         app = self.app.for_tenant(caller.tenant)
-        return replace(self, app=app, watch=Watch(app.store, app.nudges), caller=caller)
+        return replace(self, app=app, watch=self.watch.of(app.store), caller=caller)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services).of(caller_of(request))
 
 
-def _application(request: Request) -> App:
-    return _services(request).app
-
-
 Use = Annotated[Services, Depends(_services)]
+
+
+async def _application(services: Use) -> App:
+    return services.app
+
+
 Application = Annotated[App, Depends(_application)]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 import anyio
 
+from api.gathered import Gathered
 from prover.batch.records import Batch
+from prover.errors import JobNotFound
 from prover.events import Nudges
 from prover.jobs import Job, JobEvent
 from prover.store import Store
@@ -23,20 +25,84 @@ POLL_S = 1.0
 _BATCH = 200
 
 
-class Watch:
-    """Follows jobs in the store."""
+class Reads:
+    """Jobs and their events as all requests of a process read them."""
 
-    def __init__(self, store: Store, nudges: Nudges, *, poll_s: float = POLL_S) -> None:
+    def __init__(self, store: Store) -> None:
+        """``store`` is any tenant's view: what is read is that of the tenant who asks."""
+        self._at_hand = store.at_hand()
+        self._store = self._at_hand or store
+        waits = self._at_hand is None
+        self._jobs = Gathered(self._read_jobs, in_thread=waits)
+        self._events = Gathered(self._read_events, in_thread=waits)
+
+    def close(self) -> None:
+        """Closes its own connection; the store stays open."""
+        if self._at_hand is not None:
+            self._at_hand.close()
+
+    async def job(self, tenant: str, *ids: str) -> Job | None:
+        """The tenant's job of the first of these ids that is one's."""
+        found = await self._jobs.get(*((tenant, job_id) for job_id in ids))
+        return next((job for job in found if job is not None), None)
+
+    async def events(self, tenant: str, job_id: str, after: int) -> list[JobEvent]:
+        """The next events of the tenant's job after number ``after``, at most ``_BATCH``."""
+        [found] = await self._events.get((tenant, job_id, after))
+        return found or []
+
+    def _read_jobs(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Job]:
+        ids: dict[str, list[str]] = {}
+        for tenant, job_id in keys:
+            ids.setdefault(tenant, []).append(job_id)
+        return {
+            (tenant, job_id): job
+            for tenant, theirs in ids.items()
+            for job_id, job in self._store.for_tenant(tenant).find_jobs(theirs).items()
+        }
+
+    def _read_events(
+        self, keys: Collection[tuple[str, str, int]]
+    ) -> dict[tuple[str, str, int], list[JobEvent]]:
+        return {
+            (tenant, job_id, after): self._store.for_tenant(tenant).events(job_id, after, _BATCH)
+            for tenant, job_id, after in keys
+        }
+
+
+class Watch:
+    """Follows one tenant's jobs."""
+
+    def __init__(
+        self, store: Store, nudges: Nudges, reads: Reads, *, poll_s: float = POLL_S
+    ) -> None:
         self._store = store
         self._nudges = nudges
+        self._reads = reads
         self._poll_s = poll_s
+
+    def of(self, store: Store) -> Watch:
+        """The same for the tenant whose view ``store`` is."""
+        return Watch(store, self._nudges, self._reads, poll_s=self._poll_s)
+
+    async def find(self, *ids: str) -> Job | None:
+        """The job of the first of these ids that is one's."""
+        assert self._store.tenant is not None
+        return await self._reads.job(self._store.tenant, *ids)
+
+    async def job(self, job_id: str) -> Job:
+        """Raises ``JobNotFound``."""
+        job = await self.find(job_id)
+        if job is None:
+            raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
+        return job
 
     async def ended(self, job_id: str, timeout_s: float) -> Job:
         """The job once it has ended, or as it stands after ``timeout_s``."""
         until = time.monotonic() + timeout_s
         async with self._nudges.subscribe_async(job_id) as subscription:
             while True:
-                job = await anyio.to_thread.run_sync(self._store.job, job_id)
+                job = await self.job(job_id)
                 left = until - time.monotonic()
                 if job.state.terminal or left <= 0:
                     return job
@@ -64,16 +130,16 @@ class Watch:
 
     async def events(self, job_id: str, after: int) -> AsyncIterator[JobEvent]:
         """The job's events after number ``after`` as they come, up to the one that ends it."""
+        tenant = self._store.tenant
+        assert tenant is not None
         async with self._nudges.subscribe_async(job_id) as subscription:
             while True:
                 # The job first: an event that ended it is then surely among those read next.
-                job = await anyio.to_thread.run_sync(self._store.job, job_id)
-                batch = await anyio.to_thread.run_sync(self._store.events, job_id, after, _BATCH)
-                for event in batch:
-                    after = event.seq
-                    yield event
-                if len(batch) == _BATCH:
-                    continue
+                job = await self.job(job_id)
+                while after < job.last_seq:
+                    for event in await self._reads.events(tenant, job_id, after):
+                        after = event.seq
+                        yield event
                 if job.state.terminal:
                     return
                 await subscription.wait(self._poll_s)

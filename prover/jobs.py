@@ -76,6 +76,7 @@ class Job:
     metadata: dict[str, str] = field(default_factory=dict)
     not_before: datetime | None = None
     kept_proof: dict[str, Any] | None = None
+    last_seq: int = 0  # of its events
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether its deadline has passed before it was done."""

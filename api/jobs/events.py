@@ -21,7 +21,7 @@ _LINE = "\n"
 _MAX_SEQ = (1 << 63) - 1
 
 
-def _after(
+async def _after(
     last_event_id: Annotated[
         str | None, Header(description="`id` of the last event seen; browsers send it.")
     ] = None,

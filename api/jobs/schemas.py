@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from fastapi import Response
 from pydantic import BaseModel, Field
 
 from api.problem import Problem, problem_of_job
@@ -93,6 +94,12 @@ def job_out(job: Job) -> JobOut:
         metadata=job.metadata,
         links=_links(job),
     )
+
+
+def job_response(job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The job as an answer, written once: what is ours needs no check of its shape."""
+    body = job_out(job).model_dump_json()
+    return Response(body, status, headers, media_type="application/json")
 
 
 def address(job: Job) -> str:

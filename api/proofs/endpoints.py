@@ -13,7 +13,7 @@ from api.filters import JobFilter
 from api.idempotency import Idempotency, replayed
 from api.ids import ClientId, Id
 from api.jobs.events import EVENTS_BODY, After, event_response
-from api.jobs.schemas import JobOut, JobPage, address, job_out
+from api.jobs.schemas import JobOut, JobPage, address, job_out, job_response
 from api.openapi import also
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.prefer import Wait
@@ -36,9 +36,7 @@ _ENDED = also(200, JobOut, "It has ended: before, or within the time of `Prefer:
     summary="Have an input proved",
     responses=_ENDED | responses(400, 404, 409, 413, 415, 422),
 )
-async def create_proof(
-    body: ProofIn, response: Response, services: Use, wait: Wait, once: Idempotency
-) -> JobOut | Response:
+async def create_proof(body: ProofIn, services: Use, wait: Wait, once: Idempotency) -> Response:
     """The input is checked against the model's signature and the job is on disk before the
     answer. A circuit for the model and profile is built when there is none."""
     async with once.request("POST /v1/proofs", body) as attempt:
@@ -50,33 +48,30 @@ async def create_proof(
         # One that ended before this request was made by an earlier one: `deduplicate`.
         first = 200 if job.state.terminal else 202
         await attempt.made(job_out(job), first, {"Location": address(job)})
-    return await _answer(services, job, response, wait)
+    return await _answer(services, job, wait)
 
 
 @router.put(
     "/{client_id}",
     status_code=202,
+    response_model=JobOut,
     summary="Have an input proved, under your own id",
     responses=_ENDED | responses(400, 404, 409, 413, 415, 422),
 )
-async def put_proof(
-    client_id: ClientId, body: ProofIn, response: Response, services: Use, wait: Wait
-) -> JobOut:
+async def put_proof(client_id: ClientId, body: ProofIn, services: Use, wait: Wait) -> Response:
     """As `POST`, and sent again it is the same job. What the client chose serves in all addresses
     below `/v1/proofs/` in place of the job's id."""
     job = await services.run(lambda: service.put(services.app, services.sender, client_id, body))
-    return await _answer(services, job, response, wait)
+    return await _answer(services, job, wait)
 
 
-async def _answer(services: Services, job: Job, response: Response, wait: float) -> JobOut:
+async def _answer(services: Services, job: Job, wait: float) -> Response:
     """The job, once it has ended or the time is over: 200 or 202."""
-    response.headers["Location"] = address(job)
+    headers = {"Location": address(job)}
     if wait and not job.state.terminal:
-        response.headers["Preference-Applied"] = f"wait={wait:.0f}"
+        headers["Preference-Applied"] = f"wait={wait:.0f}"
         job = await services.watch.ended(job.id, wait)
-    if job.state.terminal:
-        response.status_code = 200
-    return job_out(job)
+    return job_response(job, 200 if job.state.terminal else 202, headers)
 
 
 async def _replay(services: Services, replay: Replay, wait: float) -> Response:
@@ -100,14 +95,16 @@ def list_proofs(
     return service.page(app, limit, cursor, where)
 
 
-@router.get("/{job_id}", summary="Look at a proof", responses=responses(404, 422))
-async def get_proof(job_id: Id, services: Use, wait: Wait) -> JobOut:
+@router.get(
+    "/{job_id}", response_model=JobOut, summary="Look at a proof", responses=responses(404, 422)
+)
+async def get_proof(job_id: Id, services: Use, wait: Wait) -> Response:
     """The job as it stands; with `Prefer: wait`, once it has ended or the time is over."""
-    job = await services.run(lambda: service.get(services.app, job_id))
+    job = await service.find(services, job_id)
     if wait and not job.state.terminal:
         await services.watch.ended(job.id, wait)
-        job = await services.run(lambda: service.get(services.app, job.id))
-    return job_out(job)
+        job = await service.find(services, job.id)
+    return job_response(job)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a proof", responses=responses(404, 409, 422))
@@ -124,7 +121,7 @@ def cancel_proof(app: Application, job_id: Id) -> JobOut:
 )
 async def proof_events(job_id: Id, services: Use, after: After) -> Response:
     """Server-sent events from the first, or from the one after `Last-Event-ID`, to the last."""
-    job = await services.run(lambda: service.get(services.app, job_id))
+    job = await service.find(services, job_id)
     return await event_response(services, job, after)
 
 

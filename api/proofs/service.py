@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from api.jobs.schemas import JobPage, job_out
 from api.proofs.schemas import ProofIn
 from api.queue import JobSender
+from api.services import Services
 from circuits.profile import Profile
 from prover.app import App
 from prover.errors import JobConflict, JobNotFound
@@ -57,9 +58,25 @@ def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) ->
 def get(app: App, job_id: str) -> Job:
     """One proof's job, by its id or the client's own; raises ``JobNotFound`` for anything that is
     not a proof. One whose deadline has passed while nobody worked on it expires now."""
-    job = _find(app, job_id) or _find(app, _named(app, job_id))
+    return _current(app, _proof(_find(app, job_id) or _find(app, _named(app, job_id)), job_id))
+
+
+async def find(services: Services, job_id: str) -> Job:
+    """The same, read together with what other requests look at."""
+    found = await services.watch.find(job_id, _named(services.app, job_id))
+    job = _proof(found, job_id)
+    if job.is_overdue(datetime.now(UTC)):
+        return await services.run(lambda: _current(services.app, job))
+    return job
+
+
+def _proof(job: Job | None, job_id: str) -> Job:
     if job is None or job.kind is not JobKind.PROOF:
         raise JobNotFound(f"There is no proof {job_id!r}.")
+    return job
+
+
+def _current(app: App, job: Job) -> Job:
     if job.is_overdue(datetime.now(UTC)):
         app.expire_due(job.id)
         return app.store.job(job.id)

@@ -109,6 +109,16 @@ class Store(
         """The same store with what all tenants have."""
         return self._view(None)
 
+    def at_hand(self) -> Self | None:
+        """The same view, whose reads by key an event loop may make itself (``Database.at_hand``).
+        To be closed by itself."""
+        database = self._db.at_hand()
+        if database is None:
+            return None
+        view = copy.copy(self)
+        view._db = database
+        return view
+
     def _view(self, tenant: str | None) -> Self:
         view = copy.copy(self)
         view.tenant = tenant

@@ -22,6 +22,7 @@ from prover.quotas import Quota
 #: Gives the current time, in UTC and aware of it.
 Clock = Callable[[], datetime]
 _BUSY_S = 15.0
+_AT_HAND_BUSY_S = 0.2
 _WRITES = "zkml_writes"
 
 
@@ -41,8 +42,18 @@ class Database:
         """Raises ``SettingsInvalid`` for a URL of a database that is not supported."""
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite":
-            return cls(_sqlite(parsed))
+            engine = _sqlite(parsed)
+            sa.event.listen(engine, "begin", _begin)
+            return cls(engine)
         return cls(sa.create_engine(parsed, pool_pre_ping=True, json_serializer=_json, pool_size=8))
+
+    def at_hand(self) -> Database | None:
+        """The same database, for one thread that must not wait: what it reads by key is a look into
+        a local file, through a connection of its own, and no writer holds up a reader. Each
+        statement is a transaction. None where the database is another process."""
+        if not self.is_sqlite:
+            return None
+        return Database(_sqlite(self._engine.url, busy_s=_AT_HAND_BUSY_S, poolclass=sa.StaticPool))
 
     @property
     def is_sqlite(self) -> bool:
@@ -117,7 +128,7 @@ def _parse(url: str) -> URL:
     )
 
 
-def _sqlite(url: URL) -> sa.Engine:
+def _sqlite(url: URL, *, busy_s: float = _BUSY_S, **options: Any) -> sa.Engine:
     assert url.database is not None
     path = Path(url.database)
     try:
@@ -128,14 +139,14 @@ def _sqlite(url: URL) -> sa.Engine:
             f"The job database {path} cannot be opened: {error}.",
             hint="Check that its folder exists, is writable, and is not a network share.",
         ) from error
-    # isolation_level None stops the driver from opening transactions on its own; `_begin` does.
+    # isolation_level None stops the driver from opening transactions on its own: `_begin` does it.
     engine = sa.create_engine(
         url,
         json_serializer=_json,
-        connect_args={"timeout": _BUSY_S, "isolation_level": None},
+        connect_args={"timeout": busy_s, "isolation_level": None, "check_same_thread": False},
+        **options,
     )
     sa.event.listen(engine, "connect", _prepare)
-    sa.event.listen(engine, "begin", _begin)
     return engine
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,10 @@ from prover.store.models import require_model
 from prover.store.outbox import job_ended
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import jobs
+
+#: Statements that many requests run are built once: building one costs more than running it.
+_BY_IDS = sa.select(jobs).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+_MINE_BY_IDS = _BY_IDS.where(jobs.c.tenant == sa.bindparam("tenant"))
 
 
 class Jobs(Repository):
@@ -104,6 +108,13 @@ class Jobs(Repository):
         """Raises ``JobNotFound``."""
         with self._db.read() as conn:
             return job_of(self._row(conn, job_id))
+
+    def find_jobs(self, ids: Collection[str]) -> dict[str, Job]:
+        """The jobs of these ids, as far as there are any, in one transaction."""
+        query = _BY_IDS if self.tenant is None else _MINE_BY_IDS
+        with self._db.read() as conn:
+            rows = conn.execute(query, {"ids": list(ids), "tenant": self.tenant})
+            return {row.id: job_of(row) for row in rows}
 
     def jobs(
         self,
@@ -241,8 +252,8 @@ class Jobs(Repository):
             )
 
     def _row(self, conn: sa.Connection, job_id: str) -> sa.Row[Any]:
-        query = sa.select(jobs).where(jobs.c.id == job_id, *self._mine(jobs))
-        row = conn.execute(query).one_or_none()
+        query = _BY_IDS if self.tenant is None else _MINE_BY_IDS
+        row = conn.execute(query, {"ids": [job_id], "tenant": self.tenant}).one_or_none()
         if row is None:
             raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
         return row
@@ -329,4 +340,5 @@ def job_of(row: sa.Row[Any]) -> Job:
         metadata=row._mapping[jobs.c.metadata] or {},
         not_before=row.not_before,
         kept_proof=row.kept_proof,
+        last_seq=row.last_seq,
     )
