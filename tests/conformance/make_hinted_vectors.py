@@ -35,8 +35,8 @@ from prover.commitment import input_json
 from prover.context import Context
 from prover.receipt import seal
 from prover.statement import MeasuredError, build_statement
+from tests.cases.hints import apart_of, packings
 from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, LIMITS, PLAN, signer
-from tests.unit.test_hints import apart_of, packings
 
 HINTED = FOLDER / "hinted"
 

@@ -23,8 +23,8 @@ from circuits.model.reading import read_model
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
-from tests.unit.test_lower_integers import BOUND, MODELS, inputs_of
-from tests.unit.test_lower_tables import TABLED
+from tests.cases.integers import BOUND, MODELS, inputs_of
+from tests.cases.tables import TABLED
 from tests.unit.test_rewrite_passes import CASES, graph, samples
 
 pytestmark = pytest.mark.slow

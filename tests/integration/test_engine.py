@@ -30,9 +30,9 @@ from circuits.lower import Bits, Form, lower, run_integers
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
 from tests import tiny
+from tests.cases.integers import BOUND, graph
+from tests.cases.packing import DENSE, TERMS
 from tests.conftest import LIMITS
-from tests.unit.test_lower_integers import BOUND, graph
-from tests.unit.test_lower_packing import DENSE, TERMS
 
 pytestmark = pytest.mark.slow
 

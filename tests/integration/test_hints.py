@@ -21,9 +21,9 @@ from circuits.lower import GraphVariant, run_integers
 from circuits.lower.variant import Hinted
 from circuits.profile import Visibility
 from circuits.srs.verify_part import extract
+from tests.cases.hints import DENSE, apart_of, hinted
+from tests.cases.integers import graph
 from tests.conftest import LIMITS
-from tests.unit.test_hints import DENSE, apart_of, hinted
-from tests.unit.test_lower_integers import graph
 
 pytestmark = pytest.mark.slow
 

@@ -13,16 +13,10 @@ from numpy.typing import NDArray
 from circuits.exact import exact_constants, written
 from circuits.integers.interpreter import evaluate, parsed, rescaled
 from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
-from tests.unit.test_lower_integers import BOUND, graph
+from tests.cases.integers import BOUND
+from tests.cases.packing import DENSE, TERMS
 
 Array = NDArray[Any]
-TERMS = 40
-#: Seven outputs: three pairs, and one that is left over.
-DENSE = graph(
-    "a = Gemm(x, w, b) r = Relu(a) y = MatMul(r, w2)",
-    f"float[1, {TERMS}] x",
-    {"w": [TERMS, 7], "b": [7], "w2": [7, 3]},
-)
 PLAIN, PACKED = (
     lower(DENSE, Bits(input=6, weights=(8, 9)), BOUND, form)
     for form in (Form(), Form(packed_from=TERMS))

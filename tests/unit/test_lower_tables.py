@@ -11,58 +11,8 @@ from circuits.integers.tables import TABLES
 from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.lower.prepare import prepare
-from tests.unit.test_lower_integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
-
-DENSE = {"w": [6, 5], "b": [5]}
-
-TABLED: dict[str, bytes] = {
-    "sigmoid at the end": graph("a = Gemm(x, w, b) y = Sigmoid(a)", VECTOR, DENSE),
-    "sigmoid and tanh inside": graph(
-        "a = Gemm(x, w, b) s = Sigmoid(a) c = MatMul(s, w2) t = Tanh(c) y = MatMul(t, w3)",
-        VECTOR,
-        DENSE | {"w2": [5, 4], "w3": [4, 2]},
-    ),
-    "softmax": graph(
-        "a = Gemm(x, w, b) r = Relu(a) c = MatMul(r, w2) y = Softmax<axis = -1>(c)",
-        VECTOR,
-        DENSE | {"w2": [5, 4]},
-    ),
-    "softmax, log-softmax over channels": graph(
-        "c = Conv<strides = [2, 2]>(x, w) s = Softmax<axis = 1>(c) l = LogSoftmax<axis = 1>(c)"
-        " y = Add(s, l)",
-        "float[1, 2, 6, 6] x",
-        {"w": [3, 2, 3, 3]},
-    ),
-    "products of tables": graph(
-        "a = MatMul(x, w) s = Sigmoid(a) t = Tanh(a) p = Mul(s, t) q = Mul(p, p) y = Sub(q, a)",
-        VECTOR,
-        {"w": [6, 5]},
-    ),
-    "erf, swish": graph(
-        "a = MatMul(x, w) e = Erf(a) g = Mul(a, e) s = Sigmoid(a) h = Mul(a, s) y = Add(g, h)",
-        VECTOR,
-        {"w": [6, 5]},
-    ),
-    "attention": graph(
-        "q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv) t = Transpose<perm = [1, 0]>(k)"
-        " s = MatMul(q, t) p = Softmax<axis = -1>(s) y = MatMul(p, v)",
-        "float[4, 6] x",
-        {"wq": [6, 3], "wk": [6, 3], "wv": [6, 3]},
-    ),
-    "lstm": graph(
-        "a, y, c = LSTM<hidden_size = 2>(x, w, r, b)",
-        "float[3, 1, 4] x",
-        {"w": [1, 8, 4], "r": [1, 8, 2], "b": [1, 16]},
-    ),
-    "exp, log": graph(
-        "a = MatMul(x, w) e = Exp(a) s = Add(e, v) y = Log(s)", VECTOR, {"w": [6, 5], "v": [5]}
-    ),
-    "comparison of what came from a table": graph(
-        "a = MatMul(x, w) s = Sigmoid(a) g = Greater(s, v) c = Cast<to = 1>(g) y = Sub(a, c)",
-        VECTOR,
-        {"w": [6, 5], "v": [5]},
-    ),
-}
+from tests.cases.integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
+from tests.cases.tables import DENSE, TABLED
 
 
 def error(data: bytes, bits: Bits, form: Form | None = None) -> float:

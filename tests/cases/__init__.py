@@ -1,0 +1,1 @@
+"""What several test modules look at: models, inputs, jobs. A test module is imported by none."""
