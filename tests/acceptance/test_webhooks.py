@@ -12,7 +12,7 @@ import pytest
 from api.client import Client
 from tests import tiny
 from tests.acceptance.processes import Up, until, up, zkml
-from tests.unit.test_api_webhooks import Receiver, receiving
+from tests.cases.webhooks import Receiver, receiving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 

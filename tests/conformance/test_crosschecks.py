@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from prover.receipt import Receipt
 from prover.report import Layer, Report, Status
 from prover.statement import Statement
 from prover.verify import check_statement, verify_bundle
+from tests.cases.verdicts import NOW, names
 from tests.conformance.lies import RIVAL, TRUSTED, Lie, signed, statement_of
 from tests.conformance.make_vectors import (
     CASES,
@@ -39,7 +40,6 @@ from tests.conformance.make_vectors import (
 
 pytestmark = pytest.mark.slow
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 POLICY = Policy(trusted=(public_key(TRUSTED),))
 Judge = Callable[..., Report]
 
@@ -65,10 +65,6 @@ def other(vectors: dict[str, bytes]) -> Bundle:
 
 def layers(report: Report) -> set[Layer]:
     return {c.layer for c in report.failures}
-
-
-def names(report: Report) -> list[str]:
-    return [c.name for c in report.failures]
 
 
 # --- parts of two bundles --------------------------------------------------------------------

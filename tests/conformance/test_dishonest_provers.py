@@ -29,6 +29,7 @@ from prover.bundle import read_bundle, write_bundle
 from prover.policy import Policy
 from prover.report import Report
 from prover.verify import verify_bundle
+from tests.cases.verdicts import NOW
 from tests.conformance.lies import Lie, statement_of
 from tests.conformance.make_vectors import (
     BOUND,
@@ -41,7 +42,6 @@ from tests.conformance.make_vectors import (
     run_args,
     set_up,
 )
-from tests.conformance.test_profiles import NOW
 
 pytestmark = pytest.mark.slow
 

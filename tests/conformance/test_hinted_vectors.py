@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from prover.bundle import read_bundle, write_bundle
 from prover.policy import Policy
 from prover.report import Report
 from prover.verify import verify_bundle
+from tests.cases.verdicts import NOW
 from tests.conformance.lies import Lie, statement_of
 from tests.conformance.make_hinted_vectors import HINTED, PROVERS
 from tests.conformance.make_vectors import public_key
@@ -24,7 +24,6 @@ from tests.conformance.make_vectors import public_key
 pytestmark = pytest.mark.slow
 
 VERDICTS: list[dict[str, Any]] = json.loads((HINTED / "verdicts.json").read_text())
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def judged(data: bytes, engine: EzklEngine) -> Report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from circuits.engine.ezkl_engine import EzklEngine
 from prover.batch.verify import verify_batch
 from prover.policy import Policy
 from prover.verify import verify_bundle
+from tests.cases.verdicts import NOW
 from tests.conformance.make_lane_vectors import LANES, made
 from tests.conformance.make_vectors import public_key
 
 VERDICTS: list[dict[str, Any]] = json.loads((LANES / "verdicts.json").read_text())
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 POLICY = Policy(trusted=(public_key(1),))
 
 

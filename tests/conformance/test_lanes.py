@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 import pytest
@@ -12,37 +11,18 @@ import pytest
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.manifest import MAX_LANES
 from circuits.tensors import InputEncoding, OutputEncoding
-from prover.bundle import Bundle, read_bundle, write_bundle
-from prover.policy import Policy
-from prover.report import Report
-from prover.verify import verify_bundle
+from prover.bundle import Bundle, read_bundle
+from tests.cases.verdicts import judged, names
 from tests.conformance.lies import Lie, signed, statement_of
-from tests.conformance.make_vectors import lane_input, public_key
 
 pytestmark = pytest.mark.slow
 
 Encoding = TypeVar("Encoding", InputEncoding, OutputEncoding)
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
-
 
 @pytest.fixture
 def wide(vectors: dict[str, bytes]) -> tuple[Bundle, Bundle]:
     return read_bundle(vectors["wide-0"]), read_bundle(vectors["wide-1"])
-
-
-def judged(bundle: Bundle, engine: EzklEngine, lane: int | None = None) -> Report:
-    return verify_bundle(
-        write_bundle(bundle),
-        engine=engine,
-        policy=Policy(trusted=(public_key(1),)),
-        inputs=None if lane is None else lane_input(lane),
-        now=NOW,
-    )
-
-
-def names(report: Report) -> list[str]:
-    return [c.name for c in report.failures]
 
 
 def test_two_statements_about_one_proof(wide: tuple[Bundle, Bundle], engine: EzklEngine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 
 import pytest
 
@@ -13,13 +12,13 @@ from prover.policy import Policy
 from prover.report import Layer, Report
 from prover.verification.evidence import VERIFY_LIMITS
 from prover.verify import verify_bundle
+from tests.cases.verdicts import NOW
 from tests.conformance.lies import TRUSTED
 from tests.conformance.make_vectors import public_key
 from tests.conformance.mutations import Mutation, mutations
 
 pytestmark = pytest.mark.slow
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 POLICY = Policy(trusted=(public_key(TRUSTED),))
 
 

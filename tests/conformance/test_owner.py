@@ -12,9 +12,9 @@ from circuits.engine.ezkl_engine import EzklEngine
 from prover.bundle import Bundle, read_bundle
 from prover.ownership import model_manifest
 from prover.report import Check
+from tests.cases.signatures import eip191
+from tests.cases.verdicts import judged, names
 from tests.conformance.lies import signed, statement_of
-from tests.conformance.test_lanes import judged, names
-from tests.integration.test_ownership import eip191
 
 pytestmark = pytest.mark.slow
 

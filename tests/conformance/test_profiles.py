@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 
@@ -13,12 +11,12 @@ from prover.bundle import read_bundle
 from prover.policy import Policy
 from prover.report import Report, Status
 from prover.verify import verify_bundle
+from tests.cases.verdicts import NOW
 from tests.conformance.lies import statement_of
 from tests.conformance.make_vectors import CASES, INPUT, SALT, Case, public_key, uploaded
 
 pytestmark = pytest.mark.slow
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 OTHER_INPUT = {"x": INPUT["x"] + np.float32(1 / 128)}
 PRIVATE = ("private-input", "hashed-input")
 

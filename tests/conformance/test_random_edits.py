@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,13 +15,13 @@ from prover.bundle import Bundle, read_bundle, write_bundle
 from prover.policy import Policy
 from prover.report import Report
 from prover.verify import verify_bundle
+from tests.cases.verdicts import NOW
 from tests.conformance.lies import Lie, statement_of, with_file
 from tests.conformance.make_vectors import FOLDER, public_key
 from tests.effort import examples
 
 pytestmark = pytest.mark.slow
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 POLICY = Policy(trusted=(public_key(1),))
 DATA = (FOLDER / "public.zkml").read_bytes()
 GOOD = read_bundle(DATA)

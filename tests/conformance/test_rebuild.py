@@ -24,6 +24,7 @@ from prover.report import Report, Status
 from prover.settings import Settings
 from prover.verify import verify_bundle
 from tests import tiny
+from tests.cases.verdicts import names
 from tests.conformance.lies import REBUILD_LIES, Lie, statement_of
 from tests.conformance.make_vectors import public_key
 
@@ -98,10 +99,6 @@ class _Honest(dict[str, Bundle]):
 @pytest.fixture(scope="module")
 def honest(bench: Bench) -> dict[str, Bundle]:
     return _Honest(bench)
-
-
-def names(report: Report) -> list[str]:
-    return [c.name for c in report.failures]
 
 
 def detail(report: Report) -> str:

@@ -13,11 +13,7 @@ from prover.jobs import Job, JobKind, JobState, Stage
 from prover.lease import StopReason, holding
 from prover.store import Store
 from prover.testing import ManualClock, model_record
-from tests.integration import test_store
-from tests.integration.test_store import PROBLEM, claimed, story
-
-server, url = test_store.server, test_store.url  # fixtures: SQLite and PostgreSQL
-clock, store = test_store.clock, test_store.store
+from tests.cases.jobs import PROBLEM, claimed, story
 
 
 def due_in(store: Store, seconds: float, id: str | None = None) -> Job:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coincurve import PrivateKey
-from Crypto.Hash import keccak
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.client import Client, ServerProblem
 from prover.api_keys import ALL_SCOPES, new_api_key
 from prover.ownership import model_manifest
+from tests.cases.signatures import eip191
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}
@@ -139,20 +138,6 @@ def ed25519(message: bytes) -> dict[str, str]:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes_raw().hex()
     return {"scheme": "ed25519", "signer": public, "signature": key.sign(message).hex()}
-
-
-def eip191(message: bytes) -> dict[str, str]:
-    """As a wallet's personal_sign does it."""
-
-    def digest(data: bytes) -> bytes:
-        return keccak.new(digest_bits=256, data=data).digest()
-
-    key = PrivateKey()
-    prefixed = b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message
-    raw = key.sign_recoverable(digest(prefixed), hasher=None)
-    address = digest(key.public_key.format(compressed=False)[1:])[-20:].hex()
-    signature = raw[:64] + bytes([raw[64] + 27])
-    return {"scheme": "eip191", "signer": f"0x{address}", "signature": f"0x{signature.hex()}"}
 
 
 @pytest.mark.parametrize("sign", [ed25519, eip191])

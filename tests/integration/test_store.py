@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -43,66 +42,7 @@ from prover.store.migrate import MIGRATIONS
 from prover.store.schema import REVISION, metadata
 from prover.testing import START, ManualClock, model_record
 from prover.usage import Grouping
-from tests.postgres import postgres
-
-TTL_S = 30.0
-PROBLEM = {"code": "engine_killed", "detail": "…", "fault": "internal", "retryable": True}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of its own for each test."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'zkml.db'}"
-        return
-    schema = f"test_{secrets.token_hex(6)}"
-    base = sa.make_url(request.getfixturevalue("server")).set(drivername="postgresql+psycopg")
-    admin = sa.create_engine(base)
-    with admin.begin() as conn:
-        conn.exec_driver_sql(f"CREATE SCHEMA {schema}")
-    mine = base.update_query_dict({"options": f"-csearch_path={schema}"})
-    yield mine.render_as_string(hide_password=False)
-    with admin.begin() as conn:
-        conn.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
-    admin.dispose()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store(url: str, clock: ManualClock) -> Iterator[Store]:
-    with Store.open(url, max_attempts=2, clock=clock) as opened:
-        opened.add_model(model_record())
-        yield opened
-
-
-def new_job(store: Store, id: str | None = None) -> Job:
-    return store.create_job(
-        JobKind.PROOF, model_record().id, "circuit", {"n": 1}, "input-key", id=id
-    )
-
-
-def claimed(store: Store, job: Job, owner: str = "worker-1") -> Lease:
-    lease = store.claim(job.id, owner, TTL_S)
-    assert lease is not None
-    return lease
-
-
-def story(store: Store, job: Job) -> list[str]:
-    """The job's events in short; their numbers must count from 1 without gaps."""
-    events = store.events(job.id)
-    assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    return [event.data["stage" if event.type != "state" else "state"] for event in events]
-
+from tests.cases.jobs import PROBLEM, TTL_S, claimed, new_job, story
 
 # --- records ---------------------------------------------------------------------------------
 

@@ -27,11 +27,7 @@ from prover.webhooks.records import (
     Endpoint,
     SignatureScheme,
 )
-from tests.integration import test_store
-from tests.integration.test_store import PROBLEM, claimed, new_job
-
-server, url = test_store.server, test_store.url  # fixtures: SQLite and PostgreSQL
-clock, store = test_store.clock, test_store.store
+from tests.cases.jobs import PROBLEM, claimed, new_job
 
 LEASE_S = 60.0
 

@@ -15,11 +15,12 @@ import pytest
 
 from api import authentication
 from api.authentication import KeyChecker
-from prover.api_keys import ALL_SCOPES, ApiKey, Scope, new_api_key
+from prover.api_keys import Scope
 from prover.errors import StoreUnavailable
 from prover.jobs import JobKind
 from prover.store import Store
 from prover.testing import model_record
+from tests.cases.api_keys import made
 from tests.unit.fake_app import FakeApp, serving
 
 
@@ -36,27 +37,6 @@ def http(app: FakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client
     monkeypatch.setattr(authentication, "RECHECK_S", 0.05)
     with serving(app) as base, httpx.Client(base_url=base, timeout=30) as client:
         yield client
-
-
-def made(
-    store: Store,
-    tenant: str = "acme",
-    scopes: frozenset[Scope] = ALL_SCOPES,
-    expires_at: datetime | None = None,
-    requests_per_minute: int | None = None,
-) -> tuple[ApiKey, dict[str, str]]:
-    """A key in the store, and the header that carries it."""
-    now = datetime.now(UTC)
-    key, token = new_api_key(
-        tenant=tenant,
-        name="test",
-        scopes=scopes,
-        now=now,
-        expires_at=expires_at,
-        requests_per_minute=requests_per_minute,
-    )
-    store.add_api_key(key)
-    return key, {"Authorization": f"Bearer {token}"}
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:

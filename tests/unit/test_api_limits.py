@@ -16,8 +16,8 @@ from prover.errors import QuotaExceeded, StorageQuotaExceeded
 from prover.jobs import JobKind, JobState
 from prover.redis_server import RedisServer
 from prover.testing import START, ManualClock, model_record
+from tests.cases.api_keys import made
 from tests.unit.fake_app import SIGNATURE, FakeApp, serving
-from tests.unit.test_api_keys import made
 
 _PROOF = JobKind.PROOF
 INPUT = {"inputs": {"x": [[1.0, 2.0, 3.0]]}}

@@ -3,74 +3,26 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import WebhookVerificationError
 
 from prover.webhooks.deliverer import Deliverer
 from prover.webhooks.messages import MAX_BYTES
 from prover.webhooks.records import DisabledReason
 from prover.webhooks.sender import Sender
 from tests.acceptance.processes import until
+from tests.cases.webhooks import Receiver, receiving
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 ENDPOINTS = "/v1/webhook-endpoints"
 X = {"x": [[1.0, 2.0, 3.0]]}
-
-
-@dataclass
-class Receiver:
-    """A receiver on this machine: ``status`` is its answer, ``got`` what came."""
-
-    url: str
-    status: int = 204
-    headers: dict[str, str] = field(default_factory=dict)
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-    def events(self, secret: str) -> list[dict[str, Any]]:
-        """What came, each checked."""
-        return [Webhook(secret).verify(body, headers) for headers, body in self.got]
-
-    def ids(self) -> list[str]:
-        return [headers["webhook-id"] for headers, _ in self.got]
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    receiver: Receiver
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(receiver.status)
-            for name, value in receiver.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}/hook")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def test_requests_at_once_share_a_read(in_thread: bool) -> None:
 
     async def main() -> list[list[str | None]]:
         looks = Gathered(read, in_thread=in_thread)
-        return await asyncio.gather(looks.get(2), looks.get(1, 3), looks.get(2))
+        return list(await asyncio.gather(looks.get(2), looks.get(1, 3), looks.get(2)))
 
     assert asyncio.run(main()) == [["2"], [None, "3"], ["2"]]
     assert asked == [[1, 2, 3]]
@@ -33,7 +33,9 @@ def test_a_later_request_reads_again(in_thread: bool) -> None:
     now = ["before"]
 
     async def main() -> None:
-        looks = Gathered(lambda keys: dict.fromkeys(keys, now[0]), in_thread=in_thread)
+        looks: Gathered[str, str] = Gathered(
+            lambda keys: dict.fromkeys(keys, now[0]), in_thread=in_thread
+        )
         assert await looks.get("job") == ["before"]
         now[0] = "after"
         assert await looks.get("job") == ["after"]
@@ -63,7 +65,9 @@ def test_a_failed_read_fails_those_who_asked_and_no_later_one(in_thread: bool) -
 @EACH_WAY
 def test_one_who_leaves_takes_nobody_along(in_thread: bool) -> None:
     async def main() -> None:
-        looks = Gathered(lambda keys: dict.fromkeys(keys, 1), in_thread=in_thread)
+        looks: Gathered[str, int] = Gathered(
+            lambda keys: dict.fromkeys(keys, 1), in_thread=in_thread
+        )
         first, second = (asyncio.create_task(looks.get("a")) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from prover.webhooks.records import Due, SignatureScheme
 from prover.webhooks.sender import Outcome, Sender
 from prover.webhooks.signing import new_secret
-from tests.unit.test_webhook_signing import ENDPOINT
+from tests.cases.webhooks import ENDPOINT
 
 SECRET = new_secret(SignatureScheme.HMAC)
 PAYLOAD = {"type": "proof.succeeded", "timestamp": "t", "data": {"id": "ü"}}

@@ -14,25 +14,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from prover.testing import START
 from prover.webhooks import signing
-from prover.webhooks.records import Endpoint, SignatureScheme
+from prover.webhooks.records import SignatureScheme
+from tests.cases.webhooks import ENDPOINT
 
 BODY = '{"type":"proof.succeeded","data":{"id":"ü"}}'
-ENDPOINT = Endpoint(
-    id="e",
-    tenant="t",
-    url="https://a.example/",
-    events=None,
-    description="",
-    scheme=SignatureScheme.HMAC,
-    secret="new",
-    previous_secret="old",
-    previous_until=START + timedelta(hours=1),
-    disabled=None,
-    disabled_at=None,
-    failing_since=None,
-    delivered_at=None,
-    created_at=START,
-)
 
 
 def test_the_standard_library_accepts_what_we_sign() -> None:

@@ -1,0 +1,50 @@
+"""A job store on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from prover.store import Store
+from prover.testing import ManualClock, model_record
+from tests.postgres import postgres
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own for each test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'zkml.db'}"
+        return
+    schema = f"test_{secrets.token_hex(6)}"
+    base = sa.make_url(request.getfixturevalue("server")).set(drivername="postgresql+psycopg")
+    admin = sa.create_engine(base)
+    with admin.begin() as conn:
+        conn.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    mine = base.update_query_dict({"options": f"-csearch_path={schema}"})
+    yield mine.render_as_string(hide_password=False)
+    with admin.begin() as conn:
+        conn.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+    admin.dispose()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(url: str, clock: ManualClock) -> Iterator[Store]:
+    with Store.open(url, max_attempts=2, clock=clock) as opened:
+        opened.add_model(model_record())
+        yield opened
