@@ -15,7 +15,7 @@ from prover.jobs import JobKind
 from prover.settings import Settings
 from prover.store import Store
 from tests.acceptance.processes import ZKML, environment, zkml
-from tests.tiny import linear
+from tests.cases.tiny import linear
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 
 from api.client import Client, ServerProblem
 from tests.acceptance.processes import Up, zkml
-from tests.tiny import linear
+from tests.cases.tiny import linear
 
 pytestmark = pytest.mark.slow
 

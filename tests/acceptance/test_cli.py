@@ -14,7 +14,6 @@ import pytest
 from onnx import external_data_helper, load_from_string
 
 from prover.bundle import read_bundle, write_bundle
-from tests import tiny
 from tests.acceptance.processes import (
     HANGS_S,
     ROOT,
@@ -25,6 +24,7 @@ from tests.acceptance.processes import (
     until,
     zkml,
 )
+from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
 

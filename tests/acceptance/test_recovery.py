@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from api.client import Client, Job
-from tests import tiny
 from tests.acceptance.processes import ZKML, Up, environment, gone, scratch, until, up, zkml
+from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ import onnxruntime
 import pytest
 
 from api.client import Client, ServerProblem
-from tests import tiny
 from tests.acceptance.conftest import MAX_MODEL_BYTES
 from tests.acceptance.processes import DIGITS, Up, zkml
+from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from api.client import Client
-from tests import tiny
 from tests.acceptance.processes import Up, until, up, zkml
+from tests.cases import tiny
 from tests.cases.webhooks import Receiver, receiving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]

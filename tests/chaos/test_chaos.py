@@ -24,8 +24,8 @@ from circuits.errors import ZkmlError
 from circuits.profile import Profile
 from prover.jobs import Job, JobState
 from prover.usage import Grouping
-from tests import tiny
 from tests.acceptance.processes import gone, until
+from tests.cases import tiny
 from tests.chaos.deployment import Deployment, deployed, finished
 from tests.postgres import postgres
 

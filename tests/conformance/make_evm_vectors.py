@@ -33,9 +33,9 @@ from circuits.profile import Profile, Target
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
-from tests import tiny
+from tests.cases import tiny
+from tests.cases.evm_forgery import s_of
 from tests.conftest import LIMITS
-from tests.evm_forgery import s_of
 
 VECTOR = Path(__file__).parent / "vectors" / "evm.json"
 #: Inputs of ``tiny.linear``, at scale 7: an ordinary one, one whose outputs are all zero, one just

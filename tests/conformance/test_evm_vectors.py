@@ -14,8 +14,8 @@ import pytest
 from circuits.errors import ProofMalformed
 from circuits.evm.guard import Accepted, Guard
 from circuits.field import P
+from tests.cases.evm_forgery import Chain, Point, calldata, forge, shifted, words
 from tests.conformance.make_evm_vectors import VECTOR
-from tests.evm_forgery import Chain, Point, calldata, forge, shifted, words
 
 INSTANCE_REFUSED = "InstanceRefused(uint256)"
 #: Returns true whatever it is sent.

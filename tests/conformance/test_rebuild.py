@@ -23,7 +23,7 @@ from prover.policy import Policy
 from prover.report import Report, Status
 from prover.settings import Settings
 from prover.verify import verify_bundle
-from tests import tiny
+from tests.cases import tiny
 from tests.cases.verdicts import names
 from tests.conformance.lies import REBUILD_LIES, Lie, statement_of
 from tests.conformance.make_vectors import public_key

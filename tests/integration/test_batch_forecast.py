@@ -19,8 +19,8 @@ from circuits.plan.cost import CostModel
 from circuits.profile import Target, Visibility
 from circuits.rebuild import Recipe
 from circuits.rewrite import bind_context, rewrite
+from tests.cases.tiny import linear, wide
 from tests.conftest import LIMITS
-from tests.tiny import linear, wide
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from prover.batch.records import Batch, ItemState
 from prover.batch.results import write_results
 from prover.receipt import Receipt
 from prover.settings import Settings
-from tests.tiny import model
+from tests.cases.tiny import model
 
 pytestmark = pytest.mark.slow
 

@@ -38,7 +38,7 @@ app.close()
 
 
 def test_ten_thousand_rows_of_64_floats_stay_under_300_mb(tmp_path: Path, srs_cache: Path) -> None:
-    from tests.tiny import wide
+    from tests.cases.tiny import wide
 
     rows, model = tmp_path / "rows.jsonl", tmp_path / "model.onnx"
     model.write_bytes(wide(64))

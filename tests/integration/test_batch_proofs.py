@@ -28,7 +28,7 @@ from prover.policy import Policy
 from prover.receipt import Receipt, seal
 from prover.settings import Settings
 from prover.verify import verify_bundle
-from tests.tiny import linear
+from tests.cases.tiny import linear
 
 pytestmark = pytest.mark.slow
 

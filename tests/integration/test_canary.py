@@ -16,7 +16,7 @@ from circuits.profile import Profile, Visibility
 from prover.app import App
 from prover.jobs import Job, JobState
 from prover.settings import Settings
-from tests import tiny
+from tests.cases import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

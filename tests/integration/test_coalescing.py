@@ -20,7 +20,7 @@ from prover.bundle import read_bundle
 from prover.jobs import Job, JobKind, JobState
 from prover.settings import Settings
 from prover.verify import verify_bundle
-from tests.tiny import linear, model
+from tests.cases.tiny import linear, model
 
 pytestmark = pytest.mark.slow
 

@@ -29,7 +29,7 @@ from circuits.field import felts_to_bytes, from_felt, to_felt
 from circuits.lower import Bits, Form, lower, run_integers
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
-from tests import tiny
+from tests.cases import tiny
 from tests.cases.integers import BOUND, graph
 from tests.cases.packing import DENSE, TERMS
 from tests.conftest import LIMITS

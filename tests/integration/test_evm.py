@@ -29,7 +29,7 @@ from circuits.profile import Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
-from tests import tiny
+from tests.cases import tiny
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -179,7 +179,7 @@ def test_a_private_input_beyond_its_range_is_refused_by_the_guard_alone(
     builder: Builder, solc: Solc, tmp_path: Path
 ) -> None:
     """The circuit shows by a residue that the input is too large; EZKL's contract takes any."""
-    evm_forgery = pytest.importorskip("tests.evm_forgery")
+    evm_forgery = pytest.importorskip("tests.cases.evm_forgery")
     profile = Profile(target=Target.EVM, visibility=Visibility.PRIVATE_INPUT)
     built = builder.build(tiny.linear(), samples(), profile, tmp_path)
     manifest, files = built.manifest, circuit_files(built)
@@ -207,7 +207,7 @@ def test_guards_are_compiled_from_their_source(solc: Solc) -> None:
 def test_the_guard_accepts_the_proof_and_refuses_what_the_contract_alone_would_not(
     made: Made, solc: Solc
 ) -> None:
-    evm_forgery = pytest.importorskip("tests.evm_forgery")
+    evm_forgery = pytest.importorskip("tests.cases.evm_forgery")
     calldata, shifted = evm_forgery.calldata, evm_forgery.shifted
     chain = evm_forgery.Chain()
     contract = solc.compile(made.source, deadline_s=60)

@@ -14,7 +14,7 @@ from circuits.profile import Profile
 from prover.app import App
 from prover.jobs import Job, JobState
 from prover.settings import Settings
-from tests.estimators import iris, iris_tree
+from tests.cases.estimators import iris, iris_tree
 
 pytestmark = pytest.mark.slow
 

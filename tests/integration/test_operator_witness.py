@@ -14,7 +14,7 @@ from circuits.field import from_felt, to_felt
 from circuits.model.operators import FAITHFUL
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
-from tests.operators import Case, cases
+from tests.cases.operators import Case, cases
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from prover.ownership import OwnerSignature, Scheme, model_manifest
 from prover.receipt import Receipt
 from prover.settings import Settings
 from prover.usage import Grouping
-from tests import tiny
+from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
 

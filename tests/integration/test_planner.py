@@ -17,7 +17,7 @@ from circuits.plan.samples import Samples, draw
 from circuits.profile import Profile, Soundness, Target
 from circuits.srs.files import Policy, SrsFolder
 from circuits.tensors import Signature, TensorSpec
-from tests import tiny
+from tests.cases import tiny
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow

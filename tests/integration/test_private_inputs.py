@@ -18,8 +18,8 @@ from circuits.profile import Profile, Soundness, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.tensors import Signature, TensorSpec
 from prover.non_claims import non_claims
+from tests.cases.tiny import linear
 from tests.conftest import LIMITS
-from tests.tiny import linear
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from benchmarks.report.folder_report import Off, Outcome, Row, Run, markdown, re
 from circuits.profile import Profile
 from prover.app import App
 from prover.settings import Settings
-from tests import tiny
+from tests.cases import tiny
 
 RUN = Run(tolerance=0.01, memory_gib=8, deadline_s=600, effort="fast", machine="a machine")
 

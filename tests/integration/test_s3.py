@@ -18,7 +18,7 @@ from prover.artifacts import Artifacts
 from prover.errors import ArtifactCorrupt, ArtifactMissing, ArtifactsUnavailable
 from prover.jobs import JobState
 from prover.settings import Settings
-from tests import tiny
+from tests.cases import tiny
 from tests.s3 import BUCKET, S3, s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

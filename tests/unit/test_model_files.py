@@ -20,7 +20,7 @@ from circuits.model.functions import MAX_NODES
 from circuits.model.reading import read_model
 from circuits.rewrite import rewrite
 from prover.shapes import parse_shapes
-from tests.tiny import linear, model
+from tests.cases.tiny import linear, model
 
 LIMIT = 1 << 20
 

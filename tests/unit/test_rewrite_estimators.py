@@ -16,7 +16,7 @@ from circuits.lower.bits import quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
-from tests.estimators import ML, iris, iris_tree, model, tree_attributes
+from tests.cases.estimators import ML, iris, iris_tree, model, tree_attributes
 
 
 def samples(x: np.ndarray) -> list[dict[str, np.ndarray]]:

@@ -14,7 +14,7 @@ from circuits.lower.bits import choose_bits, quantised
 from circuits.lower.thresholds import near_counts, near_graph, near_thresholds
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
-from tests.tiny import model
+from tests.cases.tiny import model
 
 OPERATORS = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
