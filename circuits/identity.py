@@ -13,7 +13,7 @@ from circuits.srs.files import Policy
 #: before from the same order: circuits of the old kind stay usable, new orders get new ones.
 COMPILER = 9
 #: The same for circuits of several lanes made out of one of a single lane.
-WIDENING = 8
+WIDENING = 9
 
 
 def circuit_id(

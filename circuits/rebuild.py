@@ -86,8 +86,8 @@ class Recipe:
 class Anew:
     """A graph made anew. The scales are None where the engine chooses them (``scale`` is that of an
     integer graph's tables), ``hints`` where the circuit is given no results. With ``commitments``
-    there are its size (k, columns, table) and, where a table bounds the input, the range that it
-    accepts."""
+    there are the ``network`` that computes hints, its size (k, columns, table) and, where a table
+    bounds the input, the range that it accepts."""
 
     onnx: bytes
     passes: tuple[AppliedPass, ...]
@@ -98,6 +98,7 @@ class Anew:
     hints: Hints | None = None
     hidden: Hidden | None = None
     commitments: Commitments | None = None
+    network: bytes | None = None
     arguments: tuple[int, int, tuple[int, int]] | None = None
     accepted: tuple[float, float] | None = None
 
@@ -117,7 +118,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     input_scales = output_scales = scale = hints = hidden = None
     sums_biases = False
     if recipe.argument is Argument.COMMITTED:
-        return _committed_anew(graph, samples, recipe)
+        return committed_anew(graph, samples, recipe)
     if recipe.lowering is not None:
         chosen = Bits.from_json(recipe.lowering["bits"])
         try:
@@ -161,7 +162,8 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     )
 
 
-def _committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe) -> Anew:
+def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe) -> Anew:
+    """The graph with committed hints that a recipe stands for. Runs inside a sandbox child."""
     from circuits.lower.committed.candidates import ARGUMENT, recompiled
     from circuits.plan.committed import COMMITTED
 
@@ -169,7 +171,12 @@ def _committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe
     if set(lowering) != {"argument", "columns", "steps"} or lowering["argument"] != ARGUMENT:
         raise CircuitNotFaithful("the manifest has no recipe for committed hints")
     made, steps = recompiled(
-        graph, lowering, samples, shown=not recipe.hand_on, weights=recipe.weights
+        graph,
+        lowering,
+        samples,
+        shown=not recipe.hand_on,
+        weights=recipe.weights,
+        lanes=recipe.lanes,
     )
     return Anew(
         onnx=made.onnx,
@@ -178,6 +185,7 @@ def _committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe
         input_scales=(steps.input_scale,),
         output_scales=(steps.output_scale,),
         commitments=made.claim,
+        network=made.arrangement.to_bytes(),
         arguments=(steps.logrows, made.columns, (steps.lowest, steps.base - 1)),
         accepted=_range(steps, shown=not recipe.hand_on),
     )

@@ -1,8 +1,9 @@
 """A prover of committed hints who is not honest: ``python -m tests.dishonest_hints FOLDER``.
 
 Written from docs/receipt.md, without the prover's own code for hints, challenges and commitments.
-``FOLDER`` holds a circuit's files and ``job.json``: an input as integers, a context, and what to
-bend. Writes ``proof.json``; whoever verifies has to refuse it unless nothing was bent.
+``FOLDER`` holds a circuit's files and ``job.json``: each lane's input as integers and its context,
+and what to bend. Writes ``proof.json``, and ``lanes.json`` where there are several; whoever
+verifies has to refuse it unless nothing was bent.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 P = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 NAMES = (b"output", b"row", b"column", b"input-row", b"input-column")
 WEIGHTS_NAMES = (b"weights-row", b"weights-column")
+#: Each part's elements of all lanes, lane after lane.
 Hints = dict[str, list[int]]
 
 
@@ -30,6 +32,10 @@ def felt(n: int) -> str:
 
 def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def number(data: bytes) -> int:
+    return int.from_bytes(digest(data)[:31], "little")
 
 
 class Prover:
@@ -53,9 +59,11 @@ class Prover:
         self.shows_weights = self.header.get("weights") == "shown"
         if job["bend"] == "other weights":
             self.arrays[0][0, 0, 0, 0] += 1
+        self.lanes = len(job["inputs"])
+        self.list: dict[str, list[str]] = {"leaves": [], "evaluations": []}
 
-    def hints(self, x: list[int]) -> Hints:
-        kernel, bias, hidden, hidden_bias = self.arrays[:4]
+    def lane(self, x: list[int]) -> Hints:
+        kernel, bias, hidden, hidden_bias, last, last_bias = self.arrays
         image = np.array(x, dtype=object).reshape(6, 6)
         full = np.zeros((8, 8, 2), dtype=object)
         for i in range(3):
@@ -68,13 +76,7 @@ class Prover:
         pooled = active.reshape(3, 2, 3, 2, 2).sum(axis=(1, 3)).reshape(-1)
         dense = pooled @ hidden + hidden_bias
         pad = [0] * self.header["padding"][1]
-        salt = [
-            self.base - ((1 << self.logrows) - 8) + secrets.randbelow((1 << self.logrows) - 8)
-            for _ in range(self.header["looked_up"])
-        ]
-        active = [max(n, 0) for n in dense // self.base]
-        result = list(np.array(active, dtype=object) @ self.arrays[4] + self.arrays[5])
-        return {
+        found = {
             "input": [n + self.offset for n in x],
             "q0": list(q.reshape(-1)),
             "lo0": list(lo.reshape(-1)),
@@ -82,16 +84,40 @@ class Prover:
             "columns": list(full[1:7][:, [0, 7]].reshape(-1)),
             "q1": [*(dense // self.base), *pad],
             "lo1": [*(dense % self.base), *pad],
-            "result": result if self.shows_weights else [],
-            "salt": salt,
-            "sum": [sum(max(n, 0) for n in salt)],
         }
+        if self.lanes > 1 or self.shows_weights:
+            found["result"] = list(np.maximum(dense // self.base, 0) @ last + last_bias)
+        return found
+
+    def hints(self) -> Hints:
+        each = [self.lane(x) for x in self.job["inputs"]]
+        found = {name: [n for lane in each for n in lane[name]] for name in each[0]}
+        found["salt"] = [
+            self.base - ((1 << self.logrows) - 8) + secrets.randbelow((1 << self.logrows) - 8)
+            for _ in range(self.header["looked_up"])
+        ]
+        found["sum"] = [sum(max(n, 0) for n in found["salt"])]
+        return found
 
     def tensor(self, hints: Hints) -> list[str]:
         flat = [felt(n) for part in hints.values() for n in part]
         room = (1 << self.logrows) - 12
         assert len(flat) <= room, "one column"
         return [felt(secrets.randbelow(P)) for _ in range(6)] + flat
+
+    def about(self, lane: int) -> tuple[bytes, bytes]:
+        shown = b"".join(bytes.fromhex(felt(n)) for n in self.job["inputs"][lane])
+        context = int(self.job["contexts"][lane]).to_bytes(32, "big")
+        return context, b"public" + shown if self.header["shown"] else b"private"
+
+    def evaluation(self, lane: int, challenges: list[int]) -> int:
+        rows, columns = json.loads((self.folder / "claim.json").read_bytes())["evaluated"]
+        x, total = self.job["inputs"][lane], 0
+        for n, value in enumerate(x):
+            a, b = divmod(n, columns)
+            assert a < rows
+            total += value * pow(challenges[3], a + 1, P) * pow(challenges[4], b + 1, P)
+        return total % P
 
     def folded(self, challenges: list[int]) -> list[int]:
         """What the weights fold to, layer by layer."""
@@ -116,32 +142,53 @@ class Prover:
         (point,) = ezkl.kzg_commit(tensor, *paths)
         return bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
 
-    def seed(self, tensor: list[str], x: list[int]) -> bytes:
+    def seed(self, tensor: list[str]) -> bytes:
         def read(name: str) -> bytes:
             return (self.folder / name).read_bytes()
 
-        shown = b"".join(bytes.fromhex(felt(n)) for n in x)
+        about = self.about(0)
+        if self.lanes > 1:
+            leaves = [
+                digest(b"zkml-prover/lane/v1" + b"".join(digest(p) for p in self.about(n)))
+                for n in range(self.lanes)
+            ]
+            self.list["leaves"] = [leaf.hex() for leaf in leaves]
+            about = (b"".join(leaves), b"lanes")
         parts = (
             read("vk"),
             read("settings.json"),
             read("srs_part"),
             read("claim.json"),
-            int(self.job["context"]).to_bytes(32, "big"),
-            b"public" + shown if self.header["shown"] else b"private",
+            *about,
             self.commitment(tensor),
         )
         return digest(b"zkml-prover/committed-hints/v1" + b"".join(digest(p) for p in parts))
 
-    def prove(self, x: list[int], bend: Callable[[Hints], None]) -> dict[str, Any]:
-        hints = self.hints(x)
+    def challenges(self, seed: bytes) -> list[int]:
+        found = [number(seed + n) for n in NAMES]
+        if self.lanes == 1:
+            return found
+        told = []
+        if self.header["shown"]:
+            told = [self.evaluation(n, found) for n in range(self.lanes)]
+            if self.job["bend"] == "evaluation of another lane":
+                told[1] += 1
+        self.list["evaluations"] = [felt(n) for n in told]
+        hashed = digest(b"".join(bytes.fromhex(felt(n)) for n in told))
+        return [*found, number(seed + hashed + b"lane")]
+
+    def prove(self, bend: Callable[[Hints], None]) -> dict[str, Any]:
+        hints = self.hints()
         bend(hints)
         tensor = self.tensor(hints)
-        seed, how = self.seed(tensor, x), self.job["bend"]
-        challenges = [int.from_bytes(digest(seed + n)[:31], "little") for n in NAMES]
+        seed, how = self.seed(tensor), self.job["bend"]
+        challenges = self.challenges(seed)
         if how == "challenges":
             challenges = [1] * len(challenges)
         if how == "no challenge":
             challenges = [0] * len(challenges)
+        if how == "lanes told apart by nothing":
+            challenges[-1] = 1
         inputs = [tensor]
         if self.shows_weights:
             folded = self.folded(challenges)
@@ -149,7 +196,7 @@ class Prover:
                 folded[-1] += challenges[0]  # as if the first output's bias were larger by one
             inputs.append([felt(n) for n in folded])
             second = digest(seed + digest(self.commitment(inputs[1])))
-            more = [int.from_bytes(digest(second + n)[:31], "little") for n in WEIGHTS_NAMES]
+            more = [number(second + n) for n in WEIGHTS_NAMES]
             if how == "weights under challenges":
                 more = [0, 0]  # under which all weights are alike
             challenges += more
@@ -160,7 +207,7 @@ class Prover:
 
         data = json.dumps({"input_data": inputs})
         ezkl.gen_witness(data, at("compiled"), at("w.json"), None, None)
-        if self.job["bend"] == "shown output":
+        if how == "shown output":
             witness = json.loads((self.folder / "w.json").read_text())
             witness["outputs"][-2][0] = felt(12345)
             (self.folder / "w.json").write_text(json.dumps(witness))
@@ -173,21 +220,57 @@ def unbent(hints: Hints, base: int) -> None:
     """Hints as they should be."""
 
 
+def _raise(name: str, at: int, by: int) -> Callable[[Hints, int], None]:
+    def bend(hints: Hints, _: int) -> None:
+        hints[name][at] += by
+
+    return bend
+
+
+def _both(*bends: Callable[[Hints, int], None]) -> Callable[[Hints, int], None]:
+    def bend(hints: Hints, base: int) -> None:
+        for one in bends:
+            one(hints, base)
+
+    return bend
+
+
+def _swap(*names: str) -> Callable[[Hints, int], None]:
+    """What the first two lanes of three have, the other way round."""
+
+    def bend(hints: Hints, _: int) -> None:
+        for name in names:
+            size = len(hints[name]) // 3
+            first, second = hints[name][:size], hints[name][size : 2 * size]
+            hints[name][: 2 * size] = second + first
+
+    return bend
+
+
 BENDS: dict[str, Callable[[Hints, int], None]] = {
-    "quotient": lambda h, _: h["q0"].__setitem__(3, h["q0"][3] + 1),
+    "quotient": _raise("q0", 3, 1),
     "remainder": lambda h, _: h["lo0"].__setitem__(3, (h["lo0"][3] + 1) % 2),
-    "hidden quotient": lambda h, _: h["q1"].__setitem__(0, h["q1"][0] + 1),
-    "padding": lambda h, _: h["lo1"].__setitem__(-1, h["lo1"][-1] + 1),
-    "border": lambda h, _: h["rows"].__setitem__(2, h["rows"][2] + 1),
-    "column": lambda h, _: h["columns"].__setitem__(2, h["columns"][2] + 1),
-    "sum of salt": lambda h, _: h["sum"].__setitem__(0, h["sum"][0] + 1),
-    "negative remainder": lambda h, base: (
-        h["q0"].__setitem__(5, h["q0"][5] + 1),
-        h["lo0"].__setitem__(5, h["lo0"][5] - base),
-    )[0],
-    "result": lambda h, _: h["result"].__setitem__(0, h["result"][0] + 1),
+    "hidden quotient": _raise("q1", 0, 1),
+    "padding": _raise("lo1", -1, 1),
+    "border": _raise("rows", 2, 1),
+    "column": _raise("columns", 2, 1),
+    "sum of salt": _raise("sum", 0, 1),
+    "negative remainder": lambda h, base: _both(_raise("q0", 5, 1), _raise("lo0", 5, -base))(h, 0),
+    "result": _raise("result", 0, 1),
     "negative input": lambda h, _: h["input"].__setitem__(5, -3),
+    # Of three lanes: 72 quotients and 5 hidden ones, 3 results each.
+    "quotient of the last lane": _raise("q0", 2 * 72 + 3, 1),
+    "border of the last lane": _raise("rows", -1, 1),
+    "result of the last lane": _raise("result", 2 * 3, 1),
+    "results that cancel": _both(_raise("result", 0, 1), _raise("result", 3, -1)),
+    "quotients that cancel": _both(_raise("q0", 3, 1), _raise("q0", 72 + 3, -1)),
+    "lanes told apart by nothing": _both(_raise("result", 0, 1), _raise("result", 3, -1)),
+    "results swapped": _swap("result"),
+    "lanes swapped behind the input": _swap("q0", "lo0", "rows", "columns", "q1", "lo1", "result"),
+    "whole lanes swapped": _swap("input", "q0", "lo0", "rows", "columns", "q1", "lo1", "result"),
 }
+
+
 BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]
 
 
@@ -196,13 +279,16 @@ def main() -> None:
     job = json.loads((folder / "job.json").read_text())
     prover = Prover(folder, job)
     bend = BENDS.get(job["bend"], unbent)
-    proof = prover.prove(job["input"], lambda hints: bend(hints, prover.base))
+    proof = prover.prove(lambda hints: bend(hints, prover.base))
     if job["bend"] == "pasted":
-        other = prover.prove(job["input"], lambda hints: None)
+        other = prover.prove(lambda hints: None)
         count = 128 if prover.shows_weights else 64
         proof["proof"] = other["proof"][:count] + proof["proof"][count:]
         proof["hex_proof"] = "0x" + bytes(proof["proof"]).hex()
     (folder / "proof.json").write_text(json.dumps(proof))
+    if prover.lanes > 1:
+        text = json.dumps(prover.list, sort_keys=True, separators=(",", ":"))
+        (folder / "lanes.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from circuits.build import BuiltCircuit
+from circuits.committed.claim import Commitments
 from circuits.digests import canonical_json, sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import (
@@ -29,11 +30,12 @@ from circuits.engine.port import (
     ShouldStop,
     Simulated,
 )
-from circuits.errors import CircuitNotFaithful, EngineError
+from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge
 from circuits.field import to_felt
 from circuits.hidden import Hidden, Salt, filled, hides
-from circuits.hints import MOST_TABLED_LOGROWS, Given
+from circuits.hints import MOST_TABLED_LOGROWS, Hints
 from circuits.identity import wide_circuit_id
+from circuits.lanes.committed import CommittedForecast, committed_forecast, wide_recipe
 from circuits.lanes.errors import CannotBatch
 from circuits.lanes.felts import join, split
 from circuits.lanes.forecast import DRAFT_LANES, Draft, Forecast, choose_shape, forecast
@@ -50,15 +52,18 @@ from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.samples import Sample, draw
 from circuits.plan.variants import binds, corner_samples
 from circuits.profile import Visibility
-from circuits.rebuild import Recipe
+from circuits.rebuild import Anew, Recipe
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
-from circuits.tensors import Signature
+from circuits.tensors import InputEncoding, Signature
 
-_WIDEN = "circuits.lanes.check:widen_checked"
+_WIDEN, _ANEW = "circuits.lanes.check:widen_checked", "circuits.rebuild:graph_anew"
+_INSIDE = "circuits.lanes.committed:inside"
 _PASS = AppliedPass(name="widen", version=2)
 #: Inputs that the engine's arithmetic is compared on, besides the corners of the accepted range.
 _COMPARED = 8
+#: With committed hints these inputs, so many times smaller, too: few may reach the table's ends.
+_NEARER = (0.5, 0.25, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +77,6 @@ class Narrow:
     settings: str
     plan: dict[str, Any]
     hints: bytes | None = None
-
-    @property
-    def given(self) -> Given | None:
-        """What the circuit is given beside its inputs, where it is given anything."""
-        if self.hints is None or self.manifest.hints is None:
-            return None
-        return Given(graph=self.hints, claim=self.manifest.hints)
 
     @cached_property
     def args(self) -> RunArgs:
@@ -100,6 +98,24 @@ class Narrow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Wide:
+    """A graph of many lanes in the size that was chosen for it: what a manifest says of it, the
+    ``bits`` that its decompositions must hold, and ``given``, what computes its hints."""
+
+    label: str
+    graph: bytes
+    priced: Priced
+    predicted: Prediction
+    lowering: dict[str, Any] | None
+    passes: tuple[AppliedPass, ...]
+    bits: int
+    given: bytes | None
+    hints: Hints | None = None
+    hidden: Hidden | None = None
+    commitments: Commitments | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class WideBuilder:
     """Makes wide circuits with one engine over one folder of SRS files."""
 
@@ -109,9 +125,11 @@ class WideBuilder:
     limits: Limits
     cost_model: CostModel | None = None
 
-    def forecast(self, narrow: Narrow) -> Forecast:
+    def forecast(self, narrow: Narrow) -> Forecast | CommittedForecast:
         """What circuits of two lanes and more will cost. Raises ``CannotBatch``, with the reason,
         for a model whose inputs cannot share a circuit."""
+        if narrow.manifest.commitments is not None:
+            return self._committed_forecast(narrow)
         return self._forecast(narrow, self._forms(narrow))
 
     def build(
@@ -138,26 +156,18 @@ class WideBuilder:
     ) -> BuiltCircuit:
         say = on_progress or (lambda _: None)
         say(f"{lanes} lanes: shape")
-        forms = self._forms(narrow)
-        foretold = self._forecast(narrow, forms)
-        number = foretold.draft_for(lanes)
-        form = forms[number]
-        graph = self._widened(narrow, form, lanes)
-        priced, predicted = choose_shape(self.engine, graph, foretold, number, lanes)
-        if form.given is not None and not binds(form.given.claim, priced.args):
-            raise CannotBatch("in so many rows nothing would bind the results that it is given")
-        if form.hidden is not None and (salt := form.hidden.salt(lanes)) is not None:
-            priced = self._salted(graph, priced, salt)
+        made = self._committed if narrow.manifest.commitments is not None else self._computed
+        wide = made(narrow, lanes)
         say(f"{lanes} lanes: comparison")
         rows = self._rows(narrow)
-        self._compare(narrow, form, graph, priced, lanes, rows)
+        self._compare(narrow, wide, lanes, rows)
         say(f"{lanes} lanes: reference string")
-        srs = self.srs.ensure(priced.args.logrows, self.policy, self._generate)
+        srs = self.srs.ensure(wide.priced.args.logrows, self.policy, self._generate)
         say(f"{lanes} lanes: keys")
-        self.engine.setup(graph, priced.settings, srs.path, out, self.limits)
+        self.engine.setup(wide.graph, wide.priced.settings, srs.path, out, self.limits)
         (out / "model.onnx").write_bytes(narrow.model)
-        (out / "rewritten.onnx").write_bytes(graph)
-        (out / "plan.json").write_bytes(_plan_json(narrow, form, lanes, priced, predicted))
+        (out / "rewritten.onnx").write_bytes(wide.graph)
+        (out / "plan.json").write_bytes(_plan_json(narrow, wide, lanes))
         paths = {
             "model": out / "model.onnx",
             "rewritten": out / "rewritten.onnx",
@@ -169,19 +179,20 @@ class WideBuilder:
             "srs": srs.path,
         }
         given = {}
-        if form.given is not None:
+        if wide.given is not None:
             given["hints"] = out / "hints.onnx"
-            given["hints"].write_bytes(form.given.graph)
+            given["hints"].write_bytes(wide.given)
         kept = {n: digest for n, digest in narrow.manifest.files.items() if n != "hints"}
         paths |= given
         manifest = replace(
             narrow.manifest,
             circuit_id=wide_circuit_id(narrow.manifest.circuit_id, lanes),
-            rewritten_sha256=sha256(graph),
-            lowering=form.lowering,
-            hints=None if form.given is None else form.given.claim,
-            hidden=_hidden(narrow, form, priced.args),
-            passes=(*form.passes, _PASS),
+            rewritten_sha256=sha256(wide.graph),
+            lowering=wide.lowering,
+            hints=wide.hints,
+            hidden=_hidden(narrow, wide),
+            commitments=wide.commitments,
+            passes=wide.passes,
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
             files=kept | {n: sha256_file(path) for n, path in paths.items()},
             lanes=lanes,
@@ -197,6 +208,70 @@ class WideBuilder:
         return BuiltCircuit(
             manifest=replace(manifest, proof_bytes=len(trial.proof), measured=measured),
             files=paths,
+        )
+
+    def _computed(self, narrow: Narrow, lanes: int) -> _Wide:
+        """The graph of many lanes, and its size, of a circuit that computes its results."""
+        forms = self._forms(narrow)
+        foretold = self._forecast(narrow, forms)
+        number = foretold.draft_for(lanes)
+        form = forms[number]
+        graph = self._widened(narrow, form, lanes)
+        priced, predicted = choose_shape(self.engine, graph, foretold, number, lanes)
+        if form.given is not None and not binds(form.given.claim, priced.args):
+            raise CannotBatch("in so many rows nothing would bind the results that it is given")
+        if form.hidden is not None and (salt := form.hidden.salt(lanes)) is not None:
+            priced = self._salted(graph, priced, salt)
+        return _Wide(
+            label=form.label,
+            graph=graph,
+            priced=priced,
+            predicted=predicted,
+            lowering=form.lowering,
+            passes=(*form.passes, _PASS),
+            bits=max(form.bits, narrow.context_bits),
+            given=None if form.given is None else form.given.graph,
+            hints=None if form.given is None else form.given.claim,
+            hidden=form.hidden,
+        )
+
+    def _committed(self, narrow: Narrow, lanes: int) -> _Wide:
+        """The same of a circuit with committed hints."""
+        recipe = Recipe.of(narrow.manifest)
+        sizes = self._committed_forecast(narrow).sizes(lanes)
+        if not sizes:
+            raise ModelTooLarge("this many lanes need more memory than is allowed")
+        sized, predicted = sizes[0]
+        wide = wide_recipe(recipe, sized.args.logrows, sized.args.num_inner_cols, lanes)
+        samples = self._samples(narrow)
+        anew: Anew = self.engine.sandbox.call(
+            _ANEW, narrow.model, samples, wide, limits=self.limits
+        )
+        (priced,) = self.engine.price(anew.onnx, [sized.args], self.limits)
+        if not isinstance(priced, Priced):
+            raise priced
+        return _Wide(
+            label=f"{narrow.plan['choice']['variant']}, {lanes} lanes",
+            graph=anew.onnx,
+            priced=priced,
+            predicted=predicted,
+            lowering=wide.lowering,
+            passes=anew.passes,
+            bits=1,
+            given=anew.network,
+            commitments=anew.commitments,
+        )
+
+    def _committed_forecast(self, narrow: Narrow) -> CommittedForecast:
+        return committed_forecast(
+            self.engine.sandbox,
+            narrow.model,
+            self._samples(narrow),
+            Recipe.of(narrow.manifest),
+            narrow.args,
+            self.limits,
+            self._costs,
+            narrow.manifest.profile.target,
         )
 
     def _salted(self, graph: bytes, priced: Priced, salt: Salt) -> Priced:
@@ -224,8 +299,6 @@ class WideBuilder:
                 "with hashed inputs one hash would cover the inputs of all lanes, and nobody could"
                 " check a lane without the others"
             )
-        if narrow.manifest.commitments is not None:
-            raise CannotBatch("inputs do not share a proof with committed hints yet")
         if narrow.manifest.lowering is not None:
             return integer_forms(
                 self.engine.sandbox,
@@ -292,19 +365,27 @@ class WideBuilder:
         manifest = narrow.manifest
         rows = []
         samples = [*self._samples(narrow), *corner_samples(manifest.inputs)]
+        if manifest.commitments is not None:
+            samples += [_nearer(manifest.inputs, s, by) for s in samples for by in _NEARER]
         for number, sample in enumerate(samples):
             row = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in manifest.inputs]
             if manifest.context.limbs:
                 row.append(manifest.context.encode(number))
             rows.append(row)
-        return rows
+        if manifest.commitments is None:
+            return rows
+        # Of other inputs values may have no entry in the table, as single inputs' may not.
+        held = self.engine.sandbox.call(
+            _INSIDE, narrow.hints, [row[0] for row in rows], limits=self.limits
+        )
+        if not held:
+            raise CannotBatch("no input that was drawn has all its values in the table")
+        return [rows[n] for n in held]
 
     def _compare(
         self,
         narrow: Narrow,
-        form: WideForm,
-        graph: bytes,
-        priced: Priced,
+        wide: _Wide,
         lanes: int,
         rows: list[list[Felts]],
     ) -> None:
@@ -312,10 +393,10 @@ class WideBuilder:
         the narrow circuit gives."""
         offsets = [(at, _full_pack(rows, lanes, at)) for at in range(0, len(rows), lanes)]
         packs = [join(pack) for _, pack in offsets]
-        residues = residues_of(form.given.claim if form.given else None, form.hidden)
-        wide = self._outputs(narrow, graph, priced.settings, packs, form.given, residues)
+        residues = residues_of(wide.hints, wide.hidden, wide.commitments)
+        found = self._outputs(narrow, wide.graph, wide.priced.settings, packs, wide.given, residues)
         expected = self._expected(narrow, rows)
-        for (at, _), outputs in zip(offsets, wide, strict=True):
+        for (at, _), outputs in zip(offsets, found, strict=True):
             for lane, got in enumerate(split(outputs, lanes)):
                 if got != expected[(at + lane) % len(rows)]:
                     raise CircuitNotFaithful(
@@ -329,7 +410,7 @@ class WideBuilder:
         """What the circuit of one lane answers."""
         manifest = narrow.manifest
         return self._outputs(
-            narrow, narrow.graph, narrow.settings, rows, narrow.given, manifest.residues
+            narrow, narrow.graph, narrow.settings, rows, narrow.hints, manifest.residues
         )
 
     def _outputs(
@@ -338,12 +419,11 @@ class WideBuilder:
         graph: bytes,
         settings: str,
         inputs: Sequence[list[Felts]],
-        given: Given | None,
+        hints: bytes | None,
         residues: int,
     ) -> list[list[Felts]]:
         """The model's outputs, as elements."""
         outputs, count = [], len(narrow.manifest.outputs)
-        hints = None if given is None else given.graph
         for result in self.engine.simulate(graph, settings, inputs, self.limits, hints):
             if not isinstance(result, Simulated):
                 raise result
@@ -367,6 +447,7 @@ class WideBuilder:
             srs=paths["srs"],
             hints=paths.get("hints"),
             salt=manifest.salt,
+            commitments=manifest.commitments,
         )
         proof = self.engine.prove(files, join(pack), self.limits)
         proved = self.engine.verify(
@@ -395,11 +476,21 @@ class WideBuilder:
         return proof
 
 
-def _hidden(narrow: Narrow, form: WideForm, args: RunArgs) -> Hidden | None:
+def _hidden(narrow: Narrow, wide: _Wide) -> Hidden | None:
     """The narrow circuit's bounds of what is not shown, with those of this form and shape."""
     if narrow.manifest.profile.visibility.shows_weights:
-        return form.hidden
-    return Hidden(weights=args.weights_bound)
+        return wide.hidden
+    return Hidden(weights=wide.priced.args.weights_bound)
+
+
+def _nearer(inputs: Sequence[InputEncoding], sample: Sample, by: float) -> Sample:
+    """A sample whose values are so much closer to the accepted one that is nearest to zero."""
+    made = {}
+    for encoding in inputs:
+        values = np.asarray(sample[encoding.tensor.name])
+        least = min(max(encoding.lower, 0.0), encoding.upper)
+        made[encoding.tensor.name] = (least + (values - least) * by).astype(values.dtype)
+    return made
 
 
 def _limits(form: WideForm) -> dict[str, int]:
@@ -415,10 +506,9 @@ def _full_pack(rows: list[list[Felts]], lanes: int, at: int) -> list[list[Felts]
     return [rows[(at + lane) % len(rows)] for lane in range(lanes)]
 
 
-def _plan_json(
-    narrow: Narrow, form: WideForm, lanes: int, priced: Priced, predicted: Prediction
-) -> bytes:
+def _plan_json(narrow: Narrow, wide: _Wide, lanes: int) -> bytes:
     """Why the circuit is as it is: whose arithmetic it has, and the shape chosen for its lanes."""
+    priced = wide.priced
     held = priced.args.decomp_legs * math.log2(priced.args.decomp_base)
     return canonical_json(
         {
@@ -427,13 +517,13 @@ def _plan_json(
             "narrow": narrow.manifest.circuit_id,
             "profile": narrow.manifest.profile.to_json(),
             "choice": {
-                "variant": form.label,
-                "recipe": form.lowering,
+                "variant": wide.label,
+                "recipe": wide.lowering,
                 "args": asdict(priced.args),
                 "rows": priced.rows,
                 "assignments": priced.assignments,
-                "predicted": predicted.to_json(),
-                "headroom_bits": round(held - max(form.bits, narrow.context_bits), 2),
+                "predicted": wide.predicted.to_json(),
+                "headroom_bits": round(held - wide.bits, 2),
             },
             "accuracy": asdict(narrow.manifest.accuracy),
         }

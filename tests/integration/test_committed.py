@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from circuits.committed.arrangement import COLUMN_SALT
 from circuits.committed.claim import POINT_BYTES, Weights
 from circuits.digests import canonical_json, sha256
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, ProofResult
+from circuits.engine.port import CircuitFiles, Felts, ProofResult
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.table_end import has_table
 from circuits.errors import CircuitNotFaithful
 from circuits.field import to_felt
+from circuits.lanes.felts import join
 from circuits.plan.effort import Effort
 from circuits.plan.samples import draw
 from circuits.profile import Argument, Profile, Visibility
@@ -78,7 +80,8 @@ X = np.linspace(-1, 1, 36, dtype=np.float32).reshape(1, 1, 6, 6)
 
 @dataclass(frozen=True)
 class Committed:
-    """A circuit with committed hints, and both kinds of prover."""
+    """A circuit with committed hints, and both kinds of prover. Inputs and contexts are those of
+    its lanes, one in most tests."""
 
     built: BuiltCircuit
     engine: EzklEngine
@@ -97,14 +100,23 @@ class Committed:
             commitments=self.built.manifest.commitments,
         )
 
-    def honest(self, x: NDArray[Any], context: Context) -> ProofResult:
+    def rows(self, xs: Sequence[NDArray[Any]], contexts: Sequence[Context]) -> list[list[Felts]]:
+        """Each lane's input and context as the engine takes them."""
         manifest = self.built.manifest
-        felts = [to_felt(n) for n in manifest.inputs[0].quantise(x)]
-        return self.engine.prove(
-            self.files, [felts, manifest.context.encode(context.digest)], LIMITS
-        )
+        return [
+            [
+                [to_felt(n) for n in manifest.inputs[0].quantise(x)],
+                manifest.context.encode(c.digest),
+            ]
+            for x, c in zip(xs, contexts, strict=True)
+        ]
 
-    def dishonest(self, folder: Path, x: NDArray[Any], context: Context, bend: str) -> ProofResult:
+    def honest(self, *xs: NDArray[Any], contexts: Sequence[Context]) -> ProofResult:
+        return self.engine.prove(self.files, join(self.rows(xs, contexts)), LIMITS)
+
+    def dishonest(
+        self, folder: Path, *xs: NDArray[Any], contexts: Sequence[Context], bend: str
+    ) -> ProofResult:
         """A proof by ``tests.dishonest_hints``."""
         manifest = self.built.manifest
         for name, path in self.built.files.items():
@@ -114,8 +126,8 @@ class Committed:
         (folder / "srs_part").write_bytes(extract(self.files.srs))
         (folder / "claim.json").write_bytes(canonical_json(manifest.commitments.to_json()))
         job = {
-            "input": manifest.inputs[0].quantise(x),
-            "context": context.digest,
+            "inputs": [manifest.inputs[0].quantise(x) for x in xs],
+            "contexts": [context.digest for context in contexts],
             "bend": bend,
         }
         (folder / "job.json").write_text(json.dumps(job))
@@ -131,8 +143,10 @@ class Committed:
         x: NDArray[Any],
         context: Context,
         weights: bytes | None = None,
+        lane: int = 0,
+        lanes: bytes | None = None,
     ) -> list[str]:
-        """The names of the verifier's checks that refuse a proof stated for ``context``, with the
+        """The names of the verifier's checks that refuse a proof stated of this lane, with the
         circuit's own ``weights`` unless others are given."""
         manifest, files = self.built.manifest, self.files
         if manifest.profile.shows_network and weights is None:
@@ -152,6 +166,7 @@ class Committed:
             worker="test",
             software={"zkml-prover": "0"},
             input_salt=SALT,
+            lane=lane,
         )
         shown = manifest.profile.visibility.shows_input
         bundle = Bundle(
@@ -163,6 +178,7 @@ class Committed:
             plan=self.built.files["plan"].read_bytes(),
             weights=weights,
             input=input_json(manifest.inputs, {"x": x}) if shown else None,
+            lanes=lanes,
         )
         report = check_statement(
             statement,
@@ -232,7 +248,7 @@ def here(job: str = "job") -> Context:
 
 
 def test_honest_proofs_verify_and_are_rebuilt(private: Committed) -> None:
-    proof = private.honest(X, here())
+    proof = private.honest(X, contexts=[here()])
     assert private.failures(proof, X, here()) == []
     manifest = private.built.manifest
     made = rebuild(
@@ -250,7 +266,7 @@ def test_honest_proofs_verify_and_are_rebuilt(private: Committed) -> None:
 def test_another_implementation_of_the_specification_proves_too(
     private: Committed, tmp_path: Path
 ) -> None:
-    proof = private.dishonest(tmp_path, X, here(), "nothing")
+    proof = private.dishonest(tmp_path, X, contexts=[here()], bend="nothing")
     assert private.failures(proof, X, here()) == []
 
 
@@ -275,7 +291,7 @@ def test_another_implementation_of_the_specification_proves_too(
 def test_bent_proofs_are_refused(
     private: Committed, tmp_path: Path, bend: str, refused_by: str
 ) -> None:
-    proof = private.dishonest(tmp_path, X, here(), bend)
+    proof = private.dishonest(tmp_path, X, contexts=[here()], bend=bend)
     assert refused_by in private.failures(proof, X, here())
 
 
@@ -299,16 +315,19 @@ def test_bent_proofs_are_refused(
 def test_bent_proofs_with_shown_weights_are_refused(
     shown: Committed, tmp_path: Path, bend: str, refused_by: set[str]
 ) -> None:
-    proof = shown.dishonest(tmp_path, X, here(), bend)
+    proof = shown.dishonest(tmp_path, X, contexts=[here()], bend=bend)
     assert refused_by <= {*shown.failures(proof, X, here())}
 
 
 def test_a_proof_with_shown_weights_is_of_these_and_no_others(
     shown: Committed, tmp_path: Path
 ) -> None:
-    proof = shown.honest(X, here())
+    proof = shown.honest(X, contexts=[here()])
     assert shown.failures(proof, X, here()) == []
-    assert shown.failures(shown.dishonest(tmp_path, X, here(), "nothing"), X, here()) == []
+    assert (
+        shown.failures(shown.dishonest(tmp_path, X, contexts=[here()], bend="nothing"), X, here())
+        == []
+    )
     assert shown.files.hints is not None
     mine = shown.files.hints.read_bytes()
     last = int.from_bytes(mine[-8:], "little", signed=True) + 1
@@ -337,18 +356,18 @@ def test_another_model_of_the_architecture_has_the_same_circuit(
     for name in ("vk", "settings", "rewritten"):
         assert mine.files[name].read_bytes() == theirs.files[name].read_bytes()
     assert mine.manifest.files["hints"] != theirs.manifest.files["hints"]
-    proof = other.honest(X, here())
+    proof = other.honest(X, contexts=[here()])
     assert other.failures(proof, X, here()) == []
     assert {"weights", "challenges"} <= {*shown.failures(proof, X, here())}
 
 
 def test_a_proof_holds_for_its_context_only(private: Committed) -> None:
-    proof = private.honest(X, here())
+    proof = private.honest(X, contexts=[here()])
     assert "challenges" in private.failures(proof, X, here("another"))
 
 
 def test_a_public_input_is_the_one_evaluated(public: Committed) -> None:
-    proof = public.honest(X, here())
+    proof = public.honest(X, contexts=[here()])
     assert public.failures(proof, X, here()) == []
     found = public.failures(proof, X + np.float32(0.25), here())
     assert {"input-instances", "challenges"} <= {*found}
@@ -356,7 +375,7 @@ def test_a_public_input_is_the_one_evaluated(public: Committed) -> None:
 
 def test_a_claim_out_of_bounds_is_refused(public: Committed) -> None:
     """Numbers of an issuer's choice keep no verifier busy."""
-    proof = public.honest(X, here())
+    proof = public.honest(X, contexts=[here()])
     manifest = public.built.manifest
     assert manifest.commitments is not None
     for changes in ({"evaluated": (1 << 40, 6)}, {"elements": 1 << 40}, {"residues": 0}):
@@ -368,7 +387,7 @@ def test_a_claim_out_of_bounds_is_refused(public: Committed) -> None:
 
 def test_two_proofs_of_one_input_share_no_point(private: Committed) -> None:
     """The commitments of committed columns and of look-ups have no blinding but salt."""
-    first, second = (private.honest(X, here()).proof for _ in range(2))
+    first, second = (private.honest(X, contexts=[here()]).proof for _ in range(2))
     points = [
         {p[at : at + POINT_BYTES] for at in range(0, len(p) - POINT_BYTES, POINT_BYTES)}
         for p in (first, second)

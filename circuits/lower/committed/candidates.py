@@ -83,6 +83,7 @@ def recompiled(
     *,
     shown: bool,
     weights: Weights,
+    lanes: int = 1,
 ) -> tuple[CommittedCircuit, Steps]:
     """The circuit that a recipe stands for, if it is one that this compiler could have chosen.
 
@@ -98,7 +99,13 @@ def recompiled(
     integers = integer_network(network, steps)
     name = graph.signature.outputs[0].name
     made = write_circuit(
-        integers, steps, shown=shown, columns=recipe["columns"], result=name, weights=weights
+        integers,
+        steps,
+        shown=shown,
+        columns=recipe["columns"],
+        result=name,
+        weights=weights,
+        lanes=lanes,
     )
     if not _in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")

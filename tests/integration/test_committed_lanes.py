@@ -1,0 +1,186 @@
+"""Committed hints of several inputs in one proof: each lane verified by itself, and provers who
+cheat in one of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from circuits.committed.claim import Lanes
+from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import ProofResult
+from circuits.lanes.build import Narrow, WideBuilder
+from circuits.profile import Visibility
+from circuits.rebuild import rebuild
+from circuits.srs.files import Policy, SrsFolder
+from prover.batch.lanes import list_of_lanes
+from prover.context import Context
+from tests.conftest import LIMITS
+from tests.integration.test_committed import Committed, X, committed, network
+
+pytestmark = pytest.mark.slow
+
+LANES = 3
+XS = [X, X[..., ::-1].copy(), X * np.float32(0.5)]
+CONTEXTS = [Context(job_id=f"job.{n}") for n in range(LANES)]
+
+
+def widened(narrow: Committed, out: Path) -> Committed:
+    built = narrow.built
+    made = WideBuilder(
+        engine=narrow.engine, srs=SrsFolder(narrow.srs), policy=Policy.DEVELOPMENT, limits=LIMITS
+    ).build(
+        Narrow(
+            manifest=built.manifest,
+            model=network(),
+            graph=built.files["rewritten"].read_bytes(),
+            settings=built.files["settings"].read_text(),
+            plan=json.loads(built.files["plan"].read_bytes()),
+            hints=built.files["hints"].read_bytes(),
+        ),
+        LANES,
+        out,
+    )
+    return replace(narrow, built=made)
+
+
+@pytest.fixture(scope="module")
+def private(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    one = committed(Visibility.PRIVATE_INPUT, engine, srs_cache, tmp_path_factory.mktemp("one"))
+    return widened(one, tmp_path_factory.mktemp("private"))
+
+
+@pytest.fixture(scope="module")
+def public(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    one = committed(Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("one"))
+    return widened(one, tmp_path_factory.mktemp("public"))
+
+
+def failures(
+    circuit: Committed, proof: ProofResult, lanes: bytes | None, lane: int, **other: Any
+) -> list[str]:
+    x: NDArray[Any] = other.get("x", XS[lane])
+    return circuit.failures(proof, x, other.get("context", CONTEXTS[lane]), lane=lane, lanes=lanes)
+
+
+def listed(circuit: Committed, proof: ProofResult) -> bytes:
+    made = list_of_lanes(circuit.built.manifest, circuit.rows(XS, CONTEXTS), proof)
+    assert made is not None
+    return made
+
+
+def dishonest(circuit: Committed, folder: Path, bend: str) -> tuple[ProofResult, bytes]:
+    proof = circuit.dishonest(folder, *XS, contexts=CONTEXTS, bend=bend)
+    return proof, (folder / "lanes.json").read_bytes()
+
+
+def test_each_lane_of_an_honest_proof_verifies_and_the_circuit_is_rebuilt(
+    private: Committed,
+) -> None:
+    manifest = private.built.manifest
+    proof = private.honest(*XS, contexts=CONTEXTS)
+    lanes = listed(private, proof)
+    for lane in range(LANES):
+        assert failures(private, proof, lanes, lane) == []
+    # Nothing but outputs grows with the lanes: six challenges and the residues of one.
+    one = manifest.residues + 6
+    assert len(proof.instances) == one + LANES * manifest.outputs[0].tensor.size
+    made = rebuild(
+        private.engine,
+        SrsFolder(private.srs),
+        network(),
+        manifest,
+        private.files.settings.read_bytes(),
+        manifest.srs,
+        LIMITS,
+    )
+    assert made.vk == private.files.vk.read_bytes()
+
+
+def test_another_implementation_of_the_specification_proves_too(
+    private: Committed, public: Committed, tmp_path: Path
+) -> None:
+    for name, circuit in (("private", private), ("public", public)):
+        folder = tmp_path / name
+        folder.mkdir()
+        proof, lanes = dishonest(circuit, folder, "nothing")
+        assert lanes == listed(circuit, proof)
+        for lane in range(LANES):
+            assert failures(circuit, proof, lanes, lane) == []
+
+
+@pytest.mark.parametrize(
+    ("bend", "refused_by"),
+    [
+        ("quotient of the last lane", "residues"),
+        ("border of the last lane", "residues"),
+        ("result of the last lane", "residues"),
+        ("results that cancel", "residues"),
+        ("quotients that cancel", "residues"),
+        ("results swapped", "residues"),
+        ("lanes swapped behind the input", "residues"),
+        ("lanes told apart by nothing", "challenges"),
+        ("shown output", "proof"),
+    ],
+)
+def test_cheating_in_one_lane_is_refused_in_every_lane(
+    private: Committed, tmp_path: Path, bend: str, refused_by: str
+) -> None:
+    proof, lanes = dishonest(private, tmp_path, bend)
+    for lane in range(LANES):
+        assert refused_by in failures(private, proof, lanes, lane)
+
+
+def test_whole_lanes_swapped_are_refused_where_inputs_are_public(
+    public: Committed, tmp_path: Path
+) -> None:
+    """Where they are private, such a proof is of the same statements about other secrets."""
+    proof, lanes = dishonest(public, tmp_path, "whole lanes swapped")
+    for lane in range(LANES):
+        assert "input-instances" in failures(public, proof, lanes, lane)
+
+
+def test_a_false_evaluation_of_a_neighbour_is_refused(public: Committed, tmp_path: Path) -> None:
+    proof, lanes = dishonest(public, tmp_path, "evaluation of another lane")
+    for lane in range(LANES):
+        assert "input-instances" in failures(public, proof, lanes, lane)
+
+
+def test_a_lane_is_its_own_inputs_and_contexts_only(public: Committed) -> None:
+    proof = public.honest(*XS, contexts=CONTEXTS)
+    lanes = listed(public, proof)
+    for lane in range(LANES):
+        assert failures(public, proof, lanes, lane) == []
+    assert failures(public, proof, lanes, 0, x=XS[1], context=CONTEXTS[1])
+    assert "challenges" in failures(public, proof, lanes, 0, context=CONTEXTS[1])
+    found = failures(public, proof, lanes, 0, x=XS[0] + np.float32(0.25))
+    assert {"input-instances", "challenges"} <= {*found}
+
+
+def test_a_list_of_lanes_is_the_one_that_was_hashed(private: Committed) -> None:
+    proof = private.honest(*XS, contexts=CONTEXTS)
+    lanes = Lanes.from_bytes(listed(private, proof))
+    first, second, third = lanes.leaves
+    wrong = (
+        replace(lanes, leaves=(first, third, second)).to_bytes(),
+        replace(lanes, leaves=(first, second)).to_bytes(),
+        replace(lanes, leaves=(first, second, third, third)).to_bytes(),
+        replace(lanes, leaves=(first, second, third[:-2])).to_bytes(),
+        replace(lanes, evaluations=(first,)).to_bytes(),
+        lanes.to_bytes() + b" ",
+        canonical_json([]),
+    )
+    for data in wrong:
+        assert "challenges" in failures(private, proof, data, 0)
+    assert "manifest" in failures(private, proof, None, 0)
