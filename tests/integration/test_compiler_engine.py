@@ -21,11 +21,11 @@ from circuits.lower import Bits, Form, GraphVariant, cost_by_layer, lower, run_i
 from circuits.lower.bits import quantised
 from circuits.model.reading import read_model
 from circuits.plan.picture import draw_layers
-from circuits.rewrite import bind_context, rewrite
+from circuits.rewrite import PASSES, bind_context, rewrite
 from circuits.rewrite.compare import run
 from tests.cases.integers import BOUND, MODELS, inputs_of
+from tests.cases.rewriting import CASES, graph, samples
 from tests.cases.tables import TABLED
-from tests.unit.test_rewrite_passes import CASES, graph, samples
 
 pytestmark = pytest.mark.slow
 
@@ -116,16 +116,17 @@ def test_tables_hold_what_the_engines_hold(engine: EzklEngine, op: str, scale: i
     np.testing.assert_allclose(theirs, ours, rtol=2.0**-48)
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", [step.name for step in PASSES])
 def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) -> None:
     """Each of these came out wrong, or was refused, before its pass."""
     scale = 10
-    feeds = samples(CASES[name])[:3]
-    result = rewrite(CASES[name], feeds)
+    data = CASES[name].model
+    feeds = samples(data)[:3]
+    result = rewrite(data, feeds)
     args = RunArgs(input_scale=scale, param_scale=scale, scale_rebase_multiplier=1, logrows=17)
     whole = [[[int(v) for v in quantised(f["x"], scale).reshape(-1)]] for f in feeds]
     witnesses, scales = outputs(engine, result.onnx, args, whole)
-    for witness, want in zip(witnesses, run(CASES[name], feeds), strict=True):
+    for witness, want in zip(witnesses, run(data, feeds), strict=True):
         got = np.array(witness[0], dtype=np.float64) / 2.0 ** scales[0]
         spread = max(float(np.abs(want[0]).max()), 0.5)
         np.testing.assert_allclose(got, want[0].reshape(-1), atol=0.01 * spread)

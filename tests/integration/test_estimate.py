@@ -20,7 +20,7 @@ from circuits.plan.samples import default_ranges, draw
 from circuits.plan.variants import base_args
 from circuits.profile import Profile
 from circuits.rewrite import rewrite
-from tests.unit.test_rewrite_passes import graph
+from tests.cases.rewriting import graph
 
 pytestmark = pytest.mark.slow
 

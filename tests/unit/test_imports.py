@@ -1,9 +1,12 @@
-"""What each command may load: most of its time beyond the engine is spent on imports."""
+"""What each command may load: most of its time beyond the engine is spent on imports. And what
+tests may import."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +89,22 @@ def test_verifying_loads_no_more_than_verification() -> None:
 def test_proving_starts_without_clients_of_services_and_compilers() -> None:
     loaded = _loaded("import prover.app")
     assert loaded & (_NEVER | {"securesystemslib", "sqlalchemy.dialects.postgresql"}) == set()
+
+
+def test_no_test_module_is_imported_by_another() -> None:
+    """What several need stands in tests/cases, or is a fixture of a conftest."""
+    root = Path(__file__).parents[1]
+    modules = sorted(path.stem for path in root.rglob("test_*.py"))
+    assert len(modules) > 100
+    imported = re.compile(
+        r"^\s*(?:from\s+tests\S*\s+import\s+(?:\([^)]*|.*)|(?:from|import)\s+tests\S*)",
+        re.MULTILINE,
+    )
+    found = {
+        f"{path.relative_to(root)}: {name}"
+        for path in root.rglob("*.py")
+        for statement in imported.findall(path.read_text())
+        for name in re.findall(r"\btest_\w+", statement)
+        if name in modules
+    }
+    assert found == set()
