@@ -22,8 +22,8 @@ from circuits.rebuild import rebuild
 from circuits.srs.files import Policy, SrsFolder
 from prover.batch.lanes import list_of_lanes
 from prover.context import Context
+from tests.cases.committed import Committed, X, committed, network
 from tests.conftest import LIMITS
-from tests.integration.test_committed import Committed, X, committed, network
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,213 @@
+"""A circuit with committed hints, with the honest prover and others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import numpy_helper, parser
+
+from circuits.build import Builder, BuiltCircuit
+from circuits.committed.claim import Weights
+from circuits.digests import canonical_json
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, Felts, ProofResult
+from circuits.engine.proof_json import normalise_proof, parse_proof
+from circuits.field import to_felt
+from circuits.lanes.felts import join
+from circuits.plan.effort import Effort
+from circuits.plan.samples import draw
+from circuits.profile import Argument, Profile, Visibility
+from circuits.srs.files import Policy, SrsFolder
+from circuits.srs.verify_part import extract
+from circuits.tensors import Signature, TensorSpec
+from prover.bundle import Bundle
+from prover.commitment import input_json
+from prover.context import Context
+from prover.predicate import MeasuredError
+from prover.statement import build_statement
+from prover.verify import check_statement
+from tests.conftest import LIMITS
+
+ROOT = Path(__file__).parents[2]
+
+SALT = bytes(32)
+
+
+def network(seed: int = 3) -> bytes:
+    """A convolution, an average pool, a hidden dense layer and a last one."""
+    rng = np.random.default_rng(seed)
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 1, 6, 6] x) => (float[1, 3] y) {
+      c = Conv<pads = [1, 1, 1, 1], strides = [1, 1], kernel_shape = [3, 3]>(x, k, kb)
+      a = Relu(c)
+      p = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(a)
+      f = Flatten(p)
+      h = Gemm(f, w, wb)
+      b = Relu(h)
+      y = Gemm(b, v, vb)
+    }""")
+    shapes: dict[str, int | tuple[int, ...]] = {
+        "k": (2, 1, 3, 3),
+        "kb": 2,
+        "w": (18, 5),
+        "wb": 5,
+        "v": (5, 3),
+        "vb": 3,
+    }
+    for name, shape in shapes.items():
+        values = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    return bytes(model.SerializeToString())
+
+
+X = np.linspace(-1, 1, 36, dtype=np.float32).reshape(1, 1, 6, 6)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A circuit with committed hints, and both kinds of prover. Inputs and contexts are those of
+    its lanes, one in most tests."""
+
+    built: BuiltCircuit
+    engine: EzklEngine
+    srs: Path
+
+    @property
+    def files(self) -> CircuitFiles:
+        paths = self.built.files
+        return CircuitFiles(
+            compiled=paths["compiled"],
+            settings=paths["settings"],
+            pk=paths["pk"],
+            vk=paths["vk"],
+            srs=paths["srs"],
+            hints=paths["hints"],
+            commitments=self.built.manifest.commitments,
+        )
+
+    def rows(self, xs: Sequence[NDArray[Any]], contexts: Sequence[Context]) -> list[list[Felts]]:
+        """Each lane's input and context as the engine takes them."""
+        manifest = self.built.manifest
+        return [
+            [
+                [to_felt(n) for n in manifest.inputs[0].quantise(x)],
+                manifest.context.encode(c.digest),
+            ]
+            for x, c in zip(xs, contexts, strict=True)
+        ]
+
+    def honest(self, *xs: NDArray[Any], contexts: Sequence[Context]) -> ProofResult:
+        return self.engine.prove(self.files, join(self.rows(xs, contexts)), LIMITS)
+
+    def dishonest(
+        self, folder: Path, *xs: NDArray[Any], contexts: Sequence[Context], bend: str
+    ) -> ProofResult:
+        """A proof by ``tests.dishonest_hints``."""
+        manifest = self.built.manifest
+        for name, path in self.built.files.items():
+            names = {"settings": "settings.json", "hints": "network"}
+            shutil.copyfile(path, folder / names.get(name, name))
+        assert manifest.commitments is not None
+        (folder / "srs_part").write_bytes(extract(self.files.srs))
+        (folder / "claim.json").write_bytes(canonical_json(manifest.commitments.to_json()))
+        job = {
+            "inputs": [manifest.inputs[0].quantise(x) for x in xs],
+            "contexts": [context.digest for context in contexts],
+            "bend": bend,
+        }
+        (folder / "job.json").write_text(json.dumps(job))
+        command = [sys.executable, "-m", "tests.dishonest_hints", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+        data = normalise_proof((folder / "proof.json").read_bytes())
+        proof = parse_proof(data)
+        return ProofResult(proof_json=data, instances=list(proof.instances), proof=proof.proof)
+
+    def failures(
+        self,
+        proof: ProofResult,
+        x: NDArray[Any],
+        context: Context,
+        weights: bytes | None = None,
+        lane: int = 0,
+        lanes: bytes | None = None,
+    ) -> list[str]:
+        """The names of the verifier's checks that refuse a proof stated of this lane, with the
+        circuit's own ``weights`` unless others are given."""
+        manifest, files = self.built.manifest, self.files
+        if manifest.profile.shows_network and weights is None:
+            assert files.hints is not None
+            weights = files.hints.read_bytes()
+        part = extract(files.srs)
+        statement = build_statement(
+            manifest,
+            context=context,
+            inputs={"x": x},
+            proof=proof,
+            srs_part=part,
+            measured_error=MeasuredError(max_absolute=0.0, max_relative=0.0, same_top1=True),
+            timings={},
+            peak_rss=0,
+            verifier_domain="test",
+            worker="test",
+            software={"zkml-prover": "0"},
+            input_salt=SALT,
+            lane=lane,
+        )
+        shown = manifest.profile.visibility.shows_input
+        bundle = Bundle(
+            proof=proof.proof_json,
+            settings=files.settings.read_bytes(),
+            vk=files.vk.read_bytes(),
+            srs_part=part,
+            manifest=canonical_json(manifest.to_json()),
+            plan=self.built.files["plan"].read_bytes(),
+            weights=weights,
+            input=input_json(manifest.inputs, {"x": x}) if shown else None,
+            lanes=lanes,
+        )
+        report = check_statement(
+            statement,
+            bundle,
+            engine=self.engine,
+            inputs={"x": x},
+            input_salt=None if shown else SALT,
+            limits=LIMITS,
+        )
+        return [check.name for check in report.failures]
+
+
+def committed(
+    visibility: Visibility,
+    engine: EzklEngine,
+    srs: Path,
+    out: Path,
+    weights: Weights = Weights.SEALED,
+    model: bytes | None = None,
+) -> Committed:
+    builder = Builder(
+        engine=engine,
+        srs=SrsFolder(srs),
+        policy=Policy.DEVELOPMENT,
+        limits=LIMITS,
+        effort=Effort.FAST,
+    )
+    x = TensorSpec(name="x", dtype="float32", shape=(1, 1, 6, 6))
+    y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
+    samples = draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-1.0, 1.0)})
+    profile = Profile(
+        visibility=visibility,
+        argument=Argument.COMMITTED,
+        weights=weights,
+        max_error=0.05,
+        agreement=0.9,
+    )
+    return Committed(builder.build(model or network(), samples, profile, out), engine, srs)
