@@ -105,11 +105,11 @@ class Profile:
     @property
     def may_commit(self) -> bool:
         """Whether there are circuits with committed hints of this profile: whoever verifies has to
-        compute their challenges, which a contract does not yet."""
+        compute their challenges, and what shown weights fold to, which a contract does not."""
         return (
             self.soundness is Soundness.STANDARD
             and self.visibility in (Visibility.PUBLIC, Visibility.PRIVATE_INPUT)
-            and self.target is not Target.EVM
+            and (self.target is not Target.EVM or self.weights is Weights.SEALED)
         )
 
     @property

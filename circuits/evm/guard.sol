@@ -12,10 +12,11 @@ pragma solidity 0.8.20;
 //   (3) knows its verifier by address and code, and the verifying key by its digest: anybody may
 //       register one with the reusable verifier;
 //   (4) demands what a circuit leaves to whoever verifies: public inputs inside the accepted range,
-//       residues of zero.
+//       residues of zero;
+//   (5) of a circuit with committed hints, computes the challenges from the proof's first bytes.
 //
 // Whoever calls a guard still has to compare the instances with what it expects: above all the
-// context, or one proof counts twice.
+// context, or one proof counts twice. With committed hints the context is an argument.
 
 interface IVerifier {
     function verifyProof(bytes calldata proof, uint256[] calldata instances)
@@ -47,6 +48,8 @@ abstract contract Guard {
     error WrongLength();
     error OtherVerifyingKey();
     error InstanceRefused(uint256 index);
+    error InputRefused(uint256 index);
+    error ChallengeRefused(uint256 index);
     error ProofRefused();
 
     uint256 internal constant R =
@@ -97,14 +100,17 @@ abstract contract Guard {
         ) revert NotCanonical();
     }
 
+    // What to add, mod R, so that `low` becomes zero.
+    function _shift(int256 low) internal pure returns (uint256) {
+        return low > 0 ? R - uint256(low) : uint256(-low);
+    }
+
     function _checkInstances(uint256[] calldata instances) internal view {
         uint256 at;
         uint256 parts = segments.length;
         for (uint256 i; i < parts; ++i) {
             Segment memory s = segments[i];
-            int256 low = s.low;
-            // What to add, mod R, so that `low` becomes zero.
-            uint256 shift = low > 0 ? R - uint256(low) : uint256(-low);
+            uint256 shift = _shift(s.low);
             for (uint256 end = at + s.count; at < end; ++at) {
                 uint256 value = instances[at];
                 bool inside = s.span == ANY || addmod(value, shift, R) <= s.span;
@@ -176,5 +182,173 @@ contract ReusableVerifierGuard is Guard {
             if (accepted) return true;
         } catch {}
         revert ProofRefused();
+    }
+}
+
+// In front of the verifier of one circuit with committed hints and sealed weights, of one lane
+// (docs/receipt.md, 5, has the challenges).
+contract CommittedVerifierGuard is Guard {
+    // SHA-256 of the circuit's files; how many of the proof's first bytes are commitments that
+    // challenges hash; how many elements a public input has, in how many columns it is evaluated
+    // (both zero where it is private), and its range: low, low + 1, ... low + span.
+    struct Binding {
+        bytes32 vkSha256;
+        bytes32 settingsSha256;
+        bytes32 srsPartSha256;
+        bytes32 claimSha256;
+        uint256 committedBytes;
+        uint256 inputCount;
+        uint256 width;
+        int112 low;
+        uint112 span;
+    }
+
+    bytes32 public immutable vkSha256;
+    bytes32 public immutable settingsSha256;
+    bytes32 public immutable srsPartSha256;
+    bytes32 public immutable claimSha256;
+    uint256 public immutable committedBytes;
+    uint256 public immutable inputCount;
+    uint256 public immutable width;
+    int112 public immutable low;
+    uint112 public immutable span;
+
+    // Challenges stand first among the instances; then, where the input is public, its evaluation.
+    uint256 private constant CHALLENGES = 5;
+
+    constructor(
+        address verifier_,
+        bytes32 codeSha256,
+        Binding memory binding,
+        uint256 proofBytes_,
+        Segment[] memory all
+    ) Guard(verifier_, codeSha256, proofBytes_, all) {
+        if (binding.committedBytes == 0 || binding.committedBytes > proofBytes_) {
+            revert WrongLength();
+        }
+        if ((binding.inputCount == 0) != (binding.width == 0)) revert WrongLength();
+        vkSha256 = binding.vkSha256;
+        settingsSha256 = binding.settingsSha256;
+        srsPartSha256 = binding.srsPartSha256;
+        claimSha256 = binding.claimSha256;
+        committedBytes = binding.committedBytes;
+        inputCount = binding.inputCount;
+        width = binding.width;
+        low = binding.low;
+        span = binding.span;
+    }
+
+    // True, or it reverts. `context` is the digest of a context; `input` a public input's elements,
+    // or nothing.
+    function checkProof(
+        bytes calldata proof,
+        uint256[] calldata instances,
+        uint256 context,
+        uint256[] calldata input
+    ) external view returns (bool) {
+        _checkEncoding(4, proof, instances, (input.length + 1) * 0x20);
+        uint256 inputAt;
+        uint256 instancesEnd;
+        assembly {
+            inputAt := input.offset
+            instancesEnd := add(instances.offset, shl(5, instances.length))
+        }
+        if (inputAt != instancesEnd + 0x20) revert NotCanonical();
+        if (input.length != inputCount) revert WrongLength();
+        _checkInstances(instances);
+        _checkChallenges(proof, instances, context, input);
+        _checkVerifier();
+        try IVerifier(verifier).verifyProof(proof, instances) returns (bool accepted) {
+            if (accepted) return true;
+        } catch {}
+        revert ProofRefused();
+    }
+
+    function _checkChallenges(
+        bytes calldata proof,
+        uint256[] calldata instances,
+        uint256 context,
+        uint256[] calldata input
+    ) private view {
+        bytes32 seed = sha256(
+            abi.encodePacked(
+                "zkml-prover/committed-hints/v1",
+                vkSha256,
+                settingsSha256,
+                srsPartSha256,
+                claimSha256,
+                sha256(abi.encode(context)),
+                sha256(inputCount == 0 ? bytes("private") : _told(input)),
+                sha256(proof[:committedBytes])
+            )
+        );
+        _challenge(instances, 0, seed, "output");
+        _challenge(instances, 1, seed, "row");
+        _challenge(instances, 2, seed, "column");
+        uint256 row = _challenge(instances, 3, seed, "input-row");
+        uint256 column = _challenge(instances, 4, seed, "input-column");
+        if (inputCount != 0 && instances[CHALLENGES] != _evaluation(input, row, column)) {
+            revert InstanceRefused(CHALLENGES);
+        }
+    }
+
+    // A challenge: the first 31 bytes of a hash, read little-endian. The circuit shows it doubled,
+    // which is still below R.
+    function _challenge(
+        uint256[] calldata instances,
+        uint256 index,
+        bytes32 seed,
+        string memory name
+    ) private pure returns (uint256 challenge) {
+        challenge = _reversed(uint256(sha256(abi.encodePacked(seed, name)))) & (type(uint248).max);
+        if (challenge == 0 || instances[index] != 2 * challenge) revert ChallengeRefused(index);
+    }
+
+    // What is hashed of a public input, whose elements have to be in range.
+    function _told(uint256[] calldata input) private view returns (bytes memory told) {
+        told = abi.encodePacked("public", input);
+        uint256 shift = _shift(low);
+        for (uint256 i; i < input.length; ++i) {
+            uint256 value = input[i];
+            if (value >= R || addmod(value, shift, R) > span) revert InputRefused(i);
+            uint256 word = _reversed(value);
+            assembly {
+                mstore(add(add(told, 0x26), shl(5, i)), word)
+            }
+        }
+    }
+
+    // The sum of input[a * width + b] * row^(a + 1) * column^(b + 1).
+    function _evaluation(uint256[] calldata input, uint256 row, uint256 column)
+        private
+        view
+        returns (uint256 total)
+    {
+        uint256 columns = width;
+        unchecked {
+            for (uint256 a = (input.length + columns - 1) / columns; a > 0; --a) {
+                uint256 start = (a - 1) * columns;
+                uint256 end = start + columns < input.length ? start + columns : input.length;
+                uint256 line;
+                for (uint256 i = end; i > start; --i) {
+                    line = mulmod(addmod(line, input[i - 1], R), column, R);
+                }
+                total = mulmod(addmod(total, line, R), row, R);
+            }
+        }
+    }
+
+    // The same bytes, the last one first.
+    function _reversed(uint256 word) private pure returns (uint256 v) {
+        v = word;
+        uint256 mask = 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff;
+        v = ((v >> 8) & mask) | ((v & mask) << 8);
+        mask = 0x0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff0000ffff;
+        v = ((v >> 16) & mask) | ((v & mask) << 16);
+        mask = 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff;
+        v = ((v >> 32) & mask) | ((v & mask) << 32);
+        mask = 0x0000000000000000ffffffffffffffff0000000000000000ffffffffffffffff;
+        v = ((v >> 64) & mask) | ((v & mask) << 64);
+        v = (v >> 128) | (v << 128);
     }
 }

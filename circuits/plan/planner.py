@@ -185,8 +185,8 @@ def plan_circuit(
         )
     if profile.argument is Argument.COMMITTED and not profile.may_commit:
         raise ProfileContradiction(
-            "committed hints go with public and private inputs, standard soundness and every target"
-            " but evm",
+            "committed hints go with public and private inputs, standard soundness and, where the"
+            " weights are shown, every target but evm",
             hint="Leave out --argument committed, or --visibility, --soundness and --target.",
         )
     if profile.weights is not Weights.SEALED and profile.argument is not Argument.COMMITTED:

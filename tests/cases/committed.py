@@ -25,7 +25,7 @@ from circuits.field import to_felt
 from circuits.lanes.felts import join
 from circuits.plan.effort import Effort
 from circuits.plan.samples import draw
-from circuits.profile import Argument, Profile, Visibility
+from circuits.profile import Argument, Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
@@ -192,6 +192,7 @@ def committed(
     out: Path,
     weights: Weights = Weights.SEALED,
     model: bytes | None = None,
+    target: Target = Target.SPEED,
 ) -> Committed:
     builder = Builder(
         engine=engine,
@@ -207,6 +208,7 @@ def committed(
         visibility=visibility,
         argument=Argument.COMMITTED,
         weights=weights,
+        target=target,
         max_error=0.05,
         agreement=0.9,
     )

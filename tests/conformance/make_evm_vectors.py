@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ from circuits.field import to_felt
 from circuits.manifest import CircuitManifest
 from circuits.plan.effort import Effort
 from circuits.plan.samples import draw
-from circuits.profile import Profile, Target
+from circuits.profile import Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
+from prover.context import Context
 from tests.cases import tiny
+from tests.cases.committed import X, committed
 from tests.cases.evm_forgery import s_of
 from tests.conftest import LIMITS
 
@@ -42,6 +44,8 @@ VECTOR = Path(__file__).parent / "vectors" / "evm.json"
 #: beyond what the circuit accepts (3.0).
 INPUTS = {"proof": [64, -32, 128, 200], "zeros": [0, 0, 0, -256], "beyond": [385, 0, 0, 0]}
 CONTEXT = 7
+#: What dishonest provers do whose proofs a verifier contract accepts.
+BENDS = ("quotient", "challenges", "no challenge")
 
 
 def main() -> None:
@@ -61,7 +65,7 @@ def main() -> None:
 def _vector(engine: EzklEngine, solc: Solc, folder: Path) -> dict[str, Any]:
     srs, out = folder / "srs", folder / "circuit"
     srs.mkdir()
-    for logrows in range(6, 9):
+    for logrows in range(6, 12):
         engine.generate_srs(srs / f"dev{logrows}.srs", logrows, LIMITS)
     builder = Builder(
         engine=engine,
@@ -86,6 +90,13 @@ def _vector(engine: EzklEngine, solc: Solc, folder: Path) -> dict[str, Any]:
         ),
         "reusable": solc.compile(_reusable(circuit.files, folder), 60, "Halo2VerifierReusable"),
     }
+    seen = {
+        name: _committed(builder, solc, folder / name, visibility)
+        for name, visibility in (
+            ("private", Visibility.PRIVATE_INPUT),
+            ("public", Visibility.PUBLIC),
+        )
+    }
     selectors = contracts["reusable"].selectors
     guard = Guard.of(circuit.manifest)
     return {
@@ -108,6 +119,62 @@ def _vector(engine: EzklEngine, solc: Solc, folder: Path) -> dict[str, Any]:
         "proofs": {name: _prove(engine, circuit, values) for name, values in INPUTS.items()},
         "other_vka": _vka(other.files, folder).hex(),
         "other_proof": _prove(engine, other, INPUTS["proof"]),
+        "committed": seen,
+    }
+
+
+def _committed(builder: Builder, solc: Solc, out: Path, visibility: Visibility) -> dict[str, Any]:
+    """A circuit with committed hints: its verifier and guard, and proofs of honest and other
+    provers."""
+    (out / "circuit").mkdir(parents=True)
+    made = committed(
+        visibility, builder.engine, builder.srs.folder, out / "circuit", target=Target.EVM
+    )
+    manifest, files = made.built.manifest, made.files
+    part = extract(files.srs)
+    source = builder.engine.evm_verifier(
+        files.vk.read_bytes(), files.settings.read_bytes(), part, LIMITS
+    )
+    contract = solc.compile(source, 60)
+    (verify,) = contract.selectors.values()
+    guard = Guard.of(manifest, srs_part=part)
+    assert guard.challenged is not None
+    context = Context(job_id="job")
+    proofs = {"honest": made.honest(X, contexts=[context])}
+    for bend in BENDS:
+        folder = out / bend.replace(" ", "-")
+        folder.mkdir()
+        proofs[bend] = made.dishonest(folder, X, contexts=[context], bend=bend)
+    high = manifest.inputs[0].upper
+    inputs = {name: [to_felt(n) for n in manifest.inputs[0].quantise(X)] for name in proofs}
+    if visibility is Visibility.PUBLIC:  # the circuit proves it: the guard bounds the input
+        numbers = manifest.inputs[0].quantise(X)
+        numbers[0] = round(high * 2 ** manifest.inputs[0].scale) + 1
+        inputs["beyond"] = [to_felt(n) for n in numbers]
+        proofs["beyond"] = builder.engine.prove(
+            files, [inputs["beyond"], manifest.context.encode(context.digest)], LIMITS
+        )
+    return {
+        "guard": {
+            "proof_bytes": guard.proof_bytes,
+            "accepted": [[a.count, a.bounds] for a in guard.accepted],
+            "challenged": {
+                **asdict(guard.challenged),
+                "inputs": [guard.challenged.inputs.count, guard.challenged.inputs.bounds],
+            },
+        },
+        "context": f"{context.digest:x}",
+        "s": [f"{n:x}" for n in s_of(files.srs)],
+        "creation": contract.creation.hex(),
+        "verify": verify.hex(),
+        "proofs": {
+            name: {
+                "proof": proof.proof.hex(),
+                "instances": proof.instances,
+                "inputs": inputs[name] if visibility is Visibility.PUBLIC else [],
+            }
+            for name, proof in proofs.items()
+        },
     }
 
 

@@ -17,9 +17,10 @@ import pytest
 from circuits.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
+from circuits.evm import guard as guards
 from circuits.evm.contract import PREDICTION_ERROR, predicted_size
 from circuits.evm.errors import ContractTooLarge, SolcMissing
-from circuits.evm.guard import COMPILED, Guard, compile_guards
+from circuits.evm.guard import COMPILED, SOURCE, Guard, compile_guards
 from circuits.evm.solc import Solc
 from circuits.field import to_felt
 from circuits.manifest import CircuitManifest
@@ -30,6 +31,7 @@ from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from circuits.tensors import Signature, TensorSpec
 from tests.cases import tiny
+from tests.conformance.make_evm_vectors import VECTOR
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -232,3 +234,59 @@ def test_the_guard_accepts_the_proof_and_refuses_what_the_contract_alone_would_n
     assert refused == chain.error("NotCanonical()")
     refused = chain.refusal(address, calldata(check, body, *chosen))
     assert refused == chain.error("ProofRefused()")
+
+
+#: A guard of committed hints without each of its checks: text of its source, and what takes its
+#: place there.
+MUTATIONS = {
+    "encoding": ("_checkEncoding(4, proof, instances, (input.length + 1) * 0x20);", ""),
+    "input's place": ("if (inputAt != instancesEnd + 0x20) revert NotCanonical();", ""),
+    "input's length": ("if (input.length != inputCount) revert WrongLength();", ""),
+    "instances": ("_checkInstances(instances);\n        _checkChallenges(", "_checkChallenges("),
+    "challenges": ("        _checkChallenges(proof, instances, context, input);\n", ""),
+    "verifier": (
+        "_checkVerifier();\n        try IVerifier(verifier).verifyProof(proof, instances) returns"
+        " (bool accepted) {\n            if (accepted) return true;\n        } catch {}\n"
+        "        revert ProofRefused();\n    }\n\n    function _checkChallenges",
+        "try IVerifier(verifier).verifyProof(proof, instances) returns"
+        " (bool accepted) {\n            if (accepted) return true;\n        } catch {}\n"
+        "        revert ProofRefused();\n    }\n\n    function _checkChallenges",
+    ),
+    "first challenge": ('_challenge(instances, 0, seed, "output");', ""),
+    "second challenge": ('_challenge(instances, 1, seed, "row");', ""),
+    "third challenge": ('_challenge(instances, 2, seed, "column");', ""),
+    "challenge's value": ("challenge == 0 || instances[index] != 2 * challenge", "challenge == 0"),
+    "evaluation": (
+        "inputCount != 0 && instances[CHALLENGES] !=",
+        "false && instances[CHALLENGES] !=",
+    ),
+    "input below the modulus": (
+        "value >= R || addmod(value, shift, R) > span) revert InputRefused",
+        "addmod(value, shift, R) > span) revert InputRefused",
+    ),
+    "input's range": (
+        "|| addmod(value, shift, R) > span) revert InputRefused",
+        ") revert InputRefused",
+    ),
+    "context": ("sha256(abi.encode(context))", "sha256(abi.encode(inputCount))"),
+    "input": ('bytes("private") : _told(input)', 'bytes("private") : bytes("public")'),
+    "commitments": ("sha256(proof[:committedBytes])", "sha256(proof[:0])"),
+    "all commitments": ("sha256(proof[:committedBytes])", "sha256(proof[:committedBytes - 64])"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_check_of_a_guard_of_committed_hints_is_needed(
+    solc: Solc, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    case = pytest.importorskip("tests.cases.committed_guard")
+    source = SOURCE.read_text(encoding="utf-8")
+    old, new = MUTATIONS[name]
+    assert source.count(old) == 1
+    made = solc.compile(source.replace(old, new), 60, "CommittedVerifierGuard")
+    compiled = json.loads(COMPILED.read_text(encoding="utf-8"))
+    compiled["CommittedVerifierGuard"]["creation"] = made.creation.hex()
+    monkeypatch.setattr(guards, "_compiled", lambda: compiled)
+    seen = json.loads(VECTOR.read_bytes())["committed"]
+    found = [case.findings(case.Deployed.of(seen[kind])) for kind in ("private", "public")]
+    assert any(found)

@@ -7,16 +7,18 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from circuits.committed.claim import Commitments, Weights
 from circuits.errors import ProofMalformed
 from circuits.evm.errors import NotForContracts
 from circuits.evm.guard import COMPILED, SOURCE, Accepted, Guard, read_vka
 from circuits.hidden import Hidden
 from circuits.hints import Hints
 from circuits.manifest import Accuracy, CircuitManifest, SrsRef
-from circuits.profile import Profile, Soundness, Target, Visibility
+from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +85,57 @@ def test_a_hidden_input_is_bounded_by_the_circuit_and_its_residue_has_to_be_zero
         Accepted(count=3),
         Accepted(count=1, bounds=(0, 0)),
     )
+
+
+def committed(visibility: Visibility, **changes: Any) -> CircuitManifest:
+    shown = visibility.shows_input
+    claim = Commitments(
+        weights=Weights.SEALED,
+        network_sha256="",
+        elements=130,
+        residues=2,
+        output_bounds=(900,),
+        evaluated=(2, 2) if shown else None,
+    )
+    profile = Profile(visibility=visibility, argument=Argument.COMMITTED, target=Target.EVM)
+    return replace(
+        manifest(profile),
+        files={"vk": "sha256:" + "11" * 32, "settings": "sha256:" + "22" * 32},
+        commitments=replace(claim, **changes),
+    )
+
+
+def test_a_guard_of_committed_hints_computes_what_the_circuit_shows() -> None:
+    guard = Guard.of(committed(Visibility.PUBLIC), srs_part=b"srs")
+    assert guard.challenged is not None
+    assert guard.challenged.committed_bytes == 3 * 64  # of 130 elements in columns of 58
+    assert guard.challenged.inputs == Accepted(count=4, bounds=(-1, 7))
+    assert guard.challenged.width == 2
+    assert guard.accepted == (
+        Accepted(count=5),  # challenges
+        Accepted(count=1),  # the input's evaluation
+        Accepted(count=3, bounds=(-900, 900)),
+        Accepted(count=2, bounds=(0, 0)),
+    )
+    private = Guard.of(committed(Visibility.PRIVATE_INPUT), srs_part=b"srs")
+    assert private.challenged is not None
+    assert (private.challenged.inputs.count, private.challenged.width) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({"weights": Weights.SHOWN, "folded": 5}, {"srs_part": b"srs"}),
+        ({"lanes": 2}, {"srs_part": b"srs"}),
+        ({}, {"srs_part": b"srs", "vka": bytes(32)}),
+        ({}, {}),
+    ],
+)
+def test_committed_hints_that_no_contract_checks_have_no_guard(
+    changes: dict[str, Any], given: dict[str, bytes]
+) -> None:
+    with pytest.raises(NotForContracts):
+        Guard.of(committed(Visibility.PRIVATE_INPUT, **changes), **given)
 
 
 @pytest.mark.parametrize(
