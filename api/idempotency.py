@@ -11,6 +11,9 @@
             await attempt.made(out, 201, {"Location": …})
         return out
 
+A job that is made at once needs no block: ``await once.job(make, respond, "POST /v1/jobs", body)``
+makes it, and keeps the response, in one transaction.
+
 Without the header the block runs as if it were not there. A block that ends without ``made``, by
 an error or otherwise, frees the key. A first response that held a wait is kept as it was before
 the wait.
@@ -21,8 +24,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated
 
 import structlog
@@ -34,11 +37,15 @@ from circuits.errors import ZkmlError
 from prover.idempotency import (
     LOCK_S,
     Claim,
+    IdempotencyInProgress,
     IdempotencyKeyInvalid,
+    IdempotencyKeyReused,
     KeptResponse,
+    KeyedRequest,
     Replay,
     fingerprint,
 )
+from prover.jobs import Job
 
 REPLAYED_HEADER = "Idempotent-Replayed"
 #: Printable ASCII without spaces; the draft's quotes around it are taken off.
@@ -96,6 +103,42 @@ class Once:
     def __init__(self, services: Services, key: str | None) -> None:
         self._services = services
         self.key = key
+
+    async def job(
+        self,
+        make: Callable[[KeyedRequest | None], Job],
+        respond: Callable[[Job], KeptResponse],
+        *parts: str | bytes | BaseModel,
+    ) -> Job | Replay:
+        """The job that ``make`` creates in one transaction with the note of its response, or what
+        the same request was answered before. Raises ``IdempotencyKeyReused`` and
+        ``IdempotencyInProgress``."""
+        services, store, key = self._services, self._services.app.store, self.key
+        if key is None:
+            return await services.run(lambda: make(None))
+        keyed = KeyedRequest(key=key, fingerprint=fingerprint(*map(_plain, parts)), respond=respond)
+
+        def find_or_make() -> Job | Replay:
+            return store.find_request(key, keyed.fingerprint) or make(keyed)
+
+        with self._alone(keyed):
+            return await services.run(find_or_make)
+
+    @contextmanager
+    def _alone(self, keyed: KeyedRequest) -> Iterator[None]:
+        """Refuses a second request with the key while this process is at the first. (Of two that
+        two processes are at the store lets one make its job.)"""
+        under_way = self._services.under_way
+        mine = (self._services.caller.tenant, keyed.key)
+        if mine in under_way:
+            if under_way[mine] != keyed.fingerprint:
+                raise IdempotencyKeyReused
+            raise IdempotencyInProgress(retry_after_s=1)
+        under_way[mine] = keyed.fingerprint
+        try:
+            yield
+        finally:
+            del under_way[mine]
 
     @asynccontextmanager
     async def request(self, *parts: str | bytes | BaseModel) -> AsyncIterator[Attempt]:

@@ -37,6 +37,8 @@ class Services:
     watch: Watch
     caller: Caller
     verifications: ClientRate
+    #: Requests with an Idempotency-Key that this process is at: tenant and key, fingerprint.
+    under_way: dict[tuple[str, str], str] = field(default_factory=dict)
     heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(HEAVY_CALLS))
     verifying: anyio.CapacityLimiter = field(
         default_factory=lambda: anyio.CapacityLimiter(VERIFICATIONS)

@@ -244,7 +244,7 @@ class App:
     ) -> Job:
         """A job that builds a circuit; it ends at once when the circuit is there."""
         model = self.store.model(model_id)
-        self.store.check_quota()
+        self._check_quota(options)
         if calibration is not None:
             order = self.library.order_calibrated(model, profile, calibration)
             self.store.add_stored(len(calibration))
@@ -281,8 +281,9 @@ class App:
         (``prover.batch.coalescing``).
         """
         if circuit_id is not None:
-            record = self.store.circuit(circuit_id)
-            model = self.store.model(record.model_id)
+            with self.store.snapshot():
+                record = self.store.circuit(circuit_id)
+                model = self.store.model(record.model_id)
             inputs, unused = self._read(payload, model)
             manifest = CircuitManifest.from_json(record.manifest)
             if manifest.lanes != 1:
@@ -376,10 +377,7 @@ class App:
         metadata: dict[str, str] | None,
     ) -> Job:
         job_id = options.id or secrets.token_hex(16)
-        self.store.check_quota()
         Context.from_request(job_id, context)  # refused now rather than in a worker
-        key = self.artifacts.new_private_key()
-        self.artifacts.put_private(key, store_input(inputs))
         request: dict[str, Any] = {
             "profile": profile.to_json(),
             "context": context,
@@ -396,6 +394,10 @@ class App:
         content = None
         if options.deduplicate or profile.visibility.shows_input:
             content = content_of(circuit_id, context, inputs, isolate=isolate)
+        with self.store.snapshot():
+            self._check_quota(options, content)
+        key = self.artifacts.new_private_key()
+        self.artifacts.put_private(key, store_input(inputs))
         job: Job | None = None
         try:
             job = self.store.create_job(
@@ -409,11 +411,21 @@ class App:
                 content=content,
                 deduplicate=options.deduplicate,
                 metadata=metadata,
+                keyed=options.keyed,
             )
             return job
         finally:
             if job is None or job.input_key != key:  # there is a job already, or there is none
                 self.artifacts.delete_private(key)
+
+    def _check_quota(self, options: JobOptions, content: str | None = None) -> None:
+        """Holds a new job to its tenant's quota; one that is there already takes no more of it."""
+        store = self.store
+        if options.id is not None and store.find_jobs([options.id]):
+            return
+        if options.deduplicate and content and store.find_same(JobKind.PROOF, content):
+            return
+        store.check_quota()
 
     def run(
         self,

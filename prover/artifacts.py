@@ -190,9 +190,18 @@ class Artifacts:
         """
         address = _private_address(key)
         with _named_errors():
-            obstore.put(self._backend, address, data)
-            if self._root is not None:
-                (self._root / address).chmod(0o600)
+            if self._root is None:
+                obstore.put(self._backend, address, data)
+                return
+            # Nobody knows the name before this returns, so the file may be seen while it grows.
+            path = self._root / address
+            try:
+                opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with open(opened, "wb") as file:
+                    file.write(data)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
 
     def put_private_file(self, key: str, path: Path) -> None:
         """The same for a file, read in pieces. Raises ``OSError`` when it cannot be read."""

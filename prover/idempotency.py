@@ -1,7 +1,8 @@
 """Requests that may be sent twice: what is kept of an ``Idempotency-Key``.
 
-A key is a row. While its request is under way the row is locked; once something was made the first
-response is kept with it. A request that made nothing frees the key. What a key is to make has its
+A key is a row. What is made in one transaction keeps its first response with it, in the same
+(``KeyedRequest``). While a longer request is under way the row is locked; once something was made
+the response is kept. A request that made nothing frees the key. What a key is to make has its
 id before it is made (``Claim.resource_id``), so that a first try that was cut off anywhere, even
 between the commit and the note of it, is found by the second and never repeated.
 """
@@ -9,7 +10,7 @@ between the commit and the note of it, is found by the second and never repeated
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from circuits.digests import canonical_json
 from circuits.errors import Fault, ZkmlError
+from prover.jobs import Job
 
 #: How long a key is kept after its first request.
 KEPT = timedelta(hours=48)
@@ -67,6 +69,16 @@ class Claim:
     key: str
     token: str
     resource_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyedRequest:
+    """A request whose response is kept in the transaction that makes its job, so that there is
+    never one without the other. ``respond`` says what is answered about the job."""
+
+    key: str
+    fingerprint: str
+    respond: Callable[[Job], KeptResponse]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prover.idempotency import KeyedRequest
 
 
 class JobState(enum.StrEnum):
@@ -90,6 +93,7 @@ class JobOptions:
     ``id``: chosen before it is made, so that asking twice makes it once; then ``body`` is a digest
     of what was asked, and the same id must come with the same. ``client_id`` is the client's own
     name for it. ``deduplicate``: a job of the same content that succeeded or is under way serves.
+    ``keyed``: the request's idempotency key keeps its response with the job.
     """
 
     id: str | None = None
@@ -97,6 +101,7 @@ class JobOptions:
     body: str | None = None
     deadline: datetime | None = None
     deduplicate: bool = False
+    keyed: KeyedRequest | None = None
 
     def to_request(self) -> dict[str, str]:
         """What of it stays with the job's ``request``."""

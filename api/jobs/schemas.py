@@ -9,6 +9,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from api.problem import Problem, problem_of_job
+from prover.idempotency import KeptResponse
 from prover.jobs import Job, JobEvent, JobKind, JobState, Stage
 
 
@@ -100,6 +101,14 @@ def job_response(job: Job, status: int = 200, headers: dict[str, str] | None = N
     """The job as an answer, written once: what is ours needs no check of its shape."""
     body = job_out(job).model_dump_json()
     return Response(body, status, headers, media_type="application/json")
+
+
+def kept_response(job: Job) -> KeptResponse:
+    """What whoever asked for the job is answered at once, kept with its idempotency key."""
+    # One that has ended already was made by an earlier request: `deduplicate`.
+    status = 200 if job.state.terminal else 202
+    body = job_out(job).model_dump_json()
+    return KeptResponse(status=status, headers={"Location": address(job)}, body=body)
 
 
 def address(job: Job) -> str:

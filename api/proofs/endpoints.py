@@ -13,7 +13,7 @@ from api.filters import JobFilter
 from api.idempotency import Idempotency, replayed
 from api.ids import ClientId, Id
 from api.jobs.events import EVENTS_BODY, After, event_response
-from api.jobs.schemas import JobOut, JobPage, address, job_out, job_response
+from api.jobs.schemas import JobOut, JobPage, address, job_out, job_response, kept_response
 from api.openapi import also
 from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.prefer import Wait
@@ -39,16 +39,15 @@ _ENDED = also(200, JobOut, "It has ended: before, or within the time of `Prefer:
 async def create_proof(body: ProofIn, services: Use, wait: Wait, once: Idempotency) -> Response:
     """The input is checked against the model's signature and the job is on disk before the
     answer. A circuit for the model and profile is built when there is none."""
-    async with once.request("POST /v1/proofs", body) as attempt:
-        if attempt.replay is not None:
-            return await _replay(services, attempt.replay, wait)
-        job = await services.run(
-            lambda: service.create(services.app, services.sender, body, attempt.resource_id)
-        )
-        # One that ended before this request was made by an earlier one: `deduplicate`.
-        first = 200 if job.state.terminal else 202
-        await attempt.made(job_out(job), first, {"Location": address(job)})
-    return await _answer(services, job, wait)
+    made = await once.job(
+        lambda keyed: service.create(services.app, services.sender, body, keyed),
+        kept_response,
+        "POST /v1/proofs",
+        body,
+    )
+    if isinstance(made, Replay):
+        return await _replay(services, made, wait)
+    return await _answer(services, made, wait)
 
 
 @router.put(
@@ -77,11 +76,10 @@ async def _answer(services: Services, job: Job, wait: float) -> Response:
 async def _replay(services: Services, replay: Replay, wait: float) -> Response:
     """The first response again; the job as it is, once it has ended. One that failed stays so:
     asking again with the same key is no new work."""
-    known = JobOut.model_validate_json(replay.response.body)
-    job = await services.run(lambda: service.get(services.app, known.id))
+    job = await service.find(services, replay.resource_id)
     if wait and not job.state.terminal:
         job = await services.watch.ended(job.id, wait)
-    if known.terminal or not job.state.terminal:
+    if replay.response.status == 200 or not job.state.terminal:
         return replayed(replay)
     now = replace(replay.response, status=200, body=job_out(job).model_dump_json())
     return replayed(replace(replay, response=now))

@@ -12,16 +12,14 @@ from api.services import Services
 from circuits.profile import Profile
 from prover.app import App
 from prover.errors import JobConflict, JobNotFound
-from prover.idempotency import fingerprint, job_id_of
+from prover.idempotency import KeyedRequest, fingerprint, job_id_of
 from prover.jobs import Job, JobKind, JobOptions
 from prover.store.filters import Filter
 
 
-def create(app: App, sender: JobSender, body: ProofIn, job_id: str | None) -> Job:
-    """A job for one input, checked, committed, and announced to the workers. With a ``job_id``
-    this is idempotent."""
-    digest = fingerprint(body.model_dump_json()) if job_id else None
-    return _request(app, sender, body, JobOptions(id=job_id, body=digest))
+def create(app: App, sender: JobSender, body: ProofIn, keyed: KeyedRequest | None) -> Job:
+    """A job for one input, checked, committed, and announced to the workers."""
+    return _request(app, sender, body, JobOptions(keyed=keyed))
 
 
 def put(app: App, sender: JobSender, client_id: str, body: ProofIn) -> Job:

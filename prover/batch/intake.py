@@ -50,11 +50,11 @@ def receive(
     this returns. Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
-    shop.store.check_quota()
     _abandon_stale(shop)
     store = shop.store
     if batch_id is not None and (known := _known(shop, batch_id)) is not None:
         return known
+    store.check_quota()
     batch_id = batch_id or secrets.token_hex(16)
     expires = None
     if options.deadline_s is not None:

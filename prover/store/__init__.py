@@ -20,6 +20,7 @@ Every method is one transaction and may be called from any thread. All of them m
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -108,6 +109,11 @@ class Store(
     def every_tenant(self) -> Self:
         """The same store with what all tenants have."""
         return self._view(None)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All that this thread reads inside is as it was at one moment, and costs one transaction.
+        Nothing may be written inside."""
+        return self._db.snapshot()
 
     def at_hand(self) -> Self | None:
         """The same view, whose reads by key an event loop may make itself (``Database.at_hand``).

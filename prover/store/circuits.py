@@ -14,6 +14,9 @@ from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import circuits
 
+_BY_ID = sa.select(circuits).where(circuits.c.id == sa.bindparam("id")).limit(1)
+_MINE_BY_ID = _BY_ID.where(circuits.c.tenant == sa.bindparam("tenant"))
+
 
 class Circuits(Repository):
     """Circuits by id; a circuit is never changed. Each tenant has its own, whatever their ids."""
@@ -47,8 +50,8 @@ class Circuits(Repository):
     def find_circuit(self, circuit_id: str) -> CircuitRecord | None:
         """The circuit if it is built."""
         with self._db.read() as conn:
-            query = sa.select(circuits).where(circuits.c.id == circuit_id, *self._mine(circuits))
-            row = conn.execute(query.limit(1)).one_or_none()
+            query = _BY_ID if self.tenant is None else _MINE_BY_ID
+            row = conn.execute(query, {"id": circuit_id, "tenant": self.tenant}).one_or_none()
         return None if row is None else _record(row)
 
     def circuits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ class Database:
     def __init__(self, engine: sa.Engine):
         self._engine = engine
         self._writer = engine.execution_options(**{_WRITES: True})
+        self._of_thread = threading.local()
+        self._turn = threading.Lock() if self.is_sqlite else None
 
     @classmethod
     def connect(cls, url: str) -> Database:
@@ -62,14 +65,42 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads."""
+        snapshot = getattr(self._of_thread, "snapshot", None)
+        if snapshot is not None:
+            yield snapshot
+            return
         with _named_errors(), self._engine.begin() as conn:
             yield conn
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that this thread reads inside is of one transaction. Nothing is written inside."""
+        with self.read() as conn:
+            self._of_thread.snapshot = conn
+            try:
+                yield
+            finally:
+                self._of_thread.snapshot = None
+
+    @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that writes: committed at the end, rolled back on any exception."""
-        with _named_errors(), self._writer.begin() as conn:
+        with _named_errors(), self._in_turn(), self._writer.begin() as conn:
             yield conn
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """SQLite has one writer at a time, and has the others find out by trying again: those of
+        this process queue instead."""
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=_BUSY_S):
+            raise StoreUnavailable("The job database did not answer: others write to it.")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         self._engine.dispose()

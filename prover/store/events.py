@@ -12,6 +12,8 @@ from prover.jobs import JobEvent
 from prover.store.database import Repository
 from prover.store.schema import events, jobs
 
+_INSERT = sa.insert(events)
+
 
 class Events(Repository):
     """Events by job and number."""
@@ -39,7 +41,8 @@ def append_event(
 ) -> None:
     """Writes one event. ``seq`` is ``jobs.last_seq`` as this same transaction raised it: the
     row's lock makes the numbers of a job follow each other without gaps."""
-    conn.execute(sa.insert(events).values(job_id=job_id, seq=seq, at=at, type=kind, data=data))
+    row = {"job_id": job_id, "seq": seq, "at": at, "type": kind, "data": data}
+    conn.execute(_INSERT, row)
 
 
 def append_first_events(
@@ -47,4 +50,4 @@ def append_first_events(
 ) -> None:
     """Writes the first event of many new jobs."""
     rows = [{"job_id": i, "seq": 1, "at": at, "type": "state", "data": data} for i in job_ids]
-    conn.execute(sa.insert(events), rows)
+    conn.execute(_INSERT, rows)

@@ -17,8 +17,10 @@ from prover.idempotency import (
     IdempotencyInProgress,
     IdempotencyKeyReused,
     KeptResponse,
+    KeyedRequest,
     Replay,
 )
+from prover.jobs import Job
 from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.schema import Json, UtcTime, metadata
@@ -39,10 +41,29 @@ idempotency_keys = sa.Table(
 _of = idempotency_keys.c
 #: Expired keys that one new key takes with it.
 _SWEPT = 100
+_OLD = (
+    sa.select(_of.tenant, _of.key)
+    .where(_of.expires_at <= sa.bindparam("now"))
+    .limit(_SWEPT)
+    .with_for_update(skip_locked=True)
+)
+_KEPT = sa.select(idempotency_keys).where(
+    _of.tenant == sa.bindparam("tenant"),
+    _of.key == sa.bindparam("key"),
+    _of.expires_at > sa.bindparam("now"),
+)
 
 
 class IdempotencyKeys(Repository):
     """Keys of this view's tenant."""
+
+    def find_request(self, key: str, fingerprint: str) -> Replay | None:
+        """What the same request made before; None: nothing. Raises as ``begin_request``."""
+        now = self._now()
+        with self._db.read() as conn:
+            mine = {"tenant": self._owner, "key": key, "now": now}
+            row = conn.execute(_KEPT, mine).one_or_none()
+        return None if row is None else _replay(row, fingerprint, now)
 
     def begin_request(self, key: str, fingerprint: str) -> Claim | Replay:
         """Locks the key for a request, or gives what the same request made before.
@@ -71,16 +92,9 @@ class IdempotencyKeys(Repository):
                 sa.select(idempotency_keys).where(*self._one(key)).with_for_update()
             ).one()
             same = row.fingerprint == fingerprint
-            if row.response is not None:
-                if not same:
-                    raise IdempotencyKeyReused
-                kept = KeptResponse(**row.response)
-                return Replay(resource_id=row.resource_id, response=kept)
-            if row.locked_until > now:
-                if not same:
-                    raise IdempotencyKeyReused
-                left = (row.locked_until - now).total_seconds()
-                raise IdempotencyInProgress(retry_after_s=max(1, min(math.ceil(left), 2)))
+            replay = _replay(row, fingerprint, now)
+            if replay is not None:
+                return replay
             # The first try made nothing that it could note. If it was this request, what it may
             # have made all the same has the id that is given out again.
             resource = row.resource_id if same else resource
@@ -121,15 +135,48 @@ class IdempotencyKeys(Repository):
         return (_of.tenant == self._owner, _of.key == key)
 
 
+def keep_response(
+    conn: sa.Connection, tenant: str, request: KeyedRequest, job: Job, now: datetime
+) -> None:
+    """Keeps what is answered about the job, in the transaction that makes it. Raises
+    ``IdempotencyInProgress`` when the key was taken meanwhile."""
+    _forget_old(conn, now)
+    values = {
+        "fingerprint": request.fingerprint,
+        "resource_id": job.id,
+        "token": "",  # nobody may change it
+        "locked_until": now,
+        "response": asdict(request.respond(job)),
+        "expires_at": now + KEPT,
+    }
+    if insert_if_absent(conn, idempotency_keys, tenant=tenant, key=request.key, **values):
+        return
+    free = sa.and_(_of.response.is_(None), _of.locked_until <= now)
+    taken = conn.execute(
+        sa.update(idempotency_keys)
+        .where(_of.tenant == tenant, _of.key == request.key, sa.or_(free, _of.expires_at <= now))
+        .values(**values)
+    )
+    if taken.rowcount == 0:
+        raise IdempotencyInProgress(retry_after_s=1)
+
+
+def _replay(row: sa.Row[Any], fingerprint: str, now: datetime) -> Replay | None:
+    """What a key's row means to a request: an answer, a refusal, or nothing."""
+    free = row.response is None and row.locked_until <= now
+    if free:
+        return None
+    if row.fingerprint != fingerprint:
+        raise IdempotencyKeyReused
+    if row.response is None:
+        left = (row.locked_until - now).total_seconds()
+        raise IdempotencyInProgress(retry_after_s=max(1, min(math.ceil(left), 2)))
+    return Replay(resource_id=row.resource_id, response=KeptResponse(**row.response))
+
+
 def _forget_old(conn: sa.Connection, now: datetime) -> None:
     """Each new key takes some old ones with it: no sweep is needed."""
-    old = (
-        sa.select(_of.tenant, _of.key)
-        .where(_of.expires_at <= now)
-        .limit(_SWEPT)
-        .with_for_update(skip_locked=True)
-    )
-    for row in conn.execute(old).all():
+    for row in conn.execute(_OLD, {"now": now}).all():
         conn.execute(
             sa.delete(idempotency_keys).where(_of.tenant == row.tenant, _of.key == row.key)
         )

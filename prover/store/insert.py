@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,18 +10,24 @@ import sqlalchemy as sa
 
 def insert_if_absent(conn: sa.Connection, table: sa.Table, **values: Any) -> bool:
     """Inserts unless a row with this primary key exists; whether it did. The first commit wins."""
-    keys = [column.name for column in table.primary_key]
-    statement = _insert(conn, table).values(**values).on_conflict_do_nothing(index_elements=keys)
+    return insert_new(conn, table, **values) is not None
+
+
+def insert_new(conn: sa.Connection, table: sa.Table, **values: Any) -> sa.Row[Any] | None:
+    """The same; the row as it was written."""
     # What is returned says it; the row count of an insert is not reliable in every driver.
-    return conn.scalar(statement.returning(table.c[keys[0]])) is not None
+    return conn.execute(_statement(table, conn.dialect.name), values).one_or_none()
 
 
-def _insert(conn: sa.Connection, table: sa.Table) -> Any:
-    """The dialect's own insert; the other dialect is not loaded."""
-    if conn.dialect.name == "sqlite":
+@functools.cache
+def _statement(table: sa.Table, dialect: str) -> Any:
+    """The dialect's own insert; the other dialect is not loaded. Built once: building it costs more
+    than running it."""
+    keys = [column.name for column in table.primary_key]
+    if dialect == "sqlite":
         from sqlalchemy.dialects import sqlite
 
-        return sqlite.insert(table)
+        return sqlite.insert(table).on_conflict_do_nothing(index_elements=keys).returning(table)
     from sqlalchemy.dialects import postgresql
 
-    return postgresql.insert(table)
+    return postgresql.insert(table).on_conflict_do_nothing(index_elements=keys).returning(table)

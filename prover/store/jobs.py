@@ -10,11 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.errors import JobAlreadyDone, JobConflict, JobNotFound
+from prover.idempotency import KeyedRequest
 from prover.jobs import Job, JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.events import append_event, append_first_events
 from prover.store.filters import NO_FILTER, Filter
-from prover.store.insert import insert_if_absent
+from prover.store.idempotency_keys import keep_response
+from prover.store.insert import insert_new
 from prover.store.models import require_model
 from prover.store.outbox import job_ended
 from prover.store.pages import Page, rows_of_page
@@ -41,6 +43,7 @@ class Jobs(Repository):
         deadline: datetime | None = None,
         content: str | None = None,
         deduplicate: bool = False,
+        keyed: KeyedRequest | None = None,
     ) -> Job:
         """A new queued job; put it on the queue after this returns.
 
@@ -52,16 +55,26 @@ class Jobs(Repository):
 
         ``content`` says what the job makes. With ``deduplicate`` a job of that content that has
         succeeded, or is under way, is given in place of a new one.
+
+        ``keyed``: the request's idempotency key keeps the response in the same transaction. Raises
+        ``IdempotencyInProgress`` when another request with that key was faster.
         """
         now = self._now()
         job_id = id or secrets.token_hex(16)
         with self._db.write() as conn:
             require_model(conn, self._owner, model_id)
             if deduplicate and content is not None:
+                if not self._db.is_sqlite:
+                    # Of two that ask at once the second sees what the first made.
+                    lock = sa.func.pg_advisory_xact_lock(int(content[:15], 16))
+                    conn.execute(sa.select(lock))
                 found = self._same_content(conn, kind, content)
                 if found is not None:
-                    return job_of(found)
-            insert_job(
+                    same_job = job_of(found)
+                    if keyed is not None:
+                        keep_response(conn, self._owner, keyed, same_job, now)
+                    return same_job
+            row = insert_job(
                 conn,
                 now,
                 id=job_id,
@@ -75,7 +88,11 @@ class Jobs(Repository):
                 deadline=deadline,
                 content=content,
             )
-            job = job_of(conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one())
+            if row is None:
+                row = conn.execute(_BY_IDS, {"ids": [job_id]}).one()
+            job = job_of(row)
+            if keyed is not None:
+                keep_response(conn, self._owner, keyed, job, now)
         asked = (self._owner, kind, model_id, circuit_id, request)
         same = (job.tenant, job.kind, job.model_id, job.circuit_id, job.request) == asked
         if "body" in request:
@@ -85,11 +102,14 @@ class Jobs(Repository):
             raise JobConflict(f"Job {job_id!r} exists and asks for something else.", job=job_id)
         return job
 
+    def find_same(self, kind: JobKind, content: str) -> Job | None:
+        """A job of this view that made, or is about to make, the same."""
+        with self._db.read() as conn:
+            row = self._same_content(conn, kind, content)
+        return None if row is None else job_of(row)
+
     def _same_content(self, conn: sa.Connection, kind: JobKind, content: str) -> sa.Row[Any] | None:
         """A job of this view that made, or is about to make, the same: one that is done first."""
-        if not self._db.is_sqlite:
-            # Of two that ask at once the second sees what the first made.
-            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(int(content[:15], 16))))
         done = jobs.c.state == JobState.SUCCEEDED.value
         under_way = sa.and_(
             jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]),
@@ -259,10 +279,12 @@ class Jobs(Repository):
         return row
 
 
-def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> None:
-    """Writes a queued job and its first event, unless there is one of this id."""
-    if insert_if_absent(conn, jobs, id=id, **_queued(now), **values):
+def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> sa.Row[Any] | None:
+    """Writes a queued job and its first event, unless there is one of this id; the row."""
+    row = insert_new(conn, jobs, id=id, **_queued(now), **values)
+    if row is not None:
         append_event(conn, id, seq=1, at=now, kind="state", data=_QUEUED_EVENT)
+    return row
 
 
 def insert_jobs(conn: sa.Connection, now: datetime, rows: Sequence[dict[str, Any]]) -> None:

@@ -47,8 +47,9 @@ class Models(Repository):
 
     def model(self, model_id: str) -> ModelRecord:
         """One's own, or one that its owner shows. Raises ``ModelNotFound``."""
+        query = _BY_ID if self.tenant is None else _MINE_BY_ID
         with self._db.read() as conn:
-            row = conn.execute(self._own(model_id)).one_or_none()
+            row = conn.execute(query, {"id": model_id, "tenant": self.tenant}).one_or_none()
             if row is None and self.tenant is not None:
                 row = conn.execute(_shown(model_id)).one_or_none()
         if row is None:
@@ -158,10 +159,7 @@ class Models(Repository):
 def require_model(conn: sa.Connection, tenant: str, model_id: str) -> None:
     """Raises ``ModelNotFound`` unless ``tenant`` sees the model, ``ModelNotForOthers`` where its
     owner does not let others prove it."""
-    own = sa.select(model_holders.c.model_id).where(
-        model_holders.c.tenant == tenant, model_holders.c.model_id == model_id
-    )
-    if conn.scalar(own) is not None:
+    if conn.scalar(_HOLDS, {"tenant": tenant, "id": model_id}) is not None:
         return
     shown = conn.execute(_shown(model_id)).one_or_none()
     if shown is None:
@@ -172,10 +170,7 @@ def require_model(conn: sa.Connection, tenant: str, model_id: str) -> None:
 
 def owner_of(conn: sa.Connection, tenant: str, model_id: str) -> str:
     """Whose model ``tenant`` uses: its own, or that of whoever showed it first."""
-    own = sa.select(model_holders.c.tenant).where(
-        model_holders.c.tenant == tenant, model_holders.c.model_id == model_id
-    )
-    if conn.scalar(own) is not None:
+    if conn.scalar(_HOLDS, {"tenant": tenant, "id": model_id}) is not None:
         return tenant
     shown = conn.execute(_shown(model_id)).one_or_none()
     return tenant if shown is None else str(shown.tenant)
@@ -197,6 +192,15 @@ def _held() -> sa.Select[Any]:
         model_holders.c.owner_signature,
         model_holders.c.metadata,
     ).join(model_holders, model_holders.c.model_id == models.c.id)
+
+
+_BY_ID = (
+    _held().where(models.c.id == sa.bindparam("id")).order_by(model_holders.c.created_at).limit(1)
+)
+_MINE_BY_ID = _BY_ID.where(model_holders.c.tenant == sa.bindparam("tenant"))
+_HOLDS = sa.select(model_holders.c.tenant).where(
+    model_holders.c.tenant == sa.bindparam("tenant"), model_holders.c.model_id == sa.bindparam("id")
+)
 
 
 def _shown(model_id: str) -> sa.Select[Any]:

@@ -19,6 +19,12 @@ _DAY = timedelta(days=1)
 _QUEUE_PAUSE_S = 30
 
 
+_OWN_QUOTA = sa.select(tenant_quotas).where(tenant_quotas.c.tenant == sa.bindparam("tenant"))
+_COUNT = sa.select(sa.func.count()).where(
+    jobs.c.state == sa.bindparam("state"), jobs.c.tenant == sa.bindparam("tenant")
+)
+
+
 class Quotas(Repository):
     """Quotas by tenant, of every tenant, whatever the view."""
 
@@ -55,8 +61,8 @@ class Quotas(Repository):
 
     def check_quota(self) -> None:
         """Whether this view's tenant may have another job now, without counting it: of many that
-        ask at once some may get through too many. Raises ``QuotaExceeded``,
-        ``StorageQuotaExceeded``."""
+        ask at once some may get through too many. Not for a request whose job is there already.
+        Raises ``QuotaExceeded``, ``StorageQuotaExceeded``."""
         with self._db.read() as conn:
             tenant, now = self._owner, self._now()
             quota = self._quota(conn, tenant)
@@ -100,8 +106,7 @@ class Quotas(Repository):
             )
 
     def _quota(self, conn: sa.Connection, tenant: str) -> Quota:
-        query = sa.select(tenant_quotas).where(tenant_quotas.c.tenant == tenant)
-        row = conn.execute(query).one_or_none()
+        row = conn.execute(_OWN_QUOTA, {"tenant": tenant}).one_or_none()
         if row is None:
             return self.default_quota
         own = {name: getattr(row, name) for name in LIMITS}
@@ -128,8 +133,7 @@ def _stored(conn: sa.Connection, tenant: str) -> int:
 
 
 def _count(conn: sa.Connection, tenant: str, state: JobState) -> int:
-    query = sa.select(sa.func.count()).where(jobs.c.state == state.value, jobs.c.tenant == tenant)
-    return int(conn.scalar(query) or 0)
+    return int(conn.scalar(_COUNT, {"state": state.value, "tenant": tenant}) or 0)
 
 
 def _worked_s(conn: sa.Connection, tenant: str, now: datetime) -> float:
