@@ -71,9 +71,17 @@ async def _of_models(
 
 
 async def _of_circuits(
-    model: _Model = None, created_since: _Since = None, created_before: _Before = None
+    model: _Model = None,
+    created_since: _Since = None,
+    created_before: _Before = None,
+    metadata: _Pairs = None,
 ) -> Filter:
-    return Filter(model_id=model, since=created_since, before=created_before)
+    return Filter(
+        model_id=model,
+        since=created_since,
+        before=created_before,
+        metadata=read_pairs(metadata or ()),
+    )
 
 
 JobFilter = Annotated[Filter, Depends(_of_jobs)]

@@ -58,7 +58,7 @@ class Services:
 
     def of(self, caller: Caller) -> Services:
         """The same for another caller."""
-        app = self.app.for_tenant(caller.tenant)
+        app = self.app.for_tenant(caller.tenant, caller.key_id)
         return replace(self, app=app, watch=self.watch.of(app.store), caller=caller)
 
 

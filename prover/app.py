@@ -107,17 +107,18 @@ class App:
         artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
         return cls(settings, store, artifacts, sandbox)
 
-    def for_tenant(self, tenant: str) -> Self:
+    def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:
         """The same application for another tenant: it finds, and makes, only what is that
-        tenant's. Costs next to nothing; close only the one that was opened."""
-        if tenant == self.store.tenant:
+        tenant's. ``key_id``: the API key that asks. Costs next to nothing; close only the one that
+        was opened."""
+        if (tenant, key_id) == (self.store.tenant, self.store.key_id):
             return self
-        return self._view(tenant)
+        return self._view(tenant, key_id)
 
-    def _view(self, tenant: str) -> Self:
+    def _view(self, tenant: str, key_id: str | None = None) -> Self:
         """The tenant's view, with a count of its own of the bytes that it stores."""
         view = copy.copy(self)
-        view.store = self.store.for_tenant(tenant)
+        view.store = self.store.for_tenant(tenant, key_id)
         view.artifacts = self.artifacts.counted()
         view.library = Library(self.settings, view.store, view.artifacts, self.engine)
         view.__dict__.pop("batches", None)

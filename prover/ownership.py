@@ -3,6 +3,9 @@
 The signature is over the *model manifest*, canonical JSON of the model's digest and the licence's
 text. It is the owner's own: the service never holds the key. Receipts carry it, so that a verifier
 sees whose model was proved without asking anybody.
+
+There is no price yet. It would be a field of the manifest beside ``licence``, in a manifest of
+another type, and a column of the ledger's entries beside what these measure.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ class Grouping(enum.StrEnum):
 
     MODEL = "model"
     CALLER = "caller"
+    KEY = "key"
     OWNER = "owner"
     CIRCUIT = "circuit"
     DAY = "day"
@@ -23,11 +24,13 @@ class Used:
 
     ``proofs`` counts receipts, ``proving_s`` the engine's seconds for witness, proof and our own
     verification (shared proofs: a part for each), ``building_s`` those for circuits. ``jobs``
-    counts entries of jobs that failed, too. ``peak_bytes`` is the largest.
+    counts entries of jobs that failed, too. ``peak_bytes`` is the largest. ``key`` is the caller's
+    API key, shown to its own tenant only.
     """
 
     model: str | None
     caller: str | None
+    key: str | None
     owner: str | None
     circuit: str | None
     day: date | None

@@ -251,9 +251,12 @@ def circuit(circuit_id: str) -> Call[Circuit]:
     return _get(f"/v1/circuits/{circuit_id}", Circuit)
 
 
-def circuits(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Circuit]]:
+def circuits(
+    *, limit: int = 50, cursor: str | None = None, metadata: Mapping[str, str] | None = None
+) -> Call[Page[Circuit]]:
     """A page of circuits that are ready, newest first."""
-    return _get("/v1/circuits", Page[Circuit], limit=limit, cursor=cursor)
+    pairs = _pairs(metadata)
+    return _get("/v1/circuits", Page[Circuit], limit=limit, cursor=cursor, metadata=pairs)
 
 
 def circuit_file(circuit_id: str, name: str) -> Call[bytes]:
@@ -521,7 +524,7 @@ def usage(
     model: str | None = None,
 ) -> Call[Usage]:
     """What one's tenant used, and what others used of its models: sums by ``day``, ``model``,
-    ``caller``, ``owner``, ``circuit``. Times have a zone."""
+    ``caller``, ``key``, ``owner``, ``circuit``. Times have a zone."""
     return Call(
         method="GET",
         path="/v1/usage",

@@ -270,6 +270,7 @@ class Used(_Answer):
 
     model: str | None = None
     caller: str | None = None
+    key: str | None = None
     owner: str | None = None
     circuit: str | None = None
     day: date | None = None

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from api.errors import responses
 from api.health.endpoints import readyz
 from api.health.schemas import Readiness
+from api.idempotency import REPLAYED_HEADER, Idempotency, Once
 from api.inference import service
 from api.inference.schemas import (
     InferOut,
@@ -21,9 +22,11 @@ from api.inference.schemas import (
     metadata,
 )
 from api.inference.tensors import parse_request
+from api.jobs.schemas import kept_response
 from api.problem import MediaTypeUnsupported
 from api.requests import BoundedRequest
 from api.services import Application, Services, Use
+from prover.idempotency import Replay
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 
@@ -113,10 +116,12 @@ def model_version_ready(app: Application, name: Name, version: Version) -> Model
     openapi_extra=_BODY,
     responses=_INFER_ERRORS,
 )
-async def infer(request: Request, services: Use, name: Name) -> InferOut:
+async def infer(
+    request: Request, response: Response, services: Use, once: Idempotency, name: Name
+) -> InferOut:
     """Waits for the proof: the outputs are those that it proves. Its id, and where receipt and
     bundle are, stand in `parameters`."""
-    return await _infer(request, services, name, None)
+    return await _infer(request, response, services, once, name, None)
 
 
 @router.post(
@@ -125,22 +130,44 @@ async def infer(request: Request, services: Use, name: Name) -> InferOut:
     openapi_extra=_BODY,
     responses=_INFER_ERRORS,
 )
-async def infer_version(request: Request, services: Use, name: Name, version: Version) -> InferOut:
+async def infer_version(
+    request: Request,
+    response: Response,
+    services: Use,
+    once: Idempotency,
+    name: Name,
+    version: Version,
+) -> InferOut:
     """The same with one model of that name."""
-    return await _infer(request, services, name, version)
+    return await _infer(request, response, services, once, name, version)
 
 
-async def _infer(request: Request, services: Services, name: str, version: str | None) -> InferOut:
+async def _infer(
+    request: Request,
+    response: Response,
+    services: Services,
+    once: Once,
+    name: str,
+    version: str | None,
+) -> InferOut:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise MediaTypeUnsupported("A compressed body is not read.", hint="Send it as it is.")
     bounded = BoundedRequest(request, services.app.settings.max_input_bytes)
     body = await bounded.body()
-    asked, rest = parse_request(body, request.headers.get("inference-header-content-length"))
+    length = request.headers.get("inference-header-content-length")
+    asked, rest = parse_request(body, length)
     longest = service.wait_s(asked)
     model = (await services.run(lambda: service.models_of(services.app, name, version)))[0]
-    job = await services.run(
-        lambda: service.infer(services.app, services.sender, model, asked, rest)
+    made = await once.job(
+        lambda keyed: service.infer(services.app, services.sender, model, asked, rest, keyed),
+        kept_response,
+        f"POST /v2/models/{model.id}/infer",
+        length or "",
+        body,
     )
-    job = await services.watch.ended(job.id, longest)
+    if isinstance(made, Replay):
+        response.headers[REPLAYED_HEADER] = "true"
+    job_id = made.resource_id if isinstance(made, Replay) else made.id
+    job = await services.watch.ended(job_id, longest)
     service.check_succeeded(job)
     return infer_out(name, model, job, asked)

@@ -12,7 +12,8 @@ from circuits.errors import Fault, InputNames, ZkmlError
 from circuits.profile import Profile
 from prover.app import App
 from prover.errors import ModelNotFound
-from prover.jobs import Job, JobState, ModelRecord
+from prover.idempotency import KeyedRequest
+from prover.jobs import Job, JobOptions, JobState, ModelRecord
 
 #: Parameters of this service's own, and those that clients send whatever the server.
 _OWN = frozenset({"nonce", "circuit", "wait_s"})
@@ -51,7 +52,14 @@ def models_of(app: App, name: str, version: str | None = None) -> list[ModelReco
     return found
 
 
-def infer(app: App, sender: JobSender, model: ModelRecord, request: InferIn, rest: bytes) -> Job:
+def infer(
+    app: App,
+    sender: JobSender,
+    model: ModelRecord,
+    request: InferIn,
+    rest: bytes,
+    keyed: KeyedRequest | None = None,
+) -> Job:
     """A job for the inference, checked, committed, and announced to the workers."""
     strange = sorted(set(request.parameters) - _OWN - _IGNORED)
     if strange:
@@ -70,6 +78,7 @@ def infer(app: App, sender: JobSender, model: ModelRecord, request: InferIn, res
         payload={"inputs": inputs},
         profile=Profile(),
         context=None if nonce is None else {"nonce": nonce},
+        options=JobOptions(keyed=keyed),
     )
     sender.announce(job)
     return job

@@ -32,7 +32,7 @@ Moment = Annotated[AwareDatetime | None, Query(description="RFC 3339, with its o
 def get_usage(
     request: Request,
     app: Application,
-    by: Annotated[list[Grouping], Query(max_length=5, description="What sums are made by.")] = [  # noqa: B006
+    by: Annotated[list[Grouping], Query(max_length=6, description="What sums are made by.")] = [  # noqa: B006
         *_DEFAULT
     ],
     since: Moment = None,

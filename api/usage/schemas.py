@@ -17,6 +17,9 @@ class UsageSumOut(BaseModel):
 
     model: str | None
     caller: str | None = Field(description="The tenant who asked.")
+    key: str | None = Field(
+        description="The API key that asked (as `zkml api-keys list` shows it); of one's own only."
+    )
     owner: str | None = Field(description="The tenant whose model it is.")
     circuit: str | None
     day: date | None = Field(description="UTC.")

@@ -102,9 +102,10 @@ class Store(
             default_quota=quota,
         )
 
-    def for_tenant(self, tenant: str) -> Self:
-        """The same store as ``tenant`` sees it. It shares the connections: close one of them."""
-        return self._view(tenant)
+    def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:
+        """The same store as ``tenant`` sees it, asked with an API key of its own. It shares the
+        connections: close one of them."""
+        return self._view(tenant, key_id)
 
     def every_tenant(self) -> Self:
         """The same store with what all tenants have."""
@@ -125,9 +126,9 @@ class Store(
         view._db = database
         return view
 
-    def _view(self, tenant: str | None) -> Self:
+    def _view(self, tenant: str | None, key_id: str | None = None) -> Self:
         view = copy.copy(self)
-        view.tenant = tenant
+        view.tenant, view.key_id = tenant, key_id
         return view
 
     def ping(self) -> None:

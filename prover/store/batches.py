@@ -94,6 +94,7 @@ class Batches(BatchReading):
                 now,
                 id=batch_id,
                 tenant=batch.tenant,
+                api_key=self.key_id,
                 kind=JobKind.BATCH.value,
                 model_id=batch.model_id,
                 circuit_id=circuit_id,
@@ -279,10 +280,12 @@ class Batches(BatchReading):
         """Ids of the jobs that were queued: none for a batch that has ended."""
         if not packs or BatchState(batch.state).terminal:
             return []
+        asked = conn.scalar(sa.select(jobs.c.api_key).where(jobs.c.id == batch.job_id))
         rows = [
             {
                 "id": pack.id,
                 "tenant": batch.tenant,
+                "api_key": asked,
                 "kind": JobKind.PACK.value,
                 "model_id": batch.model_id,
                 "circuit_id": pack.circuit_id,

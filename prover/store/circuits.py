@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.errors import CircuitNotFound
-from prover.jobs import CircuitRecord
+from prover.jobs import CircuitRecord, JobKind
 from prover.store.database import Repository
 from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
-from prover.store.schema import circuits
+from prover.store.schema import circuits, jobs
 
 _BY_ID = sa.select(circuits).where(circuits.c.id == sa.bindparam("id")).limit(1)
 _MINE_BY_ID = _BY_ID.where(circuits.c.tenant == sa.bindparam("tenant"))
@@ -62,8 +62,17 @@ class Circuits(Repository):
         model_id: str | None = None,
         where: Filter = NO_FILTER,
     ) -> Page[CircuitRecord]:
-        """Circuits, newest first, all or those of one model. Raises ``CursorInvalid``."""
+        """Circuits, newest first, all or those of one model. Their metadata is that of the jobs by
+        which they were asked for. Raises ``CursorInvalid``."""
         query = sa.select(circuits).where(*self._mine(circuits), *where.on(circuits))
+        if where.metadata:
+            asked = sa.exists().where(
+                jobs.c.circuit_id == circuits.c.id,
+                jobs.c.tenant == circuits.c.tenant,
+                jobs.c.kind == JobKind.CIRCUIT.value,
+                *where.on_metadata(jobs),
+            )
+            query = query.where(asked)
         if model_id is not None:
             query = query.where(circuits.c.model_id == model_id)
         key, at = circuits.c.id, circuits.c.created_at

@@ -111,6 +111,7 @@ class Repository:
 
     A repository is one tenant's view: what it reads is that tenant's, and what it writes becomes
     that tenant's. ``tenant`` None is the view over all tenants, which can create nothing.
+    ``key_id`` is the API key on whose behalf it creates, for the ledger.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Repository:
         self._quarantine_after = quarantine_after
         self._now = clock
         self.tenant = tenant
+        self.key_id: str | None = None
         self.default_quota = default_quota
 
     @property

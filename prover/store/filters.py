@@ -33,9 +33,14 @@ class Filter:
             found.append(columns.created_at >= self.since)
         if self.before is not None:
             found.append(columns.created_at < self.before)
-        # Keys are letters, digits, and a few signs (prover.metadata): nothing that a path means.
-        found += [columns.metadata[key].as_string() == v for key, v in self.metadata.items()]
+        if "metadata" in columns:
+            found += self.on_metadata(table)
         return found
+
+    def on_metadata(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        """Those on the words of a table's rows."""
+        # Keys are letters, digits, and a few signs (prover.metadata): nothing that a path means.
+        return [table.c.metadata[key].as_string() == v for key, v in self.metadata.items()]
 
 
 #: Everything.

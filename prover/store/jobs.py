@@ -79,6 +79,7 @@ class Jobs(Repository):
                 now,
                 id=job_id,
                 tenant=self._owner,
+                api_key=self.key_id,
                 kind=kind.value,
                 model_id=model_id,
                 circuit_id=circuit_id,

@@ -120,6 +120,7 @@ usage = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("caller", Tenant, nullable=False),
+    sa.Column("api_key", sa.String(80)),  # of the caller that asked; null: none was needed
     sa.Column("owner", Tenant, nullable=False),
     sa.Column("model_id", sa.String(80), nullable=False),
     sa.Column("circuit_id", sa.String(80), nullable=False),
@@ -150,6 +151,7 @@ jobs = sa.Table(
     metadata,
     sa.Column("id", sa.String(80), primary_key=True),
     sa.Column("tenant", Tenant, nullable=False),
+    sa.Column("api_key", sa.String(80)),  # that asked for it; null: none was needed
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),

@@ -39,6 +39,7 @@ class Usage(Repository):
         columns = {
             Grouping.MODEL: usage.c.model_id,
             Grouping.CALLER: usage.c.caller,
+            Grouping.KEY: self._own_key(),
             Grouping.OWNER: usage.c.owner,
             Grouping.CIRCUIT: usage.c.circuit_id,
             Grouping.DAY: self._day(),
@@ -77,11 +78,18 @@ class Usage(Repository):
                 self._now(),
                 kind="verification",
                 caller=self._owner,
+                api_key=self.key_id,
                 owner=owner_of(conn, self._owner, model_id),
                 model_id=model_id,
                 circuit_id=circuit_id,
                 verifications=1,
             )
+
+    def _own_key(self) -> sa.ColumnElement[Any]:
+        """The key that asked, to its own tenant: to owners of models others' keys are not shown."""
+        if self.tenant is None:
+            return usage.c.api_key
+        return sa.case((usage.c.caller == self.tenant, usage.c.api_key), else_=sa.null())
 
     def _day(self) -> sa.ColumnElement[Any]:
         if self._db.is_sqlite:
@@ -89,7 +97,14 @@ class Usage(Repository):
         return sa.func.to_char(sa.func.timezone("UTC", usage.c.at), "YYYY-MM-DD")
 
 
-_ORDER = (Grouping.DAY, Grouping.MODEL, Grouping.CALLER, Grouping.OWNER, Grouping.CIRCUIT)
+_ORDER = (
+    Grouping.DAY,
+    Grouping.MODEL,
+    Grouping.CALLER,
+    Grouping.KEY,
+    Grouping.OWNER,
+    Grouping.CIRCUIT,
+)
 
 
 def meter(
@@ -112,6 +127,7 @@ def meter(
         now,
         kind=job.kind,
         caller=job.tenant,
+        api_key=job.api_key,
         owner=owner_of(conn, job.tenant, job.model_id),
         model_id=job.model_id,
         circuit_id=(job.result or {}).get("circuit") or job.circuit_id,
@@ -133,6 +149,7 @@ def _used(row: Any) -> Used:
     return Used(
         model=found.get(Grouping.MODEL.value),
         caller=found.get(Grouping.CALLER.value),
+        key=found.get(Grouping.KEY.value),
         owner=found.get(Grouping.OWNER.value),
         circuit=found.get(Grouping.CIRCUIT.value),
         day=None if day is None else date.fromisoformat(day),

@@ -120,6 +120,12 @@ def test_the_ledger_is_seen_by_the_owner_and_by_who_asked(
     assert abs((day - datetime.now(UTC).date()).days) <= 1
     assert owner.usage(since=datetime(2100, 1, 1, tzinfo=UTC)).items == []
 
+    # Which key asked is shown to its own tenant, and to the owner of the model is not.
+    (key,) = (key for key in app.store.api_keys() if key.tenant == "other")
+    assert [(u.key, u.proofs) for u in other.usage(by=["key"]).items] == [(key.id, 2)]
+    by_key = {(u.caller, u.key is None) for u in owner.usage(by=["caller", "key"]).items}
+    assert by_key == {("other", True), ("owner", False)}
+
     answer = owner._http.get("/v1/usage?by=caller", headers={"Accept": "text/csv"})
     assert answer.headers["content-type"].startswith("text/csv")
     table = list(csv.DictReader(io.StringIO(answer.text)))

@@ -112,6 +112,22 @@ def holds(schema: str, answer: httpx.Response, status: int = 200) -> Any:
 
 
 @pytest.mark.usefixtures("worker")
+def test_the_same_key_gets_the_same_proof(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=30) as http:
+
+        def ask(name: str) -> httpx.Response:
+            body, key = {"id": name, "inputs": [X]}, {"Idempotency-Key": "k"}
+            return http.post("/v2/models/net/infer", json=body, headers=key)
+
+        first, second = ask("1"), ask("1")
+        assert first.json() == second.json()
+        assert "idempotent-replayed" not in first.headers
+        assert second.headers["idempotent-replayed"] == "true"
+        other = ask("2")
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.usefixtures("worker")
 def test_every_answer_has_the_published_shape(url: str) -> None:
     with httpx.Client(base_url=url, timeout=30) as http:
         holds("metadata_server_response", http.get("/v2"))

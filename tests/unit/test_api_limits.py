@@ -146,6 +146,23 @@ def test_the_days_seconds_are_counted_from_midnight(app: FakeApp) -> None:
     store.check_quota()
 
 
+def test_a_quota_refuses_no_request_whose_job_is_there(app: FakeApp, http: httpx.Client) -> None:
+    model = replace(model_record(), signature=SIGNATURE)
+    app.store.add_model(model)
+    app.store.set_quota("default", {"queued": 2})
+    body = {"model": model.id, **INPUT, "deduplicate": True}
+    key = {"Idempotency-Key": "k"}
+    keyed = http.post("/v1/proofs", json=body, headers=key)
+    named = http.put("/v1/proofs/mine", json={"model": model.id, **INPUT})
+    assert (keyed.status_code, named.status_code) == (202, 202)
+
+    assert http.post("/v1/proofs", json={"model": model.id, **INPUT}).status_code == 429
+    again = http.post("/v1/proofs", json=body, headers=key)
+    assert (again.status_code, again.json()["id"]) == (202, keyed.json()["id"])
+    assert http.put("/v1/proofs/mine", json={"model": model.id, **INPUT}).status_code == 202
+    assert http.post("/v1/proofs", json=body).json()["id"] == keyed.json()["id"]
+
+
 def test_what_a_tenant_stores_has_an_end(app: FakeApp) -> None:
     store = app.store.for_tenant("acme")
     store.set_quota("acme", {"stored_bytes": 1000})
@@ -204,6 +221,19 @@ def test_lists_are_filtered(app: FakeApp, http: httpx.Client) -> None:
     assert listed[0]["metadata"] == {"team": "t1", "x.y": "1"}
 
 
+def test_circuits_are_found_by_the_words_they_were_asked_for_with(
+    app: FakeApp, http: httpx.Client
+) -> None:
+    model = replace(model_record(), signature=SIGNATURE)
+    app.store.add_model(model)
+    body = {"model": model.id, "metadata": {"team": "a"}}
+    asked = http.post("/v1/circuits", json=body).json()
+    app.work(app.store.job(asked["job"]["id"]))
+    for words, found in (("team:a", [asked["id"]]), ("team:b", []), ("nobody:1", [])):
+        listed = http.get("/v1/circuits", params={"metadata": words}).json()["items"]
+        assert [circuit["id"] for circuit in listed] == found
+
+
 def test_what_no_list_knows_is_refused(http: httpx.Client) -> None:
     for path, wrong in (
         ("/v1/proofs", "stat=failed"),
@@ -212,7 +242,6 @@ def test_what_no_list_knows_is_refused(http: httpx.Client) -> None:
         ("/v1/proofs", "metadata=a%20b:1"),
         ("/v1/proofs", "&".join(f"metadata=k{n}:1" for n in range(17))),
         ("/v1/models", "state=failed"),
-        ("/v1/circuits", "metadata=a:b"),
         ("/v1/batches", "model=%00"),
         ("/v1/batches/x/items", "statee=failed"),
     ):
