@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuits.committed.arithmetic import Steps
+from circuits.committed.arithmetic import InputSteps
 from circuits.committed.claim import Commitments, Weights
 from circuits.digests import canonical_json, sha256
 from circuits.engine.ezkl_engine import EzklEngine
@@ -100,7 +100,7 @@ class Anew:
     commitments: Commitments | None = None
     network: bytes | None = None
     arguments: tuple[int, int, tuple[int, int]] | None = None
-    accepted: tuple[float, float] | None = None
+    accepted: tuple[Range, ...] | None = None
 
 
 def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
@@ -170,7 +170,7 @@ def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe)
     lowering = recipe.lowering or {}
     if set(lowering) != {"argument", "columns", "steps"} or lowering["argument"] != ARGUMENT:
         raise CircuitNotFaithful("the manifest has no recipe for committed hints")
-    made, steps = recompiled(
+    made, steps, scales = recompiled(
         graph,
         lowering,
         samples,
@@ -182,28 +182,30 @@ def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe)
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),
         signature=graph.signature,
-        input_scales=(steps.input_scale,),
-        output_scales=(steps.output_scale,),
+        input_scales=tuple(own.scale for own in steps.inputs),
+        output_scales=tuple(scales),
         commitments=made.claim,
         network=made.arrangement.to_bytes(),
         arguments=(steps.logrows, made.columns, (steps.lowest, steps.base - 1)),
-        accepted=_range(steps, shown=not recipe.hand_on),
+        accepted=tuple(_range(own, steps.base) for own in steps.inputs),
     )
 
 
-def _range(steps: Steps, *, shown: bool) -> tuple[float, float]:
-    """The inputs that a circuit with committed hints is made for: what its table accepts, or what
-    its sums are bounded for where the verifier looks at the input."""
-    low = 1 - steps.base if shown else -steps.offset
-    high = steps.base - 1 - steps.offset
-    return math.ldexp(low, -steps.input_scale), math.ldexp(high, -steps.input_scale)
+def _range(own: InputSteps, base: int) -> Range:
+    """The values of an input that a circuit with committed hints is made for: what its table
+    accepts, or what its sums are bounded for where the verifier looks at the input."""
+    low, high = -own.offset, base - 1 - own.offset
+    return math.ldexp(low, -own.scale), math.ldexp(high, -own.scale)
 
 
-def _accepts(accepted: tuple[float, float], manifest: CircuitManifest) -> bool:
-    own = manifest.inputs[0].lower, manifest.inputs[0].upper
+def _accepts(accepted: Sequence[Range], manifest: CircuitManifest) -> bool:
+    stated = [(i.lower, i.upper) for i in manifest.inputs]
     if manifest.profile.visibility.shows_input:
-        return accepted[0] <= own[0] and own[1] <= accepted[1]
-    return accepted == own
+        return all(
+            low <= lower and upper <= high
+            for (low, high), (lower, upper) in zip(accepted, stated, strict=True)
+        )
+    return [*accepted] == stated
 
 
 def rebuild(

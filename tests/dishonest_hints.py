@@ -38,56 +38,216 @@ def number(data: bytes) -> int:
     return int.from_bytes(digest(data)[:31], "little")
 
 
+class Network:
+    """The file ``network`` as docs/receipt.md describes it, computed with Python's integers."""
+
+    def __init__(self, data: bytes) -> None:
+        head, _, rest = data.partition(b"\n")
+        self.header = json.loads(head)
+        self.numbers, self.at = np.frombuffer(rest, dtype="<i8").astype(object), 0
+        self.outputs = [self.view(v) for v in self.header["outputs"]]
+        self.steps = [self.step(entry) for entry in self.header["network"]]
+        assert self.at == len(self.numbers)
+        self.base = self.header["steps"]["base"]
+        self.sums = self.header["steps"]["sums"]
+
+    def array(self, shape: list[int]) -> Any:
+        start, self.at = self.at, self.at + int(np.prod(shape))
+        return self.numbers[start : self.at].reshape(shape)
+
+    def view(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {"rows": entry["rows"], "places": self.array(entry["places"]).astype(int)}
+
+    def step(self, entry: dict[str, Any]) -> dict[str, Any]:
+        found = dict(entry)
+        if "op" in entry:
+            found["left"] = self.view(entry["left"])
+            if isinstance(entry["right"], dict):
+                found["right"] = self.view(entry["right"])
+            return found
+        found["terms"] = []
+        for term in entry["terms"]:
+            own = dict(term)
+            for name in ("view", "left", "right"):
+                if name in term:
+                    own[name] = self.view(term[name])
+            if "weights" in term:
+                own["weights"] = self.array(term["weights"])
+            found["terms"].append(own)
+        found["bias"] = self.array(entry["bias"])
+        return found
+
+    @staticmethod
+    def read(view: dict[str, Any], rows: list[Any]) -> Any:
+        joined = np.concatenate([*(rows[r] for r in view["rows"]), np.zeros(1, dtype=object)])
+        return joined[view["places"]]  # the last one, at -1, is zero
+
+    @staticmethod
+    def pairs(axis: dict[str, int]) -> list[tuple[int, int, int]]:
+        """Elements, weights and the outputs in which they meet, in the border too."""
+        found = []
+        for i in range(axis["size"]):
+            for t in range(axis["taps"]):
+                at = i + axis["before"] - t * axis["dilation"]
+                if at % axis["stride"] == 0:
+                    found.append((i, t, at // axis["stride"]))
+        return found
+
+    def span(self, step: dict[str, Any], which: int) -> tuple[int, int]:
+        """The first and the last output, with the border."""
+        ends = [0, step["shape"][which] - 1]
+        for term in step["terms"]:
+            if term["term"] == "convolution":
+                ends += [o for _, _, o in self.pairs(term["axes"][which])]
+        return min(ends), max(ends)
+
+    def full(self, step: dict[str, Any], rows: list[Any]) -> Any:
+        """All coefficients of a sum, without its bias."""
+        (top, bottom), (left, right) = self.span(step, 0), self.span(step, 1)
+        size = (bottom - top + 1, right - left + 1, step["shape"][2])
+        found = np.zeros(size, dtype=object)
+        high, wide = step["shape"][:2]
+        inner = found[-top : high - top, -left : wide - left]
+        for term in step["terms"]:
+            if term["term"] == "convolution":
+                x, w = self.read(term["view"], rows), term["weights"]
+                outputs, own = w.shape[:2]
+                ours = outputs * own // x.shape[2]
+                for i, t, y in self.pairs(term["axes"][0]):
+                    for j, u, z in self.pairs(term["axes"][1]):
+                        for f in range(outputs):
+                            first = f // ours * own
+                            group = x[i, j, first : first + own]
+                            found[y - top, z - left, f] += int(group @ w[f, :, t, u])
+            elif term["term"] == "function":
+                x = self.read(term["view"], rows)
+                inner += term["start"] * x
+                for kink, slope in zip(term["kinks"], term["slopes"], strict=True):
+                    inner += slope * np.maximum(x - kink, 0)
+            else:
+                a, b = (self.read(term[name], rows) for name in ("left", "right"))
+                if term["term"] == "pointwise":
+                    inner += a * b * int(term["factor"])
+                else:
+                    for n in range(len(a)):
+                        inner[n] += a[n].dot(b[n]) * int(term["factor"])
+        return found
+
+    def run(self, inputs: list[list[int]]) -> tuple[Hints, list[list[int]]]:
+        """Hints by name, and outputs. (What is read counts as it is meant: without offsets.)"""
+        rows: list[Any] = [np.array(x, dtype=object) for x in inputs]
+        hints: Hints = {}
+        number = 0
+        for step in self.steps:
+            if "op" in step:
+                a = self.read(step["left"], rows)
+                if step["op"] == "total":
+                    rows.append(a.sum(axis=-1).reshape(-1))
+                    continue
+                right = step["right"]
+                b = self.read(right, rows) if isinstance(right, dict) else right
+                over = np.maximum(a - b, 0)
+                made = {"rectify": over, "maximum": b + over, "minimum": a - over}[step["op"]]
+                rows.append(np.asarray(made).reshape(-1))
+                continue
+            own, full = self.sums[number], self.full(step, rows)
+            top, left = self.span(step, 0)[0], self.span(step, 1)[0]
+            high, wide = step["shape"][:2]
+            divisor = self.base ** own["digits"]
+            sums = full[-top : high - top, -left : wide - left] + step["bias"]
+            sums = sums + divisor * own["offset"]
+            quotients, rest = sums // divisor, sums % divisor
+            hints[f"q{number}"] = list(quotients.reshape(-1))
+            for n in range(own["digits"]):
+                digits = rest // self.base**n % self.base
+                hints[f"lo{number}" + (f".{n}" if n else "")] = list(digits.reshape(-1))
+            edge = [y for y in range(len(full)) if not -top <= y < high - top]
+            hints[f"rows{number}"] = list(full[edge].reshape(-1))
+            edge = [x for x in range(full.shape[1]) if not -left <= x < wide - left]
+            inner = full[-top : high - top]
+            hints[f"columns{number}"] = list(inner[:, edge].reshape(-1))
+            meant = quotients - own["offset"]
+            read = np.maximum(quotients, 0) if step["sum"] == "rectified" else meant
+            rows.append(read.reshape(-1))
+            number += 1
+        return hints, [list(self.read(v, rows).reshape(-1)) for v in self.outputs]
+
+    def folded(self, challenges: list[int]) -> list[int]:
+        """What the weights fold to, sum by sum. (Of circuits none of whose rows are offset.)"""
+        r, row, column = challenges[:3]
+        found: list[int] = []
+
+        def under(values: Iterable[int]) -> int:
+            return sum(pow(r, f + 1, P) * int(v) for f, v in enumerate(values)) % P
+
+        for step in self.steps:
+            if "op" in step:
+                continue
+            spans = [self.span(step, which) for which in (0, 1)]
+            bases = [
+                base if last > first else 1
+                for base, (first, last) in zip((row, column), spans, strict=True)
+            ]
+            ends = [[0], [0]]
+            for term in step["terms"]:
+                axes = term["axes"]
+                for n in (0, 1):
+                    ends[n].append((axes[n]["taps"] - 1) * axes[n]["dilation"] // axes[n]["stride"])
+                channels = term["view"]["places"].shape[2]
+                outputs, own = term["weights"].shape[:2]
+                ours = outputs * own // channels
+                for y in range(axes[0]["stride"]):
+                    for x in range(axes[1]["stride"]):
+                        for c in range(channels):
+                            total = 0
+                            for t in range(axes[0]["taps"]):
+                                for u in range(axes[1]["taps"]):
+                                    power, mine = 1, True
+                                    for n, tap, phase in ((0, t, y), (1, u, x)):
+                                        at = tap * axes[n]["dilation"]
+                                        mine &= at % axes[n]["stride"] == phase
+                                        back = ends[n][-1] - at // axes[n]["stride"] + 1
+                                        power *= pow(bases[n], back, P)
+                                    if mine:
+                                        w = np.zeros(outputs, dtype=object)
+                                        group = slice(c // own * ours, (c // own + 1) * ours)
+                                        w[group] = term["weights"][group, c % own, t, u]
+                                        total += under(w) * power
+                            found.append(total % P)
+            places = [
+                sum(pow(base, max(e) + 2 + n, P) for n in range(step["shape"][which]))
+                for which, (base, e) in enumerate(zip(bases, ends, strict=True))
+            ]
+            found.append(under(step["bias"]) * places[0] * places[1] % P)
+        return found
+
+
 class Prover:
-    """The circuit of ``tests.integration.test_committed``: a convolution of 3 x 3 with padding,
-    sums over blocks of 2 x 2, a hidden dense layer and a last one."""
+    """Any circuit whose commitments are one column."""
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
         self.folder, self.job = folder, job
-        head, _, rest = (folder / "network").read_bytes().partition(b"\n")
-        self.header = json.loads(head)
-        numbers = np.frombuffer(rest, dtype="<i8").astype(object)
-        sizes = [(2, 1, 3, 3), (2,), (18, 5), (5,), (5, 3), (3,)]
-        self.arrays, at = [], 0
-        for size in sizes:
-            self.arrays.append(numbers[at : at + int(np.prod(size))].reshape(size))
-            at += int(np.prod(size))
-        assert at == len(numbers)
+        self.network = Network((folder / "network").read_bytes())
+        self.header = self.network.header
         steps = self.header["steps"]
         self.base, self.logrows = steps["base"], steps["logrows"]
-        self.offset = 0 if self.header["shown"] else steps["offset"]
-        self.shows_weights = self.header.get("weights") == "shown"
+        self.shows_weights = self.header["weights"] == "shown"
         if job["bend"] == "other weights":
-            self.arrays[0][0, 0, 0, 0] += 1
+            first = next(s for s in self.network.steps if "sum" in s)
+            first["terms"][0]["weights"][0, 0, 0, 0] += 1
         self.lanes = len(job["inputs"])
         self.list: dict[str, list[str]] = {"leaves": [], "evaluations": []}
 
     def lane(self, x: list[int]) -> Hints:
-        kernel, bias, hidden, hidden_bias, last, last_bias = self.arrays
-        image = np.array(x, dtype=object).reshape(6, 6)
-        full = np.zeros((8, 8, 2), dtype=object)
-        for i in range(3):
-            for j in range(3):
-                for f in range(2):
-                    full[2 - i : 8 - i, 2 - j : 8 - j, f] += image * kernel[f, 0, i, j]
-        sums = full[1:7, 1:7] + bias
-        q, lo = sums // self.base, sums % self.base
-        active = np.maximum(q, 0)
-        pooled = active.reshape(3, 2, 3, 2, 2).sum(axis=(1, 3)).reshape(-1)
-        dense = pooled @ hidden + hidden_bias
-        pad = [0] * self.header["padding"][1]
-        found = {
-            "input": [n + self.offset for n in x],
-            "q0": list(q.reshape(-1)),
-            "lo0": list(lo.reshape(-1)),
-            "rows": list(full[[0, 7]].reshape(-1)),
-            "columns": list(full[1:7][:, [0, 7]].reshape(-1)),
-            "q1": [*(dense // self.base), *pad],
-            "lo1": [*(dense % self.base), *pad],
-        }
-        if self.lanes > 1 or self.shows_weights:
-            found["result"] = list(np.maximum(dense // self.base, 0) @ last + last_bias)
-        return found
+        inputs, at = [], 0
+        for size in self.header["inputs"]:
+            inputs.append(x[at : at + size])
+            at += size
+        found, _ = self.network.run(inputs)
+        own = self.header["steps"]["inputs"]
+        offsets = [0 if self.header["shown"] else given["offset"] for given in own]
+        lifted = [n + o for x, o in zip(inputs, offsets, strict=True) for n in x]
+        return {"input": lifted, **found}
 
     def hints(self) -> Hints:
         each = [self.lane(x) for x in self.job["inputs"]]
@@ -118,23 +278,6 @@ class Prover:
             assert a < rows
             total += value * pow(challenges[3], a + 1, P) * pow(challenges[4], b + 1, P)
         return total % P
-
-    def folded(self, challenges: list[int]) -> list[int]:
-        """What the weights fold to, layer by layer."""
-        kernel, bias, hidden, hidden_bias, last, last_bias = self.arrays
-        r, row, column = challenges[:3]
-
-        def under(values: Iterable[int]) -> int:
-            return sum(pow(r, f + 1, P) * int(v) for f, v in enumerate(values)) % P
-
-        convolution = sum(
-            under(kernel[:, 0, t, u]) * pow(row, 3 - t, P) * pow(column, 3 - u, P)
-            for t in range(3)
-            for u in range(3)
-        )
-        found = [convolution % P, under(bias)]
-        found += [*map(under, hidden), under(hidden_bias)]
-        return [*found, *map(under, last), under(last_bias)]
 
     def commitment(self, tensor: list[str]) -> bytes:
         paths = [str(self.folder / n) for n in ("vk", "settings.json", "srs")]
@@ -191,7 +334,7 @@ class Prover:
             challenges[-1] = 1
         inputs = [tensor]
         if self.shows_weights:
-            folded = self.folded(challenges)
+            folded = self.network.folded(challenges)
             if how in ("result and weights", "weights under challenges"):
                 folded[-1] += challenges[0]  # as if the first output's bias were larger by one
             inputs.append([felt(n) for n in folded])
@@ -247,28 +390,41 @@ def _swap(*names: str) -> Callable[[Hints, int], None]:
     return bend
 
 
+#: The hints of ``tests.integration.test_committed.network``.
+_HIDDEN = ("q0", "lo0", "rows0", "columns0", "q1", "lo1", "q2")
 BENDS: dict[str, Callable[[Hints, int], None]] = {
     "quotient": _raise("q0", 3, 1),
     "remainder": lambda h, _: h["lo0"].__setitem__(3, (h["lo0"][3] + 1) % 2),
     "hidden quotient": _raise("q1", 0, 1),
-    "padding": _raise("lo1", -1, 1),
-    "border": _raise("rows", 2, 1),
-    "column": _raise("columns", 2, 1),
+    "border": _raise("rows0", 2, 1),
+    "column": _raise("columns0", 2, 1),
     "sum of salt": _raise("sum", 0, 1),
     "negative remainder": lambda h, base: _both(_raise("q0", 5, 1), _raise("lo0", 5, -base))(h, 0),
-    "result": _raise("result", 0, 1),
+    "result": _raise("q2", 0, 1),
     "negative input": lambda h, _: h["input"].__setitem__(5, -3),
     # Of three lanes: 72 quotients and 5 hidden ones, 3 results each.
     "quotient of the last lane": _raise("q0", 2 * 72 + 3, 1),
-    "border of the last lane": _raise("rows", -1, 1),
-    "result of the last lane": _raise("result", 2 * 3, 1),
-    "results that cancel": _both(_raise("result", 0, 1), _raise("result", 3, -1)),
+    "border of the last lane": _raise("rows0", -1, 1),
+    "result of the last lane": _raise("q2", 2 * 3, 1),
+    "results that cancel": _both(_raise("q2", 0, 1), _raise("q2", 3, -1)),
     "quotients that cancel": _both(_raise("q0", 3, 1), _raise("q0", 72 + 3, -1)),
-    "lanes told apart by nothing": _both(_raise("result", 0, 1), _raise("result", 3, -1)),
-    "results swapped": _swap("result"),
-    "lanes swapped behind the input": _swap("q0", "lo0", "rows", "columns", "q1", "lo1", "result"),
-    "whole lanes swapped": _swap("input", "q0", "lo0", "rows", "columns", "q1", "lo1", "result"),
+    "lanes told apart by nothing": _both(_raise("q2", 0, 1), _raise("q2", 3, -1)),
+    "results swapped": _swap("q2"),
+    "lanes swapped behind the input": _swap(*_HIDDEN),
+    "whole lanes swapped": _swap("input", *_HIDDEN),
 }
+
+
+def by_name(text: str) -> Callable[[Hints, int], None]:
+    """``NAME NUMBER``: one more in an element of a hint; ``carry SUM,PLACE``: a remainder below
+    zero; else nothing."""
+    name, _, place = text.partition(" ")
+    if name == "carry":
+        number, at = place.split(",")
+        return lambda h, base: _both(
+            _raise(f"q{number}", int(at), 1), _raise(f"lo{number}", int(at), -base)
+        )(h, 0)
+    return _raise(name, int(place), 1) if place.lstrip("-").isdecimal() else unbent
 
 
 BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]
@@ -278,7 +434,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job.json").read_text())
     prover = Prover(folder, job)
-    bend = BENDS.get(job["bend"], unbent)
+    bend = BENDS.get(job["bend"]) or by_name(job["bend"])
     proof = prover.prove(lambda hints: bend(hints, prover.base))
     if job["bend"] == "pasted":
         other = prover.prove(lambda hints: None)

@@ -1,29 +1,41 @@
 """The exact arithmetic of a network in integers.
 
-A hidden sum h, with half of the base in its bias, is held as ``h = base · q + lo``; its activation
-is ``max(q, 0)``. Activations lie in ``0 … base - 1`` and q where the table has entries.
+A sum h, with half of the divisor in its bias, is held as ``h = divisor · q + remainder``, the
+divisor being a power of the base and the remainder a number of so many digits. The table has an
+entry for q, and rectifies. What a row's integers mean is never negative where the sum is rectified;
+where it is signed, the circuit counts an ``offset`` more than what is meant, so that the table
+leaves it as it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.committed.network import (
-    Dense,
+    ZERO,
+    Convolution,
+    Floats,
+    Function,
     Integers,
-    Layer,
+    Kind,
+    Local,
     Network,
     Numbers,
-    feeds,
-    product,
-    read_by,
+    Op,
+    Product,
+    Sum,
+    Term,
+    View,
+    gathered,
+    local,
     results,
-    weights_of,
-    with_numbers,
+    summed,
 )
 
 #: Rows of a table's column that hold no entry of their own.
@@ -32,53 +44,73 @@ UNUSED_ROWS = 8
 LARGEST_SUM = 1 << 60
 #: Doubles hold every integer up to here.
 _DOUBLE = 1 << 53
+#: What the integers of a row can be: least and largest.
+Bounds = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSteps:
+    """An input's integers are its values times 2 to the ``scale``, and ``offset`` below zero at the
+    least; where the table bounds them so much is added."""
+
+    scale: int
+    offset: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumSteps:
+    """A sum's integers are its values times ``scale``, and in each channel 2 to its ``shifts``
+    more. ``digits``: how many digits its remainder has; none where it is a result. ``kinks``: where
+    the pieces of its functions begin."""
+
+    scale: float
+    offset: int
+    digits: int
+    shifts: tuple[int, ...]
+    kinks: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
     """How a network's numbers become integers, as its recipe has it.
 
-    ``base``: activations are below it; ``logrows``: that of the circuit, whose table has
-    ``2^logrows - 8`` entries and ends at ``base - 1``. ``input_scale`` and ``output_scale``:
-    integers of input and output are the values times 2 to these. ``offset`` is added to inputs that
-    a table bounds. ``tops``: for each hidden layer the largest result that it can hold, ``shifts``:
-    by how many bits the steps of each channel are finer than that takes.
+    ``base``: what a table bounds is below it; ``logrows``: that of the circuit, whose table has
+    ``2^logrows - 8`` entries and ends at ``base - 1``.
     """
 
     base: int
     logrows: int
-    input_scale: int
-    offset: int
-    output_scale: int
-    tops: tuple[float, ...]
-    shifts: tuple[tuple[int, ...], ...]
+    inputs: tuple[InputSteps, ...]
+    sums: tuple[SumSteps, ...]
 
     @property
     def lowest(self) -> int:
         """The table's first entry."""
         return self.base - entries(self.logrows)
 
+    def divisor(self, number: int) -> int:
+        """What the sum of this number is divided by."""
+        return int(self.base ** self.sums[number].digits)
+
     def to_json(self) -> dict[str, Any]:
-        return {
-            "base": self.base,
-            "logrows": self.logrows,
-            "input_scale": self.input_scale,
-            "offset": self.offset,
-            "output_scale": self.output_scale,
-            "tops": list(self.tops),
-            "shifts": [list(s) for s in self.shifts],
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Steps:
         return cls(
             base=data["base"],
             logrows=data["logrows"],
-            input_scale=data["input_scale"],
-            offset=data["offset"],
-            output_scale=data["output_scale"],
-            tops=tuple(data["tops"]),
-            shifts=tuple(tuple(s) for s in data["shifts"]),
+            inputs=tuple(InputSteps(**entry) for entry in data["inputs"]),
+            sums=tuple(
+                SumSteps(
+                    scale=entry["scale"],
+                    offset=entry["offset"],
+                    digits=entry["digits"],
+                    shifts=tuple(entry["shifts"]),
+                    kinks=tuple(tuple(k) for k in entry["kinks"]),
+                )
+                for entry in data["sums"]
+            ),
         )
 
 
@@ -87,58 +119,198 @@ def entries(logrows: int) -> int:
     return (1 << logrows) - UNUSED_ROWS
 
 
-def largest(layer: Layer, steps: Steps) -> int:
-    """No sum of an integer layer, border included, is larger than this in magnitude, whatever lies
-    in the range of its inputs."""
-    total = int(np.abs(layer.bias.astype(np.float64)).max(initial=0.0) * (1 + 2.0**-40)) + 1
-    for feed, weights in zip(feeds(layer), weights_of(layer), strict=True):
-        each = (steps.base - 1) * feed.area
-        sums = np.abs(weights.astype(np.float64))
-        axis = 0 if isinstance(layer, Dense) else (1, 2, 3)
-        total += int(each * sums.sum(axis=axis).max(initial=0.0) * (1 + 2.0**-40)) + 1
-    return total
+def lengths(network: Network, steps: Steps) -> list[Floats]:
+    """What the values of each row's elements are multiplied by to be its integers."""
+    found = [
+        np.full(size, 2.0**own.scale)
+        for size, own in zip(network.inputs, steps.inputs, strict=True)
+    ]
+    sums = iter(steps.sums)
+    for step in network.steps:
+        if isinstance(step, Sum):
+            own = next(sums)
+            scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
+            found.append(np.broadcast_to(scale, step.shape).reshape(-1))
+            continue
+        every = lengths_of(step.left, found)
+        found.append((every.max(axis=-1) if step.op is Op.TOTAL else every).reshape(-1))
+    return found
+
+
+def lengths_of(view: View, rows: Sequence[Floats]) -> Floats:
+    """The same of a view's elements, in its shape; 0 for zeros."""
+    found = np.concatenate([rows[row] for row in view.rows])[view.places]
+    return np.where(view.places == ZERO, 0.0, found)
+
+
+def output_scales(network: Network, steps: Steps) -> list[int]:
+    """The scales of the outputs: their integers are values times 2 to these.
+
+    Raises ``ValueError`` where they count in other steps.
+    """
+    found, rows = [], lengths(network, steps)
+    for output in network.outputs:
+        own = np.unique(lengths_of(output, rows)[output.places != ZERO])
+        scale = round(math.log2(own[0])) if len(own) else 0
+        if len(own) > 1 or (len(own) and own[0] != 2.0**scale):
+            raise ValueError("an output does not count in one power of two")
+        found.append(scale)
+    return found
+
+
+def output_bounds(network: Network, steps: Steps) -> list[int]:
+    """No element of an output is larger than this in magnitude."""
+    found = [max(1, -low, high) for low, high in bounds(network, steps)]
+    for size, (row, step) in zip(all_largest(network, steps), network.sums, strict=True):
+        if step.kind is Kind.RESULT:
+            found[row] = max(1, size)
+    return [max(found[row] for row in output.rows) for output in network.outputs]
+
+
+def bounds(network: Network, steps: Steps) -> list[Bounds]:
+    """What each row's integers can mean."""
+    widest = steps.base - 1
+    found: list[Bounds] = [bounds_of(own, steps) for own in steps.inputs]
+    number = 0
+    for step in network.steps:
+        if isinstance(step, Local):
+            found.append(local_bounds(step, found, widest))
+            continue
+        found.append(bounds_of(steps.sums[number], steps))
+        number += 1
+    return found
+
+
+def bounds_of(own: InputSteps | SumSteps, steps: Steps) -> Bounds:
+    """What the integers of a sum's row can mean, and of an input, whether the table bounds it or
+    whoever verifies."""
+    return -own.offset, steps.base - 1 - own.offset
+
+
+def local_bounds(step: Local, found: Sequence[Bounds], widest: int) -> Bounds:
+    """The same of a local step's row, from those of the rows before."""
+    low, high = _bounds_of(step.left, found)
+    if step.op is Op.RECTIFY:
+        return 0, widest
+    if step.op is Op.TOTAL:
+        count = step.left.shape[-1]
+        return count * low, count * high
+    if not isinstance(step.right, View):
+        return min(low, int(step.right)), max(high, int(step.right))
+    other = _bounds_of(step.right, found)
+    return min(low, other[0]), max(high, other[1])
+
+
+def _bounds_of(view: View, found: Sequence[Bounds]) -> Bounds:
+    pairs = [found[row] for row in view.rows]
+    return min(0, *(low for low, _ in pairs)), max(0, *(high for _, high in pairs))
+
+
+def largest(step: Sum, divisor: int, offset: int, found: Sequence[Bounds]) -> int:
+    """An integer sum, border and offset included, is never larger than this in magnitude, whatever
+    its rows hold within their bounds."""
+    bias = np.abs(step.bias.astype(np.float64)).max(initial=0.0)
+    total = int(bias * (1 + 2.0**-40)) + 1 + divisor * offset
+    return total + sum(_largest(term, found) for term in step.terms)
+
+
+def _largest(term: Term, found: Sequence[Bounds]) -> int:
+    sizes = [max(-low, high) for low, high in (_bounds_of(v, found) for v in term.views)]
+    if isinstance(term, Convolution):
+        sums = np.abs(term.weights.astype(np.float64)).sum(axis=(1, 2, 3))
+        return int(sizes[0] * sums.max(initial=0.0) * (1 + 2.0**-40)) + 1
+    if isinstance(term, Function):
+        pieces = zip(term.kinks, term.slopes, strict=True)
+        return abs(term.start) * sizes[0] + sum(abs(s) * (sizes[0] + abs(k)) for k, s in pieces)
+    many = term.left.shape[2] if isinstance(term, Product) else 1
+    return many * sizes[0] * sizes[1] * abs(int(term.factor))
+
+
+def all_largest(network: Network, steps: Steps) -> list[int]:
+    """``largest`` of every sum."""
+    found = bounds(network, steps)
+    return [
+        largest(step, steps.divisor(n), steps.sums[n].offset, found)
+        for n, (_, step) in enumerate(network.sums)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A hidden layer on a batch of samples: its products with the border (what ``product`` gives),
-    and quotients and remainders of its sums."""
+    """The hints of a sum on a batch of samples: ``full`` is what ``summed`` gives, ``quotients``
+    are with the offset, ``remainders`` are digits, the least first. All are ``[samples, …]``."""
 
-    products: Integers
+    full: Integers
     quotients: Integers
-    remainders: Integers
+    remainders: list[Integers]
 
 
-def run(network: Network, steps: Steps, inputs: Integers) -> tuple[list[Split], Integers]:
-    """The hidden layers on integer inputs ``[samples, height, width, channels]``, and the
-    result."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A network on a batch of samples: every row, the hints of every sum, and which samples drive a
+    value out of the table."""
+
+    rows: list[Numbers]
+    splits: list[Split]
+    outside: NDArray[np.bool_]
+
+
+def run(network: Network, steps: Steps, inputs: Sequence[Integers]) -> Run:
+    """The network on integer inputs, ``[samples, elements]`` each."""
     # Doubles hold such integers exactly, and numpy multiplies matrices of them far faster.
-    exact = max(largest(layer, steps) for layer in network.layers) < _DOUBLE
+    kind = np.float64 if max(all_largest(network, steps), default=0) < _DOUBLE else np.int64
+    rows: list[Numbers] = [values.astype(kind) for values in inputs]
+    splits: list[Split] = []
+    outside: Any = np.zeros(len(rows[0]), dtype=np.bool_)
+    for step in network.steps:
+        for asked in _asked(step, rows):
+            np.logical_or(outside, _beyond(asked, steps.lowest, steps.base), out=outside)
+        if isinstance(step, Local):
+            rows.append(local(step, rows))
+            continue
+        own = steps.sums[len(splits)]
+        divisor = steps.base**own.digits
+        full = summed(_cast(step, kind), rows)
+        total = (results(step, full) + step.bias).astype(np.int64) + divisor * own.offset
+        quotients, rest = total // divisor, total % divisor
+        remainders = []
+        for _ in range(own.digits):
+            remainders.append(rest % steps.base)
+            rest = rest // steps.base
+        splits.append(Split(full=full.astype(np.int64), quotients=quotients, remainders=remainders))
+        if step.kind is not Kind.RESULT:
+            lowest = steps.lowest if step.kind is Kind.RECTIFIED else 0
+            np.logical_or(outside, _beyond(quotients, lowest, steps.base), out=outside)
+        read = np.maximum(quotients, 0) if step.kind is Kind.RECTIFIED else quotients - own.offset
+        rows.append(read.reshape(len(read), -1).astype(kind))
+    return Run(rows=rows, splits=splits, outside=outside)
 
-    def cast(array: Numbers) -> Numbers:
-        return array.astype(np.float64) if exact else array.astype(np.int64)
 
-    known = [cast(inputs)]
-    found: list[Split] = []
-    for layer in network.layers:
-        own = with_numbers(layer, [cast(w) for w in weights_of(layer)], cast(layer.bias))
-        products = product(own, read_by(own, known))
-        sums = results(own, products).astype(np.int64)
-        if layer is network.layers[-1] and network.raw:
-            return found, sums
-        split = Split(
-            products=products.astype(np.int64),
-            quotients=sums // steps.base,
-            remainders=sums % steps.base,
-        )
-        found.append(split)
-        known.append(cast(np.maximum(split.quotients, 0)))
-    return found, known[-1].astype(np.int64)
-
-
-def outside(splits: Sequence[Split], steps: Steps) -> bool:
-    """Whether a quotient of some sample has no entry in the table."""
-    return any(
-        s.quotients.size and (s.quotients.max() >= steps.base or s.quotients.min() < steps.lowest)
-        for s in splits
+def _cast(step: Sum, kind: type) -> Sum:
+    """The same integers in another number type."""
+    terms = tuple(
+        replace(t, weights=t.weights.astype(kind)) if isinstance(t, Convolution) else t
+        for t in step.terms
     )
+    return replace(step, terms=terms)
+
+
+def _beyond(values: Numbers, lowest: int, end: int) -> NDArray[np.bool_]:
+    flat = values.reshape(len(values), -1)
+    found: NDArray[np.bool_] = np.asarray(((flat < lowest) | (flat >= end)).any(axis=1))
+    return found
+
+
+def _asked(step: Sum | Local, rows: Sequence[Numbers]) -> list[Numbers]:
+    """What a step looks up beside hints."""
+    if isinstance(step, Local):
+        if step.op is Op.TOTAL:
+            return []
+        right = gathered(step.right, rows) if isinstance(step.right, View) else step.right
+        return [gathered(step.left, rows) - right]
+    found = []
+    for term in step.terms:
+        if isinstance(term, Function) and term.kinks:
+            values = gathered(term.view, rows)
+            found += [values - max(term.kinks), values - min(term.kinks)]
+    return found

@@ -10,26 +10,31 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from circuits.committed.arithmetic import Split, Steps, entries, outside, run
+from circuits.committed.arithmetic import Split, Steps, entries, run
 from circuits.committed.claim import Weights, usable_rows
 from circuits.committed.network import (
+    ZERO,
     Axis,
-    Convolutional,
-    Dense,
-    Feed,
+    Convolution,
+    Function,
     Integers,
-    Layer,
+    Kind,
+    Local,
     Network,
-    Shape,
+    Op,
+    Pointwise,
+    Product,
+    Step,
+    Sum,
     Term,
-    weights_of,
+    View,
 )
 from circuits.digests import canonical_json, parse_canonical_json
 from circuits.errors import InputOutOfRange
@@ -37,7 +42,7 @@ from circuits.field import P
 
 #: Random elements at the head of each committed column. Two are told by a proof.
 COLUMN_SALT = 6
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,41 +63,51 @@ class Part:
 class Arrangement:
     """An integer network as a circuit proves it.
 
-    ``shown``: whether the input is public. ``padding``: how many zeros follow the outputs of each
-    hidden layer, so that they fill groups. ``looked_up``: random entries. ``lanes``: how many
-    inputs a proof is about. ``weights``: where they are. With several lanes or shown weights, sums
-    that are the result are hints as well.
+    ``shown``: whether inputs are public. ``looked_up``: random entries. ``lanes``: how many samples
+    a proof is about. ``weights``: where they are.
     """
 
     network: Network
     steps: Steps
     shown: bool
-    padding: tuple[int, ...]
     looked_up: int
     lanes: int = 1
     weights: Weights = Weights.SEALED
 
     @property
-    def offset(self) -> int:
-        """What is added to an input that the table bounds."""
-        return 0 if self.shown else self.steps.offset
-
-    @property
-    def gives_result(self) -> bool:
-        """Whether the result is a hint."""
-        return self.network.raw and (self.lanes > 1 or self.weights is Weights.SHOWN)
-
-    @property
     def parts(self) -> list[Part]:
         """What is committed to, in order, without the columns' salt."""
-        found = [Part(name="input", shape=(math.prod(self.network.input),))]
-        for n, layer in enumerate(self.network.hidden):
-            found += _hints(layer, n, self.padding[n])
-        if self.gives_result:
-            found.append(Part(name="result", shape=self.network.layers[-1].shape))
+        found = [Part(name="input", shape=(sum(self.network.inputs),))]
+        for n, (_, step) in enumerate(self.network.sums):
+            found += _hints(step, n, self.steps.sums[n].digits)
         found = [replace(part, lanes=self.lanes) for part in found]
         found.append(Part(name="salt", shape=(self.looked_up,)))
         found.append(Part(name="sum", shape=(1,)))
+        return found
+
+    @property
+    def offsets(self) -> list[int]:
+        """What is added to the integers of each input."""
+        return [0 if self.shown else own.offset for own in self.steps.inputs]
+
+    @cached_property
+    def row_offsets(self) -> list[Integers]:
+        """What the elements of each row count more than they mean."""
+        found = [np.full(n, o) for n, o in zip(self.network.inputs, self.offsets, strict=True)]
+        number = 0
+        for step in self.network.steps:
+            if isinstance(step, Sum):
+                found.append(np.full(step.size, self.steps.sums[number].offset))
+                number += 1
+                continue
+            left = offsets_of(step.left, found)
+            if step.op is Op.TOTAL:
+                left = left.sum(axis=-1)
+            elif step.op is Op.RECTIFY:
+                left = np.zeros_like(left)
+            elif step.op is Op.MAXIMUM and isinstance(step.right, View):
+                left = offsets_of(step.right, found)
+            found.append(left.reshape(-1))
         return found
 
     @property
@@ -112,28 +127,24 @@ class Arrangement:
         """The tensor's length."""
         return self.pieces[-1][1]
 
-    def committed(self, inputs: Sequence[int]) -> list[int]:
-        """The tensor for the inputs of all lanes, one behind the other (integers in ONNX's order),
-        with new salt: elements of the field, which nobody may see twice.
+    def committed(self, inputs: Sequence[Sequence[int]]) -> list[int]:
+        """The tensor for the samples of all lanes, with new salt: elements of the field, which
+        nobody may see twice. ``inputs``: integers of each input in ONNX's order, lane after lane.
 
         Raises ``InputOutOfRange`` where a result has no entry in the table.
         """
-        values = np.array(inputs, dtype=np.int64).reshape(self.lanes, -1)
-        if not self.shown and values.size:
-            lifted = values + self.steps.offset
-            if lifted.min() < 0 or lifted.max() >= self.steps.base:
-                raise InputOutOfRange("the input lies outside of the circuit's table")
-        maps = np.stack([as_map(lane, self.network.input) for lane in values])
-        splits, result = run(self.network, self.steps, maps)
-        if outside(splits, self.steps):
+        values = [np.array(given, dtype=np.int64).reshape(self.lanes, -1) for given in inputs]
+        lifted = [v + offset for v, offset in zip(values, self.offsets, strict=True)]
+        if not self.shown and any(v.min() < 0 or v.max() >= self.steps.base for v in lifted):
+            raise InputOutOfRange("the input lies outside of the circuit's table")
+        found = run(self.network, self.steps, values)
+        if np.any(found.outside):
             raise InputOutOfRange(
                 "the input drives a value inside the model outside the circuit's table"
             )
-        arrays = [values + self.offset]
-        for split, layer, pad in zip(splits, self.network.hidden, self.padding, strict=True):
-            arrays += _hint_values(split, layer, pad)
-        if self.gives_result:
-            arrays.append(result)
+        arrays = [np.concatenate(lifted, axis=1)]
+        for split, (_, step) in zip(found.splits, self.network.sums, strict=True):
+            arrays += _hint_values(split, step)
         flat: list[int] = np.concatenate([a.reshape(-1) for a in arrays]).tolist()
         salt = [self._entry() for _ in range(self.looked_up)]
         flat += [*salt, sum(max(v, 0) for v in salt)]
@@ -149,19 +160,30 @@ class Arrangement:
         return self.steps.lowest + secrets.randbelow(entries(self.steps.logrows))
 
     def to_bytes(self) -> bytes:
-        """One byte string for one circuit's arithmetic: what the weights' digest is taken over."""
+        """One byte string for one circuit's arithmetic: what the weights' digest is taken over. A
+        line of JSON, and behind it the arrays that it gives the shapes of: those of the outputs,
+        and those of each step in order."""
+        arrays: list[Integers] = []
+
+        def array(values: Integers) -> list[int]:
+            arrays.append(values)
+            return list(values.shape)
+
+        def view(own: View) -> dict[str, Any]:
+            return {"rows": list(own.rows), "places": array(own.places)}
+
+        outputs = [view(output) for output in self.network.outputs]
         header = {
             "schema": _SCHEMA,
-            "input": list(self.network.input),
+            "inputs": list(self.network.inputs),
             "steps": self.steps.to_json(),
             "shown": self.shown,
-            "padding": list(self.padding),
             "looked_up": self.looked_up,
             "lanes": self.lanes,
             "weights": self.weights.value,
-            "layers": [_layer_json(layer) for layer in self.network.layers],
+            "network": [_step_json(step, array, view) for step in self.network.steps],
+            "outputs": outputs,
         }
-        arrays = [a for layer in self.network.layers for a in (*weights_of(layer), layer.bias)]
         data = b"".join(np.ascontiguousarray(a, dtype="<i8").tobytes() for a in arrays)
         return canonical_json(header) + b"\n" + data
 
@@ -173,101 +195,124 @@ class Arrangement:
         if header["schema"] != _SCHEMA:
             raise ValueError(f"a network of schema {header['schema']}, expected {_SCHEMA}")
         numbers = _Numbers(rest)
-        layers = tuple(_layer(entry, numbers) for entry in header["layers"])
+        outputs = tuple(numbers.view(entry) for entry in header["outputs"])
+        steps = tuple(_step(entry, numbers) for entry in header["network"])
         if numbers.left:
-            raise ValueError("bytes follow the network's weights")
+            raise ValueError("bytes follow the network's arrays")
         return cls(
-            network=Network(input=tuple(header["input"]), layers=layers),
+            network=Network(inputs=tuple(header["inputs"]), steps=steps, outputs=outputs),
             steps=Steps.from_json(header["steps"]),
             shown=header["shown"],
-            padding=tuple(header["padding"]),
             looked_up=header["looked_up"],
             lanes=header["lanes"],
             weights=Weights(header["weights"]),
         )
 
 
-def as_map(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """Elements in ONNX's order (channels first) as a feature map ``[height, width, channels]``."""
-    height, width, channels = shape
-    return values.reshape(channels, height, width).transpose(1, 2, 0)
+def offsets_of(view: View, rows: Sequence[Integers]) -> Integers:
+    """What a view's elements count more than they mean, in its shape; zeros do not."""
+    every = np.concatenate([rows[row] for row in view.rows])
+    return np.where(view.places == ZERO, 0, every[view.places])
 
 
-def _hints(layer: Layer, number: int, padding: int) -> Iterator[Part]:
-    height, width, outputs = layer.shape
-    shape = (height, width, outputs + padding)
-    yield Part(name=f"quotients-{number}", shape=shape)
-    yield Part(name=f"remainders-{number}", shape=shape)
-    if isinstance(layer, Convolutional):
-        rows, columns = layer.rows, layer.columns
-        if rows.border:
-            size = (len(rows.border), columns.length, outputs)
-            yield Part(name=f"rows-{number}", shape=size)
-        if columns.border:
-            size = (rows.outputs, len(columns.border), outputs)
-            yield Part(name=f"columns-{number}", shape=size)
+def _hints(step: Sum, number: int, digits: int) -> Iterator[Part]:
+    outputs = step.shape[2]
+    yield Part(name=f"quotients-{number}", shape=step.shape)
+    for n in range(digits):
+        yield Part(name=f"remainders-{number}-{n}", shape=step.shape)
+    rows, columns = step.rows, step.columns
+    if rows.border:
+        size = (len(rows.border), columns.length, outputs)
+        yield Part(name=f"rows-{number}", shape=size)
+    if columns.border:
+        size = (rows.outputs, len(columns.border), outputs)
+        yield Part(name=f"columns-{number}", shape=size)
 
 
-def _hint_values(split: Split, layer: Layer, padding: int) -> Iterator[Integers]:
+def _hint_values(split: Split, step: Sum) -> Iterator[Integers]:
     """The hints of all samples, as ``_hints`` lists them."""
-    for values in (split.quotients, split.remainders):
-        yield np.pad(values, ((0, 0), (0, 0), (0, 0), (0, padding)))
-    if isinstance(layer, Convolutional):
-        rows, columns = layer.rows, layer.columns
-        full = split.products
-        if rows.border:
-            yield full[:, np.array(rows.border) - rows.first]
-        if columns.border:
-            inner = full[:, rows.before : rows.before + rows.outputs]
-            yield inner[:, :, np.array(columns.border) - columns.first]
+    yield split.quotients
+    yield from split.remainders
+    rows, columns, full = step.rows, step.columns, split.full
+    if rows.border:
+        yield full[:, np.array(rows.border) - rows.first]
+    if columns.border:
+        inner = full[:, rows.before : rows.before + rows.outputs]
+        yield inner[:, :, np.array(columns.border) - columns.first]
 
 
-def _layer_json(layer: Layer) -> dict[str, Any]:
-    if isinstance(layer, Dense):
-        return {
-            "dense": list(layer.weights.shape),
-            "feed": _feed_json(layer.feed),
-            "last": layer.last,
-        }
+_Array = Callable[[Integers], list[int]]
+_View = Callable[[View], dict[str, Any]]
+
+
+def _step_json(step: Step, array: _Array, view: _View) -> dict[str, Any]:
+    if isinstance(step, Local):
+        left = view(step.left)
+        right = view(step.right) if isinstance(step.right, View) else step.right
+        return {"op": step.op.value, "left": left, "right": right}
     return {
-        "terms": [
-            {
-                "weights": list(term.weights.shape),
-                "feed": _feed_json(term.feed),
-                "groups": term.groups,
-                "axes": [vars(axis) for axis in (term.height, term.width)],
-            }
-            for term in layer.terms
-        ]
+        "sum": step.kind.value,
+        "shape": list(step.shape),
+        "terms": [_term_json(term, array, view) for term in step.terms],
+        "bias": array(step.bias.astype(np.int64)),
     }
 
 
-def _feed_json(feed: Feed) -> dict[str, Any]:
-    return {"source": feed.source, "pool": list(feed.pool)}
+def _term_json(term: Term, array: _Array, view: _View) -> dict[str, Any]:
+    if isinstance(term, Convolution):
+        return {
+            "term": "convolution",
+            "view": view(term.view),
+            "weights": array(term.weights.astype(np.int64)),
+            "axes": [vars(axis) for axis in (term.height, term.width)],
+        }
+    if isinstance(term, Function):
+        return {
+            "term": "function",
+            "view": view(term.view),
+            "start": term.start,
+            "kinks": list(term.kinks),
+            "slopes": list(term.slopes),
+        }
+    name = "product" if isinstance(term, Product) else "pointwise"
+    left, right = view(term.left), view(term.right)
+    return {"term": name, "left": left, "right": right, "factor": term.factor}
 
 
-def _feed(data: dict[str, Any]) -> Feed:
-    return Feed(source=data["source"], pool=tuple(data["pool"]))
+def _step(data: dict[str, Any], numbers: _Numbers) -> Step:
+    if "op" in data:
+        left, right = numbers.view(data["left"]), data["right"]
+        other = numbers.view(right) if isinstance(right, dict) else right
+        return Local(op=Op(data["op"]), left=left, right=other)
+    terms = tuple(_term(entry, numbers) for entry in data["terms"])
+    return Sum(
+        kind=Kind(data["sum"]),
+        shape=tuple(data["shape"]),
+        terms=terms,
+        bias=numbers.take(data["bias"]),
+    )
 
 
-def _layer(data: dict[str, Any], numbers: _Numbers) -> Layer:
-    if "dense" in data:
-        weights = numbers.take(data["dense"])
-        bias = numbers.take(data["dense"][1:])
-        return Dense(feed=_feed(data["feed"]), weights=weights, bias=bias, last=data["last"])
-    terms = []
-    for entry in data["terms"]:
-        height, width = (Axis(**axis) for axis in entry["axes"])
-        terms.append(
-            Term(
-                feed=_feed(entry["feed"]),
-                weights=numbers.take(entry["weights"]),
-                groups=entry["groups"],
-                height=height,
-                width=width,
-            )
+def _term(data: dict[str, Any], numbers: _Numbers) -> Term:
+    if data["term"] == "convolution":
+        height, width = (Axis(**axis) for axis in data["axes"])
+        view = numbers.view(data["view"])
+        return Convolution(
+            view=view, weights=numbers.take(data["weights"]), height=height, width=width
         )
-    return Convolutional(terms=tuple(terms), bias=numbers.take(data["terms"][0]["weights"][:1]))
+    if data["term"] == "function":
+        return Function(
+            view=numbers.view(data["view"]),
+            start=data["start"],
+            kinks=tuple(data["kinks"]),
+            slopes=tuple(data["slopes"]),
+        )
+    left, right = numbers.view(data["left"]), numbers.view(data["right"])
+    if data["term"] == "product":
+        return Product(left=left, right=right, factor=data["factor"])
+    if data["term"] != "pointwise":
+        raise ValueError("a term of no known kind")
+    return Pointwise(left=left, right=right, factor=data["factor"])
 
 
 class _Numbers:
@@ -279,6 +324,9 @@ class _Numbers:
     def take(self, shape: Sequence[int]) -> Integers:
         size = 8 * math.prod(shape)
         if len(self.left) < size:
-            raise ValueError("the network's weights end too soon")
+            raise ValueError("the network's arrays end too soon")
         part, self.left = self.left[:size], self.left[size:]
         return np.frombuffer(part, dtype="<i8").astype(np.int64).reshape(tuple(shape))
+
+    def view(self, data: dict[str, Any]) -> View:
+        return View(rows=tuple(data["rows"]), places=self.take(data["places"]))

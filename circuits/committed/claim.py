@@ -191,7 +191,7 @@ class Lanes:
         return cls(
             leaves=tuple(subject.leaf for subject in subjects),
             evaluations=tuple(
-                evaluation(subject.inputs[0], shape, challenges)
+                evaluation([f for given in subject.inputs for f in given], shape, challenges)
                 for subject in subjects
                 if subject.inputs is not None and shape is not None
             ),

@@ -11,15 +11,8 @@ from itertools import product as pairs
 
 import numpy as np
 
-from circuits.committed.arrangement import Arrangement
-from circuits.committed.network import (
-    Convolutional,
-    Dense,
-    Integers,
-    Layer,
-    Term,
-    tap_exponent,
-)
+from circuits.committed.arrangement import Arrangement, offsets_of
+from circuits.committed.network import Convolution, Function, Integers, Sum, tap_exponent
 from circuits.field import P
 
 #: Bits of the pieces that powers are cut into, and of the integers that doubles hold.
@@ -27,65 +20,89 @@ _PIECE_BITS, _DOUBLE_BITS = 16, 53
 _PIECES = 16
 
 
-def folded_count(layer: Layer) -> int:
-    """How many elements a layer folds to: those of its products, and the bias."""
-    if isinstance(layer, Dense):
-        return len(layer.weights) + 1
+def folded_count(step: Sum) -> int:
+    """How many elements a sum folds to: those of its convolutions, and the bias."""
     count = 1
-    for term in layer.terms:
+    for term in step.convolutions:
         phases = sum(1 for _ in term.height.phases) * sum(1 for _ in term.width.phases)
-        count += int(term.weights.shape[1]) * phases
+        count += term.view.shape[2] * phases
     return count
 
 
 def folded_weights(arrangement: Arrangement, challenges: Sequence[int]) -> list[int]:
-    """The elements, layer by layer, under the challenges ``output``, ``row`` and ``column``.
+    """The elements, sum by sum, under the challenges ``output``, ``row`` and ``column``.
 
-    A dense layer has ``Σ_f output^(f+1) · w[i, f]`` for each i. A convolution has for each term,
-    each phase of its height, each of its width and each channel c the sum of ``output^(f+1) ·
-    row^y · column^x · w[f, c, t, u]`` over outputs f and the phase's weights t and u, y and x being
-    their exponents. Behind them stands the bias, ``Σ_f output^(f+1) · b[f]``.
+    A convolution has for each phase of its height, each of its width and each channel c the sum of
+    ``output^(f+1) · row^y · column^x · w[f, c, t, u]`` over the outputs f that read it and the
+    phase's weights t and u, y and x being their exponents; along an axis with a single exponent in
+    all there is no power. Behind a sum's convolutions stands its bias at all its places,
+    ``Σ_f output^(f+1) · b[f]`` times the sums of their powers.
     """
     output, row, column = challenges[:3]
     found: list[int] = []
-    for layer in arrangement.network.layers:
-        powers = _powers(output, len(layer.bias))
-        if isinstance(layer, Dense):
-            found += _under(layer.weights.astype(np.int64), powers)
-        else:
-            for term in layer.terms:
-                found += _term(term, powers, row, column)
-        found += _under(folded_bias(arrangement, layer)[None], powers)
+    for number, (_, step) in enumerate(arrangement.network.sums):
+        powers = _powers(output, step.shape[2])
+        # Where there is one exponent there is no power.
+        bases = (
+            row if step.rows.length > 1 else 1,
+            column if step.columns.length > 1 else 1,
+        )
+        for term in step.convolutions:
+            found += _term(term, powers, bases)
+        found.append(_bias(step, full_bias(arrangement, number, step), powers, bases))
     return found
 
 
-def folded_bias(arrangement: Arrangement, layer: Layer) -> Integers:
-    """The bias; that of a dense layer which reads the input without what the input's offset adds.
-    (A convolution's circuit takes the offset off its input.)"""
-    bias = layer.bias.astype(np.int64)
-    if isinstance(layer, Convolutional) or layer.feed.source:
-        return bias
-    sums: Integers = layer.weights.astype(np.int64).sum(axis=0)
-    return bias - arrangement.offset * sums
+def full_bias(arrangement: Arrangement, number: int, step: Sum) -> Integers:
+    """All constants of a sum, an element an output, or one for each of its shape: its bias, the
+    divisor times what its quotients count too much, and less what dense layers and their like read
+    too much. (Of other terms the circuit takes that off what it reads.)"""
+    divisor = arrangement.steps.divisor(number)
+    bias = step.bias.astype(np.int64) + divisor * arrangement.steps.sums[number].offset
+    for term in step.terms:
+        offsets = offsets_of(term.views[0], arrangement.row_offsets)
+        if isinstance(term, Function):
+            bias = bias - term.start * int(offsets.reshape(-1)[0])
+        if not isinstance(term, Convolution) or not term.plain or not np.any(offsets):
+            continue
+        if np.all(offsets == offsets[:1, :1]):
+            offsets = offsets[:1, :1]
+        split = offsets.reshape(*offsets.shape[:2], term.groups, -1)
+        own = term.weights[:, :, 0, 0].astype(np.int64).reshape(term.groups, -1, split.shape[3])
+        meant = np.einsum("hwgi,goi->hwgo", split, own).reshape(*offsets.shape[:2], -1)
+        bias = bias - (meant[0, 0] if offsets.shape[:2] == (1, 1) else meant)
+    return bias
 
 
-def _term(term: Term, powers: list[int], row: int, column: int) -> list[int]:
+def _bias(step: Sum, bias: Integers, powers: list[int], bases: tuple[int, int]) -> int:
+    rows = [pow(bases[0], y, P) for y in step.rows.results]
+    columns = [pow(bases[1], x, P) for x in step.columns.results]
+    if bias.ndim == 1:
+        return _under(bias[None], powers)[0] * sum(rows) * sum(columns) % P
+    under = iter(_under(bias.reshape(-1, bias.shape[2]), powers))
+    return sum(next(under) * y * x for y in rows for x in columns) % P
+
+
+def _term(term: Convolution, powers: list[int], bases: tuple[int, int]) -> list[int]:
     outputs, channels, height, width = term.weights.shape
-    by_tap = _under(
-        term.weights.astype(np.int64).transpose(1, 2, 3, 0).reshape(-1, outputs), powers
-    )
+    groups, ours = term.groups, outputs // term.groups
+    by_tap: list[int] = []
+    for g in range(groups):
+        part = term.weights[g * ours : (g + 1) * ours].astype(np.int64)
+        own = powers[g * ours : (g + 1) * ours]
+        by_tap += _under(part.transpose(1, 2, 3, 0).reshape(-1, ours), own)
     found = []
     for (_, _, down), (_, _, across) in pairs(term.height.phases, term.width.phases):
         at = [
             (
                 t * width + u,
-                pow(row, tap_exponent(term.height, t), P)
-                * pow(column, tap_exponent(term.width, u), P)
+                pow(bases[0], tap_exponent(term.height, t), P)
+                * pow(bases[1], tap_exponent(term.width, u), P)
                 % P,
             )
             for t, u in pairs(down, across)
         ]
-        for c in range(channels):
+        for c in range(groups * channels):
             own = by_tap[c * height * width : (c + 1) * height * width]
             found.append(sum(own[place] * power for place, power in at) % P)
     return found

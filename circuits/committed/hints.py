@@ -18,16 +18,18 @@ Challenges = Callable[[Sequence[Felts]], Felts]
 def committed_inputs(
     network: bytes, inputs: Sequence[Felts], challenges: Challenges | None = None
 ) -> list[Felts]:
-    """The engine's inputs for the circuit's own one (the first of ``inputs``, of all lanes one
-    behind the other): what is committed to, what shown weights fold to, and the ``challenges`` of
-    these. (Without these, where nothing is proved, any elements stand in their place.)
+    """The engine's inputs for the circuit's own ones (``inputs``, each of all lanes one behind the
+    other; the last is the context): what is committed to, what shown weights fold to, and the
+    ``challenges`` of these. (Without these, where nothing is proved, any elements stand in their
+    place.)
 
     Raises ``InputOutOfRange`` where a result has no entry in the circuit's table.
     """
     arrangement = Arrangement.from_bytes(network)
     names = challenge_names(arrangement.lanes, arrangement.weights)
     made = challenges or (lambda _: [to_felt(n + 2) for n in range(len(names))])
-    tensors = [[to_felt(n) for n in arrangement.committed([from_felt(f) for f in inputs[0]])]]
+    own = [[from_felt(felt) for felt in given] for given in inputs[:-1]]
+    tensors = [[to_felt(n) for n in arrangement.committed(own)]]
     found = made(tensors)
     if arrangement.weights is Weights.SHOWN:
         numbers = [from_felt(felt) % P for felt in found]

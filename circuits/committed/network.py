@@ -1,40 +1,42 @@
-"""A network as products of polynomials: what a circuit with committed hints proves, layer by layer.
+"""A network as a program of rows: what a circuit with committed hints proves, step by step.
 
-Feature maps are channels-last, ``[height, width, channels]``; a vector is ``[1, 1, channels]``. The
-same classes hold a float model as it was read and its integers as they are proved.
+A row is a flat tensor. The inputs are the first rows, each step makes one more, of elements of
+earlier ones in any order (``View``): moving elements about costs nothing. A ``Sum`` is what hints
+are given for, a ``Local`` step is computed in the circuit. The same classes hold a float model as
+it was read and its integers as they are proved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Numbers = Floats | Integers
+Numbers = NDArray[Any]
 #: Height, width and channels.
 Shape = tuple[int, int, int]
+#: In a view: no element of any row, but a zero.
+ZERO = -1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Feed:
-    """What a layer reads: the input (``source`` 0) or the activation of layer ``source``, counted
-    from 1, in sums over blocks of ``pool`` elements that do not overlap."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """Elements of ``rows`` (numbers of rows, ascending) by their ``places`` in these rows behind
+    one another, in a shape of its own."""
 
-    source: int
-    pool: tuple[int, int] = (1, 1)
+    rows: tuple[int, ...]
+    places: Integers
 
     @property
-    def area(self) -> int:
-        """How many elements a block sums."""
-        return self.pool[0] * self.pool[1]
-
-    def shape(self, source: Shape) -> Shape:
-        """The shape of what is read, of a source of this shape."""
-        return source[0] // self.pool[0], source[1] // self.pool[1], source[2]
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.places.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +81,21 @@ class Axis:
             if elements and taps:
                 yield phase, elements, taps
 
+    @property
+    def plain(self) -> bool:
+        """Whether every output is its element, times one weight."""
+        return (self.taps, self.stride, self.before) == (1, 1, 0) and self.outputs == self.size
 
-@dataclass(frozen=True, kw_only=True)
-class Term:
-    """A convolution: part of a layer's sum. ``weights`` are ``[outputs, channels, height, width]``,
-    with zeros between the ``groups``."""
 
-    feed: Feed
-    weights: Numbers
-    groups: int
-    height: Axis
-    width: Axis
+def alone(size: int) -> Axis:
+    """An axis along which every element stays by itself."""
+    return Axis(size=size, taps=1, stride=1, dilation=1, before=0, outputs=size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """The exponents of a layer's product along one axis: ``first`` … ``last``, of which the
-    ``outputs`` from ``start`` on are the layer's results; all others are its border."""
+    """The exponents of a sum along one axis: ``first`` … ``last``, of which the ``outputs`` from
+    ``start`` on are the results; all others are its border."""
 
     first: int
     last: int
@@ -123,75 +123,184 @@ class Span:
         return range(self.start, self.start + self.outputs)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Convolutional:
-    """A sum of convolutions and ``bias`` (an element a channel), rescaled and rectified."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Convolution:
+    """A convolution of a feature map ``[height, width, channels]``; a dense layer is one of a
+    single weight. ``weights`` are ``[outputs, channels of a group, height, width]``."""
 
+    view: View
+    weights: Numbers
+    height: Axis
+    width: Axis
+
+    @property
+    def groups(self) -> int:
+        return self.view.shape[2] // int(self.weights.shape[1])
+
+    @property
+    def plain(self) -> bool:
+        """Whether it mixes channels only."""
+        return self.height.plain and self.width.plain
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each output is one channel's."""
+        return bool(self.weights.shape[:2] == (self.view.shape[2], 1))
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return (self.view,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Product:
+    """Matrices of values, ``[h, w, k] · [h, k, c]``, times ``factor``."""
+
+    left: View
+    right: View
+    factor: float
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return self.left, self.right
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pointwise:
+    """Products of two elements each, of two feature maps of one shape, times ``factor``."""
+
+    left: View
+    right: View
+    factor: float
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return self.left, self.right
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Function:
+    """A function of each element of a feature map. The model's own (``exact``, times ``factor``)
+    where it was read; in integers ``start · x + Σ slope · max(x - kink, 0)``, and the bias of its
+    sum has the rest."""
+
+    view: View
+    factor: float = 1.0
+    exact: Callable[[Floats], Floats] | None = None
+    start: int = 0
+    kinks: tuple[int, ...] = ()
+    slopes: tuple[int, ...] = ()
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return (self.view,)
+
+
+Term = Convolution | Product | Pointwise | Function
+
+
+class Kind(enum.StrEnum):
+    """What is read of a sum."""
+
+    RECTIFIED = "rectified"  # its quotient where that is positive, else 0
+    SIGNED = "signed"  # its quotient
+    RESULT = "result"  # itself: it is given out, and no step reads it
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sum:
+    """Terms and ``bias`` added up, rescaled: a row of hints. ``bias`` has an element a channel, or
+    one for each of ``shape``."""
+
+    kind: Kind
+    shape: Shape
     terms: tuple[Term, ...]
     bias: Numbers
 
     @property
-    def shape(self) -> Shape:
-        first = self.terms[0]
-        return first.height.outputs, first.width.outputs, len(self.bias)
+    def size(self) -> int:
+        return int(np.prod(self.shape))
 
     @property
+    def views(self) -> list[View]:
+        return [view for term in self.terms for view in term.views]
+
+    @property
+    def convolutions(self) -> list[Convolution]:
+        return [t for t in self.terms if isinstance(t, Convolution)]
+
+    @cached_property
     def rows(self) -> Span:
-        return _span([t.height for t in self.terms])
+        return _span(self.shape[0], [t.height for t in self.convolutions])
 
-    @property
+    @cached_property
     def columns(self) -> Span:
-        return _span([t.width for t in self.terms])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dense:
-    """``weights`` ``[inputs, outputs]`` and ``bias``; the inputs are what the feed has, in its
-    order. Rescaled and rectified, or the network's result as it is (``last``)."""
-
-    feed: Feed
-    weights: Numbers
-    bias: Numbers
-    last: bool = False
+        return _span(self.shape[1], [t.width for t in self.convolutions])
 
     @property
-    def shape(self) -> Shape:
-        return 1, 1, len(self.bias)
+    def bordered(self) -> bool:
+        """Whether its polynomials have more coefficients than its results."""
+        return bool(self.rows.border or self.columns.border)
 
 
-Layer = Convolutional | Dense
+class Op(enum.StrEnum):
+    """What a local step does, element by element."""
+
+    RECTIFY = "rectify"  # max(a - b, 0)
+    MAXIMUM = "maximum"  # b + max(a - b, 0)
+    MINIMUM = "minimum"  # a - max(a - b, 0)
+    TOTAL = "total"  # the sums of a's last axis
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Local:
+    """A step of the circuit's own, on elements that count in steps of one length. ``right`` is a
+    view of the same shape, or a constant; zero for ``TOTAL``."""
+
+    op: Op
+    left: View
+    right: View | float = 0
+
+    @property
+    def size(self) -> int:
+        shape = self.left.shape[:-1] if self.op is Op.TOTAL else self.left.shape
+        return int(np.prod(shape))
+
+    @property
+    def views(self) -> list[View]:
+        return [self.left, *([self.right] if isinstance(self.right, View) else [])]
+
+
+Step = Sum | Local
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """Layers in order, the last one's activation being the result, and the input's shape."""
+    """``inputs``: how many elements each has. ``outputs``: each is a view of one row."""
 
-    input: Shape
-    layers: tuple[Layer, ...]
+    inputs: tuple[int, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[View, ...]
 
-    def shape(self, source: int) -> Shape:
-        """The shape of the input or of a layer's activation."""
-        return self.layers[source - 1].shape if source else self.input
-
-    @property
-    def raw(self) -> bool:
-        """Whether the result is a sum as it is, not a rectified one."""
-        last = self.layers[-1]
-        return isinstance(last, Dense) and last.last
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Every row's length."""
+        return (*self.inputs, *(step.size for step in self.steps))
 
     @property
-    def hidden(self) -> tuple[Layer, ...]:
-        """The layers that are rescaled and rectified."""
-        return self.layers[:-1] if self.raw else self.layers
+    def sums(self) -> list[tuple[int, Sum]]:
+        """The steps that have hints, each with its row's number."""
+        first = len(self.inputs)
+        return [(first + n, s) for n, s in enumerate(self.steps) if isinstance(s, Sum)]
 
-
-def feeds(layer: Layer) -> list[Feed]:
-    """All that a layer reads."""
-    return [layer.feed] if isinstance(layer, Dense) else [t.feed for t in layer.terms]
+    def shape(self, row: int) -> Shape:
+        """A row's shape: that of a sum, or a single pixel."""
+        step = self.steps[row - len(self.inputs)] if row >= len(self.inputs) else None
+        return step.shape if isinstance(step, Sum) else (1, 1, self.sizes[row])
 
 
 def exponents(axis: Axis, element: int, reach: int) -> int:
-    """The exponent of an input element in a layer whose terms reach so far: at least 1."""
+    """The exponent of an input element in a sum whose terms reach so far: at least 1."""
     return axis.place(element) + reach - axis.reach + 1
 
 
@@ -200,13 +309,13 @@ def tap_exponent(axis: Axis, tap: int) -> int:
     return axis.reach - axis.tap(tap)[1] + 1
 
 
-def reach(axes: list[Axis]) -> int:
-    """How far the weights of a layer's terms reach."""
-    return max(axis.reach for axis in axes)
+def reach(axes: Sequence[Axis]) -> int:
+    """How far the weights of a sum's convolutions reach."""
+    return max((axis.reach for axis in axes), default=0)
 
 
-def _span(axes: list[Axis]) -> Span:
-    far, outputs = reach(axes), axes[0].outputs
+def _span(outputs: int, axes: Sequence[Axis]) -> Span:
+    far = reach(axes)
     start = far + 2
     found = [start, start + outputs - 1]
     for axis in axes:
@@ -217,69 +326,90 @@ def _span(axes: list[Axis]) -> Span:
     return Span(first=min(found), last=max(found), start=start, outputs=outputs)
 
 
-def pooled(values: Numbers, feed: Feed) -> Numbers:
-    """Activations ``[samples, height, width, channels]`` as a layer reads them."""
-    if feed.area == 1:
-        return values
-    (high, wide), (n, height, width, channels) = feed.pool, values.shape
-    cut = values[:, : height // high * high, : width // wide * wide]
-    blocks = cut.reshape(n, height // high, high, width // wide, wide, channels)
-    summed: Numbers = blocks.sum(axis=(2, 4))
-    return summed
+def gathered(view: View, known: Sequence[Numbers]) -> Numbers:
+    """A view's elements, ``[samples, …]``, of rows ``[samples, elements]``."""
+    rows = [known[row] for row in view.rows]
+    joined = rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
+    found: Numbers = joined[:, view.places]
+    if np.any(view.places == ZERO):
+        found = np.where(view.places == ZERO, 0, found)
+    return found
 
 
-def product(layer: Layer, read: list[Numbers]) -> Numbers:
-    """A layer's products without the bias: ``[samples, rows, columns, outputs]`` with the border
-    for a convolution, ``[samples, 1, 1, outputs]`` else. ``read`` is what each feed has."""
-    if isinstance(layer, Dense):
-        flat = read[0].reshape(len(read[0]), -1)
-        return (flat @ layer.weights)[:, None, None, :]
-    rows, columns = layer.rows, layer.columns
-    kind = np.result_type(*read, *(t.weights for t in layer.terms))
-    full = np.zeros((len(read[0]), rows.length, columns.length, len(layer.bias)), dtype=kind)
-    far = reach([t.height for t in layer.terms]), reach([t.width for t in layer.terms])
-    for term, values in zip(layer.terms, read, strict=True):
-        for _, high, down in term.height.phases:
-            for _, wide, across in term.width.phases:
-                part = values[:, high.start :: high.step, wide.start :: wide.step]
-                top = exponents(term.height, high[0], far[0]) - rows.first
-                left = exponents(term.width, wide[0], far[1]) - columns.first
-                for t in down:
-                    for u in across:
-                        y = top + tap_exponent(term.height, t)
-                        x = left + tap_exponent(term.width, u)
-                        full[:, y : y + len(high), x : x + len(wide)] += (
-                            part @ term.weights[:, :, t, u].T
-                        )
+def local(step: Local, known: Sequence[Numbers]) -> Numbers:
+    """A local step's row, ``[samples, elements]``."""
+    left = gathered(step.left, known)
+    if step.op is Op.TOTAL:
+        total: Numbers = left.sum(axis=-1)
+        return total.reshape(len(left), -1)
+    right = gathered(step.right, known) if isinstance(step.right, View) else step.right
+    over = np.maximum(left - right, 0)
+    found = {Op.RECTIFY: over, Op.MAXIMUM: right + over, Op.MINIMUM: left - over}[step.op]
+    row: Numbers = found.reshape(len(left), -1)
+    return row
+
+
+def summed(step: Sum, known: Sequence[Numbers]) -> Numbers:
+    """A sum without its bias but with its border, ``[samples, rows, columns, outputs]``."""
+    rows, columns = step.rows, step.columns
+    far = reach([t.height for t in step.convolutions]), reach([t.width for t in step.convolutions])
+    full = np.zeros((len(known[0]), rows.length, columns.length, step.shape[2]), known[0].dtype)
+    inner = results(step, full)
+    for term in step.terms:
+        read = [gathered(view, known) for view in term.views]
+        if isinstance(term, Convolution):
+            _convolved(term, read[0], full, (rows.first, columns.first), far)
+        elif isinstance(term, Product):
+            inner += np.matmul(read[0], read[1]) * term.factor
+        elif isinstance(term, Pointwise):
+            inner += read[0] * read[1] * term.factor
+        elif term.exact is not None:
+            inner += term.factor * term.exact(read[0])
+        else:
+            inner += term.start * read[0]
+            for kink, slope in zip(term.kinks, term.slopes, strict=True):
+                inner += slope * np.maximum(read[0] - kink, 0)
     return full
 
 
-def results(layer: Layer, products: Numbers) -> Numbers:
-    """The layer's sums, without the border, with the bias."""
-    if isinstance(layer, Dense):
-        return products + layer.bias
-    rows, columns = layer.rows, layer.columns
-    inner = products[
+def _convolved(
+    term: Convolution,
+    values: Numbers,
+    full: Numbers,
+    first: tuple[int, int],
+    far: tuple[int, int],
+) -> None:
+    for _, high, down in term.height.phases:
+        for _, wide, across in term.width.phases:
+            part = values[:, high.start :: high.step, wide.start :: wide.step]
+            top = exponents(term.height, high[0], far[0]) - first[0]
+            left = exponents(term.width, wide[0], far[1]) - first[1]
+            for t in down:
+                for u in across:
+                    y = top + tap_exponent(term.height, t)
+                    x = left + tap_exponent(term.width, u)
+                    full[:, y : y + len(high), x : x + len(wide)] += _mixed(
+                        part, term.weights[:, :, t, u], term.groups
+                    )
+
+
+def _mixed(part: Numbers, weights: Numbers, groups: int) -> Numbers:
+    """Channels times the weights of one tap."""
+    if groups == 1:
+        return part @ weights.T
+    if weights.shape == (groups, 1):
+        return part * weights[:, 0]
+    split = part.reshape(*part.shape[:3], groups, 1, -1)
+    own = weights.reshape(groups, -1, weights.shape[1]).transpose(0, 2, 1)
+    stacked: Numbers = np.matmul(split, own)
+    return stacked.reshape(*part.shape[:3], -1)
+
+
+def results(step: Sum, full: Numbers) -> Numbers:
+    """What is no border of a sum (not a copy)."""
+    rows, columns = step.rows, step.columns
+    return full[
         :,
         rows.before : rows.before + rows.outputs,
         columns.before : columns.before + columns.outputs,
     ]
-    return inner + layer.bias
-
-
-def read_by(layer: Layer, known: list[Numbers]) -> list[Numbers]:
-    """What a layer's feeds have; ``known[0]`` is the input, then come activations."""
-    return [pooled(known[feed.source], feed) for feed in feeds(layer)]
-
-
-def weights_of(layer: Layer) -> list[Numbers]:
-    """A layer's weights, an array for each of its feeds."""
-    return [layer.weights] if isinstance(layer, Dense) else [t.weights for t in layer.terms]
-
-
-def with_numbers(layer: Layer, weights: list[Numbers], bias: Numbers) -> Layer:
-    """The same layer with other weights (one array a term) and bias."""
-    if isinstance(layer, Dense):
-        return replace(layer, weights=weights[0], bias=bias)
-    terms = tuple(replace(t, weights=w) for t, w in zip(layer.terms, weights, strict=True))
-    return replace(layer, terms=terms, bias=bias)

@@ -3,11 +3,10 @@ bytes come from outside."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuits.committed.arithmetic import largest
+from circuits.committed.arithmetic import all_largest, output_bounds, output_scales
 from circuits.committed.arrangement import Arrangement
 from circuits.committed.claim import Weights, evaluated_at, evaluation_shape
 from circuits.committed.folding import folded_weights
@@ -26,14 +25,14 @@ class NetworkFacts:
     lanes: int
     elements: int
     folded: int
-    inputs: int
-    outputs: int
-    input_scale: int
-    output_scale: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    input_scales: tuple[int, ...]
+    output_scales: tuple[int, ...]
     logrows: int
     table: tuple[int, int]
     largest_sum: int
-    largest_output: int
+    largest_outputs: tuple[int, ...]
     evaluation: str
 
 
@@ -41,7 +40,6 @@ def network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
     """Raises some ``Exception`` where ``data`` is no network."""
     arrangement = Arrangement.from_bytes(data)
     network, steps = arrangement.network, arrangement.steps
-    sums = [largest(layer, steps) for layer in network.layers]
     folded = folded_weights(arrangement, [from_felt(c) % P for c in challenges])
     elements = [to_felt(n) for n in folded]
     return NetworkFacts(
@@ -51,13 +49,13 @@ def network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
         lanes=arrangement.lanes,
         elements=arrangement.elements,
         folded=len(folded),
-        inputs=math.prod(network.input),
-        outputs=math.prod(network.layers[-1].shape),
-        input_scale=steps.input_scale,
-        output_scale=steps.output_scale,
+        inputs=network.inputs,
+        outputs=tuple(output.places.size for output in network.outputs),
+        input_scales=tuple(own.scale for own in steps.inputs),
+        output_scales=tuple(output_scales(network, steps)),
         logrows=steps.logrows,
         table=(steps.lowest, steps.base - 1),
-        largest_sum=max(sums),
-        largest_output=sums[-1] if network.raw else steps.base - 1,
+        largest_sum=max(all_largest(network, steps)),
+        largest_outputs=tuple(output_bounds(network, steps)),
         evaluation=evaluated_at(elements, evaluation_shape(len(folded)), *challenges[-2:]),
     )

@@ -230,11 +230,15 @@ def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -
         verifying_key = files.vk.read_bytes() if hints else b""
         return _completed(inputs, hints, files.salt, settings, verifying_key)
     claim = files.commitments
-    shape, size = claim.evaluated, len(inputs[0]) // claim.lanes
-    own = [inputs[0][n * size : (n + 1) * size] for n in range(claim.lanes)]
+    shape, lanes = claim.evaluated, claim.lanes
+    sizes = [len(given) // lanes for given in inputs[:-1]]
+    own = [
+        [given[n * size : (n + 1) * size] for given, size in zip(inputs, sizes, strict=False)]
+        for n in range(lanes)
+    ]
     subjects = [
-        Subject(context=from_felt(context), inputs=None if shape is None else [x])
-        for context, x in zip(inputs[1], own, strict=True)
+        Subject(context=from_felt(context), inputs=None if shape is None else given)
+        for context, given in zip(inputs[-1], own, strict=True)
     ]
     binding = Binding(
         vk=files.vk.read_bytes(),

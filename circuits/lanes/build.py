@@ -376,7 +376,7 @@ class WideBuilder:
             return rows
         # Of other inputs values may have no entry in the table, as single inputs' may not.
         held = self.engine.sandbox.call(
-            _INSIDE, narrow.hints, [row[0] for row in rows], limits=self.limits
+            _INSIDE, narrow.hints, [row[: len(manifest.inputs)] for row in rows], limits=self.limits
         )
         if not held:
             raise CannotBatch("no input that was drawn has all its values in the table")

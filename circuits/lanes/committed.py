@@ -168,13 +168,13 @@ def cells_by_columns(
     return found
 
 
-def inside(network: bytes, rows: Sequence[Sequence[str]]) -> list[int]:
-    """The numbers of those inputs whose values all have entries in the table. Runs inside a sandbox
-    child."""
+def inside(network: bytes, rows: Sequence[Sequence[Sequence[str]]]) -> list[int]:
+    """The numbers of those samples whose values all have entries in the table. Runs inside a
+    sandbox child."""
     arrangement = Arrangement.from_bytes(network)
     found = []
-    for number, felts in enumerate(rows):
+    for number, row in enumerate(rows):
         with contextlib.suppress(InputOutOfRange):
-            arrangement.committed([from_felt(f) for f in felts])
+            arrangement.committed([[from_felt(f) for f in felts] for felts in row])
             found.append(number)
     return found

@@ -13,7 +13,7 @@ from circuits.plan.graphs import FloatGraph
 from circuits.plan.integers import integer_task
 from circuits.plan.variants import Network, Rejected, Task, Variant, base_args
 from circuits.profile import Profile
-from circuits.tensors import InputEncoding, OutputEncoding
+from circuits.tensors import InputEncoding
 
 _LOWER = "circuits.lower.committed.candidates:committed_graphs"
 COMMITTED = AppliedPass(name="commit-hints", version=1)
@@ -56,22 +56,25 @@ def _judged(task: Task, graph: FloatGraph, made: CommittedGraph) -> Variant | Re
     measured = compare(task.reference["held_out"], made.outputs, decisive=task.decisive)
     if not measured.meets(task.profile):
         return Rejected(label=made.label, reason="not exact enough", measured=measured)
-    (tensor,), (output,) = task.signature.inputs, task.signature.outputs
-    lower, upper = made.accepted
-    encoding = InputEncoding(tensor=tensor, scale=made.input_scale, lower=lower, upper=upper)
+    inputs = tuple(
+        InputEncoding(tensor=tensor, scale=scale, lower=lower, upper=upper)
+        for tensor, scale, (lower, upper) in zip(
+            task.signature.inputs, made.input_scales, made.accepted, strict=True
+        )
+    )
     return Variant(
         label=made.label,
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),
         args=committed_args(task.profile, made.logrows, made.columns, made.lookup_range),
-        inputs=(encoding,),
+        inputs=inputs,
         context=task.context,
-        outputs=(OutputEncoding(tensor=output, scale=made.output_scale),),
+        outputs=task.decodings(made.output_scales),
         bound_bits=1,
         lookup_range=made.lookup_range,
         proven=False,
         measured=measured,
-        samples=tuple(task.encode((encoding,), s) for s in task.samples.held_out),
+        samples=tuple(task.encode(inputs, s) for s in task.samples.held_out),
         recipe=made.recipe,
         network=Network(data=made.network, claim=made.claim),
     )

@@ -105,12 +105,13 @@ def input_instances(e: Evidence) -> str:
 
 
 def _evaluated(e: Evidence) -> str:
-    """A public input of a circuit with committed hints: its polynomial at two challenges, which
-    are hashes of it."""
-    claim, (encoding,) = e.manifest.value.commitments, e.manifest.value.inputs
+    """The public inputs of a circuit with committed hints, one behind the other: their polynomial
+    at two challenges, which are hashes of them."""
+    claim, encodings = e.manifest.value.commitments, e.manifest.value.inputs
     if claim is None or claim.evaluated is None:
         refuse("the circuit shows nothing of its input")
-    felts = quantised(encoding, _claimed_input(e)[encoding.tensor.name])
+    values = _claimed_input(e)
+    felts = [f for own in encodings for f in quantised(own, values[own.tensor.name])]
     rows, width = claim.evaluated
     if not (rows - 1) * width < len(felts) <= rows * width:
         refuse("the input is not evaluated in as many rows as it fills")
@@ -121,8 +122,8 @@ def _evaluated(e: Evidence) -> str:
         if lanes.evaluations[lane_of(e)] != value:
             refuse("the list of lanes has another evaluation of this lane's input")
         value = joined(lanes.evaluations, found[claim.challenges.index(LANE)])
-    if segment(e, Role.EVALUATION, encoding.tensor.name) != [value]:
-        refuse(f"input {encoding.tensor.name!r}, quantised here, is not the one in the proof")
+    if segment(e, Role.EVALUATION, encodings[0].tensor.name) != [value]:
+        refuse(f"input {encodings[0].tensor.name!r}, quantised here, is not the one in the proof")
     return "the input, quantised and evaluated here at the challenges, is the proof's"
 
 

@@ -91,8 +91,8 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
         refuse("what the manifest says of committed hints is out of bounds")
     if not 1 <= manifest.srs.logrows <= MAX_LOGROWS:
         refuse("the manifest's number of rows is out of bounds")
-    if len(claim.output_bounds) != len(manifest.outputs) or len(manifest.inputs) != 1:
-        refuse("committed hints are those of one input and of every output")
+    if len(claim.output_bounds) != len(manifest.outputs) or not manifest.inputs:
+        refuse("committed hints bound every output, and are those of some input")
     if claim.lanes != manifest.lanes:
         refuse("committed hints are those of another number of lanes")
     shown = claim.weights is Weights.SHOWN

@@ -50,20 +50,19 @@ def _fits(
         refuse("the weights are not written as they have to be")
     if facts.largest_sum >= LARGEST_SUM:
         refuse("a sum of these weights could outgrow what the circuit relies on")
-    (given,), (output,) = manifest.inputs, manifest.outputs
     found: dict[str, tuple[object, object]] = {
         "weights": (facts.weights, claim.weights),
         "visible input": (facts.shown, manifest.profile.visibility.shows_input),
         "lanes": (facts.lanes, claim.lanes),
         "committed elements": (facts.elements, claim.elements),
         "folded elements": (facts.folded, claim.folded),
-        "input": (facts.inputs, given.tensor.size),
-        "output": (facts.outputs, output.tensor.size),
-        "input scale": (facts.input_scale, given.scale),
-        "output scale": (facts.output_scale, output.scale),
+        "inputs": (facts.inputs, tuple(i.tensor.size for i in manifest.inputs)),
+        "outputs": (facts.outputs, tuple(o.tensor.size for o in manifest.outputs)),
+        "input scales": (facts.input_scales, tuple(i.scale for i in manifest.inputs)),
+        "output scales": (facts.output_scales, tuple(o.scale for o in manifest.outputs)),
         "logrows": (facts.logrows, manifest.srs.logrows),
         "table": (facts.table, settings.lookup_range),
-        "largest output": ((facts.largest_output,), claim.output_bounds),
+        "largest outputs": (facts.largest_outputs, claim.output_bounds),
     }
     for name, (has, wanted) in found.items():
         if has != wanted:

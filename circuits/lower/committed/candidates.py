@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.committed.arithmetic import Split, Steps, outside, run
-from circuits.committed.arrangement import as_map
+from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
 from circuits.committed.claim import Commitments, Weights, usable_rows
-from circuits.committed.network import Floats, Network
+from circuits.committed.network import Floats, Network, gathered
+from circuits.digests import canonical_json
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
+    Extent,
     check_steps,
     choose_steps,
     integer_network,
     responses,
 )
-from circuits.lower.committed.reading import read_network
+from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.errors import CannotLower
 from circuits.plan.accuracy import compare
 from circuits.plan.graphs import FloatGraph, IntegerTask
@@ -58,9 +59,9 @@ class CommittedGraph:
     columns: int
     cells: int
     lookup_range: tuple[int, int]
-    input_scale: int
-    output_scale: int
-    accepted: Range
+    input_scales: tuple[int, ...]
+    output_scales: tuple[int, ...]
+    accepted: tuple[Range, ...]
     outputs: list[list[NDArray[Any]]]
 
 
@@ -68,10 +69,10 @@ def committed_graphs(
     graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
 ) -> list[CommittedGraph] | str:
     """Circuits of a rewritten model that keep the tolerance on the planning samples; or why there
-    is none. ``shown``: whether the input is public."""
+    is none. ``shown``: whether inputs are public."""
     try:
-        network = read_network(graph.plain)
-        return list(_candidates(network, graph, task, shown, weights))
+        read = read_network(graph.plain)
+        return list(_candidates(read, graph, task, shown, weights))
     except CannotLower as error:
         return error.detail
 
@@ -84,46 +85,50 @@ def recompiled(
     shown: bool,
     weights: Weights,
     lanes: int = 1,
-) -> tuple[CommittedCircuit, Steps]:
-    """The circuit that a recipe stands for, if it is one that this compiler could have chosen.
+) -> tuple[CommittedCircuit, Steps, list[int]]:
+    """The circuit that a recipe stands for, if it is one that this compiler could have chosen, its
+    steps, and the scales of its outputs.
 
     What steps it takes is otherwise free, so the integers are held to the model on ``samples``,
     loosely: these are drawn, and steps are chosen for a user's own. Raises ``CannotLower`` or
     ``KeyError`` where it is no recipe for this model.
     """
     steps = Steps.from_json(recipe["steps"])
-    if steps.to_json() != recipe["steps"] or type(recipe["columns"]) is not int:
+    written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
+    if not written or type(recipe["columns"]) is not int:
         raise CannotLower("the recipe is not written as this compiler writes it")
-    network = read_network(graph.plain)
-    check_steps(network, steps)
-    integers = integer_network(network, steps)
-    name = graph.signature.outputs[0].name
+    read = read_network(graph.plain)
+    check_steps(read, steps)
+    integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(
         integers,
         steps,
         shown=shown,
         columns=recipe["columns"],
-        result=name,
+        results=_names(graph),
         weights=weights,
         lanes=lanes,
     )
     if not _in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
-    maps = _maps(network, samples)
-    inside = [
-        n for n in range(len(maps)) if not outside(_run(integers, steps, maps[n : n + 1]), steps)
-    ]
-    if inside:
-        sums = responses(network, maps[inside])[-1]
-        reference = _shaped(graph, sums if network.raw else np.maximum(sums, 0))
-        measured = compare(reference, _answers(graph, integers, steps, maps[inside]))
+    values = _inputs(graph, samples)
+    inside = ~_run(integers, steps, values).outside if samples else np.zeros(0, dtype=bool)
+    if np.any(inside):
+        values = [v[inside] for v in values]
+        reference = _shaped(graph, responses(read.network, values).outputs)
+        measured = compare(reference, _answers(graph, integers, steps, scales, values)[0])
         if measured.max_error > _FAR_OFF:
             raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
-    return made, steps
+    return made, steps, scales
 
 
-def _run(network: Network, steps: Steps, maps: Floats) -> Sequence[Split]:
-    return run(network, steps, _integers(maps, steps.input_scale))[0]
+def _names(graph: FloatGraph) -> list[str]:
+    return [output.name for output in graph.signature.outputs]
+
+
+def _run(network: Network, steps: Steps, values: Sequence[Floats]) -> Run:
+    scaled = zip(values, steps.inputs, strict=True)
+    return run(network, steps, [_integers(v, own.scale) for v, own in scaled])
 
 
 def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
@@ -132,49 +137,57 @@ def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
 
 
 def _candidates(
-    network: Network, graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
+    read: Read, graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
 ) -> Iterator[CommittedGraph]:
-    plan, held_out = (_maps(network, part) for part in (task.plan, task.held_out))
-    sums = responses(network, plan)
-    reference = _shaped(graph, sums[-1] if network.raw else np.maximum(sums[-1], 0))
+    plan = _inputs(graph, task.plan)
+    every = [np.concatenate(both) for both in zip(plan, _inputs(graph, task.held_out), strict=True)]
+    seen = responses(read.network, plan)
+    reference = _shaped(graph, seen.outputs)
     first = None
     for logrows in range(_LEAST_LOGROWS, _MOST_LOGROWS + 1):
         if first is not None and logrows > first + _LONGER:
             return
         best = finer = None
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
-            steps = _steps(network, graph, task, plan, held_out, sums, bits, logrows, shown)
-            if steps is None:
+            found = _steps(read, graph, task, every, seen.extents, bits, logrows)
+            if found is None:
                 break
-            integers = integer_network(network, steps)
-            answers = _answers(graph, integers, steps, plan)
+            steps, integers = found
+            scales = output_scales(read.network, steps)
+            answers = _answers(graph, integers, steps, scales, plan)[0]
             measured = compare(reference, answers)
             if measured.max_error > task.max_error or measured.agreement < task.agreement:
                 break
             # One bit more than the least that does, where it costs no rows: inputs differ.
-            best, finer = steps, best
+            best, finer = found, best
         if finer is not None:
             best = finer
         if best is None:
             continue
-        found = _fitting(network, graph, best, shown, weights)
-        if found is None:
+        made = _fitting(best[1], graph, best[0], shown, weights)
+        if made is None:
             continue
         first = first or logrows
-        yield _described(found, graph, task, held_out, best, shown)
+        yield _described(made, read, graph, task, best[0], shown)
 
 
-def _maps(network: Network, samples: Sequence[Sample]) -> Floats:
-    """Inputs as feature maps ``[samples, height, width, channels]``."""
-    rows = [
-        as_map(np.asarray(next(iter(s.values())), dtype=np.float64), network.input) for s in samples
+def _inputs(graph: FloatGraph, samples: Sequence[Sample]) -> list[Floats]:
+    """Each input of all samples, ``[samples, elements]``."""
+    return [
+        np.array([np.asarray(s[t.name], dtype=np.float64).reshape(-1) for s in samples]).reshape(
+            len(samples), t.size
+        )
+        for t in graph.signature.inputs
     ]
-    return np.stack(rows) if rows else np.zeros((0, *network.input))
 
 
-def _shaped(graph: FloatGraph, values: Floats) -> list[list[NDArray[Any]]]:
-    shape = graph.signature.outputs[0].shape
-    return [[v.reshape(shape)] for v in values]
+def _shaped(graph: FloatGraph, outputs: Sequence[Floats]) -> list[list[NDArray[Any]]]:
+    """Outputs ``[samples, elements]`` as each sample's tensors."""
+    shapes = [output.shape for output in graph.signature.outputs]
+    return [
+        [values.reshape(shape) for values, shape in zip(row, shapes, strict=True)]
+        for row in zip(*outputs, strict=True)
+    ]
 
 
 def _integers(maps: Floats, scale: int) -> NDArray[np.int64]:
@@ -186,29 +199,62 @@ def _integers(maps: Floats, scale: int) -> NDArray[np.int64]:
 
 
 def _answers(
-    graph: FloatGraph, network: Network, steps: Steps, maps: Floats
-) -> list[list[NDArray[Any]]]:
-    _, found = run(network, steps, _integers(maps, steps.input_scale))
-    return _shaped(graph, np.ldexp(found.astype(np.float64), -steps.output_scale))
+    graph: FloatGraph,
+    network: Network,
+    steps: Steps,
+    scales: Sequence[int],
+    values: Sequence[Floats],
+) -> tuple[list[list[NDArray[Any]]], Run]:
+    """The circuit's outputs, and how it came to them."""
+    made = _run(network, steps, values)
+    outputs = [
+        np.ldexp(gathered(output, made.rows).astype(np.float64), -scale)
+        for output, scale in zip(network.outputs, scales, strict=True)
+    ]
+    return _shaped(graph, outputs), made
 
 
 def _steps(
-    network: Network,
+    read: Read,
     graph: FloatGraph,
     task: IntegerTask,
-    plan: Floats,
-    held_out: Floats,
-    sums: Sequence[Floats],
+    every: Sequence[Floats],
+    extents: Sequence[Extent],
     bits: int,
     logrows: int,
-    shown: bool,
-) -> Steps | None:
-    """Steps under which every sample has its entries in the table; None where there are none."""
-    tensor = graph.signature.inputs[0]
-    lower, upper = task.accepted[tensor.name]
+) -> tuple[Steps, Network] | None:
+    """Steps under which every sample has its entries in the table, and the integers; None where
+    there are none."""
     base = 1 << bits
-    scale = math.floor(math.log2((base - 1) / max(upper - lower, abs(lower), abs(upper))))
-    if tensor.dtype[0] not in "f":
+    inputs = [
+        _input_steps(tensor.dtype, task.accepted[tensor.name], base)
+        for tensor in graph.signature.inputs
+    ]
+    if None in inputs:
+        return None
+    for margin in _MARGINS:
+        try:
+            steps = choose_steps(
+                read,
+                extents,
+                base=base,
+                logrows=logrows,
+                inputs=[own for own in inputs if own is not None],
+                margin=margin,
+            )
+            integers = integer_network(read, steps)
+        except CannotLower:
+            return None
+        if not np.any(_run(integers, steps, every).outside):
+            return steps, integers
+    return None
+
+
+def _input_steps(dtype: str, accepted: Range, base: int) -> InputSteps | None:
+    """An input's steps; None where a range has more of them than the table."""
+    lower, upper = accepted
+    scale = math.floor(math.log2((base - 1) / max(upper - lower, abs(lower), abs(upper), 1e-9)))
+    if not dtype.startswith("f"):
         scale = min(scale, 0)
         if upper - lower > base - 1:
             return None
@@ -216,36 +262,25 @@ def _steps(
     if max(high, 0) - low > base - 1:
         scale -= 1
         low = int(_integers(np.array(lower), scale))
-    for margin in _MARGINS:
-        steps = choose_steps(
-            network,
-            sums,
-            base=base,
-            logrows=logrows,
-            input_scale=scale,
-            offset=0 if shown else max(0, -low),
-            margin=margin,
-        )
-        integers = integer_network(network, steps)
-        every = _integers(np.concatenate([plan, held_out]), scale)
-        if not outside(run(integers, steps, every)[0], steps):
-            return steps
-    return None
+    return InputSteps(scale=scale, offset=max(0, -low))
 
 
 def _fitting(
-    network: Network, graph: FloatGraph, steps: Steps, shown: bool, weights: Weights
+    integers: Network, graph: FloatGraph, steps: Steps, shown: bool, weights: Weights
 ) -> CommittedCircuit | None:
     """The circuit over the fewest columns that it fits; None where it takes too many.
 
     All of it stands in one block of columns, so that random look-ups reach each of them.
     """
-    integers = integer_network(network, steps)
-    name = graph.signature.outputs[0].name
     columns = 1
     while columns <= _MOST_COLUMNS:
         made = write_circuit(
-            integers, steps, shown=shown, columns=columns, result=name, weights=weights
+            integers,
+            steps,
+            shown=shown,
+            columns=columns,
+            results=_names(graph),
+            weights=weights,
         )
         if _in_one_block(made, steps):
             return made
@@ -255,17 +290,21 @@ def _fitting(
 
 def _described(
     made: CommittedCircuit,
+    read: Read,
     graph: FloatGraph,
     task: IntegerTask,
-    held_out: Floats,
     steps: Steps,
     shown: bool,
 ) -> CommittedGraph:
-    tensor = graph.signature.inputs[0]
-    accepted = task.accepted[tensor.name]
+    accepted = [task.accepted[tensor.name] for tensor in graph.signature.inputs]
     if not shown:
-        low, high = -steps.offset, steps.base - 1 - steps.offset
-        accepted = math.ldexp(low, -steps.input_scale), math.ldexp(high, -steps.input_scale)
+        accepted = [
+            (math.ldexp(-own.offset, -own.scale), math.ldexp(top - own.offset, -own.scale))
+            for own in steps.inputs
+            for top in [steps.base - 1]
+        ]
+    network, scales = made.arrangement.network, output_scales(read.network, steps)
+    answers, _ = _answers(graph, network, steps, scales, _inputs(graph, task.held_out))
     return CommittedGraph(
         label=f"committed hints, {steps.base.bit_length() - 1} bits, k = {steps.logrows}",
         onnx=made.onnx,
@@ -276,8 +315,8 @@ def _described(
         columns=made.columns,
         cells=made.cells,
         lookup_range=(steps.lowest, steps.base - 1),
-        input_scale=steps.input_scale,
-        output_scale=steps.output_scale,
-        accepted=accepted,
-        outputs=_answers(graph, made.arrangement.network, steps, held_out),
+        input_scales=tuple(own.scale for own in steps.inputs),
+        output_scales=tuple(scales),
+        accepted=tuple(accepted),
+        outputs=answers,
     )

@@ -1,155 +1,354 @@
-"""Integers for a network: how many steps its weights and activations are cut into."""
+"""Integers for a network: how many steps its numbers are cut into."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from circuits.committed.arithmetic import LARGEST_SUM, Steps, entries, largest
-from circuits.committed.network import (
-    Dense,
-    Floats,
-    Layer,
-    Network,
-    Numbers,
-    feeds,
-    product,
-    read_by,
-    results,
-    weights_of,
-    with_numbers,
+from circuits.committed.arithmetic import (
+    LARGEST_SUM,
+    Bounds,
+    InputSteps,
+    Steps,
+    SumSteps,
+    all_largest,
+    bounds_of,
+    entries,
+    lengths_of,
+    local_bounds,
 )
+from circuits.committed.network import (
+    ZERO,
+    Convolution,
+    Floats,
+    Function,
+    Kind,
+    Local,
+    Network,
+    Op,
+    Pointwise,
+    Product,
+    Sum,
+    Term,
+    View,
+    gathered,
+    local,
+    results,
+    summed,
+)
+from circuits.lower.committed.functions import pieces
+from circuits.lower.committed.reading import Read
 from circuits.lower.errors import CannotLower
 
-#: Bits by which an output's step is finer than a single step of what it is a sum of.
+#: Bits by which a result's step is finer than a single step of what it is a sum of.
 _RESULT_BITS = 10
 #: Channels whose values are smaller count in steps finer by powers of two, up to this.
 _MOST_SHIFT = 12
+#: A product's factor in integers is at least this, or it takes a longer remainder.
+_LEAST_FACTOR = 4
+_MOST_DIGITS = 2
+#: Signed values reach a little below zero, by rounding, even where samples are never negative: this
+#: many bits below the base.
+_SLACK = 5
+#: Steps of a sum by which a function's straight pieces may miss it.
+_BEND = 2.0
 
 
-def responses(network: Network, inputs: Floats) -> list[Floats]:
-    """Every layer's sums in the model's own units, ``[samples, height, width, channels]``."""
-    known: list[Numbers] = [inputs]
-    found: list[Floats] = []
-    for layer in network.layers:
-        read = read_by(layer, known)
-        sums = results(layer, product(layer, read))
-        found.append(np.asarray(sums, dtype=np.float64))
-        known.append(np.maximum(sums, 0))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """The least and the largest of a sum's values in each channel, as far as samples show them, and
+    of what its functions read."""
+
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Responses:
+    """A float network on samples: its outputs ``[samples, elements]`` and the extents of its
+    sums."""
+
+    outputs: list[Floats]
+    extents: list[Extent]
+
+
+def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
+    """A network in the model's own units, on inputs ``[samples, elements]``."""
+    known: list[Any] = list(inputs)
+    extents = []
+    for step in network.steps:
+        if isinstance(step, Local):
+            known.append(local(step, known))
+            continue
+        sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
+        flat = sums.reshape(-1, sums.shape[-1])
+        extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
+        read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums
+        known.append(read.reshape(len(read), -1))
+    return Responses(outputs=[gathered(o, known) for o in network.outputs], extents=extents)
 
 
 def choose_steps(
-    network: Network,
-    sums: Sequence[Floats],
+    read: Read,
+    extents: Sequence[Extent],
     *,
     base: int,
     logrows: int,
-    input_scale: int,
-    offset: int,
+    inputs: Sequence[InputSteps],
     margin: float,
 ) -> Steps:
-    """Steps under which hidden results ``margin`` times those in ``sums`` (of ``responses``) still
-    have entries in the table."""
-    below = (base - 1) / max(1, entries(logrows) - base)
-    tops: list[float] = []
-    shifts: list[tuple[int, ...]] = []
-    for layer, found in zip(network.layers, sums, strict=True):
-        if layer not in network.hidden:
-            continue
-        flat = found.reshape(-1, found.shape[-1])
-        each = margin * np.maximum(flat.max(axis=0), -flat.min(axis=0) * below)
-        top = float(each.max()) or 1.0
-        finer = np.floor(np.log2(top / np.maximum(each, top * 2.0**-_MOST_SHIFT)))
-        last = layer is network.layers[-1]
-        tops.append(_whole_scale(top, base) if last else top)
-        # The largest values of a vector's element are known from a few samples only.
-        alike = last or isinstance(layer, Dense)
-        shifts.append(tuple(0 if alike else int(n) for n in finer))
-    steps = Steps(
-        base=base,
-        logrows=logrows,
-        input_scale=input_scale,
-        offset=offset,
-        output_scale=0,
-        tops=tuple(tops),
-        shifts=tuple(shifts),
-    )
-    if not network.raw:
-        scale = round(math.log2((base - 1) / tops[-1]))
+    """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
+    still have entries in the table."""
+    network = read.network
+    steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
+    made = _Integers(network, steps)
+    shown = {row for output in network.outputs for row in output.rows}
+    for (row, step), extent in zip(network.sums, extents, strict=True):
+        while len(made.lengths) < row:
+            made.local()
+        alike = row in read.alike
+        if step.kind is Kind.RESULT:
+            own = made.result_steps(step)
+        else:
+            own = _fitting(step, extent, steps, margin, alike=alike, whole=made.whole(row, shown))
+            own = made.adjusted(step, own, fixed=made.whole(row, shown))
+        made.add(step, own)
+    return replace(steps, sums=tuple(made.sums))
+
+
+def _fitting(
+    step: Sum, extent: Extent, steps: Steps, margin: float, *, alike: bool, whole: bool
+) -> SumSteps:
+    """Steps as fine as the table allows for what a sum was seen to hold."""
+    low, high = margin * np.minimum(extent.low, 0), margin * np.maximum(extent.high, 0)
+    top = steps.base - 1
+    if step.kind is Kind.RECTIFIED:
+        below = top / max(1, entries(steps.logrows) - steps.base)
+        each, reach, offset = np.maximum(high, -low * below), top, 0
     else:
-        finest = max(
-            float(_scale(network, steps, feed.source).max()) for feed in feeds(network.layers[-1])
-        )
-        scale = math.ceil(math.log2(max(1.0, finest))) + _RESULT_BITS
-    return replace(steps, output_scale=scale)
+        share = float(-low.min() / max(float(high.max() - low.min()), 1e-30))
+        offset = min(top - 1, math.ceil(share * top) + (steps.base >> _SLACK))
+        room = max(1, top - offset)
+        each, reach = np.maximum(high, -low * (room / offset if offset else 0.0)), room
+    largest = float(each.max()) or 1.0
+    finer = np.floor(np.log2(largest / np.maximum(each, largest * 2.0**-_MOST_SHIFT)))
+    scale = reach / largest
+    if whole:
+        scale = 2.0 ** math.floor(math.log2(scale))
+    shifts = tuple(0 if alike or whole else int(n) for n in finer)
+    return SumSteps(scale=scale, offset=offset, digits=1, shifts=shifts)
 
 
-def _whole_scale(top: float, base: int) -> float:
-    """The least top from here on under which a result's step is a power of two."""
-    return float((base - 1) / 2.0 ** math.floor(math.log2((base - 1) / top)))
-
-
-def _scale(network: Network, steps: Steps, source: int) -> Floats:
-    """What an activation's values are multiplied by, channel by channel."""
-    if source == 0:
-        return np.full(network.input[2], 2.0**steps.input_scale)
-    finer = np.array(steps.shifts[source - 1], dtype=np.float64)
-    return (steps.base - 1) / steps.tops[source - 1] * np.exp2(finer)
-
-
-def check_steps(network: Network, steps: Steps) -> None:
+def check_steps(read: Read, steps: Steps) -> None:
     """Raises ``CannotLower`` for steps that ``choose_steps`` gives to no samples: those under which
     a network of integers is another function than the model."""
-    if not all(type(t) is float and math.isfinite(t) and t > 0 for t in steps.tops):
-        raise CannotLower("a layer's largest result is no positive number")
-    for layer, shifts in zip(network.hidden, steps.shifts, strict=True):
-        most = 0 if isinstance(layer, Dense) or layer is network.layers[-1] else _MOST_SHIFT
-        if not all(type(n) is int and 0 <= n <= most for n in shifts):
+    network = read.network
+    if len(steps.inputs) != len(network.inputs) or len(steps.sums) != len(network.sums):
+        raise CannotLower("the steps are those of another network")
+    if not 2 <= steps.base <= entries(steps.logrows):
+        raise CannotLower("the steps fit no table")
+    made = _Integers(network, steps)
+    for (row, step), own in zip(network.sums, steps.sums, strict=True):
+        if type(own.scale) is not float or not math.isfinite(own.scale) or own.scale <= 0:
+            raise CannotLower("a sum's scale is no positive number")
+        most = 0 if row in read.alike else _MOST_SHIFT
+        if len(own.shifts) != step.shape[2] or not all(
+            type(n) is int and 0 <= n <= most for n in own.shifts
+        ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
-    if not network.raw and steps.tops[-1] != (steps.base - 1) / 2.0**steps.output_scale:
-        raise CannotLower("the output's scale is not that of the last layer's steps")
+        result = step.kind is Kind.RESULT
+        if type(own.digits) is not int or not (
+            own.digits == 0 if result else 1 <= own.digits <= _MOST_DIGITS
+        ):
+            raise CannotLower("a sum has a remainder that is none")
+        signed = step.kind is Kind.SIGNED
+        if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
+            raise CannotLower("a sum is offset as no table allows")
+        while len(made.lengths) < row:
+            made.local()
+        made.add(step, own)
+    for given in steps.inputs:
+        if type(given.scale) is not int or not 0 <= given.offset < steps.base:
+            raise CannotLower("an input is offset as no table allows")
 
 
-def integer_network(network: Network, steps: Steps) -> Network:
+def integer_network(read: Read, steps: Steps) -> Network:
     """The network in integers (int64).
 
     Raises ``CannotLower`` where a sum could outgrow them.
     """
-    if len(steps.tops) != len(network.hidden) or [len(s) for s in steps.shifts] != [
-        len(layer.bias) for layer in network.hidden
-    ]:
+    network = read.network
+    if len(steps.sums) != len(network.sums) or len(steps.inputs) != len(network.inputs):
         raise CannotLower("the steps are those of another network")
-    if not 2 <= steps.base <= entries(steps.logrows) or not 0 <= steps.offset < steps.base:
-        raise CannotLower("the steps fit no table, or the offset no input")
-    layers = tuple(_integers(network, steps, n) for n in range(1, len(network.layers) + 1))
-    found = Network(input=network.input, layers=layers)
-    for layer in layers:
-        if largest(layer, steps) >= LARGEST_SUM:
-            raise CannotLower("a sum of this network outgrows 60 bits")
+    made = _Integers(network, steps)
+    for step in network.steps:
+        if isinstance(step, Local):
+            made.local()
+        else:
+            made.add(step, steps.sums[len(made.sums)])
+    found = Network(inputs=network.inputs, steps=tuple(made.steps), outputs=network.outputs)
+    if max(all_largest(found, steps), default=0) >= LARGEST_SUM:
+        raise CannotLower("a sum of this network outgrows 60 bits")
     return found
 
 
-def _integers(network: Network, steps: Steps, number: int) -> Layer:
-    layer = network.layers[number - 1]
-    if layer in network.hidden:
-        scale, half = steps.base * _scale(network, steps, number), steps.base // 2
-    else:
-        scale, half = np.full(len(layer.bias), 2.0**steps.output_scale), 0
-    bias = np.rint(layer.bias * scale) + half
-    weights = []
-    for feed, own in zip(feeds(layer), weights_of(layer), strict=True):
-        own_scale = _scale(network, steps, feed.source)
-        if isinstance(layer, Dense):
-            places = len(own) // len(own_scale)
-            weights.append(np.rint(own * scale / np.tile(own_scale, places)[:, None]))
-        else:
-            ratio = scale[:, None] / own_scale[None, :]
-            weights.append(np.rint(own * ratio[:, :, None, None]))
-    for numbers in (bias, *weights):
-        if not np.all(np.abs(numbers) < LARGEST_SUM):
+class _Integers:
+    """Steps of a network in integers, one after another. ``lengths``: what the values of each row's
+    elements are multiplied by."""
+
+    def __init__(self, network: Network, steps: Steps) -> None:
+        self.network, self.table = network, steps
+        self.lengths: list[Floats] = [
+            np.full(size, 2.0**own.scale)
+            for size, own in zip(network.inputs, steps.inputs, strict=True)
+        ]
+        self.bounds: list[Bounds] = [bounds_of(own, steps) for own in steps.inputs]
+        self.steps: list[Sum | Local] = []
+        self.sums: list[SumSteps] = []
+
+    def of(self, view: View) -> Floats:
+        """What a view's elements are multiplied by; 0 for zeros."""
+        return lengths_of(view, self.lengths)
+
+    def one(self, view: View) -> float:
+        """The same, of elements that count in steps of one length."""
+        found = np.unique(self.of(view)[view.places != ZERO])
+        if len(found) > 1:
+            raise CannotLower("elements that count in steps of different lengths meet")
+        return float(found[0]) if len(found) else 1.0
+
+    def whole(self, row: int, shown: set[int]) -> bool:
+        """Whether a row's steps have to be powers of two: it is given out, or local steps of it."""
+        return row in _sources(self.network, shown)
+
+    def local(self) -> None:
+        """The next step, which is a local one."""
+        step = self.network.steps[len(self.steps)]
+        assert isinstance(step, Local)
+        left = self.of(step.left)
+        own = left.max(axis=-1) if step.op is Op.TOTAL else left
+        right = step.right
+        if not isinstance(right, View) and right != 0:
+            right = int(np.rint(right * self.one(step.left)))
+        made = replace(step, right=right)
+        self.steps.append(made)
+        self.lengths.append(own.reshape(-1))
+        self.bounds.append(local_bounds(made, self.bounds, self.table.base - 1))
+
+    def add(self, step: Sum, own: SumSteps) -> None:
+        """The next step, a sum in steps of its own."""
+        scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
+        lengths = np.broadcast_to(scale, step.shape).reshape(-1)
+        divisor = float(self.table.base**own.digits)
+        bias = np.asarray(step.bias * (scale * divisor), dtype=np.float64)
+        terms: list[Term] = []
+        kinks: list[tuple[int, ...]] = []
+        for term in step.terms:
+            if isinstance(term, Convolution):
+                terms.append(self._convolution(term, scale * divisor))
+            elif isinstance(term, Function):
+                given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
+                made, started = self._function(term, own.scale, divisor, given)
+                bias = bias + started
+                kinks.append(made.kinks)
+                terms.append(made)
+            else:
+                factor = np.rint(self._factor(term, own.scale) * divisor)
+                terms.append(replace(term, factor=int(factor)))
+        half = int(divisor) // 2 if own.digits else 0
+        rounded = np.rint(bias) + half
+        if not np.all(np.abs(rounded) < LARGEST_SUM):
+            raise CannotLower("a bias of this network outgrows 60 bits")
+        self.steps.append(replace(step, terms=tuple(terms), bias=rounded.astype(np.int64)))
+        self.lengths.append(lengths)
+        self.sums.append(replace(own, kinks=tuple(kinks)))
+        self.bounds.append(bounds_of(own, self.table))
+
+    def _convolution(self, term: Convolution, scale: Floats) -> Convolution:
+        """Weights in integers."""
+        lengths = self.of(term.view).max(axis=(0, 1))
+        lengths = np.where(lengths == 0, 1.0, lengths)
+        each = np.repeat(lengths.reshape(term.groups, -1), len(term.weights) // term.groups, axis=0)
+        weights = np.rint(term.weights * (scale[:, None] / each)[:, :, None, None])
+        if not np.all(np.abs(weights) < LARGEST_SUM):
             raise CannotLower("a weight of this network outgrows 60 bits")
-    return with_numbers(layer, [w.astype(np.int64) for w in weights], bias.astype(np.int64))
+        return replace(term, weights=weights.astype(np.int64))
+
+    def _factor(self, term: Product | Pointwise, scale: float) -> float:
+        return term.factor * scale / (self.one(term.left) * self.one(term.right))
+
+    def _function(
+        self, term: Function, scale: float, divisor: float, given: tuple[int, ...] | None
+    ) -> tuple[Function, int]:
+        """A function in straight pieces, and what it is at the least that its elements can be."""
+        assert term.exact is not None
+        low, high = self._range(term.view)
+        every = np.arange(low, high + 1, dtype=np.float64) / self.one(term.view)
+        # What lies beyond the table is refused, by however much it does.
+        far = 2.0 * self.table.base
+        values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
+        if given is None:
+            ends = pieces(values, _BEND)
+        else:
+            ends = [0, *(k - low for k in given), high - low]
+            if ends != sorted({*ends}):
+                raise CannotLower("a function's pieces are out of order")
+        reached = [int(np.rint(values[end] * divisor)) for end in ends]
+        total, slopes = reached[0], []
+        for n in range(len(ends) - 1):
+            width = ends[n + 1] - ends[n]
+            slope = round((reached[n + 1] - total) / width)
+            slopes.append(slope)
+            total += slope * width
+        changes = [slopes[0], *(b - a for a, b in pairwise(slopes))]
+        made = replace(
+            term,
+            exact=None,
+            factor=1.0,
+            start=changes[0],
+            kinks=tuple(low + end for end in ends[1:-1]),
+            slopes=tuple(changes[1:]),
+        )
+        return made, reached[0] - changes[0] * low
+
+    def _range(self, view: View) -> Bounds:
+        found = [self.bounds[row] for row in view.rows]
+        return min(low for low, _ in found), max(high for _, high in found)
+
+    def adjusted(self, step: Sum, own: SumSteps, *, fixed: bool) -> SumSteps:
+        """Steps under which the factor of a sum's only product is an integer, and no small one."""
+        products = [t for t in step.terms if isinstance(t, (Product, Pointwise))]
+        if not products:
+            return own
+        factors = [abs(self._factor(t, own.scale)) * self.table.base for t in products]
+        digits = 1 if min(factors) >= _LEAST_FACTOR else _MOST_DIGITS
+        factor = factors[0] * self.table.base ** (digits - 1)
+        if factor < 1:
+            raise CannotLower("a product of values has more bits than two remainders take")
+        if len(products) > 1 or fixed:
+            return replace(own, digits=_MOST_DIGITS)
+        return replace(own, digits=digits, scale=own.scale * math.floor(factor) / factor)
+
+    def result_steps(self, step: Sum) -> SumSteps:
+        """Steps of a sum that is given out: finer than any single one of its terms."""
+        finest = 1.0
+        for term in step.terms:
+            lengths = [float(self.of(view).max(initial=1.0)) for view in term.views]
+            finest = max(finest, math.prod(lengths))
+        scale = 2.0 ** (math.ceil(math.log2(finest)) + _RESULT_BITS)
+        return SumSteps(scale=scale, offset=0, digits=0, shifts=(0,) * step.shape[2])
+
+
+def _sources(network: Network, rows: set[int]) -> set[int]:
+    """Rows, and those that their local steps are made of."""
+    found = set(rows)
+    for at in reversed(range(len(network.steps))):
+        step = network.steps[at]
+        if at + len(network.inputs) in found and isinstance(step, Local):
+            found.update(row for view in step.views for row in view.rows)
+    return found

@@ -1,0 +1,161 @@
+"""Operators along axes: pools, sums, largest elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.committed.network import Local, Op
+from circuits.lower.committed.elementwise import by_element
+from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
+from circuits.lower.committed.values import (
+    Draft,
+    Value,
+    channelwise,
+    constant,
+    of_addresses,
+    raw,
+)
+
+
+def greatest(draft: Draft, value: Value) -> Value:
+    """The largest elements of the last axis, whose steps are of one length: a tree."""
+    while (count := value.shape[-1]) > 1:
+        half = count // 2
+        a = value.moved(lambda x, half=half: x[..., :half])  # type: ignore[misc]
+        b = value.moved(lambda x, half=half: x[..., half : 2 * half])  # type: ignore[misc]
+        found = by_element(draft, Op.MAXIMUM, a, b)
+        if count % 2:
+            found = draft.joined([found, value.moved(lambda x: x[..., -1:])], -1)
+        value = found
+    return value.moved(lambda x: x[..., 0])
+
+
+def rows_alike(draft: Draft, value: Value) -> Value:
+    """A plain value, along the last axis in steps of one length."""
+    settled = draft.settle(value)
+    lengths = draft.lengths(settled.addresses)
+    if channelwise(np.moveaxis(lengths, -1, 0).reshape(lengths.shape[-1], 1, -1)):
+        return settled
+    return draft.uniform(settled)
+
+
+def _windows(node: Node, value: Value) -> tuple[Value, NDArray[np.float64], int]:
+    """What each output of a pool reads, in the last axis ``[height, width, channels, taps]``, and
+    what of it are elements."""
+    kernel = [int(n) for n in node.attributes["kernel_shape"]]
+    spatial = len(kernel)
+    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise Refused("padding is not spelled out")
+    if node.attributes.get("ceil_mode", 0):
+        raise Refused("only whole windows are pooled")
+    strides = both_axes(node.attributes.get("strides", [1] * spatial), 1)
+    dilations = both_axes(node.attributes.get("dilations", [1] * spatial), 1)
+    pads = node.attributes.get("pads", [0] * (2 * spatial))
+    before, after = both_axes(pads[:spatial], 0), both_axes(pads[spatial:], 0)
+    taps = both_axes(kernel, 1)
+
+    def windows(a: NDArray[np.float64]) -> NDArray[np.float64]:
+        padded = np.pad(a, [*zip(before, after, strict=True), (0, 0)])
+        sizes = [
+            (padded.shape[n] - (taps[n] - 1) * dilations[n] - 1) // strides[n] + 1 for n in (0, 1)
+        ]
+        found = [
+            padded[
+                t * dilations[0] : t * dilations[0] + (sizes[0] - 1) * strides[0] + 1 : strides[0],
+                u * dilations[1] : u * dilations[1] + (sizes[1] - 1) * strides[1] + 1 : strides[1],
+            ]
+            for t in range(taps[0])
+            for u in range(taps[1])
+        ]
+        return np.stack(found, axis=-1)
+
+    image = image_of(value)
+    return node.draft.moved(image, windows), windows(np.ones(image.shape)), spatial
+
+
+def max_pool(node: Node) -> Value:
+    settled = node.draft.settle(node.value(0))
+    found, inside, spatial = _windows(node, settled)
+    if not np.all(inside):
+        raise Refused("it pads")
+    return as_onnx(greatest(node.draft, rows_alike(node.draft, found)), spatial)
+
+
+def average_pool(node: Node) -> Value:
+    found, inside, spatial = _windows(node, node.value(0))
+    count = inside.shape[-1] if node.attributes.get("count_include_pad", 0) else inside.sum(axis=-1)
+    sums = total(node.draft, found)
+    return as_onnx(sums.scaled(np.asarray(1.0 / count, dtype=np.float64)), spatial)
+
+
+def total(draft: Draft, value: Value) -> Value:
+    """Sums over the last axis."""
+    if value.shape[-1] == 1:
+        return value.moved(lambda x: x[..., 0])
+    part = value.parts[0]
+    if (
+        len(value.parts) == 1
+        and part.function is None
+        and np.all(part.factor == part.factor[..., :1])
+        and not draft.wide(part.addresses)
+    ):
+        rows = rows_alike(draft, of_addresses(part.addresses))
+        step = Local(op=Op.TOTAL, left=raw(rows.addresses))
+        total = draft.row(step, value.shape[:-1]).scaled(part.factor[..., 0])
+        return total.plus(constant(value.constant.sum(axis=-1)))
+    rows = rows_alike(draft, value)
+    return draft.row(Local(op=Op.TOTAL, left=raw(rows.addresses)), value.shape[:-1])
+
+
+def _reduced(node: Node) -> tuple[Value, Callable[[Value], Value]]:
+    """The value with the axes that are reduced as its last one, and what gives the result its
+    shape."""
+    value = node.value(0)
+    axes = node.integers(1) if node.has(1) else list(node.attributes.get("axes", []))
+    if not axes and node.attributes.get("noop_with_empty_axes", 0):
+        raise Refused("it reduces nothing")
+    rank = len(value.shape)
+    gone = sorted(int(a) % rank for a in axes) or list(range(rank))
+    kept = [a for a in range(rank) if a not in gone]
+    keepdims = node.attributes.get("keepdims", 1)
+    shape = tuple(1 if a in gone else value.shape[a] for a in range(rank) if keepdims or a in kept)
+    size = tuple(value.shape[a] for a in kept)
+    moved = node.draft.moved(value, lambda x: x.transpose(*kept, *gone).reshape(*size, -1))
+    return moved, lambda v: v.reshaped(shape)
+
+
+def reduce_sum(node: Node) -> Value:
+    value, back = _reduced(node)
+    return back(total(node.draft, value))
+
+
+def reduce_mean(node: Node) -> Value:
+    value, back = _reduced(node)
+    return back(total(node.draft, value).scaled(np.array(1 / value.shape[-1])))
+
+
+def reduce_max(node: Node) -> Value:
+    value, back = _reduced(node)
+    return back(greatest(node.draft, rows_alike(node.draft, value)))
+
+
+def reduce_l1(node: Node) -> Value:
+    value, back = _reduced(node)
+    return back(total(node.draft, node.draft.apply(value, np.abs)))
+
+
+def global_average(node: Node) -> Value:
+    value = node.value(0)
+    last = value.moved(lambda x: x.reshape(*x.shape[:2], -1))
+    found = total(node.draft, last).scaled(np.array(1 / last.shape[-1]))
+    return found.reshaped((*value.shape[:2], *[1] * (len(value.shape) - 2)))
+
+
+def global_max(node: Node) -> Value:
+    value = node.value(0)
+    last = value.moved(lambda x: x.reshape(*x.shape[:2], -1))
+    found = greatest(node.draft, rows_alike(node.draft, last))
+    return found.reshaped((*value.shape[:2], *[1] * (len(value.shape) - 2)))

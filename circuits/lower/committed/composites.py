@@ -1,0 +1,111 @@
+"""Operators made of several: choices, softmax, normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from circuits.committed.network import Op
+from circuits.lower.committed.axes import greatest, total
+from circuits.lower.committed.elementwise import by_element, spread
+from circuits.lower.committed.functions import reciprocal
+from circuits.lower.committed.nodes import Node, Refused
+from circuits.lower.committed.values import Draft, Value, constant
+
+#: A softmax gives nothing to what lies so far below.
+MASKED = -1e4
+
+
+def where(node: Node) -> Value:
+    """A choice that is constant. What a softmax masks stays where it is, far below."""
+    chosen, a, b = node.constant(0) != 0, node.value(1), node.value(2)
+    shape = np.broadcast_shapes(chosen.shape, a.shape, b.shape)
+    chosen = np.broadcast_to(chosen, shape)
+    own = [spread(node.draft, v, shape) for v in (a, b)]
+    for value, other, mine in ((own[0], own[1], chosen), (own[1], own[0], ~chosen)):
+        if not other.parts and np.all(mine | (other.constant < MASKED)):
+            return Value(parts=value.parts, constant=np.where(mine, value.constant, other.constant))
+    first, second = (
+        node.draft.moved(value, lambda x, mine=mine: np.where(mine, x, 0))  # type: ignore[misc]
+        for value, mine in ((own[0], chosen), (own[1], ~chosen))
+    )
+    return first.plus(second)
+
+
+def softmax(node: Node) -> Value:
+    """exp(x - max x) over its sum."""
+    exps, back = _exponentials(node)
+    sums = total(node.draft, exps)
+    below = node.draft.settle(node.draft.apply(sums, reciprocal))
+    below = below.moved(lambda x: np.broadcast_to(x[..., None], exps.shape))
+    return back(node.draft.times(exps, below))
+
+
+def _exponentials(node: Node) -> tuple[Value, Callable[[Value], Value]]:
+    """exp(x - max x) with the axis of a softmax as the last one, and what puts that axis back."""
+    draft, axis = node.draft, int(node.attributes.get("axis", -1))
+    value = node.value(0).moved(lambda x: np.moveaxis(x, axis, -1))
+    allowed = value.constant > MASKED
+    if not np.all(allowed.any(axis=-1)):
+        raise Refused("nothing is left of a row")
+    own = Value(parts=value.parts, constant=np.where(allowed, value.constant, 0.0))
+    settled = draft.uniform(own)
+    # What is masked stands for the first that is not, and has no part in the sum.
+    order = np.where(allowed, np.arange(value.shape[-1]), allowed.argmax(axis=-1)[..., None])
+    clean = settled.moved(lambda x: np.take_along_axis(x, order, -1))
+    top = greatest(draft, clean).moved(lambda x: np.broadcast_to(x[..., None], clean.shape))
+    below = by_element(draft, Op.RECTIFY, top, clean)
+    exps = draft.settle(draft.apply(below, lambda x: np.exp(-x)))
+    exps = exps.moved(lambda x: np.where(allowed, x, 0))
+    return exps, lambda v: v.moved(lambda x: np.moveaxis(x, -1, axis))
+
+
+def log_softmax(node: Node) -> Value:
+    """x - max x - log Σ exp(x - max x)."""
+    draft, axis = node.draft, int(node.attributes.get("axis", -1))
+    settled = draft.uniform(node.value(0).moved(lambda x: np.moveaxis(x, axis, -1)))
+    top = greatest(draft, settled).moved(lambda x: np.broadcast_to(x[..., None], settled.shape))
+    below = by_element(draft, Op.RECTIFY, top, settled)
+    exps = draft.settle(draft.apply(below, lambda x: np.exp(-x)))
+    logs = draft.settle(draft.apply(total(draft, exps), np.log))
+    logs = logs.moved(lambda x: np.broadcast_to(x[..., None], settled.shape))
+    found = below.plus(logs).scaled(np.array(-1.0))
+    return found.moved(lambda x: np.moveaxis(x, -1, axis))
+
+
+def _normalised(draft: Draft, value: Value, epsilon: float) -> Value:
+    """A value less its mean, over its deviation, along the last axis."""
+    count = value.shape[-1]
+
+    def spread(v: Value) -> Value:
+        return v.moved(lambda x: np.broadcast_to(x[..., None], value.shape))
+
+    mean = total(draft, value).scaled(np.array(-1 / count))
+    centred = draft.uniform(value.plus(spread(mean)))
+    squares = total(draft, draft.times(centred, centred)).scaled(np.array(1 / count))
+    below = draft.apply(
+        squares.plus(constant(np.full(squares.shape, epsilon))), lambda x: 1 / np.sqrt(x)
+    )
+    return draft.times(centred, spread(draft.settle(below)))
+
+
+def instance_norm(node: Node) -> Value:
+    value, scale, bias = node.value(0), node.constant(1), node.constant(2)
+    flat = value.moved(lambda x: x.reshape(*x.shape[:2], -1))
+    found = _normalised(node.draft, flat, float(node.attributes.get("epsilon", 1e-5)))
+    found = found.scaled(scale[None, :, None])
+    return found.plus(constant(np.broadcast_to(bias[None, :, None], found.shape))).reshaped(
+        value.shape
+    )
+
+
+def layer_norm(node: Node) -> Value:
+    value, scale = node.value(0), node.constant(1)
+    axis = int(node.attributes.get("axis", -1)) % len(value.shape)
+    flat = value.moved(lambda x: x.reshape(*x.shape[:axis], -1))
+    found = _normalised(node.draft, flat, float(node.attributes.get("epsilon", 1e-5)))
+    found = found.reshaped(value.shape).scaled(scale)
+    if node.has(2):
+        found = found.plus(constant(np.broadcast_to(node.constant(2), value.shape)))
+    return found

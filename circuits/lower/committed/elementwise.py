@@ -1,0 +1,162 @@
+"""Operators that do the same to every element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from circuits.committed.network import Local, Op
+from circuits.lower.committed.functions import FUNCTIONS, power, reciprocal
+from circuits.lower.committed.nodes import Node, Refused
+from circuits.lower.committed.values import Draft, Value, constant, raw
+
+_SQUARE = 2
+
+
+def _pair(node: Node) -> tuple[Value, Value]:
+    a, b = node.value(0), node.value(1)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    first, second = (spread(node.draft, v, shape) for v in (a, b))
+    return first, second
+
+
+def spread(draft: Draft, value: Value, shape: tuple[int, ...]) -> Value:
+    """Repeated to a shape, by numpy's rules."""
+    if value.shape == shape:
+        return value
+    return draft.moved(value, lambda x: np.broadcast_to(x, shape))
+
+
+def add(node: Node) -> Value:
+    a, b = _pair(node)
+    return a.plus(b)
+
+
+def sub(node: Node) -> Value:
+    a, b = _pair(node)
+    return a.plus(b.scaled(np.array(-1.0)))
+
+
+def mul(node: Node) -> Value:
+    a, b = _pair(node)
+    if not b.parts:
+        return a.scaled(b.constant)
+    return b.scaled(a.constant) if not a.parts else node.draft.times(a, b)
+
+
+def div(node: Node) -> Value:
+    a, b = _pair(node)
+    if not b.parts:
+        return a.scaled(1 / b.constant)
+    below = node.draft.apply(node.value(1), reciprocal)
+    below = spread(node.draft, below, b.shape)
+    return below.scaled(a.constant) if not a.parts else node.draft.times(a, below)
+
+
+def neg(node: Node) -> Value:
+    return node.value(0).scaled(np.array(-1.0))
+
+
+def function(node: Node) -> Value:
+    return node.draft.apply(node.value(0), FUNCTIONS[node.proto.op_type](node.attributes))
+
+
+def powered(node: Node) -> Value:
+    value, exponent = node.value(0), node.constant(1)
+    if np.any(exponent != exponent.reshape(-1)[0]):
+        raise Refused("its exponents differ")
+    number = float(exponent.reshape(-1)[0])
+    if number == 1:
+        return value
+    if number == _SQUARE:
+        return node.draft.times(value, value)
+    return node.draft.apply(value, power(number))
+
+
+def prelu(node: Node) -> Value:
+    """max(x, 0) + slope · min(x, 0): a function wherever slopes are the same."""
+    value, slope = node.value(0), node.constant(1)
+    positive = rectified(node.draft, value)
+    return positive.scaled(1 - slope).plus(value.scaled(slope))
+
+
+def leaky(node: Node) -> Value:
+    value, slope = node.value(0), np.array(node.attributes.get("alpha", 0.01))
+    return rectified(node.draft, value).scaled(1 - slope).plus(value.scaled(slope))
+
+
+def add_all(node: Node) -> Value:
+    found = node.value(0)
+    for n in range(1, len(node.values)):
+        found = found.plus(node.value(n))
+    return found
+
+
+def relu(node: Node) -> Value:
+    return rectified(node.draft, node.value(0))
+
+
+def rectified(draft: Draft, value: Value) -> Value:
+    settled = draft.settle(value)
+    return by_element(draft, Op.RECTIFY, settled, 0)
+
+
+def by_element(draft: Draft, op: Op, left: Value, right: Value | float) -> Value:
+    """A local step of plain values."""
+    other = raw(right.addresses) if isinstance(right, Value) else right
+    return draft.row(Local(op=op, left=raw(left.addresses), right=other), left.shape)
+
+
+def clip(node: Node) -> Value:
+    """low + max(min(x, high) - low, 0)."""
+    value = node.value(0)
+    bounds = [node.constant(n) if node.has(n) else None for n in (1, 2)]
+    for number, name in enumerate(("min", "max")):
+        if name in node.attributes:
+            bounds[number] = np.array(node.attributes[name])
+    low, high = (None if b is None else float(b.reshape(-1)[0]) for b in bounds)
+    if low is not None:
+        value = _above(node.draft, value, low)
+    return value if high is None else _below(node.draft, value, high)
+
+
+def _above(draft: Draft, value: Value, low: float) -> Value:
+    """The larger of a value and a number."""
+    shifted = value.plus(constant(np.full(value.shape, -low)))
+    return rectified(draft, shifted).plus(constant(np.full(value.shape, low)))
+
+
+def _below(draft: Draft, value: Value, high: float) -> Value:
+    """The smaller of a value and a number."""
+    shift = float(value.constant.reshape(-1)[0]) if value.size else 0.0
+    bare = Value(parts=value.parts, constant=np.zeros(value.shape))
+    if np.any(value.constant != shift):
+        bare, shift = value, 0.0
+    own = draft.uniform(bare)
+    found = by_element(draft, Op.MINIMUM, own, high - shift)
+    return found.plus(constant(np.full(value.shape, shift)))
+
+
+def _larger(node: Node, sign: float) -> Value:
+    found = node.value(0)
+    for n in range(1, len(node.values)):
+        other = node.value(n)
+        shape = np.broadcast_shapes(found.shape, other.shape)
+        a, b = (spread(node.draft, v, shape) for v in (found, other))
+        found = _max_of_two(node.draft, a.scaled(np.array(sign)), b.scaled(np.array(sign)))
+        found = found.scaled(np.array(sign))
+    return found
+
+
+def _max_of_two(draft: Draft, a: Value, b: Value) -> Value:
+    """b + max(a - b, 0)."""
+    if not a.parts:
+        a, b = b, a
+    return rectified(draft, a.plus(b.scaled(np.array(-1.0)))).plus(b)
+
+
+def maximum(node: Node) -> Value:
+    return _larger(node, 1.0)
+
+
+def minimum(node: Node) -> Value:
+    return _larger(node, -1.0)

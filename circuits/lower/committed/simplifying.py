@@ -1,0 +1,211 @@
+"""From a draft to a network: sums that only sums read become part of these, what is only rectified
+is rectified by its own look-up, and what nothing reads is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from circuits.committed.network import (
+    ZERO,
+    Convolution,
+    Floats,
+    Function,
+    Integers,
+    Kind,
+    Local,
+    Network,
+    Op,
+    Pointwise,
+    Product,
+    Step,
+    Sum,
+    Term,
+    View,
+)
+from circuits.lower.committed.values import ROW, Draft
+
+
+def network_of(draft: Draft, outputs: Sequence[Integers]) -> tuple[Network, frozenset[int]]:
+    """The network of a draft, and the rows whose elements all count in steps of one length.
+    ``outputs``: addresses."""
+    made = _Simplifier(draft, list(outputs))
+    made.join_sums()
+    made.rectify()
+    made.results()
+    return made.network()
+
+
+class _Simplifier:
+    def __init__(self, draft: Draft, outputs: list[Integers]) -> None:
+        self.first = len(draft.inputs)
+        self.inputs, self.steps, self.outputs = draft.inputs, list(draft.steps), outputs
+        self.alike = draft.alike
+
+    def readers(self) -> Counter[int]:
+        """How many views read each row."""
+        found: Counter[int] = Counter()
+        for step in self.steps:
+            for view in step.views:
+                found.update(_rows(view.places))
+        for output in self.outputs:
+            found.update(_rows(output))
+        return found
+
+    # --- sums in sums ---------------------------------------------------------------------------
+
+    def join_sums(self) -> None:
+        """A sum that one other sum reads, element by element, becomes part of that."""
+        readers = self.readers()
+        for at, step in enumerate(self.steps):
+            if not isinstance(step, Sum):
+                continue
+            terms: list[Term] = []
+            bias = step.bias
+            for term in step.terms:
+                inner = self._inner(step, term, readers)
+                if inner is None or not isinstance(term, Convolution):
+                    terms.append(term)
+                    continue
+                factor = term.weights[:, 0, 0, 0]
+                terms += [_scaled(t, factor) for t in inner.terms]
+                bias = bias + inner.bias * factor
+            self.steps[at] = replace(step, terms=tuple(terms), bias=bias)
+
+    def _inner(self, step: Sum, term: Term, readers: Counter[int]) -> Sum | None:
+        """The sum that a term is all of, where nothing else reads it."""
+        if not (isinstance(term, Convolution) and term.plain and term.depthwise):
+            return None
+        flat = term.view.places.reshape(-1)
+        if flat[0] == ZERO or (row := int(flat[0] // ROW)) < self.first:
+            return None
+        inner = self.steps[row - self.first]
+        if not isinstance(inner, Sum) or inner.shape != step.shape or readers[row] != 1:
+            return None
+        if not np.array_equal(flat, row * ROW + np.arange(inner.size)):
+            return None
+        factor = term.weights.reshape(-1)
+        same = bool(np.all(factor == factor[0]))
+        if not same and not all(isinstance(t, Convolution) for t in inner.terms):
+            return None
+        return inner
+
+    # --- rectified and results ------------------------------------------------------------------
+
+    def rectify(self) -> None:
+        """A sum of which only the rectified values are read needs no look-up of its own."""
+        readers = self.readers()
+        for at, step in enumerate(self.steps):
+            if not (isinstance(step, Local) and step.op is Op.RECTIFY):
+                continue
+            if isinstance(step.right, View) or step.right != 0:
+                continue
+            flat = step.left.places.reshape(-1)
+            if flat.min() == ZERO or (row := int(flat[0] // ROW)) < self.first:
+                continue
+            own = self.steps[row - self.first]
+            whole = np.array_equal(np.sort(flat), row * ROW + np.arange(own.size))
+            if not isinstance(own, Sum) or not whole or readers[row] != 1:
+                continue
+            self.steps[row - self.first] = replace(own, kind=Kind.RECTIFIED)
+            self._readdress(at + self.first, flat)
+
+    def _readdress(self, row: int, instead: Integers) -> None:
+        """Whatever reads a row reads other elements in its elements' stead."""
+
+        def moved(places: Integers) -> Integers:
+            mine = (places != ZERO) & (places // ROW == row)
+            return np.where(mine, instead[np.where(mine, places % ROW, 0)], places)
+
+        self.steps = [_mapped(step, moved) for step in self.steps]
+        self.outputs = [moved(output) for output in self.outputs]
+
+    def results(self) -> None:
+        """Signed sums that are only given out are not rescaled, unless a function's values have to
+        be bounded."""
+        read: Counter[int] = Counter()
+        for step in self.steps:
+            for view in step.views:
+                read.update(_rows(view.places))
+        for output in self.outputs:
+            for row in _rows(output):
+                own = self.steps[row - self.first] if row >= self.first else None
+                if (
+                    isinstance(own, Sum)
+                    and own.kind is Kind.SIGNED
+                    and not read[row]
+                    and not any(isinstance(t, Function) for t in own.terms)
+                ):
+                    self.steps[row - self.first] = replace(own, kind=Kind.RESULT)
+
+    # --- numbering ------------------------------------------------------------------------------
+
+    def network(self) -> tuple[Network, frozenset[int]]:
+        """What something reads, numbered anew."""
+        live = {row for output in self.outputs for row in _rows(output)}
+        for at in reversed(range(len(self.steps))):
+            if at + self.first in live:
+                live.update(r for view in self.steps[at].views for r in _rows(view.places))
+        kept = [at for at in range(len(self.steps)) if at + self.first in live]
+        numbers = {row: row for row in range(self.first)}
+        numbers |= {at + self.first: self.first + n for n, at in enumerate(kept)}
+        sizes = [*self.inputs, *(self.steps[at].size for at in kept)]
+
+        def view(places: Integers) -> View:
+            rows = sorted(numbers[row] for row in _rows(places)) or [0]
+            starts = dict(zip(rows, np.cumsum([0, *(sizes[r] for r in rows)]), strict=False))
+            found = np.full(places.shape, ZERO)
+            for row in _rows(places):
+                mine = (places != ZERO) & (places // ROW == row)
+                found[mine] = starts[numbers[row]] + places[mine] % ROW
+            return View(rows=tuple(rows), places=found)
+
+        steps = tuple(_viewed(self.steps[at], view) for at in kept)
+        outputs = tuple(view(output) for output in self.outputs)
+        alike = {numbers[row] for row in self.alike if row in numbers}
+        alike |= {
+            self.first + n
+            for n, step in enumerate(steps)
+            if isinstance(step, Sum) and len(step.convolutions) < len(step.terms)
+        }
+        return Network(inputs=tuple(self.inputs), steps=steps, outputs=outputs), frozenset(alike)
+
+
+def _rows(places: Integers) -> list[int]:
+    """The rows that addresses are in."""
+    return [int(n) for n in np.unique(places[places != ZERO] // ROW)]
+
+
+def _scaled(term: Term, factor: Floats) -> Term:
+    """A term times a factor a channel."""
+    if isinstance(term, Convolution):
+        return replace(term, weights=term.weights * factor.reshape(-1, 1, 1, 1))
+    return replace(term, factor=term.factor * float(factor[0]))
+
+
+def _mapped(step: Step, moved: object) -> Step:
+    return _viewed(step, lambda places: View(rows=(), places=moved(places)))  # type: ignore[operator]
+
+
+def _viewed(step: Step, view: object) -> Step:
+    """A step with other views."""
+
+    def new(old: View) -> View:
+        made: View = view(old.places)  # type: ignore[operator]
+        return made
+
+    if isinstance(step, Local):
+        right = new(step.right) if isinstance(step.right, View) else step.right
+        return replace(step, left=new(step.left), right=right)
+    terms: list[Term] = []
+    for term in step.terms:
+        if isinstance(term, (Product, Pointwise)):
+            terms.append(replace(term, left=new(term.left), right=new(term.right)))
+        elif isinstance(term, Function):
+            terms.append(replace(term, view=new(term.view)))
+        else:
+            terms.append(replace(term, view=new(term.view)))
+    return replace(step, terms=tuple(terms))

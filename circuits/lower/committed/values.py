@@ -1,0 +1,436 @@
+"""Values of a graph as they stand for elements of rows: movement, factors and sums cost nothing
+until a step needs integers of its own (``Draft.settle``).
+
+While a network is being read its views hold *addresses* in the places' stead (``rows`` empty): a
+row's number times 2^40, plus the element's place in it. ``simplifying`` makes a network of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.committed.network import (
+    ZERO,
+    Convolution,
+    Floats,
+    Function,
+    Integers,
+    Kind,
+    Local,
+    Op,
+    Pointwise,
+    Shape,
+    Step,
+    Sum,
+    Term,
+    View,
+    alone,
+)
+
+Map = Callable[[Floats], Floats]
+ROW = 1 << 40
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Elements by their addresses, each put through ``function`` and times ``factor``. ``square``:
+    whether the function is x · x."""
+
+    addresses: Integers
+    factor: Floats
+    function: Map | None = None
+    square: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Value:
+    """A tensor of the graph: parts of its shape and ``constant`` added up."""
+
+    parts: tuple[Part, ...]
+    constant: Floats
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.constant.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is elements of rows as they are."""
+        if len(self.parts) != 1 or np.any(self.constant):
+            return False
+        part = self.parts[0]
+        return part.function is None and bool(np.all(part.factor == 1))
+
+    @property
+    def key(self) -> bytes:
+        """Equal for equal values."""
+        found = hashlib.sha256(repr(self.shape).encode())
+        for part in self.parts:
+            found.update(np.ascontiguousarray(part.addresses).tobytes())
+            found.update(np.broadcast_to(part.factor, self.shape).tobytes())
+            found.update(str(id(part.function)).encode())
+        found.update(np.ascontiguousarray(self.constant).tobytes())
+        return found.digest()
+
+    @property
+    def addresses(self) -> Integers:
+        """A plain value's."""
+        return self.parts[0].addresses
+
+    def moved(self, move: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Value:
+        """The same elements in another order and number, as ``move`` has them; where it has a zero
+        of its own there is a zero."""
+        at = move(np.arange(1, self.size + 1, dtype=np.float64).reshape(self.shape))
+        index = np.rint(at).astype(np.int64) - 1
+        gone = index < 0
+
+        def taken(array: NDArray[Any], fill: float) -> NDArray[Any]:
+            flat = np.broadcast_to(array, self.shape).reshape(-1)
+            return np.where(gone, fill, flat[index]).astype(array.dtype)
+
+        parts = tuple(
+            replace(
+                part,
+                addresses=taken(part.addresses, ZERO),
+                factor=taken(part.factor, 1.0 if part.function is None else 0.0),
+            )
+            for part in self.parts
+        )
+        return Value(parts=parts, constant=taken(self.constant, 0.0))
+
+    def reshaped(self, shape: Sequence[int]) -> Value:
+        return self.moved(lambda a: a.reshape(tuple(shape)))
+
+    def scaled(self, factor: NDArray[np.float64]) -> Value:
+        """Times a constant, by numpy's rules."""
+        shape = np.broadcast_shapes(self.shape, factor.shape)
+        own = self.broadcast(shape)
+        parts = tuple(replace(p, factor=p.factor * factor) for p in own.parts)
+        return Value(parts=parts, constant=own.constant * factor)
+
+    def broadcast(self, shape: Sequence[int]) -> Value:
+        """Repeated along axes of one, by numpy's rules."""
+        if self.shape == tuple(shape):
+            return self
+        return self.moved(lambda a: np.broadcast_to(a, tuple(shape)))
+
+    def plus(self, other: Value) -> Value:
+        shape = np.broadcast_shapes(self.shape, other.shape)
+        a, b = self.broadcast(shape), other.broadcast(shape)
+        return Value(parts=a.parts + b.parts, constant=a.constant + b.constant)
+
+
+def constant(values: NDArray[np.generic]) -> Value:
+    return Value(parts=(), constant=np.asarray(values, dtype=np.float64))
+
+
+def _nothing(shape: tuple[int, ...]) -> Part:
+    return Part(addresses=np.full(shape, ZERO), factor=np.ones(shape))
+
+
+def of_addresses(addresses: Integers) -> Value:
+    part = Part(addresses=addresses, factor=np.ones(addresses.shape))
+    return Value(parts=(part,), constant=np.zeros(addresses.shape))
+
+
+def raw(addresses: Integers) -> View:
+    """A view that holds addresses."""
+    return View(rows=(), places=addresses)
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A network being read. ``alike``: rows all of whose elements count in steps of one length;
+    ``origins``: for each element of a local step's row the one in whose steps it counts."""
+
+    inputs: list[int]
+    steps: list[Step] = field(default_factory=list)
+    alike: set[int] = field(default_factory=set)
+    origins: dict[int, Integers] = field(default_factory=dict)
+    _settled: dict[bytes, Value] = field(default_factory=dict)
+
+    def add(self, step: Step) -> int:
+        """A step's row."""
+        self.steps.append(step)
+        row = len(self.inputs) + len(self.steps) - 1
+        if isinstance(step, Sum) and not self._by_channel(step):
+            self.alike.add(row)
+        if isinstance(step, Local):
+            left = step.left.places
+            first = left.max(axis=-1) if step.op is Op.TOTAL else left
+            self.origins[row] = self._roots(first.reshape(-1))
+        return row
+
+    def _by_channel(self, step: Sum) -> bool:
+        """Whether the channels of a sum may count in steps of different lengths: those of a
+        convolution, and those that such are added to."""
+        if not step.convolutions or len(step.convolutions) < len(step.terms):
+            return False
+        for term in step.convolutions:
+            if not term.plain:
+                return True
+            flat = term.view.places[term.view.places != ZERO]
+            if term.depthwise and any(
+                int(row) not in self.alike for row in np.unique(self._roots(flat) // ROW)
+            ):
+                return True
+        return False
+
+    def row(self, step: Step, shape: Sequence[int]) -> Value:
+        """A new step's row as a value."""
+        row = self.add(step)
+        return of_addresses(ROW * row + np.arange(step.size).reshape(tuple(shape)))
+
+    def _roots(self, addresses: Integers) -> Integers:
+        found = addresses.copy()
+        for row in np.unique(addresses[addresses != ZERO] // ROW):
+            if int(row) in self.origins:
+                mine = (addresses != ZERO) & (addresses // ROW == row)
+                found[mine] = self.origins[int(row)][addresses[mine] % ROW]
+        return found
+
+    def lengths(self, addresses: Integers) -> Integers:
+        """A number for each element, equal where steps are of one length; ``ZERO`` for zeros."""
+        roots = self._roots(addresses.reshape(-1))
+        found = roots.copy()
+        for row in np.unique(roots[roots != ZERO] // ROW):
+            mine = (roots != ZERO) & (roots // ROW == row)
+            step = self.steps[int(row) - len(self.inputs)] if row >= len(self.inputs) else None
+            one = int(row) in self.alike or not isinstance(step, Sum)
+            channels = 1 if one or not isinstance(step, Sum) else step.shape[2]
+            found[mine] = row * ROW + roots[mine] % ROW % channels
+        return found.reshape(addresses.shape)
+
+    def wide(self, addresses: Integers) -> bool:
+        """Whether an element of these may outgrow the table: totals may."""
+        rows = np.unique(addresses[addresses != ZERO] // ROW)
+        own = [self.steps[int(r) - len(self.inputs)] for r in rows if r >= len(self.inputs)]
+        return any(isinstance(s, Local) and s.op is Op.TOTAL for s in own)
+
+    # --- integers of a value's own -------------------------------------------------------------
+
+    def settle(self, value: Value) -> Value:
+        """The value as elements of rows that the table bounds."""
+        if value.plain and not self.wide(value.addresses):
+            return value
+        key = value.key
+        if key not in self._settled:
+            self._settled[key] = self.summed(value)
+        return self._settled[key]
+
+    def uniform(self, value: Value) -> Value:
+        """The same, all in steps of one length."""
+        settled = self.settle(value)
+        lengths = np.unique(self.lengths(settled.addresses))
+        rows = {int(n // ROW) for n in lengths if n != ZERO}
+        if len(lengths[lengths != ZERO]) <= 1:
+            return settled
+        if len(rows) == 1:
+            self.alike |= rows
+            return settled
+        key = settled.key
+        if key not in self._settled:
+            self._settled[key] = self.summed(settled)
+            self.alike.add(int(self._settled[key].addresses.reshape(-1)[0] // ROW))
+        return self._settled[key]
+
+    def apply(self, value: Value, function: Map) -> Value:
+        """A function of each element, not yet looked up."""
+        found = _one_function(value) or (self.uniform(value).addresses, _identity)
+        inner = found[1]
+        base = self.uniform(of_addresses(found[0]))
+        part = Part(
+            addresses=base.addresses,
+            factor=np.ones(value.shape),
+            function=lambda x: function(inner(x)),
+        )
+        return Value(parts=(part,), constant=np.zeros(value.shape))
+
+    def times(self, a: Value, b: Value) -> Value:
+        """Products of two values, element by element."""
+        shape = np.broadcast_shapes(a.shape, b.shape)
+        first, second = _one_function(a), _one_function(b)
+        if first and second and np.array_equal(first[0], second[0]):
+            f, g = first[1], second[1]
+            base = self.uniform(of_addresses(first[0]))
+            part = Part(
+                addresses=base.addresses,
+                factor=np.ones(shape),
+                function=lambda x: f(x) * g(x),
+                square=a.plain and b.plain,
+            )
+            return Value(parts=(part,), constant=np.zeros(shape))
+        own = [self.moved(self.uniform(v), partial(np.broadcast_to, shape=shape)) for v in (a, b)]
+        left, right = (raw(_as_map(v.addresses)) for v in own)
+        term = Pointwise(left=left, right=right, factor=1.0)
+        return self.row(_signed(left.shape, (term,)), shape)  # type: ignore[arg-type]
+
+    def moved(
+        self, value: Value, move: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> Value:
+        """``Value.moved``, of functions looked up before where that makes them more."""
+        found = value.moved(move)
+        if found.size != value.size and any(p.function is not None for p in value.parts):
+            return self.settle(value).moved(move)
+        return found
+
+    def joined(self, values: Sequence[Value], axis: int) -> Value:
+        """Values behind one another along an axis."""
+        if any(p.function is not None for v in values for p in v.parts):
+            values = [self.settle(v) if v.parts else v for v in values]
+        most = max(len(v.parts) for v in values)
+        parts = []
+        for n in range(most):
+            own = [v.parts[n] if n < len(v.parts) else _nothing(v.shape) for v in values]
+            addresses = np.concatenate([p.addresses for p in own], axis=axis)
+            factors = [np.broadcast_to(p.factor, p.addresses.shape) for p in own]
+            parts.append(Part(addresses=addresses, factor=np.concatenate(factors, axis=axis)))
+        constants = np.concatenate([v.constant for v in values], axis=axis)
+        return Value(parts=tuple(parts), constant=constants)
+
+    def summed(self, value: Value) -> Value:
+        """A value's integers, in the order of the row that it is made of where it is one."""
+        functions = [p for p in value.parts if p.function is not None]
+        if functions and not (len(value.parts) == 1 and _one(functions[0].factor)):
+            value = self._merged(value)
+        shape, order = self._layout(value)
+        terms: list[Term] = []
+        for part in value.parts:
+            addresses = part.addresses.reshape(-1)[order].reshape(shape)
+            factor = np.broadcast_to(part.factor, value.shape).reshape(-1)[order].reshape(shape)
+            view = raw(addresses)
+            if part.square:
+                terms.append(Pointwise(left=view, right=view, factor=float(factor.flat[0])))
+            elif part.function is not None:
+                terms.append(Function(view=view, factor=float(factor.flat[0]), exact=part.function))
+            else:
+                weights = factor[0, 0].reshape(-1, 1, 1, 1).copy()
+                terms.append(
+                    Convolution(
+                        view=view, weights=weights, height=alone(shape[0]), width=alone(shape[1])
+                    )
+                )
+        bias = value.constant.reshape(-1)[order].reshape(shape)
+        row = self.add(_signed(shape, tuple(terms), bias))
+        back = np.empty(value.size, dtype=np.int64)
+        back[order] = np.arange(value.size)
+        return of_addresses((ROW * row + back).reshape(value.shape))
+
+    def _merged(self, value: Value) -> Value:
+        """A value with functions as one function of the same elements, where it is one; else with
+        functions whose factor is the same everywhere."""
+        if (found := _one_function(value)) is not None:
+            part = Part(addresses=found[0], factor=np.ones(value.shape), function=found[1])
+            return Value(parts=(part,), constant=np.zeros(value.shape))
+        parts = []
+        for part in value.parts:
+            if part.function is None or _one(part.factor):
+                parts.append(part)
+                continue
+            bare = replace(part, factor=np.ones(value.shape))
+            settled = self.settle(Value(parts=(bare,), constant=np.zeros(value.shape)))
+            parts.append(replace(settled.parts[0], factor=part.factor))
+        return replace(value, parts=tuple(parts))
+
+    def _layout(self, value: Value) -> tuple[Shape, Integers]:
+        """The shape in which a value's integers are added up, and the order of its elements."""
+        size, last = value.size, value.shape[-1] if value.shape else 1
+        tries: list[tuple[Shape, Integers]] = []
+        for part in value.parts:
+            if (order := whole_row(part.addresses, self)) is not None:
+                row = int(part.addresses.reshape(-1)[0] // ROW)
+                if (at := row - len(self.inputs)) >= 0:
+                    step = self.steps[at]
+                    if isinstance(step, Sum):
+                        tries.append((step.shape, order))
+        if last > 1:
+            tries.append(((size // last, 1, last), np.arange(size)))
+        tries += [((size, 1, 1), np.arange(size)), ((1, 1, size), np.arange(size))]
+        for shape, order in tries[:-1]:
+            if all(self._per_channel(part, shape, order) for part in value.parts):
+                return shape, order
+        return tries[-1]
+
+    def _per_channel(self, part: Part, shape: Shape, order: Integers) -> bool:
+        """Whether factors and lengths of steps are the same all over each channel (for functions:
+        everywhere)."""
+        factor = np.broadcast_to(part.factor, part.addresses.shape).reshape(-1)[order]
+        factor = factor.reshape(shape)
+        if part.function is not None:
+            return bool(np.all(factor == factor[0, 0, 0]))
+        lengths = self.lengths(part.addresses).reshape(-1)[order].reshape(shape)
+        return bool(np.all(factor == factor[:1, :1])) and channelwise(lengths)
+
+
+def channelwise(lengths: Integers) -> bool:
+    """Whether steps are of one length in each channel; zeros have any."""
+    flat = lengths.reshape(-1, lengths.shape[-1])
+    most = flat.max(axis=0)
+    return bool(np.all((flat == most) | (flat == ZERO)))
+
+
+def whole_row(addresses: Integers, draft: Draft) -> Integers | None:
+    """The order in which elements are all those of one row, if they are."""
+    flat = addresses.reshape(-1)
+    if not len(flat) or flat.min() == ZERO or flat[0] // ROW != flat.max() // ROW:
+        return None
+    row = int(flat[0] // ROW)
+    at = row - len(draft.inputs)
+    size = draft.inputs[row] if at < 0 else draft.steps[at].size
+    if size != len(flat):
+        return None
+    order = np.argsort(flat, kind="stable")
+    if not np.array_equal(flat[order] % ROW, np.arange(size)):
+        return None
+    return order
+
+
+def _signed(shape: Shape, terms: tuple[Term, ...], bias: Floats | None = None) -> Sum:
+    """A new sum; of a bias that is the same all over each channel one element each is kept."""
+    if bias is None:
+        bias = np.zeros(shape[2])
+    elif bias.ndim > 1 and np.all(bias == bias[:1, :1]):
+        bias = bias[0, 0].copy()
+    return Sum(kind=Kind.SIGNED, shape=shape, terms=terms, bias=bias)
+
+
+def _as_map(addresses: Integers) -> Integers:
+    """As a feature map: rows and, in the channels' place, the last axis."""
+    last = addresses.shape[-1] if addresses.ndim else 1
+    return addresses.reshape((-1, 1, last) if last > 1 else (-1, 1, 1))
+
+
+def _identity(x: Floats) -> Floats:
+    return x
+
+
+def _one_function(value: Value) -> tuple[Integers, Map] | None:
+    """A value as a function of elements by their addresses, the same one for all, if it is one."""
+    if not value.parts or not _one(value.constant):
+        return None
+    first = value.parts[0].addresses
+    if not all(_one(p.factor) and np.array_equal(p.addresses, first) for p in value.parts):
+        return None
+    parts = [(float(p.factor.reshape(-1)[0]), p.function or _identity) for p in value.parts]
+    added = float(value.constant.reshape(-1)[0])
+    if len(parts) == 1 and not added:
+        factor, function = parts[0]
+        return first, lambda x: factor * function(x)
+    return first, lambda x: np.asarray(sum(f * g(x) for f, g in parts) + added)
+
+
+def _one(array: Floats) -> bool:
+    """Whether all elements are the same number."""
+    return bool(np.all(array == array.reshape(-1)[:1]))
