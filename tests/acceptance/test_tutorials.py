@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from circuits.evm.errors import SolcMissing
+from circuits.evm.solc import Solc
 from tests.acceptance.processes import HANGS_S, ROOT, environment, until
 
 pytestmark = pytest.mark.slow
@@ -22,6 +24,8 @@ PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Where PyTorch is not installed, the same files from weights that scikit-learn trains.
 _STAND_IN = Path(__file__).with_name("train_without_torch.py")
+#: The folder of the Solidity compiler, where a setting names it.
+_SOLC = [str(Path(named).parent)] if (named := os.environ.get("ZKML_SOLC")) else []
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ def test_a_tutorial_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
     env = environment(tmp_path / "home")
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *_SOLC, env["PATH"]])
     output = ""
     shells: list[subprocess.Popen[str]] = []
     try:
         for block in blocks(page):
-            if block.language == "python":
+            if "needs=solc" in block.words:
+                _need_solc()
+            if block.language in ("python", "solidity"):
                 _write(folder, block)
             elif block.language == "sh" and "background" in block.words:
                 shells.append(_started(block.text, folder, env))
@@ -60,6 +66,16 @@ def test_a_tutorial_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     finally:
         for shell in shells:
             _end(shell)
+
+
+def _need_solc() -> None:
+    """The page runs up to here where there is no compiler, or no EVM in this Python."""
+    pytest.importorskip("pyrevm")
+    named = os.environ.get("ZKML_SOLC")
+    try:
+        Solc.find(Path(named) if named else None)
+    except SolcMissing as error:
+        pytest.skip(f"the page runs up to here: {error.detail}")
 
 
 def _write(folder: Path, block: Block) -> None:
