@@ -34,6 +34,8 @@ _LIMITS = Limits(deadline_s=600)
 CONTRACT = "contract.bin"
 #: And the code that then lies on chain.
 RUNTIME = "contract.runtime.bin"
+#: And the part of the reference string that challenges of committed hints hash.
+SRS_PART = "srs_part.bin"
 #: Instances of a proof that are changed, one at a time, all over them.
 CHANGED = 16
 _SENDER = "0x" + "11" * 20
@@ -51,6 +53,7 @@ def compile_(engine: EzklEngine, work: Path, srs: str) -> dict[str, Any]:
     contract = _solc().compile(source, _LIMITS.deadline_s)
     (work / CONTRACT).write_bytes(contract.creation)
     (work / RUNTIME).write_bytes(contract.runtime)
+    (work / SRS_PART).write_bytes(extract(Path(srs)))
     return {
         "contract_bytes": len(contract.runtime),
         "source_bytes": len(source),
@@ -63,7 +66,11 @@ def call(engine: EzklEngine, work: Path) -> dict[str, Any]:
     refuse: with an instance changed, and encoded in other ways."""
     made = read_proof((work / "proof.json").read_bytes())
     guard = _guard(work, made)
-    calldata = guard.calldata(made.proof, made.instances)
+    about: dict[str, Any] = {}
+    if guard.challenged is not None:
+        told = json.loads((work / "about.json").read_text(encoding="utf-8"))
+        about = {"context": int(told["context"], 16), "inputs": told["input"]}
+    calldata = guard.calldata(made.proof, made.instances, **about)
     chain = _Chain()
     verifier = chain.deploy((work / CONTRACT).read_bytes())
     deploy_gas = chain.gas
@@ -74,7 +81,7 @@ def call(engine: EzklEngine, work: Path) -> dict[str, Any]:
     at, count = _instances(calldata)
     places = range(0, count, max(1, count // CHANGED))
     changed = [_changed(calldata, at + _WORD * i) for i in (*places, count - 1)]
-    shifted = _shifted(calldata)
+    shifted = _shifted(calldata, 4 if about else 2)
     return {
         "deploy_gas": deploy_gas,
         "gas": gas,
@@ -93,7 +100,8 @@ def _guard(work: Path, made: EzklProof) -> Guard:
     described = work / "circuit.json"
     if described.exists():
         manifest = json.loads(described.read_text(encoding="utf-8"))["manifest"]
-        return Guard.of(CircuitManifest.from_json(manifest))
+        part = (work / SRS_PART).read_bytes()
+        return Guard.of(CircuitManifest.from_json(manifest), srs_part=part)
     return Guard(proof_bytes=len(made.proof), accepted=(Accepted(count=len(made.instances)),))
 
 
@@ -151,17 +159,19 @@ def _instances(calldata: bytes) -> tuple[int, int]:
     return at, int.from_bytes(calldata[at - _WORD : at], "big")
 
 
-def _shifted(calldata: bytes) -> list[bytes]:
+def _shifted(calldata: bytes, arguments: int) -> list[bytes]:
     """The same call with the proof, the instances or both read from a copy behind everything, and
     with a word too much."""
-    head, body = calldata[: 4 + 2 * _WORD], calldata[4 + 2 * _WORD :]
+    end = 4 + arguments * _WORD
+    head, body = calldata[:end], calldata[end:]
     offsets = [int.from_bytes(head[i : i + _WORD], "big") for i in (4, 4 + _WORD)]
     moves = ((len(body), 0), (0, len(body)), (len(body), len(body)))
     heads = [
         b"".join((n + move).to_bytes(_WORD, "big") for n, move in zip(offsets, by, strict=True))
         for by in moves
     ]
-    return [*(head[:4] + moved + body + body for moved in heads), calldata + bytes(_WORD)]
+    rest = head[4 + 2 * _WORD :]
+    return [*(head[:4] + moved + rest + body + body for moved in heads), calldata + bytes(_WORD)]
 
 
 def _changed(calldata: bytes, at: int) -> bytes:

@@ -92,10 +92,14 @@ def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
     felts = [
         [to_felt(n) for n in e.quantise(np.array(named[e.tensor.name]))] for e in manifest.inputs
     ]
+    context = secrets.randbits(248)
     if manifest.context.limbs:
-        felts.append(manifest.context.encode(secrets.randbits(248)))
+        felts.append(manifest.context.encode(context))
     result = engine.prove(files, felts, step_limits())
     (work / "proof.json").write_bytes(result.proof_json)
+    shown = felts[0] if manifest.profile.visibility.shows_input else []
+    about = {"context": f"{context:x}", "input": shown}  # committed hints are hashed with it
+    (work / "about.json").write_text(json.dumps(about), encoding="utf-8")
     begin = time.perf_counter()
     verified = engine.verify(
         result.proof_json,
@@ -156,6 +160,7 @@ def _circuit(work: Path) -> tuple[CircuitManifest, CircuitFiles, Path]:
         srs=found["srs"],
         hints=found.get("hints"),
         salt=manifest.salt,
+        commitments=manifest.commitments,
     )
     return manifest, files, paths["rewritten"]
 

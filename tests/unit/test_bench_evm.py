@@ -51,7 +51,7 @@ def test_instances_are_found_in_calldata_and_changed_one_at_a_time() -> None:
 def test_shifted_calls_say_the_same_in_other_bytes() -> None:
     """An ABI decoder reads proof and instances as before."""
     honest = calldata()
-    calls = evm_flow._shifted(honest)
+    calls = evm_flow._shifted(honest, 2)
     assert len({honest, *calls}) == 5
     for data in calls:
         proof_at = 4 + int.from_bytes(data[4:36], "big") + 32
