@@ -78,9 +78,11 @@ class Challenged:
 
     @classmethod
     def of(cls, manifest: CircuitManifest, claim: Commitments, srs_part: bytes) -> Challenged:
-        (encoding,), width = manifest.inputs, 0
-        inputs = Accepted(count=0, bounds=(0, 0))
+        inputs, width = Accepted(count=0, bounds=(0, 0)), 0
         if claim.evaluated is not None:
+            if len(manifest.inputs) != 1:
+                raise NotForContracts("a guard takes one public input")
+            (encoding,) = manifest.inputs
             inputs = Accepted(count=encoding.tensor.size, bounds=_range(encoding))
             width = claim.evaluated[1]
         columns_ = columns(claim.elements, manifest.srs.logrows)

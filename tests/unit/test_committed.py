@@ -46,9 +46,11 @@ from circuits.committed.network import (
     reach,
     results,
 )
+from circuits.compiler import float_graph
 from circuits.errors import InputOutOfRange
 from circuits.field import P, from_felt, to_felt
-from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.candidates import recompiled
+from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.functions import pieces
 from circuits.lower.committed.powers import Packing
 from circuits.lower.committed.quantising import (
@@ -345,6 +347,21 @@ def test_every_column_begins_with_its_own_salt() -> None:
         salts = [set(t[start : start + COLUMN_SALT]) for t in (first, second)]
         assert len(salts[0]) == COLUMN_SALT
         assert not salts[0] & salts[1]
+
+
+def test_random_lookups_reach_every_column() -> None:
+    """They stand in one block of columns: a recipe for a circuit that takes several is refused."""
+    graph = float_graph(model("residual"), [], 1)
+
+    def made(logrows: int) -> CommittedCircuit:
+        steps = arranged("residual", logrows=logrows).steps
+        recipe = {"columns": 1, "steps": steps.to_json()}
+        return recompiled(graph, recipe, [], shown=False, weights=Weights.SEALED)[0]
+
+    whole = made(12)
+    assert usable_rows(11) < whole.cells <= usable_rows(12)
+    with pytest.raises(CannotLower, match="several blocks"):
+        made(11)
 
 
 def test_an_input_beyond_the_table_is_refused() -> None:
