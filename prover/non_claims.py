@@ -52,7 +52,8 @@ TEXTS = {
     "reference-string": "Security against whoever made the reference string: it is not the public"
     " ceremony's, so its maker may be able to forge proofs.",
     "lanes": "Secrecy between the inputs that share the proof: whoever holds it can read, of every"
-    " lane, the output and the context's digest, and the input where inputs are public.",
+    " lane, the output and the context's digest, and the input where inputs are public (where hints"
+    " are committed to, a guess of these two can be confirmed).",
     "context": "For whom the proof was made: the circuit binds no context.",
 }
 

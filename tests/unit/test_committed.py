@@ -47,8 +47,10 @@ from circuits.committed.network import (
     results,
 )
 from circuits.compiler import float_graph
+from circuits.engine.port import Limits
 from circuits.errors import InputOutOfRange
 from circuits.field import P, from_felt, to_felt
+from circuits.lanes.committed import CommittedForecast, cells_by_columns
 from circuits.lower.committed.candidates import recompiled
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.functions import pieces
@@ -61,6 +63,10 @@ from circuits.lower.committed.quantising import (
 )
 from circuits.lower.committed.reading import read_network
 from circuits.lower.errors import CannotLower
+from circuits.plan.committed import committed_args
+from circuits.plan.cost import CostModel
+from circuits.profile import Argument, Profile, Target, Visibility
+from circuits.rebuild import Recipe
 
 MODELS = {
     "strided, padded, uneven": """<ir_version: 8, opset_import: ["" : 13]>
@@ -625,3 +631,44 @@ def test_sums_stay_within_their_bounds(name: str) -> None:
     for size, split in zip(all_largest(network, steps), made.splits, strict=True):
         inside = split.full[~made.outside]
         assert np.abs(inside).max(initial=0) <= size
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["private", "public"])
+def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
+    """By counting two of them: what is chosen fits, and not much is left free."""
+    narrow = arranged("dilated, grouped, pooled", shown=shown)
+    recipe = Recipe(
+        accepted={"x": (-1.0, 1.0)},
+        limbs=1,
+        visibility=Visibility.PUBLIC if shown else Visibility.PRIVATE_INPUT,
+        salt=False,
+        lowering={"argument": "committed", "columns": 1, "steps": narrow.steps.to_json()},
+        lanes=1,
+        input_scales=tuple(own.scale for own in narrow.steps.inputs),
+        argument=Argument.COMMITTED,
+    )
+    samples = [{"x": v} for v in inputs(4)]
+    data = model("dilated, grouped, pooled")
+    cells = cells_by_columns(data, samples, recipe, 10)
+    assert not isinstance(cells, str)
+    profile = Profile(argument=Argument.COMMITTED)
+    table = (narrow.steps.lowest, narrow.steps.base - 1)
+    forecast = CommittedForecast(
+        cells=cells,
+        args=committed_args(profile, 10, 1, table),
+        costs=CostModel.shipped(),
+        target=Target.SPEED,
+        limits=Limits(deadline_s=60, memory_bytes=64 << 30),
+    )
+    for lanes in (2, 5, 24, 31, 100):
+        for priced, _ in forecast.sizes(lanes):
+            steps = replace(narrow.steps, logrows=priced.args.logrows)
+            columns = priced.args.num_inner_cols
+            made = write_circuit(
+                narrow.network, steps, shown=shown, columns=columns, results=["y"], lanes=lanes
+            )
+            assert made.cells <= priced.assignments <= 1.2 * made.cells
+            assert priced.args.lookup_range == (steps.lowest, steps.base - 1)
+    first = forecast.most(24)
+    assert 24 <= first < 48
+    assert forecast.at(first) == forecast.at(24)
