@@ -1,4 +1,4 @@
-"""Deadlines in requests: a moment, or seconds from now."""
+"""When a request's job is to be done: until when, as a moment or in seconds, and how urgently."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prover.errors import DeadlineInvalid
+from prover.jobs import URGENCY
 
 #: The year 10000, in seconds: no date can be printed from there on.
 _MAX_SECONDS = 253_402_300_800
 
 
 class DeadlineIn(BaseModel):
-    """The part of a body that says until when."""
+    """The part of a body that says until when, and how urgently."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,6 +26,13 @@ class DeadlineIn(BaseModel):
     )
     deadline_s: float | None = Field(
         None, strict=True, gt=0, le=1e9, description="The same in seconds from now."
+    )
+    urgency: int = Field(
+        URGENCY,
+        strict=True,
+        ge=0,
+        le=7,
+        description="Which of your own jobs come first: 0 before 7.",
     )
 
     @model_validator(mode="after")

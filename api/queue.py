@@ -32,7 +32,7 @@ class JobSender:
     (``ZKML_REDIS_URL`` unset) it tells nobody, and the workers' sweep finds the job."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pending: SimpleQueue[str | None] = SimpleQueue()
+        self._pending: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         if settings.redis_url is not None:
             celery = Celery("zkml-api", set_as_current=False)
@@ -46,7 +46,7 @@ class JobSender:
         """Has a queued job put on the queue. Returns at once and never raises: a message that is
         lost costs time only."""
         if self._thread is not None and job.state is JobState.QUEUED:
-            self._pending.put(job.id)
+            self._pending.put(job)
 
     def close(self) -> None:
         """Sends what is pending, within a moment."""
@@ -56,14 +56,14 @@ class JobSender:
 
     def _send_all(self, celery: Celery) -> None:
         paused_until = 0.0
-        while (job_id := self._pending.get()) is not None:
+        while (job := self._pending.get()) is not None:
             if time.monotonic() < paused_until:
                 continue
             try:
-                send_job(celery, job_id)
+                send_job(celery, job.id, job.size)
             except QueueUnavailable as exc:
                 paused_until = time.monotonic() + PAUSE_S
-                log.warning("job_not_announced", job=job_id, detail=exc.detail)
+                log.warning("job_not_announced", job=job.id, detail=exc.detail)
         celery.close()
 
 

@@ -31,6 +31,7 @@ from circuits.profile import Profile
 from circuits.srs.files import MAX_LOGROWS, SrsFolder
 from circuits.srs.files import Policy as SrsPolicy
 from circuits.tensors import Signature
+from prover.admission import Place, Sizing
 from prover.artifacts import Artifacts
 from prover.batch.coalescing import Coalescing, may_share
 from prover.batch.errors import CircuitForBatches
@@ -103,6 +104,7 @@ class App:
             max_attempts=settings.max_attempts,
             quarantine_after=settings.quarantine_after,
             quota=settings.quota,
+            sizing=Sizing.of(settings),
         )
         artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
         return cls(settings, store, artifacts, sandbox)
@@ -260,6 +262,7 @@ class App:
             metadata=metadata,
             id=options.id,
             deadline=options.deadline,
+            urgency=options.urgency,
         )
 
     def request_proof(
@@ -409,6 +412,7 @@ class App:
                 key,
                 id=job_id,
                 deadline=options.deadline,
+                urgency=options.urgency,
                 content=content,
                 deduplicate=options.deduplicate,
                 metadata=metadata,
@@ -451,13 +455,14 @@ class App:
         """As ``run``, but for the job whose turn it is (``Store.claim_turn``): its id. ``job_id``
         is the job for which the message came; None: there was nothing to do."""
         self.expire_due()
-        lease = self.store.claim_turn(job_id, owner, self.settings.lease_s)
+        place = Place.of(self.settings, owner)
+        lease = self.store.claim_turn(job_id, owner, self.settings.lease_s, place)
         self._claimed(job_id if lease is None else lease.job_id, lease, stopping, None)
         return None if lease is None else lease.job_id
 
-    def waiting(self) -> str | None:
-        """A job that a free worker could take now (``Store.waiting_turn``)."""
-        return self.store.every_tenant().waiting_turn()
+    def waiting(self, owner: str) -> str | None:
+        """A job that this worker could take now (``Store.waiting_turn``)."""
+        return self.store.every_tenant().waiting_turn(Place.of(self.settings, owner))
 
     def _claimed(
         self,

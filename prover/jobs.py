@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prover.idempotency import KeyedRequest
 
+#: Of jobs that ask for nothing else.
+URGENCY = 3
+
 
 class JobState(enum.StrEnum):
     """Where a job stands."""
@@ -80,6 +83,8 @@ class Job:
     not_before: datetime | None = None
     kept_proof: dict[str, Any] | None = None
     last_seq: int = 0  # of its events
+    size: str = "small"  # prover.admission.SizeClass
+    needs_bytes: int | None = None  # memory, as predicted
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether its deadline has passed before it was done."""
@@ -94,6 +99,7 @@ class JobOptions:
     of what was asked, and the same id must come with the same. ``client_id`` is the client's own
     name for it. ``deduplicate``: a job of the same content that succeeded or is under way serves.
     ``keyed``: the request's idempotency key keeps its response with the job.
+    ``urgency``: 0 comes first, 7 last among the tenant's own (RFC 9218).
     """
 
     id: str | None = None
@@ -102,6 +108,7 @@ class JobOptions:
     deadline: datetime | None = None
     deduplicate: bool = False
     keyed: KeyedRequest | None = None
+    urgency: int = URGENCY
 
     def to_request(self) -> dict[str, str]:
         """What of it stays with the job's ``request``."""

@@ -31,6 +31,7 @@ from circuits.manifest import CircuitManifest
 from circuits.plan.accuracy import compare, output_range
 from circuits.profile import Visibility
 from circuits.srs.verify_part import extract
+from prover.admission import proof_limits
 from prover.artifacts import Artifacts
 from prover.bundle import Bundle, write_bundle
 from prover.commitment import SALT_BYTES, input_json
@@ -253,7 +254,7 @@ class Pipeline:
             lambda: self.engine.prove(
                 circuit.files,
                 felts,
-                self.settings.engine_limits,
+                proof_limits(self.settings, work.job),
                 on_stage=lambda name: work.begin(Stage(name)),
                 should_stop=work.held.should_stop,
             ),

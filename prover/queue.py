@@ -1,6 +1,6 @@
 """The queue between API and workers, in plain values: both use these without knowing each other.
 
-The queue carries job ids and nothing else; the job's row is the truth. A message that is lost is
+A queue carries job ids and nothing else; the job's row is the truth. A message that is lost is
 sent again by a worker's sweep (``Store.runnable``), one that comes twice finds the job taken.
 """
 
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from prover.admission import SizeClass
 from prover.errors import QueueUnavailable, SettingsInvalid
 from prover.settings import Settings
 
-QUEUE = "zkml"
+#: One for each class of jobs. Small ones have the name that the only queue once had.
+QUEUES = {size: "zkml" if size == "small" else f"zkml.{size}" for size in SizeClass}
+QUEUE = QUEUES[SizeClass.SMALL]
 RUN_JOB = "zkml.run_job"
 
 
@@ -81,10 +84,10 @@ def broker_url(settings: Settings) -> str:
     )
 
 
-def send_job(app: TaskSender, job_id: str) -> None:
-    """Puts a job on the queue, after its row is committed. Raises ``QueueUnavailable``; the job
-    is not lost then: a worker's sweep sends it once the queue is back."""
+def send_job(app: TaskSender, job_id: str, size: str = SizeClass.SMALL) -> None:
+    """Puts a job on its class's queue, after its row is committed. Raises ``QueueUnavailable``;
+    the job is not lost then: a worker's sweep sends it once the queue is back."""
     try:
-        app.send_task(RUN_JOB, args=[job_id], queue=QUEUE)
+        app.send_task(RUN_JOB, args=[job_id], queue=QUEUES[SizeClass(size)])
     except Exception as error:  # Celery's own error types must not be known here
         raise QueueUnavailable(f"The job queue did not answer: {error}.") from error

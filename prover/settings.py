@@ -26,17 +26,23 @@ from prover.errors import HomeUnusable, SettingsInvalid
 from prover.quotas import Quota
 
 ENV_PREFIX = "ZKML_"
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+#: Of version 2, as a container sees its own, and of version 1.
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 def physical_memory_bytes() -> int:
     """The memory this process may use: the machine's, or its container's limit if that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        text = _CGROUP_LIMIT.read_text().strip()
-    except OSError:
-        return total
-    return min(total, int(text)) if text.isdigit() else total
+    for path in _CGROUP_LIMITS:
+        try:
+            text = path.read_text().strip()
+        except OSError:
+            continue
+        return min(total, int(text)) if text.isdigit() else total
+    return total
 
 
 def _absolute(value: Any) -> Any:
@@ -161,6 +167,33 @@ class Settings(BaseModel):
     worker_concurrency: int = Field(
         default=1, ge=1, le=256, description="Jobs that one worker process runs at a time."
     )
+    worker_classes: str = Field(
+        default="small,large,compile,notify",
+        description="What this worker takes: small and large proofs, builds, webhooks.",
+    )
+    memory_budget_mb: int = Field(
+        default_factory=lambda: physical_memory_bytes() * 8 // 10 >> 20,
+        ge=0,
+        description="MiB that the jobs of one host are predicted to need together (80 % of its"
+        " memory); 0: any.",
+    )
+    compile_memory_mb: int = Field(
+        default=1024, ge=0, description="MiB that building a circuit is taken to need."
+    )
+    large_s: float = Field(
+        default=10, ge=0, description="Seconds from which on a proof counts as large."
+    )
+    overtake_s: float = Field(
+        default=60,
+        ge=0,
+        description="Seconds for which jobs may overtake one that waits for memory.",
+    )
+    engine_threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads of one proof; 0: a large one has all cores, small ones share them.",
+    )
 
     coalesce_ms: int = Field(
         default=0,
@@ -263,6 +296,19 @@ class Settings(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             name = ENV_PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
             raise SettingsInvalid(f"{name}: {first['msg']}.", variable=name) from None
+
+    @field_validator("worker_classes")
+    @classmethod
+    def _known_classes(cls, text: str) -> str:
+        unknown = set(text.split(",")) - {"small", "large", "compile", "notify"}
+        if unknown:
+            raise ValueError("must be some of small, large, compile and notify, with commas")
+        return text
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """What this worker takes."""
+        return frozenset(self.worker_classes.split(","))
 
     @property
     def engine_limits(self) -> Limits:

@@ -6,6 +6,5 @@ acknowledged after that, whatever came of it: the job's row, not the message, sa
 do, and ``sweep`` sends a message for every row that nobody works on.
 
 A worker also sends webhooks that are due (``prover.webhooks.deliverer``), in threads of its own.
-Admission limits have their place here, beside ``sweep``; they are not here yet. Knows nothing of
-the HTTP API.
+What it takes up, and when, ``prover.admission`` says. Knows nothing of the HTTP API.
 """

@@ -32,7 +32,7 @@ def serve_once(settings: Settings, open_runner: OpenRunner = open_app) -> bool:
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
     runner = open_runner(settings)
     try:
-        waits = runner.waiting()
+        waits = runner.waiting(owner)
         done = None if waits is None else runner.run_turn(waits, owner, stopping)
         _log.info("worker_done", job=done)
         return done is not None

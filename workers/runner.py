@@ -30,8 +30,8 @@ class Runner(Protocol):
         """
         ...
 
-    def waiting(self) -> str | None:
-        """A job that could be taken now; None: nothing waits."""
+    def waiting(self, owner: str) -> str | None:
+        """A job that ``owner`` could take now; None: nothing waits."""
         ...
 
     def expire_due(self) -> None:

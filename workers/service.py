@@ -14,7 +14,9 @@ import structlog
 from celery import signals
 from celery.platforms import SecurityWarning
 
+from prover.admission import NOTIFY, Place, Sizing
 from prover.logs import configure_logs
+from prover.queue import QUEUES
 from prover.settings import Settings
 from prover.store import Store
 from prover.webhooks.deliverer import Deliverer
@@ -54,10 +56,11 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         max_attempts=settings.max_attempts,
         quarantine_after=settings.quarantine_after,
         quota=settings.quota,
+        sizing=Sizing.of(settings),
     ) as opened:
         store = opened.every_tenant()
         runner = open_runner(settings)
-        runner.announce = announcer(app)
+        runner.announce = announcer(app, store)
         sweep = Sweep(app, store, runner, settings.sweep_s)
 
         webhooks = Deliverer(
@@ -70,13 +73,17 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
             if not stopped.wait(_BITE_S):  # what hangs may not hear signals either
                 os._exit(3)
 
-        watchdog = Watchdog(store, activity, settings.starving_s, bite)
+        place = Place.of(settings, owner)
+        watchdog = Watchdog(
+            lambda: store.waiting_turn(place) is not None, activity, settings.starving_s, bite
+        )
 
         # Celery keeps weak references: these must live as long as the worker.
         def on_ready(**_: Any) -> None:
             sweep.start()
             watchdog.start()
-            webhooks.start()
+            if NOTIFY in settings.classes:
+                webhooks.start()
             _log.info("worker_ready", owner=owner, concurrency=settings.worker_concurrency)
 
         def on_stopping(**_: Any) -> None:
@@ -86,11 +93,12 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
             """Logs are ours: with nobody here Celery would raise the root logger to WARNING."""
 
         try:
-            register(app, runner, store, owner, stopping, activity, webhooks.wake)
+            register(app, runner, store, place, stopping, activity, webhooks.wake)
             signals.worker_ready.connect(on_ready)
             signals.worker_shutting_down.connect(on_stopping)
             signals.setup_logging.connect(on_logging)
             worker = app.Worker(
+                queues=[QUEUES[size] for size in place.sizes] or [NOTIFY],
                 hostname=f"zkml@{owner}",
                 quiet=True,
                 without_gossip=True,

@@ -14,7 +14,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from circuits.errors import ZkmlError
-from prover.queue import QUEUE, send_job
+from prover.queue import QUEUES, send_job
 from prover.store import Store
 from workers.runner import Runner
 
@@ -24,21 +24,25 @@ _log = structlog.get_logger("zkml.worker")
 def sweep_once(app: Celery, store: Store, grace_s: float) -> list[str]:
     """Sends again what ``Store.runnable`` names; returns those ids.
 
-    Queued jobs are sent again only while the queue is empty: with messages waiting, a job that
+    Queued jobs are sent again only while their queue is empty: with messages waiting, a job that
     waits is in no danger, and sending thousands of them over and over would fill Redis.
     """
-    sent = store.runnable(grace_s=grace_s, queued=_waiting(app) == 0)
-    for job_id in sent:
-        send_job(app, job_id)
+    sent = store.runnable(grace_s=grace_s, queued=_empty(app))
+    for job_id, size in store.size_classes(sent).items():
+        send_job(app, job_id, size)
         store.mark_sent(job_id)
     return sent
 
 
-def _waiting(app: Celery) -> int:
-    """How many messages are in the queue."""
+def _empty(app: Celery) -> list[str]:
+    """The classes of jobs whose queues hold no message."""
     with app.connection_for_read() as connection:
-        queue = app.amqp.queues[QUEUE].bind(connection.default_channel)
-        return int(queue.queue_declare().message_count)
+        channel = connection.default_channel
+        return [
+            size.value
+            for size, name in QUEUES.items()
+            if app.amqp.queues[name].bind(channel).queue_declare().message_count == 0
+        ]
 
 
 class Sweep:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import structlog
 
 from circuits.errors import ZkmlError
-from prover.store import Store
 from workers.stopping import Activity
 
 _log = structlog.get_logger("zkml.worker")
@@ -23,9 +22,14 @@ class Watchdog:
     process had nothing to do while at each look a job waited that it could have taken."""
 
     def __init__(
-        self, store: Store, activity: Activity, after_s: float, bite: Callable[[], None]
+        self,
+        waits: Callable[[], bool],
+        activity: Activity,
+        after_s: float,
+        bite: Callable[[], None],
     ) -> None:
-        self._store = store
+        """``waits``: whether there is a job that this process could take."""
+        self._waits = waits
         self._activity = activity
         self._after_s = after_s
         self._bite = bite
@@ -44,7 +48,7 @@ class Watchdog:
     def look(self, since_s: float) -> bool:
         """One look, ``since_s`` seconds after the last; whether it is time to bite."""
         try:
-            waits = self._store.waiting_turn() is not None
+            waits = self._waits()
         except ZkmlError:
             waits = False  # the store is away: that is no fault of this process
         starving = waits and self._activity.idle_s >= since_s

@@ -18,6 +18,7 @@ def create(app: App, sender: JobSender, body: CircuitIn, job_id: str | None) -> 
         id=job_id,
         body=fingerprint(body.model_dump_json()) if job_id else None,
         deadline=body.deadline_at(),
+        urgency=body.urgency,
     )
     job = app.request_circuit(
         body.model,

@@ -279,6 +279,7 @@ def create_proof(
     metadata: Mapping[str, str] | None = None,
     deadline_s: float | None = None,
     deduplicate: bool | None = None,
+    urgency: int | None = None,
     client_id: str | None = None,
     wait_s: int = 0,
     idempotency_key: str | None = None,
@@ -287,7 +288,8 @@ def create_proof(
 
     ``isolate``: by a proof of its own, also where the service has jobs share one.
     ``deadline_s``: what is not done after so long has ``expired``. ``deduplicate``: the same input,
-    circuit and context give the proof that exists. ``client_id``: an id of your own for the proof.
+    circuit and context give the proof that exists. ``urgency``: which of your own jobs come first,
+    0 before 7; 3 without it. ``client_id``: an id of your own for the proof.
     ``idempotency_key``: made up when left out; give your own to repeat a request after a crash.
     """
     body = _given(
@@ -301,6 +303,7 @@ def create_proof(
         metadata=metadata,
         deadline_s=deadline_s,
         deduplicate=deduplicate,
+        urgency=urgency,
     )
     return Call(
         method="POST" if client_id is None else "PUT",

@@ -47,7 +47,12 @@ def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) ->
         context=body.context.context() if body.context else None,
         isolate=body.isolate,
         metadata=body.metadata,
-        options=replace(options, deadline=body.deadline_at(), deduplicate=body.deduplicate),
+        options=replace(
+            options,
+            deadline=body.deadline_at(),
+            deduplicate=body.deduplicate,
+            urgency=body.urgency,
+        ),
     )
     sender.announce(job)
     return job

@@ -129,6 +129,8 @@ class _Server:
             for name in ("EZKL_REPO_PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"):
                 os.environ[name] = scratch
             tempfile.tempdir = None  # remembered from the server
+            if order["threads"]:  # read when the engine first works
+                os.environ["RAYON_NUM_THREADS"] = str(order["threads"])
             os.nice(order["nice"])
             isolation.limit(
                 memory_bytes=order["memory_bytes"], cpu_s=order["cpu_s"], cores=os.cpu_count() or 1

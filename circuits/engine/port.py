@@ -30,6 +30,7 @@ class Limits:
 
     deadline_s: float = 600.0
     memory_bytes: int = 8 << 30
+    threads: int = 0  # of the engine; 0: as many as there are cores
 
 
 @dataclass(frozen=True, kw_only=True)

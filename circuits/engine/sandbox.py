@@ -266,6 +266,7 @@ class Sandbox:
             order = {
                 "nice": self._nice,
                 "memory_bytes": limits.memory_bytes,
+                "threads": limits.threads,
                 "cpu_s": limits.deadline_s * (os.cpu_count() or 1),
                 "reads": [str(path.absolute()) for path in reads],
                 "writes": [str(path.absolute()) for path in writes],

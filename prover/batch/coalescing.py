@@ -27,6 +27,7 @@ from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.manifest import CircuitManifest
 from circuits.profile import Profile, Target, Visibility
+from prover.admission import proof_limits
 from prover.batch.errors import problem_of_item
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
 from prover.batch.packing import LADDER, choose_mix
@@ -222,6 +223,7 @@ class _Pack:
                     self.shop,
                     self.circuit,
                     [lane for _, lane in lanes],
+                    proof_limits(self.shop.settings, self.members[0].job),
                     on_stage=lambda name: self._begin(Stage(name)),
                     should_stop=self._should_stop,
                 )

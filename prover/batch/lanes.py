@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from circuits.committed.claim import CHALLENGES, Lanes, Subject, halved
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Felts, ProofResult, ShouldStop
+from circuits.engine.port import Felts, Limits, ProofResult, ShouldStop
 from circuits.field import from_felt
 from circuits.lanes.felts import join
 from circuits.manifest import CircuitManifest
@@ -89,6 +89,7 @@ def prove_lanes(
     shop: Workshop,
     circuit: Circuit,
     lanes: Sequence[Lane],
+    limits: Limits,
     *,
     on_stage: Callable[[str], None],
     should_stop: ShouldStop,
@@ -107,7 +108,7 @@ def prove_lanes(
             lambda: shop.engine.prove(
                 circuit.files,
                 join(rows),
-                shop.settings.engine_limits,
+                limits,
                 on_stage=on_stage,
                 should_stop=should_stop,
             )

@@ -9,6 +9,7 @@ from typing import Any
 from circuits.errors import Fault, InputOutOfRange, ZkmlError
 from circuits.manifest import CircuitManifest
 from circuits.profile import Profile
+from prover.admission import proof_limits
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.errors import RowInexact, problem_of_item
 from prover.batch.finer import finer_circuit
@@ -53,6 +54,7 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
         shop,
         circuit,
         lanes,
+        proof_limits(shop.settings, job),
         on_stage=lambda name: shop.store.set_stage(held.lease, Stage(name)),
         should_stop=held.should_stop,
         prove=lambda make: prove_once(

@@ -24,6 +24,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
+from prover.admission import Sizing
 from prover.quotas import NO_LIMITS, Quota
 from prover.store.api_keys import ApiKeys
 from prover.store.batches import Batches
@@ -67,7 +68,7 @@ class Store(
 
     ``max_attempts`` is how many attempts at a job may be lost before it fails,
     ``quarantine_after`` how many of its workers may die, ``quota`` what a tenant may use that has
-    no limits of its own.
+    no limits of its own, ``sizing`` how jobs are put into classes.
     """
 
     @classmethod
@@ -78,6 +79,7 @@ class Store(
         max_attempts: int = 5,
         quarantine_after: int = 2,
         quota: Quota = NO_LIMITS,
+        sizing: Sizing | None = None,
         clock: Clock = utc_now,
     ) -> Self:
         """Connects, and creates or migrates the tables when they are not current.
@@ -100,6 +102,7 @@ class Store(
             clock=clock,
             tenant=DEFAULT_TENANT,
             default_quota=quota,
+            sizing=sizing or Sizing(),
         )
 
     def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:

@@ -22,6 +22,7 @@ from prover.store.leases import change_held, tell
 from prover.store.models import require_model
 from prover.store.outbox import batch_ended
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
+from prover.store.sizes import learn_peak, sized
 from prover.store.usage import meter
 
 _OPEN = batches.c.state.in_([s.value for s in BatchState if not s.terminal])
@@ -92,6 +93,7 @@ class Batches(BatchReading):
             insert_job(
                 conn,
                 now,
+                **sized(conn, self._sizing, batch.tenant, JobKind.BATCH.value, circuit_id),
                 id=batch_id,
                 tenant=batch.tenant,
                 api_key=self.key_id,
@@ -281,8 +283,13 @@ class Batches(BatchReading):
         if not packs or BatchState(batch.state).terminal:
             return []
         asked = conn.scalar(sa.select(jobs.c.api_key).where(jobs.c.id == batch.job_id))
+        sizes = {
+            of: sized(conn, self._sizing, batch.tenant, JobKind.PACK.value, of)
+            for of in {pack.circuit_id for pack in packs}
+        }
         rows = [
-            {
+            sizes[pack.circuit_id]
+            | {
                 "id": pack.id,
                 "tenant": batch.tenant,
                 "api_key": asked,
@@ -329,6 +336,7 @@ class Batches(BatchReading):
             peak_rss_bytes=peak_rss,
         )
         meter(conn, row, now, proofs=receipts)
+        learn_peak(conn, row)
         tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
 
 

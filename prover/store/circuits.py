@@ -13,6 +13,7 @@ from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import circuits, jobs
+from prover.store.sizes import circuit_is_there, measured
 
 _BY_ID = sa.select(circuits).where(circuits.c.id == sa.bindparam("id")).limit(1)
 _MINE_BY_ID = _BY_ID.where(circuits.c.tenant == sa.bindparam("tenant"))
@@ -24,9 +25,14 @@ class Circuits(Repository):
     def add_circuit(self, record: CircuitRecord) -> CircuitRecord:
         """Adds the circuit, or returns the one that is there: the first commit wins.
 
-        Two workers may build the same circuit at once; both go on with what this returns.
+        Two workers may build the same circuit at once; both go on with what this returns. Jobs
+        that wait for it are then as large as its proofs.
         """
         with self._db.write() as conn:
+            prove_s = record.manifest.get("measured", {}).get("prove_s")
+            peak_bytes = record.manifest.get("measured", {}).get("peak_rss_bytes")
+            columns = measured(self._sizing, prove_s, peak_bytes)
+            circuit_is_there(conn, self._owner, record.id, columns)
             insert_if_absent(
                 conn,
                 circuits,
@@ -36,6 +42,8 @@ class Circuits(Repository):
                 profile=record.profile,
                 manifest=record.manifest,
                 created_at=record.created_at,
+                prove_s=prove_s,
+                peak_bytes=peak_bytes,
             )
             query = sa.select(circuits).where(circuits.c.id == record.id, *self._mine(circuits))
             return _record(conn.execute(query).one())

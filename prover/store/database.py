@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from prover.admission import Sizing
 from prover.errors import SettingsInvalid, StorageFull, StoreUnavailable
 from prover.quotas import Quota
 
@@ -123,6 +124,7 @@ class Repository:
         clock: Clock,
         tenant: str | None,
         default_quota: Quota,
+        sizing: Sizing,
     ) -> None:
         self._db = database
         self._max_attempts = max_attempts
@@ -131,6 +133,7 @@ class Repository:
         self.tenant = tenant
         self.key_id: str | None = None
         self.default_quota = default_quota
+        self._sizing = sizing
 
     @property
     def _owner(self) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from prover.admission import EVERY_CLASS
 from prover.errors import JobAlreadyDone, JobConflict, JobNotFound
 from prover.idempotency import KeyedRequest
-from prover.jobs import Job, JobKind, JobState, Stage
+from prover.jobs import URGENCY, Job, JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.events import append_event, append_first_events
 from prover.store.filters import NO_FILTER, Filter
@@ -21,6 +22,7 @@ from prover.store.models import require_model
 from prover.store.outbox import job_ended
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import jobs
+from prover.store.sizes import sized
 
 #: Statements that many requests run are built once: building one costs more than running it.
 _BY_IDS = sa.select(jobs).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
@@ -44,6 +46,7 @@ class Jobs(Repository):
         content: str | None = None,
         deduplicate: bool = False,
         keyed: KeyedRequest | None = None,
+        urgency: int = URGENCY,
     ) -> Job:
         """A new queued job; put it on the queue after this returns.
 
@@ -77,12 +80,14 @@ class Jobs(Repository):
             row = insert_job(
                 conn,
                 now,
+                **sized(conn, self._sizing, self._owner, kind.value, circuit_id),
                 id=job_id,
                 tenant=self._owner,
                 api_key=self.key_id,
                 kind=kind.value,
                 model_id=model_id,
                 circuit_id=circuit_id,
+                urgency=urgency,
                 request=request,
                 input_key=input_key,
                 metadata=metadata,
@@ -220,24 +225,24 @@ class Jobs(Repository):
         now: datetime | None = None,
         *,
         grace_s: float = 10.0,
-        queued: bool = True,
+        queued: Sequence[str] = EVERY_CLASS,
         limit: int = 100,
     ) -> list[str]:
         """Ids of jobs that nobody works on, longest waiting first: queued ones that were last put
         on the queue more than ``grace_s`` ago, and running ones whose lease has expired (again
-        only when not re-sent within the grace). Without ``queued``, the latter only. Follow each
-        re-sending with ``mark_sent``. Jobs whose time to be tried again has come are always among
-        them, those whose time has not are not."""
+        only when not re-sent within the grace). Of queued ones only those of the classes
+        ``queued``. Follow each re-sending with ``mark_sent``. Jobs whose time to be tried again
+        has come are always among them, those whose time has not are not."""
         now = now or self._now()
         idle = jobs.c.state == JobState.QUEUED.value
         lost = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now)
         stale = jobs.c.sent_at <= now - timedelta(seconds=grace_s)
-        forgotten = sa.and_(idle, jobs.c.not_before.is_(None), stale)
+        forgotten = sa.and_(idle, jobs.c.not_before.is_(None), stale, jobs.c.size.in_(queued))
         due = sa.and_(idle, jobs.c.not_before <= now)
         lost = sa.and_(lost, stale)
         query = (
             sa.select(jobs.c.id)
-            .where(sa.or_(due, lost, forgotten) if queued else sa.or_(due, lost))
+            .where(sa.or_(due, lost, forgotten))
             .where(*self._mine(jobs))
             .order_by(jobs.c.sent_at, jobs.c.id)
             .limit(limit)
@@ -364,4 +369,6 @@ def job_of(row: sa.Row[Any]) -> Job:
         not_before=row.not_before,
         kept_proof=row.kept_proof,
         last_seq=row.last_seq,
+        size=row.size,
+        needs_bytes=row.needs_bytes,
     )

@@ -7,12 +7,14 @@ successor wrote, whatever any clock says.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from prover.admission import Place
 from prover.errors import DeadlinePassed, JobNotFound, JobQuarantined, LeaseLost, WorkerLost
 from prover.jobs import Job, JobState, Lease, Stage
 from prover.store.database import Repository
@@ -21,6 +23,7 @@ from prover.store.events import append_event
 from prover.store.jobs import change, ended, job_of
 from prover.store.outbox import job_ended
 from prover.store.schema import jobs
+from prover.store.sizes import has_memory, has_slot, learn_peak
 from prover.store.usage import meter
 
 _RUNNING = jobs.c.state == JobState.RUNNING.value
@@ -31,9 +34,11 @@ class Leases(Repository):
     """Claims and what is written under them. Every method that takes a lease may raise
     ``LeaseLost``, after which the worker must not write about this job any more."""
 
-    def claim(self, job_id: str, owner: str, ttl_s: float) -> Lease | None:
+    def claim(
+        self, job_id: str, owner: str, ttl_s: float, place: Place | None = None
+    ) -> Lease | None:
         """Takes a queued job, or a running one whose lease has expired; None if it is neither, or
-        is to wait before it is tried again.
+        is to wait before it is tried again, or ``place`` has no room for it.
 
         The token and ``attempt`` grow by one. Taking over from a worker that fell silent counts
         as a loss and as a death. With ``max_attempts`` losses the job fails with ``WorkerLost``
@@ -46,7 +51,7 @@ class Leases(Repository):
         silent = sa.and_(_RUNNING, jobs.c.lease_expires_at <= now)
         due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
         with self._db.write() as conn:
-            if is_overdue(conn, now, job_id):
+            if is_overdue(conn, now, job_id) or not self._has_room(conn, job_id, place):
                 return None
             taken_from = conn.execute(
                 sa.select(jobs).where(jobs.c.id == job_id, silent).with_for_update()
@@ -68,6 +73,7 @@ class Leases(Repository):
                 **({} if taken_from is None else {"lost": taken_from.lost + 1, "deaths": deaths}),
                 **({} if losses is None else {"losses": losses}),
                 not_before=None,
+                put_off_at=None,
                 started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("now", now)),
                 lease_owner=owner,
                 lease_token=jobs.c.lease_token + 1,
@@ -85,6 +91,16 @@ class Leases(Repository):
             expires_at=expires,
             deadline=row.deadline,
         )
+
+    def _has_room(self, conn: sa.Connection, job_id: str, place: Place | None) -> bool:
+        """Of workers of one host that ask at once each sees what the other was given."""
+        if place is None:
+            return True
+        if not self._db.is_sqlite:
+            number = int.from_bytes(hashlib.sha256(place.host.encode()).digest()[:7])
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+        row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+        return row is None or (has_slot(conn, row, place) and has_memory(conn, row, place))
 
     def _give_up(
         self,
@@ -252,6 +268,7 @@ class Leases(Repository):
                 **values,
             )
             meter(conn, row, now)
+            learn_peak(conn, row)
             data: dict[str, Any] = {"state": row.state, "attempt": row.attempt}
             if row.problem is not None:
                 data["problem"] = row.problem

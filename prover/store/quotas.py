@@ -53,8 +53,8 @@ class Quotas(Repository):
         """How much of its quota the tenant uses now."""
         with self._db.read() as conn:
             return Used(
-                running=_count(conn, tenant, JobState.RUNNING),
-                queued=_count(conn, tenant, JobState.QUEUED),
+                running=count_jobs_of(conn, tenant, JobState.RUNNING),
+                queued=count_jobs_of(conn, tenant, JobState.QUEUED),
                 stored_bytes=_stored(conn, tenant),
                 proving_s_today=_worked_s(conn, tenant, self._now()),
             )
@@ -66,7 +66,7 @@ class Quotas(Repository):
         with self._db.read() as conn:
             tenant, now = self._owner, self._now()
             quota = self._quota(conn, tenant)
-            if quota.queued and _count(conn, tenant, JobState.QUEUED) >= quota.queued:
+            if quota.queued and count_jobs_of(conn, tenant, JobState.QUEUED) >= quota.queued:
                 raise QuotaExceeded(
                     f"{quota.queued} jobs of the tenant wait already.",
                     quota="queued",
@@ -132,7 +132,7 @@ def _stored(conn: sa.Connection, tenant: str) -> int:
     return int(conn.scalar(query) or 0)
 
 
-def _count(conn: sa.Connection, tenant: str, state: JobState) -> int:
+def count_jobs_of(conn: sa.Connection, tenant: str, state: JobState) -> int:
     return int(conn.scalar(_COUNT, {"state": state.value, "tenant": tenant}) or 0)
 
 

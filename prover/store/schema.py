@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prover.tenants import MAX_TENANT
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
-REVISION = "0013"
+REVISION = "0014"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -142,6 +142,9 @@ circuits = sa.Table(
     sa.Column("profile", Json, nullable=False),
     sa.Column("manifest", Json, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
+    # What its proofs took, null in those of older versions: when it was made, and the most so far.
+    sa.Column("prove_s", sa.Float),
+    sa.Column("peak_bytes", sa.BigInteger),
     sa.Index(None, "tenant", "model_id"),
     sa.Index(None, "tenant", "created_at", "id"),
 )
@@ -185,8 +188,15 @@ jobs = sa.Table(
     sa.Column("not_before", UtcTime),  # a queued job is not taken before; null: at once
     sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
+    sa.Column("size", sa.String(16), nullable=False, server_default="small"),
+    sa.Column("needs_bytes", sa.BigInteger),  # memory, as predicted; null: not known
+    sa.Column("urgency", sa.Integer, nullable=False, server_default="3"),
+    # Since when a queued job has waited for room; its message is used up.
+    sa.Column("put_off_at", UtcTime),
     sa.Index(None, "state", "sent_at"),
-    sa.Index(None, "state", "tenant", "created_at", "id"),  # whose turn it is
+    # Whose turn it is.
+    sa.Index(None, "state", "size", "tenant", "urgency", "created_at", "id"),
+    sa.Index(None, "put_off_at"),
     sa.Index(None, "tenant", "started_at"),
     sa.Index(None, "circuit_id"),
     sa.Index(None, "tenant", "created_at", "id"),

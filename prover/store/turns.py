@@ -2,22 +2,27 @@
 
 A message on the queue says that there is work; which, is said here. A worker that is free serves
 the tenant with the fewest running jobs, of those the one that was served longest ago, and of its
-jobs the oldest. So the first job of a tenant waits for at most one job of each worker, however many
-another has queued, and while several wait they are served in turn.
+jobs the most urgent, of these the oldest. So the first job of a tenant waits for at most one job of
+each worker, however many another has queued, and while several wait they are served in turn. Jobs
+of different size (``prover.admission``) do not wait for each other.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from prover.admission import EVERY_CLASS, Place, SizeClass
 from prover.errors import JobNotFound
 from prover.jobs import JobState, Lease
 from prover.store.leases import Leases
-from prover.store.quotas import Quotas
+from prover.store.quotas import Quotas, count_jobs_of
 from prover.store.schema import jobs
+from prover.store.sizes import has_memory, has_slot
 
 _QUEUED = jobs.c.state == JobState.QUEUED.value
 _RUNNING = jobs.c.state == JobState.RUNNING.value
@@ -28,26 +33,61 @@ _TRIES = 16
 class Turns(Leases, Quotas):
     """What workers claim when nobody says which job."""
 
-    def claim_turn(self, job_id: str, owner: str, ttl_s: float) -> Lease | None:
+    def claim_turn(
+        self, job_id: str, owner: str, ttl_s: float, place: Place | None = None
+    ) -> Lease | None:
         """Takes the job whose turn it is, or None when there is none.
 
         ``job_id`` is the job that the message was sent for. It comes first only if its worker fell
-        silent; else it is one among those that wait. A tenant whose quota of running jobs is
-        reached waits until one of them has ended. Raises ``JobNotFound`` only if there is no such
-        job and nothing else to do.
+        silent; else it is one among those of its class that wait. A tenant whose quota of running
+        jobs is reached waits until one of them has ended, and a job for which ``place`` has no
+        room until there is some (``put_off``). Raises ``JobNotFound`` only if there is no such job
+        and nothing else to do.
         """
         if self._fell_silent(job_id):
-            return self.claim(job_id, owner, ttl_s)
+            return self.claim(job_id, owner, ttl_s, place)
+        found = self.size_classes([job_id]).get(job_id)
+        size = None if found is None else SizeClass(found)
+        chosen = None
         for _ in range(_TRIES):
-            chosen = self._next_job()
-            if chosen is None:
+            chosen = self._next_job(place, size)
+            if chosen is None or not chosen.fits:
                 break
-            lease = self.claim(chosen, owner, ttl_s)
+            lease = self.claim(chosen.id, owner, ttl_s, place)
             if lease is not None:
                 return lease
-        if not self._exists(job_id):
+        if size is None:
             raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
+        if chosen is not None:
+            self._put_off({job_id, chosen.id})
         return None
+
+    def size_classes(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """The class, and so the queue, of each job that there is."""
+        query = sa.select(jobs.c.id, jobs.c.size).where(jobs.c.id.in_(job_ids))
+        with self._db.read() as conn:
+            return {row.id: row.size for row in conn.execute(query)}
+
+    def next_put_off(self, place: Place) -> str | None:
+        """The job that has waited longest for room in a place like this: send it again whenever
+        a job has ended or another such was taken."""
+        query = (
+            sa.select(jobs.c.id)
+            .where(_QUEUED, jobs.c.put_off_at.is_not(None))
+            .where(jobs.c.size.in_([size.value for size in place.sizes]))
+            .order_by(jobs.c.put_off_at, jobs.c.id)
+            .limit(1)
+        )
+        with self._db.read() as conn:
+            found: str | None = conn.scalar(query)
+        return found
+
+    def _put_off(self, job_ids: set[str]) -> None:
+        waits = (_QUEUED, jobs.c.put_off_at.is_(None))
+        with self._db.write() as conn:
+            conn.execute(
+                sa.update(jobs).where(jobs.c.id.in_(job_ids), *waits).values(put_off_at=self._now())
+            )
 
     def next_of(self, tenant: str) -> str | None:
         """The oldest job that waits because its tenant's quota of running jobs was reached; None
@@ -55,15 +95,19 @@ class Turns(Leases, Quotas):
         with self._db.read() as conn:
             if not self._quota(conn, tenant).running:
                 return None
-            return _oldest(conn, tenant, self._now())
+            job = _oldest(conn, tenant, self._now())
+            return None if job is None else str(job.id)
 
-    def waiting_turn(self) -> str | None:
-        """A job that a free worker could take now; None: there is nothing to do."""
+    def waiting_turn(self, place: Place | None = None) -> str | None:
+        """A job that a free worker (of ``place``) could take now; None: there is nothing to do."""
         now = self._now()
         silent = sa.select(jobs.c.id).where(_RUNNING, jobs.c.lease_expires_at <= now).limit(1)
         with self._db.read() as conn:
             lost: str | None = conn.scalar(silent)
-        return lost or self._next_job()
+        if lost is not None:
+            return lost
+        chosen = self._next_job(place, None)
+        return chosen.id if chosen is not None and chosen.fits else None
 
     def _fell_silent(self, job_id: str) -> bool:
         query = sa.select(jobs.c.id).where(
@@ -72,35 +116,79 @@ class Turns(Leases, Quotas):
         with self._db.read() as conn:
             return conn.scalar(query) is not None
 
-    def _next_job(self) -> str | None:
+    def _next_job(self, place: Place | None, size: SizeClass | None) -> _Chosen | None:
+        """The job whose turn it is among those of the class, or of the first class in which there
+        is room; one without room where none of them has any."""
         now = self._now()
+        sizes = EVERY_CLASS if place is None else place.sizes
+        chosen = None
         with self._db.read() as conn:
-            for row in conn.execute(_waiting_tenants()):
-                most = self._quota(conn, row.tenant).running
-                if most and row.running >= most:
-                    continue
-                chosen = _oldest(conn, row.tenant, now)
-                if chosen is not None:
+            held = None if place is None else self._held_for(conn, place, now)
+            if held is not None:
+                return held
+            for one in sizes if size is None else [size]:
+                chosen = self._first(conn, one, place, now) or chosen
+                if chosen is not None and chosen.fits:
                     return chosen
+        return chosen
+
+    def _held_for(self, conn: sa.Connection, place: Place, now: datetime) -> _Chosen | None:
+        """The job that others have overtaken for long enough: it is next, and until the host has
+        the memory for it nothing else begins there."""
+        since = now - timedelta(seconds=place.overtake_s)
+        query = (
+            sa.select(jobs)
+            .where(_QUEUED, jobs.c.put_off_at <= since)
+            .where(jobs.c.size.in_([size.value for size in place.sizes]))
+            .where(sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now))
+            .order_by(jobs.c.put_off_at, jobs.c.id)
+            .limit(1)
+        )
+        job = conn.execute(query).one_or_none()
+        if job is None or not has_slot(conn, job, place):
+            return None
+        most = self._quota(conn, job.tenant).running
+        if most and count_jobs_of(conn, job.tenant, JobState.RUNNING) >= most:
+            return None
+        return _Chosen(job.id, has_memory(conn, job, place))
+
+    def _first(
+        self, conn: sa.Connection, size: SizeClass, place: Place | None, now: datetime
+    ) -> _Chosen | None:
+        for row in conn.execute(_waiting_tenants(size)):
+            most = self._quota(conn, row.tenant).running
+            if most and row.running >= most:
+                continue
+            job = _oldest(conn, row.tenant, now, size)
+            if job is not None:
+                return _Chosen(
+                    job.id,
+                    place is None or (has_slot(conn, job, place) and has_memory(conn, job, place)),
+                )
         return None
 
-    def _exists(self, job_id: str) -> bool:
-        with self._db.read() as conn:
-            return conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == job_id)) is not None
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A job whose turn it is, and whether there is room for it."""
+
+    id: str
+    fits: bool
 
 
-def _waiting_tenants() -> sa.Select[Any]:
-    """Tenants with queued jobs in the order in which they are to be served: ``tenant``,
+def _waiting_tenants(size: SizeClass) -> sa.Select[Any]:
+    """Tenants with queued jobs of a class in the order in which they are to be served: ``tenant``,
     ``running``, ``served``.
 
     The tenants are found one after the other in an index (a recursive query), so that thousands of
     queued jobs of one tenant cost no more than one.
     """
-    first = sa.select(sa.func.min(jobs.c.tenant).label("tenant")).where(_QUEUED)
+    waits = sa.and_(_QUEUED, jobs.c.size == size.value)
+    first = sa.select(sa.func.min(jobs.c.tenant).label("tenant")).where(waits)
     found = first.cte("waiting", recursive=True)
     after = (
         sa.select(sa.func.min(jobs.c.tenant))
-        .where(_QUEUED, jobs.c.tenant > found.c.tenant)
+        .where(waits, jobs.c.tenant > found.c.tenant)
         .scalar_subquery()
     )
     waiting = found.union_all(sa.select(after).where(found.c.tenant.is_not(None)))
@@ -122,13 +210,17 @@ def _waiting_tenants() -> sa.Select[Any]:
     )
 
 
-def _oldest(conn: sa.Connection, tenant: str, now: datetime) -> str | None:
+def _oldest(
+    conn: sa.Connection, tenant: str, now: datetime, size: SizeClass | None = None
+) -> sa.Row[Any] | None:
+    """The tenant's most urgent job, of these the oldest."""
     due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
     query = (
-        sa.select(jobs.c.id)
+        sa.select(jobs)
         .where(_QUEUED, jobs.c.tenant == tenant, due)
-        .order_by(jobs.c.created_at, jobs.c.id)
+        .order_by(jobs.c.urgency, jobs.c.created_at, jobs.c.id)
         .limit(1)
     )
-    found: str | None = conn.scalar(query)
-    return found
+    if size is not None:
+        query = query.where(jobs.c.size == size.value)
+    return conn.execute(query).one_or_none()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from prover.admission import Place
 from prover.events import open_nudges
 from prover.jobs import Stage
 from prover.lease import holding
@@ -31,13 +32,14 @@ class WaitingRunner:
             max_attempts=settings.max_attempts,
             quarantine_after=settings.quarantine_after,
         )
+        self._settings = settings
         self._nudges = open_nudges(settings.redis_url)
         self._ttl_s = settings.lease_s
         self._diary = diary
         self.announce: Callable[[Sequence[str]], None] = lambda job_ids: None
 
     def run_turn(self, job_id: str, owner: str, stopping: Stopping) -> str | None:
-        lease = self._store.claim_turn(job_id, owner, self._ttl_s)
+        lease = self._store.claim_turn(job_id, owner, self._ttl_s, Place.of(self._settings, owner))
         if lease is None:
             self._write("refused", job_id)
             return None
@@ -60,7 +62,7 @@ class WaitingRunner:
         self._write("ended", job_id)
         return job_id
 
-    def waiting(self) -> str | None:
+    def waiting(self, owner: str) -> str | None:
         return self._store.waiting_turn()
 
     def expire_due(self) -> None:

@@ -257,9 +257,9 @@ def test_a_failure_that_may_pass_waits_before_it_is_tried_again(
     assert store.claim(job.id, "early", TTL_S) is None
     assert store.runnable(grace_s=10) == [other.id]
     clock.advance(1)
-    assert store.runnable(grace_s=10, queued=False) == [job.id]  # however long the queue is
+    assert store.runnable(grace_s=10, queued=[]) == [job.id]  # however long the queue is
     store.mark_sent(job.id)
-    assert store.runnable(grace_s=10, queued=False) == []
+    assert store.runnable(grace_s=10, queued=[]) == []
     assert claimed(store, job).token == 2
 
 
@@ -321,7 +321,7 @@ def test_runnable_names_what_nobody_works_on_and_nothing_else(
     new_job(store, id="just sent")
 
     assert store.runnable(grace_s=10) == [forgotten.id, lost.id]
-    assert store.runnable(grace_s=10, queued=False) == [lost.id]
+    assert store.runnable(grace_s=10, queued=[]) == [lost.id]
     store.mark_sent(forgotten.id)
     assert store.runnable(grace_s=10) == [lost.id]
 

@@ -17,7 +17,7 @@ from celery import Celery
 
 from prover.errors import QueueUnavailable
 from prover.jobs import Job, JobKind, JobState
-from prover.queue import QUEUE, celery_config, send_job
+from prover.queue import QUEUE, QUEUES, celery_config, send_job
 from prover.redis_server import RedisServer
 from prover.settings import Settings
 from prover.store import Store
@@ -85,7 +85,7 @@ class Deployment:
     def broker_keys(self) -> list[str]:
         """What Celery keeps in Redis of messages that wait or are not acknowledged."""
         with redis.Redis.from_url(str(self.settings.redis_url)) as connection:
-            return [key for key in (QUEUE, "unacked") if connection.exists(key)]
+            return [key for key in (*QUEUES.values(), "unacked") if connection.exists(key)]
 
     def close(self) -> None:
         for worker in self._workers:

@@ -10,11 +10,11 @@ from workers.watchdog import Watchdog
 
 
 class Waiting:
-    """A store of which only the question is asked whether something waits."""
+    """Says whether something waits."""
 
-    answer: str | Exception | None = "job"
+    answer: bool | Exception = True
 
-    def waiting_turn(self) -> str | None:
+    def __call__(self) -> bool:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -25,13 +25,13 @@ class Idle(Activity):
 
 
 def test_only_a_worker_that_was_idle_while_jobs_waited_all_the_time_ends() -> None:
-    store, activity = Waiting(), Idle()
-    dog = Watchdog(store, activity, 4.0, bite=lambda: None)  # type: ignore[arg-type]
+    waits, activity = Waiting(), Idle()
+    dog = Watchdog(waits, activity, 4.0, bite=lambda: None)
     assert [dog.look(1.0) for _ in range(4)] == [False, False, False, True]
-    for answer in (None, StoreUnavailable()):
-        store.answer = answer
+    for answer in (False, StoreUnavailable()):
+        waits.answer = answer
         assert not dog.look(1.0)
-        store.answer = "job"
+        waits.answer = True
         assert [dog.look(1.0) for _ in range(4)] == [False, False, False, True]
     activity.idle_s = 0.5  # it did something since the last look
     assert not dog.look(1.0)

@@ -22,6 +22,9 @@ env:
 {{- range $name, $value := .Values.settings }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
+{{- with .classes }}
+  - {name: ZKML_WORKER_CLASSES, value: {{ . | quote }}}
+{{- end }}
 volumeMounts:
   - {name: home, mountPath: /var/lib/zkml}
   - {name: keys, mountPath: /var/lib/zkml/keys, readOnly: true}

@@ -1,0 +1,91 @@
+"""Sizes of jobs, as their rows say them: from what the circuit's own proofs took so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from prover.admission import Place, SizeClass, Sizing
+from prover.jobs import JobKind, JobState
+from prover.store.schema import circuits, jobs
+
+_RUNNING = jobs.c.state == JobState.RUNNING.value
+_HEAVY = jobs.c.size.in_([size.value for size in SizeClass if size.heavy])
+_PROVES = (JobKind.PROOF.value, JobKind.PACK.value)
+
+
+def sized(
+    conn: sa.Connection, sizing: Sizing, tenant: str, kind: str, circuit_id: str
+) -> dict[str, Any]:
+    """The columns ``size`` and ``needs_bytes`` of a new job."""
+    if kind in _PROVES:
+        query = sa.select(circuits.c.prove_s, circuits.c.peak_bytes)
+        mine = (circuits.c.tenant == tenant, circuits.c.id == circuit_id)
+        found = conn.execute(query.where(*mine)).one_or_none()
+        if found is not None:
+            return measured(sizing, found.prove_s, found.peak_bytes)
+    return {"size": SizeClass.COMPILE.value, "needs_bytes": sizing.compile_bytes}
+
+
+def measured(sizing: Sizing, prove_s: float | None, peak_bytes: int | None) -> dict[str, Any]:
+    """The same columns of a proof in a circuit whose proofs took so much."""
+    large = (prove_s or 0.0) > sizing.large_s
+    size = SizeClass.LARGE if large else SizeClass.SMALL
+    return {"size": size.value, "needs_bytes": peak_bytes}
+
+
+def circuit_is_there(
+    conn: sa.Connection, tenant: str, circuit_id: str, columns: dict[str, Any]
+) -> None:
+    """Proofs that wait for a circuit to be built are no builds any more."""
+    conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.circuit_id == circuit_id, jobs.c.tenant == tenant)
+        .where(jobs.c.state == JobState.QUEUED.value, jobs.c.kind.in_(_PROVES))
+        .values(**columns)
+    )
+
+
+def learn_peak(conn: sa.Connection, job: sa.Row[Any]) -> None:
+    """Corrects what later proofs of the circuit are predicted to need."""
+    if job.kind not in _PROVES or not job.peak_rss_bytes:
+        return
+    known = sa.func.coalesce(circuits.c.peak_bytes, 0)
+    conn.execute(
+        sa.update(circuits)
+        .where(circuits.c.tenant == job.tenant, circuits.c.id == job.circuit_id)
+        .where(known < job.peak_rss_bytes)
+        .values(peak_bytes=job.peak_rss_bytes)
+    )
+
+
+def has_memory(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
+    """Whether the host has the memory that a job needs beside what its others were admitted with.
+    A job that needs more than there is runs alone."""
+    if not place.memory_bytes:
+        return True
+    others = conn.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(jobs.c.needs_bytes), 0)).where(
+            _RUNNING, jobs.c.id != job.id, _on(place)
+        )
+    ).one()
+    taken = int(others[1]) + (job.needs_bytes or 0)
+    return others[0] == 0 or taken <= place.memory_bytes
+
+
+def has_slot(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
+    """Whether a heavy job leaves small ones a slot, and a large one has the host's cores alone."""
+    size = SizeClass(job.size)
+    if not size.heavy:
+        return True
+    running = sa.select(sa.func.count()).where(_RUNNING, jobs.c.id != job.id)
+    mine = running.where(_HEAVY, jobs.c.lease_owner == place.owner)
+    if (conn.scalar(mine) or 0) >= place.heavy_slots:
+        return False
+    beside = running.where(_on(place), jobs.c.size == SizeClass.LARGE.value)
+    return size is not SizeClass.LARGE or conn.scalar(beside) == 0
+
+
+def _on(place: Place) -> sa.ColumnElement[bool]:
+    return jobs.c.lease_owner.startswith(f"{place.host}:", autoescape=True)
