@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from circuits.errors import Fault, ZkmlError
-from prover.errors import QuotaExceeded, Unauthenticated
+from prover.errors import QuotaExceeded, ResultRemoved, Unauthenticated
 
 STATUS = {
     Fault.INPUT: 422,
@@ -20,7 +20,11 @@ STATUS = {
     Fault.BUSY: 503,
 }
 #: Errors of the domain that HTTP has a status of its own for.
-OWN_STATUS: dict[type[ZkmlError], int] = {Unauthenticated: 401, QuotaExceeded: 429}
+OWN_STATUS: dict[type[ZkmlError], int] = {
+    Unauthenticated: 401,
+    QuotaExceeded: 429,
+    ResultRemoved: 410,
+}
 
 
 # --- errors that only HTTP can meet ----------------------------------------------------------

@@ -38,8 +38,9 @@ from prover.batch.errors import CircuitForBatches
 from prover.batch.service import BatchService
 from prover.batch.workshop import Announce, Workshop
 from prover.context import Context
-from prover.errors import JobNotDone, ModelNotFound
+from prover.errors import JobNotDone, ModelNotFound, ResultRemoved
 from prover.events import Nudges, open_nudges
+from prover.housekeeping import keep_house
 from prover.idempotency import content_of
 from prover.inputs import parse_input, store_input
 from prover.jobs import Job, JobKind, JobOptions, JobState, Lease, ModelRecord
@@ -106,7 +107,9 @@ class App:
             quota=settings.quota,
             sizing=Sizing.of(settings),
         )
-        artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
+        artifacts = Artifacts.open(
+            settings.artifacts_url, settings.cache_dir, settings.cache_max_mb << 20
+        )
         return cls(settings, store, artifacts, sandbox)
 
     def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:
@@ -478,6 +481,7 @@ class App:
         try:
             view._run(lease, stopping, on_progress)
         finally:
+            view.artifacts.release()
             view.store.add_stored(view.artifacts.stored.take())
 
     def _run(
@@ -518,6 +522,10 @@ class App:
         if job_id is None:
             for batch_id, tenant in every.overdue_batches():
                 self.for_tenant(tenant).batches.batch(batch_id)  # looking at it ends it
+
+    def keep_house(self) -> None:
+        """One round of housekeeping (``prover.housekeeping``), for all tenants."""
+        keep_house(self.settings, self.store.every_tenant(), self.artifacts)
 
     def _ended_alone(self, job: Job) -> None:
         """What its worker would do about a job that has ended without one."""
@@ -573,6 +581,8 @@ class App:
     def _product(self, job: Job, name: str) -> bytes:
         if job.state is not JobState.SUCCEEDED or job.result is None or name not in job.result:
             raise JobNotDone(f"job {job.id} is {job.state.value}: it has no {name}", job=job.id)
+        if job.removed_at is not None and name != "receipt":
+            raise ResultRemoved(job=job.id, removed_at=job.removed_at.isoformat())
         return self.artifacts.get(job.result[name])
 
     def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,6 +25,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from circuits.digests import PREFIX, is_digest, sha256, sha256_file
+from prover.artifact_cache import Uses, trim
 from prover.errors import (
     ArtifactCorrupt,
     ArtifactMissing,
@@ -61,35 +62,46 @@ class Artifacts:
     """An artifact store. Every method may be called from any thread and may raise
     ``ArtifactsUnavailable``; those that write, ``StorageFull``."""
 
-    def __init__(self, backend: Any, *, root: Path | None, cache_dir: Path):
+    def __init__(
+        self, backend: Any, *, root: Path | None, cache_dir: Path, cache_bytes: int = 0
+    ) -> None:
         """``root`` is the directory behind ``backend`` when it is a local one."""
         self._backend = backend
         self._root = root
         self._cache_dir = cache_dir
+        self._cache_bytes = cache_bytes
+        self._uses: Uses | None = None
         self._verified: set[str] = set()
         self._filling: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self.stored = Stored()
 
     def counted(self) -> Artifacts:
-        """The same store, with a count of its own of what is put into it from here on."""
+        """The same store for one piece of work: with a count of its own of what is put into it,
+        and with local copies that stay until ``release``."""
         view = copy.copy(self)
         view.stored = Stored()
+        view._uses = Uses()
         return view
 
+    def release(self) -> None:
+        """The local copies that this view has given are not needed any more."""
+        if self._uses is not None:
+            self._uses.release()
+
     @classmethod
-    def open(cls, url: str, cache_dir: Path) -> Artifacts:
+    def open(cls, url: str, cache_dir: Path, cache_bytes: int = 0) -> Artifacts:
         """Opens ``file://``, ``s3://``, ``gs://`` or ``az://`` (credentials as each cloud's own
-        tools find them). ``cache_dir`` holds local copies of what lies in a remote store.
-        Raises ``SettingsInvalid``."""
+        tools find them). ``cache_dir`` holds local copies of what lies in a remote store, of
+        ``cache_bytes`` together at most; 0: any number. Raises ``SettingsInvalid``."""
         scheme = urlsplit(url).scheme
         if scheme == "file":
             return cls._open_directory(Path(unquote(urlsplit(url).path)), cache_dir)
         if scheme == "memory":
-            return cls(MemoryStore(), root=None, cache_dir=cache_dir)
+            return cls(MemoryStore(), root=None, cache_dir=cache_dir, cache_bytes=cache_bytes)
         try:
             backend = from_url(url, retry_config=_RETRIES)
-            return cls(backend, root=None, cache_dir=cache_dir)
+            return cls(backend, root=None, cache_dir=cache_dir, cache_bytes=cache_bytes)
         except (BaseError, ValueError) as error:
             raise SettingsInvalid(
                 f"ZKML_ARTIFACTS_URL cannot be used: {_first_line(error)}"
@@ -156,6 +168,21 @@ class Artifacts:
         A directory's own file; for a remote store a copy in the cache, fetched when it is not
         there. Raises ``ArtifactMissing``, ``ArtifactCorrupt``.
         """
+        if self._root is not None or self._uses is None:
+            return self._checked(digest)
+        while True:
+            path = self._checked(digest)
+            if self._uses.hold(path):  # else another process has evicted it just now
+                self.trim_cache()
+                return path
+
+    def trim_cache(self) -> int:
+        """Brings the cache down to its budget; the bytes that were freed."""
+        if self._root is not None or not self._cache_bytes:
+            return 0
+        return trim(self._cache_dir, self._cache_bytes)
+
+    def _checked(self, digest: str) -> Path:
         path = self._local(digest)
         if self._is_trusted(digest) and path.exists():
             return path
@@ -174,6 +201,17 @@ class Artifacts:
                 raise ArtifactCorrupt(artifact=digest)
             self._trust(digest)
         return path
+
+    def delete(self, digest: str) -> int:
+        """Forgets an artifact that nothing names any more; its size. Raises
+        ``ArtifactMissing``."""
+        size = self._size(_address(digest))
+        if size is None:
+            raise ArtifactMissing(artifact=digest)
+        self._distrust(digest)
+        with _named_errors(), suppress(FileNotFoundError):
+            obstore.delete(self._backend, _address(digest))
+        return size
 
     # --- private, named ----------------------------------------------------------------------
 
@@ -228,6 +266,15 @@ class Artifacts:
         """Forgets the bytes; not an error when they are gone already."""
         with _named_errors(), suppress(FileNotFoundError):
             obstore.delete(self._backend, _private_address(key))
+
+    def old_private_keys(self, age: timedelta) -> Iterator[str]:
+        """Names of private files that were written so long ago."""
+        before = datetime.now(UTC) - age
+        with _named_errors():
+            for page in obstore.list(self._backend, "private"):
+                for found in page:
+                    if found["last_modified"] <= before:
+                        yield str(found["path"]).removeprefix("private/")
 
     # --- the backend -------------------------------------------------------------------------
 

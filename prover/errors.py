@@ -214,6 +214,14 @@ class JobNotDone(ZkmlError):
     default_hint = "Wait until its state is succeeded."
 
 
+class ResultRemoved(ZkmlError):
+    """The proof was kept for as long as the operator has set, and is gone."""
+
+    code = "result_removed"
+    fault = Fault.NOT_FOUND
+    default_hint = "The receipt is still here; have the input proved again for another proof."
+
+
 class LeaseLost(ZkmlError):
     """This worker's lease on the job has ended: another worker has it, or the job is over."""
 

@@ -83,6 +83,7 @@ class Job:
     not_before: datetime | None = None
     kept_proof: dict[str, Any] | None = None
     last_seq: int = 0  # of its events
+    removed_at: datetime | None = None  # when proof and bundle were, as the operator set
     size: str = "small"  # prover.admission.SizeClass
     needs_bytes: int | None = None  # memory, as predicted
 

@@ -74,6 +74,19 @@ class Settings(BaseModel):
         default_factory=lambda data: data["home"] / "cache",
         description="Local copies of artifacts that live in a remote store.",
     )
+    cache_max_mb: int = Field(
+        default=10 << 10,
+        ge=0,
+        description="MiB of local copies that are kept; what jobs use stays. 0: any number.",
+    )
+    keep_proofs_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days after which proofs and bundles are removed, receipts stay; 0: never.",
+    )
+    housekeeping_s: float = Field(
+        default=600, ge=0.05, description="Seconds between two rounds of housekeeping."
+    )
     redis_url: str | None = Field(
         default=None,
         description="The queue: redis://, rediss:// or unix://; unset, `zkml up` starts its own.",

@@ -38,6 +38,10 @@ class Runner(Protocol):
         """Ends jobs whose deadline has passed while nobody works on them."""
         ...
 
+    def keep_house(self) -> None:
+        """Removes what is not needed any more."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -61,7 +61,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         store = opened.every_tenant()
         runner = open_runner(settings)
         runner.announce = announcer(app, store)
-        sweep = Sweep(app, store, runner, settings.sweep_s)
+        sweep = Sweep(app, store, runner, settings.sweep_s, settings.housekeeping_s)
 
         webhooks = Deliverer(
             store.every_tenant(), Sender(allow_private=settings.webhooks_allow_private)

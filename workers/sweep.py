@@ -8,6 +8,7 @@ does not wait for the broker's visibility timeout, which is hours.
 from __future__ import annotations
 
 import threading
+import time
 
 import structlog
 from celery import Celery
@@ -47,17 +48,20 @@ def _empty(app: Celery) -> list[str]:
 
 class Sweep:
     """``sweep_once`` in a thread: at the start, then every ``every_s`` seconds. Ends what is past
-    its deadline first.
+    its deadline first; every ``house_every_s`` seconds it keeps house.
 
     Several workers sweep side by side without agreement: ``mark_sent`` keeps most repeats away,
     and a job that is sent twice is run once.
     """
 
-    def __init__(self, app: Celery, store: Store, runner: Runner, every_s: float):
+    def __init__(
+        self, app: Celery, store: Store, runner: Runner, every_s: float, house_every_s: float
+    ) -> None:
         self._app = app
         self._store = store
         self._runner = runner
         self._every_s = every_s
+        self._house_every_s = house_every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
@@ -70,11 +74,15 @@ class Sweep:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
+        house_at = time.monotonic() + self._house_every_s
         while not self._stopped.is_set():
             try:
                 self._runner.expire_due()
                 for job_id in sweep_once(self._app, self._store, grace_s=2 * self._every_s):
                     _log.info("job_sent_again", job=job_id)
+                if time.monotonic() >= house_at:
+                    house_at = time.monotonic() + self._house_every_s
+                    self._runner.keep_house()
             except (ZkmlError, OperationalError, OSError) as error:
                 _log.warning("sweep_skipped", error=str(error))
             except Exception:

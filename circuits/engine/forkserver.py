@@ -182,10 +182,19 @@ class _Server:
 
 
 def _scratch_root() -> tuple[Path, int]:
-    """A new folder for this server's children, and the descriptor whose lock says it is in use.
+    """A new folder for this server's children, and the descriptor whose lock says it is in use."""
+    sweep_scratch()
+    while True:
+        root = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
+        lock = os.open(root, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if root.exists():
+            return root, lock
+        os.close(lock)  # another server took it for a stale one before it was locked
 
-    Removes the folders of servers that were killed: theirs are locked by nobody.
-    """
+
+def sweep_scratch() -> None:
+    """Removes the folders of servers that were killed: theirs are locked by nobody."""
     for stale in Path(tempfile.gettempdir()).glob(_SCRATCH_PREFIX + "*"):
         with contextlib.suppress(OSError):  # in use, another user's, or gone already
             lock = os.open(stale, os.O_RDONLY)
@@ -194,13 +203,6 @@ def _scratch_root() -> tuple[Path, int]:
                 shutil.rmtree(stale, ignore_errors=True)
             finally:
                 os.close(lock)
-    while True:
-        root = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
-        lock = os.open(root, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if root.exists():
-            return root, lock
-        os.close(lock)  # another server took it for a stale one before it was locked
 
 
 def _kill(child: _Child) -> None:

@@ -21,7 +21,7 @@ from prover.batch.proving import PackOutcome, prove_pack
 from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
 from prover.batch.workshop import Workshop
 from prover.bundle import Bundle, write_bundle
-from prover.errors import LeaseLost
+from prover.errors import LeaseLost, ResultRemoved
 from prover.jobs import Job, JobKind, JobState, ModelRecord
 from prover.lease import Held
 from prover.retries import may_pass, pause_s
@@ -264,6 +264,8 @@ class SharedFiles:
         if pack_id != self._pack_id:
             pack = self._shop.store.job(pack_id)
             assert pack.result is not None
+            if pack.removed_at is not None:
+                raise ResultRemoved(job=pack.id, removed_at=pack.removed_at.isoformat())
             get = self._shop.artifacts.get
             self._files = {name: get(digest) for name, digest in pack.result["files"].items()}
             self._pack_id = pack_id

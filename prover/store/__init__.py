@@ -35,6 +35,7 @@ from prover.store.events import Events
 from prover.store.figures import Operations
 from prover.store.idempotency_keys import IdempotencyKeys
 from prover.store.jobs import Jobs
+from prover.store.keeping import Keeping
 from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
 from prover.store.pages import Page
@@ -60,6 +61,7 @@ class Store(
     Usage,
     Uploads,
     Operations,
+    Keeping,
     IdempotencyKeys,
     WebhookEndpoints,
     WebhookQueue,

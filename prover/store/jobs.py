@@ -116,7 +116,7 @@ class Jobs(Repository):
 
     def _same_content(self, conn: sa.Connection, kind: JobKind, content: str) -> sa.Row[Any] | None:
         """A job of this view that made, or is about to make, the same: one that is done first."""
-        done = jobs.c.state == JobState.SUCCEEDED.value
+        done = sa.and_(jobs.c.state == JobState.SUCCEEDED.value, jobs.c.removed_at.is_(None))
         under_way = sa.and_(
             jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]),
             jobs.c.cancel_requested.is_(False),
@@ -369,6 +369,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         not_before=row.not_before,
         kept_proof=row.kept_proof,
         last_seq=row.last_seq,
+        removed_at=row.removed_at,
         size=row.size,
         needs_bytes=row.needs_bytes,
     )

@@ -191,6 +191,7 @@ jobs = sa.Table(
     sa.Column("size", sa.String(16), nullable=False, server_default="small"),
     sa.Column("needs_bytes", sa.BigInteger),  # memory, as predicted; null: not known
     sa.Column("urgency", sa.Integer, nullable=False, server_default="3"),
+    sa.Column("removed_at", UtcTime),  # when proof and bundle were removed
     # Since when a queued job has waited for room; its message is used up.
     sa.Column("put_off_at", UtcTime),
     sa.Index(None, "state", "sent_at"),

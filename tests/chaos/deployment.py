@@ -158,7 +158,7 @@ class Deployment:
         sender = Celery("chaos", set_as_current=False)
         sender.conf.update(celery_config(self.settings))
         for _ in range(2):
-            send_job(sender, job.id)
+            send_job(sender, job.id, job.size)
         sender.close()
 
     def cancel_a_job(self) -> None:

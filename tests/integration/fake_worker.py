@@ -68,6 +68,9 @@ class WaitingRunner:
     def expire_due(self) -> None:
         self._store.expire_due()
 
+    def keep_house(self) -> None:
+        pass
+
     def close(self) -> None:
         self._nudges.close()
         self._store.close()

@@ -15,9 +15,10 @@ import pytest
 import redis
 from celery import Celery
 
+from prover.admission import SizeClass
 from prover.errors import QueueUnavailable
 from prover.jobs import Job, JobKind, JobState
-from prover.queue import QUEUE, QUEUES, celery_config, send_job
+from prover.queue import QUEUES, celery_config, send_job
 from prover.redis_server import RedisServer
 from prover.settings import Settings
 from prover.store import Store
@@ -68,7 +69,7 @@ class Deployment:
             JobKind.PROOF, model_record().id, "circuit", {"work_s": work_s}, None
         )
         if send:
-            send_job(self.sender, job.id)
+            send_job(self.sender, job.id, job.size)
         return job
 
     def wait(self, job: Job, state: JobState, within_s: float = 300.0) -> Job:
@@ -127,7 +128,7 @@ def test_a_job_delivered_many_times_does_its_work_once(deployment: Deployment) -
     deployment.start_worker()
     job = deployment.post(0.5)
     for _ in range(5):
-        send_job(deployment.sender, job.id)
+        send_job(deployment.sender, job.id, job.size)
 
     deployment.wait(job, JobState.SUCCEEDED)
 
@@ -148,7 +149,7 @@ def test_a_tenants_first_job_waits_for_one_job_of_each_worker_at_most(
 
     job = late.create_job(JobKind.PROOF, model_record().id, "circuit", {"work_s": 0.0}, None)
     before = deployment.diary().count("started")
-    send_job(deployment.sender, job.id)
+    send_job(deployment.sender, job.id, job.size)
     until(lambda: late.job(job.id).state is JobState.SUCCEEDED)
 
     order = [line.split()[1] for line in deployment.diary().splitlines() if "started" in line]
@@ -197,7 +198,7 @@ def test_a_stopping_worker_hands_its_job_to_another(deployment: Deployment) -> N
     leaving.terminate()
     assert leaving.wait(timeout=300) == 0  # it did not wait for the job
     assert deployment.store.job(job.id).state is JobState.QUEUED
-    assert deployment.broker_keys() == [QUEUE]
+    assert deployment.broker_keys() == [QUEUES[SizeClass.COMPILE]]
 
     deployment.start_worker()
     deployment.wait(job, JobState.RUNNING)

@@ -1,4 +1,4 @@
-"""Size, need and urgency of jobs; what a circuit's proofs take.
+"""Size, need and urgency of jobs, whether their results are gone; what a circuit's proofs take.
 
 Additive: the version before works on this schema, and what it writes is a small job.
 """
@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("needs_bytes", sa.BigInteger))
     op.add_column("jobs", sa.Column("urgency", sa.Integer, nullable=False, server_default="3"))
     op.add_column("jobs", sa.Column("put_off_at", sa.DateTime(timezone=True)))
+    op.add_column("jobs", sa.Column("removed_at", sa.DateTime(timezone=True)))
     op.add_column("circuits", sa.Column("prove_s", sa.Float))
     op.add_column("circuits", sa.Column("peak_bytes", sa.BigInteger))
     op.create_index(f"ix_jobs_{'_'.join(_TURN)}", "jobs", _TURN)
@@ -33,5 +34,5 @@ def downgrade() -> None:
     op.drop_index(f"ix_jobs_{'_'.join(_TURN)}", "jobs")
     for name in ("peak_bytes", "prove_s"):
         op.drop_column("circuits", name)
-    for name in ("put_off_at", "urgency", "needs_bytes", "size"):
+    for name in ("removed_at", "put_off_at", "urgency", "needs_bytes", "size"):
         op.drop_column("jobs", name)

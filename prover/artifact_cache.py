@@ -1,0 +1,86 @@
+"""Local copies of what lies in a remote artifact store, within a budget of bytes.
+
+The copies that were used longest ago go first. A job holds a shared lock on each copy that it uses,
+and eviction takes none that is locked: locks end with their process, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+#: What a process left that was killed while it fetched.
+_PART, _PART_OLD_S = ".part", 3600.0
+
+
+class Uses:
+    """The copies that one job uses. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held: dict[Path, int] = {}
+
+    def hold(self, path: Path) -> bool:
+        """Keeps a copy from being evicted until ``release``; false if it has just been."""
+        with self._guard:
+            if path in self._held:
+                return True
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                if os.stat(path).st_ino != os.fstat(descriptor).st_ino:
+                    raise FileNotFoundError
+                os.utime(path)  # used now
+            except FileNotFoundError:
+                os.close(descriptor)
+                return False
+            self._held[path] = descriptor
+            return True
+
+    def release(self) -> None:
+        with self._guard:
+            while self._held:
+                os.close(self._held.popitem()[1])
+
+
+def trim(folder: Path, max_bytes: int) -> int:
+    """Evicts copies until those that are left have ``max_bytes``, or are all in use; the bytes
+    that were freed."""
+    copies = sorted(_copies(folder))
+    left = sum(size for _, size, _ in copies)
+    freed = 0
+    for _, size, path in copies:
+        if left <= max_bytes:
+            break
+        if _evict(path):
+            left -= size
+            freed += size
+    return freed
+
+
+def _copies(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each was used last, its size, and where it is."""
+    for path in folder.glob("sha256/*/*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if path.name.endswith(_PART):
+                if time.time() - found.st_mtime > _PART_OLD_S:
+                    path.unlink()
+                continue
+            yield found.st_mtime, found.st_size, path
+
+
+def _evict(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as copy:
+        fcntl.flock(copy, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: in use
+        path.unlink()
+        return True
+    return False

@@ -1,0 +1,57 @@
+"""What may be removed: results that are old, inputs that no row names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from prover.jobs import Job, JobKind, JobState
+from prover.store.database import Repository
+from prover.store.jobs import job_of
+from prover.store.quotas import add_stored
+from prover.store.schema import batch_chunks, jobs, upload_parts
+
+_OPEN = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
+
+
+class Keeping(Repository):
+    """For housekeeping, over all tenants."""
+
+    def results_before(self, age: timedelta, *, limit: int) -> list[Job]:
+        """Jobs that succeeded so long ago and whose proofs are still here, oldest first."""
+        query = (
+            sa.select(jobs)
+            .where(
+                jobs.c.state == JobState.SUCCEEDED.value,
+                jobs.c.kind.in_([JobKind.PROOF.value, JobKind.PACK.value]),
+                jobs.c.removed_at.is_(None),
+                jobs.c.finished_at <= self._now() - age,
+            )
+            .order_by(jobs.c.finished_at)
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            return [job_of(row) for row in conn.execute(query)]
+
+    def results_removed(self, job_id: str, freed_bytes: int) -> None:
+        """Notes that proof and bundle of this tenant's job are gone. Twice is the same as once."""
+        with self._db.write() as conn:
+            changed = conn.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job_id, jobs.c.removed_at.is_(None))
+                .values(removed_at=self._now())
+            )
+            if changed.rowcount == 1:
+                add_stored(conn, self._owner, -freed_bytes)
+
+    def named_inputs(self, keys: Sequence[str]) -> set[str]:
+        """Those of these private files that a row names which is not done with them."""
+        queries = (
+            sa.select(jobs.c.input_key).where(jobs.c.input_key.in_(keys), _OPEN),
+            sa.select(batch_chunks.c.input_key).where(batch_chunks.c.input_key.in_(keys)),
+            sa.select(upload_parts.c.key).where(upload_parts.c.key.in_(keys)),
+        )
+        with self._db.read() as conn:
+            return {str(key) for query in queries for key in conn.scalars(query)}
