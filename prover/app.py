@@ -84,7 +84,7 @@ class App:
         self.settings = settings
         self.store = store
         self.artifacts = artifacts
-        self.nudges: Nudges = open_nudges(settings.redis_url)
+        self.nudges: Nudges = open_nudges(settings.redis_url, settings.redis_prefix)
         self.engine = EzklEngine(sandbox or Sandbox(nice=settings.engine_nice))
         self.library = Library(settings, store, artifacts, self.engine)
         self._costs: dict[tuple[str | None, str], dict[str, Any]] = {}

@@ -139,10 +139,10 @@ class LocalNudges(Nudges):
         self._wake(job_id)
 
 
-def open_nudges(redis_url: str | None) -> Nudges:
+def open_nudges(redis_url: str | None, prefix: str = "zkml:") -> Nudges:
     """The bus that fits: through Redis when there is one, else within this process."""
     if redis_url is None:
         return LocalNudges()
     from prover.redis_events import RedisNudges  # loads a client that `zkml prove` has no use for
 
-    return RedisNudges(redis_url)
+    return RedisNudges(redis_url, prefix)

@@ -1,7 +1,8 @@
 """The queue between API and workers, in plain values: both use these without knowing each other.
 
-A queue carries job ids and nothing else; the job's row is the truth. A message that is lost is
-sent again by a worker's sweep (``Store.runnable``), one that comes twice finds the job taken.
+Each class of jobs has a queue of its name. A queue carries job ids and nothing else; the job's row
+is the truth. A message that is lost is sent again by a worker's sweep (``Store.runnable``), one
+that comes twice finds the job taken.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from prover.admission import SizeClass
 from prover.errors import QueueUnavailable, SettingsInvalid
 from prover.settings import Settings
 
-#: One for each class of jobs. Small ones have the name that the only queue once had.
-QUEUES = {size: "zkml" if size == "small" else f"zkml.{size}" for size in SizeClass}
-QUEUE = QUEUES[SizeClass.SMALL]
 RUN_JOB = "zkml.run_job"
 
 
@@ -40,6 +38,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "visibility_timeout": visibility_timeout_s(settings),
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
+        # Of every key: a Redis may have other users.
+        "global_keyprefix": settings.redis_prefix,
     }
     return {
         "broker_url": broker_url(settings),
@@ -48,7 +48,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": {"visibility_timeout": options["visibility_timeout"]},
         "visibility_timeout": options["visibility_timeout"],
         "broker_connection_retry_on_startup": True,
-        "task_default_queue": QUEUE,
+        "task_default_queue": SizeClass.SMALL.value,
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_backend": None,
@@ -88,6 +88,6 @@ def send_job(app: TaskSender, job_id: str, size: str = SizeClass.SMALL) -> None:
     """Puts a job on its class's queue, after its row is committed. Raises ``QueueUnavailable``;
     the job is not lost then: a worker's sweep sends it once the queue is back."""
     try:
-        app.send_task(RUN_JOB, args=[job_id], queue=QUEUES[SizeClass(size)])
+        app.send_task(RUN_JOB, args=[job_id], queue=str(size))
     except Exception as error:  # Celery's own error types must not be known here
         raise QueueUnavailable(f"The job queue did not answer: {error}.") from error

@@ -13,7 +13,6 @@ from redis.retry import Retry
 from prover.errors import QueueUnavailable
 from prover.events import Nudges
 
-_CHANNEL = "zkml:job:"
 #: A queue must not lose keys to make room for others.
 _KEEPS_ALL = "noeviction"
 _log = structlog.get_logger(__name__)
@@ -23,9 +22,11 @@ class RedisNudges(Nudges):
     """Nudges through Redis. One thread and one connection per process hear them all, however
     many wait; they start with the first subscription."""
 
-    def __init__(self, url: str):
-        """``url`` is ``redis://``, ``rediss://`` or ``unix://``."""
+    def __init__(self, url: str, prefix: str = "zkml:"):
+        """``url`` is ``redis://``, ``rediss://`` or ``unix://``; channels begin with
+        ``prefix``."""
         super().__init__()
+        self._channel = f"{prefix}job:"
         self._client = redis.Redis.from_url(
             url,
             socket_connect_timeout=2,
@@ -39,7 +40,7 @@ class RedisNudges(Nudges):
 
     def publish(self, job_id: str) -> None:
         try:
-            self._client.publish(_CHANNEL + job_id, b"")
+            self._client.publish(self._channel + job_id, b"")
         except redis.RedisError as error:
             _log.warning("nudge_lost", job=job_id, error=str(error))
 
@@ -72,7 +73,7 @@ class RedisNudges(Nudges):
         while not self._closing.is_set():
             try:
                 with PubSub(self._client.connection_pool) as pubsub:
-                    pubsub.psubscribe(_CHANNEL + "*")
+                    pubsub.psubscribe(self._channel + "*")
                     self._hear(pubsub)
                 pause_s = 0.1
             except (redis.RedisError, OSError) as error:
@@ -89,4 +90,4 @@ class RedisNudges(Nudges):
                 self._ready.set()
                 self._wake(None)  # what was published while nobody listened is not known
             elif message["type"] == "pmessage":
-                self._wake(message["channel"].decode().removeprefix(_CHANNEL))
+                self._wake(message["channel"].decode().removeprefix(self._channel))

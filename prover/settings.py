@@ -92,6 +92,13 @@ class Settings(BaseModel):
         description="The queue: redis://, rediss:// or unix://; unset, `zkml up` starts its own.",
     )
 
+    redis_prefix: str = Field(
+        default="zkml:",
+        min_length=1,
+        max_length=64,
+        description="What every key and channel of ours in Redis begins with.",
+    )
+
     # --- the engine ---
     engine_deadline_s: float = Field(
         default=1800, gt=0, description="Seconds one engine call may take before it is killed."

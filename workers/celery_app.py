@@ -8,7 +8,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 from prover.admission import SizeClass
-from prover.queue import QUEUES, celery_config
+from prover.queue import celery_config
 from prover.settings import Settings
 from workers.acknowledging import forget_failed_acknowledgements
 
@@ -29,7 +29,7 @@ def make_celery(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         # One after the other, so that no class waits for another's queue to be empty.
-        task_queues=[queue(QUEUES[size]) for size in SizeClass],
+        task_queues=[queue(size.value) for size in SizeClass],
         # A lost broker connection says nothing about the job: it goes on under its lease.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # None of what follows is used; leaving it out saves messages and start-up time.

@@ -16,7 +16,6 @@ from celery.platforms import SecurityWarning
 
 from prover.admission import NOTIFY, Place, Sizing
 from prover.logs import configure_logs
-from prover.queue import QUEUES
 from prover.settings import Settings
 from prover.store import Store
 from prover.webhooks.deliverer import Deliverer
@@ -98,7 +97,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
             signals.worker_shutting_down.connect(on_stopping)
             signals.setup_logging.connect(on_logging)
             worker = app.Worker(
-                queues=[QUEUES[size] for size in place.sizes] or [NOTIFY],
+                queues=[size.value for size in place.sizes] or [NOTIFY],
                 hostname=f"zkml@{owner}",
                 quiet=True,
                 without_gossip=True,

@@ -15,7 +15,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from circuits.errors import ZkmlError
-from prover.queue import QUEUES, send_job
+from prover.admission import SizeClass
+from prover.queue import send_job
 from prover.store import Store
 from workers.runner import Runner
 
@@ -41,8 +42,8 @@ def _empty(app: Celery) -> list[str]:
         channel = connection.default_channel
         return [
             size.value
-            for size, name in QUEUES.items()
-            if app.amqp.queues[name].bind(channel).queue_declare().message_count == 0
+            for size in SizeClass
+            if app.amqp.queues[size.value].bind(channel).queue_declare().message_count == 0
         ]
 
 

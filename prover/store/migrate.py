@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from prover.errors import StoreTooNew
+from prover.settings import Settings
 from prover.store.database import Database
 from prover.store.schema import REVISION
 
@@ -30,6 +34,23 @@ def bring_up_to_date(database: Database) -> None:
             _upgrade(conn)
 
 
+def step_back(url: str) -> str | None:
+    """Takes the newest migration back, so that the version before can be started again; the
+    revision that the database has then. What only the newer one knew is lost."""
+    database = Database.connect(url)
+    try:
+        with database.write() as conn:
+            if _revision(conn) != REVISION:
+                raise StoreTooNew(
+                    f"The database is at revision {_revision(conn)}, not {REVISION}.",
+                    hint="Use the version of zkml-prover that wrote it.",
+                )
+            _alembic(conn, lambda alembic, config: alembic.downgrade(config, "-1"))
+            return _revision(conn)
+    finally:
+        database.close()
+
+
 def _revision(conn: sa.Connection) -> str | None:
     if not sa.inspect(conn).has_table("alembic_version"):
         return None
@@ -38,6 +59,10 @@ def _revision(conn: sa.Connection) -> str | None:
 
 
 def _upgrade(conn: sa.Connection) -> None:
+    _alembic(conn, lambda alembic, config: alembic.upgrade(config, "head"))
+
+
+def _alembic(conn: sa.Connection, run: Callable[[Any, Any], None]) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
@@ -46,8 +71,14 @@ def _upgrade(conn: sa.Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = conn
     try:
-        command.upgrade(config, "head")
+        run(command, config)
     except CommandError as error:
         if "Can't locate revision" in str(error):
             raise StoreTooNew from error
         raise
+
+
+if __name__ == "__main__":  # python -m prover.store.migrate back
+    if sys.argv[1:] != ["back"]:
+        sys.exit("usage: python -m prover.store.migrate back")
+    print(step_back(Settings.load().database_url))

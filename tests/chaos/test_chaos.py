@@ -22,6 +22,7 @@ import redis
 
 from circuits.errors import ZkmlError
 from circuits.profile import Profile
+from prover.admission import SizeClass
 from prover.jobs import Job, JobState
 from prover.usage import Grouping
 from tests.acceptance.processes import gone, until
@@ -159,7 +160,8 @@ def nothing_is_left(deployment: Deployment) -> None:
     assert not list((home / "tmp").glob("build-*/*"))
     with redis.Redis.from_url(deployment.redis.url) as client:
         kept = {bytes(key).decode() for key in client.keys("*")}
-    assert all("bind" in key or key in {"zkml", "unacked", "unacked_index"} for key in kept), kept
+    mine = {f"zkml:{name}" for name in (*SizeClass, "unacked", "unacked_index", "unacked_mutex")}
+    assert all(key.startswith("zkml:_kombu.binding") or key in mine for key in kept), kept
 
 
 def print_figures(

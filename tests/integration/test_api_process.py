@@ -20,7 +20,7 @@ import redis
 
 from api.client import Client, ServerProblem
 from prover.admission import SizeClass
-from prover.queue import QUEUES, RUN_JOB
+from prover.queue import RUN_JOB
 from prover.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
             model = zkml.upload_model(DIGITS)
             job = zkml.create_proof(model=model.id, inputs=BLANK)
             with redis.Redis.from_url(server.url) as queue:
-                while not (messages := queue.lrange(QUEUES[SizeClass.COMPILE], 0, -1)):
+                while not (messages := queue.lrange(f"zkml:{SizeClass.COMPILE}", 0, -1)):
                     time.sleep(0.02)
     (message,) = messages
     assert json.loads(message)["headers"]["task"] == RUN_JOB

@@ -169,7 +169,7 @@ def test_inputs_that_no_row_names_go_after_a_day(tmp_path: Path, clock: ManualCl
         store.create_job(JobKind.PROOF, model_record().id, "c", {}, keys[0])
         ended = store.create_job(JobKind.PROOF, model_record().id, "c", {}, keys[1])
         store.request_cancel(ended.id)
-        store.create_upload("sha256:" + "0" * 64, 10)
+        store.open_upload("sha256:" + "0" * 64, 10)
         store.add_part("sha256:" + "0" * 64, UploadPart(start=0, size=5, key=keys[2]))
 
         assert keep_house(settings, store.every_tenant(), artifacts).inputs == 1

@@ -18,7 +18,7 @@ from celery import Celery
 from prover.admission import SizeClass
 from prover.errors import QueueUnavailable
 from prover.jobs import Job, JobKind, JobState
-from prover.queue import QUEUES, celery_config, send_job
+from prover.queue import celery_config, send_job
 from prover.redis_server import RedisServer
 from prover.settings import Settings
 from prover.store import Store
@@ -86,7 +86,7 @@ class Deployment:
     def broker_keys(self) -> list[str]:
         """What Celery keeps in Redis of messages that wait or are not acknowledged."""
         with redis.Redis.from_url(str(self.settings.redis_url)) as connection:
-            return [key for key in (*QUEUES.values(), "unacked") if connection.exists(key)]
+            return [key for key in (*SizeClass, "unacked") if connection.exists(f"zkml:{key}")]
 
     def close(self) -> None:
         for worker in self._workers:
@@ -198,7 +198,7 @@ def test_a_stopping_worker_hands_its_job_to_another(deployment: Deployment) -> N
     leaving.terminate()
     assert leaving.wait(timeout=300) == 0  # it did not wait for the job
     assert deployment.store.job(job.id).state is JobState.QUEUED
-    assert deployment.broker_keys() == [QUEUES[SizeClass.COMPILE]]
+    assert deployment.broker_keys() == [SizeClass.COMPILE]
 
     deployment.start_worker()
     deployment.wait(job, JobState.RUNNING)
