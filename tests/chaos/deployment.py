@@ -1,4 +1,5 @@
-"""A deployment to break: real redis-server, PostgreSQL, workers and engine, all on this machine."""
+"""A deployment to break: real API, redis-server, PostgreSQL, S3 server, workers and engine, all on
+this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from celery import Celery
 
 from prover.app import App
@@ -24,11 +27,16 @@ from prover.jobs import Job, JobState
 from prover.queue import celery_config, send_job
 from prover.redis_server import RedisServer
 from prover.settings import Settings
-from tests.acceptance.processes import environment
+from tests.acceptance.processes import ROOT, environment
+from tests.s3 import BUCKET, S3
 
-#: How long a stopped process stands still: longer than a lease.
+#: How long a stopped process stands still, a disk is full, a store fails: longer than a lease.
 _FROZEN_S = 3.0
+#: Seconds that a clock is set forward or back: beyond a lease, and within one.
+_STEPS_S = (-30.0, -1.0, 1.0, 5.0)
+_WORKER = Path(__file__).with_name("worker.py")
 LEASE_S, SWEEP_S = 2.0, 0.3
+_DISK_MB = 256
 
 
 @dataclass(kw_only=True)
@@ -39,17 +47,37 @@ class Deployment:
     app: App
     redis: RedisServer
     postmaster: psutil.Process | None
+    s3: S3 | None
     workers: list[subprocess.Popen[bytes]]
+    port: int
     log: Path
     random: random.Random
+    api: subprocess.Popen[bytes] | None = None
     done: Counter[str] = field(default_factory=Counter)
-    thaw: list[tuple[float, psutil.Process]] = field(default_factory=list)
+    undo: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def faulty(self) -> Path:
+        """The folder that says what is wrong with machines and stores (``worker.py``)."""
+        return self.log.with_name("faults")
 
     # --- its parts -----------------------------------------------------------------------------
 
     def start_worker(self) -> subprocess.Popen[bytes]:
+        return self._start([str(_WORKER)])
+
+    def start_api(self) -> subprocess.Popen[bytes]:
+        return self._start(["-m", "api", "--port", str(self.port)])
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         env = environment(
             self.settings.home,
+            PYTHONPATH=str(ROOT),
+            ZKML_CHAOS_FAULTS=str(self.faulty),
             ZKML_DATABASE_URL=self.settings.database_url,
             ZKML_ARTIFACTS_URL=self.settings.artifacts_url,
             ZKML_REDIS_URL=str(self.settings.redis_url),
@@ -59,21 +87,26 @@ class Deployment:
             ZKML_STARVING_S="20",
             ZKML_RETRY_S="0.2",
             ZKML_STOP_GRACE_S="0",
+            ZKML_HOUSEKEEPING_S="5",
+            **({} if self.s3 is None else self.s3.environment),
         )
         with self.log.open("ab") as out:
-            return subprocess.Popen([sys.executable, "-m", "workers"], env=env, stderr=out)
+            return subprocess.Popen([sys.executable, *command], env=env, stdout=out, stderr=out)
 
     def look_after(self) -> None:
-        """What a supervisor does: workers that ended are started again, stopped ones wake up."""
+        """What a supervisor does: what ended is started again. What was stopped wakes up, what was
+        full has room."""
+        if self.api is None or self.api.poll() is not None:
+            self.api = self.start_api()
         for number, worker in enumerate(self.workers):
             if worker.poll() is not None:
                 self.workers[number] = self.start_worker()
         now = time.monotonic()
-        for at, process in list(self.thaw):
+        for at, undo in list(self.undo):
             if at <= now:
-                self.thaw.remove((at, process))
-                with contextlib.suppress(psutil.Error):
-                    process.resume()
+                self.undo.remove((at, undo))
+                with contextlib.suppress(psutil.Error, OSError):
+                    undo()
 
     def jobs(self) -> list[Job]:
         found, cursor = [], None
@@ -108,8 +141,19 @@ class Deployment:
             self.forget_messages,
             self.deliver_twice,
             self.cancel_a_job,
+            self.kill_api,
+            self.freeze_api,
+            self.step_a_clock,
+            self.have_the_store_fail,
+            self.have_the_store_be_slow,
         ]
-        return some if self.postmaster is None else [*some, self.kill_postgres_backend]
+        if self.postmaster is not None:
+            some.append(self.kill_postgres_backend)
+        if self.s3 is not None:
+            some.append(self.freeze_s3)
+        if os.path.ismount(self.settings.home):
+            some.append(self.fill_the_disk)
+        return some
 
     def _below(self, word: str) -> psutil.Process:
         found = []
@@ -138,9 +182,50 @@ class Deployment:
 
     def _freeze(self, process: psutil.Process) -> None:
         process.suspend()
-        self.thaw.append((time.monotonic() + _FROZEN_S, process))
+        self._later(process.resume)
+
+    def _later(self, undo: Callable[[], object]) -> None:
+        self.undo.append((time.monotonic() + _FROZEN_S, undo))
+
+    def kill_api(self) -> None:
+        assert self.api is not None
+        self.api.kill()
+
+    def freeze_api(self) -> None:
+        assert self.api is not None
+        self._freeze(psutil.Process(self.api.pid))
+
+    def freeze_s3(self) -> None:
+        assert self.s3 is not None
+        self._freeze(psutil.Process(self.s3.process.pid))
+
+    def step_a_clock(self) -> None:
+        """Of one worker's machine, for as long as the worker lives."""
+        worker = self.random.choice(self.workers)
+        step = self.random.choice(_STEPS_S)
+        (self.faulty / f"clock-{worker.pid}").write_text(str(step))
+
+    def have_the_store_fail(self) -> None:
+        self._have_the_store("fail")
+
+    def have_the_store_be_slow(self) -> None:
+        self._have_the_store("slow")
+
+    def _have_the_store(self, what: str) -> None:
+        (self.faulty / "store").write_text(what)
+        self._later(lambda: (self.faulty / "store").unlink(missing_ok=True))
+
+    def fill_the_disk(self) -> None:
+        """Database, artifacts, builds and Redis's log are on it."""
+        filler = self.settings.home / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as out:
+            while True:
+                out.write(b"0" * (1 << 20))
+        self._later(lambda: filler.unlink(missing_ok=True))
 
     def kill_redis(self) -> None:
+        if (self.settings.home / "filler").exists():
+            raise IndexError("it does not start on a full disk")
         os.kill(self.redis.pid, signal.SIGKILL)
         time.sleep(0.2)
         self.redis.stop()
@@ -176,14 +261,28 @@ class Deployment:
 
 @contextmanager
 def deployed(
-    home: Path, srs: Path, *, database_url: str | None, workers: int, seed: int, **settings: Any
+    home: Path,
+    srs: Path,
+    *,
+    database_url: str | None,
+    workers: int,
+    seed: int,
+    bucket: S3 | None = None,
+    **settings: Any,
 ) -> Iterator[Deployment]:
     """Starts it, and ends all of it with the block, in order if it can."""
-    with RedisServer.start(home / "redis") as redis:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_disk(home))
+        redis = RedisServer.start(home / "redis")
         url = {} if database_url is None else {"database_url": database_url}
         values = Settings.load(
             home=home, srs_dir=srs, redis_url=redis.url, plan_effort="fast", **url, **settings
         )
+        if bucket is not None:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name, value in bucket.environment.items():
+                patch.setenv(name, value)
+            values = values.model_copy(update={"artifacts_url": f"s3://{BUCKET}"})
         postmaster = None
         if database_url is not None:
             pid = Path(database_url.partition("host=")[2]) / "data" / "postmaster.pid"
@@ -194,27 +293,49 @@ def deployed(
             app=app,
             redis=redis,
             postmaster=postmaster,
+            s3=bucket,
             workers=[],
-            log=home / "workers.log",
+            port=_free_port(),
+            log=home.with_name("chaos.log"),
             random=random.Random(seed),
         )
+        made.faulty.mkdir()
         made.workers = [made.start_worker() for _ in range(workers)]
+        made.api = made.start_api()
         try:
             yield made
         finally:
-            for _, process in made.thaw:
-                with contextlib.suppress(psutil.Error):
-                    process.resume()
-            for worker in made.workers:
-                worker.terminate()
-            for worker in made.workers:
+            for _, undo in made.undo:
+                with contextlib.suppress(psutil.Error, OSError):
+                    undo()
+            for process in (*made.workers, made.api):
+                process.terminate()
+            for process in (*made.workers, made.api):
                 try:
-                    worker.wait(20)
+                    process.wait(20)
                 except subprocess.TimeoutExpired:
-                    worker.kill()
-                    worker.wait()
+                    process.kill()
+                    process.wait()
             app.close()
             made.redis.stop()
+
+
+@contextlib.contextmanager
+def _disk(home: Path) -> Iterator[None]:
+    """A file system of its own for the service, where one can be mounted."""
+    home.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m", "none", str(home)]
+    mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def finished(job: Job) -> bool:

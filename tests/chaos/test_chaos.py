@@ -8,27 +8,37 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 import redis
 
+from api.client import Client, ServerProblem, UnexpectedAnswer
 from circuits.errors import ZkmlError
-from circuits.profile import Profile
 from prover.admission import SizeClass
-from prover.jobs import Job, JobState
+from prover.app import App
+from prover.batch.records import ItemState
+from prover.batch.service import SharedFiles
+from prover.bundle import write_bundle
+from prover.jobs import Job, JobKind, JobState
 from prover.usage import Grouping
 from tests.acceptance.processes import gone, until
 from tests.cases import tiny
 from tests.chaos.deployment import Deployment, deployed, finished
 from tests.postgres import postgres
+from tests.s3 import s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -38,12 +48,23 @@ SEED = int(os.environ.get("ZKML_CHAOS_SEED", "1"))
 #: Seconds between two faults. They end when this share of the jobs is over, or there were so many
 #: for each job: on a slow machine faults would else come faster than workers start.
 PAUSE_S, UNTIL, FAULTS_PER_JOB = 1.0, 0.7, 3
+#: Rows of each of two batches; share of jobs with a deadline.
+ROWS, DEADLINES = max(3, JOBS // 10), 0.15
+#: An idle process has fewer file descriptors, however long it has worked.
+FDS = 100
 INPUT = {"x": [[1.0, -1.0, 2.0, 0.0]]}
 #: How a job may end badly when what it needs was taken away again and again.
-ALLOWED = {"job_quarantined", "worker_lost", "engine_killed", "store_unavailable"}
+ALLOWED = {
+    "job_quarantined",
+    "worker_lost",
+    "engine_killed",
+    "store_unavailable",
+    "artifacts_unavailable",
+    "storage_full",
+}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres and s3"])
 def deployment(
     request: pytest.FixtureRequest, tmp_path: Path, srs_cache: Path
 ) -> Iterator[Deployment]:
@@ -55,8 +76,14 @@ def deployment(
         return
     with (
         postgres() as url,
+        s3() as bucket,
         deployed(
-            tmp_path / "home", srs_cache, database_url=url, workers=WORKERS, seed=SEED
+            tmp_path / "home",
+            srs_cache,
+            database_url=url,
+            workers=WORKERS,
+            seed=SEED,
+            bucket=bucket,
         ) as made,
     ):
         yield made
@@ -66,23 +93,18 @@ def test_every_job_ends_once_and_rightly_whatever_breaks(deployment: Deployment)
     app = deployment.app
     model, _ = app.add_model(tiny.linear(), "model")
     began = time.monotonic()
-    ordered = [
-        app.request_proof(
-            model_id=model.id,
-            circuit_id=None,
-            payload={"inputs": INPUT},
-            profile=Profile(),
-            context={"nonce": str(n)},
-        ).id
-        for n in range(JOBS)
-    ]
-    break_until_most_are_over(deployment)
-    broken_s = time.monotonic() - began
-    let_it_recover(deployment)
+    with ThreadPoolExecutor(2) as clients:
+        asked = clients.submit(order_proofs, deployment, model.id)
+        batches = clients.submit(order_batches, deployment, model.id)
+        break_until_most_are_over(deployment, asked, batches)
+        broken_s = time.monotonic() - began
+        let_it_recover(deployment, asked, batches)
 
     jobs = {job.id: job for job in deployment.jobs()}
-    assert set(ordered) <= set(jobs), "a job is lost"
-    succeeded = [job for job in jobs.values() if job.state is JobState.SUCCEEDED]
+    assert set(asked.result()) <= set(jobs), "a job is lost"
+    proofs = [job for job in jobs.values() if job.kind is JobKind.PROOF]
+    assert len(proofs) == len(set(asked.result())) == JOBS, "a job was made twice"
+    succeeded = [job for job in proofs if job.state is JobState.SUCCEEDED]
     failed = [job for job in jobs.values() if job.state is JobState.FAILED]
     print_figures(deployment, jobs.values(), broken_s, time.monotonic() - began)
 
@@ -94,17 +116,79 @@ def test_every_job_ends_once_and_rightly_whatever_breaks(deployment: Deployment)
         assert report["ok"], report
     receipts = [app.receipt(job) for job in succeeded]
     assert len(set(receipts)) == len(succeeded)
-    assert all(job.result is None for job in jobs.values() if job not in succeeded)
+    assert all(job.result is None for job in proofs if job not in succeeded)
+    proved = [bundle for batch in batches.result() for bundle in bundles_of(app, batch)]
+    for bundle in proved:
+        assert app.verify(bundle, None)["ok"]
     charged = sum(u.proofs for u in app.store.usage([Grouping.CALLER]))
-    assert charged == len(succeeded), "charged twice, or not at all"
+    assert charged == len(succeeded) + len(proved), "charged twice, or not at all"
     assert succeeded, "nothing got through"
     nothing_is_left(deployment)
 
 
-def break_until_most_are_over(deployment: Deployment) -> None:
-    while (
-        sum(finished(job) for job in patiently(deployment)) < UNTIL * JOBS
-        and deployment.done.total() < FAULTS_PER_JOB * JOBS
+def order_proofs(deployment: Deployment, model: str) -> list[str]:
+    """Jobs through the API, each asked for until there is an answer; some have deadlines."""
+    chance = random.Random(SEED)
+    made = []
+    for n in range(JOBS):
+        deadline_s = chance.uniform(1, 120) if chance.random() < DEADLINES else None
+        job = answered(
+            deployment,
+            lambda client, n=n, deadline_s=deadline_s: client.create_proof(
+                model=model,
+                inputs=INPUT,
+                context={"nonce": str(n)},
+                deadline_s=deadline_s,
+                client_id=f"chaos-{n}",
+            ),
+        )
+        made.append(job.id)
+    return made
+
+
+def order_batches(deployment: Deployment, model: str) -> list[str]:
+    rows = [{"id": str(n), "inputs": INPUT} for n in range(ROWS)]
+    return [
+        answered(
+            deployment,
+            lambda client, n=n: client.create_batch(rows, model=model, idempotency_key=f"b{n}"),
+        ).id
+        for n in range(2)
+    ]
+
+
+def answered(deployment: Deployment, ask: Callable[[Client], Any]) -> Any:
+    """As a client does that does not give up. What is wrong for good fails the test."""
+    give_up = time.monotonic() + 600
+    while True:
+        try:
+            with Client(deployment.url, timeout_s=10) as client:
+                return ask(client)
+        except (httpx.TransportError, UnexpectedAnswer):
+            pass
+        except ServerProblem as problem:
+            if not problem.problem.retryable:
+                raise
+        assert time.monotonic() < give_up, "the API does not come back"
+        time.sleep(0.2)
+
+
+def bundles_of(app: App, batch_id: str) -> Iterator[bytes]:
+    """A bundle for each proved row; every row of the batch has ended."""
+    assert app.store.batch(batch_id).state.terminal
+    items = app.store.items(batch_id, limit=2 * ROWS)
+    assert len(items) == ROWS
+    assert all(item.state.terminal for item in items)
+    shared = SharedFiles(app.batches.shop)
+    for item in items:
+        if item.state is ItemState.PROVED:
+            yield write_bundle(app.batches.members(item, shared))
+
+
+def break_until_most_are_over(deployment: Deployment, *clients: Future[Any]) -> None:
+    while deployment.done.total() < FAULTS_PER_JOB * JOBS and (
+        not all(client.done() for client in clients)
+        or sum(finished(job) for job in patiently(deployment)) < UNTIL * JOBS
     ):
         with contextlib.suppress(ZkmlError):  # the database is away just now
             deployment.break_something()
@@ -122,9 +206,13 @@ def patiently(deployment: Deployment) -> list[Job]:
     raise AssertionError("the database does not come back")
 
 
-def let_it_recover(deployment: Deployment) -> None:
+def let_it_recover(deployment: Deployment, *clients: Future[Any]) -> None:
     give_up = time.monotonic() + 300 + 60 * JOBS
-    while not all(finished(job) for job in patiently(deployment)):
+    while (
+        deployment.undo
+        or not all(client.done() for client in clients)
+        or not all(finished(job) for job in patiently(deployment))
+    ):
         assert time.monotonic() < give_up, [
             (job.id, job.state, job.attempt, job.stage) for job in deployment.jobs()
         ]
@@ -135,21 +223,24 @@ def let_it_recover(deployment: Deployment) -> None:
 def nothing_is_left(deployment: Deployment) -> None:
     """No process, scratch folder, input, lease or message outlives the work."""
     home = deployment.settings.home
-
-    def all_awake() -> bool:
-        deployment.look_after()
-        return not deployment.thaw
-
-    until(all_awake)
-    below = [p for w in deployment.workers for p in psutil.Process(w.pid).children(recursive=True)]
-    for worker in deployment.workers:
-        worker.terminate()
-    for worker in deployment.workers:
+    assert deployment.api is not None
+    ours = [*deployment.workers, deployment.api]
+    below = [p for one in ours for p in psutil.Process(one.pid).children(recursive=True)]
+    fds = [psutil.Process(one.pid).num_fds() for one in ours]
+    print(f"  file descriptors: {fds}")
+    assert max(fds) < FDS
+    for one in ours:
+        one.terminate()
+    for one in ours:
         # One that was started a moment ago does not handle signals yet.
-        assert worker.wait(30) in (0, -signal.SIGTERM)
-    until(lambda: gone(below), within_s=20)
-    private = home / "artifacts" / "private"
-    assert list(private.iterdir()) == []
+        assert one.wait(60) in (0, -signal.SIGTERM)
+    until(lambda: gone(below), within_s=60)
+    # A store that failed while an input was to be forgotten leaves it to housekeeping.
+    app = deployment.app
+    left = set(app.artifacts.old_private_keys(timedelta(0)))
+    assert not left & app.store.every_tenant().named_inputs(list(left))
+    for key in left:
+        app.artifacts.delete_private(key)
     # A killed fork server's folder goes with the start of the next one.
     temporary = home.parent / f"{home.name}-tmp"
     code = "from circuits.engine.forkserver import _scratch_root; _scratch_root()[0].rmdir()"
