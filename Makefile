@@ -29,7 +29,7 @@ test-all: install lint docs ## Every check there is, with ten times the random e
 	ZKML_TEST_THOROUGH=1 $(BIN)/python -m pytest
 
 chaos: install ## Break everything at random for long, and see that no job is lost
-	ZKML_CHAOS_JOBS=300 ZKML_CHAOS_WORKERS=3 ZKML_CHAOS_EXAMPLES=2000 $(BIN)/python -m pytest -s tests/chaos
+	ZKML_CHAOS_JOBS=300 ZKML_CHAOS_WORKERS=3 ZKML_CHAOS_EXAMPLES=2000 ZKML_CHAOS_RESTARTS=50 $(BIN)/python -m pytest -s tests/chaos
 
 check: install lint ## The fast part of the checks
 	$(BIN)/python -m pytest -m "not slow and not long"

@@ -63,7 +63,11 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     sender = JobSender(app.settings)
     checker = KeyChecker(app.store, allow_anonymous=allow_anonymous)
     reads = Reads(app.store)
-    rate = KeyRate(app.settings.requests_per_minute, app.settings.redis_url)
+    rate = KeyRate(
+        app.settings.requests_per_minute,
+        app.settings.redis_url,
+        prefix=app.settings.redis_prefix,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

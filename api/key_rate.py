@@ -49,14 +49,20 @@ class KeyRate:
     """At most so many requests a minute with one key."""
 
     def __init__(
-        self, per_minute: int, redis_url: str | None, clock: Callable[[], float] = time.time
+        self,
+        per_minute: int,
+        redis_url: str | None,
+        clock: Callable[[], float] = time.time,
+        *,
+        prefix: str = "zkml:",
     ) -> None:
-        """``per_minute`` is for keys without a rate of their own; 0: any number."""
+        """``per_minute`` is for keys without a rate of their own; 0: any number. ``prefix``: of
+        keys in Redis."""
         self._per_minute = per_minute
         self._clock = clock
         self._own = MemoryStorage()
         self._pool = None if redis_url is None else ConnectionPool.from_url(redis_url)
-        self._shared = None if self._pool is None else _shared(self._pool)
+        self._shared = None if self._pool is None else _shared(self._pool, prefix)
         self._alone_until = 0.0
 
     async def take(self, key_id: str, own_rate: int | None) -> Counted | None:
@@ -98,11 +104,11 @@ class KeyRate:
         return int(self._own.incr(minute, 2 * WINDOW_S))
 
 
-def _shared(pool: ConnectionPool) -> RedisStorage:
+def _shared(pool: ConnectionPool, prefix: str) -> RedisStorage:
     return RedisStorage(
         "async+redis://",  # the pool knows where
         wrap_exceptions=True,
         implementation="redispy",
-        key_prefix="zkml:rate",
+        key_prefix=f"{prefix}rate",
         connection_pool=pool,  # type: ignore[arg-type]
     )

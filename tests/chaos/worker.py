@@ -1,5 +1,5 @@
-"""A worker as the real one, whose clock is off and whose artifact store fails as files in the folder
-named by ``ZKML_CHAOS_FAULTS`` say: run as a script by the chaos suite.
+"""A worker as the real one, whose clock is off and whose artifact store fails as the files in the
+folder ``ZKML_CHAOS_FAULTS`` say: run as a script by the chaos suite.
 
 ``clock-PID``: seconds that this process's wall clock is off. ``store``: ``fail`` or ``slow``.
 """
