@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,28 +132,23 @@ def order_proofs(deployment: Deployment, model: str) -> list[str]:
     chance = random.Random(SEED)
     made = []
     for n in range(JOBS):
-        deadline_s = chance.uniform(1, 120) if chance.random() < DEADLINES else None
-        job = answered(
-            deployment,
-            lambda client, n=n, deadline_s=deadline_s: client.create_proof(
-                model=model,
-                inputs=INPUT,
-                context={"nonce": str(n)},
-                deadline_s=deadline_s,
-                client_id=f"chaos-{n}",
-            ),
-        )
-        made.append(job.id)
+        body: dict[str, Any] = {"context": {"nonce": str(n)}, "client_id": f"chaos-{n}"}
+        if chance.random() < DEADLINES:
+            body["deadline_s"] = chance.uniform(1, 120)
+        ask = partial(Client.create_proof, model=model, inputs=INPUT, **body)
+        made.append(str(answered(deployment, ask).id))
     return made
 
 
 def order_batches(deployment: Deployment, model: str) -> list[str]:
     rows = [{"id": str(n), "inputs": INPUT} for n in range(ROWS)]
     return [
-        answered(
-            deployment,
-            lambda client, n=n: client.create_batch(rows, model=model, idempotency_key=f"b{n}"),
-        ).id
+        str(
+            answered(
+                deployment,
+                partial(Client.create_batch, rows=rows, model=model, idempotency_key=f"b{n}"),
+            ).id
+        )
         for n in range(2)
     ]
 
