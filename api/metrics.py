@@ -52,6 +52,12 @@ class _Of(Collector):
         yield build
         yield _gauge("zkml_jobs", "Jobs by state.", ("kind", "state"), figures.states.items())
         yield _gauge(
+            "zkml_queue_jobs",
+            "Jobs that have not ended, by size class.",
+            ("class", "state"),
+            figures.sizes.items(),
+        )
+        yield _gauge(
             "zkml_jobs_ended",
             "Jobs that have ended, by state or by the code of their problem.",
             ("kind", "outcome"),
@@ -85,6 +91,27 @@ class _Of(Collector):
             "Peak memory of the engine's child, over the newest jobs that ended.",
             ("quantile",),
             (((q,), value) for q, value in _spread(figures.peak_bytes)),
+        )
+        yield _gauge(
+            "zkml_recent_predicted_memory_bytes",
+            "What the same proofs were predicted to need when they were ordered.",
+            ("quantile",),
+            (((q,), value) for q, value in _spread([p for p, _ in figures.predicted_bytes])),
+        )
+        yield _gauge(
+            "zkml_recent_memory_over_predicted",
+            "Peak memory over the memory predicted, of each of these.",
+            ("quantile",),
+            (
+                ((q,), value)
+                for q, value in _spread([real / p for p, real in figures.predicted_bytes])
+            ),
+        )
+        yield _gauge(
+            "zkml_recent_circuits",
+            "Newest proofs whose circuit was there (found), or had to be built.",
+            ("how",),
+            ((("found",), figures.found), (("built",), figures.built)),
         )
 
 

@@ -22,6 +22,7 @@ from api.errors import render
 from api.problem import JsonInvalid, MediaTypeUnsupported, UploadTooSlow
 from circuits.errors import ZkmlError
 from prover.errors import UploadTooLarge
+from prover.tracing import request_span
 
 #: A body of which nothing comes for so long is not waited for.
 STALL_S = 30.0
@@ -61,7 +62,10 @@ class RequestContext:
             await send(message)
 
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            request_span(scope["method"], Headers(scope=scope)) as span,
+        ):
             try:
                 await self._app(scope, receive, send_named)
             except ClientDisconnect:
@@ -71,6 +75,12 @@ class RequestContext:
                 if status == 0:
                     await render(ZkmlError(), Request(scope))(scope, receive, send_named)
             finally:
+                if span is not None:
+                    route = getattr(scope.get("route"), "path", "")
+                    span.update_name(f"{scope['method']} {route}".strip())
+                    span.set_attributes(
+                        {"http.response.status_code": status, "zkml.request": request_id}
+                    )
                 log.info(
                     "request",
                     method=scope["method"],

@@ -51,6 +51,7 @@ from prover.pipeline import Pipeline
 from prover.policy import Policy
 from prover.settings import Settings
 from prover.store import Store
+from prover.tracing import carrier, job_span
 from prover.verify import verify_bundle
 from prover.verify_raw import verify_raw
 
@@ -260,7 +261,12 @@ class App:
             JobKind.CIRCUIT,
             model.id,
             order.id,
-            {"profile": profile.to_json(), "circuit": order.to_json(), **options.to_request()},
+            {
+                "profile": profile.to_json(),
+                "circuit": order.to_json(),
+                **options.to_request(),
+                **carrier(),
+            },
             None,
             metadata=metadata,
             id=options.id,
@@ -389,6 +395,7 @@ class App:
             "profile": profile.to_json(),
             "context": context,
             **options.to_request(),
+            **carrier(),
         }
         if isolate:
             request["isolate"] = True
@@ -499,12 +506,13 @@ class App:
         ):
             self.nudges.publish(job_id)
             job = self.store.job(job_id)
-            if job.kind in _OF_BATCHES:
-                self.batches.run(job, held, on_progress)
-            elif self.settings.coalesce_ms and may_share(job):
-                self._coalescing(lease.owner, stopping).run(job, held)
-            else:
-                self._pipeline().run(job, held, on_progress)
+            with job_span(job):
+                if job.kind in _OF_BATCHES:
+                    self.batches.run(job, held, on_progress)
+                elif self.settings.coalesce_ms and may_share(job):
+                    self._coalescing(lease.owner, stopping).run(job, held)
+                else:
+                    self._pipeline().run(job, held, on_progress)
 
     def _after_lost_claim(self, job_id: str) -> None:
         """A claim may have ended the job: its last worker was lost, it was to be canceled, or its

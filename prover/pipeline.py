@@ -31,6 +31,7 @@ from circuits.manifest import CircuitManifest
 from circuits.plan.accuracy import compare, output_range
 from circuits.profile import Visibility
 from circuits.srs.verify_part import extract
+from prover import tracing
 from prover.admission import proof_limits
 from prover.artifacts import Artifacts
 from prover.bundle import Bundle, write_bundle
@@ -362,6 +363,7 @@ class _Work:
         """Notes that a stage begins, for whoever is watching."""
         if self.held.should_stop():
             raise Canceled
+        tracing.stage(stage.value)
         self.store.set_stage(self.held.lease, stage, PROGRESS[stage], self.timings)
         self.nudges.publish(self.job.id)
 

@@ -27,6 +27,7 @@ from circuits.identity import wide_circuit_id
 from circuits.lanes.errors import CannotBatch
 from circuits.manifest import CircuitManifest
 from circuits.profile import Profile, Target, Visibility
+from prover import tracing
 from prover.admission import proof_limits
 from prover.batch.errors import problem_of_item
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
@@ -254,6 +255,7 @@ class _Pack:
         return lanes
 
     def _begin(self, stage: Stage) -> None:
+        tracing.stage(stage.value)
         for member in self._open():
             self._write(
                 member,

@@ -14,6 +14,7 @@ from typing import Any
 
 from circuits.manifest import CircuitManifest
 from circuits.profile import Profile
+from prover import tracing
 from prover.batch.options import OnInexact
 from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
@@ -34,6 +35,7 @@ def finer_circuit(shop: Workshop, job: Job, held: Held) -> Circuit | None:
         return None
     if (found := shop.library.open(job.circuit_id)) is not None:
         return found
+    tracing.stage(Stage.COMPILE.value)
     shop.store.set_stage(held.lease, Stage.COMPILE, 0.0)
     built, _ = shop.library.ensure(Order.from_json(order), should_stop=held.should_stop)
     return built

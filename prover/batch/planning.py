@@ -13,6 +13,7 @@ import structlog
 from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, ZkmlError
 from circuits.identity import wide_circuit_id
 from circuits.manifest import CircuitManifest
+from prover import tracing
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.errors import problem_of_item
 from prover.batch.packing import LADDER, Mix, choose_mix
@@ -37,6 +38,7 @@ def plan_batch(shop: Workshop, job: Job, held: Held, note: Note) -> list[str]:
     the circuit may raise.
     """
     started = time.monotonic()
+    tracing.stage(Stage.COMPILE.value)
     shop.store.set_stage(held.lease, Stage.COMPILE, 0.0)
     batch = shop.store.batch(job.id)
     circuit = _narrow(shop, job, held, note)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from circuits.errors import Fault, InputOutOfRange, ZkmlError
 from circuits.manifest import CircuitManifest
 from circuits.profile import Profile
+from prover import tracing
 from prover.admission import proof_limits
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.errors import RowInexact, problem_of_item
@@ -55,7 +57,7 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
         circuit,
         lanes,
         proof_limits(shop.settings, job),
-        on_stage=lambda name: shop.store.set_stage(held.lease, Stage(name)),
+        on_stage=partial(_begin, shop, held),
         should_stop=held.should_stop,
         prove=lambda make: prove_once(
             shop.store,
@@ -69,11 +71,17 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
     )
     outcome.timings |= made.proof.seconds
     outcome.peak_rss_bytes = made.proof.peak_rss_bytes
+    tracing.stage(Stage.VERIFY.value)
     shop.store.set_stage(held.lease, Stage.VERIFY, 0.9, outcome.timings)
     started = time.monotonic()
     _state_all(shop, job, made, lanes, outcome)
     outcome.timings["receipts"] = time.monotonic() - started
     return outcome
+
+
+def _begin(shop: Workshop, held: Held, name: str) -> None:
+    tracing.stage(name)
+    shop.store.set_stage(held.lease, Stage(name))
 
 
 def _lanes(shop: Workshop, job: Job, manifest: CircuitManifest, outcome: PackOutcome) -> list[Lane]:

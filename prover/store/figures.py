@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.jobs import JobState
+from prover.admission import SizeClass
+from prover.jobs import JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.schema import jobs
 
@@ -18,18 +19,20 @@ RECENT = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Counts are of all rows, whatever their tenant. ``states``: by kind and state; ``ends``: by
-    kind and outcome, which is a state or a problem's code; ``oldest_s``: the age of the oldest job
-    that waits, by kind; ``deaths``: leases whose worker fell silent; ``lost``: other attempts that
-    were made again; ``timings`` and ``peak_bytes``: of the newest jobs that ended."""
+    """Counts are of all rows, whatever their tenant."""
 
-    states: dict[tuple[str, str], int]
-    ends: dict[tuple[str, str], int]
-    oldest_s: dict[str, float]
-    deaths: int
-    lost: int
+    states: dict[tuple[str, str], int]  # by kind and state
+    ends: dict[tuple[str, str], int]  # by kind and outcome: a state or a problem's code
+    oldest_s: dict[str, float]  # age of the oldest job that waits, by kind
+    sizes: dict[tuple[str, str], int]  # jobs that have not ended, by class and state
+    deaths: int  # leases whose worker fell silent
+    lost: int  # other attempts that were made again
+    # Of the newest jobs that ended:
     timings: list[dict[str, float]]
     peak_bytes: list[int]
+    predicted_bytes: list[tuple[int, int]]  # beside the peak, where both are known
+    built: int  # proofs whose circuit had to be built
+    found: int  # proofs whose circuit was there
 
 
 class Operations(Repository):
@@ -44,9 +47,21 @@ class Operations(Repository):
             .where(jobs.c.state == JobState.QUEUED.value)
             .group_by(jobs.c.kind)
         )
+        sizes = (
+            sa.select(jobs.c.size, jobs.c.state, sa.func.count())
+            .where(jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]))
+            .group_by(jobs.c.size, jobs.c.state)
+        )
         sums = sa.select(sa.func.sum(jobs.c.deaths), sa.func.sum(jobs.c.lost))
         recent = (
-            sa.select(jobs.c.timings, jobs.c.peak_rss_bytes)
+            sa.select(
+                jobs.c.kind,
+                jobs.c.state,
+                jobs.c.size,
+                jobs.c.needs_bytes,
+                jobs.c.timings,
+                jobs.c.peak_rss_bytes,
+            )
             .where(jobs.c.finished_at.is_not(None))
             .order_by(jobs.c.finished_at.desc())
             .limit(RECENT)
@@ -54,6 +69,7 @@ class Operations(Repository):
         with self._db.read() as conn:
             groups = conn.execute(counted.group_by(jobs.c.kind, jobs.c.state, "code")).all()
             oldest = conn.execute(waiting).all()
+            open_jobs = conn.execute(sizes).all()
             deaths, lost = conn.execute(sums).one()
             ended = conn.execute(recent).all()
         states: dict[tuple[str, str], int] = {}
@@ -64,7 +80,18 @@ class Operations(Repository):
             if JobState(row.state).terminal:
                 key = (row.kind, row.code or row.state)
                 ends[key] = ends.get(key, 0) + count
+        proved = [row.timings for row in ended if row.kind == JobKind.PROOF and _succeeded(row)]
+        built = sum(Stage.COMPILE in timings for timings in proved)
         return Figures(
+            sizes={(row[0], row[1]): int(row[2]) for row in open_jobs},
+            predicted_bytes=[
+                (row.needs_bytes, row.peak_rss_bytes)
+                for row in ended
+                # What was ordered before its circuit was there was predicted as a build.
+                if row.needs_bytes and row.peak_rss_bytes and row.size != SizeClass.COMPILE
+            ],
+            built=built,
+            found=len(proved) - built,
             states=states,
             ends=ends,
             oldest_s={row.kind: _age_s(row.since, self._now()) for row in oldest},
@@ -73,6 +100,10 @@ class Operations(Repository):
             timings=[row.timings for row in ended],
             peak_bytes=[row.peak_rss_bytes for row in ended if row.peak_rss_bytes],
         )
+
+
+def _succeeded(row: Any) -> bool:
+    return bool(row.state == JobState.SUCCEEDED)
 
 
 def _age_s(since: Any, now: datetime) -> float:

@@ -9,11 +9,11 @@ import redis
 
 from api.metrics import render
 from prover.errors import QueueUnavailable
-from prover.jobs import Job, JobKind
+from prover.jobs import CircuitRecord, Job, JobKind
 from prover.redis_events import RedisNudges
 from prover.redis_server import RedisServer
 from prover.store import Store
-from prover.testing import ManualClock, model_record
+from prover.testing import START, ManualClock, model_record
 from prover.webhooks.records import SignatureScheme
 
 PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}
@@ -63,6 +63,8 @@ def test_counts_ages_and_spreads_are_those_of_the_rows(store: Store, clock: Manu
     store.requeue(again, PROBLEM)
 
     values = told(store)
+    assert values['zkml_queue_jobs{class="compile",state="queued"}'] == 2
+    assert values['zkml_recent_circuits{how="found"}'] == 3
     assert values['zkml_jobs{kind="proof",state="queued"}'] == 2
     assert values['zkml_jobs_ended{kind="proof",outcome="succeeded"}'] == 3
     assert values['zkml_jobs_ended{kind="proof",outcome="engine_killed"}'] == 1
@@ -71,6 +73,30 @@ def test_counts_ages_and_spreads_are_those_of_the_rows(store: Store, clock: Manu
     assert values['zkml_attempts_lost{reason="other"}'] == 1
     assert values['zkml_recent_stage_seconds{quantile="0.5",stage="prove"}'] == 2
     assert values['zkml_recent_peak_memory_bytes{quantile="1"}'] == 3000
+    store.close()
+
+
+def test_memory_is_told_beside_what_was_predicted(store: Store) -> None:
+    measured = {"prove_s": 1.0, "peak_rss_bytes": 1000}
+    store.add_circuit(
+        CircuitRecord(
+            id="c",
+            model_id=model_record().id,
+            profile={},
+            manifest={"measured": measured},
+            created_at=START,
+        )
+    )
+    for took in ({"prove": 1.0}, {"prove": 1.0, "compile": 5.0}):
+        lease = store.claim(
+            store.create_job(JobKind.PROOF, model_record().id, "c", {}, None).id, "w", 30
+        )
+        assert lease is not None
+        store.succeed(lease, {}, took, 1500)
+    values = told(store)
+    assert values['zkml_recent_predicted_memory_bytes{quantile="1"}'] == 1500  # corrected
+    assert values['zkml_recent_memory_over_predicted{quantile="1"}'] == 1.5
+    assert values['zkml_recent_circuits{how="built"}'] == 1
     store.close()
 
 
