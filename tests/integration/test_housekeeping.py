@@ -22,7 +22,7 @@ from prover.jobs import JobKind, JobState, UploadPart
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import ManualClock, model_record
-from tests import tiny
+from tests.cases import tiny
 
 KB = 1000
 

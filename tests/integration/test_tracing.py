@@ -23,7 +23,7 @@ from prover import tracing
 from prover.app import App
 from prover.jobs import JobState
 from prover.settings import Settings
-from tests import tiny
+from tests.cases import tiny
 
 _ids = count(1)
 
