@@ -19,8 +19,9 @@ _PACKAGE = find_spec(
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """The URL of an empty server, which ends with the block."""
+def postgres(address: str = "") -> Iterator[str]:
+    """The URL of an empty server, which ends with the block. With an ``address`` it listens there
+    and trusts whoever can reach it."""
     user = _NOBODY if os.geteuid() == 0 else None
     assert _PACKAGE is not None
     assert _PACKAGE.origin is not None
@@ -37,11 +38,14 @@ def postgres() -> Iterator[str]:
             shutil.copytree(libraries, folder / libraries.name)
             os.chown(folder, user, user)
         _run(installed, user, "initdb", "-D", str(data), "-U", "zkml", "-A", "trust", "-N")
-        options = f"-c listen_addresses='' -k {folder} -c fsync=off -c max_connections=200"
+        if address:
+            with (data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all 0.0.0.0/0 trust\n")
+        options = f"-c listen_addresses='{address}' -k {folder} -c fsync=off -c max_connections=200"
         log = str(folder / "log")
         _run(installed, user, "pg_ctl", "-D", str(data), "-l", log, "-w", "-o", options, "start")
         try:
-            yield f"postgresql://zkml@/postgres?host={folder}"
+            yield f"postgresql://zkml@{address}/postgres" + ("" if address else f"?host={folder}")
         finally:
             _run(installed, user, "pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
     finally:

@@ -32,12 +32,19 @@ class S3:
 
 
 @contextmanager
-def s3() -> Iterator[S3]:
-    """The server, which ends with the block."""
+def s3(address: str = "127.0.0.1") -> Iterator[S3]:
+    """The server, listening on one address, which ends with the block."""
     folder = Path(tempfile.mkdtemp(prefix="zkml-s3-"))
-    master, volume, filer, port, *grpc = _free_ports(8)
+    master, volume, filer, port, *grpc = _free_ports(8, address)
     (folder / "s3.json").write_text(json.dumps({"identities": [_IDENTITY]}))
-    command = [str(WEED), "server", "-s3", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command = [
+        str(WEED),
+        "server",
+        "-s3",
+        f"-dir={folder}",
+        f"-ip={address}",
+        f"-ip.bind={address}",
+    ]
     command += [f"-s3.config={folder / 's3.json'}", "-volume.max=8"]
     names = ("master", "volume", "filer", "s3")
     for name, number in zip(names, (master, volume, filer, port), strict=True):
@@ -47,9 +54,9 @@ def s3() -> Iterator[S3]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait_for(port)
-        shell = [str(WEED), "shell", f"-master=127.0.0.1:{master}.{grpc[0]}"]
-        shell.append(f"-filer=127.0.0.1:{filer}.{grpc[2]}")
+        _wait_for(address, port)
+        shell = [str(WEED), "shell", f"-master={address}:{master}.{grpc[0]}"]
+        shell.append(f"-filer={address}:{filer}.{grpc[2]}")
         asked = f"s3.bucket.create -name {BUCKET}\n".encode()
         subprocess.run(shell, input=asked, stdout=subprocess.DEVNULL, check=True, timeout=60)
         yield S3(
@@ -58,7 +65,7 @@ def s3() -> Iterator[S3]:
                 "AWS_ACCESS_KEY_ID": "zkml",
                 "AWS_SECRET_ACCESS_KEY": "secret",
                 "AWS_REGION": "us-east-1",
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_ENDPOINT_URL": f"http://{address}:{port}",
                 "AWS_ALLOW_HTTP": "true",
             },
         )
@@ -68,19 +75,19 @@ def s3() -> Iterator[S3]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
+def _free_ports(count: int, address: str) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((address, 0))
         return [one.getsockname()[1] for one in sockets]
 
 
-def _wait_for(port: int) -> None:
+def _wait_for(address: str, port: int) -> None:
     give_up = time.monotonic() + 60
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((address, port), 1).close()
             return
         except OSError:
             if time.monotonic() > give_up:

@@ -1,7 +1,8 @@
 """A worker as the real one, whose clock is off and whose artifact store fails as the files in the
 folder ``ZKML_CHAOS_FAULTS`` say: run as a script by the chaos suite.
 
-``clock-PID``: seconds that this process's wall clock is off. ``store``: ``fail`` or ``slow``.
+``clock-PID``, or ``clock`` for all: seconds that the wall clock is off. ``store``: ``fail`` or
+``slow``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def _said(name: str) -> str:
 
 
 def off_clock() -> datetime:
-    return utc_now() + timedelta(seconds=float(_said(f"clock-{os.getpid()}") or 0))
+    return utc_now() + timedelta(
+        seconds=float(_said(f"clock-{os.getpid()}") or _said("clock") or 0)
+    )
 
 
 def failing(call: Callable[..., Any]) -> Callable[..., Any]:

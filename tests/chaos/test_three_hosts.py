@@ -1,0 +1,125 @@
+"""Three hosts with clocks of their own share PostgreSQL, S3 and Redis; the network between them and
+these is cut and healed. Every job ends once and rightly."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from circuits.profile import Profile
+from prover.app import App
+from prover.jobs import Job, JobState
+from prover.settings import Settings
+from prover.usage import Grouping
+from tests.acceptance.processes import ROOT, environment
+from tests.cases import tiny
+from tests.chaos.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
+from tests.postgres import postgres
+from tests.s3 import BUCKET, s3
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.timeout(7200),
+    pytest.mark.skipif(not may_make_hosts(), reason="hosts are network namespaces: needs root"),
+]
+
+JOBS = int(os.environ.get("ZKML_CHAOS_JOBS", "9"))
+SEED = int(os.environ.get("ZKML_CHAOS_SEED", "1"))
+LEASE_S = 3.0
+#: How long a host is cut off: its leases run out meanwhile.
+CUT_S = 2 * LEASE_S
+ALLOWED = {"job_quarantined", "worker_lost", "store_unavailable", "artifacts_unavailable"}
+
+
+def test_three_hosts_that_are_cut_off_by_turns_end_every_job_once(
+    tmp_path: Path, srs_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(SEED)
+    with (
+        hosts(tmp_path) as made,
+        postgres(SERVICES) as database_url,
+        s3(SERVICES) as bucket,
+        shared_redis(tmp_path / "redis") as redis_url,
+    ):
+        for name, value in bucket.environment.items():
+            monkeypatch.setenv(name, value)
+        shared = {
+            "database_url": database_url,
+            "artifacts_url": f"s3://{BUCKET}",
+            "redis_url": redis_url,
+            "srs_dir": str(srs_cache),
+            "key_path": str(tmp_path / "keys"),
+            "lease_s": LEASE_S,
+            "sweep_s": 0.5,
+            "retry_s": 0.2,
+        }
+        app = App.open(Settings.load(home=tmp_path / "home", plan_effort="fast", **shared))
+        assert app.keys  # made before any host looks for them
+        env = environment(tmp_path / "home", PYTHONPATH=str(ROOT), **bucket.environment)
+        env |= {f"ZKML_{name.upper()}": str(value) for name, value in shared.items()}
+        model, _ = app.add_model(tiny.linear(), "model")
+        ordered = [
+            app.request_proof(
+                model_id=model.id,
+                circuit_id=None,
+                payload={"inputs": {"x": [[1.0, -1.0, 2.0, 0.0]]}},
+                profile=Profile(),
+                context={"nonce": str(n)},
+            ).id
+            for n in range(JOBS)
+        ]
+        for host, seconds in zip(made, (0.0, 1.0, -1.0), strict=True):
+            host.set_clock(seconds)
+            host.start_worker(env)
+        cuts = cut_by_turns(app, made, chance)
+        jobs = [app.store.job(job_id) for job_id in ordered]
+        look_at(app, jobs, made, cuts)
+        app.close()
+
+
+def cut_by_turns(app: App, made: list[Host], chance: random.Random) -> int:
+    """Cuts one host off after the other until most jobs are over; waits for the rest."""
+    cuts, give_up = 0, time.monotonic() + 600 + 60 * JOBS
+    while (open_jobs := JOBS - over(app)) > 0:
+        assert time.monotonic() < give_up, [job.state for job in app.store.jobs(JOBS).items]
+        time.sleep(chance.uniform(1, 3))
+        if open_jobs > JOBS // 3 and cuts < 2 * JOBS:
+            host = chance.choice(made)
+            host.cut_off()
+            time.sleep(CUT_S)
+            host.heal()
+            cuts += 1
+    return cuts
+
+
+def over(app: App) -> int:
+    return sum(count for state, count in app.store.count_jobs().items() if state.terminal)
+
+
+def look_at(app: App, jobs: list[Job], made: list[Host], cuts: int) -> None:
+    succeeded = [job for job in jobs if job.state is JobState.SUCCEEDED]
+    workers = {job.attempt for job in jobs}
+    print(
+        f"\nthree hosts: {len(jobs)} jobs, {cuts} cuts, {len(succeeded)} succeeded, attempts"
+        f" {sorted(workers)}"
+    )
+    assert {(job.problem or {}).get("code") for job in jobs if job not in succeeded} <= ALLOWED
+    assert succeeded, "nothing got through"
+    for job in succeeded:
+        assert app.verify(app.bundle(job), {"context": {"nonce": job.request["context"]["nonce"]}})[
+            "ok"
+        ]
+    assert len({app.receipt(job) for job in succeeded}) == len(succeeded)
+    assert sum(u.proofs for u in app.store.usage([Grouping.CALLER])) == len(succeeded)
+    for host in made:
+        assert host.process is not None
+        assert host.process.poll() is None, host.log.read_text()[-2000:]
+        # Its own loopback and its own disk: none of it is seen from outside.
+        assert list(host.folder.iterdir()) == []
+        assert psutil.Process(host.process.pid).num_fds() < 100
