@@ -28,7 +28,7 @@ def may_make_hosts() -> bool:
     """Whether namespaces and links can be made here."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return False
-    probe = ["unshare", "-n", "-u", "-m", "ip", "link", "add", "a", "type", "veth", "peer", "b"]
+    probe = ["unshare", "-n", "-u", "-m", "ip", "link", "add", "probe0", "type", "veth"]
     return subprocess.run(probe, check=False, capture_output=True).returncode == 0
 
 
