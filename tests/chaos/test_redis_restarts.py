@@ -17,7 +17,7 @@ import pytest
 from prover.errors import QueueUnavailable
 from prover.jobs import JobState
 from prover.redis_server import RedisServer
-from tests.integration.test_workers import Deployment
+from tests.integration.fake_deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
