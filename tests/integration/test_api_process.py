@@ -146,7 +146,7 @@ def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path, silent: bool)
             assert zkml.proof(job.id).state == "queued"
             assert not zkml.ready().ready
             process.terminate()
-            process.wait(20)
+            process.wait(300)
     assert b"job_not_announced" in (tmp_path / "api.log").read_bytes()
 
 
