@@ -56,7 +56,7 @@ def raw(url: str) -> sa.Engine:
 
 # --- versions side by side -------------------------------------------------------------------
 
-#: A job as version 0.1.0 of revision 0012 writes it.
+#: A job as versions before sizes write it.
 _OLD_JOB = (
     "INSERT INTO jobs (id, tenant, kind, state, model_id, circuit_id, request, progress, attempt,"
     " cancel_requested, created_at, timings, lease_token, lost, last_seq, sent_at)"
