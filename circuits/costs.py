@@ -13,7 +13,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.errors import EngineError
 
-_LAYERS = "circuits.compiler:layer_costs"
+LAYERS = "circuits.compiler:layer_costs"
 
 #: The settings that EZKL comes with.
 ENGINE_DEFAULT = RunArgs(
@@ -71,9 +71,18 @@ def model_costs(engine: EzklEngine, model: bytes, limits: Limits) -> ModelCosts:
 
     Raises what rewriting raises for a model that cannot be proved.
     """
-    rewritten: bytes
-    lowered: IntegerLayers | str
-    rewritten, lowered = engine.sandbox.call(_LAYERS, model, limits=limits)
+    rewritten, lowered = engine.sandbox.call(LAYERS, model, limits=limits)
+    return priced_costs(engine, model, rewritten, lowered, limits)
+
+
+def priced_costs(
+    engine: EzklEngine,
+    model: bytes,
+    rewritten: bytes,
+    lowered: IntegerLayers | str,
+    limits: Limits,
+) -> ModelCosts:
+    """The same for a model that is rewritten and lowered (``circuits.compiler.layer_costs``)."""
     found = isinstance(lowered, IntegerLayers)
     return ModelCosts(
         as_exported=_assignments(engine, model, ENGINE_DEFAULT, limits),

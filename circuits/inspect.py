@@ -7,15 +7,16 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
 from circuits.errors import DynamicShape, ModelError, UnsupportedOperator
-from circuits.model.folding import fold
+from circuits.model.folding import folded
 from circuits.model.operators import GraphFacts, attributes, refusal
 from circuits.model.outputs import plain_outputs
 from circuits.model.reading import read_model
 from circuits.model.shapes import Shapes, bind_shapes, infer_shapes, outputs_of
-from circuits.rewrite.pipeline import PASSES, apply
+from circuits.rewrite.pipeline import passed, written_plainly
 from circuits.tensors import Signature, TensorSpec
 
 
@@ -90,19 +91,20 @@ def inspect_model(
     notes = plain_outputs(model)
     binding = bind_shapes(model, shapes)
     model = infer_shapes(model)
-    operators, final = _operators(model)
+    written = written_plainly(model)
+    operators, final = _operators(model, written)
     if not allow_refused:
         _raise_refused(operators)
     refused = any(o.status == "refused" for o in operators)
-    folded = fold(model)
-    facts = GraphFacts.of(folded)
+    constants = folded(written)
+    facts = GraphFacts.of(constants)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(final, refused))
     _require_distinct(model, signature)
     return ModelSummary(
         signature=signature,
-        parameters=_parameters(folded),
-        multiplications=sum(_multiplications(n, facts) for n in folded.graph.node),
+        parameters=_parameters(constants),
+        multiplications=sum(_multiplications(n, facts) for n in constants.graph.node),
         operators=operators,
         opset=opset,
         ir=model.ir_version,
@@ -133,16 +135,14 @@ def _outputs(final: ModelProto, refused: bool) -> tuple[TensorSpec, ...]:
         raise
 
 
-def _operators(model: ModelProto) -> tuple[tuple[OperatorUse, ...], ModelProto]:
+def _operators(model: ModelProto, plain: bytes) -> tuple[tuple[OperatorUse, ...], ModelProto]:
     """What becomes of each node as the passes run, and of those nodes that passes add; and the
     model that they leave."""
     written = {_name(n): n for n in model.graph.node}
     fate: dict[str, str] = {}
     current = model
-    for step in PASSES:
-        if not step.concerns({n.op_type for n in current.graph.node}):
-            continue
-        current = apply(step, current)
+    for step, data in passed(plain):
+        current = onnx.load_model_from_string(data)
         left = {(_name(n), n.op_type) for n in current.graph.node}
         for name, node in written.items():
             if name not in fate and (name, node.op_type) not in left:

@@ -7,13 +7,22 @@ rescale serves several layers. In integers the compiler counts by itself.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from circuits.costs import ENGINE_DEFAULT, FIXED_POINT, ModelCosts, model_costs
+from circuits.costs import (
+    ENGINE_DEFAULT,
+    FIXED_POINT,
+    LAYERS,
+    IntegerLayers,
+    ModelCosts,
+    priced_costs,
+)
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.engine.sandbox import Child
@@ -43,11 +52,13 @@ class Part:
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """A model's layers as uploaded and after rewriting; ``integers`` gives the uploaded layer of
-    each named layer of the integer graph."""
+    each named layer of the integer graph. ``large``: there are so many nodes that the engine is not
+    asked, and no part has a model."""
 
     exported: list[Part]
     rewritten: list[Part]
     integers: dict[str, str]
+    large: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,28 +83,43 @@ class LayerCosts:
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """A model's costs in its three forms (see ``ModelCosts``), in all and layer by layer."""
+    """A model's costs in its three forms (see ``ModelCosts``), in all and layer by layer.
+
+    ``counted``: by whom, ``engine`` or, for a graph of many nodes, ``formula``.
+    """
 
     as_exported: int | None
     rewritten: int | None
     integers: int | None
     integer_unsupported: str
     layers: tuple[LayerCosts, ...]
+    counted: str = "engine"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"layers": [layer.to_json() for layer in self.layers]}
 
 
-def cost_report(engine: EzklEngine, model: bytes, limits: Limits) -> CostReport:
+def cost_report(
+    engine: EzklEngine, model: bytes, limits: Limits, child: Child | None = None
+) -> CostReport:
     """Prices a model layer by layer; proves and sets up nothing. Seconds for small models; what is
-    not priced by ``limits.deadline_s`` is counted by formula.
+    not priced by ``limits.deadline_s``, and all of a graph of many nodes, is counted by formula.
+
+    ``child`` may have inspected the model before: it then need not be rewritten again.
 
     Raises what rewriting raises for a model that cannot be proved.
     """
     until = time.monotonic() + limits.deadline_s
-    totals = model_costs(engine, model, limits)
-    names = [layer["layer"] for layer in totals.layers]
-    parts: Parts = engine.sandbox.call(_TAKE_APART, model, names, limits=limits)
+    with contextlib.ExitStack() as stack:
+        child = child or stack.enter_context(
+            engine.sandbox.session(limits, loads=LAYERS.partition(":")[0])
+        )
+        rewritten, lowered = child.call(LAYERS, model)
+        names = [] if isinstance(lowered, str) else [row["layer"] for row in lowered.layers]
+        parts: Parts = child.call(_TAKE_APART, model, names)
+    if parts.large:
+        return _counted(parts, lowered)
+    totals = priced_costs(engine, model, rewritten, lowered, limits)
     before = _priced(engine, parts.exported, ENGINE_DEFAULT, limits, until)
     after = _priced(engine, parts.rewritten, FIXED_POINT, limits, until)
     return CostReport(
@@ -103,6 +129,35 @@ def cost_report(engine: EzklEngine, model: bytes, limits: Limits) -> CostReport:
         integer_unsupported=totals.integer_unsupported,
         layers=_joined(parts, before, after, totals),
     )
+
+
+def _counted(parts: Parts, lowered: IntegerLayers | str) -> CostReport:
+    """The costs of a graph of many nodes, by formula."""
+    before, after = (_by_formula(found) for found in (parts.exported, parts.rewritten))
+    found = isinstance(lowered, IntegerLayers)
+    rows = tuple(lowered.layers) if isinstance(lowered, IntegerLayers) else ()
+    totals = ModelCosts(
+        as_exported=sum(before.values()),
+        rewritten=sum(after.values()),
+        integers=sum(row["assignments"] + row["einsum"] for row in rows) if found else None,
+        layers=rows,
+        integer_unsupported="" if found else str(lowered),
+    )
+    return CostReport(
+        as_exported=totals.as_exported,
+        rewritten=totals.rewritten,
+        integers=totals.integers,
+        integer_unsupported=totals.integer_unsupported,
+        layers=_joined(parts, dict(before), dict(after), totals),
+        counted="formula",
+    )
+
+
+def _by_formula(parts: Sequence[Part]) -> dict[str, int]:
+    found: dict[str, int] = defaultdict(int)
+    for part in parts:
+        found[part.layer] += part.counted
+    return found
 
 
 def largest_first(layers: Sequence[LayerCosts]) -> list[LayerCosts]:
@@ -124,8 +179,8 @@ def in_words(report: CostReport) -> str:
 
 def _joined(
     parts: Parts,
-    before: dict[str, int | None],
-    after: dict[str, int | None],
+    before: Mapping[str, int | None],
+    after: Mapping[str, int | None],
     totals: ModelCosts,
 ) -> tuple[LayerCosts, ...]:
     integers: dict[str, int] = {}

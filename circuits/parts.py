@@ -13,13 +13,16 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from circuits.counting import node_cells
 from circuits.layers import Part, Parts
-from circuits.lower.prepare import prepare
-from circuits.model.folding import fold
+from circuits.lower.prepare import prepared
+from circuits.model.folding import folded
 from circuits.model.outputs import plain_outputs
 from circuits.model.reading import read_model
 from circuits.model.shapes import bind_shapes, infer_shapes, known_dims, static_shape
 from circuits.rewrite import rewrite
+from circuits.rewrite.pipeline import written_plainly
 
+#: Nodes beyond which no part is made: the engine's count of so many takes minutes.
+_MOST_NODES = 400
 #: Bytes that all growing parts of a model may have together.
 _MOST_BYTES = 64 << 20
 
@@ -34,12 +37,16 @@ def take_apart(data: bytes, integer_layers: Sequence[str] = ()) -> Parts:
     plain_outputs(model)
     bind_shapes(model)
     rewritten = rewrite(data).onnx
-    made = {
-        n.name: list(n.output) for n in onnx.load_model_from_string(prepare(rewritten)).graph.node
-    }
+    made = {n.name: [v.name for v in n.outputs] for n in prepared(rewritten).graph}
+    before, after = (
+        folded(written_plainly(infer_shapes(model))),
+        onnx.load_model_from_string(rewritten),
+    )
+    large = max(len(before.graph.node), len(after.graph.node)) > _MOST_NODES
     return Parts(
-        exported=_parts(fold(infer_shapes(model)), origins),
-        rewritten=_parts(infer_shapes(onnx.load_model_from_string(rewritten)), origins, grow=True),
+        exported=_parts(before, origins, large=large),
+        rewritten=_parts(after, origins, grow=True, large=large),
+        large=large,
         integers={name: origins.of(name, *made.get(name, ())) for name in integer_layers},
     )
 
@@ -64,15 +71,16 @@ class Origins:
         return names[0]
 
 
-def _parts(model: ModelProto, origins: Origins, grow: bool = False) -> list[Part]:
-    """Each node alone or, with ``grow``, at the end of all that comes before it."""
+def _parts(model: ModelProto, origins: Origins, *, large: bool, grow: bool = False) -> list[Part]:
+    """Each node alone or, with ``grow``, at the end of all that comes before it; of a ``large``
+    model only what a formula says."""
     graph = model.graph
     values = {v.name: v for v in [*graph.input, *graph.value_info, *graph.output]}
     constants = {t.name: t for t in graph.initializer} | dict(_constant_nodes(graph))
     shapes = {name: known_dims(v) for name, v in values.items()}
     shapes |= {name: list(t.dims) for name, t in constants.items()}
     found = []
-    grow = grow and model.ByteSize() * len(graph.node) <= _MOST_BYTES
+    grow = grow and not large and model.ByteSize() * len(graph.node) <= _MOST_BYTES
     for place, node in enumerate(graph.node):
         if not any(name and name not in constants for name in node.input):
             continue
@@ -81,7 +89,7 @@ def _parts(model: ModelProto, origins: Origins, grow: bool = False) -> list[Part
             Part(
                 layer=layer,
                 op=origins.operators.get(layer, node.op_type),
-                onnx=_alone(model, [node], values, constants),
+                onnx=None if large else _alone(model, [node], values, constants),
                 grown=_alone(model, graph.node[: place + 1], values, constants) if grow else None,
                 counted=node_cells(node, shapes),
             )

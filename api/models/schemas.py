@@ -106,6 +106,7 @@ class ModelCostsOut(BaseModel):
         description="Why there is no form in integers; empty where there is."
     )
     layers: list[LayerCostsOut]
+    counted: str = Field(description="By the `engine` or, for a graph of many nodes, by `formula`.")
     links: dict[str, str]
 
 

@@ -8,6 +8,8 @@ child's *session* socket, its *status* socket and its stderr.
 * The server keeps the status socket. When the child ends it writes one JSON line,
   ``{"status": waitstatus}``. When the other side closes it first, the child is killed: that is
   how a parent kills, and what happens by itself when the parent dies.
+* An order may name the module that its call is of: while no child runs the server imports it, so
+  that this child and all later ones begin with it.
 * Each child has a scratch folder, its working directory and home, removed when the child has ended.
   What a killed server left behind is removed by the next one: it may hold a private witness.
 * ``isolation`` has the walls around server and children.
@@ -40,6 +42,8 @@ PRELOAD = ("circuits.engine.calls",)
 #: Loaded once there is nothing to do: calls of these work at once, and fast after that.
 LATER = ("circuits.plan.reference", "onnxruntime", "circuits.inspect", "circuits.compiler")
 _IDLE_S = 0.3
+#: What the parent sends when it wants no more: an import is left in the middle.
+END_SIGNAL = signal.SIGUSR1
 #: An order names the files that its child may see.
 ORDER_BYTES = 1 << 16
 _SCRATCH_PREFIX = "zkml-engine-"
@@ -52,8 +56,14 @@ class _Child:
     scratch: str
 
 
+class _Ended(BaseException):
+    """The parent is done, or gone."""
+
+
 class _Server:
     def __init__(self, orders: socket.socket, without_network: bool) -> None:
+        self._importing = False
+        signal.signal(END_SIGNAL, self._end)
         self._orders = orders
         self._without_network = without_network
         self._scratch, self._scratch_lock = _scratch_root()
@@ -74,12 +84,17 @@ class _Server:
             signal.signal(number, signal.SIG_IGN)
 
     def run(self) -> None:
+        try:
+            self._serve()
+        except _Ended:
+            self._stop()
+
+    def _serve(self) -> None:
         while True:
             idle = bool(self._later) and not self._children
             ready = self._selector.select(_IDLE_S if idle else None)
             if idle and not ready:
-                importlib.import_module(self._later.pop(0))
-                gc.freeze()
+                self._load(self._later.pop(0))
             for key, _ in ready:
                 if key.fileobj is self._orders:
                     if not self._take_order():
@@ -92,6 +107,20 @@ class _Server:
                     self._hung_up(key.data)
             self._reap()
 
+    def _load(self, name: str) -> None:
+        """Imports a module for all children to come; the child whose call needs it says what is
+        wrong with one that cannot be imported."""
+        self._importing = True
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+        self._importing = False
+        gc.freeze()
+
+    def _end(self, *_: object) -> None:
+        """The orders' end says it too, but is not read during an import."""
+        if self._importing:
+            raise _Ended
+
     def _take_order(self) -> bool:
         """Forks one child; false when the parent is gone."""
         data, fds, _, _ = socket.recv_fds(self._orders, ORDER_BYTES, 3)
@@ -99,6 +128,9 @@ class _Server:
             return False
         order = json.loads(data)
         session, status, stderr = fds
+        loads = order["loads"]
+        if loads is not None and loads not in sys.modules and not self._children:
+            self._load(loads)
         scratch = tempfile.mkdtemp(dir=self._scratch)
         pid = os.fork()
         if pid == 0:
@@ -118,6 +150,7 @@ class _Server:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(END_SIGNAL, signal.SIG_DFL)
             isolation.die_with_parent()
             os.setsid()  # a group of its own, killed as a whole
             null = os.open(os.devnull, os.O_RDWR)
@@ -213,6 +246,7 @@ def _kill(child: _Child) -> None:
 
 
 def main() -> None:
+    signal.signal(END_SIGNAL, lambda *_: sys.exit())
     orders = socket.socket(fileno=int(sys.argv[1]))
     without_network = isolation.without_network()  # now: it wants a process of one thread
     isolation.prepare()

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from circuits.engine import isolation, session, stall
+from circuits.engine import forkserver, isolation, session, stall
 from circuits.engine.port import Limits, OnStage, ShouldStop
 from circuits.errors import (
     Canceled,
@@ -213,6 +213,7 @@ class _ForkServer:
             self._orders.close()
             self._orders = None
         if self._server is not None:
+            self._server.send_signal(forkserver.END_SIGNAL)
             try:
                 self._server.wait(timeout=_END_S)
             except subprocess.TimeoutExpired:
@@ -251,9 +252,11 @@ class Sandbox:
         *,
         reads: Iterable[Path] = (),
         writes: Iterable[Path] = (),
+        loads: str | None = None,
     ) -> Iterator[Child]:
         """One child for several calls; it is gone when the block ends, however it ends.
 
+        ``loads`` is the module that they are of, if that may take long to import.
         ``reads`` are the files and folders that its calls read, ``writes`` the folders that they
         write: it sees no others (``circuits.engine.isolation``).
         """
@@ -270,6 +273,7 @@ class Sandbox:
                 "cpu_s": limits.deadline_s * (os.cpu_count() or 1),
                 "reads": [str(path.absolute()) for path in reads],
                 "writes": [str(path.absolute()) for path in writes],
+                "loads": loads,
             }
             with calls_end, status_end:
                 fds = [calls_end.fileno(), status_end.fileno(), stderr.fileno()]
@@ -288,7 +292,8 @@ class Sandbox:
         writes: Iterable[Path] = (),
     ) -> Any:
         """One call in a child of its own; see ``session`` and ``Child.call``."""
-        with self.session(limits, should_stop, reads=reads, writes=writes) as child:
+        module = function.partition(":")[0]
+        with self.session(limits, should_stop, reads=reads, writes=writes, loads=module) as child:
             return child.call(function, *args, on_stage=on_stage)
 
     def close(self) -> None:

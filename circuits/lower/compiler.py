@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from circuits.integers.tables import TABLES
@@ -15,7 +14,7 @@ from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
 from circuits.lower.hinting import with_hints
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.prepare import prepare
+from circuits.lower.prepare import prepared
 from circuits.lower.quantity import fresh
 from circuits.lower.variant import Bits, Form, GraphVariant
 from circuits.manifest import AppliedPass
@@ -95,7 +94,7 @@ def lower(
     values could outgrow the engine.
     """
     form = form or Form()
-    model = ir.from_proto(onnx.load_model_from_string(prepare(data)))
+    model = prepared(data)
     tabled = any(n.op_type in activations.TABLED for n in model.graph)
     low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
     input_scales = []

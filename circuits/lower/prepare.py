@@ -12,6 +12,7 @@ from onnxscript.rewriter.rules import common as rules
 
 from circuits.lower.affine import merge_affine
 from circuits.model.folding import fold
+from circuits.model.shapes import infer_shapes
 
 #: Batch normalisations and affine maps go into the weights before them.
 _RULES = (
@@ -22,15 +23,15 @@ _RULES = (
 
 
 @lru_cache(maxsize=8)
-def prepare(data: bytes) -> bytes:
+def prepared(data: bytes) -> ir.Model:
     """The same function with normalisations folded into weights, affine layers in a row merged, and
-    shapes inferred."""
-    model = ir.from_proto(onnx.load_model_from_string(data))
-    rewriter.rewrite(model, pattern_rewrite_rules=list(_RULES))
-    folded = ir.from_proto(fold(ir.to_proto(model)))
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(folded)
-    common.IdentityEliminationPass()(folded)
-    merge_affine(folded)
-    common.RemoveUnusedNodesPass()(folded)
-    prepared: bytes = ir.to_proto(folded).SerializeToString(deterministic=True)
-    return prepared
+    shapes inferred. Remembered: whoever asks may read it, and not change it."""
+    model = ir.from_proto(infer_shapes(onnx.load_model_from_string(data)))
+    if any(node.op_type == "BatchNormalization" for node in model.graph):
+        rewriter.rewrite(model, pattern_rewrite_rules=list(_RULES))
+        model = ir.from_proto(fold(ir.to_proto(model)))
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        common.IdentityEliminationPass()(model)
+    merge_affine(model)
+    common.RemoveUnusedNodesPass()(model)
+    return model

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import lru_cache
 
+import onnx
 import onnx_ir as ir
 from onnx import ModelProto
 from onnx_ir.passes import common
@@ -35,11 +37,20 @@ def _should_fold(node: ir.Node) -> bool | None:
     return True if small else None
 
 
+def _all_known(model: ir.Model) -> bool:
+    """Whether every value has a shape of numbers: then nothing is left to infer on the way."""
+    return all(
+        value.shape is not None and value.shape.is_static() and value.type is not None
+        for node in model.graph
+        for value in node.outputs
+    )
+
+
 def _fold_only(model: ir.Model) -> None:
     """Constants folded and what is the same merged: linear in the nodes."""
     optimizer.fold_constants_ir(
         model,
-        onnx_shape_inference=True,
+        onnx_shape_inference=not _all_known(model),
         input_size_limit=FOLD_INPUT_LIMIT,
         output_size_limit=FOLD_OUTPUT_LIMIT,
         should_fold=_should_fold,
@@ -62,20 +73,35 @@ def fold(model: ModelProto) -> ModelProto:
     a constant part of the graph cannot be computed.
     """
     graph = ir.from_proto(model)
-    common.RemoveInitializersFromInputsPass()(graph)
+    fold_in_place(graph)
+    return infer_shapes(ir.to_proto(graph))
+
+
+@lru_cache(maxsize=2)
+def _folded(data: bytes) -> bytes:
+    return bytes(fold(onnx.load_model_from_string(data)).SerializeToString(deterministic=True))
+
+
+def folded(data: bytes) -> ModelProto:
+    """``fold``, remembered for models that are asked about several times."""
+    return onnx.load_model_from_string(_folded(data))
+
+
+def fold_in_place(model: ir.Model) -> None:
+    """``fold`` on a parsed model; shapes of what is new are not inferred."""
+    common.RemoveInitializersFromInputsPass()(model)
     try:
-        if len(graph.graph) <= FEW_NODES:
+        if len(model.graph) <= FEW_NODES:
             optimizer.optimize_ir(
-                graph,
+                model,
                 num_iterations=8,
                 input_size_limit=FOLD_INPUT_LIMIT,
                 output_size_limit=FOLD_OUTPUT_LIMIT,
                 should_fold=_should_fold,
             )
         else:
-            _fold_only(graph)
+            _fold_only(model)
     except Exception as error:  # the optimiser evaluates the model's own constants: any may fail
         raise ModelError(
             f"a constant part of the model cannot be computed: {str(error).splitlines()[0]}"
         ) from error
-    return infer_shapes(ir.to_proto(graph))

@@ -15,6 +15,8 @@ from circuits.tensors import Signature, TensorSpec
 Sample = Mapping[str, NDArray[Any]]
 
 _RANDOM_SAMPLES = 8
+#: More samples than are ever given.
+MANY = 1 << 20
 _SEED = 20231
 #: Numbers of this magnitude are drawn at most.
 _LARGEST = 1e300
@@ -44,14 +46,15 @@ def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]
     return results
 
 
-def probes(signature: Signature, samples: Sequence[Sample]) -> list[Sample]:
-    """The caller's samples, and random ones drawn from their range (or from -1…1, or 0…1)."""
+def probes(signature: Signature, samples: Sequence[Sample], most: int = MANY) -> list[Sample]:
+    """The caller's samples, as many as ``most``, and random ones drawn from the range of all of
+    them (or from -1…1, or 0…1)."""
     rng = np.random.default_rng(_SEED)
     drawn: list[Sample] = [
         {spec.name: _draw(rng, spec, samples) for spec in signature.inputs}
         for _ in range(_RANDOM_SAMPLES)
     ]
-    return [*samples, *drawn]
+    return [*samples[:most], *drawn]
 
 
 def _draw(rng: np.random.Generator, spec: TensorSpec, samples: Sequence[Sample]) -> NDArray[Any]:

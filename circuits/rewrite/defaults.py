@@ -11,10 +11,11 @@ from circuits.rewrite.edit import Pass, attr, shape_of
 WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 
 
-def _run(model: ir.Model) -> None:
-    for node in model.graph:
-        if node.op_type in WINDOWED:
-            _fill(node)
+def _run(model: ir.Model) -> bool:
+    found = [node for node in model.graph if node.op_type in WINDOWED]
+    for node in found:
+        _fill(node)
+    return bool(found)
 
 
 def _fill(node: ir.Node) -> None:

@@ -18,15 +18,17 @@ class Pass:
     """One named rewriting step. ``run`` edits the model in place; ``version`` counts its changes
     of behaviour, since receipts name it. ``rounds``: what it writes may round a value half
     way between two steps to the other one, as two runtimes do. ``touches``: the operators that it
-    looks at; none: all."""
+    looks at; none: all; a pass that returns false has changed nothing. ``folds``: it leaves nothing
+    for another like it to do."""
 
     name: str
     version: int
     purpose: str
     reference: str
-    run: Callable[[ir.Model], None]
+    run: Callable[[ir.Model], bool | None]
     rounds: bool = False
     touches: frozenset[str] = frozenset()
+    folds: bool = False
 
     def concerns(self, operators: Collection[str]) -> bool:
         """Whether a graph of these operators has anything for the pass to look at."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from circuits.model.folding import fold
+from circuits.model.folding import fold_in_place
 from circuits.rewrite.edit import Pass
 
 
 def _run(model: ir.Model) -> None:
-    folded = ir.from_proto(fold(ir.to_proto(model)))
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(folded)
-    common.IdentityEliminationPass()(folded)
-    common.RemoveUnusedNodesPass()(folded)
-    model.graph = folded.graph
+    fold_in_place(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.IdentityEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
 
 
 _REFERENCE = "https://microsoft.github.io/onnxscript/ (onnxscript.optimizer)"
@@ -25,6 +24,7 @@ FOLD_CONSTANTS = Pass(
     purpose="Compute shapes and constants now, drop dead code, collapse reshapes and transposes.",
     reference=_REFERENCE,
     run=_run,
+    folds=True,
 )
 
 FOLD_AGAIN = Pass(
@@ -33,4 +33,5 @@ FOLD_AGAIN = Pass(
     purpose="Fold what the other passes left constant.",
     reference=_REFERENCE,
     run=_run,
+    folds=True,
 )

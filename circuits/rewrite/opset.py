@@ -14,15 +14,15 @@ OLDEST = 13
 TARGET = 17
 
 
-def _run(model: ir.Model) -> None:
-    common.RemoveInitializersFromInputsPass()(model)
+def _run(model: ir.Model) -> bool:
+    listed = common.RemoveInitializersFromInputsPass()(model).modified
     if opset(model) >= OLDEST:
-        return
+        return bool(listed)
     if all(node.domain not in ("", "ai.onnx") for node in model.graph):
         # Nothing is written in the old set: a tree from onnxmltools names whatever it likes.
         model.graph.opset_imports[""] = TARGET
         model.ir_version = max(model.ir_version or 0, 8)
-        return
+        return True
     try:
         # Before IR 4 every initialiser had to be an input; the converter still expects it so.
         common.AddInitializersToInputsPass()(model)
@@ -35,6 +35,7 @@ def _run(model: ir.Model) -> None:
     common.RemoveInitializersFromInputsPass()(newer)
     model.graph = newer.graph
     model.ir_version = max(newer.ir_version, 8)
+    return True
 
 
 CONVERT_OPSET = Pass(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -61,6 +62,8 @@ TOLERANCE = 1e-5
 HALF_TOLERANCE = 4e-3
 #: And after a pass that may round a tie the other way: some steps of 8 bits.
 ROUNDING_TOLERANCE = 2e-2
+#: Samples times nodes that are run after a pass, of which a few samples in any case.
+_MOST_RUNS, _LEAST_SAMPLES = 200_000, 8
 
 #: In the order in which they run.
 PASSES: tuple[Pass, ...] = (
@@ -126,6 +129,16 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     used, ``UnsupportedOperator`` naming a node that no pass could make provable, and
     ``CircuitNotFaithful`` naming a pass after which the graph computes something else.
     """
+    return _rewritten(data, samples) if samples else _rewritten_alone(data, PASSES)
+
+
+@lru_cache(maxsize=2)
+def _rewritten_alone(data: bytes, passes: tuple[Pass, ...]) -> Rewritten:
+    """Remembered: what a model costs is asked for in several ways."""
+    return _rewritten(data, ())
+
+
+def _rewritten(data: bytes, samples: Sequence[Sample]) -> Rewritten:
     model = read_model(data)
     notes = plain_outputs(model)
     shapes = {name: value.shape for name, value in samples[0].items()} if samples else None
@@ -136,28 +149,22 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     if binding.notes:
         applied.append(AppliedPass(name="bind-shapes", version=1))
     model = infer_shapes(model)
-    original = _bytes(apply(_NOTHING, model))
+    original = written_plainly(model)
     inputs = Signature(inputs=tuple(binding.inputs), outputs=())
-    feeds = probes(inputs, samples)
+    most = max(_LEAST_SAMPLES, _MOST_RUNS // max(1, len(model.graph.node)))
+    feeds = probes(inputs, samples, most)
     original, expected, mended = _answers(original, feeds)
     applied += mended
 
     _require_one_shape(model, expected)
     half = _counts_in_halves(model)
-    worst, current, written = 0.0, original, _written(original)
-    operators = _operators(current)
-    for step in PASSES:
-        if not step.concerns(operators):
-            continue
-        changed = _bytes(apply(step, onnx.load_model_from_string(current)))
-        if changed in (current, written):
-            continue
+    worst, current = 0.0, original
+    for step, changed in passed(original):
         allowed = ROUNDING_TOLERANCE if step.rounds else HALF_TOLERANCE if half else TOLERANCE
         worst = max(worst, _held(step.name, expected, changed, feeds, allowed))
         if step.rounds:
             expected = run(changed, feeds)  # later steps are held to what this one rounds
-        current, written = changed, _written(changed)
-        operators = _operators(current)
+        current = changed
         applied.append(AppliedPass(name=step.name, version=step.version))
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
@@ -171,8 +178,76 @@ def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
     )
 
 
-def _operators(data: bytes) -> set[str]:
-    return {node.op_type for node in onnx.load_model_from_string(data).graph.node}
+def passed(data: bytes) -> tuple[tuple[Pass, bytes], ...]:
+    """The passes that change a model whose shapes are bound, each with the model after it. Nothing
+    is compared. Remembered, since what inspects a model is mostly followed by what rewrites it."""
+    return _passed(data, PASSES)
+
+
+@lru_cache(maxsize=4)
+def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], ...]:
+    draft = Draft(onnx.load_model_from_string(data))
+    found, current = [], data
+    for step in passes:
+        if not draft.run(step):
+            continue
+        changed = _bytes(draft.model)
+        if changed != current:
+            found.append((step, changed))
+            current = changed
+    return tuple(found)
+
+
+class Draft:
+    """A model between passes: parsed anew only where one has changed it."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self._graph: ir.Model | None = None
+        self._folded = False
+
+    @property
+    def operators(self) -> set[str]:
+        return {node.op_type for node in self.model.graph.node}
+
+    def run(self, step: Pass) -> bool:
+        """Runs a pass and infers shapes; whether it can have changed anything. Compares nothing.
+
+        Raises ``ModelError`` naming the pass for whatever it trips over.
+        """
+        if not step.concerns(self.operators) or (step.folds and self._folded):
+            return False
+        try:
+            graph = self._graph or ir.from_proto(self.model)
+            before = [id(node) for node in graph.graph], len(graph.graph.initializers)
+            idle = step.run(graph) is False
+            after = [id(node) for node in graph.graph], len(graph.graph.initializers)
+            if idle or (step.touches and before == after):
+                self._graph = graph
+                return False  # it replaces nodes, and found none to replace
+            if step.touches and before[0] == after[0]:
+                self._graph = None
+                return False
+            self._write(graph)
+        except ZkmlError:
+            raise
+        except Exception as error:  # models come from outside: whatever a pass trips over is theirs
+            raise ModelError(
+                f"the model cannot be rewritten: pass {step.name!r}: {type(error).__name__}:"
+                f" {str(error).splitlines()[0] if str(error) else ''}"[:300],
+                hint="Run onnx.checker.check_model(model, full_check=True) on it and export it"
+                " again.",
+            ) from error
+        self._folded = step.folds
+        return True
+
+    def _write(self, graph: ir.Model) -> None:
+        common.RemoveUnusedNodesPass()(graph)
+        common.RemoveUnusedOpsetsPass()(graph)
+        common.ClearMetadataAndDocStringPass()(graph)
+        written = ir.to_proto(graph)
+        del written.graph.value_info[:]  # inferred anew, in the order of the nodes
+        self.model, self._graph = infer_shapes(written), None
 
 
 def _answers(
@@ -184,7 +259,9 @@ def _answers(
     except ModelError:
         mended, applied = original, []
         for step in _REPAIRS:
-            changed = _bytes(apply(step, onnx.load_model_from_string(mended)))
+            draft = Draft(onnx.load_model_from_string(mended))
+            draft.run(step)
+            changed = _bytes(draft.model)
             if changed != mended:
                 mended = changed
                 applied.append(AppliedPass(name=step.name, version=step.version))
@@ -197,32 +274,11 @@ def _answers(
 _NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: None)
 
 
-def _written(data: bytes) -> bytes:
-    return _bytes(apply(_NOTHING, onnx.load_model_from_string(data)))
-
-
-def apply(step: Pass, model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model after one pass, with shapes inferred. Not compared with anything."""
-    try:
-        graph = ir.from_proto(model)
-        before = [id(node) for node in graph.graph]
-        step.run(graph)
-        if step.touches and before == [id(node) for node in graph.graph]:
-            return model  # it replaces nodes, and found none to replace
-        common.RemoveUnusedNodesPass()(graph)
-        common.RemoveUnusedOpsetsPass()(graph)
-        common.ClearMetadataAndDocStringPass()(graph)
-        written = ir.to_proto(graph)
-        del written.graph.value_info[:]  # inferred anew, in the order of the nodes
-        return infer_shapes(written)
-    except ZkmlError:
-        raise
-    except Exception as error:  # models come from outside: whatever a pass trips over is theirs
-        raise ModelError(
-            f"the model cannot be rewritten: pass {step.name!r}: {type(error).__name__}:"
-            f" {str(error).splitlines()[0] if str(error) else ''}"[:300],
-            hint="Run onnx.checker.check_model(model, full_check=True) on it and export it again.",
-        ) from error
+def written_plainly(model: onnx.ModelProto) -> bytes:
+    """A model whose shapes are bound without what nothing reads, written as after every pass."""
+    draft = Draft(model)
+    draft.run(_NOTHING)
+    return _bytes(draft.model)
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

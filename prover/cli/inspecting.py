@@ -11,7 +11,7 @@ from rich.table import Table
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
-from circuits.engine.sandbox import Sandbox
+from circuits.engine.sandbox import Child, Sandbox
 from circuits.errors import Fault, ZkmlError
 from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
@@ -60,9 +60,10 @@ def inspect(
         if write is not None:
             write_file(write, data)
         engine = EzklEngine(sandbox)
-        summary = sandbox.call(_INSPECT, data, True, limits=_LIMITS)
-        refused = any(o["status"] == "refused" for o in summary["operators"])
-        costs, unknown = (None, "") if refused else _costs_or_why(engine, data)
+        with sandbox.session(_LIMITS, loads="circuits.compiler") as child:
+            summary = child.call(_INSPECT, data, True)
+            refused = any(o["status"] == "refused" for o in summary["operators"])
+            costs, unknown = (None, "") if refused else _costs_or_why(engine, data, child)
     finally:
         sandbox.close()
     _model(summary, terminal)
@@ -80,10 +81,10 @@ def inspect(
     return EXIT_USAGE if refused else EXIT_YES
 
 
-def _costs_or_why(engine: EzklEngine, data: bytes) -> tuple[CostReport | None, str]:
+def _costs_or_why(engine: EzklEngine, data: bytes, child: Child) -> tuple[CostReport | None, str]:
     """The costs of a model's layers on drawn inputs, or why there are none."""
     try:
-        return cost_report(engine, data, _LIMITS), ""
+        return cost_report(engine, data, _LIMITS, child), ""
     except ZkmlError as error:
         if error.fault is Fault.OURS:
             raise
@@ -117,7 +118,8 @@ def _model(summary: dict[str, Any], terminal: Terminal) -> None:
 
 def _costs(costs: CostReport, terminal: Terminal) -> None:
     """Totals, and the layers that cost most, before and after rewriting."""
-    terminal.line(f"assignments, before planning: {in_words(costs)}")
+    how = "" if costs.counted == "engine" else " (by formula: the graph has many nodes)"
+    terminal.line(f"assignments, before planning: {in_words(costs)}{how}")
     if costs.integer_unsupported:
         terminal.line(f"note: proved in fixed point: {costs.integer_unsupported}")
     table = Table(box=None, pad_edge=False, header_style="dim")

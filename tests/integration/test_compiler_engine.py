@@ -179,6 +179,16 @@ def test_the_layer_that_the_engine_refuses_is_told_apart(engine: EzklEngine) -> 
     assert by_operator["Neg"].as_exported
 
 
+def test_a_graph_of_many_nodes_is_counted_by_formula(engine: EzklEngine) -> None:
+    steps = " ".join(f"v{i + 1} = Relu(v{i})" for i in range(500))
+    model = graph(f"v0 = Neg(x) {steps} y = Neg(v500)", "float[1, 4] x")
+    costs = cost_report(engine, model, LIMITS)
+    assert costs.counted == "formula"
+    assert {layer.op for layer in costs.layers} >= {"Neg", "Relu"}
+    assert costs.as_exported == sum(layer.as_exported or 0 for layer in costs.layers)
+    assert costs.integers == sum(layer.integers or 0 for layer in costs.layers)
+
+
 def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
     model = graph("y = CumSum(x, a)", "float[1, 4] x", "<int64 a = {1}>")
     costs = model_costs(engine, model, LIMITS)

@@ -97,6 +97,24 @@ def test_a_call_that_waits_for_itself_is_given_up_and_one_that_works_is_not(
         assert len(child.call(*work, may_stall=True)) == 32
 
 
+def test_a_module_is_imported_once_for_all_children_to_come(own: Sandbox) -> None:
+    first = own.call("tests.integration.imported:server", limits=GENEROUS)
+    assert first != own.call("os:getpid", limits=GENEROUS)
+    assert own.call("tests.integration.imported:server", limits=GENEROUS) == first
+
+
+def test_an_end_is_heard_in_the_middle_of_an_import(own: Sandbox, tmp_path: Path) -> None:
+    """The module is imported for ever: nothing but the signal ends the server."""
+    own.start()
+    server = own._server._server
+    assert server is not None
+    with own.session(GENEROUS, loads="tests.integration.endless"):
+        until((tmp_path / "begun").exists)
+    own.close()
+    assert server.returncode == 0
+    assert not list(tmp_path.glob("zkml-engine-*"))
+
+
 def test_a_deadline_kills_the_child(own: Sandbox, tmp_path: Path) -> None:
     own.call("os:getpid", limits=GENEROUS)  # the server is up: what follows is the child's time
     with own.session(Limits(deadline_s=0.5, memory_bytes=4 << 30)) as child:

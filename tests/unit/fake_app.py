@@ -58,6 +58,7 @@ class FakeApp(App):
             "integers": 11,
             "integer_unsupported": "",
             "layers": [layer],
+            "counted": "engine",
         }
 
     def request_proof(self, **asked: Any) -> Job:

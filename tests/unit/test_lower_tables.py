@@ -10,7 +10,7 @@ from onnx import helper
 from circuits.integers.tables import TABLES
 from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
 from circuits.lower.bits import quantised
-from circuits.lower.prepare import prepare
+from circuits.lower.prepare import prepared
 from tests.cases.integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
 from tests.cases.tables import DENSE, TABLED
 
@@ -105,9 +105,7 @@ def test_affine_layers_in_a_row_become_one_where_that_is_cheaper() -> None:
         VECTOR,
         DENSE | {"w2": [5, 1], "b2": [1, 1]},
     )
-    model = onnx.load_model_from_string(prepare(narrow))
-    assert [n.op_type for n in model.graph.node] == ["Gemm"]
+    assert [n.op_type for n in prepared(narrow).graph] == ["Gemm"]
     assert error(narrow, Bits(input=14, weights=(14,))) < 1e-3
     bottleneck = graph("a = MatMul(x, w) y = MatMul(a, w2)", VECTOR, {"w": [6, 1], "w2": [1, 6]})
-    kept = onnx.load_model_from_string(prepare(bottleneck))
-    assert len(kept.graph.node) == 2
+    assert len(prepared(bottleneck).graph) == 2

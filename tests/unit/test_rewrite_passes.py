@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import parser
 
@@ -87,6 +89,26 @@ def test_a_pass_that_changes_the_model_refuses_the_circuit(monkeypatch: pytest.M
     data = graph("y = Relu(x)", X4)
     with pytest.raises(CircuitNotFaithful, match="'wrong'"):
         rewrite(data, samples(data))
+
+
+def test_a_model_is_parsed_anew_only_where_a_pass_changed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed = []
+
+    def from_proto(model: onnx.ModelProto) -> ir.Model:
+        parsed.append(model)
+        return ir.from_proto(model)
+
+    monkeypatch.setattr(
+        pipeline, "ir", SimpleNamespace(from_proto=from_proto, to_proto=ir.to_proto)
+    )
+    steps = " ".join(f"v{i + 1} = Relu(v{i})" for i in range(400))
+    found = rewrite(graph(f"v0 = Neg(x) {steps} y = Neg(v400)", X4))
+    assert len(parsed) <= 3 + len(found.passes)
+    before = len(parsed)
+    rewrite(graph(f"v0 = Neg(x) {steps} y = Neg(v400)", X4))
+    assert len(parsed) == before
 
 
 def test_what_no_pass_makes_provable_is_refused_with_its_node() -> None:
