@@ -114,8 +114,13 @@ def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
         variant = lower(graph.plain, _TYPICAL, task.accepted, Form(hints=task.hints))
     except CannotLower:
         return None
-    cells = sum(c.assignments for c in cost_by_layer(variant, _legs(variant)))
-    return Count(cells=cells, tables=0, constants=0)
+    layers = cost_by_layer(variant, _legs(variant))
+    return Count(
+        cells=sum(layer.assignments for layer in layers),
+        tables=len(variant.lookups),
+        constants=0,
+        nodes=len(variant.sources),
+    )
 
 
 def _legs(variant: GraphVariant) -> int:

@@ -66,11 +66,12 @@ _UNKNOWN = 100
 @dataclass(frozen=True, kw_only=True)
 class Count:
     """What a graph fills: ``cells`` of the main columns, ``tables`` distinct lookups,
-    ``constants`` fixed numbers."""
+    ``constants`` fixed numbers; and of how many ``nodes``."""
 
     cells: int
     tables: int
     constants: int
+    nodes: int = 0
 
 
 Shapes = Mapping[str, list[int]]
@@ -86,6 +87,7 @@ def count(data: bytes) -> Count:
         cells=sum(node_cells(node, shapes) for node in graph.node),
         tables=len({n.op_type for n in graph.node} & _TABLES),
         constants=sum(math.prod(t.dims) for t in graph.initializer),
+        nodes=len(graph.node),
     )
 
 

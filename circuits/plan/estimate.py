@@ -31,6 +31,9 @@ _FIXED_POINT = ((1, 28), (10, 56))
 #: Cells beyond which one shape is priced and the others are derived from it, and beyond which not
 #: even one is: the engine counts about a million a second.
 _MANY, _TOO_MANY = 100_000, 20_000_000
+#: Nodes beyond which the engine is not asked: its count of so many takes seconds, of ten times as
+#: many minutes.
+_MANY_NODES = 1_000
 #: Digits of a large circuit: the table of one is no longer than the circuit is anyway.
 _WIDE_DIGIT = 15
 
@@ -92,7 +95,8 @@ def estimate(
     """The cheapest typical shape of a model. Raises ``ModelTooLarge`` when no shape exists at all
     (more than 2^26 rows), with what was tried."""
     size = graph_size(engine, graph, task, limits)
-    if size.cells > _TOO_MANY:
+    by_formula = size.cells > _TOO_MANY or size.nodes > _MANY_NODES
+    if by_formula:
         shapes = list(_counted_shapes(size, profile))
     else:
         pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
@@ -123,7 +127,7 @@ def estimate(
         source=costs.source,
         error=costs.error,
         assignments=priced.assignments,
-        counted="formula" if size.cells > _TOO_MANY else "engine",
+        counted="formula" if by_formula else "engine",
     )
 
 
