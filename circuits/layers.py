@@ -139,7 +139,7 @@ def _counted(parts: Parts, lowered: IntegerLayers | str) -> CostReport:
     totals = ModelCosts(
         as_exported=sum(before.values()),
         rewritten=sum(after.values()),
-        integers=sum(row["assignments"] + row["einsum"] for row in rows) if found else None,
+        integers=sum(row["assignments"] for row in rows) if found else None,
         layers=rows,
         integer_unsupported="" if found else str(lowered),
     )
