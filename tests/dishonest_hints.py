@@ -416,15 +416,24 @@ BENDS: dict[str, Callable[[Hints, int], None]] = {
 
 
 def by_name(text: str) -> Callable[[Hints, int], None]:
-    """``NAME NUMBER``: one more in an element of a hint; ``carry SUM,PLACE``: a remainder below
-    zero; else nothing."""
+    """``NAME NUMBER``: an element of a hint nearer to zero by one, or one; ``carry SUM``: a quotient
+    larger by one and a remainder below zero, where that is least so; else nothing. (Look-ups beyond
+    the table make the engine wait for ever.)"""
     name, _, place = text.partition(" ")
+
+    def nearer(hints: Hints, _: int) -> None:
+        own = hints[name][int(place)]
+        hints[name][int(place)] += 1 if own <= 0 else -1
+
+    def carried(hints: Hints, base: int) -> None:
+        low = hints[f"lo{place}"]
+        at = max(range(len(low)), key=low.__getitem__)
+        hints[f"q{place}"][at] += 1
+        low[at] -= base
+
     if name == "carry":
-        number, at = place.split(",")
-        return lambda h, base: _both(
-            _raise(f"q{number}", int(at), 1), _raise(f"lo{number}", int(at), -base)
-        )(h, 0)
-    return _raise(name, int(place), 1) if place.lstrip("-").isdecimal() else unbent
+        return carried
+    return nearer if place.isdecimal() else unbent
 
 
 BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,17 @@ def pieces(values: Floats, error: float) -> list[int]:
         start = low
         found.append(start)
     return found
+
+
+def balanced(values: Floats, ends: Sequence[int]) -> Floats:
+    """Where straight pieces between these places begin and end: on both sides of the function, so
+    that they miss it by half as much as its chords do."""
+    missed = []
+    for start, end in pairwise(ends):
+        over = np.linspace(values[start], values[end], end - start + 1) - values[start : end + 1]
+        missed.append((over.max() + over.min()) / 2)
+    sides = np.array([missed[0], *missed, missed[-1]])
+    return np.asarray(values[list(ends)] - (sides[1:] + sides[:-1]) / 2)
 
 
 def _near(values: Floats, start: int, end: int, error: float) -> bool:

@@ -41,7 +41,7 @@ from circuits.committed.network import (
     results,
     summed,
 )
-from circuits.lower.committed.functions import pieces
+from circuits.lower.committed.functions import balanced, pieces
 from circuits.lower.committed.reading import Read
 from circuits.lower.errors import CannotLower
 
@@ -55,8 +55,8 @@ _MOST_DIGITS = 2
 #: Signed values reach a little below zero, by rounding, even where samples are never negative: this
 #: many bits below the base.
 _SLACK = 5
-#: Steps of a sum by which a function's straight pieces may miss it.
-_BEND = 2.0
+#: By how much a function's straight pieces may miss it: bits below the base, and steps at least.
+_BEND_BITS, _BEND = 9, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,12 +293,12 @@ class _Integers:
         far = 2.0 * self.table.base
         values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
         if given is None:
-            ends = pieces(values, _BEND)
+            ends = pieces(values, 2 * max(_BEND, self.table.base / 2**_BEND_BITS))
         else:
             ends = [0, *(k - low for k in given), high - low]
             if ends != sorted({*ends}):
                 raise CannotLower("a function's pieces are out of order")
-        reached = [int(np.rint(values[end] * divisor)) for end in ends]
+        reached = [int(np.rint(n * divisor)) for n in balanced(values, ends)]
         total, slopes = reached[0], []
         for n in range(len(ends) - 1):
             width = ends[n + 1] - ends[n]

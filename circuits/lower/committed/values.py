@@ -303,7 +303,9 @@ class Draft:
     def summed(self, value: Value) -> Value:
         """A value's integers, in the order of the row that it is made of where it is one."""
         functions = [p for p in value.parts if p.function is not None]
-        if functions and not (len(value.parts) == 1 and _one(functions[0].factor)):
+        single = len(value.parts) == 1 and _one(value.parts[0].factor)
+        squares = all(p.square and _one(p.factor) for p in functions)
+        if functions and not single and not squares:
             value = self._merged(value)
         shape, order = self._layout(value)
         terms: list[Term] = []

@@ -1,0 +1,163 @@
+"""Committed hints of values that no ReLU follows, products of values and functions: what the engine
+makes of each kind, and provers who are not honest about one of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import numpy_helper, parser
+
+from circuits.committed.arithmetic import entries, run
+from circuits.committed.arrangement import Arrangement
+from circuits.committed.claim import Weights
+from circuits.committed.network import Function, Kind, Pointwise, Product, gathered
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Priced, Simulated
+from circuits.field import from_felt, to_felt
+from circuits.lower.committed.circuit import write_circuit
+from circuits.plan.committed import committed_args
+from circuits.profile import Argument, Profile, Visibility
+from circuits.rebuild import rebuild
+from circuits.srs.files import SrsFolder
+from tests.conftest import LIMITS
+from tests.integration.test_committed import Committed, X, committed, here
+from tests.unit.test_committed import EVERY, arranged, inputs, quantised
+
+pytestmark = pytest.mark.slow
+
+
+def attention() -> bytes:
+    """A convolution, a leaky ReLU, a max pool, softmax of products of values, a sigmoid."""
+    rng = np.random.default_rng(3)
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 1, 6, 6] x) => (float[1, 3] y) {
+      c = Conv<pads = [1, 1, 1, 1], strides = [1, 1], kernel_shape = [3, 3]>(x, k, kb)
+      a = LeakyRelu<alpha = 0.1>(c)
+      p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(a)
+      r = Reshape(p, rows)
+      q = MatMul(r, w)
+      h = MatMul(r, u)
+      t = Transpose<perm = [0, 2, 1]>(h)
+      s = MatMul(q, t)
+      m = Softmax<axis = -1>(s)
+      o = MatMul(m, r)
+      g = Sigmoid(o)
+      f = Flatten(g)
+      y = Gemm(f, v, vb)
+    }""")
+    shapes: dict[str, int | tuple[int, ...]] = {
+        "k": (2, 1, 3, 3),
+        "kb": 2,
+        "w": (3, 3),
+        "u": (3, 3),
+        "v": (18, 3),
+        "vb": 3,
+    }
+    for name, shape in shapes.items():
+        values = (rng.normal(size=shape) / 2).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 6, 3]), "rows"))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("weights", Weights)
+@pytest.mark.parametrize("name", EVERY)
+def test_the_engine_says_what_the_integers_say(
+    engine: EzklEngine, name: str, shown: bool, weights: Weights, lanes: int
+) -> None:
+    """Outputs are those of the arithmetic, every residue is zero, and cells are as counted."""
+    if (shown, weights) != (False, Weights.SEALED) and lanes > 1:
+        pytest.skip("several lanes are tried once")
+    one = arranged(name, logrows=12, base=1 << 11)
+    names = [f"y{n}" for n in range(len(one.network.outputs))]
+    made = write_circuit(
+        one.network,
+        one.steps,
+        shown=shown,
+        columns=1,
+        results=names,
+        lanes=lanes,
+        weights=weights,
+    )
+    rows = quantised(one, inputs(lanes))
+    visibility = Visibility.PUBLIC if shown else Visibility.PRIVATE_INPUT
+    profile = Profile(visibility=visibility, argument=Argument.COMMITTED, weights=weights)
+    logrows = max(12, math.ceil(math.log2(made.cells + 20)))
+    table = one.steps.base - entries(12), one.steps.base - 1
+    (priced,) = engine.price(made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS)
+    assert isinstance(priced, Priced), priced
+    felts = [[to_felt(int(n)) for n in r.reshape(-1)] for r in rows]
+    (found,) = engine.simulate(
+        made.onnx,
+        priced.settings,
+        [[*felts, [to_felt(0)] * lanes]],
+        LIMITS,
+        made.arrangement.to_bytes(),
+    )
+    assert isinstance(found, Simulated), found
+    assert [from_felt(f) for f in found.outputs[-1]] == [0] * made.claim.residues
+    wanted = run(one.network, one.steps, rows).rows
+    answers = found.outputs[-1 - len(names) : -1]
+    for output, felts_of, bound in zip(
+        one.network.outputs, answers, made.claim.output_bounds, strict=True
+    ):
+        got = [from_felt(f) for f in felts_of]
+        assert got == [int(n) for n in gathered(output, wanted).reshape(-1)]
+        assert max(map(abs, got)) <= bound
+
+
+@pytest.fixture(scope="module")
+def values(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    folder = tmp_path_factory.mktemp("values")
+    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, model=attention())
+
+
+def test_values_are_proved_and_rebuilt(values: Committed, tmp_path: Path) -> None:
+    proof = values.honest(X, contexts=[here()])
+    assert values.failures(proof, X, here()) == []
+    manifest = values.built.manifest
+    made = rebuild(
+        values.engine,
+        SrsFolder(values.srs),
+        attention(),
+        manifest,
+        values.files.settings.read_bytes(),
+        manifest.srs,
+        LIMITS,
+    )
+    assert made.vk == values.files.vk.read_bytes()
+    same = values.dishonest(tmp_path, X, contexts=[here()], bend="nothing")
+    assert values.failures(same, X, here()) == []
+
+
+def test_every_kind_of_hint_is_bound(values: Committed, tmp_path: Path) -> None:
+    """A quotient larger by one, a remainder larger by one, and a remainder below zero behind a
+    larger quotient, of every sum."""
+    assert values.files.hints is not None
+    network = Arrangement.from_bytes(values.files.hints.read_bytes())
+    kinds = {type(term) for _, step in network.network.sums for term in step.terms}
+    assert {Product, Pointwise, Function} <= kinds
+    bends = []
+    for n, ((_, step), own) in enumerate(
+        zip(network.network.sums, network.steps.sums, strict=True)
+    ):
+        bends.append(f"q{n} 1")
+        if step.kind is not Kind.RESULT:
+            bends += [f"lo{n} 0", f"carry {n}"]
+        if own.digits > 1:
+            bends.append(f"lo{n}.1 0")
+    accepted = []
+    for number, bend in enumerate(bends):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        proof = values.dishonest(folder, X, contexts=[here()], bend=bend)
+        if "residues" not in values.failures(proof, X, here()):
+            accepted.append(bend)
+    assert not accepted
