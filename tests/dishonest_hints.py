@@ -416,9 +416,9 @@ BENDS: dict[str, Callable[[Hints, int], None]] = {
 
 
 def by_name(text: str) -> Callable[[Hints, int], None]:
-    """``NAME NUMBER``: an element of a hint nearer to zero by one, or one; ``carry SUM``: a quotient
-    larger by one and a remainder below zero, where that is least so; else nothing. (Look-ups beyond
-    the table make the engine wait for ever.)"""
+    """``NAME NUMBER``: an element of a hint nearer to zero by one, or one; ``carry SUM``: a
+    quotient larger by one and a remainder below zero, where that is least so; else nothing.
+    (Look-ups beyond the table make the engine wait for ever.)"""
     name, _, place = text.partition(" ")
 
     def nearer(hints: Hints, _: int) -> None:

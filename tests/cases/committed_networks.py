@@ -1,0 +1,170 @@
+"""Small models that have circuits with committed hints, and their arrangements."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import numpy_helper, parser
+
+from circuits.committed.arithmetic import InputSteps
+from circuits.committed.arrangement import Arrangement
+from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.quantising import (
+    check_steps,
+    choose_steps,
+    integer_network,
+    responses,
+)
+from circuits.lower.committed.reading import read_network
+
+MODELS = {
+    "strided, padded, uneven": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
+      c = Conv<kernel_shape = [3, 2], pads = [1, 0, 2, 1], strides = [2, 3]>(x, k, kb)
+      a = Relu(c) f = Flatten(a) y = Gemm(f, w, wb)
+    }""",
+    "dilated, grouped, pooled": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
+      c = Conv<kernel_shape = [2, 2], pads = [0, 0, 0, 0], strides = [1, 1], dilations = [2, 1],
+               group = 2>(x, k, kb)
+      a = Relu(c)
+      p = AveragePool<kernel_shape = [2, 3], strides = [2, 3]>(a)
+      f = Flatten(p) h = Gemm(f, u, ub) b = Relu(h) y = Gemm(b, w, wb)
+    }""",
+    "residual": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
+      c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
+      a = Relu(c)
+      d = Conv<kernel_shape = [5, 3], pads = [2, 1, 2, 1], strides = [1, 1]>(a, m, mb)
+      s = Add(d, a)
+      e = Relu(s)
+      p = GlobalAveragePool(e)
+      f = Flatten(p) y = Gemm(f, w, wb)
+    }""",
+}
+#: Models whose circuits hold values that no ReLU follows, products of values, functions.
+VALUES = {
+    "linear layers in a row": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 3, 9, 7] y) {
+      c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
+      y = Conv<kernel_shape = [5, 3], pads = [2, 1, 2, 1], strides = [1, 1]>(c, m, mb)
+    }""",
+    "pieces of lines": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 3, 4, 3] y) {
+      c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
+      a = LeakyRelu<alpha = 0.2>(c)
+      d = Conv<kernel_shape = [5, 3], pads = [2, 1, 2, 1], strides = [1, 1]>(a, m, mb)
+      e = Clip(d, low, high)
+      y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(e)
+    }""",
+    "movement": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
+      c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
+      a = Relu(c)
+      t = Transpose<perm = [0, 3, 1, 2]>(a)
+      n = Neg(t) j = Concat<axis = 1>(t, n)
+      s = ReduceMax<axes = [2, 3], keepdims = 0>(j)
+      y = MatMul(s, w)
+    }""",
+    "transposed": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4, 19, 14] y) {
+      c = ConvTranspose<kernel_shape = [3, 2], strides = [2, 2], pads = [0, 0, 0, 0]>(x, k)
+      y = Relu(c)
+    }""",
+    "attention": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 18, 4] y) {
+      r = Reshape(x, shape)
+      q = MatMul(r, w) k = MatMul(r, u) v = MatMul(r, m)
+      t = Transpose<perm = [0, 2, 1]>(k)
+      s = MatMul(q, t)
+      p = Softmax<axis = -1>(s)
+      y = MatMul(p, v)
+    }""",
+    "functions": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y, float[1, 4] z) {
+      f = Flatten(x)
+      c = Gemm(f, w, wb)
+      s = Sigmoid(c) t = Tanh(c) m = Mul(s, t)
+      y = MatMul(m, u)
+      z = Mul(c, s)
+    }""",
+}
+VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "linear layers in a row": {
+        "k": (3, 2, 3, 3),
+        "kb": (3,),
+        "m": (3, 3, 5, 3),
+        "mb": (3,),
+    },
+    "pieces of lines": {"k": (3, 2, 3, 3), "kb": (3,), "m": (3, 3, 5, 3), "mb": (3,)},
+    "movement": {"k": (3, 2, 3, 3), "kb": (3,), "w": (14, 4)},
+    "transposed": {"k": (2, 4, 3, 2)},
+    "attention": {"w": (7, 4), "u": (7, 4), "m": (7, 4)},
+    "functions": {"w": (126, 4), "wb": (4,), "u": (4, 4)},
+}
+EVERY = MODELS | VALUES
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "strided, padded, uneven": {"k": (3, 2, 3, 2), "kb": (3,), "w": (45, 4), "wb": (4,)},
+    "dilated, grouped, pooled": {
+        "k": (4, 1, 2, 2),
+        "kb": (4,),
+        "u": (24, 5),
+        "ub": (5,),
+        "w": (5, 4),
+        "wb": (4,),
+    },
+    "residual": {
+        "k": (3, 2, 3, 3),
+        "kb": (3,),
+        "m": (3, 3, 5, 3),
+        "mb": (3,),
+        "w": (3, 4),
+        "wb": (4,),
+    },
+}
+
+
+def model(name: str) -> bytes:
+    rng = np.random.default_rng(5)
+    made = parser.parse_model(EVERY[name])
+    for tensor, shape in (SHAPES | VALUE_SHAPES)[name].items():
+        values = rng.normal(size=shape).astype(np.float32)
+        made.graph.initializer.append(numpy_helper.from_array(values, tensor))
+    constants = {"low": np.float32(-1), "high": np.float32(2), "shape": np.array([1, 18, 7])}
+    used = {operand for node in made.graph.node for operand in node.input}
+    for tensor in sorted(used & {*constants}):
+        array = np.asarray(constants[tensor])
+        made.graph.initializer.append(numpy_helper.from_array(array, tensor))
+    return bytes(made.SerializeToString())
+
+
+def inputs(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(7).uniform(-1, 1, (count, 1, 2, 9, 7)).astype(np.float32)
+
+
+def rows(x: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    return [x.reshape(len(x), -1).astype(np.float64)]
+
+
+def quantised(arrangement: Arrangement, x: NDArray[np.float32]) -> list[NDArray[np.int64]]:
+    scaled = np.ldexp(rows(x)[0], arrangement.steps.inputs[0].scale)
+    return [np.rint(scaled).astype(np.int64)]
+
+
+def arranged(
+    name: str = "residual", *, shown: bool = False, logrows: int = 10, base: int = 256
+) -> Arrangement:
+    read = read_network(model(name))
+    scale = base.bit_length() - 3
+    steps = choose_steps(
+        read,
+        responses(read.network, rows(inputs(20))).extents,
+        base=base,
+        logrows=logrows,
+        inputs=[InputSteps(scale=scale, offset=1 << scale)],
+        margin=2.0,
+    )
+    check_steps(read, steps)
+    integers = integer_network(read, steps)
+    names = [f"y{n}" for n in range(len(integers.outputs))]
+    return write_circuit(integers, steps, shown=shown, columns=1, results=names).arrangement
