@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from api.client.command import app
+from api.client import operations
 from prover.cli.root import run
 
 if __name__ == "__main__":
-    run(lambda: functools.partial(app, prog_name="zkml remote"))
+    run(lambda: functools.partial(operations.app, prog_name="zkml remote"))

@@ -96,7 +96,7 @@ def upload(
     """Upload MODEL; prints its id. The same file gives the same id."""
     terminal = Terminal(as_json)
     read_file(model)
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         found = zkml.upload_model(model)
     terminal.line(found.id)
     terminal.object({"ok": True, "model": found.model_dump(mode="json")})
@@ -118,7 +118,7 @@ def prove(
     terminal = Terminal(as_json)
     check_writable(out)
     payload = _json(input_file)
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         model_id = model if model.startswith("sha256:") else zkml.upload_model(Path(model)).id
         job = zkml.create_proof(
             model=model_id,
@@ -147,7 +147,7 @@ def status(
 ) -> None:
     """Say where PROOF stands."""
     terminal = Terminal(as_json)
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         job = zkml.proof(proof)
         if wait and not job.terminal:
             try:
@@ -167,7 +167,7 @@ def cancel(
 ) -> None:
     """End PROOF."""
     terminal = Terminal(as_json)
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         job = zkml.cancel(proof)
     terminal.line(job.state if job.terminal else "asked to end")
     terminal.object({"ok": True, "proof": job.model_dump(mode="json")})
@@ -189,7 +189,7 @@ def fetch(
     """Fetch the bundle of PROOF, and verify it here."""
     terminal = Terminal(as_json)
     check_writable(out)
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         data = zkml.bundle(proof)
     write_file(out, data)
     keys = _json(trusted) if trusted else None
@@ -206,7 +206,7 @@ def list_(
 ) -> None:
     """List proofs, newest first."""
     terminal = Terminal(as_json)
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         page = zkml.proofs(limit=limit, state=state)
     for job in page.items:
         terminal.line(f"{job.id}  {job.state:9}  {job.created_at:%Y-%m-%d %H:%M:%S}  {job.model}")
@@ -217,12 +217,12 @@ def list_(
 def keys(url: Url = LOCAL, api_key_file: KeyFile = None, as_json: Json = False) -> None:
     """Print the keys that sign the service's receipts: keep them, once you trust them."""
     Terminal.spoke = True
-    with _client(url, api_key_file) as zkml:
+    with connected(url, api_key_file) as zkml:
         print(json.dumps(zkml.keys(), indent=None if as_json else 2))
 
 
 @contextmanager
-def _client(url: str, key_file: Path | None) -> Iterator[Client]:
+def connected(url: str, key_file: Path | None) -> Iterator[Client]:
     """A client; what it meets becomes an error that the command line knows."""
     key = read_file(key_file).decode().strip() if key_file else os.environ.get(_KEY) or None
     try:

@@ -37,6 +37,15 @@ export interface Job {
   problem: Problem | null;
 }
 
+/** Something that happened to a proof. `seq` counts from 1, without gaps. */
+export interface ProofEvent {
+  job: string;
+  seq: number;
+  at: string;
+  type: string;
+  data: Record<string, unknown>;
+}
+
 export interface ProofRequest {
   model?: string;
   circuit?: string;
@@ -111,6 +120,31 @@ export class Zkml {
     return job;
   }
 
+  /**
+   * The proof's events as they come, from the one after `after` to the one that ends it. A stream
+   * that breaks is taken up again where it was.
+   */
+  async *events(id: string, after = 0): AsyncGenerator<ProofEvent> {
+    const path = `/v1/proofs/${encodeURIComponent(id)}/events`;
+    for (let broken = 0; broken < ATTEMPTS; broken++) {
+      try {
+        const answer = await this.send("GET", path, undefined, { "Last-Event-ID": String(after) });
+        if (answer.status === 204 || !answer.body) return;
+        for await (const data of serverSent(answer.body)) {
+          const event = JSON.parse(data) as ProofEvent;
+          after = event.seq;
+          broken = 0;
+          yield event;
+        }
+        continue; // it has ended, or the connection has: the next answer tells
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // fetch's word for a connection that broke
+      }
+      await new Promise((wake) => setTimeout(wake, 200 * 2 ** broken));
+    }
+    throw new Error(`the events of proof ${id} broke off`);
+  }
+
   async cancel(id: string): Promise<Job> {
     return this.json("POST", `/v1/proofs/${encodeURIComponent(id)}/cancel`);
   }
@@ -160,13 +194,34 @@ export class Zkml {
   }
 }
 
+/** The `data` of each event of a server-sent event stream. */
+async function* serverSent(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      // Each event of this service has one line of data.
+      for (const line of lines) if (line.startsWith("data: ")) yield line.slice(6);
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
 /**
- * Verifies a webhook's delivery by the Standard Webhooks specification (`v1` signatures) and gives
- * its payload. `body` is the request's raw text, before any JSON parser. Throws when it does not
- * hold. The npm package `standardwebhooks` does the same.
+ * Verifies a webhook's delivery by the Standard Webhooks specification and gives its payload. `key`
+ * is the endpoint's secret (`whsec_…`, signatures `v1`) or its public key (`whpk_…`, signatures
+ * `v1a`, where the platform has Ed25519: Node 20, browsers since 2025). `body` is the request's raw
+ * text, before any JSON parser. Throws when it does not hold. For `v1` the npm package
+ * `standardwebhooks` does the same.
  */
 export async function verifyWebhook(
-  secret: string,
+  key: string,
   headers: Record<string, string>,
   body: string,
   toleranceS = 300,
@@ -177,19 +232,28 @@ export async function verifyWebhook(
   if (!id || !timestamp || !signatures) throw new Error("the delivery is not signed");
   const age = Math.abs(Date.now() / 1000 - Number(timestamp));
   if (!(age <= toleranceS)) throw new Error("the delivery is too old, or from the future");
-  const raw = Uint8Array.from(atob(secret.replace(/^whsec_/, "")), (c) => c.charCodeAt(0));
-  const algorithm = { name: "HMAC", hash: "SHA-256" };
-  const key = await crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
+  const isPublic = key.startsWith("whpk_");
+  const scheme = isPublic ? "v1a," : "v1,";
+  const algorithm = isPublic ? { name: "Ed25519" } : { name: "HMAC", hash: "SHA-256" };
+  const raw = bytesOf(key.replace(/^(whsec|whpk)_/, ""));
+  const verifier = await crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
   const signed = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
   for (const part of signatures.split(" ")) {
-    if (!part.startsWith("v1,")) continue;
-    let mac: Uint8Array<ArrayBuffer>;
+    if (!part.startsWith(scheme)) continue;
+    let signature: Uint8Array<ArrayBuffer>;
     try {
-      mac = Uint8Array.from(atob(part.slice(3)), (c) => c.charCodeAt(0));
+      signature = bytesOf(part.slice(scheme.length));
     } catch {
       continue;
     }
-    if (await crypto.subtle.verify("HMAC", key, mac, signed)) return JSON.parse(body);
+    if (await crypto.subtle.verify(algorithm.name, verifier, signature, signed)) {
+      return JSON.parse(body);
+    }
   }
   throw new Error("no signature of the delivery holds");
+}
+
+/** The bytes of a base64 text. */
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,33 @@ def test_prove_there_and_verify_here(service: Up, client: Client, tmp_path: Path
     # A nonce of somebody else's is refused on this machine, whatever the service says.
     other = zkml(tmp_path, "remote", "fetch", proof, *options, "--nonce", "theirs", *to)
     assert (other.code, other.json["ok"]) == (1, False)
+
+
+def test_batches_usage_and_webhooks(service: Up, tmp_path: Path) -> None:
+    to = ("--url", service.url, "--json")
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "batch.zkml"
+    rows.write_text((json.dumps(json.loads((DIGITS / "sample.json").read_text())) + "\n") * 2)
+    options = ("-o", out, "--isolate")
+    done = zkml(tmp_path, "remote", "batch", DIGITS / "digits.onnx", rows, *options, *to)
+    assert (done.code, done.json["batch"]["progress"]["done"]) == (0, 2)
+    assert zkml(tmp_path, "verify", out, "--json").json["ok"]
+
+    used = zkml(tmp_path, "remote", "usage", "--by", "caller", "--by", "key", *to)
+    assert used.json["by"] == ["caller", "key"]
+    assert sum(item["proofs"] for item in used.json["items"]) >= 2
+
+    made = zkml(tmp_path, "remote", "webhooks", "create", "https://example.com/h", *to)
+    assert made.json["endpoint"]["secret"].startswith("whsec_")
+    endpoint = made.json["endpoint"]["id"]
+    off = zkml(tmp_path, "remote", "webhooks", "enable", endpoint, "--off", *to)
+    assert off.json["endpoint"]["enabled"] is False
+    (listed,) = zkml(tmp_path, "remote", "webhooks", "list", *to).json["endpoints"]
+    assert (listed["id"], listed["secret"]) == (endpoint, None)
+    since = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+    again = zkml(tmp_path, "remote", "webhooks", "replay", endpoint, since, *to)
+    assert again.json["queued"] == 0
+    assert zkml(tmp_path, "remote", "webhooks", "delete", endpoint, *to).code == 0
+    assert zkml(tmp_path, "remote", "webhooks", "list", *to).json["endpoints"] == []
 
 
 def test_a_signer_that_is_not_trusted_is_refused_offline(client: Client, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 // What tests/integration/test_typescript.py runs: the client against a service, and its webhooks
 // against the npm package `standardwebhooks`.
 import assert from "node:assert/strict";
+import { generateKeyPairSync, sign } from "node:crypto";
 
 import { Webhook } from "standardwebhooks";
 
@@ -16,6 +17,16 @@ async function proofs(base: string): Promise<void> {
   assert.equal(job.state, "succeeded");
   assert.deepEqual(job.result?.outputs, { y: [[1, 2]] });
   assert.equal(seen.at(-1), "succeeded");
+  const told: number[] = [];
+  let last: unknown;
+  const next = await zkml.createProof(request);
+  for await (const event of zkml.events(next.id)) {
+    told.push(event.seq);
+    if (event.type === "state") last = event.data["state"];
+  }
+  assert.equal(last, "succeeded");
+  assert.deepEqual(told, [...told.keys()].map((n) => n + 1));
+  for await (const _ of zkml.events(next.id, told.length)) assert.fail("nothing comes after the end");
   const bundle = await zkml.bundle(job.id);
   assert.equal(new TextDecoder().decode(bundle.slice(0, 2)), "PK");
   assert.equal((await zkml.prove(request)).terminal, true);
@@ -51,11 +62,31 @@ async function webhooks(): Promise<void> {
   }
 }
 
+async function publicKeys(): Promise<void> {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const raw = publicKey.export({ format: "der", type: "spki" }).subarray(-32);
+  const key = "whpk_" + raw.toString("base64");
+  const body = JSON.stringify({ type: "proof.failed", data: { id: "2" } });
+  const timestamp = String(Math.floor(Date.now() / 1000));
+  const signature = sign(null, Buffer.from(`msg_1.${timestamp}.${body}`), privateKey);
+  const headers = {
+    "webhook-id": "msg_1",
+    "webhook-timestamp": timestamp,
+    "webhook-signature": "v1,AAAA v1a,!! v1a," + signature.toString("base64"),
+  };
+  assert.deepEqual(await verifyWebhook(key, headers, body), JSON.parse(body));
+  await assert.rejects(verifyWebhook(key, headers, body + " "));
+  await assert.rejects(verifyWebhook(key, { ...headers, "webhook-id": "msg_2" }, body));
+  const asSecret = headers["webhook-signature"].replaceAll("v1a,", "v1,");
+  await assert.rejects(verifyWebhook(key, { ...headers, "webhook-signature": asSecret }, body));
+}
+
 async function main(): Promise<void> {
   const base = process.argv[2];
   assert(base);
   await proofs(base);
   await webhooks();
+  await publicKeys();
   console.log("ok");
 }
 
