@@ -97,7 +97,7 @@ class Store(
         except BaseException:
             database.close()
             raise
-        return cls(
+        store = cls(
             database,
             max_attempts=max_attempts,
             quarantine_after=quarantine_after,
@@ -106,6 +106,8 @@ class Store(
             default_quota=quota,
             sizing=sizing or Sizing(),
         )
+        store._counts = {}
+        return store
 
     def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:
         """The same store as ``tenant`` sees it, asked with an API key of its own. It shares the

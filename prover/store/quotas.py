@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -17,6 +18,8 @@ from prover.store.schema import jobs, tenant_quotas, tenant_storage, usage
 _DAY = timedelta(days=1)
 #: Seconds after which a tenant whose queue is full may look again.
 _QUEUE_PAUSE_S = 30
+#: For how long a count serves, and how far from the limit it must be.
+_COUNTED_S, _ROOM = 1.0, 5_000
 
 
 _OWN_QUOTA = sa.select(tenant_quotas).where(tenant_quotas.c.tenant == sa.bindparam("tenant"))
@@ -27,6 +30,9 @@ _COUNT = sa.select(sa.func.count()).where(
 
 class Quotas(Repository):
     """Quotas by tenant, of every tenant, whatever the view."""
+
+    #: When, and how many, jobs of a tenant were last counted; shared by the views of a store.
+    _counts: dict[str, tuple[int, float]]
 
     def quota(self, tenant: str) -> Quota:
         """What the tenant may use: its own limits, and the settings' where it has none."""
@@ -66,7 +72,7 @@ class Quotas(Repository):
         with self._db.read() as conn:
             tenant, now = self._owner, self._now()
             quota = self._quota(conn, tenant)
-            if quota.queued and count_jobs_of(conn, tenant, JobState.QUEUED) >= quota.queued:
+            if quota.queued and self._queued(conn, tenant, quota.queued) >= quota.queued:
                 raise QuotaExceeded(
                     f"{quota.queued} jobs of the tenant wait already.",
                     quota="queued",
@@ -82,6 +88,15 @@ class Quotas(Repository):
                     retry_after_s=math.ceil((_midnight(now) + _DAY - now).total_seconds()),
                 )
             self._check_room(conn, tenant, quota, 0)
+
+    def _queued(self, conn: sa.Connection, tenant: str, most: int) -> int:
+        """Jobs of the tenant that wait. Counting takes longer the more there are, so where there is
+        room for many more the count may be a second old."""
+        now, (counted, at) = time.monotonic(), self._counts.get(tenant, (0, -math.inf))
+        if now - at > _COUNTED_S or most - counted < _ROOM:
+            counted = count_jobs_of(conn, tenant, JobState.QUEUED)
+            self._counts[tenant] = (counted, now)
+        return counted
 
     def check_room(self, more_bytes: int) -> None:
         """Whether this view's tenant may store so many more bytes. Raises

@@ -58,6 +58,7 @@ def test_batches_usage_and_webhooks(service: Up, tmp_path: Path) -> None:
     assert off.json["endpoint"]["enabled"] is False
     (listed,) = zkml(tmp_path, "remote", "webhooks", "list", *to).json["endpoints"]
     assert (listed["id"], listed["secret"]) == (endpoint, None)
+    assert zkml(tmp_path, "remote", "webhooks", "enable", endpoint, *to).code == 0
     since = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
     again = zkml(tmp_path, "remote", "webhooks", "replay", endpoint, since, *to)
     assert again.json["queued"] == 0
