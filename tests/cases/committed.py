@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from prover.bundle import Bundle
 from prover.commitment import input_json
 from prover.context import Context
 from prover.predicate import MeasuredError
-from prover.statement import build_statement
+from prover.statement import Statement, build_statement
 from prover.verify import check_statement
 from tests.conftest import LIMITS
 
@@ -131,7 +132,7 @@ class Committed:
         proof = parse_proof(data)
         return ProofResult(proof_json=data, instances=list(proof.instances), proof=proof.proof)
 
-    def failures(
+    def stated(
         self,
         proof: ProofResult,
         x: NDArray[Any],
@@ -139,9 +140,10 @@ class Committed:
         weights: bytes | None = None,
         lane: int = 0,
         lanes: bytes | None = None,
-    ) -> list[str]:
-        """The names of the verifier's checks that refuse a proof stated of this lane, with the
-        circuit's own ``weights`` unless others are given."""
+        issued_at: datetime | None = None,
+    ) -> tuple[Statement, Bundle]:
+        """The statement about a lane of a proof and its bundle, unsigned, with the circuit's own
+        ``weights`` unless others are given."""
         manifest, files = self.built.manifest, self.files
         if manifest.profile.shows_network and weights is None:
             assert files.hints is not None
@@ -161,6 +163,7 @@ class Committed:
             software={"zkml-prover": "0"},
             input_salt=SALT,
             lane=lane,
+            issued_at=issued_at,
         )
         shown = manifest.profile.visibility.shows_input
         bundle = Bundle(
@@ -174,6 +177,20 @@ class Committed:
             input=input_json(manifest.inputs, {"x": x}) if shown else None,
             lanes=lanes,
         )
+        return statement, bundle
+
+    def failures(
+        self,
+        proof: ProofResult,
+        x: NDArray[Any],
+        context: Context,
+        weights: bytes | None = None,
+        lane: int = 0,
+        lanes: bytes | None = None,
+    ) -> list[str]:
+        """The names of the verifier's checks that refuse what is ``stated``."""
+        statement, bundle = self.stated(proof, x, context, weights, lane, lanes)
+        shown = self.built.manifest.profile.visibility.shows_input
         report = check_statement(
             statement,
             bundle,

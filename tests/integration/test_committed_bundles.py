@@ -17,9 +17,16 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.engine.proof_json import EzklProof
 from circuits.profile import Visibility
+from circuits.rebuild import derive
 from circuits.srs.g2 import Q
+from prover.bundle import write_bundle
 from prover.context import Context
-from tests.cases.committed import Committed, X, committed
+from prover.receipt import seal
+from prover.report import Check
+from prover.verify import verify_bundle
+from tests.cases.committed import Committed, X, committed, network
+from tests.conformance.make_vectors import signer
+from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
 
@@ -241,3 +248,47 @@ def test_no_bundle_carries_weights_that_are_sealed(
     proof = sealed.honest(X, contexts=[HERE])
     assert sealed.failures(proof, X, HERE) == []
     assert sealed.failures(proof, X, HERE, sealed.files.hints.read_bytes()) == ["weights"]
+
+
+def test_who_has_the_model_needs_no_signature_for_its_weights(
+    shown: Committed, honest: ProofResult
+) -> None:
+    """The weights are derived from it, whoever signed; the signature is by an unknown key here."""
+    statement, bundle = shown.stated(honest, X, HERE)
+    data = write_bundle(seal(statement, bundle, signer(7)))
+
+    def judged(model: bytes | None) -> Check:
+        report = verify_bundle(
+            data,
+            engine=shown.engine,
+            model=model,
+            derive=lambda own, manifest: derive(shown.engine, own, manifest, LIMITS),
+        )
+        (found,) = (check for check in report.checks if check.name == "weights")
+        return found
+
+    assert judged(None).detail.endswith("depends on the signature, or on a rebuild")
+    assert judged(network()).detail.endswith("derived from the model, they are the same")
+    assert judged(network(4)).failed
+
+
+def test_another_models_weights_are_not_the_models(
+    shown: Committed, engine: EzklEngine, srs_cache: Path, tmp_path: Path
+) -> None:
+    """Everything is that of another model of the architecture, but what the manifest calls it."""
+    out = tmp_path / "other"
+    out.mkdir()
+    other = committed(Visibility.PRIVATE_INPUT, engine, srs_cache, out, Weights.SHOWN, network(4))
+    mine = sha256(network())
+    manifest = replace(other.built.manifest, model_sha256=mine)
+    forged = replace(other, built=replace(other.built, manifest=manifest))
+    proof = forged.honest(X, contexts=[HERE])
+    assert forged.failures(proof, X, HERE) == []
+    statement, bundle = forged.stated(proof, X, HERE)
+    report = verify_bundle(
+        write_bundle(seal(statement, bundle, signer(7))),
+        engine=engine,
+        model=network(),
+        derive=lambda own, made: derive(engine, own, made, LIMITS),
+    )
+    assert [check.name for check in report.failures] == ["weights"]

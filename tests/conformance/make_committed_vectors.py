@@ -1,0 +1,119 @@
+"""Makes the vectors about committed hints: ``python -m tests.conformance.make_committed_vectors``.
+
+Receipts of circuits with committed hints, of an honest prover and of others (``dishonest_hints``,
+written apart from the prover's own code). Every digest and signature is right; ``verdicts.json``
+says what a verifier must find. What contracts must is in ``evm.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from circuits.committed.claim import Weights
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.sandbox import Sandbox
+from circuits.profile import Visibility
+from prover.bundle import write_bundle
+from prover.context import Context
+from prover.receipt import seal
+from tests.cases.committed import Committed, X, committed
+from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, signer
+from tests.conftest import LIMITS
+
+COMMITTED = FOLDER / "committed"
+PRIVATE, PUBLIC = Visibility.PRIVATE_INPUT, Visibility.PUBLIC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vector:
+    """A bundle: its circuit, how its prover errs (``nothing``: not at all) and, in order, the
+    checks that must refuse it."""
+
+    visibility: Visibility
+    weights: Weights = Weights.SEALED
+    bend: str = "nothing"
+    failures: list[str] = field(default_factory=list)
+
+
+SHOWN = Weights.SHOWN
+VECTORS = {
+    "sealed-private": Vector(visibility=PRIVATE),
+    "sealed-public": Vector(visibility=PUBLIC),
+    "shown-private": Vector(visibility=PRIVATE, weights=SHOWN),
+    "shown-public": Vector(visibility=PUBLIC, weights=SHOWN),
+    "a-result-raised": Vector(visibility=PRIVATE, bend="result", failures=["residues"]),
+    "a-remainder-below-zero": Vector(
+        visibility=PRIVATE, bend="negative remainder", failures=["residues"]
+    ),
+    "a-border-raised": Vector(visibility=PUBLIC, bend="border", failures=["residues"]),
+    "an-input-below-the-table": Vector(
+        visibility=PRIVATE, bend="negative input", failures=["residues"]
+    ),
+    "challenges-of-ones-own": Vector(
+        visibility=PRIVATE, bend="challenges", failures=["challenges"]
+    ),
+    "challenges-of-zero": Vector(visibility=PRIVATE, bend="no challenge", failures=["challenges"]),
+    "another-commitment": Vector(
+        visibility=PRIVATE, bend="pasted", failures=["proof", "challenges"]
+    ),
+    "other-weights": Vector(
+        visibility=PRIVATE, weights=SHOWN, bend="other weights", failures=["weights"]
+    ),
+    "weights-bent-to-a-result": Vector(
+        visibility=PRIVATE, weights=SHOWN, bend="result and weights", failures=["weights"]
+    ),
+    "weights-where-all-are-alike": Vector(
+        visibility=PRIVATE,
+        weights=SHOWN,
+        bend="weights under challenges",
+        failures=["challenges", "weights"],
+    ),
+}
+
+
+def bundle(circuit: Committed, vector: Vector, name: str, folder: Path) -> bytes:
+    """What its prover makes, signed whatever comes of it."""
+    context = Context(
+        job_id=f"job-{name}",
+        nonce="conformance",
+        chain_id=1,
+        consumer=CONSUMER,
+        expires_at=int(EXPIRES.timestamp()),
+    )
+    proof = circuit.dishonest(folder, X, contexts=[context], bend=vector.bend)
+    if vector.bend == "nothing":
+        proof = circuit.honest(X, contexts=[context])
+    statement, unsigned = circuit.stated(proof, X, context, issued_at=ISSUED)
+    return write_bundle(seal(statement, unsigned, signer(1)))
+
+
+def main() -> None:
+    COMMITTED.mkdir(exist_ok=True)
+    sandbox = Sandbox()
+    engine = EzklEngine(sandbox)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for logrows in range(10, 13):
+            engine.generate_srs(folder / f"dev{logrows}.srs", logrows, LIMITS)
+        made: dict[tuple[Visibility, Weights], Committed] = {}
+        for name, vector in VECTORS.items():
+            kind = vector.visibility, vector.weights
+            if kind not in made:
+                out = folder / "-".join(kind)
+                out.mkdir()
+                made[kind] = committed(vector.visibility, engine, folder, out, vector.weights)
+            work = folder / name
+            work.mkdir()
+            data = bundle(made[kind], vector, name, work)
+            (COMMITTED / f"{name}.zkml").write_bytes(data)
+            print(f"{name}: {len(data)} bytes")
+    sandbox.close()
+    verdicts = [{"file": f"{n}.zkml", "failures": v.failures} for n, v in VECTORS.items()]
+    (COMMITTED / "verdicts.json").write_text(json.dumps(verdicts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Each vector about committed hints is judged as ``verdicts.json`` says, by whatever verifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from circuits.committed.claim import Weights
+from circuits.digests import sha256
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.proof_json import parse_proof
+from prover.bundle import Bundle, read_bundle
+from tests.cases.verdicts import judged, names
+from tests.conformance.lies import Lie, statement_of
+from tests.conformance.make_committed_vectors import COMMITTED, VECTORS
+
+pytestmark = pytest.mark.slow
+
+VERDICTS: list[dict[str, Any]] = json.loads((COMMITTED / "verdicts.json").read_text())
+P = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
+
+
+def read(name: str) -> Bundle:
+    return read_bundle((COMMITTED / f"{name}.zkml").read_bytes())
+
+
+def test_there_is_a_vector_for_each_prover() -> None:
+    assert {v["file"]: v["failures"] for v in VERDICTS} == {
+        f"{name}.zkml": vector.failures for name, vector in VECTORS.items()
+    }
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: v["file"])
+def test_a_vector_is_judged_as_its_verdict_says(
+    verdict: dict[str, Any], engine: EzklEngine
+) -> None:
+    report = judged(read_bundle((COMMITTED / verdict["file"]).read_bytes()), engine)
+    assert names(report) == verdict["failures"]
+
+
+@pytest.mark.parametrize("name", [n for n, v in VECTORS.items() if not v.failures])
+def test_the_specification_gives_the_challenges(name: str) -> None:
+    """docs/receipt.md, section 5, followed without the prover's own code."""
+    vector, made = VECTORS[name], read(name)
+    proof, manifest = parse_proof(made.proof), json.loads(made.manifest)
+    claim, context = manifest["commitments"], statement_of(made)["predicate"]["context"]
+    rows = (1 << manifest["srs"]["logrows"]) - 6
+    points, at = [], 0
+    for size in (claim["elements"], claim.get("folded", 0)):
+        end = at + 64 * ((size + size // rows + 1) // rows + 1) * (size > 0)
+        points.append(proof.proof[at:end])
+        at = end
+    shown = b"private"
+    if vector.visibility.shows_input:
+        values = json.loads(made.input or b"")["inputs"][0]["values"]
+        scale = manifest["inputs"][0]["scale"]
+        scaled = [int(abs(v) * 2.0**scale + 0.5) * (1 if v >= 0 else -1) for v in values]
+        shown = b"public" + b"".join((n % P).to_bytes(32, "little") for n in scaled)
+    told = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
+    number = int(context["digest"], 16).to_bytes(32, "big")
+    parts = (made.vk, made.settings, made.srs_part, told, number, shown, points[0])
+    hashed = [hashlib.sha256(part).digest() for part in parts]
+    seed = hashlib.sha256(b"zkml-prover/committed-hints/v1" + b"".join(hashed)).digest()
+    seeds = dict.fromkeys(("output", "row", "column", "input-row", "input-column"), seed)
+    if vector.weights is Weights.SHOWN:
+        second = hashlib.sha256(seed + hashlib.sha256(points[1]).digest()).digest()
+        seeds |= dict.fromkeys(("weights-row", "weights-column"), second)
+    for (challenge, own), felt in zip(seeds.items(), proof.instances, strict=False):
+        found = int.from_bytes(hashlib.sha256(own + challenge.encode()).digest()[:31], "little")
+        assert felt == (2 * found % P).to_bytes(32, "little").hex()
+
+
+def _weights(lie: Lie, data: bytes) -> None:
+    """Other weights, of which manifest and claim say that they are the circuit's."""
+    claim = lie.manifest.commitments
+    assert claim is not None
+    files = lie.manifest.files | {"hints": sha256(data)}
+    claim = replace(claim, network_sha256=sha256(data))
+    lie.set_member(weights=data)
+    lie.set_manifest(replace(lie.manifest, files=files, commitments=claim))
+
+
+def _last_raised(lie: Lie) -> None:
+    data = lie.bundle.weights or b""
+    last = int.from_bytes(data[-8:], "little", signed=True) + 1
+    _weights(lie, data[:-8] + last.to_bytes(8, "little", signed=True))
+
+
+def _claimed(**changes: Any) -> Callable[[Lie], None]:
+    def change(lie: Lie) -> None:
+        claim = lie.manifest.commitments
+        assert claim is not None
+        lie.set_manifest(replace(lie.manifest, commitments=replace(claim, **changes)))
+
+    return change
+
+
+def _sealed(lie: Lie) -> None:
+    profile = replace(lie.manifest.profile, weights=Weights.SEALED)
+    lie.set_manifest(replace(lie.manifest, profile=profile))
+
+
+LIES: dict[str, tuple[Callable[[Lie], None], set[str]]] = {
+    "no weights": (lambda lie: lie.set_member(weights=None), {"weights"}),
+    "bytes that are no network": (lambda lie: _weights(lie, b"{}"), {"weights", "challenges"}),
+    "weights of another model": (_last_raised, {"weights", "challenges"}),
+    "more columns": (_claimed(elements=1 << 20), {"settings-agree", "challenges"}),
+    "more folded elements": (_claimed(folded=29), {"settings-agree", "challenges", "weights"}),
+    "sealed, and yet carried": (_sealed, {"manifest"}),
+    "larger outputs": (_claimed(output_bounds=(1 << 100,)), {"weights", "challenges"}),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_bundle_says_of_shown_weights_is_looked_at(name: str, engine: EzklEngine) -> None:
+    good = read("shown-private")
+    lie = Lie(good, deepcopy(statement_of(good)))
+    change, refused_by = LIES[name]
+    change(lie)
+    assert refused_by <= {*names(judged(lie.told(), engine))}
