@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import sqlalchemy as sa
+
 from prover.jobs import Job, JobKind, Lease
 from prover.store import Store
 from prover.testing import model_record
@@ -9,6 +15,22 @@ from prover.testing import model_record
 TTL_S = 30.0
 
 PROBLEM = {"code": "engine_killed", "detail": "…", "fault": "internal", "retryable": True}
+
+
+def lay_out(url: str) -> None:
+    """Puts an empty database of the newest schema where SQLite will look for one: migrating takes
+    most of the time of a test that needs a store."""
+    at = sa.make_url(url)
+    if at.get_backend_name() == "sqlite" and at.database and not Path(at.database).exists():
+        Path(at.database).write_bytes(_empty_database())
+
+
+@cache
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "zkml.db"
+        Store.open(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 def new_job(store: Store, id: str | None = None) -> Job:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from prover.store import Store
 from prover.testing import ManualClock, model_record
+from tests.cases.jobs import lay_out
 from tests.postgres import postgres
 
 
@@ -45,6 +46,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def store(url: str, clock: ManualClock) -> Iterator[Store]:
+    lay_out(url)
     with Store.open(url, max_attempts=2, clock=clock) as opened:
         opened.add_model(model_record())
         yield opened
