@@ -6,12 +6,13 @@ own verification of proof and statement passed.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -443,7 +444,8 @@ def owner_claim(store: Store, model_id: str) -> OwnerClaim | None:
     return OwnerClaim(**model.owner_signature, licence=model.licence)
 
 
-def software_versions() -> dict[str, str]:
-    """Versions that a receipt names."""
+@functools.cache
+def software_versions() -> Mapping[str, str]:
+    """Versions that a receipt names; looked up once in a process."""
     names = ("zkml-prover", "ezkl", "onnx", "onnxruntime", "numpy")
     return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}
