@@ -7,6 +7,7 @@ successor wrote, whatever any clock says.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -291,19 +292,41 @@ def _held(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
     return (jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token, _RUNNING)
 
 
+#: The fence, of statements that are built once: building one costs more than running it.
+_HELD = (
+    jobs.c.id == sa.bindparam("held_id"),
+    jobs.c.lease_token == sa.bindparam("held_token"),
+    _RUNNING,
+)
+_LOCKED = sa.select(jobs).where(*_HELD).with_for_update()
+
+
 def locked(conn: sa.Connection, lease: Lease) -> sa.Row[Any]:
     """The job's row, locked until the transaction ends (SQLite locks the whole file)."""
-    row = conn.execute(sa.select(jobs).where(*_held(lease)).with_for_update()).one_or_none()
+    held = {"held_id": lease.job_id, "held_token": lease.token}
+    row = conn.execute(_LOCKED, held).one_or_none()
     if row is None:
         raise _lost(lease)
     return row
 
 
 def change_held(conn: sa.Connection, lease: Lease, **values: Any) -> sa.Row[Any]:
-    row = change(conn, *_held(lease), **values)
+    """As ``change``, of the job whose lease this is, to plain values."""
+    new = {f"new_{name}": value for name, value in values.items()}
+    held = {"held_id": lease.job_id, "held_token": lease.token}
+    row = conn.execute(_change_held(frozenset(values)), new | held).one_or_none()
     if row is None:
         raise _lost(lease)
     return row
+
+
+@functools.cache
+def _change_held(names: frozenset[str]) -> Any:
+    new: dict[str, Any] = {
+        name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in sorted(names)
+    }
+    statement = sa.update(jobs).where(*_HELD).values(**new, last_seq=jobs.c.last_seq + 1)
+    return statement.returning(jobs)
 
 
 def tell(
