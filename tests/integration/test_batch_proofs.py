@@ -16,7 +16,7 @@ import pytest
 from circuits.engine.port import Felts, ProofResult
 from circuits.errors import EngineError
 from circuits.field import to_felt
-from circuits.profile import Profile, Soundness, Visibility
+from circuits.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
 from prover.batch.options import BatchOptions
 from prover.batch.records import Batch, BatchState, ItemState, Pack
@@ -158,8 +158,10 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
         (Profile(visibility=Visibility.PRIVATE_INPUT), True),
         (Profile(soundness=Soundness.CONSERVATIVE), True),
         (Profile(visibility=Visibility.HASHED_INPUT), False),
+        (Profile(argument=Argument.COMMITTED), True),
+        (Profile(argument=Argument.COMMITTED, visibility=Visibility.PRIVATE_INPUT), True),
     ],
-    ids=["private", "conservative", "hashed"],
+    ids=["private", "conservative", "hashed", "committed", "committed-private"],
 )
 def test_every_profile_is_batched_or_says_why_not(
     app: App, tmp_path: Path, profile: Profile, shared: bool
@@ -170,6 +172,7 @@ def test_every_profile_is_batched_or_says_why_not(
     assert (batch.plan["unbatched_reason"] is None) == shared
     data = app.batches.item_bundle(batch.id, 2)
     assert (read_bundle(data).input is None) == (not profile.visibility.shows_input)
+    assert (read_bundle(data).lanes is None) == (profile.argument is not Argument.COMMITTED)
     assert verify_bundle(data, engine=app.engine).ok
 
 

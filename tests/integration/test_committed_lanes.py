@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from circuits.committed.claim import Lanes
+from circuits.committed.claim import Lanes, Weights
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
@@ -67,6 +67,17 @@ def public(
     return widened(one, tmp_path_factory.mktemp("public"))
 
 
+@pytest.fixture(scope="module")
+def shown(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    """A public input and shown weights."""
+    one = committed(
+        Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("one"), Weights.SHOWN
+    )
+    return widened(one, tmp_path_factory.mktemp("shown"))
+
+
 def failures(
     circuit: Committed, proof: ProofResult, lanes: bytes | None, lane: int, **other: Any
 ) -> list[str]:
@@ -109,9 +120,9 @@ def test_each_lane_of_an_honest_proof_verifies_and_the_circuit_is_rebuilt(
 
 
 def test_another_implementation_of_the_specification_proves_too(
-    private: Committed, public: Committed, tmp_path: Path
+    private: Committed, public: Committed, shown: Committed, tmp_path: Path
 ) -> None:
-    for name, circuit in (("private", private), ("public", public)):
+    for name, circuit in (("private", private), ("public", public), ("shown", shown)):
         folder = tmp_path / name
         folder.mkdir()
         proof, lanes = dishonest(circuit, folder, "nothing")
@@ -155,6 +166,23 @@ def test_a_false_evaluation_of_a_neighbour_is_refused(public: Committed, tmp_pat
     proof, lanes = dishonest(public, tmp_path, "evaluation of another lane")
     for lane in range(LANES):
         assert "input-instances" in failures(public, proof, lanes, lane)
+
+
+@pytest.mark.parametrize(
+    ("bend", "refused_by"),
+    [
+        ("quotients that cancel", "residues"),
+        ("results that cancel", "residues"),
+        ("result and weights", "weights"),
+        ("other weights", "weights"),
+    ],
+)
+def test_cheating_in_one_lane_is_refused_where_weights_are_shown(
+    shown: Committed, tmp_path: Path, bend: str, refused_by: str
+) -> None:
+    proof, lanes = dishonest(shown, tmp_path, bend)
+    for lane in range(LANES):
+        assert refused_by in failures(shown, proof, lanes, lane)
 
 
 def test_a_lane_is_its_own_inputs_and_contexts_only(public: Committed) -> None:

@@ -162,9 +162,7 @@ class Emission:
         looked_up = writer.total(writer.rectified(self.parts["salt"]))
         residues.append(writer.subtract(looked_up, self.parts["sum"]))
         writer.output(SHOWN, writer.add(self.point, self.point))
-        evaluated = None
-        if self.arrangement.shown:
-            evaluated = self._evaluate(given, "input", EVALUATION)
+        evaluated = None if given is None else self._evaluate(given, "input", EVALUATION)
         if self.folded is not None:
             self._evaluate(self.folded, "weights", WEIGHTS_EVALUATION)
         for name, output in zip(results, self.network.outputs, strict=True):
@@ -224,18 +222,21 @@ class Emission:
         """What a view's elements count more than they mean, in its shape."""
         return offsets_of(view, self.arrangement.row_offsets)
 
-    def _inputs(self) -> Tensor:
-        """The rows of the inputs, and all of them, joined."""
+    def _inputs(self) -> Tensor | None:
+        """The rows of the inputs, and all of them, joined, where they are public."""
         given = self.parts["input"]
         if not self.arrangement.shown:
             given = self.writer.rectified(given)
         total, at = sum(self.network.inputs), 0
+        every = self.powers.join_lanes(given) if self.arrangement.shown else None
         for size in self.network.inputs:
             places = [lane * total + at + n for lane in range(self.lanes) for n in range(size)]
-            own = self.gather([given], np.array(places))
-            self.rows.append(Row(all=own))
+            row = Row(all=self.gather([given], np.array(places)))
+            if every is not None:  # it is evaluated, so it is joined anyway
+                row.joined = self.gather([every], np.arange(at, at + size))
+            self.rows.append(row)
             at += size
-        return self.powers.join_lanes(given)
+        return every
 
     def _sum(self, step: Sum, number: int) -> Tensor:
         """A sum's row. Its quotients as its residue has them, joined: of a signed one what the
