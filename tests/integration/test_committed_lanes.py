@@ -4,6 +4,8 @@ cheat in one of them."""
 from __future__ import annotations
 
 import json
+import math
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from circuits.committed.claim import Lanes, Weights
+from circuits.committed.arithmetic import entries
+from circuits.committed.claim import Lanes, Weights, challenge_names
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import ProofResult
+from circuits.engine.port import Priced, ProofResult, Simulated
+from circuits.field import to_felt
 from circuits.lanes.build import Narrow, WideBuilder
-from circuits.profile import Visibility
+from circuits.lower.committed.circuit import write_circuit
+from circuits.plan.committed import committed_args
+from circuits.profile import Argument, Profile, Visibility
 from circuits.rebuild import rebuild
 from circuits.srs.files import Policy, SrsFolder
 from prover.batch.lanes import list_of_lanes
 from prover.context import Context
 from tests.cases.committed import Committed, X, committed, network
+from tests.cases.committed_networks import arranged, inputs, quantised
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -212,3 +219,52 @@ def test_a_list_of_lanes_is_the_one_that_was_hashed(private: Committed) -> None:
     for data in wrong:
         assert "challenges" in failures(private, proof, data, 0)
     assert "manifest" in failures(private, proof, None, 0)
+
+
+@pytest.mark.parametrize("name", ["attention", "functions", "linear layers in a row"])
+def test_errors_of_two_lanes_do_not_cancel_in_any_sum(engine: EzklEngine, name: str) -> None:
+    """Products of values and functions included: one more in a lane's hint and one less in
+    another's, and two lanes' hints swapped, leave a residue under challenges that are drawn."""
+    lanes = 2
+    one = arranged(name, logrows=12, base=1 << 11)
+    made = write_circuit(
+        one.network,
+        one.steps,
+        shown=False,
+        columns=1,
+        results=[f"y{n}" for n in range(len(one.network.outputs))],
+        lanes=lanes,
+    )
+    arrangement = made.arrangement
+    honest = arrangement.committed(quantised(one, inputs(lanes)))
+    places = [n for piece in arrangement.pieces for n in range(*piece)]
+    bent, at = [honest], 0
+    for part in arrangement.parts:
+        own = places[at : at + part.size]
+        at += part.size
+        half = part.size // lanes
+        if part.lanes != lanes or part.name == "input":
+            continue
+        cancel, swap = list(honest), list(honest)
+        cancel[own[0]] += 1
+        cancel[own[half]] -= 1
+        for mine, theirs in zip(own[:half], own[half:], strict=True):
+            swap[mine], swap[theirs] = honest[theirs], honest[mine]
+        bent += [t for t in (cancel, swap) if t != honest]
+    profile = Profile(visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED)
+    logrows = max(12, math.ceil(math.log2(made.cells + 20)))
+    table = one.steps.base - entries(12), one.steps.base - 1
+    (priced,) = engine.price(made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS)
+    assert isinstance(priced, Priced), priced
+    count = len(challenge_names(lanes))
+    given = [
+        [[to_felt(n) for n in tensor], [to_felt(secrets.randbits(248)) for _ in range(count)]]
+        for tensor in bent
+    ]
+    first, *others = engine.simulate(made.onnx, priced.settings, given, LIMITS)
+    assert isinstance(first, Simulated)
+    zero = to_felt(0)
+    assert {*first.outputs[-1]} == {zero}
+    assert len(others) > len(arrangement.network.sums)
+    for other in others:
+        assert not isinstance(other, Simulated) or {*other.outputs[-1]} != {zero}
