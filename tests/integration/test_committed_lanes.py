@@ -236,7 +236,7 @@ def test_errors_of_two_lanes_do_not_cancel_in_any_sum(engine: EzklEngine, name: 
         lanes=lanes,
     )
     arrangement = made.arrangement
-    honest = arrangement.committed(quantised(one, inputs(lanes)))
+    honest = arrangement.committed([r.reshape(-1).tolist() for r in quantised(one, inputs(lanes))])
     places = [n for piece in arrangement.pieces for n in range(*piece)]
     bent, at = [honest], 0
     for part in arrangement.parts:
