@@ -104,8 +104,6 @@ class Builder:
             profile.visibility,
             self.limits,
         )
-        if profile.argument is Argument.COMPUTED:
-            self._refuse_hopeless(graph, samples, profile)
         return plan_circuit(
             self.engine,
             graph,
@@ -117,6 +115,7 @@ class Builder:
             cost_model=self.cost_model,
             solc=solc,
             on_progress=on_progress,
+            before_plain=lambda: self._refuse_hopeless(graph, samples, profile),
         )
 
     def _solc(self) -> Solc | None:
@@ -143,7 +142,7 @@ class Builder:
         size = graph_size(self.engine, graph, self._task(graph, samples, profile), self.limits)
         if size.cells < _LARGE:
             return
-        found = self._estimate(graph, samples, profile)
+        found = self._estimate(graph, samples, replace(profile, argument=Argument.PLAIN))
         seconds = found.predicted.prove_s
         if found.fits and seconds <= self.limits.deadline_s:
             return
@@ -171,6 +170,10 @@ class Builder:
             hints=profile.may_give_results,
             salt=profile.salts_tables,
             checked=profile.checks_ranges,
+            plan=samples.plan,
+            held_out=samples.held_out,
+            max_error=profile.max_error,
+            agreement=profile.agreement if samples.calibrated else 0.0,
         )
 
     def build(
@@ -322,7 +325,7 @@ class Builder:
             passes=variant.passes,
             engine=self.engine.name,
             engine_version=self.engine.version,
-            profile=plan.profile,
+            profile=plan.profile.chosen(committed=variant.commitments is not None),
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
             files={name: sha256_file(path) for name, path in paths.items()},
             inputs=variant.inputs,

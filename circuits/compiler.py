@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from circuits.costs import IntegerLayers
 from circuits.counting import Count
+from circuits.engine.port import Priced
 from circuits.hidden import Hidden
 from circuits.hints import Given, Hints
 from circuits.lower import (
@@ -25,10 +26,17 @@ from circuits.lower import (
     run_integers,
 )
 from circuits.lower.bits import keeps_tolerance, quantised
+from circuits.lower.committed.candidates import committed_cells
 from circuits.lower.thresholds import near_graph, near_thresholds
 from circuits.manifest import AppliedPass
 from circuits.plan.fitting import fitted
-from circuits.plan.forms import likely_form, narrow_relus, near_the_least, weigh_forms
+from circuits.plan.forms import (
+    likely_form,
+    narrow_relus,
+    near_the_least,
+    shapes,
+    weigh_forms,
+)
 from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.plan.samples import Range, Sample, default_ranges
 from circuits.profile import Visibility
@@ -108,6 +116,16 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         return error.detail
 
 
+def likely_shapes(graph: FloatGraph, task: IntegerTask) -> list[Priced]:
+    """Shapes of an integer graph with bits that most models do well with, by count; none where
+    there is no such graph."""
+    try:
+        variant = lower(graph.plain, _TYPICAL, task.accepted, Form(hints=task.hints))
+    except CannotLower:
+        return []
+    return shapes(variant)
+
+
 def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
     """The cells of an integer graph with typical bits; None where there is no such form."""
     try:
@@ -127,20 +145,20 @@ def _legs(variant: GraphVariant) -> int:
     return max(2, -(-variant.value_bounds.decomposed.bit_length() // _DIGIT_BITS))
 
 
-def layer_costs(model: bytes) -> tuple[bytes, IntegerLayers | str]:
-    """The rewritten model, and its integer graph with typical bits and each layer's cost, for
-    inputs of -1…1 (or 0…1); where there is none, the reason."""
+def layer_costs(model: bytes) -> tuple[bytes, IntegerLayers | str, int | None]:
+    """The rewritten model, its integer graph with typical bits and each layer's cost, for inputs of
+    -1…1 (or 0…1), or why there is none, and the cells of a circuit with committed hints."""
     rewritten = rewrite(model)
     accepted = default_ranges(rewritten.signature)
+    committed = committed_cells(rewritten.onnx, rewritten.signature, accepted)
     try:
         variant = lower(rewritten.onnx, _TYPICAL, accepted)
     except CannotLower as error:
-        return rewritten.onnx, error.detail
+        return rewritten.onnx, error.detail, committed
     legs = _legs(variant)
     layers = [asdict(c) for c in cost_by_layer(variant, legs)]
-    return rewritten.onnx, IntegerLayers(
-        onnx=variant.onnx, legs=legs, scale=variant.scale, layers=layers
-    )
+    lowered = IntegerLayers(onnx=variant.onnx, legs=legs, scale=variant.scale, layers=layers)
+    return rewritten.onnx, lowered, committed
 
 
 def thresholds(

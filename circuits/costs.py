@@ -50,7 +50,8 @@ class IntegerLayers:
 @dataclass(frozen=True, kw_only=True)
 class ModelCosts:
     """Assignments of the model ``as_exported`` under EZKL's defaults, ``rewritten`` in fixed point,
-    and in ``integers``; None where the engine refuses or there is no such form.
+    in ``integers``, and with ``committed`` hints; None where the engine refuses or there is no such
+    form.
 
     ``layers`` splits the integer graph's cost by the rewritten model's nodes. Without one,
     ``integer_unsupported`` says why. An estimate with typical bits: ``zkml plan`` chooses them.
@@ -59,6 +60,7 @@ class ModelCosts:
     as_exported: int | None
     rewritten: int | None
     integers: int | None
+    committed: int | None
     layers: tuple[dict[str, Any], ...]
     integer_unsupported: str
 
@@ -67,12 +69,12 @@ class ModelCosts:
 
 
 def model_costs(engine: EzklEngine, model: bytes, limits: Limits) -> ModelCosts:
-    """Prices a model three ways; proves and sets up nothing.
+    """Prices a model four ways; proves and sets up nothing.
 
     Raises what rewriting raises for a model that cannot be proved.
     """
-    rewritten, lowered = engine.sandbox.call(LAYERS, model, limits=limits)
-    return priced_costs(engine, model, rewritten, lowered, limits)
+    rewritten, lowered, committed = engine.sandbox.call(LAYERS, model, limits=limits)
+    return priced_costs(engine, model, rewritten, lowered, committed, limits)
 
 
 def priced_costs(
@@ -80,6 +82,7 @@ def priced_costs(
     model: bytes,
     rewritten: bytes,
     lowered: IntegerLayers | str,
+    committed: int | None,
     limits: Limits,
 ) -> ModelCosts:
     """The same for a model that is rewritten and lowered (``circuits.compiler.layer_costs``)."""
@@ -90,6 +93,7 @@ def priced_costs(
         integers=_assignments(engine, lowered.onnx, _integer_args(lowered), limits)
         if isinstance(lowered, IntegerLayers)
         else None,
+        committed=committed,
         layers=tuple(lowered.layers) if isinstance(lowered, IntegerLayers) else (),
         integer_unsupported="" if found else str(lowered),
     )

@@ -83,7 +83,7 @@ class LayerCosts:
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """A model's costs in its three forms (see ``ModelCosts``), in all and layer by layer.
+    """A model's costs in its four forms (see ``ModelCosts``), in all and layer by layer.
 
     ``counted``: by whom, ``engine`` or, for a graph of many nodes, ``formula``.
     """
@@ -91,6 +91,7 @@ class CostReport:
     as_exported: int | None
     rewritten: int | None
     integers: int | None
+    committed: int | None
     integer_unsupported: str
     layers: tuple[LayerCosts, ...]
     counted: str = "engine"
@@ -114,24 +115,25 @@ def cost_report(
         child = child or stack.enter_context(
             engine.sandbox.session(limits, loads=LAYERS.partition(":")[0])
         )
-        rewritten, lowered = child.call(LAYERS, model)
+        rewritten, lowered, committed = child.call(LAYERS, model)
         names = [] if isinstance(lowered, str) else [row["layer"] for row in lowered.layers]
         parts: Parts = child.call(_TAKE_APART, model, names)
     if parts.large:
-        return _counted(parts, lowered)
-    totals = priced_costs(engine, model, rewritten, lowered, limits)
+        return _counted(parts, lowered, committed)
+    totals = priced_costs(engine, model, rewritten, lowered, committed, limits)
     before = _priced(engine, parts.exported, ENGINE_DEFAULT, limits, until)
     after = _priced(engine, parts.rewritten, FIXED_POINT, limits, until)
     return CostReport(
         as_exported=totals.as_exported,
         rewritten=totals.rewritten,
         integers=totals.integers,
+        committed=totals.committed,
         integer_unsupported=totals.integer_unsupported,
         layers=_joined(parts, before, after, totals),
     )
 
 
-def _counted(parts: Parts, lowered: IntegerLayers | str) -> CostReport:
+def _counted(parts: Parts, lowered: IntegerLayers | str, committed: int | None) -> CostReport:
     """The costs of a graph of many nodes, by formula."""
     before, after = (_by_formula(found) for found in (parts.exported, parts.rewritten))
     found = isinstance(lowered, IntegerLayers)
@@ -140,6 +142,7 @@ def _counted(parts: Parts, lowered: IntegerLayers | str) -> CostReport:
         as_exported=sum(before.values()),
         rewritten=sum(after.values()),
         integers=sum(row["assignments"] for row in rows) if found else None,
+        committed=committed,
         layers=rows,
         integer_unsupported="" if found else str(lowered),
     )
@@ -147,6 +150,7 @@ def _counted(parts: Parts, lowered: IntegerLayers | str) -> CostReport:
         as_exported=totals.as_exported,
         rewritten=totals.rewritten,
         integers=totals.integers,
+        committed=totals.committed,
         integer_unsupported=totals.integer_unsupported,
         layers=_joined(parts, dict(before), dict(after), totals),
         counted="formula",
@@ -171,6 +175,7 @@ def in_words(report: CostReport) -> str:
         "as exported": report.as_exported,
         "rewritten": report.rewritten,
         "in integers": report.integers,
+        "with committed hints": report.committed,
     }
     parts = [f"{count:,} {name}" for name, count in known.items() if count is not None]
     refused = "the engine refuses it as exported"

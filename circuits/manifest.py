@@ -299,6 +299,11 @@ class CircuitManifest:
         )
 
     @property
+    def own_profile(self) -> Profile:
+        """The profile as a circuit like this states it."""
+        return self.profile.chosen(committed=self.commitments is not None)
+
+    @property
     def residues(self) -> int:
         """How many public instances of each lane have to be zero."""
         return residues_of(self.hints, self.hidden, self.commitments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from circuits.committed.claim import Weights
@@ -72,10 +72,11 @@ class Target(enum.StrEnum):
 
 
 class Argument(enum.StrEnum):
-    """How a circuit comes by its results."""
+    """How a circuit comes by its results. Of a circuit that is built, ``auto`` means plain."""
 
-    COMPUTED = "computed"  # they are computed in it, or hints that the verifier sees
+    AUTO = "auto"  # as the planner finds cheaper
     COMMITTED = "committed"  # private hints under challenges that hash commitments to them
+    PLAIN = "plain"  # they are computed in it, or hints that the verifier sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class Profile:
     max_error: float = 0.01
     agreement: float = 0.99
     range_margin: float = 0.25
-    argument: Argument = Argument.COMPUTED
+    argument: Argument = Argument.AUTO
     weights: Weights = Weights.SEALED  # of a circuit with committed hints
 
     @property
@@ -107,10 +108,20 @@ class Profile:
         """Whether there are circuits with committed hints of this profile: whoever verifies has to
         compute their challenges, and what shown weights fold to, which a contract does not."""
         return (
-            self.soundness is Soundness.STANDARD
+            self.argument is not Argument.PLAIN
+            and self.soundness is Soundness.STANDARD
             and self.visibility in (Visibility.PUBLIC, Visibility.PRIVATE_INPUT)
             and (self.target is not Target.EVM or self.weights is Weights.SEALED)
         )
+
+    @property
+    def must_commit(self) -> bool:
+        """Whether only circuits with committed hints are of this profile."""
+        return self.argument is Argument.COMMITTED or self.weights is not Weights.SEALED
+
+    def chosen(self, *, committed: bool) -> Profile:
+        """The profile of a circuit that was planned for this one."""
+        return replace(self, argument=Argument.COMMITTED if committed else Argument.AUTO)
 
     @property
     def shows_network(self) -> bool:
@@ -138,15 +149,15 @@ class Profile:
             self.soundness is Soundness.STANDARD
             and self.visibility is Visibility.PUBLIC
             and self.target is not Target.EVM
-            and self.argument is Argument.COMPUTED
+            and self.argument is not Argument.COMMITTED
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A computed argument, the usual one, and sealed weights are not mentioned."""
+        """An argument that the planner chooses, and sealed weights, are not mentioned."""
         data = asdict(self)
         if self.weights is Weights.SEALED:
             del data["weights"]
-        if self.argument is Argument.COMPUTED:
+        if self.argument is Argument.AUTO:
             del data["argument"]
         return data
 
@@ -159,7 +170,7 @@ class Profile:
             max_error=data["max_error"],
             agreement=data["agreement"],
             range_margin=data["range_margin"],
-            argument=Argument(data.get("argument", Argument.COMPUTED)),
+            argument=Argument(data.get("argument", Argument.AUTO)),
             weights=Weights(data.get("weights", Weights.SEALED)),
         )
 

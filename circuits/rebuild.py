@@ -59,7 +59,7 @@ class Recipe:
     lowering: dict[str, Any] | None
     lanes: int
     input_scales: tuple[int, ...]
-    argument: Argument = Argument.COMPUTED
+    argument: Argument = Argument.AUTO
     weights: Weights = Weights.SEALED
 
     @property

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from circuits.committed.claim import Weights
 from circuits.manifest import Role
-from circuits.profile import Argument, Soundness, Target, Visibility
+from circuits.profile import Soundness, Target, Visibility
 from prover.context import Context
 from prover.ownership import MAX_LICENCE, Scheme
 
@@ -113,7 +113,7 @@ class ProfileClaim(Part):
     max_error: Number
     agreement: Number
     range_margin: Number
-    argument: Annotated[Argument, Field(strict=False)] | None = Field(
+    argument: Literal["committed"] | None = Field(
         default=None, exclude_if=lambda argument: argument is None
     )
     weights: Annotated[Weights, Field(strict=False)] | None = Field(
@@ -307,8 +307,6 @@ class Predicate(Part):
         stated = schema_version(self.profile, self.accuracy.this_input, self.lane, self.owner)
         if self.receipt.schema_version != stated:
             raise ValueError("the schema version is not that of the fields stated")
-        if self.profile.argument is Argument.COMPUTED:
-            raise ValueError("the usual argument is not stated")
         if self.profile.weights is Weights.SEALED:
             raise ValueError("sealed weights are not stated")
         if self.lane is not None and self.lane.index >= self.lane.count:

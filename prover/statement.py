@@ -137,7 +137,7 @@ def claims(manifest: CircuitManifest) -> dict[str, Any]:
         "srs.logrows": srs.logrows,
         "srs.sha256": srs.sha256,
         "srs.origin": srs.origin,
-        "profile": ProfileClaim(**manifest.profile.to_json()),
+        "profile": ProfileClaim(**manifest.own_profile.to_json()),
         "instances.layout": [SegmentClaim(**s.to_json()) for s in manifest.layout],
         "input.tensors": [InputTensor(**e.to_json()) for e in manifest.inputs],
         "context.limbs": manifest.context.limbs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -10,14 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.ids import Id
 from api.metadata import MetadataPairs
 from api.problem import Problem, problem_of_job
+from circuits.committed.claim import Weights
 from circuits.manifest import MAX_LANES
-from circuits.profile import Profile, Soundness, Target, Visibility
+from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.progress import progress_of
 from prover.batch.records import Batch, BatchState, Item, ItemState
 from prover.metadata import read_pairs
-
-_DEFAULT = Profile()
 
 
 class BatchIn(BaseModel):
@@ -49,6 +49,8 @@ class BatchIn(BaseModel):
     visibility: Visibility | None = None
     soundness: Literal[Soundness.STANDARD, Soundness.CONSERVATIVE] | None = None
     target: Target | None = None
+    argument: Argument | None = None
+    weights: Weights | None = None
     max_error: float | None = Field(None, gt=0, le=1)
     agreement: float | None = Field(None, ge=0, le=1)
     range_margin: float | None = Field(None, ge=0, le=1000)
@@ -78,7 +80,7 @@ class BatchIn(BaseModel):
         )
 
     def _profile_fields(self) -> dict[str, Any]:
-        return self.model_dump(include=set(_DEFAULT.to_json()), exclude_none=True)
+        return self.model_dump(include={f.name for f in fields(Profile)}, exclude_none=True)
 
 
 class Progress(BaseModel):

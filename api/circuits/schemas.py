@@ -12,8 +12,9 @@ from api.deadlines import DeadlineIn
 from api.ids import Id
 from api.jobs.schemas import JobOut, job_out
 from api.metadata import Metadata
+from circuits.committed.claim import Weights
 from circuits.digests import canonical_json
-from circuits.profile import Profile, Soundness, Target, Visibility
+from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 from prover.jobs import CircuitRecord, Job
 
 _DEFAULT = Profile()
@@ -29,6 +30,16 @@ class ProfileIn(BaseModel):
         Soundness.STANDARD, description="How much a proof establishes."
     )
     target: Target = Field(_DEFAULT.target, description="Optimisation target.")
+    argument: Argument = Field(
+        _DEFAULT.argument,
+        description="How the circuit comes by its results: `committed`, private hints that the"
+        " proof begins with commitments to; `plain`, without; `auto`: committed where that serves"
+        " the model and, with a public input, costs less.",
+    )
+    weights: Weights = Field(
+        _DEFAULT.weights,
+        description="With committed hints: `sealed` in the circuit, or `shown` beside the proof.",
+    )
     max_error: float = Field(
         _DEFAULT.max_error, strict=True, gt=0, le=1, description="Of the output's range."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 class EstimateOut(BaseModel):
     """Predicted costs of the cheapest typical circuit for a model and a profile."""
 
+    argument: Literal["committed", "plain"] = Field(description="With committed hints, or without.")
     logrows: int = Field(description="k: the circuit has 2^k rows.")
     columns: int
     setup_s: float = Field(description="Seconds to make keys, once.")

@@ -102,6 +102,9 @@ class ModelCostsOut(BaseModel):
     as_exported: int | None = Field(description="null: the engine refuses the model as it is.")
     rewritten: int | None
     integers: int | None
+    committed: int | None = Field(
+        None, description="With committed hints; null: there is no such form, or not counted."
+    )
     integer_unsupported: str = Field(
         description="Why there is no form in integers; empty where there is."
     )

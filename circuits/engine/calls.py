@@ -99,6 +99,9 @@ def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> Pric
         input_scales=tuple(settings["model_input_scales"]),
         output_scales=tuple(settings["model_output_scales"]),
         instance_shapes=tuple(tuple(s) for s in settings["model_instance_shapes"]),
+        committed=sum(
+            columns(size, args.logrows) for size in settings["module_sizes"]["polycommit"]
+        ),
     )
 
 

@@ -75,7 +75,8 @@ class Priced:
 
     ``settings`` is the engine's own JSON text. ``rows`` is the layout's length, ``assignments``
     all cells that are filled (those of Freivalds products included), ``lookups`` the names of table
-    lookups, ``range_checks`` the ranges checked by table.
+    lookups, ``range_checks`` the ranges checked by table, ``committed`` the columns of committed
+    elements.
     """
 
     args: RunArgs
@@ -89,6 +90,7 @@ class Priced:
     input_scales: tuple[int, ...]
     output_scales: tuple[int, ...]
     instance_shapes: tuple[tuple[int, ...], ...]
+    committed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

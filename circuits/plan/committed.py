@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from circuits.engine.port import RunArgs
-from circuits.lower.committed.candidates import CommittedGraph
+from circuits.committed.claim import columns
+from circuits.engine.port import Priced, RunArgs
+from circuits.lower.committed.candidates import LEAST_LOGROWS, CommittedGraph
 from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import compare
 from circuits.plan.graphs import FloatGraph
 from circuits.plan.integers import integer_task
-from circuits.plan.variants import Network, Rejected, Task, Variant, base_args
+from circuits.plan.variants import (
+    BOUND_SAMPLES,
+    Network,
+    Rejected,
+    Task,
+    Variant,
+    base_args,
+    corner_samples,
+)
 from circuits.profile import Profile
-from circuits.tensors import InputEncoding
 
-_LOWER = "circuits.lower.committed.candidates:committed_graphs"
+COMMITTED_GRAPHS = "circuits.lower.committed.candidates:committed_graphs"
 COMMITTED = AppliedPass(name="commit-hints", version=1)
 #: No number is decomposed; the engine wants digits all the same.
 _BASE, _LEGS = 4, 2
+#: Columns of committed elements: hints, and challenges.
+_LEAST_COMMITTED = 2
 
 
 def committed(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
@@ -26,7 +36,7 @@ def committed(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
     task.say("committed hints")
     shown, weights = task.profile.visibility.shows_input, task.profile.weights
     made: list[CommittedGraph] | str = task.engine.sandbox.call(
-        _LOWER, graph, integer_task(task), shown, weights, limits=task.limits
+        COMMITTED_GRAPHS, graph, integer_task(task), shown, weights, limits=task.limits
     )
     if isinstance(made, str):
         yield Rejected(label="committed hints", reason=made)
@@ -41,6 +51,7 @@ def committed_args(
     profile: Profile, logrows: int, columns: int, lookup_range: tuple[int, int]
 ) -> RunArgs:
     """The engine's settings for a circuit with committed hints."""
+    profile = profile.chosen(committed=True)
     args = base_args(profile, input_scale=0, param_scale=0, scale_rebase_multiplier=1)
     return replace(
         args,
@@ -52,29 +63,57 @@ def committed_args(
     )
 
 
+def least_shape(profile: Profile) -> Priced:
+    """What every circuit with committed hints costs at least."""
+    return _shape(committed_args(profile, LEAST_LOGROWS, 1, (0, 1)), 0, _LEAST_COMMITTED)
+
+
+def committed_shape(profile: Profile, made: CommittedGraph) -> Priced:
+    """The graph's shape by its own count, without asking the engine."""
+    args = committed_args(profile, made.logrows, made.columns, made.lookup_range)
+    committed = sum(columns(size, made.logrows) for size in made.claim.sizes)
+    return _shape(args, made.cells, committed)
+
+
+def _shape(args: RunArgs, cells: int, committed: int) -> Priced:
+    return Priced(
+        args=args,
+        settings="",
+        rows=-(-cells // args.num_inner_cols),
+        assignments=cells,
+        constants=0,
+        dynamic_size=0,
+        lookups=("table",),
+        range_checks=(),
+        input_scales=(),
+        output_scales=(),
+        instance_shapes=(),
+        committed=committed,
+    )
+
+
 def _judged(task: Task, graph: FloatGraph, made: CommittedGraph) -> Variant | Rejected:
     measured = compare(task.reference["held_out"], made.outputs, decisive=task.decisive)
     if not measured.meets(task.profile):
         return Rejected(label=made.label, reason="not exact enough", measured=measured)
-    inputs = tuple(
-        InputEncoding(tensor=tensor, scale=scale, lower=lower, upper=upper)
-        for tensor, scale, (lower, upper) in zip(
-            task.signature.inputs, made.input_scales, made.accepted, strict=True
-        )
-    )
     return Variant(
         label=made.label,
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),
         args=committed_args(task.profile, made.logrows, made.columns, made.lookup_range),
-        inputs=inputs,
+        inputs=made.inputs,
         context=task.context,
         outputs=task.decodings(made.output_scales),
         bound_bits=1,
         lookup_range=made.lookup_range,
         proven=False,
         measured=measured,
-        samples=tuple(task.encode(inputs, s) for s in task.samples.held_out),
+        samples=tuple(
+            task.encode(made.inputs, s)
+            for s in [*corner_samples(made.inputs), *task.samples.held_out[:BOUND_SAMPLES]]
+        ),
         recipe=made.recipe,
-        network=Network(data=made.network, claim=made.claim),
+        network=Network(
+            data=made.network, claim=made.claim, shape=committed_shape(task.profile, made)
+        ),
     )

@@ -4,7 +4,9 @@ Proving is dominated by transforms and multi-exponentiations over columns of n =
 cost is taken as linear in n times counts of columns and lookup arguments; a multi-exponentiation of
 n points takes time in proportion to n / log n. Part of the columns' cost also grows with the degree
 of the constraints: the engine has a gate that multiplies a row's inner columns with one another,
-and the quotient is computed on a domain that is so many times larger. The coefficients come from
+and the quotient is computed on a domain that is so many times larger. An inner column is three in
+halo2 (two operands and a result), so that a column of committed elements is taken for a third of
+one: that is what keys and proofs of such circuits grow by. The coefficients come from
 non-negative least squares over proofs measured by ``circuits.plan.calibrate``; the form of the
 model follows Quangle07/zkml-predictive-cost-model.
 """
@@ -36,6 +38,8 @@ TERMS = (
 )
 #: Of the engine's lookup arguments, but for the columns of the table.
 _LOOKUP_DEGREE = 4
+#: Columns in halo2 that make an inner column of the engine's.
+_OPERANDS = 3
 QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
 
 
@@ -121,12 +125,13 @@ def features(priced: Priced, quantity: str) -> Sequence[float]:
     if quantity == "prove_s":
         rows /= priced.args.logrows
     columns = priced.args.num_inner_cols * blocks(priced)
+    all_columns = columns + priced.committed / _OPERANDS
     return (
         1.0,
         rows,
         extended,
-        rows * columns,
-        extended * columns,
+        rows * all_columns,
+        extended * all_columns,
         rows * columns * len(priced.range_checks),
         rows * columns * len(priced.lookups) * table_columns(priced),
     )

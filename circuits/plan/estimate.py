@@ -8,14 +8,16 @@ cells the engine would count for minutes is counted by formula (``circuits.count
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from circuits.counting import Count
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
-from circuits.errors import ModelTooLarge
+from circuits.errors import ModelTooLarge, NoPlan
+from circuits.lower.committed.candidates import CommittedGraph
+from circuits.plan.committed import COMMITTED_GRAPHS, committed_shape
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.graphs import FloatGraph, IntegerTask
 from circuits.plan.shapes import MAX_LOGROWS, Pricing, minimal_logrows
@@ -42,9 +44,11 @@ _WIDE_DIGIT = 15
 class Estimate:
     """The cheapest shape found: what it would cost, and whether it fits the limits given.
 
-    ``counted``: by whom its cells were counted, ``engine`` or ``formula``.
+    ``argument``: ``committed`` or ``plain``. ``counted``: by whom its cells were counted,
+    ``engine`` or ``formula``.
     """
 
+    argument: str
     logrows: int
     columns: int
     predicted: Prediction
@@ -70,6 +74,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "argument": self.argument,
             "logrows": self.logrows,
             "columns": self.columns,
             "assignments": self.assignments,
@@ -92,43 +97,91 @@ def estimate(
     limits: Limits,
     costs: CostModel,
 ) -> Estimate:
-    """The cheapest typical shape of a model. Raises ``ModelTooLarge`` when no shape exists at all
-    (more than 2^26 rows), with what was tried."""
+    """The cheapest typical shape of a model: with committed hints where the planner would choose
+    them, by their own count, else as the engine prices it.
+
+    Raises ``ModelTooLarge`` when no shape exists at all (more than 2^26 rows), with what was tried,
+    and ``NoPlan`` where the profile asks for committed hints and the model has no such form.
+    """
+
+    def cheapest(argument: str, shapes: Iterable[Priced], counted: str) -> Estimate | None:
+        found = [(costs.predict(p), p) for p in shapes]
+        if not found:
+            return None
+        predicted, priced = min(found, key=lambda f: f[0].of(profile.target))
+        return Estimate(
+            argument=argument,
+            logrows=priced.args.logrows,
+            columns=priced.args.num_inner_cols,
+            predicted=predicted,
+            # Key generation transforms about the same columns once: it takes about as long as a
+            # proof.
+            setup_s=predicted.prove_s,
+            fits=predicted.peak_bytes <= limits.memory_bytes,
+            limit_bytes=limits.memory_bytes,
+            source=costs.source,
+            error=costs.error,
+            assignments=priced.assignments,
+            counted=counted,
+        )
+
+    committed = None
+    if profile.may_commit:
+        graphs: list[CommittedGraph] | str = engine.sandbox.call(
+            COMMITTED_GRAPHS,
+            graph,
+            task,
+            profile.visibility.shows_input,
+            profile.weights,
+            limits=limits,
+        )
+        made = [] if isinstance(graphs, str) else graphs
+        shapes = (committed_shape(profile, found) for found in made)
+        committed = cheapest("committed", shapes, "formula")
+        if committed is None and profile.must_commit:
+            raise NoPlan(graphs if isinstance(graphs, str) else "no committed circuit is exact")
+        if committed and (profile.must_commit or not profile.visibility.shows_input):
+            return committed
     size = graph_size(engine, graph, task, limits)
     by_formula = size.cells > _TOO_MANY or size.nodes > _MANY_NODES
-    if by_formula:
-        shapes = list(_counted_shapes(size, profile))
-    else:
-        pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
-        shapes = [
-            shape
-            for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
-            for shape in (
-                _few_shapes(engine, onnx, args, bits, lookups, limits)
-                if size.cells > _MANY
-                else pricing.shapes(onnx, args, bits, lookups)
-            )
-        ]
-    if not shapes:
+    typical = (
+        list(_counted_shapes(size, profile))
+        if by_formula
+        else _priced_shapes(engine, graph, task, profile, context, limits, size)
+    )
+    plain = cheapest("plain", typical, "formula" if by_formula else "engine")
+    if committed and plain:
+        target = profile.target
+        return min(committed, plain, key=lambda e: (not e.fits, e.predicted.of(target)))
+    found = committed or plain
+    if found is None:
         raise ModelTooLarge(
             f"no shape of this model fits 2^26 rows: it fills about {size.cells:,} cells",
             hint="Export a smaller model: fewer channels, a smaller image, fewer steps.",
         )
-    found = [(costs.predict(p), p) for p in shapes]
-    predicted, priced = min(found, key=lambda f: f[0].of(profile.target))
-    return Estimate(
-        logrows=priced.args.logrows,
-        columns=priced.args.num_inner_cols,
-        predicted=predicted,
-        # Key generation transforms about the same columns once: it takes about as long as a proof.
-        setup_s=predicted.prove_s,
-        fits=predicted.peak_bytes <= limits.memory_bytes,
-        limit_bytes=limits.memory_bytes,
-        source=costs.source,
-        error=costs.error,
-        assignments=priced.assignments,
-        counted="formula" if by_formula else "engine",
-    )
+    return found
+
+
+def _priced_shapes(
+    engine: EzklEngine,
+    graph: FloatGraph,
+    task: IntegerTask,
+    profile: Profile,
+    context: ContextEncoding,
+    limits: Limits,
+    size: Count,
+) -> list[Priced]:
+    """Typical shapes of a model without committed hints, as the engine prices them."""
+    pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
+    return [
+        shape
+        for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
+        for shape in (
+            _few_shapes(engine, onnx, args, bits, lookups, limits)
+            if size.cells > _MANY
+            else pricing.shapes(onnx, args, bits, lookups)
+        )
+    ]
 
 
 def graph_size(engine: EzklEngine, graph: FloatGraph, task: IntegerTask, limits: Limits) -> Count:

@@ -131,13 +131,13 @@ def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[Form]:
 def estimate(variant: GraphVariant) -> float:
     """Seconds of proving in the best shape, by the counts of its layers alone."""
     costs = CostModel.shipped()
-    found = (
-        costs.predict(shape).prove_s
-        for legs in _LEGS
-        for columns in COLUMNS
-        if (shape := _shape(variant, legs, columns)) is not None
-    )
-    return min(found, default=math.inf)
+    return min((costs.predict(shape).prove_s for shape in shapes(variant)), default=math.inf)
+
+
+def shapes(variant: GraphVariant) -> list[Priced]:
+    """Typical shapes of a graph, by the counts of its layers alone."""
+    found = (_shape(variant, legs, columns) for legs in _LEGS for columns in COLUMNS)
+    return [shape for shape in found if shape is not None]
 
 
 def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:

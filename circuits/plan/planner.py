@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from circuits.committed.claim import Weights
 from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, RunArgs
+from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
 from circuits.manifest import Accuracy
 from circuits.plan.accuracy import output_range
-from circuits.plan.committed import committed
+from circuits.plan.committed import committed, least_shape
 from circuits.plan.contract import Contracts, ContractSize
 from circuits.plan.cost import CostModel, Prediction
 from circuits.plan.effort import Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
 from circuits.plan.graphs import FloatGraph
-from circuits.plan.integers import integers
+from circuits.plan.integers import integer_task, integers
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
 from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
 from circuits.plan.variants import Rejected, Shape, Task, Variant, binds
-from circuits.profile import Argument, Profile, Soundness, Target
+from circuits.profile import Profile, Soundness, Target
 from circuits.tensors import ContextEncoding
 
 _RUNNERS_UP = 20
@@ -49,6 +49,7 @@ _MEASURE = {
 _COUNTABLE = 10**12
 _REFERENCE = "circuits.plan.reference:run_reference"
 _THRESHOLDS = "circuits.compiler:thresholds"
+_LIKELY = "circuits.compiler:likely_shapes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +165,14 @@ def plan_circuit(
     cost_model: CostModel | None = None,
     solc: Solc | None = None,
     on_progress: Callable[[str], None] | None = None,
+    before_plain: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Chooses a circuit for a model and a profile.
 
     ``graph`` is the model after the float passes, ``samples`` what accuracy and ranges come
     from; ``srs`` is needed for every effort but ``fast``, and for the target ``evm``, whose
-    contracts ``solc`` compiles (without it their size is predicted). Raises ``NoPlan`` when nothing
+    contracts ``solc`` compiles (without it their size is predicted). ``before_plain`` is called
+    where no circuit with committed hints serves, and may raise. Raises ``NoPlan`` when nothing
     meets the profile's accuracy, ``ModelTooLarge`` when nothing fits ``limits.memory_bytes``,
     ``ContractTooLarge`` when no contract is small enough and ``ProfileContradiction``.
     """
@@ -183,24 +186,27 @@ def plan_circuit(
             " weights could be any field elements",
             hint="Leave out --soundness conservative, or show the weights.",
         )
-    if profile.argument is Argument.COMMITTED and not profile.may_commit:
+    if profile.must_commit and not profile.may_commit:
         raise ProfileContradiction(
             "committed hints go with public and private inputs, standard soundness and, where the"
             " weights are shown, every target but evm",
-            hint="Leave out --argument committed, or --visibility, --soundness and --target.",
-        )
-    if profile.weights is not Weights.SEALED and profile.argument is not Argument.COMMITTED:
-        raise ProfileContradiction(
-            "only a circuit with committed hints can leave its weights to whoever verifies",
-            hint="Add --argument committed, or leave out --weights.",
+            hint="Leave out --argument and --weights, or --visibility, --soundness and --target.",
         )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
-    for road in _roads(task, graph):
-        if search.ranked and _compares(graph):
-            break  # integers decide comparisons as the model does; fixed point does not
-        for found in road:
-            search.add(task, found)
+    plain = -math.inf  # what a circuit without committed hints costs, as far as is known
+    if profile.may_commit:
+        plain = math.inf if profile.must_commit else _plain_cost(task, graph, search)
+        if plain > search.costs.predict(least_shape(profile)).of(profile.target):
+            search.add_all(task, committed(task, graph))
+    if not profile.must_commit and not search.fits_for(plain, limits):
+        if not search.ranked:
+            before_plain()
+        known = len(search.ranked)
+        search.add_all(task, integers(task, graph))
+        # Integers decide comparisons as the model does; fixed point does not.
+        if len(search.ranked) == known or not _compares(graph):
+            search.add_all(task, fixed_point(task, graph.onnx, graph.passes))
     if not search.ranked:
         raise no_plan(search.rejected, profile, calibrated=samples.calibrated)
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
@@ -250,6 +256,18 @@ def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
     return [r for r in ranked if kinds[kind(r)] is r]
 
 
+def _plain_cost(task: Task, graph: FloatGraph, search: _Search) -> float:
+    """About what a circuit without committed hints costs: whatever it does, where its input is
+    hidden, which it hides less well."""
+    if not task.profile.visibility.shows_input:
+        return math.inf
+    likely: list[Priced] = task.engine.sandbox.call(
+        _LIKELY, graph, integer_task(task), limits=task.limits
+    )
+    costs = (search.costs.predict(p).of(task.profile.target) for p in likely)
+    return min(costs, default=math.inf)
+
+
 def _secret_first(found: list[Ranked], target: Target) -> list[Ranked]:
     """Only the salted candidates, where one is not much more expensive than the others: secrecy is
     what the profile asks for, and of the others a guess of the input can be confirmed."""
@@ -269,12 +287,18 @@ class _Search:
         self.ranked: list[Ranked] = []
         self.rejected: list[Rejected] = []
 
+    def add_all(self, task: Task, road: Iterable[Variant | Rejected]) -> None:
+        """All that a way from the model to field elements leads to."""
+        for found in road:
+            self.add(task, found)
+
     def add(self, task: Task, found: Variant | Rejected) -> None:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
         if found.network is not None:
-            self._add_alone(task, found)
+            shape = Shape(variant=found, priced=found.network.shape)
+            self.ranked.append(Ranked(shape=shape, predicted=self.costs.predict(shape.priced)))
             return
         most_bits = None if found.given is None else found.given.claim.most_bits
         priced = task.pricing.shapes(
@@ -295,15 +319,12 @@ class _Search:
                 )
             )
 
-    def _add_alone(self, task: Task, found: Variant) -> None:
-        """A circuit with committed hints comes in one shape."""
-        (priced,) = task.engine.price(found.onnx, [found.args], task.limits)
-        if isinstance(priced, EngineError):
-            reason = f"the engine refuses it: {priced.detail}"
-            self.rejected.append(Rejected(label=found.label, reason=reason))
-            return
-        shape = Shape(variant=found, priced=priced)
-        self.ranked.append(Ranked(shape=shape, predicted=self.costs.predict(priced)))
+    def fits_for(self, cost: float, limits: Limits) -> bool:
+        """Whether one of those found fits, and costs no more than this."""
+        return any(
+            r.cost(self.target) <= cost and r.predicted.peak_bytes <= limits.memory_bytes
+            for r in self.ranked
+        )
 
     def hopeless(self, task: Task, onnx: bytes, args: RunArgs) -> bool:
         """Whether a graph cannot beat the best found, however small its numbers turn out."""
@@ -453,7 +474,7 @@ def _compares(graph: FloatGraph) -> bool:
 def _near_thresholds(
     task: Task, graph: FloatGraph, variant: Variant
 ) -> tuple[dict[str, Any], bytes] | None:
-    if not _compares(graph):
+    if variant.network is not None or not _compares(graph):
         return None
     found: tuple[dict[str, Any], bytes] | None = task.engine.sandbox.call(
         _THRESHOLDS,
@@ -465,13 +486,6 @@ def _near_thresholds(
         limits=task.limits,
     )
     return found
-
-
-def _roads(task: Task, graph: FloatGraph) -> list[Iterator[Variant | Rejected]]:
-    """The ways from a float graph to field elements, in the order in which they are tried."""
-    if task.profile.argument is Argument.COMMITTED:
-        return [committed(task, graph)]
-    return [integers(task, graph), fixed_point(task, graph.onnx, graph.passes)]
 
 
 def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:

@@ -36,11 +36,12 @@ BOUND_SAMPLES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A circuit's committed hints: the network that computes them (``Arrangement.to_bytes``), and
-    what its manifest says of them."""
+    """A circuit's committed hints: the network that computes them (``Arrangement.to_bytes``), what
+    its manifest says of them, and the one shape that the circuit has, by its own count."""
 
     data: bytes
     claim: Commitments
+    shape: Priced
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,8 @@ def batch(
     tolerance: options.Tolerance = options.DEFAULT.max_error,
     agreement: options.Agreement = options.DEFAULT.agreement,
     margin: options.Margin = options.DEFAULT.range_margin,
+    argument: options.ArgumentOption = options.DEFAULT.argument,
+    weights: options.WeightsOption = options.DEFAULT.weights,
     as_json: options.Json = False,
 ) -> int:
     """Prove MODEL on every row of INPUTS; rows that cannot be proved are named, the rest go on.
@@ -99,7 +101,9 @@ def batch(
     Exit code 1 when some rows have no proof, or an answer that misses the tolerance.
     """
     terminal = Terminal(as_json)
-    profile = options.profile(visibility, soundness, target, tolerance, agreement, margin)
+    profile = options.profile(
+        visibility, soundness, target, tolerance, agreement, margin, argument, weights
+    )
     from prover.app import App
     from prover.batch.options import BatchOptions
     from prover.settings import Settings

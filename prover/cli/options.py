@@ -64,8 +64,8 @@ ArgumentOption = Annotated[
     Argument,
     typer.Option(
         "--argument",
-        help="committed (experimental): hints that the proof begins with commitments to. Smaller"
-        " circuits for dense and convolutional networks, above all with private inputs.",
+        help="committed: private hints that the proof begins with commitments to. plain: none."
+        " auto: committed where that serves the model and, with a public input, costs less.",
     ),
 ]
 WeightsOption = Annotated[
@@ -87,7 +87,7 @@ def profile(
     tolerance: float,
     agreement: float,
     margin: float,
-    argument: Argument = Argument.COMPUTED,
+    argument: Argument = Argument.AUTO,
     weights: Weights = Weights.SEALED,
 ) -> Profile:
     """The profile that the options ask for."""

@@ -15,9 +15,10 @@ from prover.cli import options
 from prover.cli.binding import bound
 from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file, read_model_file
 
-#: Narrow columns of the table, each with the width that its longest entry takes.
+_ARGUMENTS = {"committed": "With committed hints", "plain": "Without committed hints"}
 #: Candidates that are shown beside the choice.
 _RUNNERS_UP = 8
+#: Narrow columns of the table, each with the width that its longest entry takes.
 _COLUMNS = {"k": 2, "cols": 4, "base^legs": 9, "time": 7, "memory": 7, "proof": 7, "error": 6}
 
 
@@ -102,7 +103,8 @@ def _estimated(answer: dict[str, Any], terminal: Terminal) -> int:
     """Shows an estimate; exit code 2 for a circuit that does not fit this machine."""
     memory, proof, keys = (answer[n] / 1e6 for n in ("peak_bytes", "proof_bytes", "pk_bytes"))
     terminal.line(
-        f"k = {answer['logrows']}, {answer['columns']} columns: about {answer['setup_s']:.1f} s to"
+        f"{_ARGUMENTS[answer['argument']]}, k = {answer['logrows']},"
+        f" {answer['columns']} columns: about {answer['setup_s']:.1f} s to"
         f" set up, {answer['prove_s']:.1f} s and {memory:,.0f} MB of memory a proof of"
         f" {1000 * proof:.1f} kB, {keys:,.0f} MB of keys."
     )

@@ -8,7 +8,7 @@ from circuits.digests import sha256
 from circuits.engine.proof_json import EzklProof
 from circuits.hidden import hides
 from circuits.manifest import Role
-from circuits.profile import Argument, Soundness, Visibility
+from circuits.profile import Soundness, Visibility
 from circuits.srs import verify_part
 from prover.verification.content import segment
 from prover.verification.evidence import (
@@ -58,7 +58,7 @@ def settings_agree(e: Evidence) -> str:
             refuse("hints are committed to in a circuit of a profile that cannot bind them")
         facts["committed elements"] = (settings.committed, manifest.commitments.sizes)
         facts["range checks and other arguments"] = (settings.other_lookups, 0)
-    if (manifest.commitments is not None) != (manifest.profile.argument is Argument.COMMITTED):
+    if manifest.profile != manifest.own_profile:
         refuse("the manifest's profile and what it says of commitments do not agree")
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)

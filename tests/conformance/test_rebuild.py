@@ -13,7 +13,7 @@ import pytest
 
 from circuits.field import to_felt
 from circuits.manifest import AppliedPass
-from circuits.profile import Profile, Visibility
+from circuits.profile import Argument, Profile, Visibility
 from circuits.rebuild import rebuild
 from circuits.srs.files import SrsFolder
 from circuits.tensors import Signature
@@ -47,7 +47,7 @@ class Bench:
 
     def prove(self, model: bytes, visibility: Visibility) -> Bundle:
         record, _ = self.app.add_model(model, "tiny.onnx")
-        profile = Profile(visibility=visibility)
+        profile = Profile(visibility=visibility, argument=Argument.PLAIN)
         signature = Signature.from_json(record.signature)
         inputs = {signature.inputs[0].name: VALUES}
         job = self.app.prove_inputs(record, inputs, profile, {"nonce": "mine"}, None)

@@ -14,10 +14,11 @@ from circuits.plan.cost import CostModel
 from circuits.plan.effort import Effort
 from circuits.plan.planner import Plan
 from circuits.plan.samples import Samples, draw
-from circuits.profile import Profile, Soundness, Target
+from circuits.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.tensors import Signature, TensorSpec
 from tests.cases import tiny
+from tests.cases.integers import graph
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -134,6 +135,60 @@ def test_no_circuit_is_made_with_freivalds_products(engine: EzklEngine, srs_cach
         )
 
 
+#: Two convolutions, the more multiplications of which make hints worth a table.
+CNN = graph(
+    "a = Conv<strides = [1, 1]>(x, k) b = Relu(a) c = Conv<strides = [2, 2]>(b, j) d = Relu(c)"
+    " f = Flatten(d) y = MatMul(f, w)",
+    "float[1, 1, 14, 14] x",
+    {"k": [8, 1, 3, 3], "j": [8, 8, 3, 3], "w": [200, 10]},
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "committed"),
+    [
+        (Profile(), True),
+        (Profile(argument=Argument.PLAIN), False),
+        (Profile(soundness=Soundness.CONSERVATIVE), False),
+    ],
+)
+def test_hints_are_committed_to_where_that_costs_less(
+    engine: EzklEngine, srs_cache: Path, profile: Profile, committed: bool
+) -> None:
+    found = builder(engine, srs_cache).estimate(CNN, image(), profile)
+    assert found.argument == ("committed" if committed else "plain")
+
+
+def image() -> Samples:
+    x = TensorSpec(name="x", dtype="float32", shape=(1, 1, 14, 14))
+    y = TensorSpec(name="y", dtype="float32", shape=(1, 10))
+    return draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-1.0, 1.0)})
+
+
+def test_a_committed_circuit_that_costs_less_is_planned_alone(
+    engine: EzklEngine, srs_cache: Path
+) -> None:
+    said: list[str] = []
+    profile = Profile(agreement=0.9)
+    plan = builder(engine, srs_cache).plan(CNN, image(), profile, said.append)
+    assert all(ranked.shape.variant.network is not None for ranked in plan.ranked)
+    assert "choosing bits for each layer" not in said
+    assert plan.profile == profile
+
+
+@pytest.mark.parametrize("argument", [Argument.AUTO, Argument.PLAIN])
+def test_hidden_inputs_are_committed_to_wherever_that_serves(
+    engine: EzklEngine, srs_cache: Path, argument: Argument
+) -> None:
+    """Also where a plain circuit would be cheaper."""
+    profile = Profile(visibility=Visibility.PRIVATE_INPUT, argument=argument)
+    plan = builder(engine, srs_cache).plan(MODELS["relu"], samples(), profile)
+    found = {ranked.shape.variant.network is not None for ranked in plan.ranked}
+    assert found == {argument is Argument.AUTO}
+    cheap = builder(engine, srs_cache).plan(MODELS["relu"], samples(), Profile())
+    assert cheap.choice.shape.variant.network is None
+
+
 def test_an_accuracy_that_nothing_reaches_is_refused_with_the_best(
     engine: EzklEngine, srs_cache: Path
 ) -> None:
@@ -168,4 +223,4 @@ def test_planning_stops_in_the_middle_of_an_engine_call(
         builder(engine, srs_cache).plan(
             MODELS["sigmoid"], samples(), Profile(), said.append, lambda: bool(said)
         )
-    assert said == ["choosing bits for each layer"]
+    assert len(said) == 1

@@ -14,7 +14,7 @@ from circuits.engine.port import CircuitFiles
 from circuits.field import to_felt
 from circuits.plan.effort import Effort
 from circuits.plan.samples import draw
-from circuits.profile import Profile, Soundness, Visibility
+from circuits.profile import Argument, Profile, Soundness, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.tensors import Signature, TensorSpec
 from prover.non_claims import non_claims
@@ -64,7 +64,9 @@ def private(
     x = TensorSpec(name="x", dtype="float32", shape=(1, 4))
     y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
     samples = draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-2.0, 2.0)})
-    profile = Profile(visibility=Visibility.PRIVATE_INPUT, soundness=soundness)
+    profile = Profile(
+        visibility=Visibility.PRIVATE_INPUT, soundness=soundness, argument=Argument.PLAIN
+    )
     return Private(builder.build(linear(), samples, profile, out), engine)
 
 

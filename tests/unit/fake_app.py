@@ -58,6 +58,7 @@ class FakeApp(App):
             "as_exported": 120,
             "rewritten": 20,
             "integers": 11,
+            "committed": 9,
             "integer_unsupported": "",
             "layers": [layer],
             "counted": "engine",
@@ -73,6 +74,7 @@ class FakeApp(App):
     ) -> dict[str, Any]:
         self.store.model(model_id)
         return {
+            "argument": "plain",
             "logrows": 9,
             "columns": 2,
             "prove_s": 0.18,

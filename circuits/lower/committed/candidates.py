@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,20 +26,25 @@ from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.errors import CannotLower
 from circuits.plan.accuracy import compare
 from circuits.plan.graphs import FloatGraph, IntegerTask
-from circuits.plan.samples import Range, Sample
+from circuits.plan.samples import Range, Sample, draw
+from circuits.plan.variants import corner_samples
+from circuits.tensors import InputEncoding, Signature, TensorSpec
 
 #: Bits of activations that are tried, and by how many a table is longer at least.
 _LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1
 #: In shorter tables nothing hides how often each entry is looked up.
-_LEAST_LOGROWS, _MOST_LOGROWS = 10, 20
+LEAST_LOGROWS, _MOST_LOGROWS = 10, 20
 _MOST_COLUMNS = 4
 #: Rows of a column that are left free.
 _SPARE_ROWS = 16
 #: By how much hidden results may exceed those seen on samples, the least that does first.
-_MARGINS = (1.5, 2.0, 3.0)
+_MARGINS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 #: Sizes beyond the first that fits.
 _LONGER = 2
 ARGUMENT = "committed"
+#: Drawn samples that tell how many cells a model takes.
+_TYPICAL_SAMPLES = 8
+_MUCH_TO_COUNT = 1 << 23
 #: A rebuilt circuit's error on drawn samples from which on it is another function.
 _FAR_OFF = 0.1
 
@@ -47,8 +52,8 @@ _FAR_OFF = 0.1
 @dataclass(frozen=True, kw_only=True)
 class CommittedGraph:
     """A circuit with committed hints, its answers for the held-out samples, and what its manifest
-    says of numbers. ``network`` computes its hints; ``recipe`` makes it anew; ``accepted`` is the
-    range that an input has where a table bounds it."""
+    says of numbers. ``network`` computes its hints; ``recipe`` makes it anew; ``inputs`` have
+    the range that a table bounds, where it does."""
 
     label: str
     onnx: bytes
@@ -59,9 +64,8 @@ class CommittedGraph:
     columns: int
     cells: int
     lookup_range: tuple[int, int]
-    input_scales: tuple[int, ...]
+    inputs: tuple[InputEncoding, ...]
     output_scales: tuple[int, ...]
-    accepted: tuple[Range, ...]
     outputs: list[list[NDArray[Any]]]
 
 
@@ -75,6 +79,23 @@ def committed_graphs(
         return list(_candidates(read, graph, task, shown, weights))
     except CannotLower as error:
         return error.detail
+
+
+def committed_cells(
+    plain: bytes, signature: Signature, accepted: Mapping[str, Range]
+) -> int | None:
+    """The cells of a model's smallest circuit, for public inputs and sealed weights; None where
+    there is none, or the model is too large to count in passing. ``plain``: the model rewritten."""
+    if len(plain) > _MUCH_TO_COUNT:
+        return None
+    graph = FloatGraph(onnx=b"", plain=plain, passes=(), signature=signature, reference=b"")
+    samples = draw(signature, accepted).plan[:_TYPICAL_SAMPLES]
+    task = IntegerTask(accepted=dict(accepted), limbs=1, plan=samples, agreement=0.0)
+    try:
+        found = _candidates(read_network(plain), graph, task, True, Weights.SEALED)
+        return next((made.cells for made in found), None)
+    except CannotLower:
+        return None
 
 
 def recompiled(
@@ -143,16 +164,17 @@ def _candidates(
     every = [np.concatenate(both) for both in zip(plan, _inputs(graph, task.held_out), strict=True)]
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
-    first = None
-    for logrows in range(_LEAST_LOGROWS, _MOST_LOGROWS + 1):
+    first, margins = None, list(_MARGINS)
+    for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
         if first is not None and logrows > first + _LONGER:
             return
         best = finer = None
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
-            found = _steps(read, graph, task, every, seen.extents, bits, logrows)
-            if found is None:
+            inside = _steps(read, graph, task, every, seen.extents, bits, logrows, shown, margins)
+            if inside is None:
                 break
-            steps, integers = found
+            steps, integers, margins = inside
+            found = steps, integers
             scales = output_scales(read.network, steps)
             answers = _answers(graph, integers, steps, scales, plan)[0]
             measured = compare(reference, answers)
@@ -160,6 +182,8 @@ def _candidates(
                 break
             # One bit more than the least that does, where it costs no rows: inputs differ.
             best, finer = found, best
+            if weights is Weights.SHOWN:
+                break  # the table is the same for all weights, and finer costs nothing
         if finer is not None:
             best = finer
         if best is None:
@@ -222,32 +246,50 @@ def _steps(
     extents: Sequence[Extent],
     bits: int,
     logrows: int,
-) -> tuple[Steps, Network] | None:
-    """Steps under which every sample has its entries in the table, and the integers; None where
-    there are none."""
+    shown: bool,
+    margins: list[float],
+) -> tuple[Steps, Network, list[float]] | None:
+    """Steps under which every sample has its entries in the table, the integers, and the margins
+    from the least on that does; None where there are none."""
     base = 1 << bits
-    inputs = [
-        _input_steps(tensor.dtype, task.accepted[tensor.name], base)
-        for tensor in graph.signature.inputs
+    inputs = []
+    for tensor in graph.signature.inputs:
+        own = _input_steps(tensor.dtype, task.accepted[tensor.name], base)
+        if own is None:
+            return None
+        inputs.append(own)
+    edges = [
+        _accepted(task, t, own, base, shown)
+        for t, own in zip(graph.signature.inputs, inputs, strict=True)
     ]
-    if None in inputs:
-        return None
-    for margin in _MARGINS:
+    corners = _inputs(graph, corner_samples(tuple(edges)))
+    every = [np.concatenate(both) for both in zip(every, corners, strict=True)]
+    for number, margin in enumerate(margins):
         try:
             steps = choose_steps(
                 read,
                 extents,
                 base=base,
                 logrows=logrows,
-                inputs=[own for own in inputs if own is not None],
+                inputs=inputs,
                 margin=margin,
             )
             integers = integer_network(read, steps)
         except CannotLower:
             return None
         if not np.any(_run(integers, steps, every).outside):
-            return steps, integers
+            return steps, integers, margins[number:]
     return None
+
+
+def _accepted(
+    task: IntegerTask, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
+) -> InputEncoding:
+    """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
+    lower, upper = task.accepted[tensor.name]
+    if not shown:
+        lower, upper = (math.ldexp(end - own.offset, -own.scale) for end in (0, base - 1))
+    return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
 
 
 def _input_steps(dtype: str, accepted: Range, base: int) -> InputSteps | None:
@@ -296,13 +338,10 @@ def _described(
     steps: Steps,
     shown: bool,
 ) -> CommittedGraph:
-    accepted = [task.accepted[tensor.name] for tensor in graph.signature.inputs]
-    if not shown:
-        accepted = [
-            (math.ldexp(-own.offset, -own.scale), math.ldexp(top - own.offset, -own.scale))
-            for own in steps.inputs
-            for top in [steps.base - 1]
-        ]
+    accepted = [
+        _accepted(task, tensor, own, steps.base, shown)
+        for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
+    ]
     network, scales = made.arrangement.network, output_scales(read.network, steps)
     answers, _ = _answers(graph, network, steps, scales, _inputs(graph, task.held_out))
     return CommittedGraph(
@@ -315,8 +354,7 @@ def _described(
         columns=made.columns,
         cells=made.cells,
         lookup_range=(steps.lowest, steps.base - 1),
-        input_scales=tuple(own.scale for own in steps.inputs),
         output_scales=tuple(scales),
-        accepted=tuple(accepted),
+        inputs=tuple(accepted),
         outputs=answers,
     )
