@@ -155,7 +155,7 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
 @pytest.mark.parametrize(
     ("profile", "shared"),
     [
-        (Profile(visibility=Visibility.PRIVATE_INPUT), True),
+        (Profile(argument=Argument.PLAIN, visibility=Visibility.PRIVATE_INPUT), True),
         (Profile(soundness=Soundness.CONSERVATIVE), True),
         (Profile(visibility=Visibility.HASHED_INPUT), False),
         (Profile(argument=Argument.COMMITTED), True),
