@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from circuits.committed.claim import columns
 from circuits.engine.port import Priced, RunArgs
+from circuits.errors import EngineError
 from circuits.lower.committed.candidates import LEAST_LOGROWS, CommittedGraph
 from circuits.manifest import AppliedPass
 from circuits.plan.accuracy import compare
@@ -35,9 +36,15 @@ def committed(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
     """Circuits with committed hints that keep the tolerance."""
     task.say("committed hints")
     shown, weights = task.profile.visibility.shows_input, task.profile.weights
-    made: list[CommittedGraph] | str = task.engine.sandbox.call(
-        COMMITTED_GRAPHS, graph, integer_task(task), shown, weights, limits=task.limits
-    )
+    made: list[CommittedGraph] | str
+    try:
+        made = task.engine.sandbox.call(
+            COMMITTED_GRAPHS, graph, integer_task(task), shown, weights, limits=task.limits
+        )
+    except EngineError as error:  # a plain circuit may serve all the same
+        if task.profile.must_commit:
+            raise
+        made = error.detail
     if isinstance(made, str):
         yield Rejected(label="committed hints", reason=made)
         return

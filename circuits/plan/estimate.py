@@ -15,7 +15,7 @@ from typing import Any
 from circuits.counting import Count
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
-from circuits.errors import ModelTooLarge, NoPlan
+from circuits.errors import EngineError, ModelTooLarge, NoPlan
 from circuits.lower.committed.candidates import CommittedGraph
 from circuits.plan.committed import COMMITTED_GRAPHS, committed_shape
 from circuits.plan.cost import CostModel, Prediction
@@ -127,14 +127,14 @@ def estimate(
 
     committed = None
     if profile.may_commit:
-        graphs: list[CommittedGraph] | str = engine.sandbox.call(
-            COMMITTED_GRAPHS,
-            graph,
-            task,
-            profile.visibility.shows_input,
-            profile.weights,
-            limits=limits,
-        )
+        graphs: list[CommittedGraph] | str
+        shown = profile.visibility.shows_input
+        try:
+            graphs = engine.sandbox.call(
+                COMMITTED_GRAPHS, graph, task, shown, profile.weights, limits=limits
+            )
+        except EngineError as error:
+            graphs = error.detail
         made = [] if isinstance(graphs, str) else graphs
         shapes = (committed_shape(profile, found) for found in made)
         committed = cheapest("committed", shapes, "formula")

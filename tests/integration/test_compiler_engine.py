@@ -161,6 +161,7 @@ def test_a_models_costs_are_told_layer_by_layer(engine: EzklEngine, tmp_path: Pa
     assert costs.rewritten is not None
     assert costs.integers is not None
     assert costs.integers < costs.rewritten < costs.as_exported
+    assert costs.committed is not None
     names = {n.name for n in read_model(MODELS["residual"]).graph.node}
     assert {layer.layer for layer in costs.layers if layer.as_exported} <= names
     assert sum(c.rewritten or 0 for c in costs.layers) == pytest.approx(costs.rewritten, rel=0.1)

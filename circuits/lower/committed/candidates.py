@@ -90,11 +90,13 @@ def committed_cells(
         return None
     graph = FloatGraph(onnx=b"", plain=plain, passes=(), signature=signature, reference=b"")
     samples = draw(signature, accepted).plan[:_TYPICAL_SAMPLES]
-    task = IntegerTask(accepted=dict(accepted), limbs=1, plan=samples, agreement=0.0)
+    task = IntegerTask(
+        accepted=dict(accepted), limbs=1, plan=samples, held_out=samples, agreement=0.0
+    )
     try:
         found = _candidates(read_network(plain), graph, task, True, Weights.SEALED)
         return next((made.cells for made in found), None)
-    except CannotLower:
+    except (CannotLower, ArithmeticError, ValueError):
         return None
 
 
