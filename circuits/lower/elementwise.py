@@ -48,7 +48,32 @@ def sub(low: Lowering, node: ir.Node) -> None:
     if not low.is_known(a):
         store(low, node, low.add_constant(low.positive(right), low.constant(node, a)))
         return
-    store(low, node, low.add(low.broadcast(low.quantity(a), shape), right))
+    rest = low.add(low.broadcast(low.quantity(a), shape), right)
+    _bound_rest(low, node, rest)
+    store(low, node, rest)
+
+
+def _bound_rest(low: Lowering, node: ir.Node, rest: Quantity) -> None:
+    """a - a · t lies between 0 and a for every t from 0 to 1: what goes to the other child of a
+    tree's node, whose bounds would double at every level."""
+    a, made = node.inputs[0], node.inputs[1].producer() if node.inputs[1] is not None else None
+    if made is None or made.op_type != "Mul" or a not in made.inputs:
+        return
+    share = made.inputs[1] if made.inputs[0] is a else made.inputs[0]
+    whole, part = low.quantity(a), low.quantity(made.outputs[0])
+    if not low.is_known(share) or whole.uniform is None or whole.uniform <= 0:
+        return
+    if not whole.uniform == part.uniform == rest.uniform:
+        return
+    q = low.quantity(share)
+    lowest, highest = low.emit.intervals.known[name_of(q.tensor)]
+    if q.uniform is None or q.uniform <= 0 or lowest.min() < 0:
+        return
+    if highest.max() * q.uniform > 1:
+        return
+    lowest, highest = low.emit.intervals.known[name_of(whole.tensor)]
+    ends = np.array(min(0.0, lowest.min())), np.array(max(0.0, highest.max()))
+    low.emit.intervals.narrow(name_of(rest.tensor), *ends)
 
 
 def mul(low: Lowering, node: ir.Node) -> None:

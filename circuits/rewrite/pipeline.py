@@ -53,6 +53,7 @@ from circuits.rewrite import (
 )
 from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
+from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
 from circuits.tensors import Signature
 
@@ -71,6 +72,7 @@ PASSES: tuple[Pass, ...] = (
     opset.CONVERT_OPSET,
     training.DROP_TRAINING,
     functions.EXPAND_FUNCTIONS,
+    FOLD_LEAVES,
     LOWER_ESTIMATORS,
     folding.FOLD_CONSTANTS,
     identities.SHORTEN_FORMULAS,

@@ -28,7 +28,9 @@ _COLUMNS, _FACTORS = 256, 16
 def _pow(node: ir.Node, build: Builder) -> ir.Value | None:
     base, exponent = node.inputs[0], constant(input_at(node, 1))
     assert base is not None
-    if exponent is None or not is_float(base) or base.dtype is None:
+    if exponent is None:
+        return _exponential(node, build)
+    if not is_float(base) or base.dtype is None:
         return None
     values = np.unique(exponent)
     if values.size != 1:
@@ -47,6 +49,19 @@ def _pow(node: ir.Node, build: Builder) -> ir.Value | None:
     elif exponent.size > 1:
         plain = _power(base, power, build)
     return plain
+
+
+def _exponential(node: ir.Node, build: Builder) -> ir.Value | None:
+    """c^x = exp(x · log c), for a positive number c."""
+    base, exponent = constant(node.inputs[0]), node.inputs[1]
+    if base is None or base.size != 1 or exponent is None or not has_shape(exponent):
+        return None
+    number = float(base.reshape(-1)[0])
+    same = has_shape(node.outputs[0]) and shape_of(node.outputs[0]) == shape_of(exponent)
+    if number <= 0 or not same or base.dtype.kind != "f" or exponent.dtype is None:
+        return None
+    factor = np.array(np.log(number), dtype=exponent.dtype.numpy())
+    return build.op("Exp", build.op("Mul", exponent, build.const(factor)))
 
 
 def _column_powers(
@@ -114,7 +129,7 @@ def _run(model: ir.Model) -> None:
 
 PLAIN_POWERS = Pass(
     name="plain-powers",
-    version=2,
+    version=3,
     purpose="Negative, zero and fractional powers, one for each column, short products.",
     reference="EZKL 23.0.5 casts a whole exponent to an unsigned number",
     run=_run,

@@ -165,6 +165,37 @@ CASES: dict[str, Case] = {
         """,
         "<int64[4] k = {1, 2, 3, 4}>",
     ),
+    "fold-leaves": Case(
+        """
+        c = Gather<axis = 1>(x, i)
+        s = ai.onnx.ml.TreeEnsembleRegressor<n_targets = 1, nodes_falsenodeids = [2, 0, 0],
+          nodes_featureids = [0, 0, 0], nodes_modes = ["BRANCH_LEQ", "LEAF", "LEAF"],
+          nodes_nodeids = [0, 1, 2], nodes_treeids = [0, 0, 0], nodes_truenodeids = [1, 0, 0],
+          nodes_values = [0.5, 0.0, 0.0], target_ids = [0, 0], target_nodeids = [1, 2],
+          target_treeids = [0, 0], target_weights = [1.0, 2.0]>(c)
+        t = ai.onnx.ml.TreeEnsembleRegressor<n_targets = 1, nodes_falsenodeids = [2, 0, 0],
+          nodes_featureids = [0, 0, 0], nodes_modes = ["BRANCH_LT", "LEAF", "LEAF"],
+          nodes_nodeids = [0, 1, 2], nodes_treeids = [0, 0, 0], nodes_truenodeids = [1, 0, 0],
+          nodes_values = [0.0, 0.0, 0.0], target_ids = [0, 0], target_nodeids = [1, 2],
+          target_treeids = [0, 0], target_weights = [4.0, 8.0]>(x)
+        l = Log(s)
+        d = Mul(l, k)
+        g = Cast<to = 7>(s)
+        e = ai.onnx.ml.LabelEncoder<keys_int64s = [1, 2], values_floats = [10.0, 20.0]>(g)
+        f = Add(d, e)
+        y = Sum(f, t)
+        """,
+        X2,
+        "y = ai.onnx.ml.TreeEnsembleRegressor<n_targets = 1, "
+        "nodes_falsenodeids = [2, 0, 0, 2, 0, 0], nodes_featureids = [1, 1, 1, 0, 0, 0], "
+        'nodes_modes = ["BRANCH_LEQ", "LEAF", "LEAF", "BRANCH_LT", "LEAF", "LEAF"], '
+        "nodes_nodeids = [0, 1, 2, 0, 1, 2], nodes_treeids = [0, 0, 0, 1, 1, 1], "
+        "nodes_truenodeids = [1, 0, 0, 1, 0, 0], nodes_values = [0.5, 0, 0, 0, 0, 0], "
+        "target_ids = [0, 0, 0, 0], target_nodeids = [1, 2, 1, 2], "
+        "target_treeids = [0, 0, 1, 1], target_weights = [10, 20.69, 4, 8]>(x)",
+        "<int64[1] i = {1}, float k = {1}>",
+        domains='"ai.onnx.ml" : 3',
+    ),
     "lower-estimators": Case(
         "y = ai.onnx.ml.LinearRegressor<coefficients = [0.5, -1.5], intercepts = [0.25]>(x)",
         X2,

@@ -6,7 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
 from sklearn.datasets import load_diabetes
+from sklearn.ensemble import IsolationForest
 from sklearn.tree import DecisionTreeRegressor
 
 from circuits.errors import UnsupportedOperator
@@ -96,6 +98,31 @@ def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: in
     written = onnx.load_model_from_string(result.onnx).graph.node
     makers = {name: n.op_type for n in written for name in n.output}
     assert [makers[n.input[0]] for n in written if n.op_type == bent] == ["Clip"]
+
+
+@pytest.mark.parametrize(
+    ("trees", "features", "drawn", "opset"),
+    [(4, 2, 64, 12), (10, 5, 32, 15), (100, 4, 256, 17), (25, 12, "auto", 18)],
+)
+def test_an_isolation_forest_is_one_ensemble(
+    trees: int, features: int, drawn: int | str, opset: int
+) -> None:
+    """Thirty operators for each tree become its leaves, however many trees there are."""
+    rng = np.random.default_rng(trees)
+    x = rng.normal(size=(300, features)).astype(np.float32)
+    fitted = IsolationForest(n_estimators=trees, max_samples=drawn, random_state=0).fit(x)
+    data = to_onnx(fitted, x[:1], target_opset={"": opset, "ai.onnx.ml": 3}).SerializeToString()
+    name = onnx.load_model_from_string(data).graph.input[0].name
+    rows = [{name: row[None]} for row in x[:60]]
+    found = rewrite(data, rows)
+    assert "fold-leaves" in [p.name for p in found.passes]
+    assert len(onnx.load_model_from_string(found.onnx).graph.node) < 100
+    accepted = {name: (float(x.min()), float(x.max()))}
+    variant = lower(found.onnx, Bits(input=16, weights=(12,), table=10), accepted)
+    feeds = {name: quantised(x[:60, None, :], variant.input_scales[0])}
+    got = run_integers(variant, feeds)[1].reshape(-1) / 2.0 ** variant.output_scales[1]
+    want = np.array([r[1].reshape(-1)[0] for r in run(data, rows)])
+    np.testing.assert_allclose(got, want, atol=2e-3)
 
 
 def test_calibrated_probabilities_are_refused_with_what_to_fit() -> None:
