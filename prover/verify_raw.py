@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -45,6 +46,8 @@ _NOT_ESTABLISHED = (
 )
 
 
+#: What may stand in a command that we tell somebody to run.
+_VERSION = re.compile(r"[0-9]{1,4}([.][0-9]{1,4}){1,3}")
 #: Values beyond this are no numbers that a model computes with.
 _EXACT = 2.0**96
 
@@ -137,7 +140,10 @@ def _settings(files: _Files, e: Evidence) -> str:
     files.parsed.fill(EzklSettings.parse(files.settings))
     settings = files.parsed.value
     if settings.version != e.engine.version:
-        refuse(f"made with EZKL {settings.version}; this verifier has {e.engine.version}")
+        told = f"made with EZKL {settings.version}; this verifier has {e.engine.version}"
+        if _VERSION.fullmatch(settings.version):
+            told += f": check it with `pip install ezkl=={settings.version}` and `ezkl verify`"
+        refuse(told)
     return (
         f"EZKL {settings.version}, k = {settings.logrows}; input {settings.input_visibility},"
         f" weights {settings.param_visibility}, output {settings.output_visibility}"
@@ -217,6 +223,7 @@ def _srs(files: _Files) -> str:
 
 # (7)
 def _proof(files: _Files, e: Evidence) -> str:
+    _require_version(files, e)
     if not _accepted(files, e, files.read.value):
         refuse(
             f"EZKL {e.engine.version} does not accept the proof under this key, these settings and"
@@ -227,6 +234,7 @@ def _proof(files: _Files, e: Evidence) -> str:
 
 # (8)
 def _length(files: _Files, e: Evidence) -> str:
+    _require_version(files, e)
     proof = files.read.value
     if len(proof.proof) < 2:
         refuse("the proof is empty")
@@ -234,6 +242,13 @@ def _length(files: _Files, e: Evidence) -> str:
     if _accepted(files, e, shorter):
         refuse("bytes are appended to the proof, which the engine ignores")
     return f"{len(proof.proof)} bytes, none too many"
+
+
+def _require_version(files: _Files, e: Evidence) -> None:
+    """Skips what an engine of another version is no judge of."""
+    made_with = files.parsed.value.version
+    if made_with != e.engine.version:
+        skip(f"EZKL {e.engine.version} is no judge of proofs made with EZKL {made_with}")
 
 
 def _accepted(files: _Files, e: Evidence, proof: EzklProof) -> bool:

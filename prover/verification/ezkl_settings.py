@@ -24,6 +24,8 @@ _SIZES = (
     "total_shuffle_col_size",
 )
 _COUNTS = ("num_dynamic_lookups", "num_shuffles")
+#: What the files of an EZKL that knew no Freivalds products leave out.
+_NO_PRODUCTS = {"total_einsum_col_size": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class EzklSettings:
         """Reads a settings file. Raises some ``Exception`` for anything else."""
         raw = json.loads(data)
         args = raw["run_args"]
+        if "disable_freivalds" not in args:
+            raw.setdefault("einsum_params", _NO_PRODUCTS)
         return cls(
             version=str(raw["version"]),
             logrows=int(args["logrows"]),

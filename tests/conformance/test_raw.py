@@ -91,3 +91,21 @@ def test_hostile_files_are_a_no_and_never_a_crash(raw: Raw, engine: EzklEngine) 
         report = verify_raw(data, data, data, engine=engine, srs_part=data)
         assert not report.ok
         assert len(report.checks) == 10
+
+
+@pytest.mark.parametrize("version", ["20.2.4", "22.0.1", "1; rm -rf ."])
+def test_a_proof_of_an_older_engine_is_told_which_to_use(
+    raw: Raw, engine: EzklEngine, version: str
+) -> None:
+    """Its settings lack what that engine did not know; the rest is looked at all the same."""
+    settings = json.loads(raw.settings) | {"version": version}
+    del settings["einsum_params"]
+    del settings["run_args"]["disable_freivalds"]
+    raw.settings = json.dumps(settings).encode()
+    report = raw.verify(engine)
+    assert failed(report) == ["settings"]
+    told = next(c.detail for c in report.failures)
+    assert (f"pip install ezkl=={version}" in told) == (";" not in version)
+    checks = {c.name: c.status for c in report.checks}
+    assert checks["instances"] is Status.PASS
+    assert checks["proof"] is Status.SKIP
