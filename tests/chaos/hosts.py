@@ -93,6 +93,7 @@ def hosts(folder: Path, count: int = 3) -> Iterator[list[Host]]:
             stack.callback(_ip, "netns", "del", name)
             outer, inner = f"{name}-br", f"{name}-in"
             _ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", name)
+            stack.callback(_ip, "link", "del", outer)
             _ip("link", "set", outer, "master", _BRIDGE, "up")
             _ip("-n", name, "addr", "add", f"{host.address}/{_MASK}", "dev", inner)
             for device in ("lo", inner):
