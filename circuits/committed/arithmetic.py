@@ -60,8 +60,8 @@ class InputSteps:
 @dataclass(frozen=True, kw_only=True)
 class SumSteps:
     """A sum's integers are its values times ``scale``, and in each channel 2 to its ``shifts``
-    more. ``digits``: how many digits its remainder has; none where it is a result. ``kinks``: where
-    the pieces of its functions begin."""
+    more: its quotient's, or those of a result that has no remainder. ``digits``: how many digits
+    its remainder has. ``kinks``: where the pieces of its functions begin."""
 
     scale: float
     offset: int
@@ -130,7 +130,8 @@ def lengths(network: Network, steps: Steps) -> list[Floats]:
         if isinstance(step, Sum):
             own = next(sums)
             scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
-            found.append(np.broadcast_to(scale, step.shape).reshape(-1))
+            whole = steps.base**own.digits if step.kind is Kind.RESULT else 1
+            found.append(np.broadcast_to(scale * whole, step.shape).reshape(-1))
             continue
         every = lengths_of(step.left, found)
         found.append((every.max(axis=-1) if step.op is Op.TOTAL else every).reshape(-1))
@@ -278,10 +279,12 @@ def run(network: Network, steps: Steps, inputs: Sequence[Integers]) -> Run:
             remainders.append(rest % steps.base)
             rest = rest // steps.base
         splits.append(Split(full=full.astype(np.int64), quotients=quotients, remainders=remainders))
-        if step.kind is not Kind.RESULT:
+        if own.digits:
             lowest = steps.lowest if step.kind is Kind.RECTIFIED else 0
             np.logical_or(outside, _beyond(quotients, lowest, steps.base), out=outside)
         read = np.maximum(quotients, 0) if step.kind is Kind.RECTIFIED else quotients - own.offset
+        if step.kind is Kind.RESULT:
+            read = total - divisor * own.offset
         rows.append(read.reshape(len(read), -1).astype(kind))
     return Run(rows=rows, splits=splits, outside=outside)
 

@@ -97,7 +97,8 @@ class Arrangement:
         number = 0
         for step in self.network.steps:
             if isinstance(step, Sum):
-                found.append(np.full(step.size, self.steps.sums[number].offset))
+                whole = self.steps.divisor(number) if step.kind is Kind.RESULT else 1
+                found.append(np.full(step.size, whole * self.steps.sums[number].offset))
                 number += 1
                 continue
             left = offsets_of(step.left, found)

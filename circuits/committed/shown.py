@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuits.committed.arithmetic import all_largest, output_bounds, output_scales
+from circuits.committed.arithmetic import all_largest, bounds_of, output_bounds, output_scales
 from circuits.committed.arrangement import Arrangement
 from circuits.committed.claim import Weights, evaluated_at, evaluation_shape
 from circuits.committed.folding import folded_weights
@@ -28,6 +28,7 @@ class NetworkFacts:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     input_scales: tuple[int, ...]
+    input_bounds: tuple[tuple[int, int], ...]
     output_scales: tuple[int, ...]
     logrows: int
     table: tuple[int, int]
@@ -52,6 +53,7 @@ def network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
         inputs=network.inputs,
         outputs=tuple(output.places.size for output in network.outputs),
         input_scales=tuple(own.scale for own in steps.inputs),
+        input_bounds=tuple(bounds_of(own, steps) for own in steps.inputs),
         output_scales=tuple(output_scales(network, steps)),
         logrows=steps.logrows,
         table=(steps.lowest, steps.base - 1),

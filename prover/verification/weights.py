@@ -67,3 +67,7 @@ def _fits(
     for name, (has, wanted) in found.items():
         if has != wanted:
             refuse(f"{name}: the network says {has!r}, manifest and settings {wanted!r}")
+    for given, (low, high) in zip(manifest.inputs, facts.input_bounds, strict=True):
+        ends = given.lower * 2.0**given.scale, given.upper * 2.0**given.scale
+        if not (low <= ends[0] and ends[1] <= high):
+            refuse(f"input {given.tensor.name!r} is accepted beyond what these weights allow for")

@@ -50,7 +50,7 @@ from circuits.engine.port import Limits
 from circuits.errors import InputOutOfRange
 from circuits.field import P, from_felt, to_felt
 from circuits.lanes.committed import CommittedForecast, cells_by_columns
-from circuits.lower.committed.candidates import recompiled
+from circuits.lower.committed.candidates import input_steps, recompiled
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.functions import pieces
 from circuits.lower.committed.powers import Packing
@@ -359,7 +359,7 @@ def test_weights_fold_to_what_a_circuit_multiplies_with(name: str) -> None:
     network = arrangement.network
     made: Run = run(network, arrangement.steps, quantised(arrangement, inputs(1)))
     folded = iter(folded_weights(arrangement, at))
-    for (_, step), split in zip(network.sums, made.splits, strict=True):
+    for number, ((_, step), split) in enumerate(zip(network.sums, made.splits, strict=True)):
         row, column = (
             5 if step.rows.length > 1 else 1,
             7 if step.columns.length > 1 else 1,
@@ -383,7 +383,8 @@ def test_weights_fold_to_what_a_circuit_multiplies_with(name: str) -> None:
                         )
                         total += part * next(folded)
         full = split.full.copy()
-        results(step, full)[...] += step.bias
+        offset = arrangement.steps.divisor(number) * arrangement.steps.sums[number].offset
+        results(step, full)[...] += step.bias + offset
         assert (total + next(folded) - under_powers(step, full[0], at)) % P == 0
     assert list(folded) == []
 
@@ -465,7 +466,7 @@ def test_groups_of_outputs_fit_the_field(name: str) -> None:
     ):
         pack = Packing.of(step, size, steps, steps.divisor(n))
         assert pack.groups * pack.members >= step.shape[2]
-        if step.bordered or step.kind is Kind.RESULT:
+        if step.bordered or not steps.sums[n].digits:
             assert pack.members == 1
         if pack.members == 1:
             continue
@@ -527,3 +528,16 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
     first = forecast.most(24)
     assert 24 <= first < 48
     assert forecast.at(first) == forecast.at(24)
+
+
+@pytest.mark.parametrize("accepted", [(-1.0, 1.0), (-0.3337, 2.71), (0.101, 0.9), (-7.77, -0.013)])
+def test_all_that_is_accepted_lies_within_what_steps_allow_for(
+    accepted: tuple[float, float],
+) -> None:
+    """Or a rebuild would refuse a public input's range."""
+    for bits in range(6, 15):
+        steps = input_steps("float32", accepted, 1 << bits)
+        assert steps is not None
+        low, high = -steps.offset, (1 << bits) - 1 - steps.offset
+        assert low <= accepted[0] * 2.0**steps.scale
+        assert accepted[1] * 2.0**steps.scale <= high

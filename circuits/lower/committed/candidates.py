@@ -166,13 +166,16 @@ def _candidates(
     every = [np.concatenate(both) for both in zip(plan, _inputs(graph, task.held_out), strict=True)]
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
+    packs = weights is Weights.SEALED
     first, margins = None, list(_MARGINS)
     for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
         if first is not None and logrows > first + _LONGER:
             return
         best = finer = None
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
-            inside = _steps(read, graph, task, every, seen.extents, bits, logrows, shown, margins)
+            inside = _steps(
+                read, graph, task, every, seen.extents, bits, logrows, shown, margins, packs
+            )
             if inside is None:
                 break
             steps, integers, margins = inside
@@ -250,13 +253,14 @@ def _steps(
     logrows: int,
     shown: bool,
     margins: list[float],
+    packs: bool,
 ) -> tuple[Steps, Network, list[float]] | None:
     """Steps under which every sample has its entries in the table, the integers, and the margins
     from the least on that does; None where there are none."""
     base = 1 << bits
     inputs = []
     for tensor in graph.signature.inputs:
-        own = _input_steps(tensor.dtype, task.accepted[tensor.name], base)
+        own = input_steps(tensor.dtype, task.accepted[tensor.name], base)
         if own is None:
             return None
         inputs.append(own)
@@ -275,6 +279,7 @@ def _steps(
                 logrows=logrows,
                 inputs=inputs,
                 margin=margin,
+                packs=packs,
             )
             integers = integer_network(read, steps)
         except CannotLower:
@@ -294,7 +299,7 @@ def _accepted(
     return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
 
 
-def _input_steps(dtype: str, accepted: Range, base: int) -> InputSteps | None:
+def input_steps(dtype: str, accepted: Range, base: int) -> InputSteps | None:
     """An input's steps; None where a range has more of them than the table."""
     lower, upper = accepted
     scale = math.floor(math.log2((base - 1) / max(upper - lower, abs(lower), abs(upper), 1e-9)))
@@ -302,10 +307,10 @@ def _input_steps(dtype: str, accepted: Range, base: int) -> InputSteps | None:
         scale = min(scale, 0)
         if upper - lower > base - 1:
             return None
-    low, high = (int(_integers(np.array(end), scale)) for end in (lower, upper))
+    low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
     if max(high, 0) - low > base - 1:
         scale -= 1
-        low = int(_integers(np.array(lower), scale))
+        low = math.floor(math.ldexp(lower, scale))
     return InputSteps(scale=scale, offset=max(0, -low))
 
 

@@ -153,9 +153,8 @@ class Emission:
         given = self._inputs()
         for step in self.network.steps:
             if isinstance(step, Sum):
-                quotients = self._sum(step, number)
-                made = SumResidue(self, step, number, quotients)
-                residues.append(made.residue())
+                hints = self._sum(step, number)
+                residues.append(SumResidue(self, step, number, hints).residue())
                 number += 1
             else:
                 self._local(step)
@@ -238,16 +237,23 @@ class Emission:
             at += size
         return every
 
-    def _sum(self, step: Sum, number: int) -> Tensor:
-        """A sum's row. Its quotients as its residue has them, joined: of a signed one what the
-        table gives, so that none is below its range."""
+    def _sum(self, step: Sum, number: int) -> list[Tensor]:
+        """A sum's row. Its quotients and remainders as its residue has them, joined: what the table
+        gives, so that none is below its range, but for quotients of a rectified sum."""
         given = self.parts[f"quotients-{number}"]
+        digits = [
+            self.writer.rectified(self.parts[f"remainders-{number}-{n}"])
+            for n in range(self.steps.sums[number].digits)
+        ]
+        own = self.writer.rectified(given) if digits else given
+        row = own
         if step.kind is Kind.RESULT:
-            self.rows.append(Row(all=given))
-            return self.joined(self.rows[-1])
-        row = Row(all=self.writer.rectified(given))
-        self.rows.append(row)
-        return self.joined(row) if step.kind is Kind.SIGNED else self.powers.join_lanes(given)
+            for n in range(len(digits)):  # base · quotient + remainder, from the left
+                base = self.writer.constant(np.array([[self.steps.base]]))
+                row = self.writer.add(self.writer.multiply(row, base), digits[-1 - n])
+        self.rows.append(Row(all=row))
+        quotients = given if step.kind is Kind.RECTIFIED else own
+        return [self.powers.join_lanes(t) for t in (quotients, *digits)]
 
     def _local(self, step: Local) -> None:
         writer, left = self.writer, self.offsets(step.left)

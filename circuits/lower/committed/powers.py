@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from circuits.committed.arithmetic import Steps, entries
 from circuits.committed.claim import LANE
-from circuits.committed.network import Kind, Span, Sum
+from circuits.committed.network import Span, Sum
 from circuits.lower.committed.writing import Tensor, Writer
 
 #: Sums below this are smaller than the modulus of BN254's scalar field (253.6 bits).
@@ -25,7 +25,8 @@ class Packing:
     one power of the challenge (``circuits.lower.hinting`` has the argument).
 
     Quotients and remainders that the table bounds differ from true ones by less than 2^bits. A
-    border or a result is bounded by nothing: such sums have one member a power.
+    border, or a result without a remainder, is bounded by nothing: such sums have one member a
+    power.
     """
 
     outputs: int
@@ -35,7 +36,7 @@ class Packing:
     @classmethod
     def of(cls, step: Sum, largest: int, steps: Steps, divisor: int) -> Packing:
         bits = (largest + divisor * (entries(steps.logrows) + 1)).bit_length()
-        if step.bordered or step.kind is Kind.RESULT or bits > _FIELD_BITS // 2:
+        if step.bordered or divisor == 1 or bits > _FIELD_BITS // 2:
             return cls.none(step)
         outputs = step.shape[2]
         groups = math.ceil(outputs / (_FIELD_BITS // bits))

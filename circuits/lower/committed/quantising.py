@@ -55,8 +55,11 @@ _MOST_DIGITS = 2
 #: Signed values reach a little below zero, by rounding, even where samples are never negative: this
 #: many bits below the base.
 _SLACK = 5
-#: By how much a function's straight pieces may miss it: bits below the base, and steps at least.
-_BEND_BITS, _BEND = 9, 1.0
+#: By how much a function's straight pieces may miss it: bits below what its values differ by on
+#: samples, and steps at least.
+_BEND_BITS, _BEND = 9, 0.5
+#: Cells that a result's quotient and remainder take, more than a result by itself.
+_SPLIT_CELLS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +104,10 @@ def choose_steps(
     logrows: int,
     inputs: Sequence[InputSteps],
     margin: float,
+    packs: bool = True,
 ) -> Steps:
     """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
-    still have entries in the table."""
+    still have entries in the table. ``packs``: whether outputs of bounded sums share powers."""
     network = read.network
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     made = _Integers(network, steps)
@@ -112,12 +116,14 @@ def choose_steps(
         while len(made.lengths) < row:
             made.local()
         alike = row in read.alike
-        if step.kind is Kind.RESULT:
+        if step.kind is Kind.RESULT and not (packs and _pays(step)):
             own = made.result_steps(step)
         else:
-            own = _fitting(step, extent, steps, margin, alike=alike, whole=made.whole(row, shown))
-            own = made.adjusted(step, own, fixed=made.whole(row, shown))
-        made.add(step, own)
+            whole = step.kind is Kind.RESULT or made.whole(row, shown)
+            own = _fitting(step, extent, steps, margin, alike=alike, whole=whole)
+            own = made.adjusted(step, own, fixed=whole)
+        span = float(extent.high.max() - extent.low.min())
+        made.add(step, own, span * own.scale)
     return replace(steps, sums=tuple(made.sums))
 
 
@@ -144,6 +150,13 @@ def _fitting(
     return SumSteps(scale=scale, offset=offset, digits=1, shifts=shifts)
 
 
+def _pays(step: Sum) -> bool:
+    """Whether a result is cheaper with quotient and remainder, which the table bounds: then a
+    weight is a tenth of a cell."""
+    weights = sum(t.weights.size for t in step.convolutions)
+    return not step.bordered and weights > _SPLIT_CELLS * step.size
+
+
 def check_steps(read: Read, steps: Steps) -> None:
     """Raises ``CannotLower`` for steps that ``choose_steps`` gives to no samples: those under which
     a network of integers is another function than the model."""
@@ -161,12 +174,10 @@ def check_steps(read: Read, steps: Steps) -> None:
             type(n) is int and 0 <= n <= most for n in own.shifts
         ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
-        result = step.kind is Kind.RESULT
-        if type(own.digits) is not int or not (
-            own.digits == 0 if result else 1 <= own.digits <= _MOST_DIGITS
-        ):
+        least = 0 if step.kind is Kind.RESULT else 1
+        if type(own.digits) is not int or not least <= own.digits <= _MOST_DIGITS:
             raise CannotLower("a sum has a remainder that is none")
-        signed = step.kind is Kind.SIGNED
+        signed = step.kind is not Kind.RECTIFIED and own.digits > 0
         if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
             raise CannotLower("a sum is offset as no table allows")
         while len(made.lengths) < row:
@@ -240,8 +251,9 @@ class _Integers:
         self.lengths.append(own.reshape(-1))
         self.bounds.append(local_bounds(made, self.bounds, self.table.base - 1))
 
-    def add(self, step: Sum, own: SumSteps) -> None:
-        """The next step, a sum in steps of its own."""
+    def add(self, step: Sum, own: SumSteps, span: float = 0.0) -> None:
+        """The next step, a sum in steps of its own. ``span``: how many of them its values differ by
+        on samples; where the pieces of functions are chosen, these miss them by a part of it."""
         scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
         lengths = np.broadcast_to(scale, step.shape).reshape(-1)
         divisor = float(self.table.base**own.digits)
@@ -253,19 +265,20 @@ class _Integers:
                 terms.append(self._convolution(term, scale * divisor))
             elif isinstance(term, Function):
                 given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
-                made, started = self._function(term, own.scale, divisor, given)
+                made, started = self._function(term, own.scale, divisor, given, span)
                 bias = bias + started
                 kinks.append(made.kinks)
                 terms.append(made)
             else:
                 factor = np.rint(self._factor(term, own.scale) * divisor)
                 terms.append(replace(term, factor=int(factor)))
-        half = int(divisor) // 2 if own.digits else 0
+        half = 0 if step.kind is Kind.RESULT else int(divisor) // 2
         rounded = np.rint(bias) + half
         if not np.all(np.abs(rounded) < LARGEST_SUM):
             raise CannotLower("a bias of this network outgrows 60 bits")
         self.steps.append(replace(step, terms=tuple(terms), bias=rounded.astype(np.int64)))
-        self.lengths.append(lengths)
+        whole = divisor if step.kind is Kind.RESULT else 1.0
+        self.lengths.append(lengths * whole)
         self.sums.append(replace(own, kinks=tuple(kinks)))
         self.bounds.append(bounds_of(own, self.table))
 
@@ -283,7 +296,12 @@ class _Integers:
         return term.factor * scale / (self.one(term.left) * self.one(term.right))
 
     def _function(
-        self, term: Function, scale: float, divisor: float, given: tuple[int, ...] | None
+        self,
+        term: Function,
+        scale: float,
+        divisor: float,
+        given: tuple[int, ...] | None,
+        span: float,
     ) -> tuple[Function, int]:
         """A function in straight pieces, and what it is at the least that its elements can be."""
         assert term.exact is not None
@@ -293,7 +311,7 @@ class _Integers:
         far = 2.0 * self.table.base
         values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
         if given is None:
-            ends = pieces(values, 2 * max(_BEND, self.table.base / 2**_BEND_BITS))
+            ends = pieces(values, 2 * max(_BEND, span / 2**_BEND_BITS))
         else:
             ends = [0, *(k - low for k in given), high - low]
             if ends != sorted({*ends}):

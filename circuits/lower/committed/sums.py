@@ -33,10 +33,10 @@ class SumResidue:
     Every method returns single elements, unless it says otherwise.
     """
 
-    def __init__(self, emission: Emission, step: Sum, number: int, quotients: Tensor) -> None:
+    def __init__(self, emission: Emission, step: Sum, number: int, given: list[Tensor]) -> None:
         self.e, self.step, self.number = emission, step, number
         self.writer, self.powers = emission.writer, emission.powers
-        self.quotients = quotients
+        self.quotients, *self.remainders = given
         self.own, self.pack = emission.steps.sums[number], emission.packs[number]
         self.high = self.powers.rows(step.rows, step.rows.results)
         self.wide = self.powers.columns(step.columns, step.columns.results)
@@ -62,10 +62,8 @@ class SumResidue:
         """Quotients and remainders as the sums that they make, with the border."""
         writer, step, base = self.writer, self.step, self.e.steps.base
         given = self._times(self._told(self._fold(self.quotients)), base**self.own.digits)
-        for n in range(self.own.digits):
-            # The table's results lie below the base, whatever was committed to.
-            found = writer.rectified(self.e.parts[f"remainders-{self.number}-{n}"])
-            row = self._fold(self.powers.join_lanes(found))
+        for n, found in enumerate(self.remainders):
+            row = self._fold(found)
             if n == 0:
                 row = self._with_border(row)
             given = writer.add(given, self._times(self._told(row), base**n))
