@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -285,6 +287,7 @@ class Library:
         should_stop: ShouldStop | None,
     ) -> None:
         model = self._store.model(order.model_id)
+        load("circuits.build", should_stop)
         built = self.builder().build(
             self._artifacts.get(order.model_id),
             self._samples(order, model),
@@ -352,6 +355,7 @@ class Library:
             if (found := self.open(wanted)) is not None:
                 return found
             model_id = circuit.manifest.model_sha256
+            load("circuits.lanes.build", should_stop)
             built = self.wide_builder().build(
                 self.narrow(circuit),
                 lanes,
@@ -408,6 +412,17 @@ class Library:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def load(module: str, should_stop: ShouldStop | None) -> None:
+    """Imports what takes seconds to import, or minutes on a busy machine. Raises ``Canceled`` when
+    told to stop meanwhile; the import goes on for the next."""
+    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if should_stop is not None and should_stop():
+            raise Canceled
+        thread.join(_LOCK_POLL_S)
 
 
 def machine_costs(settings: Settings) -> CostModel | None:

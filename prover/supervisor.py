@@ -109,10 +109,18 @@ class Supervisor:
         """Watches over the processes until SIGINT or SIGTERM."""
         while not self._stopping.wait(_LOOK_S):
             if self._redis is not None and not self._redis.is_alive():
-                _log.error("ended", process="redis-server")
-                raise ServiceFailed("redis-server ended", hint=f"See {self._redis_log()}.")
+                self._start_redis_again(self._redis)
             for member in self._members:
                 self._look_after(member)
+
+    def _start_redis_again(self, ended: RedisServer) -> None:
+        """With its data. Raises ``RedisFailed`` where it does not start, ``ServiceFailed`` where it
+        would listen elsewhere than the others look for it."""
+        _log.error("ended", process="redis-server")
+        ended.stop()
+        self._redis = RedisServer.start(self._settings.home / "redis")
+        if self._redis.url != self.redis_url:
+            raise ServiceFailed("redis-server ended", hint=f"See {self._redis_log()}.")
 
     def stop(self) -> None:
         """Ends everything: workers and API first, so that nothing misses its queue."""

@@ -27,6 +27,7 @@ from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.tasks import Amount, Task
 from benchmarks.suites.requests import Requests
+from benchmarks.suites.runtime import Runtime
 from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
 from benchmarks.zoo.material import Material, materialise
@@ -55,6 +56,9 @@ def tasks(
         requests = Requests(SUITE, entry, amount, cache, home_of(cache, entry))
         stack.callback(requests.stop)
         yield from requests.tasks()
+        runtime = Runtime(SUITE, entry, amount, cache, home_of(cache, entry))
+        stack.callback(runtime.stop)
+        yield from runtime.tasks()
 
 
 def home_of(cache: Path, entry: Entry) -> Path:

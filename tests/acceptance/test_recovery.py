@@ -181,6 +181,17 @@ def test_a_job_outlives_a_queue_that_forgets(home: Path) -> None:
         assert client.wait(waiting.id, timeout_s=300).state == "succeeded"
 
 
+def test_a_killed_queue_is_started_again(running: Up, client: Client) -> None:
+    (queue,) = [p for p in running.children() if "redis-server" in p.name()]
+    queue.kill()
+    job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
+    for _ in client.events(job.id):
+        pass
+    assert client.proof(job.id).state == "succeeded"
+    assert running.process.poll() is None
+    until(lambda: client.ready().ready)
+
+
 def test_jobs_survive_a_restart_of_everything(home: Path) -> None:
     with up(home, **FAST) as first, Client(first.url, timeout_s=300) as client:
         job, _ = caught_proving(first, client)

@@ -15,7 +15,7 @@ from prover.app import App
 from prover.jobs import Job, JobState
 from prover.settings import Settings
 from prover.usage import Grouping
-from tests.acceptance.processes import ROOT, environment
+from tests.acceptance.processes import ROOT, environment, until
 from tests.cases import tiny
 from tests.chaos.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
 from tests.postgres import postgres
@@ -76,6 +76,7 @@ def test_three_hosts_that_are_cut_off_by_turns_end_every_job_once(
         for host, seconds in zip(made, (0.0, 1.0, -1.0), strict=True):
             host.set_clock(seconds)
             host.start_worker(env)
+        until(lambda: all("worker_ready" in host.log.read_text() for host in made))
         cuts = cut_by_turns(app, made, env, chance)
         jobs = [app.store.job(job_id) for job_id in ordered]
         look_at(app, jobs, made, cuts)
@@ -91,7 +92,8 @@ def cut_by_turns(app: App, made: list[Host], env: dict[str, str], chance: random
         for host in made:  # one that was cut off while it started has ended
             if host.process is None or host.process.poll() is not None:
                 host.start_worker(env)
-        if open_jobs > JOBS // 3 and cuts < 2 * JOBS:
+        running = app.store.count_jobs()[JobState.RUNNING]
+        if running and open_jobs > JOBS // 3 and cuts < 2 * JOBS:
             host = chance.choice(made)
             host.cut_off()
             time.sleep(CUT_S)

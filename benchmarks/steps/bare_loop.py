@@ -1,0 +1,46 @@
+"""The engine's own steps in a loop, one thread, no service around: what workers are held against.
+
+python -m benchmarks.steps.bare_loop INPUT.npz COUNT
+
+``ZKML_HOME`` holds one circuit. Says ``ready`` once the engine is loaded, begins when a line comes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from circuits.engine.port import CircuitFiles
+from prover.app import App
+from prover.context import Context
+from prover.pipeline import encode
+from prover.settings import Settings
+
+
+def main(sample: str, count: str) -> int:
+    app = App.open(Settings.load())
+    record = app.store.every_tenant().circuits(1).items[0]
+    circuit = app.library.open(record.id)
+    assert circuit is not None
+    with np.load(sample) as archive:
+        inputs = {name: archive[name] for name in archive.files}
+    felts = encode(circuit.manifest, inputs, Context.from_request("bare", None))
+    files: CircuitFiles = circuit.files
+    limits = replace(app.settings.engine_limits, threads=1)
+    app.engine.prove(files, felts, limits)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begin = time.perf_counter()
+    for _ in range(int(count)):
+        app.engine.prove(files, felts, limits)
+    print(json.dumps({"seconds": time.perf_counter() - begin}))
+    app.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

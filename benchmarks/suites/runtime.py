@@ -1,0 +1,307 @@
+"""What the runtime costs and how fast it recovers, in the suite ``service``: workers beside the
+engine in a bare loop, a cancellation at each stage, a kill of each part, a long queue.
+
+The service works in a copy of the home that ``serving`` has left, which has model and circuit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+from api.client import Client, Job, ServerProblem, UnexpectedAnswer
+from benchmarks.harness.errors import SampleFailed, SampleTimeout
+from benchmarks.harness.home import environment
+from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.tasks import Amount, Task
+from benchmarks.systems.side import Outcome
+from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.material import Material, materialise
+
+WORKERS = (1, 2, 4)
+#: Proofs of each process of the bare loop, and of each worker.
+PROOFS, QUICK_PROOFS = 30, 3
+QUEUED, QUICK_QUEUED = 100_000, 500
+_LEASE_S = 5
+_HANGS_S, _STOPS_IN_S = 300, 60
+
+
+class Runtime:
+    """One service at a time, with as many workers as a sample wants, each with one thread."""
+
+    def __init__(self, suite: str, entry: Entry, amount: Amount, cache: Path, home: Path) -> None:
+        self._suite, self._entry, self._amount = suite, entry, amount
+        self._models, self._srs, self._source = cache / "models", cache / "srs", home
+        self._home = home.with_name(f"{home.name}-runtime")
+        self._proofs = QUICK_PROOFS if amount.quick else PROOFS
+        self._up = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
+        self._circuit = ""
+
+    def tasks(self) -> Iterator[Task]:
+        cores = os.cpu_count() or 1
+        yield from self._each(f"bare loop, {cores} processes", lambda: self._bare(cores))
+        for workers in WORKERS:
+            name = f"{workers} workers of one thread"
+            measured = [("throughput", partial(self._throughput, workers))]
+            yield from self._with(name, workers, measured)
+        stages = [
+            (f"cancel at {stage}", partial(self._cancel, stage))
+            for stage in ("compile", "witness", "prove")
+        ]
+        kills = [
+            (f"recovery from a killed {part}", partial(self._recovery, kill))
+            for part, kill in (
+                ("worker", self._kill_worker),
+                ("engine child", self._kill_child),
+                ("redis", self._kill_redis),
+            )
+        ]
+        yield from self._with("one worker", 1, [*stages, *kills])
+        count = QUICK_QUEUED if self._amount.quick else QUEUED
+        yield from self._each(f"queue of {count} jobs", lambda: self._queue(count))
+
+    def stop(self) -> None:
+        """Ends every process of this service."""
+        self._up.close()
+        self._process = None
+
+    def _with(
+        self, name: str, workers: int, measured: Sequence[tuple[str, Callable[[], Outcome]]]
+    ) -> Iterator[Task]:
+        first = self._key(f"start, {name}", Step.PREPARE)
+        yield Task(
+            key=first,
+            action=lambda: _safely(lambda: self._start(workers)),
+            ready=lambda: self._process is not None,
+        )
+        for side, action in measured:
+            yield from self._each(f"{side}, {name}", action, first)
+
+    def _each(
+        self, side: str, action: Callable[[], Outcome], needs: Key | None = None
+    ) -> Iterator[Task]:
+        for turn in range(self._amount.warm_ups + self._amount.samples):
+            yield Task(
+                key=self._key(side, Step.MEASURE, turn),
+                action=lambda: _safely(action),
+                warm_up=turn < self._amount.warm_ups,
+                needs=needs,
+            )
+
+    def _key(self, side: str, step: Step, sample: int = 0) -> Key:
+        return Key(suite=self._suite, model=self._entry.name, side=side, step=step, sample=sample)
+
+    # --- samples ------------------------------------------------------------------------------
+
+    def _bare(self, processes: int) -> Outcome:
+        """Witness and proof over and over, in as many processes as there are cores."""
+        self._copy()
+        sample = self._home / "sample.npz"
+        inputs: dict[str, Any] = self._material().samples(1)[0]
+        np.savez(sample, **inputs)
+        command = [sys.executable, "-m", "benchmarks.steps.bare_loop", str(sample)]
+        loops = [
+            subprocess.Popen(
+                [*command, str(self._proofs)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment(self._home, self._srs),
+            )
+            for _ in range(processes)
+        ]
+        with ExitStack() as stack:
+            for loop in loops:
+                stack.callback(_end, loop)
+            for loop in loops:
+                assert loop.stdout is not None
+                if loop.stdout.readline().strip() != "ready":
+                    raise SampleFailed("a bare loop did not begin")
+            begin = time.perf_counter()
+            for loop in loops:
+                assert loop.stdin is not None
+                loop.stdin.write("\n")
+                loop.stdin.flush()
+            for loop in loops:
+                loop.communicate()
+            seconds = time.perf_counter() - begin
+        return Outcome(metrics={"throughput_per_s": processes * self._proofs / seconds})
+
+    def _throughput(self, workers: int) -> Outcome:
+        """Jobs a second, from the first request to the end of the last."""
+        begin = time.perf_counter()
+        jobs = [self._post() for _ in range(max(2, workers) * self._proofs)]
+        for job in jobs:
+            self._ended(job)
+        seconds = time.perf_counter() - begin
+        return Outcome(metrics={"throughput_per_s": len(jobs) / seconds})
+
+    def _cancel(self, stage: str) -> Outcome:
+        """From a cancellation while a stage runs to the job's end."""
+        job = self._order() if stage == "compile" else self._post()
+        self._reaches(job, stage)
+        begin = time.perf_counter()
+        self._open().cancel(job.id)
+        for _ in self._open().events(job.id):
+            pass
+        latency_s = time.perf_counter() - begin
+        state = self._open().proof(job.id).state
+        if state != "canceled":
+            raise SampleFailed(f"the job is {state}")
+        return Outcome(metrics={"latency_s": latency_s})
+
+    def _recovery(self, kill: Callable[[], None]) -> Outcome:
+        """From a kill while a proof is made to the success of its job, less a whole proof."""
+        begin = time.perf_counter()
+        self._ended(self._post())
+        alone_s = time.perf_counter() - begin
+        job = self._post()
+        self._reaches(job, "prove")
+        begin = time.perf_counter()
+        kill()
+        done = self._ended(job)
+        latency_s = time.perf_counter() - begin
+        return Outcome(
+            metrics={"latency_s": max(0.0, latency_s - alone_s)}, facts={"attempts": done.attempt}
+        )
+
+    def _queue(self, count: int) -> Outcome:
+        """Jobs straight into the store: one process, one transaction each."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        database = self._home / "queue.db"
+        database.unlink(missing_ok=True)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "benchmarks.steps.queue_flow"),
+                *(f"sqlite:///{database}", str(count)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SampleFailed(done.stderr[-500:])
+        found = json.loads(done.stdout)
+        latency_s = found.pop("list_s")
+        return Outcome(
+            metrics={"latency_s": latency_s} | {k: v for k, v in found.items() if k != "turn_s"},
+            facts={"turn_s": found["turn_s"]},
+        )
+
+    # --- means --------------------------------------------------------------------------------
+
+    def _copy(self) -> None:
+        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.copytree(self._source, self._home, ignore=shutil.ignore_patterns("redis", "tmp"))
+
+    def _start(self, workers: int) -> Outcome:
+        self.stop()
+        self._copy()
+        begin = time.perf_counter()
+        zkml = str(Path(sys.executable).with_name("zkml"))
+        with (self._home / "service.log").open("wb") as log:
+            process = subprocess.Popen(
+                [zkml, "up", "--port", "0", "--workers", str(workers), "--json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(self._home, self._srs)
+                | {"ZKML_ENGINE_THREADS": "1", "ZKML_LEASE_S": str(_LEASE_S)},
+                start_new_session=True,
+            )
+        self._up = ExitStack()
+        self._up.callback(_end, process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SampleFailed("zkml up did not start", log=str(self._home / "service.log"))
+        self._client = self._up.enter_context(Client(json.loads(line)["url"]))
+        self._process = process
+        self._circuit = next(iter(self._client.circuits().items)).id
+        self._ended(self._post())
+        return Outcome(metrics={"latency_s": time.perf_counter() - begin})
+
+    def _material(self) -> Material:
+        return materialise(self._entry, self._models)
+
+    def _open(self) -> Client:
+        assert self._client is not None, "the task that starts the service comes first"
+        return self._client
+
+    def _inputs(self) -> dict[str, Any]:
+        return {name: v.tolist() for name, v in self._material().samples(1)[0].items()}
+
+    def _post(self) -> Job:
+        return self._open().create_proof(circuit=self._circuit, inputs=self._inputs())
+
+    def _order(self) -> Job:
+        """A proof whose circuit has to be built: no circuit is there for this profile."""
+        profile = {"range_margin": 0.5 + time.time() % 1}
+        model = self._open().circuit(self._circuit).model
+        return self._open().create_proof(model=model, inputs=self._inputs(), profile=profile)
+
+    def _reaches(self, job: Job, stage: str) -> None:
+        for event in self._open().events(job.id):
+            if event.type == "stage" and event.data.get("stage") == stage:
+                return
+        raise SampleFailed(f"job {job.id} ended before its stage `{stage}` was seen")
+
+    def _ended(self, job: Job) -> Job:
+        until = time.monotonic() + _HANGS_S
+        while not (done := self._open().proof(job.id)).terminal:
+            if time.monotonic() > until:
+                raise SampleTimeout(f"job {job.id} does not end")
+            for _ in self._open().events(job.id):
+                pass
+        if done.state != "succeeded":
+            raise SampleFailed(f"job {job.id} {done.state}: {done.problem}")
+        return done
+
+    def _below(self, word: str) -> list[psutil.Process]:
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return [child for child in children if word in " ".join(child.cmdline())]
+
+    def _kill_worker(self) -> None:
+        next(p for p in self._below("-m workers")).send_signal(signal.SIGKILL)
+
+    def _kill_child(self) -> None:
+        servers = {p.pid for p in self._below("forkserver")}
+        next(p for p in self._below("forkserver") if p.ppid() in servers).kill()
+
+    def _kill_redis(self) -> None:
+        next(p for p in self._below("redis-server")).kill()
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOPS_IN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _safely(action: Callable[[], Outcome]) -> Outcome:
+    try:
+        return action()
+    except (ServerProblem, UnexpectedAnswer, httpx.TransportError, StopIteration) as error:
+        raise SampleFailed(str(error) or type(error).__name__) from error
