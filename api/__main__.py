@@ -15,7 +15,7 @@ import uvicorn
 from api.application import create_app
 from circuits.errors import Fault, ZkmlError
 from prover.app import App
-from prover.exposure import is_loopback, require_api_key
+from prover.host.exposure import is_loopback, require_api_key
 from prover.logs import configure_logs
 from prover.settings import Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prover.api_keys import Scope
+from prover.records.api_key import Scope
 
 _M, _P, _V, _A = Scope.MODELS, Scope.PROOFS, Scope.VERIFY, Scope.ADMIN
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from circuits.digests import sha256
+from circuits.format.digests import sha256
 
 
 def file_response(request: Request, data: bytes, *, media_type: str, filename: str) -> Response:

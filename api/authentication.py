@@ -28,8 +28,8 @@ from api.errors import render
 from api.key_rate import KeyRate
 from api.problem import HostNotLocal, RateLimited, ScopeMissing
 from circuits.errors import ZkmlError
-from prover.api_keys import ID_LENGTH, ApiKey, check_secret, split_token
 from prover.errors import ApiKeyInvalid, Unauthenticated
+from prover.records.api_key import ID_LENGTH, ApiKey, check_secret, split_token
 from prover.store import Store
 from prover.store.database import utc_now
 

@@ -31,8 +31,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.types import Scope as AsgiScope
 
-from prover.api_keys import ALL_SCOPES, Scope
-from prover.tenants import DEFAULT_TENANT
+from prover.records.api_key import ALL_SCOPES, Scope
+from prover.records.tenant import DEFAULT_TENANT
 
 _STATE = "caller"
 #: No tenant has this name: who came without a key to a public route sees nobody's rows.

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prover.errors import DeadlineInvalid
-from prover.jobs import URGENCY
+from prover.records.job import URGENCY
 
 #: The year 10000, in seconds: no date can be printed from there on.
 _MAX_SECONDS = 253_402_300_800

@@ -8,9 +8,9 @@ from fastapi import Depends, Query
 from pydantic import AwareDatetime
 
 from api.ids import Id
-from prover.batch.records import BatchState
-from prover.jobs import JobState
-from prover.metadata import MAX_PAIRS, read_pairs
+from prover.records.batch import BatchState
+from prover.records.job import JobState
+from prover.records.metadata import MAX_PAIRS, read_pairs
 from prover.store.filters import Filter
 
 _Model = Annotated[Id | None, Query(description="Of this model only.")]

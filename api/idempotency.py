@@ -34,7 +34,7 @@ from pydantic import BaseModel
 
 from api.services import Services, Use
 from circuits.errors import ZkmlError
-from prover.idempotency import (
+from prover.records.idempotency import (
     LOCK_S,
     Claim,
     IdempotencyInProgress,
@@ -45,7 +45,7 @@ from prover.idempotency import (
     Replay,
     fingerprint,
 )
-from prover.jobs import Job
+from prover.records.job import Job
 
 REPLAYED_HEADER = "Idempotent-Replayed"
 #: Printable ASCII without spaces; the draft's quotes around it are taken off.

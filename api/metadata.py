@@ -1,4 +1,4 @@
-"""Metadata in bodies and queries: `prover.metadata` as pydantic reads it."""
+"""Metadata in bodies and queries: `prover.records.metadata` as pydantic reads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from circuits.errors import ZkmlError
-from prover.metadata import MAX_PAIRS, read_metadata, read_pairs
+from prover.records.metadata import MAX_PAIRS, read_metadata, read_pairs
 
 
 def _checked(pairs: dict[str, str]) -> dict[str, str]:

@@ -18,9 +18,9 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.services import Application
+from prover.records.webhook import WebhookCounts
 from prover.store import Store
 from prover.store.figures import Figures
-from prover.webhooks.records import WebhookCounts
 
 router = APIRouter(include_in_schema=False)
 

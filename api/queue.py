@@ -15,8 +15,8 @@ import structlog
 from celery import Celery
 
 from prover.errors import QueueUnavailable
-from prover.jobs import Job, JobState
-from prover.queue import celery_config, send_job
+from prover.jobs.queue import celery_config, send_job
+from prover.records.job import Job, JobState
 from prover.settings import Settings
 
 #: After a failure the queue is left alone for so long; the sweep finds what was not announced.

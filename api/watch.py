@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 import anyio
 
 from api.gathered import Gathered
-from prover.batch.records import Batch
 from prover.errors import JobNotFound
-from prover.events import Nudges
-from prover.jobs import Job, JobEvent
+from prover.jobs.notifications import Nudges
+from prover.records.batch import Batch
+from prover.records.job import Job, JobEvent
 from prover.store import Store
 
 #: How often a waiting client's job is read when no nudge comes.

@@ -22,8 +22,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from benchmarks.errors import FileUnusable, FolderUnusable, MarkersMissing, UnknownModel
 from benchmarks.harness import machine, runner
-from benchmarks.harness.errors import FileUnusable, FolderUnusable, MarkersMissing, UnknownModel
 from benchmarks.harness.metrics import counted, duration
 from benchmarks.harness.pace import Budget
 from benchmarks.harness.rows import Header, Key, read

@@ -205,7 +205,7 @@ def _serve(
     """Inspects models until one finds a fault; gives those that are left."""
     for position, data in enumerate(models):
         try:
-            child.call("circuits.inspect:inspect_model", data)
+            child.call("circuits.compiler.inspect:inspect_model", data)
             seen["read"] += 1
         except ModelError as error:
             seen[error.code] += 1

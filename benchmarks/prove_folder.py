@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 from benchmarks.harness.machine import describe
 from benchmarks.report import folder_report
 from benchmarks.report.folder_report import Off, Outcome, Row, Run
+from circuits.calibration.accuracy import compare, output_range
+from circuits.calibration.samples import nearer
 from circuits.engine.port import Simulated
 from circuits.errors import ModelTooLarge, ZkmlError
-from circuits.field import to_felt
-from circuits.manifest import CircuitManifest
-from circuits.plan.accuracy import compare, output_range
-from circuits.plan.samples import nearer
-from circuits.profile import Profile
-from circuits.tensors import InputEncoding, Signature
+from circuits.format.field import to_felt
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile
+from circuits.format.tensors import InputEncoding, Signature
 from prover.app import App
-from prover.inputs import parse_input
-from prover.jobs import Job, JobState
-from prover.receipt import Receipt
+from prover.jobs.inputs import parse_input
+from prover.records.job import Job, JobState
 from prover.settings import Settings
+from prover.statement.envelope import Receipt
 
 #: Inputs drawn to know how wide a model's outputs are, and how many of them a circuit is tried on.
 _DRAWN, _TRIED = 256, 8

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from circuits.engine.port import Limits
-from prover.jobs import Job
+from prover.records.job import Job
 from prover.settings import Settings
 
 

@@ -19,47 +19,48 @@ from typing import Any, Self
 import structlog
 from numpy.typing import NDArray
 
-from circuits.digests import sha256, sha256_file
+from circuits.calibration.samples import default_ranges, draw, read_calibration
+from circuits.cost.layers import cost_report
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import ModelTooLarge, ZkmlError
-from circuits.layers import cost_report
-from circuits.manifest import CircuitManifest
-from circuits.plan.samples import default_ranges, draw, read_calibration
-from circuits.profile import Profile
+from circuits.format.digests import sha256, sha256_file
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile
+from circuits.format.tensors import Signature
 from circuits.srs.files import MAX_LOGROWS, SrsFolder
 from circuits.srs.files import Policy as SrsPolicy
-from circuits.tensors import Signature
 from prover.admission import Place, Sizing
 from prover.artifacts import Artifacts
 from prover.batch.coalescing import Coalescing, may_share
-from prover.batch.errors import CircuitForBatches
 from prover.batch.service import BatchService
 from prover.batch.workshop import Announce, Workshop
-from prover.context import Context
 from prover.errors import JobNotDone, ModelNotFound, ResultRemoved
-from prover.events import Nudges, open_nudges
-from prover.housekeeping import keep_house
-from prover.idempotency import content_of
-from prover.inputs import parse_input, store_input
-from prover.jobs import Job, JobKind, JobOptions, JobState, Lease, ModelRecord
-from prover.keys import KeyRing
-from prover.lease import holding
-from prover.library import Library, Order
-from prover.pipeline import Pipeline
-from prover.policy import Policy
+from prover.jobs.bus import open_nudges
+from prover.jobs.circuit_registry import Library, Order
+from prover.jobs.housekeeping import keep_house
+from prover.jobs.inputs import parse_input, store_input
+from prover.jobs.lease import holding
+from prover.jobs.notifications import Nudges
+from prover.jobs.pipeline import Pipeline
+from prover.records.batch_errors import CircuitForBatches
+from prover.records.idempotency import content_of
+from prover.records.job import Job, JobKind, JobOptions, JobState, Lease, ModelRecord
 from prover.settings import Settings
+from prover.statement.context import Context
+from prover.statement.keys import KeyRing
 from prover.store import Store
 from prover.tracing import carrier, job_span
-from prover.verify import verify_bundle
-from prover.verify_raw import verify_raw
+from prover.verify.bare_proof import verify_raw
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
 
 #: Reading a model of unknown origin: generous for honest ones, an end for the others.
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
-_INSPECT = "circuits.inspect:inspect_json"
-_DESCRIBE = "circuits.capabilities:describe"
-_BIND = "circuits.model.binding:bound_model"
+_INSPECT = "circuits.compiler.inspect:inspect_json"
+_DESCRIBE = "circuits.compiler.capabilities:describe"
+_BIND = "circuits.frontend.binding:bound_model"
 #: Models whose costs a process remembers.
 _COSTS_KEPT = 256
 NO_OPTIONS = JobOptions()
@@ -210,14 +211,15 @@ class App:
         return self.store.add_model(record), True
 
     def inspect_bytes(self, data: bytes, *, allow_refused: bool = False) -> dict[str, Any]:
-        """What a model is (``circuits.inspect.ModelSummary`` as JSON), found in a child."""
+        """What a model is (``circuits.compiler.inspect.ModelSummary`` as JSON), found in a
+        child."""
         summary: dict[str, Any] = self.engine.sandbox.call(
             _INSPECT, data, allow_refused, limits=_INSPECT_LIMITS
         )
         return summary
 
     def model_costs(self, model_id: str) -> dict[str, Any]:
-        """What each layer costs before and after rewriting (``circuits.layers.CostReport`` in
+        """What each layer costs before and after rewriting (``circuits.cost.layers.CostReport`` in
         JSON). The first answer takes seconds; this process then remembers it."""
         # By tenant: how fast the answer comes must not tell of others.
         key = (self.store.tenant, model_id)
@@ -532,7 +534,7 @@ class App:
                 self.for_tenant(tenant).batches.batch(batch_id)  # looking at it ends it
 
     def keep_house(self) -> None:
-        """One round of housekeeping (``prover.housekeeping``), for all tenants."""
+        """One round of housekeeping (``prover.jobs.housekeeping``), for all tenants."""
         keep_house(self.settings, self.store.every_tenant(), self.artifacts)
 
     def _ended_alone(self, job: Job) -> None:

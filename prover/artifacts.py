@@ -24,7 +24,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, from_url
 
-from circuits.digests import PREFIX, is_digest, sha256, sha256_file
+from circuits.format.digests import PREFIX, is_digest, sha256, sha256_file
 from prover.artifact_cache import Uses, trim
 from prover.errors import (
     ArtifactCorrupt,

@@ -23,7 +23,7 @@ from pydantic import (
 from circuits.engine.port import Limits
 from circuits.srs.ceremony import SOURCE_URL
 from prover.errors import HomeUnusable, SettingsInvalid
-from prover.quotas import Quota
+from prover.records.quotas import Quota
 
 ENV_PREFIX = "ZKML_"
 #: Of version 2, as a container sees its own, and of version 1.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from circuits.digests import sha256
-from prover.jobs import ModelRecord
-from prover.tenants import DEFAULT_TENANT
+from circuits.format.digests import sha256
+from prover.records.job import ModelRecord
+from prover.records.tenant import DEFAULT_TENANT
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

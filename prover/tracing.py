@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-    from prover.jobs import Job
+    from prover.records.job import Job
 
 #: Where a job's request keeps the span that ordered it (W3C Trace Context).
 TRACE = "trace"

@@ -11,9 +11,9 @@ def versions() -> dict[str, str]:
 
     The engine's is that of the installed distribution; the engine itself is not loaded.
     """
-    from circuits.manifest import SCHEMA
-    from prover.predicate import ReceiptId
-    from prover.statement import PREDICATE_TYPE
+    from circuits.format.manifest import SCHEMA
+    from prover.statement.predicate import ReceiptId
+    from prover.statement.statement import PREDICATE_TYPE
     from prover.store.schema import REVISION
 
     receipt = ReceiptId.model_fields["schema_version"].annotation

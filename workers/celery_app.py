@@ -8,7 +8,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 from prover.admission import SizeClass
-from prover.queue import celery_config
+from prover.jobs.queue import celery_config
 from prover.settings import Settings
 from workers.acknowledging import forget_failed_acknowledgements
 

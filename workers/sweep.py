@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from circuits.errors import ZkmlError
 from prover.admission import SizeClass
-from prover.queue import send_job
+from prover.jobs.queue import send_job
 from prover.store import Store
 from workers.runner import Runner
 

@@ -14,8 +14,8 @@ from celery import Celery
 from circuits.errors import ZkmlError
 from prover.admission import Place, SizeClass
 from prover.errors import JobNotFound, QueueUnavailable
-from prover.jobs import JobState
-from prover.queue import RUN_JOB, send_job
+from prover.jobs.queue import RUN_JOB, send_job
+from prover.records.job import JobState
 from prover.store import Store
 from workers.runner import Runner
 from workers.stopping import Activity, Stopping

@@ -26,9 +26,9 @@ from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.prefer import Wait
 from api.services import Application, Services, Use
 from api.uploads import body_on_disk
-from circuits.digests import sha256_file
-from prover.batch.records import Batch, ItemState
-from prover.idempotency import Replay
+from circuits.format.digests import sha256_file
+from prover.records.batch import Batch, ItemState
+from prover.records.idempotency import Replay
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.ids import Id
 from api.metadata import MetadataPairs
 from api.problem import Problem, problem_of_job
-from circuits.committed.claim import Weights
-from circuits.manifest import MAX_LANES
-from circuits.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.format.commitments import Weights
+from circuits.format.manifest import MAX_LANES
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.progress import progress_of
-from prover.batch.records import Batch, BatchState, Item, ItemState
-from prover.metadata import read_pairs
+from prover.records.batch import Batch, BatchState, Item, ItemState
+from prover.records.metadata import read_pairs
 
 
 class BatchIn(BaseModel):

@@ -8,11 +8,11 @@ from pathlib import Path
 from api.batches.schemas import BatchIn, BatchPage, ItemPage, batch_out, item_out
 from api.problem import RequestInvalid
 from api.queue import JobSender
-from circuits.manifest import CircuitManifest
+from circuits.format.manifest import CircuitManifest
 from prover.app import App
-from prover.batch.errors import BatchNotDone, CircuitForBatches, ItemNotDone
-from prover.batch.records import Batch, ItemState
 from prover.batch.results import jsonl, write_bundle_file
+from prover.records.batch import Batch, ItemState
+from prover.records.batch_errors import BatchNotDone, CircuitForBatches, ItemNotDone
 from prover.store.filters import Filter
 
 MEDIA_TYPES = (

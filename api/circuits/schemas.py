@@ -12,10 +12,10 @@ from api.deadlines import DeadlineIn
 from api.ids import Id
 from api.jobs.schemas import JobOut, job_out
 from api.metadata import Metadata
-from circuits.committed.claim import Weights
-from circuits.digests import canonical_json
-from circuits.profile import Argument, Profile, Soundness, Target, Visibility
-from prover.jobs import CircuitRecord, Job
+from circuits.format.commitments import Weights
+from circuits.format.digests import canonical_json
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
+from prover.records.job import CircuitRecord, Job
 
 _DEFAULT = Profile()
 

@@ -6,8 +6,8 @@ from api.circuits.schemas import CircuitIn, CircuitOut, CircuitPage, circuit_of_
 from api.queue import JobSender
 from prover.app import App
 from prover.errors import CircuitNotFound
-from prover.idempotency import fingerprint
-from prover.jobs import Job, JobOptions
+from prover.records.idempotency import fingerprint
+from prover.records.job import Job, JobOptions
 from prover.store.filters import Filter
 
 

@@ -28,8 +28,8 @@ def verify_offline(
     try:
         from circuits.engine.ezkl_engine import EzklEngine
         from circuits.engine.sandbox import Sandbox
-        from prover.policy import Policy
-        from prover.verify import verify_bundle
+        from prover.verify.bundle import verify_bundle
+        from prover.verify.policy import Policy
     except ImportError as error:
         raise EngineMissing(f"{EngineMissing.__doc__} ({error})") from error
     wanted = dict(policy or {})

@@ -26,7 +26,7 @@ from api.jobs.schemas import kept_response
 from api.problem import MediaTypeUnsupported
 from api.requests import BoundedRequest
 from api.services import Application, Services, Use
-from prover.idempotency import Replay
+from prover.records.idempotency import Replay
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 

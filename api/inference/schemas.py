@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prover.jobs import Job, ModelRecord
+from prover.records.job import Job, ModelRecord
 
 PLATFORM = "onnx_zkml"
 #: Digits of a model's digest that make its version.

@@ -9,11 +9,11 @@ from api.inference.tensors import inputs_of
 from api.problem import RequestInvalid
 from api.queue import JobSender
 from circuits.errors import Fault, InputNames, ZkmlError
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.errors import ModelNotFound
-from prover.idempotency import KeyedRequest
-from prover.jobs import Job, JobOptions, JobState, ModelRecord
+from prover.records.idempotency import KeyedRequest
+from prover.records.job import Job, JobOptions, JobState, ModelRecord
 
 #: Parameters of this service's own, and those that clients send whatever the server.
 _OWN = frozenset({"nonce", "circuit", "wait_s"})

@@ -16,7 +16,7 @@ from api.inference.schemas import DATATYPES, InferIn, InferInput, flat
 from api.problem import RequestInvalid
 from api.requests import parse_json
 from circuits.errors import InputNames, InputShape, InputType
-from prover.jobs import ModelRecord
+from prover.records.job import ModelRecord
 
 _SIZE = "binary_data_size"
 _NUMPY = {protocol: numpy for numpy, protocol in DATATYPES.items()}

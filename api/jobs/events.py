@@ -12,7 +12,7 @@ from api.jobs.schemas import event_out
 from api.openapi import event_stream
 from api.problem import RequestInvalid
 from api.services import Services
-from prover.jobs import Job
+from prover.records.job import Job
 
 #: Seconds between heartbeat comments: proxies close a silent connection after 30 to 60.
 HEARTBEAT_S = 15

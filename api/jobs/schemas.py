@@ -9,8 +9,8 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from api.problem import Problem, problem_of_job
-from prover.idempotency import KeptResponse
-from prover.jobs import Job, JobEvent, JobKind, JobState, Stage
+from prover.records.idempotency import KeptResponse
+from prover.records.job import Job, JobEvent, JobKind, JobState, Stage
 
 
 class JobOut(BaseModel):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prover.keys import KeyState
+from prover.statement.keys import KeyState
 
 
 class KeyOut(BaseModel):

@@ -19,9 +19,9 @@ from api.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.requests import JsonRoute
 from api.services import Application, Use
 from api.uploads import file_on_disk, upload_body
-from circuits.digests import canonical_json, sha256_file
-from prover.metadata import read_pairs
-from prover.shapes import parse_shapes
+from circuits.format.digests import canonical_json, sha256_file
+from prover.cli.shapes import parse_shapes
+from prover.records.metadata import read_pairs
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 

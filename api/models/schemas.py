@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prover.jobs import ModelRecord, ModelVisibility
-from prover.ownership import MAX_LICENCE, Scheme
+from prover.records.job import ModelRecord, ModelVisibility
+from prover.statement.ownership import MAX_LICENCE, Scheme
 
 
 class TensorOut(BaseModel):

@@ -14,7 +14,7 @@ from api.models.schemas import (
 )
 from api.uploads import FileUpload
 from prover.app import App
-from prover.ownership import OwnerSignature, model_manifest
+from prover.statement.ownership import OwnerSignature, model_manifest
 from prover.store.filters import Filter
 
 _MAX_NAME = 200

@@ -19,8 +19,8 @@ from api.problem import ContentRangeInvalid
 from api.requests import JsonRoute
 from api.services import Application, Use
 from api.uploads import body_on_disk
-from prover.jobs import PartialUpload
-from prover.metadata import read_pairs
+from prover.records.job import PartialUpload
+from prover.records.metadata import read_pairs
 
 router = APIRouter(prefix="/v1/uploads", tags=["models"], route_class=JsonRoute)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prover.jobs import PartialUpload
+from prover.records.job import PartialUpload
 
 #: The longest part, in bytes.
 MAX_PART = 64 << 20

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from api.models.schemas import ModelOut, model_out
 from api.problem import UploadCut
 from circuits.errors import ModelTooLarge
-from prover import uploads
 from prover.app import App
 from prover.errors import ModelNotFound, UploadDigestMismatch, UploadNotFound
-from prover.jobs import PartialUpload
+from prover.jobs import uploads
+from prover.records.job import PartialUpload
 
 
 def begin(app: App, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:

@@ -21,8 +21,8 @@ from api.proofs import service
 from api.proofs.schemas import ProofIn
 from api.requests import JsonRoute
 from api.services import Application, Services, Use
-from prover.idempotency import Replay
-from prover.jobs import Job
+from prover.records.idempotency import Replay
+from prover.records.job import Job
 
 router = APIRouter(prefix="/v1/proofs", tags=["proofs"], route_class=JsonRoute)
 

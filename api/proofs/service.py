@@ -9,11 +9,11 @@ from api.jobs.schemas import JobPage, job_out
 from api.proofs.schemas import ProofIn
 from api.queue import JobSender
 from api.services import Services
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.errors import JobConflict, JobNotFound
-from prover.idempotency import KeyedRequest, fingerprint, job_id_of
-from prover.jobs import Job, JobKind, JobOptions
+from prover.records.idempotency import KeyedRequest, fingerprint, job_id_of
+from prover.records.job import Job, JobKind, JobOptions
 from prover.store.filters import Filter
 
 

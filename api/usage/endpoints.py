@@ -11,7 +11,7 @@ from api.errors import responses
 from api.ids import Id
 from api.services import Application
 from api.usage.schemas import UsageOut, as_csv, used_out
-from prover.usage import Grouping
+from prover.records.usage import Grouping
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, Field
 
-from prover.usage import Grouping, Used
+from prover.records.usage import Grouping, Used
 
 
 class UsageSumOut(BaseModel):

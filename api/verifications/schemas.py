@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from prover.report import Layer, Status
+from prover.verify.report import Layer, Status
 
 
 class CheckOut(BaseModel):

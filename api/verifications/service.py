@@ -9,7 +9,7 @@ from api.requests import parse_json
 from api.uploads import Files
 from api.verifications.schemas import VerificationOut
 from prover.app import App
-from prover.report import Status
+from prover.verify.report import Status
 
 _PARTS = ("proof", "settings", "vk")
 #: Files that a form may hold: a bundle, or the parts of a bare proof.

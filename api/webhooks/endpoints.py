@@ -22,7 +22,7 @@ from api.webhooks.schemas import (
     RotationIn,
     endpoint_out,
 )
-from prover.webhooks.records import DeliveryState
+from prover.records.webhook import DeliveryState
 
 _PATH = "/v1/webhook-endpoints"
 router = APIRouter(prefix=_PATH, tags=["webhooks"], route_class=JsonRoute)

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from prover.webhooks.messages import FILTERS
-from prover.webhooks.network import MAX_URL
-from prover.webhooks.records import (
+from prover.records.webhook import (
     Attempt,
     Delivery,
     DeliveryState,
@@ -17,6 +15,8 @@ from prover.webhooks.records import (
     Endpoint,
     SignatureScheme,
 )
+from prover.records.webhook_message import FILTERS
+from prover.webhooks.network import MAX_URL
 from prover.webhooks.signing import public_key
 
 #: How long an older secret may sign beside a new one.

@@ -15,8 +15,8 @@ from api.webhooks.schemas import (
     endpoint_out,
 )
 from prover.app import App
+from prover.records.webhook import DeliveryState
 from prover.webhooks.network import check_url
-from prover.webhooks.records import DeliveryState
 from prover.webhooks.signing import new_secret
 
 

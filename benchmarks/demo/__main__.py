@@ -21,9 +21,9 @@ import numpy as np
 from rich.console import Console
 
 from api.client import Client, Event
-from circuits.digests import canonical_json
-from prover.bundle import read_bundle, write_bundle
-from prover.receipt import Receipt
+from circuits.format.digests import canonical_json
+from prover.statement.bundle import read_bundle, write_bundle
+from prover.statement.envelope import Receipt
 
 DIGITS = Path(__file__).with_name("digits")
 _READY_S = 60

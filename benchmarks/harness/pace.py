@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import fmean
 
-from benchmarks.harness.errors import BudgetSpent
+from benchmarks.errors import BudgetSpent
 from benchmarks.harness.rows import Key, Row, Status
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.errors import SampleFailed, SampleOutOfMemory, SampleTimeout
+from benchmarks.errors import SampleFailed, SampleOutOfMemory, SampleTimeout
 
 LAUNCHER = Path(__file__).parents[1] / "scripts" / "measured.py"
 #: Of what a program said last: a traceback of Python has its reason at the end, one of Node.js at

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.harness.errors import ResultsInvalid, ResultsVersion
+from benchmarks.errors import ResultsInvalid, ResultsVersion
 
 SCHEMA = 1
 FILE_NAME = "results.jsonl"

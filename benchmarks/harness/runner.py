@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.harness import process
-from benchmarks.harness.errors import (
+from benchmarks.errors import (
     BudgetSpent,
     FolderUnusable,
     NotEnoughMemory,
@@ -17,10 +16,11 @@ from benchmarks.harness.errors import (
     ResultsOfAnotherRun,
     SampleTimeout,
 )
+from benchmarks.harness import process
 from benchmarks.harness.pace import Budget, Pace
 from benchmarks.harness.rows import FILE_NAME, Header, Journal, Key, Results, Row, Status, read
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Task
-from benchmarks.systems.side import Outcome
 from circuits.errors import Fault, ZkmlError
 
 #: Called before each task, with its key, whether it was already done, and the seconds that what is

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.rows import Key, Step
-from benchmarks.systems.side import WRONG_ERROR, Outcome, Place, Side, judge, misses
+from benchmarks.harness.system import WRONG_ERROR, Outcome, Place, Side, judge, misses
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
-from circuits.inspect import inspect_model
+from benchmarks.zoo.fixtures import Material, materialise
+from circuits.compiler.inspect import inspect_model
 
 
 @dataclass(frozen=True, kw_only=True)

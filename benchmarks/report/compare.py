@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.harness.errors import BudgetSpent
+from benchmarks.errors import BudgetSpent
 from benchmarks.harness.metrics import METRICS, counted, readable
 from benchmarks.harness.rows import Results, Step
 from benchmarks.harness.statistics import Ratio, Summary, ratio

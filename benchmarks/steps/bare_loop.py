@@ -16,9 +16,9 @@ import numpy as np
 
 from circuits.engine.port import CircuitFiles
 from prover.app import App
-from prover.context import Context
-from prover.pipeline import encode
+from prover.jobs.pipeline import encode
 from prover.settings import Settings
+from prover.statement.context import Context
 
 
 def main(sample: str, count: str) -> int:

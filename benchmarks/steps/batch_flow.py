@@ -18,16 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from circuits.batching.errors import CannotBatch
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
-from circuits.lanes.errors import CannotBatch
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.batch.bundle import open_batch_bundle
 from prover.batch.verify import verify_batch
-from prover.receipt import Receipt
 from prover.settings import Settings
+from prover.statement.envelope import Receipt
 
 
 def verify(bundle: str) -> dict[str, Any]:

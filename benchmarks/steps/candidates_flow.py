@@ -23,19 +23,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.steps import own_settings, run_step, step_limits
-from circuits.build import Builder
+from circuits.calibration.samples import read_calibration
+from circuits.compiler.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
 from circuits.errors import EngineError
+from circuits.format.profile import Profile
 from circuits.plan.effort import Effort
-from circuits.plan.planner import Ranked, context_encoding
-from circuits.plan.samples import read_calibration
-from circuits.plan.shapes import Pricing
-from circuits.profile import Profile
+from circuits.plan.layouts import Pricing
+from circuits.plan.plan import Ranked
+from circuits.plan.planner import context_encoding
 from circuits.srs.files import Policy, SrsFolder
-from prover.library import machine_costs
+from prover.jobs.circuit_registry import machine_costs
 
-_INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
+_INSPECT = "circuits.compiler.inspect:inspect_model"  # by name: it runs in a child
 FILE = "candidates.json"
 _LEAST = 2
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.errors import PeerMissing, SideRefused
+from benchmarks.errors import PeerMissing, SideRefused
 from benchmarks.harness.steps import run_step
 from benchmarks.systems.circom import FOLDER
 from circuits.engine.ezkl_engine import EzklEngine
@@ -25,7 +25,7 @@ from circuits.engine.proof_json import EzklProof, read_proof
 from circuits.evm.errors import SolcMissing
 from circuits.evm.guard import Accepted, Guard
 from circuits.evm.solc import Solc
-from circuits.manifest import CircuitManifest
+from circuits.format.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
 from prover.settings import Settings
 

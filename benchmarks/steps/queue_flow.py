@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from prover.jobs import JobKind
+from prover.records.job import JobKind
 from prover.store import Store
 from prover.testing import model_record
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.sandbox import Sandbox
-from prover.verify import verify_bundle
+from prover.verify.bundle import verify_bundle
 
 
 def main(bundle: str) -> int:

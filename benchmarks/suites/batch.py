@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.errors import NotEnoughMemory, SampleFailed, SampleTimeout, SideRefused
 from benchmarks.harness import process
-from benchmarks.harness.errors import NotEnoughMemory, SampleFailed, SampleTimeout, SideRefused
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome, Place, judge, misses
 from benchmarks.harness.tasks import Amount, Task, place_of, proved
 from benchmarks.systems.ezkl_default import EzklDefault
-from benchmarks.systems.side import Outcome, Place, judge, misses
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
+from benchmarks.zoo.fixtures import Material, materialise
 from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
 
 SUITE = "batch"

@@ -14,10 +14,10 @@ from pathlib import Path
 from benchmarks.harness import process
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Amount, Task
-from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
+from benchmarks.zoo.fixtures import Material, materialise
 
 SUITE = "verify"
 MODELS = ("digits", "gradient-boosting", "mlp-784-128-10")

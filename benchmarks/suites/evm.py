@@ -15,19 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import PeerMissing, SampleFailed, SideRefused
 from benchmarks.harness import process
-from benchmarks.harness.errors import PeerMissing, SampleFailed, SideRefused
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome, Place, Side
 from benchmarks.harness.tasks import Amount, Task
 from benchmarks.steps import evm_flow
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.systems.ours import Ours
-from benchmarks.systems.side import Outcome, Place, Side
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
+from benchmarks.zoo.fixtures import Material, materialise
 from circuits.errors import Fault
 from circuits.evm.errors import SolcMissing
-from circuits.profile import Target
+from circuits.format.profile import Target
 
 SUITE = "evm"
 MODELS = ("digits", "logistic-regression", "mlp-196-25-10")

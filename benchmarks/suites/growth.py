@@ -17,16 +17,16 @@ import numpy as np
 from benchmarks.harness.metrics import readable
 from benchmarks.zoo.layers import Conv, Dense, Flatten, Layer, Pool, Relu
 from benchmarks.zoo.network import Network
-from circuits.build import Builder
+from circuits.calibration.samples import draw
+from circuits.compiler.build import Builder
+from circuits.compiler.inspect import inspect_model
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import ZkmlError
-from circuits.inspect import inspect_model
-from circuits.plan.samples import draw
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from circuits.srs.files import Policy, SrsFolder
-from prover.library import machine_costs
+from prover.jobs.circuit_registry import machine_costs
 from prover.settings import Settings
 
 _CLASSES = 10

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.errors import SampleFailed, SideRefused
 from benchmarks.harness import process
-from benchmarks.harness.errors import SampleFailed, SideRefused
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Amount, Task
 from benchmarks.steps import candidates_flow
-from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
+from benchmarks.zoo.fixtures import Material, materialise
 from circuits.errors import Fault
 from circuits.plan.effort import BUDGETS, Effort
 

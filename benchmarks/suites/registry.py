@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.errors import UnknownSuite
+from benchmarks.errors import UnknownSuite
+from benchmarks.harness.system import Side
 from benchmarks.harness.tasks import Amount, Contender, Task, by_round, contest
 from benchmarks.suites import batch, commands, evm, planning, serving
 from benchmarks.systems import circom
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.systems.ours import Ours
-from benchmarks.systems.side import Side
 from benchmarks.zoo import zoo
 from benchmarks.zoo.entry import Entry
 

@@ -24,14 +24,14 @@ import httpx
 import psutil
 
 from api.client import Client, ServerProblem, UnexpectedAnswer
-from benchmarks.harness.errors import SampleFailed, SampleTimeout
+from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
 from benchmarks.harness.load import Load, connect, load, request, until
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Amount, Task
-from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import materialise
+from benchmarks.zoo.fixtures import materialise
 
 CONNECTIONS, SUBMITTERS = 64, 16
 #: Proofs that wait while requests are answered, so that both provers have work all the while.

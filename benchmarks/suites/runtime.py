@@ -24,13 +24,13 @@ import numpy as np
 import psutil
 
 from api.client import Client, Job, ServerProblem, UnexpectedAnswer
-from benchmarks.harness.errors import SampleFailed, SampleTimeout
+from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Amount, Task
-from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
+from benchmarks.zoo.fixtures import Material, materialise
 
 WORKERS = (1, 2, 4)
 #: Proofs of each process of the bare loop, and of each worker.

@@ -22,15 +22,15 @@ import httpx
 import numpy as np
 
 from api.client import Client, Job, ServerProblem, UnexpectedAnswer
-from benchmarks.harness.errors import SampleFailed, SampleTimeout
+from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Amount, Task
 from benchmarks.suites.requests import Requests
 from benchmarks.suites.runtime import Runtime
-from benchmarks.systems.side import Outcome
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.material import Material, materialise
+from benchmarks.zoo.fixtures import Material, materialise
 
 SUITE = "service"
 WORKERS = (1, 2)

@@ -20,15 +20,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from circuits.calibration.samples import draw
+from circuits.compiler.recipe import Recipe
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.engine.sandbox import Sandbox
-from circuits.manifest import CircuitManifest
-from circuits.plan.samples import draw
-from circuits.rebuild import Recipe, graph_anew
-from circuits.tensors import Signature
-from prover.bundle import Bundle, read_bundle
-from prover.verify import verify_bundle
+from circuits.format.manifest import CircuitManifest
+from circuits.format.tensors import Signature
+from circuits.rebuild import graph_anew
+from prover.statement.bundle import Bundle, read_bundle
+from prover.verify.bundle import verify_bundle
 
 _RAW = Path(__file__).parents[1] / "scripts" / "raw_verify.py"
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.errors import PeerMissing, SampleFailed, SideRefused
 from benchmarks.harness import process
-from benchmarks.harness.errors import PeerMissing, SampleFailed, SideRefused
+from benchmarks.harness.system import Outcome, Place
 from benchmarks.systems.circom_source import INPUT_BITS, WEIGHT_BITS, IntegerNetwork
-from benchmarks.systems.side import Outcome, Place
-from benchmarks.zoo.material import Material
-from circuits.field import P
+from benchmarks.zoo.fixtures import Material
+from circuits.format.field import P
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "benchmarks" / "peers"
 PACKAGES = ("circom2@0.2.23", "snarkjs@0.7.6", "circomlib-ml@1.4.4", "solc@0.8.20")

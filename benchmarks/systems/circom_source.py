@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from benchmarks.harness.errors import SideRefused
+from benchmarks.errors import SideRefused
 
 #: Fractional bits of the input and of each layer's weights.
 INPUT_BITS = WEIGHT_BITS = 8

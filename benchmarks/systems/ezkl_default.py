@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.errors import NotEnoughMemory
 from benchmarks.harness import process
-from benchmarks.harness.errors import NotEnoughMemory
-from benchmarks.systems.side import Outcome, Place
+from benchmarks.harness.system import Outcome, Place
 from benchmarks.zoo.entry import Floats
-from benchmarks.zoo.material import Material
-from circuits.field import from_felt
+from benchmarks.zoo.fixtures import Material
+from circuits.format.field import from_felt
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ezkl_default.py"
 #: EZKL's examples calibrate on twenty samples.

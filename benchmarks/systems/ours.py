@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import NotEnoughMemory, SampleFailed, SideRefused
 from benchmarks.harness import process
-from benchmarks.harness.errors import NotEnoughMemory, SampleFailed, SideRefused
-from benchmarks.systems.side import Outcome, Place
-from benchmarks.zoo.material import Material
+from benchmarks.harness.system import Outcome, Place
+from benchmarks.zoo.fixtures import Material
 from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
-from circuits.profile import Target
+from circuits.format.profile import Target
 
 _ROOT = Path(__file__).parents[2]
 _STAGES = {"plan": "plan_s", "compile": "compile_s", "setup": "setup_s"}

@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.steps import own_settings, run_step, step_limits
-from circuits.build import Builder
+from circuits.calibration.samples import read_calibration
+from circuits.compiler.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Simulated
-from circuits.field import to_felt
-from circuits.manifest import CircuitManifest, Role
-from circuits.plan.samples import read_calibration
-from circuits.profile import Profile, Target
+from circuits.format.field import to_felt
+from circuits.format.manifest import CircuitManifest, Role
+from circuits.format.profile import Profile, Target
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
-from prover.library import machine_costs
+from prover.jobs.circuit_registry import machine_costs
 
-_INSPECT = "circuits.inspect:inspect_model"  # by name: it runs in a child
+_INSPECT = "circuits.compiler.inspect:inspect_model"  # by name: it runs in a child
 _SRS_STAGE = "reference string"
 #: Sizes at which the planner may time candidates at balanced effort.
 _TIMED_LOGROWS = range(6, 15)

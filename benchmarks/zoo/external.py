@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.zoo.entry import Built, Entry, Floats
+from circuits.compiler.inspect import inspect_model
 from circuits.errors import Fault, ZkmlError
-from circuits.inspect import inspect_model
-from prover.inputs import read_input
+from prover.jobs.inputs import read_input
 
 CALIBRATION, HELD_OUT = 40, 30
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.demo import digits
 from benchmarks.demo.digits.data import load
-from benchmarks.harness.errors import UnknownModel
+from benchmarks.errors import UnknownModel
 from benchmarks.zoo import classical, neural, sequence
 from benchmarks.zoo.entry import Built, Entry
 

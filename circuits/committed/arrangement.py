@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from circuits.committed.arithmetic import Split, Steps, entries, run
-from circuits.committed.claim import Weights, usable_rows
 from circuits.committed.network import (
     ZERO,
     Axis,
@@ -36,9 +35,10 @@ from circuits.committed.network import (
     Term,
     View,
 )
-from circuits.digests import canonical_json, parse_canonical_json
 from circuits.errors import InputOutOfRange
-from circuits.field import P
+from circuits.format.commitments import Weights, usable_rows
+from circuits.format.digests import canonical_json, parse_canonical_json
+from circuits.format.field import P
 
 #: Random elements at the head of each committed column. Two are told by a proof.
 COLUMN_SALT = 6

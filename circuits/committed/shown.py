@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from circuits.committed.arithmetic import all_largest, bounds_of, output_bounds, output_scales
 from circuits.committed.arrangement import Arrangement
-from circuits.committed.claim import Weights, evaluated_at, evaluation_shape
-from circuits.committed.folding import folded_weights
-from circuits.field import P, from_felt, to_felt
+from circuits.committed.weight_folding import folded_weights
+from circuits.format.commitments import Weights, evaluated_at, evaluation_shape
+from circuits.format.field import P, from_felt, to_felt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,9 @@ from typing import Any
 
 import ezkl
 
-from circuits.committed.claim import Binding, Lanes, Subject, about, columns, usable_rows
-from circuits.committed.hints import committed_inputs
+from circuits.committed.engine_inputs import committed_inputs
 from circuits.engine.constants import constants_uncounted, restore_constants
-from circuits.engine.operators import (
+from circuits.engine.layout_checks import (
     cells_of,
     check_operators,
     check_weights,
@@ -30,14 +29,15 @@ from circuits.engine.operators import (
     leans_on_operators,
     salt_of,
 )
-from circuits.engine.port import CircuitFiles, Felts, Priced, ProofResult, RunArgs, Simulated
+from circuits.engine.port import CircuitFiles, Priced, ProofResult, RunArgs, Simulated
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, masked, report
 from circuits.engine.table_end import has_table
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
-from circuits.field import from_felt, to_felt
-from circuits.hidden import Salt
-from circuits.integers.hints import results_for
+from circuits.format.commitments import Binding, Lanes, Subject, about, columns, usable_rows
+from circuits.format.field import Felts, from_felt, to_felt
+from circuits.format.hidden import Salt
+from circuits.integers.hint_values import results_for
 from circuits.srs.verify_part import extract
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the

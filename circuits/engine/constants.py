@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from circuits.errors import EngineError
-from circuits.exact import EXACT, exact_constants
-from circuits.field import felts_to_bytes, to_felt
+from circuits.format.field import felts_to_bytes, to_felt
+from circuits.format.wide_constants import EXACT, exact_constants
 
 Numbers = NDArray[Any]
 
 
 def restore_constants(network: bytes, compiled: Path) -> None:
-    """Puts a graph's exact constants (``circuits.exact``) in the place of their stand-ins.
+    """Puts a graph's exact constants (``circuits.format.wide_constants``) in the place of their
+    stand-ins.
 
     These must stand in the compiled circuit exactly once, as a circuit of this engine's version
     holds them; else nothing is written and ``EngineError`` is raised.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from circuits.engine.port import (
     CircuitFiles,
-    Felts,
     Limits,
     OnStage,
     Priced,
@@ -22,6 +21,7 @@ from circuits.engine.port import (
 )
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
+from circuits.format.field import Felts
 
 if TYPE_CHECKING:
     from circuits.committed.shown import NetworkFacts

@@ -40,7 +40,12 @@ from circuits.engine import isolation
 
 PRELOAD = ("circuits.engine.calls",)
 #: Loaded once there is nothing to do: calls of these work at once, and fast after that.
-LATER = ("circuits.plan.reference", "onnxruntime", "circuits.inspect", "circuits.compiler")
+LATER = (
+    "circuits.calibration.reference",
+    "onnxruntime",
+    "circuits.compiler.inspect",
+    "circuits.compiler.process",
+)
 _IDLE_S = 0.3
 #: What the parent sends when it wants no more: an import is left in the middle.
 END_SIGNAL = signal.SIGUSR1

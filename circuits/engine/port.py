@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from circuits.committed.claim import Commitments
 from circuits.errors import EngineError
-from circuits.hidden import Salt
+from circuits.format.commitments import Commitments
+from circuits.format.field import Felts
+from circuits.format.hidden import Salt
 
 if TYPE_CHECKING:
     from circuits.committed.shown import NetworkFacts
 
-#: One input tensor as felts (``circuits.field``), row-major.
-Felts = list[str]
 #: The engine's word for inputs that a proof begins with commitments to, and its settings' word.
 COMMITTED, _COMMITTED_IN_SETTINGS = "polycommit", "kzgcommit"
 #: Called with a stage's name (``witness``, ``prove``) when it begins.
@@ -112,7 +111,7 @@ class Simulated:
 @dataclass(frozen=True, kw_only=True)
 class CircuitFiles:
     """A built circuit on local disk. ``hints``: the graph that computes the results which the
-    circuit is given beside its inputs (``circuits.hints``), where it is given any; with
+    circuit is given beside its inputs (``circuits.format.hints``), where it is given any; with
     ``commitments``, the network whose hints are committed to (``circuits.committed``). ``salt``:
     the random look-ups that it takes."""
 

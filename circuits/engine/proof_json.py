@@ -12,9 +12,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from circuits.digests import canonical_json
 from circuits.errors import ProofMalformed
-from circuits.field import from_felt
+from circuits.format.digests import canonical_json
+from circuits.format.field import from_felt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from circuits.field import to_felt
+from circuits.format.field import to_felt
 from circuits.srs.g2 import Q
 
 #: A point of BN254's first group in affine coordinates.

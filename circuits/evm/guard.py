@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from circuits.committed.claim import POINT_BYTES, Commitments, Weights, columns
-from circuits.digests import PREFIX, digest_json, sha256
 from circuits.errors import ProofMalformed
 from circuits.evm.errors import NotForContracts
 from circuits.evm.solc import Solc
-from circuits.manifest import CircuitManifest, Role, Segment
-from circuits.profile import Soundness
-from circuits.tensors import InputEncoding
+from circuits.format.commitments import POINT_BYTES, Commitments, Weights, columns
+from circuits.format.digests import PREFIX, digest_json, sha256
+from circuits.format.manifest import CircuitManifest, Role, Segment
+from circuits.format.profile import Soundness
+from circuits.format.tensors import InputEncoding
 
 SOURCE = Path(__file__).with_name("guard.sol")
 COMPILED = Path(__file__).with_name("guard.json")

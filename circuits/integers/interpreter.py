@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
-from circuits.exact import exact_constants
+from circuits.format.wide_constants import exact_constants
 from circuits.integers.scales import LEVELLED, scale_after
 from circuits.integers.tables import TABLES, entries
 

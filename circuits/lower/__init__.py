@@ -6,9 +6,8 @@ bits each layer needs.
 """
 
 from circuits.lower.bits import choose_bits
-from circuits.lower.compiler import lower
-from circuits.lower.cost import LayerCost, border_cells, cost_by_layer
 from circuits.lower.errors import CannotLower
+from circuits.lower.lower_graph import lower
 from circuits.lower.running import run_integers
 from circuits.lower.variant import Bits, Form, GraphVariant, ValueBounds
 
@@ -17,11 +16,8 @@ __all__ = [
     "CannotLower",
     "Form",
     "GraphVariant",
-    "LayerCost",
     "ValueBounds",
-    "border_cells",
     "choose_bits",
-    "cost_by_layer",
     "lower",
     "run_integers",
 ]

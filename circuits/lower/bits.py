@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.integers.interpreter import parsed, run_graph
-from circuits.lower.compiler import lower
 from circuits.lower.errors import CannotLower
+from circuits.lower.lower_graph import lower
 from circuits.lower.thresholds import bits_for_thresholds, showing_compared
 from circuits.lower.variant import Bits, GraphVariant
 from circuits.rewrite.compare import run

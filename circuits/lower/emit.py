@@ -3,7 +3,7 @@
 A float32 has 24 significant bits, so a constant is rounded to one that float32 holds; what is
 rounded is a bias of 25 bits or more, by less than 2^-24 of itself, and everything downstream
 (interpreter, bounds, engine) sees the same rounded integer. Where every bit counts it is written
-beside it (``circuits.exact``).
+beside it (``circuits.format.wide_constants``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.exact import EXACT, fits_float32, written
+from circuits.format.wide_constants import EXACT, fits_float32, written
 from circuits.integers.scales import LEVELLED, scale_after
 from circuits.lower.bounds import Intervals
 from circuits.rewrite.edit import ints
@@ -176,7 +176,8 @@ class Emitter:
         return self._constant(representable(np.asarray(values, dtype=np.float64)))
 
     def exact(self, values: NDArray[np.float64]) -> ir.Value:
-        """A constant of whole numbers that float32 may not hold (see ``circuits.exact``)."""
+        """A constant of whole numbers that float32 may not hold (see
+        ``circuits.format.wide_constants``)."""
         if fits_float32(values):
             return self._constant(values.astype(np.float32))
         stand_ins, data = written(values, self._exact)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.exact import fits_float32
+from circuits.format.wide_constants import fits_float32
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.packing import product

@@ -10,9 +10,9 @@ from onnx_ir.passes import common
 from onnxscript import rewriter
 from onnxscript.rewriter.rules import common as rules
 
+from circuits.frontend.fixed_shapes import infer_shapes
+from circuits.frontend.folding import fold
 from circuits.lower.affine import merge_affine
-from circuits.model.folding import fold
-from circuits.model.shapes import infer_shapes
 
 #: Batch normalisations and affine maps go into the weights before them.
 _RULES = (

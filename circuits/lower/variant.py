@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.manifest import AppliedPass
+from circuits.format.manifest import AppliedPass
 
 #: In what parts of itself a step is made longer (exact in binary, so equal on every machine).
 PARTS = 64

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import nnls
 
+from circuits.cost.model import QUANTITIES, CostModel, features
 from circuits.engine.port import CircuitFiles, Engine, Limits, Priced, RunArgs
 from circuits.errors import CalibrationError, EngineError
-from circuits.field import to_felt
-from circuits.plan.cost import QUANTITIES, CostModel, features
+from circuits.format.field import to_felt
 from circuits.plan.effort import SrsOf
 
 #: k from … to … of the circuits measured: larger ones are extrapolated, which linear costs allow.

@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from circuits.committed.claim import columns
+from circuits.calibration.accuracy import compare
+from circuits.calibration.samples import corner_samples
 from circuits.engine.port import Priced, RunArgs
 from circuits.errors import EngineError
+from circuits.format.commitments import columns
+from circuits.format.manifest import AppliedPass
+from circuits.format.profile import Profile
 from circuits.lower.committed.candidates import LEAST_LOGROWS, CommittedGraph
-from circuits.manifest import AppliedPass
-from circuits.plan.accuracy import compare
-from circuits.plan.graphs import FloatGraph
+from circuits.lower.graphs import FloatGraph
 from circuits.plan.integers import integer_task
-from circuits.plan.variants import (
-    BOUND_SAMPLES,
-    Network,
-    Rejected,
-    Task,
-    Variant,
-    base_args,
-    corner_samples,
-)
-from circuits.profile import Profile
+from circuits.plan.variants import BOUND_SAMPLES, Network, Rejected, Task, Variant, base_args
 
 COMMITTED_GRAPHS = "circuits.lower.committed.candidates:committed_graphs"
 COMMITTED = AppliedPass(name="commit-hints", version=1)

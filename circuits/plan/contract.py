@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuits.cost.model import blocks, table_columns
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.evm.contract import MAX_CONTRACT_BYTES, PREDICTION_ERROR, predicted_size
 from circuits.evm.solc import Solc
-from circuits.plan.cost import blocks, table_columns
 from circuits.plan.effort import SrsOf
 from circuits.plan.variants import Shape
 from circuits.srs.verify_part import extract

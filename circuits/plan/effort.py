@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from circuits.cost.model import Prediction
 from circuits.engine.port import CircuitFiles, Engine, Limits
 from circuits.errors import EngineError
-from circuits.plan.cost import Prediction
 from circuits.plan.variants import Shape
 
 

@@ -2,7 +2,8 @@
 
 Prices a few typical number formats instead of measuring which one is exact enough, so the answer
 takes about a second and a plan may end up cheaper or dearer by some tens of percent. A graph whose
-cells the engine would count for minutes is counted by formula (``circuits.counting``) instead.
+cells the engine would count for minutes is counted by formula (``circuits.cost.fixed_point``)
+instead.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from circuits.counting import Count
+from circuits.cost.fixed_point import Count
+from circuits.cost.model import CostModel, Prediction
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.errors import EngineError, ModelTooLarge, NoPlan
+from circuits.format.profile import Profile
+from circuits.format.tensors import ContextEncoding
 from circuits.lower.committed.candidates import CommittedGraph
+from circuits.lower.graphs import FloatGraph, IntegerTask
 from circuits.plan.committed import COMMITTED_GRAPHS, committed_shape
-from circuits.plan.cost import CostModel, Prediction
-from circuits.plan.graphs import FloatGraph, IntegerTask
-from circuits.plan.shapes import MAX_LOGROWS, Pricing, minimal_logrows
+from circuits.plan.layouts import MAX_LOGROWS, Pricing, minimal_logrows
 from circuits.plan.variants import base_args, integer_args
-from circuits.profile import Profile
-from circuits.tensors import ContextEncoding
 
-_TYPICAL = "circuits.compiler:typical_integers"
-_COUNT = "circuits.counting:count"
-_COUNT_INTEGERS = "circuits.compiler:count_integers"
+_TYPICAL = "circuits.compiler.process:typical_integers"
+_COUNT = "circuits.cost.fixed_point:count"
+_COUNT_INTEGERS = "circuits.compiler.process:count_integers"
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
 _FIXED_POINT = ((1, 28), (10, 56))
 #: Cells beyond which one shape is priced and the others are derived from it, and beyond which not

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from circuits.lower.errors import CannotLower
 from circuits.lower.variant import PARTS, Bits, Form, GraphVariant
-from circuits.plan.shapes import RESERVED_ROWS
+from circuits.plan.layouts import RESERVED_ROWS
 
 #: How many times as long a step is made at most; from there a whole bit less is not far.
 _LONGEST = 1.6

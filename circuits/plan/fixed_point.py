@@ -14,29 +14,22 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from circuits.engine.port import Felts, Priced, RunArgs, Simulated
+from circuits.calibration.accuracy import Measured, compare
+from circuits.calibration.samples import Sample, corner_samples
+from circuits.engine.port import Priced, RunArgs, Simulated
 from circuits.errors import EngineError
-from circuits.hidden import Hidden
-from circuits.manifest import AppliedPass, model_outputs, residues_of
-from circuits.plan.accuracy import Measured, compare
-from circuits.plan.samples import Sample
-from circuits.plan.variants import (
-    BOUND_SAMPLES,
-    WIDE_LEGS,
-    Rejected,
-    Task,
-    Variant,
-    base_args,
-    corner_samples,
-)
-from circuits.profile import Profile, Visibility
-from circuits.tensors import InputEncoding, OutputEncoding
+from circuits.format.field import Felts
+from circuits.format.hidden import Hidden
+from circuits.format.manifest import AppliedPass, model_outputs, residues_of
+from circuits.format.profile import Profile, Visibility
+from circuits.format.tensors import InputEncoding, OutputEncoding
+from circuits.plan.variants import BOUND_SAMPLES, WIDE_LEGS, Rejected, Task, Variant, base_args
 
 FIRST_SCALE = 7
 SCALES = (2, 14)
 MULTIPLIERS = (10, 1)
 _HALF_BIT = 0.5
-_BOUND = "circuits.compiler:bound_float"
+_BOUND = "circuits.compiler.process:bound_float"
 #: Samples that a scale is tried on before it is measured on the held-out ones.
 _QUICK = 8
 #: Assignments that simulating one variant's held-out samples may take; at least ``_QUICK`` are run.

@@ -15,25 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.calibration.accuracy import compare
+from circuits.calibration.samples import corner_samples
 from circuits.engine.port import RunArgs
 from circuits.errors import EngineError
-from circuits.manifest import model_outputs, residues_of
-from circuits.plan.accuracy import compare
-from circuits.plan.graphs import FloatGraph, IntegerGraph, IntegerTask
-from circuits.plan.variants import (
-    BOUND_SAMPLES,
-    Rejected,
-    Task,
-    Variant,
-    corner_samples,
-    integer_args,
-)
-from circuits.tensors import InputEncoding
+from circuits.format.manifest import model_outputs, residues_of
+from circuits.format.tensors import InputEncoding
+from circuits.lower.graphs import FloatGraph, IntegerGraph, IntegerTask
+from circuits.plan.variants import BOUND_SAMPLES, Rejected, Task, Variant, integer_args
 
 #: Each sample's outputs.
 Answers = list[list[NDArray[Any]]]
 
-_LOWER = "circuits.compiler:integer_graphs"
+_LOWER = "circuits.compiler.process:integer_graphs"
 #: Bits that are added to each layer where the samples planned on asked for too few.
 _MORE_BITS = (2, 4, 6)
 #: Assignments that simulating one graph's held-out samples may take; at least ``_QUICK`` are run.

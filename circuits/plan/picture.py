@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from circuits.cost.layers import CostReport, in_words
 from circuits.errors import Fault, ZkmlError
-from circuits.layers import CostReport, in_words
 
 _INK, _PALE, _CHOICE, _FRONTIER = "#333333", "#b8c4d0", "#c8442c", "#4477aa"
 

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from circuits.digests import canonical_json
+from circuits.calibration.accuracy import output_range
+from circuits.calibration.samples import Sample, Samples, accepted_ranges, answered
+from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced, RunArgs
 from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
-from circuits.manifest import Accuracy
-from circuits.plan.accuracy import output_range
+from circuits.format.manifest import Accuracy
+from circuits.format.profile import Profile, Soundness, Target
+from circuits.format.tensors import ContextEncoding
+from circuits.lower.graphs import FloatGraph
 from circuits.plan.committed import committed, least_shape
-from circuits.plan.contract import Contracts, ContractSize
-from circuits.plan.cost import CostModel, Prediction
+from circuits.plan.contract import Contracts
 from circuits.plan.effort import Effort, SrsOf, Timed, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
-from circuits.plan.graphs import FloatGraph
 from circuits.plan.integers import integer_task, integers
+from circuits.plan.plan import Plan, Ranked
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
-from circuits.plan.samples import Sample, Samples, accepted_ranges, answered
 from circuits.plan.variants import Rejected, Shape, Task, Variant, binds
-from circuits.profile import Profile, Soundness, Target
-from circuits.tensors import ContextEncoding
 
-_RUNNERS_UP = 20
 #: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
 #: how many seconds it may take in any case.
 _SECRECY_PAYS, _SECRECY_S = 4.0, 2.0
@@ -39,107 +38,11 @@ _CLEARLY = 0.95
 #: Kinds of circuit whose contracts are measured at most: they come by proof length, which grows
 #: with the contract, so what follows would be larger still.
 _CONTRACTS_TRIED = 6
-_MEASURE = {
-    Target.SPEED: "time",
-    Target.MEMORY: "memory",
-    Target.PROOF_SIZE: "proof length",
-    Target.EVM: "proof length",
-}
 #: Numbers from here on are told by their magnitude.
 _COUNTABLE = 10**12
-_REFERENCE = "circuits.plan.reference:run_reference"
-_THRESHOLDS = "circuits.compiler:thresholds"
-_LIKELY = "circuits.compiler:likely_shapes"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranked:
-    """A shape with what it is predicted to cost, and what it did cost if it was timed.
-
-    ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
-    """
-
-    shape: Shape
-    predicted: Prediction
-    timed: Timed | None = None
-    contract: ContractSize | None = None
-
-    def cost(self, target: Target) -> float:
-        """What the target makes small: as measured where it was, else as predicted."""
-        return (self.timed or self.predicted).of(target)
-
-    def to_json(self) -> dict[str, Any]:
-        variant = self.shape.variant
-        return (self.contract.to_json() if self.contract else {}) | {
-            "variant": variant.label,
-            "args": asdict(self.shape.args),
-            "rows": self.shape.priced.rows,
-            "assignments": self.shape.priced.assignments,
-            "predicted": self.predicted.to_json(),
-            "measured": asdict(self.timed) if self.timed else None,
-            "error": asdict(variant.measured),
-            "headroom_bits": round(self.shape.headroom_bits, 2),
-            "bounds_proven": variant.proven,
-            "recipe": variant.recipe,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What was chosen, and why the others were not. Frozen with the circuit.
-
-    ``reference`` is the model that accuracy was measured against, ``trial`` a held-out sample.
-    ``near_thresholds`` (see ``circuits.lower.thresholds``) counts the samples that lie within one
-    quantum of a constant that the model compares with, and ``near_graph`` tells it of any input;
-    None when it compares with none.
-
-    ``reference``: the model that accuracy was measured against. ``output_ranges``: the width of
-    each output's values on the held-out samples, which errors are given as shares of.
-    """
-
-    choice: Ranked
-    ranked: tuple[Ranked, ...]
-    rejected: tuple[Rejected, ...]
-    profile: Profile
-    effort: Effort
-    accuracy: Accuracy
-    reference: bytes = field(repr=False)
-    trial: Sample = field(repr=False)
-    near_thresholds: dict[str, Any] | None
-    near_graph: bytes | None = field(repr=False)
-    output_ranges: tuple[float, ...]
-    cost_model: CostModel
-
-    def to_json(self) -> dict[str, Any]:
-        best = self.choice
-        others = _without_twins(self.ranked[1:], best)
-        return {
-            "schema": 1,
-            "profile": self.profile.to_json(),
-            "effort": self.effort.value,
-            "choice": best.to_json(),
-            "runners_up": [
-                r.to_json() | {"rejected_because": _why(best, r, self.profile.target)}
-                for r in others[:_RUNNERS_UP]
-            ],
-            "rejected": [
-                {
-                    "label": r.label,
-                    "rejected_because": r.reason,
-                    "error": asdict(r.measured) if r.measured else None,
-                }
-                for r in self.rejected
-            ],
-            "considered": len(self.ranked) + len(self.rejected),
-            "accuracy": asdict(self.accuracy),
-            "output_ranges": list(self.output_ranges),
-            "near_thresholds": self.near_thresholds,
-            "calibrated": self.accuracy.calibrated,
-            "cost_model": {"source": self.cost_model.source, "error": self.cost_model.error},
-        }
-
-    def canonical(self) -> bytes:
-        return canonical_json(self.to_json())
+_REFERENCE = "circuits.calibration.reference:run_reference"
+_THRESHOLDS = "circuits.compiler.process:thresholds"
+_LIKELY = "circuits.compiler.process:likely_shapes"
 
 
 def context_encoding(profile: Profile) -> ContextEncoding:
@@ -243,17 +146,6 @@ def plan_circuit(
         ),
         cost_model=search.costs,
     )
-
-
-def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
-    """Candidates that differ in more than legs: of those that do not, the first."""
-
-    def kind(r: Ranked) -> tuple[object, ...]:
-        args = r.shape.args
-        return (r.shape.variant.label, args.logrows, args.num_inner_cols)
-
-    kinds = {kind(r): r for r in reversed([best, *ranked])}
-    return [r for r in ranked if kinds[kind(r)] is r]
 
 
 def _plain_cost(task: Task, graph: FloatGraph, search: _Search) -> float:
@@ -500,14 +392,3 @@ def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:
         args.logrows,
         args.num_inner_cols,
     )
-
-
-def _why(best: Ranked, other: Ranked, target: Target) -> str:
-    if other.contract is not None and not other.contract.deployable:
-        return other.contract.why_not
-    if best.timed and other.timed:
-        ratio = other.cost(target) / max(1e-9, best.cost(target))
-        return f"measured at {ratio:.2f} times the {_MEASURE[target]} of the choice"
-    mine, theirs = best.predicted, other.predicted
-    ratio = theirs.of(target) / max(1e-9, mine.of(target))
-    return f"predicted at {ratio:.2f} times the {_MEASURE[target]} of the choice"

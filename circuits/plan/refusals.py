@@ -10,12 +10,12 @@ from circuits.engine.port import Limits
 from circuits.errors import ModelTooLarge, NoPlan
 from circuits.evm.contract import MAX_CONTRACT_BYTES
 from circuits.evm.errors import ContractTooLarge
+from circuits.format.profile import Profile
 from circuits.plan.variants import Rejected
-from circuits.profile import Profile
 
 if TYPE_CHECKING:
     from circuits.plan.contract import ContractSize
-    from circuits.plan.planner import Ranked
+    from circuits.plan.plan import Ranked
 
 _REASONS = 8
 

@@ -11,21 +11,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from circuits.committed.claim import Commitments
+from circuits.calibration.accuracy import Measured
+from circuits.calibration.samples import Range, Sample, Samples
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Felts, Limits, Priced, RunArgs
-from circuits.field import to_felt
-from circuits.hidden import Hidden, Salt
-from circuits.hints import Given, Hints
-from circuits.manifest import AppliedPass
-from circuits.plan.accuracy import Measured
-from circuits.plan.samples import Range, Sample, Samples
-from circuits.plan.shapes import Pricing
-from circuits.profile import Profile
-from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
+from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.format.commitments import Commitments
+from circuits.format.field import Felts, to_felt
+from circuits.format.hidden import Hidden, Salt
+from circuits.format.hints import Given, Hints
+from circuits.format.manifest import AppliedPass
+from circuits.format.profile import Profile
+from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
+from circuits.plan.layouts import Pricing
 
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
 WIDE_BASE, WIDE_LEGS = 1 << 28, 4
@@ -212,22 +211,3 @@ def integer_args(profile: Profile, scale: int) -> RunArgs:
 def binds(hints: Hints, args: RunArgs) -> bool:
     """Whether results that a circuit is given are bound in this shape of it."""
     return hints.bind(args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows)
-
-
-def corner_samples(inputs: tuple[InputEncoding, ...]) -> list[Sample]:
-    """Inputs at the edges of what is accepted: all low, all high, alternating, random signs."""
-    rng = np.random.default_rng(1)
-
-    def patterns(size: int) -> list[NDArray[np.bool_]]:
-        order = np.arange(size)
-        fixed = [order < 0, order >= 0, order % 2 == 0, order % 2 == 1]
-        return fixed + [rng.random(size) < 0.5 for _ in range(4)]
-
-    columns = {
-        e.tensor.name: [
-            np.where(low, e.lower, e.upper).astype(np.float64).reshape(e.tensor.shape)
-            for low in patterns(e.tensor.size)
-        ]
-        for e in inputs
-    }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from circuits.errors import ModelError
-from circuits.tensors import Signature, TensorSpec
+from circuits.format.tensors import Signature, TensorSpec
 
 Sample = Mapping[str, NDArray[Any]]
 

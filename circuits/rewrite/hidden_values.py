@@ -1,4 +1,4 @@
-"""The part of a circuit that bounds what its proofs do not show (``circuits.hidden``)."""
+"""The part of a circuit that bounds what its proofs do not show (``circuits.format.hidden``)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from circuits.exact import EXACT, exact_constants, fits_float32, written
-from circuits.hidden import BOUND, RESIDUES, SALT, SALT_ELEMENTS
+from circuits.format.hidden import BOUND, RESIDUES, SALT, SALT_ELEMENTS
+from circuits.format.wide_constants import EXACT, exact_constants, fits_float32, written
 from circuits.rewrite.edit import shape_of
 
 #: Operators that look an integer at scale 0 up, in a table of their own.

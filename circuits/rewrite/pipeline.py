@@ -19,19 +19,18 @@ from circuits.errors import (
     UnsupportedOperator,
     ZkmlError,
 )
-from circuits.manifest import AppliedPass
-from circuits.model.operators import GraphFacts, refusal
-from circuits.model.outputs import plain_outputs
-from circuits.model.reading import read_model
-from circuits.model.shapes import bind_shapes, infer_shapes, outputs_of
+from circuits.format.manifest import AppliedPass
+from circuits.format.tensors import Signature
+from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, outputs_of
+from circuits.frontend.operators import GraphFacts, refusal
+from circuits.frontend.outputs import plain_outputs
+from circuits.frontend.reading import read_model
 from circuits.rewrite import (
     broadcasting,
     comparisons,
     composites,
     convolutions,
     defaults,
-    folding,
-    functions,
     identities,
     indexing,
     integers,
@@ -41,21 +40,22 @@ from circuits.rewrite import (
     pooling,
     powers,
     quantized,
-    recurrent,
     repair,
     resizing,
-    scales,
     scattering,
     selection,
     sequences,
     training,
     unrolling,
 )
+from circuits.rewrite import fold_constants as folding
+from circuits.rewrite import inline_functions as functions
+from circuits.rewrite import rescaled_answers as scales
+from circuits.rewrite import reverse_recurrent as recurrent
 from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
-from circuits.tensors import Signature
 
 #: Largest difference from the uploaded model, over the output's range, after any pass.
 TOLERANCE = 1e-5

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from circuits.digests import PREFIX
 from circuits.errors import Fault, SrsError, SrsMismatch
+from circuits.format.digests import PREFIX
 from circuits.srs.ceremony import SHA256, SOURCE_URL
 from circuits.srs.files import SrsFile, SrsFolder, file_size
 

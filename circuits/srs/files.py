@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuits.digests import PREFIX, sha256_file
 from circuits.errors import SrsError, SrsMismatch, SrsMissing
-from circuits.manifest import SrsRef
+from circuits.format.digests import PREFIX, sha256_file
+from circuits.format.manifest import SrsRef
 from circuits.srs.ceremony import SHA256
 
 MIN_LOGROWS, MAX_LOGROWS = 1, 26

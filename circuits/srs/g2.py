@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from circuits.errors import SrsError
-from circuits.field import P
+from circuits.format.field import P
 
 #: BN254's base field. (``P`` is the order of the group.)
 Q = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47

@@ -3,8 +3,8 @@
 A zip archive of one exact form (``stored_zip``): members ``objects/HEX``, named by the SHA-256 of
 their bytes, in the order in which the items first use them, and ``index.json`` last. The index is
 canonical JSON, ``{"batch", "items": [{"id", "number", "members": {NAME: HEX, …}}, …],
-"schema": 1}``, items by number. An item's members, written by ``prover.bundle``, are the very bytes
-of its own bundle. Nothing in the index is trusted: each item is verified by itself.
+"schema": 1}``, items by number. An item's members, written by ``prover.statement.bundle``, are
+the very bytes of its own bundle. Nothing in the index is trusted: each item is verified by itself.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
-from circuits.digests import canonical_json, parse_canonical_json
-from prover.bundle import Bundle
+from circuits.format.digests import canonical_json, parse_canonical_json
 from prover.errors import BundleInvalid, BundleTooLarge
-from prover.stored_zip import (
+from prover.statement.bundle import Bundle
+from prover.statement.stored_zip import (
     LOCAL,
     LOCAL_MAGIC,
     directory_entry,

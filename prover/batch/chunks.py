@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from circuits.errors import ZkmlError
 from prover.artifacts import Artifacts
-from prover.batch.errors import problem_of_item
-from prover.batch.records import Item, ItemState
 from prover.batch.row import BadRow, Row
-from prover.inputs import load_input, store_input
+from prover.jobs.inputs import load_input, store_input
+from prover.records.batch import Item, ItemState
+from prover.records.batch_errors import problem_of_item
 from prover.store import Store
 
 Inputs = dict[str, NDArray[Any]]

@@ -21,28 +21,28 @@ from typing import Any
 
 import structlog
 
-from circuits.digests import digest_json
+from circuits.batching.errors import CannotBatch
+from circuits.compiler.identity import wide_circuit_id
 from circuits.errors import Canceled, Fault, InputOutOfRange, ZkmlError
-from circuits.identity import wide_circuit_id
-from circuits.lanes.errors import CannotBatch
-from circuits.manifest import CircuitManifest
-from circuits.profile import Profile, Target, Visibility
+from circuits.format.digests import digest_json
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile, Target, Visibility
 from prover import tracing
 from prover.admission import proof_limits
-from prover.batch.errors import problem_of_item
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
 from prover.batch.packing import LADDER, choose_mix
 from prover.batch.planning import planned_s, ready_lanes
 from prover.batch.workshop import Workshop
-from prover.bundle import write_bundle
-from prover.context import Context
 from prover.errors import JobNotFound, LeaseLost
-from prover.exactness import error_json
-from prover.inputs import load_input
-from prover.jobs import Job, JobKind, JobState, Stage
-from prover.lease import Held, holding
-from prover.library import Circuit
-from prover.pipeline import PROGRESS
+from prover.jobs.circuit_registry import Circuit
+from prover.jobs.inputs import load_input
+from prover.jobs.lease import Held, holding
+from prover.jobs.pipeline import PROGRESS
+from prover.records.batch_errors import problem_of_item
+from prover.records.job import Job, JobKind, JobState, Stage
+from prover.statement.bundle import write_bundle
+from prover.statement.context import Context
+from prover.statement.exactness import error_json
 from prover.store import Store
 
 #: Jobs that share one proof at most: their worker keeps a lease for each of them.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from circuits.digests import parse_canonical_json
-from circuits.manifest import CircuitManifest
+from circuits.format.digests import parse_canonical_json
+from circuits.format.manifest import CircuitManifest
 from prover.batch.bundle import BatchBundle, Entry, open_batch_bundle
 from prover.errors import BundleInvalid
 

@@ -1,5 +1,5 @@
-"""Tables: a header that names each element of each input, then one row a line (``circuits.forms``),
-and optionally a column ``id``."""
+"""Tables: a header that names each element of each input, then one row a line
+(``circuits.format.input_forms``), and optionally a column ``id``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from circuits.errors import InputNames, ZkmlError
-from circuits.forms import Header, cells_of, read_header, row_of_cells
-from circuits.tensors import Signature
-from prover.batch.errors import BatchColumns, RowBroken
+from circuits.format.input_forms import Header, cells_of, read_header, row_of_cells
+from circuits.format.tensors import Signature
 from prover.batch.lines import bounded_lines
 from prover.batch.row import BadRow, Row, row_id
+from prover.records.batch_errors import BatchColumns, RowBroken
 
 
 def read(path: Path, signature: Signature, max_row_bytes: int) -> Iterator[Row | BadRow]:

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from circuits.manifest import CircuitManifest
-from circuits.profile import Profile
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile
 from prover import tracing
 from prover.batch.options import OnInexact
-from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
-from prover.jobs import Job, Stage
-from prover.lease import Held
-from prover.library import Circuit, Order
+from prover.jobs.circuit_registry import Circuit, Order
+from prover.jobs.lease import Held
+from prover.records.batch import Batch, Pack
+from prover.records.job import Job, Stage
 
 _SHARE = 1 / 8
 

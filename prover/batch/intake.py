@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from circuits.profile import Profile
-from circuits.tensors import Signature
+from circuits.format.profile import Profile
+from circuits.format.tensors import Signature
 from prover.batch.chunks import ChunkWriter, forget_inputs
-from prover.batch.errors import BatchNotFound
 from prover.batch.options import BatchOptions
 from prover.batch.ranges import Tally
-from prover.batch.records import Batch, BatchState, ItemState
 from prover.batch.row import BadRow
 from prover.batch.rows import read_rows
 from prover.batch.workshop import Workshop
-from prover.context import Context
-from prover.jobs import ModelRecord
-from prover.library import Order
+from prover.jobs.circuit_registry import Order
+from prover.records.batch import Batch, BatchState, ItemState
+from prover.records.batch_errors import BatchNotFound
+from prover.records.job import ModelRecord
+from prover.statement.context import Context
 
 #: No file is received for longer than this.
 _STALE = timedelta(days=1)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from circuits.errors import ZkmlError
-from circuits.tensors import Signature
-from prover.batch.errors import RowBroken, RowError
+from circuits.format.tensors import Signature
 from prover.batch.lines import bounded_lines
 from prover.batch.row import BadRow, Row, row_id
-from prover.inputs import parse_input
+from prover.jobs.inputs import parse_input
+from prover.records.batch_errors import RowBroken, RowError
 
 _KEYS = {"id", "inputs", "input_data"}
 

@@ -13,22 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.committed.claim import CHALLENGES, Lanes, Subject, halved
-from circuits.digests import canonical_json
+from circuits.batching.felts import join
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Felts, Limits, ProofResult, ShouldStop
-from circuits.field import from_felt
-from circuits.lanes.felts import join
-from circuits.manifest import CircuitManifest
+from circuits.engine.port import Limits, ProofResult, ShouldStop
+from circuits.format.commitments import CHALLENGES, Lanes, Subject, halved
+from circuits.format.digests import canonical_json
+from circuits.format.field import Felts, from_felt
+from circuits.format.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
 from prover.batch.workshop import Workshop
-from prover.bundle import Bundle
-from prover.commitment import SALT_BYTES, input_json
-from prover.context import Context
 from prover.errors import StatementRefused
-from prover.library import Circuit
-from prover.once import Once
-from prover.pipeline import (
+from prover.jobs.circuit_registry import Circuit
+from prover.jobs.pipeline import (
     Answer,
     encode,
     measured_error,
@@ -36,13 +32,17 @@ from prover.pipeline import (
     reference_graphs,
     software_versions,
 )
-from prover.policy import Policy
-from prover.predicate import MeasuredError
-from prover.receipt import seal
-from prover.statement import build_statement
-from prover.verify import check_statement
+from prover.memo import Once
+from prover.statement.bundle import Bundle
+from prover.statement.commitment import SALT_BYTES, input_json
+from prover.statement.context import Context
+from prover.statement.envelope import seal
+from prover.statement.predicate import MeasuredError
+from prover.statement.statement import build_statement
+from prover.verify.bundle import check_statement
+from prover.verify.policy import Policy
 
-_REFERENCE = "circuits.plan.reference:answers"
+_REFERENCE = "circuits.calibration.reference:answers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Stated:
     salt: bytes | None
 
 
-#: Makes a proof, or takes one that is made: ``prover.kept.prove_once`` of a job.
+#: Makes a proof, or takes one that is made: ``prover.jobs.kept_proofs.prove_once`` of a job.
 ProvesOnce = Callable[[Callable[[], ProofResult]], ProofResult]
 
 

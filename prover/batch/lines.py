@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from circuits.errors import ZkmlError
-from prover.batch.errors import RowTooLong
+from prover.records.batch_errors import RowTooLong
 
 _SKIP = 1 << 20
 

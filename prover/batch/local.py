@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from prover.batch.records import Batch
 from prover.batch.service import BatchService
+from prover.records.batch import Batch
 from prover.store import Store
 
 #: How long to wait for a job that another process works on, or worked on when it was killed.

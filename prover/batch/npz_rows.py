@@ -17,10 +17,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from circuits.errors import ZkmlError
-from circuits.tensors import Signature, TensorSpec
-from prover.batch.errors import BatchColumns, BatchFormat, RowBroken
+from circuits.format.tensors import Signature, TensorSpec
 from prover.batch.row import BadRow, Row, row_id
-from prover.inputs import check_inputs
+from prover.jobs.inputs import check_inputs
+from prover.records.batch_errors import BatchColumns, BatchFormat, RowBroken
 
 _ID = "id"
 _KINDS = "fiubU"

@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
-from circuits.manifest import MAX_LANES
-from prover.batch.errors import BatchFormat
+from circuits.format.manifest import MAX_LANES
+from prover.records.batch_errors import BatchFormat
 
 
 class OnInexact(enum.StrEnum):

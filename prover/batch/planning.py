@@ -10,19 +10,19 @@ from typing import Any
 
 import structlog
 
+from circuits.compiler.identity import wide_circuit_id
 from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, ZkmlError
-from circuits.identity import wide_circuit_id
-from circuits.manifest import CircuitManifest
+from circuits.format.manifest import CircuitManifest
 from prover import tracing
 from prover.batch.chunks import load_inputs, queued_items
-from prover.batch.errors import problem_of_item
 from prover.batch.packing import LADDER, Mix, choose_mix
 from prover.batch.predicting import shared_costs
-from prover.batch.records import Batch, Pack
 from prover.batch.workshop import Workshop
-from prover.jobs import Job, Stage
-from prover.lease import Held
-from prover.library import Circuit, Order
+from prover.jobs.circuit_registry import Circuit, Order
+from prover.jobs.lease import Held
+from prover.records.batch import Batch, Pack
+from prover.records.batch_errors import problem_of_item
+from prover.records.job import Job, Stage
 
 Note = Callable[[str], None]
 _NOT_CHEAPER = "sharing a proof is not predicted to be cheaper for this model and number of inputs"

@@ -9,14 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from circuits.digests import digest_json
+from circuits.compiler.identity import WIDENING
+from circuits.cost.model import CostModel
 from circuits.errors import Canceled, Fault, ZkmlError
-from circuits.identity import WIDENING
-from circuits.plan.cost import CostModel
+from circuits.format.digests import digest_json
 from prover.batch.workshop import Workshop
 
 if TYPE_CHECKING:
-    from circuits.lanes.build import Narrow
+    from circuits.batching.batched_circuit import Narrow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def shared_costs(shop: Workshop, narrow: Narrow, lanes: Collection[int]) -> Shar
 
     Raises ``Canceled`` and what may pass by itself; other failures are the reason in ``why``.
     """
-    from circuits.lanes.errors import CannotBatch
+    from circuits.batching.errors import CannotBatch
 
     builder = shop.library.wide_builder()
     costs = builder.cost_model or CostModel.shipped()

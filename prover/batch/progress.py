@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from prover.batch.records import Batch
+from prover.records.batch import Batch
 
 
 def progress_of(batch: Batch, now: datetime | None = None) -> dict[str, Any]:

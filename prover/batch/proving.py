@@ -8,21 +8,21 @@ from functools import partial
 from typing import Any
 
 from circuits.errors import Fault, InputOutOfRange, ZkmlError
-from circuits.manifest import CircuitManifest
-from circuits.profile import Profile
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile
 from prover import tracing
 from prover.admission import proof_limits
 from prover.batch.chunks import load_inputs, queued_items
-from prover.batch.errors import RowInexact, problem_of_item
 from prover.batch.finer import finer_circuit
 from prover.batch.lanes import Lane, SharedProof, Stated, prove_lanes
 from prover.batch.options import OnInexact
 from prover.batch.workshop import Workshop
-from prover.context import Context
-from prover.exactness import error_json, inexact, inexact_in_words
-from prover.jobs import Job, Stage
-from prover.kept import prove_once
-from prover.lease import Held
+from prover.jobs.kept_proofs import prove_once
+from prover.jobs.lease import Held
+from prover.records.batch_errors import RowInexact, problem_of_item
+from prover.records.job import Job, Stage
+from prover.statement.context import Context
+from prover.statement.exactness import error_json, inexact, inexact_in_words
 
 _SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan", "lanes", "weights")
 

@@ -12,9 +12,9 @@ import structlog
 
 from prover.batch.bundle import BatchBundleWriter
 from prover.batch.progress import progress_of
-from prover.batch.records import Batch, Item, ItemState
 from prover.batch.service import BatchService, SharedFiles
-from prover.bundle import write_bundle
+from prover.records.batch import Batch, Item, ItemState
+from prover.statement.bundle import write_bundle
 from prover.store import Store
 
 RESULTS, SUMMARY, BUNDLE, PARQUET = "results.jsonl", "summary.json", "batch.zkml", "results.parquet"

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from circuits.errors import ZkmlError
-from prover.batch.errors import RowId
+from prover.records.batch_errors import RowId
 
 MAX_ID = 200
 

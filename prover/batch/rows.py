@@ -10,14 +10,14 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from circuits.tensors import Signature
+from circuits.format.tensors import Signature
 from prover.batch import csv_rows, jsonl_rows, npz_rows, whole_rows
-from prover.batch.errors import BatchEmpty, RowDuplicate
 from prover.batch.row import BadRow, Row
+from prover.records.batch_errors import BatchEmpty, RowDuplicate
 
 
 def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterator[Row | BadRow]:
-    """The rows of a file of any form (``circuits.forms``), in order.
+    """The rows of a file of any form (``circuits.format.input_forms``), in order.
 
     Which one it is is seen from its first bytes. Raises ``OSError`` when the file cannot be read
     and ``BatchFormat`` for an archive that is no ``.npz``.

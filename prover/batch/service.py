@@ -10,21 +10,21 @@ from pathlib import Path
 import structlog
 
 from circuits.errors import Canceled, EngineError, ZkmlError
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.batch.chunks import forget_inputs, queued_items
-from prover.batch.errors import BatchExpired, ItemNotDone, problem_of_item
 from prover.batch.finer import finer_packs
 from prover.batch.intake import receive
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
-from prover.batch.records import Batch, BatchState, Item, ItemState, Pack
 from prover.batch.workshop import Workshop
-from prover.bundle import Bundle, write_bundle
 from prover.errors import LeaseLost, ResultRemoved
-from prover.jobs import Job, JobKind, JobState, ModelRecord
-from prover.lease import Held
-from prover.retries import may_pass, pause_s
+from prover.jobs.lease import Held
+from prover.jobs.retries import may_pass, pause_s
+from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
+from prover.records.batch_errors import BatchExpired, ItemNotDone, problem_of_item
+from prover.records.job import Job, JobKind, JobState, ModelRecord
+from prover.statement.bundle import Bundle, write_bundle
 
 _log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ from typing import IO
 
 from circuits.engine.port import Engine
 from prover.batch.bundle import Entry, open_batch_bundle
-from prover.once import Once
-from prover.policy import Policy
-from prover.report import Report
-from prover.verify import verify_item
+from prover.memo import Once
+from prover.verify.bundle import verify_item
+from prover.verify.policy import Policy
+from prover.verify.report import Report
 
 
 def verify_batch(

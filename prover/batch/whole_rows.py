@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from circuits.errors import ZkmlError
-from circuits.forms import NPY, Columns, read_columns
-from circuits.tensors import Signature
-from prover.batch.errors import BatchFormat
+from circuits.format.input_forms import NPY, Columns, read_columns
+from circuits.format.tensors import Signature
 from prover.batch.row import BadRow, Row
+from prover.records.batch_errors import BatchFormat
 
 #: The largest file that is held.
 _MOST = 64 << 20

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from circuits.engine.ezkl_engine import EzklEngine
 from prover.artifacts import Artifacts
-from prover.events import Nudges
-from prover.keys import KeyRing
-from prover.library import Library
+from prover.jobs.circuit_registry import Library
+from prover.jobs.notifications import Nudges
 from prover.settings import Settings
+from prover.statement.keys import KeyRing
 from prover.store import Store
 
 #: Tells the workers of new jobs, if there are workers; their sweep finds them otherwise.

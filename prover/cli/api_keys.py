@@ -12,14 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from prover.api_keys import ALL_SCOPES, ApiKey, Scope, new_api_key, read_origin
 from prover.cli import options
 from prover.cli.terminal import EXIT_YES, Terminal
 from prover.errors import SettingsInvalid
+from prover.records.api_key import ALL_SCOPES, ApiKey, Scope, new_api_key, read_origin
+from prover.records.tenant import DEFAULT_TENANT, read_tenant
 from prover.settings import Settings
+from prover.statement.render import printable
 from prover.store import Store
-from prover.tenants import DEFAULT_TENANT, read_tenant
-from prover.words import printable
 
 app = typer.Typer(
     no_args_is_help=True, help="The keys of the HTTP API: create, list and revoke them."

@@ -20,10 +20,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from circuits.digests import digest_json, sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.errors import Fault
-from circuits.profile import Profile
+from circuits.format.digests import digest_json, sha256, sha256_file
+from circuits.format.profile import Profile
 from prover.batch.options import OnInexact
 from prover.cli import options
 from prover.cli.binding import bound
@@ -39,7 +39,7 @@ from prover.cli.terminal import (
     read_file,
     read_model_file,
 )
-from prover.policy import Policy
+from prover.verify.policy import Policy
 
 _SHOWN = 10
 
@@ -261,8 +261,8 @@ class _Bars:
 
 def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) -> int:
     from prover.batch.progress import progress_of
-    from prover.batch.records import BatchState
     from prover.batch.results import write_results
+    from prover.records.batch import BatchState
 
     try:
         written = write_results(app.batches, batch.id, out, each=each)
@@ -314,7 +314,7 @@ def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
 
 def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
     """The first rows without a proof, by line and id; what to do about each kind of fault, once."""
-    from prover.batch.records import ItemState
+    from prover.records.batch import ItemState
 
     told: set[str | None] = set()
     for item in app.store.items(batch.id, state=ItemState.FAILED, limit=_SHOWN):

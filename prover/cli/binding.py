@@ -8,10 +8,10 @@ from typing import Any
 
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
+from prover.cli.shapes import parse_shapes
 from prover.cli.terminal import Terminal
-from prover.shapes import parse_shapes
 
-_BIND = "circuits.model.binding:bound_model"
+_BIND = "circuits.frontend.binding:bound_model"
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 #: So much of a file of inputs is looked at.
 _MOST = 64 << 20

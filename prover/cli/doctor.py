@@ -16,8 +16,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from circuits.digests import canonical_json
 from circuits.errors import ZkmlError
+from circuits.format.digests import canonical_json
 from prover.cli import options
 from prover.cli.terminal import EXIT_FAILED, EXIT_YES, Terminal, write_file
 from prover.settings import Settings
@@ -71,10 +71,10 @@ def doctor(
 
 def _calibrate(settings: Settings, terminal: Terminal) -> int:
     """Proves made-up circuits and writes what they cost as this machine's cost model."""
+    from circuits.cost.model import machine_fingerprint
     from circuits.engine.ezkl_engine import EzklEngine
     from circuits.engine.sandbox import Sandbox
     from circuits.plan.calibrate import fit, measure
-    from circuits.plan.cost import machine_fingerprint
     from circuits.srs.files import Policy, SrsFolder
 
     settings.prepare()
@@ -240,8 +240,8 @@ def _artifacts(settings: Settings) -> Finding:
 
 
 def _redis(settings: Settings) -> Finding:
-    from prover.events import open_nudges
-    from prover.redis_server import find_redis_server
+    from prover.host.redis_server import find_redis_server
+    from prover.jobs.bus import open_nudges
 
     if settings.redis_url is None:
         return _try("redis", find_redis_server, "`zkml up` starts its own")
@@ -265,7 +265,7 @@ def _srs(settings: Settings) -> Finding:
 
 def _cost_model(settings: Settings) -> Finding:
     """Whose measurements the planner's predictions depend on."""
-    from prover.library import machine_costs
+    from prover.jobs.circuit_registry import machine_costs
 
     own = machine_costs(settings)
     if own is not None:

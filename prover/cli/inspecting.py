@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from circuits.cost.layers import CostReport, cost_report, in_words, largest_first
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Child, Sandbox
 from circuits.errors import Fault, ZkmlError
-from circuits.layers import CostReport, cost_report, in_words, largest_first
 from circuits.plan.picture import draw_layers
 from prover.cli import options
 from prover.cli.binding import bound
@@ -27,7 +27,7 @@ from prover.cli.terminal import (
 )
 
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
-_INSPECT = "circuits.inspect:inspect_json"
+_INSPECT = "circuits.compiler.inspect:inspect_json"
 _LAYERS_SHOWN, _ITEMS_SHOWN = 12, 8
 _STYLES = {"supported": "green", "rewritten": "yellow", "refused": "bold red"}
 
@@ -60,7 +60,7 @@ def inspect(
         if write is not None:
             write_file(write, data)
         engine = EzklEngine(sandbox)
-        with sandbox.session(_LIMITS, loads="circuits.compiler") as child:
+        with sandbox.session(_LIMITS, loads="circuits.compiler.process") as child:
             summary = child.call(_INSPECT, data, True)
             refused = any(o["status"] == "refused" for o in summary["operators"])
             costs, unknown = (None, "") if refused else _costs_or_why(engine, data, child)
@@ -144,7 +144,7 @@ def _cells(count: int | None, instead: str) -> str:
 
 def _batch(path: Path, terminal: Terminal) -> int:
     from prover.batch.contents import contents_of
-    from prover.words import printable
+    from prover.statement.render import printable
 
     with path.open("rb") as file:
         found = contents_of(file, shown=_ITEMS_SHOWN)
@@ -167,9 +167,9 @@ def _batch(path: Path, terminal: Terminal) -> int:
 
 
 def _bundle(data: bytes, terminal: Terminal) -> int:
-    from prover import words
-    from prover.bundle import read_bundle
-    from prover.receipt import Receipt
+    from prover.statement import render as words
+    from prover.statement.bundle import read_bundle
+    from prover.statement.envelope import Receipt
 
     statement = Receipt.from_bytes(read_bundle(data).receipt).statement()
     terminal.line("This bundle says (nothing is checked here; use `zkml verify`):")

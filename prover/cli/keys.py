@@ -13,9 +13,9 @@ from rich.table import Table
 from prover.cli import options
 from prover.cli.terminal import EXIT_YES, Terminal, write_file
 from prover.errors import KeyUnknown
-from prover.keys import KeyRing, KeyState, PublicKey
 from prover.settings import Settings
-from prover.words import printable
+from prover.statement.keys import KeyRing, KeyState, PublicKey
+from prover.statement.render import printable
 
 app = typer.Typer(
     no_args_is_help=True, help="The keys that sign receipts: show, publish, rotate, revoke."

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from circuits.committed.claim import Weights
-from circuits.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.format.commitments import Weights
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]

@@ -61,10 +61,10 @@ def plan(
     profile = options.profile(
         visibility, soundness, target, tolerance, agreement, margin, argument, weights
     )
-    from circuits.plan.samples import covering_ranges, default_ranges, draw, read_calibration
-    from circuits.tensors import Signature
+    from circuits.calibration.samples import covering_ranges, default_ranges, draw, read_calibration
+    from circuits.format.tensors import Signature
     from prover.app import App
-    from prover.inputs import read_input
+    from prover.jobs.inputs import read_input
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)

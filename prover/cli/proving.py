@@ -18,7 +18,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from circuits.errors import Fault
-from circuits.tensors import Signature
+from circuits.format.tensors import Signature
 from prover.cli import options
 from prover.cli.binding import bound
 from prover.cli.terminal import (
@@ -32,10 +32,10 @@ from prover.cli.terminal import (
     write_file,
 )
 from prover.errors import JobAlreadyDone
-from prover.jobs import Job, JobState, Stage
+from prover.records.job import Job, JobState, Stage
 
 if TYPE_CHECKING:
-    from prover.predicate import OutputTensor, Predicate
+    from prover.statement.predicate import OutputTensor, Predicate
 
 #: Of an output with more values than ``_MOST_SHOWN``, so many are printed.
 _MOST_SHOWN, _FEW = 64, 8
@@ -126,7 +126,7 @@ def tell_unused(names: Sequence[str], terminal: Terminal) -> None:
 
 
 def _read_input(path: Path, signature: Signature, limit: int) -> Any:
-    from prover.inputs import read_input
+    from prover.jobs.inputs import read_input
 
     return read_input(read_file(path, limit=limit), signature)
 
@@ -211,8 +211,8 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
         return _code_of(problem)
     bundle = app.bundle(job)
     write_file(out, bundle)
-    from prover.receipt import Receipt
-    from prover.words import printable
+    from prover.statement.envelope import Receipt
+    from prover.statement.render import printable
 
     predicate = Receipt.from_bytes(app.receipt(job)).statement().predicate
     for output in predicate.outputs:
@@ -260,7 +260,7 @@ def _shown(output: OutputTensor) -> str:
 
 def _accuracy(predicate: Predicate) -> Iterator[str]:
     """How exact the proved output is, and what to make of it where it is less so than was asked."""
-    from prover.words import error_in_words
+    from prover.statement.render import error_in_words
 
     yield error_in_words(predicate)
     error, allowed = predicate.accuracy.this_input.max_relative, predicate.profile.max_error

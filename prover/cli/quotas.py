@@ -10,8 +10,8 @@ from rich.table import Table
 from prover.cli import options
 from prover.cli.api_keys import open_store
 from prover.cli.terminal import EXIT_YES, Terminal
-from prover.quotas import LIMITS, Quota, Used
-from prover.tenants import read_tenant
+from prover.records.quotas import LIMITS, Quota, Used
+from prover.records.tenant import read_tenant
 
 app = typer.Typer(
     no_args_is_help=True, help="What tenants may use: jobs, storage and time. 0: any amount."

@@ -24,7 +24,7 @@ def up(
     as_json: options.Json = False,
 ) -> int:
     """Start everything: Redis (unless ZKML_REDIS_URL is set), the API and workers."""
-    from prover.supervisor import Supervisor
+    from prover.host.supervisor import Supervisor
 
     terminal = Terminal(as_json)
     settings = Settings.load()

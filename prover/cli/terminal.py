@@ -115,7 +115,7 @@ def read_model_file(path: Path, *, limit: int | None = None) -> bytes:
     data = read_file(path, limit=limit)
     if b"location" not in data:
         return data
-    from circuits.model.external import embed_external
+    from circuits.frontend.external import embed_external
 
     return embed_external(data, path.parent, limit if limit is not None else _MOST_DATA)
 

@@ -22,10 +22,10 @@ from prover.cli.terminal import (
     read_file,
     read_model_file,
 )
-from prover.report import Report, Status
+from prover.verify.report import Report, Status
 
 if TYPE_CHECKING:
-    from prover.policy import Policy
+    from prover.verify.policy import Policy
 
 _MARKS = {
     Status.PASS: "[green]pass[/]",
@@ -114,9 +114,9 @@ def verify(
 
 
 def _policy(policy: Path | None, trusted: Path | None, nonce: str | None, strict: bool) -> Policy:
-    from prover.keys import KeyRing
-    from prover.policy import Policy
     from prover.settings import Settings
+    from prover.statement.keys import KeyRing
+    from prover.verify.policy import Policy
 
     given: dict[str, Any] = _json(policy) if policy else {}
     if trusted:
@@ -149,8 +149,8 @@ def _bundle(
     *,
     rebuild: bool,
 ) -> Report:
-    from prover.bundle import MAX_BYTES
-    from prover.verify import verify_bundle
+    from prover.statement.bundle import MAX_BYTES
+    from prover.verify.bundle import verify_bundle
 
     if rebuild and model is None:
         raise OptionsDisagree("--rebuild starts from the model: give it with --model")
@@ -172,7 +172,7 @@ def _salt(text: str | None, input_file: Path | None) -> bytes | None:
         return None
     if input_file is None:
         raise OptionsDisagree("--salt opens a commitment to an input: give that with --input")
-    from prover.commitment import SALT_BYTES
+    from prover.statement.commitment import SALT_BYTES
 
     try:
         salt = bytes.fromhex(text)
@@ -188,10 +188,10 @@ def _inputs(bundle: bytes, path: Path) -> Any:
 
     An unreadable bundle gives nothing to compare with; verification says why.
     """
-    from circuits.tensors import Signature
-    from prover.bundle import read_bundle
+    from circuits.format.tensors import Signature
     from prover.errors import BundleInvalid
-    from prover.inputs import read_input
+    from prover.jobs.inputs import read_input
+    from prover.statement.bundle import read_bundle
 
     try:
         manifest = json.loads(read_bundle(bundle).manifest)
@@ -233,7 +233,7 @@ def _raw(
     model: Path | None,
     input_file: Path | None,
 ) -> Report:
-    from prover.verify_raw import verify_raw
+    from prover.verify.bare_proof import verify_raw
 
     if settings is None or vk is None:
         raise OptionsDisagree("--ezkl needs --settings and --vk: a proof means nothing without")

@@ -25,7 +25,8 @@ from types import TracebackType
 from typing import Self
 
 from prover.admission import Sizing
-from prover.quotas import NO_LIMITS, Quota
+from prover.records.quotas import NO_LIMITS, Quota
+from prover.records.tenant import DEFAULT_TENANT
 from prover.store.api_keys import ApiKeys
 from prover.store.batches import Batches
 from prover.store.circuits import Circuits
@@ -44,7 +45,6 @@ from prover.store.uploads import Uploads
 from prover.store.usage import Usage
 from prover.store.webhook_endpoints import WebhookEndpoints
 from prover.store.webhook_queue import WebhookQueue
-from prover.tenants import DEFAULT_TENANT
 
 __all__ = ["Clock", "Page", "Store"]
 

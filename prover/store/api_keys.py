@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.api_keys import ApiKey, Scope
 from prover.errors import ApiKeyUnknown
+from prover.records.api_key import ApiKey, Scope
 from prover.store.database import Repository
 from prover.store.schema import api_keys
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.batch.errors import BatchNotFound, ItemNotFound
-from prover.batch.records import Batch, BatchState, Item, ItemState
-from prover.jobs import Job, JobState
+from prover.records.batch import Batch, BatchState, Item, ItemState
+from prover.records.batch_errors import BatchNotFound, ItemNotFound
+from prover.records.job import Job, JobState
 from prover.store.database import Repository
 from prover.store.filters import NO_FILTER, Filter
 from prover.store.jobs import job_of

@@ -13,8 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.batch.records import BatchState, Item, ItemState, Pack
-from prover.jobs import Job, JobKind, JobState, Lease
+from prover.records.batch import BatchState, Item, ItemState, Pack
+from prover.records.job import Job, JobKind, JobState, Lease
 from prover.store.batch_reading import QUEUED, BatchReading, batch_row, count_items
 from prover.store.events import append_event
 from prover.store.jobs import ended, insert_job, insert_jobs, job_of

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.errors import CircuitNotFound
-from prover.jobs import CircuitRecord, JobKind
+from prover.records.job import CircuitRecord, JobKind
 from prover.store.database import Repository
 from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prover.admission import Sizing
 from prover.errors import SettingsInvalid, StorageFull, StoreUnavailable
-from prover.quotas import Quota
+from prover.records.quotas import Quota
 
 #: Gives the current time, in UTC and aware of it.
 Clock = Callable[[], datetime]

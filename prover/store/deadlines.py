@@ -1,7 +1,7 @@
 """Deadlines of jobs: what nobody works on ends by itself when its time is over.
 
-A job that a worker holds is that worker's to end (``prover.lease``); one whose worker fell silent
-is nobody's.
+A job that a worker holds is that worker's to end (``prover.jobs.lease``); one whose worker fell
+silent is nobody's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from prover.errors import DeadlinePassed
-from prover.jobs import Job, JobState
+from prover.records.job import Job, JobState
 from prover.store.database import Repository
 from prover.store.events import append_event
 from prover.store.jobs import ended, job_of

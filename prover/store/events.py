@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.jobs import JobEvent
+from prover.records.job import JobEvent
 from prover.store.database import Repository
 from prover.store.schema import events, jobs
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.admission import SizeClass
-from prover.jobs import JobKind, JobState, Stage
+from prover.records.job import JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.schema import jobs
 

@@ -39,7 +39,8 @@ class Filter:
 
     def on_metadata(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
         """Those on the words of a table's rows."""
-        # Keys are letters, digits, and a few signs (prover.metadata): nothing that a path means.
+        # Keys are letters, digits, and a few signs (prover.records.metadata): nothing that a path
+        # means.
         return [table.c.metadata[key].as_string() == v for key, v in self.metadata.items()]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.idempotency import (
+from prover.records.idempotency import (
     KEPT,
     LOCK_S,
     Claim,
@@ -20,7 +20,7 @@ from prover.idempotency import (
     KeyedRequest,
     Replay,
 )
-from prover.jobs import Job
+from prover.records.job import Job
 from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.schema import Json, UtcTime, metadata

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from prover.admission import EVERY_CLASS
 from prover.errors import JobAlreadyDone, JobConflict, JobNotFound
-from prover.idempotency import KeyedRequest
-from prover.jobs import URGENCY, Job, JobKind, JobState, Stage
+from prover.records.idempotency import KeyedRequest
+from prover.records.job import URGENCY, Job, JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.events import append_event, append_first_events
 from prover.store.filters import NO_FILTER, Filter

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from prover.jobs import Job, JobKind, JobState
+from prover.records.job import Job, JobKind, JobState
 from prover.store.database import Repository
 from prover.store.jobs import job_of
 from prover.store.quotas import add_stored

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from prover.admission import Place
 from prover.errors import DeadlinePassed, JobNotFound, JobQuarantined, LeaseLost, WorkerLost
-from prover.jobs import Job, JobState, Lease, Stage
+from prover.records.job import Job, JobState, Lease, Stage
 from prover.store.database import Repository
 from prover.store.deadlines import is_overdue
 from prover.store.events import append_event

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.errors import ModelNotForOthers, ModelNotFound
-from prover.jobs import ModelRecord, ModelVisibility
+from prover.records.job import ModelRecord, ModelVisibility
 from prover.store.database import Repository
 from prover.store.filters import NO_FILTER, Filter
 from prover.store.insert import insert_if_absent

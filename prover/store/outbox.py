@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.batch.records import BatchState, ItemState
-from prover.jobs import JobKind, JobState
+from prover.records import webhook_message as messages
+from prover.records.batch import BatchState, ItemState
+from prover.records.job import JobKind, JobState
+from prover.records.webhook import DeliveryState
 from prover.store.webhook_tables import webhook_deliveries, webhook_endpoints, webhook_events
-from prover.webhooks import messages
-from prover.webhooks.records import DeliveryState
 
 
 def publish(

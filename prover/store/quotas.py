@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from prover.errors import QuotaExceeded, StorageQuotaExceeded
-from prover.jobs import JobState
-from prover.quotas import LIMITS, Quota, Used
+from prover.records.job import JobState
+from prover.records.quotas import LIMITS, Quota, Used
 from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.schema import jobs, tenant_quotas, tenant_storage, usage

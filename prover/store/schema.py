@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.tenants import MAX_TENANT
+from prover.records.tenant import MAX_TENANT
 
 #: The newest migration. Kept here so that opening a current database need not load Alembic.
 REVISION = "0014"
@@ -184,7 +184,7 @@ jobs = sa.Table(
     # Of these, one entry each: attempt, owner, stage, at, and the problem's code where there is one
     sa.Column("losses", Json),
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # … its worker fell silent
-    sa.Column("kept_proof", Json),  # made and not yet signed: `prover.kept`
+    sa.Column("kept_proof", Json),  # made and not yet signed: `prover.jobs.kept_proofs`
     sa.Column("not_before", UtcTime),  # a queued job is not taken before; null: at once
     sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue

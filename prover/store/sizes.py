@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.admission import Place, SizeClass, Sizing
-from prover.jobs import JobKind, JobState
+from prover.records.job import JobKind, JobState
 from prover.store.schema import circuits, jobs
 
 _RUNNING = jobs.c.state == JobState.RUNNING.value

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from prover.admission import EVERY_CLASS, Place, SizeClass
 from prover.errors import JobNotFound
-from prover.jobs import JobState, Lease
+from prover.records.job import JobState, Lease
 from prover.store.leases import Leases
 from prover.store.quotas import Quotas, count_jobs_of
 from prover.store.schema import jobs

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from prover.errors import UploadNotFound, UploadOverlaps, UploadsOpen
-from prover.jobs import PartialUpload, UploadPart
+from prover.records.job import PartialUpload, UploadPart
 from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.schema import upload_parts, uploads

@@ -10,12 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from prover.jobs import JobKind, JobState
+from prover.records.job import JobKind, JobState
+from prover.records.usage import Grouping, Used
 from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.models import owner_of
 from prover.store.schema import usage
-from prover.usage import Grouping, Used
 
 _PROVING = ("witness", "prove", "verify", "receipts")
 _BUILDING = "compile"

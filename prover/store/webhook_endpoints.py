@@ -8,6 +8,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from prover.records import webhook_message as messages
+from prover.records.webhook import (
+    Attempt,
+    Delivery,
+    DeliveryState,
+    DisabledReason,
+    Endpoint,
+    SignatureScheme,
+)
+from prover.records.webhook_errors import (
+    WebhookEndpointDisabled,
+    WebhookEndpointLimit,
+    WebhookEndpointNotFound,
+    WebhookReplayWindow,
+)
 from prover.store.database import Repository
 from prover.store.outbox import publish
 from prover.store.pages import Page, rows_of_page
@@ -16,21 +31,6 @@ from prover.store.webhook_tables import (
     webhook_deliveries,
     webhook_endpoints,
     webhook_events,
-)
-from prover.webhooks import messages
-from prover.webhooks.errors import (
-    WebhookEndpointDisabled,
-    WebhookEndpointLimit,
-    WebhookEndpointNotFound,
-    WebhookReplayWindow,
-)
-from prover.webhooks.records import (
-    Attempt,
-    Delivery,
-    DeliveryState,
-    DisabledReason,
-    Endpoint,
-    SignatureScheme,
 )
 
 #: Endpoints of one tenant.

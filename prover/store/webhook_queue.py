@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from prover.records.webhook import Attempt, DeliveryState, DisabledReason, Due, WebhookCounts
 from prover.store.database import Repository
 from prover.store.webhook_endpoints import disable, endpoint_of
 from prover.store.webhook_tables import (
@@ -21,7 +22,6 @@ from prover.store.webhook_tables import (
     webhook_endpoints,
     webhook_events,
 )
-from prover.webhooks.records import Attempt, DeliveryState, DisabledReason, Due, WebhookCounts
 
 _PENDING = webhook_deliveries.c.state == DeliveryState.PENDING.value
 

@@ -23,9 +23,9 @@ from typing import Self
 import structlog
 
 from circuits.errors import ZkmlError
+from prover.records.webhook import Attempt, DisabledReason, Due
 from prover.store import Store
 from prover.store.webhook_endpoints import KEPT
-from prover.webhooks.records import Attempt, DisabledReason, Due
 from prover.webhooks.schedule import MAX_RETRY_AFTER, next_attempt
 from prover.webhooks.sender import Outcome, Sender
 

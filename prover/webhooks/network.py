@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpcore
 
-from prover.webhooks.errors import WebhookUrlRefused
+from prover.records.webhook_errors import WebhookUrlRefused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Gives the addresses of a name, as text; raises ``OSError`` when there are none.

@@ -12,9 +12,10 @@ from importlib.metadata import version
 import httpcore
 import httpx
 
-from circuits.digests import canonical_json
+from circuits.format.digests import canonical_json
+from prover.records.webhook import Due
+from prover.records.webhook_errors import WebhookUrlRefused
 from prover.webhooks import signing
-from prover.webhooks.errors import WebhookUrlRefused
 from prover.webhooks.network import (
     Connect,
     GuardedNetwork,
@@ -23,7 +24,6 @@ from prover.webhooks.network import (
     connect,
     resolve,
 )
-from prover.webhooks.records import Due
 from prover.webhooks.schedule import parse_retry_after
 
 #: What a receiver has for its answer, from the first packet to the last header.

@@ -15,7 +15,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks import Webhook
 
-from prover.webhooks.records import Endpoint, SignatureScheme
+from prover.records.webhook import Endpoint, SignatureScheme
 
 _HMAC, _PRIVATE, _PUBLIC = "whsec_", "whsk_", "whpk_"
 _SECRET_BYTES = 32

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prover.jobs import JobKind
+from prover.records.job import JobKind
 from prover.settings import Settings
 from prover.store import Store
 from tests.acceptance.processes import ZKML, environment, zkml

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import external_data_helper, load_from_string
 
-from prover.bundle import read_bundle, write_bundle
+from prover.statement.bundle import read_bundle, write_bundle
 from tests.acceptance.processes import (
     HANGS_S,
     ROOT,

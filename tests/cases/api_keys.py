@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prover.api_keys import ALL_SCOPES, ApiKey, Scope, new_api_key
+from prover.records.api_key import ALL_SCOPES, ApiKey, Scope, new_api_key
 from prover.store import Store
 
 

@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from circuits.build import Builder, BuiltCircuit
-from circuits.committed.claim import Weights
-from circuits.digests import canonical_json
+from circuits.batching.felts import join
+from circuits.calibration.samples import draw
+from circuits.compiler.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Felts, ProofResult
+from circuits.engine.port import CircuitFiles, ProofResult
 from circuits.engine.proof_json import normalise_proof, parse_proof
-from circuits.field import to_felt
-from circuits.lanes.felts import join
+from circuits.format.commitments import Weights
+from circuits.format.digests import canonical_json
+from circuits.format.field import Felts, to_felt
+from circuits.format.profile import Argument, Profile, Target, Visibility
+from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
-from circuits.plan.samples import draw
-from circuits.profile import Argument, Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
-from circuits.tensors import Signature, TensorSpec
-from prover.bundle import Bundle
-from prover.commitment import input_json
-from prover.context import Context
-from prover.predicate import MeasuredError
-from prover.statement import Statement, build_statement
-from prover.verify import check_statement
+from prover.statement.bundle import Bundle
+from prover.statement.commitment import input_json
+from prover.statement.context import Context
+from prover.statement.predicate import MeasuredError
+from prover.statement.statement import Statement, build_statement
+from prover.verify.bundle import check_statement
 from tests.conftest import LIMITS
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from circuits.evm.guard import Accepted, Challenged, Guard
-from circuits.field import P, to_felt
+from circuits.format.field import P, to_felt
 from tests.cases.evm_forgery import Chain, words
 
 #: Returns true whatever it is sent.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from prover.jobs import Job, JobKind, Lease
+from prover.records.job import Job, JobKind, Lease
 from prover.store import Store
 from prover.testing import model_record
 

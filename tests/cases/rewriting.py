@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, parser
 
-from circuits.model.shapes import bind_shapes, infer_shapes
+from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.pipeline import Draft
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from circuits.engine.ezkl_engine import EzklEngine
-from prover.bundle import Bundle, write_bundle
-from prover.policy import Policy
-from prover.report import Report
-from prover.verify import verify_bundle
+from prover.statement.bundle import Bundle, write_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Report
 from tests.conformance.make_vectors import lane_input, public_key
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

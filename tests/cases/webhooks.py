@@ -12,8 +12,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from prover.records.webhook import Endpoint, SignatureScheme
 from prover.testing import START
-from prover.webhooks.records import Endpoint, SignatureScheme
 
 ENDPOINT = Endpoint(
     id="e",

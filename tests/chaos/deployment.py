@@ -23,9 +23,9 @@ import pytest
 from celery import Celery
 
 from prover.app import App
-from prover.jobs import Job, JobState
-from prover.queue import celery_config, send_job
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.jobs.queue import celery_config, send_job
+from prover.records.job import Job, JobState
 from prover.settings import Settings
 from tests.acceptance.processes import ROOT, environment
 from tests.s3 import BUCKET, S3

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import redis
 
-from prover.redis_server import find_redis_server
+from prover.host.redis_server import find_redis_server
 
 #: Where the shared services are: an address that no host is.
 SERVICES = "10.231.77.1"

@@ -30,11 +30,11 @@ from api.client import Client, ServerProblem, UnexpectedAnswer
 from circuits.errors import ZkmlError
 from prover.admission import SizeClass
 from prover.app import App
-from prover.batch.records import ItemState
 from prover.batch.service import SharedFiles
-from prover.bundle import write_bundle
-from prover.jobs import Job, JobKind, JobState
-from prover.usage import Grouping
+from prover.records.batch import ItemState
+from prover.records.job import Job, JobKind, JobState
+from prover.records.usage import Grouping
+from prover.statement.bundle import write_bundle
 from tests.acceptance.processes import gone, until
 from tests.cases import tiny
 from tests.chaos.deployment import Deployment, deployed, finished

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from prover.errors import QueueUnavailable
-from prover.jobs import JobState
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.records.job import JobState
 from tests.integration.fake_deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]

@@ -28,10 +28,10 @@ from hypothesis.stateful import (
 )
 
 from prover.errors import JobAlreadyDone, LeaseLost
-from prover.jobs import JobKind, JobState, Lease, Stage
+from prover.records.job import JobKind, JobState, Lease, Stage
+from prover.records.usage import Grouping
 from prover.store import Store
 from prover.testing import ManualClock, model_record
-from prover.usage import Grouping
 
 TTL_S, MAX_ATTEMPTS, QUARANTINE = 30.0, 4, 2
 PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
-from prover.jobs import Job, JobState
+from prover.records.job import Job, JobState
+from prover.records.usage import Grouping
 from prover.settings import Settings
-from prover.usage import Grouping
 from tests.acceptance.processes import ROOT, environment, until
 from tests.cases import tiny
 from tests.chaos.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis

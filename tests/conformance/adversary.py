@@ -8,9 +8,10 @@ from pathlib import Path
 
 import ezkl
 
-from circuits.engine.port import CircuitFiles, Felts
+from circuits.engine.port import CircuitFiles
 from circuits.engine.proof_json import normalise_proof
 from circuits.errors import EngineError
+from circuits.format.field import Felts
 
 
 def prove_anything(files: CircuitFiles, inputs: Sequence[Felts], twin: Path | None = None) -> bytes:

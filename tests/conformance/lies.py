@@ -8,19 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from circuits.digests import canonical_json, sha256
 from circuits.engine.proof_json import read_proof
-from circuits.field import felts_to_bytes, from_felt, to_felt
-from circuits.manifest import CircuitManifest
-from circuits.profile import Soundness, Visibility
+from circuits.format.digests import canonical_json, sha256
+from circuits.format.field import felts_to_bytes, from_felt, to_felt
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Soundness, Visibility
 from circuits.srs.verify_part import PUBLIC_CEREMONY
-from prover.bundle import Bundle, read_bundle
-from prover.context import Context
-from prover.keys import signer_document
-from prover.non_claims import TEXTS, non_claims
-from prover.receipt import Receipt
-from prover.report import Layer
-from prover.statement import claims, decode_outputs, receipt_id
+from prover.statement.bundle import Bundle, read_bundle
+from prover.statement.context import Context
+from prover.statement.envelope import Receipt
+from prover.statement.keys import signer_document
+from prover.statement.non_claims import TEXTS, non_claims
+from prover.statement.statement import claims, decode_outputs, receipt_id
+from prover.verify.report import Layer
 from tests.conformance.make_vectors import FOLDER, public_key, signer
 
 TRUSTED, RIVAL = 1, 2

@@ -12,13 +12,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from circuits.committed.claim import Weights
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.sandbox import Sandbox
-from circuits.profile import Visibility
-from prover.bundle import write_bundle
-from prover.context import Context
-from prover.receipt import seal
+from circuits.format.commitments import Weights
+from circuits.format.profile import Visibility
+from prover.statement.bundle import write_bundle
+from prover.statement.context import Context
+from prover.statement.envelope import seal
 from tests.cases.committed import Committed, X, committed
 from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, signer
 from tests.conftest import LIMITS

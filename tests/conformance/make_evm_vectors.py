@@ -18,22 +18,22 @@ from typing import Any
 
 import ezkl
 
-from circuits.build import Builder
-from circuits.digests import canonical_json
+from circuits.calibration.samples import draw
+from circuits.compiler.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
 from circuits.engine.sandbox import Sandbox
 from circuits.evm.guard import COMPILED, Guard, compile_guards, read_vka
 from circuits.evm.solc import Solc
-from circuits.field import to_felt
-from circuits.manifest import CircuitManifest
+from circuits.format.digests import canonical_json
+from circuits.format.field import to_felt
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile, Target, Visibility
+from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
-from circuits.plan.samples import draw
-from circuits.profile import Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
-from circuits.tensors import Signature, TensorSpec
-from prover.context import Context
+from prover.statement.context import Context
 from tests.cases import tiny
 from tests.cases.committed import X, committed
 from tests.cases.evm_forgery import s_of

@@ -16,25 +16,25 @@ from pathlib import Path
 import numpy as np
 from onnx import numpy_helper, parser
 
-from circuits.compiler import given, lay_out
-from circuits.digests import canonical_json, sha256, sha256_file
+from circuits.compiler.process import given, lay_out
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Felts, RunArgs
+from circuits.engine.port import CircuitFiles, RunArgs
 from circuits.engine.sandbox import Sandbox
-from circuits.field import from_felt, to_felt
-from circuits.hints import challenge
-from circuits.integers.hints import results_for
+from circuits.format.digests import canonical_json, sha256, sha256_file
+from circuits.format.field import Felts, from_felt, to_felt
+from circuits.format.hints import challenge
+from circuits.format.manifest import Accuracy, CircuitManifest, SrsRef
+from circuits.format.profile import Profile, Visibility
+from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
+from circuits.integers.hint_values import results_for
 from circuits.lower import Bits, Form, GraphVariant, lower
-from circuits.manifest import Accuracy, CircuitManifest, SrsRef
-from circuits.profile import Profile, Visibility
 from circuits.rewrite import rewrite
 from circuits.srs.verify_part import extract
-from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
-from prover.bundle import Bundle, write_bundle
-from prover.commitment import input_json
-from prover.context import Context
-from prover.receipt import seal
-from prover.statement import MeasuredError, build_statement
+from prover.statement.bundle import Bundle, write_bundle
+from prover.statement.commitment import input_json
+from prover.statement.context import Context
+from prover.statement.envelope import seal
+from prover.statement.statement import MeasuredError, build_statement
 from tests.cases.hints import apart_of, packings
 from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, LIMITS, PLAN, signer
 

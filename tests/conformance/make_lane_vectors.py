@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from prover.batch.bundle import BatchBundleWriter
-from prover.bundle import Bundle, read_bundle, write_bundle
+from prover.statement.bundle import Bundle, read_bundle, write_bundle
 from tests.conformance.lies import signed, statement_of
 from tests.conformance.make_vectors import FOLDER, lane_input
 

@@ -20,26 +20,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 from securesystemslib.signer import CryptoSigner
 
-from circuits.digests import canonical_json, sha256, sha256_file
+from circuits.batching.felts import join
+from circuits.batching.vectorize import widen
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, ProofResult, RunArgs
 from circuits.engine.sandbox import Sandbox
-from circuits.field import to_felt
-from circuits.hidden import Hidden
-from circuits.lanes.felts import join
-from circuits.lanes.widen import widen
-from circuits.manifest import Accuracy, AppliedPass, CircuitManifest, SrsRef
+from circuits.format.digests import canonical_json, sha256, sha256_file
+from circuits.format.field import to_felt
+from circuits.format.hidden import Hidden
+from circuits.format.manifest import Accuracy, AppliedPass, CircuitManifest, SrsRef
+from circuits.format.profile import Profile, Soundness, Visibility
+from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
 from circuits.plan.planner import context_encoding
-from circuits.profile import Profile, Soundness, Visibility
 from circuits.rewrite.hidden_values import Bound, bound_inputs, tie_weights
 from circuits.srs.verify_part import extract
-from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
-from prover.bundle import Bundle, write_bundle
-from prover.commitment import input_json
-from prover.context import Context
-from prover.keys import PublicKey
-from prover.receipt import seal
-from prover.statement import MeasuredError, build_statement, decode_outputs
+from prover.statement.bundle import Bundle, write_bundle
+from prover.statement.commitment import input_json
+from prover.statement.context import Context
+from prover.statement.envelope import seal
+from prover.statement.keys import PublicKey
+from prover.statement.statement import MeasuredError, build_statement, decode_outputs
 
 FOLDER = Path(__file__).parent / "vectors"
 ISSUED = datetime(2026, 1, 1, tzinfo=UTC)

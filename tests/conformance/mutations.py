@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from circuits.digests import canonical_json
-from prover.bundle import Bundle, read_bundle, write_bundle
-from prover.keys import signer_document
-from prover.receipt import PAYLOAD_TYPE, Receipt
-from prover.report import Layer
+from circuits.format.digests import canonical_json
+from prover.statement.bundle import Bundle, read_bundle, write_bundle
+from prover.statement.envelope import PAYLOAD_TYPE, Receipt
+from prover.statement.keys import signer_document
+from prover.verify.report import Layer
 from tests.conformance.lies import LIES, RIVAL, Json, Lie, flipped, signed, statement_of
 from tests.conformance.make_vectors import public_key
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from circuits.committed.claim import Weights
-from circuits.digests import sha256
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.proof_json import parse_proof
-from prover.bundle import Bundle, read_bundle
+from circuits.format.commitments import Weights
+from circuits.format.digests import sha256
+from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
 from tests.conformance.lies import Lie, statement_of
 from tests.conformance.make_committed_vectors import COMMITTED, VECTORS

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.manifest import CircuitManifest, SrsRef
-from circuits.profile import Soundness
+from circuits.format.digests import sha256, sha256_file
+from circuits.format.manifest import CircuitManifest, SrsRef
+from circuits.format.profile import Soundness
 from circuits.rebuild import Rebuilt
-from prover.bundle import Bundle, read_bundle, write_bundle
-from prover.context import Context
-from prover.keys import KeyState
-from prover.policy import Policy
-from prover.receipt import Receipt
-from prover.report import Layer, Report, Status
-from prover.statement import Statement
-from prover.verify import check_statement, verify_bundle
+from prover.statement.bundle import Bundle, read_bundle, write_bundle
+from prover.statement.context import Context
+from prover.statement.envelope import Receipt
+from prover.statement.keys import KeyState
+from prover.statement.statement import Statement
+from prover.verify.bundle import check_statement, verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Layer, Report, Status
 from tests.cases.verdicts import NOW, names
 from tests.conformance.lies import RIVAL, TRUSTED, Lie, signed, statement_of
 from tests.conformance.make_vectors import (

@@ -16,19 +16,19 @@ import pytest
 from onnx import numpy_helper, parser
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Felts, Limits, Priced, ProofResult
+from circuits.engine.port import CircuitFiles, Limits, Priced, ProofResult
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import EngineError
-from circuits.field import P, felts_to_bytes, to_felt
-from circuits.hidden import Hidden
-from circuits.manifest import CircuitManifest
-from circuits.profile import Soundness, Visibility
+from circuits.format.field import Felts, P, felts_to_bytes, to_felt
+from circuits.format.hidden import Hidden
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Soundness, Visibility
 from circuits.rewrite.hidden_values import Bound, bound_inputs, tie_weights
 from circuits.srs.verify_part import extract
-from prover.bundle import read_bundle, write_bundle
-from prover.policy import Policy
-from prover.report import Report
-from prover.verify import verify_bundle
+from prover.statement.bundle import read_bundle, write_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Report
 from tests.cases.verdicts import NOW
 from tests.conformance.lies import Lie, statement_of
 from tests.conformance.make_vectors import (

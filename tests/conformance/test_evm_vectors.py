@@ -13,7 +13,7 @@ import pytest
 
 from circuits.errors import ProofMalformed
 from circuits.evm.guard import Accepted, Guard
-from circuits.field import P
+from circuits.format.field import P
 from tests.cases.evm_forgery import Chain, Point, calldata, forge, shifted, words
 from tests.conformance.make_evm_vectors import VECTOR
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.hints import Hints
-from prover.bundle import read_bundle, write_bundle
-from prover.policy import Policy
-from prover.report import Report
-from prover.verify import verify_bundle
+from circuits.format.hints import Hints
+from prover.statement.bundle import read_bundle, write_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Report
 from tests.cases.verdicts import NOW
 from tests.conformance.lies import Lie, statement_of
 from tests.conformance.make_hinted_vectors import HINTED, PROVERS

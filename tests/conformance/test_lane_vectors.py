@@ -11,8 +11,8 @@ import pytest
 
 from circuits.engine.ezkl_engine import EzklEngine
 from prover.batch.verify import verify_batch
-from prover.policy import Policy
-from prover.verify import verify_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
 from tests.cases.verdicts import NOW
 from tests.conformance.make_lane_vectors import LANES, made
 from tests.conformance.make_vectors import public_key

@@ -9,9 +9,9 @@ from typing import TypeVar, cast
 import pytest
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.manifest import MAX_LANES
-from circuits.tensors import InputEncoding, OutputEncoding
-from prover.bundle import Bundle, read_bundle
+from circuits.format.manifest import MAX_LANES
+from circuits.format.tensors import InputEncoding, OutputEncoding
+from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
 from tests.conformance.lies import Lie, signed, statement_of
 

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 
 from circuits.engine.ezkl_engine import EzklEngine
-from prover.bundle import read_bundle
-from prover.policy import Policy
-from prover.report import Layer, Report
-from prover.verification.evidence import VERIFY_LIMITS
-from prover.verify import verify_bundle
+from prover.statement.bundle import read_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.checks.evidence import VERIFY_LIMITS
+from prover.verify.policy import Policy
+from prover.verify.report import Layer, Report
 from tests.cases.verdicts import NOW
 from tests.conformance.lies import TRUSTED
 from tests.conformance.make_vectors import public_key

@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from circuits.engine.ezkl_engine import EzklEngine
-from prover.bundle import Bundle, read_bundle
-from prover.ownership import model_manifest
-from prover.report import Check
+from prover.statement.bundle import Bundle, read_bundle
+from prover.statement.ownership import model_manifest
+from prover.verify.report import Check
 from tests.cases.signatures import eip191
 from tests.cases.verdicts import judged, names
 from tests.conformance.lies import signed, statement_of

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.digests import sha256
 from circuits.engine.ezkl_engine import EzklEngine
-from prover.bundle import read_bundle
-from prover.policy import Policy
-from prover.report import Report, Status
-from prover.verify import verify_bundle
+from circuits.format.digests import sha256
+from prover.statement.bundle import read_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Report, Status
 from tests.cases.verdicts import NOW
 from tests.conformance.lies import statement_of
 from tests.conformance.make_vectors import CASES, INPUT, SALT, Case, public_key, uploaded

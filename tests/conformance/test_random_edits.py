@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
-from prover.bundle import Bundle, read_bundle, write_bundle
-from prover.policy import Policy
-from prover.report import Report
-from prover.verify import verify_bundle
+from circuits.format.digests import canonical_json
+from prover.statement.bundle import Bundle, read_bundle, write_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Report
 from tests.cases.verdicts import NOW
 from tests.conformance.lies import Lie, statement_of, with_file
 from tests.conformance.make_vectors import FOLDER, public_key

@@ -12,9 +12,9 @@ import pytest
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.srs.verify_part import PUBLIC_CEREMONY
-from prover.bundle import read_bundle
-from prover.report import Report, Status
-from prover.verify_raw import verify_raw
+from prover.statement.bundle import read_bundle
+from prover.verify.bare_proof import verify_raw
+from prover.verify.report import Report, Status
 
 pytestmark = pytest.mark.slow
 

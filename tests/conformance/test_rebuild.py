@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuits.field import to_felt
-from circuits.manifest import AppliedPass
-from circuits.profile import Argument, Profile, Visibility
+from circuits.format.field import to_felt
+from circuits.format.manifest import AppliedPass
+from circuits.format.profile import Argument, Profile, Visibility
+from circuits.format.tensors import Signature
 from circuits.rebuild import rebuild
 from circuits.srs.files import SrsFolder
-from circuits.tensors import Signature
 from prover.app import App
-from prover.bundle import Bundle, read_bundle, write_bundle
-from prover.policy import Policy
-from prover.report import Report, Status
 from prover.settings import Settings
-from prover.verify import verify_bundle
+from prover.statement.bundle import Bundle, read_bundle, write_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Report, Status
 from tests.cases import tiny
 from tests.cases.verdicts import names
 from tests.conformance.lies import REBUILD_LIES, Lie, statement_of

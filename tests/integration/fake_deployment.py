@@ -13,8 +13,8 @@ import redis
 from celery import Celery
 
 from prover.admission import SizeClass
-from prover.jobs import Job, JobKind, JobState
-from prover.queue import celery_config, send_job
+from prover.jobs.queue import celery_config, send_job
+from prover.records.job import Job, JobKind, JobState
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import model_record

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prover.admission import Place
-from prover.events import open_nudges
-from prover.jobs import Stage
-from prover.lease import holding
+from prover.jobs.bus import open_nudges
+from prover.jobs.lease import holding
+from prover.records.job import Stage
 from prover.settings import Settings
 from prover.store import Store
 from workers.once import serve_once

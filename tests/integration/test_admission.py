@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from prover.admission import Place, SizeClass, Sizing, threads
-from prover.jobs import CircuitRecord, Job, JobKind, Lease
+from prover.records.job import CircuitRecord, Job, JobKind, Lease
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import START, ManualClock, model_record

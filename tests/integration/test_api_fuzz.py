@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prover.app import App
-from prover.jobs import ModelRecord
+from prover.records.job import ModelRecord
 from prover.settings import Settings
 from prover.testing import START
 from tests.effort import examples

@@ -20,8 +20,8 @@ import redis
 
 from api.client import Client, ServerProblem
 from prover.admission import SizeClass
-from prover.queue import RUN_JOB
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.jobs.queue import RUN_JOB
 
 pytestmark = pytest.mark.slow
 

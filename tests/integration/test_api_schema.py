@@ -19,13 +19,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from circuits.profile import Profile
-from prover.api_keys import ALL_SCOPES, new_api_key
+from circuits.format.profile import Profile
 from prover.app import App
-from prover.jobs import JobKind
+from prover.records.api_key import ALL_SCOPES, new_api_key
+from prover.records.job import JobKind
+from prover.records.tenant import DEFAULT_TENANT
+from prover.records.webhook import SignatureScheme
 from prover.settings import Settings
-from prover.tenants import DEFAULT_TENANT
-from prover.webhooks.records import SignatureScheme
 from tests.unit.fake_app import serving
 
 pytestmark = pytest.mark.slow

@@ -18,10 +18,10 @@ from celery import Celery
 
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactsUnavailable, StorageFull, StoreUnavailable
-from prover.jobs import Job, JobKind
-from prover.queue import celery_config, send_job
-from prover.redis_events import RedisNudges
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.jobs.queue import celery_config, send_job
+from prover.jobs.redis_notifications import RedisNudges
+from prover.records.job import Job, JobKind
 from prover.settings import Settings
 from prover.store import Store
 from prover.store.migrate import step_back

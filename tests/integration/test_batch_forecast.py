@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 import benchmarks
+from circuits.batching.forecast import DRAFT_LANES, Draft, choose_shape, forecast
+from circuits.batching.lowering import forms_of
+from circuits.batching.vectorize import widen
+from circuits.compiler.recipe import Recipe
+from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Priced, RunArgs
 from circuits.errors import ModelTooLarge
-from circuits.lanes.forecast import DRAFT_LANES, Draft, choose_shape, forecast
-from circuits.lanes.forms import forms_of
-from circuits.lanes.widen import widen
+from circuits.format.profile import Target, Visibility
 from circuits.lower import Bits, Form, lower
-from circuits.plan.cost import CostModel
-from circuits.profile import Target, Visibility
-from circuits.rebuild import Recipe
 from circuits.rewrite import bind_context, rewrite
 from tests.cases.tiny import linear, wide
 from tests.conftest import LIMITS

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.batch.options import BatchOptions, OnInexact
-from prover.batch.records import Batch, ItemState
 from prover.batch.results import write_results
-from prover.receipt import Receipt
+from prover.records.batch import Batch, ItemState
 from prover.settings import Settings
+from prover.statement.envelope import Receipt
 from tests.cases.tiny import model
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ LIMIT_MB = 300
 PROGRAM = """
 import re, sys
 from pathlib import Path
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.batch.options import BatchOptions
 from prover.settings import Settings

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuits.engine.port import Felts, ProofResult
+from circuits.engine.port import ProofResult
 from circuits.errors import EngineError
-from circuits.field import to_felt
-from circuits.profile import Argument, Profile, Soundness, Visibility
+from circuits.format.field import Felts, to_felt
+from circuits.format.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
 from prover.batch.options import BatchOptions
-from prover.batch.records import Batch, BatchState, ItemState, Pack
 from prover.batch.results import write_results
 from prover.batch.verify import verify_batch
-from prover.bundle import read_bundle, write_bundle
 from prover.errors import JobNotFound
-from prover.policy import Policy
-from prover.receipt import Receipt, seal
+from prover.records.batch import Batch, BatchState, ItemState, Pack
 from prover.settings import Settings
-from prover.verify import verify_bundle
+from prover.statement.bundle import read_bundle, write_bundle
+from prover.statement.envelope import Receipt, seal
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
 from tests.cases.tiny import linear
 
 pytestmark = pytest.mark.slow

@@ -11,11 +11,11 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.svm import SVC
 
-from benchmarks.harness.errors import UnknownModel
+from benchmarks.errors import UnknownModel
 from benchmarks.zoo import classical, neural
 from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.fixtures import materialise, reference_outputs
 from benchmarks.zoo.layers import Conv, Dense, Flatten, Pool, Relu, Sigmoid
-from benchmarks.zoo.material import materialise, reference_outputs
 from benchmarks.zoo.network import Network, squared_error
 from benchmarks.zoo.zoo import ENTRIES, choose
 from circuits.errors import ModelError

@@ -12,9 +12,9 @@ import pytest
 from api.metrics import render
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.errors import EngineError
-from circuits.profile import Profile, Visibility
+from circuits.format.profile import Profile, Visibility
 from prover.app import App
-from prover.jobs import Job, JobState
+from prover.records.job import Job, JobState
 from prover.settings import Settings
 from tests.cases import tiny
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from circuits.capabilities import describe
-from circuits.model.operators import FAITHFUL, REFUSED
+from circuits.compiler.capabilities import describe
+from circuits.frontend.operators import FAITHFUL, REFUSED
 from circuits.rewrite.pipeline import PASSES
 from prover.app import App
 from prover.settings import Settings

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from circuits.engine.port import Felts, ProofResult
+from circuits.engine.port import ProofResult
 from circuits.errors import EngineError
-from circuits.profile import Profile, Target, Visibility
+from circuits.format.field import Felts
+from circuits.format.profile import Profile, Target, Visibility
 from prover.app import App
 from prover.batch.coalescing import may_share
-from prover.bundle import read_bundle
-from prover.jobs import Job, JobKind, JobState
+from prover.records.job import Job, JobKind, JobState
 from prover.settings import Settings
-from prover.verify import verify_bundle
+from prover.statement.bundle import read_bundle
+from prover.verify.bundle import verify_bundle
 from tests.cases.tiny import linear, model
 
 pytestmark = pytest.mark.slow

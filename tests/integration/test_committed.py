@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from circuits.committed.arrangement import COLUMN_SALT
-from circuits.committed.claim import POINT_BYTES, Weights
-from circuits.digests import sha256
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.table_end import has_table
 from circuits.errors import CircuitNotFaithful
-from circuits.profile import Visibility
+from circuits.format.commitments import POINT_BYTES, Weights
+from circuits.format.digests import sha256
+from circuits.format.profile import Visibility
 from circuits.rebuild import derive, rebuild
 from circuits.srs.files import SrsFolder
-from prover.context import Context
+from prover.statement.context import Context
 from tests.cases.committed import Committed, X, committed, network
 from tests.conftest import LIMITS
 

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from circuits.committed.claim import POINT_BYTES, Commitments, Weights
-from circuits.digests import sha256, sha256_file
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.engine.proof_json import EzklProof
-from circuits.profile import Visibility
+from circuits.format.commitments import POINT_BYTES, Commitments, Weights
+from circuits.format.digests import sha256, sha256_file
+from circuits.format.profile import Visibility
 from circuits.rebuild import derive
 from circuits.srs.g2 import Q
-from prover.bundle import write_bundle
-from prover.context import Context
-from prover.receipt import seal
-from prover.report import Check
-from prover.verify import verify_bundle
+from prover.statement.bundle import write_bundle
+from prover.statement.context import Context
+from prover.statement.envelope import seal
+from prover.verify.bundle import verify_bundle
+from prover.verify.report import Check
 from tests.cases.committed import Committed, X, committed, network
 from tests.conformance.make_vectors import signer
 from tests.conftest import LIMITS

@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from circuits.batching.batched_circuit import Narrow, WideBuilder
 from circuits.committed.arithmetic import entries
-from circuits.committed.claim import Lanes, Weights, challenge_names
-from circuits.digests import canonical_json
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Priced, ProofResult, Simulated
-from circuits.field import to_felt
-from circuits.lanes.build import Narrow, WideBuilder
+from circuits.format.commitments import Lanes, Weights, challenge_names
+from circuits.format.digests import canonical_json
+from circuits.format.field import to_felt
+from circuits.format.profile import Argument, Profile, Visibility
 from circuits.lower.committed.circuit import write_circuit
 from circuits.plan.committed import committed_args
-from circuits.profile import Argument, Profile, Visibility
 from circuits.rebuild import rebuild
 from circuits.srs.files import Policy, SrsFolder
 from prover.batch.lanes import list_of_lanes
-from prover.context import Context
+from prover.statement.context import Context
 from tests.cases.committed import Committed, X, committed, network
 from tests.cases.committed_networks import arranged, inputs, quantised
 from tests.conftest import LIMITS

@@ -12,17 +12,17 @@ from onnx import numpy_helper, parser
 
 from circuits.committed.arithmetic import entries, run
 from circuits.committed.arrangement import Arrangement
-from circuits.committed.claim import Weights
 from circuits.committed.network import Function, Kind, Pointwise, Product, gathered
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Priced, Simulated
-from circuits.field import from_felt, to_felt
+from circuits.format.commitments import Weights
+from circuits.format.field import from_felt, to_felt
+from circuits.format.profile import Argument, Profile, Visibility
 from circuits.lower.committed.circuit import write_circuit
 from circuits.plan.committed import committed_args
-from circuits.profile import Argument, Profile, Visibility
 from circuits.rebuild import rebuild
 from circuits.srs.files import SrsFolder
-from prover.context import Context
+from prover.statement.context import Context
 from tests.cases.committed import Committed, X, committed
 from tests.cases.committed_networks import EVERY, arranged, inputs, quantised
 from tests.conftest import LIMITS

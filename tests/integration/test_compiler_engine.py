@@ -9,17 +9,18 @@ import numpy as np
 import onnx
 import pytest
 
-from circuits.costs import model_costs
+from circuits.cost.assignments import model_costs
+from circuits.cost.integers import cost_by_layer
+from circuits.cost.layers import cost_report
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
-from circuits.field import from_felt, to_felt
+from circuits.format.field import from_felt, to_felt
+from circuits.frontend.reading import read_model
 from circuits.integers.tables import TABLES, entries
-from circuits.layers import cost_report
-from circuits.lower import Bits, Form, GraphVariant, cost_by_layer, lower, run_integers
+from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
 from circuits.lower.bits import quantised
-from circuits.model.reading import read_model
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import PASSES, bind_context, rewrite
 from circuits.rewrite.compare import run

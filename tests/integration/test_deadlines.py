@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from prover.errors import LeaseLost
-from prover.jobs import Job, JobKind, JobState, Stage
-from prover.lease import StopReason, holding
+from prover.jobs.lease import StopReason, holding
+from prover.records.job import Job, JobKind, JobState, Stage
 from prover.store import Store
 from prover.testing import ManualClock, model_record
 from tests.cases.jobs import PROBLEM, claimed, story

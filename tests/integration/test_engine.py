@@ -24,8 +24,8 @@ from circuits.errors import (
     EngineTimeout,
     InputOutOfRange,
 )
-from circuits.exact import written
-from circuits.field import felts_to_bytes, from_felt, to_felt
+from circuits.format.field import felts_to_bytes, from_felt, to_felt
+from circuits.format.wide_constants import written
 from circuits.lower import Bits, Form, lower, run_integers
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract

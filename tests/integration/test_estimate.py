@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from circuits.build import compile_float
-from circuits.counting import count
+from circuits.calibration.samples import default_ranges, draw
+from circuits.compiler.build import compile_float
+from circuits.cost.fixed_point import count
+from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, Priced
 from circuits.engine.sandbox import Sandbox
-from circuits.plan.cost import CostModel
+from circuits.format.profile import Profile
+from circuits.lower.graphs import IntegerTask
 from circuits.plan.estimate import estimate
-from circuits.plan.graphs import IntegerTask
 from circuits.plan.planner import context_encoding
-from circuits.plan.samples import default_ranges, draw
 from circuits.plan.variants import base_args
-from circuits.profile import Profile
 from circuits.rewrite import rewrite
 from tests.cases.rewriting import graph
 

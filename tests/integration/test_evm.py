@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from circuits.build import Builder, BuiltCircuit
+from circuits.calibration.samples import Samples, draw
+from circuits.compiler.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
 from circuits.evm import guard as guards
@@ -22,14 +23,13 @@ from circuits.evm.contract import PREDICTION_ERROR, predicted_size
 from circuits.evm.errors import ContractTooLarge, SolcMissing
 from circuits.evm.guard import COMPILED, SOURCE, Guard, compile_guards
 from circuits.evm.solc import Solc
-from circuits.field import to_felt
-from circuits.manifest import CircuitManifest
+from circuits.format.field import to_felt
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile, Target, Visibility
+from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
-from circuits.plan.samples import Samples, draw
-from circuits.profile import Profile, Target, Visibility
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
-from circuits.tensors import Signature, TensorSpec
 from tests.cases import tiny
 from tests.conformance.make_evm_vectors import VECTOR
 from tests.conftest import LIMITS

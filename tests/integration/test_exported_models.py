@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
-from prover.jobs import Job, JobState
+from prover.records.job import Job, JobState
 from prover.settings import Settings
 from tests.cases.estimators import iris, iris_tree
 

@@ -16,7 +16,7 @@ from onnx import numpy_helper, parser
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Priced, RunArgs
-from circuits.field import from_felt, to_felt
+from circuits.format.field import from_felt, to_felt
 from circuits.srs.verify_part import extract
 from tests.conftest import LIMITS
 

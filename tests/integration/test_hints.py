@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from circuits.compiler import lay_out
+from circuits.compiler.process import lay_out
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Felts, Priced, RunArgs
+from circuits.engine.port import CircuitFiles, Priced, RunArgs
 from circuits.errors import EngineError, InputOutOfRange
-from circuits.field import from_felt, to_felt
-from circuits.integers.hints import results_for
+from circuits.format.field import Felts, from_felt, to_felt
+from circuits.format.profile import Visibility
+from circuits.integers.hint_values import results_for
 from circuits.lower import GraphVariant, run_integers
 from circuits.lower.variant import Hinted
-from circuits.profile import Visibility
 from circuits.srs.verify_part import extract
 from tests.cases.hints import DENSE, apart_of, hinted
 from tests.cases.integers import graph

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from circuits.digests import sha256
-from circuits.profile import Profile
+from circuits.format.digests import sha256
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactMissing, ResultRemoved
-from prover.housekeeping import keep_house
-from prover.jobs import JobKind, JobState, UploadPart
+from prover.jobs.housekeeping import keep_house
+from prover.records.job import JobKind, JobState, UploadPart
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import ManualClock, model_record

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from prover.errors import StoreUnavailable
-from prover.events import LocalNudges
-from prover.jobs import JobKind, JobState, Lease
-from prover.lease import Held, StopReason, holding
+from prover.jobs.bus import LocalNudges
+from prover.jobs.lease import Held, StopReason, holding
+from prover.records.job import JobKind, JobState, Lease
 from prover.store import Store
 from prover.testing import model_record
 

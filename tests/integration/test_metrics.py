@@ -9,12 +9,12 @@ import redis
 
 from api.metrics import render
 from prover.errors import QueueUnavailable
-from prover.jobs import CircuitRecord, Job, JobKind
-from prover.redis_events import RedisNudges
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.jobs.redis_notifications import RedisNudges
+from prover.records.job import CircuitRecord, Job, JobKind
+from prover.records.webhook import SignatureScheme
 from prover.store import Store
 from prover.testing import START, ManualClock, model_record
-from prover.webhooks.records import SignatureScheme
 
 PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}
 

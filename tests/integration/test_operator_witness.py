@@ -10,8 +10,8 @@ import pytest
 from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
-from circuits.field import from_felt, to_felt
-from circuits.model.operators import FAITHFUL
+from circuits.format.field import from_felt, to_felt
+from circuits.frontend.operators import FAITHFUL
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 from tests.cases.operators import Case, cases

@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.client import Client, ServerProblem
-from prover.api_keys import ALL_SCOPES, new_api_key
-from prover.ownership import model_manifest
+from prover.records.api_key import ALL_SCOPES, new_api_key
+from prover.statement.ownership import model_manifest
 from tests.cases.signatures import eip191
 from tests.unit.fake_app import MODEL, FakeApp, serving
 

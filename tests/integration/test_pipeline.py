@@ -14,18 +14,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
-from circuits.committed.claim import Weights
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.errors import EngineKilled, EngineTimeout
-from circuits.profile import Argument, Profile, Soundness, Visibility
+from circuits.format.commitments import Weights
+from circuits.format.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
-from prover.bundle import read_bundle
-from prover.jobs import Job, JobState, ModelVisibility
-from prover.ownership import OwnerSignature, Scheme, model_manifest
-from prover.receipt import Receipt
+from prover.records.job import Job, JobState, ModelVisibility
+from prover.records.usage import Grouping
 from prover.settings import Settings
-from prover.usage import Grouping
+from prover.statement.bundle import read_bundle
+from prover.statement.envelope import Receipt
+from prover.statement.ownership import OwnerSignature, Scheme, model_manifest
 from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
@@ -387,7 +387,7 @@ def test_a_proof_whose_worker_died_before_it_was_signed_is_not_made_twice(
     monkeypatch.setattr(EzklEngine, "prove", counted)
     job = ordered(app, tiny.linear(), INPUT)
     with monkeypatch.context() as death:
-        death.setattr("prover.pipeline.check_statement", dies)
+        death.setattr("prover.jobs.pipeline.check_statement", dies)
         with pytest.raises(KeyboardInterrupt):
             app.run(job.id, "first")
     assert app.store.job(job.id).state is JobState.RUNNING

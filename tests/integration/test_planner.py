@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from circuits.build import Builder
+from circuits.calibration.samples import Samples, draw
+from circuits.compiler.build import Builder
+from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.errors import Canceled, ModelTooLarge, NoPlan, ProfileContradiction
-from circuits.plan.cost import CostModel
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
-from circuits.plan.planner import Plan
-from circuits.plan.samples import Samples, draw
-from circuits.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.plan.plan import Plan
 from circuits.srs.files import Policy, SrsFolder
-from circuits.tensors import Signature, TensorSpec
 from tests.cases import tiny
 from tests.cases.integers import graph
 from tests.conftest import LIMITS

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuits.build import Builder, BuiltCircuit
+from circuits.calibration.samples import draw
+from circuits.compiler.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles
-from circuits.field import to_felt
+from circuits.format.field import to_felt
+from circuits.format.profile import Argument, Profile, Soundness, Visibility
+from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
-from circuits.plan.samples import draw
-from circuits.profile import Argument, Profile, Soundness, Visibility
 from circuits.srs.files import Policy, SrsFolder
-from circuits.tensors import Signature, TensorSpec
-from prover.non_claims import non_claims
+from prover.statement.non_claims import non_claims
 from tests.cases.tiny import linear
 from tests.conftest import LIMITS
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.prove_folder import Prover
 from benchmarks.report.folder_report import Off, Outcome, Row, Run, markdown, read_rows, write
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.settings import Settings
 from tests.cases import tiny

@@ -14,9 +14,10 @@ import pytest
 import redis
 
 from prover.errors import AlreadyRunning, QueueUnavailable, RedisMissing
-from prover.events import LocalNudges, Nudges, open_nudges
-from prover.redis_events import RedisNudges
-from prover.redis_server import RedisServer, find_redis_server
+from prover.host.redis_server import RedisServer, find_redis_server
+from prover.jobs.bus import LocalNudges, open_nudges
+from prover.jobs.notifications import Nudges
+from prover.jobs.redis_notifications import RedisNudges
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def test_a_server_that_outlived_its_parent_is_replaced_and_its_data_kept(tmp_pat
     program = (
         "import sys, time, redis\n"
         "from pathlib import Path\n"
-        "from prover.redis_server import RedisServer\n"
+        "from prover.host.redis_server import RedisServer\n"
         "server = RedisServer.start(Path(sys.argv[1]))\n"
         "redis.Redis.from_url(server.url).set('key', 'value')\n"
         "print(server.pid, flush=True)\n"

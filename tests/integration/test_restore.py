@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
-from prover.jobs import Job, JobState
+from prover.records.job import Job, JobState
 from prover.settings import Settings
 from tests.cases import tiny
 

@@ -11,12 +11,12 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from circuits.digests import sha256
-from circuits.profile import Profile
+from circuits.format.digests import sha256
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactCorrupt, ArtifactMissing, ArtifactsUnavailable
-from prover.jobs import JobState
+from prover.records.job import JobState
 from prover.settings import Settings
 from tests.cases import tiny
 from tests.s3 import BUCKET, S3, s3

@@ -34,14 +34,14 @@ from prover.errors import (
     UploadNotFound,
     UploadOverlaps,
 )
-from prover.jobs import CircuitRecord, Job, JobKind, JobState, Lease, Stage, UploadPart
+from prover.records.job import CircuitRecord, Job, JobKind, JobState, Lease, Stage, UploadPart
+from prover.records.usage import Grouping
 from prover.store import Store
 from prover.store.filters import Filter
 from prover.store.jobs import insert_jobs
 from prover.store.migrate import MIGRATIONS
 from prover.store.schema import REVISION, metadata
 from prover.testing import START, ManualClock, model_record
-from prover.usage import Grouping
 from tests.cases.jobs import PROBLEM, TTL_S, claimed, new_job, story
 
 # --- records ---------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def test_processes_open_and_claim_at_once_and_each_job_is_claimed_once(url: str)
         "import sys\n"
         "from prover.store import Store\n"
         "from prover.testing import model_record\n"
-        "from prover.jobs import JobKind\n"
+        "from prover.records.job import JobKind\n"
         "store = Store.open(sys.argv[1])\n"
         "store.add_model(model_record())\n"
         "for n in range(20):\n"

@@ -19,15 +19,15 @@ import structlog
 
 from api.access import PREFIXES, needed, prefix_of
 from api.application import create_app
-from circuits.profile import Profile
-from prover.api_keys import ALL_SCOPES, new_api_key
+from circuits.format.profile import Profile
 from prover.app import App
-from prover.batch.records import Item, ItemState
-from prover.jobs import CircuitRecord, JobKind
+from prover.records.api_key import ALL_SCOPES, new_api_key
+from prover.records.batch import Item, ItemState
+from prover.records.job import CircuitRecord, JobKind
+from prover.records.webhook import SignatureScheme
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import model_record
-from prover.webhooks.records import SignatureScheme
 from tests.unit.fake_app import SIGNATURE, serving
 
 OWNER, OTHER, THIRD = "owner", "other", "third"

@@ -18,10 +18,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from starlette.types import Receive, Scope, Send
 
 from api.requests import RequestContext
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover import tracing
 from prover.app import App
-from prover.jobs import JobState
+from prover.records.job import JobState
 from prover.settings import Settings
 from tests.cases import tiny
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prover.jobs import JobState
+from prover.records.job import JobState
 from tests.unit.fake_app import FakeApp, serving
 
 pytestmark = [

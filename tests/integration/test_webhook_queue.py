@@ -10,16 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from prover.jobs import JobKind, JobState
-from prover.store import Store, outbox
-from prover.store.webhook_tables import webhook_deliveries, webhook_events
-from prover.testing import START, ManualClock, model_record
-from prover.webhooks.errors import (
-    WebhookEndpointDisabled,
-    WebhookEndpointNotFound,
-    WebhookReplayWindow,
-)
-from prover.webhooks.records import (
+from prover.records.job import JobKind, JobState
+from prover.records.webhook import (
     Attempt,
     DeliveryState,
     DisabledReason,
@@ -27,6 +19,14 @@ from prover.webhooks.records import (
     Endpoint,
     SignatureScheme,
 )
+from prover.records.webhook_errors import (
+    WebhookEndpointDisabled,
+    WebhookEndpointNotFound,
+    WebhookReplayWindow,
+)
+from prover.store import Store, outbox
+from prover.store.webhook_tables import webhook_deliveries, webhook_events
+from prover.testing import START, ManualClock, model_record
 from tests.cases.jobs import PROBLEM, claimed, new_job
 
 LEASE_S = 60.0

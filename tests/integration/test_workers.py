@@ -15,9 +15,9 @@ import redis
 
 from prover.admission import SizeClass
 from prover.errors import QueueUnavailable
-from prover.jobs import JobKind, JobState
-from prover.queue import send_job
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.jobs.queue import send_job
+from prover.records.job import JobKind, JobState
 from prover.testing import model_record
 from tests.integration.fake_deployment import REPOSITORY, Deployment, until
 from workers.celery_app import make_celery

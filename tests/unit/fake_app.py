@@ -18,11 +18,11 @@ import uvicorn
 from api.__main__ import listen
 from api.application import create_app
 from circuits.errors import NotOnnx
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.app import App
 from prover.artifacts import Artifacts
 from prover.errors import JobNotDone
-from prover.jobs import CircuitRecord, Job, JobKind, JobState, Stage
+from prover.records.job import CircuitRecord, Job, JobKind, JobState, Stage
 from prover.settings import Settings
 from prover.store import Store
 from tests.cases.jobs import lay_out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.plan.accuracy import compare, output_range
-from circuits.profile import Profile
+from circuits.calibration.accuracy import compare, output_range
+from circuits.format.profile import Profile
 
 
 def rows(*values: list[float]) -> list[list[np.ndarray]]:

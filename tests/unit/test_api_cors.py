@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from api import authentication, cors
-from prover.api_keys import ALL_SCOPES, new_api_key, read_origin
 from prover.errors import OriginInvalid, StoreUnavailable
+from prover.records.api_key import ALL_SCOPES, new_api_key, read_origin
 from prover.store import Store
 from tests.unit.fake_app import FakeApp, serving
 

@@ -12,8 +12,8 @@ import pytest
 
 from api.client import Client
 from circuits.errors import EngineTimeout
-from prover.events import LocalNudges
-from prover.jobs import Job
+from prover.jobs.bus import LocalNudges
+from prover.records.job import Job
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}

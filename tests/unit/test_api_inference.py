@@ -14,7 +14,7 @@ import pytest
 
 from api.client import Client
 from circuits.errors import EngineTimeout
-from prover.jobs import JobState
+from prover.records.job import JobState
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 tritonclient = pytest.importorskip("tritonclient.http")

@@ -15,9 +15,9 @@ import pytest
 
 from api import authentication
 from api.authentication import KeyChecker
-from prover.api_keys import Scope
 from prover.errors import StoreUnavailable
-from prover.jobs import JobKind
+from prover.records.api_key import Scope
+from prover.records.job import JobKind
 from prover.store import Store
 from prover.testing import model_record
 from tests.cases.api_keys import made

@@ -13,8 +13,8 @@ import pytest
 from api.key_rate import KeyRate
 from api.problem import RateLimited
 from prover.errors import QuotaExceeded, StorageQuotaExceeded
-from prover.jobs import JobKind, JobState
-from prover.redis_server import RedisServer
+from prover.host.redis_server import RedisServer
+from prover.records.job import JobKind, JobState
 from prover.testing import START, ManualClock, model_record
 from tests.cases.api_keys import made
 from tests.unit.fake_app import SIGNATURE, FakeApp, serving

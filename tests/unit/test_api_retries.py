@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from circuits.errors import EngineKilled
-from circuits.profile import Profile
+from circuits.format.profile import Profile
 from prover.errors import StoreUnavailable
-from prover.idempotency import LOCK_S, job_id_of
-from prover.jobs import Job, JobKind, JobOptions, JobState
+from prover.records.idempotency import LOCK_S, job_id_of
+from prover.records.job import Job, JobKind, JobOptions, JobState
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}

@@ -13,9 +13,9 @@ import pytest
 
 from api.__main__ import listen
 from api.client import Client, ServerProblem
-from circuits.digests import sha256
 from circuits.errors import EngineKilled
-from prover.jobs import JobKind
+from circuits.format.digests import sha256
+from prover.records.job import JobKind
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}

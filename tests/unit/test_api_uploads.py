@@ -16,7 +16,7 @@ import pytest
 
 from api import requests
 from api.partial import schemas
-from circuits.digests import sha256
+from circuits.format.digests import sha256
 from prover.testing import START, ManualClock
 from tests.unit.fake_app import MODEL, FakeApp, serving
 

@@ -11,7 +11,7 @@ from fastapi import Request
 from api.client import Client, Retries, ServerProblem
 from api.problem import Problem
 from api.rate import client_of
-from prover.keys import KeyRing, parse_public_document
+from prover.statement.keys import KeyRing, parse_public_document
 from tests.unit.fake_app import FakeApp, serving
 
 

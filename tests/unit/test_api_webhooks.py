@@ -13,9 +13,9 @@ import httpx
 import pytest
 from standardwebhooks import WebhookVerificationError
 
+from prover.records.webhook import DisabledReason
+from prover.records.webhook_message import MAX_BYTES
 from prover.webhooks.deliverer import Deliverer
-from prover.webhooks.messages import MAX_BYTES
-from prover.webhooks.records import DisabledReason
 from prover.webhooks.sender import Sender
 from tests.acceptance.processes import until
 from tests.cases.webhooks import Receiver, receiving

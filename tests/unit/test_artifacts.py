@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from circuits.digests import sha256
+from circuits.format.digests import sha256
 from prover.artifacts import Artifacts
 from prover.errors import (
     ArtifactCorrupt,

@@ -7,8 +7,8 @@ import onnx
 import onnx.parser
 import pytest
 
-from circuits.lanes.check import widen_checked
-from circuits.lanes.widen import widen
+from circuits.batching.check import widen_checked
+from circuits.batching.vectorize import widen
 
 
 def graph(body: str) -> bytes:

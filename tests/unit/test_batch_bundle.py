@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prover.batch.bundle import BatchBundleWriter, is_batch_bundle, open_batch_bundle
-from prover.bundle import Bundle, write_bundle
 from prover.errors import BundleInvalid
+from prover.statement.bundle import Bundle, write_bundle
 
 PROOF = b"a proof of two lanes"
 ALONE = Bundle(

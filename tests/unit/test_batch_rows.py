@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuits.tensors import Signature, TensorSpec
-from prover.batch.errors import BatchFormat
+from circuits.format.tensors import Signature, TensorSpec
 from prover.batch.ranges import Tally
 from prover.batch.row import BadRow, Row
 from prover.batch.rows import read_rows
+from prover.records.batch_errors import BatchFormat
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 2))
 ONE = Signature(inputs=(X,), outputs=())

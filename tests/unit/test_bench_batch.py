@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.errors import SampleTimeout
+from benchmarks.errors import SampleTimeout
 from benchmarks.harness.rows import Step
 from benchmarks.harness.tasks import Amount
 from benchmarks.suites import batch

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.errors import PeerMissing, SideRefused
+from benchmarks.errors import PeerMissing, SideRefused
 from benchmarks.systems import circom
 from benchmarks.systems.circom_source import IntegerNetwork
 from benchmarks.zoo import neural

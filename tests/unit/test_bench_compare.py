@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.errors import ResultsInvalid, ResultsVersion
+from benchmarks.errors import ResultsInvalid, ResultsVersion
 from benchmarks.harness.rows import Header, Journal, Key, Results, Row, Status, Step, read
 from benchmarks.report.compare import Verdict, compare, different_machines, lost, markdown
 

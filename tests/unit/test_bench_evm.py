@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.errors import PeerMissing
+from benchmarks.errors import PeerMissing
 from benchmarks.harness.process import Measured
 from benchmarks.harness.rows import Status
 from benchmarks.harness.runner import attempt
+from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Amount
 from benchmarks.steps import evm_flow
 from benchmarks.suites import evm
 from benchmarks.systems.ours import Ours
-from benchmarks.systems.side import Outcome
 from benchmarks.zoo.zoo import ZOO
 from circuits.evm.errors import SolcMissing
 from circuits.evm.guard import Accepted, Guard
-from circuits.field import to_felt
+from circuits.format.field import to_felt
 
 PROOF = bytes(range(96))
 INSTANCES = (5, 9, 2)

@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.harness import process
-from benchmarks.harness.errors import (
+from benchmarks.errors import (
     BudgetSpent,
     NotEnoughMemory,
     PeerMissing,
@@ -25,17 +24,18 @@ from benchmarks.harness.errors import (
     SampleTimeout,
     SideRefused,
 )
+from benchmarks.harness import process
 from benchmarks.harness.pace import Budget, Pace
 from benchmarks.harness.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
 from benchmarks.harness.runner import run
+from benchmarks.harness.system import Outcome, Place
 from benchmarks.harness.tasks import Amount, Contender, by_round, contest
 from benchmarks.report import page as report
 from benchmarks.report.compare import Verdict, compare
 from benchmarks.report.digest import Digest
 from benchmarks.suites import registry as suites
 from benchmarks.systems import circom
-from benchmarks.systems.side import Outcome, Place
-from benchmarks.zoo.material import Material
+from benchmarks.zoo.fixtures import Material
 from benchmarks.zoo.zoo import ENTRIES, ZOO
 
 HEADER = Header(

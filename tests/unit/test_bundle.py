@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prover.bundle import MAX_BYTES, Bundle, read_bundle, write_bundle
 from prover.errors import BundleInvalid, BundleTooLarge
+from prover.statement.bundle import MAX_BYTES, Bundle, read_bundle, write_bundle
 from tests.conformance.make_vectors import FOLDER
 
 GOOD = (FOLDER / "public.zkml").read_bytes()

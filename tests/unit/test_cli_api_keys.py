@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from prover.api_keys import check_secret, split_token
 from prover.cli.api_keys import app
 from prover.cli.quotas import app as quotas_app
 from prover.errors import (
@@ -23,7 +22,8 @@ from prover.errors import (
     SettingsInvalid,
     TenantInvalid,
 )
-from prover.exposure import is_loopback, require_api_key
+from prover.host.exposure import is_loopback, require_api_key
+from prover.records.api_key import check_secret, split_token
 from prover.settings import Settings
 from prover.store import Store
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from prover.cli.keys import app
 from prover.errors import KeyUnknown
-from prover.keys import KeyRing, parse_public_document
+from prover.statement.keys import KeyRing, parse_public_document
 
 
 @pytest.fixture

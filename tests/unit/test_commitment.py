@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from circuits.tensors import InputEncoding, TensorSpec
-from prover.commitment import commit, input_json, parse_input_json
+from circuits.format.tensors import InputEncoding, TensorSpec
+from prover.statement.commitment import commit, input_json, parse_input_json
 
 
 def encoding(dtype: str = "float32") -> InputEncoding:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
+from circuits.batching.committed import CommittedForecast, cells_by_columns
 from circuits.committed.arithmetic import (
     Run,
     all_largest,
@@ -20,7 +21,23 @@ from circuits.committed.arithmetic import (
 )
 from circuits.committed.arithmetic import lengths as lengths_of_rows
 from circuits.committed.arrangement import COLUMN_SALT, Arrangement
-from circuits.committed.claim import (
+from circuits.committed.network import (
+    Function,
+    Kind,
+    Local,
+    Sum,
+    exponents,
+    gathered,
+    reach,
+    results,
+)
+from circuits.committed.weight_folding import folded_weights
+from circuits.compiler.process import float_graph
+from circuits.compiler.recipe import Recipe
+from circuits.cost.model import CostModel
+from circuits.engine.port import Limits
+from circuits.errors import InputOutOfRange
+from circuits.format.commitments import (
     CHALLENGES,
     Binding,
     Commitments,
@@ -34,22 +51,8 @@ from circuits.committed.claim import (
     joined,
     usable_rows,
 )
-from circuits.committed.folding import folded_weights
-from circuits.committed.network import (
-    Function,
-    Kind,
-    Local,
-    Sum,
-    exponents,
-    gathered,
-    reach,
-    results,
-)
-from circuits.compiler import float_graph
-from circuits.engine.port import Limits
-from circuits.errors import InputOutOfRange
-from circuits.field import P, from_felt, to_felt
-from circuits.lanes.committed import CommittedForecast, cells_by_columns
+from circuits.format.field import P, from_felt, to_felt
+from circuits.format.profile import Argument, Profile, Target, Visibility
 from circuits.lower.committed.candidates import input_steps, recompiled
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.functions import pieces
@@ -61,9 +64,6 @@ from circuits.lower.committed.quantising import (
 from circuits.lower.committed.reading import read_network
 from circuits.lower.errors import CannotLower
 from circuits.plan.committed import committed_args
-from circuits.plan.cost import CostModel
-from circuits.profile import Argument, Profile, Target, Visibility
-from circuits.rebuild import Recipe
 from tests.cases.committed_networks import (
     EVERY,
     MODELS,

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from prover.context import BITS, Context
 from prover.errors import ContextInvalid
+from prover.statement.context import BITS, Context
 
 CONSUMER = "0x" + "Ab" * 20
 

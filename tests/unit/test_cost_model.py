@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from circuits.cost.model import QUANTITIES, TERMS, CostModel, features, machine_fingerprint
 from circuits.engine.port import Priced, RunArgs
 from circuits.errors import CalibrationError
 from circuits.plan.calibrate import Sample, fit
-from circuits.plan.cost import QUANTITIES, TERMS, CostModel, features, machine_fingerprint
 from prover.cli.doctor import _cost_model
-from prover.library import machine_costs
+from prover.jobs.circuit_registry import machine_costs
 from prover.settings import Settings
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from circuits.committed.claim import Commitments, Weights
 from circuits.errors import ProofMalformed
 from circuits.evm.errors import NotForContracts
 from circuits.evm.guard import COMPILED, SOURCE, Accepted, Guard, read_vka
-from circuits.hidden import Hidden
-from circuits.hints import Hints
-from circuits.manifest import Accuracy, CircuitManifest, SrsRef
-from circuits.profile import Argument, Profile, Soundness, Target, Visibility
-from circuits.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
+from circuits.format.commitments import Commitments, Weights
+from circuits.format.hidden import Hidden
+from circuits.format.hints import Hints
+from circuits.format.manifest import Accuracy, CircuitManifest, SrsRef
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
 
 ROOT = Path(__file__).parents[2]
 HINTS = Hints(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuits.forms import read_columns
-from circuits.plan.samples import read_calibration
-from circuits.tensors import Signature, TensorSpec
+from circuits.calibration.samples import read_calibration
+from circuits.format.input_forms import read_columns
+from circuits.format.tensors import Signature, TensorSpec
 from prover.batch.row import Row
 from prover.batch.rows import read_rows
-from prover.inputs import read_input
+from prover.jobs.inputs import read_input
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 3))
 ONE = Signature(inputs=(X,), outputs=())

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from onnx import helper
 
-from circuits.engine.operators import check_weights
+from circuits.engine.layout_checks import check_weights
 from circuits.errors import EngineError
-from circuits.field import from_felt
-from circuits.hidden import SALT_BITS, SEVERAL_SALT_BITS, Hidden, Salt, filled, hides
+from circuits.format.field import from_felt
+from circuits.format.hidden import SALT_BITS, SEVERAL_SALT_BITS, Hidden, Salt, filled, hides
 
 
 def settings(low: int, high: int, logrows: int, columns: int) -> dict[str, dict[str, object]]:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from circuits.field import P, from_felt, to_felt
-from circuits.hints import MOST_TABLED_LOGROWS, Hints, challenge
-from circuits.integers.hints import results_for
+from circuits.format.field import P, from_felt, to_felt
+from circuits.format.hints import MOST_TABLED_LOGROWS, Hints, challenge
+from circuits.format.profile import Profile, Soundness, Target, Visibility
+from circuits.integers.hint_values import results_for
 from circuits.integers.interpreter import Graph, run_graph
 from circuits.lower import Bits, Form, lower, run_integers
-from circuits.lower.hinting.reach import Reach
+from circuits.lower.hinting.backward_bounds import Reach
 from circuits.lower.variant import Hinted
-from circuits.profile import Profile, Soundness, Target, Visibility
 from tests.cases.hints import (
     BITS,
     DENSE,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from circuits.errors import InputError
-from circuits.npz import read_npz
-from circuits.tensors import InputEncoding, Signature, TensorSpec
-from prover.inputs import load_input, parse_input, read_input, store_input
+from circuits.format.npz import read_npz
+from circuits.format.tensors import InputEncoding, Signature, TensorSpec
+from prover.jobs.inputs import load_input, parse_input, read_input, store_input
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 2))
 N = TensorSpec(name="n", dtype="int64", shape=(3,))

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from circuits.compiler.inspect import ModelSummary, inspect_model
 from circuits.errors import (
     DynamicShape,
     ExternalData,
@@ -17,7 +18,6 @@ from circuits.errors import (
     NotOnnx,
     UnsupportedOperator,
 )
-from circuits.inspect import ModelSummary, inspect_model
 
 MLP = """
 <ir_version: 8, opset_import: ["" : 17]>

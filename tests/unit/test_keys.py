@@ -11,7 +11,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from prover.errors import KeyringUnusable, KeyUnknown, PolicyInvalid, ReceiptInvalid
-from prover.keys import (
+from prover.statement.keys import (
     KeyRing,
     KeyState,
     PublicKey,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from circuits.errors import Canceled
-from prover.library import load
+from prover.jobs.circuit_registry import load
 
 SLOW = """
 import time

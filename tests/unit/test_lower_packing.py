@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from circuits.exact import exact_constants, written
+from circuits.format.wide_constants import exact_constants, written
 from circuits.integers.interpreter import evaluate, parsed, rescaled
 from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
 from tests.cases.integers import BOUND

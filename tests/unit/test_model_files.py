@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from circuits.compiler.inspect import inspect_model
 from circuits.errors import DynamicShape, ExternalData, ModelError, ModelTooLarge
-from circuits.inspect import inspect_model
-from circuits.model.binding import bound_model
-from circuits.model.external import embed_external
-from circuits.model.functions import MAX_NODES
-from circuits.model.reading import read_model
+from circuits.frontend.binding import bound_model
+from circuits.frontend.external import embed_external
+from circuits.frontend.functions import MAX_NODES
+from circuits.frontend.reading import read_model
 from circuits.rewrite import rewrite
-from prover.shapes import parse_shapes
+from prover.cli.shapes import parse_shapes
 from tests.cases.tiny import linear, model
 
 LIMIT = 1 << 20

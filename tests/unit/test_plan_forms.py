@@ -8,7 +8,7 @@ import pytest
 
 from circuits.lower import Bits, Form, GraphVariant, lower
 from circuits.plan.fitting import fitted
-from circuits.plan.forms import near_the_least, worth_pricing
+from circuits.plan.lowering_options import near_the_least, worth_pricing
 from tests.cases.integers import BOUND, graph
 
 BITS = Bits(input=5, weights=(6,))

@@ -10,14 +10,14 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from circuits.cost.model import CostModel
 from circuits.engine.port import Engine, Limits, Priced, RunArgs
 from circuits.errors import EngineError
-from circuits.plan.cost import CostModel
+from circuits.format.profile import Profile
 from circuits.plan.effort import BUDGETS, Effort, worth_timing
+from circuits.plan.layouts import COLUMNS, LEGS, Pricing, minimal_logrows
 from circuits.plan.planner import context_encoding
-from circuits.plan.shapes import COLUMNS, LEGS, Pricing, minimal_logrows
 from circuits.plan.variants import integer_args
-from circuits.profile import Profile
 
 _PROFILE = Profile()
 _COSTS = CostModel.shipped()

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from circuits.profile import Soundness
+from circuits.format.profile import Soundness
 from prover.errors import PolicyInvalid
-from prover.keys import public_document
-from prover.policy import Policy
+from prover.statement.keys import public_document
+from prover.verify.policy import Policy
 from tests.conformance.make_vectors import public_key
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from circuits.engine.proof_json import normalise_proof, parse_proof, read_proof
 from circuits.errors import ProofMalformed
-from circuits.field import P
+from circuits.format.field import P
 
 EZKL: dict[str, Any] = {
     "protocol": None,

@@ -11,8 +11,8 @@ from typer.main import get_command
 
 from circuits.errors import Fault
 from prover.cli.root import command_line
-from prover.jobs import JobKind, JobState, Stage
-from prover.schema import statement_schema
+from prover.records.job import JobKind, JobState, Stage
+from prover.statement.schema import statement_schema
 
 ROOT = Path(__file__).parents[2]
 

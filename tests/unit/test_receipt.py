@@ -7,11 +7,11 @@ import json
 import pytest
 from securesystemslib.dsse import Envelope
 
-from circuits.digests import canonical_json
-from prover.bundle import read_bundle
+from circuits.format.digests import canonical_json
 from prover.errors import ReceiptInvalid
-from prover.receipt import MAX_BYTES, PAYLOAD_TYPE, Receipt, sign
-from prover.statement import Statement
+from prover.statement.bundle import read_bundle
+from prover.statement.envelope import MAX_BYTES, PAYLOAD_TYPE, Receipt, sign
+from prover.statement.statement import Statement
 from tests.conformance.make_vectors import FOLDER, public_key, signer
 
 RECEIPT = read_bundle((FOLDER / "public.zkml").read_bytes()).receipt

@@ -11,8 +11,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.ensemble import IsolationForest
 from sklearn.tree import DecisionTreeRegressor
 
+from circuits.compiler.inspect import inspect_model
 from circuits.errors import UnsupportedOperator
-from circuits.inspect import inspect_model
 from circuits.lower import Bits, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.lower.thresholds import near_thresholds

@@ -61,7 +61,7 @@ def test_dilated_pooling_is_a_maximum_of_shifted_images() -> None:
 def test_equal_models_give_equal_bytes_in_every_process() -> None:
     code = (
         "import sys; from circuits.rewrite import rewrite;"
-        "from circuits.digests import sha256;"
+        "from circuits.format.digests import sha256;"
         "print(sha256(rewrite(sys.stdin.buffer.read()).onnx))"
     )
     digests = {

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from circuits.errors import CalibrationError
-from circuits.plan.samples import (
+from circuits.calibration.samples import (
     MAX_HELD_OUT,
     MAX_PLAN,
     Sample,
@@ -24,7 +23,8 @@ from circuits.plan.samples import (
     read_calibration,
     widened,
 )
-from circuits.tensors import Signature, TensorSpec
+from circuits.errors import CalibrationError
+from circuits.format.tensors import Signature, TensorSpec
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 2))
 IDS = TensorSpec(name="ids", dtype="int64", shape=(3,))

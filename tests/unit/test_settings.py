@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prover.errors import SettingsInvalid
-from prover.queue import broker_url, celery_config, visibility_timeout_s
+from prover.jobs.queue import broker_url, celery_config, visibility_timeout_s
 from prover.settings import Settings
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from circuits.digests import canonical_json
-from prover.bundle import read_bundle
+from circuits.format.digests import canonical_json
 from prover.errors import ReceiptInvalid
-from prover.receipt import Receipt
-from prover.schema import PATH, statement_schema
-from prover.statement import Statement
+from prover.statement.bundle import read_bundle
+from prover.statement.envelope import Receipt
+from prover.statement.schema import PATH, statement_schema
+from prover.statement.statement import Statement
 from tests.conformance.lies import Json, statement_of
 from tests.conformance.make_vectors import FOLDER
 from tests.conformance.mutations import leaves

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import cast
 
 from circuits.engine.port import Engine
-from prover.policy import Policy
-from prover.report import Check, Layer, Status
-from prover.verification.evidence import Evidence, Step, perform, refuse, skip, warn
-from prover.verify import verify_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.checks.evidence import Evidence, Step, perform, refuse, skip, warn
+from prover.verify.policy import Policy
+from prover.verify.report import Check, Layer, Status
 
 NO_ENGINE = cast(Engine, None)
 
@@ -75,7 +75,7 @@ def test_verifying_needs_neither_onnx_nor_a_database() -> None:
         "fastapi",
     }
     code = (
-        "import sys, prover.verify, prover.verify_raw, circuits.engine.ezkl_engine\n"
+        "import sys, prover.verify.bundle, prover.verify.bare_proof, circuits.engine.ezkl_engine\n"
         f"sys.exit(', '.join(sorted({heavy!r} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

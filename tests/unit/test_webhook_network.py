@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import httpcore
 import pytest
 
-from prover.webhooks.errors import WebhookUrlRefused
+from prover.records.webhook_errors import WebhookUrlRefused
 from prover.webhooks.network import GuardedNetwork, check_url, is_public
 
 PUBLIC = "93.184.215.14"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from prover.webhooks.records import Due, SignatureScheme
+from prover.records.webhook import Due, SignatureScheme
 from prover.webhooks.sender import Outcome, Sender
 from prover.webhooks.signing import new_secret
 from tests.cases.webhooks import ENDPOINT

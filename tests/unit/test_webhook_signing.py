@@ -12,9 +12,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from prover.records.webhook import SignatureScheme
 from prover.testing import START
 from prover.webhooks import signing
-from prover.webhooks.records import SignatureScheme
 from tests.cases.webhooks import ENDPOINT
 
 BODY = '{"type":"proof.succeeded","data":{"id":"ü"}}'

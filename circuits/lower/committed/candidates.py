@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.calibration.accuracy import compare
+from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
-from circuits.committed.claim import Commitments, Weights, usable_rows
 from circuits.committed.network import Floats, Network, gathered
-from circuits.digests import canonical_json
+from circuits.format.commitments import Commitments, Weights, usable_rows
+from circuits.format.digests import canonical_json
+from circuits.format.tensors import InputEncoding, Signature, TensorSpec
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
     Extent,
@@ -24,11 +27,7 @@ from circuits.lower.committed.quantising import (
 )
 from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.errors import CannotLower
-from circuits.plan.accuracy import compare
-from circuits.plan.graphs import FloatGraph, IntegerTask
-from circuits.plan.samples import Range, Sample, draw
-from circuits.plan.variants import corner_samples
-from circuits.tensors import InputEncoding, Signature, TensorSpec
+from circuits.lower.graphs import FloatGraph, IntegerTask
 
 #: Bits of activations that are tried, and by how many a table is longer at least.
 _LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1

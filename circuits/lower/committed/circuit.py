@@ -10,7 +10,9 @@ import numpy as np
 
 from circuits.committed.arithmetic import UNUSED_ROWS, Steps, all_largest, entries, output_bounds
 from circuits.committed.arrangement import Arrangement, offsets_of
-from circuits.committed.claim import (
+from circuits.committed.network import ZERO, Integers, Kind, Local, Network, Op, Sum, View
+from circuits.committed.weight_folding import folded_count
+from circuits.format.commitments import (
     DATA,
     FOLDED,
     POINT,
@@ -19,10 +21,8 @@ from circuits.committed.claim import (
     challenge_names,
     evaluation_shape,
 )
-from circuits.committed.folding import folded_count
-from circuits.committed.network import ZERO, Integers, Kind, Local, Network, Op, Sum, View
-from circuits.digests import sha256
-from circuits.hidden import RESIDUES, Salt, hides
+from circuits.format.digests import sha256
+from circuits.format.hidden import RESIDUES, Salt, hides
 from circuits.lower.committed.powers import Packing, Powers
 from circuits.lower.committed.sums import SumResidue
 from circuits.lower.committed.writing import Tensor, Writer

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.arithmetic import Steps, entries
-from circuits.committed.claim import LANE
 from circuits.committed.network import Span, Sum
+from circuits.format.commitments import LANE
 from circuits.lower.committed.writing import Tensor, Writer
 
 #: Sums below this are smaller than the modulus of BN254's scalar field (253.6 bits).

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuits.committed.folding import full_bias
 from circuits.committed.network import (
     Convolution,
     Function,
@@ -21,6 +20,7 @@ from circuits.committed.network import (
     reach,
     tap_exponent,
 )
+from circuits.committed.weight_folding import full_bias
 from circuits.lower.committed.writing import Tensor
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from circuits.committed.claim import CELLS
-from circuits.exact import EXACT, written
+from circuits.format.commitments import CELLS
+from circuits.format.wide_constants import EXACT, written
 
 _OPSET, _IR_VERSION = 17, 8
 
@@ -56,7 +56,8 @@ class Writer:
 
     def constant(self, values: NDArray[Any]) -> Tensor:
         """Integers of any size. Each is written as a number that stands nowhere else in the graph
-        (``circuits.exact``): the engine would make one of equal constants, and check its range."""
+        (``circuits.format.wide_constants``): the engine would make one of equal constants, and
+        check its range."""
         name = f"const_{len(self.constants)}"
         numbers = np.asarray(values, dtype=object)
         stand_ins, exact = written(numbers, self.stand_ins)

@@ -28,6 +28,6 @@ leaves a choice (a division is right to one). What is left of each equation, its
 public output, and has to be zero.
 """
 
-from circuits.lower.hinting.giving import with_hints
+from circuits.lower.hinting.selection import with_hints
 
 __all__ = ["with_hints"]

@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from circuits.exact import EXACT, fits_float32, written
-from circuits.hidden import RESIDUES
-from circuits.hints import CHALLENGE, HINT
+from circuits.format.hidden import RESIDUES
+from circuits.format.hints import CHALLENGE, HINT
+from circuits.format.wide_constants import EXACT, fits_float32, written
 from circuits.lower.hinting.checks import Challenged, Check, Packed, Packing
 from circuits.lower.hinting.products import Product, shapes_of
 
@@ -24,9 +24,9 @@ class Writing:
     Its inputs are those of that graph, the results and, where any are challenged, the challenge;
     its outputs are those of that graph, and residues.
 
-    All inputs have to be public (``circuits.engine.operators`` sees to it). Of an output that *is*
-    an input, as the result of a last product may be, the engine makes a cell of its own: a public
-    input's instance it is tied to, with a private input by nothing.
+    All inputs have to be public (``circuits.engine.layout_checks`` sees to it). Of an output that
+    *is* an input, as the result of a last product may be, the engine makes a cell of its own: a
+    public input's instance it is tied to, with a private input by nothing.
     """
 
     def __init__(self, data: bytes, sources: dict[str, tuple[str, str]]) -> None:

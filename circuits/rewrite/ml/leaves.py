@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from circuits.model.outputs import ML
+from circuits.frontend.outputs import ML
 from circuits.rewrite.edit import (
     Builder,
     Pass,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from circuits.errors import UnsupportedOperator
-from circuits.model.outputs import ML
+from circuits.frontend.outputs import ML
 from circuits.rewrite.edit import Builder, Expansion, Pass, expand
 from circuits.rewrite.ml import encoders, estimators, machines
 

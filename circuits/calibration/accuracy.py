@@ -1,0 +1,68 @@
+"""How far a circuit's outputs are from onnxruntime's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.format.profile import Profile
+
+#: One sample's outputs.
+Outputs = Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """``max_error``: largest absolute error over the range of that output's reference values.
+    ``agreement``: share of samples with the same top-1 answer (1.0 for outputs of one value)."""
+
+    max_error: float
+    agreement: float
+    samples: int
+
+    def meets(self, profile: Profile) -> bool:
+        return self.max_error <= profile.max_error and self.agreement >= profile.agreement
+
+
+def compare(
+    reference: Sequence[Outputs], got: Sequence[Outputs], *, decisive: float | None = None
+) -> Measured:
+    """Compares outputs sample by sample; both lists have one entry a sample, in order.
+
+    With ``decisive`` (a share of the output's range), samples whose two largest reference values
+    lie within twice that of each other do not count as disagreeing: what onnxruntime itself is
+    undecided about, as it is on much random data, says nothing of a circuit.
+    """
+    worst, agreed = 0.0, np.ones(len(reference), dtype=bool)
+    for index in range(len(reference[0])):
+        want = np.stack([np.asarray(r[index], dtype=np.float64) for r in reference])
+        have = np.stack([np.asarray(g[index], dtype=np.float64) for g in got])
+        have = have.reshape(want.shape)
+        worst = max(worst, float(np.abs(want - have).max(initial=0.0)) / output_range(want))
+        room = 0.0 if decisive is None else 2 * decisive * output_range(want)
+        agreed &= _top1_agrees(want, have, room)
+    return Measured(max_error=worst, agreement=float(agreed.mean()), samples=len(reference))
+
+
+def output_range(reference: NDArray[Any]) -> float:
+    """The width of an output's reference values; their magnitude where they are all the same."""
+    width = float(reference.max(initial=-np.inf) - reference.min(initial=np.inf))
+    if np.isfinite(width) and width > 0:
+        return width
+    return max(float(np.abs(reference).max(initial=0.0)), 1.0)
+
+
+def _top1_agrees(want: NDArray[Any], have: NDArray[Any], room: float) -> NDArray[np.bool_]:
+    """Whether the largest entry along the last axis is the same, for each sample.
+
+    Entries within ``room`` of the largest count as the largest; with none, only ties do.
+    """
+    if want.ndim < 2 or want.shape[-1] < 2:
+        return np.ones(len(want), dtype=bool)
+    chosen = np.take_along_axis(want, have.argmax(-1)[..., None], -1)[..., 0]
+    same = chosen >= want.max(-1) - room
+    return np.asarray(same.reshape(len(want), -1).all(-1))

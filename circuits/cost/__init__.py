@@ -1,0 +1,1 @@
+"""What models and circuits cost: assignments counted, seconds and memory predicted."""

@@ -1,0 +1,174 @@
+"""What a shape will cost: seconds, memory, proof size, predicted from the engine's own counts.
+
+Proving is dominated by transforms and multi-exponentiations over columns of n = 2^k rows, so every
+cost is taken as linear in n times counts of columns and lookup arguments; a multi-exponentiation of
+n points takes time in proportion to n / log n. Part of the columns' cost also grows with the degree
+of the constraints: the engine has a gate that multiplies a row's inner columns with one another,
+and the quotient is computed on a domain that is so many times larger. An inner column is three in
+halo2 (two operands and a result), so that a column of committed elements is taken for a third of
+one: that is what keys and proofs of such circuits grow by. The coefficients come from
+non-negative least squares over proofs measured by ``circuits.plan.calibrate``; the form of the
+model follows Quangle07/zkml-predictive-cost-model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from circuits.engine.port import Priced
+from circuits.format.digests import sha256
+from circuits.format.profile import Target
+
+TERMS = (
+    "fixed",
+    "rows",
+    "extended_rows",
+    "columns",
+    "extended_columns",
+    "range_checks",
+    "lookups",
+)
+#: Of the engine's lookup arguments, but for the columns of the table.
+_LOOKUP_DEGREE = 4
+#: Columns in halo2 that make an inner column of the engine's.
+_OPERANDS = 3
+QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Predicted costs of one proof: seconds of wall time, bytes of peak memory, bytes on disk."""
+
+    prove_s: float
+    peak_bytes: int
+    pk_bytes: int
+    proof_bytes: int
+
+    def of(self, target: Target) -> float:
+        """What the target makes small."""
+        return {
+            Target.SPEED: self.prove_s,
+            Target.MEMORY: float(self.peak_bytes),
+            Target.PROOF_SIZE: float(self.proof_bytes),
+            Target.EVM: float(self.proof_bytes),
+        }[target]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostModel:
+    """Coefficients by quantity (``QUANTITIES``), one for each of ``TERMS``.
+
+    ``error`` is the median relative error of each quantity on proofs left out of the fit,
+    ``source`` whose proofs they were: ``shipped``, or a machine's fingerprint.
+    """
+
+    coefficients: dict[str, tuple[float, ...]]
+    error: dict[str, float]
+    source: str
+
+    @classmethod
+    def shipped(cls) -> CostModel:
+        """The coefficients in the package: right in proportion, not to the second."""
+        text = resources.files("circuits.plan").joinpath("coefficients.json").read_text()
+        return cls.from_json(json.loads(text))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "error": self.error,
+            "coefficients": {name: list(row) for name, row in self.coefficients.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> CostModel:
+        """Raises ``ValueError`` when the coefficients are not for these quantities and terms, as
+        those are not that another version fitted."""
+        coefficients = {name: tuple(map(float, r)) for name, r in data["coefficients"].items()}
+        lengths = {len(row) for row in coefficients.values()}
+        if set(coefficients) != set(QUANTITIES) or lengths != {len(TERMS)}:
+            raise ValueError("the cost model has other quantities or terms than this version's")
+        return cls(coefficients=coefficients, error=data["error"], source=data["source"])
+
+    def predict(self, priced: Priced) -> Prediction:
+        values = {
+            name: sum(c * f for c, f in zip(row, features(priced, name), strict=True))
+            for name, row in self.coefficients.items()
+        }
+        return Prediction(
+            prove_s=values["prove_s"],
+            peak_bytes=int(values["peak_bytes"]),
+            pk_bytes=int(values["pk_bytes"]),
+            proof_bytes=int(values["proof_bytes"]),
+        )
+
+
+def features(priced: Priced, quantity: str) -> Sequence[float]:
+    """The terms of one quantity for one shape, in the order of ``TERMS``.
+
+    A proof's length does not depend on the number of rows, everything else grows with it.
+    """
+    rows = extended = 1.0
+    if quantity != "proof_bytes":
+        rows = float(1 << priced.args.logrows)
+        extended = rows * extension(priced)
+    if quantity == "prove_s":
+        rows /= priced.args.logrows
+    columns = priced.args.num_inner_cols * blocks(priced)
+    all_columns = columns + priced.committed / _OPERANDS
+    return (
+        1.0,
+        rows,
+        extended,
+        rows * all_columns,
+        extended * all_columns,
+        rows * columns * len(priced.range_checks),
+        rows * columns * len(priced.lookups) * table_columns(priced),
+    )
+
+
+def extension(priced: Priced) -> float:
+    """How many times larger than in the plainest circuit the quotient's domain is: a power of two
+    that holds the degree of the constraints. A gate multiplies a row's inner columns, and the
+    look-up of a table in several columns multiplies by a choice between them."""
+    tables = table_columns(priced) + _LOOKUP_DEGREE
+    degree = max(_LOOKUP_DEGREE + 1, priced.args.num_inner_cols + 2, tables)
+    return 2.0 ** (math.ceil(math.log2(degree - 1)) - math.ceil(math.log2(_LOOKUP_DEGREE)))
+
+
+def blocks(priced: Priced) -> int:
+    """How often the layout is folded because it is longer than 2^k rows."""
+    return max(1, math.ceil(priced.rows / (1 << priced.args.logrows)))
+
+
+def table_columns(priced: Priced) -> int:
+    """Columns that a lookup table takes: one for each 2^k entries of its range."""
+    if not priced.lookups:
+        return 0
+    low, high = priced.args.lookup_range
+    return (high - low) // (1 << priced.args.logrows) + 1
+
+
+def machine_fingerprint() -> str:
+    """Tells machines apart whose proofs take different times: processor, cores, system."""
+    parts = (platform.machine(), _processor(), str(os.cpu_count()), platform.system())
+    return sha256("|".join(parts).encode())[:23]
+
+
+def _processor() -> str:
+    """The processor's model name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")

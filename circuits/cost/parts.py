@@ -1,0 +1,138 @@
+"""A model taken apart: each layer as a model of its own, so that the engine can price it alone.
+
+And which layer of the uploaded model each node of its rewritten form comes from: passes name what
+they add after the node that they replace (``circuits.rewrite.edit.Builder``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from circuits.cost.fixed_point import node_cells
+from circuits.cost.layers import Part, Parts
+from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, known_dims, static_shape
+from circuits.frontend.folding import folded
+from circuits.frontend.outputs import plain_outputs
+from circuits.frontend.reading import read_model
+from circuits.lower.prepare import prepared
+from circuits.rewrite import rewrite
+from circuits.rewrite.pipeline import written_plainly
+
+#: Nodes beyond which no part is made: the engine's count of so many takes minutes.
+_MOST_NODES = 400
+#: Bytes that all growing parts of a model may have together.
+_MOST_BYTES = 64 << 20
+
+
+def take_apart(data: bytes, integer_layers: Sequence[str] = ()) -> Parts:
+    """The parts of an uploaded model; ``integer_layers`` are names from ``circuits.lower``.
+
+    Raises what rewriting raises for a model that cannot be proved.
+    """
+    origins = Origins(data)
+    model = read_model(data)
+    plain_outputs(model)
+    bind_shapes(model)
+    rewritten = rewrite(data).onnx
+    made = {n.name: [v.name for v in n.outputs] for n in prepared(rewritten).graph}
+    before, after = (
+        folded(written_plainly(infer_shapes(model))),
+        onnx.load_model_from_string(rewritten),
+    )
+    large = max(len(before.graph.node), len(after.graph.node)) > _MOST_NODES
+    return Parts(
+        exported=_parts(before, origins, large=large),
+        rewritten=_parts(after, origins, grow=True, large=large),
+        large=large,
+        integers={name: origins.of(name, *made.get(name, ())) for name in integer_layers},
+    )
+
+
+class Origins:
+    """Finds a rewritten node's layer in the uploaded model."""
+
+    def __init__(self, data: bytes) -> None:
+        nodes = read_model(data).graph.node
+        self.operators: dict[str, str] = {node.name: node.op_type for node in nodes}
+        self._layer: dict[str, str] = {name: node.name for node in nodes for name in node.output}
+        self._layer |= {name: name for name in self.operators}
+
+    def of(self, *names: str) -> str:
+        """The layer that one of a node's names leads to, else the first of these names."""
+        for name in names:
+            stem = name
+            while stem:
+                if stem in self._layer:
+                    return self._layer[stem]
+                stem = stem.rpartition("/")[0]
+        return names[0]
+
+
+def _parts(model: ModelProto, origins: Origins, *, large: bool, grow: bool = False) -> list[Part]:
+    """Each node alone or, with ``grow``, at the end of all that comes before it; of a ``large``
+    model only what a formula says."""
+    graph = model.graph
+    values = {v.name: v for v in [*graph.input, *graph.value_info, *graph.output]}
+    constants = {t.name: t for t in graph.initializer} | dict(_constant_nodes(graph))
+    shapes = {name: known_dims(v) for name, v in values.items()}
+    shapes |= {name: list(t.dims) for name, t in constants.items()}
+    found = []
+    grow = grow and not large and model.ByteSize() * len(graph.node) <= _MOST_BYTES
+    for place, node in enumerate(graph.node):
+        if not any(name and name not in constants for name in node.input):
+            continue
+        layer = origins.of(node.name or node.output[0], *node.output)
+        found.append(
+            Part(
+                layer=layer,
+                op=origins.operators.get(layer, node.op_type),
+                onnx=None if large else _alone(model, [node], values, constants),
+                grown=_alone(model, graph.node[: place + 1], values, constants) if grow else None,
+                counted=node_cells(node, shapes),
+            )
+        )
+    return found
+
+
+def _constant_nodes(graph: GraphProto) -> Iterable[tuple[str, TensorProto]]:
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            yield node.output[0], node.attribute[0].t
+
+
+def _alone(
+    model: ModelProto,
+    nodes: Sequence[NodeProto],
+    values: dict[str, ValueInfoProto],
+    constants: dict[str, TensorProto],
+) -> bytes | None:
+    """Nodes as a model: what they read becomes its inputs, what none of them reads its outputs."""
+    made = [name for node in nodes for name in node.output if name]
+    read = list(dict.fromkeys(name for node in nodes for name in node.input if name))
+    inputs = [name for name in read if name not in constants and name not in made]
+    last = {name for name in nodes[-1].output if name}
+    outputs = [
+        name for name in made if name not in constants and (name not in read or name in last)
+    ]
+    known = [values.get(name) for name in [*inputs, *outputs]]
+    if any(v is None or static_shape(v) is None for v in known):
+        return None
+    graph = helper.make_graph(
+        nodes,
+        "part",
+        [values[name] for name in inputs],
+        [values[name] for name in outputs],
+        [_named(constants[name], name) for name in read if name in constants and name not in made],
+    )
+    alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return bytes(alone.SerializeToString(deterministic=True))
+
+
+def _named(tensor: TensorProto, name: str) -> TensorProto:
+    copy = TensorProto()
+    copy.CopyFrom(tensor)
+    copy.name = name
+    return copy

@@ -1,0 +1,148 @@
+"""Whether the engine lays out the operators that soundness and secrecy lean on.
+
+A hint is bound by the ReLU behind it (``circuits.lower.hinting``), an input that is not shown by
+two ReLUs of its own, and salt is looked up to no effect (``circuits.format.hidden``). The engine's
+importer simplifies graphs: should it leave one of these operators out, or elements of one that
+nobody reads later, nothing would hold any more. So both are counted.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import onnx
+
+from circuits.engine.port import COMMITTED
+from circuits.errors import EngineError
+from circuits.format.commitments import CELLS, DATA
+from circuits.format.hidden import BOUND, RESIDUES, SALT, Salt
+from circuits.format.hints import HINT
+
+#: The engine's words for operators that decompose or look up.
+_WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish", "SIGMOID": "Sigmoid"}
+#: Operators that the engine lays out as a loop, with a body of its own.
+_LOOPS = frozenset({"GRU", "If", "LSTM", "Loop", "RNN", "Scan"})
+_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
+
+
+def leans_on_operators(network: bytes) -> bool:
+    """Whether a graph has hints or residues: then the engine has to lay it out as it stands."""
+    return any(name.encode() in network for name in (RESIDUES, HINT))
+
+
+def is_committed(network: bytes) -> bool:
+    """Whether a graph has committed hints (``circuits.committed``)."""
+    return DATA.encode() in network
+
+
+def cells_of(network: bytes) -> int:
+    """How many cells the engine fills for a graph with committed hints, as the graph says."""
+    facts = {p.key: p.value for p in onnx.load_model_from_string(network).metadata_props}
+    return int(facts[CELLS])
+
+
+def salt_of(network: bytes) -> Salt | None:
+    """The random look-ups that a graph takes; None where it takes none."""
+    if SALT.encode() not in network:
+        return None
+    inputs = onnx.load_model_from_string(network).graph.input
+    sizes = [
+        math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in inputs
+        if value.name.startswith(SALT)
+    ]
+    return Salt(tables=len(sizes), elements=sizes[0])
+
+
+def check_operators(network: bytes, input_visibility: str, table: str) -> None:
+    """Compares a graph that has residues with the engine's own table of what it makes of it
+    (``ezkl.table``).
+
+    Raises ``EngineError`` where hints are not public, and where the engine lays out other operators
+    than the graph has. (Without hints only those that bound inputs, and salt, are looked for: the
+    engine's own fixed point makes other operators of some.)
+    """
+    committed = is_committed(network)
+    hinted = HINT.encode() in network or committed
+    if hinted and input_visibility != (COMMITTED if committed else "public"):
+        raise EngineError("hints have to be public or committed, or outputs are not tied to them")
+    meant, made = _meant(network, "" if hinted else BOUND), _made(table)
+    if meant != made if hinted else meant - made:
+        raise EngineError(
+            f"the engine lays out {_told(made)} elements of a graph that has {_told(meant)}:"
+            " hints or hidden inputs might not be bound"
+        )
+
+
+def check_weights(network: bytes, table: str) -> None:
+    """Raises ``EngineError`` where a weight that is not shown is used only once: its range check
+    and the hash of the weights would be about another cell (``circuits.format.hidden``). Weights of
+    loops are such: the engine makes constants of their own for a loop's body."""
+    rows = _rows(table)
+    nodes = onnx.load_model_from_string(network).graph.node
+    looped = len({row.number for row in rows}) < len(rows)
+    if looped or any(node.op_type in _LOOPS for node in nodes):
+        raise EngineError("nothing would bound the weights of a loop that the engine keeps")
+    users: dict[str, set[str]] = {}
+    for row in rows:
+        for source in _sources(row):
+            users.setdefault(source, set()).add(row.number)
+    zeros = {r.number for r in rows if r.operator == "SUB" and len({*_sources(r)}) == 1}
+    times_zero = {r.number for r in rows if r.operator == "MULT" and zeros & {*_sources(r)}}
+    for row in rows:
+        used_by = users.get(row.number, set())
+        if row.operator.startswith("CONST") and len(used_by) < 2 and not used_by & times_zero:
+            raise EngineError(
+                f"the engine splits a weight of shape {row.shape} that the graph uses twice:"
+                " nothing would bound it"
+            )
+
+
+def _told(counts: Counter[tuple[str, int]]) -> str:
+    return ", ".join(f"{n} x {op} of {size}" for (op, size), n in sorted(counts.items())) or "no"
+
+
+def _meant(network: bytes, names: str) -> Counter[tuple[str, int]]:
+    """Operators of nodes whose names begin so, with their sizes."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(network)).graph
+    sizes = {
+        v.name: math.prod(d.dim_value for d in v.type.tensor_type.shape.dim)
+        for v in [*graph.input, *graph.value_info, *graph.output]
+    }
+    found: Counter[tuple[str, int]] = Counter()
+    for node in graph.node:
+        if node.op_type in _WORDS.values() and node.name.startswith(names):
+            found[node.op_type, sizes[node.output[0]]] += 1
+    return found
+
+
+def _made(table: str) -> Counter[tuple[str, int]]:
+    found: Counter[tuple[str, int]] = Counter()
+    for row in _rows(table):
+        if (word := _WORD.search(row.operator)) is not None:
+            found[_WORDS[word[1]], math.prod(ast.literal_eval(row.shape))] += 1
+    return found
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of the engine's table."""
+
+    number: str
+    operator: str
+    inputs: str
+    shape: str
+
+
+def _rows(table: str) -> list[_Row]:
+    lines = [[cell.strip() for cell in line.split("│")] for line in table.splitlines()]
+    return [_Row(c[1], c[2], c[4], c[5]) for c in lines if len(c) == 7 and c[1].isdigit()]
+
+
+def _sources(row: _Row) -> list[str]:
+    """The numbers of the lines that it takes its operands from."""
+    return re.findall(r"\((\d+), \d+\)", row.inputs)

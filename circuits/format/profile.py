@@ -1,0 +1,179 @@
+"""What a circuit is built for: who sees what, how exact, how fast, how cautious."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from circuits.format.commitments import Weights
+from circuits.format.digests import digest_json
+
+
+class Visibility(enum.StrEnum):
+    """Who learns what from a proof (docs/receipt.md has the table)."""
+
+    PUBLIC = "public"  # input and output in clear, weights fixed in the verifying key
+    PRIVATE_INPUT = "private-input"  # the input is a witness: only the output is shown
+    HASHED_INPUT = "hashed-input"  # a Poseidon hash of the input is shown
+    HASHED_WEIGHTS = "hashed-weights"  # a Poseidon hash of the weights is shown
+    PRIVATE_WEIGHTS = "private-weights"  # "some weights": nothing ties them to a model
+
+    @property
+    def shows_input(self) -> bool:
+        """Whether the input stands in clear among the public instances."""
+        return self not in (Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT)
+
+    @property
+    def shows_weights(self) -> bool:
+        """Whether the weights are fixed in the verifying key."""
+        return self not in (Visibility.HASHED_WEIGHTS, Visibility.PRIVATE_WEIGHTS)
+
+    @property
+    def engine_input(self) -> str:
+        """EZKL's word for the inputs' visibility."""
+        return {Visibility.PRIVATE_INPUT: "private", Visibility.HASHED_INPUT: "hashed"}.get(
+            self, "public"
+        )
+
+    @property
+    def engine_params(self) -> str:
+        """EZKL's word for the weights' visibility."""
+        return {Visibility.PRIVATE_WEIGHTS: "private", Visibility.HASHED_WEIGHTS: "hashed"}.get(
+            self, "fixed"
+        )
+
+
+class Soundness(enum.StrEnum):
+    """How much a proof establishes, the least first.
+
+    EZKL 23.0.5 does not tie the result of a product to what follows as soon as a circuit checks any
+    product by Freivalds' argument: whoever makes the proof may put other numbers there
+    (docs/decisions/0006). So no circuit is made for ``freivalds``, and its proofs are refused.
+    """
+
+    FREIVALDS = "freivalds"  # of older receipts alone
+    STANDARD = "standard"  # no range check where the verifier checks itself
+    CONSERVATIVE = "conservative"  # every range check kept
+
+    @property
+    def level(self) -> int:
+        """Grows with what a proof establishes."""
+        return list(Soundness).index(self)
+
+
+class Target(enum.StrEnum):
+    """What the planner makes small."""
+
+    SPEED = "speed"
+    MEMORY = "memory"
+    PROOF_SIZE = "proof-size"
+    EVM = "evm"
+
+
+class Argument(enum.StrEnum):
+    """How a circuit comes by its results. Of a circuit that is built, ``auto`` means plain."""
+
+    AUTO = "auto"  # as the planner finds cheaper
+    COMMITTED = "committed"  # private hints under challenges that hash commitments to them
+    PLAIN = "plain"  # they are computed in it, or hints that the verifier sees
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A circuit's specification beside the model; part of the circuit's identity.
+
+    ``max_error`` is the largest error over the output's range, ``agreement`` the share of samples
+    with the same top-1 answer, ``range_margin`` the room kept beyond the calibrated input range
+    (0.25: a quarter of its width on each side).
+    """
+
+    visibility: Visibility = Visibility.PUBLIC
+    soundness: Soundness = Soundness.STANDARD
+    target: Target = Target.SPEED
+    max_error: float = 0.01
+    agreement: float = 0.99
+    range_margin: float = 0.25
+    argument: Argument = Argument.AUTO
+    weights: Weights = Weights.SEALED  # of a circuit with committed hints
+
+    @property
+    def engine_input(self) -> str:
+        """EZKL's word for the visibility of the circuit's inputs."""
+        committed = self.argument is Argument.COMMITTED
+        return "polycommit" if committed else self.visibility.engine_input
+
+    @property
+    def may_commit(self) -> bool:
+        """Whether there are circuits with committed hints of this profile: whoever verifies has to
+        compute their challenges, and what shown weights fold to, which a contract does not."""
+        return (
+            self.argument is not Argument.PLAIN
+            and self.soundness is Soundness.STANDARD
+            and self.visibility in (Visibility.PUBLIC, Visibility.PRIVATE_INPUT)
+            and (self.target is not Target.EVM or self.weights is Weights.SEALED)
+        )
+
+    @property
+    def must_commit(self) -> bool:
+        """Whether only circuits with committed hints are of this profile."""
+        return self.argument is Argument.COMMITTED or self.weights is not Weights.SEALED
+
+    def chosen(self, *, committed: bool) -> Profile:
+        """The profile of a circuit that was planned for this one."""
+        return replace(self, argument=Argument.COMMITTED if committed else Argument.AUTO)
+
+    @property
+    def shows_network(self) -> bool:
+        """Whether a bundle carries the network's integers, which the circuit does not hold."""
+        return self.argument is Argument.COMMITTED and self.weights is Weights.SHOWN
+
+    @property
+    def checks_ranges(self) -> bool:
+        """Whether the engine range-checks inputs and outputs in the circuit."""
+        return self.soundness is Soundness.CONSERVATIVE
+
+    @property
+    def salts_tables(self) -> bool:
+        """Whether a circuit of this profile gets random look-ups, where all its tables can be
+        hidden by some (``circuits.format.hidden``). Where the input is hashed they would be hashed
+        too, and where it is public they would be."""
+        return self.visibility is Visibility.PRIVATE_INPUT and not self.checks_ranges
+
+    @property
+    def may_give_results(self) -> bool:
+        """Whether a circuit of this profile may be given results of products
+        (``circuits.format.hints``): whoever verifies has to look at its input and at the residues,
+        which a contract does not, and the weights have to be in the key."""
+        return (
+            self.soundness is Soundness.STANDARD
+            and self.visibility is Visibility.PUBLIC
+            and self.target is not Target.EVM
+            and self.argument is not Argument.COMMITTED
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """An argument that the planner chooses, and sealed weights, are not mentioned."""
+        data = asdict(self)
+        if self.weights is Weights.SEALED:
+            del data["weights"]
+        if self.argument is Argument.AUTO:
+            del data["argument"]
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Profile:
+        return cls(
+            visibility=Visibility(data["visibility"]),
+            soundness=Soundness(data["soundness"]),
+            target=Target(data["target"]),
+            max_error=data["max_error"],
+            agreement=data["agreement"],
+            range_margin=data["range_margin"],
+            argument=Argument(data.get("argument", Argument.AUTO)),
+            weights=Weights(data.get("weights", Weights.SEALED)),
+        )
+
+    @property
+    def digest(self) -> str:
+        return digest_json(self.to_json())

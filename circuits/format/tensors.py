@@ -1,0 +1,178 @@
+"""Shapes and number formats at a circuit's border: what goes in, what comes out.
+
+We quantise inputs ourselves and hand the engine raw field elements, so a verifier needs nothing
+of the engine's floating-point code to rebuild a proof's public instances from a claimed input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.errors import InputOutOfRange
+from circuits.format.field import SIGNED_LIMIT, from_felt, to_felt
+
+#: What to do about an integer that is out of range.
+_WHOLE = (
+    "An index beyond the model's own table has no answer, whatever the circuit. Where it has one,"
+    " plan a circuit with calibration data that holds such numbers."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """A named tensor of the model: ``dtype`` is a numpy name (``float32``, ``int64``, ``bool``)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TensorSpec:
+        return cls(name=data["name"], dtype=data["dtype"], shape=tuple(data["shape"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A model's inputs and outputs, in order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs' names."""
+        return tuple(t.name for t in self.inputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "inputs": [t.to_json() for t in self.inputs],
+            "outputs": [t.to_json() for t in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Signature:
+        return cls(
+            inputs=tuple(TensorSpec.from_json(t) for t in data["inputs"]),
+            outputs=tuple(TensorSpec.from_json(t) for t in data["outputs"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputEncoding:
+    """How one model input becomes field elements: ``round_half_away(x · 2^scale)``.
+
+    ``lower`` and ``upper`` bound the *accepted* values of x, in the model's own units.
+    """
+
+    tensor: TensorSpec
+    scale: int
+    lower: float
+    upper: float
+
+    def quantise(self, values: NDArray[Any]) -> list[int]:
+        """Integers of one input, row-major.
+
+        ``values`` has the tensor's shape. Raises ``InputOutOfRange`` naming the input, the first
+        value outside and the range.
+        """
+        x = np.asarray(values, dtype=np.float64).reshape(-1)
+        outside = ~((x >= self.lower) & (x <= self.upper))  # NaN is outside too
+        if outside.any():
+            at = int(outside.argmax())
+            index = [int(i) for i in np.unravel_index(at, self.tensor.shape or (1,))]
+            whole = not self.tensor.dtype.startswith("float")
+            raise InputOutOfRange(
+                f"input {self.tensor.name!r} has {float(x[at])!r} at {index}; the circuit accepts"
+                f" {self.lower!r} to {self.upper!r}",
+                hint=_WHOLE if whole else None,
+                input=self.tensor.name,
+                index=index,
+                value=repr(float(x[at])),
+                lower=self.lower,
+                upper=self.upper,
+            )
+        scaled = np.ldexp(x, self.scale)
+        # Half away from zero, as EZKL's own quantisation rounds (Rust's f64::round).
+        rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+        return [int(v) for v in rounded]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.tensor.to_json(),
+            "scale": self.scale,
+            "lower": self.lower,
+            "upper": self.upper,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> InputEncoding:
+        return cls(
+            tensor=TensorSpec.from_json(data),
+            scale=data["scale"],
+            lower=data["lower"],
+            upper=data["upper"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputEncoding:
+    """How field elements become one model output: ``n / 2^scale``."""
+
+    tensor: TensorSpec
+    scale: int
+
+    def decode(self, felts: list[str]) -> NDArray[np.float64]:
+        """The output's values (float64, exact up to 2^53), in the tensor's shape.
+
+        Raises ``ValueError`` for a wrong count, or an element too large to be a signed number.
+        """
+        if len(felts) != self.tensor.size:
+            raise ValueError(f"{self.tensor.name}: {len(felts)} elements for {self.tensor.shape}")
+        ints = [from_felt(f) for f in felts]
+        if any(abs(n) >= SIGNED_LIMIT for n in ints):
+            raise ValueError(f"{self.tensor.name}: an element is not a signed number")
+        values = [math.ldexp(n, -self.scale) for n in ints]
+        return np.array(values, dtype=np.float64).reshape(self.tensor.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.tensor.to_json(), "scale": self.scale}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> OutputEncoding:
+        return cls(tensor=TensorSpec.from_json(data), scale=data["scale"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextEncoding:
+    """How the 248-bit context digest enters the circuit: ``limbs`` elements of ``bits`` bits each.
+
+    One limb of 248 bits where public inputs carry no range check; several small ones where they do
+    (conservative profile), least significant first. ``limbs == 0``: the circuit binds no context.
+    """
+
+    limbs: int
+    bits: int
+
+    def encode(self, context: int) -> list[str]:
+        """Felts of a context digest (``0 <= context < 2^248``)."""
+        mask = (1 << self.bits) - 1
+        return [to_felt((context >> (i * self.bits)) & mask) for i in range(self.limbs)]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"limbs": self.limbs, "bits": self.bits}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ContextEncoding:
+        return cls(limbs=data["limbs"], bits=data["bits"])

@@ -1,0 +1,210 @@
+"""``lower``: a rewritten float graph as a graph of whole numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from circuits.format.manifest import AppliedPass
+from circuits.integers.tables import TABLES
+from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
+from circuits.lower.emit import Emitter
+from circuits.lower.errors import CannotLower
+from circuits.lower.hinting import with_hints
+from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.prepare import prepared
+from circuits.lower.quantity import fresh
+from circuits.lower.variant import Bits, Form, GraphVariant
+from circuits.rewrite.edit import shape_of
+
+#: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
+MAX_BITS = 120
+_PASS = AppliedPass(name="integer-lowering", version=9)
+_HINTS = AppliedPass(name="hints", version=2)
+
+Handler = Callable[[Lowering, ir.Node], None]
+
+HANDLERS: Mapping[str, Handler] = {
+    **dict.fromkeys(movement.MOVES, movement.move),
+    **dict.fromkeys(TABLES, activations.table),
+    "Abs": elementwise.absolute,
+    "Add": elementwise.add,
+    "And": elementwise.logical,
+    "ArgMax": windows.arg_max,
+    "ArgMin": windows.arg_max,
+    "AveragePool": windows.average_pool,
+    "BatchNormalization": elementwise.batch_normalisation,
+    "Cast": elementwise.cast,
+    "Clip": elementwise.clip,
+    "Concat": movement.concat,
+    "Conv": linear.conv,
+    "ConvTranspose": linear.conv_transpose,
+    "Div": elementwise.div,
+    "Equal": elementwise.compare,
+    "Gemm": linear.gemm,
+    "GlobalAveragePool": windows.global_average,
+    "GlobalMaxPool": windows.global_max,
+    "Greater": elementwise.compare,
+    "GreaterOrEqual": elementwise.compare,
+    "HardSigmoid": elementwise.hard_sigmoid,
+    "HardSwish": elementwise.hard_swish,
+    "LSTM": recurrent.lstm,
+    "LeakyRelu": elementwise.leaky_relu,
+    "Less": elementwise.compare,
+    "LessOrEqual": elementwise.compare,
+    "LogSoftmax": activations.softmax,
+    "MatMul": linear.matmul,
+    "Max": elementwise.extremum,
+    "MaxPool": windows.max_pool,
+    "Min": elementwise.extremum,
+    "Mul": elementwise.mul,
+    "Neg": elementwise.neg,
+    "Not": elementwise.logical,
+    "Or": elementwise.logical,
+    "PRelu": elementwise.leaky_relu,
+    "Pow": elementwise.power,
+    "ReduceL1": windows.reduce_sum,
+    "ReduceMax": windows.reduce_max,
+    "ReduceMean": windows.reduce_sum,
+    "ReduceSum": windows.reduce_sum,
+    "ReduceSumSquare": windows.reduce_sum,
+    "Relu": elementwise.relu,
+    "Round": elementwise.quantised_round,
+    "Sigmoid": activations.sigmoid,
+    "Softmax": activations.softmax,
+    "Sub": elementwise.sub,
+    "Sum": elementwise.add,
+    "Where": elementwise.where,
+}
+
+
+def lower(
+    data: bytes,
+    bits: Bits,
+    input_bounds: Mapping[str, tuple[float, float]],
+    form: Form | None = None,
+) -> GraphVariant:
+    """Quantises a rewritten graph; equal arguments give equal bytes.
+
+    ``input_bounds`` are the lowest and highest accepted value of each input, in the model's units.
+    Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
+    values could outgrow the engine.
+    """
+    form = form or Form()
+    model = prepared(data)
+    tabled = any(n.op_type in activations.TABLED for n in model.graph)
+    low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
+    input_scales = []
+    for value in model.graph.inputs:
+        assert value.name is not None
+        scale = bits.input if value.dtype is not None and value.dtype.is_floating_point() else 0
+        step = 2.0**-scale
+        ends = input_bounds[value.name]
+        shape = shape_of(value)
+        lowest = np.floor(np.reshape(ends[0], shape if np.ndim(ends[0]) else ()) / step)
+        highest = np.ceil(np.reshape(ends[1], shape if np.ndim(ends[1]) else ()) / step)
+        tensor = low.emit.input(value.name, shape, lowest, highest)
+        low.known[value.name] = fresh(tensor, step)
+        input_scales.append(scale)
+    _walk(low, model)
+    outputs, output_scales = _outputs(low, model)
+    onnx_bytes = low.emit.finish(outputs)
+    bounds = low.emit.intervals.summary()
+    if bounds.largest >= 1 << MAX_BITS:
+        raise CannotLower(
+            f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
+            hint="Fewer bits a layer, or the engine's own fixed point.",
+        )
+    sources = low.emit.sources
+    hinted = None
+    if form.hints:
+        hinted = with_hints(
+            onnx_bytes,
+            lanes=form.lanes,
+            scale=low.emit.scale,
+            bounds=bounds,
+            intervals=low.emit.intervals.known,
+            sources=sources,
+        )
+    return GraphVariant(
+        onnx=onnx_bytes,
+        label=_label(bits, form, tabled=bool(low.emit.scale)),
+        passes=(_PASS, *((_HINTS,) if hinted else ())),
+        bits=bits,
+        form=form,
+        input_scales=tuple(input_scales),
+        output_scales=tuple(output_scales),
+        value_bounds=bounds,
+        layers=low.layers,
+        relus=tuple(low.emit.intervals.relus),
+        single_rows=tuple(low.single_rows),
+        terms=low.terms,
+        sources=tuple(sources.items()),
+        compared=low.compared,
+        scale=low.emit.scale,
+        tabled_layers=low.tabled_layers,
+        lookups=tuple(f"{op} at scale {s}" for op, s in sorted(low.emit.intervals.lookups)),
+        hinted=hinted,
+    )
+
+
+def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
+    """What tells this variant from the model's others, for a person."""
+    parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}", form.conv]
+    if bits.longer:
+        parts.append(f"steps longer by {list(bits.longer)} 64ths")
+    if tabled:
+        parts.append(f"functions in {bits.table}" + ("" if form.saturate else ", not held"))
+    if form.relu_tables:
+        doubled = form.doubled_from is not None
+        parts.append(f"{form.relu_tables} tables" + (", doubled" if doubled else ""))
+    if form.step_tables:
+        parts.append("comparisons by table")
+    if form.sparse:
+        parts.append("sparse rows")
+    if form.packed_from:
+        parts.append(f"two outputs in one from {form.packed_from} terms")
+    if form.hints:
+        parts.append("results given" + (f" to {form.lanes} lanes" if form.lanes > 1 else ""))
+    return ", ".join(parts)
+
+
+def _walk(low: Lowering, model: ir.Model) -> None:
+    for node in model.graph:
+        handler = HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if handler is None:
+            raise refuse(node, "it is no map of integers")
+        if not any(low.is_known(v) for v in node.inputs):
+            raise refuse(node, "it depends on no input")
+        low.emit.source = (node.name or node.outputs[0].name or "", node.op_type)
+        try:
+            handler(low, node)
+        except ValueError as error:
+            raise refuse(node, str(error)) from error
+
+
+def _outputs(low: Lowering, model: ir.Model) -> tuple[list[tuple[str, ir.Value]], list[int]]:
+    """Each output in order, counted in one step that is a power of two."""
+    outputs, scales = [], []
+    for value in model.graph.outputs:
+        assert value.name is not None
+        low.emit.source = (value.name, "output")
+        if not low.is_known(value):
+            raise CannotLower(f"output {value.name!r} does not depend on the input")
+        q = low.quantity(value)
+        step = q.uniform
+        if step is None or step <= 0 or not math.log2(step).is_integer():
+            smallest = float(np.abs(q.step).min())
+            q = low.to_step(q, 2.0 ** (math.floor(math.log2(smallest)) - 12))
+        settled = low.settled(q)
+        # What came through tables has a scale in the engine's eyes: the settings are to say ours.
+        kept = low.emit.scale_of(settled.tensor)
+        settled = low.to_step(settled, min(float(settled.step.reshape(-1)[0]), 2.0**-kept))
+        scale = -int(math.log2(float(settled.step.reshape(-1)[0])))
+        tensor = low.emit.raised(settled.tensor, scale) if kept else settled.tensor
+        outputs.append((value.name, tensor))
+        scales.append(scale)
+    return outputs, scales

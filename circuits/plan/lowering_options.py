@@ -1,0 +1,177 @@
+"""Which forms of an integer graph are worth pricing.
+
+A form changes the cost and nothing of the result. There are too many to have the engine lay each of
+them out in every shape, and most are hopeless; a count of what each layer needs, which is right to
+some per cent, tells which.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from circuits.cost.integers import border_cells, cost_by_layer
+from circuits.cost.model import CostModel
+from circuits.engine.port import Priced, RunArgs
+from circuits.lower import Form, GraphVariant
+from circuits.plan.layouts import COLUMNS, MAX_LOGROWS, minimal_logrows
+
+_T = TypeVar("_T")
+#: Bits of a rectified value beyond which no table is tried.
+_TABLE_BITS = 20
+#: ReLUs, from the first one on, that are tried as tables.
+MOST_TABLES = 4
+#: Terms from which on two outputs in one number are worth taking apart.
+_PACK_PAYS = 96
+_PACKED = Form(packed_from=_PACK_PAYS)
+#: Multiplications of a single row from which on leaving out zeros is worth a look, and how many
+#: times those that count they must be.
+_SPARSE_FROM = 512
+_SPARSE_PAYS = 2
+#: Digits of these many bits stand for all that the engine will be asked to lay out.
+_LEGS = (2, 3, 4, 6)
+#: A form estimated so much dearer than the cheapest is not priced.
+_HOPELESS = 1.4
+#: What the engine checks by table in every circuit with decompositions: digits, and signs.
+_SIGNS = (-1, 1)
+
+
+def worth_pricing(
+    make: Callable[[Form], GraphVariant],
+    *,
+    has_conv: bool,
+    weigh: Callable[[GraphVariant], float] | None = None,
+    hints: int = 0,
+    tables: Container[int] | None = None,
+) -> list[Form]:
+    """The forms near the cheapest, by an estimate, the cheapest first."""
+    weighed = weigh_forms(
+        make,
+        has_conv=has_conv,
+        weigh=weigh,
+        hints=hints,
+        tables=tables,
+    )
+    return near_the_least(weighed)
+
+
+def near_the_least(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
+    """What is estimated near the cheapest, the cheapest first."""
+    by_cost = sorted(estimated, key=lambda entry: entry[0])
+    return [form for seconds, form in by_cost if seconds <= by_cost[0][0] * _HOPELESS]
+
+
+def weigh_forms(
+    make: Callable[[Form], GraphVariant],
+    *,
+    has_conv: bool,
+    weigh: Callable[[GraphVariant], float] | None = None,
+    hints: int = 0,
+    tables: Container[int] | None = None,
+) -> list[tuple[float, Form]]:
+    """The forms that a model offers, each with its cost.
+
+    ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
+    Of forms that come to the same graph only the first is taken. ``hints``: results of
+    products may be given, with so many inputs in one proof (0: they may not); ``tables``: only
+    forms with one of these numbers of ReLUs as tables.
+    """
+    weigh = weigh or estimate
+    plain = make(Form())
+    distinct: dict[bytes, tuple[float, Form]] = {}
+    for form in _forms(plain, has_conv, hints):
+        if tables is not None and form.relu_tables not in tables:
+            continue
+        variant = plain if form == Form() else make(form)
+        if variant.laid_out not in distinct:
+            distinct[variant.laid_out] = (weigh(variant), form)
+    return list(distinct.values())
+
+
+def likely_form(make: Callable[[Form], GraphVariant], *, hints: bool = False) -> Form:
+    """A form to reckon with before any are weighed: results given where they may be, else two
+    outputs in one number where that pays."""
+    if hints:
+        return Form(hints=True)
+    plain = make(Form())
+    if plain.terms < _PACK_PAYS:
+        return Form()
+    return _PACKED if estimate(make(_PACKED)) < estimate(plain) else Form()
+
+
+def narrow_relus(variant: GraphVariant) -> int:
+    """How many ReLUs, from the first one on, are worth a look as tables."""
+    narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
+    return min(MOST_TABLES, len(list(narrow)))
+
+
+def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[Form]:
+    """Every choice that the model offers, the plain form first."""
+    tables = narrow_relus(plain)
+    packed = [Form()]
+    if plain.terms >= _PACK_PAYS:
+        packed.append(_PACKED)
+    if hints:
+        packed.append(Form(hints=True, lanes=hints))
+    rows = [row for row in plain.single_rows if row.multiplications >= _SPARSE_FROM]
+    sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
+    for step_tables, thin, form, count in itertools.product(
+        (False, True) if b"Greater" in plain.onnx else (False,),
+        (False, True) if sparse else (False,),
+        packed,
+        range(tables + 1),
+    ):
+        yield replace(form, relu_tables=count, sparse=thin, step_tables=step_tables)
+    if has_conv:
+        yield Form(conv="direct")
+
+
+def estimate(variant: GraphVariant) -> float:
+    """Seconds of proving in the best shape, by the counts of its layers alone."""
+    costs = CostModel.shipped()
+    return min((costs.predict(shape).prove_s for shape in shapes(variant)), default=math.inf)
+
+
+def shapes(variant: GraphVariant) -> list[Priced]:
+    """Typical shapes of a graph, by the counts of its layers alone."""
+    found = (_shape(variant, legs, columns) for legs in _LEGS for columns in COLUMNS)
+    return [shape for shape in found if shape is not None]
+
+
+def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
+    layers = cost_by_layer(variant, legs)
+    main = sum(layer.assignments for layer in layers) + border_cells(variant)
+    each = max(2, math.ceil(variant.value_bounds.decomposed.bit_length() / legs))
+    if each >= MAX_LOGROWS:
+        return None
+    tables = variant.value_bounds.lookup
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=MAX_LOGROWS,
+        num_inner_cols=columns,
+        decomp_base=1 << each,
+        decomp_legs=legs,
+        lookup_range=tables or (0, 0),
+    )
+    draft = Priced(
+        args=args,
+        settings="",
+        rows=math.ceil(main / columns),
+        assignments=main,
+        constants=0,
+        dynamic_size=0,
+        lookups=variant.lookups,
+        range_checks=(_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else (),
+        input_scales=(),
+        output_scales=(),
+        instance_shapes=(),
+    )
+    logrows = minimal_logrows(draft)
+    if logrows > MAX_LOGROWS:
+        return None
+    return replace(draft, args=replace(args, logrows=logrows))

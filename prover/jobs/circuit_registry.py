@@ -1,0 +1,452 @@
+"""The circuits that are made and those to be made: built once, kept as artifacts, found again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from circuits.calibration.samples import (
+    Samples,
+    covering_ranges,
+    default_ranges,
+    draw,
+    read_calibration,
+)
+from circuits.compiler.identity import circuit_id, wide_circuit_id
+from circuits.cost.model import CostModel, machine_fingerprint
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles, ShouldStop
+from circuits.errors import Canceled, InputOutOfRange
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Profile
+from circuits.format.tensors import Signature
+from circuits.srs.files import Policy, SrsFolder
+from prover.artifacts import Artifacts
+from prover.records.job import CircuitRecord, ModelRecord
+from prover.settings import Settings
+from prover.store import Store
+
+if TYPE_CHECKING:
+    from circuits.batching.batched_circuit import Narrow, WideBuilder
+    from circuits.compiler.build import Builder, BuiltCircuit
+
+_LOCK_POLL_S = 0.1
+#: Among how many circuits, the newest, one of the same graph is looked for.
+_RECENT = 100
+#: How many times wider than an input needs a declared range may be for its circuit to be reused:
+#: accuracy is a share of the output's range, so it fades as the range grows.
+_MUCH_WIDER = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A circuit as ordered: what a job's ``request["circuit"]`` says.
+
+    ``calibration`` is the artifact that holds calibration data; without it ``ranges`` are the
+    declared ones. ``id`` follows from all of it.
+    """
+
+    id: str
+    model_id: str
+    profile: Profile
+    calibration: str | None
+    ranges: dict[str, tuple[float, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "model": self.model_id,
+            "profile": self.profile.to_json(),
+            "calibration": self.calibration,
+            "ranges": {name: list(r) for name, r in self.ranges.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Order:
+        return cls(
+            id=data["id"],
+            model_id=data["model"],
+            profile=Profile.from_json(data["profile"]),
+            calibration=data["calibration"],
+            ranges={name: (low, high) for name, (low, high) in data["ranges"].items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circuit:
+    """A circuit that can prove: its manifest, and its files on local disk."""
+
+    manifest: CircuitManifest
+    files: CircuitFiles
+    plan: Path
+
+    @property
+    def weights(self) -> bytes | None:
+        """The network that its bundles carry, where the circuit does not hold the weights."""
+        if self.files.hints is None or not self.manifest.profile.shows_network:
+            return None
+        return self.files.hints.read_bytes()
+
+
+class Library:
+    """Circuits by id, over the store and the artifacts."""
+
+    def __init__(
+        self, settings: Settings, store: Store, artifacts: Artifacts, engine: EzklEngine
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._artifacts = artifacts
+        self._engine = engine
+        self._policy = Policy(settings.srs_policy)
+
+    # --- ordering ----------------------------------------------------------------------------
+
+    def order_calibrated(self, model: ModelRecord, profile: Profile, calibration: bytes) -> Order:
+        """An order with the user's own samples; raises ``CalibrationError``."""
+        samples = read_calibration(calibration, Signature.from_json(model.signature))
+        digest = self._artifacts.put(calibration)
+        return self._order(model, profile, samples, digest)
+
+    def order_for(
+        self, model: ModelRecord, profile: Profile, inputs: Mapping[str, NDArray[Any]] | None
+    ) -> Order:
+        """An order without samples, for ranges that cover ``inputs``, or
+        the default ones."""
+        signature = Signature.from_json(model.signature)
+        ranges = covering_ranges(inputs) if inputs else default_ranges(signature)
+        return self._order(model, profile, draw(signature, ranges), None)
+
+    def order_ranges(
+        self, model: ModelRecord, profile: Profile, ranges: Mapping[str, tuple[float, float]]
+    ) -> Order:
+        """An order without samples, for declared ranges; the default ones where none is given."""
+        signature = Signature.from_json(model.signature)
+        wanted = default_ranges(signature) | dict(ranges)
+        return self._order(model, profile, draw(signature, wanted), None)
+
+    def _order(
+        self, model: ModelRecord, profile: Profile, samples: Samples, calibration: str | None
+    ) -> Order:
+        return Order(
+            id=circuit_id(model.id, profile, samples.digest, self._policy, self._engine.label),
+            model_id=model.id,
+            profile=profile,
+            calibration=calibration,
+            ranges={} if calibration else samples.ranges,
+        )
+
+    # --- finding -----------------------------------------------------------------------------
+
+    def find_accepting(
+        self, model_id: str, profile: Profile, inputs: Mapping[str, NDArray[Any]]
+    ) -> CircuitRecord | None:
+        """The newest circuit of this model and profile that is fit for the input.
+
+        Its accepted range holds the input and, where it was declared rather than calibrated, is
+        not so much wider that a circuit for this input would be far more exact.
+        """
+        wanted = profile.to_json()
+        for record in self._store.circuits(model_id=model_id, limit=100).items:
+            if record.profile == wanted and self._fits(record, inputs):
+                return record
+        return None
+
+    def find_covering(
+        self, model_id: str, profile: Profile, ranges: Mapping[str, tuple[float, float]]
+    ) -> CircuitRecord | None:
+        """The same for inputs of which only the ranges are known."""
+        wanted = profile.to_json()
+        for record in self._store.circuits(model_id=model_id, limit=100).items:
+            manifest = CircuitManifest.from_json(record.manifest)
+            if (
+                record.profile == wanted
+                and all(
+                    e.lower <= ranges[e.tensor.name][0] and ranges[e.tensor.name][1] <= e.upper
+                    for e in manifest.inputs
+                )
+                and self._serves(manifest, ranges)
+            ):
+                return record
+        return None
+
+    def _fits(self, record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
+        manifest = CircuitManifest.from_json(record.manifest)
+        return _accepts(manifest, inputs) and self._serves(manifest, covering_ranges(inputs))
+
+    def _serves(self, manifest: CircuitManifest, own: Mapping[str, tuple[float, float]]) -> bool:
+        """Whether a circuit that accepts inputs of these ranges is also good for them."""
+        if manifest.lanes != 1:
+            return False
+        if self._policy is Policy.CEREMONY and not manifest.srs.secure:
+            return False
+        if manifest.accuracy.calibrated:
+            return True
+        margin = 1 + 2 * manifest.profile.range_margin
+        return all(
+            e.upper - e.lower
+            <= _MUCH_WIDER * margin * (own[e.tensor.name][1] - own[e.tensor.name][0])
+            for e in manifest.inputs
+        )
+
+    def open(self, circuit_id: str) -> Circuit | None:
+        """A circuit that is built, its files fetched to local disk; None if there is none."""
+        record = self._store.find_circuit(circuit_id)
+        if record is None:
+            return None
+        manifest = CircuitManifest.from_json(record.manifest)
+        paths = {
+            name: self._artifacts.local_path(manifest.files[name])
+            for name in ("compiled", "settings", "pk", "vk", "srs", "plan", "hints")
+            if name in manifest.files
+        }
+        return Circuit(
+            manifest=manifest,
+            files=CircuitFiles(
+                compiled=paths["compiled"],
+                settings=paths["settings"],
+                pk=paths["pk"],
+                vk=paths["vk"],
+                srs=paths["srs"],
+                hints=paths.get("hints"),
+                salt=manifest.salt,
+                commitments=manifest.commitments,
+            ),
+            plan=paths["plan"],
+        )
+
+    # --- building ----------------------------------------------------------------------------
+
+    def builder(self) -> Builder:
+        """The compiler, loaded when it is first needed: most processes never build."""
+        from circuits.compiler.build import Builder
+        from circuits.plan.effort import Effort
+
+        return Builder(
+            engine=self._engine,
+            srs=SrsFolder(self._settings.srs_dir),
+            policy=self._policy,
+            limits=self._settings.engine_limits,
+            effort=Effort(self._settings.plan_effort),
+            cost_model=machine_costs(self._settings),
+            solc=self._settings.solc,
+            known_setup=self._known_setup,
+        )
+
+    def _known_setup(self, graph: str, settings: str, srs: str) -> dict[str, Path] | None:
+        """The keys of a circuit that was set up from the same graph: one with shown weights, for
+        another model of the same architecture."""
+        for record in self._store.circuits(limit=_RECENT).items:
+            manifest = CircuitManifest.from_json(record.manifest)
+            made_of = manifest.rewritten_sha256, manifest.files["settings"], manifest.srs.sha256
+            engine = f"{manifest.engine} {manifest.engine_version}"
+            if made_of == (graph, settings, srs) and engine == self._engine.label:
+                names = ("compiled", "vk", "pk")
+                return {name: self._artifacts.local_path(manifest.files[name]) for name in names}
+        return None
+
+    def ensure(
+        self,
+        order: Order,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> tuple[Circuit, bool]:
+        """The circuit of an order, built now if it is not there; whether it was built.
+
+        One build at a time on a machine. Two machines may build the same circuit at once; the
+        first to be written down is the one that serves.
+        """
+        if (found := self.open(order.id)) is not None:
+            return found, False
+        with self._one_build_at_a_time(order.id, should_stop) as scratch:
+            if (found := self.open(order.id)) is not None:
+                return found, False
+            self._build(order, scratch, on_progress, should_stop)
+        built = self.open(order.id)
+        assert built is not None
+        return built, True
+
+    def _build(
+        self,
+        order: Order,
+        scratch: Path,
+        on_progress: Callable[[str], None] | None,
+        should_stop: ShouldStop | None,
+    ) -> None:
+        model = self._store.model(order.model_id)
+        load("circuits.compiler.build", should_stop)
+        built = self.builder().build(
+            self._artifacts.get(order.model_id),
+            self._samples(order, model),
+            order.profile,
+            scratch,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        for path in built.files.values():
+            self._artifacts.put_file(path)
+        self._store.add_circuit(
+            CircuitRecord(
+                id=order.id,
+                model_id=order.model_id,
+                profile=order.profile.to_json(),
+                manifest=built.manifest.to_json(),
+                created_at=datetime.now(UTC),
+            )
+        )
+
+    # --- several lanes -----------------------------------------------------------------------
+
+    def narrow(self, circuit: Circuit) -> Narrow:
+        """A circuit of one lane, as wide ones are made out of it."""
+        from circuits.batching.batched_circuit import Narrow
+
+        manifest = circuit.manifest
+        return Narrow(
+            manifest=manifest,
+            model=self._artifacts.get(manifest.model_sha256),
+            graph=self._artifacts.get(manifest.files["rewritten"]),
+            hints=circuit.files.hints.read_bytes() if circuit.files.hints else None,
+            settings=circuit.files.settings.read_text(),
+            plan=json.loads(circuit.plan.read_bytes()),
+        )
+
+    def wide_builder(self) -> WideBuilder:
+        """What makes wide circuits, loaded when it is first needed."""
+        from circuits.batching.batched_circuit import WideBuilder
+
+        return WideBuilder(
+            engine=self._engine,
+            srs=SrsFolder(self._settings.srs_dir),
+            policy=self._policy,
+            limits=self._settings.engine_limits,
+            cost_model=machine_costs(self._settings),
+        )
+
+    def ensure_wide(
+        self,
+        circuit: Circuit,
+        lanes: int,
+        *,
+        on_progress: Callable[[str], None] | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Circuit:
+        """The circuit of ``lanes`` lanes made out of a circuit of one, built now if need be.
+
+        Raises ``CannotBatch``, ``ModelTooLarge`` and what building may raise.
+        """
+        wanted = wide_circuit_id(circuit.manifest.circuit_id, lanes)
+        if (found := self.open(wanted)) is not None:
+            return found
+        with self._one_build_at_a_time(wanted, should_stop) as scratch:
+            if (found := self.open(wanted)) is not None:
+                return found
+            model_id = circuit.manifest.model_sha256
+            load("circuits.batching.batched_circuit", should_stop)
+            built = self.wide_builder().build(
+                self.narrow(circuit),
+                lanes,
+                scratch,
+                on_progress=on_progress,
+                should_stop=should_stop,
+            )
+            self._publish(model_id, built)
+        made = self.open(wanted)
+        assert made is not None
+        return made
+
+    def _publish(self, model_id: str, built: BuiltCircuit) -> None:
+        """Keeps a circuit's files and writes it down: from then on it serves."""
+        for path in built.files.values():
+            self._artifacts.put_file(path)
+        self._store.add_circuit(
+            CircuitRecord(
+                id=built.manifest.circuit_id,
+                model_id=model_id,
+                profile=built.manifest.profile.to_json(),
+                manifest=built.manifest.to_json(),
+                created_at=datetime.now(UTC),
+            )
+        )
+
+    def _samples(self, order: Order, model: ModelRecord) -> Samples:
+        signature = Signature.from_json(model.signature)
+        if order.calibration is not None:
+            return read_calibration(self._artifacts.get(order.calibration), signature)
+        return draw(signature, order.ranges)
+
+    @contextlib.contextmanager
+    def _one_build_at_a_time(
+        self, circuit_id: str, should_stop: ShouldStop | None
+    ) -> Iterator[Path]:
+        """An empty folder to build one circuit in, for one process of this machine at a time.
+
+        What an earlier build left there when it was killed is removed first. Raises ``Canceled``
+        when told to stop while another process builds.
+        """
+        folder = self._settings.home / "tmp" / f"build-{circuit_id.replace(':', '-')}"
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The lock file stays: were it removed, one who waits for it and one who comes later
+        # would hold locks on different files.
+        with folder.with_suffix(".lock").open("w") as handle:
+            while not _locked(handle):
+                if should_stop is not None and should_stop():
+                    raise Canceled
+                time.sleep(_LOCK_POLL_S)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def load(module: str, should_stop: ShouldStop | None) -> None:
+    """Imports what takes seconds to import, or minutes on a busy machine. Raises ``Canceled`` when
+    told to stop meanwhile; the import goes on for the next."""
+    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if should_stop is not None and should_stop():
+            raise Canceled
+        thread.join(_LOCK_POLL_S)
+
+
+def machine_costs(settings: Settings) -> CostModel | None:
+    """The cost model measured on this machine, if there is one; without it the shipped one
+    serves."""
+    try:
+        model = CostModel.from_json(json.loads(settings.cost_model_path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return model if model.source == machine_fingerprint() else None
+
+
+def _locked(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _accepts(manifest: CircuitManifest, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    try:
+        for encoding in manifest.inputs:
+            encoding.quantise(inputs[encoding.tensor.name])
+    except InputOutOfRange:
+        return False
+    return True

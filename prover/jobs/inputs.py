@@ -1,0 +1,75 @@
+"""A client's single input: read from JSON or a file, checked against the model's own signature.
+
+The forms are those of ``circuits.format.input_forms``, with one row. Nothing of it ever reaches the
+engine as text or as a path: what comes out are arrays of finite numbers in the model's shapes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.errors import InputShape
+from circuits.format.input_forms import Columns, by_name, read_columns, read_payload
+from circuits.format.tensors import Signature
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def read_input(data: bytes, signature: Signature) -> tuple[Arrays, tuple[str, ...]]:
+    """The input of a file's bytes, and the names of what the model has no input for.
+
+    Raises the ``InputError`` family.
+    """
+    return _single(read_columns(data, signature), signature)
+
+
+def parse_input(payload: object, signature: Signature) -> tuple[Arrays, tuple[str, ...]]:
+    """The same of a decoded JSON body; other keys of it are the caller's business.
+
+    Raises ``InputNames``, ``InputShape``, ``InputType``, ``InputNotFinite`` or ``InputError``,
+    naming the input and what was expected.
+    """
+    return _single(read_payload(payload, signature), signature)
+
+
+def check_inputs(named: Mapping[str, Any], signature: Signature) -> Arrays:
+    """Arrays in the signature's shapes and dtypes, from nested lists or arrays by name."""
+    return _single(by_name(named, signature), signature)[0]
+
+
+def _single(columns: Columns, signature: Signature) -> tuple[Arrays, tuple[str, ...]]:
+    if columns.rows != 1:
+        first = signature.inputs[0]
+        raise InputShape(
+            f"there are {columns.rows} inputs where one is wanted: {first.name!r} has the shape"
+            f" {[columns.rows, *first.shape]}, the model wants {list(first.shape)}",
+            hint="Prove many inputs as a batch: `zkml batch MODEL FILE -o DIR`, or POST"
+            " /v1/batches.",
+            rows=columns.rows,
+            expected=list(first.shape),
+        )
+    return columns.row(0), columns.unused
+
+
+def store_input(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Checked inputs as the bytes that lie in the artifact store until their job is over.
+
+    By position, names beside them: a model's names may be any text, numpy's may not.
+    """
+    out = io.BytesIO()
+    names = np.frombuffer(json.dumps(list(arrays)).encode(), dtype=np.uint8)
+    np.savez(out, names, *arrays.values())
+    return out.getvalue()
+
+
+def load_input(data: bytes) -> Arrays:
+    """What ``store_input`` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
+        names = json.loads(loaded["arr_0"].tobytes())
+        return {name: loaded[f"arr_{at}"] for at, name in enumerate(names, start=1)}

@@ -1,0 +1,65 @@
+"""A proof that is made is kept before anything else happens to it.
+
+Its file goes to the artifact store and its digest into the job's row, under the lease. Whoever
+takes up a job whose worker died between proof and signature verifies and signs that proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from circuits.engine.port import ProofResult
+from circuits.engine.proof_json import parse_proof
+from circuits.errors import ProofMalformed
+from prover.artifacts import Artifacts
+from prover.errors import ArtifactCorrupt, ArtifactMissing
+from prover.records.job import Job, Lease
+from prover.store import Store
+
+_log = structlog.get_logger(__name__)
+
+
+def prove_once(
+    store: Store,
+    artifacts: Artifacts,
+    job: Job,
+    lease: Lease,
+    prove: Callable[[], ProofResult],
+    **of: Any,
+) -> ProofResult:
+    """The proof that an earlier attempt at this job kept, else ``prove()``, which is kept now.
+
+    ``of`` says in plain JSON what is proved beside the job's own input: circuit, lanes. A proof
+    kept of something else is not used. It is as unverified as a fresh one.
+    """
+    kept = job.kept_proof
+    if kept is not None and kept["of"] == of:
+        try:
+            file = artifacts.get(kept["proof"])
+            parsed = parse_proof(file)
+        except (ArtifactMissing, ArtifactCorrupt, ProofMalformed) as error:
+            _log.warning("kept_proof_lost", code=error.code)
+        else:
+            _log.info("kept_proof_taken", attempt=kept["attempt"])
+            return ProofResult(
+                proof_json=file,
+                instances=list(parsed.instances),
+                proof=parsed.proof,
+                seconds=kept["seconds"],
+                peak_rss_bytes=kept["peak_rss_bytes"],
+            )
+    proof = prove()
+    store.keep_proof(
+        lease,
+        {
+            "of": of,
+            "proof": artifacts.put(proof.proof_json),
+            "seconds": proof.seconds,
+            "peak_rss_bytes": proof.peak_rss_bytes,
+            "attempt": job.attempt,
+        },
+    )
+    return proof

@@ -1,0 +1,168 @@
+"""Keeping a lease while its job is worked on, and knowing when to stop.
+
+::
+
+    lease = store.claim(job_id, owner, ttl_s)
+    if lease is not None:
+        with holding(store, lease, ttl_s, nudges=nudges, stopping=stopping) as held:
+            try:
+                result = work(should_stop=held.should_stop)  # raises Canceled when told to stop
+                store.succeed(lease, result)
+            except Canceled:
+                held.settle()
+
+A thread renews the lease every third of its life and watches for a cancellation. The work itself
+must look at ``should_stop`` often; the call is cheap. It never raises, so the engine can poll it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import structlog
+
+from circuits.errors import ZkmlError
+from prover.errors import LeaseLost
+from prover.jobs.bus import LocalNudges
+from prover.jobs.notifications import Nudges, Subscription
+from prover.records.job import Job, Lease
+from prover.store import Store
+
+#: The longest time a cancellation goes unseen when its nudge was lost.
+CANCEL_POLL_S = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class StopReason(enum.StrEnum):
+    """Why work on a job must stop."""
+
+    LOST = "lost"  # the lease has gone to another worker, or the job is over
+    CANCELED = "canceled"  # somebody asked for the job's end
+    EXPIRED = "expired"  # the job's deadline has passed
+    STOPPING = "stopping"  # this worker is shutting down
+
+
+class Held:
+    """A lease that is being kept. Made by ``holding``."""
+
+    def __init__(self, store: Store, lease: Lease, ttl_s: float, stopping: Callable[[], bool]):
+        self.lease = lease
+        self._store = store
+        self._ttl_s = ttl_s
+        self._stopping = stopping
+        self._lost = threading.Event()
+        self._canceled = threading.Event()
+        self._released = threading.Event()
+        # Counted from now by a clock that nobody sets.
+        self._ends = math.inf
+        if lease.deadline is not None:
+            self._ends = time.monotonic() + (lease.deadline - datetime.now(UTC)).total_seconds()
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why work must stop, or None: go on. Losing the lease outweighs the others."""
+        if self._lost.is_set():
+            return StopReason.LOST
+        if self._canceled.is_set():
+            return StopReason.CANCELED
+        if time.monotonic() >= self._ends:
+            return StopReason.EXPIRED
+        return StopReason.STOPPING if self._stopping() else None
+
+    @property
+    def lost(self) -> bool:
+        return self._lost.is_set()
+
+    @property
+    def cancel_requested(self) -> bool:
+        return self._canceled.is_set()
+
+    def should_stop(self) -> bool:
+        """Whether work must stop (``circuits.engine.port.ShouldStop``)."""
+        return self.reason is not None
+
+    def settle(self) -> Job | None:
+        """Writes down what follows from ``reason`` once work has stopped: a canceled job is
+        ended, so is one whose deadline has passed, a stopping worker gives its job back to the
+        queue. None when the lease is lost: then the job is not this worker's to write about. Send
+        a job that is queued again."""
+        try:
+            match self.reason:
+                case StopReason.CANCELED:
+                    return self._store.canceled(self.lease)
+                case StopReason.EXPIRED:
+                    return self._store.expired(self.lease)
+                case StopReason.STOPPING:
+                    return self._store.requeue(self.lease)
+                case _:
+                    return None
+        except LeaseLost:
+            self._lost.set()
+            return None
+
+    def _keep(self, subscription: Subscription) -> None:
+        """The thread: renews and watches until released or lost."""
+        every_s = self._ttl_s / 3
+        renew_at = time.monotonic() + every_s
+        try:
+            while True:
+                pause_s = min(renew_at - time.monotonic(), CANCEL_POLL_S)
+                subscription.wait(max(pause_s, 0.0))
+                if self._released.is_set():
+                    return
+                try:
+                    if self._store.cancel_requested(self.lease.job_id):
+                        self._canceled.set()
+                    if time.monotonic() >= renew_at:
+                        asked = time.monotonic()
+                        self._store.renew(self.lease, self._ttl_s)
+                        renew_at = asked + every_s
+                except LeaseLost:
+                    return
+                except ZkmlError as error:
+                    # The database is away. Work goes on: nobody can take the job meanwhile, or
+                    # whoever did is noticed once it is back. What counts is the fence.
+                    _log.warning("lease_not_renewed", job=self.lease.job_id, error=error.detail)
+                    self._released.wait(min(every_s, 0.5))
+        finally:
+            if not self._released.is_set():
+                self._lost.set()
+
+
+def _never() -> bool:
+    return False
+
+
+@contextmanager
+def holding(
+    store: Store,
+    lease: Lease,
+    ttl_s: float,
+    *,
+    nudges: Nudges | None = None,
+    stopping: Callable[[], bool] = _never,
+) -> Iterator[Held]:
+    """Keeps ``lease`` (as claimed with ``ttl_s``) for as long as the block runs.
+
+    With ``nudges`` a cancellation is seen at once, without within ``CANCEL_POLL_S``.
+    ``stopping`` says whether this process is shutting down. Leaving the block does not end the
+    job: what is not settled by then is taken over when the lease expires.
+    """
+    held = Held(store, lease, ttl_s, stopping)
+    with (nudges or LocalNudges()).subscribe(lease.job_id) as subscription:
+        thread = threading.Thread(
+            target=held._keep, args=(subscription,), name=f"lease-{lease.job_id}", daemon=True
+        )
+        thread.start()
+        try:
+            yield held
+        finally:
+            held._released.set()
+            subscription.nudge()
+            thread.join()

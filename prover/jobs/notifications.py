@@ -1,0 +1,132 @@
+"""Nudges: "look at this job's row again". They carry no data and may be lost; the row is the truth.
+
+A worker publishes after each change; whoever waits for a job subscribes *first*, then reads the
+row, then waits, and reads again at every nudge and at every timeout::
+
+    with nudges.subscribe(job_id) as subscription:
+        while not store.job(job_id).state.terminal:
+            subscription.wait(timeout_s=5)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+
+class Subscription:
+    """One waiter for one job, in a thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Blocks until a nudge came since the last call, or the time is over: which of the two."""
+        nudged = self._event.wait(timeout_s)
+        self._event.clear()
+        return nudged
+
+    def nudge(self) -> None:
+        self._event.set()
+
+
+class AsyncSubscription:
+    """One waiter for one job, in an event loop."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Waits until a nudge came since the last call, or the time is over: which of the two."""
+        nudged = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            nudged = False
+        self._event.clear()
+        return nudged
+
+    def nudge(self) -> None:
+        # A loop that has ended has no waiters.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+class Nudges(ABC):
+    """A bus of nudges: publish from anywhere, subscribe from threads and from event loops."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[str, set[Callable[[], None]]] = {}
+        self._guard = threading.Lock()
+
+    @abstractmethod
+    def publish(self, job_id: str) -> None:
+        """Tells every subscriber of the job, in any process. Never raises: a lost nudge costs its
+        reader one timeout and nothing else."""
+
+    def start(self) -> None:  # noqa: B027 - nothing to do is a fine answer
+        """Gets ready to hear nudges; subscribing does this too. May block for a moment."""
+
+    def close(self) -> None:  # noqa: B027
+        """Stops hearing nudges."""
+
+    def ping(self) -> None:  # noqa: B027
+        """Returns if nudges can be sent; raises ``QueueUnavailable`` otherwise."""
+
+    @contextmanager
+    def subscribe(self, job_id: str) -> Iterator[Subscription]:
+        """Hears the job's nudges from here to the end of the block."""
+        self.start()
+        subscription = Subscription()
+        with self._waiting(job_id, subscription.nudge):
+            yield subscription
+
+    @asynccontextmanager
+    async def subscribe_async(self, job_id: str) -> AsyncIterator[AsyncSubscription]:
+        """The same in an event loop."""
+        await asyncio.to_thread(self.start)
+        subscription = AsyncSubscription()
+        with self._waiting(job_id, subscription.nudge):
+            yield subscription
+
+    @contextmanager
+    def _waiting(self, job_id: str, nudge: Callable[[], None]) -> Iterator[None]:
+        with self._guard:
+            self._waiters.setdefault(job_id, set()).add(nudge)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._waiters[job_id].discard(nudge)
+                if not self._waiters[job_id]:
+                    del self._waiters[job_id]
+
+    def _wake(self, job_id: str | None) -> None:
+        """Wakes the waiters in this process: of one job, or (None) all of them."""
+        with self._guard:
+            groups = self._waiters.values() if job_id is None else [self._waiters.get(job_id, ())]
+            waiting = [nudge for group in groups for nudge in group]
+        for nudge in waiting:
+            nudge()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

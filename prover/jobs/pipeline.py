@@ -1,0 +1,451 @@
+"""One job from claim to end: circuit, witness, proof, verification, signature, bundle.
+
+The pipeline knows how a job goes; ``App`` knows what exists. A job is ``succeeded`` only after our
+own verification of proof and statement passed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from circuits.calibration.accuracy import compare, output_range
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import ProofResult
+from circuits.engine.session import masked
+from circuits.errors import Canceled, EngineError, ModelTooLarge, ZkmlError
+from circuits.format.digests import canonical_json
+from circuits.format.field import Felts, to_felt
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Visibility
+from circuits.srs.verify_part import extract
+from prover import tracing
+from prover.admission import proof_limits
+from prover.artifacts import Artifacts
+from prover.errors import (
+    LeaseLost,
+    ModelNotFound,
+    NoAnswer,
+    StatementRefused,
+    StorageFull,
+    StoreUnavailable,
+)
+from prover.jobs.circuit_registry import Circuit, Library, Order
+from prover.jobs.inputs import load_input
+from prover.jobs.kept_proofs import prove_once
+from prover.jobs.lease import Held
+from prover.jobs.notifications import Nudges
+from prover.jobs.retries import may_pass, pause_s
+from prover.records.job import Job, JobKind, Stage
+from prover.settings import Settings
+from prover.statement.bundle import Bundle, write_bundle
+from prover.statement.commitment import SALT_BYTES, input_json
+from prover.statement.context import Context
+from prover.statement.envelope import seal
+from prover.statement.exactness import error_json
+from prover.statement.keys import KeyRing
+from prover.statement.predicate import MeasuredError, OwnerClaim
+from prover.statement.statement import Statement, build_statement, decode_outputs
+from prover.store import Store
+from prover.verify.bundle import check_statement
+from prover.verify.policy import Policy
+
+_REFERENCE = "circuits.calibration.reference:answers"
+_log = structlog.get_logger(__name__)
+
+#: Jobs share proofs where these take at most so much of the time that single ones would.
+_WORTH_WAITING = 0.8
+#: For how long, and how often, the end of a job is written when the database is away.
+_WRITE_S, _WRITE_PAUSE_S = 60.0, 0.5
+#: What onnxruntime answers, and how many compared values are near a threshold.
+Answer = tuple[list[NDArray[Any]], int | None]
+#: The share of a job that is done when a stage begins.
+PROGRESS = {
+    Stage.COMPILE: 0.0,
+    Stage.WITNESS: 0.1,
+    Stage.PROVE: 0.15,
+    Stage.VERIFY: 0.9,
+    Stage.SIGN: 0.95,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Runs claimed jobs. Holds no state of any job."""
+
+    settings: Settings
+    store: Store
+    artifacts: Artifacts
+    nudges: Nudges
+    engine: EzklEngine
+    library: Library
+    keys: KeyRing
+
+    def run(self, job: Job, held: Held, on_progress: Callable[[str], None] | None = None) -> None:
+        """Works on a job under its lease and writes down how it ended.
+
+        Raises nothing that the job did; only what keeps the end from being written down.
+        """
+        work = _Work(job, held, self.store, self.nudges, on_progress)
+        try:
+            if job.kind is JobKind.CIRCUIT:
+                result = self._make_circuit(job, work)
+            else:
+                result = self._make_proof(job, work)
+            _persist(
+                held,
+                lambda: self.store.succeed(held.lease, result, work.timings, work.peak_rss_bytes),
+            )
+            self._forget_input(job)
+        except LeaseLost:
+            _log.warning("lease_lost", job=job.id)
+        except Canceled:
+            self._stopped(job, held)
+        except EngineError as error:
+            # Who stops a service often kills the engine with it: that is no failure of the job.
+            if held.should_stop():
+                self._stopped(job, held)
+            else:
+                self._failed(job, held, error, work)
+        except ZkmlError as error:
+            self._failed(job, held, error, work)
+        except Exception:  # a defect of ours must not leave a job running for ever
+            _log.exception("pipeline_defect", job=job.id)
+            self._failed(job, held, ZkmlError(), work)
+        finally:
+            self.nudges.publish(job.id)
+
+    def _stopped(self, job: Job, held: Held) -> None:
+        settled = held.settle()
+        if settled is not None and settled.state.terminal:
+            self._forget_input(job)
+
+    def _failed(self, job: Job, held: Held, error: ZkmlError, work: _Work) -> None:
+        """Ends the job with a problem, or has it tried again where that may help."""
+        if not Visibility(job.request["profile"]["visibility"]).shows_input:
+            error = masked(error)  # a job's row is read by others than its owner
+        problem = error.problem()
+        again_s = pause_s(job.attempt, self.settings.retry_s) if may_pass(error) else None
+        _log.warning("attempt_failed", code=error.code, detail=error.detail, again_s=again_s)
+
+        def write() -> Job:
+            if again_s is not None:
+                return self.store.requeue(held.lease, problem, after_s=again_s)
+            return self.store.fail(held.lease, problem, work.timings, work.peak_rss_bytes)
+
+        try:
+            if _persist(held, write).state.terminal:
+                self._forget_input(job)
+        except LeaseLost:
+            _log.warning("lease_lost")
+
+    def _forget_input(self, job: Job) -> None:
+        if job.input_key is not None:
+            self.artifacts.delete_private(job.input_key)
+
+    # --- circuits ----------------------------------------------------------------------------
+
+    def _make_circuit(self, job: Job, work: _Work) -> dict[str, Any]:
+        if "lanes" in job.request:
+            return self._make_wide(job, work)
+        circuit, built = self._circuit(job, work)
+        return {"circuit": circuit.manifest.circuit_id, "built": built}
+
+    def _make_wide(self, job: Job, work: _Work) -> dict[str, Any]:
+        """A circuit of several lanes, if one proof of it is predicted to be well worth waiting for.
+
+        Raises ``CannotBatch``, ``SharingCostsMore`` and ``ModelTooLarge`` otherwise.
+        """
+        from circuits.batching.errors import SharingCostsMore
+
+        count = int(job.request["lanes"]["count"])
+        narrow = self.library.open(job.request["lanes"]["of"])
+        assert narrow is not None, "it is ordered by jobs that use the circuit of one lane"
+        with work.stage(Stage.COMPILE):
+            work.note("how much sharing a proof saves")
+            own = self.library.narrow(narrow)
+            predicted = self.library.wide_builder().forecast(own).at(count)
+            if predicted is None:
+                raise ModelTooLarge(f"{count} lanes need more memory than is allowed")
+            alone = count * float(own.plan["choice"]["predicted"]["prove_s"])
+            if predicted.prove_s > _WORTH_WAITING * alone:
+                raise SharingCostsMore(
+                    f"a proof of {count} inputs is predicted to take {predicted.prove_s:.2f} s,"
+                    f" one for each of them {alone:.2f} s"
+                )
+            wide = self.library.ensure_wide(
+                narrow, count, on_progress=work.note, should_stop=work.held.should_stop
+            )
+        return {"circuit": wide.manifest.circuit_id, "built": True}
+
+    def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
+        """The job's circuit; building it is a stage, finding it is not."""
+        found = self.library.open(job.circuit_id)
+        if found is not None:
+            return found, False
+        with work.stage(Stage.COMPILE):
+            return self.library.ensure(
+                Order.from_json(job.request["circuit"]),
+                on_progress=work.note,
+                should_stop=work.held.should_stop,
+            )
+
+    # --- proofs ------------------------------------------------------------------------------
+
+    def _make_proof(self, job: Job, work: _Work) -> dict[str, Any]:
+        circuit, _ = self._circuit(job, work)
+        manifest = circuit.manifest
+        engine = self.engine.until(work.held.should_stop)
+        assert job.input_key is not None
+        inputs = load_input(self.artifacts.get_private(job.input_key))
+        context = Context.from_request(job.id, job.request.get("context"))
+        felts = encode(manifest, inputs, context)
+        with self._reference(manifest, inputs) as reference:
+            proof = self._prove(circuit, felts, work)
+            error = measured_error(manifest, proof, *reference.result())
+        salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
+        with work.stage(Stage.VERIFY):
+            statement, unsigned = self._state(circuit, context, inputs, proof, error, salt, work)
+            report = check_statement(
+                statement,
+                unsigned,
+                engine=engine,
+                limits=self.settings.engine_limits,
+                policy=Policy(minimum_soundness=manifest.profile.soundness),
+                inputs=inputs,
+                input_salt=salt,
+            )
+            if not report.ok:
+                failed = report.failures[0]
+                raise StatementRefused(
+                    f"our own verification refused the proof: {failed.name}: {failed.detail}"
+                )
+        with work.stage(Stage.SIGN):
+            bundle = seal(statement, unsigned, self.keys.signer())
+            return {
+                "receipt": self.artifacts.put(bundle.receipt),
+                "proof": self.artifacts.put(proof.proof_json),
+                "bundle": self.artifacts.put(write_bundle(bundle)),
+                "outputs": {
+                    o.name: np.array(o.values).reshape(o.shape).tolist()
+                    for o in statement.predicate.outputs
+                },
+                "error": error_json(error, manifest.profile),
+                "input_salt": salt.hex() if salt else None,
+            }
+
+    def _prove(self, circuit: Circuit, felts: list[Felts], work: _Work) -> ProofResult:
+        proof = prove_once(
+            self.store,
+            self.artifacts,
+            work.job,
+            work.held.lease,
+            lambda: self.engine.prove(
+                circuit.files,
+                felts,
+                proof_limits(self.settings, work.job),
+                on_stage=lambda name: work.begin(Stage(name)),
+                should_stop=work.held.should_stop,
+            ),
+            circuit=circuit.manifest.circuit_id,
+        )
+        work.timings |= proof.seconds
+        work.peak_rss_bytes = proof.peak_rss_bytes
+        return proof
+
+    @contextmanager
+    def _reference(
+        self, manifest: CircuitManifest, inputs: dict[str, NDArray[Any]]
+    ) -> Iterator[Future[Answer]]:
+        """onnxruntime on this very input, while the block makes the proof; stopped if that fails,
+        or a canceled job would wait for it."""
+        model, near = reference_graphs(self.artifacts, manifest)
+        over = threading.Event()
+
+        def run() -> Answer:
+            found: list[Answer] = self.engine.sandbox.call(
+                _REFERENCE,
+                model,
+                near,
+                [inputs],
+                limits=self.settings.engine_limits,
+                should_stop=over.is_set,
+            )
+            return found[0]
+
+        with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
+            try:
+                yield pool.submit(run)
+            finally:
+                over.set()
+
+    def _state(
+        self,
+        circuit: Circuit,
+        context: Context,
+        inputs: dict[str, NDArray[Any]],
+        proof: ProofResult,
+        error: MeasuredError,
+        salt: bytes | None,
+        work: _Work,
+    ) -> tuple[Statement, Bundle]:
+        """The statement about a proof, and the bundle that will carry it, unsigned."""
+        manifest, files = circuit.manifest, circuit.files
+        srs_part = extract(files.srs)
+        statement = build_statement(
+            manifest,
+            context=context,
+            inputs=inputs,
+            proof=proof,
+            srs_part=srs_part,
+            measured_error=error,
+            timings={name: round(s, 6) for name, s in work.timings.items()},
+            peak_rss=proof.peak_rss_bytes,
+            verifier_domain=self.settings.verifier_domain,
+            worker=platform.node() or "unknown",
+            software=software_versions(),
+            input_salt=salt,
+            owner=owner_claim(self.store, manifest.model_sha256),
+        )
+        unsigned = Bundle(
+            proof=proof.proof_json,
+            settings=files.settings.read_bytes(),
+            vk=files.vk.read_bytes(),
+            srs_part=srs_part,
+            manifest=canonical_json(manifest.to_json()),
+            plan=circuit.plan.read_bytes(),
+            weights=circuit.weights,
+            input=input_json(manifest.inputs, inputs)
+            if manifest.profile.visibility.shows_input
+            else None,
+        )
+        return statement, unsigned
+
+
+def _persist(held: Held, write: Callable[[], Job]) -> Job:
+    """Writes down how a job ended, again and again while the database is away for a moment: what
+    took minutes to make is not given up for that."""
+    until = time.monotonic() + _WRITE_S
+    while True:
+        try:
+            return write()
+        except (StoreUnavailable, StorageFull):
+            if held.lost or time.monotonic() >= until:
+                raise
+            time.sleep(_WRITE_PAUSE_S)
+
+
+@dataclass
+class _Work:
+    """What one run of one job has done so far."""
+
+    job: Job
+    held: Held
+    store: Store
+    nudges: Nudges
+    on_progress: Callable[[str], None] | None
+    timings: dict[str, float] = field(default_factory=dict)
+    peak_rss_bytes: int | None = None
+
+    def begin(self, stage: Stage) -> None:
+        """Notes that a stage begins, for whoever is watching."""
+        if self.held.should_stop():
+            raise Canceled
+        tracing.stage(stage.value)
+        self.store.set_stage(self.held.lease, stage, PROGRESS[stage], self.timings)
+        self.nudges.publish(self.job.id)
+
+    def note(self, text: str) -> None:
+        """Passes on what the compiler is at, and stops it there if it must stop."""
+        if self.held.should_stop():
+            raise Canceled
+        if self.on_progress is not None:
+            self.on_progress(text)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """``begin``, and the stage's seconds when it ends."""
+        self.begin(stage)
+        started = time.monotonic()
+        yield
+        self.timings[stage.value] = time.monotonic() - started
+
+
+def reference_graphs(artifacts: Artifacts, manifest: CircuitManifest) -> tuple[bytes, bytes | None]:
+    """The model whose answers count, and the graph that tells how near an input is to a threshold
+    of it, for a model that has any."""
+    near = manifest.files.get("near")
+    return artifacts.get(manifest.reference_sha256), artifacts.get(near) if near else None
+
+
+def encode(
+    manifest: CircuitManifest, inputs: dict[str, NDArray[Any]], context: Context
+) -> list[Felts]:
+    """What the engine is given: inputs as field elements, then the context.
+
+    Raises ``InputOutOfRange``, before any work, for a value that the circuit does not accept.
+    """
+    felts = [[to_felt(n) for n in e.quantise(inputs[e.tensor.name])] for e in manifest.inputs]
+    if manifest.context.limbs:
+        felts.append(manifest.context.encode(context.digest))
+    return felts
+
+
+def measured_error(
+    manifest: CircuitManifest,
+    proof: ProofResult,
+    want: list[NDArray[Any]],
+    near: int | None = None,
+    lane: int = 0,
+) -> MeasuredError:
+    """The proof's outputs of one lane against onnxruntime's, on its input.
+
+    Relative to the range that each output had when the circuit was planned: one input's output says
+    little of how wide outputs can be. ``near``: its compared values near a
+    threshold. Raises ``NoAnswer`` where onnxruntime has none.
+    """
+    if not all(np.isfinite(w).all() for w in want):
+        raise NoAnswer("onnxruntime answers this input with NaN or an infinity")
+    have = [
+        np.array(o.values, dtype=np.float64).reshape(w.shape)
+        for o, w in zip(decode_outputs(manifest, proof.instances, lane), want, strict=True)
+    ]
+    off = [float(np.abs(h - w).max(initial=0.0)) for h, w in zip(have, want, strict=True)]
+    ranges = manifest.measured.get("output_ranges") or [output_range(w) for w in want]
+    return MeasuredError(
+        max_absolute=max(off),
+        max_relative=max(o / float(r) for o, r in zip(off, ranges, strict=True)),
+        same_top1=compare([want], [have]).agreement == 1.0,
+        near_thresholds=near,
+    )
+
+
+def owner_claim(store: Store, model_id: str) -> OwnerClaim | None:
+    """What the model's owner has signed, if they have."""
+    try:
+        model = store.model(model_id)
+    except ModelNotFound:  # its owner has taken it back while it was proved
+        return None
+    if model.owner_signature is None:
+        return None
+    return OwnerClaim(**model.owner_signature, licence=model.licence)
+
+
+@functools.cache
+def software_versions() -> Mapping[str, str]:
+    """Versions that a receipt names; looked up once in a process."""
+    names = ("zkml-prover", "ezkl", "onnx", "onnxruntime", "numpy")
+    return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}

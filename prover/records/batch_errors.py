@@ -1,0 +1,123 @@
+"""Errors of batches and of single rows in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from circuits.engine.session import masked
+from circuits.errors import Fault, InputError, ZkmlError
+from circuits.format.profile import Visibility
+
+
+class RowError(InputError):
+    """A row of the batch cannot be used."""
+
+    code = "row_invalid"
+
+
+class BatchEmpty(RowError):
+    """The file holds no row."""
+
+    code = "batch_empty"
+    default_hint = 'Each line is {"id": …, "inputs": {name: nested list}}; .csv and .npz work too.'
+
+
+class BatchColumns(RowError):
+    """The file's columns are not the model's inputs."""
+
+    code = "batch_columns"
+
+
+class RowBroken(RowError):
+    """The row is not one JSON object, or is cut short."""
+
+    code = "row_broken"
+
+
+class RowTooLong(RowError):
+    """The row is longer than an input may be."""
+
+    code = "row_too_long"
+    fault = Fault.TOO_LARGE
+    default_hint = "ZKML_MAX_INPUT_BYTES is the limit."
+
+
+class RowId(RowError):
+    """The row's id is not a text of 1 to 200 printable characters, or an integer."""
+
+    code = "row_id"
+
+
+class RowDuplicate(RowError):
+    """An earlier row has the same id."""
+
+    code = "row_duplicate_id"
+
+
+class BatchFormat(ZkmlError):
+    """The file is of no format that batches are read from."""
+
+    code = "batch_format"
+    fault = Fault.INPUT
+    default_hint = "Send JSON lines, .csv with a header, or numpy's .npz."
+
+
+class RowInexact(RowError):
+    """The proved answer misses the accuracy that was asked for."""
+
+    code = "row_inexact"
+    default_hint = (
+        "Give calibration data like this row, ask for a smaller tolerance, or choose"
+        " --on-inexact isolate (on_inexact=isolate), which proves such rows in a finer circuit."
+    )
+
+
+class BatchNotFound(ZkmlError):
+    """There is no batch with this id."""
+
+    code = "batch_not_found"
+    fault = Fault.NOT_FOUND
+
+
+class ItemNotFound(ZkmlError):
+    """The batch has no such item."""
+
+    code = "batch_item_not_found"
+    fault = Fault.NOT_FOUND
+
+
+class ItemNotDone(ZkmlError):
+    """The item has no proof (yet)."""
+
+    code = "batch_item_not_done"
+    fault = Fault.CONFLICT
+
+
+class BatchNotDone(ZkmlError):
+    """The batch has not ended."""
+
+    code = "batch_not_done"
+    fault = Fault.CONFLICT
+    default_hint = "Wait until its state is succeeded, failed, canceled or expired."
+
+
+class BatchExpired(ZkmlError):
+    """The batch's deadline passed before this input was proved."""
+
+    code = "batch_expired"
+    fault = Fault.CONFLICT
+
+
+class CircuitForBatches(ZkmlError):
+    """The circuit proves several inputs at once, and this is a single one."""
+
+    code = "circuit_for_batches"
+    fault = Fault.INPUT
+    default_hint = "Use the circuit of one lane, or name the model and leave the circuit out."
+
+
+def problem_of_item(error: ZkmlError, request: dict[str, Any]) -> dict[str, Any]:
+    """The problem of one item of a batch; where inputs are private, without any number of it."""
+    if Visibility(request["profile"]["visibility"]).shows_input:
+        return error.problem()
+    return masked(error).problem()

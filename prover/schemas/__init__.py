@@ -1,1 +1,0 @@
-"""JSON Schemas of what this project signs, written by ``python -m prover.schema``."""

@@ -1,0 +1,76 @@
+"""What a receipt does not claim: written into each one, so that nobody reads more into it.
+
+A non-claim has a stable id and a wording. Verifiers compare the ids; the wording may be improved
+without making older receipts invalid.
+"""
+
+from __future__ import annotations
+
+from circuits.format.manifest import CircuitManifest
+from circuits.format.profile import Soundness, Visibility
+
+_ALWAYS = ("model-quality", "input-truth", "exactness", "issuer-word", "proof-system")
+_BY_VISIBILITY = {
+    Visibility.PUBLIC: "secrecy",
+    Visibility.PRIVATE_INPUT: "which-input",
+    Visibility.HASHED_INPUT: "input-secrecy",
+    Visibility.HASHED_WEIGHTS: "hashed-weights",
+    Visibility.PRIVATE_WEIGHTS: "which-weights",
+}
+#: What tables without salt leave to be guessed. (Unsalted hashes can be guessed anyway.)
+_GUESSED = {
+    Visibility.PRIVATE_INPUT: ("guessed-input",),
+    Visibility.PRIVATE_WEIGHTS: ("guessed-weights",),
+}
+
+TEXTS = {
+    "model-quality": "That the model is accurate, fair, safe or fit for any purpose.",
+    "input-truth": "That the input is true, or was obtained in any particular way.",
+    "exactness": "That the circuit equals the model exactly: the proof is of the circuit's own"
+    " arithmetic, whose distance from the model was measured on the samples stated, not proved.",
+    "issuer-word": "That the time of issue, the costs, the measured errors and the issuer's name"
+    " are right: those rest on the signature alone.",
+    "proof-system": "That the proof system is free of mistakes: soundness rests on EZKL and Halo2"
+    " as released.",
+    "secrecy": "Secrecy: input, output and weights can be read by anybody.",
+    "which-input": "Which input it was: only that the issuer knew one that gives this output. The"
+    " service that proved it saw the input.",
+    "input-secrecy": "Secrecy of an input that can be guessed: its hash is unsalted. The service"
+    " that proved it saw the input.",
+    "guessed-input": "That an input which can be guessed stays hidden: this circuit's tables are"
+    " not salted, so whoever holds the proof and the model can confirm a guess.",
+    "guessed-weights": "That weights which can be guessed stay hidden: whoever holds the proof can"
+    " confirm a guess.",
+    "hashed-weights": "That the hash of the weights is that of the model named, unless the reader"
+    " computed it from that model. It is unsalted: weights can be guessed.",
+    "which-weights": "Which weights they were: the proof shows that some weights give this output."
+    " That they are those of the model named rests on the signature alone.",
+    "conservative": "The conservative profile: this circuit leaves range checks of public values to"
+    " whoever verifies.",
+    "products": "That the outputs are the model's, against whoever made the proof: in circuits with"
+    " Freivalds products the engine does not tie the result of a product to what follows.",
+    "reference-string": "Security against whoever made the reference string: it is not the public"
+    " ceremony's, so its maker may be able to forge proofs.",
+    "lanes": "Secrecy between the inputs that share the proof: whoever holds it can read, of every"
+    " lane, the output and the context's digest, and the input where inputs are public (where hints"
+    " are committed to, a guess of these two can be confirmed).",
+    "context": "For whom the proof was made: the circuit binds no context.",
+}
+
+
+def non_claims(manifest: CircuitManifest) -> list[str]:
+    """The ids of what is not claimed of a circuit's proofs, in a fixed order."""
+    ids = [*_ALWAYS, _BY_VISIBILITY[manifest.profile.visibility]]
+    if manifest.hidden is not None and not manifest.hidden.salted_tables:
+        ids += _GUESSED.get(manifest.profile.visibility, ())
+    if manifest.profile.soundness is not Soundness.CONSERVATIVE:
+        ids.append("conservative")
+    if manifest.profile.soundness is Soundness.FREIVALDS:
+        ids.append("products")
+    if not manifest.srs.secure:
+        ids.append("reference-string")
+    if manifest.lanes > 1:
+        ids.append("lanes")
+    if manifest.context.limbs == 0:
+        ids.append("context")
+    return ids

@@ -1,0 +1,147 @@
+"""A statement in plain words, and as the short summary that a report carries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from circuits.format.commitments import Weights
+from circuits.format.profile import Visibility
+from prover.statement.predicate import OutputTensor, Predicate
+from prover.statement.statement import Statement
+
+_SHOWN = 8  # values of an output that a sentence spells out
+
+_INPUT = {
+    Visibility.PUBLIC: "the public input of digest {input}",
+    Visibility.PRIVATE_INPUT: "an input that stays private",
+    Visibility.HASHED_INPUT: "an input that stays private, whose Poseidon hash is shown",
+    Visibility.HASHED_WEIGHTS: "the public input of digest {input}",
+    Visibility.PRIVATE_WEIGHTS: "the public input of digest {input}",
+}
+_WEIGHTS = {
+    Visibility.HASHED_WEIGHTS: " with weights whose Poseidon hash is shown",
+    Visibility.PRIVATE_WEIGHTS: " with some weights, which the proof does not tie to that model",
+}
+
+
+def printable(text: str) -> str:
+    """Text that others wrote, fit for a terminal and for one line of it.
+
+    Control characters, line ends and marks that turn the direction of writing are spelt as escapes:
+    a name in a receipt must not be able to write "VERIFIED" on a line of its own.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def summary(statement: Statement) -> dict[str, Any]:
+    """The statement's main points, as plain JSON."""
+    p = statement.predicate
+    return {
+        "receipt": p.receipt.id,
+        "issued_at": p.issued_at,
+        "issuer": p.issuer.domain,
+        "model_sha256": p.model.sha256,
+        "circuit": p.circuit.id,
+        "vk_sha256": p.circuit.vk_sha256,
+        "engine": f"{p.proof_system.engine} {p.proof_system.version}",
+        **({"lane": p.lane.model_dump(mode="json")} if p.lane else {}),
+        "profile": {
+            "visibility": p.profile.visibility.value,
+            "soundness": p.profile.soundness.value,
+        },
+        "srs": {"origin": p.srs.origin, "logrows": p.srs.logrows},
+        "input": p.input.commitment.model_dump(mode="json"),
+        "outputs": [
+            {"name": o.name, "shape": o.shape, "values": list(o.values)} for o in p.outputs
+        ],
+        "context": p.context.model_dump(mode="json"),
+        "measured_error": p.accuracy.this_input.model_dump(mode="json"),
+    }
+
+
+def in_words(statement: Statement) -> tuple[str, ...]:
+    """What a receipt claims, in sentences. True only as far as the checks beside it passed."""
+    p = statement.predicate
+    said = [
+        f"Model {_short(p.model.sha256)}, compiled to circuit"
+        f" {printable(_short(p.circuit.id))} by"
+        f" {printable(p.proof_system.engine)} {printable(p.proof_system.version)},"
+        f" on {_INPUT[p.profile.visibility].format(input=_short(p.input.commitment.sha256))}"
+        f"{_weights(p)} gives:"
+    ]
+    said += [f"  {_output(o)}" for o in p.outputs]
+    if p.lane is not None:
+        said.append(
+            f"The proof is shared by {p.lane.count} inputs; this statement is about lane"
+            f" {p.lane.index} of it (counted from 0)."
+        )
+    if p.owner is not None:
+        licence = f", under a licence of {len(p.owner.licence)} characters" * bool(p.owner.licence)
+        said.append(f"{p.owner.signer} has signed for the model as its owner{licence}.")
+    said.append(error_in_words(p))
+    said.append(_context(p))
+    said.append(
+        f"Issued by {p.issuer.domain!r} at {p.issued_at}, over the reference string"
+        f" {_short(p.srs.sha256)} ({p.srs.origin})."
+    )
+    return tuple(said)
+
+
+def _weights(p: Predicate) -> str:
+    if p.profile.weights is Weights.SHOWN:
+        return " with weights that come with the proof"
+    return _WEIGHTS.get(p.profile.visibility, "")
+
+
+def _output(output: OutputTensor) -> str:
+    values = ", ".join(f"{v:.6g}" for v in output.values[:_SHOWN])
+    more = len(output.values) - _SHOWN
+    return f"{printable(output.name)} = [{values}{f', … {more} more' if more > 0 else ''}]"
+
+
+def error_in_words(p: Predicate) -> str:
+    """How far the proved output is from the model's own."""
+    error = p.accuracy.this_input
+    share = ""
+    if error.max_relative is not None:
+        share = f", {100 * error.max_relative:.3g} % of the output's range"
+    near = ""
+    if error.near_thresholds:
+        near = (
+            f" {error.near_thresholds} of the values that the model compares lie within one step of"
+            " their threshold, where the circuit may decide otherwise than the model."
+        )
+    other = "" if error.same_top1 is not False else " Its largest element is not the model's."
+    return (
+        f"Against {printable(error.reference)} on the uploaded model, this output is off by at most"
+        f" {error.max_absolute:.3g}{share}.{other}{near}"
+    )
+
+
+def _context(p: Predicate) -> str:
+    c = p.context
+    if c.limbs == 0:
+        return f"Made in job {printable(c.job_id)}; the proof itself is bound to no context."
+    parts = [f"job {printable(c.job_id)}"]
+    if c.nonce is not None:
+        parts.append(f"nonce {c.nonce!r}")
+    if c.chain_id is not None:
+        parts.append(f"chain {c.chain_id}")
+    if c.consumer is not None:
+        parts.append(f"consumer {printable(c.consumer)}")
+    if c.expires_at is not None:
+        parts.append(f"valid until {_time(c.expires_at)}")
+    return f"The proof is bound to {', '.join(parts)}: for any other context it does not hold."
+
+
+def _time(seconds: int) -> str:
+    """A statement that is not to be believed may name a time beyond all calendars."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:16]

@@ -1,0 +1,1 @@
+"""JSON Schemas of what this project signs, written by ``python -m prover.statement.schema``."""

@@ -1,0 +1,209 @@
+"""Verification of a bundle: one function, one numbered list of checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from numpy.typing import NDArray
+
+from circuits.engine.port import Engine, Limits
+from prover.memo import Once
+from prover.statement.bundle import Bundle
+from prover.statement.non_claims import TEXTS, non_claims
+from prover.statement.render import in_words, summary
+from prover.statement.statement import Statement
+from prover.verify.checks import content, expectations, files, setup, signer, weights
+from prover.verify.checks.evidence import VERIFY_LIMITS, Derive, Evidence, Rebuild, Step, perform
+from prover.verify.policy import Policy
+from prover.verify.report import Check, Layer, Report
+
+
+def verify_bundle(
+    data: bytes,
+    *,
+    policy: Policy | None = None,
+    engine: Engine,
+    now: datetime | None = None,
+    model: bytes | None = None,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    input_salt: bytes | None = None,
+    rebuild: Rebuild | None = None,
+    derive: Derive | None = None,
+    limits: Limits = VERIFY_LIMITS,
+) -> Report:
+    """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``. Raises
+    ``EngineKilled`` when the engine's process is killed from outside each time.
+
+    ``model``: the ONNX that it should be about. ``inputs``: the input that it should be about, by
+    name. ``input_salt``: opens a salted commitment to ``inputs``. ``rebuild``: makes the verifying
+    key anew from the model. ``derive``: makes shown weights anew from it. These checks are
+    performed, in this order, whatever each one finds:
+
+     (1) bundle: the file is a bundle in its one byte form
+     (2) receipt: its receipt is a DSSE envelope with one signature
+     (3) statement: the payload is an in-toto statement of this predicate, every field known
+     (4) manifest: the circuit's manifest is of a known schema and within bounds
+     (5) signature: the signature over the statement verifies under the key it names
+     (6) signer: that key is one the policy trusts, not revoked, not retired before the issue
+     (7) expected-model: the model is the one the verifier holds or expects
+     (8) expected-circuit: so are the circuit and its verifying key
+     (9) engine-version: the proof system's version is one whose proofs count
+    (10) soundness: the profile is at least as cautious as asked
+    (11) srs-policy: the reference string is the public ceremony's, or another is tolerated
+    (12) manifest-digest: the manifest is the file that the statement names; so are
+    (13) settings-digest, (14) vk-digest, (15) plan-digest, (16) proof-digest, (17) srs-part-digest
+    (18) input-commitment: the input file is the one committed to; none is there if it is private
+    (19) model-digest: the model file, if it is in the bundle, is the one named
+    (20) claims: all that the statement says of the circuit is what the manifest says
+    (21) proof-form: normal form, hex_proof equals proof, the length is that of the circuit's proofs
+    (22) instances: their number, layout and digest are those stated
+    (23) input-instances: the input, quantised again here, is the one in the proof
+    (24) expected-input: so is the input that the verifier holds
+    (25) output-instances: the outputs, decoded again here from the proof, are those stated
+    (26) input-range: the input lies within the range that the circuit accepts, as seen here or, if
+    it is hidden, as the circuit itself enforces
+    (27) context-digest: the stated context is the one in the proof
+    (28) expected-context: the context is the one that the verifier expects
+    (29) expiry: the context has not expired
+    (30) age: the receipt is neither from the future nor too old
+    (31) proof: the engine accepts the proof
+    (32) settings-agree: the engine's settings are those of this manifest and profile
+    (33) srs-pinned: the reference string's elements are those of the ceremony named
+    (34) rebuild: the verifying key, rebuilt from the ONNX, is the same bytes
+    (35) residues: hints are the products' results, and hidden inputs lie within their ranges
+    (36) owner: the owner's signature, if there is one, is of this model's manifest
+    (37) challenges: those of committed hints are hashes of the proof's commitments and the context
+    (38) weights: shown weights are those the proof is about and, where the model is at hand, its
+
+    What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
+    lists. Without (34), that the verifying key belongs to the model depends on the signature.
+    """
+    evidence = Evidence(
+        policy=policy or Policy(),
+        engine=engine,
+        now=now or datetime.now(UTC),
+        limits=limits,
+        model=model,
+        inputs=inputs,
+        input_salt=input_salt,
+        rebuild=rebuild,
+        derive=derive,
+    )
+    reading = Step(1, "bundle", Layer.SCHEMA, lambda e: files.bundle(e, data))
+    return _report(perform((reading, *_STEPS), evidence), evidence)
+
+
+def check_statement(
+    statement: Statement,
+    unsigned: Bundle,
+    *,
+    engine: Engine,
+    policy: Policy | None = None,
+    now: datetime | None = None,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    input_salt: bytes | None = None,
+    limits: Limits = VERIFY_LIMITS,
+    once: Once | None = None,
+) -> Report:
+    """Every check of ``verify_bundle`` but those of the envelope: (1), (2), (3), (5) and (6).
+
+    For the prover, before it signs: ``unsigned`` is the bundle to be, its ``receipt`` empty.
+    ``once`` is shared by statements about one proof.
+    """
+    evidence = Evidence(
+        policy=policy or Policy(),
+        engine=engine,
+        now=now or datetime.now(UTC),
+        limits=limits,
+        inputs=inputs,
+        input_salt=input_salt,
+        once=once or Once(),
+    )
+    evidence.bundle.fill(unsigned)
+    evidence.statement.fill(statement)
+    steps = [s for s in _STEPS if s.number not in (2, 3, 5, 6)]
+    return _report(perform(steps, evidence), evidence)
+
+
+def verify_item(
+    bundle: Bundle,
+    *,
+    engine: Engine,
+    once: Once,
+    policy: Policy | None = None,
+    now: datetime | None = None,
+    limits: Limits = VERIFY_LIMITS,
+) -> Report:
+    """``verify_bundle`` of a bundle out of a batch bundle, whose reader has checked its form (1).
+
+    ``once`` is shared by the items, so that what they share, the proof above all, is checked once.
+    """
+    evidence = Evidence(
+        policy=policy or Policy(),
+        engine=engine,
+        now=now or datetime.now(UTC),
+        limits=limits,
+        once=once,
+    )
+    evidence.bundle.fill(bundle)
+    return _report(perform(_STEPS, evidence), evidence)
+
+
+def _report(checks: tuple[Check, ...], evidence: Evidence) -> Report:
+    statement = evidence.statement.known
+    return Report(
+        ok=not any(c.failed for c in checks),
+        checks=checks,
+        statement=summary(statement) if statement else None,
+        words=in_words(statement) if statement else (),
+        not_claimed=_not_claimed(evidence),
+    )
+
+
+def _not_claimed(evidence: Evidence) -> tuple[str, ...]:
+    """In this verifier's words, not the issuer's."""
+    manifest = evidence.manifest.known
+    return tuple(TEXTS[name] for name in non_claims(manifest)) if manifest else ()
+
+
+_STEPS: tuple[Step, ...] = (
+    Step(2, "receipt", Layer.SCHEMA, files.receipt),
+    Step(3, "statement", Layer.SCHEMA, files.statement),
+    Step(4, "manifest", Layer.SCHEMA, files.manifest),
+    Step(5, "signature", Layer.SIGNATURE, signer.signature),
+    Step(6, "signer", Layer.SIGNATURE, signer.signer),
+    Step(7, "expected-model", Layer.POLICY, expectations.expected_model),
+    Step(8, "expected-circuit", Layer.POLICY, expectations.expected_circuit),
+    Step(9, "engine-version", Layer.POLICY, expectations.engine_version),
+    Step(10, "soundness", Layer.POLICY, expectations.soundness),
+    Step(11, "srs-policy", Layer.POLICY, expectations.srs_policy),
+    Step(12, "manifest-digest", Layer.ARTIFACT, files.manifest_digest),
+    Step(13, "settings-digest", Layer.ARTIFACT, files.settings_digest),
+    Step(14, "vk-digest", Layer.ARTIFACT, files.vk_digest),
+    Step(15, "plan-digest", Layer.ARTIFACT, files.plan_digest),
+    Step(16, "proof-digest", Layer.ARTIFACT, files.proof_digest),
+    Step(17, "srs-part-digest", Layer.ARTIFACT, files.srs_part_digest),
+    Step(18, "input-commitment", Layer.ARTIFACT, files.input_commitment),
+    Step(19, "model-digest", Layer.ARTIFACT, files.model_digest),
+    Step(20, "claims", Layer.ARTIFACT, content.circuit_claims),
+    Step(21, "proof-form", Layer.PROOF, content.proof_form),
+    Step(22, "instances", Layer.INSTANCES, content.instances),
+    Step(23, "input-instances", Layer.INSTANCES, content.input_instances),
+    Step(24, "expected-input", Layer.POLICY, content.expected_input),
+    Step(25, "output-instances", Layer.INSTANCES, content.output_instances),
+    Step(26, "input-range", Layer.RANGE, content.input_range),
+    Step(27, "context-digest", Layer.CONTEXT, content.context_digest),
+    Step(28, "expected-context", Layer.CONTEXT, expectations.expected_context),
+    Step(29, "expiry", Layer.FRESHNESS, expectations.expiry),
+    Step(30, "age", Layer.FRESHNESS, expectations.age),
+    Step(31, "proof", Layer.PROOF, setup.proof),
+    Step(32, "settings-agree", Layer.SETUP, setup.settings_agree),
+    Step(33, "srs-pinned", Layer.SETUP, setup.srs_pinned),
+    Step(34, "rebuild", Layer.SETUP, setup.rebuild),
+    Step(35, "residues", Layer.INSTANCES, content.residues),
+    Step(36, "owner", Layer.SIGNATURE, signer.owner),
+    Step(37, "challenges", Layer.INSTANCES, content.challenges),
+    Step(38, "weights", Layer.INSTANCES, weights.weights),
+)

@@ -1,0 +1,198 @@
+"""The machinery of a verification: the evidence at hand, and checks that cannot crash the caller.
+
+The checks themselves, in their numbered order, are in ``verify``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from circuits.engine.port import Engine, Limits
+from circuits.engine.proof_json import EzklProof
+from circuits.errors import Canceled, EngineKilled, ZkmlError
+from circuits.format.manifest import CircuitManifest, SrsRef
+from prover.memo import Once
+from prover.statement.bundle import Bundle
+from prover.statement.envelope import Receipt
+from prover.statement.keys import PublicKey
+from prover.statement.predicate import Predicate
+from prover.statement.render import printable
+from prover.statement.statement import Statement
+from prover.verify.policy import Policy
+from prover.verify.report import Check, Layer, Status
+
+T = TypeVar("T")
+
+
+class Rebuilt(Protocol):
+    """What a rebuild gives, as ``circuits.rebuild`` does: the verifier does not load a compiler."""
+
+    @property
+    def vk(self) -> bytes:
+        """The verifying key."""
+        ...
+
+    @property
+    def weights_hash(self) -> str | None:
+        """The engine's Poseidon hash of the model's weights, where it is shown."""
+        ...
+
+
+#: Rebuilds a circuit: ``rebuild(model, manifest, settings, srs)``, from the ONNX as uploaded, under
+#: the frozen settings, over the reference string that ``srs`` names.
+Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
+
+#: Derives graph and weights from the ONNX, and raises a ``ZkmlError`` where they are not those that
+#: a manifest names.
+Derive = Callable[[bytes, CircuitManifest], None]
+
+#: What checking a proof may take; a hostile settings or key file gets no further.
+VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)
+
+#: Seconds before a check whose child was killed runs again.
+_PAUSES_S = (0.1, 0.5)
+
+
+class Unmet(Exception):
+    """A check found what must not be."""
+
+
+class Skipped(Exception):
+    """A check does not apply, or was not asked for."""
+
+
+class Blocked(Skipped):
+    """A check lacks what an earlier one could not read."""
+
+
+class Noted(Exception):
+    """A check holds, with a reservation that the reader should know."""
+
+
+def refuse(detail: str) -> NoReturn:
+    """Ends a check as failed."""
+    raise Unmet(detail)
+
+
+def skip(detail: str) -> NoReturn:
+    """Ends a check that does not apply."""
+    raise Skipped(detail)
+
+
+def warn(detail: str) -> NoReturn:
+    """Ends a check as passed with a reservation."""
+    raise Noted(detail)
+
+
+class Slot(Generic[T]):
+    """A part of the evidence that an earlier check fills in, if it can."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._value: T | None = None
+
+    @property
+    def value(self) -> T:
+        """The part. Ends the asking check where it could not be read."""
+        if self._value is None:
+            raise Blocked(f"needs the {self._name}, which could not be read")
+        return self._value
+
+    @property
+    def known(self) -> T | None:
+        return self._value
+
+    def fill(self, value: T) -> None:
+        self._value = value
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """All that a verification looks at. Slots are filled by the checks that read them."""
+
+    policy: Policy
+    engine: Engine
+    now: datetime
+    limits: Limits = VERIFY_LIMITS
+    model: bytes | None = None
+    inputs: Mapping[str, NDArray[Any]] | None = None
+    input_salt: bytes | None = None
+    rebuild: Rebuild | None = None
+    derive: Derive | None = None
+    once: Once = field(default_factory=Once)
+    bundle: Slot[Bundle] = field(default_factory=lambda: Slot("bundle"))
+    receipt: Slot[Receipt] = field(default_factory=lambda: Slot("receipt"))
+    statement: Slot[Statement] = field(default_factory=lambda: Slot("statement"))
+    manifest: Slot[CircuitManifest] = field(default_factory=lambda: Slot("manifest"))
+    proof: Slot[EzklProof] = field(default_factory=lambda: Slot("proof"))
+    signer: Slot[PublicKey] = field(default_factory=lambda: Slot("signer's key"))
+
+    @property
+    def predicate(self) -> Predicate:
+        return self.statement.value.predicate
+
+
+@dataclass(frozen=True)
+class Step:
+    """A numbered check: ``run`` returns what it found, or ends by refuse, warn or skip."""
+
+    number: int
+    name: str
+    layer: Layer
+    run: Callable[[Evidence], str]
+
+
+def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
+    """Runs every check, whatever the ones before it found: a crash is a failure.
+
+    Raises ``EngineKilled`` when a check's process is killed from outside again and again, and
+    ``Canceled`` by an engine that was told to stop: such a check has found nothing.
+    """
+    checks: list[Check] = []
+    for step in steps:
+        checks.append(_perform(step, evidence, failed=any(c.failed for c in checks)))
+    return tuple(checks)
+
+
+def _run(step: Step, evidence: Evidence) -> str:
+    """What the check found. One whose child was killed from outside runs again."""
+    for pause_s in _PAUSES_S:
+        try:
+            return step.run(evidence)
+        except EngineKilled:
+            time.sleep(pause_s)
+    return step.run(evidence)
+
+
+def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
+    try:
+        status, detail = Status.PASS, _run(step, evidence)
+    except Blocked as answer:
+        # Skipped only where an earlier failure is to blame: no check may go missing in silence.
+        status, detail = Status.SKIP if failed else Status.FAIL, str(answer)
+    except Skipped as answer:
+        status, detail = Status.SKIP, str(answer)
+    except Noted as answer:
+        status, detail = Status.FAIL if evidence.policy.strict else Status.WARN, str(answer)
+    except Unmet as answer:
+        status, detail = Status.FAIL, str(answer)
+    except (EngineKilled, Canceled):
+        raise  # it did not run, so that it says nothing about the evidence
+    except ZkmlError as error:
+        status, detail = Status.FAIL, error.detail
+    except Exception as error:
+        # Hostile bytes can make any of the code below stumble. That is a no, never a crash.
+        status, detail = Status.FAIL, f"cannot be checked: {type(error).__name__}: {error}"
+    return Check(
+        number=step.number,
+        name=step.name,
+        layer=step.layer,
+        status=status,
+        detail=printable(detail[:500]),
+    )

@@ -1,0 +1,180 @@
+"""Checks (1) to (4) and (12) to (19): the files are readable, and those that are named."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from circuits.format.commitments import Commitments, Weights
+from circuits.format.digests import canonical_json, parse_canonical_json, sha256
+from circuits.format.field import SIGNED_LIMIT
+from circuits.format.hints import Hints
+from circuits.format.manifest import MAX_LANES, CircuitManifest
+from prover.statement.bundle import read_bundle
+from prover.statement.context import BITS
+from prover.statement.envelope import Receipt
+from prover.statement.statement import receipt_id
+from prover.verify.checks.evidence import (
+    Evidence,
+    refuse,
+    skip,
+)
+
+#: Bits of an element of the field.
+_FIELD_BITS = 254
+#: Bits of the number of elements that may be committed to, far above what memory allows.
+MAX_ELEMENT_BITS = 32
+#: The most rows of a circuit, as a power of two: as many as the public ceremony's strings have.
+MAX_LOGROWS = 28
+
+
+# (1)
+def bundle(e: Evidence, data: bytes) -> str:
+    e.bundle.fill(read_bundle(data))
+    return f"{len(data)} bytes, in the one form that a bundle has"
+
+
+# (2)
+def receipt(e: Evidence) -> str:
+    e.receipt.fill(Receipt.from_bytes(e.bundle.value.receipt))
+    return "a DSSE envelope with one signature"
+
+
+# (3)
+def statement(e: Evidence) -> str:
+    statement = e.receipt.value.statement()
+    e.statement.fill(statement)
+    if statement.predicate.proof.file_sha256 != "sha256:" + statement.subject[0].digest.sha256:
+        refuse("the statement's subject is another proof file than its predicate's")
+    if statement.predicate.receipt.id != receipt_id(
+        statement.predicate.context.job_id, statement.predicate.proof.file_sha256
+    ):
+        refuse("the receipt's id is not that of its job and proof")
+    datetime.fromisoformat(statement.predicate.issued_at)
+    return f"{statement.predicate_type}, schema {statement.predicate.receipt.schema_version}"
+
+
+# (4)
+def manifest(e: Evidence) -> str:
+    value = parse_canonical_json(e.bundle.value.manifest)
+    manifest = CircuitManifest.from_json(value)
+    if canonical_json(manifest.to_json()) != e.bundle.value.manifest:
+        refuse("the manifest holds fields that do not belong")
+    context = manifest.context
+    if not 0 <= context.limbs <= BITS or not 0 <= context.bits <= BITS:
+        refuse("the manifest's context encoding is out of bounds")
+    if context.limbs and context.limbs != -(-BITS // max(context.bits, 1)):
+        # Fewer would not hold it; one more would be an input of another lane called a limb.
+        refuse(f"{context.limbs} limbs of {context.bits} bits are not what {BITS} bits take")
+    if type(manifest.lanes) is not int or not 1 <= manifest.lanes <= MAX_LANES:
+        refuse("the manifest's number of lanes is out of bounds")
+    for named in (manifest.inputs, manifest.outputs):
+        if len({encoding.tensor.name for encoding in named}) != len(named):
+            refuse("two tensors of the manifest have one name: a value could stand for either")
+    if manifest.hints is not None:
+        _well_formed(manifest.hints, len(manifest.outputs))
+    if manifest.commitments is not None:
+        _well_committed(manifest.commitments, manifest)
+    several = manifest.commitments is not None and manifest.lanes > 1
+    if (e.bundle.value.lanes is not None) != several:
+        refuse("a bundle lists lanes where committed hints are those of several, and only there")
+    if any(s.count < 0 for s in manifest.layout):
+        refuse("the manifest has a tensor of negative size")
+    e.manifest.fill(manifest)
+    return f"circuit {manifest.circuit_id}"
+
+
+def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
+    shape = claim.evaluated or (1, 1)
+    folded = 1 if claim.folded is None else claim.folded
+    numbers = (claim.elements, folded, claim.residues, *claim.output_bounds, *shape)
+    if manifest.hints is not None or not all(type(n) is int and n > 0 for n in numbers):
+        refuse("what the manifest says of committed hints is out of bounds")
+    if not 1 <= manifest.srs.logrows <= MAX_LOGROWS:
+        refuse("the manifest's number of rows is out of bounds")
+    if len(claim.output_bounds) != len(manifest.outputs) or not manifest.inputs:
+        refuse("committed hints bound every output, and are those of some input")
+    if claim.lanes != manifest.lanes:
+        refuse("committed hints are those of another number of lanes")
+    shown = claim.weights is Weights.SHOWN
+    if claim.weights is not manifest.profile.weights or shown != (claim.folded is not None):
+        refuse("the manifest's profile and its commitments do not agree on where weights are")
+    sizes = max(claim.elements, folded)
+    if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:
+        refuse("what the manifest says of committed hints is out of bounds")
+
+
+def _well_formed(hints: Hints, outputs: int) -> None:
+    numbers = (hints.residues, hints.most_bits, *hints.results, *hints.output_bounds)
+    whole = all(type(n) is int for n in (*numbers, *(hints.lookup or ())))
+    if (
+        type(hints.challenged) is not bool
+        or not whole
+        or min(numbers) < 0
+        or hints.most_bits > _FIELD_BITS
+    ):
+        refuse("what the manifest says of hints is out of bounds")
+    if len(hints.output_bounds) != outputs:
+        refuse("the manifest does not bound each output of a circuit with hints")
+
+
+def _named(e: Evidence, what: str, actual: bytes, named: str) -> str:
+    digest = e.once("sha256", lambda: sha256(actual), actual)
+    if digest != named:
+        refuse(f"the {what} has digest {digest}; the statement names {named}")
+    return digest
+
+
+# (12)
+def manifest_digest(e: Evidence) -> str:
+    return _named(e, "manifest", e.bundle.value.manifest, e.predicate.circuit.manifest_sha256)
+
+
+# (13)
+def settings_digest(e: Evidence) -> str:
+    return _named(e, "settings file", e.bundle.value.settings, e.predicate.circuit.settings_sha256)
+
+
+# (14)
+def vk_digest(e: Evidence) -> str:
+    return _named(e, "verifying key", e.bundle.value.vk, e.predicate.circuit.vk_sha256)
+
+
+# (15)
+def plan_digest(e: Evidence) -> str:
+    return _named(e, "plan", e.bundle.value.plan, e.predicate.circuit.plan_sha256)
+
+
+# (16)
+def proof_digest(e: Evidence) -> str:
+    return _named(e, "proof file", e.bundle.value.proof, e.predicate.proof.file_sha256)
+
+
+# (17)
+def srs_part_digest(e: Evidence) -> str:
+    return _named(
+        e, "reference string's part", e.bundle.value.srs_part, e.predicate.srs.part_sha256
+    )
+
+
+# (18)
+def input_commitment(e: Evidence) -> str:
+    document = e.bundle.value.input
+    commitment = e.predicate.input.commitment
+    if not e.predicate.profile.visibility.shows_input:
+        if document is not None:
+            refuse("the bundle holds an input that its profile calls private")
+        if commitment.kind != "salted":
+            refuse("a private input is committed to without a salt: it could be guessed")
+        return "private: the bundle holds none of it, only a salted commitment"
+    if commitment.kind != "plain":
+        refuse("a public input is committed to with a salt: it cannot be compared")
+    if document is None:
+        refuse("the input is public but the bundle does not hold it")
+    return _named(e, "input", document, commitment.sha256)
+
+
+# (19)
+def model_digest(e: Evidence) -> str:
+    if e.bundle.value.model is None:
+        skip("the bundle does not carry the model")
+    return _named(e, "model", e.bundle.value.model, e.predicate.model.sha256)

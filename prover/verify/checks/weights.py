@@ -1,0 +1,73 @@
+"""Check (38): shown weights, which the circuit does not hold, are those of the claim."""
+
+from __future__ import annotations
+
+from circuits.committed.arithmetic import LARGEST_SUM
+from circuits.committed.shown import NetworkFacts
+from circuits.format.commitments import Commitments, Weights
+from circuits.format.digests import sha256
+from circuits.format.manifest import CircuitManifest, Role
+from prover.verify.checks.content import challenges_of, segment
+from prover.verify.checks.evidence import Evidence, refuse, skip
+from prover.verify.checks.ezkl_settings import EzklSettings
+
+
+# (38)
+def weights(e: Evidence) -> str:
+    manifest, data = e.manifest.value, e.bundle.value.weights
+    claim = manifest.commitments
+    if claim is None or claim.weights is Weights.SEALED:
+        if data is not None:
+            refuse("the bundle carries weights beside a circuit that has its own")
+        skip("the circuit holds its weights itself")
+    if data is None:
+        refuse("the bundle lacks the weights, which the circuit does not hold")
+    digest = e.once("sha256", lambda: sha256(data), data)
+    if not digest == claim.network_sha256 == manifest.files.get("hints"):
+        refuse("the bundle's weights are not those of the manifest")
+    facts = e.engine.network_facts(data, challenges_of(e), e.limits)
+    _fits(facts, claim, manifest, EzklSettings.parse(e.bundle.value.settings))
+    if segment(e, Role.WEIGHTS_EVALUATION, "weights") != [facts.evaluation]:
+        refuse("the proof is about other weights than the bundle's")
+    return f"{facts.folded} elements that the weights fold to here are the proof's; {_of_model(e)}"
+
+
+def _of_model(e: Evidence) -> str:
+    model = e.bundle.value.model if e.model is None else e.model
+    if model is None or e.derive is None:
+        return "that they are the model's depends on the signature, or on a rebuild"
+    if sha256(model) != e.predicate.model.sha256:
+        refuse("the model at hand is not the one that the statement names")
+    e.derive(model, e.manifest.value)
+    return "derived from the model, they are the same"
+
+
+def _fits(
+    facts: NetworkFacts, claim: Commitments, manifest: CircuitManifest, settings: EzklSettings
+) -> None:
+    """That the network is one of this manifest and these settings, and outgrows neither."""
+    if not facts.canonical:
+        refuse("the weights are not written as they have to be")
+    if facts.largest_sum >= LARGEST_SUM:
+        refuse("a sum of these weights could outgrow what the circuit relies on")
+    found: dict[str, tuple[object, object]] = {
+        "weights": (facts.weights, claim.weights),
+        "visible input": (facts.shown, manifest.profile.visibility.shows_input),
+        "lanes": (facts.lanes, claim.lanes),
+        "committed elements": (facts.elements, claim.elements),
+        "folded elements": (facts.folded, claim.folded),
+        "inputs": (facts.inputs, tuple(i.tensor.size for i in manifest.inputs)),
+        "outputs": (facts.outputs, tuple(o.tensor.size for o in manifest.outputs)),
+        "input scales": (facts.input_scales, tuple(i.scale for i in manifest.inputs)),
+        "output scales": (facts.output_scales, tuple(o.scale for o in manifest.outputs)),
+        "logrows": (facts.logrows, manifest.srs.logrows),
+        "table": (facts.table, settings.lookup_range),
+        "largest outputs": (facts.largest_outputs, claim.output_bounds),
+    }
+    for name, (has, wanted) in found.items():
+        if has != wanted:
+            refuse(f"{name}: the network says {has!r}, manifest and settings {wanted!r}")
+    for given, (low, high) in zip(manifest.inputs, facts.input_bounds, strict=True):
+        ends = given.lower * 2.0**given.scale, given.upper * 2.0**given.scale
+        if not (low <= ends[0] and ends[1] <= high):
+            refuse(f"input {given.tensor.name!r} is accepted beyond what these weights allow for")
