@@ -31,7 +31,7 @@ class CannotListen(ZkmlError):
 
     code = "cannot_listen"
     fault = Fault.INPUT
-    default_hint = "Choose another --host or --port."
+    default_advice = "Choose another --host or --port."
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -96,7 +96,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     api.state.services = Services(
         app=app,
         sender=sender,
-        watch=Watch(app.store, app.nudges, reads),
+        watch=Watch(app.store, app.notifications, reads),
         caller=NOBODY,
         verifications=ClientRate(app.settings.verifications_per_minute, "verifications"),
     )

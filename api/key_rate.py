@@ -81,7 +81,7 @@ class KeyRate:
         if count > limit:
             refused = RateLimited(
                 f"The API key {key_id} may ask {limit} times a minute.",
-                hint="Wait as long as Retry-After says.",
+                advice="Wait as long as Retry-After says.",
                 retry_after_s=counted.reset_s,
             )
             refused.headers = counted.headers

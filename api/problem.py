@@ -42,7 +42,9 @@ class JsonInvalid(HttpError):
     """The body is not JSON."""
 
     code = "json_invalid"
-    default_hint = "Send RFC 8259 JSON: no NaN, no Infinity, no trailing comma, UTF-8 without BOM."
+    default_advice = (
+        "Send RFC 8259 JSON: no NaN, no Infinity, no trailing comma, UTF-8 without BOM."
+    )
 
 
 class MultipartInvalid(HttpError):
@@ -63,14 +65,14 @@ class RequestInvalid(HttpError):
 
     code = "request_invalid"
     status = 422
-    default_hint = "See `errors` for each field, and /docs for the schema."
+    default_advice = "See `errors` for each field, and /docs for the schema."
 
 
 class ContentRangeInvalid(HttpError):
     """The Content-Range is not one of the upload."""
 
     code = "content_range_invalid"
-    default_hint = "Send Content-Range: bytes FIRST-LAST/SIZE, with SIZE as announced."
+    default_advice = "Send Content-Range: bytes FIRST-LAST/SIZE, with SIZE as announced."
 
 
 class UploadCut(HttpError):
@@ -78,7 +80,7 @@ class UploadCut(HttpError):
 
     code = "upload_cut"
     retryable = True
-    default_hint = "Send that part again."
+    default_advice = "Send that part again."
 
 
 class UploadTooSlow(HttpError):
@@ -87,7 +89,7 @@ class UploadTooSlow(HttpError):
     code = "upload_too_slow"
     status = 408
     retryable = True
-    default_hint = "Send it again; a large model may come in parts (/v1/uploads)."
+    default_advice = "Send it again; a large model may come in parts (/v1/uploads)."
 
 
 class RouteNotFound(HttpError):
@@ -96,7 +98,7 @@ class RouteNotFound(HttpError):
     code = "route_not_found"
     fault = Fault.NOT_FOUND
     status = 404
-    default_hint = "See /docs for the routes."
+    default_advice = "See /docs for the routes."
 
 
 class MethodNotAllowed(HttpError):
@@ -104,7 +106,7 @@ class MethodNotAllowed(HttpError):
 
     code = "method_not_allowed"
     status = 405
-    default_hint = "See /docs for the routes."
+    default_advice = "See /docs for the routes."
 
 
 class ScopeMissing(HttpError):
@@ -112,7 +114,7 @@ class ScopeMissing(HttpError):
 
     code = "scope_missing"
     status = 403
-    default_hint = "Use a key that was made with this scope: zkml api-keys create --scopes …."
+    default_advice = "Use a key that was made with this scope: zkml api-keys create --scopes …."
 
 
 class HostNotLocal(HttpError):
@@ -120,7 +122,9 @@ class HostNotLocal(HttpError):
 
     code = "host_not_local"
     status = 403
-    default_hint = "Ask http://127.0.0.1 or http://localhost, or make a key: zkml api-keys create."
+    default_advice = (
+        "Ask http://127.0.0.1 or http://localhost, or make a key: zkml api-keys create."
+    )
 
 
 class RateLimited(HttpError):
@@ -130,7 +134,9 @@ class RateLimited(HttpError):
     headers: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
     status = 429
     retryable = True
-    default_hint = "Wait as long as Retry-After says, or verify on your own machine: `zkml verify`."
+    default_advice = (
+        "Wait as long as Retry-After says, or verify on your own machine: `zkml verify`."
+    )
 
 
 # --- the document ----------------------------------------------------------------------------
@@ -153,7 +159,7 @@ class Problem(BaseModel):
     code: str = Field(description="Stable name to program against.")
     fault: Fault = Field(description="Whose mistake it is.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
-    hint: str | None = Field(default=None, description="What to do about it.")
+    advice: str | None = Field(default=None, description="What to do about it.")
     instance: str | None = Field(default=None, description="The path that was asked.")
     request_id: str | None = Field(default=None, description="The X-Request-ID of the answer.")
     context: dict[str, Any] | None = Field(default=None, description="What names the culprit.")
@@ -217,6 +223,6 @@ def problem_of_job(stored: dict[str, Any]) -> Problem:
         code=stored["code"],
         fault=Fault(stored["fault"]),
         retryable=stored["retryable"],
-        hint=stored.get("hint"),
+        advice=stored.get("advice"),
         context=stored.get("context"),
     )

@@ -13,7 +13,7 @@ async def refuse_unknown(request: Request) -> None:
     if given and (strange := sorted(given - _known(request))):
         raise RequestInvalid(
             f"This route has no query parameter {strange[0][:100]!r}.",
-            hint="Leave it out; /docs lists those that there are.",
+            advice="Leave it out; /docs lists those that there are.",
         )
 
 

@@ -173,7 +173,7 @@ class JsonRoute(APIRoute):
             if bounded.media_type != "application/json":
                 raise MediaTypeUnsupported(
                     f"Content-Type is {bounded.media_type or 'missing'!r}, not application/json.",
-                    hint="Send the header Content-Type: application/json.",
+                    advice="Send the header Content-Type: application/json.",
                 )
             # Read here: inside, FastAPI would hide a domain error behind a bare 400.
             await bounded.json()

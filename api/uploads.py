@@ -57,12 +57,12 @@ async def read_upload(
     if bounded.media_type not in media_types:
         raise MediaTypeUnsupported(
             f"Content-Type is {bounded.media_type or 'missing'!r}.",
-            hint=f"Send multipart/form-data with the file in {field!r}, or the bare file as"
+            advice=f"Send multipart/form-data with the file in {field!r}, or the bare file as"
             f" {media_types[0]}.",
         )
     data = await bounded.body()
     if not data:
-        raise RequestInvalid("The body is empty.", hint="Send the file as the body.")
+        raise RequestInvalid("The body is empty.", advice="Send the file as the body.")
     return Upload(data=data, name=None, fields={})
 
 
@@ -86,7 +86,7 @@ async def body_on_disk(
     if bounded.media_type not in media_types:
         raise MediaTypeUnsupported(
             f"Content-Type is {bounded.media_type or 'missing'!r}.",
-            hint=f"Send the bare file as {' or '.join(media_types)}.",
+            advice=f"Send the bare file as {' or '.join(media_types)}.",
         )
     with _scratch(home) as folder:
         path = folder / "body"
@@ -104,7 +104,7 @@ async def file_on_disk(
     if BoundedRequest(request, limit).media_type != "multipart/form-data":
         async with body_on_disk(request, home, limit, media_types) as path:
             if not path.stat().st_size:
-                raise RequestInvalid("The body is empty.", hint="Send the file as the body.")
+                raise RequestInvalid("The body is empty.", advice="Send the file as the body.")
             yield FileUpload(path=path, name=None)
         return
     form = await _form(BoundedRequest(request, limit + _FORM_OVERHEAD), files=1)
@@ -140,7 +140,7 @@ def _file_of(form: FormData, field: str) -> UploadFile:
     file = form.get(field)
     if not isinstance(file, UploadFile):
         raise RequestInvalid(
-            f"The form has no file {field!r}.", hint=f"Send the file in the field {field!r}."
+            f"The form has no file {field!r}.", advice=f"Send the file in the field {field!r}."
         )
     return file
 

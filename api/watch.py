@@ -14,7 +14,7 @@ import anyio
 
 from api.gathered import Gathered
 from prover.errors import JobNotFound
-from prover.jobs.notifications import Nudges
+from prover.jobs.notifications import Notifications
 from prover.records.batch import Batch
 from prover.records.job import Job, JobEvent
 from prover.store import Store
@@ -74,16 +74,16 @@ class Watch:
     """Follows one tenant's jobs."""
 
     def __init__(
-        self, store: Store, nudges: Nudges, reads: Reads, *, poll_s: float = POLL_S
+        self, store: Store, notifications: Notifications, reads: Reads, *, poll_s: float = POLL_S
     ) -> None:
         self._store = store
-        self._nudges = nudges
+        self._notifications = notifications
         self._reads = reads
         self._poll_s = poll_s
 
     def of(self, store: Store) -> Watch:
         """The same for the tenant whose view ``store`` is."""
-        return Watch(store, self._nudges, self._reads, poll_s=self._poll_s)
+        return Watch(store, self._notifications, self._reads, poll_s=self._poll_s)
 
     async def find(self, *ids: str) -> Job | None:
         """The job of the first of these ids that is one's."""
@@ -100,7 +100,7 @@ class Watch:
     async def ended(self, job_id: str, timeout_s: float) -> Job:
         """The job once it has ended, or as it stands after ``timeout_s``."""
         until = time.monotonic() + timeout_s
-        async with self._nudges.subscribe_async(job_id) as subscription:
+        async with self._notifications.subscribe_async(job_id) as subscription:
             while True:
                 job = await self.job(job_id)
                 left = until - time.monotonic()
@@ -118,7 +118,7 @@ class Watch:
     async def batch(self, batch_id: str) -> AsyncGenerator[Batch]:
         """The batch as it stands, and again after each change, up to the one that ends it."""
         told: Batch | None = None
-        async with self._nudges.subscribe_async(batch_id) as subscription:
+        async with self._notifications.subscribe_async(batch_id) as subscription:
             while True:
                 batch = await anyio.to_thread.run_sync(self._store.batch, batch_id)
                 if batch != told:
@@ -132,7 +132,7 @@ class Watch:
         """The job's events after number ``after`` as they come, up to the one that ends it."""
         tenant = self._store.tenant
         assert tenant is not None
-        async with self._nudges.subscribe_async(job_id) as subscription:
+        async with self._notifications.subscribe_async(job_id) as subscription:
             while True:
                 # The job first: an event that ended it is then surely among those read next.
                 job = await self.job(job_id)

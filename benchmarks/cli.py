@@ -27,7 +27,7 @@ from benchmarks.harness import machine, runner
 from benchmarks.harness.metrics import counted, duration
 from benchmarks.harness.pace import Budget
 from benchmarks.harness.rows import Header, Key, read
-from benchmarks.harness.tasks import Amount
+from benchmarks.harness.tasks import RunSize
 from benchmarks.report import compare as comparing
 from benchmarks.report import page as report
 from benchmarks.suites import registry as suites
@@ -93,7 +93,7 @@ def run(
         named=bool(model) or zoo_folder is not None,
         quick=quick,
     )
-    amount = Amount.for_quick() if quick else Amount()
+    amount = RunSize.for_quick() if quick else RunSize()
     amount = replace(
         amount,
         samples=amount.samples if samples is None else samples,
@@ -139,7 +139,7 @@ def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entr
     for name in names:
         if name not in found:
             raise UnknownModel(
-                f"there is no model {name!r} in {folder}", hint=f"There are: {', '.join(found)}."
+                f"there is no model {name!r} in {folder}", advice=f"There are: {', '.join(found)}."
             )
     return [found[name] for name in names or found]
 
@@ -258,7 +258,7 @@ def main() -> int:
     try:
         code = app(standalone_mode=False)  # typer.Exit and interruption come back as a status
     except ZkmlError as error:
-        _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.hint}" if error.hint else ""))
+        _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.advice}" if error.advice else ""))
         return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
     except _USAGE_ERROR as error:  # usage: an unknown option, a value out of bounds
         told = error.format_message() if isinstance(error, typer.BadParameter) else str(error)

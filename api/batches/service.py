@@ -35,7 +35,7 @@ def create(app: App, sender: JobSender, query: BatchIn, path: Path, batch_id: st
             raise CircuitForBatches(
                 "The circuit has several lanes already; name the one of a single lane.",
                 circuit=query.circuit,
-                hint="Its id is `narrow` in the circuit's plan.",
+                advice="Its id is `narrow` in the circuit's plan.",
             )
         model, profile = app.store.model(record.model_id), manifest.profile
     else:
@@ -97,5 +97,5 @@ def bundle(app: App, batch_id: str, path: Path) -> None:
     if not batch.state.terminal:
         raise BatchNotDone(f"The batch is {batch.state.value}.")
     if not batch.done:
-        raise RequestInvalid("No item of the batch was proved.", hint="See its items.")
+        raise RequestInvalid("No item of the batch was proved.", advice="See its items.")
     write_bundle_file(app.batches, batch_id, path)

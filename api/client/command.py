@@ -63,7 +63,7 @@ class RemoteRefused(ZkmlError):
 
     def __init__(self, problem: Problem):
         self._problem = problem
-        super().__init__(problem.detail, hint=problem.hint)
+        super().__init__(problem.detail, advice=problem.advice)
 
     def problem(self) -> dict[str, Any]:
         """The service's own document, under its own code."""
@@ -83,7 +83,7 @@ class ServiceUnreachable(ZkmlError):
     code = "service_unreachable"
     fault = Fault.BUSY
     retryable = True
-    default_hint = "Check --url (or ZKML_URL), and that the service runs there."
+    default_advice = "Check --url (or ZKML_URL), and that the service runs there."
 
 
 @app.command()

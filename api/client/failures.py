@@ -10,8 +10,8 @@ class ServerProblem(Exception):
 
     def __init__(self, problem: Problem):
         self.problem = problem
-        hint = f" {problem.hint}" if problem.hint else ""
-        super().__init__(f"{problem.code}: {problem.detail}{hint}")
+        advice = f" {problem.advice}" if problem.advice else ""
+        super().__init__(f"{problem.code}: {problem.detail}{advice}")
 
 
 class UnexpectedAnswer(Exception):

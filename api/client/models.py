@@ -36,7 +36,7 @@ class Problem(_Answer):
     code: str
     fault: str
     retryable: bool
-    hint: str | None = None
+    advice: str | None = None
     instance: str | None = None
     request_id: str | None = None
     context: dict[str, Any] | None = None

@@ -151,7 +151,7 @@ async def _infer(
     version: str | None,
 ) -> InferOut:
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise MediaTypeUnsupported("A compressed body is not read.", hint="Send it as it is.")
+        raise MediaTypeUnsupported("A compressed body is not read.", advice="Send it as it is.")
     bounded = BoundedRequest(request, services.app.settings.max_input_bytes)
     body = await bounded.body()
     length = request.headers.get("inference-header-content-length")

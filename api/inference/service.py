@@ -28,7 +28,7 @@ class ProofNotReady(ZkmlError):
     code = "proof_not_ready"
     fault = Fault.BUSY
     retryable = True
-    default_hint = "The job goes on: look at /v1/proofs/{proof}, whose id is in the context."
+    default_advice = "The job goes on: look at /v1/proofs/{proof}, whose id is in the context."
 
 
 class ProofFailed(ZkmlError):
@@ -36,7 +36,7 @@ class ProofFailed(ZkmlError):
 
     code = "proof_failed"
     fault = Fault.CONFLICT
-    default_hint = "The proof's job, whose id is in the context, says why."
+    default_advice = "The proof's job, whose id is in the context, says why."
 
 
 def models_of(app: App, name: str, version: str | None = None) -> list[ModelRecord]:
@@ -100,7 +100,7 @@ def check_succeeded(job: Job) -> None:
         problem = job.problem or {}
         raise ProofFailed(
             problem.get("detail") or f"Proof {job.id} is {job.state.value}.",
-            hint=problem.get("hint"),
+            advice=problem.get("advice"),
             proof=job.id,
             code=problem.get("code"),
         )

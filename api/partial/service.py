@@ -21,7 +21,7 @@ def begin(app: App, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:
     if size_bytes > limit:
         raise ModelTooLarge(
             f"the model has {size_bytes} bytes, the limit is {limit}",
-            hint="Raise ZKML_MAX_MODEL_BYTES.",
+            advice="Raise ZKML_MAX_MODEL_BYTES.",
         )
     app.store.check_room(size_bytes)
     uploads.forget_stale(app.store, app.artifacts)

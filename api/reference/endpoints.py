@@ -23,7 +23,7 @@ class ProblemType(BaseModel):
     status: int
     fault: Fault
     retryable: bool
-    hint: str | None = Field(description="What usually helps.")
+    advice: str | None = Field(description="What usually helps.")
 
 
 @router.get("/docs", include_in_schema=False)
@@ -42,7 +42,7 @@ def list_problem_types() -> list[ProblemType]:
 def get_problem_type(code: str) -> ProblemType:
     """What an error code means."""
     if code not in catalogue():
-        raise RouteNotFound(f"There is no problem {code!r}.", hint="See /problems for all.")
+        raise RouteNotFound(f"There is no problem {code!r}.", advice="See /problems for all.")
     return _problem_type(code)
 
 
@@ -55,5 +55,5 @@ def _problem_type(code: str) -> ProblemType:
         status=status_of(cls),
         fault=cls.fault,
         retryable=cls.retryable,
-        hint=cls.default_hint or None,
+        advice=cls.default_advice or None,
     )

@@ -29,7 +29,7 @@ def verify_form(app: App, form: Files) -> VerificationOut:
     if "bundle" in files or not set(_PARTS) <= set(files):
         raise RequestInvalid(
             "The form has neither a file 'bundle' alone nor the files of a bare proof.",
-            hint="Send 'bundle', or 'proof', 'settings' and 'vk' (and 'srs_part').",
+            advice="Send 'bundle', or 'proof', 'settings' and 'vk' (and 'srs_part').",
         )
     if "policy" in form.fields:
         raise RequestInvalid("A bare proof has no statement that a policy could be about.")

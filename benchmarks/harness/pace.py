@@ -11,7 +11,7 @@ from benchmarks.errors import BudgetSpent
 from benchmarks.harness.rows import Key, Row, Status
 
 
-class Pace:
+class Durations:
     """Foretells a sample from its like: of the same side and model, else of the same side, else of
     the same suite."""
 

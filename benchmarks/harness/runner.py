@@ -17,7 +17,7 @@ from benchmarks.errors import (
     SampleTimeout,
 )
 from benchmarks.harness import process
-from benchmarks.harness.pace import Budget, Pace
+from benchmarks.harness.pace import Budget, Durations
 from benchmarks.harness.rows import FILE_NAME, Header, Journal, Key, Results, Row, Status, read
 from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Task
@@ -49,7 +49,7 @@ def run(
     except OSError as error:
         raise FolderUnusable(f"{folder} cannot be written: {error.strerror}") from error
     from_before = {task.key: task for task in tasks if task.key in done}
-    pace = Pace(done.values())
+    pace = Durations(done.values())
     for at, task in enumerate(tasks):
         # What falls away has its reason in the row of what it needs.
         falls_away = task.needs is not None and not _went_well(done.get(task.needs))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.zoo.fixtures import Material
+from benchmarks.zoo.fixtures import Fixture
 
 #: A side may lose this much held-out accuracy; beyond it, its time is not compared.
 ACCURACY_LOST_AT_MOST = 0.01
@@ -35,7 +35,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Workdir:
     """Where a side may keep what it made: ``work`` is its own for one model; ``srs`` is shared."""
 
     work: Path
@@ -43,7 +43,7 @@ class Place:
     deadline_s: float
 
 
-class Side(Protocol):
+class System(Protocol):
     """One contender. Every method measures in fresh processes and may raise ``ZkmlError``."""
 
     @property
@@ -52,24 +52,24 @@ class Side(Protocol):
     @property
     def title(self) -> str: ...
 
-    def setup(self, material: Material, place: Place) -> Outcome:
+    def setup(self, material: Fixture, place: Workdir) -> Outcome:
         """From the model to keys. Must leave ``place.work`` ready for the other two."""
         ...
 
-    def is_set_up(self, material: Material, place: Place) -> bool:
+    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
         """Whether ``place.work`` still holds what ``setup`` made."""
         ...
 
-    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
         """One held-out input: witness, proof, verification, and the proof's own outputs."""
         ...
 
-    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
         """The circuit's answers for the first ``count`` held-out inputs, without proofs."""
         ...
 
 
-def judge(outputs: list[list[float]], material: Material) -> dict[str, float]:
+def judge(outputs: list[list[float]], material: Fixture) -> dict[str, float]:
     """Accuracy metrics of answers for the first ``len(outputs)`` held-out inputs."""
     answers = np.asarray(outputs, dtype=np.float64)
     wanted = material.reference[: len(answers)]

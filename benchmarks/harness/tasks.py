@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.rows import Key, Step
-from benchmarks.harness.system import WRONG_ERROR, Outcome, Place, Side, judge, misses
+from benchmarks.harness.system import WRONG_ERROR, Outcome, System, Workdir, judge, misses
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 from circuits.compiler.inspect import inspect_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Amount:
+class RunSize:
     """How much is measured: proofs per model and side after ``warm_ups``, and held-out inputs.
 
     ``quick``: suites that go through sizes or candidates of their own take few and small ones.
@@ -29,7 +29,7 @@ class Amount:
     quick: bool = False
 
     @classmethod
-    def for_quick(cls) -> Amount:
+    def for_quick(cls) -> RunSize:
         return cls(samples=2, warm_ups=0, held_out=30, deadline_s=120.0, quick=True)
 
     def round_of(self, turn: int) -> int:
@@ -65,11 +65,11 @@ class Contender:
     """A side, under the suite that brought it in."""
 
     suite: str
-    side: Side
+    side: System
 
 
 def contest(
-    entries: Sequence[Entry], contenders: Sequence[Contender], amount: Amount, cache: Path
+    entries: Sequence[Entry], contenders: Sequence[Contender], amount: RunSize, cache: Path
 ) -> Iterator[Task]:
     """All contenders on all models: per model the set-ups, then proofs in turn, then accuracy.
 
@@ -81,13 +81,13 @@ def contest(
 
 
 def _one_model(
-    entry: Entry, contenders: Sequence[Contender], amount: Amount, cache: Path
+    entry: Entry, contenders: Sequence[Contender], amount: RunSize, cache: Path
 ) -> Iterator[Task]:
-    held: list[Material] = []
+    held: list[Fixture] = []
 
-    def material() -> Material:
+    def material() -> Fixture:
         if not held:
-            held.append(materialise(entry, cache / "models"))
+            held.append(build_fixture(entry, cache / "models"))
         return held[0]
 
     def setup_key(contender: Contender) -> Key:
@@ -95,7 +95,7 @@ def _one_model(
             suite=contender.suite, model=entry.name, side=contender.side.name, step=Step.SETUP
         )
 
-    def place(contender: Contender) -> Place:
+    def place(contender: Contender) -> Workdir:
         return place_of(contender.side, material(), amount, cache)
 
     for c in contenders:
@@ -122,16 +122,16 @@ def _one_model(
         )
 
 
-def place_of(side: Side, material: Material, amount: Amount, cache: Path) -> Place:
+def place_of(side: System, material: Fixture, amount: RunSize, cache: Path) -> Workdir:
     """Where a side keeps what it made for a model: the same place in every suite."""
-    return Place(
+    return Workdir(
         work=cache / "work" / side.name / material.sha256[-16:],
         srs=cache / "srs",
         deadline_s=amount.deadline_s,
     )
 
 
-def _set_up(side: Side, material: Material, place: Place) -> Outcome:
+def _set_up(side: System, material: Fixture, place: Workdir) -> Outcome:
     """The set-up, with what the model's own arithmetic comes to."""
     outcome = side.setup(material, place)
     multiplications = material.entry.multiplications
@@ -142,7 +142,7 @@ def _set_up(side: Side, material: Material, place: Place) -> Outcome:
     return replace(outcome, facts={**counted, **outcome.facts})
 
 
-def proved(side: Side, material: Material, place: Place, sample: int) -> Outcome:
+def proved(side: System, material: Fixture, place: Workdir, sample: int) -> Outcome:
     """A proof whose answer is compared with onnxruntime's on the same input."""
     outcome = side.prove(material, place, sample)
     at = sample % len(material.reference)
@@ -163,7 +163,7 @@ def proved(side: Side, material: Material, place: Place, sample: int) -> Outcome
     return replace(outcome, metrics={**outcome.metrics, "max_error": error})
 
 
-def _accuracy(side: Side, material: Material, place: Place, count: int) -> Outcome:
+def _accuracy(side: System, material: Fixture, place: Workdir, count: int) -> Outcome:
     """Answers for held-out inputs; ``facts["misses"]`` when they miss the constraint."""
     outcome = side.accuracy(material, place, count)
     if outcome.outputs is None:

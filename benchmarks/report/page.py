@@ -277,7 +277,7 @@ def _misfortunes(digest: Digest, rows: Iterable[Row]) -> str:
     ]
     for row in rows:
         if row.status is not Status.OK:
-            told = [(row.reason or {}).get(name) or "" for name in ("detail", "hint")]
+            told = [(row.reason or {}).get(name) or "" for name in ("detail", "advice")]
             told[0] = told[0].rstrip(".")
             detail = " ".join(". ".join(filter(None, told)).split()).replace("|", "/")
             side = row.key.side if row.key.suite in _SIDED else f"{row.key.suite}: {row.key.side}"

@@ -31,7 +31,7 @@ from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import Effort
 from circuits.plan.layouts import Pricing
-from circuits.plan.plan import Ranked
+from circuits.plan.plan import Candidate
 from circuits.plan.planner import context_encoding
 from circuits.srs.files import Policy, SrsFolder
 from prover.jobs.circuit_registry import machine_costs
@@ -88,17 +88,17 @@ def set_up(
     return told
 
 
-def _different(ranked: tuple[Ranked, ...]) -> list[Ranked]:
+def _different(ranked: tuple[Candidate, ...]) -> list[Candidate]:
     """By predicted time; of those of equal predicted cost, which differ in nothing that costs,
     the first."""
-    found: dict[Any, Ranked] = {}
+    found: dict[Any, Candidate] = {}
     for candidate in ranked:
         found.setdefault(candidate.predicted, candidate)
     return sorted(found.values(), key=lambda r: r.predicted.prove_s)
 
 
 def _set_one_up(
-    engine: EzklEngine, ranked: Ranked, folder: SrsFolder, place: Path
+    engine: EzklEngine, ranked: Candidate, folder: SrsFolder, place: Path
 ) -> dict[str, Any]:
     """What the candidate is, and ``failed`` with the reason when it cannot be set up."""
     place.mkdir(parents=True)

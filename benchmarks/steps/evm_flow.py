@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import PeerMissing, SideRefused
+from benchmarks.errors import PeerMissing, SystemRefused
 from benchmarks.harness.steps import run_step
 from benchmarks.systems.circom import FOLDER
 from circuits.engine.ezkl_engine import EzklEngine
@@ -114,7 +114,7 @@ class _Chain:
         except ModuleNotFoundError:
             raise PeerMissing(
                 "pyrevm is not installed, so there is no EVM to run the contract on",
-                hint="Install it: pip install 'zkml-prover[evm]'.",
+                advice="Install it: pip install 'zkml-prover[evm]'.",
             ) from None
         self._evm = pyrevm.EVM(spec_id="SHANGHAI")
         self._evm.set_balance(_SENDER, 10**24)
@@ -126,11 +126,11 @@ class _Chain:
         return int(result.gas_used)
 
     def deploy(self, creation: bytes) -> str:
-        """The contract's address. Raises ``SideRefused`` when the chain does not take it."""
+        """The contract's address. Raises ``SystemRefused`` when the chain does not take it."""
         try:
             return str(self._evm.deploy(_SENDER, creation))
         except RuntimeError as error:
-            raise SideRefused(f"the contract cannot be deployed: {error}") from None
+            raise SystemRefused(f"the contract cannot be deployed: {error}") from None
 
     def accepts(self, address: str, calldata: bytes) -> bool:
         """Whether the call returns true; a contract that does not accept reverts."""

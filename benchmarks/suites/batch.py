@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.errors import NotEnoughMemory, SampleFailed, SampleTimeout, SideRefused
+from benchmarks.errors import NotEnoughMemory, SampleFailed, SampleTimeout, SystemRefused
 from benchmarks.harness import process
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
-from benchmarks.harness.system import Outcome, Place, judge, misses
-from benchmarks.harness.tasks import Amount, Task, place_of, proved
+from benchmarks.harness.system import Outcome, Workdir, judge, misses
+from benchmarks.harness.tasks import RunSize, Task, place_of, proved
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
 
 SUITE = "batch"
@@ -56,7 +56,7 @@ _ZKML = str(Path(sys.executable).with_name("zkml"))
 
 
 def tasks(
-    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """The batches of all models first, then the sweeps."""
     models = [_OneModel(entry, amount, cache) for entry in entries]
@@ -69,7 +69,7 @@ def tasks(
 class _OneModel:
     """Batches of one model, in a home folder of its own, beside EZKL's default flow."""
 
-    def __init__(self, entry: Entry, amount: Amount, cache: Path):
+    def __init__(self, entry: Entry, amount: RunSize, cache: Path):
         self._entry, self._amount, self._cache = entry, amount, cache
         self._samples = min(amount.samples, SAMPLES)
         self._base = EzklDefault()
@@ -141,7 +141,7 @@ class _OneModel:
             outcome, metrics={**outcome.metrics, "per_input_s": one, "proof_per_input_s": one}
         )
 
-    def _base_place(self) -> Place:
+    def _base_place(self) -> Workdir:
         return place_of(self._base, self._material(), self._amount, self._cache)
 
     # --- ours ---------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class _OneModel:
     def _require(self, lanes: int) -> None:
         told = self._predicted()
         if told["why"] is not None:
-            raise SideRefused(told["why"])
+            raise SystemRefused(told["why"])
         found = told["at"].get(str(lanes))
         if found is None:
             raise NotEnoughMemory(
@@ -248,8 +248,8 @@ class _OneModel:
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
 
-    def _material(self) -> Material:
-        return materialise(self._entry, self._cache / "models")
+    def _material(self) -> Fixture:
+        return build_fixture(self._entry, self._cache / "models")
 
     def _out(self, count: int, lanes: int | None) -> Path:
         return self._folder / f"out-{count}-{lanes or 'any'}"
@@ -309,4 +309,4 @@ def _refusal(told: dict[str, Any]) -> Exception:
     if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
         return NotEnoughMemory(detail, problem=problem)
     ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
-    return (SampleFailed if ours else SideRefused)(detail, problem=problem)
+    return (SampleFailed if ours else SystemRefused)(detail, problem=problem)

@@ -15,9 +15,9 @@ from benchmarks.harness import process
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
-from benchmarks.harness.tasks import Amount, Task
+from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 
 SUITE = "verify"
 MODELS = ("digits", "gradient-boosting", "mlp-784-128-10")
@@ -25,7 +25,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def tasks(
-    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Per model: the circuit's building, then the three in turn."""
     for entry in entries:
@@ -35,7 +35,7 @@ def tasks(
 class _OneModel:
     """The commands on one model, in a home folder of its own."""
 
-    def __init__(self, entry: Entry, amount: Amount, cache: Path):
+    def __init__(self, entry: Entry, amount: RunSize, cache: Path):
         self._entry, self._amount = entry, amount
         self._models = cache / "models"
         self._home = cache / "home" / entry.name
@@ -62,8 +62,8 @@ class _OneModel:
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
 
-    def _material(self) -> Material:
-        return materialise(self._entry, self._models)
+    def _material(self) -> Fixture:
+        return build_fixture(self._entry, self._models)
 
     def _build(self) -> Outcome:
         shutil.rmtree(self._home, ignore_errors=True)  # no circuit of an earlier run

@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import PeerMissing, SampleFailed, SideRefused
+from benchmarks.errors import PeerMissing, SampleFailed, SystemRefused
 from benchmarks.harness import process
 from benchmarks.harness.rows import Key, Step
-from benchmarks.harness.system import Outcome, Place, Side
-from benchmarks.harness.tasks import Amount, Task
+from benchmarks.harness.system import Outcome, System, Workdir
+from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.steps import evm_flow
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.systems.ours import Ours
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 from circuits.errors import Fault
 from circuits.evm.errors import SolcMissing
 from circuits.format.profile import Target
@@ -37,7 +37,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def tasks(
-    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Per model and side: keys and contract, then proofs, in turn."""
     for entry in entries:
@@ -52,7 +52,7 @@ def tasks(
 class _OneSide:
     """One side's contract for one model."""
 
-    def __init__(self, entry: Entry, side: Side, amount: Amount, cache: Path):
+    def __init__(self, entry: Entry, side: System, amount: RunSize, cache: Path):
         self._entry, self._side, self._amount, self._cache = entry, side, amount, cache
 
     def prepare(self) -> Task:
@@ -71,11 +71,11 @@ class _OneSide:
             suite=SUITE, model=self._entry.name, side=self._side.name, step=step, sample=sample
         )
 
-    def _material(self) -> Material:
-        return materialise(self._entry, self._cache / "models")
+    def _material(self) -> Fixture:
+        return build_fixture(self._entry, self._cache / "models")
 
-    def _place(self) -> Place:
-        return Place(
+    def _place(self) -> Workdir:
+        return Workdir(
             work=self._cache / "work" / SUITE / self._side.name / self._material().sha256[-16:],
             srs=self._cache / "srs",
             deadline_s=self._amount.deadline_s,
@@ -117,7 +117,7 @@ class _OneSide:
             wrong=_wrong(told, proof),
         )
 
-    def _flow(self, step: str, place: Place, *arguments: str) -> dict[str, Any]:
+    def _flow(self, step: str, place: Workdir, *arguments: str) -> dict[str, Any]:
         command = [
             sys.executable,
             "-m",
@@ -131,8 +131,8 @@ class _OneSide:
             return measured.told
         problem = measured.told["problem"]
         refused = problem["fault"] not in (Fault.OURS.value, Fault.BUSY.value)
-        kind = PeerMissing if problem["code"] in _MISSING else SideRefused
-        raise (kind if refused else SampleFailed)(problem["detail"], hint=problem.get("hint"))
+        kind = PeerMissing if problem["code"] in _MISSING else SystemRefused
+        raise (kind if refused else SampleFailed)(problem["detail"], advice=problem.get("advice"))
 
 
 _MISSING = (SolcMissing.code, PeerMissing.code)

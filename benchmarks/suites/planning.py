@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.errors import SampleFailed, SideRefused
+from benchmarks.errors import SampleFailed, SystemRefused
 from benchmarks.harness import process
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
-from benchmarks.harness.tasks import Amount, Task
+from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.steps import candidates_flow
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 from circuits.errors import Fault
 from circuits.plan.effort import BUDGETS, Effort
 
@@ -59,7 +59,7 @@ _ZKML = str(Path(sys.executable).with_name("zkml"))
 
 
 def tasks(
-    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Per model: a plan by each effort, the candidates' keys, then rounds over all candidates."""
     for entry in entries:
@@ -69,7 +69,7 @@ def tasks(
 class _OneModel:
     """The plans of one model."""
 
-    def __init__(self, entry: Entry, amount: Amount, cache: Path):
+    def __init__(self, entry: Entry, amount: RunSize, cache: Path):
         self._entry, self._amount, self._cache = entry, amount, cache
         self._work = cache / "candidates" / entry.name
 
@@ -141,8 +141,8 @@ class _OneModel:
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
 
-    def _material(self) -> Material:
-        return materialise(self._entry, self._cache / "models")
+    def _material(self) -> Fixture:
+        return build_fixture(self._entry, self._cache / "models")
 
     def _flow(self, step: str, *arguments: str) -> dict[str, Any]:
         flow = [sys.executable, "-m", "benchmarks.steps.candidates_flow", step, str(self._work)]
@@ -203,4 +203,4 @@ def _refusal(told: dict[str, Any]) -> Exception:
     problem = told.get("problem") or told
     detail = str(problem.get("detail") or json.dumps(told)[:400])
     ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
-    return (SampleFailed if ours else SideRefused)(detail, problem=problem)
+    return (SampleFailed if ours else SystemRefused)(detail, problem=problem)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.errors import UnknownSuite
-from benchmarks.harness.system import Side
-from benchmarks.harness.tasks import Amount, Contender, Task, by_round, contest
+from benchmarks.harness.system import System
+from benchmarks.harness.tasks import Contender, RunSize, Task, by_round, contest
 from benchmarks.suites import batch, commands, evm, planning, serving
 from benchmarks.systems import circom
 from benchmarks.systems.ezkl_default import EzklDefault
@@ -30,8 +30,8 @@ class Suite:
     title: str
     models: tuple[str, ...] | None = None
     quick_models: tuple[str, ...] | None = None
-    sides: Callable[[], Sequence[Side]] = tuple
-    tasks: Callable[[Sequence[Entry], Amount, Path, ExitStack], Iterator[Task]] | None = None
+    sides: Callable[[], Sequence[System]] = tuple
+    tasks: Callable[[Sequence[Entry], RunSize, Path, ExitStack], Iterator[Task]] | None = None
 
 
 SUITES = {
@@ -118,7 +118,7 @@ def choose(names: Sequence[str], *, quick: bool = False) -> list[Suite]:
     for name in names:
         if name not in SUITES:
             raise UnknownSuite(
-                f"there is no suite {name!r}", hint=f"There are: {', '.join(SUITES)}."
+                f"there is no suite {name!r}", advice=f"There are: {', '.join(SUITES)}."
             )
     return [SUITES[name] for name in names or (SUITES if quick else DEFAULT)]
 
@@ -126,7 +126,7 @@ def choose(names: Sequence[str], *, quick: bool = False) -> list[Suite]:
 def tasks_of(
     suites: Sequence[Suite],
     selection: Selection,
-    amount: Amount,
+    amount: RunSize,
     cache: Path,
     stack: ExitStack,
 ) -> list[Task]:

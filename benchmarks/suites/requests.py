@@ -29,9 +29,9 @@ from benchmarks.harness.home import environment
 from benchmarks.harness.load import Load, connect, load, request, until
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
-from benchmarks.harness.tasks import Amount, Task
+from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import materialise
+from benchmarks.zoo.fixtures import build_fixture
 
 CONNECTIONS, SUBMITTERS = 64, 16
 #: Proofs that wait while requests are answered, so that both provers have work all the while.
@@ -43,7 +43,7 @@ _JSON = {"Content-Type": "application/json"}
 class Requests:
     """A service to which one prover after another belongs: first two workers, then none."""
 
-    def __init__(self, suite: str, entry: Entry, amount: Amount, cache: Path, home: Path) -> None:
+    def __init__(self, suite: str, entry: Entry, amount: RunSize, cache: Path, home: Path) -> None:
         self._suite, self._entry, self._amount = suite, entry, amount
         self._models, self._srs, self._source = cache / "models", cache / "srs", home
         self._home = home.with_name(f"{home.name}-requests")
@@ -220,7 +220,7 @@ class Requests:
         circuits = [c for c in found if (c.manifest or {}).get("lanes", 1) == 1]
         if not circuits:
             raise SampleFailed("the home has no circuit: `start` of the suite did not go well")
-        sample = materialise(self._entry, self._models).samples(1)[0]
+        sample = build_fixture(self._entry, self._models).samples(1)[0]
         inputs = {name: values.tolist() for name, values in sample.items()}
         return json.dumps({"circuit": circuits[0].id, "inputs": inputs}).encode()
 

@@ -28,9 +28,9 @@ from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
-from benchmarks.harness.tasks import Amount, Task
+from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 
 WORKERS = (1, 2, 4)
 #: Proofs of each process of the bare loop, and of each worker.
@@ -43,7 +43,7 @@ _HANGS_S, _STOPS_IN_S = 300, 60
 class Runtime:
     """One service at a time, with as many workers as a sample wants, each with one thread."""
 
-    def __init__(self, suite: str, entry: Entry, amount: Amount, cache: Path, home: Path) -> None:
+    def __init__(self, suite: str, entry: Entry, amount: RunSize, cache: Path, home: Path) -> None:
         self._suite, self._entry, self._amount = suite, entry, amount
         self._models, self._srs, self._source = cache / "models", cache / "srs", home
         self._home = home.with_name(f"{home.name}-runtime")
@@ -236,8 +236,8 @@ class Runtime:
         self._ended(self._post())
         return Outcome(metrics={"latency_s": time.perf_counter() - begin})
 
-    def _material(self) -> Material:
-        return materialise(self._entry, self._models)
+    def _material(self) -> Fixture:
+        return build_fixture(self._entry, self._models)
 
     def _open(self) -> Client:
         assert self._client is not None, "the task that starts the service comes first"

@@ -26,11 +26,11 @@ from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
-from benchmarks.harness.tasks import Amount, Task
+from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.suites.requests import Requests
 from benchmarks.suites.runtime import Runtime
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import Material, materialise
+from benchmarks.zoo.fixtures import Fixture, build_fixture
 
 SUITE = "service"
 WORKERS = (1, 2)
@@ -44,7 +44,7 @@ _STOPS_IN_S = 60
 
 
 def tasks(
-    entries: Sequence[Entry], amount: Amount, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Latency and overhead with one worker; throughput with each number of workers, and with one
     that coalesces."""
@@ -70,7 +70,7 @@ class _Service:
     """One running service, started by the first sample and stopped after the last."""
 
     def __init__(
-        self, entry: Entry, workers: int, amount: Amount, cache: Path, *, coalesce_ms: int
+        self, entry: Entry, workers: int, amount: RunSize, cache: Path, *, coalesce_ms: int
     ):
         self._entry, self._workers, self._amount = entry, workers, amount
         self._coalesce_ms = coalesce_ms
@@ -223,8 +223,8 @@ class _Service:
         name += ", coalescing" if self._coalesce_ms else ""
         return Key(suite=SUITE, model=self._entry.name, side=name, step=step, sample=sample)
 
-    def _material(self) -> Material:
-        return materialise(self._entry, self._models)
+    def _material(self) -> Fixture:
+        return build_fixture(self._entry, self._models)
 
     def _safely(self, action: Any) -> Outcome:
         """What the service or the network says against it becomes an error of the project."""

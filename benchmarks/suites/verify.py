@@ -23,11 +23,11 @@ from typing import Any
 from circuits.calibration.samples import draw
 from circuits.compiler.recipe import Recipe
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.format.manifest import CircuitManifest
 from circuits.format.tensors import Signature
-from circuits.rebuild import graph_anew
+from circuits.rebuild import recompiled_graph
 from prover.statement.bundle import Bundle, read_bundle
 from prover.verify.bundle import verify_bundle
 
@@ -75,10 +75,10 @@ def context_cost(bundle: Bundle, model: bytes, engine: EzklEngine) -> dict[str, 
     for name, limbs in (("with", recipe.limbs), ("without", 0)):
         same = dataclasses.replace(recipe, limbs=limbs)
         anew = engine.sandbox.call(
-            f"{graph_anew.__module__}:graph_anew", model, samples, same, limits=_LIMITS
+            f"{recompiled_graph.__module__}:graph_anew", model, samples, same, limits=_LIMITS
         )
-        (priced,) = engine.price(anew.onnx, [args], _LIMITS)
-        if not isinstance(priced, Priced):
+        (priced,) = engine.measure_layout(anew.onnx, [args], _LIMITS)
+        if not isinstance(priced, LayoutStats):
             raise priced
         costs[name] = {"rows": priced.rows, "assignments": priced.assignments}
     return costs | {"instances": manifest.context.limbs * manifest.lanes}

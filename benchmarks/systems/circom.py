@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.errors import PeerMissing, SampleFailed, SideRefused
+from benchmarks.errors import PeerMissing, SampleFailed, SystemRefused
 from benchmarks.harness import process
-from benchmarks.harness.system import Outcome, Place
+from benchmarks.harness.system import Outcome, Workdir
 from benchmarks.systems.circom_source import INPUT_BITS, WEIGHT_BITS, IntegerNetwork
-from benchmarks.zoo.fixtures import Material
+from benchmarks.zoo.fixtures import Fixture
 from circuits.format.field import P
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "benchmarks" / "peers"
@@ -37,7 +37,7 @@ def install() -> Path:
     """Puts the programs into ``FOLDER`` with npm. Raises ``PeerMissing`` without npm."""
     npm = shutil.which("npm")
     if npm is None:
-        raise PeerMissing("npm is not on PATH", hint="Install Node.js 18 or newer.")
+        raise PeerMissing("npm is not on PATH", advice="Install Node.js 18 or newer.")
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "package.json").write_text('{"private": true}\n', encoding="utf-8")
     done = subprocess.run(
@@ -58,11 +58,11 @@ class Circom:
     name = NAME
     title = "circom + snarkjs (Groth16)"
 
-    def setup(self, material: Material, place: Place) -> Outcome:
+    def setup(self, material: Fixture, place: Workdir) -> Outcome:
         network = IntegerNetwork.read(material.onnx.read_bytes())
         power = max(8, math.ceil(math.log2(network.activations * _PER_RELU + 1000)))
         if power > LARGEST_CEREMONY:
-            raise SideRefused(
+            raise SystemRefused(
                 f"needs a ceremony file of 2^{power}, which takes too long to make here"
             )
         work = place.work
@@ -97,10 +97,10 @@ class Circom:
             facts={"logrows": power, "input_scale": INPUT_BITS, "param_scale": WEIGHT_BITS},
         )
 
-    def is_set_up(self, material: Material, place: Place) -> bool:
+    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
         return (place.work / "vk.json").exists()
 
-    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
         work = place.work
         network = IntegerNetwork.read(material.onnx.read_bytes())
         at = sample % len(material.reference)
@@ -136,7 +136,7 @@ class Circom:
             outputs=[[n / 2.0**network.output_bits for n in signed[:count]]],
         )
 
-    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
         """By the same exact integer arithmetic, which every proof's outputs are compared with."""
         network = IntegerNetwork.read(material.onnx.read_bytes())
         answers = [
@@ -154,7 +154,7 @@ def _tool(name: str) -> str:
     return str(path.resolve())
 
 
-def _ceremony(power: int, place: Place) -> Path:
+def _ceremony(power: int, place: Workdir) -> Path:
     """A powers-of-tau file for development, without any contribution, made once per size."""
     place.srs.mkdir(parents=True, exist_ok=True)
     path = place.srs / f"peer{power}.ptau"
@@ -167,10 +167,10 @@ def _ceremony(power: int, place: Place) -> Path:
     return path
 
 
-def _run(place: Place, tool: str, *arguments: str) -> process.Measured:
+def _run(place: Workdir, tool: str, *arguments: str) -> process.Measured:
     node = shutil.which("node")
     if node is None:
-        raise PeerMissing("node is not on PATH", hint="Install Node.js 18 or newer.")
+        raise PeerMissing("node is not on PATH", advice="Install Node.js 18 or newer.")
     return process.run(
         [node, _tool(tool), *arguments],
         deadline_s=place.deadline_s,

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from benchmarks.errors import SideRefused
+from benchmarks.errors import SystemRefused
 
 #: Fractional bits of the input and of each layer's weights.
 INPUT_BITS = WEIGHT_BITS = 8
@@ -47,7 +47,8 @@ class IntegerNetwork:
 
     @classmethod
     def read(cls, model: bytes) -> IntegerNetwork:
-        """Raises ``SideRefused`` for anything but a chain of ``Gemm`` (transB = 1) and ``Relu``."""
+        """Raises ``SystemRefused`` for anything but a chain of ``Gemm`` (transB = 1) and
+        ``Relu``."""
         graph = onnx.load_from_string(model).graph
         tensors = {i.name: numpy_helper.to_array(i).astype(np.float64) for i in graph.initializer}
         layers: list[DenseLayer] = []
@@ -68,7 +69,7 @@ class IntegerNetwork:
                     )
                 )
             else:
-                raise SideRefused(
+                raise SystemRefused(
                     f"the circom programs here are dense layers and ReLU; there is {node.op_type}"
                 )
             value = node.output[0]

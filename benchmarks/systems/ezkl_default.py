@@ -18,9 +18,9 @@ import psutil
 
 from benchmarks.errors import NotEnoughMemory
 from benchmarks.harness import process
-from benchmarks.harness.system import Outcome, Place
+from benchmarks.harness.system import Outcome, Workdir
 from benchmarks.zoo.entry import Floats
-from benchmarks.zoo.fixtures import Material
+from benchmarks.zoo.fixtures import Fixture
 from circuits.format.field import from_felt
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ezkl_default.py"
@@ -38,7 +38,7 @@ class EzklDefault:
     name = "ezkl-default"
     title = "EZKL, documented default flow"
 
-    def setup(self, material: Material, place: Place) -> Outcome:
+    def setup(self, material: Fixture, place: Workdir) -> Outcome:
         work = place.work
         work.mkdir(parents=True, exist_ok=True)
         (work / _COMPLETE).unlink(missing_ok=True)
@@ -71,10 +71,10 @@ class EzklDefault:
             facts=_facts(chosen),
         )
 
-    def is_set_up(self, material: Material, place: Place) -> bool:
+    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
         return (place.work / _COMPLETE).exists()
 
-    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
         work = place.work
         at = sample % len(material.reference)
         _write_inputs(
@@ -102,7 +102,7 @@ class EzklDefault:
             outputs=[_decode(_proved_outputs(proof, settings), settings)],
         )
 
-    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
         settings = json.loads((place.work / "settings.json").read_text(encoding="utf-8"))
         samples = [
             [array.reshape(-1).tolist() for array in sample.values()]
@@ -113,7 +113,7 @@ class EzklDefault:
         return Outcome(outputs=[_decode(answer, settings) for answer in told["outputs"]])
 
 
-def srs_file(place: Place, logrows: int) -> Path:
+def srs_file(place: Workdir, logrows: int) -> Path:
     """An insecure SRS of this size for development, generated once.
 
     Named as ``circuits.srs`` names it, so that our own side proves over the same file.
@@ -126,7 +126,7 @@ def srs_file(place: Place, logrows: int) -> Path:
     return path
 
 
-def _step(step: str, work: Path, *arguments: str, place: Place) -> process.Measured:
+def _step(step: str, work: Path, *arguments: str, place: Workdir) -> process.Measured:
     command = [sys.executable, str(SCRIPT), step, str(work), *arguments]
     return process.run(command, deadline_s=place.deadline_s, cwd=work)
 

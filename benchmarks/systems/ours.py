@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import NotEnoughMemory, SampleFailed, SideRefused
+from benchmarks.errors import NotEnoughMemory, SampleFailed, SystemRefused
 from benchmarks.harness import process
-from benchmarks.harness.system import Outcome, Place
-from benchmarks.zoo.fixtures import Material
+from benchmarks.harness.system import Outcome, Workdir
+from benchmarks.zoo.fixtures import Fixture
 from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
 from circuits.format.profile import Target
 
@@ -28,7 +28,7 @@ class Ours:
     def __init__(self, target: Target = Target.SPEED) -> None:
         self._target = target
 
-    def setup(self, material: Material, place: Place) -> Outcome:
+    def setup(self, material: Fixture, place: Workdir) -> Outcome:
         files = (str(material.onnx), str(material.calibration), str(place.srs))
         step = _step("build", place, *files, self._target.value)
         told = step.told
@@ -50,10 +50,10 @@ class Ours:
             facts=_facts(place.work),
         )
 
-    def is_set_up(self, material: Material, place: Place) -> bool:
+    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
         return (place.work / "circuit.json").exists()
 
-    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
         at = sample % len(material.reference)
         inputs = {name: array[at].tolist() for name, array in material.held_out.items()}
         path = place.work / "input.json"
@@ -73,13 +73,13 @@ class Ours:
             outputs=[told["output"]],
         )
 
-    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
         count = min(count, len(material.reference))
         told = _step("outputs", place, str(material.folder / "held_out.npz"), str(count)).told
         return Outcome(outputs=told["outputs"])
 
 
-def _step(step: str, place: Place, *arguments: str) -> process.Measured:
+def _step(step: str, place: Workdir, *arguments: str) -> process.Measured:
     place.work.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.systems.ours_flow", step, str(place.work)]
     measured = process.run(
@@ -88,10 +88,12 @@ def _step(step: str, place: Place, *arguments: str) -> process.Measured:
     if measured.returncode != 0:
         problem = measured.told.get("problem", {})
         if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
-            raise NotEnoughMemory(problem["detail"], hint=problem.get("hint"), problem=problem)
+            raise NotEnoughMemory(problem["detail"], advice=problem.get("advice"), problem=problem)
         refused = problem.get("fault") not in (Fault.OURS.value, Fault.BUSY.value, None)
-        raise (SideRefused if refused else SampleFailed)(
-            problem.get("detail", "no reason was given"), hint=problem.get("hint"), problem=problem
+        raise (SystemRefused if refused else SampleFailed)(
+            problem.get("detail", "no reason was given"),
+            advice=problem.get("advice"),
+            problem=problem,
         )
     return measured
 

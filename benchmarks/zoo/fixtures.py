@@ -24,7 +24,7 @@ _FILES = ("model.onnx", "calibration.npz", "held_out.npz", "input.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class Fixture:
     """A built model. ``reference``: onnxruntime's first output per held-out input, [N, M]."""
 
     entry: Entry
@@ -56,7 +56,7 @@ class Material:
         return [{name: a[i] for name, a in self.held_out.items()} for i in range(count)]
 
 
-def materialise(entry: Entry, cache: Path) -> Material:
+def build_fixture(entry: Entry, cache: Path) -> Fixture:
     """Builds ``entry`` unless the cache has it."""
     folder = cache / f"{entry.name}-v{ZOO_VERSION}"
     if not all((folder / name).exists() for name in _FILES):
@@ -64,7 +64,7 @@ def materialise(entry: Entry, cache: Path) -> Material:
     with np.load(folder / "held_out.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}
     labels = arrays.pop("__labels__", None)
-    return Material(
+    return Fixture(
         entry=entry,
         folder=folder,
         held_out=arrays,

@@ -50,6 +50,6 @@ def choose(names: Sequence[str], *, quick: bool) -> list[Entry]:
     for name in names:
         if name not in ZOO:
             raise UnknownModel(
-                f"there is no model {name!r} in the zoo", hint=f"There are: {', '.join(ZOO)}."
+                f"there is no model {name!r} in the zoo", advice=f"There are: {', '.join(ZOO)}."
             )
     return [ZOO[name] for name in names]

@@ -19,18 +19,18 @@ import numpy as np
 from circuits.batching.committed import CommittedForecast, committed_forecast, wide_recipe
 from circuits.batching.errors import CannotBatch
 from circuits.batching.felts import join, split
-from circuits.batching.forecast import DRAFT_LANES, Draft, Forecast, choose_shape, forecast
+from circuits.batching.forecast import DRAFT_LANES, BatchCandidate, Forecast, choose_shape, forecast
 from circuits.batching.lowering import WideForm, integer_forms
 from circuits.calibration.samples import Sample, corner_samples, draw
 from circuits.compiler.build import BuiltCircuit
 from circuits.compiler.identity import wide_circuit_id
-from circuits.compiler.recipe import Anew, Recipe
+from circuits.compiler.recipe import Recipe, Recompiled
 from circuits.cost.model import CostModel, Prediction
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import (
     CircuitFiles,
+    LayoutStats,
     Limits,
-    Priced,
     ProofResult,
     RunArgs,
     ShouldStop,
@@ -103,7 +103,7 @@ class _Wide:
 
     label: str
     graph: bytes
-    priced: Priced
+    priced: LayoutStats
     predicted: Prediction
     lowering: dict[str, Any] | None
     passes: tuple[AppliedPass, ...]
@@ -243,11 +243,11 @@ class WideBuilder:
         sized, predicted = sizes[0]
         wide = wide_recipe(recipe, sized.args.logrows, sized.args.num_inner_cols, lanes)
         samples = self._samples(narrow)
-        anew: Anew = self.engine.sandbox.call(
+        anew: Recompiled = self.engine.sandbox.call(
             _ANEW, narrow.model, samples, wide, limits=self.limits
         )
-        (priced,) = self.engine.price(anew.onnx, [sized.args], self.limits)
-        if not isinstance(priced, Priced):
+        (priced,) = self.engine.measure_layout(anew.onnx, [sized.args], self.limits)
+        if not isinstance(priced, LayoutStats):
             raise priced
         return _Wide(
             label=f"{narrow.plan['choice']['variant']}, {lanes} lanes",
@@ -273,14 +273,14 @@ class WideBuilder:
             narrow.manifest.profile.target,
         )
 
-    def _salted(self, graph: bytes, priced: Priced, salt: Salt) -> Priced:
+    def _salted(self, graph: bytes, priced: LayoutStats, salt: Salt) -> LayoutStats:
         """The shape with tables as long as their columns: the more entries, the less salt does."""
         args = priced.args
         args = replace(args, lookup_range=filled(args.lookup_range, args.logrows))
         if not hides(salt, args.lookup_range, args.logrows, args.num_inner_cols):
             raise CannotBatch("in so many columns salt would not hide what tables hold")
-        (settled,) = self.engine.price(graph, [args], self.limits)
-        if not isinstance(settled, Priced):
+        (settled,) = self.engine.measure_layout(graph, [args], self.limits)
+        if not isinstance(settled, LayoutStats):
             raise settled
         return settled
 
@@ -305,7 +305,7 @@ class WideBuilder:
                 self._samples(narrow),
                 Recipe.of(narrow.manifest),
                 self.limits,
-                hints=narrow.manifest.profile.may_give_results,
+                hints=narrow.manifest.profile.allows_hints,
             )
         return [
             WideForm(
@@ -321,7 +321,7 @@ class WideBuilder:
 
     def _forecast(self, narrow: Narrow, forms: Sequence[WideForm]) -> Forecast:
         drafts = [
-            Draft(
+            BatchCandidate(
                 graphs={n: self._widened(narrow, f, n) for n in DRAFT_LANES},
                 args=f.args(narrow.args),
                 bits=max(f.bits, narrow.context_bits),

@@ -16,7 +16,7 @@ from circuits.calibration.samples import Sample
 from circuits.committed.arrangement import Arrangement
 from circuits.compiler.recipe import Recipe, committed_anew
 from circuits.cost.model import CostModel, Prediction
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import InputOutOfRange
 from circuits.format.field import from_felt
@@ -66,14 +66,14 @@ class CommittedForecast:
                 low = middle
         return low
 
-    def sizes(self, lanes: int) -> list[tuple[Priced, Prediction]]:
+    def sizes(self, lanes: int) -> list[tuple[LayoutStats, Prediction]]:
         """The sizes that hold so many lanes and fit memory, the cheapest first."""
         priced = [p for columns in _COLUMNS if (p := self._least(columns, lanes)) is not None]
         predicted = [(p, self.costs.predict(p)) for p in priced]
         fitting = [f for f in predicted if f[1].peak_bytes <= self.limits.memory_bytes]
         return sorted(fitting, key=lambda f: (f[1].of(self.target), f[1].prove_s))
 
-    def _least(self, columns: int, lanes: int) -> Priced | None:
+    def _least(self, columns: int, lanes: int) -> LayoutStats | None:
         # Each sum over the lanes begins a row of its own.
         whole = -(-lanes // columns) * columns
         for logrows in range(self.args.logrows, _MOST_LOGROWS + 1):
@@ -83,10 +83,10 @@ class CommittedForecast:
                 return self._priced(columns, logrows, cells)
         return None
 
-    def _priced(self, columns: int, logrows: int, cells: int) -> Priced:
+    def _priced(self, columns: int, logrows: int, cells: int) -> LayoutStats:
         low, high = self.args.lookup_range
         low -= (1 << logrows) - (1 << self.args.logrows)
-        return Priced(
+        return LayoutStats(
             args=replace(
                 self.args, logrows=logrows, num_inner_cols=columns, lookup_range=(low, high)
             ),
@@ -152,7 +152,7 @@ def cells_by_columns(
         """Cells of random look-ups and of their sum."""
         return 2 * columns * random_lookups(logrows, columns)
 
-    graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
+    graph = float_graph(model, samples, recipe.limbs, recipe.expose)
     found = {}
     try:
         for columns in _COLUMNS:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from circuits.batching.trace import Shape, Tracing
+from circuits.batching.trace import BatchTrace, Shape
 
 
-def elementwise(t: Tracing, node: NodeProto) -> None:
+def elementwise(t: BatchTrace, node: NodeProto) -> None:
     """Broadcasting aligns axes from the right: the lanes must lie equally far from it in all."""
     rank = len(t.shape(node, node.output[0]))
     laned = [i for i in node.input if i and t.axis(i) is not None]
@@ -26,7 +26,7 @@ def elementwise(t: Tracing, node: NodeProto) -> None:
     t.mark(node, rank - place)
 
 
-def _common_place(t: Tracing, node: NodeProto, laned: list[str]) -> int:
+def _common_place(t: BatchTrace, node: NodeProto, laned: list[str]) -> int:
     """How far from the right the lanes lie in all of these inputs, moved there where they do not.
     Moving costs no cells."""
     places = {len(t.shape(node, i)) - _axis(t, i) for i in laned}
@@ -40,13 +40,13 @@ def _common_place(t: Tracing, node: NodeProto, laned: list[str]) -> int:
     return place
 
 
-def _axis(t: Tracing, name: str) -> int:
+def _axis(t: BatchTrace, name: str) -> int:
     axis = t.axis(name)
     assert axis is not None
     return axis
 
 
-def constant_beside(t: Tracing, node: NodeProto, position: int, place: int, length: int) -> None:
+def constant_beside(t: BatchTrace, node: NodeProto, position: int, place: int, length: int) -> None:
     """A value of no lane beside one whose lane axis is ``place`` from the right: broadcast along
     the lanes, or repeated for each."""
     shape = t.shape(node, node.input[position])
@@ -58,7 +58,7 @@ def constant_beside(t: Tracing, node: NodeProto, position: int, place: int, leng
     t.repeat(node, position, len(shape) - place)
 
 
-def _stretched(t: Tracing, node: NodeProto, place: int) -> None:
+def _stretched(t: BatchTrace, node: NodeProto, place: int) -> None:
     """A node that broadcasts along the axis of the lanes, ``place`` axes from the right.
 
     That axis counts something else than inputs from then on: the support vectors of an SVM, say. So

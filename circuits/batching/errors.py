@@ -10,7 +10,7 @@ class CannotBatch(ZkmlError):
 
     code = "model_cannot_batch"
     fault = Fault.INPUT
-    default_hint = "Its inputs are proved one by one; the results are the same, and take longer."
+    default_advice = "Its inputs are proved one by one; the results are the same, and take longer."
 
 
 class SharingCostsMore(ZkmlError):
@@ -18,4 +18,4 @@ class SharingCostsMore(ZkmlError):
 
     code = "sharing_costs_more"
     fault = Fault.INPUT
-    default_hint = CannotBatch.default_hint
+    default_advice = CannotBatch.default_advice

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from circuits.cost.model import CostModel, Prediction
-from circuits.engine.port import Engine, Limits, Priced, RunArgs
+from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
 from circuits.format.manifest import MAX_LANES
 from circuits.format.profile import Target
@@ -36,11 +36,11 @@ _GIB = 1 << 30
 
 
 #: The number of a draft, one of its shapes, and what that is predicted to cost.
-_Found = tuple[int, Priced, Prediction]
+_Found = tuple[int, LayoutStats, Prediction]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class BatchCandidate:
     """One of the graphs that may be widened: with each of ``DRAFT_LANES``, the settings that it
     takes, the ``bits`` that its decompositions must hold and the ``most_bits`` that they may, and
     the most rows that it may have."""
@@ -57,12 +57,12 @@ class Pair:
     """One shape of draft ``number`` at ``NEAR`` and at ``FAR`` lanes."""
 
     number: int
-    near: Priced
-    far: Priced
+    near: LayoutStats
+    far: LayoutStats
     most_bits: int
     most_logrows: int
 
-    def at(self, lanes: int) -> Priced | None:
+    def at(self, lanes: int) -> LayoutStats | None:
         """The shape with so many lanes at the smallest k that holds it; None when none does."""
 
         def grown(low: int, high: int) -> int:
@@ -163,7 +163,7 @@ class Forecast:
 
 def forecast(
     engine: Engine,
-    drafts: Sequence[Draft],
+    drafts: Sequence[BatchCandidate],
     limits: Limits,
     costs: CostModel,
     target: Target,
@@ -177,10 +177,10 @@ def forecast(
     refused: list[EngineError] = []
     for number, draft in enumerate(drafts):
         shapes = _drafts(draft.args, draft.bits, draft.most_bits)
-        near, far = (engine.price(draft.graphs[n], shapes, limits) for n in DRAFT_LANES)
+        near, far = (engine.measure_layout(draft.graphs[n], shapes, limits) for n in DRAFT_LANES)
         refused += [p for p in (*near, *far) if isinstance(p, EngineError)]
         for a, b in zip(near, far, strict=True):
-            if isinstance(a, Priced) and isinstance(b, Priced):
+            if isinstance(a, LayoutStats) and isinstance(b, LayoutStats):
                 pair = Pair(
                     number=number,
                     near=a,
@@ -196,7 +196,7 @@ def forecast(
 
 def choose_shape(
     engine: Engine, graph: bytes, foretold: Forecast, number: int, lanes: int
-) -> tuple[Priced, Prediction]:
+) -> tuple[LayoutStats, Prediction]:
     """The cheapest shape of a wide graph that fits memory, priced at its own size.
 
     ``graph`` is draft ``number`` of what was foretold, with ``lanes`` lanes. Raises
@@ -223,9 +223,9 @@ def choose_shape(
 
 def _priced(
     engine: Engine, graph: bytes, shapes: Sequence[RunArgs], limits: Limits
-) -> list[Priced]:
-    found = engine.price(graph, shapes, limits) if shapes else []
-    return [p for p in found if isinstance(p, Priced)]
+) -> list[LayoutStats]:
+    found = engine.measure_layout(graph, shapes, limits) if shapes else []
+    return [p for p in found if isinstance(p, LayoutStats)]
 
 
 def _drafts(args: RunArgs, bits: int, most_bits: int) -> list[RunArgs]:
@@ -247,11 +247,11 @@ def _drafts(args: RunArgs, bits: int, most_bits: int) -> list[RunArgs]:
     ]
 
 
-def _public(priced: Priced) -> int:
+def _public(priced: LayoutStats) -> int:
     return sum(math.prod(shape) for shape in priced.instance_shapes)
 
 
-def _folded(priced: Priced, columns: int) -> Priced:
+def _folded(priced: LayoutStats, columns: int) -> LayoutStats:
     """The same layout in another number of columns."""
     rows = math.ceil(priced.rows * priced.args.num_inner_cols / columns)
     return replace(priced, args=replace(priced.args, num_inner_cols=columns), rows=rows)
@@ -263,12 +263,12 @@ def _filled(args: RunArgs, most_bits: int) -> RunArgs:
     return replace(args, decomp_base=max(args.decomp_base, 1 << free))
 
 
-def _too_large(ranked: Sequence[tuple[Priced, Prediction]], limits: Limits) -> ModelTooLarge:
+def _too_large(ranked: Sequence[tuple[LayoutStats, Prediction]], limits: Limits) -> ModelTooLarge:
     if not ranked:
         return ModelTooLarge("the engine lays this many lanes out in no shape")
     least = min(predicted.peak_bytes for _, predicted in ranked)
     return ModelTooLarge(
         f"this many lanes need about {least / _GIB:.1f} GiB; the limit is"
         f" {limits.memory_bytes / _GIB:.1f} GiB",
-        hint="Use fewer lanes, or raise ZKML_ENGINE_MEMORY_MB on a larger machine.",
+        advice="Use fewer lanes, or raise ZKML_ENGINE_MEMORY_MB on a larger machine.",
     )

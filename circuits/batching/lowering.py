@@ -19,7 +19,7 @@ from circuits.compiler.recipe import Recipe
 from circuits.engine.port import Limits, RunArgs
 from circuits.engine.sandbox import Sandbox
 from circuits.format.hidden import Hidden
-from circuits.format.hints import Given
+from circuits.format.hints import HintSpec
 from circuits.format.manifest import AppliedPass
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class WideForm:
     passes: tuple[AppliedPass, ...]
     bits: int
     lookup_range: tuple[int, int]
-    given: Given | None = None
+    given: HintSpec | None = None
     hidden: Hidden | None = None
 
     @property
@@ -79,15 +79,15 @@ def forms_of(
 ) -> list[WideForm]:
     """``integer_forms``, inside a sandbox child."""
     from circuits.compiler.process import float_graph
-    from circuits.lower import Bits, Form, lower
-    from circuits.plan.lowering_options import MOST_TABLES, estimate, near_the_least, weigh_forms
+    from circuits.lower import BitWidths, LoweringOptions, lower
+    from circuits.plan.lowering_options import MOST_TABLES, estimate, weigh_forms, within_factor
 
     assert recipe.lowering is not None
-    graph = float_graph(model, samples, recipe.limbs, recipe.hand_on)
-    bits = Bits.from_json(recipe.lowering["bits"])
-    narrow = Form.from_json(recipe.lowering["form"])
+    graph = float_graph(model, samples, recipe.limbs, recipe.expose)
+    bits = BitWidths.from_json(recipe.lowering["bits"])
+    narrow = LoweringOptions.from_json(recipe.lowering["form"])
 
-    def made(form: Form) -> GraphVariant:
+    def made(form: LoweringOptions) -> GraphVariant:
         more = form.relu_tables > narrow.relu_tables
         like = narrow.relu_tables if more else None
         return lower(graph.plain, bits, recipe.accepted, replace(form, doubled_from=like))
@@ -96,7 +96,7 @@ def forms_of(
         wide = widen(variant.laid_out, lanes)
         return estimate(replace(variant, onnx=wide, hinted=None))
 
-    chosen: list[Form] = []
+    chosen: list[LoweringOptions] = []
     for lanes in _WEIGHED_AT:
         found = weigh_forms(
             made,
@@ -107,7 +107,7 @@ def forms_of(
         )
         # With tables rows end at some number (``MOST_TABLED_LOGROWS``): one form goes on without.
         untabled = [(cost, form) for cost, form in found if form.relu_tables == narrow.relu_tables]
-        forms = (*near_the_least(found)[:_MOST], near_the_least(untabled)[0])
+        forms = (*within_factor(found)[:_MOST], within_factor(untabled)[0])
         chosen += [form for form in forms if form not in chosen]
     return [_wide_form(made(form), recipe, graph.passes) for form in chosen]
 

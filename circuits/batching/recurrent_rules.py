@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import NodeProto, helper
 
-from circuits.batching.trace import Tracing
+from circuits.batching.trace import BatchTrace
 
 #: Inputs that no lane may have: weights, bias, lengths, peepholes.
 _SHARED = (1, 2, 3, 4, 7)
@@ -12,7 +12,7 @@ _SHARED = (1, 2, 3, 4, 7)
 _STATES = (5, 6)
 
 
-def recurrent(t: Tracing, node: NodeProto) -> None:
+def recurrent(t: BatchTrace, node: NodeProto) -> None:
     """LSTM, GRU and RNN: ``X`` is ``[steps, batch, features]``, or ``[batch, steps, features]``
     with ``layout`` 1."""
     layout = {a.name: helper.get_attribute_value(a) for a in node.attribute}.get("layout", 0)

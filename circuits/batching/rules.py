@@ -14,9 +14,9 @@ from onnx import NodeProto, helper
 
 from circuits.batching.elementwise_rules import constant_beside, elementwise
 from circuits.batching.recurrent_rules import recurrent
-from circuits.batching.trace import Shape, Tracing
+from circuits.batching.trace import BatchTrace, Shape
 
-Rule = Callable[[Tracing, NodeProto], None]
+Rule = Callable[[BatchTrace, NodeProto], None]
 
 _ALL = np.iinfo(np.int32).max
 
@@ -31,7 +31,7 @@ def _set_attribute(node: NodeProto, name: str, value: Any) -> None:
     node.attribute.extend([*kept, helper.make_attribute(name, value)])
 
 
-def _first(t: Tracing, node: NodeProto) -> tuple[int, Shape]:
+def _first(t: BatchTrace, node: NodeProto) -> tuple[int, Shape]:
     """Lane axis and narrow shape of the first input, which must be the only one with lanes."""
     axis = t.axis(node.input[0])
     if axis is None or any(i and t.axis(i) is not None for i in node.input[1:]):
@@ -42,7 +42,7 @@ def _first(t: Tracing, node: NodeProto) -> tuple[int, Shape]:
 # --- products --------------------------------------------------------------------------------
 
 
-def matmul(t: Tracing, node: NodeProto) -> None:
+def matmul(t: BatchTrace, node: NodeProto) -> None:
     """Rows, columns and batch axes may carry lanes; the axis that is summed over may not."""
     places = []
     for position, name in enumerate(node.input):
@@ -67,7 +67,7 @@ def matmul(t: Tracing, node: NodeProto) -> None:
     t.mark(node, len(t.shape(node, node.output[0])) - place)
 
 
-def gemm(t: Tracing, node: NodeProto) -> None:
+def gemm(t: BatchTrace, node: NodeProto) -> None:
     """A·B + C with the lanes in the rows of A."""
     axis, shape = t.axis(node.input[0]), t.shape(node, node.input[0])
     rows = 1 if _attributes(node).get("transA", 0) else 0
@@ -82,7 +82,7 @@ def gemm(t: Tracing, node: NodeProto) -> None:
     t.mark(node, 0)
 
 
-def einsum(t: Tracing, node: NodeProto) -> None:
+def einsum(t: BatchTrace, node: NodeProto) -> None:
     """The letter of the lane axis must be the same in each input with lanes, and in the output."""
     equation = _attributes(node)["equation"].decode().replace(" ", "")
     left, arrow, output = equation.partition("->")
@@ -104,7 +104,7 @@ def einsum(t: Tracing, node: NodeProto) -> None:
 # --- windows and normalisation: the batch is the first axis -----------------------------------
 
 
-def batch_first(t: Tracing, node: NodeProto) -> None:
+def batch_first(t: BatchTrace, node: NodeProto) -> None:
     """Operators that define their first axis as the batch."""
     if _first(t, node)[0] != 0:
         t.refuse(node, "the batch is not in its first axis")
@@ -117,7 +117,7 @@ def batch_first(t: Tracing, node: NodeProto) -> None:
 def along_axis(default: int) -> Rule:
     """Softmax and its like: any axis but the lanes'."""
 
-    def rule(t: Tracing, node: NodeProto) -> None:
+    def rule(t: BatchTrace, node: NodeProto) -> None:
         axis, shape = _first(t, node)
         along = int(_attributes(node).get("axis", default)) % len(shape)
         if along == axis:
@@ -127,14 +127,14 @@ def along_axis(default: int) -> Rule:
     return rule
 
 
-def layer_norm(t: Tracing, node: NodeProto) -> None:
+def layer_norm(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     if int(_attributes(node).get("axis", -1)) % len(shape) <= axis:
         t.refuse(node, "it normalises over the batch dimension")
     t.mark(node, axis)
 
 
-def cumulative(t: Tracing, node: NodeProto) -> None:
+def cumulative(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     along = t.constant(node, 1)
     assert along is not None
@@ -143,7 +143,7 @@ def cumulative(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis)
 
 
-def top_k(t: Tracing, node: NodeProto) -> None:
+def top_k(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     if int(_attributes(node).get("axis", -1)) % len(shape) == axis:
         t.refuse(node, "it works along the batch dimension")
@@ -151,7 +151,7 @@ def top_k(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis, 1)
 
 
-def reduce(t: Tracing, node: NodeProto) -> None:
+def reduce(t: BatchTrace, node: NodeProto) -> None:
     """ReduceSum and its like, with axes as attribute or as second input."""
     axis, shape = _first(t, node)
     attrs = _attributes(node)
@@ -163,12 +163,12 @@ def reduce(t: Tracing, node: NodeProto) -> None:
     _reduced(t, node, axis, shape, [int(a) % len(shape) for a in given])
 
 
-def arg_reduce(t: Tracing, node: NodeProto) -> None:
+def arg_reduce(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     _reduced(t, node, axis, shape, [int(_attributes(node).get("axis", 0)) % len(shape)])
 
 
-def _reduced(t: Tracing, node: NodeProto, axis: int, shape: Shape, axes: list[int]) -> None:
+def _reduced(t: BatchTrace, node: NodeProto, axis: int, shape: Shape, axes: list[int]) -> None:
     if axis in axes:
         t.refuse(node, "it reduces over the batch dimension")
     gone = 0 if _attributes(node).get("keepdims", 1) else sum(a < axis for a in axes)
@@ -178,19 +178,19 @@ def _reduced(t: Tracing, node: NodeProto, axis: int, shape: Shape, axes: list[in
 # --- moving and cutting ----------------------------------------------------------------------
 
 
-def reshaping(t: Tracing, node: NodeProto) -> None:
+def reshaping(t: BatchTrace, node: NodeProto) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: all are the same reshape, to a shape that is known."""
     _first(t, node)
     t.reshape(node, node.input[0])
 
 
-def transpose(t: Tracing, node: NodeProto) -> None:
+def transpose(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     order = _attributes(node).get("perm") or list(reversed(range(len(shape))))
     t.mark(node, list(order).index(axis))
 
 
-def expand(t: Tracing, node: NodeProto) -> None:
+def expand(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     out = t.shape(node, node.output[0])
     at = axis + len(out) - len(shape)
@@ -201,7 +201,7 @@ def expand(t: Tracing, node: NodeProto) -> None:
     t.mark(node, at)
 
 
-def tile(t: Tracing, node: NodeProto) -> None:
+def tile(t: BatchTrace, node: NodeProto) -> None:
     axis, _ = _first(t, node)
     repeats = t.constant(node, 1)
     assert repeats is not None
@@ -210,7 +210,7 @@ def tile(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis)
 
 
-def concat(t: Tracing, node: NodeProto) -> None:
+def concat(t: BatchTrace, node: NodeProto) -> None:
     rank = len(t.shape(node, node.output[0]))
     along = int(_attributes(node)["axis"]) % rank
     axes = {axis for i in node.input if (axis := t.axis(i)) is not None}
@@ -225,7 +225,7 @@ def concat(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis)
 
 
-def split(t: Tracing, node: NodeProto) -> None:
+def split(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     if int(_attributes(node).get("axis", 0)) % len(shape) == axis:
         t.refuse(node, "it splits the batch dimension")
@@ -233,7 +233,7 @@ def split(t: Tracing, node: NodeProto) -> None:
         t.mark(node, axis, output)
 
 
-def slice_(t: Tracing, node: NodeProto) -> None:
+def slice_(t: BatchTrace, node: NodeProto) -> None:
     """A cut that leaves the lane axis whole."""
     axis, shape = _first(t, node)
     starts, ends, axes, steps = (t.constant(node, p) for p in (1, 2, 3, 4))
@@ -250,7 +250,7 @@ def slice_(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis)
 
 
-def gather(t: Tracing, node: NodeProto) -> None:
+def gather(t: BatchTrace, node: NodeProto) -> None:
     """Constant indices into lanes, or indices with lanes into a constant table."""
     data, indices = node.input
     shape = t.shape(node, data)
@@ -272,7 +272,7 @@ def gather(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis if axis < along else axis + rank - 1)
 
 
-def gather_elements(t: Tracing, node: NodeProto) -> None:
+def gather_elements(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = t.axis(node.input[0]), t.shape(node, node.input[0])
     along = int(_attributes(node).get("axis", 0)) % len(shape)
     other = t.axis(node.input[1])
@@ -285,13 +285,13 @@ def gather_elements(t: Tracing, node: NodeProto) -> None:
     t.mark(node, axis)
 
 
-def one_hot(t: Tracing, node: NodeProto) -> None:
+def one_hot(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     at = int(_attributes(node).get("axis", -1)) % (len(shape) + 1)
     t.mark(node, axis + (at <= axis))
 
 
-def pad(t: Tracing, node: NodeProto) -> None:
+def pad(t: BatchTrace, node: NodeProto) -> None:
     axis, shape = _first(t, node)
     pads = t.constant(node, 1)
     if pads is None:

@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass
-class Tracing:
+class BatchTrace:
     """One walk through a narrow graph that turns it, node by node, into a wide one.
 
     ``shapes`` are those of the narrow graph; ``axes`` maps each value seen so far to its lane axis,

@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from circuits.batching.biases import sum_biases_inside
 from circuits.batching.errors import CannotBatch
 from circuits.batching.rules import RULES
-from circuits.batching.trace import Shape, Tracing
+from circuits.batching.trace import BatchTrace, Shape
 from circuits.format.hints import CHALLENGE
 from circuits.format.manifest import MAX_LANES
 from circuits.format.wide_constants import EXACT
@@ -65,17 +65,17 @@ def _check_form(model: ModelProto) -> None:
         raise CannotBatch("the graph has sparse weights")
 
 
-def _trace(model: ModelProto, lanes: int) -> Tracing:
+def _trace(model: ModelProto, lanes: int) -> BatchTrace:
     values = [*model.graph.input, *model.graph.value_info, *model.graph.output]
     shapes = {v.name: s for v in values if (s := static_shape(v)) is not None}
     constants: dict[str, NDArray[Any]] = {}
     for tensor in model.graph.initializer:
         constants[tensor.name] = numpy_helper.to_array(tensor)
         shapes[tensor.name] = tuple(tensor.dims)
-    return Tracing(model=model, lanes=lanes, shapes=shapes, constants=constants)
+    return BatchTrace(model=model, lanes=lanes, shapes=shapes, constants=constants)
 
 
-def _widen_input(trace: Tracing, value: onnx.ValueInfoProto) -> None:
+def _widen_input(trace: BatchTrace, value: onnx.ValueInfoProto) -> None:
     if value.name == CHALLENGE:
         return  # one for all lanes
     shape = trace.shapes.get(value.name)
@@ -83,7 +83,7 @@ def _widen_input(trace: Tracing, value: onnx.ValueInfoProto) -> None:
     if shape is None or len(shape) <= axis:
         raise CannotBatch(
             f"input {value.name!r} has the shape {list(shape or ())}: no dimension for a batch",
-            hint="Export the model with a batch dimension in front to have inputs share proofs.",
+            advice="Export the model with a batch dimension in front to have inputs share proofs.",
             input=value.name,
         )
     trace.axes[value.name] = axis
@@ -96,7 +96,7 @@ def _widen_input(trace: Tracing, value: onnx.ValueInfoProto) -> None:
             _rename(node, value.name, made)
 
 
-def _widen_node(trace: Tracing, node: NodeProto) -> None:
+def _widen_node(trace: BatchTrace, node: NodeProto) -> None:
     if node.op_type == "Constant":
         values = _value_of(node)
         trace.constants[node.output[0]] = values
@@ -123,7 +123,7 @@ def _value_of(node: NodeProto) -> NDArray[Any]:
     return np.array(value, dtype=np.int64 if whole else np.float32)
 
 
-def _lanes_first(trace: Tracing, nodes: list[NodeProto]) -> None:
+def _lanes_first(trace: BatchTrace, nodes: list[NodeProto]) -> None:
     """Adds nodes that bring the lanes to the front of each output where they interleave."""
     for value in trace.model.graph.output:
         axis, shape = trace.axis(value.name), trace.shapes.get(value.name)
@@ -152,7 +152,7 @@ def _rename(node: NodeProto, old: str, new: str) -> None:
                 names[position] = new
 
 
-def _finished(trace: Tracing) -> bytes:
+def _finished(trace: BatchTrace) -> bytes:
     """The wide model, its shapes inferred anew and held to what the rules say they are."""
     model, graph = trace.model, trace.model.graph
     used = {i for node in graph.node for i in node.input} | {o.name for o in graph.output}
@@ -169,7 +169,7 @@ def _finished(trace: Tracing) -> bytes:
     return data
 
 
-def _check_shape(trace: Tracing, name: str, found: Shape | None) -> None:
+def _check_shape(trace: BatchTrace, name: str, found: Shape | None) -> None:
     axis, narrow = trace.axis(name), trace.shapes.get(name)
     if narrow is None:
         return

@@ -56,6 +56,6 @@ def run_reference(
     except Exception as error:  # onnxruntime's own exception types share no base
         raise ModelError(
             f"onnxruntime cannot run the model: {str(error)[:300]}",
-            hint="Check that the model runs in onnxruntime as exported. Without calibration data it"
-            " is run on drawn numbers, which an input that holds indices may not take.",
+            advice="Check that the model runs in onnxruntime as exported. Without calibration"
+            " data it is run on drawn numbers, which an input that holds indices may not take.",
         ) from None

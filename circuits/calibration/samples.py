@@ -58,19 +58,19 @@ def read_calibration(data: bytes, signature: Signature) -> Samples:
         columns = read_columns(data, signature)
     except InputError as error:
         raise CalibrationError(
-            f"calibration data: {error.detail}", hint=error.hint, **error.context
+            f"calibration data: {error.detail}", advice=error.advice, **error.context
         ) from None
     if columns.unused:
         raise CalibrationError(
             f"the calibration data has {columns.unused[0]!r}, which is no input of the model",
-            hint=f"The model's inputs are {', '.join(repr(n) for n in signature.names)}.",
+            advice=f"The model's inputs are {', '.join(repr(n) for n in signature.names)}.",
         )
     arrays, count = columns.arrays, columns.rows
     if count < 2:
         raise CalibrationError(
             f"the calibration data has {count} sample{'' if count == 1 else 's'}, and at least two"
             " are needed",
-            hint="One part is planned on, another is held out to measure accuracy.",
+            advice="One part is planned on, another is held out to measure accuracy.",
         )
     ranges = {n: (float(a.min()), float(a.max())) for n, a in arrays.items()}
     order = np.random.default_rng(0).permutation(count)
@@ -127,7 +127,8 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
             raise InputOutOfRange(
                 f"input {name!r} has a value of magnitude {largest:.3g}; circuits are planned for"
                 f" magnitudes up to {MAX_MAGNITUDE:.3g}",
-                hint="Scale the input, as is usual before a network, and export that step with it.",
+                advice="Scale the input, as is usual before a network, and export that step with"
+                " it.",
                 input=name,
             )
         if values.dtype.kind != "f":
@@ -195,8 +196,8 @@ def answered(
         whose = "samples drawn from the accepted range" if drawn_from else "calibration samples"
         raise CalibrationError(
             f"onnxruntime answers {lost} of {len(samples)} {whose} with NaN or an infinity",
-            hint="Give calibration data like the inputs that you will prove, on which the model has"
-            " finite answers.",
+            advice="Give calibration data like the inputs that you will prove, on which the"
+            " model has finite answers.",
         )
     return tuple(s for s, _ in pairs), [a for _, a in pairs]
 

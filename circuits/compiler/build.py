@@ -60,9 +60,9 @@ def compile_float(
     limits: Limits,
 ) -> FloatGraph:
     """The model after the float passes, made in a child: its bytes come from outside."""
-    hand_on = not visibility.shows_input
+    expose = not visibility.shows_input
     graph: FloatGraph = engine.sandbox.call(
-        _COMPILE, model, list(samples.plan), context.limbs, hand_on, limits=limits
+        _COMPILE, model, list(samples.plan), context.limbs, expose, limits=limits
     )
     return graph
 
@@ -152,8 +152,8 @@ class Builder:
             f"a proof of this model is estimated at {seconds:.0f} s and {gib:.1f} GiB"
             f" (k = {found.logrows}); the limits are {self.limits.deadline_s:.0f} s and"
             f" {self.limits.memory_bytes / (1 << 30):.1f} GiB",
-            hint="Raise ZKML_ENGINE_MEMORY_MB and ZKML_ENGINE_DEADLINE_S on a machine that has it,"
-            " or export a smaller model.",
+            advice="Raise ZKML_ENGINE_MEMORY_MB and ZKML_ENGINE_DEADLINE_S on a machine that has"
+            " it, or export a smaller model.",
             estimate=found.to_json(),
         )
 
@@ -168,7 +168,7 @@ class Builder:
             accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
             limbs=context_encoding(profile).limbs,
             visibility=profile.visibility,
-            hints=profile.may_give_results,
+            hints=profile.allows_hints,
             salt=profile.salts_tables,
             checked=profile.checks_ranges,
             plan=samples.plan,

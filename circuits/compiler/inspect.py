@@ -120,7 +120,7 @@ def _require_distinct(model: ModelProto, signature: Signature) -> None:
         exported = ", ".join(repr(o.name) for o in model.graph.output)
         raise ModelError(
             f"two of the outputs ({exported}) are the same value under two names",
-            hint="Export only one of them.",
+            advice="Export only one of them.",
         )
 
 
@@ -191,7 +191,7 @@ def _raise_refused(operators: tuple[OperatorUse, ...]) -> None:
     others = f" (and {len(refused) - 1} more operators)" if len(refused) > 1 else ""
     raise UnsupportedOperator(
         f"{first.op} at node {first.nodes[0]!r} cannot be proved: {why}{others}",
-        hint=instead,
+        advice=instead,
         op=first.op,
         domain=first.domain,
         node=first.nodes[0],

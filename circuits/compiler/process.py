@@ -14,23 +14,31 @@ from circuits.calibration.samples import Range, Sample, default_ranges
 from circuits.cost.assignments import IntegerLayers
 from circuits.cost.fixed_point import Count
 from circuits.cost.integers import cost_by_layer
-from circuits.engine.port import Priced
+from circuits.engine.port import LayoutStats
 from circuits.format.hidden import Hidden
-from circuits.format.hints import Given, Hints
+from circuits.format.hints import Hints, HintSpec
 from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Visibility
-from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.lower import (
+    BitWidths,
+    CannotLower,
+    GraphVariant,
+    LoweringOptions,
+    choose_bits,
+    lower,
+    run_integers,
+)
 from circuits.lower.bits import keeps_tolerance, quantised
 from circuits.lower.committed.candidates import committed_cells
 from circuits.lower.graphs import FloatGraph, IntegerGraph, IntegerTask
 from circuits.lower.thresholds import near_graph, near_thresholds
 from circuits.plan.fitting import fitted
 from circuits.plan.lowering_options import (
-    likely_form,
-    narrow_relus,
-    near_the_least,
+    default_options,
     shapes,
+    tabulable_relus,
     weigh_forms,
+    within_factor,
 )
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.hidden_values import (
@@ -41,7 +49,7 @@ from circuits.rewrite.hidden_values import (
     tie_weights,
 )
 
-_TYPICAL = Bits(input=5, weights=(8,))
+_TYPICAL = BitWidths(input=5, weights=(8,))
 #: Bits of a digit in the engine's usual decomposition.
 _DIGIT_BITS = 14
 _BOUND = AppliedPass(name="bind-context", version=1)
@@ -57,17 +65,17 @@ _TABLE_PAYS = 256
 
 
 def float_graph(
-    model: bytes, samples: Sequence[Sample], limbs: int, hand_on: bool = False
+    model: bytes, samples: Sequence[Sample], limbs: int, expose: bool = False
 ) -> FloatGraph:
     """The model after every float pass, each compared with the original on ``samples``.
 
-    ``hand_on``: the inputs are not public, so the context goes out as the first output.
+    ``expose``: the inputs are not public, so the context goes out as the first output.
     """
     rewritten = rewrite(model, samples)
     return FloatGraph(
-        onnx=bind_context(rewritten.onnx, limbs, hand_on=hand_on),
+        onnx=bind_context(rewritten.onnx, limbs, expose=expose),
         plain=rewritten.onnx,
-        passes=(*rewritten.passes, _HANDED_ON if hand_on else _BOUND),
+        passes=(*rewritten.passes, _HANDED_ON if expose else _BOUND),
         signature=rewritten.signature,
         reference=rewritten.reference,
     )
@@ -99,7 +107,7 @@ def integer_graphs(
 def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str:
     """An integer graph with bits that most models do well with: for pricing, not for proving."""
     try:
-        form = likely_form(
+        form = default_options(
             lambda form: lower(graph.plain, _TYPICAL, task.accepted, form),
             hints=task.hints,
         )
@@ -108,11 +116,11 @@ def typical_integers(graph: FloatGraph, task: IntegerTask) -> IntegerGraph | str
         return error.detail
 
 
-def likely_shapes(graph: FloatGraph, task: IntegerTask) -> list[Priced]:
+def likely_shapes(graph: FloatGraph, task: IntegerTask) -> list[LayoutStats]:
     """Shapes of an integer graph with bits that most models do well with, by count; none where
     there is no such graph."""
     try:
-        variant = lower(graph.plain, _TYPICAL, task.accepted, Form(hints=task.hints))
+        variant = lower(graph.plain, _TYPICAL, task.accepted, LoweringOptions(hints=task.hints))
     except CannotLower:
         return []
     return shapes(variant)
@@ -121,7 +129,7 @@ def likely_shapes(graph: FloatGraph, task: IntegerTask) -> list[Priced]:
 def count_integers(graph: FloatGraph, task: IntegerTask) -> Count | None:
     """The cells of an integer graph with typical bits; None where there is no such form."""
     try:
-        variant = lower(graph.plain, _TYPICAL, task.accepted, Form(hints=task.hints))
+        variant = lower(graph.plain, _TYPICAL, task.accepted, LoweringOptions(hints=task.hints))
     except CannotLower:
         return None
     layers = cost_by_layer(variant, _legs(variant))
@@ -173,20 +181,22 @@ def thresholds(
     return None if near is None or telling is None else (asdict(near), telling)
 
 
-def _bits(recipe: dict[str, Any]) -> Bits:
-    return Bits.from_json(recipe["bits"])
+def _bits(recipe: dict[str, Any]) -> BitWidths:
+    return BitWidths.from_json(recipe["bits"])
 
 
-def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bits, Form]]:
+def _forms(
+    graph: FloatGraph, task: IntegerTask, choice: BitWidths
+) -> list[tuple[BitWidths, LoweringOptions]]:
     """The forms worth pricing, the most promising first: with the bits chosen, and with steps a
     little longer where a table just fits then."""
 
-    def make(bits: Bits, form: Form) -> GraphVariant:
+    def make(bits: BitWidths, form: LoweringOptions) -> GraphVariant:
         return lower(graph.plain, bits, task.accepted, form)
 
     def weighed(
-        bits: Bits, tables: Container[int] | None = None
-    ) -> Iterator[tuple[float, tuple[Bits, Form]]]:
+        bits: BitWidths, tables: Container[int] | None = None
+    ) -> Iterator[tuple[float, tuple[BitWidths, LoweringOptions]]]:
         forms = weigh_forms(
             partial(make, bits),
             has_conv=b"Conv" in graph.plain,
@@ -196,22 +206,22 @@ def _forms(graph: FloatGraph, task: IntegerTask, choice: Bits) -> list[tuple[Bit
         return ((seconds, (bits, form)) for seconds, form in forms)
 
     candidates = list(weighed(choice))
-    if tables := narrow_relus(make(choice, Form())):
+    if tables := tabulable_relus(make(choice, LoweringOptions())):
         exact_enough = keeps_tolerance(
             graph.plain, task.plan, task.accepted, task.max_error, task.agreement
         )
         for bits, count in fitted(choice, make, exact_enough, tables):
             candidates += weighed(bits, (count,))
-    chosen = near_the_least(candidates)
+    chosen = within_factor(candidates)
     if task.salt:
         # Salt hides what tables hold, and not what decompositions do: one form without them.
         tabled = [(s, c) for s, c in candidates if make(*c).value_bounds.decomposed <= 1]
-        chosen += [c for c in near_the_least(tabled)[:1] if c not in chosen]
+        chosen += [c for c in within_factor(tabled)[:1] if c not in chosen]
     return chosen
 
 
 def _held_or_not(
-    graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form
+    graph: FloatGraph, task: IntegerTask, bits: BitWidths, form: LoweringOptions
 ) -> Iterator[IntegerGraph]:
     """A graph, and the same with wider tables and nothing spent on keeping them narrow."""
     held = _integer_graph(graph, task, bits, form)
@@ -226,7 +236,9 @@ def _held_or_not(
         yield free
 
 
-def _integer_graph(graph: FloatGraph, task: IntegerTask, bits: Bits, form: Form) -> IntegerGraph:
+def _integer_graph(
+    graph: FloatGraph, task: IntegerTask, bits: BitWidths, form: LoweringOptions
+) -> IntegerGraph:
     variant = lower(graph.plain, bits, task.accepted, form)
     recipe = {"bits": bits.to_json(), "form": asdict(form)}
     lowering = variant.passes
@@ -272,7 +284,7 @@ def lay_out(
     onnx = bind_context(
         variant.laid_out,
         limbs,
-        hand_on=not visibility.shows_input,
+        expose=not visibility.shows_input,
         behind=len(variant.input_scales),
     )
     bounds = variant.value_bounds
@@ -328,7 +340,7 @@ def bound_float(
         return str(error)
 
 
-def given(variant: GraphVariant) -> Given | None:
+def given(variant: GraphVariant) -> HintSpec | None:
     """What is given to a lowered graph beside its inputs; None where nothing is."""
     hinted = variant.hinted
     if hinted is None:
@@ -341,7 +353,7 @@ def given(variant: GraphVariant) -> Given | None:
         most_bits=hinted.most_bits,
         lookup=hinted.lookup,
     )
-    return Given(graph=hinted.hints, claim=claim)
+    return HintSpec(graph=hinted.hints, claim=claim)
 
 
 def _outputs(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:

@@ -37,7 +37,7 @@ class Recipe:
     weights: Weights = Weights.SEALED
 
     @property
-    def hand_on(self) -> bool:
+    def expose(self) -> bool:
         """Whether the context goes out as an output, since inputs are not shown."""
         return not self.visibility.shows_input
 
@@ -57,7 +57,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anew:
+class Recompiled:
     """A graph made anew. The scales are None where the engine chooses them (``scale`` is that of an
     integer graph's tables), ``hints`` where the circuit is given no results. With ``commitments``
     there are the ``network`` that computes hints, its size (k, columns, table) and, where a table
@@ -77,7 +77,7 @@ class Anew:
     accepted: tuple[Range, ...] | None = None
 
 
-def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe) -> Anew:
+def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe) -> Recompiled:
     """The graph with committed hints that a recipe stands for. Runs inside a sandbox child."""
     from circuits.lower.committed.candidates import ARGUMENT, recompiled
     from circuits.plan.committed import COMMITTED
@@ -89,11 +89,11 @@ def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe)
         graph,
         lowering,
         samples,
-        shown=not recipe.hand_on,
+        shown=not recipe.expose,
         weights=recipe.weights,
         lanes=recipe.lanes,
     )
-    return Anew(
+    return Recompiled(
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),
         signature=graph.signature,

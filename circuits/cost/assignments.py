@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError
 
 LAYERS = "circuits.compiler.process:layer_costs"
@@ -114,7 +114,7 @@ def _integer_args(lowered: IntegerLayers) -> RunArgs:
 
 def _assignments(engine: EzklEngine, onnx: bytes, args: RunArgs, limits: Limits) -> int | None:
     try:
-        (priced,) = engine.price(onnx, [args], limits)
+        (priced,) = engine.measure_layout(onnx, [args], limits)
     except EngineError:
         return None
-    return priced.assignments if isinstance(priced, Priced) else None
+    return priced.assignments if isinstance(priced, LayoutStats) else None

@@ -24,12 +24,12 @@ from circuits.cost.assignments import (
     priced_costs,
 )
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.engine.sandbox import Child
 from circuits.errors import EngineTimeout
 
 _TAKE_APART = "circuits.cost.parts:take_apart"
-_PRICE = "circuits.engine.calls:price"
+_PRICE = "circuits.engine.calls:measure_layout"
 #: Cells by formula beyond which a node is not given to the engine, which counts a million a second.
 _LARGE = 2_000_000
 #: Cells up to which a model is priced once for each of its layers.
@@ -261,7 +261,7 @@ def _add(found: dict[str, int | None], layer: str, cells: int | None) -> None:
 
 def _cells(priced: object) -> int | None:
     """Without the borders, which a layer inside a model does not have."""
-    if not isinstance(priced, Priced):
+    if not isinstance(priced, LayoutStats):
         return None
     borders = sum(math.prod(shape) for shape in priced.instance_shapes)
     return max(0, priced.assignments - borders)

@@ -23,7 +23,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from circuits.engine.port import Priced
+from circuits.engine.port import LayoutStats
 from circuits.format.digests import sha256
 from circuits.format.profile import Target
 
@@ -100,7 +100,7 @@ class CostModel:
             raise ValueError("the cost model has other quantities or terms than this version's")
         return cls(coefficients=coefficients, error=data["error"], source=data["source"])
 
-    def predict(self, priced: Priced) -> Prediction:
+    def predict(self, priced: LayoutStats) -> Prediction:
         values = {
             name: sum(c * f for c, f in zip(row, features(priced, name), strict=True))
             for name, row in self.coefficients.items()
@@ -113,7 +113,7 @@ class CostModel:
         )
 
 
-def features(priced: Priced, quantity: str) -> Sequence[float]:
+def features(priced: LayoutStats, quantity: str) -> Sequence[float]:
     """The terms of one quantity for one shape, in the order of ``TERMS``.
 
     A proof's length does not depend on the number of rows, everything else grows with it.
@@ -137,7 +137,7 @@ def features(priced: Priced, quantity: str) -> Sequence[float]:
     )
 
 
-def extension(priced: Priced) -> float:
+def extension(priced: LayoutStats) -> float:
     """How many times larger than in the plainest circuit the quotient's domain is: a power of two
     that holds the degree of the constraints. A gate multiplies a row's inner columns, and the
     look-up of a table in several columns multiplies by a choice between them."""
@@ -146,12 +146,12 @@ def extension(priced: Priced) -> float:
     return 2.0 ** (math.ceil(math.log2(degree - 1)) - math.ceil(math.log2(_LOOKUP_DEGREE)))
 
 
-def blocks(priced: Priced) -> int:
+def blocks(priced: LayoutStats) -> int:
     """How often the layout is folded because it is longer than 2^k rows."""
     return max(1, math.ceil(priced.rows / (1 << priced.args.logrows)))
 
 
-def table_columns(priced: Priced) -> int:
+def table_columns(priced: LayoutStats) -> int:
     """Columns that a lookup table takes: one for each 2^k entries of its range."""
     if not priced.lookups:
         return 0

@@ -20,7 +20,7 @@ from typing import Any
 import ezkl
 
 from circuits.committed.engine_inputs import committed_inputs
-from circuits.engine.constants import constants_uncounted, restore_constants
+from circuits.engine.constants import constants_uncounted, patch_constants
 from circuits.engine.layout_checks import (
     cells_of,
     check_operators,
@@ -29,9 +29,9 @@ from circuits.engine.layout_checks import (
     leans_on_operators,
     salt_of,
 )
-from circuits.engine.port import CircuitFiles, Priced, ProofResult, RunArgs, Simulated
+from circuits.engine.port import CircuitFiles, LayoutStats, ProofResult, RunArgs, Simulated
 from circuits.engine.proof_json import normalise_proof, parse_proof
-from circuits.engine.session import as_engine_error, masked, report
+from circuits.engine.session import as_engine_error, redacted, report
 from circuits.engine.table_end import has_table
 from circuits.errors import EngineError, InputOutOfRange, ZkmlError
 from circuits.format.commitments import Binding, Lanes, Subject, about, columns, usable_rows
@@ -49,7 +49,7 @@ logging.getLogger("ezkl").propagate = False
 _NO_WAY_OUT = "http://127.0.0.1:9"
 
 
-def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineError]:
+def measure_layout(onnx: bytes, candidates: Sequence[RunArgs]) -> list[LayoutStats | EngineError]:
     """The engine's own count of what each candidate would cost, in order."""
     Path("network.onnx").write_bytes(onnx)
     try:
@@ -62,7 +62,7 @@ def price(onnx: bytes, candidates: Sequence[RunArgs]) -> list[Priced | EngineErr
     return [_attempt_price(args, uncounted, cells) for args in candidates]
 
 
-def _attempt_price(args: RunArgs, uncounted: int, cells: int | None) -> Priced | EngineError:
+def _attempt_price(args: RunArgs, uncounted: int, cells: int | None) -> LayoutStats | EngineError:
     try:
         ezkl.gen_settings("network.onnx", "settings.json", py_run_args=_run_args(args))
     except BaseException as error:  # a panic is no Exception
@@ -70,7 +70,7 @@ def _attempt_price(args: RunArgs, uncounted: int, cells: int | None) -> Priced |
     return _priced(args, Path("settings.json").read_text(), uncounted, cells)
 
 
-def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> Priced:
+def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> LayoutStats:
     """``cells``: those of a graph with committed hints, for whose inputs and cuts the engine counts
     assignments that it does not make."""
     settings = json.loads(text)
@@ -86,7 +86,7 @@ def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> Pric
         _only_committed(settings, args)
         settings["total_assignments"] = cells
         settings["num_rows"] = -(-cells // args.num_inner_cols)
-    return Priced(
+    return LayoutStats(
         args=args,
         settings=json.dumps(settings),
         rows=settings["num_rows"],
@@ -214,7 +214,7 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     try:
         ezkl.prove("witness.json", str(files.compiled), str(files.pk), "proof.json", str(files.srs))
     except BaseException as error:
-        raise masked(as_engine_error(error)) from None
+        raise redacted(as_engine_error(error)) from None
     seconds["prove"] = time.monotonic() - started
     proof_json = normalise_proof(Path("proof.json").read_bytes())
     parsed = parse_proof(proof_json)
@@ -349,7 +349,7 @@ def _compile(onnx: bytes, settings: str, out: Path) -> None:
     if leans_on_operators(onnx):
         _check_operators(onnx, RunArgs.of(json.loads(settings)))
     ezkl.compile_circuit("network.onnx", str(out / "compiled"), str(out / "settings.json"))
-    restore_constants(onnx, out / "compiled")
+    patch_constants(onnx, out / "compiled")
 
 
 def _check_operators(onnx: bytes, args: RunArgs) -> None:
@@ -391,7 +391,7 @@ def _witness_error(error: BaseException) -> ZkmlError:
         return InputOutOfRange(
             "the input drives a value inside the model beyond what the circuit can hold"
         )
-    return masked(as_engine_error(error))
+    return redacted(as_engine_error(error))
 
 
 def _engine_error(error: BaseException) -> EngineError:

@@ -21,7 +21,7 @@ from circuits.format.wide_constants import EXACT, exact_constants
 Numbers = NDArray[Any]
 
 
-def restore_constants(network: bytes, compiled: Path) -> None:
+def patch_constants(network: bytes, compiled: Path) -> None:
     """Puts a graph's exact constants (``circuits.format.wide_constants``) in the place of their
     stand-ins.
 

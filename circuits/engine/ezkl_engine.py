@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 from circuits.engine.port import (
     CircuitFiles,
+    LayoutStats,
     Limits,
     OnStage,
-    Priced,
     ProofResult,
     RunArgs,
     SetupReport,
@@ -43,11 +43,11 @@ class EzklEngine:
         """This engine for work that may be told to stop (``Sandbox.until``)."""
         return EzklEngine(self.sandbox.until(should_stop))
 
-    def price(
+    def measure_layout(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
-    ) -> list[Priced | EngineError]:
-        result = self.sandbox.call(_CALLS + "price", onnx, list(candidates), limits=limits)
-        return cast("list[Priced | EngineError]", result)
+    ) -> list[LayoutStats | EngineError]:
+        result = self.sandbox.call(_CALLS + "measure_layout", onnx, list(candidates), limits=limits)
+        return cast("list[LayoutStats | EngineError]", result)
 
     def simulate(
         self,

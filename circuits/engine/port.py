@@ -69,7 +69,7 @@ class RunArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Priced:
+class LayoutStats:
     """What a candidate would cost, without building it: the engine's settings, parsed.
 
     ``settings`` is the engine's own JSON text. ``rows`` is the layout's length, ``assignments``
@@ -163,9 +163,9 @@ class Engine(Protocol):
     @property
     def version(self) -> str: ...
 
-    def price(
+    def measure_layout(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
-    ) -> list[Priced | EngineError]:
+    ) -> list[LayoutStats | EngineError]:
         """Costs of each candidate, in order; a candidate that fails gives its error instead."""
         ...
 

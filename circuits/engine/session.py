@@ -145,9 +145,9 @@ def as_engine_error(error: BaseException) -> ZkmlError:
     return EngineError(f"the proof engine failed: {text[:300]}")
 
 
-def masked(error: ZkmlError) -> ZkmlError:
+def redacted(error: ZkmlError) -> ZkmlError:
     """The same error with every number in its text masked: they may come from a private input."""
-    return type(error)(re.sub(r"-?\d[\d.]*", "#", error.detail), hint=error.hint)
+    return type(error)(re.sub(r"-?\d[\d.]*", "#", error.detail), advice=error.advice)
 
 
 def _peak() -> int:

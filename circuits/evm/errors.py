@@ -10,7 +10,7 @@ class SolcMissing(ZkmlError):
 
     code = "solc_missing"
     fault = Fault.INPUT
-    default_hint = (
+    default_advice = (
         "Install solc 0.8.20, for example with `npm install -g solc@0.8.20`, and have solc or"
         " solcjs on PATH, or name its path in ZKML_SOLC."
     )
@@ -27,7 +27,7 @@ class ContractTooLarge(ZkmlError):
 
     code = "contract_too_large"
     fault = Fault.TOO_LARGE
-    default_hint = (
+    default_advice = (
         "Allow a larger error or export a smaller model; for proofs that are checked off chain,"
         " leave out the target evm."
     )
@@ -38,4 +38,4 @@ class NotForContracts(ZkmlError):
 
     code = "circuit_not_for_contracts"
     fault = Fault.INPUT
-    default_hint = "Build the circuit again with --target evm and weights that are not hidden."
+    default_advice = "Build the circuit again with --target evm and weights that are not hidden."

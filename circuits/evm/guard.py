@@ -63,7 +63,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Challenged:
+class FiatShamirCheck:
     """What the challenges of committed hints are computed from beside the proof (docs/receipt.md,
     5): digests of the circuit's files, how many of the proof's first bytes they hash, and of a
     public ``inputs`` (none of a private one) how many columns they are evaluated in."""
@@ -77,7 +77,7 @@ class Challenged:
     width: int
 
     @classmethod
-    def of(cls, manifest: CircuitManifest, claim: Commitments, srs_part: bytes) -> Challenged:
+    def of(cls, manifest: CircuitManifest, claim: Commitments, srs_part: bytes) -> FiatShamirCheck:
         inputs, width = Accepted(count=0, bounds=(0, 0)), 0
         if claim.evaluated is not None:
             if len(manifest.inputs) != 1:
@@ -117,7 +117,7 @@ class Guard:
     proof_bytes: int
     accepted: tuple[Accepted, ...]
     vka: bytes | None = None
-    challenged: Challenged | None = None
+    challenged: FiatShamirCheck | None = None
 
     def __post_init__(self) -> None:
         if self.proof_bytes <= 0 or self.proof_bytes % _WORD or len(self.vka or b"") % _WORD:
@@ -153,7 +153,7 @@ class Guard:
                     "committed hints go with a verifier that holds its key, and the reference"
                     " string's part"
                 )
-            challenged = Challenged.of(manifest, claim, srs_part)
+            challenged = FiatShamirCheck.of(manifest, claim, srs_part)
         return cls(
             proof_bytes=manifest.proof_bytes,
             accepted=tuple(_accepted(s, inputs, bounds, challenged) for s in manifest.layout),
@@ -247,7 +247,7 @@ def _accepted(
     segment: Segment,
     inputs: dict[str, InputEncoding],
     bounds: dict[str, int],
-    challenged: Challenged | None,
+    challenged: FiatShamirCheck | None,
 ) -> Accepted:
     """What a contract has to demand of a segment, since nobody else looks."""
     match segment.role:

@@ -76,7 +76,7 @@ class Hints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class HintSpec:
     """A circuit's hints: the graph that computes them out of its inputs, and what its manifest says
     of them."""
 

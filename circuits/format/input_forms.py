@@ -73,7 +73,7 @@ def read_columns(data: bytes, signature: Signature) -> Columns:
         except ValueError as error:
             raise InputError(f"the .npy file {error}") from None
     if not data.strip():
-        raise InputError("the file is empty", hint=FORMS)
+        raise InputError("the file is empty", advice=FORMS)
     if data.lstrip()[:1] not in (b"{", b"["):
         return _read_csv(data, signature)
     return _joined([read_payload(p, signature) for p in _json(data)], signature)
@@ -93,23 +93,23 @@ def _json(data: bytes) -> list[Any]:
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(
-            f"the file is neither JSON, JSON lines, .csv, .npz nor .npy{where}", hint=FORMS
+            f"the file is neither JSON, JSON lines, .csv, .npz nor .npy{where}", advice=FORMS
         ) from None
 
 
 def read_payload(payload: object, signature: Signature) -> Columns:
     """The rows of a decoded JSON object; other keys of it are the caller's business."""
     if not isinstance(payload, dict):
-        raise InputError("the input is not a JSON object", hint=FORMS)
+        raise InputError("the input is not a JSON object", advice=FORMS)
     if "inputs" in payload and "input_data" in payload:
-        raise InputError('the input has both "inputs" and "input_data"', hint=FORMS)
+        raise InputError('the input has both "inputs" and "input_data"', advice=FORMS)
     if "inputs" in payload:
         if not isinstance(payload["inputs"], dict):
-            raise InputError('"inputs" must be an object of name and nested list', hint=FORMS)
+            raise InputError('"inputs" must be an object of name and nested list', advice=FORMS)
         return by_name(payload["inputs"], signature)
     if "input_data" in payload:
         return _by_position(payload["input_data"], signature)
-    raise InputError('the input has neither "inputs" nor "input_data"', hint=FORMS)
+    raise InputError('the input has neither "inputs" nor "input_data"', advice=FORMS)
 
 
 def by_name(named: Mapping[str, Any], signature: Signature) -> Columns:
@@ -123,7 +123,7 @@ def by_name(named: Mapping[str, Any], signature: Signature) -> Columns:
         there = f", and there is no input {unknown[0][:80]!r}" if unknown else ""
         raise InputNames(
             f"input {missing[0]!r} is missing{there}",
-            hint=f"The model's inputs are {', '.join(repr(n) for n in expected)}.",
+            advice=f"The model's inputs are {', '.join(repr(n) for n in expected)}.",
             expected=list(expected),
             got=[str(name)[:80] for name in named],
         )
@@ -160,7 +160,7 @@ def _rows(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
 def _by_position(data: object, signature: Signature) -> Columns:
     """EZKL's lists: one for each input, flat or nested; or, for one input, one for each row."""
     if not isinstance(data, list):
-        raise InputError("input_data must be a list with one list for each input", hint=FORMS)
+        raise InputError("input_data must be a list with one list for each input", advice=FORMS)
     inputs = signature.inputs
     if len(inputs) == 1 and len(data) > 1 and _are_rows(data, inputs[0]):
         rows = np.stack([numbers(row, inputs[0]).reshape(inputs[0].shape) for row in data])
@@ -168,7 +168,7 @@ def _by_position(data: object, signature: Signature) -> Columns:
     if len(data) < len(inputs):
         raise InputNames(
             f"input_data has {len(data)} lists, the model has {len(inputs)} inputs",
-            hint=f"In order: {', '.join(repr(t.name) for t in inputs)}.",
+            advice=f"In order: {', '.join(repr(t.name) for t in inputs)}.",
         )
     arrays = {
         t.name: _flat_rows(numbers(values, t), t) for t, values in zip(inputs, data, strict=False)
@@ -224,7 +224,7 @@ def _only(signature: Signature) -> TensorSpec:
     if len(signature.inputs) != 1:
         raise InputNames(
             f"the file names no inputs, and the model has {len(signature.inputs)}",
-            hint=f"Name them in an .npz: {', '.join(repr(n) for n in signature.names)}.",
+            advice=f"Name them in an .npz: {', '.join(repr(n) for n in signature.names)}.",
         )
     return signature.inputs[0]
 
@@ -279,7 +279,7 @@ def read_header(cells: Sequence[str], signature: Signature) -> Header:
     shown = ", ".join(every[:_SHOWN]) + (", …" if len(every) > _SHOWN else "")
     raise InputNames(
         f"the header does not fit the model: {what}",
-        hint=f"The columns are {shown} ({len(every)} in all), and optionally id.",
+        advice=f"The columns are {shown} ({len(every)} in all), and optionally id.",
         missing=missing[:_SHOWN],
         got=[name[:80] for name in own[:_SHOWN]],
     )
@@ -329,14 +329,14 @@ def _read_csv(data: bytes, signature: Signature) -> Columns:
         lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error, ValueError):
         raise InputError(
-            "the file is neither JSON, JSON lines, .csv, .npz nor .npy", hint=FORMS
+            "the file is neither JSON, JSON lines, .csv, .npz nor .npy", advice=FORMS
         ) from None
     rows = [[cell.strip() for cell in line] for line in lines if any(c.strip() for c in line)]
     header = read_header(rows[0], signature)
     if header.has_line:
         rows = rows[1:]
     if not rows:
-        raise InputError("the table has a header and no row", hint=FORMS)
+        raise InputError("the table has a header and no row", advice=FORMS)
     read = [row_of_cells(row, header, signature) for row in rows]
     arrays = {name: np.stack([row[name] for row in read]) for name in signature.names}
     return Columns(arrays=arrays, unused=header.unused)

@@ -141,7 +141,7 @@ class Profile:
         return self.visibility is Visibility.PRIVATE_INPUT and not self.checks_ranges
 
     @property
-    def may_give_results(self) -> bool:
+    def allows_hints(self) -> bool:
         """Whether a circuit of this profile may be given results of products
         (``circuits.format.hints``): whoever verifies has to look at its input and at the residues,
         which a contract does not, and the weights have to be in the key."""

@@ -96,7 +96,7 @@ class InputEncoding:
             raise InputOutOfRange(
                 f"input {self.tensor.name!r} has {float(x[at])!r} at {index}; the circuit accepts"
                 f" {self.lower!r} to {self.upper!r}",
-                hint=_WHOLE if whole else None,
+                advice=_WHOLE if whole else None,
                 input=self.tensor.name,
                 index=index,
                 value=repr(float(x[at])),

@@ -100,7 +100,7 @@ def _bounds(dtype: str) -> tuple[int, int]:
 def _wrong_type(tensor: TensorSpec, got: str) -> InputType:
     return InputType(
         f"input {tensor.name!r} holds {got} where a {tensor.dtype} number belongs",
-        hint="Send JSON numbers in nested lists; text, hex strings and nulls are not numbers.",
+        advice="Send JSON numbers in nested lists; text, hex strings and nulls are not numbers.",
         input=tensor.name,
         expected=tensor.dtype,
     )

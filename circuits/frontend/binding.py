@@ -38,7 +38,7 @@ def bound_model(
     if unknown := [name for name in shapes if name not in known]:
         raise DynamicShape(
             f"the model has neither an input nor an axis {unknown[0]!r}",
-            hint=f"It has {', '.join(sorted(known))}.",
+            advice=f"It has {', '.join(sorted(known))}.",
         )
     seen = _seen(sample) if sample is not None else {}
     changed = False

@@ -88,7 +88,7 @@ def _embed(tensor: TensorProto, folder: Path, room: int) -> int:
         if length > room:
             raise ModelTooLarge(
                 f"the model's data files have more bytes than are allowed ({name!r}, {length})",
-                hint="Raise ZKML_MAX_MODEL_BYTES.",
+                advice="Raise ZKML_MAX_MODEL_BYTES.",
             )
         file.seek(offset)
         tensor.raw_data = file.read(length)
@@ -100,6 +100,6 @@ def _embed(tensor: TensorProto, folder: Path, room: int) -> int:
 def _refused(tensor: TensorProto, detail: str) -> ExternalData:
     return ExternalData(
         detail,
-        hint="Keep the data file beside the model, as the exporter wrote it, or export one file.",
+        advice="Keep the data file beside the model, as the exporter wrote it, or export one file.",
         tensor=tensor.name,
     )

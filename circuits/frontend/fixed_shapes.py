@@ -72,7 +72,7 @@ def bind_shapes(model: ModelProto, shapes: Shapes | None = None) -> Binding:
         if output.name in handed_on:
             raise ModelError(
                 f"output {output.name!r} is an input of the model: nothing is computed for it",
-                hint="Leave that output out, or export it through an Identity node.",
+                advice="Leave that output out, or export it through an Identity node.",
                 output=output.name,
             )
         if output.type.HasField("tensor_type"):
@@ -101,7 +101,7 @@ def _bind_input(
         what = "strings" if tensor.elem_type == TensorProto.STRING else "no tensor of numbers"
         raise UnsupportedOperator(
             f"{where} holds {what}",
-            hint="Encode it as numbers before the model, and export the part after that.",
+            advice="Encode it as numbers before the model, and export the part after that.",
         )
     if not tensor.HasField("shape") and given is None:
         raise DynamicShape(f"{where} has no shape at all", input=value.name)
@@ -170,7 +170,7 @@ def infer_shapes(model: ModelProto) -> ModelProto:
         first = str(error).strip().splitlines()[0]
         raise ModelError(
             f"the model's shapes contradict each other: {first}",
-            hint="Run onnx.checker.check_model(model, full_check=True) on it.",
+            advice="Run onnx.checker.check_model(model, full_check=True) on it.",
         ) from error
     for value in [*inferred.graph.value_info, *inferred.graph.output]:
         checked_size(known_dims(value), f"value {value.name!r}")
@@ -200,7 +200,7 @@ def outputs_of(model: ModelProto) -> tuple[TensorSpec, ...]:
         if kind not in DTYPES:
             raise UnsupportedOperator(
                 f"output {value.name!r} is no tensor of numbers",
-                hint="Export the scores or probabilities as a float tensor.",
+                advice="Export the scores or probabilities as a float tensor.",
             )
         shape = static_shape(value)
         if shape is None:

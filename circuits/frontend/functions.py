@@ -60,14 +60,14 @@ def inline_own(model: ModelProto, most_nodes: int) -> ModelProto:
     if count > most_nodes:
         raise ModelTooLarge(
             f"the model's functions stand for {count} nodes; at most {most_nodes} are read",
-            hint="Export a smaller model.",
+            advice="Export a smaller model.",
         )
     try:
         return inliner.inline_local_functions(model)
     except Exception as error:  # the inliner raises what it likes for a broken model
         raise ModelError(
             f"the model's functions cannot be written out: {str(error).splitlines()[0][:200]}",
-            hint="Inline them before: onnx.inliner.inline_local_functions(model).",
+            advice="Inline them before: onnx.inliner.inline_local_functions(model).",
         ) from error
 
 

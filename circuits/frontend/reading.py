@@ -73,7 +73,7 @@ def read_model(data: bytes) -> ModelProto:
     if len(graph.node) > MAX_NODES:
         raise ModelTooLarge(
             f"the graph has {len(graph.node)} nodes; at most {MAX_NODES} are read",
-            hint="Export a smaller model, or simplify the graph first.",
+            advice="Export a smaller model, or simplify the graph first.",
         )
     model = inline_own(model, MAX_NODES)
     graph = model.graph
@@ -125,7 +125,7 @@ def _parse(data: bytes) -> ModelProto:
     if not model.HasField("graph") or not model.opset_import or model.ir_version <= 0:
         raise NotOnnx("the file is not an ONNX model: it holds no graph or names no opset")
     if not model.graph.output:
-        raise ModelError("the graph has no output", hint="Export a model that returns a tensor.")
+        raise ModelError("the graph has no output", advice="Export a model that returns a tensor.")
     return model
 
 
@@ -144,7 +144,7 @@ def _check_tensors(graph: GraphProto) -> None:
     if graph.sparse_initializer:
         name = graph.sparse_initializer[0].values.name
         raise ModelError(
-            f"initializer {name!r} is a sparse tensor", hint="Store it as a dense tensor."
+            f"initializer {name!r} is a sparse tensor", advice="Store it as a dense tensor."
         )
     seen: set[str] = set()
     for tensor in graph.initializer:
@@ -160,7 +160,7 @@ def _check_tensor(tensor: TensorProto, where: str) -> None:
         raise ExternalData(f"{where} keeps its values in another file", tensor=tensor.name)
     if tensor.data_type == TensorProto.STRING:
         raise UnsupportedOperator(
-            f"{where} holds strings", hint="Export a model whose tensors are numbers."
+            f"{where} holds strings", advice="Export a model whose tensors are numbers."
         )
     if tensor.HasField("segment"):
         raise ModelError(f"{where} is split into segments, which ONNX does not define")
@@ -168,7 +168,7 @@ def _check_tensor(tensor: TensorProto, where: str) -> None:
     if bits is None:
         raise ModelError(
             f"{where} has element type {tensor.data_type}, which is not read here",
-            hint="Export with float32 weights.",
+            advice="Export with float32 weights.",
         )
     count = checked_size(tensor.dims, where)
     if tensor.HasField("raw_data"):
@@ -196,7 +196,7 @@ def checked_size(dims: object, where: str) -> int:
     if size > MAX_ELEMENTS or any(d > MAX_ELEMENTS for d in shape):
         raise ModelTooLarge(
             f"{where} declares {shape}: more than {MAX_ELEMENTS} elements",
-            hint="No circuit holds a tensor of this size; export a smaller model.",
+            advice="No circuit holds a tensor of this size; export a smaller model.",
         )
     return size
 
@@ -206,7 +206,7 @@ def _check_node(node: NodeProto) -> None:
     if node.domain not in DOMAINS:
         raise UnsupportedOperator(
             f"node {label} is of domain {node.domain!r}, which is not known here",
-            hint="Export with standard ONNX operators only.",
+            advice="Export with standard ONNX operators only.",
             node=node.name,
             op=node.op_type,
             domain=node.domain,
@@ -220,14 +220,14 @@ def _check_node(node: NodeProto) -> None:
     if node.op_type in CONTROL_FLOW or any(_subgraphs(node)):
         raise UnsupportedOperator(
             f"node {label} is control flow: a circuit has no branches or loops",
-            hint=_UNROLLED.get(node.op_type, "Export with fixed shapes, as tracing does."),
+            advice=_UNROLLED.get(node.op_type, "Export with fixed shapes, as tracing does."),
             node=node.name,
             op=node.op_type,
         )
     for attribute in node.attribute:
         where = f"node {label}, attribute {attribute.name!r}"
         if attribute.type in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS):
-            raise ModelError(f"{where} is a sparse tensor", hint="Store it as a dense tensor.")
+            raise ModelError(f"{where} is a sparse tensor", advice="Store it as a dense tensor.")
         if attribute.ref_attr_name:
             raise ModelError(f"{where} refers to an attribute outside any function")
         tensors = [attribute.t] if attribute.HasField("t") else []
@@ -259,7 +259,7 @@ def _check_graph(model: ModelProto) -> None:
         first = f"{error}".strip().splitlines()[0][:300]
         raise ModelError(
             f"the model is not valid ONNX: {first}",
-            hint="Run onnx.checker.check_model on it and export it again.",
+            advice="Run onnx.checker.check_model on it and export it again.",
         ) from error
 
 

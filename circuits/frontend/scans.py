@@ -47,7 +47,7 @@ def unroll_scans(model: ModelProto, most_nodes: int) -> None:
         if len(nodes) > most_nodes:
             raise ModelTooLarge(
                 f"the model's Scan stands for more than {most_nodes} nodes",
-                hint="Export fewer training rows, or a tree or a linear model in their place.",
+                advice="Export fewer training rows, or a tree or a linear model in their place.",
             )
     del graph.node[:]
     graph.node.extend(nodes)
@@ -96,7 +96,7 @@ def _unrolled(
         raise ModelTooLarge(
             f"the Scan {node.name!r} stands for {min(steps) * len(body.node)} nodes; at most"
             f" {most_nodes} are read",
-            hint="Export fewer training rows, or a tree or a linear model in their place.",
+            advice="Export fewer training rows, or a tree or a linear model in their place.",
         )
     out: list[NodeProto] = []
     collected: list[list[str]] = [[] for _ in node.output[len(states) :]]

@@ -9,12 +9,12 @@ from circuits.lower.bits import choose_bits
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
 from circuits.lower.running import run_integers
-from circuits.lower.variant import Bits, Form, GraphVariant, ValueBounds
+from circuits.lower.variant import BitWidths, GraphVariant, LoweringOptions, ValueBounds
 
 __all__ = [
-    "Bits",
+    "BitWidths",
     "CannotLower",
-    "Form",
+    "LoweringOptions",
     "GraphVariant",
     "ValueBounds",
     "choose_bits",

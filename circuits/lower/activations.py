@@ -18,10 +18,11 @@ from circuits.lower.emit import name_of
 from circuits.lower.emit import shape_of as tensor_shape
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering
-from circuits.lower.quantity import Quantity, compact, per_tensor
+from circuits.lower.quantity import QuantizedValue, compact, per_tensor
 from circuits.rewrite.edit import attr, ints, shape_of
 
-#: What stands in a graph for these takes a table; ``Bits.table`` is for graphs with any of them.
+#: What stands in a graph for these takes a table; ``BitWidths.table`` is for graphs with any of
+#: them.
 TABLED = frozenset({*TABLES, "LSTM", "LogSoftmax", "Softmax"})
 #: Relative error allowed, in bits, where a step and a table's have no ratio of a power of two.
 _RATIO_BITS = 12
@@ -40,20 +41,20 @@ def sigmoid(low: Lowering, node: ir.Node) -> None:
     store(low, node, logistic(low, low.quantity(node.inputs[0])))
 
 
-def logistic(low: Lowering, q: Quantity) -> Quantity:
+def logistic(low: Lowering, q: QuantizedValue) -> QuantizedValue:
     """(1 + tanh(x / 2)) / 2: a table half as long gives steps half as wide."""
     turned = low.scale(through(low, "Tanh", low.scale(q, np.array(0.5))), np.array(0.5))
     return low.add_constant(turned, np.array(0.5))
 
 
-def through(low: Lowering, op: str, q: Quantity) -> Quantity:
+def through(low: Lowering, op: str, q: QuantizedValue) -> QuantizedValue:
     """An operator of ``TABLES`` on a value."""
     if low.form.saturate:
         q = _saturated(low, op, q)
     q = counted(low, q)
     _check(low, op, q.tensor)
     low.tabled_layers = low.layers
-    return Quantity(low.emit.op(op, [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
+    return QuantizedValue(low.emit.op(op, [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
 
 
 def _check(low: Lowering, op: str, operand: ir.Value) -> None:
@@ -66,7 +67,7 @@ def _check(low: Lowering, op: str, operand: ir.Value) -> None:
         raise ValueError("what it takes the logarithm of may be 0, or too small to count")
 
 
-def _saturated(low: Lowering, op: str, q: Quantity) -> Quantity:
+def _saturated(low: Lowering, op: str, q: QuantizedValue) -> QuantizedValue:
     """q held to where the function moves, on the sides where it may leave that."""
     ends = TABLES[op].useful(low.emit.scale)
     q = compact(low.emit, low.positive(q))
@@ -80,7 +81,7 @@ def _saturated(low: Lowering, op: str, q: Quantity) -> Quantity:
     return q if lower is None and upper is None else clipped(low, q, lower, upper)
 
 
-def counted(low: Lowering, q: Quantity) -> Quantity:
+def counted(low: Lowering, q: QuantizedValue) -> QuantizedValue:
     """The value in steps of 2^-scale, at the tables' scale, rounded half away from zero."""
     emit = low.emit
     q = compact(emit, q)
@@ -93,7 +94,7 @@ def counted(low: Lowering, q: Quantity) -> Quantity:
     tensor = emit.dividing(q.tensor, shift) if shift else emit.raised(q.tensor, emit.scale)
     if not np.all(factors == 1):
         tensor = emit.op("Mul", [tensor, emit.spread(factors)], tensor_shape(tensor))
-    return Quantity(tensor, q.view, np.array(unit))
+    return QuantizedValue(tensor, q.view, np.array(unit))
 
 
 def _shift(ratios: NDArray[np.float64]) -> int:
@@ -144,7 +145,9 @@ def _sum_shift(terms: int, reach: float) -> int:
     return max(0, math.ceil(largest - math.log2(max(reach, 1.0))))
 
 
-def _above_zero(low: Lowering, rows: Quantity) -> tuple[Quantity, float, Quantity | None]:
+def _above_zero(
+    low: Lowering, rows: QuantizedValue
+) -> tuple[QuantizedValue, float, QuantizedValue | None]:
     """x - max(x) + reach along the last axis of ``[1, rows, n]``, counted for a table and no less
     than 0, and reach: what lies further below the largest hardly adds to a sum of powers. Where
     something may, the third is the same as it was before.
@@ -169,7 +172,7 @@ def _above_zero(low: Lowering, rows: Quantity) -> tuple[Quantity, float, Quantit
     return raised, float(reach) * step, low.new(above, rows.step) if hold else None
 
 
-def _log_of_sum(low: Lowering, raised: Quantity, shift: int) -> ir.Value:
+def _log_of_sum(low: Lowering, raised: QuantizedValue, shift: int) -> ir.Value:
     """log(sum of exp / 2^shift) along the last axis: ``[1, rows, 1]``."""
     emit, shape = low.emit, raised.shape
     powers = emit.op("Exp", [raised.tensor], shape)
@@ -184,7 +187,7 @@ def _log_of_sum(low: Lowering, raised: Quantity, shift: int) -> ir.Value:
     return emit.op("Log", [total], [1, shape[1], 1])
 
 
-def _least_sum(low: Lowering, raised: Quantity, shift: int) -> float:
+def _least_sum(low: Lowering, raised: QuantizedValue, shift: int) -> float:
     """The least sum of powers: that of the largest element alone."""
     _, highest = low.emit.intervals.known[name_of(raised.tensor)]
     alone = entries("Exp", highest.min(keepdims=True), low.emit.scale)

@@ -18,7 +18,7 @@ from circuits.integers.interpreter import parsed, run_graph
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
 from circuits.lower.thresholds import bits_for_thresholds, showing_compared
-from circuits.lower.variant import Bits, GraphVariant
+from circuits.lower.variant import BitWidths, GraphVariant
 from circuits.rewrite.compare import run
 
 Sample = Mapping[str, NDArray[Any]]
@@ -29,7 +29,7 @@ MIN_TABLE, MAX_TABLE = 2, 12
 #: Share of the error that tables may use up by themselves.
 _TABLE_SHARE = 0.8
 #: Share of the tolerance that a choice may use up on its own samples: others may fare worse.
-_CAUTION = 0.7
+_SAFETY_FACTOR = 0.7
 #: A second, finer choice uses this share.
 _FINE = 0.25
 #: With tables, of which a bit more doubles the rows, there is one between.
@@ -41,7 +41,7 @@ _GROUPS = 8
 #: Bits of a last layer, which nothing after it takes apart.
 _LAST = 12
 #: Bits with which a model is lowered to see what it is made of.
-_TYPICAL = Bits(input=6, weights=(6,), table=10)
+_TYPICAL = BitWidths(input=6, weights=(6,), table=10)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Error:
         return self.largest <= max_error and self.agreement >= agreement
 
 
-class Trial:
+class Calibrator:
     """A model with its samples and onnxruntime's answers, against which bits are tried.
 
     ``onnx`` may have more outputs than the first ``answers`` of them: what it compares with
@@ -79,11 +79,11 @@ class Trial:
         #: The fewest fractional bits of an input: what it is compared with is told apart by them.
         self.least_input = bits_for_thresholds(onnx, samples)
 
-    def variant(self, bits: Bits) -> GraphVariant:
+    def variant(self, bits: BitWidths) -> GraphVariant:
         """The model lowered with these bits."""
         return lower(self.onnx, bits, self.input_bounds)
 
-    def error(self, bits: Bits) -> Error:
+    def error(self, bits: BitWidths) -> Error:
         """What these bits cost in accuracy; infinite when they cannot be lowered."""
         try:
             variant = self.variant(bits)
@@ -126,7 +126,7 @@ def choose_bits(
     input_bounds: Mapping[str, tuple[float, float]],
     max_error: float,
     agreement: float,
-) -> list[Bits]:
+) -> list[BitWidths]:
     """A few choices that keep the tolerance on the samples, from cheap to precise.
 
     ``onnx`` is the rewritten float graph. Raises ``CannotLower`` when it has no integer form; gives
@@ -134,8 +134,8 @@ def choose_bits(
     """
     trial = _trial(onnx, samples, input_bounds)
     typical = trial.variant(_TYPICAL)
-    found: list[Bits] = []
-    shares = (_CAUTION, _BETWEEN, _FINE) if typical.scale else (_CAUTION, _FINE)
+    found: list[BitWidths] = []
+    shares = (_SAFETY_FACTOR, _BETWEEN, _FINE) if typical.scale else (_SAFETY_FACTOR, _FINE)
     for share in shares:
         chosen = _cheapest(trial, typical, max_error * share, agreement)
         if chosen is not None and chosen not in found:
@@ -149,20 +149,20 @@ def keeps_tolerance(
     input_bounds: Mapping[str, tuple[float, float]],
     max_error: float,
     agreement: float,
-) -> Callable[[Bits], bool]:
+) -> Callable[[BitWidths], bool]:
     """Tells of a choice whether it is as exact as ``choose_bits`` asks of its cheapest."""
     trial = _trial(onnx, samples, input_bounds)
-    return lambda bits: trial.error(bits).within(max_error * _CAUTION, agreement)
+    return lambda bits: trial.error(bits).within(max_error * _SAFETY_FACTOR, agreement)
 
 
 def _trial(
     onnx: bytes, samples: Sequence[Sample], input_bounds: Mapping[str, tuple[float, float]]
-) -> Trial:
-    plain = Trial(onnx, samples, input_bounds)
+) -> Calibrator:
+    plain = Calibrator(onnx, samples, input_bounds)
     shown = showing_compared(onnx)
     if shown == onnx:
         return plain
-    trial = Trial(shown, samples, input_bounds, plain.answers)
+    trial = Calibrator(shown, samples, input_bounds, plain.answers)
     try:
         trial.variant(_TYPICAL)
     except CannotLower:  # what is compared has no integer form as an output
@@ -171,8 +171,8 @@ def _trial(
 
 
 def _cheapest(
-    trial: Trial, typical: GraphVariant, max_error: float, agreement: float
-) -> Bits | None:
+    trial: Calibrator, typical: GraphVariant, max_error: float, agreement: float
+) -> BitWidths | None:
     """The first choice of table bits, then of uniform bits, that is exact enough, with every bit
     taken away that can be.
 
@@ -186,14 +186,16 @@ def _cheapest(
             weights = [bits] * max(typical.layers, 1)
             if free and len(weights) > 1:
                 weights[-1] = max(bits, _LAST)
-            choice = Bits(input=max(bits, trial.least_input), weights=tuple(weights), table=table)
+            choice = BitWidths(
+                input=max(bits, trial.least_input), weights=tuple(weights), table=table
+            )
             if trial.error(choice).within(max_error, agreement):
-                return _trimmed(trial, choice, len(weights) - free, max_error, agreement)
+                return _shrink_bits(trial, choice, len(weights) - free, max_error, agreement)
     return None
 
 
 def _tables(
-    trial: Trial, typical: GraphVariant, max_error: float, agreement: float
+    trial: Calibrator, typical: GraphVariant, max_error: float, agreement: float
 ) -> Iterator[int]:
     """Bits of tables that may do, the fewest first; without tables, any."""
     if not typical.scale:
@@ -201,12 +203,14 @@ def _tables(
         return
     finest = (MAX_BITS,) * max(typical.layers, 1)
     for table in range(MIN_TABLE, MAX_TABLE + 1):
-        best = Bits(input=max(MAX_BITS, trial.least_input), weights=finest, table=table)
+        best = BitWidths(input=max(MAX_BITS, trial.least_input), weights=finest, table=table)
         if trial.error(best).within(max_error * _TABLE_SHARE, agreement):
             yield table
 
 
-def _trimmed(trial: Trial, choice: Bits, layers: int, max_error: float, agreement: float) -> Bits:
+def _shrink_bits(
+    trial: Calibrator, choice: BitWidths, layers: int, max_error: float, agreement: float
+) -> BitWidths:
     """Takes bits away one at a time, where it hurts least, while the error allows it.
 
     Where a bit cannot be spared it mostly cannot later, when others have gone: such places are
@@ -235,7 +239,7 @@ def _places(layers: int) -> Iterator[range]:
         yield range(start, min(start + width, layers))
 
 
-def _one_less(choice: Bits, group: range, least_input: int) -> Bits | None:
+def _one_less(choice: BitWidths, group: range, least_input: int) -> BitWidths | None:
     """The choice with a bit less in one place; None where there are no more to take."""
     if not group:
         return replace(choice, input=choice.input - 1) if choice.input > least_input else None

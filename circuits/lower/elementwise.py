@@ -13,7 +13,7 @@ from circuits.lower.emit import shape_of as tensor_shape
 from circuits.lower.levels import MIRRORED, NEGATED, cut
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.quantity import Quantity, compact, gather, per_tensor
+from circuits.lower.quantity import QuantizedValue, compact, gather, per_tensor
 from circuits.rewrite.edit import attr, constant, input_at, shape_of
 from circuits.rewrite.integers import is_whole
 
@@ -25,7 +25,7 @@ def add(low: Lowering, node: ir.Node) -> None:
     """Add, and Sum of any number of operands."""
     values = [v for v in node.inputs if v is not None]
     shape = shape_of(node.outputs[0])
-    total: Quantity | None = None
+    total: QuantizedValue | None = None
     fixed = np.zeros(())
     for value in values:
         if not low.is_known(value):
@@ -53,7 +53,7 @@ def sub(low: Lowering, node: ir.Node) -> None:
     store(low, node, rest)
 
 
-def _bound_rest(low: Lowering, node: ir.Node, rest: Quantity) -> None:
+def _bound_rest(low: Lowering, node: ir.Node, rest: QuantizedValue) -> None:
     """a - a · t lies between 0 and a for every t from 0 to 1: what goes to the other child of a
     tree's node, whose bounds would double at every level."""
     a, made = node.inputs[0], node.inputs[1].producer() if node.inputs[1] is not None else None
@@ -85,12 +85,14 @@ def mul(low: Lowering, node: ir.Node) -> None:
     store(low, node, low.scale(low.quantity(value), low.constant(node, factor)))
 
 
-def product(low: Lowering, node: ir.Node, a: Quantity, b: Quantity) -> Quantity:
+def product(low: Lowering, node: ir.Node, a: QuantizedValue, b: QuantizedValue) -> QuantizedValue:
     """The product of two values, for an operator of that shape."""
     return multiplied(low, a, b, shape_of(node.outputs[0]))
 
 
-def multiplied(low: Lowering, a: Quantity, b: Quantity, shape: tuple[int, ...]) -> Quantity:
+def multiplied(
+    low: Lowering, a: QuantizedValue, b: QuantizedValue, shape: tuple[int, ...]
+) -> QuantizedValue:
     """The elementwise product of two values, broadcast to ``shape``; its step is the product of
     theirs, unless the engine divides it."""
     if a is b:
@@ -103,14 +105,14 @@ def multiplied(low: Lowering, a: Quantity, b: Quantity, shape: tuple[int, ...]) 
     other = gather(low.emit, b, order, tensor_shape(a.tensor))
     tensor = low.emit.op("Mul", [a.tensor, other], tensor_shape(a.tensor))
     steps = a.step * b.step if a.step.size == b.step.size == 1 else a.steps() * b.steps()
-    return Quantity(tensor, a.view, steps * low.emit.divisor(tensor))
+    return QuantizedValue(tensor, a.view, steps * low.emit.divisor(tensor))
 
 
-def square(low: Lowering, q: Quantity) -> Quantity:
+def square(low: Lowering, q: QuantizedValue) -> QuantizedValue:
     """x · x."""
     q = compact(low.emit, low.fitting(q, low.bits_of(q)))
     tensor = low.emit.op("Mul", [q.tensor, q.tensor], tensor_shape(q.tensor))
-    return Quantity(tensor, q.view, q.step * q.step * low.emit.divisor(tensor))
+    return QuantizedValue(tensor, q.view, q.step * q.step * low.emit.divisor(tensor))
 
 
 def div(low: Lowering, node: ir.Node) -> None:
@@ -177,20 +179,20 @@ def leaky_relu(low: Lowering, node: ir.Node) -> None:
         low.emit.op("Mul", [q.tensor, straight], shape),
         low.emit.op("Mul", [above, bent], shape),
     ]
-    store(low, node, Quantity(low.emit.op("Add", parts, shape), q.view, q.step * unit))
+    store(low, node, QuantizedValue(low.emit.op("Add", parts, shape), q.view, q.step * unit))
 
 
 def absolute(low: Lowering, node: ir.Node) -> None:
     store(low, node, magnitude(low, low.quantity(node.inputs[0])))
 
 
-def magnitude(low: Lowering, q: Quantity) -> Quantity:
+def magnitude(low: Lowering, q: QuantizedValue) -> QuantizedValue:
     """|x|."""
     q = compact(low.emit, low.positive(q))
-    return Quantity(low.emit.op("Abs", [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
+    return QuantizedValue(low.emit.op("Abs", [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
 
 
-def look_up(low: Lowering, table: NDArray[np.float64], q: Quantity) -> Quantity:
+def look_up(low: Lowering, table: NDArray[np.float64], q: QuantizedValue) -> QuantizedValue:
     """``table[x]`` for a place x of 0 or 1: a line through the two entries."""
     if table.shape != (2,) or q.uniform != 1.0 or low.bits_of(q) > 2:
         raise ValueError("it looks up in a table of more than two entries")
@@ -237,7 +239,9 @@ def clip(low: Lowering, node: ir.Node) -> None:
     store(low, node, clipped(low, low.quantity(node.inputs[0]), lower, upper))
 
 
-def clipped(low: Lowering, q: Quantity, lower: float | None, upper: float | None) -> Quantity:
+def clipped(
+    low: Lowering, q: QuantizedValue, lower: float | None, upper: float | None
+) -> QuantizedValue:
     """min(max(x, lower), upper), each bound rounded to the value's step."""
     q = compact(low.emit, low.positive(q))
     shape = tensor_shape(q.tensor)
@@ -253,7 +257,7 @@ def clipped(low: Lowering, q: Quantity, lower: float | None, upper: float | None
         if floor is not None:
             top = np.maximum(floor, ceiling)
             low.emit.intervals.narrow(name_of(tensor), floor[None], top[None])
-    return Quantity(tensor, q.view, q.step)
+    return QuantizedValue(tensor, q.view, q.step)
 
 
 def _raised(low: Lowering, shifted: ir.Value, floor: NDArray[np.float64]) -> ir.Value:
@@ -379,14 +383,14 @@ def _truth(
     left: ir.Value,
     right: ir.Value | NDArray[np.float64],
     shape: tuple[int, ...],
-) -> Quantity:
+) -> QuantizedValue:
     """The engine's own comparison, as 0 and 1."""
     other = right if isinstance(right, ir.Value) else _constant_beside(low, left, right)
     truth = low.emit.op(op, [left, other], shape, ir.DataType.BOOL)
     return low.new(low.emit.op("Cast", [truth], shape, to=int(ir.DataType.FLOAT)), 1.0)
 
 
-def _negated(low: Lowering, truth: Quantity) -> Quantity:
+def _negated(low: Lowering, truth: QuantizedValue) -> QuantizedValue:
     shape = tensor_shape(truth.tensor)
     flipped = low.emit.op("Sub", [low.emit.whole(np.ones(1)), truth.tensor], shape)
     return low.new(flipped, 1.0)
@@ -427,7 +431,7 @@ def where(low: Lowering, node: ir.Node) -> None:
     raise refuse(node, "one constant branch")
 
 
-def _counts_in_parts(q: Quantity) -> bool:
+def _counts_in_parts(q: QuantizedValue) -> bool:
     """Whether it counts in a whole part of one, in which whole numbers stay what they are."""
     step = q.uniform
     return step is not None and 0 < step <= 1 and (1 / step).is_integer()

@@ -10,4 +10,4 @@ class CannotLower(ZkmlError):
 
     code = "lower_impossible"
     fault = Fault.INPUT
-    default_hint = "The planner falls back to the engine's own fixed point."
+    default_advice = "The planner falls back to the engine's own fixed point."

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from circuits.calibration.samples import Range, Sample
 from circuits.format.hidden import Hidden
-from circuits.format.hints import Given
+from circuits.format.hints import HintSpec
 from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Visibility
 from circuits.format.tensors import Signature
@@ -74,5 +74,5 @@ class IntegerGraph:
     recipe: dict[str, Any]
     outputs: list[list[NDArray[Any]]]
     scale: int = 0
-    given: Given | None = None
+    given: HintSpec | None = None
     hidden: Hidden | None = None

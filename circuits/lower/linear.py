@@ -13,9 +13,9 @@ from circuits.format.wide_constants import fits_float32
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.packing import product
-from circuits.lower.quantity import MOST_PLACES, ZERO, Quantity, gather
+from circuits.lower.quantity import MOST_PLACES, ZERO, QuantizedValue, gather
 from circuits.lower.rows import row_product
-from circuits.lower.variant import Bits
+from circuits.lower.variant import BitWidths
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
@@ -29,7 +29,7 @@ class Rounded:
 
 
 def round_weights(
-    weights: NDArray[np.float64], steps: NDArray[np.float64], bits: Bits, layer: int
+    weights: NDArray[np.float64], steps: NDArray[np.float64], bits: BitWidths, layer: int
 ) -> Rounded:
     """Rounds ``weights · steps`` so that the largest weight, met with the finest step, has the bits
     of this layer; the step of the result is a power of two, times the layer's ``stretch``.
@@ -49,13 +49,13 @@ def round_weights(
 
 def matrix_product(
     low: Lowering,
-    q: Quantity,
+    q: QuantizedValue,
     view: NDArray[np.int64],
     steps: NDArray[np.float64],
     weights: NDArray[np.float64],
     bias: NDArray[np.float64] | None,
     groups: NDArray[np.int64] | None = None,
-) -> Quantity:
+) -> QuantizedValue:
     """``[P, K] · [K, F] + [F]``, where ``view`` picks the left side's elements and ``steps`` are
     theirs. The result has shape ``[P, F]`` and one step.
 
@@ -83,7 +83,7 @@ def matrix_product(
 
 def _by_groups(
     low: Lowering,
-    q: Quantity,
+    q: QuantizedValue,
     view: NDArray[np.int64],
     weights: NDArray[np.float64],
     groups: NDArray[np.int64],
@@ -110,7 +110,7 @@ def _by_groups(
 
 
 def _product(
-    low: Lowering, q: Quantity, view: NDArray[np.int64], weights: NDArray[np.float64]
+    low: Lowering, q: QuantizedValue, view: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> ir.Value:
     if len(view) == 1:
         return row_product(low, q, view[0], weights)
@@ -118,13 +118,13 @@ def _product(
     return product(low, left, weights)
 
 
-def _prepared(low: Lowering, q: Quantity, view_of: NDArray[np.int64]) -> Quantity:
+def _prepared(low: Lowering, q: QuantizedValue, view_of: NDArray[np.int64]) -> QuantizedValue:
     """q with one step, when its steps differ between the places of a window."""
     steps = _steps_at(q, view_of)
     return q if steps.size == 1 or bool(np.all(steps == steps[:1])) else low.uniform(q)
 
 
-def _steps_at(q: Quantity, places: NDArray[np.int64]) -> NDArray[np.float64]:
+def _steps_at(q: QuantizedValue, places: NDArray[np.int64]) -> NDArray[np.float64]:
     """Steps of the elements at logical ``places`` ([P, K], ``ZERO`` for padding)."""
     if q.step.size == 1:
         return q.step.reshape(1)
@@ -138,12 +138,12 @@ def _steps_at(q: Quantity, places: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def windowed(
     low: Lowering,
-    q: Quantity,
+    q: QuantizedValue,
     places: NDArray[np.int64],
     weights: NDArray[np.float64],
     bias: NDArray[np.float64] | None,
     groups: NDArray[np.int64] | None = None,
-) -> Quantity:
+) -> QuantizedValue:
     """A product over windows: ``places`` [P, K] are logical places in q, ``weights`` [K, F].
 
     ``groups`` as for ``matrix_product``.
@@ -168,13 +168,17 @@ def matmul(low: Lowering, node: ir.Node) -> None:
     store(low, node, result.moved(result.view.reshape(out), result.step))
 
 
-def _by_right(low: Lowering, node: ir.Node, q: Quantity, weights: NDArray[np.float64]) -> Quantity:
+def _by_right(
+    low: Lowering, node: ir.Node, q: QuantizedValue, weights: NDArray[np.float64]
+) -> QuantizedValue:
     matrix = _one_matrix(node, weights[:, None] if weights.ndim == 1 else weights)
     places = np.arange(q.view.size).reshape(-1, len(matrix))
     return windowed(low, q, places, matrix, None)
 
 
-def _by_left(low: Lowering, node: ir.Node, weights: NDArray[np.float64], q: Quantity) -> Quantity:
+def _by_left(
+    low: Lowering, node: ir.Node, weights: NDArray[np.float64], q: QuantizedValue
+) -> QuantizedValue:
     """A x = (xᵀ Aᵀ)ᵀ, for each matrix of a stack of x."""
     matrix = _one_matrix(node, weights[None] if weights.ndim == 1 else weights).T
     inner, rows = len(matrix), matrix.size // len(matrix)
@@ -192,7 +196,7 @@ def _one_matrix(node: ir.Node, weights: NDArray[np.float64]) -> NDArray[np.float
     return weights.reshape(weights.shape[-2:])
 
 
-def _dynamic(low: Lowering, a: Quantity, b: Quantity) -> Quantity:
+def _dynamic(low: Lowering, a: QuantizedValue, b: QuantizedValue) -> QuantizedValue:
     a, b = low.uniform(a), low.uniform(b)
     a = low.fitting(a, low.bits_of(b) + a.shape[-1].bit_length())
     b = low.fitting(b, low.bits_of(a) + a.shape[-1].bit_length())
@@ -270,10 +274,10 @@ def conv_places(
 def _direct_conv(
     low: Lowering,
     node: ir.Node,
-    q: Quantity,
+    q: QuantizedValue,
     weights: NDArray[np.float64],
     bias: NDArray[np.float64] | None,
-) -> Quantity:
+) -> QuantizedValue:
     growth = low.bits.weight(low.layers) + int(weights[0].size).bit_length() + 1
     q, channel = _channel_steps(low, low.fitting(q, growth))
     groups = attr(node, "group", 1)
@@ -299,7 +303,7 @@ def _direct_conv(
     return low.add_constant(result, bias.reshape(1, -1, *([1] * (weights.ndim - 2))))
 
 
-def _channel_steps(low: Lowering, q: Quantity) -> tuple[Quantity, NDArray[np.float64]]:
+def _channel_steps(low: Lowering, q: QuantizedValue) -> tuple[QuantizedValue, NDArray[np.float64]]:
     """q and its step for each channel; counted in one step when they differ within a channel."""
     steps = np.moveaxis(q.steps(), 1, 0).reshape(q.shape[1], -1)
     if not bool(np.all(steps == steps[:, :1])):
@@ -361,7 +365,7 @@ def _spread_places(image: tuple[int, ...], strides: list[int]) -> NDArray[np.int
     return spread
 
 
-def store(low: Lowering, node: ir.Node, q: Quantity) -> None:
+def store(low: Lowering, node: ir.Node, q: QuantizedValue) -> None:
     """Records the quantity of a node's first output."""
     name = node.outputs[0].name
     assert name is not None

@@ -17,7 +17,7 @@ from circuits.lower.hinting import with_hints
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepared
 from circuits.lower.quantity import fresh
-from circuits.lower.variant import Bits, Form, GraphVariant
+from circuits.lower.variant import BitWidths, GraphVariant, LoweringOptions
 from circuits.rewrite.edit import shape_of
 
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
@@ -83,9 +83,9 @@ HANDLERS: Mapping[str, Handler] = {
 
 def lower(
     data: bytes,
-    bits: Bits,
+    bits: BitWidths,
     input_bounds: Mapping[str, tuple[float, float]],
-    form: Form | None = None,
+    form: LoweringOptions | None = None,
 ) -> GraphVariant:
     """Quantises a rewritten graph; equal arguments give equal bytes.
 
@@ -93,7 +93,7 @@ def lower(
     Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
     values could outgrow the engine.
     """
-    form = form or Form()
+    form = form or LoweringOptions()
     model = prepared(data)
     tabled = any(n.op_type in activations.TABLED for n in model.graph)
     low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
@@ -116,7 +116,7 @@ def lower(
     if bounds.largest >= 1 << MAX_BITS:
         raise CannotLower(
             f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
-            hint="Fewer bits a layer, or the engine's own fixed point.",
+            advice="Fewer bits a layer, or the engine's own fixed point.",
         )
     sources = low.emit.sources
     hinted = None
@@ -151,7 +151,7 @@ def lower(
     )
 
 
-def _label(bits: Bits, form: Form, *, tabled: bool) -> str:
+def _label(bits: BitWidths, form: LoweringOptions, *, tabled: bool) -> str:
     """What tells this variant from the model's others, for a person."""
     parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}", form.conv]
     if bits.longer:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from circuits.lower.emit import Emitter, name_of, shape_of
 from circuits.lower.errors import CannotLower
-from circuits.lower.quantity import Quantity, compact, fresh, gather, per_tensor, settle
-from circuits.lower.variant import Bits, Form, SingleRow
+from circuits.lower.quantity import QuantizedValue, compact, fresh, gather, per_tensor, settle
+from circuits.lower.variant import BitWidths, LoweringOptions, SingleRow
 from circuits.rewrite.edit import constant
 
 #: Relative error allowed where two steps have no whole-number ratio.
@@ -27,10 +27,10 @@ KEPT_BITS = 40
 class Lowering:
     """Quantities by the name of the value that they stand for, and counters."""
 
-    bits: Bits
-    form: Form
+    bits: BitWidths
+    form: LoweringOptions
     emit: Emitter = field(default_factory=Emitter)
-    known: dict[str, Quantity] = field(default_factory=dict)
+    known: dict[str, QuantizedValue] = field(default_factory=dict)
     layers: int = 0
     #: Linear layers before the last function that is looked up.
     tabled_layers: int = 0
@@ -41,7 +41,7 @@ class Lowering:
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
-    def quantity(self, value: ir.Value | None) -> Quantity:
+    def quantity(self, value: ir.Value | None) -> QuantizedValue:
         """The quantity of a value, with a ReLU that was put off done now.
 
         Raises ``ValueError`` for a constant, which the compiler turns into ``CannotLower``.
@@ -68,46 +68,46 @@ class Lowering:
 
     # --- steps -------------------------------------------------------------------------------
 
-    def positive(self, q: Quantity) -> Quantity:
+    def positive(self, q: QuantizedValue) -> QuantizedValue:
         """The same value with positive steps only, as order needs it."""
         if bool(np.all(q.step > 0)):
             return q
         q = compact(self.emit, q)
         signs = per_tensor(q, np.sign(q.steps()))
         tensor = self.emit.op("Mul", [q.tensor, self.emit.spread(signs)], shape_of(q.tensor))
-        return Quantity(tensor, q.view, np.abs(q.step))
+        return QuantizedValue(tensor, q.view, np.abs(q.step))
 
-    def to_step(self, q: Quantity, target: float) -> Quantity:
+    def to_step(self, q: QuantizedValue, target: float) -> QuantizedValue:
         """The same value counted in one positive step; ``target`` should divide its steps."""
         if q.uniform == target:
             return q
         q = compact(self.emit, q)
         factors = np.round(q.steps() / target)
         tensor = self._times(q.tensor, per_tensor(q, factors))
-        return Quantity(tensor, q.view, np.array(target))
+        return QuantizedValue(tensor, q.view, np.array(target))
 
     def _times(self, tensor: ir.Value, factors: NDArray[np.float64]) -> ir.Value:
         if bool(np.all(factors == 1.0)):
             return tensor
         return self.emit.op("Mul", [tensor, self.emit.spread(factors)], shape_of(tensor))
 
-    def uniform(self, q: Quantity) -> Quantity:
+    def uniform(self, q: QuantizedValue) -> QuantizedValue:
         """The same value with one positive step."""
         q = self.positive(q)
         return q if q.uniform is not None else self.to_step(q, common_step([q]))
 
-    def aligned(self, quantities: Sequence[Quantity]) -> list[Quantity]:
+    def aligned(self, quantities: Sequence[QuantizedValue]) -> list[QuantizedValue]:
         """The same values, all counted in one step."""
         target = common_step(quantities)
         return [self.to_step(q, target) for q in quantities]
 
     # --- size --------------------------------------------------------------------------------
 
-    def bits_of(self, q: Quantity) -> int:
+    def bits_of(self, q: QuantizedValue) -> int:
         """Bits of the largest magnitude that the quantity's integers can have."""
         return self.emit.intervals.magnitude(name_of(q.tensor)).bit_length()
 
-    def fitting(self, q: Quantity, growth: int) -> Quantity:
+    def fitting(self, q: QuantizedValue, growth: int) -> QuantizedValue:
         """q, divided down when ``growth`` more bits would take it over the engine's reach.
 
         A division costs as much as 15 more digits in every later ReLU, so values are left to grow
@@ -118,11 +118,11 @@ class Lowering:
             return q
         shift = bits - KEPT_BITS
         tensor = self.emit.divide(q.tensor, shift)
-        return Quantity(tensor, q.view, -q.step * 2.0**shift, q.relu)
+        return QuantizedValue(tensor, q.view, -q.step * 2.0**shift, q.relu)
 
     # --- order -------------------------------------------------------------------------------
 
-    def relu(self, q: Quantity) -> Quantity:
+    def relu(self, q: QuantizedValue) -> QuantizedValue:
         """max(x, 0): where no table has it, as half of ``n + |n|``, which is cheaper."""
         q = compact(self.emit, self.positive(q))
         if self._tabled(q.tensor):
@@ -132,12 +132,12 @@ class Lowering:
             if times < 0:
                 tensor, times = q.tensor, 1.0
             rectified = self.emit.times(self.rectified(tensor), times * more)
-            return Quantity(rectified, q.view, q.step / more)
+            return QuantizedValue(rectified, q.view, q.step / more)
         self.relus += 1
         twice = self._plus_magnitude(q.tensor, q.tensor)
         low, high = self.emit.intervals.known[name_of(q.tensor)]
         self.emit.intervals.narrow(name_of(twice), 2 * np.maximum(low, 0), 2 * np.maximum(high, 0))
-        return Quantity(twice, q.view, q.step / 2)
+        return QuantizedValue(twice, q.view, q.step / 2)
 
     def rectified(self, tensor: ir.Value) -> ir.Value:
         """max(n, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
@@ -176,7 +176,7 @@ class Lowering:
         return result
 
     def maxima(
-        self, q: Quantity, views: Sequence[NDArray[np.int64]], *, as_it_is: bool = False
+        self, q: QuantizedValue, views: Sequence[NDArray[np.int64]], *, as_it_is: bool = False
     ) -> tuple[ir.Value, int]:
         """The elementwise maximum of several looks at one quantity, as a balanced tree: so many
         times as large, since ``a + b + |a - b|`` is twice the maximum and cheaper than it. Not so
@@ -210,7 +210,7 @@ class Lowering:
 
     # --- sums --------------------------------------------------------------------------------
 
-    def add(self, a: Quantity, b: Quantity) -> Quantity:
+    def add(self, a: QuantizedValue, b: QuantizedValue) -> QuantizedValue:
         """a + b of one shape."""
         a, b = self.aligned([a, b])
         a = compact(self.emit, a)
@@ -218,9 +218,9 @@ class Lowering:
         order[a.view.reshape(-1)] = b.view.reshape(-1)
         other = gather(self.emit, b, order, shape_of(a.tensor))
         tensor = self.emit.op("Add", [a.tensor, other], shape_of(a.tensor))
-        return Quantity(tensor, a.view, a.step)
+        return QuantizedValue(tensor, a.view, a.step)
 
-    def add_constant(self, q: Quantity, values: NDArray[np.float64]) -> Quantity:
+    def add_constant(self, q: QuantizedValue, values: NDArray[np.float64]) -> QuantizedValue:
         """q + c, the constant rounded to q's step."""
         shape = np.broadcast_shapes(q.shape, values.shape)
         q = self.broadcast(q, shape)
@@ -229,9 +229,9 @@ class Lowering:
         q = compact(self.emit, q)
         whole = per_tensor(q, np.round(np.broadcast_to(values, shape) / q.steps()))
         tensor = self.emit.op("Add", [q.tensor, self.emit.spread(whole)], shape_of(q.tensor))
-        return Quantity(tensor, q.view, q.step)
+        return QuantizedValue(tensor, q.view, q.step)
 
-    def scale(self, q: Quantity, factors: NDArray[np.float64]) -> Quantity:
+    def scale(self, q: QuantizedValue, factors: NDArray[np.float64]) -> QuantizedValue:
         """q · c: nothing but a change of step, except where c is zero."""
         shape = np.broadcast_shapes(q.shape, factors.shape)
         q = self.broadcast(q, shape)
@@ -244,23 +244,23 @@ class Lowering:
         step = np.where(full == 0, 1.0, q.steps() * full)
         return q.moved(view, step)
 
-    def broadcast(self, q: Quantity, shape: tuple[int, ...]) -> Quantity:
+    def broadcast(self, q: QuantizedValue, shape: tuple[int, ...]) -> QuantizedValue:
         """q with its elements repeated to a larger shape."""
         if q.shape == shape:
             return q
         step = np.broadcast_to(q.steps(), shape) if q.step.ndim else q.step
         return q.moved(np.broadcast_to(q.view, shape).copy(), step)
 
-    def settled(self, q: Quantity) -> Quantity:
+    def settled(self, q: QuantizedValue) -> QuantizedValue:
         """q in order, in a tensor of its own shape."""
         return settle(self.emit, q)
 
-    def new(self, tensor: ir.Value, step: NDArray[np.float64] | float) -> Quantity:
+    def new(self, tensor: ir.Value, step: NDArray[np.float64] | float) -> QuantizedValue:
         """A quantity on a tensor just emitted."""
         return fresh(tensor, step)
 
 
-def common_step(quantities: Sequence[Quantity]) -> float:
+def common_step(quantities: Sequence[QuantizedValue]) -> float:
     """One step in which all elements can be counted, exactly where their ratios allow."""
     steps = np.unique(np.concatenate([np.abs(q.step).reshape(-1) for q in quantities]))
     smallest = float(steps[0])

@@ -15,7 +15,7 @@ from circuits.lower.elementwise import look_up
 from circuits.lower.emit import shape_of
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.quantity import ZERO, Quantity, fresh
+from circuits.lower.quantity import ZERO, QuantizedValue, fresh
 from circuits.rewrite.edit import constant
 
 MOVES = frozenset(
@@ -109,7 +109,7 @@ def concat(low: Lowering, node: ir.Node) -> None:
     store(low, node, joined(low, parts, axis))
 
 
-def joined(low: Lowering, parts: Sequence[Quantity], axis: int) -> Quantity:
+def joined(low: Lowering, parts: Sequence[QuantizedValue], axis: int) -> QuantizedValue:
     """Values end to end along an axis, in one tensor."""
     flats, views, offset = [], [], 0
     for q in parts:
@@ -121,10 +121,10 @@ def joined(low: Lowering, parts: Sequence[Quantity], axis: int) -> Quantity:
     steps = np.concatenate([q.steps() for q in parts], axis=axis)
     first = steps.reshape(-1)[0]
     step = np.array(first) if bool(np.all(steps == first)) else steps
-    return Quantity(tensor, np.concatenate(views, axis=axis), step)
+    return QuantizedValue(tensor, np.concatenate(views, axis=axis), step)
 
 
-def _constant_part(low: Lowering, node: ir.Node, value: ir.Value, step: float) -> Quantity:
+def _constant_part(low: Lowering, node: ir.Node, value: ir.Value, step: float) -> QuantizedValue:
     """A constant, rounded to ``step``."""
     known = low.constant(node, value)
     return fresh(low.emit.whole(np.round(known / step)), step)

@@ -25,7 +25,7 @@ ZERO = -1
 
 
 @dataclass(frozen=True)
-class Quantity:
+class QuantizedValue:
     """Element e stands for ``step[e] · tensor.flat[view[e]]``, and for 0 where ``view[e]`` is -1.
 
     ``view`` has the value's shape; ``step`` broadcasts to it and is never zero. ``relu`` marks
@@ -66,20 +66,22 @@ class Quantity:
             np.array_equal(self.view.reshape(-1), np.arange(size))
         )
 
-    def moved(self, view: NDArray[np.int64], step: NDArray[np.float64]) -> Quantity:
+    def moved(self, view: NDArray[np.int64], step: NDArray[np.float64]) -> QuantizedValue:
         """The same tensor looked at differently."""
         return replace(self, view=view, step=step)
 
 
-def fresh(tensor: ir.Value, step: NDArray[np.float64] | float, relu: bool = False) -> Quantity:
+def fresh(
+    tensor: ir.Value, step: NDArray[np.float64] | float, relu: bool = False
+) -> QuantizedValue:
     """A quantity whose elements lie in order."""
     shape = shape_of(tensor)
     view = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
-    return Quantity(tensor, view, np.asarray(step, dtype=np.float64), relu)
+    return QuantizedValue(tensor, view, np.asarray(step, dtype=np.float64), relu)
 
 
 def gather(
-    emit: Emitter, q: Quantity, view: NDArray[np.int64], shape: tuple[int, ...] | None = None
+    emit: Emitter, q: QuantizedValue, view: NDArray[np.int64], shape: tuple[int, ...] | None = None
 ) -> ir.Value:
     """The elements at ``view`` as a tensor of that shape, or of ``shape``.
 
@@ -105,19 +107,19 @@ def gather(
     return emit.reshape(picked, shape)
 
 
-def settle(emit: Emitter, q: Quantity) -> Quantity:
+def settle(emit: Emitter, q: QuantizedValue) -> QuantizedValue:
     """The same value with its elements in order, in a tensor of its own shape."""
     if q.in_order and shape_of(q.tensor) == q.shape:
         return q
     return fresh(gather(emit, q, q.view), q.step, q.relu)
 
 
-def compact(emit: Emitter, q: Quantity) -> Quantity:
+def compact(emit: Emitter, q: QuantizedValue) -> QuantizedValue:
     """A quantity on whose tensor an elementwise operator wastes nothing."""
     return q if q.whole_tensor else settle(emit, q)
 
 
-def per_tensor(q: Quantity, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def per_tensor(q: QuantizedValue, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values given for the elements, laid out as the tensor of a compact quantity is."""
     out = np.empty(q.view.size, dtype=np.float64)
     out[q.view.reshape(-1)] = np.broadcast_to(values, q.shape).reshape(-1)

@@ -13,7 +13,7 @@ from circuits.lower.elementwise import multiplied
 from circuits.lower.linear import windowed
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.movement import joined
-from circuits.lower.quantity import Quantity
+from circuits.lower.quantity import QuantizedValue
 from circuits.rewrite.edit import attr, constant, input_at
 
 Floats = NDArray[np.float64]
@@ -36,8 +36,8 @@ def lstm(low: Lowering, node: ir.Node) -> None:
     w, r = (low.constant(node, node.inputs[i])[0].T for i in (1, 2))
     hidden = len(r)
     bias = _bias(low, node, 4 * hidden)
-    states: list[Quantity] = []
-    cell: Quantity | None = None
+    states: list[QuantizedValue] = []
+    cell: QuantizedValue | None = None
     for time in range(x.shape[0]):
         now = _at(x, time)
         if states:
@@ -78,18 +78,18 @@ def _bias(low: Lowering, node: ir.Node, length: int) -> Floats:
     return both
 
 
-def _at(x: Quantity, time: int) -> Quantity:
+def _at(x: QuantizedValue, time: int) -> QuantizedValue:
     return x.moved(x.view[time], x.step if x.step.size == 1 else x.steps()[time])
 
 
-def _lifted(q: Quantity, shape: tuple[int, ...] | None) -> Quantity:
+def _lifted(q: QuantizedValue, shape: tuple[int, ...] | None) -> QuantizedValue:
     shape = (1, *q.shape) if shape is None else shape
     return q.moved(q.view.reshape(shape), q.step if q.step.size == 1 else q.step.reshape(shape))
 
 
 def _step(
-    low: Lowering, gates: Quantity, cell: Quantity | None, hidden: int
-) -> tuple[Quantity, Quantity]:
+    low: Lowering, gates: QuantizedValue, cell: QuantizedValue | None, hidden: int
+) -> tuple[QuantizedValue, QuantizedValue]:
     """The next cell and state ``[B, H]`` of gates ``[B, 4H]`` in the order input, output, forget,
     cell."""
     opened = logistic(low, _columns(gates, 0, 3 * hidden))
@@ -102,6 +102,6 @@ def _step(
     return added, multiplied(low, leave, shown, leave.shape)
 
 
-def _columns(q: Quantity, start: int, end: int) -> Quantity:
+def _columns(q: QuantizedValue, start: int, end: int) -> QuantizedValue:
     step = q.step if q.step.size == 1 else q.steps()[:, start:end]
     return replace(q, view=q.view[:, start:end], step=step)

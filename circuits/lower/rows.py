@@ -1,7 +1,7 @@
 """Products of a single row: where nothing is shared, and each weight costs an assignment.
 
-Two ways to make them cheaper, chosen by the ``Form``: leave weights of zero out, take two outputs
-in one number.
+Two ways to make them cheaper, chosen by the ``LoweringOptions``: leave weights of zero out, take
+two outputs in one number.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from circuits.lower.lowering import Lowering
 from circuits.lower.packing import product
-from circuits.lower.quantity import Quantity, gather
+from circuits.lower.quantity import QuantizedValue, gather
 from circuits.lower.variant import SingleRow
 
 Floats = NDArray[np.float64]
 
 
-def row_product(low: Lowering, q: Quantity, row: NDArray[np.int64], weights: Floats) -> ir.Value:
+def row_product(
+    low: Lowering, q: QuantizedValue, row: NDArray[np.int64], weights: Floats
+) -> ir.Value:
     """``[K] · [K, F]``, where ``row`` picks the left side's elements of q: a tensor of F."""
     nonzero = _most_in_a_column(weights)
     low.single_rows.append(
@@ -39,7 +41,7 @@ def _most_in_a_column(weights: Floats) -> int:
 
 
 def _sparse_product(
-    low: Lowering, q: Quantity, row: NDArray[np.int64], weights: Floats
+    low: Lowering, q: QuantizedValue, row: NDArray[np.int64], weights: Floats
 ) -> ir.Value:
     """``[K] · [K, F]`` as F dot products of the places whose weight is not zero: ``[1, F]``."""
     outputs = weights.shape[1]

@@ -16,7 +16,7 @@ PARTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bits:
+class BitWidths:
     """How fine each quantity is: ``input`` fractional bits of every input, for each linear layer in
     graph order the bits of its largest weight (the last entry serves for the rest), and ``table``
     fractional bits of what goes into tables and comes out (of no effect on graphs without).
@@ -28,11 +28,11 @@ class Bits:
     table: int = 8
     longer: tuple[int, ...] = ()
 
-    def finer(self, bits: int) -> Bits:
+    def finer(self, bits: int) -> BitWidths:
         """The same with so many more bits everywhere."""
         if not bits:
             return self
-        return Bits(
+        return BitWidths(
             input=self.input + bits,
             weights=tuple(w + bits for w in self.weights),
             table=self.table + bits,
@@ -51,7 +51,7 @@ class Bits:
         return own | ({"longer": list(self.longer)} if self.longer else {})
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Bits:
+    def from_json(cls, data: Mapping[str, Any]) -> BitWidths:
         """The inverse of ``to_json``, also of what knew neither tables nor longer steps."""
         return cls(
             input=data["input"],
@@ -62,7 +62,7 @@ class Bits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class LoweringOptions:
     """Choices that change the cost and nothing of the result.
 
     ``conv``: ``direct`` lays a convolution out as such, ``matmul`` gathers its patches and
@@ -94,7 +94,7 @@ class Form:
         return 0 < self.packed_from <= terms
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Form:
+    def from_json(cls, data: Mapping[str, Any]) -> LoweringOptions:
         """The form of a recipe, also of one that names choices which are no more. Raises
         ``ValueError`` where it makes another choice there than the only one left."""
         known = {f.name for f in fields(cls)}
@@ -157,9 +157,9 @@ class GraphVariant:
 
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
-    holds with its own largest magnitude (to choose ``Form.relu_tables`` by), ``single_rows`` the
-    products of a single row (for ``Form.sparse``), ``terms`` the most that an
-    output of any product has (for ``packed_from``).
+    holds with its own largest magnitude (to choose ``LoweringOptions.relu_tables`` by),
+    ``single_rows`` the products of a single row (for ``LoweringOptions.sparse``), ``terms`` the
+    most that an output of any product has (for ``packed_from``).
     ``sources`` says for each node by name which node of the float graph it comes from, as
     (name, operator).
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
@@ -172,8 +172,8 @@ class GraphVariant:
     onnx: bytes
     label: str
     passes: tuple[AppliedPass, ...]
-    bits: Bits
-    form: Form
+    bits: BitWidths
+    form: LoweringOptions
     input_scales: tuple[int, ...]
     output_scales: tuple[int, ...]
     value_bounds: ValueBounds

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from circuits.lower.elementwise import magnitude, square
 from circuits.lower.linear import conv_places, store
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.quantity import ZERO, Quantity, gather
+from circuits.lower.quantity import ZERO, QuantizedValue, gather
 from circuits.rewrite.edit import attr, constant, input_at, ints, shape_of
 
 
@@ -41,8 +41,8 @@ def reduce_max(low: Lowering, node: ir.Node) -> None:
 
 
 def _maximum_over(
-    low: Lowering, q: Quantity, places: NDArray[np.int64], shape: tuple[int, ...], relu: bool
-) -> Quantity:
+    low: Lowering, q: QuantizedValue, places: NDArray[np.int64], shape: tuple[int, ...], relu: bool
+) -> QuantizedValue:
     steps = q.steps().reshape(-1)[places]
     if not bool(np.all(steps == steps[:, :1])):
         q = low.uniform(q)
@@ -102,11 +102,11 @@ def _reduced(node: ir.Node, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], 
 
 def _sum_over(
     low: Lowering,
-    q: Quantity,
+    q: QuantizedValue,
     places: NDArray[np.int64],
     shape: tuple[int, ...],
     share: float,
-) -> Quantity:
+) -> QuantizedValue:
     """Sums of windows; the factor goes into the step and costs nothing."""
     flat_steps = np.append(q.steps().reshape(-1), np.nan)
     steps = flat_steps[places]

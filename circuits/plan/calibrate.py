@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import nnls
 
 from circuits.cost.model import QUANTITIES, CostModel, features
-from circuits.engine.port import CircuitFiles, Engine, Limits, Priced, RunArgs
+from circuits.engine.port import CircuitFiles, Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import CalibrationError, EngineError
 from circuits.format.field import to_felt
 from circuits.plan.effort import SrsOf
@@ -54,7 +54,7 @@ FAMILIES = (
 class Sample:
     """One measured proof."""
 
-    priced: Priced
+    priced: LayoutStats
     cost: dict[str, float]
 
 
@@ -90,7 +90,7 @@ def fit(samples: Sequence[Sample], source: str) -> CostModel:
     if len(samples) < _LEAST:
         raise CalibrationError(
             f"only {len(samples)} of the calibration circuits could be proved",
-            hint="Run `zkml doctor` to see what is wrong with the engine.",
+            advice="Run `zkml doctor` to see what is wrong with the engine.",
         )
     judged = np.arange(len(samples)) % _HELD_OUT == 0
     coefficients, error = {}, {}
@@ -133,7 +133,7 @@ def _measure_one(
     engine: Engine, family: Family, args: RunArgs, srs: SrsOf, folder: Path, limits: Limits
 ) -> Sample | None:
     model = _network(family)
-    priced = engine.price(model, [args], limits)[0]
+    priced = engine.measure_layout(model, [args], limits)[0]
     if isinstance(priced, EngineError) or priced.rows > 1 << args.logrows:
         return None
     path = srs(args.logrows)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from circuits.calibration.accuracy import compare
 from circuits.calibration.samples import corner_samples
-from circuits.engine.port import Priced, RunArgs
+from circuits.engine.port import LayoutStats, RunArgs
 from circuits.errors import EngineError
 from circuits.format.commitments import columns
 from circuits.format.manifest import AppliedPass
@@ -15,7 +15,14 @@ from circuits.format.profile import Profile
 from circuits.lower.committed.candidates import LEAST_LOGROWS, CommittedGraph
 from circuits.lower.graphs import FloatGraph
 from circuits.plan.integers import integer_task
-from circuits.plan.variants import BOUND_SAMPLES, Network, Rejected, Task, Variant, base_args
+from circuits.plan.variants import (
+    BOUND_SAMPLES,
+    LoweredCandidate,
+    Network,
+    Rejected,
+    Task,
+    base_args,
+)
 
 COMMITTED_GRAPHS = "circuits.lower.committed.candidates:committed_graphs"
 COMMITTED = AppliedPass(name="commit-hints", version=1)
@@ -25,7 +32,7 @@ _BASE, _LEGS = 4, 2
 _LEAST_COMMITTED = 2
 
 
-def committed(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
+def committed(task: Task, graph: FloatGraph) -> Iterator[LoweredCandidate | Rejected]:
     """Circuits with committed hints that keep the tolerance."""
     task.say("committed hints")
     shown, weights = task.profile.visibility.shows_input, task.profile.weights
@@ -63,20 +70,20 @@ def committed_args(
     )
 
 
-def least_shape(profile: Profile) -> Priced:
+def least_shape(profile: Profile) -> LayoutStats:
     """What every circuit with committed hints costs at least."""
     return _shape(committed_args(profile, LEAST_LOGROWS, 1, (0, 1)), 0, _LEAST_COMMITTED)
 
 
-def committed_shape(profile: Profile, made: CommittedGraph) -> Priced:
+def committed_shape(profile: Profile, made: CommittedGraph) -> LayoutStats:
     """The graph's shape by its own count, without asking the engine."""
     args = committed_args(profile, made.logrows, made.columns, made.lookup_range)
     committed = sum(columns(size, made.logrows) for size in made.claim.sizes)
     return _shape(args, made.cells, committed)
 
 
-def _shape(args: RunArgs, cells: int, committed: int) -> Priced:
-    return Priced(
+def _shape(args: RunArgs, cells: int, committed: int) -> LayoutStats:
+    return LayoutStats(
         args=args,
         settings="",
         rows=-(-cells // args.num_inner_cols),
@@ -92,11 +99,11 @@ def _shape(args: RunArgs, cells: int, committed: int) -> Priced:
     )
 
 
-def _judged(task: Task, graph: FloatGraph, made: CommittedGraph) -> Variant | Rejected:
+def _judged(task: Task, graph: FloatGraph, made: CommittedGraph) -> LoweredCandidate | Rejected:
     measured = compare(task.reference["held_out"], made.outputs, decisive=task.decisive)
     if not measured.meets(task.profile):
         return Rejected(label=made.label, reason="not exact enough", measured=measured)
-    return Variant(
+    return LoweredCandidate(
         label=made.label,
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),

@@ -24,7 +24,7 @@ class Effort(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed(Prediction):
+class Measurement(Prediction):
     """What one shape really cost: the faster of two proofs, and its setup in seconds."""
 
     setup_s: float
@@ -44,7 +44,9 @@ BUDGETS: dict[Effort, tuple[int, float, float]] = {
 _PROOFS_WORTH = 3
 
 
-def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Timed | EngineError:
+def time_shape(
+    engine: Engine, shape: Shape, srs: SrsOf, limits: Limits
+) -> Measurement | EngineError:
     """Sets a shape up in a temporary folder and proves one of its samples twice."""
     with tempfile.TemporaryDirectory(prefix="zkml-time-") as folder:
         out = Path(folder)
@@ -66,7 +68,7 @@ def time_shape(engine: Engine, shape: Shape, srs: SrsOf, limits: Limits) -> Time
             proofs = [engine.prove(files, shape.variant.samples[0], limits) for _ in range(2)]
         except EngineError as error:
             return error
-        return Timed(
+        return Measurement(
             setup_s=setup_s,
             prove_s=min(p.seconds["prove"] for p in proofs),
             peak_bytes=max(p.peak_rss_bytes for p in proofs),

@@ -16,7 +16,7 @@ from typing import Any
 from circuits.cost.fixed_point import Count
 from circuits.cost.model import CostModel, Prediction
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge, NoPlan
 from circuits.format.profile import Profile
 from circuits.format.tensors import ContextEncoding
@@ -105,7 +105,7 @@ def estimate(
     and ``NoPlan`` where the profile asks for committed hints and the model has no such form.
     """
 
-    def cheapest(argument: str, shapes: Iterable[Priced], counted: str) -> Estimate | None:
+    def cheapest(argument: str, shapes: Iterable[LayoutStats], counted: str) -> Estimate | None:
         found = [(costs.predict(p), p) for p in shapes]
         if not found:
             return None
@@ -158,7 +158,7 @@ def estimate(
     if found is None:
         raise ModelTooLarge(
             f"no shape of this model fits 2^26 rows: it fills about {size.cells:,} cells",
-            hint="Export a smaller model: fewer channels, a smaller image, fewer steps.",
+            advice="Export a smaller model: fewer channels, a smaller image, fewer steps.",
         )
     return found
 
@@ -171,7 +171,7 @@ def _priced_shapes(
     context: ContextEncoding,
     limits: Limits,
     size: Count,
-) -> list[Priced]:
+) -> list[LayoutStats]:
     """Typical shapes of a model without committed hints, as the engine prices them."""
     pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
     return [
@@ -195,12 +195,12 @@ def graph_size(engine: EzklEngine, graph: FloatGraph, task: IntegerTask, limits:
     return counted
 
 
-def _counted_shapes(size: Count, profile: Profile) -> Iterator[Priced]:
+def _counted_shapes(size: Count, profile: Profile) -> Iterator[LayoutStats]:
     """Shapes of a graph that the engine was not asked about."""
     args = base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=1)
     digits = replace(args, decomp_base=1 << _WIDE_DIGIT, decomp_legs=2)
     for columns in (1, 2):
-        draft = Priced(
+        draft = LayoutStats(
             args=replace(digits, num_inner_cols=columns, lookup_range=(-(1 << 14), 1 << 14)),
             settings="",
             rows=math.ceil(size.cells / columns),
@@ -225,7 +225,7 @@ def _few_shapes(
     bits: int,
     lookups: tuple[int, int] | None,
     limits: Limits,
-) -> Iterator[Priced]:
+) -> Iterator[LayoutStats]:
     """One and two columns of the widest sensible digits, for the price of one count."""
     legs = max(2, math.ceil(bits / _WIDE_DIGIT))
     draft = replace(
@@ -235,8 +235,8 @@ def _few_shapes(
         num_inner_cols=1,
         lookup_range=lookups or (-2, 2),
     )
-    (priced,) = engine.price(onnx, [draft], limits)
-    if not isinstance(priced, Priced):
+    (priced,) = engine.measure_layout(onnx, [draft], limits)
+    if not isinstance(priced, LayoutStats):
         return
     for columns in (1, 2):
         shape = replace(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from circuits.lower.errors import CannotLower
-from circuits.lower.variant import PARTS, Bits, Form, GraphVariant
+from circuits.lower.variant import PARTS, BitWidths, GraphVariant, LoweringOptions
 from circuits.plan.layouts import RESERVED_ROWS
 
 #: How many times as long a step is made at most; from there a whole bit less is not far.
@@ -23,15 +23,15 @@ _GIVEN_BACK = (0, 1, 2)
 
 
 def fitted(
-    choice: Bits,
-    make: Callable[[Bits, Form], GraphVariant],
-    exact_enough: Callable[[Bits], bool],
+    choice: BitWidths,
+    make: Callable[[BitWidths, LoweringOptions], GraphVariant],
+    exact_enough: Callable[[BitWidths], bool],
     most_tables: int,
-) -> Iterator[tuple[Bits, int]]:
+) -> Iterator[tuple[BitWidths, int]]:
     """Choices near this one with which a table of the first ReLUs fits half the rows, each with how
     many ReLUs that are; only what is ``exact_enough``."""
     for tables in range(1, most_tables + 1):
-        over = _entries(make(choice, Form(relu_tables=tables)))
+        over = _entries(make(choice, LoweringOptions(relu_tables=tables)))
         if not over:  # magnitudes of the model's own, which are no ReLUs
             continue
         room = (1 << (math.ceil(math.log2(over + RESERVED_ROWS)) - 1)) - RESERVED_ROWS
@@ -46,16 +46,21 @@ def fitted(
                 break
 
 
-def _stretched(choice: Bits, layers: int, parts: int, more: int) -> Bits:
+def _stretched(choice: BitWidths, layers: int, parts: int, more: int) -> BitWidths:
     """The first layers in longer steps, those after them finer; the last is fine already."""
     last = len(choice.weights) - 1
     weights = tuple(b + more * (layers <= i < last) for i, b in enumerate(choice.weights))
     return replace(choice, weights=weights, longer=(parts,) * min(layers, last))
 
 
-def _fits(make: Callable[[Bits, Form], GraphVariant], bits: Bits, tables: int, room: int) -> bool:
+def _fits(
+    make: Callable[[BitWidths, LoweringOptions], GraphVariant],
+    bits: BitWidths,
+    tables: int,
+    room: int,
+) -> bool:
     try:
-        return _entries(make(bits, Form(relu_tables=tables))) <= room
+        return _entries(make(bits, LoweringOptions(relu_tables=tables))) <= room
     except CannotLower:
         return False
 

@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import Measured, compare
 from circuits.calibration.samples import Sample, corner_samples
-from circuits.engine.port import Priced, RunArgs, Simulated
+from circuits.engine.port import LayoutStats, RunArgs, Simulated
 from circuits.errors import EngineError
 from circuits.format.field import Felts
 from circuits.format.hidden import Hidden
 from circuits.format.manifest import AppliedPass, model_outputs, residues_of
 from circuits.format.profile import Profile, Visibility
 from circuits.format.tensors import InputEncoding, OutputEncoding
-from circuits.plan.variants import BOUND_SAMPLES, WIDE_LEGS, Rejected, Task, Variant, base_args
+from circuits.plan.variants import (
+    BOUND_SAMPLES,
+    WIDE_LEGS,
+    LoweredCandidate,
+    Rejected,
+    Task,
+    base_args,
+)
 
 FIRST_SCALE = 7
 SCALES = (2, 14)
@@ -38,7 +45,7 @@ _MEASURE_CELLS = 8_000_000
 
 def fixed_point(
     task: Task, onnx: bytes, passes: tuple[AppliedPass, ...]
-) -> Iterator[Variant | Rejected]:
+) -> Iterator[LoweredCandidate | Rejected]:
     """For each multiplier, the lowest scale that is exact enough, and what was tried on the way.
 
     A bit of scale halves the error, so each measurement says how many bits to go up or down.
@@ -54,25 +61,25 @@ def fixed_point(
                 param_scale=scale,
                 scale_rebase_multiplier=multiplier,
             )
-            if task.hopeless(task, onnx, args):
+            if task.dominated(task, onnx, args):
                 yield Rejected(label=label, reason="predicted no faster even in its cheapest shape")
                 break
             task.say(label)
             result = _try_fixed_point(task, label, onnx, passes, args)
             yield result
-            tried[scale] = isinstance(result, Variant)
+            tried[scale] = isinstance(result, LoweredCandidate)
             scale = _next_scale(scale, result, tried, task.profile)
 
 
 def _next_scale(
-    scale: int, result: Variant | Rejected, tried: dict[int, bool], profile: Profile
+    scale: int, result: LoweredCandidate | Rejected, tried: dict[int, bool], profile: Profile
 ) -> int:
     """Where the lowest scale that is exact enough may lie; one already tried ends the search."""
     if result.measured is None:
         return scale
     error = max(result.measured.max_error, 1e-9)
     bits = math.log2(error / max(profile.max_error, 1e-9))
-    if isinstance(result, Variant):
+    if isinstance(result, LoweredCandidate):
         lower = max(SCALES[0], scale - max(1, math.floor(-bits)))
         failed = [s for s, good in tried.items() if not good]
         return max([lower, *(s + 1 for s in failed)]) if bits < -_HALF_BIT else scale
@@ -83,8 +90,8 @@ def _next_scale(
 
 def _try_fixed_point(
     task: Task, label: str, onnx: bytes, passes: tuple[AppliedPass, ...], args: RunArgs
-) -> Variant | Rejected:
-    priced = task.engine.price(onnx, [args], task.limits)[0]
+) -> LoweredCandidate | Rejected:
+    priced = task.engine.measure_layout(onnx, [args], task.limits)[0]
     if isinstance(priced, EngineError):
         return Rejected(label=label, reason=priced.detail)
     scales = priced.input_scales[: len(task.signature.inputs)]
@@ -107,7 +114,7 @@ def _try_fixed_point(
     if isinstance(bounds, str):
         return Rejected(label=label, reason=bounds, measured=measured)
     bits, lookups = bounds
-    return Variant(
+    return LoweredCandidate(
         label=label,
         onnx=onnx,
         passes=passes,
@@ -130,7 +137,7 @@ class _Bounded:
 
     onnx: bytes
     made_by: AppliedPass
-    priced: Priced
+    priced: LayoutStats
     hidden: Hidden
 
 
@@ -142,7 +149,7 @@ def _bounded(task: Task, onnx: bytes, args: RunArgs, scales: Sequence[int]) -> _
     if isinstance(made, str):
         return made
     bounded, made_by = made
-    (priced,) = task.engine.price(bounded, [args], task.limits)
+    (priced,) = task.engine.measure_layout(bounded, [args], task.limits)
     if isinstance(priced, EngineError):
         return priced.detail
     shown = task.profile.visibility.shows_input
@@ -157,7 +164,7 @@ class Probe:
         self,
         task: Task,
         onnx: bytes,
-        priced: Priced,
+        priced: LayoutStats,
         inputs: tuple[InputEncoding, ...],
         outputs: tuple[OutputEncoding, ...],
         residues: int,
@@ -223,7 +230,7 @@ class Probe:
         while low < high:
             middle = (low + high) // 2
             args = replace(self.priced.args, decomp_base=1 << middle, decomp_legs=WIDE_LEGS)
-            priced = self.task.engine.price(self.onnx, [args], self.task.limits)[0]
+            priced = self.task.engine.measure_layout(self.onnx, [args], self.task.limits)[0]
             fits = not isinstance(priced, EngineError) and not any(
                 isinstance(r, EngineError) for r in self._simulate(priced.settings, encoded)
             )

@@ -22,7 +22,7 @@ from circuits.errors import EngineError
 from circuits.format.manifest import model_outputs, residues_of
 from circuits.format.tensors import InputEncoding
 from circuits.lower.graphs import FloatGraph, IntegerGraph, IntegerTask
-from circuits.plan.variants import BOUND_SAMPLES, Rejected, Task, Variant, integer_args
+from circuits.plan.variants import BOUND_SAMPLES, LoweredCandidate, Rejected, Task, integer_args
 
 #: Each sample's outputs.
 Answers = list[list[NDArray[Any]]]
@@ -34,7 +34,7 @@ _MORE_BITS = (2, 4, 6)
 _MEASURE_CELLS, _QUICK = 8_000_000, 8
 
 
-def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
+def integers(task: Task, graph: FloatGraph) -> Iterator[LoweredCandidate | Rejected]:
     """The integer road: every choice of bits and form that keeps the tolerance."""
     task.say("choosing bits for each layer")
     made: list[IntegerGraph] | str = task.engine.sandbox.call(
@@ -56,11 +56,11 @@ def integers(task: Task, graph: FloatGraph) -> Iterator[Variant | Rejected]:
 
 
 def _finer(
-    task: Task, graph: FloatGraph, judged: Sequence[Variant | Rejected]
-) -> Iterator[Variant | Rejected]:
+    task: Task, graph: FloatGraph, judged: Sequence[LoweredCandidate | Rejected]
+) -> Iterator[LoweredCandidate | Rejected]:
     """More bits, where those that did for the samples planned on do not for the held-out ones."""
     for bits in _MORE_BITS:
-        if not judged or any(isinstance(j, Variant) or j.measured is None for j in judged):
+        if not judged or any(isinstance(j, LoweredCandidate) or j.measured is None for j in judged):
             return
         task.say(f"{bits} more bits for each layer")
         wanted = replace(integer_task(task), finer=bits)
@@ -78,7 +78,7 @@ def _laid_out(task: Task, made: Sequence[IntegerGraph]) -> bool:
     if hinted is None:
         return True
     args = integer_args(task.profile, hinted.scale)
-    (priced,) = task.engine.price(hinted.onnx, [args], task.limits)
+    (priced,) = task.engine.measure_layout(hinted.onnx, [args], task.limits)
     return not isinstance(priced, EngineError)
 
 
@@ -89,7 +89,7 @@ def integer_task(task: Task) -> IntegerTask:
         accepted=task.accepted,
         limbs=task.context.limbs,
         visibility=task.profile.visibility,
-        hints=task.profile.may_give_results,
+        hints=task.profile.allows_hints,
         salt=task.profile.salts_tables,
         checked=task.profile.checks_ranges,
         plan=task.samples.plan,
@@ -100,7 +100,9 @@ def integer_task(task: Task) -> IntegerTask:
     )
 
 
-def _judged(task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers]) -> Variant | Rejected:
+def _judged(
+    task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers]
+) -> LoweredCandidate | Rejected:
     """How exact a graph is. ``witnessed`` holds the engine's answers by our own: forms of one graph
     give the same, so that one of them is enough to run."""
     outputs: Answers = graph.outputs
@@ -119,7 +121,7 @@ def _judged(task: Task, graph: IntegerGraph, witnessed: dict[bytes, Answers]) ->
     if not measured.meets(task.profile):
         return Rejected(label=graph.label, reason="not exact enough", measured=measured)
     tried = [*corner_samples(inputs), *task.samples.held_out[:BOUND_SAMPLES]]
-    return Variant(
+    return LoweredCandidate(
         label=graph.label,
         onnx=graph.onnx,
         passes=graph.passes,
@@ -143,7 +145,7 @@ def _witnessed(
 ) -> Answers | str:
     """The engine's own answers for the held-out samples (as many as time allows), or why one has
     none. Tables are computed in floating point, which two programs may round apart."""
-    (priced,) = task.engine.price(graph.onnx, [args], task.limits)
+    (priced,) = task.engine.measure_layout(graph.onnx, [args], task.limits)
     if isinstance(priced, EngineError):
         return priced.detail
     decodings = task.decodings(graph.output_scales)

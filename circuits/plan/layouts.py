@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from circuits.engine.port import Engine, Limits, Priced, RunArgs
+from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError
 from circuits.format.hidden import Salt, filled, hides
 from circuits.format.profile import Profile
@@ -49,7 +49,7 @@ class Pricing:
         lookup_range: tuple[int, int] | None,
         most_bits: int | None = None,
         salt: Salt | None = None,
-    ) -> list[Priced]:
+    ) -> list[LayoutStats]:
         """Every sensible shape of a graph whose decompositions must hold ``bits`` bits, and may
         hold ``most_bits`` at most; with ``salt`` only those whose tables it hides.
 
@@ -64,14 +64,14 @@ class Pricing:
             return [replace(p, args=size) for p in first for size in _salted_sizes(p, salt)]
         return [replace(p, args=_fill_table(size, most)) for p in first for size in sizes(p)]
 
-    def settle(self, onnx: bytes, draft: Priced) -> Priced | None:
+    def settle(self, onnx: bytes, draft: LayoutStats) -> LayoutStats | None:
         """A shape of ``shapes`` priced at its own k; None when it does not fit after all."""
-        priced = self.engine.price(onnx, [draft.args], self.limits)[0]
+        priced = self.engine.measure_layout(onnx, [draft.args], self.limits)[0]
         if isinstance(priced, EngineError) or minimal_logrows(priced) > draft.args.logrows:
             return None
         return priced
 
-    def cheapest(self, onnx: bytes, args: RunArgs, bits: int) -> list[Priced]:
+    def cheapest(self, onnx: bytes, args: RunArgs, bits: int) -> list[LayoutStats]:
         """A graph's shapes if its numbers had ``bits`` bits at most and its tables were free.
 
         With the least bits that it can have, no real shape of it costs less.
@@ -85,7 +85,7 @@ class Pricing:
         bits: int,
         lookup_range: tuple[int, int],
         most_bits: int,
-    ) -> list[Priced]:
+    ) -> list[LayoutStats]:
         """Bases and numbers of legs in each number of columns, at the smallest k for it.
 
         Pricing starts in the middle. More legs are tried while the range check's table decides k
@@ -95,7 +95,7 @@ class Pricing:
         bases = self._bases(bits, most_bits)
         middle = min(range(len(bases)), key=lambda i: abs(_bits(bases[i][1]) - _MIDDLE_BASE_BITS))
         columns: tuple[int, ...] = COLUMNS
-        found: list[Priced] = []
+        found: list[LayoutStats] = []
         for legs, base in bases[middle:]:
             shape = replace(args, decomp_base=base, decomp_legs=legs, lookup_range=lookup_range)
             more = self._in_columns(onnx, shape, columns)
@@ -112,12 +112,14 @@ class Pricing:
             found += self._in_columns(onnx, shape, columns)
         return found
 
-    def _in_columns(self, onnx: bytes, args: RunArgs, columns: tuple[int, ...]) -> list[Priced]:
+    def _in_columns(
+        self, onnx: bytes, args: RunArgs, columns: tuple[int, ...]
+    ) -> list[LayoutStats]:
         """One shape in each number of columns."""
         drafts = [replace(args, num_inner_cols=c, logrows=_DRAFT_LOGROWS) for c in columns]
         return [
             replace(p, args=replace(p.args, logrows=k))
-            for p in self.engine.price(onnx, drafts, self.limits)
+            for p in self.engine.measure_layout(onnx, drafts, self.limits)
             if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
         ]
 
@@ -138,14 +140,14 @@ def _bits(base: int) -> int:
     return base.bit_length() - 1
 
 
-def sizes(priced: Priced) -> list[RunArgs]:
+def sizes(priced: LayoutStats) -> list[RunArgs]:
     """Every k from the smallest at which the layout fits, while wide tables get narrower."""
     low = priced.args.logrows
     high = max(low, _one_column_logrows(priced))
     return [replace(priced.args, logrows=k) for k in range(low, high + 1)]
 
 
-def _salted_sizes(priced: Priced, salt: Salt) -> list[RunArgs]:
+def _salted_sizes(priced: LayoutStats, salt: Salt) -> list[RunArgs]:
     """The few smallest k at which salt hides all multiplicities, with tables as long as they can be
     in their columns: the more entries, the less salt does. None where something else than salted
     tables is looked up."""
@@ -159,7 +161,7 @@ def _salted_sizes(priced: Priced, salt: Salt) -> list[RunArgs]:
     return found
 
 
-def _one_column_logrows(priced: Priced) -> int:
+def _one_column_logrows(priced: LayoutStats) -> int:
     """The smallest k at which a lookup table takes one column."""
     if not priced.lookups:
         return 0
@@ -167,7 +169,7 @@ def _one_column_logrows(priced: Priced) -> int:
     return math.ceil(math.log2(high - low + 1 + RESERVED_ROWS))
 
 
-def minimal_logrows(priced: Priced) -> int:
+def minimal_logrows(priced: LayoutStats) -> int:
     """The smallest k at which everything fits in one block of columns.
 
     A lookup table may take several columns, each of them a lookup argument of its own.
@@ -175,16 +177,16 @@ def minimal_logrows(priced: Priced) -> int:
     return max(_logrows_of(_longest_range_check(priced)), _logrows_of(_longest_beside(priced)))
 
 
-def _range_check_decides(priced: Priced) -> bool:
+def _range_check_decides(priced: LayoutStats) -> bool:
     """Whether a smaller base alone could make the circuit shorter."""
     return _logrows_of(_longest_range_check(priced)) > _logrows_of(_longest_beside(priced))
 
 
-def _longest_range_check(priced: Priced) -> int:
+def _longest_range_check(priced: LayoutStats) -> int:
     return max((high - low + 1 for low, high in priced.range_checks), default=0)
 
 
-def _longest_beside(priced: Priced) -> int:
+def _longest_beside(priced: LayoutStats) -> int:
     """Rows of whatever is no range check: the layout, products, constants, instances, tables."""
     columns = priced.args.num_inner_cols
     table = 0

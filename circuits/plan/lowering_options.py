@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from circuits.cost.integers import border_cells, cost_by_layer
 from circuits.cost.model import CostModel
-from circuits.engine.port import Priced, RunArgs
-from circuits.lower import Form, GraphVariant
+from circuits.engine.port import LayoutStats, RunArgs
+from circuits.lower import GraphVariant, LoweringOptions
 from circuits.plan.layouts import COLUMNS, MAX_LOGROWS, minimal_logrows
 
 _T = TypeVar("_T")
@@ -26,7 +26,7 @@ _TABLE_BITS = 20
 MOST_TABLES = 4
 #: Terms from which on two outputs in one number are worth taking apart.
 _PACK_PAYS = 96
-_PACKED = Form(packed_from=_PACK_PAYS)
+_PACKED = LoweringOptions(packed_from=_PACK_PAYS)
 #: Multiplications of a single row from which on leaving out zeros is worth a look, and how many
 #: times those that count they must be.
 _SPARSE_FROM = 512
@@ -40,13 +40,13 @@ _SIGNS = (-1, 1)
 
 
 def worth_pricing(
-    make: Callable[[Form], GraphVariant],
+    make: Callable[[LoweringOptions], GraphVariant],
     *,
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
     hints: int = 0,
     tables: Container[int] | None = None,
-) -> list[Form]:
+) -> list[LoweringOptions]:
     """The forms near the cheapest, by an estimate, the cheapest first."""
     weighed = weigh_forms(
         make,
@@ -55,23 +55,23 @@ def worth_pricing(
         hints=hints,
         tables=tables,
     )
-    return near_the_least(weighed)
+    return within_factor(weighed)
 
 
-def near_the_least(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
+def within_factor(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
     """What is estimated near the cheapest, the cheapest first."""
     by_cost = sorted(estimated, key=lambda entry: entry[0])
     return [form for seconds, form in by_cost if seconds <= by_cost[0][0] * _HOPELESS]
 
 
 def weigh_forms(
-    make: Callable[[Form], GraphVariant],
+    make: Callable[[LoweringOptions], GraphVariant],
     *,
     has_conv: bool,
     weigh: Callable[[GraphVariant], float] | None = None,
     hints: int = 0,
     tables: Container[int] | None = None,
-) -> list[tuple[float, Form]]:
+) -> list[tuple[float, LoweringOptions]]:
     """The forms that a model offers, each with its cost.
 
     ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
@@ -80,42 +80,44 @@ def weigh_forms(
     forms with one of these numbers of ReLUs as tables.
     """
     weigh = weigh or estimate
-    plain = make(Form())
-    distinct: dict[bytes, tuple[float, Form]] = {}
+    plain = make(LoweringOptions())
+    distinct: dict[bytes, tuple[float, LoweringOptions]] = {}
     for form in _forms(plain, has_conv, hints):
         if tables is not None and form.relu_tables not in tables:
             continue
-        variant = plain if form == Form() else make(form)
+        variant = plain if form == LoweringOptions() else make(form)
         if variant.laid_out not in distinct:
             distinct[variant.laid_out] = (weigh(variant), form)
     return list(distinct.values())
 
 
-def likely_form(make: Callable[[Form], GraphVariant], *, hints: bool = False) -> Form:
+def default_options(
+    make: Callable[[LoweringOptions], GraphVariant], *, hints: bool = False
+) -> LoweringOptions:
     """A form to reckon with before any are weighed: results given where they may be, else two
     outputs in one number where that pays."""
     if hints:
-        return Form(hints=True)
-    plain = make(Form())
+        return LoweringOptions(hints=True)
+    plain = make(LoweringOptions())
     if plain.terms < _PACK_PAYS:
-        return Form()
-    return _PACKED if estimate(make(_PACKED)) < estimate(plain) else Form()
+        return LoweringOptions()
+    return _PACKED if estimate(make(_PACKED)) < estimate(plain) else LoweringOptions()
 
 
-def narrow_relus(variant: GraphVariant) -> int:
+def tabulable_relus(variant: GraphVariant) -> int:
     """How many ReLUs, from the first one on, are worth a look as tables."""
     narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
     return min(MOST_TABLES, len(list(narrow)))
 
 
-def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[Form]:
+def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[LoweringOptions]:
     """Every choice that the model offers, the plain form first."""
-    tables = narrow_relus(plain)
-    packed = [Form()]
+    tables = tabulable_relus(plain)
+    packed = [LoweringOptions()]
     if plain.terms >= _PACK_PAYS:
         packed.append(_PACKED)
     if hints:
-        packed.append(Form(hints=True, lanes=hints))
+        packed.append(LoweringOptions(hints=True, lanes=hints))
     rows = [row for row in plain.single_rows if row.multiplications >= _SPARSE_FROM]
     sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
     for step_tables, thin, form, count in itertools.product(
@@ -126,7 +128,7 @@ def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[Form]:
     ):
         yield replace(form, relu_tables=count, sparse=thin, step_tables=step_tables)
     if has_conv:
-        yield Form(conv="direct")
+        yield LoweringOptions(conv="direct")
 
 
 def estimate(variant: GraphVariant) -> float:
@@ -135,13 +137,13 @@ def estimate(variant: GraphVariant) -> float:
     return min((costs.predict(shape).prove_s for shape in shapes(variant)), default=math.inf)
 
 
-def shapes(variant: GraphVariant) -> list[Priced]:
+def shapes(variant: GraphVariant) -> list[LayoutStats]:
     """Typical shapes of a graph, by the counts of its layers alone."""
     found = (_shape(variant, legs, columns) for legs in _LEGS for columns in COLUMNS)
     return [shape for shape in found if shape is not None]
 
 
-def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
+def _shape(variant: GraphVariant, legs: int, columns: int) -> LayoutStats | None:
     layers = cost_by_layer(variant, legs)
     main = sum(layer.assignments for layer in layers) + border_cells(variant)
     each = max(2, math.ceil(variant.value_bounds.decomposed.bit_length() / legs))
@@ -158,7 +160,7 @@ def _shape(variant: GraphVariant, legs: int, columns: int) -> Priced | None:
         decomp_legs=legs,
         lookup_range=tables or (0, 0),
     )
-    draft = Priced(
+    draft = LayoutStats(
         args=args,
         settings="",
         rows=math.ceil(main / columns),

@@ -22,7 +22,7 @@ class PlotsMissing(ZkmlError):
 
     code = "plots_missing"
     fault = Fault.INPUT
-    default_hint = "Install it: pip install 'zkml-prover[plots]'."
+    default_advice = "Install it: pip install 'zkml-prover[plots]'."
 
 
 def draw_plan(document: dict[str, Any], path: Path) -> None:

@@ -12,7 +12,7 @@ from circuits.format.digests import canonical_json
 from circuits.format.manifest import Accuracy
 from circuits.format.profile import Profile, Target
 from circuits.plan.contract import ContractSize
-from circuits.plan.effort import Effort, Timed
+from circuits.plan.effort import Effort, Measurement
 from circuits.plan.variants import Rejected, Shape
 
 _RUNNERS_UP = 20
@@ -27,7 +27,7 @@ _MEASURE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked:
+class Candidate:
     """A shape with what it is predicted to cost, and what it did cost if it was timed.
 
     ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
@@ -35,7 +35,7 @@ class Ranked:
 
     shape: Shape
     predicted: Prediction
-    timed: Timed | None = None
+    timed: Measurement | None = None
     contract: ContractSize | None = None
 
     def cost(self, target: Target) -> float:
@@ -71,8 +71,8 @@ class Plan:
     each output's values on the held-out samples, which errors are given as shares of.
     """
 
-    choice: Ranked
-    ranked: tuple[Ranked, ...]
+    choice: Candidate
+    ranked: tuple[Candidate, ...]
     rejected: tuple[Rejected, ...]
     profile: Profile
     effort: Effort
@@ -116,10 +116,10 @@ class Plan:
         return canonical_json(self.to_json())
 
 
-def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
+def _without_twins(ranked: Sequence[Candidate], best: Candidate) -> list[Candidate]:
     """Candidates that differ in more than legs: of those that do not, the first."""
 
-    def kind(r: Ranked) -> tuple[object, ...]:
+    def kind(r: Candidate) -> tuple[object, ...]:
         args = r.shape.args
         return (r.shape.variant.label, args.logrows, args.num_inner_cols)
 
@@ -127,7 +127,7 @@ def _without_twins(ranked: Sequence[Ranked], best: Ranked) -> list[Ranked]:
     return [r for r in ranked if kinds[kind(r)] is r]
 
 
-def _why(best: Ranked, other: Ranked, target: Target) -> str:
+def _why(best: Candidate, other: Candidate, target: Target) -> str:
     if other.contract is not None and not other.contract.deployable:
         return other.contract.why_not
     if best.timed and other.timed:

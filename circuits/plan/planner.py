@@ -13,7 +13,7 @@ from circuits.calibration.accuracy import output_range
 from circuits.calibration.samples import Sample, Samples, accepted_ranges, answered
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
 from circuits.format.manifest import Accuracy
@@ -22,12 +22,12 @@ from circuits.format.tensors import ContextEncoding
 from circuits.lower.graphs import FloatGraph
 from circuits.plan.committed import committed, least_shape
 from circuits.plan.contract import Contracts
-from circuits.plan.effort import Effort, SrsOf, Timed, time_shape, worth_timing
+from circuits.plan.effort import Effort, Measurement, SrsOf, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
 from circuits.plan.integers import integer_task, integers
-from circuits.plan.plan import Plan, Ranked
+from circuits.plan.plan import Candidate, Plan
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
-from circuits.plan.variants import Rejected, Shape, Task, Variant, binds
+from circuits.plan.variants import LoweredCandidate, Rejected, Shape, Task, binds
 
 #: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
 #: how many seconds it may take in any case.
@@ -87,13 +87,13 @@ def plan_circuit(
         raise ProfileContradiction(
             "the engine leaves weights unchecked where it checks inputs and outputs, so hidden"
             " weights could be any field elements",
-            hint="Leave out --soundness conservative, or show the weights.",
+            advice="Leave out --soundness conservative, or show the weights.",
         )
     if profile.must_commit and not profile.may_commit:
         raise ProfileContradiction(
             "committed hints go with public and private inputs, standard soundness and, where the"
             " weights are shown, every target but evm",
-            hint="Leave out --argument and --weights, or --visibility, --soundness and --target.",
+            advice="Leave out --argument and --weights, or --visibility, --soundness and --target.",
         )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
@@ -153,14 +153,14 @@ def _plain_cost(task: Task, graph: FloatGraph, search: _Search) -> float:
     hidden, which it hides less well."""
     if not task.profile.visibility.shows_input:
         return math.inf
-    likely: list[Priced] = task.engine.sandbox.call(
+    likely: list[LayoutStats] = task.engine.sandbox.call(
         _LIKELY, graph, integer_task(task), limits=task.limits
     )
     costs = (search.costs.predict(p).of(task.profile.target) for p in likely)
     return min(costs, default=math.inf)
 
 
-def _secret_first(found: list[Ranked], target: Target) -> list[Ranked]:
+def _secret_first(found: list[Candidate], target: Target) -> list[Candidate]:
     """Only the salted candidates, where one is not much more expensive than the others: secrecy is
     what the profile asks for, and of the others a guess of the input can be confirmed."""
     salted = [r for r in found if r.shape.variant.salt is not None]
@@ -176,21 +176,21 @@ class _Search:
 
     def __init__(self, costs: CostModel, target: Target) -> None:
         self.costs, self.target = costs, target
-        self.ranked: list[Ranked] = []
+        self.ranked: list[Candidate] = []
         self.rejected: list[Rejected] = []
 
-    def add_all(self, task: Task, road: Iterable[Variant | Rejected]) -> None:
+    def add_all(self, task: Task, road: Iterable[LoweredCandidate | Rejected]) -> None:
         """All that a way from the model to field elements leads to."""
         for found in road:
             self.add(task, found)
 
-    def add(self, task: Task, found: Variant | Rejected) -> None:
+    def add(self, task: Task, found: LoweredCandidate | Rejected) -> None:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
         if found.network is not None:
             shape = Shape(variant=found, priced=found.network.shape)
-            self.ranked.append(Ranked(shape=shape, predicted=self.costs.predict(shape.priced)))
+            self.ranked.append(Candidate(shape=shape, predicted=self.costs.predict(shape.priced)))
             return
         most_bits = None if found.given is None else found.given.claim.most_bits
         priced = task.pricing.shapes(
@@ -199,7 +199,7 @@ class _Search:
         if found.claim is not None:
             priced = [p for p in priced if binds(found.claim, p.args)]
         self.ranked += [
-            Ranked(shape=Shape(variant=found, priced=p), predicted=self.costs.predict(p))
+            Candidate(shape=Shape(variant=found, priced=p), predicted=self.costs.predict(p))
             for p in priced
         ]
         if not priced:
@@ -218,7 +218,7 @@ class _Search:
             for r in self.ranked
         )
 
-    def hopeless(self, task: Task, onnx: bytes, args: RunArgs) -> bool:
+    def dominated(self, task: Task, onnx: bytes, args: RunArgs) -> bool:
         """Whether a graph cannot beat the best found, however small its numbers turn out."""
         if not self.ranked:
             return False
@@ -231,7 +231,7 @@ class _Search:
         return bool(least) and min(least) >= best
 
 
-def _shapeless(found: Variant) -> str:
+def _shapeless(found: LoweredCandidate) -> str:
     """Why the engine has no shape for a variant: numbers too wide, or tables too long."""
     wide = f"its numbers need {found.bound_bits} bits"
     if found.lookup_range is not None:
@@ -242,7 +242,7 @@ def _shapeless(found: Variant) -> str:
     return f"{wide}, more than any shape holds"
 
 
-def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> list[Ranked]:
+def _time_best(task: Task, ranked: list[Candidate], effort: Effort, srs: SrsOf) -> list[Candidate]:
     """The same candidates, the best of them timed and ranked by that, the others after them.
 
     Shapes of equal predicted cost differ in nothing that costs, so only the first of them is
@@ -252,7 +252,7 @@ def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> 
     target = task.profile.target
     firsts = [r for i, r in enumerate(ranked) if not i or r.predicted != ranked[i - 1].predicted]
     costs, proving = [r.cost(target) for r in firsts], [r.predicted.prove_s for r in firsts]
-    timed: list[Ranked] = []
+    timed: list[Candidate] = []
     for index in worth_timing(costs, proving, effort):
         candidate = firsts[index]
         settled = _settled(task, candidate)
@@ -260,7 +260,7 @@ def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> 
             continue
         task.say(f"timing k = {settled.shape.args.logrows}")
         result = time_shape(task.engine, settled.shape, srs, task.limits)
-        if isinstance(result, Timed):
+        if isinstance(result, Measurement):
             timed.append(replace(settled, timed=result))
     if not timed:
         return ranked
@@ -271,7 +271,7 @@ def _time_best(task: Task, ranked: list[Ranked], effort: Effort, srs: SrsOf) -> 
     return [*timed, *rest]
 
 
-def _settled(task: Task, draft: Ranked) -> Ranked | None:
+def _settled(task: Task, draft: Candidate) -> Candidate | None:
     """A candidate priced at its own k, ready to be built; None when it does not fit after all."""
     priced = task.pricing.settle(draft.shape.variant.onnx, draft.shape.priced)
     if priced is None:
@@ -279,7 +279,9 @@ def _settled(task: Task, draft: Ranked) -> Ranked | None:
     return replace(draft, shape=replace(draft.shape, priced=priced))
 
 
-def _first_that_holds(task: Task, ranked: Sequence[Ranked], contracts: Contracts | None) -> Ranked:
+def _first_that_holds(
+    task: Task, ranked: Sequence[Candidate], contracts: Contracts | None
+) -> Candidate:
     """The best shape in which every sample seen, corners included, runs through, and whose
     contract, where there is to be one, is small enough.
 
@@ -304,7 +306,7 @@ def _first_that_holds(task: Task, ranked: Sequence[Ranked], contracts: Contracts
     raise NoPlan("in no shape did every calibration sample run through the circuit")
 
 
-def _holds(task: Task, candidate: Ranked) -> bool:
+def _holds(task: Task, candidate: Candidate) -> bool:
     shape = candidate.shape
     results = task.engine.simulate(
         shape.variant.onnx,
@@ -316,12 +318,12 @@ def _holds(task: Task, candidate: Ranked) -> bool:
     return not any(isinstance(r, EngineError) for r in results)
 
 
-def _known_too_large(contracts: Contracts, draft: Ranked) -> bool:
+def _known_too_large(contracts: Contracts, draft: Candidate) -> bool:
     known = contracts.known(draft.shape)
     return known is not None and not known.deployable
 
 
-def _sized(ranked: Ranked, contracts: Contracts | None) -> Ranked:
+def _sized(ranked: Candidate, contracts: Contracts | None) -> Candidate:
     if contracts is None:
         return ranked
     return replace(ranked, contract=contracts.known(ranked.shape))
@@ -353,7 +355,7 @@ def _task(
         reference={"plan": plan_answers, "held_out": held_out_answers},
         profile=profile,
         context=context_encoding(profile),
-        hopeless=search.hopeless,
+        dominated=search.dominated,
         on_progress=on_progress,
     )
 
@@ -364,7 +366,7 @@ def _compares(graph: FloatGraph) -> bool:
 
 
 def _near_thresholds(
-    task: Task, graph: FloatGraph, variant: Variant
+    task: Task, graph: FloatGraph, variant: LoweredCandidate
 ) -> tuple[dict[str, Any], bytes] | None:
     if variant.network is not None or not _compares(graph):
         return None
@@ -380,7 +382,7 @@ def _near_thresholds(
     return found
 
 
-def _rank(ranked: Ranked, target: Target) -> tuple[float, ...]:
+def _rank(ranked: Candidate, target: Target) -> tuple[float, ...]:
     """Cost first; among equals the more exact, then the roomier, so equal runs choose alike."""
     args, variant = ranked.shape.args, ranked.shape.variant
     return (

@@ -15,7 +15,7 @@ from circuits.plan.variants import Rejected
 
 if TYPE_CHECKING:
     from circuits.plan.contract import ContractSize
-    from circuits.plan.plan import Ranked
+    from circuits.plan.plan import Candidate
 
 _REASONS = 8
 
@@ -37,7 +37,7 @@ def no_plan(rejected: Sequence[Rejected], profile: Profile, *, calibrated: bool)
         first = rejected[0].reason if rejected else "the engine refused every candidate"
         return NoPlan(
             f"no circuit for this model could be made: {first}",
-            hint=narrower
+            advice=narrower
             if "wide a table" in first
             else "Write the operator that is named with simpler ones before export.",
             reasons=sorted({r.reason for r in rejected})[:_REASONS],
@@ -46,7 +46,7 @@ def no_plan(rejected: Sequence[Rejected], profile: Profile, *, calibrated: bool)
     if exact:
         return NoPlan(
             f"{exact[0].label} is exact enough, but {exact[0].reason}",
-            hint=narrower,
+            advice=narrower,
             reasons=sorted({r.reason for r in exact})[:_REASONS],
         )
     best = min(measured, key=lambda r: r.measured.max_error if r.measured else 1.0)
@@ -55,14 +55,14 @@ def no_plan(rejected: Sequence[Rejected], profile: Profile, *, calibrated: bool)
         f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
         f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
         f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
-        hint="Allow a larger error (--tolerance)."
+        advice="Allow a larger error (--tolerance)."
         if calibrated
         else "Allow a larger error, or give calibration data like the inputs you will prove.",
         best=asdict(best.measured),
     )
 
 
-def too_large(ranked: Sequence[Ranked], limits: Limits) -> ModelTooLarge:
+def too_large(ranked: Sequence[Candidate], limits: Limits) -> ModelTooLarge:
     """Nothing fits the memory allowed."""
     if not ranked:
         return ModelTooLarge("the model needs more than 2^26 rows in every shape tried")
@@ -72,7 +72,7 @@ def too_large(ranked: Sequence[Ranked], limits: Limits) -> ModelTooLarge:
         f"the smallest circuit (k = {least.shape.args.logrows}) needs about"
         f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"
         f" {limits.memory_bytes / gib:.1f} GiB",
-        hint="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
+        advice="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
         logrows=least.shape.args.logrows,
         predicted=p.to_json(),
         limit_bytes=limits.memory_bytes,

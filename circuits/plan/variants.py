@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from circuits.calibration.accuracy import Measured
 from circuits.calibration.samples import Range, Sample, Samples
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced, RunArgs
+from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.format.commitments import Commitments
 from circuits.format.field import Felts, to_felt
 from circuits.format.hidden import Hidden, Salt
-from circuits.format.hints import Given, Hints
+from circuits.format.hints import Hints, HintSpec
 from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Profile
 from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
@@ -40,11 +40,11 @@ class Network:
 
     data: bytes
     claim: Commitments
-    shape: Priced
+    shape: LayoutStats
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
+class LoweredCandidate:
     """A graph ready for the engine (context input bound), with scales, and how exact it is.
 
     ``bound_bits``: every value that is decomposed stays below ``2^bound_bits`` in magnitude;
@@ -67,7 +67,7 @@ class Variant:
     measured: Measured
     samples: tuple[list[Felts], ...] = field(default=(), repr=False)
     recipe: dict[str, Any] | None = None
-    given: Given | None = None
+    given: HintSpec | None = None
     hidden: Hidden | None = None
     network: Network | None = None
 
@@ -106,8 +106,8 @@ class Variant:
 class Shape:
     """One variant in one shape, priced at its own k."""
 
-    variant: Variant
-    priced: Priced
+    variant: LoweredCandidate
+    priced: LayoutStats
 
     @property
     def args(self) -> RunArgs:
@@ -140,7 +140,7 @@ class Task:
     reference: dict[str, list[list[NDArray[Any]]]]  # "plan" and "held_out", as onnxruntime says
     profile: Profile
     context: ContextEncoding
-    hopeless: Callable[[Task, bytes, RunArgs], bool]
+    dominated: Callable[[Task, bytes, RunArgs], bool]
     on_progress: Callable[[str], None] | None = None
 
     def say(self, text: str) -> None:

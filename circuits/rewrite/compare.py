@@ -40,8 +40,8 @@ def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]
     except Exception as error:  # onnxruntime's exception types share no base
         raise ModelError(
             f"onnxruntime cannot run the model: {str(error).splitlines()[0][:300]}",
-            hint="Check that the model runs in onnxruntime as exported. Without calibration data it"
-            " is run on drawn numbers, which an input that holds indices may not take.",
+            advice="Check that the model runs in onnxruntime as exported. Without calibration"
+            " data it is run on drawn numbers, which an input that holds indices may not take.",
         ) from error
     return results
 

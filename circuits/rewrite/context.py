@@ -16,14 +16,14 @@ _SAME_NUMBERS = frozenset(
 
 
 def bind_context(
-    data: bytes, limbs: int, *, hand_on: bool = False, behind: int | None = None
+    data: bytes, limbs: int, *, expose: bool = False, behind: int | None = None
 ) -> bytes:
     """Adds ``zkml_context``, float32 ``[1, limbs]``, as an input that no node reads: the last one,
     or the one behind so many others.
 
     EZKL keeps an unused input and constrains its instances like any other, so a proof made for one
     context fails for every other. Its input visibility holds for *every* input: where the model's
-    are not public, ``hand_on`` makes the context the graph's first output too, and an output is
+    are not public, ``expose`` makes the context the graph's first output too, and an output is
     public. ``limbs == 0`` returns the model as it is. Raises ``ModelError`` when the model already
     has an input of that name.
     """
@@ -34,14 +34,14 @@ def bind_context(
     if any(i.name == CONTEXT_INPUT for i in graph.inputs):
         raise ModelError(
             f"the model has an input named {CONTEXT_INPUT!r}, which names the proof's context here",
-            hint="Rename that input and export the model again.",
+            advice="Rename that input and export the model again.",
         )
-    if hand_on:
+    if expose:
         _refuse_passed_through(graph)
     kind = ir.TensorType(ir.DataType.FLOAT)
     context = ir.val(CONTEXT_INPUT, shape=[1, limbs], type=kind)
     graph.inputs.insert(len(graph.inputs) if behind is None else behind, context)
-    if hand_on:
+    if expose:
         carried = ir.val(CONTEXT_OUTPUT, shape=[1, limbs], type=kind)
         graph.append(ir.node("Identity", [context], outputs=[carried]))
         graph.outputs.insert(0, carried)
@@ -60,5 +60,5 @@ def _refuse_passed_through(graph: ir.Graph) -> None:
             raise ProfileContradiction(
                 f"output {output.name!r} is the input {source.name!r}, which the profile keeps"
                 " private: a proof would show it",
-                hint="Export the model without that output, or prove it with public visibility.",
+                advice="Export the model without that output, or prove it with public visibility.",
             )

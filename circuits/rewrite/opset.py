@@ -30,7 +30,7 @@ def _run(model: ir.Model) -> bool:
     except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"opset {opset(model)} cannot be brought to {TARGET}: {str(error).splitlines()[0]}",
-            hint="Export the model with opset 13 or newer.",
+            advice="Export the model with opset 13 or newer.",
         ) from error
     common.RemoveInitializersFromInputsPass()(newer)
     model.graph = newer.graph

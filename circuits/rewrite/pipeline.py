@@ -188,7 +188,7 @@ def passed(data: bytes) -> tuple[tuple[Pass, bytes], ...]:
 
 @lru_cache(maxsize=4)
 def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], ...]:
-    draft = Draft(onnx.load_model_from_string(data))
+    draft = BatchCandidate(onnx.load_model_from_string(data))
     found, current = [], data
     for step in passes:
         if not draft.run(step):
@@ -200,7 +200,7 @@ def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], 
     return tuple(found)
 
 
-class Draft:
+class BatchCandidate:
     """A model between passes: parsed anew only where one has changed it."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -237,7 +237,7 @@ class Draft:
             raise ModelError(
                 f"the model cannot be rewritten: pass {step.name!r}: {type(error).__name__}:"
                 f" {str(error).splitlines()[0] if str(error) else ''}"[:300],
-                hint="Run onnx.checker.check_model(model, full_check=True) on it and export it"
+                advice="Run onnx.checker.check_model(model, full_check=True) on it and export it"
                 " again.",
             ) from error
         self._folded = step.folds
@@ -261,7 +261,7 @@ def _answers(
     except ModelError:
         mended, applied = original, []
         for step in _REPAIRS:
-            draft = Draft(onnx.load_model_from_string(mended))
+            draft = BatchCandidate(onnx.load_model_from_string(mended))
             draft.run(step)
             changed = _bytes(draft.model)
             if changed != mended:
@@ -278,7 +278,7 @@ _NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: 
 
 def written_plainly(model: onnx.ModelProto) -> bytes:
     """A model whose shapes are bound without what nothing reads, written as after every pass."""
-    draft = Draft(model)
+    draft = BatchCandidate(model)
     draft.run(_NOTHING)
     return _bytes(draft.model)
 
@@ -335,7 +335,7 @@ def _refuse_leftovers(model: onnx.ModelProto) -> None:
             label = node.name or node.output[0]
             raise UnsupportedOperator(
                 f"{node.op_type} at node {label!r} cannot be proved: {why.reason}",
-                hint=why.instead,
+                advice=why.instead,
                 op=node.op_type,
                 node=label,
             )

@@ -24,7 +24,7 @@ class SrsUnreachable(SrsError):
     code = "srs_unreachable"
     fault = Fault.OURS
     retryable = True
-    default_hint = "Set ZKML_SRS_SOURCE_URL to a mirror, or import a file with `zkml srs import`."
+    default_advice = "Set ZKML_SRS_SOURCE_URL to a mirror, or import a file with `zkml srs import`."
 
 
 def fetch(
@@ -57,7 +57,7 @@ def fetch(
         if digest != expect:
             raise SrsMismatch(
                 f"what {url} served has the SHA-256 {digest}, the ceremony's file has {expect}",
-                hint="Nothing was kept. Try another source with ZKML_SRS_SOURCE_URL.",
+                advice="Nothing was kept. Try another source with ZKML_SRS_SOURCE_URL.",
             )
         return folder.adopt(Path(part.name), expect=PREFIX + digest)
 

@@ -35,7 +35,7 @@ class SrsUnwritable(SrsError):
     """The folder of SRS files cannot be written."""
 
     code = "srs_unwritable"
-    default_hint = "Free some space, or set ZKML_SRS_DIR to a folder that can be written."
+    default_advice = "Free some space, or set ZKML_SRS_DIR to a folder that can be written."
 
 
 _G1, _G2 = 64, 128
@@ -91,7 +91,7 @@ def read_logrows(path: Path) -> int:
     if not MIN_LOGROWS <= logrows <= MAX_LOGROWS or size != file_size(logrows):
         raise SrsError(
             f"{path.name} is not an SRS: its header and its size of {size} bytes do not fit",
-            hint="Expected EZKL's raw format, 4 + 128·2^k + 256 bytes.",
+            advice="Expected EZKL's raw format, 4 + 128·2^k + 256 bytes.",
         )
     return int(logrows)
 
@@ -131,7 +131,7 @@ class SrsFolder:
             if file.logrows != logrows:
                 raise SrsError(
                     f"{file.path} is an SRS of k = {file.logrows}",
-                    hint=f"Rename it to kzg{file.logrows}.srs.",
+                    advice=f"Rename it to kzg{file.logrows}.srs.",
                 )
         allowed = [f for f in found if policy is not Policy.CEREMONY or f.origin is Origin.CEREMONY]
         return min(allowed, key=lambda f: rank[f.origin], default=None)
@@ -151,7 +151,8 @@ class SrsFolder:
             raise SrsMissing(
                 f"the public ceremony's SRS for k = {logrows} is not here, and"
                 " ZKML_SRS_POLICY=ceremony allows no other",
-                hint=f"Run `zkml srs fetch {logrows}`, or import the file with `zkml srs import`.",
+                advice=f"Run `zkml srs fetch {logrows}`, or import the file with `zkml srs"
+                " import`.",
                 logrows=logrows,
             )
         with self._lock():
@@ -183,7 +184,7 @@ class SrsFolder:
                 return self._describe(target)
             raise SrsError(
                 f"{target} is here already and differs",
-                hint="Move it away first if the new file should take its place.",
+                advice="Move it away first if the new file should take its place.",
             )
         with self._staged(target) as staged:
             shutil.copyfile(source, staged)

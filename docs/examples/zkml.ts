@@ -21,7 +21,7 @@ export interface Problem {
   detail: string;
   status: number;
   retryable: boolean;
-  hint?: string;
+  advice?: string;
 }
 
 /** A proof's job. Stop waiting on `terminal`, not on the name of a state. */

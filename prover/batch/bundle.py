@@ -96,7 +96,7 @@ class BatchBundleWriter:
         after = self._offset + len(header) + len(data)
         if len(self._places) > MAX_OBJECTS or after > MAX_BYTES:
             raise BundleTooLarge(
-                "the batch is too large for one bundle", hint="Fetch its items one by one."
+                "the batch is too large for one bundle", advice="Fetch its items one by one."
             )
         self._places[name] = (len(data), crc, self._offset)
         self._out.write(header)

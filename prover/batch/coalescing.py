@@ -30,13 +30,13 @@ from circuits.format.profile import Profile, Target, Visibility
 from prover import tracing
 from prover.admission import proof_limits
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
-from prover.batch.packing import LADDER, choose_mix
+from prover.batch.packing import LANE_COUNTS, choose_mix
 from prover.batch.planning import planned_s, ready_lanes
-from prover.batch.workshop import Workshop
+from prover.batch.workshop import BatchServices
 from prover.errors import JobNotFound, LeaseLost
 from prover.jobs.circuit_registry import Circuit
 from prover.jobs.inputs import load_input
-from prover.jobs.lease import Held, holding
+from prover.jobs.lease import LeaseKeeper, holding
 from prover.jobs.pipeline import PROGRESS
 from prover.records.batch_errors import problem_of_item
 from prover.records.job import Job, JobKind, JobState, Stage
@@ -47,12 +47,12 @@ from prover.store import Store
 
 #: Jobs that share one proof at most: their worker keeps a lease for each of them.
 MOST = 64
-_WIDE = tuple(lanes for lanes in LADDER if 1 < lanes <= MOST)
+_WIDE = tuple(lanes for lanes in LANE_COUNTS if 1 < lanes <= MOST)
 _LOOK_S = 0.02
 _log = structlog.get_logger(__name__)
 
 #: Proves a claimed job by itself.
-Single = Callable[[Job, Held], None]
+Single = Callable[[Job, LeaseKeeper], None]
 
 
 def may_share(job: Job) -> bool:
@@ -79,7 +79,7 @@ class _Member:
     """A job of a pack, under its lease. ``ended``: nothing more is to be written about it."""
 
     job: Job
-    held: Held
+    held: LeaseKeeper
     ended: bool = False
 
 
@@ -87,21 +87,21 @@ class _Member:
 class Coalescing:
     """Works on jobs of one circuit together. ``owner`` and ``stopping`` are the worker's."""
 
-    shop: Workshop
+    services: BatchServices
     single: Single
     owner: str
     stopping: Callable[[], bool]
 
-    def run(self, job: Job, held: Held) -> None:
+    def run(self, job: Job, held: LeaseKeeper) -> None:
         """Works on a claimed job, with others if that is cheaper, and writes down how it ended.
 
         Raises nothing that the jobs did.
         """
-        circuit = self.shop.library.open(job.circuit_id)
+        circuit = self.services.library.open(job.circuit_id)
         if circuit is None:
             self.single(job, held)  # it builds the circuit
             return
-        ready = ready_lanes(self.shop, circuit)
+        ready = ready_lanes(self.services, circuit)
         if len(ready) == 1 and self._refused(circuit):
             self.single(job, held)
             return
@@ -116,19 +116,19 @@ class Coalescing:
                 self.single(job, held)
                 return
             members = [_Member(job=job, held=held), *joined]
-            wide = self.shop.library.open(ready[lanes])
+            wide = self.services.library.open(ready[lanes])
             assert wide is not None
-            _Pack(self.shop, self.single, self.stopping, wide, members).run()
+            _Pack(self.services, self.single, self.stopping, wide, members).run()
 
     # --- who, and in which circuit ------------------------------------------------------------
 
-    def _others(self, job: Job, held: Held) -> list[Job]:
+    def _others(self, job: Job, held: LeaseKeeper) -> list[Job]:
         """Jobs that wait for the same circuit, oldest first, once the window is over or so many
         are there that no more fit."""
-        window = self.shop.settings.coalesce_ms / 1000
+        window = self.services.settings.coalesce_ms / 1000
         until = job.created_at.timestamp() + window
         while True:
-            waiting = self.shop.store.waiting_proofs(job.circuit_id, limit=MOST - 1)
+            waiting = self.services.store.waiting_proofs(job.circuit_id, limit=MOST - 1)
             found = [other for other in waiting if may_share(other)]
             left = until - datetime.now(UTC).timestamp()
             if left <= 0 or len(found) == MOST - 1 or held.should_stop():
@@ -138,7 +138,7 @@ class Coalescing:
     def _lanes(self, count: int, ready: dict[int, str]) -> int:
         """Lanes of the first pack of the cheapest mix for so many jobs; the rest of them is for
         whoever is free next."""
-        seconds = {lanes: planned_s(self.shop, name) for lanes, name in ready.items()}
+        seconds = {lanes: planned_s(self.services, name) for lanes, name in ready.items()}
         mix = choose_mix(count, seconds.get, ready, ready)
         return mix.sizes(count)[0][0]
 
@@ -146,7 +146,7 @@ class Coalescing:
         """Has the circuit made that so many jobs would fill, once, as a job of its own, so that
         nobody waits for it. Not while a wider one is there or on its way: the number of jobs that
         wait goes up and down all the time."""
-        wanted = min(lanes for lanes in LADDER if lanes >= count)
+        wanted = min(lanes for lanes in LANE_COUNTS if lanes >= count)
         if count == 1 or wanted <= max(ready):
             return
         orders = self._orders(circuit)
@@ -160,9 +160,9 @@ class Coalescing:
             "profile": circuit.manifest.profile.to_json(),
             "lanes": {"of": narrow, "count": wanted},
         }
-        order = _order_id(self.shop.store, wide)
-        self.shop.store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=order)
-        self.shop.announce([order])
+        order = _order_id(self.services.store, wide)
+        self.services.store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=order)
+        self.services.announce([order])
 
     def _orders(self, circuit: Circuit) -> dict[int, Job]:
         """The jobs that make, have made or could not make circuits of several lanes, by lanes."""
@@ -170,7 +170,7 @@ class Coalescing:
         for lanes in _WIDE:
             with suppress(JobNotFound):
                 wide = wide_circuit_id(circuit.manifest.circuit_id, lanes)
-                found[lanes] = self.shop.store.job(_order_id(self.shop.store, wide))
+                found[lanes] = self.services.store.job(_order_id(self.services.store, wide))
         return found
 
     def _refused(self, circuit: Circuit) -> bool:
@@ -182,22 +182,28 @@ class Coalescing:
     @contextmanager
     def _taken(self, others: Sequence[Job]) -> Iterator[list[_Member]]:
         """Those of the jobs that nobody else took meanwhile, under their leases."""
-        shop, ttl = self.shop, self.shop.settings.lease_s
+        services, ttl = self.services, self.services.settings.lease_s
         with ExitStack() as stack:
             members = []
             for other in others:
-                lease = shop.store.claim(other.id, self.owner, ttl)
+                lease = services.store.claim(other.id, self.owner, ttl)
                 if lease is None:
                     continue
                 held = stack.enter_context(
-                    holding(shop.store, lease, ttl, nudges=shop.nudges, stopping=self.stopping)
+                    holding(
+                        services.store,
+                        lease,
+                        ttl,
+                        notifications=services.notifications,
+                        stopping=self.stopping,
+                    )
                 )
-                job = shop.store.job(other.id)
+                job = services.store.job(other.id)
                 # Between reading and claiming another worker may have had it.
                 if may_share(job):
                     members.append(_Member(job=job, held=held))
                 else:
-                    _give_back(shop, job, held)
+                    _give_back(services, job, held)
             yield members
 
 
@@ -205,7 +211,7 @@ class Coalescing:
 class _Pack:
     """Jobs on their way through one proof."""
 
-    shop: Workshop
+    services: BatchServices
     single: Single
     stopping: Callable[[], bool]
     circuit: Circuit
@@ -221,10 +227,10 @@ class _Pack:
         try:
             if len(lanes) > 1:
                 made = prove_lanes(
-                    self.shop,
+                    self.services,
                     self.circuit,
                     [lane for _, lane in lanes],
-                    proof_limits(self.shop.settings, self.members[0].job),
+                    proof_limits(self.services.settings, self.members[0].job),
                     on_stage=lambda name: self._begin(Stage(name)),
                     should_stop=self._should_stop,
                 )
@@ -245,7 +251,7 @@ class _Pack:
             job = member.job
             assert job.input_key is not None
             try:
-                inputs = load_input(self.shop.artifacts.get_private(job.input_key))
+                inputs = load_input(self.services.artifacts.get_private(job.input_key))
                 context = Context.from_request(job.id, job.request.get("context"))
                 lanes.append((member, Lane.of(manifest, number, inputs, context)))
             except InputOutOfRange as error:
@@ -259,7 +265,7 @@ class _Pack:
         for member in self._open():
             self._write(
                 member,
-                lambda m: self.shop.store.set_stage(
+                lambda m: self.services.store.set_stage(
                     m.held.lease, stage, PROGRESS[stage], self._timings
                 ),
             )
@@ -290,7 +296,7 @@ class _Pack:
                     raise
                 self._fail(member, error)
                 continue
-            put = self.shop.artifacts.put
+            put = self.services.artifacts.put
             result = {
                 "receipt": put(stated.bundle.receipt),
                 "proof": put(stated.bundle.proof),
@@ -317,7 +323,7 @@ class _Pack:
         except LeaseLost:
             _log.warning("lease_lost", job=member.job.id)
             member.ended = True
-        self.shop.nudges.publish(member.job.id)
+        self.services.notifications.publish(member.job.id)
 
     def _succeed(
         self,
@@ -327,13 +333,15 @@ class _Pack:
         peak_rss: int | None,
     ) -> None:
         self._write(
-            member, lambda m: self.shop.store.succeed(m.held.lease, result, timings, peak_rss)
+            member, lambda m: self.services.store.succeed(m.held.lease, result, timings, peak_rss)
         )
         self._over(member)
 
     def _fail(self, member: _Member, error: ZkmlError) -> None:
         problem = problem_of_item(error, member.job.request)
-        self._write(member, lambda m: self.shop.store.fail(m.held.lease, problem, self._timings))
+        self._write(
+            member, lambda m: self.services.store.fail(m.held.lease, problem, self._timings)
+        )
         self._over(member)
 
     def _settle(self, member: _Member) -> None:
@@ -342,8 +350,8 @@ class _Pack:
         if settled is not None and settled.state.terminal:
             self._forget(member)
         elif settled is not None and settled.state is JobState.QUEUED:
-            self.shop.announce([settled.id])
-        self.shop.nudges.publish(member.job.id)
+            self.services.announce([settled.id])
+        self.services.notifications.publish(member.job.id)
 
     def _over(self, member: _Member) -> None:
         if not member.ended:
@@ -352,7 +360,7 @@ class _Pack:
 
     def _forget(self, member: _Member) -> None:
         if member.job.input_key is not None:
-            self.shop.artifacts.delete_private(member.job.input_key)
+            self.services.artifacts.delete_private(member.job.input_key)
 
     def _leave(self) -> None:
         """What is not ended is proved alone: the first job here and now, the others by whoever
@@ -363,7 +371,7 @@ class _Pack:
                 self._settle(member)
             elif member is not lead:
                 member.ended = True
-                _give_back(self.shop, member.job, member.held)
+                _give_back(self.services, member.job, member.held)
         if not lead.ended:
             lead.ended = True
             self.single(lead.job, lead.held)
@@ -376,11 +384,11 @@ def _order_id(store: Store, wide: str) -> str:
     return digest_json(named).removeprefix("sha256:")[:32]
 
 
-def _give_back(shop: Workshop, job: Job, held: Held) -> None:
+def _give_back(services: BatchServices, job: Job, held: LeaseKeeper) -> None:
     """Puts a job back on the queue."""
     try:
-        shop.store.requeue(held.lease)
+        services.store.requeue(held.lease)
     except LeaseLost:
         return
-    shop.announce([job.id])
-    shop.nudges.publish(job.id)
+    services.announce([job.id])
+    services.notifications.publish(job.id)

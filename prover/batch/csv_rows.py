@@ -51,7 +51,7 @@ def _header(cells: list[str], signature: Signature) -> Header:
     try:
         return read_header(cells, signature)
     except InputNames as error:
-        raise BatchColumns(error.detail, hint=error.hint, **error.context) from None
+        raise BatchColumns(error.detail, advice=error.advice, **error.context) from None
 
 
 def _row(

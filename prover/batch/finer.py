@@ -16,16 +16,16 @@ from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from prover import tracing
 from prover.batch.options import OnInexact
-from prover.batch.workshop import Workshop
-from prover.jobs.circuit_registry import Circuit, Order
-from prover.jobs.lease import Held
+from prover.batch.workshop import BatchServices
+from prover.jobs.circuit_registry import BuildSpec, Circuit
+from prover.jobs.lease import LeaseKeeper
 from prover.records.batch import Batch, Pack
 from prover.records.job import Job, Stage
 
 _SHARE = 1 / 8
 
 
-def finer_circuit(shop: Workshop, job: Job, held: Held) -> Circuit | None:
+def finer_circuit(services: BatchServices, job: Job, held: LeaseKeeper) -> Circuit | None:
     """The circuit of a pack that proves rows again, built now if need be; None for another pack.
 
     Raises what building may raise.
@@ -33,19 +33,19 @@ def finer_circuit(shop: Workshop, job: Job, held: Held) -> Circuit | None:
     order = job.request.get("finer")
     if order is None:
         return None
-    if (found := shop.library.open(job.circuit_id)) is not None:
+    if (found := services.library.open(job.circuit_id)) is not None:
         return found
     tracing.stage(Stage.COMPILE.value)
-    shop.store.set_stage(held.lease, Stage.COMPILE, 0.0)
-    built, _ = shop.library.ensure(Order.from_json(order), should_stop=held.should_stop)
+    services.store.set_stage(held.lease, Stage.COMPILE, 0.0)
+    built, _ = services.library.ensure(BuildSpec.from_json(order), should_stop=held.should_stop)
     return built
 
 
-def finer_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pack]:
+def finer_packs(services: BatchServices, batch: Batch, numbers: Sequence[int]) -> list[Pack]:
     """A pack for each of the rows, in a finer circuit."""
     if not numbers:
         return []
-    order = _order(shop, batch)
+    order = _order(services, batch)
     request: dict[str, Any] = {
         "batch": batch.id,
         "profile": batch.request["profile"],
@@ -61,26 +61,26 @@ def finer_packs(shop: Workshop, batch: Batch, numbers: Sequence[int]) -> list[Pa
     ]
 
 
-def _order(shop: Workshop, batch: Batch) -> Order:
+def _order(services: BatchServices, batch: Batch) -> BuildSpec:
     """The batch's own order with a smaller tolerance. A circuit that was there before the batch has
     its order in the job that built it, or else none but the range that it accepts."""
     profile = Profile.from_json(batch.request["profile"])
     finer = replace(profile, max_error=profile.max_error * _SHARE)
-    model = shop.store.model(batch.model_id)
+    model = services.store.model(batch.model_id)
     assert batch.circuit_id is not None
     known = batch.request.get("circuit") or next(
         (
             job.request["circuit"]
-            for job in shop.store.jobs(100, circuit_id=batch.circuit_id).items
+            for job in services.store.jobs(100, circuit_id=batch.circuit_id).items
             if job.request.get("circuit")
         ),
         None,
     )
     if known is not None and known["calibration"] is not None:
-        calibration = shop.artifacts.get(known["calibration"])
-        return shop.library.order_calibrated(model, finer, calibration)
+        calibration = services.artifacts.get(known["calibration"])
+        return services.library.order_calibrated(model, finer, calibration)
     if known is not None:
-        return shop.library.order_ranges(model, finer, Order.from_json(known).ranges)
-    manifest = CircuitManifest.from_json(shop.store.circuit(batch.circuit_id).manifest)
+        return services.library.order_ranges(model, finer, BuildSpec.from_json(known).ranges)
+    manifest = CircuitManifest.from_json(services.store.circuit(batch.circuit_id).manifest)
     accepted = {e.tensor.name: (e.lower, e.upper) for e in manifest.inputs}
-    return shop.library.order_ranges(model, finer, accepted)
+    return services.library.order_ranges(model, finer, accepted)

@@ -15,8 +15,8 @@ from prover.batch.options import BatchOptions
 from prover.batch.ranges import Tally
 from prover.batch.row import BadRow
 from prover.batch.rows import read_rows
-from prover.batch.workshop import Workshop
-from prover.jobs.circuit_registry import Order
+from prover.batch.workshop import BatchServices
+from prover.jobs.circuit_registry import BuildSpec
 from prover.records.batch import Batch, BatchState, ItemState
 from prover.records.batch_errors import BatchNotFound
 from prover.records.job import ModelRecord
@@ -29,7 +29,7 @@ _MOST_UNUSED = 16
 
 
 def receive(
-    shop: Workshop,
+    services: BatchServices,
     model: ModelRecord,
     path: Path,
     profile: Profile,
@@ -50,9 +50,9 @@ def receive(
     this returns. Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
-    _abandon_stale(shop)
-    store = shop.store
-    if batch_id is not None and (known := _known(shop, batch_id)) is not None:
+    _abandon_stale(services)
+    store = services.store
+    if batch_id is not None and (known := _known(services, batch_id)) is not None:
         return known
     store.check_quota()
     batch_id = batch_id or secrets.token_hex(16)
@@ -67,20 +67,20 @@ def receive(
         "on_inexact": options.on_inexact.value,
         "source": source,
     }
-    given: Order | None = None
+    given: BuildSpec | None = None
     if calibration is not None:
-        given = shop.library.order_calibrated(model, profile, calibration)
+        given = services.library.order_calibrated(model, profile, calibration)
     store.create_batch(batch_id, model.id, request, expires, metadata=options.metadata or None)
     try:
-        tally, unused = _keep(shop, model, path, batch_id, request, on_row)
+        tally, unused = _keep(services, model, path, batch_id, request, on_row)
         if unused:
             request["unused_inputs"] = unused
-        order = given or circuit_id or _order(shop, model, profile, tally)
-        circuit = order.id if isinstance(order, Order) else order
-        ordered = {"circuit": order.to_json()} if isinstance(order, Order) else {}
+        order = given or circuit_id or _order(services, model, profile, tally)
+        circuit = order.id if isinstance(order, BuildSpec) else order
+        ordered = {"circuit": order.to_json()} if isinstance(order, BuildSpec) else {}
         store.start_batch(batch_id, circuit, request | ordered)
     except BaseException:
-        forget_inputs(store, shop.artifacts, batch_id)
+        forget_inputs(store, services.artifacts, batch_id)
         store.abandon_batch(batch_id)
         raise
     batch = store.batch(batch_id)
@@ -88,32 +88,32 @@ def receive(
         store.request_cancel(batch.job_id)  # there is nothing to plan
         store.end_batch(batch_id)
     else:
-        shop.announce([batch.job_id])
+        services.announce([batch.job_id])
     return store.batch(batch_id)
 
 
-def _known(shop: Workshop, batch_id: str) -> Batch | None:
+def _known(services: BatchServices, batch_id: str) -> Batch | None:
     """The batch if it was received. What a receiver left that died meanwhile is deleted."""
     try:
-        batch = shop.store.batch(batch_id)
+        batch = services.store.batch(batch_id)
     except BatchNotFound:
         return None
     if batch.state is not BatchState.RECEIVING:
         return batch
-    forget_inputs(shop.store, shop.artifacts, batch_id)
-    shop.store.abandon_batch(batch_id)
+    forget_inputs(services.store, services.artifacts, batch_id)
+    services.store.abandon_batch(batch_id)
     return None
 
 
-def _abandon_stale(shop: Workshop) -> None:
+def _abandon_stale(services: BatchServices) -> None:
     """Deletes what receivers left that died long ago: inputs must not lie about."""
-    for batch_id in shop.store.stale_batches(datetime.now(UTC) - _STALE):
-        forget_inputs(shop.store, shop.artifacts, batch_id)
-        shop.store.abandon_batch(batch_id)
+    for batch_id in services.store.stale_batches(datetime.now(UTC) - _STALE):
+        forget_inputs(services.store, services.artifacts, batch_id)
+        services.store.abandon_batch(batch_id)
 
 
 def _keep(
-    shop: Workshop,
+    services: BatchServices,
     model: ModelRecord,
     path: Path,
     batch_id: str,
@@ -121,10 +121,10 @@ def _keep(
     on_row: Callable[[int], None] | None,
 ) -> tuple[Tally, list[str]]:
     """Counts the rows' values while they are kept; and what the model has no input for."""
-    writer = ChunkWriter(shop.store, shop.artifacts, batch_id, request)
+    writer = ChunkWriter(services.store, services.artifacts, batch_id, request)
     tally, unused = Tally(), dict[str, None]()
     signature = Signature.from_json(model.signature)
-    rows = read_rows(path, signature, max_row_bytes=shop.settings.max_input_bytes)
+    rows = read_rows(path, signature, max_row_bytes=services.settings.max_input_bytes)
     for number, row in enumerate(rows, 1):
         writer.add(row)
         if not isinstance(row, BadRow):
@@ -137,8 +137,10 @@ def _keep(
     return tally, list(unused)[:_MOST_UNUSED]
 
 
-def _order(shop: Workshop, model: ModelRecord, profile: Profile, tally: Tally) -> Order | str:
+def _order(
+    services: BatchServices, model: ModelRecord, profile: Profile, tally: Tally
+) -> BuildSpec | str:
     """The newest circuit that is fit for the range of the rows, by id, or an order for one."""
     ranges = tally.ranges()
-    found = shop.library.find_covering(model.id, profile, ranges) if ranges else None
-    return found.id if found else shop.library.order_ranges(model, profile, ranges)
+    found = services.library.find_covering(model.id, profile, ranges) if ranges else None
+    return found.id if found else services.library.order_ranges(model, profile, ranges)

@@ -39,7 +39,7 @@ def _row(line: int, number: int, text: bytes, signature: Signature) -> Row | Bad
         unknown = sorted(set(value) - _KEYS)
         if unknown:
             raise RowError(
-                f"the row has a key {unknown[0][:80]!r}", hint="A row has an id and inputs."
+                f"the row has a key {unknown[0][:80]!r}", advice="A row has an id and inputs."
             )
         inputs, unused = parse_input(value, signature)
         return Row(line=line, id=name, inputs=inputs, unused=unused)

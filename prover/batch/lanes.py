@@ -21,7 +21,7 @@ from circuits.format.digests import canonical_json
 from circuits.format.field import Felts, from_felt
 from circuits.format.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
-from prover.batch.workshop import Workshop
+from prover.batch.workshop import BatchServices
 from prover.errors import StatementRefused
 from prover.jobs.circuit_registry import Circuit
 from prover.jobs.pipeline import (
@@ -36,7 +36,7 @@ from prover.memo import Once
 from prover.statement.bundle import Bundle
 from prover.statement.commitment import SALT_BYTES, input_json
 from prover.statement.context import Context
-from prover.statement.envelope import seal
+from prover.statement.envelope import sign_bundle
 from prover.statement.predicate import MeasuredError
 from prover.statement.statement import build_statement
 from prover.verify.bundle import check_statement
@@ -86,7 +86,7 @@ ProvesOnce = Callable[[Callable[[], ProofResult]], ProofResult]
 
 
 def prove_lanes(
-    shop: Workshop,
+    services: BatchServices,
     circuit: Circuit,
     lanes: Sequence[Lane],
     limits: Limits,
@@ -101,11 +101,11 @@ def prove_lanes(
     rows = _filled(manifest, lanes)
     with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
         # onnxruntime on these very inputs, while the proof is made.
-        engine = shop.engine.until(should_stop)
+        engine = services.engine.until(should_stop)
         inputs = [lane.inputs for lane in lanes]
-        reference = pool.submit(_reference, shop, engine, manifest, inputs)
+        reference = pool.submit(_reference, services, engine, manifest, inputs)
         proof = prove(
-            lambda: shop.engine.prove(
+            lambda: services.engine.prove(
                 circuit.files,
                 join(rows),
                 limits,
@@ -114,7 +114,7 @@ def prove_lanes(
             )
         )
         answers = reference.result()
-    return SharedProof(shop, engine, circuit, rows, proof, answers)
+    return SharedProof(services, engine, circuit, rows, proof, answers)
 
 
 def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts]]:
@@ -143,14 +143,14 @@ def list_of_lanes(
 
 
 def _reference(
-    shop: Workshop,
+    services: BatchServices,
     engine: EzklEngine,
     manifest: CircuitManifest,
     inputs: list[dict[str, NDArray[Any]]],
 ) -> list[Answer]:
-    model, near = reference_graphs(shop.artifacts, manifest)
+    model, near = reference_graphs(services.artifacts, manifest)
     answers: list[Answer] = engine.sandbox.call(
-        _REFERENCE, model, near, inputs, limits=shop.settings.engine_limits
+        _REFERENCE, model, near, inputs, limits=services.settings.engine_limits
     )
     return answers
 
@@ -160,19 +160,19 @@ class SharedProof:
 
     def __init__(
         self,
-        shop: Workshop,
+        services: BatchServices,
         engine: EzklEngine,
         circuit: Circuit,
         rows: list[list[Felts]],
         proof: ProofResult,
         answers: Sequence[Answer],
     ) -> None:
-        self._shop, self._engine, self._circuit, self._answers = shop, engine, circuit, answers
+        self._shop, self._engine, self._circuit, self._answers = services, engine, circuit, answers
         self._once = Once()
         self._issued_at = datetime.now(UTC)
         self._software = software_versions()
-        self._signer = shop.keys().signer()
-        self._owner = owner_claim(shop.store, circuit.manifest.model_sha256)
+        self._signer = services.keys().signer()
+        self._owner = owner_claim(services.store, circuit.manifest.model_sha256)
         files = circuit.files
         self.proof = proof
         #: What the bundles of all lanes have in common.
@@ -233,7 +233,7 @@ class SharedProof:
                 f"our own verification refused lane {index}: {failed.name}: {failed.detail}"
             )
         return Stated(
-            bundle=seal(statement, unsigned, self._signer),
+            bundle=sign_bundle(statement, unsigned, self._signer),
             outputs={
                 o.name: np.array(o.values).reshape(o.shape).tolist()
                 for o in statement.predicate.outputs

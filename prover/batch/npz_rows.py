@@ -78,7 +78,7 @@ def _open(stack: ExitStack, archive: zipfile.ZipFile, name: str) -> _Column:
     if fortran and len(shape) > 1:
         raise BatchFormat(
             f"the array {name!r} is stored column by column",
-            hint="Save numpy.ascontiguousarray(array), whose rows follow each other.",
+            advice="Save numpy.ascontiguousarray(array), whose rows follow each other.",
         )
     if dtype.kind not in _KINDS:
         raise BatchFormat(f"the array {name!r} holds {dtype}, which is no number")
@@ -95,18 +95,19 @@ def _checked(columns: dict[str, _Column], signature: Signature) -> int:
         columns[signature.inputs[0].name] = columns.pop("arr_0")  # numpy's own name
     missing = [n for n in wanted if n not in columns]
     unknown = [n for n in columns if n not in wanted and n != _ID]
-    hint = f"The model's inputs are {', '.join(repr(n) for n in wanted)}."
+    advice = f"The model's inputs are {', '.join(repr(n) for n in wanted)}."
     if missing:
         there = f", and has {unknown[0][:80]!r}" if unknown else ""
         raise BatchColumns(
-            f"the arrays do not fit the model: the archive lacks {missing[0]!r}{there}", hint=hint
+            f"the arrays do not fit the model: the archive lacks {missing[0]!r}{there}",
+            advice=advice,
         )
     for name, tensor in wanted.items():
         if columns[name].shape[1:] not in _row_shapes(tensor):
             raise BatchColumns(
                 f"array {name!r} has rows of shape {list(columns[name].shape[1:])}, the model"
                 f" wants {list(tensor.shape)}",
-                hint=hint,
+                advice=advice,
             )
     for name in unknown:
         del columns[name]

@@ -37,6 +37,8 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         if self.lanes is not None and not 1 <= self.lanes <= MAX_LANES:
-            raise BatchFormat(f"lanes is {self.lanes}, not 1 to {MAX_LANES}", hint="Leave it out.")
+            raise BatchFormat(
+                f"lanes is {self.lanes}, not 1 to {MAX_LANES}", advice="Leave it out."
+            )
         if self.isolate and self.lanes not in (None, 1):
-            raise BatchFormat("isolate means one input a proof", hint="Leave lanes out.")
+            raise BatchFormat("isolate means one input a proof", advice="Leave lanes out.")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 #: Lanes that circuits are predicted with, and those that fill such a circuit's rows.
-LADDER = tuple(1 << i for i in range(11))
+LANE_COUNTS = tuple(1 << i for i in range(11))
 #: Different circuits in one mix: each has keys to set up and to keep.
 _MOST_CIRCUITS = 3
 #: Setting a circuit up takes about as long as so many of its proofs, its trial included.
@@ -32,7 +32,7 @@ ProveS = Callable[[int], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mix:
+class PackPlan:
     """``packs``: lanes and how many proofs with so many lanes, widest first. ``seconds`` for the
     proofs, ``setup_s`` for the keys that are not there yet."""
 
@@ -64,10 +64,10 @@ def choose_mix(
     count: int,
     prove_s: ProveS,
     ready: Collection[int],
-    ladder: Collection[int] = LADDER,
+    ladder: Collection[int] = LANE_COUNTS,
     *,
     batches: int = 1,
-) -> Mix:
+) -> PackPlan:
     """The mix predicted to take the least time for ``batches`` batches of ``count`` inputs.
 
     ``ready``: lanes of circuits whose keys are there. One lane must always be possible.
@@ -82,7 +82,7 @@ def choose_mix(
     return min(mixes, key=lambda mix: mix.seconds + mix.setup_s / batches)
 
 
-def _setup_s(mix: Mix, costs: Mapping[int, float], ready: Collection[int]) -> float:
+def _setup_s(mix: PackPlan, costs: Mapping[int, float], ready: Collection[int]) -> float:
     return sum(_SETUP_PROOFS * costs[lanes] for lanes, _ in mix.packs if lanes not in ready)
 
 
@@ -105,7 +105,7 @@ def _costs(
     return costs
 
 
-def _fill(count: int, costs: Mapping[int, float]) -> Mix:
+def _fill(count: int, costs: Mapping[int, float]) -> PackPlan:
     """The cheapest packs out of these circuits: the bulk by the best rate, the rest exactly."""
     widest = max(costs)
     rate = min(costs, key=lambda lanes: (costs[lanes] / lanes, -lanes))
@@ -126,4 +126,4 @@ def _fill(count: int, costs: Mapping[int, float]) -> Mix:
         counts[lanes] = counts.get(lanes, 0) + 1
         covered -= lanes // step
     packs = tuple(sorted(counts.items(), reverse=True))
-    return Mix(packs=packs, seconds=least[-1] + bulk * costs[rate])
+    return PackPlan(packs=packs, seconds=least[-1] + bulk * costs[rate])

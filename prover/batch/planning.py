@@ -15,11 +15,11 @@ from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, Zkm
 from circuits.format.manifest import CircuitManifest
 from prover import tracing
 from prover.batch.chunks import load_inputs, queued_items
-from prover.batch.packing import LADDER, Mix, choose_mix
+from prover.batch.packing import LANE_COUNTS, PackPlan, choose_mix
 from prover.batch.predicting import shared_costs
-from prover.batch.workshop import Workshop
-from prover.jobs.circuit_registry import Circuit, Order
-from prover.jobs.lease import Held
+from prover.batch.workshop import BatchServices
+from prover.jobs.circuit_registry import BuildSpec, Circuit
+from prover.jobs.lease import LeaseKeeper
 from prover.records.batch import Batch, Pack
 from prover.records.batch_errors import problem_of_item
 from prover.records.job import Job, Stage
@@ -31,7 +31,7 @@ _MOST_LISTED = 200
 _log = structlog.get_logger(__name__)
 
 
-def plan_batch(shop: Workshop, job: Job, held: Held, note: Note) -> list[str]:
+def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> list[str]:
     """Ends the job with the batch's packs queued; returns their ids.
 
     Items out of the circuit's range are failed here, so that packs are full. Raises what building
@@ -39,37 +39,37 @@ def plan_batch(shop: Workshop, job: Job, held: Held, note: Note) -> list[str]:
     """
     started = time.monotonic()
     tracing.stage(Stage.COMPILE.value)
-    shop.store.set_stage(held.lease, Stage.COMPILE, 0.0)
-    batch = shop.store.batch(job.id)
-    circuit = _narrow(shop, job, held, note)
-    good, failed = _in_range(shop, batch, circuit.manifest)
+    services.store.set_stage(held.lease, Stage.COMPILE, 0.0)
+    batch = services.store.batch(job.id)
+    circuit = _narrow(services, job, held, note)
+    good, failed = _in_range(services, batch, circuit.manifest)
     plan: dict[str, Any] = {"packs": [], "items": 0}
     packs: list[Pack] = []
     if good:
-        mix, circuits, plan = _mix(shop, batch, circuit, len(good), held, note)
+        mix, circuits, plan = _mix(services, batch, circuit, len(good), held, note)
         packs = _packs(batch, good, mix.sizes(len(good)), circuits)
     timings = {"compile": time.monotonic() - started}
-    return shop.store.start_packs(held.lease, packs, failed, plan, timings)
+    return services.store.start_packs(held.lease, packs, failed, plan, timings)
 
 
-def _narrow(shop: Workshop, job: Job, held: Held, note: Note) -> Circuit:
-    found = shop.library.open(job.circuit_id)
+def _narrow(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> Circuit:
+    found = services.library.open(job.circuit_id)
     if found is not None:
         return found
-    built, _ = shop.library.ensure(
-        Order.from_json(job.request["circuit"]), on_progress=note, should_stop=held.should_stop
+    built, _ = services.library.ensure(
+        BuildSpec.from_json(job.request["circuit"]), on_progress=note, should_stop=held.should_stop
     )
     return built
 
 
 def _in_range(
-    shop: Workshop, batch: Batch, manifest: CircuitManifest
+    services: BatchServices, batch: Batch, manifest: CircuitManifest
 ) -> tuple[list[int], dict[int, dict[str, Any]]]:
     """Numbers of the items that the circuit accepts, and the problems of the others."""
     good: list[int] = []
     failed: dict[int, dict[str, Any]] = {}
-    items = queued_items(shop.store, batch.id)
-    for item, inputs in load_inputs(shop.store, shop.artifacts, batch.id, items):
+    items = queued_items(services.store, batch.id)
+    for item, inputs in load_inputs(services.store, services.artifacts, batch.id, items):
         try:
             for encoding in manifest.inputs:
                 encoding.quantise(inputs[encoding.tensor.name])
@@ -80,25 +80,30 @@ def _in_range(
 
 
 def _mix(
-    shop: Workshop, batch: Batch, circuit: Circuit, count: int, held: Held, note: Note
-) -> tuple[Mix, dict[int, str], dict[str, Any]]:
+    services: BatchServices,
+    batch: Batch,
+    circuit: Circuit,
+    count: int,
+    held: LeaseKeeper,
+    note: Note,
+) -> tuple[PackPlan, dict[int, str], dict[str, Any]]:
     """The mix of circuits, all of them built, and the plan that says why."""
-    prove_s, why = _predictions(shop, batch, circuit, note)
+    prove_s, why = _predictions(services, batch, circuit, note)
     wanted = batch.request.get("lanes")
     ladder = {int(wanted)} if wanted else {1, *prove_s}
     reasons: dict[int, str] = {}
     while True:
-        ready = ladder & ready_lanes(shop, circuit).keys()
+        ready = ladder & ready_lanes(services, circuit).keys()
         try:
-            mix = choose_mix(count, prove_s.get, ready, ladder, batches=_batches(shop, batch))
+            mix = choose_mix(count, prove_s.get, ready, ladder, batches=_batches(services, batch))
         except ValueError:
             raise ModelTooLarge(
                 reasons.get(wanted or 0)
                 or why
                 or f"{wanted} lanes need more memory than is allowed",
-                hint="Ask for fewer lanes, or leave their number to the planner.",
+                advice="Ask for fewer lanes, or leave their number to the planner.",
             ) from None
-        made, failed = _build(shop, circuit, [n for n, _ in mix.packs], held, note)
+        made, failed = _build(services, circuit, [n for n, _ in mix.packs], held, note)
         if failed is None:
             break
         ladder.discard(failed[0])
@@ -114,30 +119,30 @@ def _mix(
     return mix, made, plan
 
 
-def _batches(shop: Workshop, batch: Batch) -> int:
+def _batches(services: BatchServices, batch: Batch) -> int:
     """How many batches new keys are to pay for. One with a deadline takes no time for others."""
-    return 1 if batch.expires_at is not None else shop.settings.batches_expected
+    return 1 if batch.expires_at is not None else services.settings.batches_expected
 
 
 def _predictions(
-    shop: Workshop, batch: Batch, circuit: Circuit, note: Note
+    services: BatchServices, batch: Batch, circuit: Circuit, note: Note
 ) -> tuple[dict[int, float], str | None]:
     """Seconds of a proof by lanes; and, where inputs cannot share one, why."""
-    narrow = shop.library.narrow(circuit)
+    narrow = services.library.narrow(circuit)
     one = float(narrow.plan["choice"]["predicted"]["prove_s"])
     if batch.request.get("isolate"):
         return {1: one}, "one proof per input was asked for"
     note("how much sharing a proof saves")
     wanted = batch.request.get("lanes")
-    lanes = {*LADDER, int(wanted)} if wanted else set(LADDER)
-    known = shared_costs(shop, narrow, lanes - {1})
+    lanes = {*LANE_COUNTS, int(wanted)} if wanted else set(LANE_COUNTS)
+    known = shared_costs(services, narrow, lanes - {1})
     if known.why is not None:
         return {1: one}, known.why
     return {1: one, **known.prove_s}, None
 
 
 def _build(
-    shop: Workshop, circuit: Circuit, lanes: Sequence[int], held: Held, note: Note
+    services: BatchServices, circuit: Circuit, lanes: Sequence[int], held: LeaseKeeper, note: Note
 ) -> tuple[dict[int, str], tuple[int, ZkmlError] | None]:
     """The circuits' ids by lanes, or the first that could not be made and why."""
     made: dict[int, str] = {}
@@ -146,7 +151,7 @@ def _build(
             made[n] = circuit.manifest.circuit_id
             continue
         try:
-            wide = shop.library.ensure_wide(
+            wide = services.library.ensure_wide(
                 circuit, n, on_progress=note, should_stop=held.should_stop
             )
         except ZkmlError as error:
@@ -158,11 +163,11 @@ def _build(
     return made, None
 
 
-def ready_lanes(shop: Workshop, circuit: Circuit) -> dict[int, str]:
+def ready_lanes(services: BatchServices, circuit: Circuit) -> dict[int, str]:
     """The ids of all circuits whose keys are there, by lanes, among them ``circuit`` of one."""
     narrow, model_id = circuit.manifest.circuit_id, circuit.manifest.model_sha256
     found = {1: narrow}
-    for record in shop.store.circuits(_MOST_LISTED, model_id=model_id).items:
+    for record in services.store.circuits(_MOST_LISTED, model_id=model_id).items:
         lanes = int(record.manifest.get("lanes", 1))
         if lanes > 1 and record.id == wide_circuit_id(narrow, lanes):
             found[lanes] = record.id
@@ -170,15 +175,15 @@ def ready_lanes(shop: Workshop, circuit: Circuit) -> dict[int, str]:
 
 
 def split_packs(
-    shop: Workshop, batch: Batch, numbers: Sequence[int], on_inexact: str | None = None
+    services: BatchServices, batch: Batch, numbers: Sequence[int], on_inexact: str | None = None
 ) -> list[Pack]:
     """Two halves of a pack that could not be proved, in circuits whose keys are there.
     ``on_inexact``: in place of the batch's own."""
     assert batch.circuit_id is not None
-    circuit = shop.library.open(batch.circuit_id)
+    circuit = services.library.open(batch.circuit_id)
     assert circuit is not None
-    ready = ready_lanes(shop, circuit)
-    seconds = {n: planned_s(shop, i) for n, i in ready.items()}
+    ready = ready_lanes(services, circuit)
+    seconds = {n: planned_s(services, i) for n, i in ready.items()}
     middle = (len(numbers) + 1) // 2
     packs = []
     for half in filter(None, (numbers[:middle], numbers[middle:])):
@@ -187,11 +192,11 @@ def split_packs(
     return packs
 
 
-def planned_s(shop: Workshop, circuit_id: str) -> float:
+def planned_s(services: BatchServices, circuit_id: str) -> float:
     """What a proof of a circuit was predicted to take when it was planned. Not what its one trial
     took: that says more of what else the machine was doing."""
-    files = shop.store.circuit(circuit_id).manifest["files"]
-    plan = json.loads(shop.artifacts.get(files["plan"]))
+    files = services.store.circuit(circuit_id).manifest["files"]
+    plan = json.loads(services.artifacts.get(files["plan"]))
     return float(plan["choice"]["predicted"]["prove_s"])
 
 

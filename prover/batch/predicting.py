@@ -13,7 +13,7 @@ from circuits.compiler.identity import WIDENING
 from circuits.cost.model import CostModel
 from circuits.errors import Canceled, Fault, ZkmlError
 from circuits.format.digests import digest_json
-from prover.batch.workshop import Workshop
+from prover.batch.workshop import BatchServices
 
 if TYPE_CHECKING:
     from circuits.batching.batched_circuit import Narrow
@@ -29,14 +29,14 @@ class SharedCosts:
     why: str | None = None
 
 
-def shared_costs(shop: Workshop, narrow: Narrow, lanes: Collection[int]) -> SharedCosts:
+def shared_costs(services: BatchServices, narrow: Narrow, lanes: Collection[int]) -> SharedCosts:
     """The costs with each of these numbers of lanes, from the cache or predicted now.
 
     Raises ``Canceled`` and what may pass by itself; other failures are the reason in ``why``.
     """
     from circuits.batching.errors import CannotBatch
 
-    builder = shop.library.wide_builder()
+    builder = services.library.wide_builder()
     costs = builder.cost_model or CostModel.shipped()
     key = digest_json(
         {
@@ -47,7 +47,7 @@ def shared_costs(shop: Workshop, narrow: Narrow, lanes: Collection[int]) -> Shar
             "lanes": sorted(lanes),
         }
     )
-    path = shop.settings.cache_dir / "forecasts" / f"{key.removeprefix('sha256:')}.json"
+    path = services.settings.cache_dir / "forecasts" / f"{key.removeprefix('sha256:')}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         kept = json.loads(path.read_text())
         return SharedCosts(

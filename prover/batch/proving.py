@@ -16,9 +16,9 @@ from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.finer import finer_circuit
 from prover.batch.lanes import Lane, SharedProof, Stated, prove_lanes
 from prover.batch.options import OnInexact
-from prover.batch.workshop import Workshop
+from prover.batch.workshop import BatchServices
 from prover.jobs.kept_proofs import prove_once
-from prover.jobs.lease import Held
+from prover.jobs.lease import LeaseKeeper
 from prover.records.batch_errors import RowInexact, problem_of_item
 from prover.records.job import Job, Stage
 from prover.statement.context import Context
@@ -40,28 +40,28 @@ class PackOutcome:
     peak_rss_bytes: int | None = None
 
 
-def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
+def prove_pack(services: BatchServices, job: Job, held: LeaseKeeper) -> PackOutcome:
     """Proves the items of a pack that are still to be proved, verifies each statement, signs.
 
     Writes artifacts only: whoever calls settles the pack. Raises the engine's errors, and
     ``StatementRefused`` when our own verification refuses what was made.
     """
-    circuit = finer_circuit(shop, job, held) or shop.library.open(job.circuit_id)
+    circuit = finer_circuit(services, job, held) or services.library.open(job.circuit_id)
     assert circuit is not None, "a pack is queued after its circuit is built"
     outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
-    lanes = _lanes(shop, job, circuit.manifest, outcome)
+    lanes = _lanes(services, job, circuit.manifest, outcome)
     if not lanes:
         return outcome
     made = prove_lanes(
-        shop,
+        services,
         circuit,
         lanes,
-        proof_limits(shop.settings, job),
-        on_stage=partial(_begin, shop, held),
+        proof_limits(services.settings, job),
+        on_stage=partial(_begin, services, held),
         should_stop=held.should_stop,
         prove=lambda make: prove_once(
-            shop.store,
-            shop.artifacts,
+            services.store,
+            services.artifacts,
             job,
             held.lease,
             make,
@@ -72,23 +72,25 @@ def prove_pack(shop: Workshop, job: Job, held: Held) -> PackOutcome:
     outcome.timings |= made.proof.seconds
     outcome.peak_rss_bytes = made.proof.peak_rss_bytes
     tracing.stage(Stage.VERIFY.value)
-    shop.store.set_stage(held.lease, Stage.VERIFY, 0.9, outcome.timings)
+    services.store.set_stage(held.lease, Stage.VERIFY, 0.9, outcome.timings)
     started = time.monotonic()
-    _state_all(shop, job, made, lanes, outcome)
+    _state_all(services, job, made, lanes, outcome)
     outcome.timings["receipts"] = time.monotonic() - started
     return outcome
 
 
-def _begin(shop: Workshop, held: Held, name: str) -> None:
+def _begin(services: BatchServices, held: LeaseKeeper, name: str) -> None:
     tracing.stage(name)
-    shop.store.set_stage(held.lease, Stage(name))
+    services.store.set_stage(held.lease, Stage(name))
 
 
-def _lanes(shop: Workshop, job: Job, manifest: CircuitManifest, outcome: PackOutcome) -> list[Lane]:
+def _lanes(
+    services: BatchServices, job: Job, manifest: CircuitManifest, outcome: PackOutcome
+) -> list[Lane]:
     lanes: list[Lane] = []
     batch_id = job.request["batch"]
-    items = queued_items(shop.store, batch_id, pack_id=job.id)
-    for item, inputs in load_inputs(shop.store, shop.artifacts, batch_id, items):
+    items = queued_items(services.store, batch_id, pack_id=job.id)
+    for item, inputs in load_inputs(services.store, services.artifacts, batch_id, items):
         context = Context.from_request(f"{batch_id}.{item.number}", job.request["context"])
         try:
             lanes.append(Lane.of(manifest, item.number, inputs, context))
@@ -98,9 +100,9 @@ def _lanes(shop: Workshop, job: Job, manifest: CircuitManifest, outcome: PackOut
 
 
 def _state_all(
-    shop: Workshop, job: Job, made: SharedProof, lanes: list[Lane], outcome: PackOutcome
+    services: BatchServices, job: Job, made: SharedProof, lanes: list[Lane], outcome: PackOutcome
 ) -> None:
-    put = shop.artifacts.put
+    put = services.artifacts.put
     shared = {name: getattr(made.shared, name) for name in _SHARED}
     outcome.result = {"files": {n: put(data) for n, data in shared.items() if data is not None}}
     for index, lane in enumerate(lanes):
@@ -112,11 +114,11 @@ def _state_all(
             # Its neighbours have their proof.
             outcome.failed[lane.number] = problem_of_item(error, job.request)
         else:
-            _keep(shop, job, index, lane, stated, outcome)
+            _keep(services, job, index, lane, stated, outcome)
 
 
 def _keep(
-    shop: Workshop, job: Job, index: int, lane: Lane, stated: Stated, outcome: PackOutcome
+    services: BatchServices, job: Job, index: int, lane: Lane, stated: Stated, outcome: PackOutcome
 ) -> None:
     """Takes a lane's statement, unless its answer misses the profile and such rows are to fail or
     to be proved again."""
@@ -128,12 +130,12 @@ def _keep(
         error = RowInexact(f"the proof was made, but {inexact_in_words(stated.error, profile)}")
         outcome.failed[lane.number] = problem_of_item(error, job.request)
     else:
-        outcome.proved[lane.number] = (index, _stored(shop, stated, profile))
+        outcome.proved[lane.number] = (index, _stored(services, stated, profile))
 
 
-def _stored(shop: Workshop, stated: Stated, profile: Profile) -> dict[str, Any]:
+def _stored(services: BatchServices, stated: Stated, profile: Profile) -> dict[str, Any]:
     """An item's result, with what is its own in the artifact store."""
-    put, bundle = shop.artifacts.put, stated.bundle
+    put, bundle = services.artifacts.put, stated.bundle
     return {
         "receipt": put(bundle.receipt),
         "signer": put(bundle.signer),

@@ -105,7 +105,7 @@ def summary_of(batch: Batch, codes: dict[str, int], costs: dict[str, int | None]
 def write_results(service: BatchService, batch_id: str, folder: Path, *, each: bool) -> list[Path]:
     """Writes results, summary and bundle into the folder; with ``each`` also every item's own
     bundle, under ``items/NUMBER.zkml``. Returns what was written. Raises ``OSError``."""
-    store = service.shop.store
+    store = service.services.store
     codes: dict[str, int] = {}
     with (folder / RESULTS).open("wb") as out:
         for item in items_of(store, batch_id):
@@ -132,12 +132,12 @@ def write_bundle_file(
 ) -> None:
     """Writes the bundle of all proved items, whole or not at all; with a folder ``items`` every
     item's own bundle beside it. Raises ``OSError`` and ``BundleTooLarge``."""
-    shared = SharedFiles(service.shop)
+    shared = SharedFiles(service.services)
     staged = path.with_name(f".{path.name}.part")
     try:
         with staged.open("wb") as out:
             writer = BatchBundleWriter(out, batch_id)
-            for item in items_of(service.shop.store, batch_id, ItemState.PROVED):
+            for item in items_of(service.services.store, batch_id, ItemState.PROVED):
                 members = service.members(item, shared)
                 writer.add(item.id, item.number, members)
                 if items is not None:

@@ -17,9 +17,9 @@ from prover.batch.intake import receive
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
-from prover.batch.workshop import Workshop
+from prover.batch.workshop import BatchServices
 from prover.errors import LeaseLost, ResultRemoved
-from prover.jobs.lease import Held
+from prover.jobs.lease import LeaseKeeper
 from prover.jobs.retries import may_pass, pause_s
 from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
 from prover.records.batch_errors import BatchExpired, ItemNotDone, problem_of_item
@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 class BatchService:
     """Every method may be called from any thread. ``run`` and ``lost`` are the workers' side."""
 
-    shop: Workshop
+    services: BatchServices
 
     # --- the requester's side ----------------------------------------------------------------
 
@@ -52,7 +52,7 @@ class BatchService:
     ) -> Batch:
         """See ``intake.receive``."""
         return receive(
-            self.shop,
+            self.services,
             model,
             path,
             profile,
@@ -67,7 +67,7 @@ class BatchService:
     def batch(self, batch_id: str) -> Batch:
         """The batch as it stands. What nobody noticed ending, because its worker died just then, is
         ended now, and so is one whose deadline has passed. Raises ``BatchNotFound``."""
-        store = self.shop.store
+        store = self.services.store
         batch = store.batch(batch_id)
         if batch.is_overdue(datetime.now(UTC)):
             self._expire(batch_id)
@@ -83,14 +83,14 @@ class BatchService:
     def cancel(self, batch_id: str) -> Batch:
         """Ends a batch: what is proved stays, everything else is canceled. Asking again, or for a
         batch that has ended, changes nothing."""
-        batch = self.shop.store.batch(batch_id)
+        batch = self.services.store.batch(batch_id)
         if not batch.state.terminal:
             self._end(batch, ItemState.CANCELED, Canceled("the batch was canceled"))
-        return self.shop.store.batch(batch_id)
+        return self.services.store.batch(batch_id)
 
     def item_bundle(self, batch_id: str, number: int) -> bytes:
         """The bundle of one item: it verifies alone. Raises ``ItemNotFound``, ``ItemNotDone``."""
-        return write_bundle(self.members(self.shop.store.item(batch_id, number)))
+        return write_bundle(self.members(self.services.store.item(batch_id, number)))
 
     def members(self, item: Item, shared: SharedFiles | None = None) -> Bundle:
         """The members of an item's bundle; ``shared`` keeps what the next item of the same proof
@@ -99,8 +99,8 @@ class BatchService:
             raise ItemNotDone(
                 f"item {item.number} is {item.state.value}: it has no proof", number=item.number
             )
-        get, result = self.shop.artifacts.get, item.result
-        files = (shared or SharedFiles(self.shop)).of(item.pack_id)
+        get, result = self.services.artifacts.get, item.result
+        files = (shared or SharedFiles(self.services)).of(item.pack_id)
         return Bundle(
             **files,
             receipt=get(result["receipt"]),
@@ -110,7 +110,7 @@ class BatchService:
 
     # --- the workers' side -------------------------------------------------------------------
 
-    def run(self, job: Job, held: Held, note: Callable[[str], None] | None = None) -> None:
+    def run(self, job: Job, held: LeaseKeeper, note: Callable[[str], None] | None = None) -> None:
         """Works on a job of kind batch or pack under its lease, and writes down how it ended.
 
         Raises nothing that the job did.
@@ -136,20 +136,20 @@ class BatchService:
             _log.exception("batch_defect", job=job.id)
             self._failed(job, held, ZkmlError())
         finally:
-            self.shop.nudges.publish(job.id)
+            self.services.notifications.publish(job.id)
             self._finish(_batch_of(job))
 
     def lost(self, job: Job) -> None:
         """A job ended without its worker: a pack that killed its workers is split, like one that
         failed, and a pack of one fails its item."""
-        store, batch_id = self.shop.store, _batch_of(job)
+        store, batch_id = self.services.store, _batch_of(job)
         if job.state is JobState.EXPIRED:
             self._expire(batch_id)
         elif job.kind is JobKind.PACK:
             numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
             if len(numbers) > 1 or (numbers and "finer" in job.request):
                 packs = self._halves(job, numbers)
-                self.shop.announce(store.queue_packs(batch_id, packs))
+                self.services.announce(store.queue_packs(batch_id, packs))
             else:
                 problem = job.problem or Canceled("the proof was canceled").problem()
                 store.fail_pack(batch_id, job.id, problem)
@@ -157,29 +157,29 @@ class BatchService:
             store.end_batch(batch_id, left=ItemState.FAILED, problem=job.problem)
         self._finish(batch_id)
 
-    def _plan(self, job: Job, held: Held, note: Callable[[str], None] | None) -> None:
+    def _plan(self, job: Job, held: LeaseKeeper, note: Callable[[str], None] | None) -> None:
         def say(text: str) -> None:
             if held.should_stop():
                 raise Canceled
             if note is not None:
                 note(text)
 
-        packs = plan_batch(self.shop, job, held, say)
-        self.shop.announce(packs)
+        packs = plan_batch(self.services, job, held, say)
+        self.services.announce(packs)
 
-    def _prove(self, job: Job, held: Held) -> None:
-        batch = self.shop.store.batch(_batch_of(job))
-        outcome = prove_pack(self.shop, job, held)
-        self._settle(job, held, outcome, finer_packs(self.shop, batch, outcome.again))
+    def _prove(self, job: Job, held: LeaseKeeper) -> None:
+        batch = self.services.store.batch(_batch_of(job))
+        outcome = prove_pack(self.services, job, held)
+        self._settle(job, held, outcome, finer_packs(self.services, batch, outcome.again))
 
-    def _failed(self, job: Job, held: Held, error: ZkmlError) -> None:
+    def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError) -> None:
         """A pack of one fails its item; a larger one is split until the culprit is alone. What may
         pass by itself is tried again first."""
         problem = problem_of_item(error, job.request)
         _log.warning("batch_job_failed", job=job.id, code=error.code, detail=problem["detail"])
-        store = self.shop.store
+        store = self.services.store
         try:
-            settings = self.shop.settings
+            settings = self.services.settings
             if may_pass(error) and job.attempt < settings.max_attempts:
                 pause = pause_s(job.attempt, settings.retry_s)
                 store.requeue(held.lease, problem, after_s=pause)
@@ -192,8 +192,8 @@ class BatchService:
         except LeaseLost:
             _log.warning("lease_lost", job=job.id)
 
-    def _split(self, job: Job, held: Held, error: ZkmlError) -> None:
-        store, batch_id = self.shop.store, _batch_of(job)
+    def _split(self, job: Job, held: LeaseKeeper, error: ZkmlError) -> None:
+        store, batch_id = self.services.store, _batch_of(job)
         numbers = [i.number for i in queued_items(store, batch_id, pack_id=job.id)]
         outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
         packs: list[Pack] = []
@@ -211,11 +211,11 @@ class BatchService:
         """The rows of a pack that could not be proved, in smaller packs. Where it was to prove rows
         again in a finer circuit, they are proved as before and reported."""
         wish = OnInexact.REPORT if "finer" in job.request else job.request.get("on_inexact")
-        batch = self.shop.store.batch(_batch_of(job))
-        return split_packs(self.shop, batch, numbers, on_inexact=wish)
+        batch = self.services.store.batch(_batch_of(job))
+        return split_packs(self.services, batch, numbers, on_inexact=wish)
 
-    def _settle(self, job: Job, held: Held, outcome: PackOutcome, packs: list[Pack]) -> None:
-        queued = self.shop.store.settle_pack(
+    def _settle(self, job: Job, held: LeaseKeeper, outcome: PackOutcome, packs: list[Pack]) -> None:
+        queued = self.services.store.settle_pack(
             held.lease,
             _batch_of(job),
             proved=outcome.proved,
@@ -225,37 +225,39 @@ class BatchService:
             timings=outcome.timings,
             peak_rss=outcome.peak_rss_bytes,
         )
-        self.shop.announce(queued)
+        self.services.announce(queued)
 
     def _expire(self, batch_id: str) -> None:
         """Its deadline has passed: what is proved stays."""
-        batch = self.shop.store.batch(batch_id)
+        batch = self.services.store.batch(batch_id)
         if not batch.state.terminal:
             self._end(batch, ItemState.EXPIRED, BatchExpired())
 
     def _end(self, batch: Batch, left: ItemState, error: ZkmlError) -> None:
         """Gives up what is still queued, and stops whoever works on it."""
-        for job_id in self.shop.store.give_up_batch(batch.id, left=left, problem=error.problem()):
-            self.shop.nudges.publish(job_id)
+        for job_id in self.services.store.give_up_batch(
+            batch.id, left=left, problem=error.problem()
+        ):
+            self.services.notifications.publish(job_id)
         self._finish(batch.id)
 
     def _finish(self, batch_id: str) -> None:
         """Ends the batch if this was its last item, and forgets its inputs once it has ended."""
-        store = self.shop.store
+        store = self.services.store
         try:
             store.end_batch(batch_id)
             if store.batch(batch_id).state.terminal:
-                forget_inputs(store, self.shop.artifacts, batch_id)
+                forget_inputs(store, self.services.artifacts, batch_id)
         except ZkmlError as error:
             _log.warning("batch_not_finished", batch=batch_id, detail=error.detail)
-        self.shop.nudges.publish(batch_id)
+        self.services.notifications.publish(batch_id)
 
 
 class SharedFiles:
     """The files of the proof that was asked for last."""
 
-    def __init__(self, shop: Workshop) -> None:
-        self._shop = shop
+    def __init__(self, services: BatchServices) -> None:
+        self._shop = services
         self._pack_id = ""
         self._files: dict[str, bytes] = {}
 

@@ -35,7 +35,7 @@ def read(path: Path, signature: Signature) -> Iterator[Row | BadRow]:
     if path.stat().st_size > _MOST:
         raise BatchFormat(
             f"a file of this form is read as a whole, and has more than {_MOST >> 20} MiB",
-            hint="Send JSON lines, .csv or .npz, which are read row by row.",
+            advice="Send JSON lines, .csv or .npz, which are read row by row.",
         )
     try:
         columns = read_columns(path.read_bytes(), signature)

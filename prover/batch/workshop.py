@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from circuits.engine.ezkl_engine import EzklEngine
 from prover.artifacts import Artifacts
-from prover.jobs.circuit_registry import Library
-from prover.jobs.notifications import Nudges
+from prover.jobs.circuit_registry import CircuitRegistry
+from prover.jobs.notifications import Notifications
 from prover.settings import Settings
 from prover.statement.keys import KeyRing
 from prover.store import Store
@@ -18,15 +18,15 @@ Announce = Callable[[Sequence[str]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class BatchServices:
     """The parts of the application that batches use. ``keys`` is called when something is signed
     for the first time, because that makes the keys."""
 
     settings: Settings
     store: Store
     artifacts: Artifacts
-    nudges: Nudges
+    notifications: Notifications
     engine: EzklEngine
-    library: Library
+    library: CircuitRegistry
     keys: Callable[[], KeyRing]
     announce: Announce

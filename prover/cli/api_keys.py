@@ -121,7 +121,9 @@ def open_store() -> Iterator[Store]:
 def _scopes(text: str) -> frozenset[Scope]:
     wanted = {part.strip() for part in text.split(",")}
     if strange := sorted(wanted - ALL_SCOPES):
-        raise SettingsInvalid(f"{strange[0]!r} is no scope", hint=f"Choose of {', '.join(Scope)}.")
+        raise SettingsInvalid(
+            f"{strange[0]!r} is no scope", advice=f"Choose of {', '.join(Scope)}."
+        )
     return frozenset(Scope(name) for name in wanted)
 
 
@@ -137,10 +139,10 @@ def _expiry(text: str | None, now: datetime) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         raise SettingsInvalid(
             f"{text!r} is neither a span nor a time with its offset",
-            hint="Give 90d, 12h, 4w, 1y, or 2027-01-01T00:00:00Z.",
+            advice="Give 90d, 12h, 4w, 1y, or 2027-01-01T00:00:00Z.",
         )
     if moment <= now:
-        raise SettingsInvalid(f"{text} is past already", hint="Give a time to come.")
+        raise SettingsInvalid(f"{text} is past already", advice="Give a time to come.")
     return moment
 
 

@@ -324,7 +324,7 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
         terminal.err.print(
             f"line {item.line}{name}: {problem.get('detail')} [{code}]", markup=False
         )
-        if code not in told and problem.get("hint"):
+        if code not in told and problem.get("advice"):
             terminal.err.print(f"  {problem['hint']}", markup=False)
         told.add(code)
     more = batch.counts.get(ItemState.FAILED, 0) - _SHOWN

@@ -176,7 +176,7 @@ def _home(settings: Settings) -> Finding:
         settings.prepare()
         free = shutil.disk_usage(settings.home).free >> 20
     except ZkmlError as error:
-        return Finding(name="home", level="problem", detail=error.detail, mend=error.hint)
+        return Finding(name="home", level="problem", detail=error.detail, mend=error.advice)
     level = "ok" if free > _ENOUGH_DISK_MB else "note"
     return Finding(
         name="home",
@@ -205,7 +205,7 @@ def _webhooks(settings: Settings) -> Finding:
             counts = every.count_webhooks()
             off = every.webhook_endpoints(_MOST_NAMED, disabled=True).items
     except ZkmlError as error:
-        return Finding(name="webhooks", level="problem", detail=error.detail, mend=error.hint)
+        return Finding(name="webhooks", level="problem", detail=error.detail, mend=error.advice)
     detail = f"{counts.enabled} endpoints, {counts.pending} deliveries pending"
     if off:
         named = ", ".join(f"{e.id} of {e.tenant} ({e.disabled})" for e in off)
@@ -241,11 +241,11 @@ def _artifacts(settings: Settings) -> Finding:
 
 def _redis(settings: Settings) -> Finding:
     from prover.host.redis_server import find_redis_server
-    from prover.jobs.bus import open_nudges
+    from prover.jobs.bus import open_notifications
 
     if settings.redis_url is None:
         return _try("redis", find_redis_server, "`zkml up` starts its own")
-    return _try("redis", open_nudges(settings.redis_url).ping, "it answers")
+    return _try("redis", open_notifications(settings.redis_url).ping, "it answers")
 
 
 def _srs(settings: Settings) -> Finding:
@@ -288,7 +288,7 @@ def _try(name: str, action: Callable[[], Any], good: str) -> Finding:
     try:
         action()
     except ZkmlError as error:
-        return Finding(name=name, level="problem", detail=error.detail, mend=error.hint)
+        return Finding(name=name, level="problem", detail=error.detail, mend=error.advice)
     return Finding(name=name, level="ok", detail=good)
 
 

@@ -109,7 +109,7 @@ def _ring() -> KeyRing:
     if ring is None:
         raise KeyUnknown(
             f"there are no signing keys in {folder}",
-            hint="The first is made with the first receipt; ZKML_KEY_PATH names another folder.",
+            advice="The first is made with the first receipt; ZKML_KEY_PATH names another folder.",
         )
     return ring
 
@@ -119,7 +119,7 @@ def _named(ring: KeyRing, keyid: str) -> PublicKey:
     if len(keyid) < _LEAST or len(found) != 1:
         raise KeyUnknown(
             f"{keyid!r} names {len(found)} keys; at least {_LEAST} digits of one are needed",
-            hint="See `zkml keys list`.",
+            advice="See `zkml keys list`.",
         )
     return found[0]
 

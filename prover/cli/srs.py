@@ -124,7 +124,8 @@ def generate(size: Size, as_json: options.Json = False) -> int:
     folder = SrsFolder(settings.srs_dir)
     if (folder.folder / f"dev{size}.srs").exists():
         raise SrsError(
-            f"dev{size}.srs is here already", hint="Circuits may depend on it: remove it yourself."
+            f"dev{size}.srs is here already",
+            advice="Circuits may depend on it: remove it yourself.",
         )
     sandbox = Sandbox(nice=settings.engine_nice)
     engine = EzklEngine(sandbox)

@@ -66,7 +66,7 @@ class Terminal:
             self.object({"ok": False, "problem": problem})
             return
         self.err.print(f"error: {problem['detail']}", style="bold red", markup=False)
-        if problem.get("hint"):
+        if problem.get("advice"):
             self.err.print(f"  {problem['hint']}", markup=False)
         again = "; trying again may help" if problem.get("retryable") else ""
         self.err.print(f"  ({problem['code']}{again})", style="dim", markup=False)
@@ -78,8 +78,8 @@ class Terminal:
         command = context.command_path if context is not None else "zkml"
         if not said:  # a group without a subcommand
             said = f"{command} needs a subcommand"
-        hint = f"See `{command} --help`."
-        self.problem({"code": "usage", "detail": said, "retryable": False, "hint": hint})
+        advice = f"See `{command} --help`."
+        self.problem({"code": "usage", "detail": said, "retryable": False, "advice": advice})
 
 
 def wants_json(argv: Sequence[str]) -> Terminal:
@@ -134,7 +134,7 @@ def check_writable(path: Path) -> None:
     """Raises ``FileUnwritable`` where ``write_file`` would: better known before hours of work."""
     folder = path.parent
     if path.is_dir():
-        raise FileUnwritable(f"{path} is a folder", hint="Name the file to write.")
+        raise FileUnwritable(f"{path} is a folder", advice="Name the file to write.")
     if not folder.is_dir():
         raise FileUnwritable(f"{path} cannot be written: there is no folder {folder}")
     if not os.access(folder if _is_replaceable(path) else path, os.W_OK):

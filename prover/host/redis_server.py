@@ -112,7 +112,7 @@ class RedisServer:
                 if not self.is_alive():
                     raise RedisFailed(
                         f"The redis-server ended at once (status {self._process.returncode}).",
-                        hint=f"See {self._directory / 'redis.log'}.",
+                        advice=f"See {self._directory / 'redis.log'}.",
                     )
                 try:
                     client.ping()
@@ -122,7 +122,7 @@ class RedisServer:
                     return
         raise RedisFailed(
             f"The redis-server did not answer within {_START_S:.0f} s.",
-            hint=f"See {self._directory / 'redis.log'}.",
+            advice=f"See {self._directory / 'redis.log'}.",
         )
 
     def __enter__(self) -> Self:

@@ -120,7 +120,7 @@ class Supervisor:
         ended.stop()
         self._redis = RedisServer.start(self._settings.home / "redis")
         if self._redis.url != self.redis_url:
-            raise ServiceFailed("redis-server ended", hint=f"See {self._redis_log()}.")
+            raise ServiceFailed("redis-server ended", advice=f"See {self._redis_log()}.")
 
     def stop(self) -> None:
         """Ends everything: workers and API first, so that nothing misses its queue."""
@@ -189,7 +189,7 @@ class Supervisor:
                 if (code := member.process.poll()) is not None:
                     raise ServiceFailed(
                         f"the {member.name} process ended with code {code} while starting",
-                        hint="Its own message stands above.",
+                        advice="Its own message stands above.",
                     )
             if _answers(f"{self.url}/readyz"):
                 return

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from prover.jobs.notifications import Nudges
+from prover.jobs.notifications import Notifications
 
 
-class LocalNudges(Nudges):
+class LocalNotifications(Notifications):
     """Nudges within one process, for work without a server."""
 
     def publish(self, job_id: str) -> None:
         self._wake(job_id)
 
 
-def open_nudges(redis_url: str | None, prefix: str = "zkml:") -> Nudges:
+def open_notifications(redis_url: str | None, prefix: str = "zkml:") -> Notifications:
     """The bus that fits: through Redis when there is one, else within this process."""
     if redis_url is None:
-        return LocalNudges()
+        return LocalNotifications()
     # Loads a client that `zkml prove` has no use for.
-    from prover.jobs.redis_notifications import RedisNudges
+    from prover.jobs.redis_notifications import RedisNotifications
 
-    return RedisNudges(redis_url, prefix)
+    return RedisNotifications(redis_url, prefix)

@@ -51,7 +51,7 @@ _MUCH_WIDER = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class BuildSpec:
     """A circuit as ordered: what a job's ``request["circuit"]`` says.
 
     ``calibration`` is the artifact that holds calibration data; without it ``ranges`` are the
@@ -74,7 +74,7 @@ class Order:
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Order:
+    def from_json(cls, data: dict[str, Any]) -> BuildSpec:
         return cls(
             id=data["id"],
             model_id=data["model"],
@@ -100,7 +100,7 @@ class Circuit:
         return self.files.hints.read_bytes()
 
 
-class Library:
+class CircuitRegistry:
     """Circuits by id, over the store and the artifacts."""
 
     def __init__(
@@ -114,15 +114,17 @@ class Library:
 
     # --- ordering ----------------------------------------------------------------------------
 
-    def order_calibrated(self, model: ModelRecord, profile: Profile, calibration: bytes) -> Order:
+    def order_calibrated(
+        self, model: ModelRecord, profile: Profile, calibration: bytes
+    ) -> BuildSpec:
         """An order with the user's own samples; raises ``CalibrationError``."""
         samples = read_calibration(calibration, Signature.from_json(model.signature))
         digest = self._artifacts.put(calibration)
         return self._order(model, profile, samples, digest)
 
-    def order_for(
+    def build_spec(
         self, model: ModelRecord, profile: Profile, inputs: Mapping[str, NDArray[Any]] | None
-    ) -> Order:
+    ) -> BuildSpec:
         """An order without samples, for ranges that cover ``inputs``, or
         the default ones."""
         signature = Signature.from_json(model.signature)
@@ -131,7 +133,7 @@ class Library:
 
     def order_ranges(
         self, model: ModelRecord, profile: Profile, ranges: Mapping[str, tuple[float, float]]
-    ) -> Order:
+    ) -> BuildSpec:
         """An order without samples, for declared ranges; the default ones where none is given."""
         signature = Signature.from_json(model.signature)
         wanted = default_ranges(signature) | dict(ranges)
@@ -139,8 +141,8 @@ class Library:
 
     def _order(
         self, model: ModelRecord, profile: Profile, samples: Samples, calibration: str | None
-    ) -> Order:
-        return Order(
+    ) -> BuildSpec:
+        return BuildSpec(
             id=circuit_id(model.id, profile, samples.digest, self._policy, self._engine.label),
             model_id=model.id,
             profile=profile,
@@ -259,7 +261,7 @@ class Library:
 
     def ensure(
         self,
-        order: Order,
+        order: BuildSpec,
         *,
         on_progress: Callable[[str], None] | None = None,
         should_stop: ShouldStop | None = None,
@@ -281,7 +283,7 @@ class Library:
 
     def _build(
         self,
-        order: Order,
+        order: BuildSpec,
         scratch: Path,
         on_progress: Callable[[str], None] | None,
         should_stop: ShouldStop | None,
@@ -382,7 +384,7 @@ class Library:
             )
         )
 
-    def _samples(self, order: Order, model: ModelRecord) -> Samples:
+    def _samples(self, order: BuildSpec, model: ModelRecord) -> Samples:
         signature = Signature.from_json(model.signature)
         if order.calibration is not None:
             return read_calibration(self._artifacts.get(order.calibration), signature)

@@ -49,7 +49,7 @@ def _single(columns: Columns, signature: Signature) -> tuple[Arrays, tuple[str, 
         raise InputShape(
             f"there are {columns.rows} inputs where one is wanted: {first.name!r} has the shape"
             f" {[columns.rows, *first.shape]}, the model wants {list(first.shape)}",
-            hint="Prove many inputs as a batch: `zkml batch MODEL FILE -o DIR`, or POST"
+            advice="Prove many inputs as a batch: `zkml batch MODEL FILE -o DIR`, or POST"
             " /v1/batches.",
             rows=columns.rows,
             expected=list(first.shape),

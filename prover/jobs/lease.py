@@ -29,8 +29,8 @@ import structlog
 
 from circuits.errors import ZkmlError
 from prover.errors import LeaseLost
-from prover.jobs.bus import LocalNudges
-from prover.jobs.notifications import Nudges, Subscription
+from prover.jobs.bus import LocalNotifications
+from prover.jobs.notifications import Notifications, Subscription
 from prover.records.job import Job, Lease
 from prover.store import Store
 
@@ -48,7 +48,7 @@ class StopReason(enum.StrEnum):
     STOPPING = "stopping"  # this worker is shutting down
 
 
-class Held:
+class LeaseKeeper:
     """A lease that is being kept. Made by ``holding``."""
 
     def __init__(self, store: Store, lease: Lease, ttl_s: float, stopping: Callable[[], bool]):
@@ -145,17 +145,17 @@ def holding(
     lease: Lease,
     ttl_s: float,
     *,
-    nudges: Nudges | None = None,
+    notifications: Notifications | None = None,
     stopping: Callable[[], bool] = _never,
-) -> Iterator[Held]:
+) -> Iterator[LeaseKeeper]:
     """Keeps ``lease`` (as claimed with ``ttl_s``) for as long as the block runs.
 
-    With ``nudges`` a cancellation is seen at once, without within ``CANCEL_POLL_S``.
+    With ``notifications`` a cancellation is seen at once, without within ``CANCEL_POLL_S``.
     ``stopping`` says whether this process is shutting down. Leaving the block does not end the
     job: what is not settled by then is taken over when the lease expires.
     """
-    held = Held(store, lease, ttl_s, stopping)
-    with (nudges or LocalNudges()).subscribe(lease.job_id) as subscription:
+    held = LeaseKeeper(store, lease, ttl_s, stopping)
+    with (notifications or LocalNotifications()).subscribe(lease.job_id) as subscription:
         thread = threading.Thread(
             target=held._keep, args=(subscription,), name=f"lease-{lease.job_id}", daemon=True
         )
@@ -164,5 +164,5 @@ def holding(
             yield held
         finally:
             held._released.set()
-            subscription.nudge()
+            subscription.notify()
             thread.join()

@@ -35,7 +35,7 @@ class Subscription:
         self._event.clear()
         return nudged
 
-    def nudge(self) -> None:
+    def notify(self) -> None:
         self._event.set()
 
 
@@ -57,13 +57,13 @@ class AsyncSubscription:
         self._event.clear()
         return nudged
 
-    def nudge(self) -> None:
+    def notify(self) -> None:
         # A loop that has ended has no waiters.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._event.set)
 
 
-class Nudges(ABC):
+class Notifications(ABC):
     """A bus of nudges: publish from anywhere, subscribe from threads and from event loops."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Nudges(ABC):
         """Hears the job's nudges from here to the end of the block."""
         self.start()
         subscription = Subscription()
-        with self._waiting(job_id, subscription.nudge):
+        with self._waiting(job_id, subscription.notify):
             yield subscription
 
     @asynccontextmanager
@@ -97,18 +97,18 @@ class Nudges(ABC):
         """The same in an event loop."""
         await asyncio.to_thread(self.start)
         subscription = AsyncSubscription()
-        with self._waiting(job_id, subscription.nudge):
+        with self._waiting(job_id, subscription.notify):
             yield subscription
 
     @contextmanager
-    def _waiting(self, job_id: str, nudge: Callable[[], None]) -> Iterator[None]:
+    def _waiting(self, job_id: str, notify: Callable[[], None]) -> Iterator[None]:
         with self._guard:
-            self._waiters.setdefault(job_id, set()).add(nudge)
+            self._waiters.setdefault(job_id, set()).add(notify)
         try:
             yield
         finally:
             with self._guard:
-                self._waiters[job_id].discard(nudge)
+                self._waiters[job_id].discard(notify)
                 if not self._waiters[job_id]:
                     del self._waiters[job_id]
 
@@ -116,9 +116,9 @@ class Nudges(ABC):
         """Wakes the waiters in this process: of one job, or (None) all of them."""
         with self._guard:
             groups = self._waiters.values() if job_id is None else [self._waiters.get(job_id, ())]
-            waiting = [nudge for group in groups for nudge in group]
-        for nudge in waiting:
-            nudge()
+            waiting = [notify for group in groups for notify in group]
+        for notify in waiting:
+            notify()
 
     def __enter__(self) -> Self:
         return self

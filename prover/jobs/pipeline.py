@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from circuits.calibration.accuracy import compare, output_range
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
-from circuits.engine.session import masked
+from circuits.engine.session import redacted
 from circuits.errors import Canceled, EngineError, ModelTooLarge, ZkmlError
 from circuits.format.digests import canonical_json
 from circuits.format.field import Felts, to_felt
@@ -43,18 +43,18 @@ from prover.errors import (
     StorageFull,
     StoreUnavailable,
 )
-from prover.jobs.circuit_registry import Circuit, Library, Order
+from prover.jobs.circuit_registry import BuildSpec, Circuit, CircuitRegistry
 from prover.jobs.inputs import load_input
 from prover.jobs.kept_proofs import prove_once
-from prover.jobs.lease import Held
-from prover.jobs.notifications import Nudges
+from prover.jobs.lease import LeaseKeeper
+from prover.jobs.notifications import Notifications
 from prover.jobs.retries import may_pass, pause_s
 from prover.records.job import Job, JobKind, Stage
 from prover.settings import Settings
 from prover.statement.bundle import Bundle, write_bundle
 from prover.statement.commitment import SALT_BYTES, input_json
 from prover.statement.context import Context
-from prover.statement.envelope import seal
+from prover.statement.envelope import sign_bundle
 from prover.statement.exactness import error_json
 from prover.statement.keys import KeyRing
 from prover.statement.predicate import MeasuredError, OwnerClaim
@@ -89,17 +89,19 @@ class Pipeline:
     settings: Settings
     store: Store
     artifacts: Artifacts
-    nudges: Nudges
+    notifications: Notifications
     engine: EzklEngine
-    library: Library
+    library: CircuitRegistry
     keys: KeyRing
 
-    def run(self, job: Job, held: Held, on_progress: Callable[[str], None] | None = None) -> None:
+    def run(
+        self, job: Job, held: LeaseKeeper, on_progress: Callable[[str], None] | None = None
+    ) -> None:
         """Works on a job under its lease and writes down how it ended.
 
         Raises nothing that the job did; only what keeps the end from being written down.
         """
-        work = _Work(job, held, self.store, self.nudges, on_progress)
+        work = _Work(job, held, self.store, self.notifications, on_progress)
         try:
             if job.kind is JobKind.CIRCUIT:
                 result = self._make_circuit(job, work)
@@ -126,17 +128,17 @@ class Pipeline:
             _log.exception("pipeline_defect", job=job.id)
             self._failed(job, held, ZkmlError(), work)
         finally:
-            self.nudges.publish(job.id)
+            self.notifications.publish(job.id)
 
-    def _stopped(self, job: Job, held: Held) -> None:
+    def _stopped(self, job: Job, held: LeaseKeeper) -> None:
         settled = held.settle()
         if settled is not None and settled.state.terminal:
             self._forget_input(job)
 
-    def _failed(self, job: Job, held: Held, error: ZkmlError, work: _Work) -> None:
+    def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError, work: _Work) -> None:
         """Ends the job with a problem, or has it tried again where that may help."""
         if not Visibility(job.request["profile"]["visibility"]).shows_input:
-            error = masked(error)  # a job's row is read by others than its owner
+            error = redacted(error)  # a job's row is read by others than its owner
         problem = error.problem()
         again_s = pause_s(job.attempt, self.settings.retry_s) if may_pass(error) else None
         _log.warning("attempt_failed", code=error.code, detail=error.detail, again_s=again_s)
@@ -198,7 +200,7 @@ class Pipeline:
             return found, False
         with work.stage(Stage.COMPILE):
             return self.library.ensure(
-                Order.from_json(job.request["circuit"]),
+                BuildSpec.from_json(job.request["circuit"]),
                 on_progress=work.note,
                 should_stop=work.held.should_stop,
             )
@@ -234,7 +236,7 @@ class Pipeline:
                     f"our own verification refused the proof: {failed.name}: {failed.detail}"
                 )
         with work.stage(Stage.SIGN):
-            bundle = seal(statement, unsigned, self.keys.signer())
+            bundle = sign_bundle(statement, unsigned, self.keys.signer())
             return {
                 "receipt": self.artifacts.put(bundle.receipt),
                 "proof": self.artifacts.put(proof.proof_json),
@@ -335,7 +337,7 @@ class Pipeline:
         return statement, unsigned
 
 
-def _persist(held: Held, write: Callable[[], Job]) -> Job:
+def _persist(held: LeaseKeeper, write: Callable[[], Job]) -> Job:
     """Writes down how a job ended, again and again while the database is away for a moment: what
     took minutes to make is not given up for that."""
     until = time.monotonic() + _WRITE_S
@@ -353,9 +355,9 @@ class _Work:
     """What one run of one job has done so far."""
 
     job: Job
-    held: Held
+    held: LeaseKeeper
     store: Store
-    nudges: Nudges
+    notifications: Notifications
     on_progress: Callable[[str], None] | None
     timings: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: int | None = None
@@ -366,7 +368,7 @@ class _Work:
             raise Canceled
         tracing.stage(stage.value)
         self.store.set_stage(self.held.lease, stage, PROGRESS[stage], self.timings)
-        self.nudges.publish(self.job.id)
+        self.notifications.publish(self.job.id)
 
     def note(self, text: str) -> None:
         """Passes on what the compiler is at, and stops it there if it must stop."""

@@ -70,7 +70,7 @@ def broker_url(settings: Settings) -> str:
     if url is None:
         raise SettingsInvalid(
             "ZKML_REDIS_URL is not set, and a worker needs a queue.",
-            hint="Use `zkml up`, which starts a redis-server, or set ZKML_REDIS_URL.",
+            advice="Use `zkml up`, which starts a redis-server, or set ZKML_REDIS_URL.",
         )
     if url.startswith("unix://"):
         path, _, query = url.removeprefix("unix://").partition("?")
@@ -80,7 +80,7 @@ def broker_url(settings: Settings) -> str:
         return url
     raise SettingsInvalid(
         "ZKML_REDIS_URL is not a Redis URL.",
-        hint="Use redis://HOST:PORT/DB, rediss://… or unix:///path/to/redis.sock.",
+        advice="Use redis://HOST:PORT/DB, rediss://… or unix:///path/to/redis.sock.",
     )
 
 

@@ -11,14 +11,14 @@ from redis.client import PubSub
 from redis.retry import Retry
 
 from prover.errors import QueueUnavailable
-from prover.jobs.notifications import Nudges
+from prover.jobs.notifications import Notifications
 
 #: A queue must not lose keys to make room for others.
 _KEEPS_ALL = "noeviction"
 _log = structlog.get_logger(__name__)
 
 
-class RedisNudges(Nudges):
+class RedisNotifications(Notifications):
     """Nudges through Redis. One thread and one connection per process hear them all, however
     many wait; they start with the first subscription."""
 
@@ -52,7 +52,7 @@ class RedisNudges(Nudges):
         if policy != _KEEPS_ALL:
             raise QueueUnavailable(
                 f"Redis may drop messages when it is full: its maxmemory-policy is {policy}.",
-                hint=f"Set maxmemory-policy {_KEEPS_ALL} in its configuration.",
+                advice=f"Set maxmemory-policy {_KEEPS_ALL} in its configuration.",
             )
 
     def start(self) -> None:

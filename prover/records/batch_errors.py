@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuits.engine.session import masked
+from circuits.engine.session import redacted
 from circuits.errors import Fault, InputError, ZkmlError
 from circuits.format.profile import Visibility
 
@@ -19,7 +19,9 @@ class BatchEmpty(RowError):
     """The file holds no row."""
 
     code = "batch_empty"
-    default_hint = 'Each line is {"id": …, "inputs": {name: nested list}}; .csv and .npz work too.'
+    default_advice = (
+        'Each line is {"id": …, "inputs": {name: nested list}}; .csv and .npz work too.'
+    )
 
 
 class BatchColumns(RowError):
@@ -39,7 +41,7 @@ class RowTooLong(RowError):
 
     code = "row_too_long"
     fault = Fault.TOO_LARGE
-    default_hint = "ZKML_MAX_INPUT_BYTES is the limit."
+    default_advice = "ZKML_MAX_INPUT_BYTES is the limit."
 
 
 class RowId(RowError):
@@ -59,14 +61,14 @@ class BatchFormat(ZkmlError):
 
     code = "batch_format"
     fault = Fault.INPUT
-    default_hint = "Send JSON lines, .csv with a header, or numpy's .npz."
+    default_advice = "Send JSON lines, .csv with a header, or numpy's .npz."
 
 
 class RowInexact(RowError):
     """The proved answer misses the accuracy that was asked for."""
 
     code = "row_inexact"
-    default_hint = (
+    default_advice = (
         "Give calibration data like this row, ask for a smaller tolerance, or choose"
         " --on-inexact isolate (on_inexact=isolate), which proves such rows in a finer circuit."
     )
@@ -98,7 +100,7 @@ class BatchNotDone(ZkmlError):
 
     code = "batch_not_done"
     fault = Fault.CONFLICT
-    default_hint = "Wait until its state is succeeded, failed, canceled or expired."
+    default_advice = "Wait until its state is succeeded, failed, canceled or expired."
 
 
 class BatchExpired(ZkmlError):
@@ -113,11 +115,11 @@ class CircuitForBatches(ZkmlError):
 
     code = "circuit_for_batches"
     fault = Fault.INPUT
-    default_hint = "Use the circuit of one lane, or name the model and leave the circuit out."
+    default_advice = "Use the circuit of one lane, or name the model and leave the circuit out."
 
 
 def problem_of_item(error: ZkmlError, request: dict[str, Any]) -> dict[str, Any]:
     """The problem of one item of a batch; where inputs are private, without any number of it."""
     if Visibility(request["profile"]["visibility"]).shows_input:
         return error.problem()
-    return masked(error).problem()
+    return redacted(error).problem()

@@ -33,7 +33,7 @@ class IdempotencyKeyInvalid(ZkmlError):
 
     code = "idempotency_key_invalid"
     fault = Fault.INPUT
-    default_hint = "Send 1 to 255 printable ASCII characters without spaces, e.g. a UUID."
+    default_advice = "Send 1 to 255 printable ASCII characters without spaces, e.g. a UUID."
 
 
 class IdempotencyKeyReused(ZkmlError):
@@ -41,7 +41,7 @@ class IdempotencyKeyReused(ZkmlError):
 
     code = "idempotency_key_reused"
     fault = Fault.INPUT
-    default_hint = "Take a new key for a new request, or repeat the first one unchanged."
+    default_advice = "Take a new key for a new request, or repeat the first one unchanged."
 
 
 class IdempotencyInProgress(ZkmlError):
@@ -50,7 +50,7 @@ class IdempotencyInProgress(ZkmlError):
     code = "idempotency_in_progress"
     fault = Fault.CONFLICT
     retryable = True
-    default_hint = "Send the same request again after the seconds in Retry-After."
+    default_advice = "Send the same request again after the seconds in Retry-After."
 
 
 @dataclass(frozen=True, kw_only=True)

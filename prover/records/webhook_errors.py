@@ -17,7 +17,7 @@ class WebhookUrlRefused(ZkmlError):
 
     code = "webhook_url_refused"
     fault = Fault.INPUT
-    default_hint = (
+    default_advice = (
         "Use an https:// URL of a public host. For development the operator may set"
         " ZKML_WEBHOOKS_ALLOW_PRIVATE=true."
     )
@@ -28,7 +28,7 @@ class WebhookEndpointLimit(ZkmlError):
 
     code = "webhook_endpoint_limit"
     fault = Fault.CONFLICT
-    default_hint = "Delete one that is no longer used; one endpoint may hear all events."
+    default_advice = "Delete one that is no longer used; one endpoint may hear all events."
 
 
 class WebhookReplayWindow(ZkmlError):
@@ -36,7 +36,7 @@ class WebhookReplayWindow(ZkmlError):
 
     code = "webhook_replay_window"
     fault = Fault.INPUT
-    default_hint = "Ask for a later `since`, and read older jobs from their own lists."
+    default_advice = "Ask for a later `since`, and read older jobs from their own lists."
 
 
 class WebhookEndpointDisabled(ZkmlError):
@@ -44,4 +44,4 @@ class WebhookEndpointDisabled(ZkmlError):
 
     code = "webhook_endpoint_disabled"
     fault = Fault.CONFLICT
-    default_hint = "Enable it first: PATCH the endpoint with `enabled: true`."
+    default_advice = "Enable it first: PATCH the endpoint with `enabled: true`."

@@ -39,8 +39,8 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
 class Bundle:
     """The members of a bundle, each as its bytes.
 
-    ``receipt`` and ``signer`` are empty until ``receipt.seal`` fills them in. ``signer`` is the
-    public key that signed, so that a signature can be checked before anybody has said whom to
+    ``receipt`` and ``signer`` are empty until ``receipt.sign_bundle`` fills them in. ``signer`` is
+    the public key that signed, so that a signature can be checked before anybody has said whom to
     trust. ``lanes`` is there where committed hints are those of several inputs
     (``circuits.format.commitments.Lanes``), ``weights`` only where the circuit does not hold them,
     ``input`` only where the input is public, ``model`` only when the issuer chose to hand it on.

@@ -86,7 +86,7 @@ def sign(statement: Statement, signer: Signer) -> bytes:
     return replace(unsigned, keyid=signature.keyid, signature=made).to_bytes()
 
 
-def seal(statement: Statement, unsigned: Bundle, signer: Signer) -> Bundle:
+def sign_bundle(statement: Statement, unsigned: Bundle, signer: Signer) -> Bundle:
     """The bundle with its receipt, and the public key of the same signer."""
     key = signer_document(PublicKey.of(signer.public_key))
     return replace(unsigned, receipt=sign(statement, signer), signer=key)

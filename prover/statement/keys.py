@@ -259,7 +259,7 @@ class KeyRing:
             path = self._folder / name
             if path.stat().st_mode & 0o077:
                 raise KeyringUnusable(
-                    f"the private key {name} can be read by others", hint=f"chmod 600 {name}"
+                    f"the private key {name} can be read by others", advice=f"chmod 600 {name}"
                 )
             return Signer.from_priv_key_uri(f"{scheme}:{path.absolute()}", key)
         except KeyringUnusable:

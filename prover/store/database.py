@@ -160,7 +160,7 @@ def _parse(url: str) -> URL:
         return parsed
     raise SettingsInvalid(
         f"ZKML_DATABASE_URL names a database that is not supported ({parsed.drivername}).",
-        hint="Use sqlite:////absolute/path.db or postgresql://user@host/name.",
+        advice="Use sqlite:////absolute/path.db or postgresql://user@host/name.",
     )
 
 
@@ -173,7 +173,7 @@ def _sqlite(url: URL, *, busy_s: float = _BUSY_S, **options: Any) -> sa.Engine:
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(
             f"The job database {path} cannot be opened: {error}.",
-            hint="Check that its folder exists, is writable, and is not a network share.",
+            advice="Check that its folder exists, is writable, and is not a network share.",
         ) from error
     # isolation_level None stops the driver from opening transactions on its own: `_begin` does it.
     engine = sa.create_engine(

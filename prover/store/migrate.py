@@ -43,7 +43,7 @@ def step_back(url: str) -> str | None:
             if _revision(conn) != REVISION:
                 raise StoreTooNew(
                     f"The database is at revision {_revision(conn)}, not {REVISION}.",
-                    hint="Use the version of zkml-prover that wrote it.",
+                    advice="Use the version of zkml-prover that wrote it.",
                 )
             _alembic(conn, lambda alembic, config: alembic.downgrade(config, "-1"))
             return _revision(conn)

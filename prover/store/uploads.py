@@ -43,7 +43,7 @@ class Uploads(Repository):
         if found.size_bytes != size_bytes:
             raise UploadOverlaps(
                 f"The upload of {digest} is open with {found.size_bytes} bytes, not {size_bytes}.",
-                hint="Delete it first, or say the size that it has.",
+                advice="Delete it first, or say the size that it has.",
             )
         return found, new
 

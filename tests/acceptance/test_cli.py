@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 YES, NO, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-class Desk:
+class Workspace:
     """A folder with a home, a model, an input and a good bundle."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,8 +56,8 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    made = Desk(tmp_path_factory.mktemp("desk"))
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("desk"))
     done = made.prove(made.model, made.input, "-o", made.bundle, "--nonce", "mine")
     assert done.code == YES, done
     assert done.json["outputs"]["y"] == [[0.0, 0.25, 2.25]]
@@ -67,35 +67,37 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 # --- prove -------------------------------------------------------------------------------------
 
 
-def test_people_are_told_what_was_proved_and_how_to_check_it(desk: Desk) -> None:
-    out = desk.folder / "told.zkml"
-    done = desk.zkml("prove", desk.model, desk.input, "-o", out)
+def test_people_are_told_what_was_proved_and_how_to_check_it(workspace: Workspace) -> None:
+    out = workspace.folder / "told.zkml"
+    done = workspace.zkml("prove", workspace.model, workspace.input, "-o", out)
     assert done.code == YES
     assert "y = [[0.0, 0.25, 2.25]]" in done.out
     assert "this output is off by at most" in done.out
     assert "more than the" not in done.out  # the tolerance
     assert f"zkml verify {out}" in done.out
     assert "circuit built" not in done.out  # it was there
-    assert desk.zkml("verify", out).code == YES
-    assert scratch(desk.home) == []
+    assert workspace.zkml("verify", out).code == YES
+    assert scratch(workspace.home) == []
 
 
-def test_who_proves_beside_a_jump_of_the_model_is_told_what_the_proof_missed(desk: Desk) -> None:
-    model = desk.write("floor.onnx", tiny.unary("Floor", (1, 1)))
-    beside = desk.write("beside.json", '{"inputs": {"x": [[0.999999]]}}')
-    done = desk.zkml("prove", model, beside, "-o", desk.folder / "floor.zkml")
+def test_who_proves_beside_a_jump_of_the_model_is_told_what_the_proof_missed(
+    workspace: Workspace,
+) -> None:
+    model = workspace.write("floor.onnx", tiny.unary("Floor", (1, 1)))
+    beside = workspace.write("beside.json", '{"inputs": {"x": [[0.999999]]}}')
+    done = workspace.zkml("prove", model, beside, "-o", workspace.folder / "floor.zkml")
     assert done.code == YES, done
     assert "y = [[1.0]]" in done.out
     assert "off by at most 1," in done.out
     assert "more than the 1 % asked for" in done.out
 
 
-def test_inputs_of_every_form_give_the_same_output(desk: Desk) -> None:
-    flat = desk.write("flat.json", '{"input_data": [[1, -1, 2, 0]]}')
-    array = desk.folder / "input.npz"
+def test_inputs_of_every_form_give_the_same_output(workspace: Workspace) -> None:
+    flat = workspace.write("flat.json", '{"input_data": [[1, -1, 2, 0]]}')
+    array = workspace.folder / "input.npz"
     np.savez(array, x=np.array([[1, -1, 2, 0]], dtype=np.float32))
     for given in (flat, array):
-        done = desk.prove(desk.model, given, "-o", desk.folder / "form.zkml")
+        done = workspace.prove(workspace.model, given, "-o", workspace.folder / "form.zkml")
         assert done.json["outputs"] == {"y": [[0.0, 0.25, 2.25]]}
 
 
@@ -103,18 +105,22 @@ def test_inputs_of_every_form_give_the_same_output(desk: Desk) -> None:
     ("text", "code"),
     [("{", "input_invalid"), ('{"inputs": {"x": [1, 2, 3, 4]}}', "input_shape")],
 )
-def test_an_input_that_does_not_fit_is_refused(desk: Desk, text: str, code: str) -> None:
-    out = desk.folder / "never.zkml"
-    done = desk.prove(desk.model, desk.write("bad.json", text), "-o", out)
+def test_an_input_that_does_not_fit_is_refused(workspace: Workspace, text: str, code: str) -> None:
+    out = workspace.folder / "never.zkml"
+    done = workspace.prove(workspace.model, workspace.write("bad.json", text), "-o", out)
     assert (done.code, done.problem["code"]) == (USAGE, code)
     assert not out.exists()
 
 
-def test_an_input_beyond_the_calibrated_range_is_refused_before_proving(desk: Desk) -> None:
-    samples = desk.folder / "samples.npz"
+def test_an_input_beyond_the_calibrated_range_is_refused_before_proving(
+    workspace: Workspace,
+) -> None:
+    samples = workspace.folder / "samples.npz"
     np.savez(samples, x=np.random.default_rng(0).uniform(-1, 1, (32, 1, 4)))
-    far = desk.write("far.json", '{"input_data": [[1000, 0, 0, 0]]}')
-    done = desk.prove(desk.model, far, "-o", desk.folder / "never.zkml", "--calibration", samples)
+    far = workspace.write("far.json", '{"input_data": [[1000, 0, 0, 0]]}')
+    done = workspace.prove(
+        workspace.model, far, "-o", workspace.folder / "never.zkml", "--calibration", samples
+    )
     assert (done.code, done.problem["code"]) == (USAGE, "input_out_of_range")
     assert "'x'" in done.problem["detail"]
 
@@ -136,23 +142,23 @@ def _with_external_data(folder: Path) -> bytes:
     ids=["keras", "external data", "operator"],
 )
 def test_a_model_that_cannot_be_proved_is_named(
-    desk: Desk, make: object, code: str, says: str
+    workspace: Workspace, make: object, code: str, says: str
 ) -> None:
     assert callable(make)
-    bad = desk.write("bad.onnx", make(desk.folder))
-    done = desk.prove(bad, desk.input, "-o", desk.folder / "never.zkml")
+    bad = workspace.write("bad.onnx", make(workspace.folder))
+    done = workspace.prove(bad, workspace.input, "-o", workspace.folder / "never.zkml")
     assert done.code == USAGE
     assert done.problem["code"].startswith(code)
     assert says in done.problem["detail"]
-    assert done.problem["hint"]
+    assert done.problem["advice"]
 
 
-def test_a_tolerance_that_nothing_meets_names_the_best(desk: Desk) -> None:
-    done = desk.prove(
-        desk.write("sigmoid.onnx", tiny.linear(activation="Sigmoid")),
-        desk.input,
+def test_a_tolerance_that_nothing_meets_names_the_best(workspace: Workspace) -> None:
+    done = workspace.prove(
+        workspace.write("sigmoid.onnx", tiny.linear(activation="Sigmoid")),
+        workspace.input,
         "-o",
-        desk.folder / "never.zkml",
+        workspace.folder / "never.zkml",
         "--tolerance",
         "0",
     )
@@ -160,25 +166,29 @@ def test_a_tolerance_that_nothing_meets_names_the_best(desk: Desk) -> None:
     assert done.problem["context"]["best"]["max_error"] > 0
 
 
-def test_output_that_cannot_be_written_is_known_before_the_work(desk: Desk) -> None:
-    for out in (desk.folder, desk.folder / "no" / "such" / "folder.zkml", desk.model / "x.zkml"):
-        done = desk.prove(desk.model, desk.input, "-o", out)
+def test_output_that_cannot_be_written_is_known_before_the_work(workspace: Workspace) -> None:
+    for out in (
+        workspace.folder,
+        workspace.folder / "no" / "such" / "folder.zkml",
+        workspace.model / "x.zkml",
+    ):
+        done = workspace.prove(workspace.model, workspace.input, "-o", out)
         assert (done.code, done.problem["code"]) == (USAGE, "file_unwritable")
 
 
-def test_a_device_is_written_to_and_not_replaced(desk: Desk) -> None:
-    assert desk.prove(desk.model, desk.input, "-o", "/dev/null").code == YES
+def test_a_device_is_written_to_and_not_replaced(workspace: Workspace) -> None:
+    assert workspace.prove(workspace.model, workspace.input, "-o", "/dev/null").code == YES
     assert Path("/dev/null").is_char_device()
 
 
-def test_a_full_disk_leaves_nothing_half_written(desk: Desk) -> None:
+def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace) -> None:
     """The largest file that may be written stands in for what is left of the disk."""
-    out = desk.folder / "small" / "out.zkml"
+    out = workspace.folder / "small" / "out.zkml"
     out.parent.mkdir()
     limit = 20_000
     done = subprocess.run(
-        [ZKML, "prove", str(desk.model), str(desk.input), "-o", str(out), "--json"],
-        env=environment(desk.home),
+        [ZKML, "prove", str(workspace.model), str(workspace.input), "-o", str(out), "--json"],
+        env=environment(workspace.home),
         capture_output=True,
         text=True,
         timeout=HANGS_S,
@@ -192,7 +202,7 @@ def test_a_full_disk_leaves_nothing_half_written(desk: Desk) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
-def test_a_full_file_system_is_named(desk: Desk, tmp_path: Path) -> None:
+def test_a_full_file_system_is_named(workspace: Workspace, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()
     mounted = subprocess.run(
@@ -201,45 +211,58 @@ def test_a_full_file_system_is_named(desk: Desk, tmp_path: Path) -> None:
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        done = desk.prove(desk.model, desk.input, "-o", full / "out.zkml")
+        done = workspace.prove(workspace.model, workspace.input, "-o", full / "out.zkml")
         assert (done.code, done.problem["code"]) == (USAGE, "file_unwritable")
         assert "No space" in done.problem["detail"]
         assert list(full.iterdir()) == []
-        home = zkml(full / "home", "prove", desk.model, desk.input, "-o", desk.folder / "n.zkml")
+        home = zkml(
+            full / "home",
+            "prove",
+            workspace.model,
+            workspace.input,
+            "-o",
+            workspace.folder / "n.zkml",
+        )
         assert home.code in (USAGE, OURS)
     finally:
         subprocess.run(["umount", str(full)], check=True)
 
 
-def test_a_home_that_cannot_be_made_is_named(desk: Desk) -> None:
-    env = {"ZKML_HOME": str(desk.model / "home"), "ZKML_SRS_DIR": str(desk.model / "home/srs")}
+def test_a_home_that_cannot_be_made_is_named(workspace: Workspace) -> None:
+    env = {
+        "ZKML_HOME": str(workspace.model / "home"),
+        "ZKML_SRS_DIR": str(workspace.model / "home/srs"),
+    }
     for args, code in (
-        (["prove", desk.model, desk.input, "-o", desk.folder / "never.zkml"], "home_unusable"),
-        (["plan", desk.model], "home_unusable"),
+        (
+            ["prove", workspace.model, workspace.input, "-o", workspace.folder / "never.zkml"],
+            "home_unusable",
+        ),
+        (["plan", workspace.model], "home_unusable"),
         (["up", "--port", "0"], "home_unusable"),
         (["srs", "generate", "4"], "srs_unwritable"),
     ):
-        done = desk.zkml(*args, "--json", **env)
+        done = workspace.zkml(*args, "--json", **env)
         assert (done.code, done.problem["code"]) == (USAGE, code), args
-        assert "ZKML_" in done.problem["hint"]
-    doctor = desk.zkml("doctor", "--json", **env)
+        assert "ZKML_" in done.problem["advice"]
+    doctor = workspace.zkml("doctor", "--json", **env)
     assert doctor.code == OURS
     assert {f["level"] for f in doctor.json["findings"] if f["name"] == "home"} == {"problem"}
 
 
-def test_ctrl_c_leaves_nothing(desk: Desk) -> None:
-    model = desk.write("slow.onnx", tiny.wide(64))
-    given = desk.write("slow.json", json.dumps({"input_data": [[0.5] * 64]}))
-    out = desk.folder / "interrupted" / "out.zkml"
+def test_ctrl_c_leaves_nothing(workspace: Workspace) -> None:
+    model = workspace.write("slow.onnx", tiny.wide(64))
+    given = workspace.write("slow.json", json.dumps({"input_data": [[0.5] * 64]}))
+    out = workspace.folder / "interrupted" / "out.zkml"
     out.parent.mkdir()
     process = subprocess.Popen(
         [ZKML, "prove", str(model), str(given), "-o", str(out), "--json"],
-        env=environment(desk.home),
+        env=environment(workspace.home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    until(lambda: any(p.is_dir() for p in (desk.home / "tmp").iterdir()))
+    until(lambda: any(p.is_dir() for p in (workspace.home / "tmp").iterdir()))
     process.send_signal(signal.SIGINT)
     said, err = process.communicate(timeout=HANGS_S)
 
@@ -247,19 +270,27 @@ def test_ctrl_c_leaves_nothing(desk: Desk) -> None:
     assert "Traceback" not in err
     assert json.loads(said)["problem"]["code"] == "canceled"
     assert list(out.parent.iterdir()) == []
-    assert not any(p.is_dir() for p in (desk.home / "tmp").iterdir())
-    assert scratch(desk.home) == []
+    assert not any(p.is_dir() for p in (workspace.home / "tmp").iterdir())
+    assert scratch(workspace.home) == []
 
 
-def test_a_disk_that_fills_up_under_a_job_is_named(desk: Desk, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_under_a_job_is_named(workspace: Workspace, tmp_path: Path) -> None:
     """The database cannot write down how the job ends: the command still says what happened."""
     home = tmp_path / "home"
-    first = zkml(home, "prove", desk.model, desk.input, "-o", tmp_path / "first.zkml")
+    first = zkml(home, "prove", workspace.model, workspace.input, "-o", tmp_path / "first.zkml")
     assert first.code == YES
     database = home / "zkml.db"
     size = database.stat().st_size
     done = subprocess.run(
-        [ZKML, "prove", str(desk.model), str(desk.input), "-o", str(tmp_path / "x"), "--json"],
+        [
+            ZKML,
+            "prove",
+            str(workspace.model),
+            str(workspace.input),
+            "-o",
+            str(tmp_path / "x"),
+            "--json",
+        ],
         env=environment(home),
         capture_output=True,
         text=True,
@@ -269,14 +300,22 @@ def test_a_disk_that_fills_up_under_a_job_is_named(desk: Desk, tmp_path: Path) -
     )
     assert done.returncode in (USAGE, OURS)
     assert "Traceback" not in done.stderr
-    assert json.loads(done.stdout)["problem"]["hint"]
+    assert json.loads(done.stdout)["problem"]["advice"]
     assert not (tmp_path / "x").exists()
 
 
-def test_ctrl_c_before_the_work_is_told_too(desk: Desk, tmp_path: Path) -> None:
+def test_ctrl_c_before_the_work_is_told_too(workspace: Workspace, tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = subprocess.Popen(
-        [ZKML, "prove", str(desk.model), str(desk.input), "-o", str(tmp_path / "x"), "--json"],
+        [
+            ZKML,
+            "prove",
+            str(workspace.model),
+            str(workspace.input),
+            "-o",
+            str(tmp_path / "x"),
+            "--json",
+        ],
         env=environment(home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -295,29 +334,31 @@ def test_ctrl_c_before_the_work_is_told_too(desk: Desk, tmp_path: Path) -> None:
 # --- verify, inspect ---------------------------------------------------------------------------
 
 
-def test_a_bundle_is_checked_against_what_its_reader_knows(desk: Desk) -> None:
-    other = desk.write("other.onnx", tiny.linear(scale=2.0))
-    wrong = desk.write("wrong.json", '{"inputs": {"x": [[1, -1, 2, 0.25]]}}')
+def test_a_bundle_is_checked_against_what_its_reader_knows(workspace: Workspace) -> None:
+    other = workspace.write("other.onnx", tiny.linear(scale=2.0))
+    wrong = workspace.write("wrong.json", '{"inputs": {"x": [[1, -1, 2, 0.25]]}}')
     for args, code in (
-        (["--model", desk.model, "--input", desk.input, "--nonce", "mine"], YES),
+        (["--model", workspace.model, "--input", workspace.input, "--nonce", "mine"], YES),
         (["--model", other], NO),
         (["--input", wrong], NO),
         (["--nonce", "not mine"], NO),
         (["--strict"], NO),  # over an SRS that this machine made
     ):
-        done = desk.zkml("verify", desk.bundle, *args, "--json")
+        done = workspace.zkml("verify", workspace.bundle, *args, "--json")
         assert (done.code, done.json["ok"]) == (code, code == YES), args
 
 
-def test_the_key_is_made_anew_from_the_model(desk: Desk) -> None:
-    done = desk.zkml("verify", desk.bundle, "--model", desk.model, "--rebuild", "--json")
+def test_the_key_is_made_anew_from_the_model(workspace: Workspace) -> None:
+    done = workspace.zkml(
+        "verify", workspace.bundle, "--model", workspace.model, "--rebuild", "--json"
+    )
     assert done.code == YES, done.out
-    without = desk.zkml("verify", desk.bundle, "--rebuild", "--json")
+    without = workspace.zkml("verify", workspace.bundle, "--rebuild", "--json")
     assert (without.code, without.problem["code"]) == (USAGE, "options_disagree")
 
 
-def test_a_damaged_bundle_is_a_no_and_a_missing_one_is_a_mistake(desk: Desk) -> None:
-    good = desk.bundle.read_bytes()
+def test_a_damaged_bundle_is_a_no_and_a_missing_one_is_a_mistake(workspace: Workspace) -> None:
+    good = workspace.bundle.read_bytes()
     parts = read_bundle(good)
     shorter = parts.proof.replace(b'"proof":[', b'"proof":[1,', 1)
     for data in (
@@ -327,35 +368,35 @@ def test_a_damaged_bundle_is_a_no_and_a_missing_one_is_a_mistake(desk: Desk) -> 
         good[:1000] + bytes([good[1000] ^ 1]) + good[1001:],
         write_bundle(type(parts)(**{**vars(parts), "proof": shorter})),
     ):
-        damaged = desk.write("damaged.zkml", data)
-        done = desk.zkml("verify", damaged, "--json")
+        damaged = workspace.write("damaged.zkml", data)
+        done = workspace.zkml("verify", damaged, "--json")
         assert (done.code, done.json["ok"]) == (NO, False)
         failed = [c for c in done.json["checks"] if c["status"] == "fail"]
         assert failed
         assert all(c["detail"] for c in failed)
-    assert "NOT VERIFIED" in desk.zkml("verify", damaged).out
+    assert "NOT VERIFIED" in workspace.zkml("verify", damaged).out
 
-    for missing in (desk.folder / "nowhere.zkml", desk.folder):
-        done = desk.zkml("verify", missing, "--json")
+    for missing in (workspace.folder / "nowhere.zkml", workspace.folder):
+        done = workspace.zkml("verify", missing, "--json")
         assert (done.code, done.problem["code"]) == (USAGE, "file_unreadable")
 
 
-def test_inspect_reads_models_and_bundles(desk: Desk) -> None:
-    model = desk.zkml("inspect", desk.model, "--json")
+def test_inspect_reads_models_and_bundles(workspace: Workspace) -> None:
+    model = workspace.zkml("inspect", workspace.model, "--json")
     assert (model.code, model.json["ok"]) == (YES, True)
     assert model.json["parameters"] == 15
-    bundle = desk.zkml("inspect", desk.bundle, "--json")
+    bundle = workspace.zkml("inspect", workspace.bundle, "--json")
     assert bundle.code == YES
     assert bundle.json["statement"]
-    refused = desk.zkml(
-        "inspect", desk.write("noise.onnx", tiny.unary("RandomNormalLike")), "--json"
+    refused = workspace.zkml(
+        "inspect", workspace.write("noise.onnx", tiny.unary("RandomNormalLike")), "--json"
     )
     assert refused.code == USAGE
     assert [o["op"] for o in refused.json["operators"] if o["status"] == "refused"] == [
         "RandomNormalLike"
     ]
-    for data in (b"", b"PK\x03\x04 and nothing", desk.bundle.read_bytes()[:5000]):
-        broken = desk.zkml("inspect", desk.write("broken", data), "--json")
+    for data in (b"", b"PK\x03\x04 and nothing", workspace.bundle.read_bytes()[:5000]):
+        broken = workspace.zkml("inspect", workspace.write("broken", data), "--json")
         assert broken.code == USAGE
         assert broken.problem["code"]
 
@@ -363,30 +404,30 @@ def test_inspect_reads_models_and_bundles(desk: Desk) -> None:
 # --- plan, srs, doctor -------------------------------------------------------------------------
 
 
-def test_a_plan_says_what_and_why(desk: Desk) -> None:
-    done = desk.zkml("plan", desk.model, "--json")
+def test_a_plan_says_what_and_why(workspace: Workspace) -> None:
+    done = workspace.zkml("plan", workspace.model, "--json")
     plan = done.json["plan"]
     assert done.code == YES
     assert plan["choice"]["args"]["logrows"] < 15  # the engine's default circuit
     assert plan["choice"]["error"]["max_error"] <= 0.01
     assert all(row["rejected_because"] for row in plan["runners_up"] + plan["rejected"])
-    assert desk.zkml("plan", desk.model).code == YES
+    assert workspace.zkml("plan", workspace.model).code == YES
 
 
-def test_srs_files_are_made_listed_and_judged(desk: Desk, tmp_path: Path) -> None:
+def test_srs_files_are_made_listed_and_judged(workspace: Workspace, tmp_path: Path) -> None:
     folder = {"ZKML_SRS_DIR": str(tmp_path / "srs")}
-    made = desk.zkml("srs", "generate", "4", "--json", **folder)
+    made = workspace.zkml("srs", "generate", "4", "--json", **folder)
     assert made.json["origin"] == "insecure-development"
     assert "forge" in made.json["warning"]
-    again = desk.zkml("srs", "generate", "4", "--json", **folder)
+    again = workspace.zkml("srs", "generate", "4", "--json", **folder)
     assert (again.code, again.problem["code"]) == (USAGE, "srs_invalid")
-    taken = desk.zkml("srs", "import", tmp_path / "srs" / "dev4.srs", "--json", **folder)
+    taken = workspace.zkml("srs", "import", tmp_path / "srs" / "dev4.srs", "--json", **folder)
     assert (taken.code, taken.json["origin"]) == (YES, "imported")
-    listed = desk.zkml("srs", "list", "--json", **folder)
+    listed = workspace.zkml("srs", "list", "--json", **folder)
     assert [f["origin"] for f in listed.json["files"]] == ["imported", "insecure-development"]
-    judged = desk.zkml("srs", "check", tmp_path / "srs" / "kzg4.srs", "--json", **folder)
+    judged = workspace.zkml("srs", "check", tmp_path / "srs" / "kzg4.srs", "--json", **folder)
     assert (judged.code, judged.json["ok"]) == (NO, False)
-    refused = desk.zkml(
+    refused = workspace.zkml(
         "srs",
         "fetch",
         "4",
@@ -395,28 +436,28 @@ def test_srs_files_are_made_listed_and_judged(desk: Desk, tmp_path: Path) -> Non
         ZKML_SRS_DIR=str(tmp_path / "other"),
     )
     assert (refused.code, refused.problem["code"]) == (OURS, "srs_unreachable")
-    assert (desk.zkml("srs", "list", **folder)).code == YES
+    assert (workspace.zkml("srs", "list", **folder)).code == YES
 
 
-def test_without_a_ceremony_there_is_no_proof_if_the_operator_says_so(desk: Desk) -> None:
-    done = desk.prove(
-        desk.model,
-        desk.input,
+def test_without_a_ceremony_there_is_no_proof_if_the_operator_says_so(workspace: Workspace) -> None:
+    done = workspace.prove(
+        workspace.model,
+        workspace.input,
         "-o",
-        desk.folder / "never.zkml",
+        workspace.folder / "never.zkml",
         ZKML_SRS_POLICY="ceremony",
     )
     assert (done.code, done.problem["code"]) == (USAGE, "srs_missing")
-    assert "zkml srs fetch" in done.problem["hint"]
+    assert "zkml srs fetch" in done.problem["advice"]
 
 
-def test_the_doctor_looks_at_everything(desk: Desk) -> None:
-    done = desk.zkml("doctor", "--json")
+def test_the_doctor_looks_at_everything(workspace: Workspace) -> None:
+    done = workspace.zkml("doctor", "--json")
     levels = {f["name"]: f["level"] for f in done.json["findings"]}
     assert done.code == YES
     assert {"python", "engine", "home", "database", "artifacts", "redis", "srs"} <= set(levels)
     assert levels["engine"] == "ok"
-    assert desk.zkml("doctor", "--settings").out.count("ZKML_") > 15
+    assert workspace.zkml("doctor", "--settings").out.count("ZKML_") > 15
 
 
 # --- usage -------------------------------------------------------------------------------------
@@ -449,9 +490,9 @@ def test_usage_is_told_to_programs_as_json(tmp_path: Path) -> None:
         assert (done.code, done.problem["code"]) == (USAGE, "usage")
 
 
-def test_a_setting_that_cannot_be_used_is_named(desk: Desk) -> None:
-    out = desk.folder / "never.zkml"
-    done = desk.prove(desk.model, desk.input, "-o", out, ZKML_LEASE_S="soon")
+def test_a_setting_that_cannot_be_used_is_named(workspace: Workspace) -> None:
+    out = workspace.folder / "never.zkml"
+    done = workspace.prove(workspace.model, workspace.input, "-o", out, ZKML_LEASE_S="soon")
     assert (done.code, done.problem["code"]) == (USAGE, "settings_invalid")
     assert "ZKML_LEASE_S" in done.problem["detail"]
 

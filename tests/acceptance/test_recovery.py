@@ -232,7 +232,7 @@ def test_nothing_outlives_a_service_that_is_killed(home: Path) -> None:
 def test_a_home_has_one_service_at_a_time(running: Up) -> None:
     second = zkml(running.home, "up", "--port", "0", "--json")
     assert (second.code, second.problem["code"]) == (2, "already_running")
-    assert "ZKML_HOME" in second.problem["hint"]
+    assert "ZKML_HOME" in second.problem["advice"]
     assert running.process.poll() is None
 
 

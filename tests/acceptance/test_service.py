@@ -194,7 +194,7 @@ def test_a_model_that_cannot_be_used_is_refused_and_not_stored(
         client.upload_model(data)
     assert code in caught.value.problem.code
     assert 400 <= caught.value.problem.status < 500
-    assert caught.value.problem.hint
+    assert caught.value.problem.advice
     assert (artifacts(service), len(client.models().items)) == before
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from circuits.evm.guard import Accepted, Challenged, Guard
+from circuits.evm.guard import Accepted, FiatShamirCheck, Guard
 from circuits.format.field import P, to_felt
 from tests.cases.evm_forgery import Chain, words
 
@@ -34,7 +34,7 @@ class Deployed:
         guard = Guard(
             proof_bytes=told["proof_bytes"],
             accepted=tuple(_accepted(*pair) for pair in told["accepted"]),
-            challenged=Challenged(inputs=_accepted(count, bounds), **challenged),
+            challenged=FiatShamirCheck(inputs=_accepted(count, bounds), **challenged),
         )
         address = chain.deploy(guard.creation(verifier, chain.code(verifier)))
         return cls(chain, verifier, guard, address, vector)

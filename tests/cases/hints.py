@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from circuits.integers.interpreter import Graph
-from circuits.lower import Bits, Form, GraphVariant, lower
+from circuits.lower import BitWidths, GraphVariant, LoweringOptions, lower
 from circuits.lower.variant import Hinted
 from tests.cases.integers import BOUND, graph
 
-BITS = Bits(input=5, weights=(6, 7))
+BITS = BitWidths(input=5, weights=(6, 7))
 
 DENSE = graph(
     "a = Gemm(x, w, b) r = Relu(a) y = MatMul(r, w2)",
@@ -53,7 +53,7 @@ GIVEN = {
 
 
 def hinted(data: bytes) -> tuple[GraphVariant, Hinted]:
-    variant = lower(data, BITS, BOUND, Form(hints=True))
+    variant = lower(data, BITS, BOUND, LoweringOptions(hints=True))
     assert variant.hinted is not None
     return variant, variant.hinted
 

@@ -175,7 +175,7 @@ def bundles_of(app: App, batch_id: str) -> Iterator[bytes]:
     items = app.store.items(batch_id, limit=2 * ROWS)
     assert len(items) == ROWS
     assert all(item.state.terminal for item in items)
-    shared = SharedFiles(app.batches.shop)
+    shared = SharedFiles(app.batches.services)
     for item in items:
         if item.state is ItemState.PROVED:
             yield write_bundle(app.batches.members(item, shared))

@@ -46,7 +46,7 @@ def flipped(data: bytes, at: int) -> bytes:
 
 
 @dataclass
-class Lie:
+class Forgery:
     """A bundle under change, whose statement is brought in line before it is signed."""
 
     bundle: Bundle
@@ -75,7 +75,7 @@ class Lie:
     def set_proof(self, data: bytes) -> None:
         self.set_member(proof=replace(read_proof(self.bundle.proof), proof=data).to_bytes())
 
-    def told(self, seed: int = TRUSTED) -> Bundle:
+    def resigned(self, seed: int = TRUSTED) -> Bundle:
         """Everything in the statement that follows from the members, computed again and signed."""
         p, bundle, manifest = self.predicate, self.bundle, self.manifest
         for name, value in claims(manifest).items():
@@ -115,99 +115,101 @@ def with_file(manifest: CircuitManifest, name: str, data: bytes) -> CircuitManif
     return replace(manifest, files={**manifest.files, name: sha256(data)})
 
 
-def lie_output(lie: Lie) -> None:
-    lie.set_instance(7, to_felt(from_felt(read_proof(lie.bundle.proof).instances[7]) + 1))
+def lie_output(forgery: Forgery) -> None:
+    forgery.set_instance(7, to_felt(from_felt(read_proof(forgery.bundle.proof).instances[7]) + 1))
 
 
-def lie_input(lie: Lie) -> None:
-    lie.set_instance(0, to_felt(64))
-    document = json.loads(lie.bundle.input or b"")
+def lie_input(forgery: Forgery) -> None:
+    forgery.set_instance(0, to_felt(64))
+    document = json.loads(forgery.bundle.input or b"")
     document["inputs"][0]["values"][0] = 0.5
-    lie.set_member(input=canonical_json(document))
+    forgery.set_member(input=canonical_json(document))
 
 
-def lie_context(lie: Lie) -> None:
-    fields = {k: lie.predicate["context"][k] for k in ("job_id", "chain_id", "consumer")}
-    context = Context(**fields, nonce="another", expires_at=lie.predicate["context"]["expires_at"])
-    lie.predicate["context"] |= {"nonce": "another", "digest": context.digest_hex}
-    lie.set_instance(4, to_felt(context.digest))
+def lie_context(forgery: Forgery) -> None:
+    fields = {k: forgery.predicate["context"][k] for k in ("job_id", "chain_id", "consumer")}
+    context = Context(
+        **fields, nonce="another", expires_at=forgery.predicate["context"]["expires_at"]
+    )
+    forgery.predicate["context"] |= {"nonce": "another", "digest": context.digest_hex}
+    forgery.set_instance(4, to_felt(context.digest))
 
 
-def lie_proof_bit(lie: Lie) -> None:
-    lie.set_proof(flipped(read_proof(lie.bundle.proof).proof, 1000))
+def lie_proof_bit(forgery: Forgery) -> None:
+    forgery.set_proof(flipped(read_proof(forgery.bundle.proof).proof, 1000))
 
 
-def lie_trailing(lie: Lie) -> None:
-    lie.set_proof(read_proof(lie.bundle.proof).proof + b"\0" * 32)
+def lie_trailing(forgery: Forgery) -> None:
+    forgery.set_proof(read_proof(forgery.bundle.proof).proof + b"\0" * 32)
 
 
-def lie_range(lie: Lie) -> None:
-    (x,) = lie.manifest.inputs
-    lie.set_manifest(replace(lie.manifest, inputs=(replace(x, upper=1.0),)))
+def lie_range(forgery: Forgery) -> None:
+    (x,) = forgery.manifest.inputs
+    forgery.set_manifest(replace(forgery.manifest, inputs=(replace(x, upper=1.0),)))
 
 
-def lie_soundness(lie: Lie) -> None:
-    profile = replace(lie.manifest.profile, soundness=Soundness.CONSERVATIVE)
-    lie.set_manifest(replace(lie.manifest, profile=profile))
+def lie_soundness(forgery: Forgery) -> None:
+    profile = replace(forgery.manifest.profile, soundness=Soundness.CONSERVATIVE)
+    forgery.set_manifest(replace(forgery.manifest, profile=profile))
 
 
-def lie_weights_private(lie: Lie) -> None:
-    profile = replace(lie.manifest.profile, visibility=Visibility.PRIVATE_WEIGHTS)
-    value = json.loads(lie.bundle.manifest)
+def lie_weights_private(forgery: Forgery) -> None:
+    profile = replace(forgery.manifest.profile, visibility=Visibility.PRIVATE_WEIGHTS)
+    value = json.loads(forgery.bundle.manifest)
     value["profile"] = profile.to_json()
-    lie.set_manifest(CircuitManifest.from_json(value))
+    forgery.set_manifest(CircuitManifest.from_json(value))
 
 
-def lie_output_scale(lie: Lie) -> None:
-    (y,) = lie.manifest.outputs
-    lie.set_manifest(replace(lie.manifest, outputs=(replace(y, scale=y.scale - 1),)))
+def lie_output_scale(forgery: Forgery) -> None:
+    (y,) = forgery.manifest.outputs
+    forgery.set_manifest(replace(forgery.manifest, outputs=(replace(y, scale=y.scale - 1),)))
 
 
-def lie_input_scale(lie: Lie) -> None:
-    (x,) = lie.manifest.inputs
-    lie.set_manifest(replace(lie.manifest, inputs=(replace(x, scale=x.scale + 1),)))
+def lie_input_scale(forgery: Forgery) -> None:
+    (x,) = forgery.manifest.inputs
+    forgery.set_manifest(replace(forgery.manifest, inputs=(replace(x, scale=x.scale + 1),)))
 
 
-def lie_origin(lie: Lie) -> None:
-    srs = replace(lie.manifest.srs, origin="public-ceremony")
-    lie.set_manifest(replace(lie.manifest, srs=srs))
+def lie_origin(forgery: Forgery) -> None:
+    srs = replace(forgery.manifest.srs, origin="public-ceremony")
+    forgery.set_manifest(replace(forgery.manifest, srs=srs))
 
 
-def lie_public_part(lie: Lie) -> None:
-    lie_origin(lie)
-    lie.set_member(srs_part=PUBLIC_CEREMONY)
+def lie_public_part(forgery: Forgery) -> None:
+    lie_origin(forgery)
+    forgery.set_member(srs_part=PUBLIC_CEREMONY)
 
 
-def lie_other_part(lie: Lie) -> None:
-    lie.set_member(srs_part=(FOLDER / "other_srs_part.bin").read_bytes())
+def lie_other_part(forgery: Forgery) -> None:
+    forgery.set_member(srs_part=(FOLDER / "other_srs_part.bin").read_bytes())
 
 
-def lie_no_context(lie: Lie) -> None:
-    context = replace(lie.manifest.context, limbs=0)
-    lie.set_manifest(replace(lie.manifest, context=context))
+def lie_no_context(forgery: Forgery) -> None:
+    context = replace(forgery.manifest.context, limbs=0)
+    forgery.set_manifest(replace(forgery.manifest, context=context))
 
 
-def lie_few_context_bits(lie: Lie) -> None:
-    context = replace(lie.manifest.context, bits=64)
-    lie.set_manifest(replace(lie.manifest, context=context))
+def lie_few_context_bits(forgery: Forgery) -> None:
+    context = replace(forgery.manifest.context, bits=64)
+    forgery.set_manifest(replace(forgery.manifest, context=context))
 
 
-def lie_logrows(lie: Lie) -> None:
-    settings = json.loads(lie.bundle.settings)
+def lie_logrows(forgery: Forgery) -> None:
+    settings = json.loads(forgery.bundle.settings)
     settings["run_args"]["logrows"] = 11
     data = json.dumps(settings).encode()
-    lie.set_member(settings=data)
-    lie.set_manifest(with_file(lie.manifest, "settings", data))
+    forgery.set_member(settings=data)
+    forgery.set_manifest(with_file(forgery.manifest, "settings", data))
 
 
-def lie_other_key(lie: Lie) -> None:
+def lie_other_key(forgery: Forgery) -> None:
     other = read_bundle((FOLDER / "other-model.zkml").read_bytes())
-    lie.set_member(vk=other.vk)
-    lie.set_manifest(with_file(lie.manifest, "vk", other.vk))
+    forgery.set_member(vk=other.vk)
+    forgery.set_manifest(with_file(forgery.manifest, "vk", other.vk))
 
 
-def lie_expired(lie: Lie) -> None:
-    c = lie.predicate["context"]
+def lie_expired(forgery: Forgery) -> None:
+    c = forgery.predicate["context"]
     context = Context(
         job_id=c["job_id"],
         nonce=c["nonce"],
@@ -216,67 +218,67 @@ def lie_expired(lie: Lie) -> None:
         expires_at=1,
     )
     c |= {"expires_at": 1, "digest": context.digest_hex}
-    lie.set_instance(4, to_felt(context.digest))
+    forgery.set_instance(4, to_felt(context.digest))
 
 
-def lie_conservative_settings(lie: Lie) -> None:
+def lie_conservative_settings(forgery: Forgery) -> None:
     """As ``lie_soundness``, with settings that say the same: the key was not made under them."""
-    lie_soundness(lie)
-    settings = json.loads(lie.bundle.settings)
+    lie_soundness(forgery)
+    settings = json.loads(forgery.bundle.settings)
     settings["run_args"] |= {
         "disable_freivalds": True,
         "ignore_range_check_inputs_outputs": False,
     }
-    set_settings(lie, settings)
+    set_settings(forgery, settings)
 
 
-def lie_scales(lie: Lie) -> None:
+def lie_scales(forgery: Forgery) -> None:
     """Every value is said to be half of what it is: by manifest, settings and input alike."""
-    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
-    lie.set_manifest(
+    (x,), (y,) = forgery.manifest.inputs, forgery.manifest.outputs
+    forgery.set_manifest(
         replace(
-            lie.manifest,
+            forgery.manifest,
             inputs=(replace(x, scale=x.scale + 1),),
             outputs=(replace(y, scale=y.scale + 1),),
         )
     )
-    settings = json.loads(lie.bundle.settings)
+    settings = json.loads(forgery.bundle.settings)
     for name in ("model_input_scales", "model_output_scales"):
         settings[name] = [scale + 1 for scale in settings[name]]
-    set_settings(lie, settings)
-    document = json.loads(lie.bundle.input or b"")
+    set_settings(forgery, settings)
+    document = json.loads(forgery.bundle.input or b"")
     values = document["inputs"][0]["values"]
     document["inputs"][0]["values"] = [v / 2 for v in values]
-    lie.set_member(input=canonical_json(document))
+    forgery.set_member(input=canonical_json(document))
 
 
-def set_settings(lie: Lie, settings: Json) -> None:
+def set_settings(forgery: Forgery, settings: Json) -> None:
     data = json.dumps(settings).encode()
-    lie.set_member(settings=data)
-    lie.set_manifest(with_file(lie.manifest, "settings", data))
+    forgery.set_member(settings=data)
+    forgery.set_manifest(with_file(forgery.manifest, "settings", data))
 
 
-def lie_longer_proof(lie: Lie) -> None:
+def lie_longer_proof(forgery: Forgery) -> None:
     """Bytes after the proof, in a circuit whose proofs are said to be so long."""
-    lie_trailing(lie)
-    length = len(read_proof(lie.bundle.proof).proof)
-    lie.set_manifest(replace(lie.manifest, proof_bytes=length))
+    lie_trailing(forgery)
+    length = len(read_proof(forgery.bundle.proof).proof)
+    forgery.set_manifest(replace(forgery.manifest, proof_bytes=length))
 
 
-def lie_two_names(lie: Lie) -> None:
+def lie_two_names(forgery: Forgery) -> None:
     """An input cut in two of one name: a value could stand for either."""
-    (x,) = lie.manifest.inputs
+    (x,) = forgery.manifest.inputs
     half = replace(x, tensor=replace(x.tensor, shape=(1, 2)))
-    lie.set_manifest(replace(lie.manifest, inputs=(half, half)))
-    lie.set_member(input=halves(lie.bundle.input, ("x", "x")))
+    forgery.set_manifest(replace(forgery.manifest, inputs=(half, half)))
+    forgery.set_member(input=halves(forgery.bundle.input, ("x", "x")))
 
 
-def lie_two_inputs(lie: Lie) -> None:
+def lie_two_inputs(forgery: Forgery) -> None:
     """One input of four values told as two of two."""
-    (x,) = lie.manifest.inputs
+    (x,) = forgery.manifest.inputs
     a, b = (replace(x, tensor=replace(x.tensor, name=n, shape=(1, 2))) for n in ("a", "b"))
-    lie.set_manifest(replace(lie.manifest, inputs=(a, b)))
-    lie.set_member(input=halves(lie.bundle.input, ("a", "b")))
+    forgery.set_manifest(replace(forgery.manifest, inputs=(a, b)))
+    forgery.set_member(input=halves(forgery.bundle.input, ("a", "b")))
 
 
 def halves(document: bytes | None, names: tuple[str, str]) -> bytes:
@@ -292,51 +294,51 @@ def halves(document: bytes | None, names: tuple[str, str]) -> bytes:
     )
 
 
-def lie_finer_input(lie: Lie) -> None:
+def lie_finer_input(forgery: Forgery) -> None:
     """A number that the input's float32 does not hold, though it quantises to the same."""
-    document = json.loads(lie.bundle.input or b"")
+    document = json.loads(forgery.bundle.input or b"")
     document["inputs"][0]["values"][0] = 1.0000000001
-    lie.set_member(input=canonical_json(document))
+    forgery.set_member(input=canonical_json(document))
 
 
-def lie_whole_input(lie: Lie) -> None:
+def lie_whole_input(forgery: Forgery) -> None:
     """1 where float32 writes 1.0."""
-    document = json.loads(lie.bundle.input or b"")
+    document = json.loads(forgery.bundle.input or b"")
     document["inputs"][0]["values"][0] = 1
-    lie.set_member(input=canonical_json(document))
+    forgery.set_member(input=canonical_json(document))
 
 
-def lie_far_expiry(lie: Lie) -> None:
-    c = lie.predicate["context"]
+def lie_far_expiry(forgery: Forgery) -> None:
+    c = forgery.predicate["context"]
     c["expires_at"] = 10**12
 
 
-def lie_lane(lie: Lie) -> None:
+def lie_lane(forgery: Forgery) -> None:
     """A statement of a circuit of one lane that says it is about one of two."""
-    lie.predicate["lane"] = {"index": 0, "count": 2}
-    lie.predicate["receipt"]["schema_version"] = 2
+    forgery.predicate["lane"] = {"index": 0, "count": 2}
+    forgery.predicate["receipt"]["schema_version"] = 2
 
 
-def lie_lanes(lie: Lie) -> None:
+def lie_lanes(forgery: Forgery) -> None:
     """A narrow circuit called wide: half of the input is said to be another's."""
-    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
-    lie.set_manifest(
+    (x,), (y,) = forgery.manifest.inputs, forgery.manifest.outputs
+    forgery.set_manifest(
         replace(
-            lie.manifest,
+            forgery.manifest,
             lanes=2,
             inputs=(replace(x, tensor=replace(x.tensor, shape=(1, 2))),),
             outputs=(replace(y, tensor=replace(y.tensor, shape=(1, 1))),),
         )
     )
-    lie_lane(lie)
+    lie_lane(forgery)
 
 
-def lie_infinite_part(lie: Lie) -> None:
+def lie_infinite_part(forgery: Forgery) -> None:
     """s·G2 = 0: everybody can forge."""
-    lie.set_member(srs_part=lie.bundle.srs_part[:-128] + bytes(128))
+    forgery.set_member(srs_part=forgery.bundle.srs_part[:-128] + bytes(128))
 
 
-LIES: dict[str, tuple[Layer, Callable[[Lie], None]]] = {
+FORGERIES: dict[str, tuple[Layer, Callable[[Forgery], None]]] = {
     "another output": (Layer.PROOF, lie_output),
     "another input": (Layer.PROOF, lie_input),
     "another context": (Layer.PROOF, lie_context),
@@ -367,7 +369,7 @@ LIES: dict[str, tuple[Layer, Callable[[Lie], None]]] = {
 
 #: Lies that leave the proof and all numbers in agreement: the signature vouches for them, and only
 #: a rebuild from the model finds them out.
-REBUILD_LIES: dict[str, Callable[[Lie], None]] = {
+REBUILD_FORGERIES: dict[str, Callable[[Forgery], None]] = {
     "called conservative, the settings too": lie_conservative_settings,
     "every scale one finer, the settings' too": lie_scales,
     "bytes after the proof, its length adapted": lie_longer_proof,

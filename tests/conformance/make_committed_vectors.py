@@ -18,7 +18,7 @@ from circuits.format.commitments import Weights
 from circuits.format.profile import Visibility
 from prover.statement.bundle import write_bundle
 from prover.statement.context import Context
-from prover.statement.envelope import seal
+from prover.statement.envelope import sign_bundle
 from tests.cases.committed import Committed, X, committed
 from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, signer
 from tests.conftest import LIMITS
@@ -87,7 +87,7 @@ def bundle(circuit: Committed, vector: Vector, name: str, folder: Path) -> bytes
     if vector.bend == "nothing":
         proof = circuit.honest(X, contexts=[context])
     statement, unsigned = circuit.stated(proof, X, context, issued_at=ISSUED)
-    return write_bundle(seal(statement, unsigned, signer(1)))
+    return write_bundle(sign_bundle(statement, unsigned, signer(1)))
 
 
 def main() -> None:

@@ -27,13 +27,13 @@ from circuits.format.manifest import Accuracy, CircuitManifest, SrsRef
 from circuits.format.profile import Profile, Visibility
 from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
 from circuits.integers.hint_values import results_for
-from circuits.lower import Bits, Form, GraphVariant, lower
+from circuits.lower import BitWidths, GraphVariant, LoweringOptions, lower
 from circuits.rewrite import rewrite
 from circuits.srs.verify_part import extract
 from prover.statement.bundle import Bundle, write_bundle
 from prover.statement.commitment import input_json
 from prover.statement.context import Context
-from prover.statement.envelope import seal
+from prover.statement.envelope import sign_bundle
 from prover.statement.statement import MeasuredError, build_statement
 from tests.cases.hints import apart_of, packings
 from tests.conformance.make_vectors import CONSUMER, EXPIRES, FOLDER, ISSUED, LIMITS, PLAN, signer
@@ -66,8 +66,8 @@ class Circuit:
 
     def lowered(self) -> GraphVariant:
         """Its graph of integers."""
-        bits, accepted = Bits(input=5, weights=(6,)), {"x": (-1.0, 1.0)}
-        return lower(rewrite(self.uploaded()).onnx, bits, accepted, Form(hints=True))
+        bits, accepted = BitWidths(input=5, weights=(6,)), {"x": (-1.0, 1.0)}
+        return lower(rewrite(self.uploaded()).onnx, bits, accepted, LoweringOptions(hints=True))
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -188,7 +188,7 @@ def set_up(
         decomp_base=1 << (hints.claim.most_bits // 2),
         decomp_legs=2,
     )
-    (priced,) = engine.price(rewritten, [args], LIMITS)
+    (priced,) = engine.measure_layout(rewritten, [args], LIMITS)
     if isinstance(priced, Exception):
         raise priced
     srs = folder / "srs"
@@ -250,7 +250,7 @@ def bundle(
     made = circuit.lowered().hinted
     assert made is not None
     assert made.challenged == (circuit is WINDOWS)
-    errs(results, apart_of(made, -1), lambda told: challenge(key, [shown, *told]))
+    errs(results, apart_of(made, -1), lambda resigned: challenge(key, [shown, *resigned]))
     proof = engine.prove(files, [*felts, *results], LIMITS)
     own = replace(manifest, proof_bytes=len(proof.proof))
     statement = build_statement(
@@ -276,7 +276,7 @@ def bundle(
         plan=PLAN,
         input=input_json(manifest.inputs, circuit.values),
     )
-    return write_bundle(seal(statement, unsigned, signer(1)))
+    return write_bundle(sign_bundle(statement, unsigned, signer(1)))
 
 
 def main() -> None:

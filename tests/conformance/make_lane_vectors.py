@@ -44,11 +44,11 @@ def batch(bundles: Sequence[Bundle]) -> bytes:
 def made() -> tuple[dict[str, bytes], list[dict[str, Any]]]:
     """The files by name, and the verdicts. Of a batch bundle there is one for each item."""
     zero, one = (read_bundle((FOLDER / f"wide-{n}.zkml").read_bytes()) for n in (0, 1))
-    lie = relabelled(zero, index=1)
+    forgery = relabelled(zero, index=1)
     single = {
         "lane-0": (zero, []),
         "lane-1": (one, []),
-        "relabelled": (lie, _OTHER_LANE),
+        "relabelled": (forgery, _OTHER_LANE),
         "neighbours-receipt": (replace(zero, receipt=one.receipt), _OTHER_INPUT),
         "neighbours-input": (replace(zero, input=one.input), _OTHER_INPUT),
     }
@@ -60,7 +60,7 @@ def made() -> tuple[dict[str, bytes], list[dict[str, Any]]]:
         expected = {"input": {"x": lane_input(lane)["x"].tolist()}}
         failures = [] if lane == 0 else ["expected-input"]
         verdicts.append({"file": "lane-0.zkml", **expected, "failures": [failures]})
-    files |= {"batch": batch([zero, one]), "batch-relabelled": batch([lie, one])}
+    files |= {"batch": batch([zero, one]), "batch-relabelled": batch([forgery, one])}
     verdicts.append({"file": "batch.zkml", "failures": [[], []]})
     verdicts.append({"file": "batch-relabelled.zkml", "failures": [_OTHER_LANE, []]})
     return files, verdicts

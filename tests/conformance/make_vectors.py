@@ -37,7 +37,7 @@ from circuits.srs.verify_part import extract
 from prover.statement.bundle import Bundle, write_bundle
 from prover.statement.commitment import input_json
 from prover.statement.context import Context
-from prover.statement.envelope import seal
+from prover.statement.envelope import sign_bundle
 from prover.statement.keys import PublicKey
 from prover.statement.statement import MeasuredError, build_statement, decode_outputs
 
@@ -192,7 +192,7 @@ def set_up(
         rewritten = bound_inputs(rewritten, [BOUND], by_table=False)
     if case.bounded and not case.visibility.shows_weights:
         rewritten = tie_weights(rewritten)
-    (priced,) = engine.price(rewritten, [run_args(case)], LIMITS)
+    (priced,) = engine.measure_layout(rewritten, [run_args(case)], LIMITS)
     if isinstance(priced, Exception):
         raise priced
     engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
@@ -262,7 +262,7 @@ def bundle(
         input=input_json(manifest.inputs, inputs) if case.visibility.shows_input else None,
         model=uploaded(case.seed) if case.carries_model else None,
     )
-    return write_bundle(seal(statement, unsigned, signer(1)))
+    return write_bundle(sign_bundle(statement, unsigned, signer(1)))
 
 
 def describe(

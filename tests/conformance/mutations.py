@@ -20,7 +20,7 @@ from prover.statement.bundle import Bundle, read_bundle, write_bundle
 from prover.statement.envelope import PAYLOAD_TYPE, Receipt
 from prover.statement.keys import signer_document
 from prover.verify.report import Layer
-from tests.conformance.lies import LIES, RIVAL, Json, Lie, flipped, signed, statement_of
+from tests.conformance.lies import FORGERIES, RIVAL, Forgery, Json, flipped, signed, statement_of
 from tests.conformance.make_vectors import public_key
 
 
@@ -257,10 +257,10 @@ def mutations(data: bytes) -> list[Mutation]:
         else:
             lied = signed(good, edited_statement)
             add(f"signed: {name}", "issuer", judged, write_bundle(lied))
-    for name, (layer, tell) in LIES.items():
-        lie = Lie(good, copy.deepcopy(statement))
-        tell(lie)
-        bundle = lie.told()
+    for name, (layer, tell) in FORGERIES.items():
+        forgery = Forgery(good, copy.deepcopy(statement))
+        tell(forgery)
+        bundle = forgery.resigned()
         add(f"consistent: {name}", "issuer", layer, write_bundle(bundle), bundle)
     return found
 

@@ -17,7 +17,7 @@ from circuits.format.commitments import Weights
 from circuits.format.digests import sha256
 from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
-from tests.conformance.lies import Lie, statement_of
+from tests.conformance.lies import Forgery, statement_of
 from tests.conformance.make_committed_vectors import COMMITTED, VECTORS
 
 pytestmark = pytest.mark.slow
@@ -62,9 +62,9 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
         scale = manifest["inputs"][0]["scale"]
         scaled = [int(abs(v) * 2.0**scale + 0.5) * (1 if v >= 0 else -1) for v in values]
         shown = b"public" + b"".join((n % P).to_bytes(32, "little") for n in scaled)
-    told = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
+    resigned = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
     number = int(context["digest"], 16).to_bytes(32, "big")
-    parts = (made.vk, made.settings, made.srs_part, told, number, shown, points[0])
+    parts = (made.vk, made.settings, made.srs_part, resigned, number, shown, points[0])
     hashed = [hashlib.sha256(part).digest() for part in parts]
     seed = hashlib.sha256(b"zkml-prover/committed-hints/v1" + b"".join(hashed)).digest()
     seeds = dict.fromkeys(("output", "row", "column", "input-row", "input-column"), seed)
@@ -76,39 +76,42 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
         assert felt == (2 * found % P).to_bytes(32, "little").hex()
 
 
-def _weights(lie: Lie, data: bytes) -> None:
+def _weights(forgery: Forgery, data: bytes) -> None:
     """Other weights, of which manifest and claim say that they are the circuit's."""
-    claim = lie.manifest.commitments
+    claim = forgery.manifest.commitments
     assert claim is not None
-    files = lie.manifest.files | {"hints": sha256(data)}
+    files = forgery.manifest.files | {"hints": sha256(data)}
     claim = replace(claim, network_sha256=sha256(data))
-    lie.set_member(weights=data)
-    lie.set_manifest(replace(lie.manifest, files=files, commitments=claim))
+    forgery.set_member(weights=data)
+    forgery.set_manifest(replace(forgery.manifest, files=files, commitments=claim))
 
 
-def _last_raised(lie: Lie) -> None:
-    data = lie.bundle.weights or b""
+def _last_raised(forgery: Forgery) -> None:
+    data = forgery.bundle.weights or b""
     last = int.from_bytes(data[-8:], "little", signed=True) + 1
-    _weights(lie, data[:-8] + last.to_bytes(8, "little", signed=True))
+    _weights(forgery, data[:-8] + last.to_bytes(8, "little", signed=True))
 
 
-def _claimed(**changes: Any) -> Callable[[Lie], None]:
-    def change(lie: Lie) -> None:
-        claim = lie.manifest.commitments
+def _claimed(**changes: Any) -> Callable[[Forgery], None]:
+    def change(forgery: Forgery) -> None:
+        claim = forgery.manifest.commitments
         assert claim is not None
-        lie.set_manifest(replace(lie.manifest, commitments=replace(claim, **changes)))
+        forgery.set_manifest(replace(forgery.manifest, commitments=replace(claim, **changes)))
 
     return change
 
 
-def _sealed(lie: Lie) -> None:
-    profile = replace(lie.manifest.profile, weights=Weights.SEALED)
-    lie.set_manifest(replace(lie.manifest, profile=profile))
+def _sealed(forgery: Forgery) -> None:
+    profile = replace(forgery.manifest.profile, weights=Weights.SEALED)
+    forgery.set_manifest(replace(forgery.manifest, profile=profile))
 
 
-LIES: dict[str, tuple[Callable[[Lie], None], set[str]]] = {
-    "no weights": (lambda lie: lie.set_member(weights=None), {"weights"}),
-    "bytes that are no network": (lambda lie: _weights(lie, b"{}"), {"weights", "challenges"}),
+FORGERIES: dict[str, tuple[Callable[[Forgery], None], set[str]]] = {
+    "no weights": (lambda forgery: forgery.set_member(weights=None), {"weights"}),
+    "bytes that are no network": (
+        lambda forgery: _weights(forgery, b"{}"),
+        {"weights", "challenges"},
+    ),
     "weights of another model": (_last_raised, {"weights", "challenges"}),
     "more columns": (_claimed(elements=1 << 20), {"settings-agree", "challenges"}),
     "more folded elements": (_claimed(folded=29), {"settings-agree", "challenges", "weights"}),
@@ -117,10 +120,10 @@ LIES: dict[str, tuple[Callable[[Lie], None], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", FORGERIES)
 def test_what_a_bundle_says_of_shown_weights_is_looked_at(name: str, engine: EzklEngine) -> None:
     good = read("shown-private")
-    lie = Lie(good, deepcopy(statement_of(good)))
-    change, refused_by = LIES[name]
-    change(lie)
-    assert refused_by <= {*names(judged(lie.told(), engine))}
+    forgery = Forgery(good, deepcopy(statement_of(good)))
+    change, refused_by = FORGERIES[name]
+    change(forgery)
+    assert refused_by <= {*names(judged(forgery.resigned(), engine))}

@@ -25,7 +25,7 @@ from prover.verify.bundle import check_statement, verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report, Status
 from tests.cases.verdicts import NOW, names
-from tests.conformance.lies import RIVAL, TRUSTED, Lie, signed, statement_of
+from tests.conformance.lies import RIVAL, TRUSTED, Forgery, signed, statement_of
 from tests.conformance.make_vectors import (
     CASES,
     EXPIRES,
@@ -79,11 +79,11 @@ def test_a_proof_of_one_model_under_the_receipt_of_another(
 
 
 def test_an_issuer_who_calls_one_model_by_anothers_name(good: Bundle, judge: Judge) -> None:
-    lie = Lie(replace(good, model=None), statement_of(good))
-    lie.set_manifest(replace(lie.manifest, model_sha256=sha256(uploaded(7))))
-    told = lie.told()
-    assert names(judge(told)) == []  # nothing in the bundle can show it …
-    assert names(judge(told, model=uploaded(4))) == ["expected-model"]  # … but the model can
+    forgery = Forgery(replace(good, model=None), statement_of(good))
+    forgery.set_manifest(replace(forgery.manifest, model_sha256=sha256(uploaded(7))))
+    resigned = forgery.resigned()
+    assert names(judge(resigned)) == []  # nothing in the bundle can show it …
+    assert names(judge(resigned, model=uploaded(4))) == ["expected-model"]  # … but the model can
 
 
 def test_the_receipt_of_another_bundle(good: Bundle, other: Bundle, judge: Judge) -> None:
@@ -147,9 +147,9 @@ def test_replay_in_another_context(good: Bundle, judge: Judge, expected: dict[st
 
 def test_a_proof_relabelled_for_another_context(good: Bundle, judge: Judge) -> None:
     for nonce in ("another", None):
-        lie = Lie(good, statement_of(good))
-        lie.predicate["context"]["nonce"] = nonce
-        assert Layer.CONTEXT in layers(judge(lie.told()))
+        forgery = Forgery(good, statement_of(good))
+        forgery.predicate["context"]["nonce"] = nonce
+        assert Layer.CONTEXT in layers(judge(forgery.resigned()))
 
 
 def test_time(good: Bundle, judge: Judge) -> None:
@@ -191,8 +191,8 @@ def test_versions_and_profiles_that_the_policy_does_not_allow(
     statement["predicate"]["profile"]["soundness"] = "freivalds"
     report = judge(signed(good, statement))
     assert "soundness" in names(report)
-    (told,) = [c.detail for c in report.checks if c.name == "soundness"]
-    assert "whoever made the proof could choose the results of products" in told
+    (resigned,) = [c.detail for c in report.checks if c.name == "soundness"]
+    assert "whoever made the proof could choose the results of products" in resigned
 
 
 def test_another_circuit_than_expected(good: Bundle, judge: Judge, other: Bundle) -> None:
@@ -243,9 +243,9 @@ def test_the_key_is_built_anew_from_the_model(
 
     assert judge(bundle, rebuild=rebuild).ok
     # An issuer who names another model is found out, whatever he signs.
-    lie = Lie(replace(bundle, model=uploaded(7)), statement_of(bundle))
-    lie.set_manifest(replace(lie.manifest, model_sha256=sha256(uploaded(7))))
-    assert names(judge(lie.told(), rebuild=rebuild)) == ["rebuild"]
+    forgery = Forgery(replace(bundle, model=uploaded(7)), statement_of(bundle))
+    forgery.set_manifest(replace(forgery.manifest, model_sha256=sha256(uploaded(7))))
+    assert names(judge(forgery.resigned(), rebuild=rebuild)) == ["rebuild"]
 
 
 # --- spellings, and what a terminal would make of them ---------------------------------------
@@ -265,9 +265,9 @@ def test_zero_has_one_sign(good: Bundle, judge: Judge) -> None:
 def test_text_is_its_bytes_and_nothing_is_normalised(
     nonce: str, good: Bundle, judge: Judge
 ) -> None:
-    lie = Lie(good, statement_of(good))
-    lie.predicate["context"]["nonce"] = nonce
-    assert "context-digest" in names(judge(lie.told()))
+    forgery = Forgery(good, statement_of(good))
+    forgery.predicate["context"]["nonce"] = nonce
+    assert "context-digest" in names(judge(forgery.resigned()))
     others = {"caf\u00e9", "cafe\u0301", "\ufeffcafe", "CAFE"} - {nonce}
     digests = {Context(job_id="j", nonce=n).digest for n in (nonce, *others)}
     assert len(digests) == 4

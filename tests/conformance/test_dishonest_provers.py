@@ -16,7 +16,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Limits, Priced, ProofResult
+from circuits.engine.port import CircuitFiles, LayoutStats, Limits, ProofResult
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import EngineError
 from circuits.format.field import Felts, P, felts_to_bytes, to_felt
@@ -30,7 +30,7 @@ from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import Lie, statement_of
+from tests.conformance.lies import Forgery, statement_of
 from tests.conformance.make_vectors import (
     BOUND,
     INPUT,
@@ -237,8 +237,8 @@ def test_a_bool_is_0_or_1_although_the_engine_checks_another_cell(
     for kind in ("bool", "int32"):
         out = folders[kind] = tmp_path / kind
         out.mkdir()
-        (priced,) = engine.price(flagged(kind), [args], PATIENCE)
-        assert isinstance(priced, Priced)
+        (priced,) = engine.measure_layout(flagged(kind), [args], PATIENCE)
+        assert isinstance(priced, LayoutStats)
         engine.setup(flagged(kind), priced.settings, srs, out, PATIENCE)
     honest = folders["bool"]
     files = CircuitFiles(
@@ -268,9 +268,9 @@ def test_salt_that_the_settings_contradict_is_not_believed(
     engine: EzklEngine, vectors: dict[str, bytes]
 ) -> None:
     honest = read_bundle(vectors["private-input"])
-    lie = Lie(honest, statement_of(honest))
-    lie.set_manifest(replace(lie.manifest, hidden=Hidden(inputs="digits", salted_tables=1)))
-    report = verify_bundle(write_bundle(lie.told()), engine=engine, now=NOW)
+    forgery = Forgery(honest, statement_of(honest))
+    forgery.set_manifest(replace(forgery.manifest, hidden=Hidden(inputs="digits", salted_tables=1)))
+    report = verify_bundle(write_bundle(forgery.resigned()), engine=engine, now=NOW)
     assert [c.name for c in report.failures] == ["settings-agree"]
 
 
@@ -323,8 +323,8 @@ def test_a_weight_used_twice_is_one_cell_and_used_once_it_is_not(
         out = folders[exchanged] = tmp_path / str(exchanged)
         out.mkdir()
         onnx = two_products(exchanged=exchanged, tied=tied)
-        (priced,) = engine.price(onnx, [args], PATIENCE)
-        assert isinstance(priced, Priced)
+        (priced,) = engine.measure_layout(onnx, [args], PATIENCE)
+        assert isinstance(priced, LayoutStats)
         engine.setup(onnx, priced.settings, srs, out, PATIENCE)
     honest = folders[False]
     files = CircuitFiles(

@@ -17,7 +17,7 @@ from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import Lie, statement_of
+from tests.conformance.lies import Forgery, statement_of
 from tests.conformance.make_hinted_vectors import HINTED, PROVERS
 from tests.conformance.make_vectors import public_key
 
@@ -44,7 +44,7 @@ def test_a_vector_is_judged_as_its_verdict_says(
     assert [c.name for c in report.failures] == verdict["failures"]
 
 
-LIES: dict[str, Callable[[Hints], Hints | None]] = {
+FORGERIES: dict[str, Callable[[Hints], Hints | None]] = {
     "none": lambda hints: None,
     "fewer residues": lambda hints: replace(hints, residues=hints.residues - 1),
     "an output of any size": lambda hints: replace(hints, output_bounds=(1 << 200,)),
@@ -54,15 +54,15 @@ LIES: dict[str, Callable[[Hints], Hints | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", FORGERIES)
 def test_what_a_manifest_says_of_hints_is_compared_with_the_circuit(
     name: str, engine: EzklEngine
 ) -> None:
     """All but the size of outputs, which without a rebuild depends on the signature."""
     good = read_bundle((HINTED / "outputs-that-carry.zkml").read_bytes())
-    lie = Lie(good, deepcopy(statement_of(good)))
-    hints = lie.manifest.hints
+    forgery = Forgery(good, deepcopy(statement_of(good)))
+    hints = forgery.manifest.hints
     assert hints is not None
-    lie.set_manifest(replace(lie.manifest, hints=LIES[name](hints)))
-    failures = [c.name for c in judged(write_bundle(lie.told()), engine).failures]
+    forgery.set_manifest(replace(forgery.manifest, hints=FORGERIES[name](hints)))
+    failures = [c.name for c in judged(write_bundle(forgery.resigned()), engine).failures]
     assert bool(failures) == (name != "an output of any size"), failures

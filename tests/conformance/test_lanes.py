@@ -13,7 +13,7 @@ from circuits.format.manifest import MAX_LANES
 from circuits.format.tensors import InputEncoding, OutputEncoding
 from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
-from tests.conformance.lies import Lie, signed, statement_of
+from tests.conformance.lies import Forgery, signed, statement_of
 
 pytestmark = pytest.mark.slow
 
@@ -78,11 +78,11 @@ def test_a_statement_without_its_lane(wide: tuple[Bundle, Bundle], engine: EzklE
 def test_another_number_of_lanes(
     lanes: float, wide: tuple[Bundle, Bundle], engine: EzklEngine
 ) -> None:
-    lie = Lie(wide[0], statement_of(wide[0]))
-    lie.set_manifest(replace(lie.manifest, lanes=cast(int, lanes)))
+    forgery = Forgery(wide[0], statement_of(wide[0]))
+    forgery.set_manifest(replace(forgery.manifest, lanes=cast(int, lanes)))
     consistent = isinstance(lanes, int) and 1 <= lanes <= MAX_LANES
-    told = lie.told() if consistent else signed(lie.bundle, lie.statement)
-    assert set(names(judged(told, engine))) & {"manifest", "instances", "settings-agree"}
+    resigned = forgery.resigned() if consistent else signed(forgery.bundle, forgery.statement)
+    assert set(names(judged(resigned, engine))) & {"manifest", "instances", "settings-agree"}
 
 
 @pytest.mark.parametrize("limbs", [1, 2])
@@ -90,20 +90,20 @@ def test_a_wide_circuit_called_narrow(
     limbs: int, wide: tuple[Bundle, Bundle], engine: EzklEngine
 ) -> None:
     """Both lanes told as one input of twice the size; the second context as a limb of the first."""
-    lie = Lie(wide[0], statement_of(wide[0]))
-    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
-    lie.set_manifest(
+    forgery = Forgery(wide[0], statement_of(wide[0]))
+    (x,), (y,) = forgery.manifest.inputs, forgery.manifest.outputs
+    forgery.set_manifest(
         replace(
-            lie.manifest,
+            forgery.manifest,
             lanes=1,
             inputs=(doubled(x),),
             outputs=(doubled(y),),
-            context=replace(lie.manifest.context, limbs=limbs),
+            context=replace(forgery.manifest.context, limbs=limbs),
         )
     )
-    del lie.predicate["lane"]
-    lie.predicate["receipt"]["schema_version"] = 1
-    failed = names(judged(lie.told(), engine))
+    del forgery.predicate["lane"]
+    forgery.predicate["receipt"]["schema_version"] = 1
+    failed = names(judged(forgery.resigned(), engine))
     assert ("manifest" if limbs == 2 else "settings-agree") in failed
 
 

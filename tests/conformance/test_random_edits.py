@@ -16,7 +16,7 @@ from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import Lie, statement_of, with_file
+from tests.conformance.lies import Forgery, statement_of, with_file
 from tests.conformance.make_vectors import FOLDER, public_key
 from tests.effort import examples
 
@@ -102,17 +102,17 @@ def test_an_edit_to_the_manifest_that_the_issuer_signs(
             break
         holder = holder[key]
     holder[key] = data.draw(JSON)
-    lie = Lie(GOOD, statement_of(GOOD))
+    forgery = Forgery(GOOD, statement_of(GOOD))
     try:
-        lie.set_member(manifest=json.dumps(manifest).encode())
-        lie.set_manifest(lie.manifest)
-        told = lie.told()
+        forgery.set_member(manifest=json.dumps(manifest).encode())
+        forgery.set_manifest(forgery.manifest)
+        resigned = forgery.resigned()
     except Exception:  # so far from a manifest that not even a liar can state it
-        told = dataclasses.replace(GOOD, manifest=json.dumps(manifest).encode())
-    report = judged(write_bundle(told), engine)
+        resigned = dataclasses.replace(GOOD, manifest=json.dumps(manifest).encode())
+    report = judged(write_bundle(resigned), engine)
     if report.ok:
         # What the proof itself establishes cannot have moved.
-        stated = statement_of(told)["predicate"]
+        stated = statement_of(resigned)["predicate"]
         honest = statement_of(GOOD)["predicate"]
         for part in ("felts", "values"):
             assert [o[part] for o in stated["outputs"]] == [o[part] for o in honest["outputs"]]
@@ -187,9 +187,9 @@ def test_a_number_in_the_settings_that_the_issuer_signs(
         holder = holder[part]
     holder[name[-1]] = value
     data = json.dumps(found).encode()
-    lie = Lie(dataclasses.replace(GOOD, settings=data), statement_of(GOOD))
-    lie.set_manifest(with_file(lie.manifest, "settings", data))
-    judged(write_bundle(lie.told()), engine)
+    forgery = Forgery(dataclasses.replace(GOOD, settings=data), statement_of(GOOD))
+    forgery.set_manifest(with_file(forgery.manifest, "settings", data))
+    judged(write_bundle(forgery.resigned()), engine)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from prover.verify.policy import Policy
 from prover.verify.report import Report, Status
 from tests.cases import tiny
 from tests.cases.verdicts import names
-from tests.conformance.lies import REBUILD_LIES, Lie, statement_of
+from tests.conformance.lies import REBUILD_FORGERIES, Forgery, statement_of
 from tests.conformance.make_vectors import public_key
 
 pytestmark = pytest.mark.slow
@@ -113,73 +113,75 @@ def detail(report: Report) -> str:
 def test_an_honest_circuit_is_made_anew_to_the_byte(
     road: str, bench: Bench, honest: dict[str, Bundle]
 ) -> None:
-    assert (Lie(honest[road], {}).manifest.lowering is not None) == (road != "fixed-point")
+    assert (Forgery(honest[road], {}).manifest.lowering is not None) == (road != "fixed-point")
     report = bench.judge(honest[road], MODELS[road])
     assert report.failures == ()
     assert "same bytes" in detail(report)
 
 
 @pytest.mark.long  # the engine chooses k = 15 for it
-@pytest.mark.parametrize("told", REBUILD_LIES)
+@pytest.mark.parametrize("told", REBUILD_FORGERIES)
 def test_what_leaves_no_trace_in_the_proof_is_found_by_a_rebuild(
-    told: str, bench: Bench, honest: dict[str, Bundle]
+    resigned: str, bench: Bench, honest: dict[str, Bundle]
 ) -> None:
     model, good = MODELS["fixed-point"], honest["fixed-point"]
-    lie = Lie(good, copy.deepcopy(statement_of(good)))
-    REBUILD_LIES[told](lie)
-    bundle = lie.told()
+    forgery = Forgery(good, copy.deepcopy(statement_of(good)))
+    REBUILD_FORGERIES[resigned](forgery)
+    bundle = forgery.resigned()
     assert names(bench.judge(bundle, model, anew=False)) == []
     assert names(bench.judge(bundle, model)) == ["rebuild"]
 
 
-def finer_scales(lie: Lie) -> None:
-    (x,), (y,) = lie.manifest.inputs, lie.manifest.outputs
+def finer_scales(forgery: Forgery) -> None:
+    (x,), (y,) = forgery.manifest.inputs, forgery.manifest.outputs
     inputs, outputs = (replace(x, scale=x.scale + 1),), (replace(y, scale=y.scale + 1),)
-    lie.set_manifest(replace(lie.manifest, inputs=inputs, outputs=outputs))
-    document = json.loads(lie.bundle.input or b"")
+    forgery.set_manifest(replace(forgery.manifest, inputs=inputs, outputs=outputs))
+    document = json.loads(forgery.bundle.input or b"")
     entry = document["inputs"][0]
     entry["values"] = [v / 2 for v in entry["values"]]
-    lie.set_member(input=json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+    forgery.set_member(input=json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
 
 
-def other_bits(lie: Lie) -> None:
-    recipe = copy.deepcopy(lie.manifest.lowering)
+def other_bits(forgery: Forgery) -> None:
+    recipe = copy.deepcopy(forgery.manifest.lowering)
     assert recipe is not None
     recipe["bits"]["weights"] = [b + 1 for b in recipe["bits"]["weights"]]
-    lie.set_manifest(replace(lie.manifest, lowering=recipe))
+    forgery.set_manifest(replace(forgery.manifest, lowering=recipe))
 
 
-def recipe_with_more(lie: Lie) -> None:
-    lie.set_manifest(replace(lie.manifest, lowering={**(lie.manifest.lowering or {}), "x": 1}))
+def recipe_with_more(forgery: Forgery) -> None:
+    forgery.set_manifest(
+        replace(forgery.manifest, lowering={**(forgery.manifest.lowering or {}), "x": 1})
+    )
 
 
-def no_recipe(lie: Lie) -> None:
-    lie.set_manifest(replace(lie.manifest, lowering=None))
+def no_recipe(forgery: Forgery) -> None:
+    forgery.set_manifest(replace(forgery.manifest, lowering=None))
 
 
-def another_pass(lie: Lie) -> None:
-    passes = (*lie.manifest.passes, AppliedPass(name="certified", version=1))
-    lie.set_manifest(replace(lie.manifest, passes=passes))
+def another_pass(forgery: Forgery) -> None:
+    passes = (*forgery.manifest.passes, AppliedPass(name="certified", version=1))
+    forgery.set_manifest(replace(forgery.manifest, passes=passes))
 
 
-def other_names(lie: Lie) -> None:
-    (y,) = lie.manifest.outputs
+def other_names(forgery: Forgery) -> None:
+    (y,) = forgery.manifest.outputs
     named = replace(y, tensor=replace(y.tensor, name="probability"))
-    lie.set_manifest(replace(lie.manifest, outputs=(named,)))
+    forgery.set_manifest(replace(forgery.manifest, outputs=(named,)))
 
 
 @pytest.mark.parametrize(
     "tell", [finer_scales, other_bits, recipe_with_more, no_recipe, another_pass, other_names]
 )
 def test_the_manifest_of_an_integer_circuit_is_made_anew_too(
-    tell: Callable[[Lie], None], bench: Bench, honest: dict[str, Bundle]
+    tell: Callable[[Forgery], None], bench: Bench, honest: dict[str, Bundle]
 ) -> None:
     model, good = MODELS["integers"], honest["integers"]
-    lie = Lie(good, copy.deepcopy(statement_of(good)))
-    before = lie.manifest.digest
-    tell(lie)
-    assert lie.manifest.digest != before
-    bundle = lie.told()
+    forgery = Forgery(good, copy.deepcopy(statement_of(good)))
+    before = forgery.manifest.digest
+    tell(forgery)
+    assert forgery.manifest.digest != before
+    bundle = forgery.resigned()
     assert names(bench.judge(bundle, model, anew=False)) == []
     assert names(bench.judge(bundle, model)) == ["rebuild"]
 
@@ -193,15 +195,15 @@ def test_hashed_weights_are_those_of_the_model(bench: Bench) -> None:
     # The key holds no weights: the two models, alike but for those, have the same one.
     own = bench.prove(model, Visibility.HASHED_WEIGHTS)
     assert own.vk == good.vk
-    lie, true = Lie(good, copy.deepcopy(statement_of(good))), Lie(own, {}).manifest
-    lie.set_manifest(
+    forgery, true = Forgery(good, copy.deepcopy(statement_of(good))), Forgery(own, {}).manifest
+    forgery.set_manifest(
         replace(
-            lie.manifest,
+            forgery.manifest,
             model_sha256=true.model_sha256,
             rewritten_sha256=true.rewritten_sha256,
         )
     )
-    report = bench.judge(lie.told(), model)
+    report = bench.judge(forgery.resigned(), model)
     assert names(report) == ["rebuild"]
     assert "other weights" in detail(report)
 
@@ -223,7 +225,7 @@ def test_nothing_that_is_kept_holds_a_private_input(visibility: Visibility, benc
     bench.app.run(job.id, "test")
     done = bench.app.store.job(job.id)
     data = bench.app.bundle(done)
-    (x,) = Lie(read_bundle(data), {}).manifest.inputs
+    (x,) = Forgery(read_bundle(data), {}).manifest.inputs
     felts = {to_felt(n) for n in x.quantise(values)}
     instances = set(json.loads(read_bundle(data).proof)["instances"][0])
     assert not felts & instances

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prover.admission import Place
-from prover.jobs.bus import open_nudges
+from prover.jobs.bus import open_notifications
 from prover.jobs.lease import holding
 from prover.records.job import Stage
 from prover.settings import Settings
@@ -33,7 +33,7 @@ class WaitingRunner:
             quarantine_after=settings.quarantine_after,
         )
         self._settings = settings
-        self._nudges = open_nudges(settings.redis_url)
+        self._notifications = open_notifications(settings.redis_url)
         self._ttl_s = settings.lease_s
         self._diary = diary
         self.announce: Callable[[Sequence[str]], None] = lambda job_ids: None
@@ -47,10 +47,14 @@ class WaitingRunner:
         self._write("started", job_id)
         work_s = self._store.every_tenant().job(job_id).request["work_s"]
         with holding(
-            self._store.every_tenant(), lease, self._ttl_s, nudges=self._nudges, stopping=stopping
+            self._store.every_tenant(),
+            lease,
+            self._ttl_s,
+            notifications=self._notifications,
+            stopping=stopping,
         ) as held:
             self._store.set_stage(lease, Stage.PROVE)
-            self._nudges.publish(job_id)
+            self._notifications.publish(job_id)
             give_up = time.monotonic() + work_s
             while time.monotonic() < give_up and not held.should_stop():
                 time.sleep(0.005)
@@ -58,7 +62,7 @@ class WaitingRunner:
                 held.settle()
             else:
                 self._store.succeed(lease, {"by": os.getpid()})
-            self._nudges.publish(job_id)
+            self._notifications.publish(job_id)
         self._write("ended", job_id)
         return job_id
 
@@ -72,7 +76,7 @@ class WaitingRunner:
         pass
 
     def close(self) -> None:
-        self._nudges.close()
+        self._notifications.close()
         self._store.close()
 
     def _write(self, word: str, job_id: str) -> None:

@@ -20,7 +20,7 @@ from prover.artifacts import Artifacts
 from prover.errors import ArtifactsUnavailable, StorageFull, StoreUnavailable
 from prover.host.redis_server import RedisServer
 from prover.jobs.queue import celery_config, send_job
-from prover.jobs.redis_notifications import RedisNudges
+from prover.jobs.redis_notifications import RedisNotifications
 from prover.records.job import Job, JobKind
 from prover.settings import Settings
 from prover.store import Store
@@ -220,8 +220,8 @@ def test_a_redis_of_others_is_left_as_it_is(tmp_path: Path) -> None:
                 assert sweep_once(worker, store, grace_s=0.0) == [job.id]
             worker.close()
             with (
-                RedisNudges(server.url, "zkml:") as ours,
-                RedisNudges(server.url, "another:") as other,
+                RedisNotifications(server.url, "zkml:") as ours,
+                RedisNotifications(server.url, "another:") as other,
                 ours.subscribe("job") as heard,
             ):
                 heard.wait(0.5)  # that it has begun to listen

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from circuits.batching.forecast import DRAFT_LANES, Draft, choose_shape, forecast
+from circuits.batching.forecast import DRAFT_LANES, BatchCandidate, choose_shape, forecast
 from circuits.batching.lowering import forms_of
 from circuits.batching.vectorize import widen
 from circuits.compiler.recipe import Recipe
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Priced, RunArgs
+from circuits.engine.port import LayoutStats, RunArgs
 from circuits.errors import ModelTooLarge
 from circuits.format.profile import Target, Visibility
-from circuits.lower import Bits, Form, lower
+from circuits.lower import BitWidths, LoweringOptions, lower
 from circuits.rewrite import bind_context, rewrite
 from tests.cases.tiny import linear, wide
 from tests.conftest import LIMITS
@@ -32,13 +32,13 @@ BITS = 20
 def test_many_lanes_cost_what_a_few_predict(engine: EzklEngine, model: bytes) -> None:
     graph = bind_context(rewrite(model).onnx, 1)
     costs = CostModel.shipped()
-    draft = Draft(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
+    draft = BatchCandidate(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
     seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
     for lanes in (8, 32):
         predicted = seen.at(lanes)
         assert predicted is not None
         priced, predicted = choose_shape(engine, widen(graph, lanes), seen, 0, lanes)
-        assert isinstance(priced, Priced)
+        assert isinstance(priced, LayoutStats)
         assert predicted.prove_s == pytest.approx(predicted.prove_s, rel=0.05)
 
 
@@ -46,7 +46,7 @@ def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngi
     graph = bind_context(rewrite(linear()).onnx, 1)
     small = replace(LIMITS, memory_bytes=1 << 20)
     costs = CostModel.shipped()
-    draft = Draft(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
+    draft = BatchCandidate(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
     seen = forecast(engine, [draft], LIMITS, costs, Target.SPEED)
     seen = replace(seen, limits=small)
     assert seen.at(8) is None
@@ -62,7 +62,7 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
     model = (Path(benchmarks.__file__).parent / "demo" / "digits" / "digits.onnx").read_bytes()
     bits = {"input": 4, "weights": [9, 12], "table": 8}
     accepted = {"image": (-0.25, 1.25)}
-    own = Form(hints=True)
+    own = LoweringOptions(hints=True)
     recipe = Recipe(
         accepted=accepted,
         limbs=1,
@@ -72,7 +72,7 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
         lanes=1,
         input_scales=(4,),
     )
-    narrow = lower(rewrite(model).onnx, Bits.from_json(bits), accepted, own)
+    narrow = lower(rewrite(model).onnx, BitWidths.from_json(bits), accepted, own)
     assert narrow.hinted is not None
     assert not narrow.hinted.challenged
     forms = forms_of(model, [], recipe, hints=True)
@@ -89,7 +89,9 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
         logrows=17,
     )
     drafts = [
-        Draft(graphs={n: widen(f.graph, n) for n in DRAFT_LANES}, args=f.args(args), bits=f.bits)
+        BatchCandidate(
+            graphs={n: widen(f.graph, n) for n in DRAFT_LANES}, args=f.args(args), bits=f.bits
+        )
         for f in forms
     ]
     seen = forecast(engine, drafts, LIMITS, CostModel.shipped(), Target.SPEED)

@@ -25,7 +25,7 @@ from prover.errors import JobNotFound
 from prover.records.batch import Batch, BatchState, ItemState, Pack
 from prover.settings import Settings
 from prover.statement.bundle import read_bundle, write_bundle
-from prover.statement.envelope import Receipt, seal
+from prover.statement.envelope import Receipt, sign_bundle
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from tests.cases.tiny import linear
@@ -125,7 +125,7 @@ def test_a_receipt_is_about_its_own_lane_only(app: App, shared: Batch) -> None:
         }
     )
     # Signed again by the trusted key, so that only the proof disagrees.
-    lying = write_bundle(seal(edited, first, app.keys.signer()))
+    lying = write_bundle(sign_bundle(edited, first, app.keys.signer()))
     report = verify_bundle(lying, engine=app.engine)
     assert {c.name for c in report.failures} == {
         "input-instances",

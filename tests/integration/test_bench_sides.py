@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.harness.rows import Header, Results, Status, Step
 from benchmarks.harness.runner import run
-from benchmarks.harness.tasks import Amount, Contender, contest
+from benchmarks.harness.tasks import Contender, RunSize, contest
 from benchmarks.report import page as report
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.systems.ours import Ours
@@ -16,7 +16,7 @@ from benchmarks.zoo.zoo import ZOO
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-AMOUNT = Amount(samples=1, warm_ups=0, held_out=20, deadline_s=250)
+AMOUNT = RunSize(samples=1, warm_ups=0, held_out=20, deadline_s=250)
 HEADER = Header(
     options={"samples": 1, "warm_ups": 0},
     machine={

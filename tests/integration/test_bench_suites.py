@@ -9,14 +9,14 @@ import pytest
 
 from benchmarks.harness.rows import Header, Status
 from benchmarks.harness.runner import run
-from benchmarks.harness.tasks import Amount, by_round
+from benchmarks.harness.tasks import RunSize, by_round
 from benchmarks.report import figures, tables
 from benchmarks.suites import batch, planning
 from benchmarks.zoo.zoo import ZOO
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-AMOUNT = Amount(samples=1, warm_ups=0, held_out=20, deadline_s=250, quick=True)
+AMOUNT = RunSize(samples=1, warm_ups=0, held_out=20, deadline_s=250, quick=True)
 HEADER = Header(
     options={"samples": 1, "warm_ups": 0},
     machine={

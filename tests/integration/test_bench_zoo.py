@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 from benchmarks.errors import UnknownModel
 from benchmarks.zoo import classical, neural
 from benchmarks.zoo.entry import Entry
-from benchmarks.zoo.fixtures import materialise, reference_outputs
+from benchmarks.zoo.fixtures import build_fixture, reference_outputs
 from benchmarks.zoo.layers import Conv, Dense, Flatten, Pool, Relu, Sigmoid
 from benchmarks.zoo.network import Network, squared_error
 from benchmarks.zoo.zoo import ENTRIES, choose
@@ -47,7 +47,7 @@ LONG_TO_TRAIN = ("cnn-28-6-16-10", "lenet5", "lenet5-padded")
     "entry", [e for e in ENTRIES if e.name not in LONG_TO_TRAIN], ids=lambda entry: entry.name
 )
 def test_every_model_builds_runs_and_is_worth_measuring(entry: Entry, tmp_path: Path) -> None:
-    material = materialise(entry, tmp_path)
+    material = build_fixture(entry, tmp_path)
     assert np.isfinite(material.reference).all()
     assert np.ptp(material.reference) > 0.05  # an output that hardly varies would prove nothing
     if material.labels is not None:
@@ -133,7 +133,7 @@ def test_support_vectors_written_as_tensors_decide_alike() -> None:
 def test_an_unknown_model_is_refused_with_the_names_that_there_are() -> None:
     with pytest.raises(UnknownModel) as caught:
         choose(["gpt"], quick=False)
-    assert "lenet5" in caught.value.hint
+    assert "lenet5" in caught.value.advice
 
 
 def _answers(model: bytes, features: np.ndarray) -> np.ndarray:

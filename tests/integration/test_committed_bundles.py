@@ -21,7 +21,7 @@ from circuits.rebuild import derive
 from circuits.srs.g2 import Q
 from prover.statement.bundle import write_bundle
 from prover.statement.context import Context
-from prover.statement.envelope import seal
+from prover.statement.envelope import sign_bundle
 from prover.verify.bundle import verify_bundle
 from prover.verify.report import Check
 from tests.cases.committed import Committed, X, committed, network
@@ -255,7 +255,7 @@ def test_who_has_the_model_needs_no_signature_for_its_weights(
 ) -> None:
     """The weights are derived from it, whoever signed; the signature is by an unknown key here."""
     statement, bundle = shown.stated(honest, X, HERE)
-    data = write_bundle(seal(statement, bundle, signer(7)))
+    data = write_bundle(sign_bundle(statement, bundle, signer(7)))
 
     def judged(model: bytes | None) -> Check:
         report = verify_bundle(
@@ -286,7 +286,7 @@ def test_another_models_weights_are_not_the_models(
     assert forged.failures(proof, X, HERE) == []
     statement, bundle = forged.stated(proof, X, HERE)
     report = verify_bundle(
-        write_bundle(seal(statement, bundle, signer(7))),
+        write_bundle(sign_bundle(statement, bundle, signer(7))),
         engine=engine,
         model=network(),
         derive=lambda own, made: derive(engine, own, made, LIMITS),

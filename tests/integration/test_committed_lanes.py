@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from circuits.batching.batched_circuit import Narrow, WideBuilder
 from circuits.committed.arithmetic import entries
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Priced, ProofResult, Simulated
+from circuits.engine.port import LayoutStats, ProofResult, Simulated
 from circuits.format.commitments import Lanes, Weights, challenge_names
 from circuits.format.digests import canonical_json
 from circuits.format.field import to_felt
@@ -254,8 +254,10 @@ def test_errors_of_two_lanes_do_not_cancel_in_any_sum(engine: EzklEngine, name: 
     profile = Profile(visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED)
     logrows = max(12, math.ceil(math.log2(made.cells + 20)))
     table = one.steps.base - entries(12), one.steps.base - 1
-    (priced,) = engine.price(made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS)
-    assert isinstance(priced, Priced), priced
+    (priced,) = engine.measure_layout(
+        made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS
+    )
+    assert isinstance(priced, LayoutStats), priced
     count = len(challenge_names(lanes))
     given = [
         [[to_felt(n) for n in tensor], [to_felt(secrets.randbits(248)) for _ in range(count)]]

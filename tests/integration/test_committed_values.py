@@ -14,7 +14,7 @@ from circuits.committed.arithmetic import entries, run
 from circuits.committed.arrangement import Arrangement
 from circuits.committed.network import Function, Kind, Pointwise, Product, gathered
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Priced, Simulated
+from circuits.engine.port import LayoutStats, Simulated
 from circuits.format.commitments import Weights
 from circuits.format.field import from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Visibility
@@ -96,8 +96,10 @@ def test_the_engine_says_what_the_integers_say(
     profile = Profile(visibility=visibility, argument=Argument.COMMITTED, weights=weights)
     logrows = max(12, math.ceil(math.log2(made.cells + 20)))
     table = one.steps.base - entries(12), one.steps.base - 1
-    (priced,) = engine.price(made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS)
-    assert isinstance(priced, Priced), priced
+    (priced,) = engine.measure_layout(
+        made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS
+    )
+    assert isinstance(priced, LayoutStats), priced
     felts = [[to_felt(int(n)) for n in r.reshape(-1)] for r in rows]
     (found,) = engine.simulate(
         made.onnx,

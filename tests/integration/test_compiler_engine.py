@@ -19,7 +19,7 @@ from circuits.errors import EngineError
 from circuits.format.field import from_felt, to_felt
 from circuits.frontend.reading import read_model
 from circuits.integers.tables import TABLES, entries
-from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
+from circuits.lower import BitWidths, GraphVariant, LoweringOptions, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import PASSES, bind_context, rewrite
@@ -42,7 +42,7 @@ def outputs(
     engine: EzklEngine, data: bytes, args: RunArgs, feeds: list[list[list[int]]]
 ) -> tuple[list[list[list[int]]], tuple[int, ...]]:
     """The witness's outputs for each sample, and their scales."""
-    (priced,) = engine.price(data, [args], LIMITS)
+    (priced,) = engine.measure_layout(data, [args], LIMITS)
     assert not isinstance(priced, EngineError), priced
     felts = [[[to_felt(n) for n in tensor] for tensor in sample] for sample in feeds]
     results = []
@@ -53,10 +53,10 @@ def outputs(
 
 
 FORMS = {
-    "matmul": Form(),
-    "direct": Form(conv="direct"),
-    "packed": Form(packed_from=1),
-    "tables, sparse": Form(relu_tables=9, step_tables=True, sparse=True),
+    "matmul": LoweringOptions(),
+    "direct": LoweringOptions(conv="direct"),
+    "packed": LoweringOptions(packed_from=1),
+    "tables, sparse": LoweringOptions(relu_tables=9, step_tables=True, sparse=True),
 }
 
 
@@ -81,7 +81,7 @@ def test_the_interpreter_gives_the_engines_witness(
 ) -> None:
     data = (MODELS | TABLED)[name]
     longer = () if form in FORMS else (9, 21)
-    bits = Bits(input=6, weights=(7,), table=7, longer=longer)
+    bits = BitWidths(input=6, weights=(7,), table=7, longer=longer)
     variant = lower(data, bits, BOUND, FORMS.get(form))
     x = inputs_of(data, 4)
     x[2:] = np.sign(x[2:])
@@ -144,10 +144,10 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
 def test_costs_by_layer_add_up_to_what_the_engine_counts(
     engine: EzklEngine, name: str, form: str
 ) -> None:
-    variant = lower((MODELS | TABLED)[name], Bits(input=5, weights=(5,)), BOUND, FORMS[form])
+    variant = lower((MODELS | TABLED)[name], BitWidths(input=5, weights=(5,)), BOUND, FORMS[form])
     # As in circuits: with range checks the engine takes some constants apart, whatever uses them.
     args = replace(args_of(variant), decomp_legs=4, ignore_range_check_inputs_outputs=True)
-    (priced,) = engine.price(variant.onnx, [args], LIMITS)
+    (priced,) = engine.measure_layout(variant.onnx, [args], LIMITS)
     assert not isinstance(priced, EngineError)
     costs = cost_by_layer(variant, legs=4)
     borders = sum(int(np.prod(shape)) for shape in priced.instance_shapes)
@@ -205,7 +205,7 @@ def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
 def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:
     data = bind_context(graph("y = Relu(x)", "float[1, 4] x"), 2)
     args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
-    (priced,) = engine.price(data, [args], LIMITS)
+    (priced,) = engine.measure_layout(data, [args], LIMITS)
     assert not isinstance(priced, EngineError)
     assert priced.instance_shapes == ((1, 4), (1, 2), (1, 4))
 
@@ -216,14 +216,17 @@ def test_a_node_named_as_a_constant_is_told_from_it(engine: EzklEngine) -> None:
     model = onnx.load_model_from_string(data)
     model.graph.node[1].name = "row"
     args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
-    (priced,) = engine.price(rewrite(model.SerializeToString()).onnx, [args], LIMITS)
+    (priced,) = engine.measure_layout(rewrite(model.SerializeToString()).onnx, [args], LIMITS)
     assert not isinstance(priced, EngineError), priced
 
 
 def test_every_value_keeps_a_leading_axis() -> None:
     """Without one, EZKL's importer moves convolutions to a layout that it lays out wrongly."""
     variant = lower(
-        MODELS["average, concat"], Bits(input=4, weights=(5,)), BOUND, Form(conv="direct")
+        MODELS["average, concat"],
+        BitWidths(input=4, weights=(5,)),
+        BOUND,
+        LoweringOptions(conv="direct"),
     )
     model = onnx.load_model_from_string(variant.onnx)
     shapes = onnx.shape_inference.infer_shapes(model).graph.value_info

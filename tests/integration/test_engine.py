@@ -14,9 +14,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from circuits.engine import stall
-from circuits.engine.constants import constants_uncounted, restore_constants
+from circuits.engine.constants import constants_uncounted, patch_constants
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Limits, Priced, RunArgs
+from circuits.engine.port import CircuitFiles, LayoutStats, Limits, RunArgs
 from circuits.errors import (
     Canceled,
     EngineError,
@@ -26,7 +26,7 @@ from circuits.errors import (
 )
 from circuits.format.field import felts_to_bytes, from_felt, to_felt
 from circuits.format.wide_constants import written
-from circuits.lower import Bits, Form, lower, run_integers
+from circuits.lower import BitWidths, LoweringOptions, lower, run_integers
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
 from tests.cases import tiny
@@ -46,7 +46,7 @@ class Built:
     """A circuit with one float input of four numbers and a context of one element."""
 
     onnx: bytes
-    priced: Priced
+    priced: LayoutStats
     files: CircuitFiles
 
     def inputs(self, *values: float, context: int = CONTEXT) -> list[list[str]]:
@@ -64,8 +64,8 @@ def build(engine: EzklEngine, srs: Path, out: Path, activation: str, **args: Any
         decomp_legs=4,
         **args,
     )
-    (priced,) = engine.price(onnx, [shape], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(onnx, [shape], LIMITS)
+    assert isinstance(priced, LayoutStats)
     engine.setup(onnx, priced.settings, srs / f"dev{K}.srs", out, LIMITS)
     files = CircuitFiles(
         compiled=out / "compiled",
@@ -194,15 +194,15 @@ def test_one_settings_file_gives_one_verifying_key(
 
 
 def test_the_same_candidate_is_priced_the_same(engine: EzklEngine, relu: Built) -> None:
-    assert engine.price(relu.onnx, [relu.priced.args], LIMITS) == [relu.priced]
+    assert engine.measure_layout(relu.onnx, [relu.priced.args], LIMITS) == [relu.priced]
 
 
 def test_a_candidate_that_cannot_be_does_not_spoil_the_others(
     engine: EzklEngine, relu: Built
 ) -> None:
     args = relu.priced.args
-    hopeless = replace(args, input_visibility="nobody")
-    answers = engine.price(relu.onnx, [hopeless, args], LIMITS)
+    dominated = replace(args, input_visibility="nobody")
+    answers = engine.measure_layout(relu.onnx, [dominated, args], LIMITS)
 
     assert isinstance(answers[0], EngineError)
     assert answers[1] == relu.priced
@@ -259,7 +259,9 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         f"float[1, {terms}] x",
         {"w": [terms, 11], "b": [11], "w2": [11, 3]},
     )
-    variant = lower(dense, Bits(input=6, weights=wide), BOUND, Form(packed_from=100))
+    variant = lower(
+        dense, BitWidths(input=6, weights=wide), BOUND, LoweringOptions(packed_from=100)
+    )
     uncounted = constants_uncounted(variant.onnx)
     args = RunArgs(
         input_scale=0,
@@ -271,8 +273,8 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         decomp_legs=4,
         ignore_range_check_inputs_outputs=True,
     )
-    (priced,) = engine.price(variant.onnx, [args], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(variant.onnx, [args], LIMITS)
+    assert isinstance(priced, LayoutStats)
     srs = srs_cache / "dev10.srs"
     engine.setup(variant.onnx, priced.settings, srs, tmp_path, LIMITS)
     files = CircuitFiles(
@@ -309,10 +311,10 @@ def test_constants_that_do_not_stand_in_the_circuit_end_the_build(tmp_path: Path
     for content, count in ((b"", 0), (element + b"between" + element, 2)):
         compiled.write_bytes(content)
         with pytest.raises(EngineError, match="'a' is not in the compiled circuit as it was"):
-            restore_constants(network, compiled)
+            patch_constants(network, compiled)
         assert compiled.read_bytes() == content, count
     compiled.write_bytes(b"before" + element)
-    restore_constants(network, compiled)
+    patch_constants(network, compiled)
     assert compiled.read_bytes() == b"before" + felts_to_bytes(map(to_felt, (1, 2**30 + 1)))
 
 
@@ -323,7 +325,9 @@ def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -
         {"w": [TERMS, 6]},
     )
     bounds = {"x": (-1.0, 1.0), "z": (-1.0, 1.0)}
-    variant = lower(shared, Bits(input=6, weights=(8, 8)), bounds, Form(packed_from=1))
+    variant = lower(
+        shared, BitWidths(input=6, weights=(8, 8)), bounds, LoweringOptions(packed_from=1)
+    )
     args = RunArgs(
         input_scale=0,
         param_scale=0,
@@ -333,8 +337,8 @@ def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -
         decomp_legs=3,
         ignore_range_check_inputs_outputs=True,
     )
-    (priced,) = engine.price(variant.onnx, [args], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(variant.onnx, [args], LIMITS)
+    assert isinstance(priced, LayoutStats)
     x, z = (np.random.default_rng(s).integers(-64, 65, (1, 1, TERMS)) for s in (1, 2))
     felts = [[to_felt(int(n)) for n in v.reshape(-1)] for v in (x, z)]
     (run,) = engine.simulate(variant.onnx, priced.settings, [felts], LIMITS)
@@ -344,9 +348,11 @@ def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -
 
 
 def test_a_compiled_circuit_without_the_constants_is_refused(tmp_path: Path) -> None:
-    variant = lower(DENSE, Bits(input=6, weights=(8, 9)), BOUND, Form(packed_from=1))
+    variant = lower(
+        DENSE, BitWidths(input=6, weights=(8, 9)), BOUND, LoweringOptions(packed_from=1)
+    )
     compiled = tmp_path / "compiled"
     compiled.write_bytes(b"of another version")
     with pytest.raises(EngineError, match="not in the compiled circuit"):
-        restore_constants(variant.onnx, compiled)
+        patch_constants(variant.onnx, compiled)
     assert compiled.read_bytes() == b"of another version"

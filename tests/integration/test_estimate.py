@@ -12,7 +12,7 @@ from circuits.compiler.build import compile_float
 from circuits.cost.fixed_point import count
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import Limits, Priced
+from circuits.engine.port import LayoutStats, Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.format.profile import Profile
 from circuits.lower.graphs import IntegerTask
@@ -52,8 +52,10 @@ def engine() -> Iterator[EzklEngine]:
 def test_the_formula_counts_about_what_the_engine_counts(engine: EzklEngine, name: str) -> None:
     onnx = rewrite(MODELS[name]).onnx
     args = base_args(Profile(), input_scale=7, param_scale=7, scale_rebase_multiplier=1)
-    (priced,) = engine.price(onnx, [replace(args, decomp_base=1 << 14, decomp_legs=2)], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(
+        onnx, [replace(args, decomp_base=1 << 14, decomp_legs=2)], LIMITS
+    )
+    assert isinstance(priced, LayoutStats)
     assert count(onnx).cells == pytest.approx(priced.assignments, rel=0.5)
 
 

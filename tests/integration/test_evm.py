@@ -61,7 +61,7 @@ def solc(builder: Builder) -> Solc:
     try:
         return Solc.find(builder.solc)
     except SolcMissing as error:
-        pytest.skip(f"{error.detail}: {error.hint}")
+        pytest.skip(f"{error.detail}: {error.advice}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Priced, RunArgs
+from circuits.engine.port import CircuitFiles, LayoutStats, RunArgs
 from circuits.format.field import from_felt, to_felt
 from circuits.srs.verify_part import extract
 from tests.conftest import LIMITS
@@ -63,8 +63,8 @@ def set_up(
         ignore_range_check_inputs_outputs=True,
         disable_freivalds=not freivalds,
     )
-    (priced,) = engine.price(onnx, [args], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(onnx, [args], LIMITS)
+    assert isinstance(priced, LayoutStats)
     cells = json.loads(priced.settings)["einsum_params"]["total_einsum_col_size"]
     assert bool(cells) == freivalds
     out.mkdir()

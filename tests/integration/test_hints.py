@@ -13,7 +13,7 @@ from onnx import numpy_helper, parser
 
 from circuits.compiler.process import lay_out
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Priced, RunArgs
+from circuits.engine.port import CircuitFiles, LayoutStats, RunArgs
 from circuits.errors import EngineError, InputOutOfRange
 from circuits.format.field import Felts, from_felt, to_felt
 from circuits.format.profile import Visibility
@@ -68,8 +68,8 @@ def circuit(
     variant, made = hinted(DENSE)
     args = settings(1 << (made.most_bits // 2), num_inner_cols=2)
     onnx = lay_out(variant, {}, 1, Visibility.PUBLIC).onnx
-    (priced,) = engine.price(onnx, [args], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(onnx, [args], LIMITS)
+    assert isinstance(priced, LayoutStats)
     out, srs = tmp_path_factory.mktemp("hinted"), srs_cache / f"dev{K}.srs"
     engine.setup(onnx, priced.settings, srs, out, LIMITS)
     (out / "hints.onnx").write_bytes(made.hints)
@@ -160,18 +160,18 @@ def test_what_the_importer_cuts_off_a_relu_ends_the_build(
     model.graph.initializer.append(numpy_helper.from_array(np.array(places), "i"))
     network = model.SerializeToString()
     args = settings(64)
-    (priced,) = engine.price(network, [args], LIMITS)
+    (priced,) = engine.measure_layout(network, [args], LIMITS)
     assert isinstance(priced, EngineError) == cut
     # Whoever has settings from elsewhere gets no key either: those of a graph without the cut.
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([3, 5]), "i"))
-    (other,) = engine.price(model.SerializeToString(), [args], LIMITS)
-    assert isinstance(other, Priced)
+    (other,) = engine.measure_layout(model.SerializeToString(), [args], LIMITS)
+    assert isinstance(other, LayoutStats)
     srs = srs_cache / f"dev{K}.srs"
     if cut:
         with pytest.raises(EngineError, match="might not be bound"):
             engine.setup(network, other.settings, srs, tmp_path, LIMITS)
     else:
-        assert isinstance(priced, Priced)
+        assert isinstance(priced, LayoutStats)
         engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
 
 
@@ -186,8 +186,8 @@ def test_one_value_picked_behind_a_relu_leaves_all_of_it(
     variant, made = hinted(picked)
     args = settings(1 << (made.most_bits // 2))
     network = lay_out(variant, {}, 1, Visibility.PUBLIC).onnx
-    (priced,) = engine.price(network, [args], LIMITS)
-    assert isinstance(priced, Priced)
+    (priced,) = engine.measure_layout(network, [args], LIMITS)
+    assert isinstance(priced, LayoutStats)
     engine.setup(network, priced.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)
 
 
@@ -196,7 +196,7 @@ def test_what_is_given_has_to_be_public(
 ) -> None:
     """Nothing ties an output that is a private input to the input."""
     private = settings(1 << (circuit.made.most_bits // 2), input_visibility="private")
-    (refused,) = engine.price(
+    (refused,) = engine.measure_layout(
         lay_out(circuit.variant, {}, 1, Visibility.PUBLIC).onnx, [private], LIMITS
     )
     assert isinstance(refused, EngineError)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from prover.errors import StoreUnavailable
-from prover.jobs.bus import LocalNudges
-from prover.jobs.lease import Held, StopReason, holding
+from prover.jobs.bus import LocalNotifications
+from prover.jobs.lease import LeaseKeeper, StopReason, holding
 from prover.records.job import JobKind, JobState, Lease
 from prover.store import Store
 from prover.testing import model_record
@@ -49,11 +49,11 @@ def test_a_held_lease_outlives_its_first_term(store: Store) -> None:
 
 
 def test_a_cancellation_with_a_nudge_stops_the_work_and_ends_the_job(store: Store) -> None:
-    nudges = LocalNudges()
+    notifications = LocalNotifications()
     lease = claimed(store, ttl_s=60)
-    with holding(store, lease, ttl_s=60, nudges=nudges) as held:
+    with holding(store, lease, ttl_s=60, notifications=notifications) as held:
         store.request_cancel(lease.job_id)
-        nudges.publish(lease.job_id)
+        notifications.publish(lease.job_id)
         until(held.should_stop)
         assert held.reason is StopReason.CANCELED
         job = held.settle()
@@ -128,7 +128,7 @@ def test_a_database_that_comes_back_in_time_loses_nothing(
         return renew(lease, ttl_s)
 
     monkeypatch.setattr(store, "renew", away_once)
-    held: Held
+    held: LeaseKeeper
     with holding(store, lease, ttl_s=2) as held:
         until(refused.is_set)
         time.sleep(2.5)

@@ -10,7 +10,7 @@ import redis
 from api.metrics import render
 from prover.errors import QueueUnavailable
 from prover.host.redis_server import RedisServer
-from prover.jobs.redis_notifications import RedisNudges
+from prover.jobs.redis_notifications import RedisNotifications
 from prover.records.job import CircuitRecord, Job, JobKind
 from prover.records.webhook import SignatureScheme
 from prover.store import Store
@@ -131,10 +131,10 @@ def test_endpoints_that_were_disabled_and_late_deliveries_are_told(
 
 
 def test_a_redis_that_may_drop_messages_is_not_ready(tmp_path: Path) -> None:
-    with RedisServer.start(tmp_path) as server, RedisNudges(server.url) as nudges:
-        nudges.ping()
+    with RedisServer.start(tmp_path) as server, RedisNotifications(server.url) as notifications:
+        notifications.ping()
         with redis.Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(QueueUnavailable, match="allkeys-lru") as caught:
-            nudges.ping()
-        assert "noeviction" in caught.value.hint
+            notifications.ping()
+        assert "noeviction" in caught.value.advice

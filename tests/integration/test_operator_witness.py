@@ -53,7 +53,7 @@ def _gap(sandbox: Sandbox, case: Case) -> float:
     rewritten = rewrite(case.model(), samples)
     expected = run(case.model(), samples)
     with sandbox.session(Limits(deadline_s=60)) as child:
-        (priced,) = child.call("circuits.engine.calls:price", rewritten.onnx, [ARGS])
+        (priced,) = child.call("circuits.engine.calls:measure_layout", rewritten.onnx, [ARGS])
         assert not isinstance(priced, EngineError), priced
         scales = list(zip(rewritten.signature.inputs, priced.input_scales, strict=True))
         felts = [

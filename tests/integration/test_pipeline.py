@@ -321,7 +321,7 @@ def test_an_engine_without_room_or_time_fails_the_job_by_name(
         assert failed.state is JobState.FAILED
         assert failed.problem is not None
         assert failed.problem["code"] == code
-        assert failed.problem["hint"]
+        assert failed.problem["advice"]
         assert inputs_kept(poor) == []
     finally:
         poor.close()

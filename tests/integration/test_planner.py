@@ -211,7 +211,7 @@ def test_a_machine_too_small_is_told_how_much_is_missing(
     assert caught.value.code == "model_too_large"
     assert caught.value.context["limit_bytes"] == LIMITS.memory_bytes
     assert caught.value.context["predicted"]["peak_bytes"] > LIMITS.memory_bytes
-    assert "ZKML_ENGINE_MEMORY_MB" in caught.value.hint
+    assert "ZKML_ENGINE_MEMORY_MB" in caught.value.advice
 
 
 def test_planning_stops_in_the_middle_of_an_engine_call(

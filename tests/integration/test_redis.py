@@ -15,9 +15,9 @@ import redis
 
 from prover.errors import AlreadyRunning, QueueUnavailable, RedisMissing
 from prover.host.redis_server import RedisServer, find_redis_server
-from prover.jobs.bus import LocalNudges, open_nudges
-from prover.jobs.notifications import Nudges
-from prover.jobs.redis_notifications import RedisNudges
+from prover.jobs.bus import LocalNotifications, open_notifications
+from prover.jobs.notifications import Notifications
+from prover.jobs.redis_notifications import RedisNotifications
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ def test_a_machine_without_redis_server_is_told_what_to_do(
 
     with pytest.raises(RedisMissing) as caught:
         find_redis_server()
-    assert "ZKML_REDIS_URL" in caught.value.hint
+    assert "ZKML_REDIS_URL" in caught.value.advice
 
 
 # --- nudges ----------------------------------------------------------------------------------
@@ -113,19 +113,19 @@ def test_a_machine_without_redis_server_is_told_what_to_do(
 def test_a_nudge_reaches_waiters_in_threads_and_loops_and_only_theirs(tmp_path: Path) -> None:
     with (
         RedisServer.start(tmp_path) as server,
-        RedisNudges(server.url) as worker,
-        RedisNudges(server.url) as api,
+        RedisNotifications(server.url) as worker,
+        RedisNotifications(server.url) as api,
     ):
         expect_nudges(worker, api)
 
 
 def test_without_redis_nudges_stay_in_the_process() -> None:
-    nudges = open_nudges(None)
-    assert isinstance(nudges, LocalNudges)
-    expect_nudges(nudges, nudges)
+    notifications = open_notifications(None)
+    assert isinstance(notifications, LocalNotifications)
+    expect_nudges(notifications, notifications)
 
 
-def expect_nudges(publisher: Nudges, listener: Nudges) -> None:
+def expect_nudges(publisher: Notifications, listener: Notifications) -> None:
     async def in_a_loop() -> tuple[bool, bool]:
         async with (
             listener.subscribe_async("job-1") as mine,
@@ -145,13 +145,16 @@ def expect_nudges(publisher: Nudges, listener: Nudges) -> None:
 
 def test_a_redis_that_goes_away_costs_nudges_and_nothing_else(tmp_path: Path) -> None:
     server = RedisServer.start(tmp_path)
-    with RedisNudges(server.url) as nudges, nudges.subscribe("job") as subscription:
+    with (
+        RedisNotifications(server.url) as notifications,
+        notifications.subscribe("job") as subscription,
+    ):
         server.stop()
-        nudges.publish("job")
+        notifications.publish("job")
         with pytest.raises(QueueUnavailable):
-            nudges.ping()
+            notifications.ping()
         with RedisServer.start(tmp_path):
             assert subscription.wait(10)  # woken to look, because nudges may have been missed
-            nudges.ping()
-            nudges.publish("job")
+            notifications.ping()
+            notifications.publish("job")
             assert subscription.wait(5)

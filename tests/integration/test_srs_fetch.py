@@ -273,7 +273,7 @@ def test_a_mirror_that_fails_is_named(folder: SrsFolder) -> None:
                 fetch(folder, K, source_url=url, digests=GOOD)
             assert caught.value.code == "srs_unreachable"
             assert url.format(k=K) in caught.value.detail
-            assert "ZKML_SRS_SOURCE_URL" in caught.value.hint
+            assert "ZKML_SRS_SOURCE_URL" in caught.value.advice
     assert left_over(folder) == []
 
 

@@ -135,11 +135,11 @@ class FakeApp(App):
         """Takes a job from queued to succeeded (or failed, with `problem`), nudging as it goes."""
         lease = self.store.claim(job.id, "worker", 30)
         assert lease
-        self.nudges.publish(job.id)
+        self.notifications.publish(job.id)
         if job.kind is JobKind.PROOF:
             for stage in (Stage.WITNESS, Stage.PROVE, Stage.VERIFY, Stage.SIGN):
                 self.store.set_stage(lease, stage, 0.5)
-                self.nudges.publish(job.id)
+                self.notifications.publish(job.id)
         else:
             self.store.set_stage(lease, Stage.COMPILE, 0.5)
             self._add_circuit(job)
@@ -147,7 +147,7 @@ class FakeApp(App):
             self.store.fail(lease, problem)
         else:
             self.store.succeed(lease, {"outputs": {"y": [[1.0, 2.0]]}}, {"prove": 0.1}, 1 << 20)
-        self.nudges.publish(job.id)
+        self.notifications.publish(job.id)
 
     def _add_circuit(self, job: Job) -> None:
         files = {name: self.artifacts.put(name.encode()) for name in ("settings", "vk", "plan")}

@@ -12,7 +12,7 @@ import pytest
 
 from api.client import Client
 from circuits.errors import EngineTimeout
-from prover.jobs.bus import LocalNudges
+from prover.jobs.bus import LocalNotifications
 from prover.records.job import Job
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
@@ -109,17 +109,17 @@ def test_a_client_that_leaves_is_waited_for_no_longer(
     with client._http.stream("GET", f"/v1/proofs/{job.id}/events") as answer:
         lines = answer.iter_lines()  # kept: when it is collected the stream is closed
         next(lines)
-        assert job.id in app.nudges._waiters
+        assert job.id in app.notifications._waiters
     until = time.monotonic() + 300
-    while job.id in app.nudges._waiters and time.monotonic() < until:
+    while job.id in app.notifications._waiters and time.monotonic() < until:
         time.sleep(0.02)
-    assert job.id not in app.nudges._waiters
+    assert job.id not in app.notifications._waiters
 
 
 def test_without_any_nudge_the_rows_are_read_at_intervals(
     client: Client, app: FakeApp, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LocalNudges, "publish", lambda self, job_id: None)
+    monkeypatch.setattr(LocalNotifications, "publish", lambda self, job_id: None)
     threading.Timer(0.1, app.work, [job]).start()
     assert [e.type for e in client.events(job.id)] == WHOLE_LIFE
     assert client.wait(job.id, 5).terminal

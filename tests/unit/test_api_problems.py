@@ -123,7 +123,7 @@ def test_a_wrong_field_is_named_and_its_value_is_not_repeated(
 def test_json_must_say_that_it_is_json(http: httpx.Client) -> None:
     form = http.post("/v1/proofs", data={"model": "m"})
     problem = refused(form, 415, "media_type_unsupported")
-    assert "application/json" in str(problem["hint"])
+    assert "application/json" in str(problem["advice"])
 
 
 def test_a_body_of_unknown_length_is_cut_off_at_the_limit(http: httpx.Client) -> None:

@@ -159,7 +159,7 @@ def test_a_failed_job_is_an_answer_with_a_problem_in_it(
     assert problem["code"] == "engine_killed"
     assert problem["type"] == "/problems/engine_killed"
     assert problem["retryable"] is True
-    assert problem["hint"]
+    assert problem["advice"]
 
 
 def test_a_waiting_client_is_answered_when_the_job_ends(

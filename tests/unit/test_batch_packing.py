@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prover.batch.packing import LADDER, choose_mix
+from prover.batch.packing import LANE_COUNTS, choose_mix
 
 
 def mlp(lanes: int) -> float | None:
@@ -47,7 +47,7 @@ def test_a_short_last_pack_is_cheaper_than_keys_for_the_tail() -> None:
 @settings(deadline=None)
 @given(
     st.integers(1, 3000),
-    st.sets(st.sampled_from(LADDER)),
+    st.sets(st.sampled_from(LANE_COUNTS)),
     st.floats(0.01, 20),
     st.floats(0.001, 2),
     st.sampled_from([1, 8, 64, 1024]),
@@ -69,7 +69,7 @@ def test_keys_are_set_up_for_the_batches_to_come() -> None:
 
 batches_of_a_kind = {
     "count": st.integers(1, 300),
-    "ready": st.sets(st.sampled_from(LADDER)),
+    "ready": st.sets(st.sampled_from(LANE_COUNTS)),
     "fixed": st.floats(0.01, 20),
     "each": st.floats(0.001, 2),
     "batches": st.integers(1, 20),

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.errors import SampleTimeout
 from benchmarks.harness.rows import Step
-from benchmarks.harness.tasks import Amount
+from benchmarks.harness.tasks import RunSize
 from benchmarks.suites import batch
 from benchmarks.zoo.zoo import choose
 
@@ -29,14 +29,14 @@ def test_lanes_that_a_smaller_run_did_not_ask_for_are_predicted_again(
         return {"why": None, "limit_bytes": 1e12, "at": dict.fromkeys(several, costs)}
 
     monkeypatch.setattr(batch._OneModel, "_flow", flow)
-    monkeypatch.setattr(batch, "materialise", lambda entry, cache: _Files())
+    monkeypatch.setattr(batch, "build_fixture", lambda entry, cache: _Files())
     folder = tmp_path / "batch" / "digits"
     folder.mkdir(parents=True)
     (folder / "predicted.json").write_text(json.dumps({"why": None, "at": {"1": {}, "2": {}}}))
     with ExitStack() as stack:
         (task,) = [
             t
-            for t in batch.tasks(choose(["digits"], quick=False), Amount(), tmp_path, stack)
+            for t in batch.tasks(choose(["digits"], quick=False), RunSize(), tmp_path, stack)
             if t.key.side == "32 lanes" and t.key.step is Step.PREPARE
         ]
         with pytest.raises(SampleTimeout, match="32 lanes"):

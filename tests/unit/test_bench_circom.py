@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.errors import PeerMissing, SideRefused
+from benchmarks.errors import PeerMissing, SystemRefused
 from benchmarks.systems import circom
 from benchmarks.systems.circom_source import IntegerNetwork
 from benchmarks.zoo import neural
@@ -50,7 +50,7 @@ def test_a_wide_layers_sums_are_no_deeper_than_the_compilers_stack() -> None:
 
 
 def test_a_convolution_is_refused_by_name() -> None:
-    with pytest.raises(SideRefused, match="Conv"):
+    with pytest.raises(SystemRefused, match="Conv"):
         IntegerNetwork.read(neural.cnn_28_6_16_10().to_onnx())
 
 
@@ -60,4 +60,4 @@ def test_a_peer_that_is_not_installed_says_how_to_install_it(
     monkeypatch.setattr(circom, "FOLDER", tmp_path)
     with pytest.raises(PeerMissing) as caught:
         circom._tool("snarkjs")
-    assert "install-peers" in caught.value.hint
+    assert "install-peers" in caught.value.advice

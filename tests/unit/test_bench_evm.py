@@ -11,7 +11,7 @@ from benchmarks.harness.process import Measured
 from benchmarks.harness.rows import Status
 from benchmarks.harness.runner import attempt
 from benchmarks.harness.system import Outcome
-from benchmarks.harness.tasks import Amount
+from benchmarks.harness.tasks import RunSize
 from benchmarks.steps import evm_flow
 from benchmarks.suites import evm
 from benchmarks.systems.ours import Ours
@@ -93,13 +93,13 @@ def test_a_missing_compiler_is_a_row_that_says_how_to_get_it(
     problem = {"problem": caught.value.problem()}
     told = Measured(seconds=1, cpu_seconds=1, peak_rss_bytes=1, returncode=2, told=problem)
     monkeypatch.setattr("benchmarks.harness.process.run", lambda *_, **__: told)
-    side = next(evm.tasks([ZOO["digits"]], Amount.for_quick(), tmp_path, None))  # type: ignore[arg-type]
+    side = next(evm.tasks([ZOO["digits"]], RunSize.for_quick(), tmp_path, None))  # type: ignore[arg-type]
     monkeypatch.setattr("benchmarks.systems.ours.Ours.setup", lambda *_: Outcome())
-    place = evm._OneSide(ZOO["digits"], Ours(), Amount.for_quick(), tmp_path)._place().work
+    place = evm._OneSide(ZOO["digits"], Ours(), RunSize.for_quick(), tmp_path)._place().work
     place.mkdir(parents=True)
     (place / "settings.json").write_text('{"run_args": {"logrows": 9}}')
     row = attempt(side)
     assert row.status is Status.SKIPPED
     assert row.reason is not None
     assert row.reason["code"] == PeerMissing.code
-    assert "0.8.20" in row.reason["hint"]
+    assert "0.8.20" in row.reason["advice"]

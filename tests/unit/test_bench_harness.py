@@ -22,20 +22,20 @@ from benchmarks.errors import (
     SampleFailed,
     SampleOutOfMemory,
     SampleTimeout,
-    SideRefused,
+    SystemRefused,
 )
 from benchmarks.harness import process
-from benchmarks.harness.pace import Budget, Pace
+from benchmarks.harness.pace import Budget, Durations
 from benchmarks.harness.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
 from benchmarks.harness.runner import run
-from benchmarks.harness.system import Outcome, Place
-from benchmarks.harness.tasks import Amount, Contender, by_round, contest
+from benchmarks.harness.system import Outcome, Workdir
+from benchmarks.harness.tasks import Contender, RunSize, by_round, contest
 from benchmarks.report import page as report
 from benchmarks.report.compare import Verdict, compare
 from benchmarks.report.digest import Digest
 from benchmarks.suites import registry as suites
 from benchmarks.systems import circom
-from benchmarks.zoo.fixtures import Material
+from benchmarks.zoo.fixtures import Fixture
 from benchmarks.zoo.zoo import ENTRIES, ZOO
 
 HEADER = Header(
@@ -46,7 +46,7 @@ HEADER = Header(
     },
     started="2026-01-01T00:00:00",
 )  # fmt: skip
-AMOUNT = Amount(samples=5, warm_ups=1, held_out=20, deadline_s=20)
+AMOUNT = RunSize(samples=5, warm_ups=1, held_out=20, deadline_s=20)
 #: A child that works for as long as it is told, and says how long that took.
 WORK = (
     "import json, sys, time; t = time.perf_counter(); time.sleep(float(sys.argv[1]));"
@@ -66,16 +66,16 @@ class Planted:
     error: Exception | None = None
     calls: list[str] = field(default_factory=list)
 
-    def setup(self, material: Material, place: Place) -> Outcome:
+    def setup(self, material: Fixture, place: Workdir) -> Outcome:
         self.calls.append("setup")
         if self.error:
             raise self.error
         return Outcome()
 
-    def is_set_up(self, material: Material, place: Place) -> bool:
+    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
         return True
 
-    def prove(self, material: Material, place: Place, sample: int) -> Outcome:
+    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
         self.calls.append(f"prove {sample}")
         measured = process.run([sys.executable, "-c", WORK, str(self.sleep_s)], deadline_s=20)
         answer = material.reference[sample] + self.offset
@@ -85,7 +85,7 @@ class Planted:
             outputs=[answer.tolist()],
         )
 
-    def accuracy(self, material: Material, place: Place, count: int) -> Outcome:
+    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
         return Outcome(outputs=(material.reference[:count] + self.offset).tolist())
 
 
@@ -195,7 +195,7 @@ def test_the_time_left_is_learned_from_samples_of_the_same_kind() -> None:
     def key(model: str, step: Step, sample: int = 0) -> Key:
         return Key(suite="models", model=model, side="ours", step=step, sample=sample)
 
-    pace = Pace()
+    pace = Durations()
     assert pace.left_s([key("a", Step.PROVE)]) is None
     pace.note(Row(key=key("a", Step.SETUP), status=Status.OK, seconds=10))
     pace.note(Row(key=key("a", Step.PROVE), status=Status.OK, seconds=2))
@@ -216,7 +216,7 @@ def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (SideRefused("no Softmax here"), Status.REFUSED),
+        (SystemRefused("no Softmax here"), Status.REFUSED),
         (NotEnoughMemory("needs 9 GB"), Status.SKIPPED),
         (PeerMissing("no such program"), Status.SKIPPED),
         (SampleFailed("it broke"), Status.FAILED),

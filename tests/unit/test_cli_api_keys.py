@@ -101,7 +101,7 @@ def test_what_cannot_be_made_is_refused(
 def test_without_a_key_nobody_listens_beyond_loopback(store: Store) -> None:
     with pytest.raises(ApiKeyNeeded) as refused:
         require_api_key(store, "0.0.0.0")
-    assert "zkml api-keys create" in refused.value.hint
+    assert "zkml api-keys create" in refused.value.advice
     api_keys("create", "--name", "x")
     require_api_key(store, "0.0.0.0")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from circuits.cost.model import QUANTITIES, TERMS, CostModel, features, machine_fingerprint
-from circuits.engine.port import Priced, RunArgs
+from circuits.engine.port import LayoutStats, RunArgs
 from circuits.errors import CalibrationError
 from circuits.plan.calibrate import Sample, fit
 from prover.cli.doctor import _cost_model
@@ -20,7 +20,7 @@ from prover.jobs.circuit_registry import machine_costs
 from prover.settings import Settings
 
 
-def priced(logrows: int, columns: int, lookups: int, checks: int) -> Priced:
+def priced(logrows: int, columns: int, lookups: int, checks: int) -> LayoutStats:
     args = RunArgs(
         input_scale=0,
         param_scale=0,
@@ -29,7 +29,7 @@ def priced(logrows: int, columns: int, lookups: int, checks: int) -> Priced:
         num_inner_cols=columns,
         lookup_range=(-100, 100),
     )
-    return Priced(
+    return LayoutStats(
         args=args,
         settings="{}",
         rows=1 << logrows,
@@ -55,7 +55,7 @@ TRUTH = {
 
 
 def samples() -> list[Sample]:
-    def cost(p: Priced, quantity: str) -> float:
+    def cost(p: LayoutStats, quantity: str) -> float:
         return sum(c * f for c, f in zip(TRUTH[quantity], features(p, quantity), strict=True))
 
     return [Sample(priced=p, cost={q: cost(p, q) for q in QUANTITIES}) for p in SHAPES]

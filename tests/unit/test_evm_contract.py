@@ -26,7 +26,7 @@ def test_without_a_compiler_the_error_says_how_to_get_one(
     with pytest.raises(SolcMissing) as caught:
         Solc.find()
     assert caught.value.code == "solc_missing"
-    assert "ZKML_SOLC" in caught.value.hint
+    assert "ZKML_SOLC" in caught.value.advice
     with pytest.raises(SolcMissing, match="does not run"):
         Solc.find(tmp_path / "nowhere")
 

@@ -153,7 +153,7 @@ def test_committed_hints_that_no_contract_checks_have_no_guard(
 def test_what_no_contract_checks_has_no_guard(unfit: CircuitManifest) -> None:
     with pytest.raises(NotForContracts) as caught:
         Guard.of(unfit)
-    assert "--target evm" in caught.value.hint
+    assert "--target evm" in caught.value.advice
 
 
 @pytest.mark.parametrize("bounds", [(1, 0), (-(1 << 111) - 1, 0), (0, 1 << 111)])

@@ -15,7 +15,7 @@ from tests.conformance.make_vectors import INPUT, uploaded
 
 def test_the_context_goes_out_first_and_the_model_is_as_before() -> None:
     model = uploaded(4)
-    bound = onnx.load_model_from_string(bind_context(model, 3, hand_on=True))
+    bound = onnx.load_model_from_string(bind_context(model, 3, expose=True))
     onnx.checker.check_model(bound)
     assert [i.name for i in bound.graph.input] == ["x", CONTEXT_INPUT]
     assert [o.name for o in bound.graph.output] == [CONTEXT_OUTPUT, "y"]
@@ -29,7 +29,7 @@ def test_the_context_goes_out_first_and_the_model_is_as_before() -> None:
 
 
 def test_without_a_context_there_is_nothing_to_hand_on() -> None:
-    assert bind_context(uploaded(4), 0, hand_on=True) == uploaded(4)
+    assert bind_context(uploaded(4), 0, expose=True) == uploaded(4)
 
 
 @pytest.mark.parametrize("body", ["y = Identity(x)", "a = Reshape(x, t) y = Reshape(a, u)"])
@@ -42,4 +42,4 @@ def test_an_input_that_is_not_to_be_shown_is_no_output(body: str) -> None:
     data = model.SerializeToString()
     assert bind_context(data, 1)
     with pytest.raises(ProfileContradiction, match="output 'y' is the input 'x'"):
-        bind_context(data, 1, hand_on=True)
+        bind_context(data, 1, expose=True)

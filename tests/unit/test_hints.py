@@ -17,8 +17,8 @@ from circuits.format.hints import MOST_TABLED_LOGROWS, Hints, challenge
 from circuits.format.profile import Profile, Soundness, Target, Visibility
 from circuits.integers.hint_values import results_for
 from circuits.integers.interpreter import Graph, run_graph
-from circuits.lower import Bits, Form, lower, run_integers
-from circuits.lower.hinting.backward_bounds import Reach
+from circuits.lower import BitWidths, LoweringOptions, lower, run_integers
+from circuits.lower.hinting.backward_bounds import BackwardBounds
 from circuits.lower.variant import Hinted
 from tests.cases.hints import (
     BITS,
@@ -77,7 +77,7 @@ def test_right_results_give_the_same_answers_and_no_residue(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_the_same_with_results_given(name: str) -> None:
-    variant = lower(MODELS[name], BITS, BOUND, Form(hints=True))
+    variant = lower(MODELS[name], BITS, BOUND, LoweringOptions(hints=True))
     plain = lower(MODELS[name], BITS, BOUND)
     assert variant.onnx == plain.onnx
     if variant.hinted is None:
@@ -211,7 +211,7 @@ def _challenge(x: Array, results: list[Array]) -> int:
 
 def test_a_table_is_reckoned_with_up_to_the_end_of_its_last_column() -> None:
     """The engine fills columns: a table of two thousand entries may have 2^18 rows."""
-    variant = lower(DENSE, BITS, BOUND, Form(hints=True, relu_tables=1))
+    variant = lower(DENSE, BITS, BOUND, LoweringOptions(hints=True, relu_tables=1))
     made, bounds = variant.hinted, variant.value_bounds
     assert made is not None
     assert bounds.lookup is not None
@@ -248,7 +248,7 @@ def test_what_rounding_hides_is_no_bound() -> None:
     (product,) = [n for n in parsed.nodes if n.op_type == "MatMul"][:1]
     shape = (1, 1, 1, 17)
     intervals = {n.output[0]: (np.full(shape, -100.0), np.full(shape, 100.0)) for n in parsed.nodes}
-    reach = Reach(
+    reach = BackwardBounds(
         parsed,
         intervals,
         results=[product.output[0]],
@@ -270,8 +270,8 @@ def test_what_rounding_hides_is_no_bound() -> None:
     ],
 )
 def test_profiles_under_which_nobody_looks_give_no_results(profile: Profile) -> None:
-    assert Profile().may_give_results
-    assert not profile.may_give_results
+    assert Profile().allows_hints
+    assert not profile.allows_hints
 
 
 def test_weights_larger_than_any_result_still_fit_the_field() -> None:
@@ -291,8 +291,8 @@ def test_weights_larger_than_any_result_still_fit_the_field() -> None:
             tuple(tensor.dims)
         )
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    bits = Bits(input=2, weights=(2, 13))
-    variant = lower(model.SerializeToString(), bits, BOUND, Form(hints=True, lanes=256))
+    bits = BitWidths(input=2, weights=(2, 13))
+    variant = lower(model.SerializeToString(), bits, BOUND, LoweringOptions(hints=True, lanes=256))
     made = variant.hinted
     assert made is not None
     numbers = [n for c in Graph(made.onnx).constants.values() for n in c.reshape(-1)]
@@ -351,6 +351,6 @@ def test_what_is_done_twice_is_written_once(name: str) -> None:
         "float[1, 30] x",
         {"w": [30, 8], "w2": [30, 8], "b": [8], "vl": [], "vh": [], "vt": []},
     )
-    parsed = Graph(lower(data, BITS, BOUND, Form(hints=True)).laid_out)
+    parsed = Graph(lower(data, BITS, BOUND, LoweringOptions(hints=True)).laid_out)
     written = [(n.op_type, tuple(n.input), str(n.attribute)) for n in parsed.nodes]
     assert len(set(written)) == len(written)

@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused_by_its_code(
 def test_the_names_that_were_expected_are_told() -> None:
     with pytest.raises(InputError, match="'z'") as caught:
         parse_input({"inputs": {"z": [[1, 2]], "y": 1}}, signature(X))
-    assert "'x'" in caught.value.hint
+    assert "'x'" in caught.value.advice
 
 
 def test_numbers_of_every_kind_that_fit_are_taken() -> None:

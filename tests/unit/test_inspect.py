@@ -176,7 +176,7 @@ def test_control_flow_strings_and_foreign_domains_are_refused_by_name() -> None:
     )
     with pytest.raises(UnsupportedOperator, match="If 'gate'") as caught:
         inspect_model(helper.make_model(graph).SerializeToString())
-    assert "one branch" in caught.value.hint
+    assert "one branch" in caught.value.advice
     text = MLP.replace("Relu(s)", "com.example.Relu(s)").replace(
         '["" : 17]', '["" : 17, "com.example" : 1]'
     )
@@ -192,7 +192,7 @@ def test_what_no_pass_rewrites_is_refused_with_a_way_out() -> None:
     data = one_node("y = Det(x)", "float[4, 4] x")
     with pytest.raises(UnsupportedOperator, match="Det") as caught:
         inspect_model(data)
-    assert caught.value.hint
+    assert caught.value.advice
     listed = inspect_model(data, allow_refused=True)
     assert [o.status for o in listed.operators] == ["refused"]
 

@@ -10,7 +10,15 @@ import pytest
 from onnx import helper, numpy_helper, parser
 
 from circuits.integers.interpreter import parsed
-from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.lower import (
+    BitWidths,
+    CannotLower,
+    GraphVariant,
+    LoweringOptions,
+    choose_bits,
+    lower,
+    run_integers,
+)
 from circuits.lower.bits import quantised
 from circuits.rewrite import rewrite
 from tests.cases.integers import (
@@ -24,7 +32,7 @@ from tests.cases.integers import (
 )
 
 
-def error(data: bytes, bits: Bits, form: Form | None = None) -> float:
+def error(data: bytes, bits: BitWidths, form: LoweringOptions | None = None) -> float:
     x = inputs_of(data)
     want = answers(data, x)
     got = decoded(lower(data, bits, BOUND, form), x).reshape(want.shape)
@@ -33,32 +41,32 @@ def error(data: bytes, bits: Bits, form: Form | None = None) -> float:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_more_bits_make_the_integers_as_exact_as_one_likes(name: str) -> None:
-    coarse = error(MODELS[name], Bits(input=5, weights=(6,)))
-    fine = error(MODELS[name], Bits(input=14, weights=(15,)))
+    coarse = error(MODELS[name], BitWidths(input=5, weights=(6,)))
+    fine = error(MODELS[name], BitWidths(input=14, weights=(15,)))
     assert fine < 1e-3
     assert fine < coarse / 20
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_longer_steps_round_more_coarsely_and_nothing_else(name: str) -> None:
-    longer = Bits(input=14, weights=(15,), longer=(13, 40))
+    longer = BitWidths(input=14, weights=(15,), longer=(13, 40))
     assert error(MODELS[name], longer) < 1e-3
     variant = lower(MODELS[name], longer, BOUND)
     assert variant.onnx != lower(MODELS[name], replace(longer, longer=()), BOUND).onnx
-    assert Bits.from_json(longer.to_json()) == longer
+    assert BitWidths.from_json(longer.to_json()) == longer
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
-    bits = Bits(input=6, weights=(7,))
+    bits = BitWidths(input=6, weights=(7,))
     x = inputs_of(MODELS[name])
     forms = [
-        Form(),
-        Form(conv="direct"),
-        Form(relu_tables=9),
-        Form(packed_from=1),
-        Form(sparse=True),
-        Form(step_tables=True),
+        LoweringOptions(),
+        LoweringOptions(conv="direct"),
+        LoweringOptions(relu_tables=9),
+        LoweringOptions(packed_from=1),
+        LoweringOptions(sparse=True),
+        LoweringOptions(step_tables=True),
     ]
     results = [decoded(lower(MODELS[name], bits, BOUND, form), x) for form in forms]
     for other in results[1:]:
@@ -89,21 +97,21 @@ DEEP = {
 
 @pytest.mark.parametrize(("name", "kept"), [(n, kept) for n in DEEP for kept in (0, 1, 2)])
 def test_tables_in_the_steps_of_magnitudes_change_not_one_integer(name: str, kept: int) -> None:
-    bits = Bits(input=3, weights=(3,))
+    bits = BitWidths(input=3, weights=(3,))
     x = inputs_of(DEEP[name], 64)
-    own = decoded(lower(DEEP[name], bits, BOUND, Form(relu_tables=kept)), x)
-    tabled = lower(DEEP[name], bits, BOUND, Form(relu_tables=9, doubled_from=kept))
+    own = decoded(lower(DEEP[name], bits, BOUND, LoweringOptions(relu_tables=kept)), x)
+    tabled = lower(DEEP[name], bits, BOUND, LoweringOptions(relu_tables=9, doubled_from=kept))
     np.testing.assert_array_equal(own, decoded(tabled, x))
     if kept == 0:
-        apart = decoded(lower(DEEP[name], bits, BOUND, Form(relu_tables=9)), x)
+        apart = decoded(lower(DEEP[name], bits, BOUND, LoweringOptions(relu_tables=9)), x)
         assert np.any(own != apart)
 
 
 @pytest.mark.parametrize("name", ["dense", "pooled"])
 def test_what_tables_would_be_multiplied_by_goes_into_the_next_weights(name: str) -> None:
-    form = Form(relu_tables=9, doubled_from=0)
+    form = LoweringOptions(relu_tables=9, doubled_from=0)
     model = onnx.load_model_from_string(
-        lower(DEEP[name], Bits(input=3, weights=(3,)), BOUND, form).onnx
+        lower(DEEP[name], BitWidths(input=3, weights=(3,)), BOUND, form).onnx
     )
     assert "Mul" not in {node.op_type for node in model.graph.node}
 
@@ -111,7 +119,7 @@ def test_what_tables_would_be_multiplied_by_goes_into_the_next_weights(name: str
 @pytest.mark.parametrize("name", MODELS)
 def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
     """Every ReLU is made an output of its own, and corners of the range are tried."""
-    variant = lower(MODELS[name], Bits(input=6, weights=(7,)), BOUND)
+    variant = lower(MODELS[name], BitWidths(input=6, weights=(7,)), BOUND)
     model = onnx.load_model_from_string(variant.onnx)
     seen = [n.input[0] for n in model.graph.node if n.op_type in ("Abs", "Relu")]
     assert len(seen) == len(variant.relus)
@@ -130,15 +138,15 @@ def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
 
 def test_equal_arguments_give_equal_bytes() -> None:
     data = MODELS["conv, norm, max pool"]
-    bits = Bits(input=6, weights=(7,))
+    bits = BitWidths(input=6, weights=(7,))
     assert lower(data, bits, BOUND).onnx == lower(data, bits, BOUND).onnx
 
 
 def test_the_first_relus_become_tables_whichever_operator_they_come_from() -> None:
     data = MODELS["conv, norm, max pool"]
-    bits = Bits(input=6, weights=(7,))
+    bits = BitWidths(input=6, weights=(7,))
     plain = lower(data, bits, BOUND)
-    variant = lower(data, bits, BOUND, Form(relu_tables=2))
+    variant = lower(data, bits, BOUND, LoweringOptions(relu_tables=2))
     kinds = [n.op_type for n in onnx.load_model_from_string(variant.onnx).graph.node]
     assert kinds.count("HardSwish") == 2
     assert plain.value_bounds.lookup is None
@@ -151,7 +159,7 @@ def test_a_transposed_convolution_multiplies_none_of_its_gaps() -> None:
     data = graph(
         "y = ConvTranspose<strides = [2, 2]>(x, w)", "float[1, 2, 8, 8] x", {"w": [2, 3, 4, 4]}
     )
-    variant = lower(data, Bits(input=6, weights=(7,)), BOUND)
+    variant = lower(data, BitWidths(input=6, weights=(7,)), BOUND)
     products = [n for n in parsed(variant.onnx).nodes if n.op_type == "MatMul"]
     inner = [parsed(variant.onnx).constants[n.input[1]].shape[0] for n in products]
     assert inner == [2 * 2 * 2] * 4
@@ -160,7 +168,7 @@ def test_a_transposed_convolution_multiplies_none_of_its_gaps() -> None:
 def test_values_that_outgrow_the_engine_are_divided_down() -> None:
     body = " ".join(f"a{i + 1} = Mul(a{i}, a{i})" for i in range(4))
     data = graph(f"a0 = MatMul(x, w) {body} y = MatMul(a4, w)", VECTOR, {"w": [6, 6]})
-    variant = lower(data, Bits(input=12, weights=(12,)), BOUND)
+    variant = lower(data, BitWidths(input=12, weights=(12,)), BOUND)
     assert variant.value_bounds.largest.bit_length() < 120
     x = inputs_of(data)
     want = answers(data, x)
@@ -170,7 +178,7 @@ def test_values_that_outgrow_the_engine_are_divided_down() -> None:
 def test_what_is_no_map_of_integers_is_named() -> None:
     data = graph("a = MatMul(x, w) s = Sin(a) y = Relu(s)", VECTOR, {"w": [6, 6]})
     with pytest.raises(CannotLower, match="Sin"):
-        lower(data, Bits(input=6, weights=(6,)), BOUND)
+        lower(data, BitWidths(input=6, weights=(6,)), BOUND)
 
 
 def test_comparisons_are_exact_on_the_rounded_input() -> None:
@@ -182,7 +190,7 @@ def test_comparisons_are_exact_on_the_rounded_input() -> None:
     data = rewrite(parser.parse_model(text).SerializeToString()).onnx
     # Inputs and thresholds are multiples of the quantum: nothing is lost by rounding.
     x = np.round(inputs_of(data, 200) * 8).astype(np.float32) / 8
-    variant = lower(data, Bits(input=3, weights=()), BOUND)
+    variant = lower(data, BitWidths(input=3, weights=()), BOUND)
     np.testing.assert_array_equal(decoded(variant, x), answers(data, x))
 
 

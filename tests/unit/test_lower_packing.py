@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from circuits.format.wide_constants import exact_constants, written
 from circuits.integers.interpreter import evaluate, parsed, rescaled
-from circuits.lower import Bits, Form, GraphVariant, lower, run_integers
+from circuits.lower import BitWidths, GraphVariant, LoweringOptions, lower, run_integers
 from tests.cases.integers import BOUND
 from tests.cases.packing import DENSE, TERMS
 
 Array = NDArray[Any]
 PLAIN, PACKED = (
-    lower(DENSE, Bits(input=6, weights=(8, 9)), BOUND, form)
-    for form in (Form(), Form(packed_from=TERMS))
+    lower(DENSE, BitWidths(input=6, weights=(8, 9)), BOUND, form)
+    for form in (LoweringOptions(), LoweringOptions(packed_from=TERMS))
 )
 CORNERS = st.lists(st.sampled_from([-64, -63, -1, 0, 1, 63, 64]), min_size=TERMS, max_size=TERMS)
 
@@ -72,8 +72,11 @@ def test_the_neighbouring_quotient_gives_the_same_outputs(values: list[int]) -> 
 
 
 def test_what_does_not_fit_one_number_is_left_as_it_is() -> None:
-    bits = Bits(input=14, weights=(14, 9))
-    wide, plain = (lower(DENSE, bits, BOUND, form) for form in (Form(packed_from=1), Form()))
+    bits = BitWidths(input=14, weights=(14, 9))
+    wide, plain = (
+        lower(DENSE, bits, BOUND, form)
+        for form in (LoweringOptions(packed_from=1), LoweringOptions())
+    )
     assert b"Greater" not in wide.onnx
     assert wide.onnx == plain.onnx
 

@@ -8,14 +8,22 @@ import pytest
 from onnx import helper
 
 from circuits.integers.tables import TABLES
-from circuits.lower import Bits, CannotLower, Form, GraphVariant, choose_bits, lower, run_integers
+from circuits.lower import (
+    BitWidths,
+    CannotLower,
+    GraphVariant,
+    LoweringOptions,
+    choose_bits,
+    lower,
+    run_integers,
+)
 from circuits.lower.bits import quantised
 from circuits.lower.prepare import prepared
 from tests.cases.integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
 from tests.cases.tables import DENSE, TABLED
 
 
-def error(data: bytes, bits: Bits, form: Form | None = None) -> float:
+def error(data: bytes, bits: BitWidths, form: LoweringOptions | None = None) -> float:
     x = inputs_of(data)
     want = answers(data, x)
     got = decoded(lower(data, bits, BOUND, form), x).reshape(want.shape)
@@ -24,8 +32,8 @@ def error(data: bytes, bits: Bits, form: Form | None = None) -> float:
 
 @pytest.mark.parametrize("name", TABLED)
 def test_finer_tables_make_functions_as_exact_as_one_likes(name: str) -> None:
-    coarse = error(TABLED[name], Bits(input=14, weights=(14,), table=5))
-    fine = error(TABLED[name], Bits(input=14, weights=(14,), table=11))
+    coarse = error(TABLED[name], BitWidths(input=14, weights=(14,), table=5))
+    fine = error(TABLED[name], BitWidths(input=14, weights=(14,), table=11))
     assert fine < 5e-3
     assert fine < coarse / 8 or coarse < 1e-4
 
@@ -33,8 +41,8 @@ def test_finer_tables_make_functions_as_exact_as_one_likes(name: str) -> None:
 @pytest.mark.parametrize("saturate", [True, False])
 @pytest.mark.parametrize("name", TABLED)
 def test_no_accepted_input_leaves_a_table(name: str, saturate: bool) -> None:
-    bits = Bits(input=6, weights=(7,), table=7)
-    variant = lower(TABLED[name], bits, BOUND, Form(saturate=saturate))
+    bits = BitWidths(input=6, weights=(7,), table=7)
+    variant = lower(TABLED[name], bits, BOUND, LoweringOptions(saturate=saturate))
     lowest, highest = variant.value_bounds.lookup or (0, 0)
     model = onnx.load_model_from_string(variant.onnx)
     entered = [n.input[0] for n in model.graph.node if n.op_type in TABLES]
@@ -57,8 +65,8 @@ def test_values_are_held_to_where_the_function_moves() -> None:
     scaled = next(t for t in model.graph.initializer if t.name == "k")
     scaled.CopyFrom(onnx.numpy_helper.from_array(np.array([40.0], np.float32), "k"))
     data = model.SerializeToString()
-    bits = Bits(input=6, weights=(9,), table=7)
-    held, free = (lower(data, bits, BOUND, Form(saturate=s)) for s in (True, False))
+    bits = BitWidths(input=6, weights=(9,), table=7)
+    held, free = (lower(data, bits, BOUND, LoweringOptions(saturate=s)) for s in (True, False))
     assert held.value_bounds.lookup is not None
     assert free.value_bounds.lookup is not None
     assert held.value_bounds.lookup[1] * 10 < free.value_bounds.lookup[1]
@@ -80,19 +88,19 @@ def test_bits_of_tables_are_as_few_as_the_tolerance_allows() -> None:
 def test_a_logarithm_of_what_may_be_zero_is_refused() -> None:
     data = graph("a = MatMul(x, w) y = Log(a)", VECTOR, {"w": [6, 6]})
     with pytest.raises(CannotLower, match="may be 0"):
-        lower(data, Bits(input=6, weights=(6,)), BOUND)
+        lower(data, BitWidths(input=6, weights=(6,)), BOUND)
 
 
 def test_powers_that_outgrow_the_engine_are_refused() -> None:
     data = graph("a = MatMul(x, w) y = Exp(a)", VECTOR, {"w": [6, 6]})
     with pytest.raises(CannotLower, match="outgrow"):
-        lower(data, Bits(input=6, weights=(6,)), {"x": (-100.0, 100.0)})
+        lower(data, BitWidths(input=6, weights=(6,)), {"x": (-100.0, 100.0)})
 
 
 def test_logarithms_of_shares_are_exact_far_below_the_largest() -> None:
     data = graph("a = MatMul(x, w) y = LogSoftmax<axis = -1>(a)", VECTOR, {"w": [6, 6]})
     x = 100 * inputs_of(data)
-    bits = Bits(input=8, weights=(12,), table=8)
+    bits = BitWidths(input=8, weights=(12,), table=8)
     got = decoded(lower(data, bits, {"x": (-100.0, 100.0)}), x)
     want = answers(data, x)
     assert want.min() < -100
@@ -106,6 +114,6 @@ def test_affine_layers_in_a_row_become_one_where_that_is_cheaper() -> None:
         DENSE | {"w2": [5, 1], "b2": [1, 1]},
     )
     assert [n.op_type for n in prepared(narrow).graph] == ["Gemm"]
-    assert error(narrow, Bits(input=14, weights=(14,))) < 1e-3
+    assert error(narrow, BitWidths(input=14, weights=(14,))) < 1e-3
     bottleneck = graph("a = MatMul(x, w) y = MatMul(a, w2)", VECTOR, {"w": [6, 1], "w2": [1, 6]})
     assert len(prepared(bottleneck).graph) == 2

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import pytest
 
-from circuits.lower import Bits, Form, GraphVariant, lower
+from circuits.lower import BitWidths, GraphVariant, LoweringOptions, lower
 from circuits.plan.fitting import fitted
-from circuits.plan.lowering_options import near_the_least, worth_pricing
+from circuits.plan.lowering_options import within_factor, worth_pricing
 from tests.cases.integers import BOUND, graph
 
-BITS = Bits(input=5, weights=(6,))
+BITS = BitWidths(input=5, weights=(6,))
 CNN = graph(
     "a = Conv<strides = [2, 2]>(x, k) b = Relu(a) c = Conv<strides = [2, 2]>(b, j) d = Relu(c)"
     " f = Flatten(d) y = MatMul(f, w)",
@@ -22,7 +22,7 @@ CNN = graph(
 DENSE = graph("y = MatMul(x, w)", "float[1, 400] x", {"w": [400, 300]})
 
 
-def made(data: bytes, form: Form) -> GraphVariant:
+def made(data: bytes, form: LoweringOptions) -> GraphVariant:
     return lower(data, BITS, BOUND, form)
 
 
@@ -37,21 +37,23 @@ def test_wide_products_are_packed() -> None:
 
 
 def test_forms_that_cannot_pay_are_not_priced() -> None:
-    assert near_the_least([(1.5, "dear"), (1.3, "near"), (1.0, "least")]) == ["least", "near"]
-    assert worth_pricing(lambda form: made(DENSE, form), has_conv=False)[0] == Form()
+    assert within_factor([(1.5, "dear"), (1.3, "near"), (1.0, "least")]) == ["least", "near"]
+    assert worth_pricing(lambda form: made(DENSE, form), has_conv=False)[0] == LoweringOptions()
 
 
 def test_recipes_of_choices_that_are_no_more_are_read() -> None:
     """As long as they chose what is left."""
-    old = asdict(Form(packed_from=96)) | {"paired_from": 0, "packed_matrices": True}
-    assert Form.from_json(old) == Form(packed_from=96)
-    assert Form.from_json(asdict(Form(sparse=True))) == Form(sparse=True)
+    old = asdict(LoweringOptions(packed_from=96)) | {"paired_from": 0, "packed_matrices": True}
+    assert LoweringOptions.from_json(old) == LoweringOptions(packed_from=96)
+    assert LoweringOptions.from_json(asdict(LoweringOptions(sparse=True))) == LoweringOptions(
+        sparse=True
+    )
     for other in ({"paired_from": 9}, {"packed_matrices": False}, {"unheard_of": 1}):
         with pytest.raises(ValueError, match="another compiler"):
-            Form.from_json(old | other)
+            LoweringOptions.from_json(old | other)
 
 
-def entries(bits: Bits, form: Form) -> int:
+def entries(bits: BitWidths, form: LoweringOptions) -> int:
     lookup = lower(CNN, bits, BOUND, form).value_bounds.lookup
     assert lookup is not None
     return lookup[1] - lookup[0] + 1
@@ -59,13 +61,13 @@ def entries(bits: Bits, form: Form) -> int:
 
 @pytest.mark.parametrize("weights", [6, 7, 8])
 def test_a_table_that_is_a_little_too_long_is_made_to_fit(weights: int) -> None:
-    one = Form(relu_tables=1)
-    bits = Bits(input=5, weights=(weights, 8, 8))
+    one = LoweringOptions(relu_tables=1)
+    bits = BitWidths(input=5, weights=(weights, 8, 8))
     before = entries(bits, one)
     room = (1 << (before.bit_length() - 1)) - 12
     assert room < before < 1.6 * room, "a table of this length is what the test is about"
 
-    def make(bits: Bits, form: Form) -> GraphVariant:
+    def make(bits: BitWidths, form: LoweringOptions) -> GraphVariant:
         return lower(CNN, bits, BOUND, form)
 
     ((shorter, tables),) = fitted(bits, make, lambda bits: True, 1)
@@ -76,9 +78,9 @@ def test_a_table_that_is_a_little_too_long_is_made_to_fit(weights: int) -> None:
 
 
 def test_what_a_longer_step_costs_the_layers_after_it_may_make_up_for() -> None:
-    bits = Bits(input=5, weights=(6, 8, 8))
+    bits = BitWidths(input=5, weights=(6, 8, 8))
 
-    def exact_enough(bits: Bits) -> bool:
+    def exact_enough(bits: BitWidths) -> bool:
         return bits.weights == (6, 10, 8)  # the last layer is as fine as it need be
 
     found = fitted(bits, lambda b, form: lower(CNN, b, BOUND, form), exact_enough, 1)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.cost.model import CostModel
-from circuits.engine.port import Engine, Limits, Priced, RunArgs
+from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import BUDGETS, Effort, worth_timing
@@ -31,15 +31,15 @@ class Counter:
     relus: int
     priced: list[RunArgs] = field(default_factory=list)
 
-    def price(
+    def measure_layout(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
-    ) -> list[Priced | EngineError]:
+    ) -> list[LayoutStats | EngineError]:
         self.priced += candidates
         return [self.one(args) for args in candidates]
 
-    def one(self, args: RunArgs) -> Priced:
+    def one(self, args: RunArgs) -> LayoutStats:
         cells = self.layers + self.relus * (10 + 3 * args.decomp_legs)
-        return Priced(
+        return LayoutStats(
             args=args,
             settings="{}",
             rows=math.ceil(cells / args.num_inner_cols),
@@ -54,7 +54,7 @@ class Counter:
         )
 
 
-def _seconds(priced: Priced) -> float:
+def _seconds(priced: LayoutStats) -> float:
     return _COSTS.predict(priced).prove_s
 
 

@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from circuits.compiler.inspect import inspect_model
 from circuits.errors import UnsupportedOperator
-from circuits.lower import Bits, lower, run_integers
+from circuits.lower import BitWidths, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.rewrite import rewrite
@@ -49,7 +49,7 @@ def test_a_trees_integers_decide_as_the_tree_does() -> None:
     x, _ = iris()
     result = rewrite(iris_tree(classlabels_int64s=[0, 1, 2]), samples(x[::7]))
     # The data has one decimal; thresholds lie between its values.
-    variant = lower(result.onnx, Bits(input=6, weights=(8,)), {"x": (0.0, 8.0)})
+    variant = lower(result.onnx, BitWidths(input=6, weights=(8,)), {"x": (0.0, 8.0)})
     out = run_integers(variant, {"x": quantised(x[:, None, :], variant.input_scales[0])})
     expected = [r[0][0] for r in run(result.onnx, samples(x))]
     np.testing.assert_array_equal(out[0].reshape(-1), expected)
@@ -118,7 +118,7 @@ def test_an_isolation_forest_is_one_ensemble(
     assert "fold-leaves" in [p.name for p in found.passes]
     assert len(onnx.load_model_from_string(found.onnx).graph.node) < 100
     accepted = {name: (float(x.min()), float(x.max()))}
-    variant = lower(found.onnx, Bits(input=16, weights=(12,), table=10), accepted)
+    variant = lower(found.onnx, BitWidths(input=16, weights=(12,), table=10), accepted)
     feeds = {name: quantised(x[:60, None, :], variant.input_scales[0])}
     got = run_integers(variant, feeds)[1].reshape(-1) / 2.0 ** variant.output_scales[1]
     want = np.array([r[1].reshape(-1)[0] for r in run(data, rows)])
@@ -132,7 +132,7 @@ def test_calibrated_probabilities_are_refused_with_what_to_fit() -> None:
     outputs = {"label": TensorProto.INT64, "scores": TensorProto.FLOAT}
     with pytest.raises(UnsupportedOperator, match="'svc'") as caught:
         inspect_model(model([node], 2, outputs))
-    assert "probability=False" in caught.value.hint
+    assert "probability=False" in caught.value.advice
 
 
 @pytest.mark.parametrize("post", ["NONE", "LOGISTIC", "SOFTMAX"])
@@ -265,12 +265,12 @@ def test_samples_within_one_quantum_of_a_threshold_are_counted() -> None:
     """Iris is measured in millimetres, noted in centimetres; thresholds lie between its values."""
     x, _ = iris()
     result = rewrite(iris_tree(classlabels_int64s=[0, 1, 2]), samples(x[::7]))
-    variant = lower(result.onnx, Bits(input=6, weights=(8,)), {"x": (0.0, 8.0)})
+    variant = lower(result.onnx, BitWidths(input=6, weights=(8,)), {"x": (0.0, 8.0)})
     fine = near_thresholds(result.onnx, samples(x), variant.compared)
     assert fine is not None
     assert (fine.samples, fine.within_one_quantum) == (150, 0)
     assert fine.comparisons > 3
-    coarse = lower(result.onnx, Bits(input=2, weights=(8,)), {"x": (0.0, 8.0)})
+    coarse = lower(result.onnx, BitWidths(input=2, weights=(8,)), {"x": (0.0, 8.0)})
     rough = near_thresholds(result.onnx, samples(x), coarse.compared)
     uniform = near_thresholds(result.onnx, samples(x), 0.25)
     assert rough is not None
@@ -297,7 +297,7 @@ def test_a_value_equal_to_its_threshold_stays_so_in_integers(op: str, bits: int)
     data = rewrite(model(nodes, 4, {"y": TensorProto.FLOAT})).onnx
     step = 2.0**-bits
     x = np.concatenate([values, values + 1.01 * step, values - 1.01 * step]).astype(np.float32)
-    variant = lower(data, Bits(input=bits, weights=(8,)), {"x": (-9.0, 9.0)})
+    variant = lower(data, BitWidths(input=bits, weights=(8,)), {"x": (-9.0, 9.0)})
     (got,) = run_integers(variant, {"x": quantised(x[:, None, :], variant.input_scales[0])})
     want = [r[0] for r in run(data, samples(x))]
     np.testing.assert_array_equal(got.reshape(-1), np.ravel(want) * 2 ** variant.output_scales[0])

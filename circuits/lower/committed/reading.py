@@ -18,7 +18,7 @@ from circuits.lower.committed import axes, composites, elementwise, linear
 from circuits.lower.committed.functions import FUNCTIONS
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
-from circuits.lower.committed.values import ROW, Draft, Value, constant, of_addresses
+from circuits.lower.committed.values import ROW, BatchCandidate, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
 
 _ADVICE = "Leave out --argument committed: the other circuits take more operators."
@@ -52,7 +52,7 @@ class _Reader:
 
     def __init__(self, graph: onnx.GraphProto, arrays: dict[str, NDArray[Any]]) -> None:
         shapes = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input]
-        self.draft = Draft(inputs=[math.prod(shape) for shape in shapes])
+        self.draft = BatchCandidate(inputs=[math.prod(shape) for shape in shapes])
         self.draft.alike |= {*range(len(shapes))}
         self.known = {name: constant(a) for name, a in arrays.items() if a.dtype.kind in "fiub"}
         for row, (value, shape) in enumerate(zip(graph.input, shapes, strict=True)):
@@ -77,7 +77,7 @@ class _Reader:
         value = self.known[name]
         draft = self.draft
         if not value.parts:
-            raise CannotLower(f"output {name!r} is a constant", hint=_ADVICE)
+            raise CannotLower(f"output {name!r} is a constant", advice=_ADVICE)
         rows = np.unique(value.parts[0].addresses // ROW)
         if not value.plain or len(rows) != 1 or draft.wide(value.addresses):
             value = draft.summed(value)
@@ -187,7 +187,7 @@ def _refuse(node: NodeProto, why: str) -> CannotLower:
     label = node.name or node.output[0]
     return CannotLower(
         f"{node.op_type} at node {label!r} has no form with committed hints: {why}",
-        hint=_ADVICE,
+        advice=_ADVICE,
         node=label,
         op=node.op_type,
     )

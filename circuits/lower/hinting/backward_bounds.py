@@ -62,7 +62,7 @@ class Bound:
         return Bound(self.low * by, self.high * by, times)
 
 
-class Reach:
+class BackwardBounds:
     """Bounds on values that a graph is given in the place of ``results``, one after another.
 
     ``digits``: the largest magnitude that a decomposition holds. ``lookup``: lowest and highest
@@ -288,12 +288,14 @@ class Reach:
         self._note(bounds, name, Bound(low, high, bound.times))
 
 
-_Rule = Callable[[Reach, dict[str, Bound], NodeProto], None]
+_Rule = Callable[[BackwardBounds, dict[str, Bound], NodeProto], None]
 _RULES: Mapping[str, _Rule] = {
-    **dict.fromkeys(("Abs", "Relu", "HardSwish"), Reach._rectified),
-    **dict.fromkeys(("Reshape", "Transpose", "Gather", "Concat", "Pad", "Identity"), Reach._moved),
-    "Add": Reach._added,
-    "Sub": Reach._subtracted,
-    "Mul": Reach._multiplied,
-    "Neg": Reach._negated,
+    **dict.fromkeys(("Abs", "Relu", "HardSwish"), BackwardBounds._rectified),
+    **dict.fromkeys(
+        ("Reshape", "Transpose", "Gather", "Concat", "Pad", "Identity"), BackwardBounds._moved
+    ),
+    "Add": BackwardBounds._added,
+    "Sub": BackwardBounds._subtracted,
+    "Mul": BackwardBounds._multiplied,
+    "Neg": BackwardBounds._negated,
 }

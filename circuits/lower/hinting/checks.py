@@ -57,7 +57,7 @@ def _magnitude_bits(product: Product) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packed:
+class KroneckerPacking:
     """An equation for each group of each row."""
 
     packing: Packing
@@ -73,7 +73,7 @@ class Packed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Challenged:
+class FiatShamirCheck:
     """One equation a row: its groups under powers of a challenge."""
 
     packing: Packing
@@ -90,14 +90,14 @@ class Challenged:
         return once + lanes * product.rows * row
 
 
-Check = Packed | Challenged
+Check = KroneckerPacking | FiatShamirCheck
 
 
 def cheapest(product: Product, packing: Packing | None, lanes: int) -> Check | None:
     """How to check a product's results for so many inputs; None where computing them costs less."""
     computed = lanes * product.rows * product.weights.size
-    checks: list[Check] = [Challenged(packing=packing or Packing.none(product))]
+    checks: list[Check] = [FiatShamirCheck(packing=packing or Packing.none(product))]
     if packing is not None:
-        checks.insert(0, Packed(packing=packing))
+        checks.insert(0, KroneckerPacking(packing=packing))
     best = min(checks, key=lambda check: check.cells(product, lanes))
     return best if best.cells(product, lanes) < computed else None

@@ -10,8 +10,8 @@ import onnx
 from circuits.format.hints import MOST_TABLED_LOGROWS
 from circuits.integers.interpreter import Graph
 from circuits.lower.bounds import Interval, widened
-from circuits.lower.hinting.backward_bounds import Reach
-from circuits.lower.hinting.checks import Challenged, Check, Packing, cheapest
+from circuits.lower.hinting.backward_bounds import BackwardBounds
+from circuits.lower.hinting.checks import Check, FiatShamirCheck, Packing, cheapest
 from circuits.lower.hinting.products import Product, products
 from circuits.lower.hinting.writing import Writing, computing
 from circuits.lower.variant import Hinted, ValueBounds
@@ -44,7 +44,7 @@ def with_hints(
         lookup = bounds.lookup[0], bounds.lookup[1] + (1 << MOST_TABLED_LOGROWS)
     output_bounds = {name: widened(_magnitude(intervals[name])) for name in graph.outputs}
     found = list(products(model, graph))
-    reach = Reach(
+    reach = BackwardBounds(
         graph,
         intervals,
         results=[p.result for p in found],
@@ -65,7 +65,7 @@ def with_hints(
         reach.settle(number)
     if not given:
         return None
-    challenged = any(isinstance(check, Challenged) for _, check in given)
+    challenged = any(isinstance(check, FiatShamirCheck) for _, check in given)
     return Hinted(
         onnx=Writing(data, sources).written(given),
         hints=computing(

@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from circuits.format.hidden import RESIDUES
 from circuits.format.hints import CHALLENGE, HINT
 from circuits.format.wide_constants import EXACT, fits_float32, written
-from circuits.lower.hinting.checks import Challenged, Check, Packed, Packing
+from circuits.lower.hinting.checks import Check, FiatShamirCheck, KroneckerPacking, Packing
 from circuits.lower.hinting.products import Product, shapes_of
 
 
@@ -44,7 +44,7 @@ class Writing:
     def written(self, given: Sequence[tuple[Product, Check]]) -> bytes:
         """The graph, as bytes."""
         graph = self._model.graph
-        challenged = [c.packing.groups for _, c in given if isinstance(c, Challenged)]
+        challenged = [c.packing.groups for _, c in given if isinstance(c, FiatShamirCheck)]
         if challenged:
             self._challenge(max(challenged))
         residues = list(self._body(given))
@@ -79,7 +79,7 @@ class Writing:
                 self._source = self._sources[node.name]
                 product, check = starts[node.name]
                 hint = self._given(product)
-                if isinstance(check, Packed):
+                if isinstance(check, KroneckerPacking):
                     yield self._packed(product, check.packing, hint)
                 else:
                     yield self._challenged(product, check.packing, hint)

@@ -40,7 +40,7 @@ def _named(made: Made) -> Expansion:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise UnsupportedOperator(
                 f"{node.op_type} at node {node.name!r} cannot be proved: {error}",
-                hint="Export the estimator with numeric features and labels.",
+                advice="Export the estimator with numeric features and labels.",
                 op=node.op_type,
                 domain=ML,
                 node=node.name,

@@ -51,7 +51,7 @@ def svm_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
         raise UnsupportedOperator(
             f"{node.op_type} at node {node.name!r} cannot be proved: its probabilities come from an"
             " iteration, not from a formula",
-            hint="Fit it with probability=False: its label and its decision scores prove.",
+            advice="Fit it with probability=False: its label and its decision scores prove.",
             op=node.op_type,
             domain=node.domain,
             node=node.name,

@@ -200,7 +200,7 @@ def residues(e: Evidence) -> str:
     hints = manifest.hints
     if not manifest.residues:
         skip("the circuit computes all results itself, of inputs that are shown")
-    if hints is not None and not manifest.profile.may_give_results:
+    if hints is not None and not manifest.profile.allows_hints:
         refuse("results are given to a circuit of a profile that cannot bind them")
     if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
         refuse(

@@ -62,5 +62,5 @@ def owner(e: Evidence) -> str:
     except OwnerSignatureInvalid as error:
         refuse(f"the owner's signature is not one of this model's manifest: {error.detail}")
     except EthereumMissing as error:
-        warn(f"the signature of {claim.signer} cannot be judged here: {error.hint}")
+        warn(f"the signature of {claim.signer} cannot be judged here: {error.advice}")
     return f"{claim.signer[:18]} signed for this model and its licence; whose it is, nobody checked"
