@@ -84,7 +84,7 @@ def run(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the results.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs suites. The same command again goes on where an interrupted run stopped."""
+    """Runs suites. The same command again continues where an interrupted run stopped."""
     if context.invoked_subcommand is not None:
         return
     chosen = suites.choose(suite or [], quick=quick)
@@ -267,5 +267,5 @@ def main() -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _notes.print("Interrupted; the same command with the same -o goes on from here.")
+        _notes.print("Interrupted; the same command with the same -o continues from here.")
     return code if isinstance(code, int) else 0

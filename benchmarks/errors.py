@@ -102,7 +102,7 @@ class BudgetSpent(BenchmarkError):
 
     code = "bench_budget_spent"
     fault = Fault.BUSY
-    default_advice = "The same command with the same -o and more minutes goes on from here."
+    default_advice = "The same command with the same -o and more minutes continues from here."
 
 
 class SystemRefused(BenchmarkError):

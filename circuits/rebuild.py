@@ -1,4 +1,4 @@
-"""A circuit made anew from its model: for an auditor who trusts neither operator nor stored files.
+"""A circuit rebuilt from its model: for an auditor who trusts neither operator nor stored files.
 
 A verifying key means nothing without the settings beside it, and most of those (scales, shapes,
 whether ranges are checked) leave no trace in the key. So a rebuild does not stop at the key: the
@@ -30,7 +30,7 @@ from circuits.plan.committed import committed_args
 from circuits.plan.variants import integer_args
 from circuits.srs.files import SrsFolder
 
-_GRAPH_ANEW = "circuits.rebuild:graph_anew"
+_GRAPH_ANEW = "circuits.rebuild:recompiled_graph"
 #: The settings that choose a circuit's shape and nothing of what it computes.
 _SHAPE = ("logrows", "num_inner_cols", "decomp_base", "decomp_legs", "lookup_range")
 _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it is said to be."
@@ -123,7 +123,7 @@ def rebuild(
     reference: SrsRef,
     limits: Limits,
 ) -> Rebuilt:
-    """The verifying key made anew: from the ONNX as uploaded, under frozen settings.
+    """The verifying key rebuilt: from the ONNX as uploaded, under frozen settings.
 
     On the way it derives again, and compares: the graph, the passes, the tensors' names, types,
     shapes and scales, and every one of the settings but the engine's own choices in ``run_args``,

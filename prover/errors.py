@@ -366,7 +366,7 @@ class UploadNotFound(ZkmlError):
     code = "upload_not_found"
     fault = Fault.NOT_FOUND
     default_advice = (
-        "Begin it with POST /v1/uploads. One that nobody goes on with ends after a day."
+        "Begin it with POST /v1/uploads. One that nobody continues with ends after a day."
     )
 
 

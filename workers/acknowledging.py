@@ -1,4 +1,4 @@
-"""A worker that goes on when its acknowledgement of a message meets a queue that restarts.
+"""A worker that continues when its acknowledgement of a message meets a queue that restarts.
 
 kombu's Redis transport counts a message as in work until Redis has taken its acknowledgement. Where
 that call fails the message counts for ever: a worker that takes one at a time asks for no other,

@@ -30,7 +30,7 @@ def make_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         # One after the other, so that no class waits for another's queue to be empty.
         task_queues=[queue(size.value) for size in SizeClass],
-        # A lost broker connection says nothing about the job: it goes on under its lease.
+        # A lost broker connection says nothing about the job: it continues under its lease.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # None of what follows is used; leaving it out saves messages and start-up time.
         worker_enable_remote_control=False,

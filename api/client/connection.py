@@ -67,7 +67,7 @@ class Place:
         return {"Last-Event-ID": str(self.seq)} if self.seq else {}
 
     def event(self, data: str) -> Event:
-        """The event of a stream's data; reading goes on behind it."""
+        """The event of a stream's data; reading continues behind it."""
         event = Event.model_validate_json(data)
         self.seq = event.seq
         return event

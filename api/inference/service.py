@@ -28,7 +28,7 @@ class ProofNotReady(ZkmlError):
     code = "proof_not_ready"
     fault = Fault.BUSY
     retryable = True
-    default_advice = "The job goes on: look at /v1/proofs/{proof}, whose id is in the context."
+    default_advice = "The job continues: look at /v1/proofs/{proof}, whose id is in the context."
 
 
 class ProofFailed(ZkmlError):

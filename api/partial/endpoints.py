@@ -1,4 +1,4 @@
-"""`/v1/uploads`: a large model in parts, gone on with after whatever broke the connection."""
+"""`/v1/uploads`: a large model in parts, continued after whatever broke the connection."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ async def finish_upload(
     name: Annotated[str | None, Query(description="A label.")] = None,
     metadata: Annotated[MetadataPairs | None, Query()] = None,
 ) -> ModelOut:
-    """Puts the parts together, compares the digest, and goes on as `POST /v1/models`. What has come
-    is deleted, unless bytes are missing."""
+    """Puts the parts together, compares the digest, and continues as `POST /v1/models`. What has
+    come is deleted, unless bytes are missing."""
     model, created = await services.run_heavy(
         lambda: service.finish(services.app, digest, plain_name(name), read_pairs(metadata or ()))
     )

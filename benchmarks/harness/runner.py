@@ -38,7 +38,7 @@ def run(
     """Runs the tasks that ``folder`` has no row of, and returns all rows.
 
     What the ``budget`` does not hold any more is a skipped row, which the next run tries. May be
-    interrupted at any point: called again with the same header, it goes on. Raises
+    interrupted at any point: called again with the same header, it continues. Raises
     ``ResultsOfAnotherRun`` when the folder holds results under another header.
     """
     path = folder / FILE_NAME

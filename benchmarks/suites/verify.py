@@ -75,7 +75,7 @@ def context_cost(bundle: Bundle, model: bytes, engine: EzklEngine) -> dict[str, 
     for name, limbs in (("with", recipe.limbs), ("without", 0)):
         same = dataclasses.replace(recipe, limbs=limbs)
         anew = engine.sandbox.call(
-            f"{recompiled_graph.__module__}:graph_anew", model, samples, same, limits=_LIMITS
+            f"{recompiled_graph.__module__}:recompiled_graph", model, samples, same, limits=_LIMITS
         )
         (priced,) = engine.measure_layout(anew.onnx, [args], _LIMITS)
         if not isinstance(priced, LayoutStats):

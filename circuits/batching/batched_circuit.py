@@ -56,7 +56,7 @@ from circuits.plan.variants import binds
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 
-_WIDEN, _ANEW = "circuits.batching.check:widen_checked", "circuits.rebuild:graph_anew"
+_WIDEN, _ANEW = "circuits.batching.check:widen_checked", "circuits.rebuild:recompiled_graph"
 _INSIDE = "circuits.batching.committed:inside"
 _PASS = AppliedPass(name="widen", version=2)
 #: Inputs that the engine's arithmetic is compared on, besides the corners of the accepted range.

@@ -35,7 +35,7 @@ class _Biased:
 
 
 def sum_biases_inside(data: bytes) -> bytes:
-    """The same graph of whole numbers, with products of several rows that sum their own bias.
+    """The same graph of integers, with products of several rows that sum their own bias.
 
     Products by weights of two dimensions are looked at, whose result goes nowhere but into the
     addition of one constant a column. Equal graphs give equal bytes.

@@ -14,7 +14,7 @@ class CannotBatch(ZkmlError):
 
 
 class SharingCostsMore(ZkmlError):
-    """One proof of so many inputs is not foretold to be much cheaper than a proof for each."""
+    """One proof of so many inputs is not predicted to be much cheaper than a proof for each."""
 
     code = "sharing_costs_more"
     fault = Fault.INPUT

@@ -25,7 +25,7 @@ _PRICED_COLUMNS = 2
 _FOLDED_COLUMNS = (1, 4)
 #: Lanes of the graphs that are priced.
 NEAR, FAR = DRAFT_LANES = (2, 4)
-#: Lanes that are foretold to fit by less may not, for the counts are right to some rows.
+#: Lanes that are predicted to fit by less may not, for the counts are right to some rows.
 _SURE = 1.01
 #: Shapes priced again at their own size.
 _FINALISTS = 4
@@ -199,12 +199,12 @@ def choose_shape(
 ) -> tuple[LayoutStats, Prediction]:
     """The cheapest shape of a wide graph that fits memory, priced at its own size.
 
-    ``graph`` is draft ``number`` of what was foretold, with ``lanes`` lanes. Raises
+    ``graph`` is draft ``number`` of what was predicted, with ``lanes`` lanes. Raises
     ``ModelTooLarge`` when none fits.
     """
     limits, target = foretold.limits, foretold.target
     priced = _priced(engine, graph, foretold.shapes(lanes, number), limits)
-    # A shape that is longer than was foretold, by its last rows, is looked at in its real size.
+    # A shape that is longer than was predicted, by its last rows, is looked at in its real size.
     longer = [
         replace(p.args, logrows=k)
         for p in priced

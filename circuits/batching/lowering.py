@@ -105,7 +105,7 @@ def forms_of(
             hints=lanes if hints else 0,
             tables=range(narrow.relu_tables, MOST_TABLES + 1),
         )
-        # With tables rows end at some number (``MOST_TABLED_LOGROWS``): one form goes on without.
+        # With tables rows end at some number (``MOST_TABLED_LOGROWS``): one form continues without.
         untabled = [(cost, form) for cost, form in found if form.relu_tables == narrow.relu_tables]
         forms = (*within_factor(found)[:_MOST], within_factor(untabled)[0])
         chosen += [form for form in forms if form not in chosen]

@@ -116,7 +116,7 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
     What a circuit without calibration data is built for: few different ones, so later inputs of
     about the same size find the circuit made, and ±1 for anything from a quarter to 1. Numbers
     smaller than that have a range of their own size, or a model that tells them apart would be
-    planned for what it never sees. Whole numbers may be indices, for which a larger one
+    planned for what it never sees. Integers may be indices, for which a larger one
     is none at all: their range ends at the largest that is there. Raises
     ``InputOutOfRange`` for a magnitude that no circuit's integers hold with any precision left.
     """
@@ -150,7 +150,7 @@ def _covering(largest: float) -> float:
 def accepted_ranges(
     signature: Signature, ranges: Mapping[str, Range], margin: float
 ) -> dict[str, Range]:
-    """What a circuit accepts: the ranges with a margin, for whole numbers without."""
+    """What a circuit accepts: the ranges with a margin, for integers without."""
     return {
         t.name: widened(ranges[t.name], margin if t.dtype.startswith("float") else 0.0)
         for t in signature.inputs
@@ -209,7 +209,7 @@ def is_finite(answer: Sequence[NDArray[Any]]) -> bool:
 
 def nearer(sample: Sample, ranges: Mapping[str, Range]) -> Sample:
     """A drawn sample at an eighth of its distance from zero, or from the end of its range that is
-    nearest to zero. Whole numbers stay."""
+    nearest to zero. Integers stay."""
     out = {}
     for name, values in sample.items():
         anchor = min(max(0.0, ranges[name][0]), ranges[name][1])

@@ -85,7 +85,7 @@ def integer_graphs(
     graph: FloatGraph,
     task: IntegerTask,
 ) -> list[IntegerGraph] | str:
-    """Graphs of whole numbers that keep the tolerance on the planning samples, cheapest bits first.
+    """Graphs of integers that keep the tolerance on the planning samples, cheapest bits first.
 
     Each in the forms that may pay: convolutions as such or as matrix products, the first ReLUs as
     tables. Where an operator is no map of integers the answer is the reason: the model then takes

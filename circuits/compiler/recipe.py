@@ -58,7 +58,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Recompiled:
-    """A graph made anew. The scales are None where the engine chooses them (``scale`` is that of an
+    """A graph rebuilt. The scales are None where the engine chooses them (``scale`` is that of an
     integer graph's tables), ``hints`` where the circuit is given no results. With ``commitments``
     there are the ``network`` that computes hints, its size (k, columns, table) and, where a table
     bounds the input, the range that it accepts."""

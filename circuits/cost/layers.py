@@ -165,7 +165,7 @@ def _by_formula(parts: Sequence[Part]) -> dict[str, int]:
 
 
 def largest_first(layers: Sequence[LayerCosts]) -> list[LayerCosts]:
-    """Layers by what they cost in the form that is proved, dearest first."""
+    """Layers by what they cost in the form that is proved, most expensive first."""
     return sorted(layers, key=lambda layer: -layer.after)
 
 

@@ -38,7 +38,7 @@ class Contract:
 
 
 def predicted_size(source: str) -> int:
-    """Bytes of the engine's contract as deployed, foretold from its source by counting.
+    """Bytes of the engine's contract as deployed, predicted from its source by counting.
 
     Within ``PREDICTION_ERROR`` for what this version of the engine writes; for nothing else.
     """

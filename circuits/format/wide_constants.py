@@ -1,4 +1,4 @@
-"""Constants of more bits than float32 has, in graphs of whole numbers.
+"""Constants of more bits than float32 has, in graphs of integers.
 
 EZKL reads every constant as float32, which counts no further than 2^24 without gaps. A constant
 beyond that is written twice: under its name with ``.exact``, which no node reads, as what it is;
@@ -25,14 +25,14 @@ _DOUBLE = 1 << 53
 
 
 def fits_float32(values: NDArray[Any]) -> bool:
-    """Whether float32 holds whole numbers as they are."""
+    """Whether float32 holds integers as they are."""
     if values.dtype == object:
         return all(abs(int(n)) < _LAST for n in values.reshape(-1))
     return bool(np.all(values.astype(np.float32).astype(np.float64) == values))
 
 
 def written(values: NDArray[Any], before: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Whole numbers (float64, or Python integers of up to 255 bits) as their stand-ins and as what
+    """Integers (float64, or Python integers of up to 255 bits) as their stand-ins and as what
     they are. ``before``: how many numbers of the graph have stand-ins already.
 
     Raises ``ValueError`` where there are no more stand-ins, or a number has more bits.

@@ -53,7 +53,7 @@ def _number_labels(node: NodeProto) -> list[str]:
 
 
 def _relabelled(graph: GraphProto, name: str) -> list[str]:
-    """Graph outputs that a label reaches unchanged, now whole numbers."""
+    """Graph outputs that a label reaches unchanged, now integers."""
     names = {name}
     for node in graph.node:
         if node.op_type in ("Identity", "Reshape", "Cast") and node.input[0] in names:

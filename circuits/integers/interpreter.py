@@ -100,7 +100,7 @@ def exact_type(largest: int) -> Any:
 def run_graph(graph: Graph, inputs: Mapping[str, Array], dtype: Any) -> list[Array]:
     """The outputs of a batch of samples, in numbers of type ``dtype`` (float64, int64 or object).
 
-    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds whole numbers; each output has
+    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds integers; each output has
     shape ``[samples, *output shape]``.
     """
     values: dict[str, Array] = {}

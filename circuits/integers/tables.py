@@ -64,7 +64,7 @@ TABLES: Mapping[str, Table] = {
 
 
 def entries(op: str, numbers: NDArray[Any], scale: int) -> Floats:
-    """The table's entries for whole numbers; infinite where they outgrow a double."""
+    """The table's entries for integers; infinite where they outgrow a double."""
     one = 2.0**scale
     with np.errstate(over="ignore"):
         exact = one * TABLES[op].function(np.asarray(numbers, dtype=np.float64) / one)

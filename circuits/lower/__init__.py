@@ -1,6 +1,6 @@
 """The integer road: we quantise, layer by layer; the engine proves integers at scale 0.
 
-``compiler`` turns a rewritten float graph into a graph of whole numbers, ``integers`` runs such a
+``compiler`` turns a rewritten float graph into a graph of integers, ``integers`` runs such a
 graph exactly in numpy, ``bounds`` proves how large its values can get, ``bits`` chooses how many
 bits each layer needs.
 """

@@ -98,7 +98,7 @@ def counted(low: Lowering, q: QuantizedValue) -> QuantizedValue:
 
 
 def _shift(ratios: NDArray[np.float64]) -> int:
-    """The bits by which ratios are multiplied to be whole numbers, or nearly so."""
+    """The bits by which ratios are multiplied to be integers, or nearly so."""
     smallest = float(np.abs(ratios).min())
     most = max(0, math.ceil(-math.log2(smallest)) + _RATIO_BITS)
     whole = (s for s in range(most) if bool(np.all(ratios * 2.0**s % 1 == 0)))

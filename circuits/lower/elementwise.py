@@ -432,7 +432,7 @@ def where(low: Lowering, node: ir.Node) -> None:
 
 
 def _counts_in_parts(q: QuantizedValue) -> bool:
-    """Whether it counts in a whole part of one, in which whole numbers stay what they are."""
+    """Whether it counts in a whole part of one, in which integers stay what they are."""
     step = q.uniform
     return step is not None and 0 < step <= 1 and (1 / step).is_integer()
 

@@ -1,4 +1,4 @@
-"""Writing the integer graph: float32 tensors that hold whole numbers, as EZKL reads them.
+"""Writing the integer graph: float32 tensors that hold integers, as EZKL reads them.
 
 A float32 has 24 significant bits, so a constant is rounded to one that float32 holds; what is
 rounded is a bias of 25 bits or more, by less than 2^-24 of itself, and everything downstream
@@ -26,7 +26,7 @@ _LARGEST = 2.0**120
 
 
 def representable(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The nearest whole numbers that float32 holds."""
+    """The nearest integers that float32 holds."""
     if float(np.abs(values).max(initial=0.0)) > _LARGEST:
         raise ValueError("a constant outgrows the engine's integers")
     return np.round(values).astype(np.float32)
@@ -172,11 +172,11 @@ class Emitter:
     # --- constants -----------------------------------------------------------------------------
 
     def whole(self, values: NDArray[Any] | float) -> ir.Value:
-        """A constant of whole numbers."""
+        """A constant of integers."""
         return self._constant(representable(np.asarray(values, dtype=np.float64)))
 
     def exact(self, values: NDArray[np.float64]) -> ir.Value:
-        """A constant of whole numbers that float32 may not hold (see
+        """A constant of integers that float32 may not hold (see
         ``circuits.format.wide_constants``)."""
         if fits_float32(values):
             return self._constant(values.astype(np.float32))

@@ -55,12 +55,12 @@ class IntegerTask:
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerGraph:
-    """A graph of whole numbers, context input bound, for the engine at scale 0, its tables at
+    """A graph of integers, context input bound, for the engine at scale 0, its tables at
     ``scale`` (0 without).
 
     ``bound``: no accepted input drives a decomposed value beyond this magnitude, by interval
     arithmetic; ``lookup_range``: what its tables must hold, or None. ``recipe`` (bits and form)
-    makes it anew; ``outputs`` are the circuit's exact answers for the held-out samples; ``given``
+    rebuilds it; ``outputs`` are the circuit's exact answers for the held-out samples; ``given``
     is there where the circuit is given results, ``hidden`` where inputs are not shown.
     """
 

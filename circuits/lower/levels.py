@@ -43,7 +43,7 @@ def decided(op: str, raw: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 def cut(op: str, raw: Floats, steps: Floats) -> Floats:
     """The integer c with which ``n > c`` decides a comparison (or its negation, see ``decided``).
 
-    Of what counts in whole numbers nothing was rounded, and there the floor decides ``x > t``.
+    Of what counts in integers nothing was rounded, and there the floor decides ``x > t``.
     """
     level, inclusive = decided(op, raw)
     rounded = nearest(level / steps)

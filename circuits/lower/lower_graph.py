@@ -1,4 +1,4 @@
-"""``lower``: a rewritten float graph as a graph of whole numbers."""
+"""``lower``: a rewritten float graph as a graph of integers."""
 
 from __future__ import annotations
 

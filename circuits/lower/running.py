@@ -16,7 +16,7 @@ Array = NDArray[Any]
 def run_integers(variant: GraphVariant, inputs: Mapping[str, Array]) -> list[Array]:
     """Outputs as integers for a batch of samples.
 
-    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds whole numbers; each output has
+    ``inputs[name]`` has shape ``[samples, *input shape]`` and holds integers; each output has
     shape ``[samples, *output shape]``, in the smallest exact type.
     """
     graph = parsed(variant.onnx, variant.scale)

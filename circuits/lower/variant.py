@@ -152,7 +152,7 @@ class Hinted:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphVariant:
-    """A graph of whole numbers, to run with ``input_scale = 0``, ``param_scale = scale`` and
+    """A graph of integers, to run with ``input_scale = 0``, ``param_scale = scale`` and
     ``rebase_frac_zero_constants``: whole constants stay at scale 0 (``circuits.integers.scales``).
 
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.

@@ -1,9 +1,9 @@
 """What a circuit for a model would cost, answered before any heavy work.
 
 Prices a few typical number formats instead of measuring which one is exact enough, so the answer
-takes about a second and a plan may end up cheaper or dearer by some tens of percent. A graph whose
-cells the engine would count for minutes is counted by formula (``circuits.cost.fixed_point``)
-instead.
+takes about a second and a plan may end up cheaper or more expensive by some tens of percent. A
+graph whose cells the engine would count for minutes is counted by formula
+(``circuits.cost.fixed_point``) instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The integer road, the main one: graphs of whole numbers for the engine at scale 0.
+"""The integer road, the main one: graphs of integers for the engine at scale 0.
 
 We quantise input and weights ourselves (``circuits.lower``). Nothing is rescaled, the circuit's
 answers are known without running the engine, and interval arithmetic proves how large its numbers

@@ -33,7 +33,7 @@ _SPARSE_FROM = 512
 _SPARSE_PAYS = 2
 #: Digits of these many bits stand for all that the engine will be asked to lay out.
 _LEGS = (2, 3, 4, 6)
-#: A form estimated so much dearer than the cheapest is not priced.
+#: A form estimated so much more expensive than the cheapest is not priced.
 _HOPELESS = 1.4
 #: What the engine checks by table in every circuit with decompositions: digits, and signs.
 _SIGNS = (-1, 1)

@@ -80,8 +80,8 @@ def draw_plan(document: dict[str, Any], path: Path) -> None:
 
 
 def draw_layers(costs: CostReport, path: Path) -> None:
-    """Draws what each of the dearest layers costs, in the graph's order: as exported, and below it
-    in the form that is proved. Raises ``PlotsMissing``."""
+    """Draws what each of the most expensive layers costs, in the graph's order: as exported, and
+    below it in the form that is proved. Raises ``PlotsMissing``."""
     plt = _pyplot()
     dearest = sorted(costs.layers, key=lambda c: -max(c.after, c.as_exported or 0))[:_BARS]
     layers = [c for c in costs.layers if c in dearest and (c.after or c.as_exported)]

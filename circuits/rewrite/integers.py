@@ -37,7 +37,7 @@ _CARRY = frozenset(
 
 
 def is_whole(value: ir.Value | None, asked: dict[int, bool] | None = None) -> bool:
-    """Whether the value is known to hold whole numbers only. ``asked``: what is known by now of
+    """Whether the value is known to hold integers only. ``asked``: what is known by now of
     values on the way, since many paths may lead to one."""
     if value is None:
         return False

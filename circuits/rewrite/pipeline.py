@@ -114,7 +114,7 @@ class Rewritten:
     ``max_difference`` is the largest difference from the uploaded model seen on samples and random
     inputs, over the output's range. ``reference`` is what onnxruntime's answers are taken from:
     the uploaded bytes wherever onnxruntime takes them and gives tensors of numbers, else that model
-    with its types mended and its outputs plain.
+    with its types repaired and its outputs plain.
     """
 
     onnx: bytes
@@ -255,7 +255,8 @@ class BatchCandidate:
 def _answers(
     original: bytes, feeds: Sequence[Sample]
 ) -> tuple[bytes, list[list[NDArray[np.float64]]], list[AppliedPass]]:
-    """onnxruntime's answers; for a model that it refuses, those of the model with types mended."""
+    """onnxruntime's answers; for a model that it refuses, those of the model with types
+    repaired."""
     try:
         return original, run(original, feeds), []
     except ModelError:

@@ -25,7 +25,7 @@ from circuits.rewrite.edit import (
 
 #: Take an answer for what it is, in whatever unit it comes.
 _UNIT_BLIND = frozenset({"Not", "And", "Or", "Xor"})
-#: Give whole numbers at scale 0 whatever they are given.
+#: Give integers at scale 0 whatever they are given.
 _WHOLE = frozenset({"ArgMax", "ArgMin", "Sign", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 _CARRY = frozenset(
     {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Gather", "Slice", "Flatten"}
@@ -101,7 +101,7 @@ def _run(model: ir.Model) -> None:
 COUNT_IN_ONES = Pass(
     name="count-in-ones",
     version=1,
-    purpose="The answers of Equal and computed indices as whole numbers.",
+    purpose="The answers of Equal and computed indices as integers.",
     reference="zkonduit/ezkl, circuit/ops/hybrid.rs: out_scale of Equals is that of its operands",
     run=_run,
     touches=frozenset(("Equal", "Gather", "OneHot")),

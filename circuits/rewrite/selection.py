@@ -126,7 +126,7 @@ def _chosen(
     wide = build.op("Reshape", rank, build.const(ints([rows, extent, 1])))
     ranks = build.const(np.arange(count, dtype=np.float32).reshape(1, 1, count))
     gap = build.op("Abs", build.op("Sub", wide, ranks))
-    # Ranks are whole numbers: one where the rank is that one, else zero.
+    # Ranks are integers: one where the rank is that one, else zero.
     return build.op("Relu", build.op("Sub", build.const(1.0), gap))
 
 

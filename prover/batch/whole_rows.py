@@ -23,7 +23,7 @@ def is_whole(path: Path, start: bytes) -> bool:
         return False
     with path.open("rb") as handle:
         first = handle.readline(_MOST)
-        # A line of its own ends the object that it begins; else the document goes on.
+        # A line of its own ends the object that it begins; else the document continues.
         while first and not first.strip():
             first = handle.readline(_MOST)
         more = handle.read(1 << 16).strip()

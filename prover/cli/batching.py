@@ -290,7 +290,7 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
     if not batch.state.terminal:
         terminal.line(
             f"Interrupted after {now['done']} of {now['total']}; the same command with --resume"
-            " goes on."
+            " continues."
         )
         return EXIT_INTERRUPTED
     terminal.line(

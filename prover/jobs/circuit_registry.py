@@ -418,7 +418,7 @@ class CircuitRegistry:
 
 def load(module: str, should_stop: ShouldStop | None) -> None:
     """Imports what takes seconds to import, or minutes on a busy machine. Raises ``Canceled`` when
-    told to stop meanwhile; the import goes on for the next."""
+    told to stop meanwhile; the import continues for the next."""
     thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
     thread.start()
     while thread.is_alive():

@@ -126,7 +126,7 @@ class LeaseKeeper:
                 except LeaseLost:
                     return
                 except ZkmlError as error:
-                    # The database is away. Work goes on: nobody can take the job meanwhile, or
+                    # The database is away. Work continues: nobody can take the job meanwhile, or
                     # whoever did is noticed once it is back. What counts is the fence.
                     _log.warning("lease_not_renewed", job=self.lease.job_id, error=error.detail)
                     self._released.wait(min(every_s, 0.5))

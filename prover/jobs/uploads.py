@@ -61,7 +61,7 @@ def forget(store: Store, artifacts: Artifacts, digest: str) -> None:
 
 
 def forget_stale(store: Store, artifacts: Artifacts) -> None:
-    """Deletes what nobody has gone on with, of every tenant."""
+    """Deletes what nobody has continued, of every tenant."""
     for tenant, digest in store.stale_uploads():
         with suppress(UploadNotFound):  # another process was faster
             forget(store.for_tenant(tenant), artifacts, digest)

@@ -104,7 +104,7 @@ def _run(block: Block, folder: Path, env: dict[str, str]) -> str:
 
 
 def _started(text: str, folder: Path, env: dict[str, str]) -> subprocess.Popen[str]:
-    """Runs on while the page goes on; begun when it has written the file that it is to write."""
+    """Runs on while the page continues; begun when it has written the file that it is to write."""
     (written,) = re.findall(r"> (\S+)", text)
     shell = subprocess.Popen(["bash", "-c", text], cwd=folder, env=env, text=True)
     file = folder / written

@@ -250,7 +250,7 @@ def bundle(
     made = circuit.lowered().hinted
     assert made is not None
     assert made.challenged == (circuit is WINDOWS)
-    errs(results, apart_of(made, -1), lambda resigned: challenge(key, [shown, *resigned]))
+    errs(results, apart_of(made, -1), lambda told: challenge(key, [shown, *told]))
     proof = engine.prove(files, [*felts, *results], LIMITS)
     own = replace(manifest, proof_bytes=len(proof.proof))
     statement = build_statement(

@@ -16,7 +16,7 @@ from typing import Any
 
 from prover.batch.bundle import BatchBundleWriter
 from prover.statement.bundle import Bundle, read_bundle, write_bundle
-from tests.conformance.lies import signed, statement_of
+from tests.conformance.forgeries import signed, statement_of
 from tests.conformance.make_vectors import FOLDER, lane_input
 
 LANES = FOLDER / "lanes"

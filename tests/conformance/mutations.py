@@ -20,7 +20,15 @@ from prover.statement.bundle import Bundle, read_bundle, write_bundle
 from prover.statement.envelope import PAYLOAD_TYPE, Receipt
 from prover.statement.keys import signer_document
 from prover.verify.report import Layer
-from tests.conformance.lies import FORGERIES, RIVAL, Forgery, Json, flipped, signed, statement_of
+from tests.conformance.forgeries import (
+    FORGERIES,
+    RIVAL,
+    Forgery,
+    Json,
+    flipped,
+    signed,
+    statement_of,
+)
 from tests.conformance.make_vectors import public_key
 
 

@@ -17,7 +17,7 @@ from circuits.format.commitments import Weights
 from circuits.format.digests import sha256
 from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
-from tests.conformance.lies import Forgery, statement_of
+from tests.conformance.forgeries import Forgery, statement_of
 from tests.conformance.make_committed_vectors import COMMITTED, VECTORS
 
 pytestmark = pytest.mark.slow
@@ -62,9 +62,9 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
         scale = manifest["inputs"][0]["scale"]
         scaled = [int(abs(v) * 2.0**scale + 0.5) * (1 if v >= 0 else -1) for v in values]
         shown = b"public" + b"".join((n % P).to_bytes(32, "little") for n in scaled)
-    resigned = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
+    told = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
     number = int(context["digest"], 16).to_bytes(32, "big")
-    parts = (made.vk, made.settings, made.srs_part, resigned, number, shown, points[0])
+    parts = (made.vk, made.settings, made.srs_part, told, number, shown, points[0])
     hashed = [hashlib.sha256(part).digest() for part in parts]
     seed = hashlib.sha256(b"zkml-prover/committed-hints/v1" + b"".join(hashed)).digest()
     seeds = dict.fromkeys(("output", "row", "column", "input-row", "input-column"), seed)

@@ -25,7 +25,7 @@ from prover.verify.bundle import check_statement, verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report, Status
 from tests.cases.verdicts import NOW, names
-from tests.conformance.lies import RIVAL, TRUSTED, Forgery, signed, statement_of
+from tests.conformance.forgeries import RIVAL, TRUSTED, Forgery, signed, statement_of
 from tests.conformance.make_vectors import (
     CASES,
     EXPIRES,
@@ -81,9 +81,9 @@ def test_a_proof_of_one_model_under_the_receipt_of_another(
 def test_an_issuer_who_calls_one_model_by_anothers_name(good: Bundle, judge: Judge) -> None:
     forgery = Forgery(replace(good, model=None), statement_of(good))
     forgery.set_manifest(replace(forgery.manifest, model_sha256=sha256(uploaded(7))))
-    resigned = forgery.resigned()
-    assert names(judge(resigned)) == []  # nothing in the bundle can show it …
-    assert names(judge(resigned, model=uploaded(4))) == ["expected-model"]  # … but the model can
+    told = forgery.resigned()
+    assert names(judge(told)) == []  # nothing in the bundle can show it …
+    assert names(judge(told, model=uploaded(4))) == ["expected-model"]  # … but the model can
 
 
 def test_the_receipt_of_another_bundle(good: Bundle, other: Bundle, judge: Judge) -> None:
@@ -191,8 +191,8 @@ def test_versions_and_profiles_that_the_policy_does_not_allow(
     statement["predicate"]["profile"]["soundness"] = "freivalds"
     report = judge(signed(good, statement))
     assert "soundness" in names(report)
-    (resigned,) = [c.detail for c in report.checks if c.name == "soundness"]
-    assert "whoever made the proof could choose the results of products" in resigned
+    (told,) = [c.detail for c in report.checks if c.name == "soundness"]
+    assert "whoever made the proof could choose the results of products" in told
 
 
 def test_another_circuit_than_expected(good: Bundle, judge: Judge, other: Bundle) -> None:

@@ -17,7 +17,7 @@ from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import Forgery, statement_of
+from tests.conformance.forgeries import Forgery, statement_of
 from tests.conformance.make_hinted_vectors import HINTED, PROVERS
 from tests.conformance.make_vectors import public_key
 

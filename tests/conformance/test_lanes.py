@@ -13,7 +13,7 @@ from circuits.format.manifest import MAX_LANES
 from circuits.format.tensors import InputEncoding, OutputEncoding
 from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
-from tests.conformance.lies import Forgery, signed, statement_of
+from tests.conformance.forgeries import Forgery, signed, statement_of
 
 pytestmark = pytest.mark.slow
 
@@ -81,8 +81,8 @@ def test_another_number_of_lanes(
     forgery = Forgery(wide[0], statement_of(wide[0]))
     forgery.set_manifest(replace(forgery.manifest, lanes=cast(int, lanes)))
     consistent = isinstance(lanes, int) and 1 <= lanes <= MAX_LANES
-    resigned = forgery.resigned() if consistent else signed(forgery.bundle, forgery.statement)
-    assert set(names(judged(resigned, engine))) & {"manifest", "instances", "settings-agree"}
+    told = forgery.resigned() if consistent else signed(forgery.bundle, forgery.statement)
+    assert set(names(judged(told, engine))) & {"manifest", "instances", "settings-agree"}
 
 
 @pytest.mark.parametrize("limbs", [1, 2])

@@ -13,7 +13,7 @@ from prover.verify.checks.evidence import VERIFY_LIMITS
 from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import TRUSTED
+from tests.conformance.forgeries import TRUSTED
 from tests.conformance.make_vectors import public_key
 from tests.conformance.mutations import Mutation, mutations
 

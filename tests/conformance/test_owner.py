@@ -14,7 +14,7 @@ from prover.statement.ownership import model_manifest
 from prover.verify.report import Check
 from tests.cases.signatures import eip191
 from tests.cases.verdicts import judged, names
-from tests.conformance.lies import signed, statement_of
+from tests.conformance.forgeries import signed, statement_of
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report, Status
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import statement_of
+from tests.conformance.forgeries import statement_of
 from tests.conformance.make_vectors import CASES, INPUT, SALT, Case, public_key, uploaded
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report
 from tests.cases.verdicts import NOW
-from tests.conformance.lies import Forgery, statement_of, with_file
+from tests.conformance.forgeries import Forgery, statement_of, with_file
 from tests.conformance.make_vectors import FOLDER, public_key
 from tests.effort import examples
 
@@ -106,13 +106,13 @@ def test_an_edit_to_the_manifest_that_the_issuer_signs(
     try:
         forgery.set_member(manifest=json.dumps(manifest).encode())
         forgery.set_manifest(forgery.manifest)
-        resigned = forgery.resigned()
+        told = forgery.resigned()
     except Exception:  # so far from a manifest that not even a liar can state it
-        resigned = dataclasses.replace(GOOD, manifest=json.dumps(manifest).encode())
-    report = judged(write_bundle(resigned), engine)
+        told = dataclasses.replace(GOOD, manifest=json.dumps(manifest).encode())
+    report = judged(write_bundle(told), engine)
     if report.ok:
         # What the proof itself establishes cannot have moved.
-        stated = statement_of(resigned)["predicate"]
+        stated = statement_of(told)["predicate"]
         honest = statement_of(GOOD)["predicate"]
         for part in ("felts", "values"):
             assert [o[part] for o in stated["outputs"]] == [o[part] for o in honest["outputs"]]

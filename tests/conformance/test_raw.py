@@ -104,8 +104,8 @@ def test_a_proof_of_an_older_engine_is_told_which_to_use(
     raw.settings = json.dumps(settings).encode()
     report = raw.verify(engine)
     assert failed(report) == ["settings"]
-    resigned = next(c.detail for c in report.failures)
-    assert (f"pip install ezkl=={version}" in resigned) == (";" not in version)
+    told = next(c.detail for c in report.failures)
+    assert (f"pip install ezkl=={version}" in told) == (";" not in version)
     checks = {c.name: c.status for c in report.checks}
     assert checks["instances"] is Status.PASS
     assert checks["proof"] is Status.SKIP

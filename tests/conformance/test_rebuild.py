@@ -25,7 +25,7 @@ from prover.verify.policy import Policy
 from prover.verify.report import Report, Status
 from tests.cases import tiny
 from tests.cases.verdicts import names
-from tests.conformance.lies import REBUILD_FORGERIES, Forgery, statement_of
+from tests.conformance.forgeries import REBUILD_FORGERIES, Forgery, statement_of
 from tests.conformance.make_vectors import public_key
 
 pytestmark = pytest.mark.slow
@@ -122,11 +122,11 @@ def test_an_honest_circuit_is_made_anew_to_the_byte(
 @pytest.mark.long  # the engine chooses k = 15 for it
 @pytest.mark.parametrize("told", REBUILD_FORGERIES)
 def test_what_leaves_no_trace_in_the_proof_is_found_by_a_rebuild(
-    resigned: str, bench: Bench, honest: dict[str, Bundle]
+    told: str, bench: Bench, honest: dict[str, Bundle]
 ) -> None:
     model, good = MODELS["fixed-point"], honest["fixed-point"]
     forgery = Forgery(good, copy.deepcopy(statement_of(good)))
-    REBUILD_FORGERIES[resigned](forgery)
+    REBUILD_FORGERIES[told](forgery)
     bundle = forgery.resigned()
     assert names(bench.judge(bundle, model, anew=False)) == []
     assert names(bench.judge(bundle, model)) == ["rebuild"]

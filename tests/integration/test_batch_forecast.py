@@ -81,7 +81,7 @@ def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
     tabled = [form for form in made if form["relu_tables"]]
     assert tabled
     assert {form["doubled_from"] for form in tabled} == {0}
-    assert len(tabled) < len(forms), "one goes on where tables end"
+    assert len(tabled) < len(forms), "one continues where tables end"
     args = RunArgs(
         input_scale=0,
         param_scale=0,

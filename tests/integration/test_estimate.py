@@ -67,7 +67,7 @@ def test_a_hopeless_model_is_estimated_without_asking_the_engine(
     def asked(*_: object) -> None:
         raise AssertionError("the engine was asked to count")
 
-    monkeypatch.setattr(EzklEngine, "price", asked)
+    monkeypatch.setattr(EzklEngine, "measure_layout", asked)
     constants = WIDE.replace(">", ", int64 a = {1}>")
     model = graph("c = Conv(x, w) y = CumSum(c, a)", "float[1, 3, 160, 160] x", constants)
     profile = Profile()

@@ -140,7 +140,7 @@ def test_when_every_contract_is_too_large_the_smallest_is_told(
 def test_what_comes_first_loses_where_its_contract_is_too_large(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Larger contracts are put first; the plan goes on to one that fits, and says why. Without a
+    """Larger contracts are put first; the plan continues to one that fits, and says why. Without a
     compiler, so that sizes are predicted ones."""
     monkeypatch.setenv("PATH", "")
     builder, profile = replace(builder, solc=None), Profile(target=Target.EVM)

@@ -28,8 +28,8 @@ SINGLE, MATRIX = "z", "x"
 
 
 def graph(taken: str, order: list[int]) -> bytes:
-    """A product of matrices and one of a single row; ``taken`` is the one whose result goes on, in
-    ``order``, and the other's goes on as it is."""
+    """A product of matrices and one of a single row; ``taken`` is the one whose result continues,
+    in ``order``, and the other's continues as it is."""
     text = f"""<ir_version: 8, opset_import: ["" : 13]>
     g (float[4, 4] x, float[1, 4] z) => (float[4, 4] p, float[1, 4] o) {{
       m = MatMul(x, w)

@@ -227,7 +227,7 @@ def test_a_decision_is_as_exact_as_its_score_may_be_close() -> None:
 
 
 def test_an_input_that_is_itself_compared_is_no_hindrance() -> None:
-    """Whole numbers as the model takes them: nothing between an input and its comparison."""
+    """Integers as the model takes them: nothing between an input and its comparison."""
     model = parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 3] x, float[1, 3] z)'
         " => (float[1, 3] y) <float two = {2}> { e = Greater(z, two)"

@@ -17,7 +17,7 @@ from prover.statement.bundle import read_bundle
 from prover.statement.envelope import Receipt
 from prover.statement.schema import PATH, statement_schema
 from prover.statement.statement import Statement
-from tests.conformance.lies import Json, statement_of
+from tests.conformance.forgeries import Json, statement_of
 from tests.conformance.make_vectors import FOLDER
 from tests.conformance.mutations import leaves
 

@@ -51,7 +51,7 @@ _FAR_OFF = 0.1
 @dataclass(frozen=True, kw_only=True)
 class CommittedGraph:
     """A circuit with committed hints, its answers for the held-out samples, and what its manifest
-    says of numbers. ``network`` computes its hints; ``recipe`` makes it anew; ``inputs`` have
+    says of numbers. ``network`` computes its hints; ``recipe`` rebuilds it; ``inputs`` have
     the range that a table bounds, where it does."""
 
     label: str

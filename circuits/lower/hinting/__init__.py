@@ -3,7 +3,7 @@
 A product of ``[R, K] · [K, F]`` costs an assignment for each of its R·K·F multiplications. To check
 results c that are *given* costs far fewer, in one of two ways (``checks``):
 
-*Packed.* Results are whole numbers of some twenty bits, and the field has 254. With weights packed
+*Packed.* Results are integers of some twenty bits, and the field has 254. With weights packed
 as ``W_i = Σ_j w_ij 2^(b·j)``, one equation ``Σ_j c_j 2^(b·j) = Σ_i x_i W_i`` says the same as ten
 or more ``c_j = Σ_i x_i w_ij``. It says so only if every c_j is known to be small, whoever gives it.
 Let no true result exceed T and no given one B in magnitude, and ``2^b > T + B``. Then the

@@ -74,7 +74,7 @@ def one_hot_encoder(node: ir.Node, build: Builder) -> ir.Value:
 
 
 def label_encoder(node: ir.Node, build: Builder) -> ir.Value:
-    """A table from whole numbers to numbers, as a product with one-hot rows."""
+    """A table from integers to numbers, as a product with one-hot rows."""
     keys = attr(node, "keys_int64s") or attr(node, "keys_floats")
     values = attr(node, "values_int64s") or attr(node, "values_floats")
     x, target = node.inputs[0], node.outputs[0].dtype

@@ -247,7 +247,7 @@ def challenges(e: Evidence) -> str:
 
 
 def challenges_of(e: Evidence) -> list[str]:
-    """The challenges of committed hints, made anew from the proof's first bytes and all else that
+    """The challenges of committed hints, rebuilt from the proof's first bytes and all else that
     they are hashes of."""
     manifest, bundle = e.manifest.value, e.bundle.value
     claim = manifest.commitments
