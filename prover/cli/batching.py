@@ -325,7 +325,7 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
             f"line {item.line}{name}: {problem.get('detail')} [{code}]", markup=False
         )
         if code not in told and problem.get("advice"):
-            terminal.err.print(f"  {problem['hint']}", markup=False)
+            terminal.err.print(f"  {problem['advice']}", markup=False)
         told.add(code)
     more = batch.counts.get(ItemState.FAILED, 0) - _SHOWN
     if more > 0:

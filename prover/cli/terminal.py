@@ -67,7 +67,7 @@ class Terminal:
             return
         self.err.print(f"error: {problem['detail']}", style="bold red", markup=False)
         if problem.get("advice"):
-            self.err.print(f"  {problem['hint']}", markup=False)
+            self.err.print(f"  {problem['advice']}", markup=False)
         again = "; trying again may help" if problem.get("retryable") else ""
         self.err.print(f"  ({problem['code']}{again})", style="dim", markup=False)
 
