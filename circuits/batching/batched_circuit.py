@@ -305,7 +305,7 @@ class WideBuilder:
                 self._samples(narrow),
                 Recipe.of(narrow.manifest),
                 self.limits,
-                hints=narrow.manifest.profile.allows_hints,
+                hints=narrow.manifest.hints is not None,
             )
         return [
             WideForm(

@@ -168,7 +168,7 @@ class Builder:
             accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
             limbs=context_encoding(profile).limbs,
             visibility=profile.visibility,
-            hints=profile.allows_hints,
+            hints=profile.shows_hidden_layers,
             salt=profile.salts_tables,
             checked=profile.checks_ranges,
             plan=samples.plan,

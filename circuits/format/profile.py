@@ -74,7 +74,7 @@ class Target(enum.StrEnum):
 class Argument(enum.StrEnum):
     """How a circuit comes by its results. Of a circuit that is built, ``auto`` means plain."""
 
-    AUTO = "auto"  # as the planner finds cheaper
+    AUTO = "auto"  # as the planner finds cheaper; hidden layers stay hidden
     COMMITTED = "committed"  # private hints under challenges that hash commitments to them
     PLAIN = "plain"  # they are computed in it, or hints that the verifier sees
 
@@ -151,6 +151,12 @@ class Profile:
             and self.target is not Target.EVM
             and self.argument is not Argument.COMMITTED
         )
+
+    @property
+    def shows_hidden_layers(self) -> bool:
+        """Whether a circuit that is planned may be given results that the verifier sees: only where
+        that was asked for, since weights follow from hidden layers."""
+        return self.allows_hints and self.argument is Argument.PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """An argument that the planner chooses, and sealed weights, are not mentioned."""

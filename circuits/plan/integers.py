@@ -89,7 +89,7 @@ def integer_task(task: Task) -> IntegerTask:
         accepted=task.accepted,
         limbs=task.context.limbs,
         visibility=task.profile.visibility,
-        hints=task.profile.allows_hints,
+        hints=task.profile.shows_hidden_layers,
         salt=task.profile.salts_tables,
         checked=task.profile.checks_ranges,
         plan=task.samples.plan,

@@ -32,6 +32,9 @@ from circuits.plan.variants import LoweredCandidate, Rejected, Shape, Task, bind
 #: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
 #: how many seconds it may take in any case.
 _SECRECY_PAYS, _SECRECY_S = 4.0, 2.0
+#: How many times as much as a plain circuit a committed one may cost: inputs of a batch share its
+#: weights.
+_COMMITTED_PAYS = 2.0
 _ENOUGH_HEADROOM_BITS = 8
 #: A measured cost replaces the predicted choice only below this share of its measured cost.
 _CLEARLY = 0.95
@@ -97,9 +100,10 @@ def plan_circuit(
         )
     search = _Search(cost_model or CostModel.shipped(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
-    plain = -math.inf  # what a circuit without committed hints costs, as far as is known
+    plain = -math.inf  # what a committed circuit may cost for no other to be looked for
     if profile.may_commit:
         plain = math.inf if profile.must_commit else _plain_cost(task, graph, search)
+        plain *= _COMMITTED_PAYS
         if plain > search.costs.predict(least_shape(profile)).of(profile.target):
             search.add_all(task, committed(task, graph))
     if not profile.must_commit and not search.fits_for(plain, limits):

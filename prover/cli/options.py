@@ -64,8 +64,9 @@ ArgumentOption = Annotated[
     Argument,
     typer.Option(
         "--argument",
-        help="committed: private hints that the proof begins with commitments to. plain: none."
-        " auto: committed where that serves the model and, with a public input, costs less.",
+        help="committed: private hints that the proof begins with commitments to. plain: results"
+        " are computed, or hints that show hidden layers. auto: committed where that serves the"
+        " model and costs little more; never hints that show hidden layers.",
     ),
 ]
 WeightsOption = Annotated[

@@ -47,9 +47,12 @@ def builder(engine: EzklEngine, srs: Path) -> Builder:
     )
 
 
+PLAIN = Profile(argument=Argument.PLAIN)
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def plan(request: pytest.FixtureRequest, engine: EzklEngine, srs_cache: Path) -> Plan:
-    return builder(engine, srs_cache).plan(MODELS[request.param], samples(), Profile())
+    return builder(engine, srs_cache).plan(MODELS[request.param], samples(), PLAIN)
 
 
 def test_what_is_chosen_is_exact_enough_and_the_cheapest_that_is(plan: Plan) -> None:
@@ -92,7 +95,7 @@ def test_a_function_at_the_end_leaves_the_body_to_whole_numbers(
     engine: EzklEngine, srs_cache: Path, function: str
 ) -> None:
     """Its tables hold what any accepted input can ask for, which no sample has to show."""
-    plan = builder(engine, srs_cache).plan(MODELS[function], samples(), Profile())
+    plan = builder(engine, srs_cache).plan(MODELS[function], samples(), PLAIN)
     proven = [r for r in plan.ranked if r.shape.variant.proven]
     assert proven
     for ranked in proven:

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.hints import MOST_TABLED_LOGROWS, Hints, challenge
-from circuits.format.profile import Profile, Soundness, Target, Visibility
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.integers.hint_values import results_for
 from circuits.integers.interpreter import Graph, run_graph
 from circuits.lower import BitWidths, LoweringOptions, lower, run_integers
@@ -271,6 +271,8 @@ def test_what_rounding_hides_is_no_bound() -> None:
 )
 def test_profiles_under_which_nobody_looks_give_no_results(profile: Profile) -> None:
     assert Profile().allows_hints
+    assert not Profile().shows_hidden_layers
+    assert Profile(argument=Argument.PLAIN).shows_hidden_layers
     assert not profile.allows_hints
 
 
