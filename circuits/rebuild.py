@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from circuits.calibration.samples import Range, Sample, draw
 from circuits.compiler.recipe import Recipe, Recompiled, committed_anew
@@ -30,6 +32,7 @@ from circuits.plan.committed import committed_args
 from circuits.plan.variants import integer_args
 from circuits.srs.files import SrsFolder
 
+_ANSWERS = "circuits.calibration.reference:run_reference"
 _GRAPH_ANEW = "circuits.rebuild:recompiled_graph"
 #: The settings that choose a circuit's shape and nothing of what it computes.
 _SHAPE = ("logrows", "num_inner_cols", "decomp_base", "decomp_legs", "lookup_range")
@@ -38,10 +41,12 @@ _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """``weights_hash`` is the engine's Poseidon hash of the model's weights, where it is shown."""
+    """``weights_hash`` is the engine's Poseidon hash of the model's weights, where it is shown.
+    ``answer``: onnxruntime's outputs of the model for an input."""
 
     vk: bytes
     weights_hash: str | None
+    answer: Callable[[Sample], list[NDArray[Any]]] | None = None
 
 
 def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Recompiled:
@@ -59,7 +64,7 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
     input_scales = output_scales = scale = hints = hidden = None
     sums_biases = False
     if recipe.argument is Argument.COMMITTED:
-        return committed_anew(graph, samples, recipe)
+        return committed_anew(graph, recipe)
     if recipe.lowering is not None:
         chosen = BitWidths.from_json(recipe.lowering["bits"])
         try:
@@ -96,6 +101,7 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
         onnx=onnx,
         passes=passes,
         signature=graph.signature,
+        reference=graph.reference,
         input_scales=input_scales,
         output_scales=output_scales,
         scale=scale,
@@ -167,7 +173,12 @@ def rebuild(
         vk = (out / "vk").read_bytes()
     shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
     hashed = _weights_hash(engine, anew.onnx, manifest, settings, limits) if shown else None
-    return Rebuilt(vk=vk, weights_hash=hashed)
+
+    def answer(inputs: Sample) -> list[NDArray[Any]]:
+        (found,) = engine.sandbox.call(_ANSWERS, anew.reference, [dict(inputs)], limits=limits)
+        return [*found]
+
+    return Rebuilt(vk=vk, weights_hash=hashed, answer=answer)
 
 
 def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> None:

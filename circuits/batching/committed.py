@@ -146,7 +146,9 @@ def cells_by_columns(
 
     def counted(graph: FloatGraph, columns: int, lanes: int) -> int:
         sized = wide_recipe(recipe, _MOST_LOGROWS, columns, lanes)
-        return filled(committed_anew(graph, (), sized).onnx)  # compared with the model when made
+        return filled(
+            committed_anew(graph, sized, judged=False).onnx
+        )  # compared with the model when made
 
     def salted(logrows: int, columns: int) -> int:
         """Cells of random look-ups and of their sum."""

@@ -42,18 +42,27 @@ def compare(
         want = np.stack([np.asarray(r[index], dtype=np.float64) for r in reference])
         have = np.stack([np.asarray(g[index], dtype=np.float64) for g in got])
         have = have.reshape(want.shape)
-        worst = max(worst, float(np.abs(want - have).max(initial=0.0)) / output_range(want))
+        worst = max(worst, _largest_difference(want, have) / output_range(want))
         room = 0.0 if decisive is None else 2 * decisive * output_range(want)
         agreed &= _top1_agrees(want, have, room)
     return Measured(max_error=worst, agreement=float(agreed.mean()), samples=len(reference))
 
 
+def _largest_difference(want: NDArray[Any], have: NDArray[Any]) -> float:
+    """Infinite where a value is no number, or infinite on one side only."""
+    with np.errstate(invalid="ignore"):
+        off = np.where(want == have, 0.0, np.abs(want - have))
+    return float(np.where(np.isnan(off), np.inf, off).max(initial=0.0))
+
+
 def output_range(reference: NDArray[Any]) -> float:
-    """The width of an output's reference values; their magnitude where they are all the same."""
-    width = float(reference.max(initial=-np.inf) - reference.min(initial=np.inf))
+    """The width of an output's finite reference values; their magnitude where they are all the
+    same."""
+    finite = reference[np.isfinite(reference)]
+    width = float(finite.max(initial=-np.inf) - finite.min(initial=np.inf))
     if np.isfinite(width) and width > 0:
         return width
-    return max(float(np.abs(reference).max(initial=0.0)), 1.0)
+    return max(float(np.abs(finite).max(initial=0.0)), 1.0)
 
 
 def _top1_agrees(want: NDArray[Any], have: NDArray[Any], room: float) -> NDArray[np.bool_]:

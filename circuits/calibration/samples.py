@@ -85,13 +85,13 @@ def read_calibration(data: bytes, signature: Signature) -> Samples:
     )
 
 
-def draw(signature: Signature, ranges: Mapping[str, Range]) -> Samples:
+def draw(signature: Signature, ranges: Mapping[str, Range], seed: int = 0) -> Samples:
     """Samples drawn uniformly from declared ranges: for a model without calibration data.
 
     Each fourth is drawn eight times ``nearer`` to zero: a range that covers one input reaches far
     beyond a small one, where what normalises its input is exact with fewer bits.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     wide = [
         {t.name: _draw(rng, t, *ranges[t.name]) for t in signature.inputs} for _ in range(_DRAWN)
     ]

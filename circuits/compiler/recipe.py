@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from circuits.calibration.samples import Range, Sample
+from circuits.calibration.samples import Range, draw
 from circuits.committed.arithmetic import InputSteps
 from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import Commitments, Weights
@@ -17,9 +17,6 @@ from circuits.format.manifest import AppliedPass, CircuitManifest
 from circuits.format.profile import Argument, Visibility
 from circuits.format.tensors import Signature
 from circuits.lower.graphs import FloatGraph
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +58,12 @@ class Recompiled:
     """A graph rebuilt. The scales are None where the engine chooses them (``scale`` is that of an
     integer graph's tables), ``hints`` where the circuit is given no results. With ``commitments``
     there are the ``network`` that computes hints, its size (k, columns, table) and, where a table
-    bounds the input, the range that it accepts."""
+    bounds the input, the range that it accepts. ``reference``: the model whose answers count."""
 
     onnx: bytes
     passes: tuple[AppliedPass, ...]
     signature: Signature
+    reference: bytes
     input_scales: tuple[int, ...] | None
     output_scales: tuple[int, ...] | None
     scale: int | None = None
@@ -77,18 +75,23 @@ class Recompiled:
     accepted: tuple[Range, ...] | None = None
 
 
-def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe) -> Recompiled:
-    """The graph with committed hints that a recipe stands for. Runs inside a sandbox child."""
+def committed_anew(graph: FloatGraph, recipe: Recipe, *, judged: bool = True) -> Recompiled:
+    """The graph with committed hints that a recipe stands for. Runs inside a sandbox child.
+
+    It is held to the model on samples that nobody can know beforehand, unless it is not
+    ``judged``: where only its size counts.
+    """
     from circuits.lower.committed.candidates import ARGUMENT, recompiled
     from circuits.plan.committed import COMMITTED
 
     lowering = recipe.lowering or {}
     if set(lowering) != {"argument", "columns", "steps"} or lowering["argument"] != ARGUMENT:
         raise CircuitNotFaithful("the manifest has no recipe for committed hints")
+    drawn = draw(graph.signature, recipe.accepted, seed=secrets.randbits(64))
     made, steps, scales = recompiled(
         graph,
         lowering,
-        samples,
+        [*drawn.plan, *drawn.held_out] if judged else [],
         shown=not recipe.expose,
         weights=recipe.weights,
         lanes=recipe.lanes,
@@ -97,6 +100,7 @@ def committed_anew(graph: FloatGraph, samples: Sequence[Sample], recipe: Recipe)
         onnx=made.onnx,
         passes=(*graph.passes[:-1], COMMITTED),
         signature=graph.signature,
+        reference=graph.reference,
         input_scales=tuple(own.scale for own in steps.inputs),
         output_scales=tuple(scales),
         commitments=made.claim,

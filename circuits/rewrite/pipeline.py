@@ -188,7 +188,7 @@ def passed(data: bytes) -> tuple[tuple[Pass, bytes], ...]:
 
 @lru_cache(maxsize=4)
 def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], ...]:
-    draft = BatchCandidate(onnx.load_model_from_string(data))
+    draft = Draft(onnx.load_model_from_string(data))
     found, current = [], data
     for step in passes:
         if not draft.run(step):
@@ -200,7 +200,7 @@ def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], 
     return tuple(found)
 
 
-class BatchCandidate:
+class Draft:
     """A model between passes: parsed anew only where one has changed it."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -262,7 +262,7 @@ def _answers(
     except ModelError:
         mended, applied = original, []
         for step in _REPAIRS:
-            draft = BatchCandidate(onnx.load_model_from_string(mended))
+            draft = Draft(onnx.load_model_from_string(mended))
             draft.run(step)
             changed = _bytes(draft.model)
             if changed != mended:
@@ -279,7 +279,7 @@ _NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: 
 
 def written_plainly(model: onnx.ModelProto) -> bytes:
     """A model whose shapes are bound without what nothing reads, written as after every pass."""
-    draft = BatchCandidate(model)
+    draft = Draft(model)
     draft.run(_NOTHING)
     return _bytes(draft.model)
 

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper, parser
 
 from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes
 from circuits.rewrite.edit import Pass
-from circuits.rewrite.pipeline import BatchCandidate
+from circuits.rewrite.pipeline import Draft
 
 X2 = "float[1, 2] x"
 X4 = "float[N, 4] x"
@@ -70,7 +70,7 @@ def after(step: Pass, data: bytes) -> str:
     """The nodes of a model after one pass, a line each."""
     model = onnx.load_model_from_string(data)
     bind_shapes(model, None)
-    draft = BatchCandidate(infer_shapes(model))
+    draft = Draft(infer_shapes(model))
     draft.run(step)
     written = draft.model
     was, now = (m.opset_import[0].version for m in (model, written))

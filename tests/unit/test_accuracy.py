@@ -35,6 +35,13 @@ def test_a_tie_in_the_reference_is_agreement_with_either() -> None:
     assert compare(rows([1.0, 1.0]), rows([0.9, 1.0])).agreement == 1.0
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_finite_number_is_no_small_error(value: float) -> None:
+    assert compare(rows([1.0, 2.0]), rows([1.0, value])).max_error == np.inf
+    assert compare(rows([1.0, value], [0.0, 2.0]), rows([1.0, 5.0], [0.0, 2.0])).max_error == np.inf
+    assert compare(rows([1.0, np.inf]), rows([1.0, np.inf])).max_error == 0
+
+
 def test_outputs_of_one_value_have_no_largest_entry_to_disagree_on() -> None:
     assert compare(rows([1.0], [3.0]), rows([2.0], [1.0])).agreement == 1.0
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from circuits.batching.committed import CommittedForecast, cells_by_columns
+from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import (
     Run,
     all_largest,
@@ -223,6 +224,27 @@ def test_random_lookups_reach_every_column() -> None:
     assert usable_rows(11) < whole.cells <= usable_rows(12)
     with pytest.raises(CannotLower, match="several blocks"):
         made(11)
+
+
+def test_a_recipe_is_held_to_the_model_where_its_range_says() -> None:
+    """On samples that its issuer cannot know, most of which have to stay in the table."""
+    graph = float_graph(model("residual"), [], 1)
+    steps = arranged("residual", logrows=12).steps
+    own = steps.inputs[0]
+    ends = (-own.offset / 2**own.scale, (steps.base - 1 - own.offset) / 2**own.scale)
+    drawn = draw(graph.signature, {graph.signature.inputs[0].name: ends}, seed=7).plan
+
+    def rebuilt(number: int, factor: float) -> None:
+        sums = [*steps.sums]
+        sums[number] = replace(sums[number], scale=sums[number].scale * factor)
+        recipe = {"columns": 1, "steps": replace(steps, sums=tuple(sums)).to_json()}
+        recompiled(graph, recipe, drawn, shown=False, weights=Weights.SEALED)
+
+    rebuilt(0, 1.0)
+    with pytest.raises(CannotLower, match="stay in its table"):
+        rebuilt(0, 64.0)
+    with pytest.raises(CannotLower, match="of their range off"):
+        rebuilt(0, 2.0**-12)
 
 
 def test_an_input_beyond_the_table_is_refused() -> None:

@@ -11,7 +11,7 @@ from circuits.committed.network import Local, Op
 from circuits.lower.committed.elementwise import by_element
 from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
 from circuits.lower.committed.values import (
-    BatchCandidate,
+    Draft,
     Value,
     channelwise,
     constant,
@@ -20,7 +20,7 @@ from circuits.lower.committed.values import (
 )
 
 
-def greatest(draft: BatchCandidate, value: Value) -> Value:
+def greatest(draft: Draft, value: Value) -> Value:
     """The largest elements of the last axis, whose steps are of one length: a tree."""
     while (count := value.shape[-1]) > 1:
         half = count // 2
@@ -33,7 +33,7 @@ def greatest(draft: BatchCandidate, value: Value) -> Value:
     return value.moved(lambda x: x[..., 0])
 
 
-def rows_alike(draft: BatchCandidate, value: Value) -> Value:
+def rows_alike(draft: Draft, value: Value) -> Value:
     """A plain value, along the last axis in steps of one length."""
     settled = draft.settle(value)
     lengths = draft.lengths(settled.addresses)
@@ -91,7 +91,7 @@ def average_pool(node: Node) -> Value:
     return as_onnx(sums.scaled(np.asarray(1.0 / count, dtype=np.float64)), spatial)
 
 
-def total(draft: BatchCandidate, value: Value) -> Value:
+def total(draft: Draft, value: Value) -> Value:
     """Sums over the last axis."""
     if value.shape[-1] == 1:
         return value.moved(lambda x: x[..., 0])

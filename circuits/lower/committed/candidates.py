@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import compare
+from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
 from circuits.committed.network import Floats, Network, gathered
@@ -46,6 +47,8 @@ _TYPICAL_SAMPLES = 8
 _MUCH_TO_COUNT = 1 << 23
 #: A rebuilt circuit's error on drawn samples from which on it is another function.
 _FAR_OFF = 0.1
+#: The share of drawn samples that a rebuilt circuit has to serve.
+_MOST = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +114,9 @@ def recompiled(
     """The circuit that a recipe stands for, if it is one that this compiler could have chosen, its
     steps, and the scales of its outputs.
 
-    What steps it takes is otherwise free, so the integers are held to the model on ``samples``,
-    loosely: these are drawn, and steps are chosen for a user's own. Raises ``CannotLower`` or
-    ``KeyError`` where it is no recipe for this model.
+    What steps it takes is otherwise free, so the integers are held to onnxruntime on ``samples``,
+    loosely: these are drawn, and steps are chosen for a user's own. Whoever issued the recipe must
+    not know them. Raises ``CannotLower`` or ``KeyError`` where it is no recipe for this model.
     """
     steps = Steps.from_json(recipe["steps"])
     written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
@@ -133,15 +136,30 @@ def recompiled(
     )
     if not _in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
-    values = _inputs(graph, samples)
-    inside = ~_run(integers, steps, values).outside if samples else np.zeros(0, dtype=bool)
-    if np.any(inside):
-        values = [v[inside] for v in values]
-        reference = _shaped(graph, responses(read.network, values).outputs)
-        measured = compare(reference, _answers(graph, integers, steps, scales, values)[0])
-        if measured.max_error > _FAR_OFF:
-            raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
+    if samples:
+        _hold_to_model(graph, integers, steps, scales, samples)
     return made, steps, scales
+
+
+def _hold_to_model(
+    graph: FloatGraph,
+    network: Network,
+    steps: Steps,
+    scales: Sequence[int],
+    samples: Sequence[Sample],
+) -> None:
+    """Raises ``CannotLower`` where most samples leave the table, or integers are far off."""
+    reference = run_reference(graph.reference, samples)
+    values = _inputs(graph, samples)
+    finite = [all(np.isfinite(output).all() for output in outputs) for outputs in reference]
+    judged = ~_run(network, steps, values).outside & np.array(finite, dtype=bool)
+    if judged.mean() < _MOST:
+        raise CannotLower(f"only {judged.mean():.0%} of inputs in its range stay in its table")
+    got = _answers(graph, network, steps, scales, [v[judged] for v in values])[0]
+    kept = [outputs for outputs, own in zip(reference, judged, strict=True) if own]
+    measured = compare(kept, got)
+    if measured.max_error > _FAR_OFF:
+        raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
 
 
 def _names(graph: FloatGraph) -> list[str]:

@@ -11,7 +11,7 @@ from circuits.lower.committed.axes import greatest, total
 from circuits.lower.committed.elementwise import by_element, spread
 from circuits.lower.committed.functions import reciprocal
 from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import BatchCandidate, Value, constant
+from circuits.lower.committed.values import Draft, Value, constant
 
 #: A softmax gives nothing to what lies so far below.
 MASKED = -1e4
@@ -74,7 +74,7 @@ def log_softmax(node: Node) -> Value:
     return found.moved(lambda x: np.moveaxis(x, -1, axis))
 
 
-def _normalised(draft: BatchCandidate, value: Value, epsilon: float) -> Value:
+def _normalised(draft: Draft, value: Value, epsilon: float) -> Value:
     """A value less its mean, over its deviation, along the last axis."""
     count = value.shape[-1]
 

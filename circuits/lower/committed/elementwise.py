@@ -7,7 +7,7 @@ import numpy as np
 from circuits.committed.network import Local, Op
 from circuits.lower.committed.functions import FUNCTIONS, power, reciprocal
 from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import BatchCandidate, Value, constant, raw
+from circuits.lower.committed.values import Draft, Value, constant, raw
 
 _SQUARE = 2
 
@@ -19,7 +19,7 @@ def _pair(node: Node) -> tuple[Value, Value]:
     return first, second
 
 
-def spread(draft: BatchCandidate, value: Value, shape: tuple[int, ...]) -> Value:
+def spread(draft: Draft, value: Value, shape: tuple[int, ...]) -> Value:
     """Repeated to a shape, by numpy's rules."""
     if value.shape == shape:
         return value
@@ -95,12 +95,12 @@ def relu(node: Node) -> Value:
     return rectified(node.draft, node.value(0))
 
 
-def rectified(draft: BatchCandidate, value: Value) -> Value:
+def rectified(draft: Draft, value: Value) -> Value:
     settled = draft.settle(value)
     return by_element(draft, Op.RECTIFY, settled, 0)
 
 
-def by_element(draft: BatchCandidate, op: Op, left: Value, right: Value | float) -> Value:
+def by_element(draft: Draft, op: Op, left: Value, right: Value | float) -> Value:
     """A local step of plain values."""
     other = raw(right.addresses) if isinstance(right, Value) else right
     return draft.row(Local(op=op, left=raw(left.addresses), right=other), left.shape)
@@ -119,13 +119,13 @@ def clip(node: Node) -> Value:
     return value if high is None else _below(node.draft, value, high)
 
 
-def _above(draft: BatchCandidate, value: Value, low: float) -> Value:
+def _above(draft: Draft, value: Value, low: float) -> Value:
     """The larger of a value and a number."""
     shifted = value.plus(constant(np.full(value.shape, -low)))
     return rectified(draft, shifted).plus(constant(np.full(value.shape, low)))
 
 
-def _below(draft: BatchCandidate, value: Value, high: float) -> Value:
+def _below(draft: Draft, value: Value, high: float) -> Value:
     """The smaller of a value and a number."""
     shift = float(value.constant.reshape(-1)[0]) if value.size else 0.0
     bare = Value(parts=value.parts, constant=np.zeros(value.shape))
@@ -147,7 +147,7 @@ def _larger(node: Node, sign: float) -> Value:
     return found
 
 
-def _max_of_two(draft: BatchCandidate, a: Value, b: Value) -> Value:
+def _max_of_two(draft: Draft, a: Value, b: Value) -> Value:
     """b + max(a - b, 0)."""
     if not a.parts:
         a, b = b, a

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from circuits.committed.network import Axis, Convolution, Floats, Kind, Product, Sum, Term
 from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
 from circuits.lower.committed.values import (
-    BatchCandidate,
+    Draft,
     Value,
     channelwise,
     constant,
@@ -47,7 +47,7 @@ def conv(node: Node) -> Value:
 
 
 def _convolved(
-    draft: BatchCandidate,
+    draft: Draft,
     value: Value,
     weights: Floats,
     bias: Floats,
@@ -96,7 +96,7 @@ def _convolved(
     return draft.row(Sum(kind=Kind.SIGNED, shape=shape, terms=tuple(terms), bias=bias), shape)
 
 
-def _linear(draft: BatchCandidate, value: Value, weights: int) -> Value:
+def _linear(draft: Draft, value: Value, weights: int) -> Value:
     """A feature map as a convolution can read it: its parts have a factor and steps of one length
     for each channel. Several parts are added up first where the weights are many."""
     ready = all(
@@ -167,7 +167,7 @@ def matmul(node: Node) -> Value:
     return _product(node.draft, node.value(0), node.value(1))
 
 
-def _product(draft: BatchCandidate, left: Value, right: Value) -> Value:
+def _product(draft: Draft, left: Value, right: Value) -> Value:
     if min(len(left.shape), len(right.shape)) < _MATRIX:
         raise Refused("an operand is no matrix")
     if left.parts and right.parts:
@@ -198,7 +198,7 @@ def _turned(value: Value) -> Value:
     return value.moved(lambda a: np.swapaxes(a, -1, -2))
 
 
-def _of_values(draft: BatchCandidate, left: Value, right: Value) -> Value:
+def _of_values(draft: Draft, left: Value, right: Value) -> Value:
     """Matrices of values."""
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     (m, k), n = left.shape[-2:], right.shape[-1]

@@ -9,7 +9,7 @@ from typing import Any
 from onnx import NodeProto
 
 from circuits.committed.network import Floats
-from circuits.lower.committed.values import BatchCandidate, Value
+from circuits.lower.committed.values import Draft, Value
 
 #: Axes of an image behind batch and channels.
 _IMAGE = 2
@@ -23,7 +23,7 @@ class Refused(Exception):
 class Node:
     """A node being read, with the values of its inputs."""
 
-    draft: BatchCandidate
+    draft: Draft
     proto: NodeProto
     attributes: dict[str, Any]
     values: list[Value | None]

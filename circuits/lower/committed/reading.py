@@ -18,7 +18,7 @@ from circuits.lower.committed import axes, composites, elementwise, linear
 from circuits.lower.committed.functions import FUNCTIONS
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
-from circuits.lower.committed.values import ROW, BatchCandidate, Value, constant, of_addresses
+from circuits.lower.committed.values import ROW, Draft, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
 
 _ADVICE = "Leave out --argument committed: the other circuits take more operators."
@@ -52,7 +52,7 @@ class _Reader:
 
     def __init__(self, graph: onnx.GraphProto, arrays: dict[str, NDArray[Any]]) -> None:
         shapes = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input]
-        self.draft = BatchCandidate(inputs=[math.prod(shape) for shape in shapes])
+        self.draft = Draft(inputs=[math.prod(shape) for shape in shapes])
         self.draft.alike |= {*range(len(shapes))}
         self.known = {name: constant(a) for name, a in arrays.items() if a.dtype.kind in "fiub"}
         for row, (value, shape) in enumerate(zip(graph.input, shapes, strict=True)):

@@ -26,12 +26,10 @@ from circuits.committed.network import (
     Term,
     View,
 )
-from circuits.lower.committed.values import ROW, BatchCandidate
+from circuits.lower.committed.values import ROW, Draft
 
 
-def network_of(
-    draft: BatchCandidate, outputs: Sequence[Integers]
-) -> tuple[Network, frozenset[int]]:
+def network_of(draft: Draft, outputs: Sequence[Integers]) -> tuple[Network, frozenset[int]]:
     """The network of a draft, and the rows whose elements all count in steps of one length.
     ``outputs``: addresses."""
     made = _Simplifier(draft, list(outputs))
@@ -42,7 +40,7 @@ def network_of(
 
 
 class _Simplifier:
-    def __init__(self, draft: BatchCandidate, outputs: list[Integers]) -> None:
+    def __init__(self, draft: Draft, outputs: list[Integers]) -> None:
         self.first = len(draft.inputs)
         self.inputs, self.steps, self.outputs = draft.inputs, list(draft.steps), outputs
         self.alike = draft.alike

@@ -1,5 +1,5 @@
 """Values of a graph as they stand for elements of rows: movement, factors and sums cost nothing
-until a step needs integers of its own (``BatchCandidate.settle``).
+until a step needs integers of its own (``Draft.settle``).
 
 While a network is being read its views hold *addresses* in the places' stead (``rows`` empty): a
 row's number times 2^40, plus the element's place in it. ``simplifying`` makes a network of it.
@@ -151,7 +151,7 @@ def raw(addresses: Integers) -> View:
 
 
 @dataclass(kw_only=True)
-class BatchCandidate:
+class Draft:
     """A network being read. ``alike``: rows all of whose elements count in steps of one length;
     ``origins``: for each element of a local step's row the one in whose steps it counts."""
 
@@ -383,7 +383,7 @@ def channelwise(lengths: Integers) -> bool:
     return bool(np.all((flat == most) | (flat == ZERO)))
 
 
-def whole_row(addresses: Integers, draft: BatchCandidate) -> Integers | None:
+def whole_row(addresses: Integers, draft: Draft) -> Integers | None:
     """The order in which elements are all those of one row, if they are."""
     flat = addresses.reshape(-1)
     if not len(flat) or flat.min() == ZERO or flat[0] // ROW != flat.max() // ROW:

@@ -43,6 +43,11 @@ class Rebuilt(Protocol):
         """The engine's Poseidon hash of the model's weights, where it is shown."""
         ...
 
+    @property
+    def answer(self) -> Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]] | None:
+        """onnxruntime's outputs of the model for an input."""
+        ...
+
 
 #: Rebuilds a circuit: ``rebuild(model, manifest, settings, srs)``, from the ONNX as uploaded, under
 #: the frozen settings, over the reference string that ``srs`` names.

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from circuits.engine.proof_json import EzklProof
 from circuits.format.digests import sha256
 from circuits.format.hidden import hides
 from circuits.format.manifest import Role
 from circuits.format.profile import Soundness, Visibility
 from circuits.srs import verify_part
+from prover.statement.commitment import parse_input_json
 from prover.verify.checks.content import segment
 from prover.verify.checks.evidence import (
     Evidence,
+    Rebuilt,
     refuse,
     skip,
     warn,
 )
 from prover.verify.checks.ezkl_settings import PUBLIC, EzklSettings
 
+#: By what share onnxruntime's answers may differ between machines.
+_MACHINES = 1e-4
 #: What stands in clear among the instances.
 _TENSORS = frozenset(Role) - {Role.INPUT_HASH, Role.WEIGHTS_HASH}
 
@@ -137,9 +143,11 @@ def rebuild(e: Evidence) -> str:
     if made.vk != e.bundle.value.vk:
         refuse(f"the model gives another verifying key, {sha256(made.vk)}")
     _no_byte_appended(e)
-    if visibility is Visibility.HASHED_WEIGHTS:
-        if [made.weights_hash] != segment(e, Role.WEIGHTS_HASH, "weights"):
-            refuse("the hash in the proof is that of other weights than the model's")
+    hashed = visibility is Visibility.HASHED_WEIGHTS
+    if hashed and [made.weights_hash] != segment(e, Role.WEIGHTS_HASH, "weights"):
+        refuse("the hash in the proof is that of other weights than the model's")
+    _as_exact_as_stated(e, made)
+    if hashed:
         return "the key and the hash of the weights, rebuilt from the model, are the same"
     if visibility is Visibility.PRIVATE_WEIGHTS:
         warn("the same key, rebuilt: but this profile's key holds no weights of the model")
@@ -149,6 +157,26 @@ def rebuild(e: Evidence) -> str:
             " how exact these steps are was looked at on drawn inputs only"
         )
     return "the verifying key, rebuilt from the model, is the same bytes"
+
+
+def _as_exact_as_stated(e: Evidence, made: Rebuilt) -> None:
+    """Where the input is known, the model itself is asked, and its answer may lie no further from
+    the proved one than the statement says: a recipe's steps are its issuer's choice."""
+    document, shows = e.bundle.value.input, e.manifest.value.profile.visibility.shows_input
+    inputs = e.inputs
+    if inputs is None and shows and document is not None:
+        inputs = parse_input_json(document, e.manifest.value.inputs)
+    if inputs is None or made.answer is None:
+        return
+    stated = e.predicate.accuracy.this_input.max_absolute
+    for output, answer in zip(e.predicate.outputs, made.answer(inputs), strict=True):
+        wanted = np.asarray(answer, dtype=np.float64).reshape(-1)
+        off = np.abs(wanted - np.asarray(output.values, dtype=np.float64)).max(initial=0.0)
+        if not off <= stated + _MACHINES * max(1.0, np.abs(wanted).max(initial=0.0)):
+            refuse(
+                f"onnxruntime's {output.name!r} for this input is {off:.3g} away; the statement"
+                f" says {stated:.3g}"
+            )
 
 
 def _no_byte_appended(e: Evidence) -> None:

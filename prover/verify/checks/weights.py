@@ -8,7 +8,7 @@ from circuits.format.commitments import Commitments, Weights
 from circuits.format.digests import sha256
 from circuits.format.manifest import CircuitManifest, Role
 from prover.verify.checks.content import challenges_of, segment
-from prover.verify.checks.evidence import Evidence, refuse, skip
+from prover.verify.checks.evidence import Evidence, refuse, skip, warn
 from prover.verify.checks.ezkl_settings import EzklSettings
 
 
@@ -29,7 +29,12 @@ def weights(e: Evidence) -> str:
     _fits(facts, claim, manifest, EzklSettings.parse(e.bundle.value.settings))
     if segment(e, Role.WEIGHTS_EVALUATION, "weights") != [facts.evaluation]:
         refuse("the proof is about other weights than the bundle's")
-    return f"{facts.folded} elements that the weights fold to here are the proof's; {_of_model(e)}"
+    told = f"{facts.folded} elements that the weights fold to here are the proof's; {_of_model(e)}"
+    derived = e.derive is not None and (e.model or e.bundle.value.model) is not None
+    if derived and e.rebuild is None:
+        # The graph has constants (steps, pieces of functions) that no weight tells of.
+        warn(f"{told}; only a rebuild (34) shows that the key is this graph's")
+    return told
 
 
 def _of_model(e: Evidence) -> str:
