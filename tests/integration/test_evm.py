@@ -25,7 +25,7 @@ from circuits.evm.guard import COMPILED, SOURCE, Guard, compile_guards
 from circuits.evm.solc import Solc
 from circuits.format.field import to_felt
 from circuits.format.manifest import CircuitManifest
-from circuits.format.profile import Profile, Target, Visibility
+from circuits.format.profile import Argument, Profile, Target, Visibility
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
 from circuits.srs.files import Policy, SrsFolder
@@ -33,6 +33,9 @@ from circuits.srs.verify_part import extract
 from tests.cases import tiny
 from tests.conformance.make_evm_vectors import VECTOR
 from tests.conftest import LIMITS
+
+#: A verifier contract of the engine alone: circuits with committed hints have a guard of their own.
+EVM = Profile(target=Target.EVM, argument=Argument.PLAIN)
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +104,7 @@ def source_of(builder: Builder, files: CircuitFiles) -> str:
 @pytest.fixture(scope="module")
 def made(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Made:
     out = tmp_path_factory.mktemp("evm")
-    built = builder.build(tiny.linear(), samples(), Profile(target=Target.EVM), out)
+    built = builder.build(tiny.linear(), samples(), EVM, out)
     files = circuit_files(built)
     inputs = [[to_felt(n) for n in range(4)], built.manifest.context.encode(7)]
     result = builder.engine.prove(files, inputs, LIMITS)
@@ -117,7 +120,7 @@ def made(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_a_plan_for_chains_says_how_large_its_contract_is(builder: Builder) -> None:
-    plan = builder.plan(tiny.linear(), samples(), Profile(target=Target.EVM)).to_json()
+    plan = builder.plan(tiny.linear(), samples(), EVM).to_json()
     assert 0 < plan["choice"]["contract_bytes"] <= 24_576
     assert plan["choice"]["contract_compiled"] == (plan["choice"]["solc"] is not None)
 
@@ -126,7 +129,7 @@ def test_when_every_contract_is_too_large_the_smallest_is_told(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    builder, profile = replace(builder, solc=None), Profile(target=Target.EVM)
+    builder, profile = replace(builder, solc=None), EVM
     free = builder.plan(tiny.linear(), samples(), profile).to_json()
     smallest = free["choice"]["contract_bytes"]
 
@@ -143,7 +146,7 @@ def test_what_comes_first_loses_where_its_contract_is_too_large(
     """Larger contracts are put first; the plan continues to one that fits, and says why. Without a
     compiler, so that sizes are predicted ones."""
     monkeypatch.setenv("PATH", "")
-    builder, profile = replace(builder, solc=None), Profile(target=Target.EVM)
+    builder, profile = replace(builder, solc=None), EVM
     free = builder.plan(tiny.linear(), samples(), profile).to_json()
     limit = int(free["choice"]["contract_bytes"] * 1.1)
     monkeypatch.setattr("circuits.plan.contract.MAX_CONTRACT_BYTES", limit)
@@ -162,9 +165,7 @@ def test_a_compiler_that_is_named_and_not_there_is_an_error_before_planning(
     builder: Builder, tmp_path: Path
 ) -> None:
     with pytest.raises(SolcMissing):
-        replace(builder, solc=tmp_path / "solc").plan(
-            tiny.linear(), samples(), Profile(target=Target.EVM)
-        )
+        replace(builder, solc=tmp_path / "solc").plan(tiny.linear(), samples(), EVM)
 
 
 def test_equal_keys_have_equal_contracts(made: Made) -> None:
