@@ -18,6 +18,8 @@ from starlette.exceptions import HTTPException
 
 from api.problem import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
 from api.requests import BoundedRequest
+from prover.artifacts import FULL
+from prover.errors import StorageFull
 
 #: Room for a multipart body's own headers and small fields beyond the file itself.
 _FORM_OVERHEAD = 64 << 10
@@ -90,9 +92,10 @@ async def body_on_disk(
         )
     with _scratch(home) as folder:
         path = folder / "body"
-        async with await anyio.open_file(path, "wb") as out:
-            async for chunk in bounded.stream():
-                await out.write(chunk)
+        with _needing_room():
+            async with await anyio.open_file(path, "wb") as out:
+                async for chunk in bounded.stream():
+                    await out.write(chunk)
         yield path
 
 
@@ -112,12 +115,24 @@ async def file_on_disk(
         file = _file_of(form, field)
         with _scratch(home) as folder:
             path = folder / "body"
-            async with await anyio.open_file(path, "wb") as out:
-                while chunk := await file.read(1 << 20):
-                    await out.write(chunk)
+            with _needing_room():
+                async with await anyio.open_file(path, "wb") as out:
+                    while chunk := await file.read(1 << 20):
+                        await out.write(chunk)
             yield FileUpload(path=path, name=file.filename or None)
     finally:
         await form.close()
+
+
+@contextmanager
+def _needing_room() -> Iterator[None]:
+    """Raises ``StorageFull`` where the disk is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StorageFull from error
 
 
 def forget_leftovers(home: Path) -> None:

@@ -37,7 +37,8 @@ from prover.errors import (
 _PRIVATE_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 #: A bucket that does not answer is named within a minute, not three: jobs are tried again anyway.
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: The system's numbers for a disk or a quota that is full.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Stored:
@@ -403,9 +404,9 @@ def _named_errors() -> Iterator[None]:
 
 def _out_of_space(error: Exception) -> bool:
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno in FULL
     code = re.search(r"\(os error (\d+)\)", str(error))
-    return code is not None and int(code[1]) in _FULL
+    return code is not None and int(code[1]) in FULL
 
 
 def _first_line(error: Exception) -> str:

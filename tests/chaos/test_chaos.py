@@ -109,7 +109,8 @@ def test_every_job_ends_once_and_rightly_whatever_breaks(deployment: Deployment)
     failed = [job for job in jobs.values() if job.state is JobState.FAILED]
     print_figures(deployment, jobs.values(), broken_s, time.monotonic() - began)
 
-    assert {(job.problem or {}).get("code") for job in failed} <= ALLOWED
+    codes = {(job.problem or {}).get("code") for job in failed}
+    assert codes <= ALLOWED, [job.problem for job in failed]
     for job in succeeded:
         report = app.verify(
             app.bundle(job), {"context": {"nonce": job.request["context"]["nonce"]}}

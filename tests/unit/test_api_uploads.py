@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -281,3 +282,18 @@ def test_nothing_that_is_sent_becomes_a_header(app: FakeApp, http: httpx.Client)
             b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\x0bX-Evil: 1\r\n\r\n"
         )
         assert b"X-Evil: 1\r\n" not in odd.recv(4096)
+
+
+def test_a_full_disk_is_no_defect(app: FakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("api.uploads.anyio.open_file", full)
+    with serving(app) as url:
+        answer = httpx.post(
+            f"{url}/v1/models",
+            content=MODEL,
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=60,
+        )
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_full")
