@@ -172,7 +172,10 @@ def answered(deployment: Deployment, ask: Callable[[Client], Any]) -> Any:
 
 def bundles_of(app: App, batch_id: str) -> Iterator[bytes]:
     """A bundle for each proved row; every row of the batch has ended."""
-    assert app.store.batch(batch_id).state.terminal
+    give_up = time.monotonic() + 600
+    while not app.batches.batch(batch_id).state.terminal:  # as a client polls it
+        assert time.monotonic() < give_up, "the batch does not end"
+        time.sleep(0.2)
     items = app.store.items(batch_id, limit=2 * ROWS)
     assert len(items) == ROWS
     assert all(item.state.terminal for item in items)
