@@ -147,55 +147,55 @@ def rebuild(
             f" {reference.origin}) is not on this machine",
             logrows=reference.logrows,
         )
-    anew = _compile(engine, model, manifest, limits)
+    made = _compile(engine, model, manifest, limits)
     frozen = json.loads(settings)
     args = RunArgs.of(frozen)
-    if anew.scale is not None:
-        _same_arithmetic(args, integer_args(manifest.profile, anew.scale))
-    if anew.arguments is not None and args != committed_args(manifest.profile, *anew.arguments):
+    if made.scale is not None:
+        _same_arithmetic(args, integer_args(manifest.profile, made.scale))
+    if made.arguments is not None and args != committed_args(manifest.profile, *made.arguments):
         raise CircuitNotFaithful("the settings' run_args are not those of the committed circuit")
-    if anew.accepted is not None and not _accepts(anew.accepted, manifest):
+    if made.accepted is not None and not _accepts(made.accepted, manifest):
         raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
-    if anew.hints is not None and not anew.hints.bind(
+    if made.hints is not None and not made.hints.bind(
         args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows
     ):
         raise CircuitNotFaithful(
             "the settings' digits or tables are wider than binds the results that the circuit is"
             " given"
         )
-    _same_hidden(manifest, anew.hidden, args)
-    priced = _priced(engine, anew.onnx, frozen, limits)
+    _same_hidden(manifest, made.hidden, args)
+    priced = _priced(engine, made.onnx, frozen, limits)
     _same_settings(frozen, json.loads(priced.settings))
-    _same_formats(manifest, anew, priced)
+    _same_formats(manifest, made, priced)
     with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
         out = Path(folder)
-        engine.setup(anew.onnx, settings.decode(), source.path, out, limits)
+        engine.setup(made.onnx, settings.decode(), source.path, out, limits)
         vk = (out / "vk").read_bytes()
     shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
-    hashed = _weights_hash(engine, anew.onnx, manifest, settings, limits) if shown else None
+    hashed = _weights_hash(engine, made.onnx, manifest, settings, limits) if shown else None
 
     def answer(inputs: Sample) -> list[NDArray[Any]]:
-        (found,) = engine.sandbox.call(_ANSWERS, anew.reference, [dict(inputs)], limits=limits)
+        (found,) = engine.sandbox.call(_ANSWERS, made.reference, [dict(inputs)], limits=limits)
         return [*found]
 
     return Rebuilt(vk=vk, weights_hash=hashed, answer=answer)
 
 
 def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> None:
-    """Makes graph and weights anew from the ONNX as uploaded, without keys.
+    """Derives graph and weights again from the ONNX as uploaded, without keys.
 
     Raises ``CircuitNotFaithful`` where they are not those that the manifest names, and where its
     numbers mean something else.
     """
-    anew = _compile(engine, model, manifest, limits)
-    if anew.accepted is not None and not _accepts(anew.accepted, manifest):
+    made = _compile(engine, model, manifest, limits)
+    if made.accepted is not None and not _accepts(made.accepted, manifest):
         raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
-    if anew.input_scales is not None and anew.output_scales is not None:
-        inputs, outputs = anew.signature.inputs, anew.signature.outputs
+    if made.input_scales is not None and made.output_scales is not None:
+        inputs, outputs = made.signature.inputs, made.signature.outputs
         stated = [(i.tensor, i.scale) for i in manifest.inputs]
-        _same_tensors("input", stated, inputs, anew.input_scales)
+        _same_tensors("input", stated, inputs, made.input_scales)
         stated = [(o.tensor, o.scale) for o in manifest.outputs]
-        _same_tensors("output", stated, outputs, anew.output_scales)
+        _same_tensors("output", stated, outputs, made.output_scales)
 
 
 def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs) -> None:
@@ -245,31 +245,31 @@ def _compile(
     )
     recipe = Recipe.of(manifest)
     samples = draw(stated, recipe.accepted)
-    anew: Recompiled = engine.sandbox.call(
+    made: Recompiled = engine.sandbox.call(
         _GRAPH_ANEW, model, list(samples.plan), recipe, limits=limits
     )
-    if sha256(anew.onnx) != manifest.rewritten_sha256:
+    if sha256(made.onnx) != manifest.rewritten_sha256:
         raise CircuitNotFaithful(
-            f"rewriting the model gives {sha256(anew.onnx)}, the circuit was made from"
+            f"rewriting the model gives {sha256(made.onnx)}, the circuit was made from"
             f" {manifest.rewritten_sha256}",
             advice=_OTHER_COMPILER,
         )
-    if anew.passes != manifest.passes:
+    if made.passes != manifest.passes:
         raise CircuitNotFaithful(
             "rewriting the model takes other passes than the manifest lists", advice=_OTHER_COMPILER
         )
-    if anew.hints != manifest.hints:
+    if made.hints != manifest.hints:
         raise CircuitNotFaithful(
             "what the manifest says of results that the circuit is given does not follow from the"
             " model",
             advice=_OTHER_COMPILER,
         )
-    if anew.commitments != manifest.commitments:
+    if made.commitments != manifest.commitments:
         raise CircuitNotFaithful(
             "what the manifest says of committed hints does not follow from the model",
             advice=_OTHER_COMPILER,
         )
-    return anew
+    return made
 
 
 def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> LayoutStats:
@@ -290,12 +290,12 @@ def _same_settings(frozen: dict[str, Any], made: dict[str, Any]) -> None:
         )
 
 
-def _same_formats(manifest: CircuitManifest, anew: Recompiled, priced: LayoutStats) -> None:
+def _same_formats(manifest: CircuitManifest, made: Recompiled, priced: LayoutStats) -> None:
     """What the manifest says that the numbers in the instances mean."""
-    inputs, outputs = anew.signature.inputs, anew.signature.outputs
-    input_scales = anew.input_scales or priced.input_scales[: len(inputs)]
+    inputs, outputs = made.signature.inputs, made.signature.outputs
+    input_scales = made.input_scales or priced.input_scales[: len(inputs)]
     last = len(priced.output_scales) - (manifest.residues > 0)
-    output_scales = anew.output_scales or priced.output_scales[last - len(outputs) : last]
+    output_scales = made.output_scales or priced.output_scales[last - len(outputs) : last]
     _same_tensors("input", [(i.tensor, i.scale) for i in manifest.inputs], inputs, input_scales)
     _same_tensors("output", [(o.tensor, o.scale) for o in manifest.outputs], outputs, output_scales)
 

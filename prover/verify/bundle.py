@@ -38,7 +38,7 @@ def verify_bundle(
 
     ``model``: the ONNX that it should be about. ``inputs``: the input that it should be about, by
     name. ``input_salt``: opens a salted commitment to ``inputs``. ``rebuild``: makes the verifying
-    key anew from the model. ``derive``: makes shown weights anew from it. These checks are
+    key again from the model. ``derive``: derives shown weights from it. These checks are
     performed, in this order, whatever each one finds:
 
      (1) bundle: the file is a bundle in its one byte form

@@ -78,4 +78,5 @@ def _circuits() -> None:
 
 
 def downgrade() -> None:
+    # Only the newest revision goes back (docs/operations.md): further, a copy is safer than code.
     raise NotImplementedError("Take a copy of the database before an upgrade instead.")

@@ -111,4 +111,5 @@ def _webhooks() -> None:
 
 
 def downgrade() -> None:
+    # Only the newest revision goes back (docs/operations.md): further, a copy is safer than code.
     raise NotImplementedError("Take a copy of the database before an upgrade instead.")
