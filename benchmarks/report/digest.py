@@ -101,9 +101,12 @@ class Digest:
             self.standings[model, side] for side in self.sides if (model, side) in self.standings
         ]
 
-    def speed_up(self, model: str, metric: str = "prove_s", over: str = BASELINE) -> Ratio | None:
-        """How many times our figure goes into the other's; None where they are not comparable."""
-        ours, theirs = self.standings.get((model, OURS)), self.standings.get((model, over))
+    def speed_up(
+        self, model: str, metric: str = "prove_s", over: str = BASELINE, side: str = OURS
+    ) -> Ratio | None:
+        """How many times the side's figure goes into the other's; None where they are not
+        comparable."""
+        ours, theirs = self.standings.get((model, side)), self.standings.get((model, over))
         if ours is None or theirs is None or not (ours.comparable and theirs.comparable):
             return None
         return ratio(theirs.values(metric), ours.values(metric))

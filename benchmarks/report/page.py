@@ -17,7 +17,7 @@ from benchmarks.zoo.zoo import ZOO
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 #: Suites whose rows are of sides, and those that have tables of their own.
-_SIDED = ("models", "baseline", "peers")
+_SIDED = ("models", "baseline", "peers", "profiles")
 _WITH_TABLES = (batch.SUITE, planning.SUITE, evm.SUITE)
 _STAGES = (
     (Step.SETUP, ("plan_s", "compile_s", "setup_s", "pk_bytes", "vk_bytes")),
@@ -34,7 +34,7 @@ def write(results: Results, folder: Path) -> Path:
     parts = ["# Benchmark report", _machine(results)]
     if not digest.empty:
         parts += ["## Prove: time, memory, accuracy", table(digest), _LEGEND]
-        parts += [tables.sums(digest)]
+        parts += [tables.sums(digest), tables.profiles(digest)]
     parts += [tables.batches(results), tables.planner(results), plots]
     parts += [tables.contracts(results), _measured(results)]
     if not digest.empty:
@@ -69,9 +69,9 @@ def table(digest: Digest) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for model in digest.models:
-        speed_up = digest.speed_up(model)
         for standing in digest.of_model(model):
-            faster = _ratio(speed_up) if standing.side == "ours" else ""
+            ours = standing.side.startswith(OURS)
+            faster = _ratio(digest.speed_up(model, side=standing.side)) if ours else ""
             lines.append("| " + " | ".join(_cells(standing, faster)) + " |")
     return "\n".join(lines)
 
@@ -81,7 +81,7 @@ def summary(results: Results) -> dict[str, Any]:
     digest = Digest.of(results)
     rows = []
     for (model, side), standing in digest.standings.items():
-        speed_up = digest.speed_up(model) if side == "ours" else None
+        speed_up = digest.speed_up(model, side=side) if side.startswith(OURS) else None
         rows.append(
             {
                 "model": model,

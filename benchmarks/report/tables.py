@@ -95,6 +95,31 @@ def _planning(found: Compared | None) -> str:
     )
 
 
+# --- profiles -------------------------------------------------------------------------------
+
+#: What is divided by what, and what that says.
+_PROFILES = (
+    ("ours-private", OURS, "private input over public, weights sealed"),
+    ("ours-private-shown", "ours-shown", "private input over public, weights shown"),
+    (OURS, "ours-shown", "weights sealed over shown, input public"),
+)
+
+
+def profiles(digest: Digest) -> str:
+    """What hiding costs: medians of one profile's proofs over another's; empty without the suite
+    ``profiles``."""
+    lines = []
+    for hiding, other, what in _PROFILES:
+        found = {
+            model: gain.value
+            for model in digest.models
+            if (gain := digest.speed_up(model, over=hiding, side=other)) is not None
+        }
+        each = ", ".join(f"{_title(model)} {value:.3g}" for model, value in found.items())
+        lines += [f"* {what}: {each}"] if found else []
+    return "\n".join(["## What hiding costs\n", *lines]) if lines else ""
+
+
 # --- planner --------------------------------------------------------------------------------
 
 

@@ -1,4 +1,5 @@
-"""The suite ``evm``: what a proof costs on chain, ours planned for that and EZKL's default.
+"""The suite ``evm``: what a proof costs on chain, ours planned for that with a public and with a
+private input, and EZKL's default.
 
 Per side the verifier contract's size as deployed, the gas of deploying it with its guard, and the
 gas of one call to the guard with a real proof. The guard must accept that proof, and revert when
@@ -11,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,10 @@ from benchmarks.zoo.entry import Entry
 from benchmarks.zoo.fixtures import Fixture, build_fixture
 from circuits.errors import Fault
 from circuits.evm.errors import SolcMissing
-from circuits.format.profile import Target
+from circuits.format.profile import Profile, Target, Visibility
 
 SUITE = "evm"
-MODELS = ("digits", "logistic-regression", "mlp-196-25-10")
+MODELS = ("digits", "logistic-regression", "mlp-196-25-10", "mlp-784-128-10")
 #: Proofs per side: gas hardly differs between them (by the zero bytes in their calldata).
 PROOFS, QUICK_PROOFS = 3, 1
 _ROOT = Path(__file__).parents[2]
@@ -41,12 +43,18 @@ def tasks(
 ) -> Iterator[Task]:
     """Per model and side: keys and contract, then proofs, in turn."""
     for entry in entries:
-        sides = [_OneSide(entry, side, amount, cache) for side in (Ours(Target.EVM), EzklDefault())]
+        sides = [_OneSide(entry, side, amount, cache) for side in _systems()]
         for side in sides:
             yield side.prepare()
         for turn in range(QUICK_PROOFS if amount.quick else PROOFS):
             for side in sides:
                 yield side.measure(turn)
+
+
+def _systems() -> tuple[System, ...]:
+    public = Profile(target=Target.EVM)
+    private = replace(public, visibility=Visibility.PRIVATE_INPUT)
+    return Ours(public), Ours(private, "ours-private"), EzklDefault()
 
 
 class _OneSide:

@@ -16,6 +16,8 @@ from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.systems.ours import Ours
 from benchmarks.zoo import zoo
 from benchmarks.zoo.entry import Entry
+from circuits.format.commitments import Weights
+from circuits.format.profile import Profile, Visibility
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,13 @@ class Suite:
     tasks: Callable[[Sequence[Entry], RunSize, Path, ExitStack], Iterator[Task]] | None = None
 
 
+#: What the suite ``profiles`` has beside each other. The first is the default.
+PROFILES = {
+    "ours": Profile(),
+    "ours-private": Profile(visibility=Visibility.PRIVATE_INPUT),
+    "ours-shown": Profile(weights=Weights.SHOWN),
+    "ours-private-shown": Profile(visibility=Visibility.PRIVATE_INPUT, weights=Weights.SHOWN),
+}
 SUITES = {
     suite.name: suite
     for suite in (
@@ -49,6 +58,13 @@ SUITES = {
             models=circom.MODELS,
             quick_models=("autoencoder",),
             sides=lambda: (Ours(), EzklDefault(), circom.Circom()),
+        ),
+        Suite(
+            name="profiles",
+            title="private inputs and shown weights beside the default",
+            models=("digits", "mlp-784-128-10", "lenet5"),
+            quick_models=("digits",),
+            sides=lambda: tuple(Ours(profile, name) for name, profile in PROFILES.items()),
         ),
         Suite(
             name=batch.SUITE,

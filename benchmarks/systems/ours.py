@@ -12,25 +12,24 @@ from benchmarks.harness import process
 from benchmarks.harness.system import Outcome, Workdir
 from benchmarks.zoo.fixtures import Fixture
 from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
-from circuits.format.profile import Target
+from circuits.format.profile import Profile
 
 _ROOT = Path(__file__).parents[2]
 _STAGES = {"plan": "plan_s", "compile": "compile_s", "setup": "setup_s"}
 
 
 class Ours:
-    """zkml-prover, with the profile that a caller gets who asks for nothing special, but for what
-    it is to make small."""
+    """zkml-prover with one profile, the default one if the caller names none."""
 
-    name = "ours"
     title = "zkml-prover"
 
-    def __init__(self, target: Target = Target.SPEED) -> None:
-        self._target = target
+    def __init__(self, profile: Profile | None = None, name: str = "ours") -> None:
+        self.name = name
+        self._profile = profile or Profile()
 
     def setup(self, material: Fixture, place: Workdir) -> Outcome:
         files = (str(material.onnx), str(material.calibration), str(place.srs))
-        step = _step("build", place, *files, self._target.value)
+        step = _step("build", place, *files, json.dumps(self._profile.to_json()))
         told = step.told
         metrics = {
             name: told["stages"][stage]

@@ -27,7 +27,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Simulated
 from circuits.format.field import to_felt
 from circuits.format.manifest import CircuitManifest, Role
-from circuits.format.profile import Profile, Target
+from circuits.format.profile import Profile
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from prover.jobs.circuit_registry import machine_costs
@@ -39,7 +39,7 @@ _TIMED_LOGROWS = range(6, 15)
 
 
 def build(
-    engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str, target: str
+    engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str, profile: str
 ) -> dict[str, Any]:
     """Model and calibration data to keys in ``work``. The time of a missing SRS is left out."""
     model = Path(onnx).read_bytes()
@@ -66,7 +66,7 @@ def build(
     built = builder.build(
         model,
         samples,
-        Profile(target=Target(target)),
+        Profile.from_json(json.loads(profile)),
         work,
         on_progress=lambda stage: stages.append((stage, time.perf_counter())),
     )
