@@ -27,7 +27,7 @@ GRACE_S = 5
 
 
 class CannotListen(ZkmlError):
-    """The address cannot be listened on."""
+    """The service cannot listen on this address."""
 
     code = "cannot_listen"
     fault = Fault.INPUT

@@ -54,7 +54,7 @@ class MultipartInvalid(HttpError):
 
 
 class MediaTypeUnsupported(HttpError):
-    """The body's Content-Type is not one that this route takes."""
+    """This route does not accept the body's Content-Type."""
 
     code = "media_type_unsupported"
     status = 415
@@ -69,14 +69,14 @@ class RequestInvalid(HttpError):
 
 
 class ContentRangeInvalid(HttpError):
-    """The Content-Range is not one of the upload."""
+    """The Content-Range does not fit the upload."""
 
     code = "content_range_invalid"
     default_advice = "Send Content-Range: bytes FIRST-LAST/SIZE, with SIZE as announced."
 
 
 class UploadCut(HttpError):
-    """The body ended before all of it had come."""
+    """The body ended early."""
 
     code = "upload_cut"
     retryable = True
@@ -84,16 +84,16 @@ class UploadCut(HttpError):
 
 
 class UploadTooSlow(HttpError):
-    """The body came too slowly."""
+    """The body arrived too slowly."""
 
     code = "upload_too_slow"
     status = 408
     retryable = True
-    default_advice = "Send it again; a large model may come in parts (/v1/uploads)."
+    default_advice = "Send it again; send a large model in parts (/v1/uploads)."
 
 
 class RouteNotFound(HttpError):
-    """There is nothing at this address."""
+    """There is no such route."""
 
     code = "route_not_found"
     fault = Fault.NOT_FOUND
@@ -102,7 +102,7 @@ class RouteNotFound(HttpError):
 
 
 class MethodNotAllowed(HttpError):
-    """This address does not answer that method."""
+    """This route does not allow the method."""
 
     code = "method_not_allowed"
     status = 405
@@ -118,7 +118,7 @@ class ScopeMissing(HttpError):
 
 
 class HostNotLocal(HttpError):
-    """Without an API key the service answers to names of this machine only."""
+    """Without an API key the service accepts only loopback host names."""
 
     code = "host_not_local"
     status = 403
@@ -128,7 +128,7 @@ class HostNotLocal(HttpError):
 
 
 class RateLimited(HttpError):
-    """Too many requests from this client just now."""
+    """Too many requests from this client."""
 
     code = "rate_limited"
     headers: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed

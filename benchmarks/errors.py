@@ -49,7 +49,7 @@ class ResultsInvalid(BenchmarkError):
 
 
 class FolderUnusable(BenchmarkError):
-    """The folder for the results cannot be made or written."""
+    """The results folder cannot be created or written."""
 
     code = "bench_folder_unusable"
     fault = Fault.INPUT
@@ -98,7 +98,7 @@ class NotEnoughMemory(BenchmarkError):
 
 
 class BudgetSpent(BenchmarkError):
-    """The run was given no time for this sample."""
+    """The run has no time left for this sample."""
 
     code = "bench_budget_spent"
     fault = Fault.BUSY
@@ -106,17 +106,17 @@ class BudgetSpent(BenchmarkError):
 
 
 class SystemRefused(BenchmarkError):
-    """The side cannot do this model."""
+    """The system cannot prove this model."""
 
-    code = "bench_side_refused"
+    code = "bench_system_refused"
     fault = Fault.INPUT
 
 
 class MarkersMissing(BenchmarkError):
-    """The file has no place for the benchmarks' table."""
+    """The file lacks the markers of the benchmark table."""
 
     code = "bench_markers_missing"
     fault = Fault.INPUT
     default_advice = (
-        "Put <!-- benchmarks:begin --> and <!-- benchmarks:end --> where it should stand."
+        "Put <!-- benchmarks:begin --> and <!-- benchmarks:end --> where the table belongs."
     )

@@ -65,7 +65,7 @@ def _rebuild(cls: type[ZkmlError], detail: str, advice: str, context: dict[str, 
 
 
 class ModelError(ZkmlError):
-    """The model cannot be used."""
+    """The model is invalid."""
 
     code = "model_invalid"
     fault = Fault.INPUT
@@ -95,7 +95,7 @@ class UnsupportedOperator(ModelError):
 
 
 class ModelTooLarge(ModelError):
-    """The model needs more than this machine may give."""
+    """The model exceeds a limit of this machine or of the format."""
 
     code = "model_too_large"
     fault = Fault.TOO_LARGE
@@ -135,7 +135,7 @@ class InputShape(InputError):
 
 
 class InputType(InputError):
-    """An input holds something that is not a number of the right kind."""
+    """An input holds a value of the wrong type."""
 
     code = "input_dtype"
 
@@ -158,32 +158,32 @@ class InputOutOfRange(InputError):
 
 
 class CalibrationError(ZkmlError):
-    """The calibration data cannot be used."""
+    """The calibration data is invalid."""
 
     code = "calibration_invalid"
     fault = Fault.INPUT
 
 
 class NoPlan(ZkmlError):
-    """No candidate circuit meets the accuracy asked for."""
+    """No candidate circuit meets the requested accuracy."""
 
     code = "plan_no_candidate"
     fault = Fault.INPUT
 
 
 class ProfileContradiction(ZkmlError):
-    """The profile asks for two things that exclude each other."""
+    """Two fields of the profile exclude each other."""
 
     code = "profile_contradiction"
     fault = Fault.INPUT
 
 
 class CircuitNotFaithful(ZkmlError):
-    """The compiled circuit computes something else than the model."""
+    """The compiled circuit's results differ from the model's."""
 
     code = "circuit_not_faithful"
     fault = Fault.INPUT
-    default_advice = "Run `zkml inspect` on the model to see which operator is to blame."
+    default_advice = "Run `zkml inspect` on the model to see which operator is the cause."
 
 
 # --- engine ----------------------------------------------------------------------------------
@@ -225,12 +225,12 @@ class EngineTimeout(EngineError):
 
 
 class EngineStalled(EngineError):
-    """The proof engine stopped working without an end: it waits for itself."""
+    """The proof engine is deadlocked."""
 
     code = "engine_stalled"
     default_advice = (
-        "The input drives a value inside the model to where this circuit has no answer, such as two"
-        " equal indices: try another input, and report the model."
+        "The input probably leads to an intermediate value that this circuit cannot handle, such as"
+        " two equal indices. Try another input, and report the model."
     )
 
 
@@ -245,7 +245,7 @@ class Canceled(ZkmlError):
 
 
 class SrsError(ZkmlError):
-    """The structured reference string cannot be used."""
+    """The structured reference string is invalid."""
 
     code = "srs_invalid"
     fault = Fault.INPUT

@@ -8,7 +8,7 @@ from circuits.errors import Fault, ZkmlError
 
 
 class SettingsInvalid(ZkmlError):
-    """A setting has a value that cannot be used."""
+    """A setting has an invalid value."""
 
     code = "settings_invalid"
     fault = Fault.INPUT
@@ -16,7 +16,7 @@ class SettingsInvalid(ZkmlError):
 
 
 class HomeUnusable(ZkmlError):
-    """The service's own folder cannot be used."""
+    """The service's home folder cannot be used."""
 
     code = "home_unusable"
     fault = Fault.INPUT
@@ -27,7 +27,7 @@ class HomeUnusable(ZkmlError):
 
 
 class TenantInvalid(ZkmlError):
-    """A tenant's name cannot be used."""
+    """A tenant's name is invalid."""
 
     code = "tenant_invalid"
     fault = Fault.INPUT
@@ -45,51 +45,51 @@ class ApiKeyUnknown(ZkmlError):
 
 
 class Unauthenticated(ZkmlError):
-    """The request does not say who asks."""
+    """The request carries no API key."""
 
     code = "api_key_missing"
     fault = Fault.INPUT
     default_advice = (
-        "Send the header `Authorization: Bearer KEY`; `zkml api-keys create` makes a key."
+        "Send the header `Authorization: Bearer KEY`; `zkml api-keys create` creates a key."
     )
 
 
 class ApiKeyInvalid(Unauthenticated):
-    """The API key is not one of this service's."""
+    """The API key is unknown to this service."""
 
     code = "api_key_invalid"
-    default_advice = "Send the key as it was shown when it was made: zkml_… in full."
+    default_advice = "Send the whole key as it was shown at its creation: zkml_…."
 
 
 class ApiKeyRevoked(Unauthenticated):
     """The API key was revoked."""
 
     code = "api_key_revoked"
-    default_advice = "Ask whoever runs the service for another key."
+    default_advice = "Ask the operator for another key."
 
 
 class ApiKeyExpired(Unauthenticated):
     """The API key has expired."""
 
     code = "api_key_expired"
-    default_advice = "Ask whoever runs the service for another key."
+    default_advice = "Ask the operator for another key."
 
 
 class QuotaExceeded(ZkmlError):
-    """The tenant has used up what it may use for now."""
+    """The tenant has used up its quota for now."""
 
     code = "quota_exceeded"
     fault = Fault.CONFLICT
     retryable = True
-    default_advice = "Wait as long as Retry-After says, or ask whoever runs the service for more."
+    default_advice = "Wait as long as Retry-After says, or ask the operator for a larger quota."
 
 
 class StorageQuotaExceeded(ZkmlError):
-    """The tenant would keep more bytes here than it may."""
+    """The request would exceed the tenant's storage quota."""
 
     code = "storage_quota_exceeded"
     fault = Fault.TOO_LARGE
-    default_advice = "Ask whoever runs the service for more room: zkml quotas set TENANT …."
+    default_advice = "Ask the operator for a larger quota: zkml quotas set TENANT …."
 
 
 class ApiKeyNeeded(ZkmlError):
@@ -97,7 +97,9 @@ class ApiKeyNeeded(ZkmlError):
 
     code = "api_key_needed"
     fault = Fault.INPUT
-    default_advice = "Make a key first: zkml api-keys create --name NAME. Or use --host 127.0.0.1."
+    default_advice = (
+        "Create a key first: zkml api-keys create --name NAME. Or use --host 127.0.0.1."
+    )
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ class ModelNotForOthers(ZkmlError):
 
 
 class OwnerSignatureInvalid(ZkmlError):
-    """The owner's signature is not one of this model's manifest."""
+    """The owner's signature does not match this model's manifest."""
 
     code = "owner_signature_invalid"
     fault = Fault.INPUT
@@ -128,7 +130,7 @@ class OwnerSignatureInvalid(ZkmlError):
 
 
 class OriginInvalid(ZkmlError):
-    """The text is not the origin of a web page."""
+    """The text is not a web origin."""
 
     code = "origin_invalid"
     fault = Fault.INPUT
@@ -138,7 +140,7 @@ class OriginInvalid(ZkmlError):
 
 
 class EthereumMissing(ZkmlError):
-    """Signatures of Ethereum addresses cannot be checked here."""
+    """Ethereum signatures cannot be checked here."""
 
     code = "ethereum_missing"
     fault = Fault.INPUT
@@ -150,7 +152,7 @@ class CircuitNotFound(ZkmlError):
 
     code = "circuit_not_found"
     fault = Fault.NOT_FOUND
-    default_advice = "Build it first; a circuit that is still being built is seen as its job."
+    default_advice = "Build it first. While it is being built, only its job can be found."
 
 
 class JobNotFound(ZkmlError):
@@ -161,7 +163,7 @@ class JobNotFound(ZkmlError):
 
 
 class CursorInvalid(ZkmlError):
-    """The cursor was not given out by an earlier page."""
+    """The cursor is not from an earlier page."""
 
     code = "cursor_invalid"
     fault = Fault.INPUT
@@ -171,7 +173,7 @@ class CursorInvalid(ZkmlError):
 
 
 class MetadataInvalid(ZkmlError):
-    """The metadata cannot be kept."""
+    """The metadata is invalid."""
 
     code = "metadata_invalid"
     fault = Fault.INPUT
@@ -203,11 +205,11 @@ class DeadlinePassed(ZkmlError):
 
     code = "deadline_passed"
     fault = Fault.CONFLICT
-    default_advice = "Ask again with a later deadline, or without one."
+    default_advice = "Send the request again with a later deadline, or with none."
 
 
 class DeadlineInvalid(ZkmlError):
-    """The deadline cannot be used."""
+    """The deadline is invalid."""
 
     code = "deadline_invalid"
     fault = Fault.INPUT
@@ -223,11 +225,11 @@ class JobNotDone(ZkmlError):
 
 
 class ResultRemoved(ZkmlError):
-    """The proof was kept for as long as the operator has set, and is gone."""
+    """The proof's retention time has passed, and it was deleted."""
 
     code = "result_removed"
     fault = Fault.NOT_FOUND
-    default_advice = "The receipt is still here; have the input proved again for another proof."
+    default_advice = "The receipt is still available. For another proof, prove the input again."
 
 
 class LeaseLost(ZkmlError):
@@ -238,7 +240,7 @@ class LeaseLost(ZkmlError):
 
 
 class WorkerLost(ZkmlError):
-    """The workers that ran this job died or fell silent, as often as is allowed."""
+    """The workers that ran this job died or stopped responding, and no attempts are left."""
 
     code = "worker_lost"
     retryable = True
@@ -246,11 +248,11 @@ class WorkerLost(ZkmlError):
 
 
 class JobQuarantined(ZkmlError):
-    """Each worker that ran this job died or fell silent: it is set aside."""
+    """Every worker that ran this job died or stopped responding: the job is quarantined."""
 
     code = "job_quarantined"
     default_advice = (
-        "`context.losses` says which workers and at which stage; see their logs. Order it again"
+        "`context.losses` names the workers and the stage; see their logs. Submit the job again"
         " once the cause is known."
     )
 
@@ -259,12 +261,12 @@ class JobQuarantined(ZkmlError):
 
 
 class StoreUnavailable(ZkmlError):
-    """The job database cannot be reached just now."""
+    """The job database cannot be reached."""
 
     code = "store_unavailable"
     fault = Fault.BUSY
     retryable = True
-    default_advice = "Try again shortly; if it stays so, check ZKML_DATABASE_URL."
+    default_advice = "Try again shortly. If the error persists, check ZKML_DATABASE_URL."
 
 
 class StoreTooNew(ZkmlError):
@@ -275,12 +277,12 @@ class StoreTooNew(ZkmlError):
 
 
 class QueueUnavailable(ZkmlError):
-    """The job queue cannot be reached just now."""
+    """The job queue cannot be reached."""
 
     code = "queue_unavailable"
     fault = Fault.BUSY
     retryable = True
-    default_advice = "Try again shortly; if it stays so, check ZKML_REDIS_URL."
+    default_advice = "Try again shortly. If the error persists, check ZKML_REDIS_URL."
 
 
 class RedisMissing(ZkmlError):
@@ -303,11 +305,11 @@ class ServiceFailed(ZkmlError):
 
 
 class AddressUnusable(ZkmlError):
-    """The address cannot be listened on."""
+    """The service cannot listen on this address."""
 
     code = "address_unusable"
     fault = Fault.INPUT
-    default_advice = "Choose another --host or --port, or stop what listens there."
+    default_advice = "Choose another --host or --port, or stop the process that uses it."
 
 
 class AlreadyRunning(ZkmlError):
@@ -328,32 +330,32 @@ class ArtifactMissing(ZkmlError):
 
 
 class ArtifactCorrupt(ZkmlError):
-    """An artifact's bytes are not those that its digest names."""
+    """An artifact's bytes do not match its digest."""
 
     code = "artifact_corrupt"
     default_advice = "The storage has damaged it. Upload or build it again: that replaces it."
 
 
 class ArtifactsUnavailable(ZkmlError):
-    """The artifact store cannot be reached just now."""
+    """The artifact store cannot be reached."""
 
     code = "artifacts_unavailable"
     fault = Fault.BUSY
     retryable = True
-    default_advice = "Try again shortly; if it stays so, check ZKML_ARTIFACTS_URL."
+    default_advice = "Try again shortly. If the error persists, check ZKML_ARTIFACTS_URL."
 
 
 class StorageFull(ZkmlError):
-    """There is no room left to write this down."""
+    """The disk is full."""
 
     code = "storage_full"
     fault = Fault.BUSY
     retryable = True
-    default_advice = "Free some space on the disk of ZKML_HOME; nothing was left half-written."
+    default_advice = "Free some space on the disk of ZKML_HOME; no partial file was left."
 
 
 class UploadTooLarge(ZkmlError):
-    """What was sent is larger than this service accepts."""
+    """The upload is larger than this service accepts."""
 
     code = "upload_too_large"
     fault = Fault.TOO_LARGE
@@ -365,17 +367,15 @@ class UploadNotFound(ZkmlError):
 
     code = "upload_not_found"
     fault = Fault.NOT_FOUND
-    default_advice = (
-        "Begin it with POST /v1/uploads. One that nobody continues with ends after a day."
-    )
+    default_advice = "Begin it with POST /v1/uploads. An idle upload expires after a day."
 
 
 class UploadOverlaps(ZkmlError):
-    """The part overlaps one that has come before, or the upload is open with another size."""
+    """The part overlaps one already received, or the upload was opened with another size."""
 
     code = "upload_overlap"
     fault = Fault.CONFLICT
-    default_advice = "Look at what has come (GET), and send what is missing."
+    default_advice = "GET the upload to see which bytes were received, and send the others."
 
 
 class UploadIncomplete(ZkmlError):
@@ -383,15 +383,15 @@ class UploadIncomplete(ZkmlError):
 
     code = "upload_incomplete"
     fault = Fault.CONFLICT
-    default_advice = "Send them; `context` has the first."
+    default_advice = "Send them; `context` names the first missing byte."
 
 
 class UploadDigestMismatch(ZkmlError):
-    """What was uploaded is not what was announced."""
+    """The uploaded bytes do not match the announced digest."""
 
     code = "upload_digest_mismatch"
     fault = Fault.INPUT
-    default_advice = "Nothing was kept. Check the file, and begin again with its digest."
+    default_advice = "Nothing was kept. Check the file, and start again with its digest."
 
 
 class UploadsOpen(ZkmlError):
@@ -406,7 +406,7 @@ class UploadsOpen(ZkmlError):
 
 
 class ContextInvalid(ZkmlError):
-    """The context of a proof cannot be used."""
+    """The context of a proof is invalid."""
 
     code = "context_invalid"
     fault = Fault.INPUT
@@ -421,7 +421,7 @@ class ReceiptInvalid(ZkmlError):
 
 
 class BundleInvalid(ZkmlError):
-    """The file is not a bundle of this project, or not one as it was written."""
+    """The file is not a bundle of this project, or it was altered."""
 
     code = "bundle_invalid"
     fault = Fault.INPUT
@@ -429,14 +429,14 @@ class BundleInvalid(ZkmlError):
 
 
 class BundleTooLarge(BundleInvalid):
-    """The bundle is over the size that is read."""
+    """The bundle exceeds the size limit."""
 
     code = "bundle_too_large"
     fault = Fault.TOO_LARGE
 
 
 class PolicyInvalid(ZkmlError):
-    """The verification policy cannot be used."""
+    """The verification policy is invalid."""
 
     code = "policy_invalid"
     fault = Fault.INPUT
@@ -457,7 +457,7 @@ class KeyUnknown(ZkmlError):
 
 
 class StatementRefused(ZkmlError):
-    """The statement about a fresh proof did not pass our own verification."""
+    """The statement about a new proof failed the service's own verification."""
 
     code = "statement_refused"
 

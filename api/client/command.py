@@ -78,7 +78,7 @@ class RemoteFailed(RemoteRefused):
 
 
 class ServiceUnreachable(ZkmlError):
-    """The service does not answer, or something else does in its place."""
+    """The service does not respond, or another program responds at its address."""
 
     code = "service_unreachable"
     fault = Fault.BUSY

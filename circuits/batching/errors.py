@@ -10,11 +10,11 @@ class CannotBatch(ZkmlError):
 
     code = "model_cannot_batch"
     fault = Fault.INPUT
-    default_advice = "Its inputs are proved one by one; the results are the same, and take longer."
+    default_advice = "Its inputs are proved one by one: the same results, in more time."
 
 
 class SharingCostsMore(ZkmlError):
-    """One proof of so many inputs is not predicted to be much cheaper than a proof for each."""
+    """A shared proof is not predicted to be much cheaper than one proof per input."""
 
     code = "sharing_costs_more"
     fault = Fault.INPUT

@@ -6,13 +6,13 @@ from circuits.errors import Fault, ZkmlError
 
 
 class SolcMissing(ZkmlError):
-    """There is no Solidity compiler here of the version that verifier contracts are made with."""
+    """The Solidity compiler that verifier contracts need is not installed."""
 
     code = "solc_missing"
     fault = Fault.INPUT
     default_advice = (
-        "Install solc 0.8.20, for example with `npm install -g solc@0.8.20`, and have solc or"
-        " solcjs on PATH, or name its path in ZKML_SOLC."
+        "Install solc 0.8.20, for example with `npm install -g solc@0.8.20`, and put solc or"
+        " solcjs on PATH, or set ZKML_SOLC to its path."
     )
 
 
@@ -23,18 +23,18 @@ class SolcFailed(ZkmlError):
 
 
 class ContractTooLarge(ZkmlError):
-    """Every circuit tried has a verifier contract that no chain would take."""
+    """The verifier contract of every candidate exceeds the contract size limit."""
 
     code = "contract_too_large"
     fault = Fault.TOO_LARGE
     default_advice = (
-        "Allow a larger error or export a smaller model; for proofs that are checked off chain,"
-        " leave out the target evm."
+        "Allow a larger error or export a smaller model. If proofs are checked off chain, do not"
+        " ask for the target evm."
     )
 
 
 class NotForContracts(ZkmlError):
-    """A contract cannot check what this circuit leaves to whoever verifies its proofs."""
+    """This circuit leaves checks to the verifier that no contract performs."""
 
     code = "circuit_not_for_contracts"
     fault = Fault.INPUT

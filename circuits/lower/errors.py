@@ -6,8 +6,8 @@ from circuits.errors import Fault, ZkmlError
 
 
 class CannotLower(ZkmlError):
-    """The graph has no exact form on integers."""
+    """The graph cannot be lowered to exact integer arithmetic."""
 
     code = "lower_impossible"
     fault = Fault.INPUT
-    default_advice = "The planner falls back to the engine's own fixed point."
+    default_advice = "The planner falls back to the engine's fixed-point arithmetic."

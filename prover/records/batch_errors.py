@@ -10,13 +10,13 @@ from circuits.format.profile import Visibility
 
 
 class RowError(InputError):
-    """A row of the batch cannot be used."""
+    """A row of the batch is invalid."""
 
     code = "row_invalid"
 
 
 class BatchEmpty(RowError):
-    """The file holds no row."""
+    """The file has no rows."""
 
     code = "batch_empty"
     default_advice = (
@@ -57,7 +57,7 @@ class RowDuplicate(RowError):
 
 
 class BatchFormat(ZkmlError):
-    """The file is of no format that batches are read from."""
+    """The file format is not supported for batches."""
 
     code = "batch_format"
     fault = Fault.INPUT
@@ -65,7 +65,7 @@ class BatchFormat(ZkmlError):
 
 
 class RowInexact(RowError):
-    """The proved answer misses the accuracy that was asked for."""
+    """The proved output misses the requested accuracy."""
 
     code = "row_inexact"
     default_advice = (
@@ -111,11 +111,11 @@ class BatchExpired(ZkmlError):
 
 
 class CircuitForBatches(ZkmlError):
-    """The circuit proves several inputs at once, and this is a single one."""
+    """The circuit is a batched one, and the request has a single input."""
 
     code = "circuit_for_batches"
     fault = Fault.INPUT
-    default_advice = "Use the circuit of one lane, or name the model and leave the circuit out."
+    default_advice = "Use the single-lane circuit, or name the model instead of a circuit."
 
 
 def problem_of_item(error: ZkmlError, request: dict[str, Any]) -> dict[str, Any]:

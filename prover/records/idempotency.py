@@ -29,7 +29,7 @@ LOCK_S = 15.0
 
 
 class IdempotencyKeyInvalid(ZkmlError):
-    """The header Idempotency-Key cannot be used."""
+    """The Idempotency-Key header is invalid."""
 
     code = "idempotency_key_invalid"
     fault = Fault.INPUT
@@ -37,15 +37,15 @@ class IdempotencyKeyInvalid(ZkmlError):
 
 
 class IdempotencyKeyReused(ZkmlError):
-    """The Idempotency-Key was sent before with another request."""
+    """The Idempotency-Key was already used for another request."""
 
     code = "idempotency_key_reused"
     fault = Fault.INPUT
-    default_advice = "Take a new key for a new request, or repeat the first one unchanged."
+    default_advice = "Use a new key for a new request, or repeat the first request unchanged."
 
 
 class IdempotencyInProgress(ZkmlError):
-    """The first request with this Idempotency-Key is still under way."""
+    """The first request with this Idempotency-Key is still in progress."""
 
     code = "idempotency_in_progress"
     fault = Fault.CONFLICT

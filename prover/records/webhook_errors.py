@@ -24,15 +24,15 @@ class WebhookUrlRefused(ZkmlError):
 
 
 class WebhookEndpointLimit(ZkmlError):
-    """The tenant has as many webhook endpoints as are allowed."""
+    """The tenant has reached its limit of webhook endpoints."""
 
     code = "webhook_endpoint_limit"
     fault = Fault.CONFLICT
-    default_advice = "Delete one that is no longer used; one endpoint may hear all events."
+    default_advice = "Delete one that is no longer used; one endpoint can receive all events."
 
 
 class WebhookReplayWindow(ZkmlError):
-    """The replay would begin before the oldest event that is kept."""
+    """The replay would begin before the oldest event still stored."""
 
     code = "webhook_replay_window"
     fault = Fault.INPUT

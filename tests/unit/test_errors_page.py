@@ -14,7 +14,7 @@ import benchmarks
 import circuits
 import prover
 import workers
-from api.problem import catalogue, status_of
+from api.problem import catalogue, status_of, title_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 _ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (yes|no) \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -44,6 +44,13 @@ def test_every_code_has_an_entry() -> None:
 def test_no_entry_is_of_a_code_that_is_gone() -> None:
     assert set(ROWS) - real_codes() == set()
     assert len(_ROW.findall(PAGE)) == len(ROWS) == PAGE.count("\n| `")
+
+
+def test_the_page_says_what_the_class_says() -> None:
+    known = catalogue()
+    assert {c: what for c, (_, _, what, _) in ROWS.items()} == {
+        c: f"{title_of(known[c])}." for c in ROWS
+    }
 
 
 def test_status_and_retry_are_true() -> None:
