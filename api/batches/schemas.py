@@ -29,7 +29,7 @@ class BatchIn(BaseModel):
     circuit: Id | None = Field(
         None, description="The id of a circuit of one lane, e.g. one built with calibration data."
     )
-    isolate: bool = Field(False, description="One proof per input: none shows another's.")
+    isolate: bool = Field(False, description="One proof per input: no proof reveals another input.")
     lanes: int | None = Field(
         None, ge=1, le=MAX_LANES, description="Inputs that share a proof; absent: the cheapest."
     )

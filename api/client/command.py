@@ -180,7 +180,7 @@ def fetch(
     nonce: Context = None,
     trusted: Annotated[
         Path | None,
-        typer.Option(metavar="KEYS", help="A published key set: signers that you trust."),
+        typer.Option(metavar="KEYS", help="A published key set: the signers you trust."),
     ] = None,
     url: Url = LOCAL,
     api_key_file: KeyFile = None,

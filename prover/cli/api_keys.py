@@ -1,4 +1,4 @@
-"""``zkml api-keys``: who may use the service over HTTP. (``zkml keys`` are those that sign.)"""
+"""``zkml api-keys``: keys for the HTTP API. (``zkml keys``: keys that sign receipts.)"""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ _MAX_NAME = 200
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Option(help="What it is for; shown in lists.")],
-    tenant: Annotated[str, typer.Option(help="Whose models and proofs it reaches.")] = (
+    name: Annotated[str, typer.Option(help="Name of the key, shown in lists.")],
+    tenant: Annotated[str, typer.Option(help="Tenant whose models and proofs it can access.")] = (
         DEFAULT_TENANT
     ),
     scopes: Annotated[
-        str, typer.Option(help="Of models, proofs, verify, admin, operator: comma-separated.")
+        str, typer.Option(help="Comma-separated scopes: models, proofs, verify, admin, operator.")
     ] = "models,proofs,verify",
     expires: Annotated[
         str | None, typer.Option(metavar="SPAN|TIME", help="90d, 12h, or an RFC 3339 time.")
     ] = None,
     rate: Annotated[
         int | None,
-        typer.Option(min=0, help="Requests a minute; 0: any number. Default: as the service says."),
+        typer.Option(min=0, help="Requests per minute; 0: any number. Default: the setting."),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Web pages of this origin may use it; repeatable."),
+        typer.Option(metavar="ORIGIN", help="Web origin that may use the key; repeatable."),
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Make a key. It is shown this once, and kept nowhere."""
+    """Create a key. It is shown only once and stored nowhere."""
     terminal = Terminal(as_json)
     now = datetime.now(UTC)
     key, token = new_api_key(
@@ -67,8 +67,8 @@ def create(
     )
     with open_store() as store:
         store.add_api_key(key)
-    terminal.line(f"Made {key.id} for tenant {tenant}, with {', '.join(sorted(key.scopes))}.")
-    terminal.line("This is the only time that the key is shown. Send it as Authorization: Bearer")
+    terminal.line(f"Created {key.id} for tenant {tenant}: {', '.join(sorted(key.scopes))}.")
+    terminal.line("The key is shown only this once. Send it as Authorization: Bearer")
     terminal.line(token)
     terminal.object({"ok": True, "key": _json(key), "token": token})
     return EXIT_YES
@@ -90,17 +90,17 @@ def list_(as_json: options.Json = False) -> int:
         table.add_row(key.id, key.tenant, escape(key.name), scopes, _state(key, now), used)
     terminal.table(table)
     if not keys:
-        terminal.line("No keys yet: on loopback the service works without.")
+        terminal.line("No keys yet: on loopback the service needs none.")
     terminal.object({"ok": True, "keys": [_json(key) for key in keys]})
     return EXIT_YES
 
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its id: zkml_ and 12 digits.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key id: zkml_ and 12 hex digits.")],
     as_json: options.Json = False,
 ) -> int:
-    """End a key for good, within seconds, also for streams that are open."""
+    """Revoke a key permanently. Takes effect within seconds, for open streams too."""
     terminal = Terminal(as_json)
     with open_store() as store:
         ended = store.revoke_api_key(key)
@@ -122,7 +122,7 @@ def _scopes(text: str) -> frozenset[Scope]:
     wanted = {part.strip() for part in text.split(",")}
     if strange := sorted(wanted - ALL_SCOPES):
         raise SettingsInvalid(
-            f"{strange[0]!r} is no scope", advice=f"Choose of {', '.join(Scope)}."
+            f"{strange[0]!r} is not a scope", advice=f"Scopes: {', '.join(Scope)}."
         )
     return frozenset(Scope(name) for name in wanted)
 
@@ -138,11 +138,11 @@ def _expiry(text: str | None, now: datetime) -> datetime | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise SettingsInvalid(
-            f"{text!r} is neither a span nor a time with its offset",
+            f"{text!r} is neither a duration nor a time with a UTC offset",
             advice="Give 90d, 12h, 4w, 1y, or 2027-01-01T00:00:00Z.",
         )
     if moment <= now:
-        raise SettingsInvalid(f"{text} is past already", advice="Give a time to come.")
+        raise SettingsInvalid(f"{text} is in the past", advice="Give a time to come.")
     return moment
 
 

@@ -50,23 +50,21 @@ def batch(
         Path,
         typer.Argument(
             metavar="INPUTS",
-            help='Lines of {"id": …, "inputs": {name: nested list}}, .csv with a header, or .npz.',
+            help='JSON lines {"id": …, "inputs": {name: nested list}}, .csv with header, or .npz.',
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="DIR", help="Where results and bundle go.")
-    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Output folder.")],
     calibration: options.Calibration = None,
     shape: options.Shapes = None,
     isolate: Annotated[
-        bool, typer.Option("--isolate", help="One proof per input: none shows another's.")
+        bool, typer.Option("--isolate", help="One proof per input: no proof reveals another input.")
     ] = False,
     lanes: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Inputs that share a proof; left out: the cheapest."),
+        typer.Option(min=1, max=1024, help="Inputs per proof. Default: the cheapest number."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the same command was interrupted.")
+        bool, typer.Option("--resume", help="Resume the same command after an interruption.")
     ] = False,
     each: Annotated[
         bool, typer.Option("--each", help="Also write every item's own bundle to DIR/items.")
@@ -96,9 +94,9 @@ def batch(
     weights: options.WeightsOption = options.DEFAULT.weights,
     as_json: options.Json = False,
 ) -> int:
-    """Prove MODEL on every row of INPUTS; rows that cannot be proved are named, the rest go on.
+    """Prove MODEL on every row of INPUTS. Rows that cannot be proved are reported and skipped.
 
-    Exit code 1 when some rows have no proof, or an answer that misses the tolerance.
+    Exit code 1 when a row has no proof, or an output that misses the tolerance.
     """
     terminal = Terminal(as_json)
     profile = options.profile(
@@ -153,7 +151,7 @@ def _prepare(out: Path, inputs: Path) -> None:
 def _source(
     inputs: Path, model_id: str, profile: Profile, samples: bytes | None, wanted: Any
 ) -> str:
-    """What tells one command from another when it is resumed."""
+    """Identifies a command, so that ``--resume`` finds its batch."""
     return digest_json(
         {
             "inputs": sha256_file(inputs),
@@ -166,7 +164,7 @@ def _source(
 
 
 def _unfinished(app: Any, source: str) -> Any:
-    """The newest batch of this very command that has received all its rows."""
+    """The newest batch of this command that has received all its rows."""
     cursor = None
     while True:
         page = app.store.batches(limit=100, cursor=cursor)
@@ -179,7 +177,7 @@ def _unfinished(app: Any, source: str) -> Any:
 
 
 class _Bars:
-    """Progress on stderr: rows read, then items done, failed, remaining, rate and time left."""
+    """Progress on stderr: rows read; then items done, failed and remaining, rate and time left."""
 
     def __init__(self, terminal: Terminal) -> None:
         columns = (
@@ -207,7 +205,7 @@ class _Bars:
         self._progress.update(self._bar, description="reading rows")
 
     def row(self, count: int) -> None:
-        """Hears each row. Raises ``KeyboardInterrupt`` after Ctrl-C."""
+        """Called for each row. Raises ``KeyboardInterrupt`` after Ctrl-C."""
         if self._interrupted.is_set():
             raise KeyboardInterrupt
         self._progress.update(self._bar, completed=count)
@@ -271,7 +269,7 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
     now = progress_of(batch)
     if unused := batch.request.get("unused_inputs"):
         terminal.err.print(
-            f"Left out, for the model has no such input: {', '.join(unused)}.", markup=False
+            f"Ignored, since the model has no such input: {', '.join(unused)}.", markup=False
         )
     _tell_failures(app, batch, terminal)
     _tell_inexact(app, batch, terminal)
@@ -295,7 +293,7 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
         return EXIT_INTERRUPTED
     terminal.line(
         f"{now['done']} of {now['total']} proved, {now['failed']} failed, {now['inexact']} less"
-        f" exact than asked. Wrote {out}."
+        f" accurate than requested. Wrote {out}."
     )
     _tell_plan(batch.plan or {}, terminal)
     if batch.state is BatchState.FAILED and batch.problem is not None:
@@ -304,7 +302,7 @@ def _finish(app: Any, batch: Any, out: Path, terminal: Terminal, *, each: bool) 
 
 
 def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
-    """How inputs shared proofs, or why they did not."""
+    """How the inputs shared proofs, or why they did not."""
     if plan.get("unbatched_reason"):
         terminal.line(f"Proved one by one: {plan['unbatched_reason']}.")
     elif plan.get("packs"):
@@ -313,7 +311,7 @@ def _tell_plan(plan: dict[str, Any], terminal: Terminal) -> None:
 
 
 def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
-    """The first rows without a proof, by line and id; what to do about each kind of fault, once."""
+    """The first rows without a proof, by line and id, and the advice for each code once."""
     from prover.records.batch import ItemState
 
     told: set[str | None] = set()
@@ -337,15 +335,15 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
 
 
 def _tell_inexact(app: Any, batch: Any, terminal: Terminal) -> None:
-    """A warning that names the first rows whose proved answer misses what was asked for."""
+    """A warning that names the first rows whose proved output misses the profile."""
     from prover.batch.results import items_of
 
     if not batch.inexact:
         return
     allowed = batch.request["profile"]["max_error"]
     terminal.err.print(
-        f"WARNING: {batch.inexact} of {batch.done} proved rows are less exact than asked"
-        f" (error above {100 * allowed:g} %, or another top answer than the model's):",
+        f"WARNING: {batch.inexact} of {batch.done} proved rows are less accurate than requested"
+        f" (error above {100 * allowed:g} %, or another top class than the model's):",
         style="bold red",
         markup=False,
     )
@@ -358,7 +356,7 @@ def _tell_inexact(app: Any, batch: Any, terminal: Terminal) -> None:
         shown += 1
         error = item.result["error"]
         name = f" ({item.id})" if item.id is not None else ""
-        top = "" if error["same_top1"] is not False else ", ANOTHER TOP ANSWER than the model's"
+        top = "" if error["same_top1"] is not False else ", ANOTHER TOP CLASS than the model's"
         share = 100 * (error["max_relative"] or 0.0)
         terminal.err.print(
             f"line {item.line}{name}: off by {share:.3g} % of the output's range{top}", markup=False
@@ -379,7 +377,7 @@ def _code_of(problem: dict[str, Any]) -> int:
 def verify_all(
     path: Path, model: Path | None, policy: Policy, engine: EzklEngine, terminal: Terminal
 ) -> int:
-    """``zkml verify`` of a batch bundle: every item by itself, the proofs once."""
+    """``zkml verify`` of a batch bundle: each item by itself, each shared proof once."""
     from prover.batch.verify import verify_batch
 
     if model is not None:

@@ -1,4 +1,4 @@
-"""``zkml bench`` and ``zkml demo``: programs of their own, which this one becomes."""
+"""``zkml bench`` and ``zkml demo``: this process execs the separate programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def bench(context: typer.Context) -> None:
-    """Measure this project, EZKL's defaults and peers side by side (`zkml bench --help`)."""
+    """Benchmark this project against EZKL's defaults and peers (`zkml bench --help`)."""
     os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *context.args])  # noqa: S606
 
 

@@ -1,4 +1,4 @@
-"""Fixing a model's dynamic axes from the command line: ``--shape``, or the data that is at hand."""
+"""Fixing a model's dynamic axes from the command line: by ``--shape`` or from the given data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prover.cli.terminal import Terminal
 
 _BIND = "circuits.frontend.binding:bound_model"
 _LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
-#: So much of a file of inputs is looked at.
+#: Bytes of an input file that are read to find the shape.
 _MOST = 64 << 20
 
 
@@ -24,8 +24,8 @@ def bound(
     *samples: Path | None,
     terminal: Terminal,
 ) -> bytes:
-    """The model with its dynamic axes fixed: as ``--shape`` says, else as the first of the files
-    that has an input of it."""
+    """The model with its dynamic axes fixed: by ``--shape``, else by the first file that holds one
+    of its inputs."""
     wanted = parse_shapes(shapes or ())
     sample = next((_start(path) for path in samples if path is not None), None)
     if not wanted and sample is None:
@@ -33,7 +33,7 @@ def bound(
     made: Any = sandbox.call(_BIND, data, wanted, sample, limits=_LIMITS)
     if made != data:
         terminal.err.print(
-            "The model's axes are fixed: the proof is about this file of its own (zkml inspect"
+            "The model's axes were fixed; the proof is about the resulting file (zkml inspect"
             " --shape … --write FILE writes it).",
             markup=False,
         )

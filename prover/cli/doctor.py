@@ -1,4 +1,4 @@
-"""``zkml doctor``: what works here, what is missing, how to fix it."""
+"""``zkml doctor``: what works on this machine, what is missing, how to fix it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from prover.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing looked at: ``level`` is ok, note or problem."""
+    """The result of one check: ``level`` is ok, note or problem."""
 
     name: str
     level: str
@@ -45,7 +45,7 @@ def doctor(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Look at everything that a proof needs on this machine."""
+    """Check everything that a proof needs on this machine."""
     terminal = Terminal(as_json)
     settings = Settings.load()
     if calibrate:
@@ -70,7 +70,7 @@ def doctor(
 
 
 def _calibrate(settings: Settings, terminal: Terminal) -> int:
-    """Proves made-up circuits and writes what they cost as this machine's cost model."""
+    """Proves synthetic circuits and writes this machine's cost model, fitted to their costs."""
     from circuits.cost.model import machine_fingerprint
     from circuits.engine.ezkl_engine import EzklEngine
     from circuits.engine.sandbox import Sandbox
@@ -105,7 +105,7 @@ def _calibrate(settings: Settings, terminal: Terminal) -> int:
     model = fit(samples, machine_fingerprint())
     write_file(settings.cost_model_path, canonical_json(model.to_json()))
     terminal.line(
-        f"Fitted to {len(samples)} proofs. Median error on proofs left out:"
+        f"Fitted to {len(samples)} proofs. Median error on held-out proofs:"
         f" {model.error['prove_s']:.0%} of time, {model.error['peak_bytes']:.0%} of memory."
     )
     terminal.line(f"Wrote {settings.cost_model_path}; the planner uses it from now on.")
@@ -125,7 +125,7 @@ def _python(_: Settings) -> Finding:
 
 
 def _engine(settings: Settings) -> Finding:
-    """Starts the engine's child for real."""
+    """Starts the engine's child process."""
     from circuits.engine.ezkl_engine import EzklEngine
     from circuits.engine.port import Limits
     from circuits.engine.sandbox import Sandbox
@@ -140,11 +140,11 @@ def _engine(settings: Settings) -> Finding:
             return Finding(
                 name="engine",
                 level="note",
-                detail=f"{engine.label}; not walled off: {missing}",
-                mend="docs/decisions/0010-isolation.md says what each wall needs.",
+                detail=f"{engine.label}; not isolated: {missing}",
+                mend="docs/decisions/0010-isolation.md says what each kind of isolation needs.",
             )
         return Finding(
-            name="engine", level="ok", detail=f"{engine.label}; no network, files walled off"
+            name="engine", level="ok", detail=f"{engine.label}; no network, no foreign files"
         )
     except ZkmlError as error:
         return Finding(
@@ -166,7 +166,7 @@ def _machine(settings: Settings) -> Finding:
             name="machine",
             level="note",
             detail=detail,
-            mend="ZKML_ENGINE_MEMORY_MB is more than there is: the kernel may kill proofs.",
+            mend="ZKML_ENGINE_MEMORY_MB exceeds physical memory: the kernel may kill proofs.",
         )
     return Finding(name="machine", level="ok", detail=detail)
 
@@ -196,7 +196,7 @@ def _database(settings: Settings) -> Finding:
 
 
 def _webhooks(settings: Settings) -> Finding:
-    """Endpoints that nothing is sent to any more, of all tenants, and deliveries that are late."""
+    """Disabled endpoints and late deliveries, of all tenants."""
     from prover.store import Store
 
     try:
@@ -213,19 +213,19 @@ def _webhooks(settings: Settings) -> Finding:
             name="webhooks",
             level="note",
             detail=f"{detail}; {counts.disabled} disabled: {named}",
-            mend="Their owners repair the receiver, enable the endpoint and ask for a replay.",
+            mend="Each owner has to repair the receiver, enable the endpoint and request a replay.",
         )
     if counts.oldest_due_s > _LATE_S:
         return Finding(
             name="webhooks",
             level="note",
             detail=f"{detail}; the oldest is {counts.oldest_due_s:.0f} s late",
-            mend="Workers deliver them: see that one runs and may connect out.",
+            mend="Workers deliver them: check that one runs and may open outgoing connections.",
         )
     return Finding(name="webhooks", level="ok", detail=detail)
 
 
-#: Disabled endpoints that are named; a delivery that is late by so much has no worker.
+#: Disabled endpoints that are listed; seconds of delay from which no worker seems to deliver.
 _MOST_NAMED, _LATE_S = 10, 300
 
 
@@ -258,19 +258,19 @@ def _srs(settings: Settings) -> Finding:
     return Finding(
         name="srs",
         level="note" if settings.srs_policy == "development" else "problem",
-        detail="no file of the public ceremony is here; proofs will be labelled insecure",
+        detail="no file of the public ceremony found; proofs will be labelled insecure",
         mend="Run `zkml srs fetch K` for the sizes you need (`zkml plan` says which).",
     )
 
 
 def _cost_model(settings: Settings) -> Finding:
-    """Whose measurements the planner's predictions depend on."""
+    """Which measurements the planner's predictions depend on."""
     from prover.jobs.circuit_registry import machine_costs
 
     own = machine_costs(settings)
     if own is not None:
         error = own.error["prove_s"]
-        detail = f"fitted on this machine; median error {error:.0%} of time on proofs left out"
+        detail = f"fitted on this machine; median error {error:.0%} of time on held-out proofs"
         return Finding(name="cost model", level="ok", detail=detail)
     there = settings.cost_model_path.exists()
     return Finding(
@@ -279,8 +279,8 @@ def _cost_model(settings: Settings) -> Finding:
         detail=f"{settings.cost_model_path} was fitted on another machine or by another version,"
         " and is not used"
         if there
-        else "that of the package: right in proportion, not to the second",
-        mend="Run `zkml doctor --calibrate` while nothing else runs (some minutes).",
+        else "the package's default: proportions are right, absolute times are not",
+        mend="Run `zkml doctor --calibrate` on an otherwise idle machine (some minutes).",
     )
 
 

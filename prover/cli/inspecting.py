@@ -35,19 +35,17 @@ _STYLES = {"supported": "green", "rewritten": "yellow", "refused": "bold red"}
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL|BUNDLE", help="An ONNX or .zkml file.")],
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw where the cost sits: .svg or .png.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the cost per layer: .svg or .png.")
     ] = None,
     shape: options.Shapes = None,
     write: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the model with its axes fixed and its data inside."
-        ),
+        typer.Option(metavar="FILE", help="Write the model as one file, with its axes fixed."),
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Show what MODEL holds, whether each operator can be proved and what each layer costs, or
-    what BUNDLE says."""
+    """Show what MODEL contains, whether each operator can be proved and what each layer costs; or
+    what BUNDLE claims."""
     terminal = Terminal(as_json)
     if is_batch(path):
         return _batch(path, terminal)
@@ -74,7 +72,7 @@ def inspect(
             terminal.line(f"Drew {plot}.")
     if unknown:
         terminal.line(
-            f"What its layers cost is not known without data like yours: {unknown} `zkml plan` with"
+            f"The cost per layer needs data like yours: {unknown} `zkml plan` with"
             " --calibration says."
         )
     terminal.object({"ok": not refused, "costs": costs.to_json() if costs else None} | summary)
@@ -82,7 +80,7 @@ def inspect(
 
 
 def _costs_or_why(engine: EzklEngine, data: bytes, child: Child) -> tuple[CostReport | None, str]:
-    """The costs of a model's layers on drawn inputs, or why there are none."""
+    """The costs of a model's layers on random inputs, or why they are unknown."""
     try:
         return cost_report(engine, data, _LIMITS, child), ""
     except ZkmlError as error:
@@ -150,7 +148,7 @@ def _batch(path: Path, terminal: Terminal) -> int:
         found = contents_of(file, shown=_ITEMS_SHOWN)
     terminal.line(
         f"Batch {printable(found.batch)}: {found.items:,} proved items in {found.proofs:,} proofs"
-        " (nothing is checked here; use `zkml verify`). Rows without a proof are not in a bundle."
+        " (not verified; use `zkml verify`). Rows without a proof are not in a bundle."
     )
     for use in found.circuits:
         terminal.line(
@@ -172,7 +170,7 @@ def _bundle(data: bytes, terminal: Terminal) -> int:
     from prover.statement.envelope import Receipt
 
     statement = Receipt.from_bytes(read_bundle(data).receipt).statement()
-    terminal.line("This bundle says (nothing is checked here; use `zkml verify`):")
+    terminal.line("This bundle claims (not verified; use `zkml verify`):")
     for sentence in words.in_words(statement):
         terminal.line(sentence)
     terminal.line(json.dumps(words.summary(statement), indent=2))

@@ -18,7 +18,7 @@ from prover.statement.keys import KeyRing, KeyState, PublicKey
 from prover.statement.render import printable
 
 app = typer.Typer(
-    no_args_is_help=True, help="The keys that sign receipts: show, publish, rotate, revoke."
+    no_args_is_help=True, help="The keys that sign receipts: list, export, rotate, revoke."
 )
 
 _STYLES = {KeyState.ACTIVE: "green", KeyState.RETIRED: "yellow", KeyState.REVOKED: "bold red"}
@@ -28,7 +28,7 @@ _LEAST = 8  # digits of one that they must give
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> int:
-    """List every key that ever signed here, newest first, and what it is worth."""
+    """List every key that ever signed here, newest first, with its state."""
     terminal = Terminal(as_json)
     folder = Settings.load(redis_url=None).key_path
     ring = KeyRing.find(folder)
@@ -42,7 +42,7 @@ def list_(as_json: options.Json = False) -> int:
         table.add_row(key.keyid[:_SHORT], key.scheme, state, key.created_at, escape(_note(key)))
     terminal.table(table)
     if not keys:
-        terminal.line(f"No keys in {folder} yet: one is made with the first receipt.")
+        terminal.line(f"No keys in {folder} yet: the first receipt creates one.")
     terminal.object({"ok": True, "folder": str(folder), "keys": [k.to_json() for k in keys]})
     return EXIT_YES
 
@@ -54,7 +54,7 @@ def export(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Print the public key set: what a verifier passes to `zkml verify --trusted`."""
+    """Print the public key set, for `zkml verify --trusted`."""
     terminal = Terminal(as_json)
     ring = _ring()
     if out is not None:
@@ -70,11 +70,11 @@ def export(
 def rotate(
     overlap: Annotated[
         float,
-        typer.Option(min=0.0, max=24 * 365.0, help="Hours for which the old key still counts."),
+        typer.Option(min=0.0, max=24 * 365.0, help="Hours for which the old key stays valid."),
     ] = 24.0,
     as_json: options.Json = False,
 ) -> int:
-    """Make a new key that signs from now on; earlier receipts keep their validity."""
+    """Create a new signing key; earlier receipts stay valid."""
     terminal = Terminal(as_json)
     ring = _ring()
     new = ring.rotate(timedelta(hours=overlap))
@@ -88,16 +88,16 @@ def rotate(
 @app.command()
 def revoke(
     keyid: Annotated[str, typer.Argument(metavar="KEY", help="Key id or prefix.")],
-    reason: Annotated[str, typer.Option(help="Why; published with the key set.")],
+    reason: Annotated[str, typer.Option(help="Reason, published with the key set.")],
     as_json: options.Json = False,
 ) -> int:
-    """Withdraw a key for good: no receipt that it ever signed holds any more."""
+    """Revoke a key permanently: every receipt it signed becomes invalid."""
     terminal = Terminal(as_json)
     ring = _ring()
     key = _named(ring, keyid)
     ring.revoke(key.keyid, reason)
     terminal.line(f"Revoked {key.keyid[:_SHORT]}. Signing now: {ring.active.keyid[:_SHORT]}.")
-    terminal.line("Verifiers learn of it from the key set alone: publish it (zkml keys export).")
+    terminal.line("Verifiers learn of it only from the key set: publish it (zkml keys export).")
     revoked = next(k for k in ring.keys if k.keyid == key.keyid)
     terminal.object({"ok": True, "key": revoked.to_json(), "active": ring.active.to_json()})
     return EXIT_YES
@@ -109,7 +109,7 @@ def _ring() -> KeyRing:
     if ring is None:
         raise KeyUnknown(
             f"there are no signing keys in {folder}",
-            advice="The first is made with the first receipt; ZKML_KEY_PATH names another folder.",
+            advice="The first receipt creates one; ZKML_KEY_PATH sets another folder.",
         )
     return ring
 
@@ -128,5 +128,5 @@ def _note(key: PublicKey) -> str:
     if key.state is KeyState.REVOKED:
         return f"since {key.revoked_at}: {printable(key.reason or '')}"
     if key.state is KeyState.RETIRED:
-        return f"its receipts count if issued by {key.retired_at}"
+        return f"receipts issued until {key.retired_at} stay valid"
     return "signs now"

@@ -17,7 +17,7 @@ Calibration = Annotated[
     typer.Option(
         "--calibration",
         metavar="FILE",
-        help="Samples like the inputs to be proved (.npz, .npy, .json, .jsonl, .csv): they decide"
+        help="Samples like the inputs to be proved (.npz, .npy, .json, .jsonl, .csv). They decide"
         " accuracy and the accepted range.",
     ),
 ]
@@ -26,7 +26,7 @@ Shapes = Annotated[
     typer.Option(
         "--shape",
         metavar="NAME=DIMS",
-        help="Fixes dynamic axes: input=1,12,3 or axis=12. Left out: as in the data given.",
+        help="Fix dynamic axes: input=1,12,3 or axis=12. Default: as in the given data.",
     ),
 ]
 Tolerance = Annotated[
@@ -35,13 +35,13 @@ Tolerance = Annotated[
         "--tolerance",
         "--max-error",
         min=0.0,
-        help="Largest error allowed, as a share of the output's range.",
+        help="Largest allowed error, as a share of the output's range.",
     ),
 ]
 Agreement = Annotated[
     float,
     typer.Option(
-        "--agreement", min=0.0, max=1.0, help="Share of samples with the same top answer."
+        "--agreement", min=0.0, max=1.0, help="Required share of samples with the same top class."
     ),
 ]
 Margin = Annotated[
@@ -53,28 +53,28 @@ Margin = Annotated[
     ),
 ]
 VisibilityOption = Annotated[
-    Visibility, typer.Option("--visibility", help="Who learns what from the proof.")
+    Visibility, typer.Option("--visibility", help="What the proof shows, hashes or hides.")
 ]
 SoundnessOption = Annotated[
     Literal["standard", "conservative"],
-    typer.Option("--soundness", help="conservative: every range check kept."),
+    typer.Option("--soundness", help="conservative: keep every range check of the engine."),
 ]
 TargetOption = Annotated[Target, typer.Option("--target", help="Optimisation target.")]
 ArgumentOption = Annotated[
     Argument,
     typer.Option(
         "--argument",
-        help="committed: private hints that the proof begins with commitments to. plain: results"
-        " are computed, or hints that show hidden layers. auto: committed where that serves the"
-        " model and costs little more; never hints that show hidden layers.",
+        help="committed: private hints, committed to in the proof. plain: results computed in the"
+        " circuit, or public hints, which show hidden layers. auto: committed if it suits the"
+        " model and costs little more; never public hints.",
     ),
 ]
 WeightsOption = Annotated[
     Weights,
     typer.Option(
         "--weights",
-        help="With committed hints. sealed: constants of the circuit. shown: bundles carry them,"
-        " for models that are public; one circuit and key serve all models of an architecture.",
+        help="For committed hints. sealed: weights are constants of the circuit. shown: bundles"
+        " carry the weights (public models); one circuit and key serve an architecture.",
     ),
 ]
 

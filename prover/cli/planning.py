@@ -1,4 +1,4 @@
-"""``zkml plan``: which circuit would be built for a model, and why."""
+"""``zkml plan``: which circuit the planner would build for a model, and why."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from prover.cli.binding import bound
 from prover.cli.terminal import EXIT_USAGE, EXIT_YES, Terminal, read_file, read_model_file
 
 _ARGUMENTS = {"committed": "With committed hints", "plain": "Without committed hints"}
-#: Candidates that are shown beside the choice.
+#: Candidates shown beside the choice.
 _RUNNERS_UP = 8
-#: Narrow columns of the table, each with the width that its longest entry takes.
+#: Fixed-width columns of the table, each as wide as its longest entry.
 _COLUMNS = {"k": 2, "cols": 4, "base^legs": 9, "time": 7, "memory": 7, "proof": 7, "error": 6}
 
 
@@ -29,7 +29,7 @@ def plan(
     input_file: Annotated[
         Path | None,
         typer.Option(
-            "--input", metavar="INPUT", help="Without samples: the ranges that hold this."
+            "--input", metavar="INPUT", help="Without samples: an input that the ranges must cover."
         ),
     ] = None,
     visibility: options.VisibilityOption = options.DEFAULT.visibility,
@@ -43,20 +43,21 @@ def plan(
     effort: Annotated[
         Effort | None,
         typer.Option(
-            help="fast: the cost model alone; balanced: time the best few; max: time them all."
+            help="fast: cost model only; balanced: time the best few; max: time them all."
             " [default: ZKML_PLAN_EFFORT]",
         ),
     ] = None,
     only_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Time, memory and size in about a second, no plan.")
+        bool,
+        typer.Option("--estimate", help="Only estimate time, memory and size, in about a second."),
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw error against time (.svg or .png)."),
+        typer.Option(metavar="FILE", help="Plot error against time (.svg or .png)."),
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Plan a circuit for MODEL: the choice, the runners-up, and why they lost."""
+    """Plan a circuit for MODEL: show the choice, the runners-up, and why they lost."""
     terminal = Terminal(as_json)
     profile = options.profile(
         visibility, soundness, target, tolerance, agreement, margin, argument, weights
@@ -146,9 +147,9 @@ def _show(document: dict[str, Any], terminal: Terminal) -> None:
         table.add_row("", row["label"], *[""] * 6, error, row["rejected_because"])
     terminal.table(table)
     if more := len(document["runners_up"]) - len(shown):
-        terminal.line(f"… {more} more, none of them cheaper; --json lists them.")
+        terminal.line(f"… {more} more, none cheaper; --json lists them.")
     accuracy, model = document["accuracy"], document["cost_model"]
-    where = "the calibration data" if document["calibrated"] else "drawn samples: uncalibrated"
+    where = "the calibration data" if document["calibrated"] else "random samples: uncalibrated"
     terminal.line(
         f"{document['considered']} candidates. The choice agrees with onnxruntime on"
         f" {accuracy['agreement']:.1%} of {accuracy['samples']} held-out samples ({where})."
@@ -156,7 +157,7 @@ def _show(document: dict[str, Any], terminal: Terminal) -> None:
     if "contract_bytes" in chosen:
         how = f"compiled by solc {chosen['solc']}" if chosen["solc"] else "predicted, not compiled"
         terminal.line(
-            f"Its verifier contract has {chosen['contract_bytes']:,} bytes as deployed ({how})."
+            f"Its verifier contract has {chosen['contract_bytes']:,} bytes when deployed ({how})."
         )
     terminal.line(
         f"Times are predicted by the {model['source']} cost model, whose median error was"

@@ -37,9 +37,9 @@ from prover.records.job import Job, JobState, Stage
 if TYPE_CHECKING:
     from prover.statement.predicate import OutputTensor, Predicate
 
-#: Of an output with more values than ``_MOST_SHOWN``, so many are printed.
+#: Values printed of an output that has more than ``_MOST_SHOWN``.
 _MOST_SHOWN, _FEW = 64, 8
-#: Seconds that a canceled job gets to end by itself.
+#: Seconds a canceled job has to end by itself.
 _GRACE_S = 2.0
 _LOOK_S = 0.1
 _SAYS = {
@@ -68,7 +68,7 @@ def prove(
     calibration: options.Calibration = None,
     shape: options.Shapes = None,
     nonce: Annotated[
-        str | None, typer.Option(help="Nonce bound into the proof: no replay elsewhere.")
+        str | None, typer.Option(help="Nonce bound into the proof, against replay.")
     ] = None,
     visibility: options.VisibilityOption = options.DEFAULT.visibility,
     soundness: options.SoundnessOption = "standard",
@@ -119,10 +119,10 @@ def prove(
 
 
 def tell_unused(names: Sequence[str], terminal: Terminal) -> None:
-    """Says what was sent and the model has no input for."""
+    """Reports inputs that the model does not have."""
     if names:
         shown = ", ".join(names)
-        terminal.err.print(f"Left out, for the model has no such input: {shown}.", markup=False)
+        terminal.err.print(f"Ignored, since the model has no such input: {shown}.", markup=False)
 
 
 def _read_input(path: Path, signature: Signature, limit: int) -> Any:
@@ -132,9 +132,9 @@ def _read_input(path: Path, signature: Signature, limit: int) -> Any:
 
 
 def _run(app: Any, job: Job, terminal: Terminal) -> Job:
-    """Runs the job in a thread and shows its stages; Ctrl-C cancels it.
+    """Runs the job in a thread and shows its stages. Ctrl-C cancels it.
 
-    Raises what kept the job's end from being written down.
+    Raises the error that prevented writing the job's end.
     """
     interrupted = threading.Event()
     owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -176,7 +176,7 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
 
 
 def _run_to_end(app: Any, job_id: str, owner: str, on_progress: Any) -> None:
-    """Works on the job until it has ended, also where it is to be tried again."""
+    """Works on the job until it has ended, including retries."""
     app.run(job_id, owner, on_progress=on_progress)
     while app.store.job(job_id).state is JobState.QUEUED:
         time.sleep(_LOOK_S)
@@ -187,12 +187,12 @@ def _cancel(app: Any, job: Job, running: Future[None]) -> None:
     with contextlib.suppress(JobAlreadyDone):
         app.request_cancel(job.id)
     if not wait([running], timeout=_GRACE_S).done:
-        # In the middle of a call that does not ask whether to stop: its process is ended.
+        # The job is inside a call that does not poll for cancellation: its process is killed.
         app.engine.sandbox.close()
 
 
 def detail_setter(detail: dict[str, str]) -> Any:
-    """A callback that keeps the latest word of the compiler."""
+    """A callback that stores the compiler's latest progress message."""
 
     def say(text: str) -> None:
         detail["at"] = text
@@ -227,7 +227,7 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
         terminal.line(sentence)
     salt = job.result["input_salt"]
     if salt is not None:
-        terminal.line(f"Salt of the commitment to the input, for whoever may open it: {salt}")
+        terminal.line(f"Salt of the input's commitment, for those who may check the input: {salt}")
     terminal.line(f"Wrote {out} ({len(bundle):,} bytes). Check it with: zkml verify {out}")
     terminal.object(
         {
@@ -248,7 +248,7 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
 
 
 def _shown(output: OutputTensor) -> str:
-    """An output's values as the model's dtype writes them; of many, the first few."""
+    """An output's values in the model's dtype; of many values, the first few."""
     import numpy as np
 
     values = np.array(output.values).astype(output.dtype if output.dtype[0] in "biu" else "f8")
@@ -259,7 +259,7 @@ def _shown(output: OutputTensor) -> str:
 
 
 def _accuracy(predicate: Predicate) -> Iterator[str]:
-    """How exact the proved output is, and what to make of it where it is less so than was asked."""
+    """How accurate the proved output is, with an explanation where it misses the tolerance."""
     from prover.statement.render import error_in_words
 
     yield error_in_words(predicate)
@@ -267,13 +267,13 @@ def _accuracy(predicate: Predicate) -> Iterator[str]:
     if error is None or error <= allowed:
         return
     yield (
-        f"That is more than the {100 * allowed:g} % asked for: the circuit is exact enough on"
-        " other inputs. Where the model jumps (a comparison, a rounding), a value beside the jump"
-        " may fall on its other side; else give calibration data like this input."
+        f"That exceeds the tolerance of {100 * allowed:g} %, which the circuit meets on other"
+        " inputs. Near a discontinuity of the model (comparison, rounding) the circuit may"
+        " fall on the other side; otherwise, calibrate with data like this input."
     )
 
 
 def _code_of(problem: dict[str, Any]) -> int:
-    """The exit code of a failed job: whose fault its problem says it was."""
+    """The exit code of a failed job, from its problem's ``fault``."""
     ours = problem.get("fault") in (Fault.OURS, Fault.BUSY, None)
     return EXIT_FAILED if ours else EXIT_USAGE

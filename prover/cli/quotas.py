@@ -1,4 +1,4 @@
-"""``zkml quotas``: what each tenant may use, and what it uses."""
+"""``zkml quotas``: each tenant's quota and usage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prover.records.quotas import LIMITS, Quota, Used
 from prover.records.tenant import read_tenant
 
 app = typer.Typer(
-    no_args_is_help=True, help="What tenants may use: jobs, storage and time. 0: any amount."
+    no_args_is_help=True, help="Tenants' quotas of jobs, storage and time. 0: unlimited."
 )
 
 _Limit = Annotated[int | None, typer.Option(min=0)]
@@ -22,7 +22,7 @@ _Limit = Annotated[int | None, typer.Option(min=0)]
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> int:
-    """Show the general quota, and those of tenants that have limits or keys of their own."""
+    """Show the default quota, and tenants with their own limits or keys."""
     terminal = Terminal(as_json)
     with open_store() as store:
         own = store.own_quotas()
@@ -54,11 +54,11 @@ def set_(
     stored_bytes: _Limit = None,
     proving_s_per_day: _Limit = None,
     default: Annotated[
-        bool, typer.Option("--default", help="First put all limits back to the general ones.")
+        bool, typer.Option("--default", help="First reset all limits to the defaults.")
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Set some limits of a tenant; the others stay as they are."""
+    """Set some limits of a tenant; the others stay unchanged."""
     terminal = Terminal(as_json)
     given = {
         "running": running,

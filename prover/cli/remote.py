@@ -1,4 +1,4 @@
-"""``zkml remote``: the client of a service elsewhere, a program of its own (``api.client``)."""
+"""``zkml remote``: execs the client of a remote service (``api.client``)."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import typer
 
 
 def remote(context: typer.Context) -> None:
-    """Use a service elsewhere: upload, prove, wait, fetch, verify here (`zkml remote --help`)."""
+    """Use a remote service: upload, prove, wait, fetch, verify locally (`zkml remote --help`)."""
     os.execv(sys.executable, [sys.executable, "-m", "api.client", *context.args])  # noqa: S606

@@ -1,4 +1,4 @@
-"""The root of the command line: subcommands, and the one place where errors become exit codes."""
+"""The root of the command line: subcommands, and the mapping of errors to exit codes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from prover.cli.terminal import (
     wants_json,
 )
 
-#: What a command line that makes no sense raises. Typer has it from click, or, in newer versions,
-#: from a copy of click of its own: only what derives from it has a public name.
+#: What an invalid command line raises. Typer takes it from click or, in newer versions, from its
+#: own copy of click; only subclasses have a public name.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Command:
-    """Where a subcommand is defined; ``logs``: whether parts that it uses may log, so that logs
-    have to be set up first. ``prove`` does that by itself, while the engine starts."""
+    """Where a subcommand is defined. ``logs``: whether it uses parts that log, so that logging has
+    to be configured first. ``prove`` configures it itself, while the engine starts."""
 
     name: str
     module: str
@@ -98,7 +98,7 @@ def command_line(argv: Sequence[str]) -> typer.Typer:
 
 
 def _subcommand(argv: Sequence[str]) -> str | None:
-    """The first word that is no option; the root's own options take no values."""
+    """The first argument that is not an option; the root's own options take no values."""
     return next((word for word in argv[1:] if not word.startswith("-")), None)
 
 
@@ -125,14 +125,14 @@ def main() -> None:
 
 
 def run(commands: Callable[[], Callable[..., Any]]) -> NoReturn:
-    """Runs a command line; ends the process with DESIGN's exit codes."""
-    # A closed pipe (`zkml … | head`) ends us quietly, as it does other commands.
+    """Runs a command line and exits with the documented exit codes."""
+    # A closed pipe (`zkml … | head`) ends the process quietly, as it does other commands.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     terminal = wants_json(sys.argv)
     try:
         result: Any = commands()(standalone_mode=False)
         if result == EXIT_INTERRUPTED and not Terminal.spoke:
-            _interrupted(terminal)  # typer makes this of a KeyboardInterrupt, without a word
+            _interrupted(terminal)  # typer turns a KeyboardInterrupt into this, without a message
         sys.exit(result if isinstance(result, int) else 0)
     except ZkmlError as error:
         terminal.problem(error.problem())
@@ -144,7 +144,7 @@ def run(commands: Callable[[], Callable[..., Any]]) -> NoReturn:
         terminal.usage(error)
         sys.exit(EXIT_USAGE)
     except Exception:
-        # Python's own exit code would be 1, which says that a proof does not hold.
+        # Python's own exit code would be 1, which means that a proof is invalid.
         import structlog
 
         from prover.logs import log_defects_only

@@ -33,7 +33,7 @@ def up(
         url = supervisor.start()
         if supervisor.stopping:
             return EXIT_INTERRUPTED
-        terminal.line(f"zkml is up at {url} (docs at {url}/docs). Ctrl-C ends it.")
+        terminal.line(f"zkml is up at {url} (docs at {url}/docs). Press Ctrl-C to stop.")
         terminal.object({"ok": True, "url": url, "redis": supervisor.redis_url})
         sys.stdout.flush()
         supervisor.wait()
@@ -42,24 +42,24 @@ def up(
 
 
 def api(host: Host = "127.0.0.1", port: Port = 8000, as_json: options.Json = False) -> None:
-    """Serve the HTTP API alone."""
+    """Serve only the HTTP API."""
     _become("api", "--host", host, "--port", str(port), terminal=Terminal(as_json))
 
 
 def worker(
     once: Annotated[
-        bool, typer.Option("--once", help="Take one job that waits, if any, and end.")
+        bool, typer.Option("--once", help="Run one waiting job, if any, then exit.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Run one worker alone (ZKML_REDIS_URL says where the queue is; --once needs none)."""
+    """Run one worker (ZKML_REDIS_URL names the queue; --once needs none)."""
     _become("workers", *(["--once"] if once else []), terminal=Terminal(as_json))
 
 
 def _become(module: str, *args: str, terminal: Terminal) -> NoReturn:
-    """Replaces this process by the package's own entry point, which handles its signals itself.
+    """Replaces this process by the package's entry point, which handles signals itself.
 
-    Its logs go to stderr, so with ``--json`` stdout holds one object: which process it is.
+    Logs go to stderr, so with ``--json`` stdout holds one object: the process.
     """
     terminal.object({"ok": True, "process": module, "pid": os.getpid()})
     sys.stdout.flush()

@@ -10,7 +10,7 @@ _MOST = 1 << 26
 
 
 def parse_shapes(texts: Iterable[str]) -> dict[str, list[int]]:
-    """Numbers by name. Raises ``DynamicShape`` for what is no shape."""
+    """Dimensions by name. Raises ``DynamicShape`` for an invalid shape."""
     shapes: dict[str, list[int]] = {}
     for text in texts:
         name, _, numbers = text.rpartition("=")
@@ -20,6 +20,6 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, list[int]]:
             shapes[name] = []
         if not name or not shapes[name] or not all(1 <= n <= _MOST for n in shapes[name]):
             raise DynamicShape(
-                f"{text[:80]!r} is no shape", advice="Say input=1,12,3 for an input, or axis=12."
+                f"{text[:80]!r} is not a shape", advice="Write input=1,12,3 or axis=12."
             )
     return shapes

@@ -16,16 +16,16 @@ from prover.cli.terminal import EXIT_NO, EXIT_YES, FileUnreadable, Terminal
 from prover.settings import Settings
 
 app = typer.Typer(
-    no_args_is_help=True, help="Structured reference strings: what a circuit is set up over."
+    no_args_is_help=True, help="Structured reference strings, which circuits are set up with."
 )
 
 Size = Annotated[int, typer.Argument(metavar="K", min=1, max=26, help="Size: 2^K rows.")]
-_WARNING = "Whoever generates an SRS can forge proofs over it: for development only."
+_WARNING = "Whoever generates an SRS can forge proofs with it: for development only."
 
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> int:
-    """List the files that are here, and what each is worth."""
+    """List the SRS files on this machine with their origin."""
     terminal = Terminal(as_json)
     settings = Settings.load(redis_url=None)
     files = SrsFolder(settings.srs_dir).files()
@@ -51,7 +51,7 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An SRS file.")],
     as_json: options.Json = False,
 ) -> int:
-    """Say whether FILE is the public ceremony's (exit code 1 if it is not)."""
+    """Check whether FILE is the public ceremony's (exit code 1 if not)."""
     terminal = Terminal(as_json)
     if not file.is_file():
         raise FileUnreadable(f"{file} is not a file")
@@ -103,7 +103,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An SRS file in EZKL's raw format.")],
     as_json: options.Json = False,
 ) -> int:
-    """Copy FILE in. The original stays as it is."""
+    """Copy FILE into the SRS folder."""
     terminal = Terminal(as_json)
     if not file.is_file():
         raise FileUnreadable(f"{file} is not a file")
@@ -115,7 +115,7 @@ def import_(
 
 @app.command()
 def generate(size: Size, as_json: options.Json = False) -> int:
-    """Make an SRS of size K, labelled insecure-development. Slow for large K."""
+    """Generate an SRS of size K, labelled insecure-development. Slow for large K."""
     from circuits.engine.ezkl_engine import EzklEngine
     from circuits.engine.sandbox import Sandbox
 
@@ -124,7 +124,7 @@ def generate(size: Size, as_json: options.Json = False) -> int:
     folder = SrsFolder(settings.srs_dir)
     if (folder.folder / f"dev{size}.srs").exists():
         raise SrsError(
-            f"dev{size}.srs is here already",
+            f"dev{size}.srs already exists",
             advice="Circuits may depend on it: remove it yourself.",
         )
     sandbox = Sandbox(nice=settings.engine_nice)

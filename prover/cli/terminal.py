@@ -1,6 +1,6 @@
-"""How subcommands speak: tables and bars for people on stderr and stdout, one object for programs.
+"""Output of subcommands: tables and progress bars for people, one JSON object for programs.
 
-With ``--json`` exactly one JSON object goes to stdout, and nothing else there.
+With ``--json`` stdout gets exactly one JSON object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class FileUnwritable(ZkmlError):
 
 
 class Terminal:
-    """Output of one command. ``spoke``: whether this process has said how its command ended."""
+    """Output of one command. ``spoke``: whether this process has reported how its command ended."""
 
     spoke: ClassVar[bool] = False
 
@@ -45,7 +45,7 @@ class Terminal:
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def line(self, text: str = "", *, style: str = "") -> None:
-        """A line for people, on stdout unless that belongs to a program."""
+        """A line for people, on stdout unless ``--json`` reserves that."""
         if not self.as_json:
             self.out.print(text, style=style, markup=False)
 
@@ -55,24 +55,24 @@ class Terminal:
             self.out.print(table)
 
     def object(self, value: Any) -> None:
-        """The one JSON object, if programs are listening."""
+        """The one JSON object, with ``--json``."""
         Terminal.spoke = True
         if self.as_json:
             print(json.dumps(value, ensure_ascii=False, default=str))
 
     def problem(self, problem: dict[str, Any]) -> None:
-        """An error: what was wrong, what to do, its code."""
+        """An error: detail, advice, code."""
         if self.as_json:
             self.object({"ok": False, "problem": problem})
             return
         self.err.print(f"error: {problem['detail']}", style="bold red", markup=False)
         if problem.get("advice"):
             self.err.print(f"  {problem['advice']}", markup=False)
-        again = "; trying again may help" if problem.get("retryable") else ""
+        again = "; retrying may help" if problem.get("retryable") else ""
         self.err.print(f"  ({problem['code']}{again})", style="dim", markup=False)
 
     def usage(self, error: Exception) -> None:
-        """A command line that makes no sense."""
+        """An invalid command line."""
         said = error.format_message() if hasattr(error, "format_message") else str(error)
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "zkml"
@@ -83,16 +83,16 @@ class Terminal:
 
 
 def wants_json(argv: Sequence[str]) -> Terminal:
-    """A terminal before the command line is parsed."""
+    """A terminal for use before the command line is parsed."""
     return Terminal("--json" in argv)
 
 
-#: Bytes of data beside a model that are read where no limit is given: what protobuf holds.
+#: Default limit for a model's external data, in bytes: protobuf's own.
 _MOST_DATA = (1 << 31) - 1
 
 
 def exit_code(error: ZkmlError) -> int:
-    """DESIGN's exit code for an error."""
+    """The exit code for an error."""
     return EXIT_FAILED if error.fault in (Fault.OURS, Fault.BUSY) else EXIT_USAGE
 
 
@@ -108,7 +108,7 @@ def read_file(path: Path, *, limit: int | None = None) -> bytes:
 
 
 def read_model_file(path: Path, *, limit: int | None = None) -> bytes:
-    """A model's bytes, with the data that its exporter put into files beside it.
+    """A model's bytes, including external data from files beside it.
 
     Raises ``FileUnreadable`` and ``ExternalData``.
     """
@@ -127,11 +127,11 @@ def is_batch(path: Path) -> bool:
     try:
         return is_batch_bundle(path)
     except OSError:
-        return False  # reading it says why
+        return False  # reading it reports why
 
 
 def check_writable(path: Path) -> None:
-    """Raises ``FileUnwritable`` where ``write_file`` would: better known before hours of work."""
+    """Raises ``FileUnwritable`` where ``write_file`` would, before hours of work."""
     folder = path.parent
     if path.is_dir():
         raise FileUnwritable(f"{path} is a folder", advice="Name the file to write.")
@@ -142,7 +142,7 @@ def check_writable(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a whole file or nothing. Raises ``FileUnwritable``."""
+    """Writes a file atomically. Raises ``FileUnwritable``."""
     staged = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
         if not _is_replaceable(path):
@@ -157,10 +157,10 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def _is_replaceable(path: Path) -> bool:
-    """Whether a new file may take the place of what is there: not for a device or a pipe."""
+    """Whether a new file may replace the path: not for a device or a pipe."""
     return path.is_file() or not path.exists()
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """At most ``width`` characters, cut in the middle of nothing."""
+    """At most ``width`` characters, an ellipsis where it was cut."""
     return text if len(text) <= width else text[: width - 1] + "…"

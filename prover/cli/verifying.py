@@ -1,4 +1,4 @@
-"""``zkml verify``: the numbered checklist, offline, with nothing but the bundle."""
+"""``zkml verify``: the numbered checks, offline, from the bundle alone."""
 
 from __future__ import annotations
 
@@ -47,30 +47,26 @@ def verify(
         Path | None, typer.Argument(metavar="BUNDLE", help="A .zkml file; or use --ezkl.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="The ONNX file it should be about.")
+        Path | None, typer.Option(metavar="MODEL", help="Expected model: an ONNX file.")
     ] = None,
     input_file: Annotated[
-        Path | None, typer.Option("--input", metavar="INPUT", help="The input it should be about.")
+        Path | None, typer.Option("--input", metavar="INPUT", help="Expected input.")
     ] = None,
     salt: Annotated[
         str | None,
         typer.Option(
-            metavar="HEX", help="With --input: opens the commitment to an input that is private."
+            metavar="HEX", help="Salt that opens the commitment to a private input; needs --input."
         ),
     ] = None,
-    nonce: Annotated[
-        str | None, typer.Option(help="The nonce that you asked the proof to be bound to.")
-    ] = None,
+    nonce: Annotated[str | None, typer.Option(help="Expected nonce of the proof.")] = None,
     trusted: Annotated[
         Path | None,
-        typer.Option(metavar="KEYS", help="A published key set: signers that you trust."),
+        typer.Option(metavar="KEYS", help="A published key set: the signers you trust."),
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(metavar="POLICY", help="A JSON file of further expectations.")
+        Path | None, typer.Option(metavar="POLICY", help="A JSON file with a verification policy.")
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse whatever is only worth a warning.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as failures.")] = False,
     rebuild: Annotated[
         bool,
         typer.Option("--rebuild", help="Rebuild the verifying key from --model and compare."),
@@ -83,11 +79,11 @@ def verify(
     vk: Annotated[Path | None, typer.Option(metavar="FILE", help="With --ezkl.")] = None,
     srs_part: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --ezkl: an SRS of your own (k = 1, 516 bytes)."),
+        typer.Option(metavar="FILE", help="With --ezkl: your own SRS part (k = 1, 516 bytes)."),
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Check BUNDLE: what it claims, whether that holds, and what it leaves open."""
+    """Verify BUNDLE: show what it claims, whether that holds, and what it does not claim."""
     terminal = Terminal(as_json)
     if (bundle is None) == (ezkl is None):
         raise OptionsDisagree("give a bundle, or --ezkl with --settings and --vk")
@@ -153,7 +149,7 @@ def _bundle(
     from prover.verify.bundle import verify_bundle
 
     if rebuild and model is None:
-        raise OptionsDisagree("--rebuild starts from the model: give it with --model")
+        raise OptionsDisagree("--rebuild needs --model")
     data = read_file(path, limit=MAX_BYTES)
     return verify_bundle(
         data,
@@ -171,7 +167,7 @@ def _salt(text: str | None, input_file: Path | None) -> bytes | None:
     if text is None:
         return None
     if input_file is None:
-        raise OptionsDisagree("--salt opens a commitment to an input: give that with --input")
+        raise OptionsDisagree("--salt needs --input")
     from prover.statement.commitment import SALT_BYTES
 
     try:
@@ -184,9 +180,9 @@ def _salt(text: str | None, input_file: Path | None) -> bytes | None:
 
 
 def _inputs(bundle: bytes, path: Path) -> Any:
-    """The expected input, read against the signature that the bundle's circuit has.
+    """The expected input, read against the signature of the bundle's circuit.
 
-    An unreadable bundle gives nothing to compare with; verification says why.
+    For an unreadable bundle there is none; verification reports why.
     """
     from circuits.format.tensors import Signature
     from prover.errors import BundleInvalid
@@ -236,7 +232,7 @@ def _raw(
     from prover.verify.bare_proof import verify_raw
 
     if settings is None or vk is None:
-        raise OptionsDisagree("--ezkl needs --settings and --vk: a proof means nothing without")
+        raise OptionsDisagree("--ezkl needs --settings and --vk")
     return verify_raw(
         read_file(proof),
         read_file(settings),
@@ -249,7 +245,7 @@ def _raw(
 
 
 def _arrays(path: Path) -> list[Any]:
-    """EZKL's own input form, one array for each input."""
+    """EZKL's input format, one array per input."""
     import numpy as np
 
     data = _json(path).get("input_data")

@@ -89,7 +89,7 @@ def test_who_proves_beside_a_jump_of_the_model_is_told_what_the_proof_missed(
     assert done.code == YES, done
     assert "y = [[1.0]]" in done.out
     assert "off by at most 1," in done.out
-    assert "more than the 1 % asked for" in done.out
+    assert "exceeds the tolerance of 1 %" in done.out
 
 
 def test_inputs_of_every_form_give_the_same_output(workspace: Workspace) -> None:
