@@ -1,4 +1,4 @@
-"""What a bare EZKL proof establishes, and, item by item, what it does not."""
+"""Verification of a bare EZKL proof: what it establishes and what it does not."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report
 
 _NOT_ESTABLISHED = (
-    "Which model: nothing in these files ties the verifying key to an ONNX file.",
-    "For whom or when: the proof can be shown again, by anybody, for any purpose.",
+    "Which model: nothing in these files binds the verifying key to an ONNX file.",
+    "For whom or when: anybody can replay the proof for any purpose.",
     "Who made it: the files are not signed.",
-    "That what has to be zero is zero: a circuit that is given results shows residues behind its"
-    " outputs, and only a manifest of zkml-prover says how many.",
+    "That residues are zero: a circuit with hints has residues after its outputs, and only a"
+    " manifest of zkml-prover says how many.",
     "That inputs lie in the range that the circuit was calibrated for.",
     "What the file says under pretty_public_inputs, version, timestamp and any further key: the"
     " engine ignores them.",
@@ -46,15 +46,15 @@ _NOT_ESTABLISHED = (
 )
 
 
-#: What may stand in a command that we tell somebody to run.
+#: A version that may appear in a suggested command.
 _VERSION = re.compile(r"[0-9]{1,4}([.][0-9]{1,4}){1,3}")
-#: Values beyond this are no numbers that a model computes with.
+#: Larger values are not values of a model.
 _EXACT = 2.0**96
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Files:
-    """The files at hand. Slots are filled by the checks that read them."""
+    """The given files. The checks that read them fill the slots."""
 
     proof: bytes
     settings: bytes
@@ -77,22 +77,22 @@ def verify_raw(
     inputs: list[NDArray[Any]] | None = None,
     limits: Limits = VERIFY_LIMITS,
 ) -> Report:
-    """Checks a proof that somebody made with EZKL, from EZKL's own files.
+    """Checks a proof made with EZKL, from EZKL's own files.
 
     ``srs_part``: 516 bytes (``verify_part.extract``); without it, the public ceremony's pinned
-    constants. ``inputs``: the input that it should be about, one array per model input, in order.
+    constants. ``inputs``: the expected input, one array per model input, in order.
     Never raises for anything in the files.
 
-    (1) proof-form: it is an EZKL proof, every instance has its one spelling, hex_proof is the same
-    (2) settings: they can be read, and are of this engine's version
-    (3) instances: as many as the settings say
-    (4) pretty: what pretty_public_inputs says of inputs and outputs is what the instances say
-    (5) input: the input given, quantised by the settings' scales, is the one in the proof
+    (1) proof-form: it is an EZKL proof, instances are canonical, hex_proof equals proof
+    (2) settings: they are readable and of this engine's version
+    (3) instances: their number is that of the settings
+    (4) pretty: pretty_public_inputs agrees with the instances
+    (5) input: the expected input, quantised by the settings' scales, is the one in the proof
     (6) srs: the reference string is the public ceremony's, or another
     (7) proof: the engine accepts the proof under this key, these settings, this reference string
-    (8) proof-length: it does not accept a shorter one, so nothing is appended to the proof
+    (8) proof-length: the engine rejects a shorter proof, so no bytes are appended
     (9) model: never established by these files alone
-    (10) products: none is checked by Freivalds' argument, with which other outputs can be proved
+    (10) products: none is checked by Freivalds' argument, which allows forged outputs
     """
     files = _Files(
         proof=proof,
@@ -156,7 +156,7 @@ def _count(files: _Files) -> str:
     stated = settings.hashes + sum(settings.sizes)
     found = len(files.read.value.instances)
     if settings.output_visibility == PUBLIC and found != stated:
-        refuse(f"the proof has {found} instances, the settings say {stated}")
+        refuse(f"the proof has {found} instances, the settings require {stated}")
     return f"{found} instances"
 
 
@@ -164,7 +164,7 @@ def _count(files: _Files) -> str:
 def _pretty(files: _Files) -> str:
     pretty = json.loads(files.proof).get("pretty_public_inputs")
     if not pretty:
-        skip("the proof file has none")
+        skip("the proof file has no pretty_public_inputs")
     settings = files.parsed.value
     said = [
         bytes.fromhex(felt.removeprefix("0x"))[::-1].hex()
@@ -173,13 +173,13 @@ def _pretty(files: _Files) -> str:
         for felt in tensor
     ]
     if said != files.read.value.instances[settings.hashes :]:
-        refuse("pretty_public_inputs says something else than the proof's instances")
+        refuse("pretty_public_inputs disagrees with the proof's instances")
     decoded = _decoded(files)
     rescaled = [t for g in ("rescaled_inputs", "rescaled_outputs") for t in pretty.get(g) or []]
     for tensor, values in zip(rescaled, decoded, strict=True):
         if not all(_close(float(a), b) for a, b in zip(tensor, values, strict=True)):
-            refuse("pretty_public_inputs rescales its numbers to others than the instances")
-    return "agrees with the instances (the engine itself does not look at it)"
+            refuse("the rescaled values of pretty_public_inputs disagree with the instances")
+    return "agrees with the instances (the engine does not check it)"
 
 
 def _close(stated: float, decoded: float) -> bool:
@@ -191,7 +191,7 @@ def _close(stated: float, decoded: float) -> bool:
 # (5)
 def _input(files: _Files) -> str:
     if files.inputs is None:
-        skip("no input was given to compare")
+        skip("no expected input was given")
     settings = files.parsed.value
     if settings.input_visibility != PUBLIC:
         skip(f"the input is {settings.input_visibility}: the instances do not show it")
@@ -208,9 +208,9 @@ def _input(files: _Files) -> str:
             quantised(encoding, np.asarray(values, np.float32))
             != (files.read.value.instances[at : at + size])
         ):
-            refuse(f"the proof is about another input {number}")
+            refuse(f"input {number} of the proof is not the expected one")
         at += size
-    return "the input given, quantised here, is the one in the proof"
+    return "the expected input, quantised by this verifier, is the one in the proof"
 
 
 # (6)
@@ -218,7 +218,7 @@ def _srs(files: _Files) -> str:
     verify_part.check(files.srs_part)
     if verify_part.ceremony(files.srs_part) is verify_part.Ceremony.PUBLIC:
         return "the public ceremony's, by the pinned constants"
-    return "not the public ceremony's: whoever made it may be able to forge proofs"
+    return "not the public ceremony's: its maker may be able to forge proofs"
 
 
 # (7)
@@ -240,30 +240,30 @@ def _length(files: _Files, e: Evidence) -> str:
         refuse("the proof is empty")
     shorter = EzklProof(instances=proof.instances, proof=proof.proof[:-1])
     if _accepted(files, e, shorter):
-        refuse("bytes are appended to the proof, which the engine ignores")
-    return f"{len(proof.proof)} bytes, none too many"
+        refuse("the proof has appended bytes, which the engine ignores")
+    return f"{len(proof.proof)} bytes, none appended"
 
 
 def _require_version(files: _Files, e: Evidence) -> None:
-    """Skips what an engine of another version is no judge of."""
+    """Skips checks that need an engine of the proof's version."""
     made_with = files.parsed.value.version
     if made_with != e.engine.version:
-        skip(f"EZKL {e.engine.version} is no judge of proofs made with EZKL {made_with}")
+        skip(f"EZKL {e.engine.version} cannot check proofs made with EZKL {made_with}")
 
 
 def _accepted(files: _Files, e: Evidence, proof: EzklProof) -> bool:
     verify_part.check(files.srs_part)
     if not files.parsed.value.fits(files.vk):
-        refuse("the settings are those of a larger circuit than the key's")
+        refuse("the settings describe a larger circuit than the key's")
     return e.engine.verify(proof.to_bytes(), files.settings, files.vk, files.srs_part, e.limits)
 
 
 # (9)
 def _model(files: _Files) -> str:
     if files.model is None:
-        skip("no model was given; the files alone name none")
+        skip("no model was given; the files do not name one")
     skip(
-        f"the model given is {sha256(files.model)}: to tie it to the key, compile it under these"
+        f"the given model is {sha256(files.model)}: to bind it to the key, compile it with these"
         " settings and compare the verifying keys"
     )
 
@@ -286,13 +286,13 @@ def _decoded(files: _Files) -> list[list[float]]:
 def _products(files: _Files) -> str:
     if files.parsed.value.freivalds_cells:
         warn(
-            "the circuit has Freivalds products: whoever made the proof could choose the results of"
+            "the circuit has Freivalds products: the prover could choose the results of"
             " products, and so the outputs. Set disable_freivalds and prove again"
         )
     if files.parsed.value.committed:
         warn(
             "the circuit commits to tensors: if its challenges are hashes of the commitments,"
-            " nobody has looked whether they are"
+            " this was not checked"
         )
     return "no product is checked by Freivalds' argument"
 

@@ -1,4 +1,4 @@
-"""Verification of a bundle: one function, one numbered list of checks."""
+"""Verification of a bundle: one function with a numbered list of checks."""
 
 from __future__ import annotations
 
@@ -36,49 +36,49 @@ def verify_bundle(
     """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``. Raises
     ``EngineKilled`` when the engine's process is killed from outside each time.
 
-    ``model``: the ONNX that it should be about. ``inputs``: the input that it should be about, by
-    name. ``input_salt``: opens a salted commitment to ``inputs``. ``rebuild``: makes the verifying
-    key again from the model. ``derive``: derives shown weights from it. These checks are
-    performed, in this order, whatever each one finds:
+    ``model``: the expected ONNX file. ``inputs``: the expected input, by name. ``input_salt``:
+    opens a salted commitment to ``inputs``. ``rebuild``: derives the verifying key from the model
+    again. ``derive``: derives shown weights from the model. All checks run, in this order,
+    whatever the earlier ones found:
 
-     (1) bundle: the file is a bundle in its one byte form
+     (1) bundle: the file is a bundle in canonical form
      (2) receipt: its receipt is a DSSE envelope with one signature
      (3) statement: the payload is an in-toto statement of this predicate, every field known
      (4) manifest: the circuit's manifest is of a known schema and within bounds
      (5) signature: the signature over the statement verifies under the key it names
-     (6) signer: that key is one the policy trusts, not revoked, not retired before the issue
-     (7) expected-model: the model is the one the verifier holds or expects
-     (8) expected-circuit: so are the circuit and its verifying key
-     (9) engine-version: the proof system's version is one whose proofs count
-    (10) soundness: the profile is at least as cautious as asked
-    (11) srs-policy: the reference string is the public ceremony's, or another is tolerated
-    (12) manifest-digest: the manifest is the file that the statement names; so are
+     (6) signer: the policy trusts that key; it is not revoked, nor retired before the issue
+     (7) expected-model: the model is the one the verifier expects
+     (8) expected-circuit: the circuit and its verifying key are the expected ones
+     (9) engine-version: the policy accepts the proof system's version
+    (10) soundness: the profile is at least as strict as the policy asks
+    (11) srs-policy: the reference string is the public ceremony's, or the policy allows another
+    (12) manifest-digest: the manifest is the file that the statement names; likewise
     (13) settings-digest, (14) vk-digest, (15) plan-digest, (16) proof-digest, (17) srs-part-digest
-    (18) input-commitment: the input file is the one committed to; none is there if it is private
-    (19) model-digest: the model file, if it is in the bundle, is the one named
-    (20) claims: all that the statement says of the circuit is what the manifest says
-    (21) proof-form: normal form, hex_proof equals proof, the length is that of the circuit's proofs
-    (22) instances: their number, layout and digest are those stated
-    (23) input-instances: the input, quantised again here, is the one in the proof
-    (24) expected-input: so is the input that the verifier holds
-    (25) output-instances: the outputs, decoded again here from the proof, are those stated
-    (26) input-range: the input lies within the range that the circuit accepts, as seen here or, if
-    it is hidden, as the circuit itself enforces
+    (18) input-commitment: the input file matches its commitment; absent if the input is private
+    (19) model-digest: the model file, if the bundle carries it, is the one named
+    (20) claims: the statement's claims about the circuit are those of the manifest
+    (21) proof-form: normal form, hex_proof equals proof, the length is the circuit's proof length
+    (22) instances: number, layout and digest are those stated
+    (23) input-instances: the input, quantised again, is the one in the proof
+    (24) expected-input: the verifier's input is the one in the proof
+    (25) output-instances: the outputs, decoded again from the proof, are those stated
+    (26) input-range: the input is within the range that the circuit accepts; this verifier checks
+    it or, for a hidden input, the circuit enforces it
     (27) context-digest: the stated context is the one in the proof
-    (28) expected-context: the context is the one that the verifier expects
+    (28) expected-context: the context is the one the verifier expects
     (29) expiry: the context has not expired
     (30) age: the receipt is neither from the future nor too old
     (31) proof: the engine accepts the proof
-    (32) settings-agree: the engine's settings are those of this manifest and profile
-    (33) srs-pinned: the reference string's elements are those of the ceremony named
+    (32) settings-agree: the engine's settings agree with manifest and profile
+    (33) srs-pinned: the reference string's elements are those of the named ceremony
     (34) rebuild: the verifying key, rebuilt from the ONNX, is the same bytes
-    (35) residues: hints are the products' results, and hidden inputs lie within their ranges
-    (36) owner: the owner's signature, if there is one, is of this model's manifest
-    (37) challenges: those of committed hints are hashes of the proof's commitments and the context
-    (38) weights: shown weights are those the proof is about and, where the model is at hand, its
+    (35) residues: hints are the products' results, and hidden inputs are within their ranges
+    (36) owner: the owner's signature, if any, is over this model's manifest
+    (37) challenges: challenges of committed hints hash the proof's commitments and the context
+    (38) weights: shown weights are the proof's and, where the model is given, the model's
 
-    What the caller must still judge: whether the signer deserves trust, and what ``not_claimed``
-    lists. Without (34), that the verifying key belongs to the model depends on the signature.
+    The caller must still judge whether to trust the signer, and read ``not_claimed``. Without (34),
+    that the verifying key belongs to the model depends on the signature.
     """
     evidence = Evidence(
         policy=policy or Policy(),
@@ -107,9 +107,9 @@ def check_statement(
     limits: Limits = VERIFY_LIMITS,
     once: Once | None = None,
 ) -> Report:
-    """Every check of ``verify_bundle`` but those of the envelope: (1), (2), (3), (5) and (6).
+    """All checks of ``verify_bundle`` except those of the envelope: (1), (2), (3), (5) and (6).
 
-    For the prover, before it signs: ``unsigned`` is the bundle to be, its ``receipt`` empty.
+    For the prover, before it signs: ``unsigned`` is the future bundle with an empty ``receipt``.
     ``once`` is shared by statements about one proof.
     """
     evidence = Evidence(
@@ -136,9 +136,9 @@ def verify_item(
     now: datetime | None = None,
     limits: Limits = VERIFY_LIMITS,
 ) -> Report:
-    """``verify_bundle`` of a bundle out of a batch bundle, whose reader has checked its form (1).
+    """``verify_bundle`` of an item of a batch bundle, whose reader has checked its form (1).
 
-    ``once`` is shared by the items, so that what they share, the proof above all, is checked once.
+    The items share ``once``, so that their shared parts, above all the proof, are checked once.
     """
     evidence = Evidence(
         policy=policy or Policy(),
@@ -163,7 +163,7 @@ def _report(checks: tuple[Check, ...], evidence: Evidence) -> Report:
 
 
 def _not_claimed(evidence: Evidence) -> tuple[str, ...]:
-    """In this verifier's words, not the issuer's."""
+    """The non-claims, worded by this verifier and not by the issuer."""
     manifest = evidence.manifest.known
     return tuple(TEXTS[name] for name in non_claims(manifest)) if manifest else ()
 

@@ -1,4 +1,4 @@
-"""What a verifier expects, beyond that a proof is a proof."""
+"""What a verifier expects beyond a valid proof."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MAX_SECONDS = 1 << 40
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Everything is optional; the default accepts any model, and says what it could not judge.
+    """Everything is optional. The default accepts any model and reports what it could not check.
 
-    ``trusted`` and ``keyids`` name the signers to accept (an empty set: nobody); with neither, a
-    signature is checked against the key in the bundle and the signer is shown as unknown, a
-    warning. ``own`` are the keys of the deployment that verifies: they count while nobody is named,
-    and another's signature is a warning then as without them. ``revoked`` adds keyids to refuse.
-    ``context`` maps names out of ``CONTEXT_FIELDS`` to the values expected. ``engine_versions`` are
-    those whose proofs count. ``allow_insecure_srs``: a reference string that is not the public
-    ceremony's is a warning, not a refusal. ``strict``: every warning is a refusal.
-    ``clock_skew_s`` is how far in the future a time of issue may lie.
+    ``trusted`` and ``keyids`` name the signers to accept (an empty set: none). With neither, a
+    signature is checked against the key in the bundle and the unknown signer is a warning.
+    ``own`` are the keys of the verifying deployment: without named signers they are trusted, and
+    other signers are a warning. ``revoked`` adds keyids to refuse. ``context`` maps names in
+    ``CONTEXT_FIELDS`` to expected values. ``engine_versions`` lists accepted versions.
+    ``allow_insecure_srs``: a reference string that is not the public ceremony's is a warning, not a
+    failure. ``strict``: every warning is a failure. ``clock_skew_s`` is how far in the future a
+    time of issue may be.
     """
 
     trusted: tuple[PublicKey, ...] | None = None
@@ -47,7 +47,7 @@ class Policy:
 
     @property
     def names_signers(self) -> bool:
-        """Whether it says whose signatures count."""
+        """Whether the policy names signers."""
         return self.trusted is not None or self.keyids is not None
 
     @classmethod
@@ -67,7 +67,7 @@ def _trusted(name: str, value: Any) -> tuple[PublicKey, ...] | None:
 
 def _texts(name: str, value: Any) -> frozenset[str]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise PolicyInvalid(f"policy.{name} is not a list of texts", field=name)
+        raise PolicyInvalid(f"policy.{name} is not a list of strings", field=name)
     return frozenset(value)
 
 
@@ -79,7 +79,7 @@ def _digest(name: str, value: Any) -> str | None:
 
 def _text(name: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise PolicyInvalid(f"policy.{name} is not text", field=name)
+        raise PolicyInvalid(f"policy.{name} is not a string", field=name)
     return value
 
 
@@ -89,7 +89,7 @@ def _context(name: str, value: Any) -> dict[str, str | int | None]:
             f"policy.context may name {', '.join(sorted(CONTEXT_FIELDS))}", field=name
         )
     if not all(v is None or type(v) in (str, int) for v in value.values()):
-        raise PolicyInvalid("policy.context holds something else than text and numbers", field=name)
+        raise PolicyInvalid("policy.context has a value that is no string or number", field=name)
     return value
 
 
@@ -103,7 +103,7 @@ def _seconds(name: str, value: Any) -> int | None:
 
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise PolicyInvalid(f"policy.{name} is neither true nor false", field=name)
+        raise PolicyInvalid(f"policy.{name} is not a boolean", field=name)
     return value
 
 

@@ -1,4 +1,4 @@
-"""The answer of a verification: one line per check, for people and for programs."""
+"""The result of a verification: one entry per check, for people and for programs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 class Layer(enum.StrEnum):
-    """Where a check stands, and where a tampered bundle is turned away."""
+    """What a check is about. Tests compare where a tampered bundle is rejected."""
 
-    SCHEMA = "schema"  # the files are not what they should be
-    SIGNATURE = "signature"  # nobody trusted says this
-    POLICY = "policy"  # true perhaps, but not what the verifier wants
-    ARTIFACT = "artifact"  # a file is not the one that the statement names
-    INSTANCES = "instances"  # input or output are not those in the proof
-    RANGE = "range"  # the input lies outside what the circuit was built for
+    SCHEMA = "schema"  # the files are malformed
+    SIGNATURE = "signature"  # no trusted signer
+    POLICY = "policy"  # perhaps true, but not what the verifier expects
+    ARTIFACT = "artifact"  # a file does not match the statement's digest
+    INSTANCES = "instances"  # input or output differ from the proof
+    RANGE = "range"  # the input is outside the circuit's accepted range
     CONTEXT = "context"  # made for another purpose
-    PROOF = "proof"  # the proof does not hold
+    PROOF = "proof"  # the proof is invalid
     FRESHNESS = "freshness"  # too old, expired, or from the future
-    SETUP = "setup"  # keys or reference string are not what they are said to be
+    SETUP = "setup"  # key or reference string are not as claimed
 
 
 class Status(enum.StrEnum):
@@ -27,8 +27,8 @@ class Status(enum.StrEnum):
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
-    WARN = "warn"  # holds, but the reader should know
-    SKIP = "skip"  # does not apply, was not asked for, or needs what is missing
+    WARN = "warn"  # passed with a reservation
+    SKIP = "skip"  # does not apply, was not requested, or needs a missing part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """``ok`` when no check failed. ``statement`` is a summary of what was claimed, or None where it
-    could not be read; ``words`` says it in sentences, ``not_claimed`` what it leaves open."""
+    """``ok`` when no check failed. ``statement`` summarizes the claim, or is None if it could not
+    be read. ``words`` is the claim in sentences, ``not_claimed`` lists what it does not cover."""
 
     ok: bool
     checks: tuple[Check, ...]

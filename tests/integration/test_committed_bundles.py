@@ -270,7 +270,7 @@ def test_who_has_the_model_needs_no_signature_for_its_weights(
     assert judged(None).detail.endswith("depends on the signature, or on a rebuild")
     own = judged(network())
     assert own.status is Status.WARN
-    assert "derived from the model, they are the same; only a rebuild" in own.detail
+    assert "the weights derived from the model are the same; only a rebuild" in own.detail
     assert judged(network(4)).failed
 
 

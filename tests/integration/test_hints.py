@@ -1,4 +1,4 @@
-"""Results given to a circuit, with the real engine: what a prover gains by giving other ones."""
+"""Hints with the real engine: what a prover gains from wrong ones."""
 
 from __future__ import annotations
 

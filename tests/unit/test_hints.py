@@ -1,4 +1,4 @@
-"""Results given to a circuit: right ones leave no residue, and no other ones can."""
+"""Hints: right ones leave no residue, and wrong ones always do."""
 
 from __future__ import annotations
 

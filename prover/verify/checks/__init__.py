@@ -1,5 +1,5 @@
-"""The checks behind ``prover.verify.bundle``, which has their numbered list.
+"""The checks of ``prover.verify.bundle``, which numbers them.
 
-``evidence`` holds what is looked at and keeps a check from crashing its caller; the other modules
-hold the checks, each a function that returns what it found or ends by refuse, warn or skip.
+``evidence`` holds the data under verification and turns crashes of checks into failures. The other
+modules hold the checks: functions that return what they found or end by refuse, warn or skip.
 """

@@ -1,4 +1,4 @@
-"""Checks (20) to (27) and (35): what the proof holds is what the statement says."""
+"""Checks (20) to (27), (35) and (37): the proof's content is what the statement says."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from prover.verify.checks.evidence import (
     warn,
 )
 
-#: Quantising is done in double precision, which holds every integer up to here.
+#: Quantisation uses double precision, which represents every integer up to here.
 _EXACT = 1 << 53
 _ZERO = to_felt(0)
 
@@ -52,10 +52,10 @@ def circuit_claims(e: Evidence) -> str:
         for part in name.split("."):
             stated = getattr(stated, part)
         if stated != value:
-            refuse(f"the statement's {name} is not what the circuit's manifest says")
+            refuse(f"the statement's {name} differs from the circuit's manifest")
     if [n.id for n in e.predicate.non_claims] != non_claims(e.manifest.value):
-        refuse("the statement leaves out, or adds to, what is not claimed of such a circuit")
-    return f"{len(expected) + 1} parts of the statement follow from the manifest"
+        refuse("the statement's non-claims are not those of such a circuit")
+    return f"{len(expected) + 1} parts of the statement agree with the manifest"
 
 
 # (21)
@@ -65,7 +65,7 @@ def proof_form(e: Evidence) -> str:
     e.proof.fill(proof)
     claim = e.predicate.proof
     if sha256(proof.proof) != claim.sha256:
-        refuse("the proof's bytes are not those that the statement names")
+        refuse("the proof's bytes do not match the statement's digest")
     if not len(proof.proof) == claim.bytes == e.predicate.circuit.proof_bytes:
         refuse(f"{len(proof.proof)} bytes, the circuit's proofs have {claim.bytes}")
     return f"{len(proof.proof)} bytes in normal form; hex_proof is the same bytes"
@@ -77,12 +77,12 @@ def instances(e: Evidence) -> str:
     claim = e.predicate.instances
     layout = e.manifest.value.layout
     if [s.model_dump(mode="json") for s in claim.layout] != [s.to_json() for s in layout]:
-        refuse("the instances are laid out otherwise than the circuit's")
+        refuse("the layout of the instances is not the circuit's")
     if not len(instances) == claim.count == sum(s.count for s in layout):
         refuse(f"the proof has {len(instances)} instances, the statement says {claim.count}")
     digest = e.once("instances", lambda: sha256(felts_to_bytes(instances)), instances)
     if digest != claim.sha256:
-        refuse("the instances are not those that the statement names")
+        refuse("the instances do not match the statement's digest")
     lane = lane_of(e)
     lanes = e.manifest.value.lanes
     about = f", of which lane {lane} of {lanes} is this statement's" if lanes > 1 else ""
@@ -93,7 +93,7 @@ def instances(e: Evidence) -> str:
 def input_instances(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
-        skip("the input is not shown: there is nothing to compare")
+        skip("the input is not public: nothing to compare")
     if manifest.commitments is not None:
         return _evaluated(e)
     values = _claimed_input(e)
@@ -105,16 +105,16 @@ def input_instances(e: Evidence) -> str:
 
 
 def _evaluated(e: Evidence) -> str:
-    """The public inputs of a circuit with committed hints, one behind the other: their polynomial
-    at two challenges, which are hashes of them."""
+    """The concatenated public inputs of a circuit with committed hints: the proof shows their
+    polynomial at two challenges, which are hashes of them."""
     claim, encodings = e.manifest.value.commitments, e.manifest.value.inputs
     if claim is None or claim.evaluated is None:
-        refuse("the circuit shows nothing of its input")
+        refuse("the input is not public: nothing to compare")
     values = _claimed_input(e)
     felts = [f for own in encodings for f in quantised(own, values[own.tensor.name])]
     rows, width = claim.evaluated
     if not (rows - 1) * width < len(felts) <= rows * width:
-        refuse("the input is not evaluated in as many rows as it fills")
+        refuse("the number of evaluated rows does not fit the input")
     found = challenges_of(e)
     value = evaluation(felts, claim.evaluated, found)
     if claim.lanes > 1:
@@ -130,7 +130,7 @@ def _evaluated(e: Evidence) -> str:
 # (24)
 def expected_input(e: Evidence) -> str:
     if e.inputs is None:
-        skip("no input was expected (give one to compare)")
+        skip("no expected input was given")
     manifest = e.manifest.value
     visibility = manifest.profile.visibility
     if visibility is Visibility.PRIVATE_INPUT:
@@ -145,29 +145,29 @@ def expected_input(e: Evidence) -> str:
         else:
             matches = segment(e, Role.INPUT, name) == felts
         if not matches:
-            refuse(f"the proof is about another input {name!r}")
+            refuse(f"input {name!r} of the proof is not the expected one")
     how = "quantised and hashed" if visibility is Visibility.HASHED_INPUT else "quantised"
-    return f"the input expected, {how} here, is the one in the proof"
+    return f"the expected input, {how} here, is the one in the proof"
 
 
 def _opened(e: Evidence) -> str:
-    """The expected input against the salted commitment: the proof itself shows nothing of it."""
+    """Compares the expected input with the salted commitment; the proof does not show the input."""
     if e.input_salt is None or e.inputs is None:
-        warn("the input is private: only its salt can show that it is the one expected")
+        warn("the input is private: comparing it needs its salt")
     if commit(input_json(e.manifest.value.inputs, e.inputs), e.input_salt) != (
         e.predicate.input.commitment.sha256
     ):
         refuse("the salted commitment is to another input")
-    return "the salted commitment, which depends on the signature, opens to the input expected"
+    return "the salted commitment, which depends on the signature, opens to the expected input"
 
 
 # (25)
 def output_instances(e: Evidence) -> str:
     decoded = decode_outputs(e.manifest.value, e.proof.value.instances, lane_of(e))
-    # Compared as they are written: to Python, -0.0 equals 0.0.
+    # Compared as text: in Python -0.0 equals 0.0.
     stated = [o.model_dump(mode="json") for o in e.predicate.outputs]
     if canonical_json(stated) != canonical_json([o.model_dump(mode="json") for o in decoded]):
-        refuse("the outputs stated are not those in the proof")
+        refuse("the stated outputs are not those in the proof")
     return f"{len(decoded)} output(s) decoded here from the proof, equal to those stated"
 
 
@@ -176,20 +176,20 @@ def input_range(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
         if manifest.commitments is not None:
-            return "the circuit bounds the input itself, by the end of its table"
+            return "the circuit bounds the input by the end of its table"
         if manifest.hidden is None or manifest.hidden.inputs is None:
             warn(
-                "the circuit, of an older compiler, accepts any field elements as its input, and so"
-                " any output can be proved"
+                "the circuit, of an older compiler, accepts any field elements as input, so any"
+                " output can be proved"
             )
-        return f"the circuit bounds the input itself, by {manifest.hidden.inputs} (check 35)"
+        return f"the circuit bounds the input by {manifest.hidden.inputs} (check 35)"
     values = _claimed_input(e)
     for encoding in manifest.inputs:
         try:
             encoding.quantise(values[encoding.tensor.name])
         except InputOutOfRange as error:
             refuse(error.detail)
-    return "every value lies within the range that the circuit accepts"
+    return "every value is within the range that the circuit accepts"
 
 
 # (35)
@@ -199,38 +199,38 @@ def residues(e: Evidence) -> str:
         return _committed_residues(e, manifest.commitments)
     hints = manifest.hints
     if not manifest.residues:
-        skip("the circuit computes all results itself, of inputs that are shown")
+        skip("the circuit has no hints and no hidden inputs")
     if hints is not None and not manifest.profile.allows_hints:
-        refuse("results are given to a circuit of a profile that cannot bind them")
+        refuse("the circuit has hints, which its profile cannot bind")
     if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
         refuse(
             "a residue is not zero: "
             + (
-                "a hidden input is out of its range"
+                "a hidden input is out of range"
                 if hints is None
-                else "a result given to the circuit is not the product's"
+                else "a hint is not the product's result"
             )
         )
     if hints is None:
-        return f"{manifest.residues} residue(s) are zero: what is hidden lies within its range"
+        return f"{manifest.residues} residue(s) are zero: hidden inputs are within their range"
     _bounded_outputs(e, hints.output_bounds)
     if hints.challenged and challenge_of(e) != segment(e, Role.CHALLENGE, "challenge"):
-        refuse("the challenge is not the hash of what it has to challenge")
-    return f"{hints.residues} residue(s) are zero, and no output is larger than it can be"
+        refuse("the challenge is not the hash of key, inputs and hints")
+    return f"{hints.residues} residue(s) are zero, and outputs are within their bounds"
 
 
 def _committed_residues(e: Evidence, claim: Commitments) -> str:
     if any(felt != _ZERO for felt in segment(e, Role.RESIDUE, RESIDUES)):
-        refuse("a residue is not zero: a committed hint is not what it stands for")
+        refuse("a residue is not zero: a committed hint has a wrong value")
     _bounded_outputs(e, claim.output_bounds)
-    return f"{claim.residues} residue(s) are zero, and no output is larger than it can be"
+    return f"{claim.residues} residue(s) are zero, and outputs are within their bounds"
 
 
 def _bounded_outputs(e: Evidence, bounds: Sequence[int]) -> None:
     for encoding, bound in zip(e.manifest.value.outputs, bounds, strict=True):
         felts = segment(e, Role.OUTPUT, encoding.tensor.name)
         if any(abs(from_felt(felt)) > bound for felt in felts):
-            refuse(f"output {encoding.tensor.name!r} is larger than any that the circuit has")
+            refuse(f"output {encoding.tensor.name!r} exceeds its bound")
 
 
 # (37)
@@ -239,7 +239,7 @@ def challenges(e: Evidence) -> str:
     if manifest.commitments is None:
         skip("no hints are committed to")
     if segment(e, Role.CHALLENGE, "challenges") != doubled(challenges_of(e)):
-        refuse("the challenges are not the hashes of what they have to challenge")
+        refuse("the challenges are not the hashes of commitments, key and context")
     sizes = manifest.commitments.sizes[:-1]
     count = sum(columns(n, manifest.srs.logrows) for n in sizes)
     names = manifest.commitments.challenges
@@ -247,15 +247,15 @@ def challenges(e: Evidence) -> str:
 
 
 def challenges_of(e: Evidence) -> list[str]:
-    """The challenges of committed hints, rebuilt from the proof's first bytes and all else that
-    they are hashes of."""
+    """The challenges of committed hints, recomputed from the proof's first bytes and the other
+    data that they hash."""
     manifest, bundle = e.manifest.value, e.bundle.value
     claim = manifest.commitments
     if claim is None:
         refuse("no hints are committed to")
     shown = manifest.profile.visibility.shows_input
     if shown != (claim.evaluated is not None):
-        refuse("the circuit shows its input where the profile does not, or the other way round")
+        refuse("circuit and profile disagree on whether the input is public")
     inputs = None
     if shown:
         values = _claimed_input(e)
@@ -263,7 +263,7 @@ def challenges_of(e: Evidence) -> list[str]:
     subject = Subject(context=e.predicate.context.context().digest, inputs=inputs)
     lanes = None if claim.lanes == 1 else _lanes(e)
     if lanes is not None and lanes.leaves[lane_of(e)] != subject.leaf:
-        refuse("the list of lanes has another input or context in this statement's lane")
+        refuse("this statement's lane has another input or context in the list of lanes")
     binding = Binding(
         vk=bundle.vk,
         settings=bundle.settings,
@@ -276,15 +276,15 @@ def challenges_of(e: Evidence) -> list[str]:
 
 
 def _lanes(e: Evidence) -> Lanes:
-    """What the bundle says of all lanes. The challenges are hashes of it, so no digest names it."""
+    """The bundle's list of lanes. The challenges hash it, so it needs no digest."""
     data = e.bundle.value.lanes
     if data is None:
-        refuse("the bundle does not list the lanes of its proof")
+        refuse("the bundle lacks the list of lanes")
     return e.once("lanes", lambda: Lanes.from_bytes(data), data)
 
 
 def challenge_of(e: Evidence) -> list[str]:
-    """The challenge, rebuilt from the key and from inputs and results of all lanes."""
+    """The challenge, recomputed from the key and from inputs and hints of all lanes."""
     manifest, proof, bundle = e.manifest.value, e.proof.value, e.bundle.value
     shown = [
         proof.instances[s.offset : s.offset + s.count]
@@ -299,27 +299,27 @@ def challenge_of(e: Evidence) -> list[str]:
 def _claimed_input(e: Evidence) -> dict[str, NDArray[Any]]:
     document = e.bundle.value.input
     if document is None:
-        skip("the bundle holds no input")
+        skip("the bundle has no input")
     return parse_input_json(document, e.manifest.value.inputs)
 
 
 def quantised(encoding: InputEncoding, values: NDArray[Any]) -> list[str]:
-    """Felts of a claimed input, whatever its range: that is a check of its own."""
+    """Felts of a claimed input; another check covers its range."""
     boundless = dataclasses.replace(encoding, lower=-math.inf, upper=math.inf)
     array = np.asarray(values)
     if array.dtype.kind in "iu" and any(abs(int(n)) > _EXACT for n in array.reshape(-1)):
-        refuse(f"input {encoding.tensor.name!r} holds an integer that a double does not hold")
+        refuse(f"input {encoding.tensor.name!r} has an integer that a double cannot represent")
     integers = boundless.quantise(array)
     if len(integers) != encoding.tensor.size:
         refuse(f"input {encoding.tensor.name!r} has {len(integers)} values")
     if any(abs(n) >= SIGNED_LIMIT for n in integers):
-        # Beyond this, two different numbers could be the same element.
-        refuse(f"input {encoding.tensor.name!r} holds a number too large to be an element")
+        # Larger values could map two different numbers to the same element.
+        refuse(f"input {encoding.tensor.name!r} has a number that is too large for the field")
     return [to_felt(n) for n in integers]
 
 
 def lane_of(e: Evidence) -> int:
-    """Which of the proof's inputs the statement is about; 0 where there is only one."""
+    """The lane that the statement is about; 0 in a single-lane circuit."""
     claim, lanes = e.predicate.lane, e.manifest.value.lanes
     if (claim.count if claim else 1) != lanes:
         refuse(f"the statement's lane is not one of the circuit's {lanes}")
@@ -342,12 +342,12 @@ def context_digest(e: Evidence) -> str:
     if context.consumer != claim.consumer:
         refuse("the consumer's address is not in lower case")
     if context.digest_hex != claim.digest:
-        refuse("the stated digest is not that of the stated context")
+        refuse("the stated digest does not match the stated context")
     encoding = e.manifest.value.context
     if encoding.limbs == 0:
-        warn("the circuit binds no context: this proof can be shown again for another purpose")
+        warn("the circuit binds no context: the proof can be replayed for another purpose")
     if e.manifest.value.commitments is not None:
-        return f"digest {claim.digest[:16]}… is hashed into the challenges, which (37) looks at"
+        return f"digest {claim.digest[:16]}… is hashed into the challenges, which (37) checks"
     if encoding.encode(context.digest) != segment(e, Role.CONTEXT, "context"):
-        refuse("the context in the proof is another one")
+        refuse("the proof contains another context")
     return f"digest {claim.digest[:16]}… is in the proof, in {encoding.limbs} element(s)"

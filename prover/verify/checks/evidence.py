@@ -1,6 +1,6 @@
-"""The machinery of a verification: the evidence at hand, and checks that cannot crash the caller.
+"""The machinery of a verification: the evidence, and checks that cannot crash the caller.
 
-The checks themselves, in their numbered order, are in ``verify``.
+``prover.verify.bundle`` has the checks in their numbered order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Rebuilt(Protocol):
-    """What a rebuild gives, as ``circuits.rebuild`` does: the verifier does not load a compiler."""
+    """The result of a rebuild (``circuits.rebuild``). The verifier does not load a compiler."""
 
     @property
     def vk(self) -> bytes:
@@ -49,15 +49,15 @@ class Rebuilt(Protocol):
         ...
 
 
-#: Rebuilds a circuit: ``rebuild(model, manifest, settings, srs)``, from the ONNX as uploaded, under
-#: the frozen settings, over the reference string that ``srs`` names.
+#: Rebuilds a circuit: ``rebuild(model, manifest, settings, srs)``, from the uploaded ONNX, with
+#: the frozen settings and the reference string that ``srs`` names.
 Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
 
 #: Derives graph and weights from the ONNX, and raises a ``ZkmlError`` where they are not those that
 #: a manifest names.
 Derive = Callable[[bytes, CircuitManifest], None]
 
-#: What checking a proof may take; a hostile settings or key file gets no further.
+#: Limits of checking a proof, against hostile settings and key files.
 VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)
 
 #: Seconds before a check whose child was killed runs again.
@@ -65,19 +65,19 @@ _PAUSES_S = (0.1, 0.5)
 
 
 class Unmet(Exception):
-    """A check found what must not be."""
+    """A check failed."""
 
 
 class Skipped(Exception):
-    """A check does not apply, or was not asked for."""
+    """A check does not apply or was not requested."""
 
 
 class Blocked(Skipped):
-    """A check lacks what an earlier one could not read."""
+    """A check needs a part that an earlier check could not read."""
 
 
 class Noted(Exception):
-    """A check holds, with a reservation that the reader should know."""
+    """A check passed with a warning."""
 
 
 def refuse(detail: str) -> NoReturn:
@@ -91,7 +91,7 @@ def skip(detail: str) -> NoReturn:
 
 
 def warn(detail: str) -> NoReturn:
-    """Ends a check as passed with a reservation."""
+    """Ends a check as passed with a warning."""
     raise Noted(detail)
 
 
@@ -104,7 +104,7 @@ class Slot(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The part. Ends the asking check where it could not be read."""
+        """The part. Ends the calling check if the part could not be read."""
         if self._value is None:
             raise Blocked(f"needs the {self._name}, which could not be read")
         return self._value
@@ -119,7 +119,7 @@ class Slot(Generic[T]):
 
 @dataclass(kw_only=True)
 class Evidence:
-    """All that a verification looks at. Slots are filled by the checks that read them."""
+    """All data under verification. The checks that read the parts fill the slots."""
 
     policy: Policy
     engine: Engine
@@ -154,10 +154,10 @@ class Step:
 
 
 def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
-    """Runs every check, whatever the ones before it found: a crash is a failure.
+    """Runs every check, whatever the earlier ones found. A crash counts as a failure.
 
-    Raises ``EngineKilled`` when a check's process is killed from outside again and again, and
-    ``Canceled`` by an engine that was told to stop: such a check has found nothing.
+    Raises ``EngineKilled`` when a check's process is killed from outside repeatedly, and
+    ``Canceled`` when the engine was told to stop: such a check has no result.
     """
     checks: list[Check] = []
     for step in steps:
@@ -166,7 +166,7 @@ def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
 
 
 def _run(step: Step, evidence: Evidence) -> str:
-    """What the check found. One whose child was killed from outside runs again."""
+    """Runs a check, again if its child process was killed from outside."""
     for pause_s in _PAUSES_S:
         try:
             return step.run(evidence)
@@ -179,7 +179,7 @@ def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
     try:
         status, detail = Status.PASS, _run(step, evidence)
     except Blocked as answer:
-        # Skipped only where an earlier failure is to blame: no check may go missing in silence.
+        # Skipped only after an earlier failure: no check may be missing without a reason.
         status, detail = Status.SKIP if failed else Status.FAIL, str(answer)
     except Skipped as answer:
         status, detail = Status.SKIP, str(answer)
@@ -192,7 +192,7 @@ def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
     except ZkmlError as error:
         status, detail = Status.FAIL, error.detail
     except Exception as error:
-        # Hostile bytes can make any of the code below stumble. That is a no, never a crash.
+        # Hostile bytes may crash any of the code below. That is a failed check, not a crash.
         status, detail = Status.FAIL, f"cannot be checked: {type(error).__name__}: {error}"
     return Check(
         number=step.number,

@@ -1,4 +1,4 @@
-"""Checks (7) to (11) and (28) to (30): what the verifier wants, and when."""
+"""Checks (7) to (11) and (28) to (30): the verifier's expectations, and time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prover.verify.checks.evidence import (
     warn,
 )
 
-_FORGEABLE = "whoever made the proof could choose the results of products, and so the outputs"
+_FORGEABLE = "the prover could choose the results of products, and so the outputs"
 
 
 # (7)
@@ -22,22 +22,22 @@ def expected_model(e: Evidence) -> str:
     held = None if e.model is None else sha256(e.model)
     wanted = {digest for digest in (e.policy.model_sha256, held) if digest is not None}
     if not wanted:
-        skip("no model was expected (give one to compare)")
+        skip("no expected model was given")
     if wanted != {e.predicate.model.sha256}:
         refuse(f"the receipt is about model {e.predicate.model.sha256}")
-    return f"the receipt is about the model expected, {e.predicate.model.sha256}"
+    return f"the receipt is about the expected model, {e.predicate.model.sha256}"
 
 
 # (8)
 def expected_circuit(e: Evidence) -> str:
     circuit = e.predicate.circuit
     if e.policy.circuit_id is None and e.policy.vk_sha256 is None:
-        skip("no circuit was expected")
+        skip("no expected circuit was given")
     if e.policy.circuit_id not in (None, circuit.id):
         refuse(f"the receipt is about circuit {circuit.id}")
     if e.policy.vk_sha256 not in (None, circuit.vk_sha256):
         refuse(f"the receipt is about verifying key {circuit.vk_sha256}")
-    return "the receipt is about the circuit expected"
+    return "the receipt is about the expected circuit"
 
 
 # (9)
@@ -58,7 +58,7 @@ def soundness(e: Evidence) -> str:
     if profile is Soundness.FREIVALDS:
         refuse(f"the profile is freivalds: {_FORGEABLE}")
     if profile.level < least.level:
-        refuse(f"the profile is {profile.value}; {least.value} was asked for")
+        refuse(f"the profile is {profile.value}; the policy requires {least.value}")
     return f"profile {profile.value}"
 
 
@@ -67,16 +67,16 @@ def srs_policy(e: Evidence) -> str:
     origin = e.predicate.srs.origin
     if verify_part.ceremony(e.bundle.value.srs_part) is not verify_part.Ceremony.PUBLIC:
         end = warn if e.policy.allow_insecure_srs else refuse
-        end(f"the reference string is {origin}: whoever made it may be able to forge proofs")
+        end(f"the reference string is {origin}: its maker may be able to forge proofs")
     return f"the public ceremony's, k = {e.predicate.srs.logrows}"
 
 
 # (28)
 def expected_context(e: Evidence) -> str:
     if not e.policy.context:
-        skip("no context was expected")
+        skip("no expected context was given")
     if e.manifest.value.context.limbs == 0:
-        refuse("the proof is bound to no context")
+        refuse("the proof is not bound to a context")
     stated = e.predicate.context.context().to_json()
     for name, wanted in e.policy.context.items():
         if name == "consumer" and isinstance(wanted, str):

@@ -1,4 +1,4 @@
-"""The parts of an EZKL settings file that say what a proof's public instances mean."""
+"""The parts of an EZKL settings file that define the meaning of a proof's public instances."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PUBLIC, HASHED = "public", "hashed"
 #: A point of BN254's first group, compressed.
 _COMMITMENT_BYTES = 32
 _MAX_LOGROWS = 28
-#: Far above any circuit that can be proved; the engine's time grows with the square of it.
+#: Far above any provable circuit; the engine's time grows with its square.
 _MAX_COLUMNS = 4096
-#: Settings that are laid out over rows, and settings that count columns.
+#: Settings in cells, laid out over rows, and settings that count columns.
 _SIZES = (
     "num_rows",
     "total_assignments",
@@ -24,7 +24,7 @@ _SIZES = (
     "total_shuffle_col_size",
 )
 _COUNTS = ("num_dynamic_lookups", "num_shuffles")
-#: What the files of an EZKL that knew no Freivalds products leave out.
+#: Absent from settings of EZKL versions without Freivalds products.
 _NO_PRODUCTS = {"total_einsum_col_size": 0}
 
 
@@ -58,7 +58,7 @@ class EzklSettings:
 
     @classmethod
     def parse(cls, data: bytes) -> EzklSettings:
-        """Reads a settings file. Raises some ``Exception`` for anything else."""
+        """Reads a settings file. Raises an ``Exception`` of any type for an invalid one."""
         raw = json.loads(data)
         args = raw["run_args"]
         if "disable_freivalds" not in args:
@@ -87,17 +87,17 @@ class EzklSettings:
         )
 
     def fits(self, vk: bytes) -> bool:
-        """Whether the key may be one of a circuit of this size.
+        """Whether the key can belong to a circuit of this size.
 
-        The engine lays a circuit out by its settings before it looks at the key, and takes as long
-        as they ask: a single large number keeps it busy for ever. A key holds a commitment for each
-        column, so settings that need more columns than it has bytes for are not its own.
+        The engine lays out a circuit by its settings before it reads the key, so one large number
+        in the settings keeps it busy forever. A key has a commitment for each column, so settings
+        that need more columns than the key has room for do not belong to it.
         """
         return self.columns <= min(len(vk) // _COMMITMENT_BYTES, _MAX_COLUMNS)
 
     @property
     def hashes(self) -> int:
-        """How many Poseidon hashes of inputs and weights stand before the public tensors."""
+        """The number of Poseidon hashes of inputs and weights before the public tensors."""
         inputs = len(self.input_scales) if self.input_visibility == HASHED else 0
         return inputs + (self.param_visibility == HASHED)
 
@@ -113,7 +113,7 @@ class EzklSettings:
 
 
 def _columns(raw: Any) -> int:
-    """At least how many columns a circuit of these settings has: sizes by rows, and counts."""
+    """A lower bound on the columns of a circuit with these settings."""
     args, rows = raw["run_args"], 1 << min(int(raw["run_args"]["logrows"]), _MAX_LOGROWS)
     spans = [int(high) - int(low) for low, high in raw["required_range_checks"]]
     if raw["required_lookups"]:
@@ -122,7 +122,7 @@ def _columns(raw: Any) -> int:
     sizes.append(int(raw["einsum_params"]["total_einsum_col_size"]))
     counts = [int(raw[name]) for name in _COUNTS]
     counts += [int(args["num_inner_cols"]), len(spans), len(raw["required_lookups"])]
-    # Committed tensors have columns of their own.
+    # Committed tensors have their own columns.
     counts.append(sum(1 + abs(int(n)) // rows for n in raw["module_sizes"]["polycommit"]))
     return max(*(abs(size) // rows for size in sizes), *map(abs, counts))
 

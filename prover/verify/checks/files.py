@@ -1,4 +1,4 @@
-"""Checks (1) to (4) and (12) to (19): the files are readable, and those that are named."""
+"""Checks (1) to (4) and (12) to (19): the files are readable and match their digests."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from prover.verify.checks.evidence import (
 
 #: Bits of an element of the field.
 _FIELD_BITS = 254
-#: Bits of the number of elements that may be committed to, far above what memory allows.
+#: Bits of the largest number of committed elements, far above what memory allows.
 MAX_ELEMENT_BITS = 32
-#: The most rows of a circuit, as a power of two: as many as the public ceremony's strings have.
+#: log2 of the most rows of a circuit: those of the public ceremony's largest string.
 MAX_LOGROWS = 28
 
 
 # (1)
 def bundle(e: Evidence, data: bytes) -> str:
     e.bundle.fill(read_bundle(data))
-    return f"{len(data)} bytes, in the one form that a bundle has"
+    return f"{len(data)} bytes in canonical form"
 
 
 # (2)
@@ -44,11 +44,11 @@ def statement(e: Evidence) -> str:
     statement = e.receipt.value.statement()
     e.statement.fill(statement)
     if statement.predicate.proof.file_sha256 != "sha256:" + statement.subject[0].digest.sha256:
-        refuse("the statement's subject is another proof file than its predicate's")
+        refuse("subject and predicate of the statement name different proof files")
     if statement.predicate.receipt.id != receipt_id(
         statement.predicate.context.job_id, statement.predicate.proof.file_sha256
     ):
-        refuse("the receipt's id is not that of its job and proof")
+        refuse("the receipt's id does not match its job and proof")
     datetime.fromisoformat(statement.predicate.issued_at)
     return f"{statement.predicate_type}, schema {statement.predicate.receipt.schema_version}"
 
@@ -58,25 +58,25 @@ def manifest(e: Evidence) -> str:
     value = parse_canonical_json(e.bundle.value.manifest)
     manifest = CircuitManifest.from_json(value)
     if canonical_json(manifest.to_json()) != e.bundle.value.manifest:
-        refuse("the manifest holds fields that do not belong")
+        refuse("the manifest has unknown fields")
     context = manifest.context
     if not 0 <= context.limbs <= BITS or not 0 <= context.bits <= BITS:
         refuse("the manifest's context encoding is out of bounds")
     if context.limbs and context.limbs != -(-BITS // max(context.bits, 1)):
-        # Fewer would not hold it; one more would be an input of another lane called a limb.
-        refuse(f"{context.limbs} limbs of {context.bits} bits are not what {BITS} bits take")
+        # Fewer limbs could not hold the digest; an extra limb could be an input of another lane.
+        refuse(f"{context.limbs} limbs of {context.bits} bits do not fit {BITS} bits")
     if type(manifest.lanes) is not int or not 1 <= manifest.lanes <= MAX_LANES:
         refuse("the manifest's number of lanes is out of bounds")
     for named in (manifest.inputs, manifest.outputs):
         if len({encoding.tensor.name for encoding in named}) != len(named):
-            refuse("two tensors of the manifest have one name: a value could stand for either")
+            refuse("two tensors of the manifest have the same name")
     if manifest.hints is not None:
         _well_formed(manifest.hints, len(manifest.outputs))
     if manifest.commitments is not None:
         _well_committed(manifest.commitments, manifest)
     several = manifest.commitments is not None and manifest.lanes > 1
     if (e.bundle.value.lanes is not None) != several:
-        refuse("a bundle lists lanes where committed hints are those of several, and only there")
+        refuse("a bundle must list lanes exactly where committed hints belong to several")
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)
@@ -92,12 +92,12 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
     if not 1 <= manifest.srs.logrows <= MAX_LOGROWS:
         refuse("the manifest's number of rows is out of bounds")
     if len(claim.output_bounds) != len(manifest.outputs) or not manifest.inputs:
-        refuse("committed hints bound every output, and are those of some input")
+        refuse("the manifest must have an input and a bound for each output of committed hints")
     if claim.lanes != manifest.lanes:
-        refuse("committed hints are those of another number of lanes")
+        refuse("the committed hints have another number of lanes")
     shown = claim.weights is Weights.SHOWN
     if claim.weights is not manifest.profile.weights or shown != (claim.folded is not None):
-        refuse("the manifest's profile and its commitments do not agree on where weights are")
+        refuse("the manifest's profile and commitments disagree on where the weights are")
     sizes = max(claim.elements, folded)
     if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:
         refuse("what the manifest says of committed hints is out of bounds")
@@ -112,9 +112,9 @@ def _well_formed(hints: Hints, outputs: int) -> None:
         or min(numbers) < 0
         or hints.most_bits > _FIELD_BITS
     ):
-        refuse("what the manifest says of hints is out of bounds")
+        refuse("the manifest's hints are out of bounds")
     if len(hints.output_bounds) != outputs:
-        refuse("the manifest does not bound each output of a circuit with hints")
+        refuse("the manifest lacks a bound for an output of a circuit with hints")
 
 
 def _named(e: Evidence, what: str, actual: bytes, named: str) -> str:
@@ -162,14 +162,14 @@ def input_commitment(e: Evidence) -> str:
     commitment = e.predicate.input.commitment
     if not e.predicate.profile.visibility.shows_input:
         if document is not None:
-            refuse("the bundle holds an input that its profile calls private")
+            refuse("the bundle contains an input that its profile keeps private")
         if commitment.kind != "salted":
-            refuse("a private input is committed to without a salt: it could be guessed")
-        return "private: the bundle holds none of it, only a salted commitment"
+            refuse("the commitment to a private input has no salt: the input could be guessed")
+        return "private: the bundle holds only a salted commitment"
     if commitment.kind != "plain":
-        refuse("a public input is committed to with a salt: it cannot be compared")
+        refuse("the commitment to a public input is salted: it cannot be compared")
     if document is None:
-        refuse("the input is public but the bundle does not hold it")
+        refuse("the input is public but the bundle lacks it")
     return _named(e, "input", document, commitment.sha256)
 
 

@@ -1,4 +1,4 @@
-"""Checks (31) to (34): the proof, and what it rests on."""
+"""Checks (31) to (34): the proof, its settings, its reference string and its key."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from prover.verify.checks.evidence import (
 )
 from prover.verify.checks.ezkl_settings import PUBLIC, EzklSettings
 
-#: By what share onnxruntime's answers may differ between machines.
+#: Relative difference allowed between onnxruntime's outputs on two machines.
 _MACHINES = 1e-4
-#: What stands in clear among the instances.
+#: Visibilities that put values among the instances.
 _TENSORS = frozenset(Role) - {Role.INPUT_HASH, Role.WEIGHTS_HASH}
 
 
 # (31)
 def proof(e: Evidence) -> str:
-    e.proof.value  # noqa: B018 - only a proof that could be read goes to the engine
+    e.proof.value  # noqa: B018 - only a readable proof goes to the engine
     bundle = e.bundle.value
     verify_part.check(bundle.srs_part)
     if not EzklSettings.parse(bundle.settings).fits(bundle.vk):
-        refuse("the settings are those of a larger circuit than the key's")
+        refuse("the settings describe a larger circuit than the key's")
     parts = (bundle.proof, bundle.settings, bundle.vk, bundle.srs_part)
     if not e.once("verified", lambda: e.engine.verify(*parts, e.limits), *parts):
         refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
@@ -61,17 +61,17 @@ def settings_agree(e: Evidence) -> str:
     weights = manifest.hidden.weights if manifest.hidden else None
     if manifest.commitments is not None:
         if not manifest.profile.may_commit:
-            refuse("hints are committed to in a circuit of a profile that cannot bind them")
+            refuse("the circuit has committed hints, which its profile cannot bind")
         facts["committed elements"] = (settings.committed, manifest.commitments.sizes)
         facts["range checks and other arguments"] = (settings.other_lookups, 0)
     if manifest.profile != manifest.own_profile:
-        refuse("the manifest's profile and what it says of commitments do not agree")
+        refuse("the manifest's profile and commitments disagree")
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
     if weights is not None:
         bound = settings.decomp_base**settings.decomp_legs - 1
         facts["largest weight accepted"] = (bound, weights)
-        # The engine range-checks constants just where it leaves out inputs and outputs.
+        # The engine range-checks constants only where it does not check inputs and outputs.
         facts["range checks of weights"] = (settings.ignore_range_checks, True)
     if (salt := manifest.salt) is not None:
         inputs = len(manifest.inputs) + (manifest.context.limbs > 0) + salt.tables
@@ -79,7 +79,7 @@ def settings_agree(e: Evidence) -> str:
         facts["salted tables"] = (settings.tables, salt.tables)
         facts["look-ups without salt"] = (settings.other_lookups, 0)
         if not hides(salt, settings.lookup_range, settings.logrows, settings.inner_columns):
-            refuse("there is too little salt to hide what the circuit's tables hold")
+            refuse("there is too little salt to hide the contents of the circuit's tables")
     digits = (
         settings.decomp_base,
         settings.decomp_legs,
@@ -87,28 +87,28 @@ def settings_agree(e: Evidence) -> str:
         settings.logrows,
     )
     if manifest.hints is not None and not manifest.hints.bind(*digits):
-        refuse("digits or tables are wider than binds the results that the circuit is given")
+        refuse("digits or tables are too wide to bind the circuit's hints")
     for name, (found, wanted) in facts.items():
         if found != wanted:
-            refuse(f"{name}: the settings say {found!r}, the manifest {wanted!r}")
+            refuse(f"{name}: the settings have {found!r}, the manifest {wanted!r}")
     _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
     last = len(settings.output_scales) - (manifest.residues > 0)  # residues come behind
     outputs = settings.output_scales[last - len(manifest.outputs) : last]
     _scales("output", outputs, [o.scale for o in manifest.outputs])
     if visibility.engine_params != "fixed" and weights is None:
         warn(
-            "the circuit, of an older compiler, accepts any field elements as weights, and so any"
+            "the circuit, of an older compiler, accepts any field elements as weights, so any"
             " output can be proved"
         )
     return f"k = {settings.logrows}, visibilities, soundness, scales and instance counts agree"
 
 
 def _scales(what: str, found: Sequence[int], wanted: Sequence[int]) -> None:
-    """A graph that was made of integers has scale 0 in the engine: then the manifest's scale is
-    the rewriting's, and only a rebuild shows it."""
+    """A graph lowered to integers has scale 0 in the engine. The manifest's scale then comes from
+    the lowering, and only a rebuild can check it."""
     for scale, encoding in zip(found, wanted, strict=False):
         if scale not in (0, encoding):
-            refuse(f"{what} scale: the settings say {scale}, the manifest {encoding}")
+            refuse(f"{what} scale: the settings have {scale}, the manifest {encoding}")
     if len(found) < len(wanted):
         refuse(f"the settings have {len(found)} {what} scales, the manifest {len(wanted)}")
 
@@ -121,9 +121,9 @@ def srs_pinned(e: Evidence) -> str:
     origin = e.predicate.srs.origin
     public = ceremony is verify_part.Ceremony.PUBLIC
     if origin == "public-ceremony" and not public:
-        refuse("called the public ceremony's, but its s·G2 is another")
+        refuse("labelled public ceremony, but its s·G2 is another")
     if origin == "insecure-development" and public:
-        refuse("called insecure-development, but its s·G2 is the public ceremony's")
+        refuse("labelled insecure-development, but its s·G2 is the public ceremony's")
     return f"{origin}: {'equal to the pinned constants' if public else 'not the pinned constants'}"
 
 
@@ -132,20 +132,20 @@ def rebuild(e: Evidence) -> str:
     visibility = e.manifest.value.profile.visibility
     if e.rebuild is None:
         also = ", and the hash of the weights," if visibility is Visibility.HASHED_WEIGHTS else ""
-        skip(f"not asked for: that the key{also} belongs to the model depends on the signature")
+        skip(f"not requested: that the key{also} belongs to the model depends on the signature")
     model = e.bundle.value.model if e.model is None else e.model
     if model is None:
-        refuse("a rebuild needs the ONNX model: give it, or a bundle that carries it")
+        refuse("a rebuild needs the ONNX model, given or in the bundle")
     if sha256(model) != e.predicate.model.sha256:
-        refuse("the model at hand is not the one that the statement names")
+        refuse("the given model is not the one that the statement names")
     manifest = e.manifest.value
     made = e.rebuild(model, manifest, e.bundle.value.settings, manifest.srs)
     if made.vk != e.bundle.value.vk:
-        refuse(f"the model gives another verifying key, {sha256(made.vk)}")
+        refuse(f"the model's verifying key is another one, {sha256(made.vk)}")
     _no_byte_appended(e)
     hashed = visibility is Visibility.HASHED_WEIGHTS
     if hashed and [made.weights_hash] != segment(e, Role.WEIGHTS_HASH, "weights"):
-        refuse("the hash in the proof is that of other weights than the model's")
+        refuse("the hash in the proof is not that of the model's weights")
     _as_exact_as_stated(e, made)
     if hashed:
         return "the key and the hash of the weights, rebuilt from the model, are the same"
@@ -154,14 +154,14 @@ def rebuild(e: Evidence) -> str:
     if manifest.commitments is not None:
         return (
             "the verifying key, rebuilt from the model and the recipe's steps, is the same bytes;"
-            " how exact these steps are was looked at on drawn inputs only"
+            " the accuracy of these steps was checked on random inputs only"
         )
     return "the verifying key, rebuilt from the model, is the same bytes"
 
 
 def _as_exact_as_stated(e: Evidence, made: Rebuilt) -> None:
-    """Where the input is known, the model itself is asked, and its answer may lie no further from
-    the proved one than the statement says: a recipe's steps are its issuer's choice."""
+    """Runs the model where the input is known: its output may not be further from the proved one
+    than the statement says. (The issuer chooses a recipe's steps.)"""
     document, shows = e.bundle.value.input, e.manifest.value.profile.visibility.shows_input
     inputs = e.inputs
     if inputs is None and shows and document is not None:
@@ -180,8 +180,8 @@ def _as_exact_as_stated(e: Evidence, made: Rebuilt) -> None:
 
 
 def _no_byte_appended(e: Evidence) -> None:
-    """The engine ignores what follows a proof; its length is the manifest's word until now."""
+    """The engine ignores bytes after a proof, and so far only the manifest states its length."""
     bundle, proof = e.bundle.value, e.proof.value
     shorter = EzklProof(instances=proof.instances, proof=proof.proof[:-1]).to_bytes()
     if e.engine.verify(shorter, bundle.settings, bundle.vk, bundle.srs_part, e.limits):
-        refuse("a shorter proof is accepted too: bytes are appended to it")
+        refuse("a shorter proof is accepted too: the proof has appended bytes")

@@ -1,4 +1,4 @@
-"""Check (38): shown weights, which the circuit does not hold, are those of the claim."""
+"""Check (38): shown weights, which are not in the circuit, are those of the claim."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def weights(e: Evidence) -> str:
     claim = manifest.commitments
     if claim is None or claim.weights is Weights.SEALED:
         if data is not None:
-            refuse("the bundle carries weights beside a circuit that has its own")
-        skip("the circuit holds its weights itself")
+            refuse("the bundle carries weights, but they are in the circuit")
+        skip("the weights are in the circuit")
     if data is None:
-        refuse("the bundle lacks the weights, which the circuit does not hold")
+        refuse("the bundle lacks the weights, which are not in the circuit")
     digest = e.once("sha256", lambda: sha256(data), data)
     if not digest == claim.network_sha256 == manifest.files.get("hints"):
-        refuse("the bundle's weights are not those of the manifest")
+        refuse("the bundle's weights do not match the manifest")
     facts = e.engine.network_facts(data, challenges_of(e), e.limits)
     _fits(facts, claim, manifest, EzklSettings.parse(e.bundle.value.settings))
     if segment(e, Role.WEIGHTS_EVALUATION, "weights") != [facts.evaluation]:
         refuse("the proof is about other weights than the bundle's")
-    told = f"{facts.folded} elements that the weights fold to here are the proof's; {_of_model(e)}"
+    told = f"{facts.folded} elements folded from the weights are the proof's; {_of_model(e)}"
     derived = e.derive is not None and (e.model or e.bundle.value.model) is not None
     if derived and e.rebuild is None:
-        # The graph has constants (steps, pieces of functions) that no weight tells of.
+        # The graph has constants (steps, pieces of functions) that do not follow from the weights.
         warn(f"{told}; only a rebuild (34) shows that the key is this graph's")
     return told
 
@@ -42,19 +42,19 @@ def _of_model(e: Evidence) -> str:
     if model is None or e.derive is None:
         return "that they are the model's depends on the signature, or on a rebuild"
     if sha256(model) != e.predicate.model.sha256:
-        refuse("the model at hand is not the one that the statement names")
+        refuse("the given model is not the one that the statement names")
     e.derive(model, e.manifest.value)
-    return "derived from the model, they are the same"
+    return "the weights derived from the model are the same"
 
 
 def _fits(
     facts: NetworkFacts, claim: Commitments, manifest: CircuitManifest, settings: EzklSettings
 ) -> None:
-    """That the network is one of this manifest and these settings, and outgrows neither."""
+    """Checks that the network fits this manifest and these settings and exceeds no bound."""
     if not facts.canonical:
-        refuse("the weights are not written as they have to be")
+        refuse("the weights are not in canonical form")
     if facts.largest_sum >= LARGEST_SUM:
-        refuse("a sum of these weights could outgrow what the circuit relies on")
+        refuse("a sum of these weights could exceed the circuit's bounds")
     found: dict[str, tuple[object, object]] = {
         "weights": (facts.weights, claim.weights),
         "visible input": (facts.shown, manifest.profile.visibility.shows_input),
@@ -71,8 +71,8 @@ def _fits(
     }
     for name, (has, wanted) in found.items():
         if has != wanted:
-            refuse(f"{name}: the network says {has!r}, manifest and settings {wanted!r}")
+            refuse(f"{name}: the network has {has!r}, manifest and settings {wanted!r}")
     for given, (low, high) in zip(manifest.inputs, facts.input_bounds, strict=True):
         ends = given.lower * 2.0**given.scale, given.upper * 2.0**given.scale
         if not (low <= ends[0] and ends[1] <= high):
-            refuse(f"input {given.tensor.name!r} is accepted beyond what these weights allow for")
+            refuse(f"the range of input {given.tensor.name!r} exceeds what these weights allow")
