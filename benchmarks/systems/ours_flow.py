@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.steps import own_settings, run_step, step_limits
-from circuits.calibration.samples import read_calibration
-from circuits.compiler.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Simulated
 from circuits.format.field import to_felt
@@ -30,7 +28,6 @@ from circuits.format.manifest import CircuitManifest, Role
 from circuits.format.profile import Profile
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
-from prover.jobs.circuit_registry import machine_costs
 
 _INSPECT = "circuits.compiler.inspect:inspect_model"  # by name: it runs in a child
 _SRS_STAGE = "reference string"
@@ -42,6 +39,11 @@ def build(
     engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str, profile: str
 ) -> dict[str, Any]:
     """Model and calibration data to keys in ``work``. The time of a missing SRS is left out."""
+    # Imported here: a process that proves does not load the compiler, in the service either.
+    from circuits.calibration.samples import read_calibration
+    from circuits.compiler.build import Builder
+    from prover.jobs.circuit_registry import machine_costs
+
     model = Path(onnx).read_bytes()
     samples = read_calibration(
         Path(calibration).read_bytes(),
