@@ -1,4 +1,4 @@
-"""What a proof means and how a job goes: statements, receipts, bundles, verification, the pipeline.
+"""The meaning of a proof and the course of a job: statements, receipts, verification, pipeline.
 
 Knows nothing of HTTP or Celery.
 """

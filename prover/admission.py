@@ -1,8 +1,7 @@
-"""What fits where: size classes of jobs, the memory they are predicted to take, and the rule for
-threads. docs/operations.md has both rules in words.
+"""Admission of jobs to workers: size classes, predicted memory, and threads per proof.
 
-A job's class and need stand in its row (``prover.store.sizes`` writes them); a worker says what it
-has (``Place``) whenever it asks for a turn.
+docs/operations.md describes the rules. A job's row has its class and predicted memory
+(``prover.store.sizes`` writes them). A worker states its capacity (``Place``) with every claim.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from prover.settings import Settings
 
 
 class SizeClass(enum.StrEnum):
-    """What a job keeps busy. Each class has its queue."""
+    """Which resources a job occupies. Each class has its own queue."""
 
-    SMALL = "small"  # a proof that is done in seconds
-    LARGE = "large"  # a proof that uses the whole machine for long
-    COMPILE = "compile"  # builds a circuit, or plans a batch
+    SMALL = "small"  # a proof that takes seconds
+    LARGE = "large"  # a proof that uses all cores for long
+    COMPILE = "compile"  # building a circuit or planning a batch
 
     @property
     def heavy(self) -> bool:
@@ -31,17 +30,17 @@ class SizeClass(enum.StrEnum):
         return self is not SizeClass.SMALL
 
 
-#: What a worker may take beside jobs: webhooks that are due.
+#: Work besides jobs: due webhooks.
 NOTIFY = "notify"
 EVERY_CLASS: tuple[SizeClass, ...] = tuple(SizeClass)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
-    """How jobs are put into classes before they ran."""
+    """How jobs get their class before they run."""
 
-    large_s: float = 10.0  # a proof that took longer when its circuit was made is large
-    compile_bytes: int = 1 << 30  # what a build is taken to need
+    large_s: float = 10.0  # a proof is large if its circuit's trial proof took longer
+    compile_bytes: int = 1 << 30  # memory reserved for a build
 
     @classmethod
     def of(cls, settings: Settings) -> Sizing:
@@ -50,18 +49,18 @@ class Sizing:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a job would run. Workers of one host share its memory."""
+    """A worker's capacity. Workers of one host share its memory."""
 
     host: str
-    owner: str  # of the leases of this very worker
+    owner: str  # of this worker's leases
     sizes: Sequence[SizeClass] = EVERY_CLASS
-    memory_bytes: int = 0  # of all jobs of the host together; 0: not asked
-    slots: int = 1  # jobs that this worker runs at a time
-    overtake_s: float = 60.0  # how long smaller jobs may overtake one that waits for memory
+    memory_bytes: int = 0  # for all jobs of the host together; 0: not limited
+    slots: int = 1  # concurrent jobs of this worker
+    overtake_s: float = 60.0  # seconds for which smaller jobs may overtake one waiting for memory
 
     @property
     def heavy_slots(self) -> int:
-        """How many heavy jobs this worker may run: one slot stays free for small ones."""
+        """Heavy jobs this worker may run at once: one slot stays free for small ones."""
         return max(1, self.slots - 1)
 
     @classmethod
@@ -77,18 +76,18 @@ class Place:
 
 
 def job_classes(settings: Settings) -> tuple[SizeClass, ...]:
-    """The classes of jobs that this worker takes."""
+    """The job classes that this worker accepts."""
     return tuple(size for size in SizeClass if size.value in settings.classes)
 
 
 def proof_limits(settings: Settings, job: Job) -> Limits:
-    """What the proof of a job may take."""
+    """The engine limits of a job's proof."""
     return replace(settings.engine_limits, threads=threads(settings, SizeClass(job.size)))
 
 
 def threads(settings: Settings, size: SizeClass) -> int:
-    """Threads of the engine for one proof: a large one has all cores, small ones share them, so
-    that as many run side by side as there are slots."""
+    """Engine threads for one proof: a large proof has all cores; small ones share the cores by
+    slot."""
     if settings.engine_threads:
         return settings.engine_threads
     cores = os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """The composition root: one object that holds the parts and offers what users ask for.
 
-The API, the workers and the command line all stand on it; none of them knows its parts' insides.
-It loads neither the engine nor the compiler: those live in child processes and late imports.
+The API, the workers and the command line use it and know none of its parts. It loads neither the
+engine nor the compiler: child processes and late imports do.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ from prover.verify.bare_proof import verify_raw
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 
-#: Reading a model of unknown origin: generous for honest ones, an end for the others.
+#: Limits of reading an untrusted model.
 _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.compiler.inspect:inspect_json"
 _DESCRIBE = "circuits.compiler.capabilities:describe"
 _BIND = "circuits.frontend.binding:bound_model"
-#: Models whose costs a process remembers.
+#: Models whose costs a process caches.
 _COSTS_KEPT = 256
 NO_OPTIONS = JobOptions()
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
@@ -73,7 +73,7 @@ def _nobody_hears(_: Sequence[str]) -> None:
 
 
 class App:
-    """The application behind every door. Thread-safe; methods may raise a ``ZkmlError``."""
+    """The application behind every entry point. Thread-safe; methods may raise a ``ZkmlError``."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class App:
         artifacts: Artifacts,
         sandbox: Sandbox | None = None,
     ) -> None:
-        """``sandbox``: one that is started already; it is closed with this object."""
+        """``sandbox``: an already started one; ``close`` closes it."""
         self.settings = settings
         self.store = store
         self.artifacts = artifacts
@@ -95,14 +95,14 @@ class App:
         self._costs_lock = threading.Lock()
         self._described: dict[str, Any] = {}
         self._ring: list[KeyRing] = []  # shared by the views of all tenants
-        #: Hears the ids of jobs that a job has queued. A worker's process sends them; elsewhere
-        #: whoever waits for them finds them in the store.
+        #: Called with the ids of jobs that a job has queued. A worker process sends them to the
+        #: queue; other processes find them in the store.
         self.announce: Announce = _nobody_hears
 
     @classmethod
     def open(cls, settings: Settings, sandbox: Sandbox | None = None) -> App:
-        """Opens (and makes, the first time) everything that the settings name, as the tenant
-        ``DEFAULT_TENANT`` sees it."""
+        """Opens (and creates, the first time) everything that the settings name, for the tenant
+        ``DEFAULT_TENANT``."""
         settings.prepare()
         store = Store.open(
             settings.database_url,
@@ -117,15 +117,14 @@ class App:
         return cls(settings, store, artifacts, sandbox)
 
     def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:
-        """The same application for another tenant: it finds, and makes, only what is that
-        tenant's. ``key_id``: the API key that asks. Costs next to nothing; close only the one that
-        was opened."""
+        """The same application for another tenant: it finds and creates only that tenant's data.
+        ``key_id``: the API key of the request. Cheap; close only the opened object."""
         if (tenant, key_id) == (self.store.tenant, self.store.key_id):
             return self
         return self._view(tenant, key_id)
 
     def _view(self, tenant: str, key_id: str | None = None) -> Self:
-        """The tenant's view, with a count of its own of the bytes that it stores."""
+        """The tenant's view, which counts the bytes it stores."""
         view = copy.copy(self)
         view.store = self.store.for_tenant(tenant, key_id)
         view.artifacts = self.artifacts.counted()
@@ -135,14 +134,14 @@ class App:
 
     @property
     def keys(self) -> KeyRing:
-        """The keys that sign receipts; made on first use."""
+        """The keys that sign receipts; created on first use."""
         if not self._ring:
             self._ring.append(KeyRing.open(self.settings.key_path))
         return self._ring[0]
 
     @cached_property
     def batches(self) -> BatchService:
-        """Many inputs, few proofs."""
+        """The batch service: many inputs, few proofs."""
         services = BatchServices(
             settings=self.settings,
             store=self.store,
@@ -171,10 +170,10 @@ class App:
         metadata: dict[str, str] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> tuple[ModelRecord, bool]:
-        """Inspects a model, or the file of one, in a child process and keeps it; whether it is new.
+        """Inspects a model in a child process and stores it; returns whether it is new.
 
-        With ``shapes`` (whole ones by input, or a length by an axis's name) what is kept is the
-        model with these written down, under its own id.
+        With ``shapes`` (full shapes by input, or lengths by axis name) the model with these shapes
+        fixed is stored, under its own id.
 
         Raises the ``ModelError`` family for a file that cannot be proved.
         """
@@ -192,9 +191,9 @@ class App:
         if known is not None:
             return known, False
         self.store.check_room(size)
-        # Looked into also where another tenant has it: how long it takes must not tell of that.
-        # The child may open no file, so that it is given the bytes; the API does this for few at a
-        # time, and holds no other model in memory.
+        # Also inspected if another tenant has it: the response time must not reveal that.
+        # The child may not open files, so it gets the bytes. The API inspects few models at a
+        # time and holds no other model in memory.
         summary = self.inspect_bytes(model.read_bytes() if isinstance(model, Path) else model)
         if isinstance(model, Path):
             self.artifacts.put_file(model)
@@ -213,17 +212,17 @@ class App:
         return self.store.add_model(record), True
 
     def inspect_bytes(self, data: bytes, *, allow_refused: bool = False) -> dict[str, Any]:
-        """What a model is (``circuits.compiler.inspect.ModelSummary`` as JSON), found in a
-        child."""
+        """Inspects a model in a child process: ``circuits.compiler.inspect.ModelSummary`` as
+        JSON."""
         summary: dict[str, Any] = self.engine.sandbox.call(
             _INSPECT, data, allow_refused, limits=_INSPECT_LIMITS
         )
         return summary
 
     def model_costs(self, model_id: str) -> dict[str, Any]:
-        """What each layer costs before and after rewriting (``circuits.cost.layers.CostReport`` in
-        JSON). The first answer takes seconds; this process then remembers it."""
-        # By tenant: how fast the answer comes must not tell of others.
+        """Each layer's cost before and after rewriting (``circuits.cost.layers.CostReport`` as
+        JSON). The first call takes seconds; then the process caches it."""
+        # Cached by tenant: the response time must not reveal other tenants' models.
         key = (self.store.tenant, model_id)
         with self._costs_lock:
             known = self._costs.get(key)
@@ -253,7 +252,7 @@ class App:
         *,
         metadata: dict[str, str] | None = None,
     ) -> Job:
-        """A job that builds a circuit; it ends at once when the circuit is there."""
+        """A job that builds a circuit; it succeeds at once if the circuit exists."""
         model = self.store.model(model_id)
         self._check_quota(options)
         if calibration is not None:
@@ -292,9 +291,9 @@ class App:
     ) -> Job:
         """A job that proves one input; the input is checked now.
 
-        With a circuit's id that circuit is used, and an input outside its range is refused here.
-        With a model's id: the newest circuit of that model and profile that accepts the input,
-        else one that the job builds first. ``isolate``: never with other jobs in one proof
+        A circuit's id selects that circuit, and an input outside its range is refused here. A
+        model's id selects the newest circuit of that model and profile that accepts the input,
+        else the job builds one first. ``isolate``: never share a proof with other jobs
         (``prover.batch.coalescing``).
         """
         if circuit_id is not None:
@@ -348,8 +347,8 @@ class App:
         metadata: dict[str, str] | None = None,
         options: JobOptions = NO_OPTIONS,
     ) -> Job:
-        """As ``request_proof`` with a model's id, for checked inputs; ``calibration`` decides the
-        circuit where it is given. ``unused``: what was sent and is no input, for the job's row."""
+        """As ``request_proof`` with a model's id, for checked inputs. ``calibration``, if given,
+        decides the circuit. ``unused``: ignored input names, for the job's row."""
         if calibration is None:
             found = self.library.find_accepting(model.id, profile, inputs)
             order = None if found else self.library.build_spec(model, profile, inputs)
@@ -363,8 +362,8 @@ class App:
     def estimate(
         self, model_id: str, profile: Profile, calibration: bytes | None
     ) -> dict[str, Any]:
-        """What a circuit for a model would cost (``circuits.plan.estimate``), in about a second
-        for small models; nothing is built and no job is made."""
+        """Estimates a circuit's cost (``circuits.plan.estimate``), in about a second for small
+        models; builds nothing and creates no job."""
         record = self.store.model(model_id)
         signature = Signature.from_json(record.signature)
         samples = (
@@ -394,7 +393,7 @@ class App:
         metadata: dict[str, str] | None,
     ) -> Job:
         job_id = options.id or secrets.token_hex(16)
-        Context.from_request(job_id, context)  # refused now rather than in a worker
+        Context.from_request(job_id, context)  # refused here rather than in a worker
         request: dict[str, Any] = {
             "profile": profile.to_json(),
             "context": context,
@@ -434,11 +433,11 @@ class App:
             )
             return job
         finally:
-            if job is None or job.input_key != key:  # there is a job already, or there is none
+            if job is None or job.input_key != key:  # the job exists already, or there is none
                 self.artifacts.delete_private(key)
 
     def _check_quota(self, options: JobOptions, content: str | None = None) -> None:
-        """Holds a new job to its tenant's quota; one that is there already takes no more of it."""
+        """Checks the tenant's quota for a new job; an existing job needs no more of it."""
         store = self.store
         if options.id is not None and store.find_jobs([options.id]):
             return
@@ -454,10 +453,10 @@ class App:
         *,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
-        """Claims a job of any tenant and works on it; returns at once if it is taken or over.
+        """Claims a job of any tenant and works on it; returns at once if it is taken or has ended.
 
-        Raises nothing for a job that failed: its row says so. ``on_progress`` hears what the
-        compiler is at.
+        Raises nothing for a failed job: its row has the problem. ``on_progress`` receives the
+        compiler's progress messages.
         """
         self.expire_due(job_id)
         lease = self.store.claim(job_id, owner, self.settings.lease_s)
@@ -466,8 +465,8 @@ class App:
     def run_turn(
         self, job_id: str, owner: str, stopping: Callable[[], bool] = lambda: False
     ) -> str | None:
-        """As ``run``, but for the job whose turn it is (``Store.claim_turn``): its id. ``job_id``
-        is the job for which the message came; None: there was nothing to do."""
+        """As ``run``, for the next job in order (``Store.claim_turn``). ``job_id`` is the job that
+        the message named. Returns the id of the job, None if there was nothing to do."""
         self.expire_due()
         place = Place.of(self.settings, owner)
         lease = self.store.claim_turn(job_id, owner, self.settings.lease_s, place)
@@ -523,28 +522,28 @@ class App:
                     self._pipeline().run(job, held, on_progress)
 
     def _after_lost_claim(self, job_id: str) -> None:
-        """A claim may have ended the job: its last worker was lost, it was to be canceled, or its
-        deadline has passed."""
+        """Handles a job that the claim itself ended: its last worker was lost, its cancellation
+        was requested, or its deadline has passed."""
         job = self.store.job(job_id)
         if job.state.terminal:
             self._ended_alone(job)
 
     def expire_due(self, job_id: str | None = None) -> None:
-        """Ends jobs of any tenant (all, or the one) whose deadline has passed and that nobody works
-        on, and batches past theirs."""
+        """Ends overdue jobs of any tenant (all, or the one) that no worker holds, and overdue
+        batches."""
         every = self.store.every_tenant()
         for job in every.expire_due(job_id):
             self.for_tenant(job.tenant)._ended_alone(job)
         if job_id is None:
             for batch_id, tenant in every.overdue_batches():
-                self.for_tenant(tenant).batches.batch(batch_id)  # looking at it ends it
+                self.for_tenant(tenant).batches.batch(batch_id)  # reading it ends it
 
     def keep_house(self) -> None:
         """One round of housekeeping (``prover.jobs.housekeeping``), for all tenants."""
         keep_house(self.settings, self.store.every_tenant(), self.artifacts)
 
     def _ended_alone(self, job: Job) -> None:
-        """What its worker would do about a job that has ended without one."""
+        """Does what a worker would do at the end of a job, for a job that ended without one."""
         if job.input_key is not None:
             self.artifacts.delete_private(job.input_key)
         self.notifications.publish(job.id)
@@ -579,7 +578,7 @@ class App:
         return job
 
     def circuit_job(self, circuit_id: str) -> Job | None:
-        """The latest job that builds, or has built, this circuit."""
+        """The latest job that builds or has built this circuit."""
         found = self.store.jobs(1, circuit_id=circuit_id).items
         return found[0] if found else None
 
@@ -594,7 +593,7 @@ class App:
         return self._product(job, "proof")
 
     def bundle(self, job: Job) -> bytes:
-        """The bundle that verifies offline."""
+        """The job's bundle, which verifies offline."""
         return self._product(job, "bundle")
 
     def _product(self, job: Job, name: str) -> bytes:
@@ -605,24 +604,24 @@ class App:
         return self.artifacts.get(job.result[name])
 
     def verify(self, bundle: bytes, policy: dict[str, Any] | None) -> dict[str, Any]:
-        """The numbered checklist of a bundle, as JSON."""
+        """The numbered checks of a bundle, as JSON."""
         wanted = replace(Policy.from_json(policy), own=KeyRing.known(self.settings.key_path))
         return verify_bundle(bundle, policy=wanted, engine=self.engine).to_json()
 
     def verify_parts(
         self, proof: bytes, settings: bytes, vk: bytes, srs_part: bytes | None
     ) -> dict[str, Any]:
-        """What a bare EZKL proof establishes, as JSON; by default over the public ceremony."""
+        """The checks of a bare EZKL proof, as JSON; by default with the public ceremony's SRS."""
         report = verify_raw(proof, settings, vk, engine=self.engine, srs_part=srs_part)
         return report.to_json()
 
     def key_set(self) -> bytes:
-        """The published key set: what verifiers are to trust this deployment by."""
+        """The published key set, by which verifiers trust this deployment."""
         return self.keys.document()
 
     def capabilities(self) -> dict[str, Any]:
-        """What this deployment can prove, and over what: operators, passes, engine, SRS files.
-        The first answer takes seconds; this process then remembers the operators."""
+        """What this deployment can prove: operators, passes, engine, SRS files. The first call
+        takes seconds; then the process caches the operators."""
         if not self._described:
             found: dict[str, Any] = self.engine.sandbox.call(_DESCRIBE, limits=_INSPECT_LIMITS)
             self._described.update(found)
@@ -636,7 +635,7 @@ class App:
             "srs": [
                 {"logrows": f.logrows, "origin": f.origin.value, "sha256": f.sha256} for f in files
             ],
-            # In development a missing one is made.
+            # In development a missing SRS is generated.
             "max_logrows": (
                 max(usable, default=0) if policy is SrsPolicy.CEREMONY else MAX_LOGROWS
             ),

@@ -1,7 +1,7 @@
-"""Local copies of what lies in a remote artifact store, within a budget of bytes.
+"""A local LRU cache of remote artifacts, limited in bytes.
 
-The copies that were used longest ago go first. A job holds a shared lock on each copy that it uses,
-and eviction takes none that is locked: locks end with their process, whatever ends it.
+A job holds a shared lock on each copy that it uses. Eviction skips locked copies. A lock ends with
+its process, however that ends.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: What a process left that was killed while it fetched.
+#: Partial files of processes that were killed during a fetch.
 _PART, _PART_OLD_S = ".part", 3600.0
 
 
 class Uses:
-    """The copies that one job uses. Thread-safe."""
+    """The cached copies that one job uses. Thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._held: dict[Path, int] = {}
 
     def hold(self, path: Path) -> bool:
-        """Keeps a copy from being evicted until ``release``; false if it has just been."""
+        """Protects a copy from eviction until ``release``; False if it was just evicted."""
         with self._guard:
             if path in self._held:
                 return True
@@ -38,7 +38,7 @@ class Uses:
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 if os.stat(path).st_ino != os.fstat(descriptor).st_ino:
                     raise FileNotFoundError
-                os.utime(path)  # used now
+                os.utime(path)  # marks it as used now
             except FileNotFoundError:
                 os.close(descriptor)
                 return False
@@ -52,8 +52,8 @@ class Uses:
 
 
 def trim(folder: Path, max_bytes: int) -> int:
-    """Evicts copies until those that are left have ``max_bytes``, or are all in use; the bytes
-    that were freed."""
+    """Evicts copies until at most ``max_bytes`` remain, or all are in use. Returns the freed
+    bytes."""
     copies = sorted(_copies(folder))
     left = sum(size for _, size, _ in copies)
     freed = 0
@@ -67,7 +67,7 @@ def trim(folder: Path, max_bytes: int) -> int:
 
 
 def _copies(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """When each was used last, its size, and where it is."""
+    """Last use, size and path of each copy."""
     for path in folder.glob("sha256/*/*"):
         with contextlib.suppress(FileNotFoundError):
             found = path.stat()

@@ -1,8 +1,8 @@
-"""Models, circuits, proofs and receipts as bytes: content-addressed, immutable, in a directory or
-a bucket. Beside them, under names that nobody can guess, the inputs of jobs.
+"""The artifact store: models, circuits, proofs and receipts in a directory or a bucket.
 
-An artifact's address is its SHA-256, so writing it twice is the same as once, and what is read is
-checked against its name. A write is seen whole or not at all.
+Artifacts are content-addressed (SHA-256) and immutable: writing one twice is idempotent, and reads
+are checked against the digest. Writes are atomic. The inputs of jobs are private artifacts under
+random names.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from prover.errors import (
 )
 
 _PRIVATE_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
-#: A bucket that does not answer is named within a minute, not three: jobs are tried again anyway.
+#: Report an unresponsive bucket within a minute, not three: jobs are retried anyway.
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
-#: The system's numbers for a disk or a quota that is full.
+#: errno values of a full disk or quota.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Stored:
-    """Bytes that were put, whether they were there already or not. Thread-safe."""
+    """Counts stored bytes, including those already present. Thread-safe."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -53,7 +53,7 @@ class Stored:
             self._bytes += count
 
     def take(self) -> int:
-        """The bytes counted so far; counting begins at 0 again."""
+        """Returns the bytes counted so far and resets the count."""
         with self._guard:
             taken, self._bytes = self._bytes, 0
         return taken
@@ -78,23 +78,23 @@ class Artifacts:
         self.stored = Stored()
 
     def counted(self) -> Artifacts:
-        """The same store for one piece of work: with a count of its own of what is put into it,
-        and with local copies that stay until ``release``."""
+        """The same store for one piece of work: it counts the bytes stored and keeps its local
+        copies until ``release``."""
         view = copy.copy(self)
         view.stored = Stored()
         view._uses = Uses()
         return view
 
     def release(self) -> None:
-        """The local copies that this view has given are not needed any more."""
+        """Allows eviction of the local copies that this view returned."""
         if self._uses is not None:
             self._uses.release()
 
     @classmethod
     def open(cls, url: str, cache_dir: Path, cache_bytes: int = 0) -> Artifacts:
         """Opens ``file://``, ``s3://``, ``gs://`` or ``az://`` (credentials as each cloud's own
-        tools find them). ``cache_dir`` holds local copies of what lies in a remote store, of
-        ``cache_bytes`` together at most; 0: any number. Raises ``SettingsInvalid``."""
+        tools find them). ``cache_dir`` holds local copies of remote artifacts, at most
+        ``cache_bytes``; 0: unlimited. Raises ``SettingsInvalid``."""
         scheme = urlsplit(url).scheme
         if scheme == "file":
             return cls._open_directory(Path(unquote(urlsplit(url).path)), cache_dir)
@@ -112,8 +112,7 @@ class Artifacts:
     def _open_directory(cls, root: Path, cache_dir: Path) -> Artifacts:
         with _named_errors():
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Inputs of jobs lie here: nobody else on this machine may look in, whatever the
-            # modes of single files are.
+            # It contains inputs of jobs: no other user may enter, whatever the modes of the files.
             (root / "private").mkdir(mode=0o700, exist_ok=True)
             return cls(LocalStore(root), root=root, cache_dir=cache_dir)
 
@@ -164,21 +163,21 @@ class Artifacts:
         return self._size(_address(digest)) is not None
 
     def local_path(self, digest: str) -> Path:
-        """A local file with these bytes, to be read only: checked once in this process.
+        """A read-only local file with these bytes, checked once per process.
 
-        A directory's own file; for a remote store a copy in the cache, fetched when it is not
-        there. Raises ``ArtifactMissing``, ``ArtifactCorrupt``.
+        For a directory, its own file; for a remote store, a cached copy. Raises
+        ``ArtifactMissing``, ``ArtifactCorrupt``.
         """
         if self._root is not None or self._uses is None:
             return self._checked(digest)
         while True:
             path = self._checked(digest)
-            if self._uses.hold(path):  # else another process has evicted it just now
+            if self._uses.hold(path):  # else another process has just evicted it
                 self.trim_cache()
                 return path
 
     def trim_cache(self) -> int:
-        """Brings the cache down to its budget; the bytes that were freed."""
+        """Trims the cache to its limit; returns the freed bytes."""
         if self._root is not None or not self._cache_bytes:
             return 0
         return trim(self._cache_dir, self._cache_bytes)
@@ -195,7 +194,7 @@ class Artifacts:
             except FileNotFoundError:
                 raise ArtifactMissing(artifact=digest) from None
             if not intact and self._root is None:
-                # Only the copy is known to be damaged: take another one, once.
+                # Perhaps only the local copy is damaged: fetch it again, once.
                 self._fill(digest, path)
                 intact = sha256_file(path) == digest
             if not intact:
@@ -204,8 +203,7 @@ class Artifacts:
         return path
 
     def delete(self, digest: str) -> int:
-        """Forgets an artifact that nothing names any more; its size. Raises
-        ``ArtifactMissing``."""
+        """Deletes an unreferenced artifact; returns its size. Raises ``ArtifactMissing``."""
         size = self._size(_address(digest))
         if size is None:
             raise ArtifactMissing(artifact=digest)
@@ -218,21 +216,21 @@ class Artifacts:
 
     @staticmethod
     def new_private_key() -> str:
-        """A name that nobody can guess."""
+        """A new random name."""
         return secrets.token_hex(24)
 
     def put_private(self, key: str, data: bytes) -> None:
         """Stores bytes that only the service may read, such as a job's input.
 
-        The name is the caller's (``new_private_key``), never a digest: whoever can guess an input
-        could find it by its hash.
+        The name is random (``new_private_key``) and never a digest: an input that can be guessed
+        could be found by its hash.
         """
         address = _private_address(key)
         with _named_errors():
             if self._root is None:
                 obstore.put(self._backend, address, data)
                 return
-            # Nobody knows the name before this returns, so the file may be seen while it grows.
+            # The name is unknown before this returns, so a partial file is harmless.
             path = self._root / address
             try:
                 opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -264,7 +262,7 @@ class Artifacts:
         return self._fetch(_private_address(key))
 
     def delete_private(self, key: str) -> None:
-        """Forgets the bytes; not an error when they are gone already."""
+        """Deletes the bytes, if they exist."""
         address = _private_address(key)
         with _named_errors(), suppress(FileNotFoundError):
             if self._root is not None:
@@ -273,7 +271,7 @@ class Artifacts:
                 obstore.delete(self._backend, address)
 
     def old_private_keys(self, age: timedelta) -> Iterator[str]:
-        """Names of private files that were written so long ago."""
+        """Names of private files older than ``age``."""
         before = datetime.now(UTC) - age
         with _named_errors():
             for page in obstore.list(self._backend, "private"):
@@ -283,7 +281,7 @@ class Artifacts:
 
     # --- the backend -------------------------------------------------------------------------
 
-    # A directory is read and written here: obstore hands each call to threads of its own, which
+    # Directories are read and written directly: obstore passes each call to its own threads, which
     # costs more than the call.
 
     def _write(self, address: str, data: bytes) -> None:
@@ -319,8 +317,8 @@ class Artifacts:
             return None
 
     def _has_intact(self, digest: str, size: int) -> bool:
-        """Whether writing can be left out. A directory's file is read to be sure, so that storing
-        an artifact again mends one that the disk has damaged; a bucket keeps its own checksums."""
+        """Whether the artifact exists undamaged, so that no write is needed. A directory's file is
+        read, so that storing an artifact again repairs disk damage; a bucket has checksums."""
         if self._size(_address(digest)) != size:
             return False
         if self._root is None:
@@ -374,7 +372,7 @@ class Artifacts:
 
 
 def _address(digest: str) -> str:
-    """Where an artifact lies. Raises ``ArtifactMissing`` for what is no digest at all."""
+    """An artifact's path. Raises ``ArtifactMissing`` if the argument is not a digest."""
     if not is_digest(digest):
         raise ArtifactMissing(f"{digest[:100]!r} is not a digest.")
     body = digest.removeprefix(PREFIX)
@@ -389,7 +387,7 @@ def _private_address(key: str) -> str:
 
 @contextmanager
 def _named_errors() -> Iterator[None]:
-    """Gives the storage's own errors their names; a missing file stays ``FileNotFoundError``."""
+    """Maps storage errors to ``ZkmlError``; a missing file stays ``FileNotFoundError``."""
     try:
         yield
     except (FileNotFoundError, NotFoundError) as error:

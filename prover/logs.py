@@ -1,4 +1,4 @@
-"""Logs: one line an event on stderr, for people or as JSON."""
+"""Logs: one line per event on stderr, as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from prover.settings import Settings
 
 
 def console() -> structlog.typing.Processor:
-    """Log lines for people. Tracebacks show no local variables: one of them may be an input."""
+    """Log lines as text. Tracebacks omit local variables, which may contain inputs."""
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
 
 
 def log_defects_only() -> None:
-    """Logs of a command: what went wrong is said once, by the terminal; only an internal error is
-    logged, and never on stdout, which belongs to programs."""
+    """Logs of a command: the terminal reports errors, so only internal errors are logged, and
+    never on stdout."""
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, console()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
@@ -29,10 +29,10 @@ def log_defects_only() -> None:
 
 
 def configure_logs(settings: Settings, *, quiet: Iterable[str] = ()) -> None:
-    """Sends structlog's and the libraries' own messages to stderr in one format.
+    """Sends messages of structlog and of libraries to stderr in one format.
 
-    Loggers named in ``quiet`` are heard from WARNING on only. What ``structlog.contextvars`` has
-    bound (a job's id) is on every line of its thread.
+    Loggers named in ``quiet`` log from WARNING on. Values bound with ``structlog.contextvars`` (a
+    job's id) are on every line of the thread.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

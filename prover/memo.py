@@ -1,7 +1,7 @@
-"""Work on large files that many statements share, done once.
+"""A memo for computations that the statements about one proof share.
 
-Statements about the lanes of one proof look at the same proof, key and settings. What is computed
-from those alone need not be computed for each.
+Statements about the lanes of one proof use the same proof, key and settings. Results that depend
+only on these are computed once.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ T = TypeVar("T")
 
 
 class Once:
-    """Remembers results by name and by the very objects that they were computed from.
+    """Caches results by name and by the identity of the arguments.
 
-    Objects, not contents: comparing contents would cost what this saves. Keep one as long as the
-    statements of one proof are worked on; it keeps those files alive.
+    Identity, not equality: comparing contents would cost what this saves. Use one instance per
+    proof; it keeps the arguments alive.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, tuple[int, ...]], tuple[tuple[object, ...], object]] = {}
 
     def __call__(self, name: str, compute: Callable[[], T], *parts: object) -> T:
-        """``compute()``, or what it gave the last time for these parts. Errors are not kept."""
+        """``compute()``, or its cached result for these parts. Errors are not cached."""
         key = (name, tuple(id(part) for part in parts))
         if key not in self._known:
             self._known[key] = (parts, compute())

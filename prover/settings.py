@@ -1,6 +1,6 @@
-"""Every knob of the service: read once from the environment (prefix ``ZKML_``), then handed on.
+"""The settings of the service, read once from the environment (prefix ``ZKML_``).
 
-Constructors take a ``Settings``; nothing else in the project reads the environment.
+Constructors take a ``Settings``. Nothing else in the project reads the environment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from prover.errors import HomeUnusable, SettingsInvalid
 from prover.records.quotas import Quota
 
 ENV_PREFIX = "ZKML_"
-#: Of version 2, as a container sees its own, and of version 1.
+#: cgroup files: version 2, as seen inside a container, and version 1.
 _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -34,7 +34,7 @@ _CGROUP_LIMITS = (
 
 
 def physical_memory_bytes() -> int:
-    """The memory this process may use: the machine's, or its container's limit if that is less."""
+    """The memory this process may use: the machine's, or its container's smaller limit."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in _CGROUP_LIMITS:
         try:
@@ -53,36 +53,36 @@ Folder = Annotated[Path, BeforeValidator(_absolute)]
 
 
 class Settings(BaseModel):
-    """Where things lie, how much they may take, and what is trusted."""
+    """Paths, limits and trust."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # --- places ---
     home: Folder = Field(
         default_factory=lambda: Path("~/.zkml").expanduser(),
-        description="The service's own folder; everything below lies here unless set apart.",
+        description="The service's home folder; the defaults of other paths are inside.",
     )
     database_url: str = Field(
         default_factory=lambda data: f"sqlite:///{data['home'] / 'zkml.db'}",
-        description="Where jobs are kept: sqlite:///PATH or postgresql://….",
+        description="The job database: sqlite:///PATH or postgresql://….",
     )
     artifacts_url: str = Field(
         default_factory=lambda data: (data["home"] / "artifacts").as_uri(),
-        description="Where models, circuits and proofs are kept: file://, s3://, gs:// or az://.",
+        description="The artifact store: file://, s3://, gs:// or az://.",
     )
     cache_dir: Folder = Field(
         default_factory=lambda data: data["home"] / "cache",
-        description="Local copies of artifacts that live in a remote store.",
+        description="Local copies of artifacts of a remote store.",
     )
     cache_max_mb: int = Field(
         default=10 << 10,
         ge=0,
-        description="MiB of local copies that are kept; what jobs use stays. 0: any number.",
+        description="MiB of local copies, except those in use. 0: unlimited.",
     )
     keep_proofs_days: int = Field(
         default=0,
         ge=0,
-        description="Days after which proofs and bundles are removed, receipts stay; 0: never.",
+        description="Days after which proofs and bundles are deleted (receipts stay); 0: never.",
     )
     housekeeping_s: float = Field(
         default=600, ge=0.05, description="Seconds between two rounds of housekeeping."
@@ -96,17 +96,17 @@ class Settings(BaseModel):
         default="zkml:",
         min_length=1,
         max_length=64,
-        description="What every key and channel of ours in Redis begins with.",
+        description="Prefix of all keys and channels in Redis.",
     )
 
     # --- the engine ---
     engine_deadline_s: float = Field(
-        default=1800, gt=0, description="Seconds one engine call may take before it is killed."
+        default=1800, gt=0, description="Deadline of one engine call, in seconds."
     )
     engine_memory_mb: int = Field(
         default_factory=lambda: physical_memory_bytes() * 8 // 10 >> 20,
         ge=64,
-        description="MiB one engine call may use before it is killed (80 % of physical memory).",
+        description="Memory limit of one engine call, in MiB (80 % of physical memory).",
     )
     engine_nice: int = Field(
         default=5, ge=0, le=19, description="Niceness of engine processes: keeps the API prompt."
@@ -114,7 +114,7 @@ class Settings(BaseModel):
 
     plan_effort: Literal["fast", "balanced", "max"] = Field(
         default="balanced",
-        description="fast: the cost model alone; balanced: time the best few; max: time them all.",
+        description="fast: cost model only; balanced: time the best few; max: time them all.",
     )
     cost_model_path: Path = Field(
         default_factory=lambda data: data["home"] / "cost_model.json",
@@ -134,11 +134,11 @@ class Settings(BaseModel):
     )
     srs_policy: Literal["development", "ceremony"] = Field(
         default="development",
-        description="development: make a missing SRS, labelled insecure; ceremony: never.",
+        description="development: generate a missing SRS, labelled insecure; ceremony: never.",
     )
     srs_source_url: str = Field(
         default=SOURCE_URL,
-        description="Where `zkml srs fetch K` finds the public ceremony; {k} is the size.",
+        description="Source of `zkml srs fetch K`, the public ceremony; {k} is the size.",
     )
     key_path: Folder = Field(
         default_factory=lambda data: data["home"] / "keys",
@@ -148,145 +148,147 @@ class Settings(BaseModel):
         default="local",
         min_length=1,
         max_length=253,
-        description="A name of this deployment; receipts and contexts carry it.",
+        description="Name of this deployment in receipts and contexts.",
     )
 
     # --- jobs ---
     lease_s: float = Field(
-        default=30, ge=0.1, description="Seconds after which a silent worker's job is taken over."
+        default=30,
+        ge=0.1,
+        description="Seconds after which a job of an unresponsive worker is taken over.",
     )
     sweep_s: float = Field(
-        default=5, ge=0.05, description="Seconds between two looks for jobs that nobody works on."
+        default=5, ge=0.05, description="Seconds between two sweeps for unclaimed jobs."
     )
     max_attempts: int = Field(
         default=5,
         ge=1,
         le=100,
-        description="Attempts at a job that may be lost, to what passes, before it fails.",
+        description="Attempts at a job, after lost workers and transient errors, before it fails.",
     )
     quarantine_after: int = Field(
-        default=2, ge=1, le=100, description="Workers that a job may kill before it is set aside."
+        default=2, ge=1, le=100, description="Workers that a job may kill before it is quarantined."
     )
     retry_s: float = Field(
         default=1.0,
         ge=0,
         le=3600,
-        description="Seconds before a job is tried again; doubled each time, up to a minute.",
+        description="Seconds before a job is retried; doubled each time, up to a minute.",
     )
     stop_grace_s: float = Field(
         default=10,
         ge=0,
         le=86_400,
-        description="Seconds that a worker told to stop gives its jobs; the rest goes back.",
+        description="Seconds a stopping worker gives its jobs; unfinished ones are requeued.",
     )
     starving_s: float = Field(
         default=120,
         gt=0,
-        description="Seconds after which a worker ends to which nothing comes though jobs wait.",
+        description="Seconds after which a worker that gets no messages while jobs wait exits.",
     )
     worker_concurrency: int = Field(
-        default=1, ge=1, le=256, description="Jobs that one worker process runs at a time."
+        default=1, ge=1, le=256, description="Concurrent jobs of one worker process."
     )
     worker_classes: str = Field(
         default="small,large,compile,notify",
-        description="What this worker takes: small and large proofs, builds, webhooks.",
+        description="Work this worker accepts: small and large proofs, builds, webhooks.",
     )
     memory_budget_mb: int = Field(
         default_factory=lambda: physical_memory_bytes() * 8 // 10 >> 20,
         ge=0,
-        description="MiB that the jobs of one host are predicted to need together (80 % of its"
+        description="MiB that the jobs of one host may need together by prediction (80 % of its"
         " memory); 0: any.",
     )
     compile_memory_mb: int = Field(
-        default=1024, ge=0, description="MiB that building a circuit is taken to need."
+        default=1024, ge=0, description="MiB reserved for building a circuit."
     )
     large_s: float = Field(
-        default=10, ge=0, description="Seconds from which on a proof counts as large."
+        default=10, ge=0, description="Seconds from which a proof counts as large."
     )
     overtake_s: float = Field(
         default=60,
         ge=0,
-        description="Seconds for which jobs may overtake one that waits for memory.",
+        description="Seconds for which jobs may overtake a job that waits for memory.",
     )
     engine_threads: int = Field(
         default=0,
         ge=0,
         le=1024,
-        description="Threads of one proof; 0: a large one has all cores, small ones share them.",
+        description="Threads per proof; 0: a large proof has all cores, small ones share them.",
     )
 
     coalesce_ms: int = Field(
         default=0,
         ge=0,
         le=60_000,
-        description="Milliseconds that a proof waits for others to share one with; 0: off.",
+        description="Milliseconds that a job waits for others to share a proof with; 0: off.",
     )
 
     max_running_jobs: int = Field(
         default=0,
         ge=0,
-        description="Jobs of one tenant that are worked on at a time, the others wait; 0: any.",
+        description="Running jobs per tenant, the others wait; 0: unlimited.",
     )
     max_queued_jobs: int = Field(
-        default=100_000, ge=0, description="Jobs of one tenant that may wait; 0: any number."
+        default=100_000, ge=0, description="Queued jobs per tenant; 0: unlimited."
     )
     max_stored_bytes: int = Field(
         default=0,
         ge=0,
-        description="Bytes of models, circuits and proofs kept for one tenant; 0: any number.",
+        description="Stored bytes per tenant (models, circuits, proofs); 0: unlimited.",
     )
     max_proving_s_per_day: int = Field(
         default=0,
         ge=0,
-        description="Seconds a day (UTC) that are spent on one tenant's jobs; 0: any number.",
+        description="Seconds of work per tenant and day (UTC); 0: unlimited.",
     )
 
     batches_expected: int = Field(
         default=4,
         ge=1,
         le=1000,
-        description="Batches of a kind that keys of many lanes are to pay for; 1: the first alone.",
+        description="Similar batches over which new batched keys must pay off; 1: the first alone.",
     )
 
     # --- requests ---
     max_model_bytes: int = Field(
-        default=256 << 20, ge=1, description="The largest model that is accepted, in bytes."
+        default=256 << 20, ge=1, description="Largest accepted model, in bytes."
     )
     max_input_bytes: int = Field(
-        default=16 << 20, ge=1, description="The largest input that is accepted, in bytes."
+        default=16 << 20, ge=1, description="Largest accepted input, in bytes."
     )
     max_batch_bytes: int = Field(
-        default=4 << 30, ge=1, description="The largest file of inputs that is accepted, in bytes."
+        default=4 << 30, ge=1, description="Largest accepted file of inputs, in bytes."
     )
 
     max_bundle_bytes: int = Field(
-        default=16 << 20, ge=1, description="The largest bundle that is verified over HTTP."
+        default=16 << 20, ge=1, description="Largest bundle that is verified over HTTP, in bytes."
     )
     public_verification: bool = Field(
         default=True,
-        description="Verification over HTTP for everybody; false: with a key of the scope verify.",
+        description="Verification over HTTP without a key; false: needs a key with scope verify.",
     )
     requests_per_minute: int = Field(
         default=20_000,
         ge=0,
-        description="Requests a minute with an API key that has no rate of its own; 0: any number.",
+        description="Requests per minute for an API key without its own rate; 0: unlimited.",
     )
     verifications_per_minute: int = Field(
         default=30,
         ge=0,
         le=1_000_000,
-        description="Verifications over HTTP for one client address a minute; 0: any number.",
+        description="Verifications over HTTP per client address and minute; 0: unlimited.",
     )
 
     webhooks_allow_private: bool = Field(
         default=False,
-        description="For development: webhooks may also go to http:// URLs and private addresses.",
+        description="For development: allow webhooks to http:// URLs and private addresses.",
     )
 
     # --- logs ---
-    log_json: bool = Field(default=False, description="Log one JSON object a line.")
+    log_json: bool = Field(default=False, description="Log one JSON object per line.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="The least severe kind of message that is logged."
+        default="INFO", description="Lowest severity that is logged."
     )
 
     @field_validator("srs_source_url")
@@ -327,17 +329,17 @@ class Settings(BaseModel):
 
     @property
     def classes(self) -> frozenset[str]:
-        """What this worker takes."""
+        """The kinds of work that this worker accepts."""
         return frozenset(self.worker_classes.split(","))
 
     @property
     def engine_limits(self) -> Limits:
-        """What one engine call may take."""
+        """The limits of one engine call."""
         return Limits(deadline_s=self.engine_deadline_s, memory_bytes=self.engine_memory_mb << 20)
 
     @property
     def quota(self) -> Quota:
-        """What a tenant may use that has no limits of its own."""
+        """The default quota of a tenant."""
         return Quota(
             running=self.max_running_jobs,
             queued=self.max_queued_jobs,
@@ -346,16 +348,16 @@ class Settings(BaseModel):
         )
 
     def prepare(self) -> None:
-        """Makes the service's own folder, readable by its user only. Raises ``HomeUnusable``."""
+        """Creates the home folder, readable by its user only. Raises ``HomeUnusable``."""
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise HomeUnusable(f"{self.home} cannot be made: {error.strerror}") from None
+            raise HomeUnusable(f"{self.home} cannot be created: {error.strerror}") from None
         if not os.access(self.home, os.W_OK | os.X_OK):
             raise HomeUnusable(f"{self.home} cannot be written: permission denied")
 
     def describe(self) -> list[Setting]:
-        """Every setting with its value, for people: passwords in URLs are masked."""
+        """Every setting with its value; passwords in URLs are redacted."""
         return [
             Setting(
                 env=ENV_PREFIX + name.upper(),

@@ -1,4 +1,4 @@
-"""What tests of this project and of others need: a clock that is set by hand, records to store."""
+"""Test support for this and other projects: a manual clock, records to store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ManualClock:
 
 
 def model_record(name: str = "model", created_at: datetime = START) -> ModelRecord:
-    """A model that nobody uploaded; the same name gives the same id."""
+    """A model record without a file; the same name gives the same id."""
     return ModelRecord(
         id=sha256(name.encode()),
         name=name,

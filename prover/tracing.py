@@ -1,6 +1,6 @@
-"""OpenTelemetry traces, from a request to the engine's steps, where the library is loaded.
+"""OpenTelemetry traces from a request to the engine's steps, if the library is loaded.
 
-Whoever wants them starts processes with ``opentelemetry-instrument`` (docs/operations.md). Without
+Start processes with ``opentelemetry-instrument`` to get them (docs/operations.md). Without
 it a worker imports nothing and does nothing. Spans carry ids, kinds and codes, no values.
 """
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
     from prover.records.job import Job
 
-#: Where a job's request keeps the span that ordered it (W3C Trace Context).
+#: Key in a job's request for the span that created it (W3C Trace Context).
 TRACE = "trace"
 
 
 def carrier() -> dict[str, dict[str, str]]:
-    """What a job's request keeps of the span that this code runs in: nothing where there is
-    none."""
+    """The current span, as stored in a job's request; empty without one."""
     if _tracer() is None:
         return {}
     from opentelemetry import propagate
@@ -36,7 +35,7 @@ def carrier() -> dict[str, dict[str, str]]:
 
 @contextmanager
 def request_span(method: str, headers: Mapping[str, str]) -> Iterator[Span | None]:
-    """The span of an HTTP request, below the caller's own if it sent one."""
+    """The span of an HTTP request, a child of the caller's span if it sent one."""
     tracer = _tracer()
     if tracer is None:
         yield None
@@ -68,7 +67,7 @@ _stages: ContextVar[_Stages | None] = ContextVar("stages", default=None)
 
 @contextmanager
 def job_span(job: Job) -> Iterator[None]:
-    """The span of one attempt at a job, below the request that ordered it. ``stage`` adds to it."""
+    """The span of one attempt at a job, a child of the request's. ``stage`` adds to it."""
     tracer = _tracer()
     if tracer is None:
         yield
@@ -99,7 +98,7 @@ def job_span(job: Job) -> Iterator[None]:
 
 
 def stage(name: str) -> None:
-    """The job that this code works on enters a stage; the one before has ended."""
+    """Ends the span of the previous stage and starts that of the next."""
     stages = _stages.get()
     if stages is not None:
         stages.end()

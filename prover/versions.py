@@ -1,4 +1,4 @@
-"""Which versions this is: of the program, of the engine and of what it writes."""
+"""Versions of the program, of the engine and of the file formats."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The processes of a service on one machine, and where it may listen."""
+"""The processes of a service on one machine, and the addresses it may listen on."""

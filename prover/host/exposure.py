@@ -1,4 +1,4 @@
-"""Where the service may listen without anybody needing a key: on loopback only."""
+"""The addresses on which the service may listen without API keys: loopback only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from prover.store import Store
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on ``host``: an address, or a name whose every
-    address is one of loopback. What cannot be looked up counts as reachable."""
+    """Whether ``host`` is a loopback address, or a name that resolves only to such. A name that
+    does not resolve counts as reachable."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -24,6 +24,6 @@ def is_loopback(host: str) -> bool:
 
 
 def require_api_key(store: Store, host: str) -> None:
-    """Raises ``ApiKeyNeeded`` unless a key was made."""
+    """Raises ``ApiKeyNeeded`` unless a key exists."""
     if not store.has_api_keys():
-        raise ApiKeyNeeded(f"No API key was made, and {host or 'that address'} is not loopback.")
+        raise ApiKeyNeeded(f"There is no API key, and {host or 'that address'} is not loopback.")

@@ -1,4 +1,4 @@
-"""Children that end when their parent does, however it ended."""
+"""Child processes that end with their parent, however it ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> Callable[[], object] | None:
-    """What to pass ``subprocess.Popen`` as ``preexec_fn``: on Linux the child is sent SIGTERM when
-    this *thread* dies, so start it from one that stays. Elsewhere None: nothing can be asked for.
+    """A ``preexec_fn`` for ``subprocess.Popen``. On Linux the child gets SIGTERM when the *thread*
+    that started it ends, so start it from a long-lived one. None on other systems.
     """
     if sys.platform != "linux":
         return None

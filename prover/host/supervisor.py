@@ -1,4 +1,4 @@
-"""The processes of a service on one machine: started, watched, started again, ended together."""
+"""The processes of a service on one machine: start, watch, restart, stop together."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from prover.store import Store
 READY_S = 60.0
 STOP_S = 15.0
 _LOOK_S = 0.2
-#: A process that ended is started again after this long, doubled each time up to the maximum;
-#: one that had run for as long as the last of these begins at the first again.
+#: The pause before a restart, doubled each time up to the maximum. A process that ran for the
+#: third of these times gets the first pause again.
 _RESTART_S, _RESTART_MAX_S, _SETTLED_S = 0.5, 10.0, 60.0
 _log = structlog.get_logger("zkml.up")
 
 
 @dataclass
 class _Member:
-    """One process that should be running."""
+    """A supervised process."""
 
     name: str
     command: list[str]
@@ -47,7 +47,7 @@ class _Member:
 
 
 class Supervisor:
-    """Redis (unless there is one), the API and workers, as child processes of this one."""
+    """Redis (unless one is configured), the API and workers, as child processes."""
 
     def __init__(self, settings: Settings, *, host: str, port: int, workers: int) -> None:
         self._settings = settings
@@ -64,21 +64,21 @@ class Supervisor:
 
     @property
     def url(self) -> str:
-        """Where the API is, seen from this machine."""
+        """The API's URL on this machine."""
         host = "127.0.0.1" if self._host in ("0.0.0.0", "") else self._host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     @property
     def stopping(self) -> bool:
-        """Whether SIGINT or SIGTERM has come."""
+        """Whether SIGINT or SIGTERM was received."""
         return self._stopping.is_set()
 
     def start(self) -> str:
-        """Starts everything and waits until the API is ready; returns its URL, early if it is
-        told to stop meanwhile.
+        """Starts everything, waits until the API is ready and returns its URL; returns early if
+        told to stop.
 
-        Raises ``AddressUnusable``, ``ApiKeyNeeded``, ``ServiceFailed`` when a process ends before
-        that, and what Redis may raise.
+        Raises ``AddressUnusable``, ``ApiKeyNeeded``, ``ServiceFailed`` when a process ends during
+        startup, and the errors of Redis.
         """
         self._settings.prepare()
         if not is_loopback(self._host):
@@ -97,8 +97,8 @@ class Supervisor:
         return self.url
 
     def _told_to_stop(self) -> None:
-        """The first signal begins the end; a second one is passed on: workers then give back at
-        once what they are still at."""
+        """The first signal starts the shutdown. A second one is passed on: workers then requeue
+        their jobs at once."""
         if self._stopping.is_set():
             for member in self._members:
                 if member.process is not None and member.process.poll() is None:
@@ -114,8 +114,8 @@ class Supervisor:
                 self._look_after(member)
 
     def _start_redis_again(self, ended: RedisServer) -> None:
-        """With its data. Raises ``RedisFailed`` where it does not start, ``ServiceFailed`` where it
-        would listen elsewhere than the others look for it."""
+        """Restarts Redis with its data. Raises ``RedisFailed`` if it does not start,
+        ``ServiceFailed`` if it would listen at another address than before."""
         _log.error("ended", process="redis-server")
         ended.stop()
         self._redis = RedisServer.start(self._settings.home / "redis")
@@ -123,7 +123,7 @@ class Supervisor:
             raise ServiceFailed("redis-server ended", advice=f"See {self._redis_log()}.")
 
     def stop(self) -> None:
-        """Ends everything: workers and API first, so that nothing misses its queue."""
+        """Stops everything, workers and API before the queue they need."""
         running = [m.process for m in self._members if m.process is not None]
         for process in running:
             with contextlib.suppress(ProcessLookupError):
@@ -160,8 +160,8 @@ class Supervisor:
             member.command,
             env={**os.environ, "ZKML_REDIS_URL": self.redis_url},
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,  # stdout is for our one JSON object; Celery says good-bye there
-            # A group of its own: a terminal's Ctrl-C reaches us, and we end them in order.
+            stdout=sys.stderr,  # stdout is for the JSON object; Celery prints there on exit
+            # A separate process group: Ctrl-C reaches the supervisor, which stops children in order.
             start_new_session=True,
             preexec_fn=end_with_parent(),  # noqa: PLW1509 - this process has one thread here
         )
@@ -189,7 +189,7 @@ class Supervisor:
                 if (code := member.process.poll()) is not None:
                     raise ServiceFailed(
                         f"the {member.name} process ended with code {code} while starting",
-                        advice="Its own message stands above.",
+                        advice="See its message above.",
                     )
             if _answers(f"{self.url}/readyz"):
                 return
@@ -207,8 +207,8 @@ def _answers(url: str) -> bool:
 
 
 def _try_address(host: str, port: int) -> int:
-    """The port, once it was listened on (0: a free one). Asked for here because whoever holds it
-    might answer in our API's place. Raises ``AddressUnusable``."""
+    """Checks that the port can be bound and returns it (0: a free one), since another program on
+    that port might respond instead of the API. Raises ``AddressUnusable``."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
