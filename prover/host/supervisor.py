@@ -161,7 +161,7 @@ class Supervisor:
             env={**os.environ, "ZKML_REDIS_URL": self.redis_url},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,  # stdout is for the JSON object; Celery prints there on exit
-            # A separate process group: Ctrl-C reaches the supervisor, which stops children in order.
+            # Own process group: Ctrl-C reaches the supervisor, which stops children in order.
             start_new_session=True,
             preexec_fn=end_with_parent(),  # noqa: PLW1509 - this process has one thread here
         )
