@@ -84,7 +84,7 @@ class BatchIn(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a batch is."""
+    """Progress of a batch."""
 
     total: int
     done: int = Field(description="Items that are proved.")

@@ -161,7 +161,7 @@ class Event(_Answer):
 
 
 class Progress(_Answer):
-    """How far a batch is."""
+    """Progress of a batch."""
 
     total: int
     done: int

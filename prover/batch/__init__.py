@@ -1,6 +1,5 @@
-"""Many inputs, few proofs: read, planned into packs, proved lane by lane, each with its receipt.
+"""Batches: many inputs in few proofs, each input with its own receipt.
 
-``rows`` reads a file of inputs one at a time, ``intake`` keeps them, ``packing`` decides how many
-share a proof, ``planning`` and ``proving`` are what a batch's jobs do, ``results`` hands out what
-came of it.
+``rows`` reads a file of inputs row by row, ``intake`` stores them, ``packing`` decides how many
+share a proof, ``planning`` and ``proving`` are a batch's jobs, ``results`` writes its results.
 """

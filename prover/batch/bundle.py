@@ -1,10 +1,10 @@
-"""A batch as one file: every item's bundle, with what items share stored once.
+"""A batch bundle: the bundles of all items in one file, with shared parts stored once.
 
-A zip archive of one exact form (``stored_zip``): members ``objects/HEX``, named by the SHA-256 of
+A zip archive in canonical form (``stored_zip``): members ``objects/HEX``, named by the SHA-256 of
 their bytes, in the order in which the items first use them, and ``index.json`` last. The index is
 canonical JSON, ``{"batch", "items": [{"id", "number", "members": {NAME: HEX, …}}, …],
-"schema": 1}``, items by number. An item's members, written by ``prover.statement.bundle``, are
-the very bytes of its own bundle. Nothing in the index is trusted: each item is verified by itself.
+"schema": 1}``, items by number. An item's members are the bytes that ``prover.statement.bundle``
+writes for it. The index is untrusted: each item is verified by itself.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from prover.statement.stored_zip import (
 )
 
 INDEX = "index.json"
-#: Zip's own limits, 16 and 32 bits, without its extensions.
+#: Limits of zip without extensions: 16 and 32 bits.
 MAX_OBJECTS, MAX_BYTES = (1 << 16) - 2, (1 << 32) - 1
 _MAX_MEMBER = 256 << 20
-#: Members that are kept at hand for the items that follow: those of a few proofs.
+#: Members cached for the next items: those of a few proofs.
 _RECENT = 32
 _PREFIX = "objects/"
 _NAME = re.compile(r"objects/[0-9a-f]{64}\Z")
@@ -50,7 +50,7 @@ class Entry:
 
 
 class BatchBundleWriter:
-    """Writes a batch bundle item by item; at no time more than one item is held."""
+    """Writes a batch bundle item by item, with one item in memory at a time."""
 
     def __init__(self, out: IO[bytes], batch_id: str) -> None:
         self._out, self._batch_id = out, batch_id
@@ -71,7 +71,7 @@ class BatchBundleWriter:
         self._items.append({"id": item_id, "number": number, "members": members})
 
     def _digest(self, data: bytes) -> str:
-        """The digest; of an object that was hashed a moment ago, as then."""
+        """The digest; cached for recently hashed objects."""
         known = self._recent.get(id(data))
         if known is None:
             known = self._recent[id(data)] = (data, hashlib.sha256(data).hexdigest())
@@ -80,7 +80,7 @@ class BatchBundleWriter:
         return known[1]
 
     def close(self) -> None:
-        """Writes index and directory. The bundle is complete after this and not before."""
+        """Writes index and directory, which completes the bundle."""
         index = {"schema": 1, "batch": self._batch_id, "items": self._items}
         self._put(INDEX, canonical_json(index))
         size = 0
@@ -105,7 +105,7 @@ class BatchBundleWriter:
 
 
 class BatchBundle:
-    """A batch bundle opened for reading, its form checked whole."""
+    """An opened batch bundle whose form has been checked completely."""
 
     def __init__(self, file: IO[bytes], places: dict[str, tuple[int, int]], index: Any) -> None:
         self._file, self._places = file, places
@@ -116,7 +116,7 @@ class BatchBundle:
         self._shared = _repeated(uses)
 
     def bundle(self, entry: Entry) -> Bundle:
-        """The bundle of one item. What neighbours share is the same object in theirs."""
+        """The bundle of one item. Items with a common part get the same object."""
         return Bundle(**{name: self._object(d) for name, d in entry.members.items()})
 
     def _object(self, digest: str) -> bytes:
@@ -141,16 +141,16 @@ def is_batch_bundle(path: Path) -> bool:
 
 
 def open_batch_bundle(file: IO[bytes]) -> BatchBundle:
-    """Reads a batch bundle that must be exactly as ``BatchBundleWriter`` wrote it.
+    """Reads a batch bundle, which must be exactly as ``BatchBundleWriter`` writes it.
 
-    Each object is hashed on the way; memory does not grow with the file. Raises ``BundleInvalid``.
+    Hashes each object; memory use is constant. Raises ``BundleInvalid``.
     """
     places: dict[str, tuple[int, int]] = {}
     directory, offset, index = hashlib.sha256(), 0, b""
     size = 0
     for name, data in _walk(file):
         if name in places or index:
-            raise BundleInvalid("a member is repeated, or stands behind the index")
+            raise BundleInvalid("a member is repeated or follows the index")
         crc = zlib.crc32(data)
         entry = directory_entry(name, len(data), crc, offset)
         directory.update(entry)
@@ -164,12 +164,12 @@ def open_batch_bundle(file: IO[bytes]) -> BatchBundle:
     rest = hashlib.sha256(file.read(size))
     tail = file.read(1024)
     if rest.digest() != directory.digest() or tail != end_record(len(places), size, offset):
-        raise BundleInvalid("the batch bundle's zip structure is not as it was written")
+        raise BundleInvalid("the batch bundle's zip structure is not canonical")
     return BatchBundle(file, places, _checked_index(index, [n for n in places if n != INDEX]))
 
 
 def _walk(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Members by their local headers, each equal to what the writer writes."""
+    """Members by their local headers, each in canonical form."""
     file.seek(0)
     while True:
         start = file.tell()
@@ -181,12 +181,12 @@ def _walk(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
         if size > _MAX_MEMBER:
             raise BundleTooLarge(f"{name[:80]!r} has {size} bytes; at most {_MAX_MEMBER} are read")
         if name != INDEX and not _NAME.match(name):
-            raise BundleInvalid(f"the batch bundle has a member {name[:40]!r} that does not belong")
+            raise BundleInvalid(f"the batch bundle has an unknown member {name[:40]!r}")
         data = file.read(size)
         if local_header(name, size, crc) != header + name.encode() or zlib.crc32(data) != crc:
-            raise BundleInvalid(f"{name} is not stored as it was written (at byte {start})")
+            raise BundleInvalid(f"{name} is not stored in canonical form (at byte {start})")
         if name != INDEX and name != _PREFIX + hashlib.sha256(data).hexdigest():
-            raise BundleInvalid(f"{name} is not named by its bytes")
+            raise BundleInvalid(f"{name} does not match the digest in its name")
         yield name, data
 
 
@@ -194,21 +194,21 @@ def _checked_index(data: bytes, names: list[str]) -> Any:
     try:
         index = parse_canonical_json(data)
         if set(index) != {"schema", "batch", "items"} or index["schema"] != 1:
-            raise ValueError("an index of another form")
+            raise ValueError("the index has another form")
         used: dict[str, None] = {}
         last = 0
         for entry in index["items"]:
             if set(entry) != {"id", "number", "members"} or entry["number"] <= last:
-                raise ValueError("its items are not in order")
+                raise ValueError("the items are not in order")
             last = entry["number"]
             members = entry["members"]
             if not set(members) <= set(_MEMBERS):
-                raise ValueError("an item has a member that does not belong")
+                raise ValueError("an item has an unknown member")
             for name in _MEMBERS:
                 if name in members:
                     used[_PREFIX + members[name]] = None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleInvalid(f"the batch bundle's index is not as it was written: {error}") from None
+        raise BundleInvalid(f"the batch bundle's index is not canonical: {error}") from None
     if list(used) != names:
         raise BundleInvalid("the batch bundle's objects are not those of its items, in their order")
     return index

@@ -1,4 +1,4 @@
-"""The inputs of a batch between their arrival and their proofs: private files of many rows each."""
+"""The stored inputs of a batch: private artifacts of many rows each."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from prover.store import Store
 
 Inputs = dict[str, NDArray[Any]]
 
-#: A chunk is closed at so many rows or bytes, whichever comes first.
+#: Limits of a chunk in rows and bytes.
 _ROWS, _BYTES = 256, 4 << 20
 
 
 class ChunkWriter:
-    """Keeps rows as they come; at no time more than a chunk of them is held."""
+    """Stores rows as they arrive, with at most one chunk in memory."""
 
     def __init__(
         self, store: Store, artifacts: Artifacts, batch_id: str, request: dict[str, Any]
@@ -56,7 +56,7 @@ class ChunkWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Writes down what is held."""
+        """Stores the current chunk."""
         key = None
         if self._inputs:
             names = self._inputs[0]
@@ -88,8 +88,8 @@ class ChunkWriter:
 def load_inputs(
     store: Store, artifacts: Artifacts, batch_id: str, items: Iterable[Item]
 ) -> Iterator[tuple[Item, Inputs]]:
-    """The inputs of items, one chunk in memory at a time; items in order of number read each chunk
-    once."""
+    """The inputs of items, with one chunk in memory at a time. Items sorted by number read each
+    chunk once."""
     keys = store.chunk_keys(batch_id)
     at, held = None, Inputs()
     for item in items:
@@ -101,7 +101,7 @@ def load_inputs(
 
 
 def queued_items(store: Store, batch_id: str, pack_id: str | None = None) -> Iterator[Item]:
-    """Items that are still to be proved, in order, a page at a time."""
+    """Items still to be proved, in order, a page at a time."""
     after = 0
     while page := store.items(
         batch_id, after=after, limit=500, state=ItemState.QUEUED, pack_id=pack_id

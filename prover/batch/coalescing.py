@@ -1,12 +1,11 @@
-"""Jobs that arrive one by one, proved together: the same circuit, one proof, a bundle for each job.
+"""Coalescing: jobs that arrive one by one share a proof if they use the same circuit.
 
-A worker that takes up a job waits for the rest of the window (``ZKML_COALESCE_MS``), takes up what
-else waits for the same circuit, and proves all of it in a circuit of several lanes. Nothing is new
-about the jobs themselves: each keeps its row, its lease and its fence, and ends by itself.
+A worker that claims a job waits for the rest of the window (``ZKML_COALESCE_MS``), claims the other
+jobs that wait for the same circuit, and proves all of them in a batched circuit. Each job keeps its
+own row, lease and fencing token, and gets its own bundle.
 
-Only jobs that nobody has worked on share a proof. So whatever goes wrong with a pack, a failure or
-the death of its worker, each of its jobs is proved alone when it is taken up again, and no job can
-spoil its neighbours twice.
+Only jobs without earlier attempts share a proof. After a failure of a pack, or the death of its
+worker, each of its jobs is proved alone, so no job can fail its neighbours twice.
 """
 
 from __future__ import annotations
@@ -45,22 +44,22 @@ from prover.statement.context import Context
 from prover.statement.exactness import error_json
 from prover.store import Store
 
-#: Jobs that share one proof at most: their worker keeps a lease for each of them.
+#: The most jobs that share one proof: their worker keeps a lease for each.
 MOST = 64
 _WIDE = tuple(lanes for lanes in LANE_COUNTS if 1 < lanes <= MOST)
 _LOOK_S = 0.02
 _log = structlog.get_logger(__name__)
 
-#: Proves a claimed job by itself.
+#: Proves a claimed job alone.
 Single = Callable[[Job, LeaseKeeper], None]
 
 
 def may_share(job: Job) -> bool:
-    """Whether a job may be proved together with others.
+    """Whether a job may share a proof with others.
 
-    Not when its requester asked for a proof of its own, or a contract is to verify it, which knows
-    one verifying key; not with hashed inputs, whose hash would cover all lanes; and not when it was
-    taken up before, for it may be what failed.
+    Not if the request asked for a separate proof; not for a contract, which knows one verifying
+    key; not with hashed inputs, whose hash would cover all lanes; and not after an earlier attempt,
+    which this job may have caused to fail.
     """
     profile = Profile.from_json(job.request["profile"])
     context = job.request.get("context") or {}
@@ -76,7 +75,7 @@ def may_share(job: Job) -> bool:
 
 @dataclass(kw_only=True)
 class _Member:
-    """A job of a pack, under its lease. ``ended``: nothing more is to be written about it."""
+    """A job of a pack, under its lease. ``ended``: its end has been written."""
 
     job: Job
     held: LeaseKeeper
@@ -85,7 +84,7 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Coalescing:
-    """Works on jobs of one circuit together. ``owner`` and ``stopping`` are the worker's."""
+    """Proves jobs of one circuit together. ``owner`` and ``stopping`` are the worker's."""
 
     services: BatchServices
     single: Single
@@ -93,9 +92,9 @@ class Coalescing:
     stopping: Callable[[], bool]
 
     def run(self, job: Job, held: LeaseKeeper) -> None:
-        """Works on a claimed job, with others if that is cheaper, and writes down how it ended.
+        """Works on a claimed job, with others if that is cheaper, and writes its end.
 
-        Raises nothing that the jobs did.
+        Errors of jobs are not raised.
         """
         circuit = self.services.library.open(job.circuit_id)
         if circuit is None:
@@ -123,8 +122,8 @@ class Coalescing:
     # --- who, and in which circuit ------------------------------------------------------------
 
     def _others(self, job: Job, held: LeaseKeeper) -> list[Job]:
-        """Jobs that wait for the same circuit, oldest first, once the window is over or so many
-        are there that no more fit."""
+        """Jobs that wait for the same circuit, oldest first. Returns at the end of the window, or
+        once there are as many as fit."""
         window = self.services.settings.coalesce_ms / 1000
         until = job.created_at.timestamp() + window
         while True:
@@ -136,16 +135,16 @@ class Coalescing:
             time.sleep(min(_LOOK_S, left))
 
     def _lanes(self, count: int, ready: dict[int, str]) -> int:
-        """Lanes of the first pack of the cheapest mix for so many jobs; the rest of them is for
-        whoever is free next."""
+        """Lanes of the first pack in the cheapest plan for ``count`` jobs; the next free worker
+        takes the others."""
         seconds = {lanes: planned_s(self.services, name) for lanes, name in ready.items()}
         mix = choose_mix(count, seconds.get, ready, ready)
         return mix.sizes(count)[0][0]
 
     def _order_missing(self, job: Job, circuit: Circuit, count: int, ready: dict[int, str]) -> None:
-        """Has the circuit made that so many jobs would fill, once, as a job of its own, so that
-        nobody waits for it. Not while a wider one is there or on its way: the number of jobs that
-        wait goes up and down all the time."""
+        """Requests the batched circuit that ``count`` jobs would fill, once and as a separate job,
+        so that no proof waits for it. Not if a circuit with more lanes exists or is being built,
+        since the number of waiting jobs fluctuates."""
         wanted = min(lanes for lanes in LANE_COUNTS if lanes >= count)
         if count == 1 or wanted <= max(ready):
             return
@@ -153,7 +152,7 @@ class Coalescing:
         if any(lanes >= wanted and order.problem is None for lanes, order in orders.items()):
             return
         if wanted in orders:
-            return  # it could not be made
+            return  # it could not be built
         narrow = circuit.manifest.circuit_id
         wide = wide_circuit_id(narrow, wanted)
         request = {
@@ -165,7 +164,7 @@ class Coalescing:
         self.services.announce([order])
 
     def _orders(self, circuit: Circuit) -> dict[int, Job]:
-        """The jobs that make, have made or could not make circuits of several lanes, by lanes."""
+        """The jobs that build, have built or could not build batched circuits, by lanes."""
         found = {}
         for lanes in _WIDE:
             with suppress(JobNotFound):
@@ -174,14 +173,14 @@ class Coalescing:
         return found
 
     def _refused(self, circuit: Circuit) -> bool:
-        """Whether it turned out that the inputs of this model cannot share a proof: then waiting
-        for others is in vain."""
+        """Whether the inputs of this model are known not to share a proof; then a job need not
+        wait for others."""
         problems = [order.problem for order in self._orders(circuit).values()]
         return any(p is not None and p["code"] == CannotBatch.code for p in problems)
 
     @contextmanager
     def _taken(self, others: Sequence[Job]) -> Iterator[list[_Member]]:
-        """Those of the jobs that nobody else took meanwhile, under their leases."""
+        """Claims the jobs that no other worker has claimed meanwhile."""
         services, ttl = self.services, self.services.settings.lease_s
         with ExitStack() as stack:
             members = []
@@ -199,7 +198,7 @@ class Coalescing:
                     )
                 )
                 job = services.store.job(other.id)
-                # Between reading and claiming another worker may have had it.
+                # Another worker may have had it between the read and the claim.
                 if may_share(job):
                     members.append(_Member(job=job, held=held))
                 else:
@@ -209,7 +208,7 @@ class Coalescing:
 
 @dataclass(frozen=True)
 class _Pack:
-    """Jobs on their way through one proof."""
+    """Jobs that share one proof."""
 
     services: BatchServices
     single: Single
@@ -220,7 +219,7 @@ class _Pack:
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
-        """Ends every member's job, or gives it back to be proved alone."""
+        """Ends each member's job, or requeues it to be proved alone."""
         manifest = self.circuit.manifest
         _log.info("coalesced", jobs=len(self.members), lanes=manifest.lanes)
         lanes = self._encoded(manifest)
@@ -236,16 +235,16 @@ class _Pack:
                 )
                 self._state_all(made, lanes)
         except Canceled:
-            pass  # nobody is left, or this worker stops
+            pass  # no member is left, or this worker stops
         except ZkmlError as error:
             _log.warning("pack_failed", code=error.code, jobs=len(self.members))
-        except Exception:  # a defect of ours must not fail jobs that would succeed alone
+        except Exception:  # a defect here must not fail jobs that would succeed alone
             _log.exception("pack_defect", jobs=len(self.members))
         finally:
             self._leave()
 
     def _encoded(self, manifest: CircuitManifest) -> list[tuple[_Member, Lane]]:
-        """Each member's lane; one whose input cannot be encoded has failed, alone."""
+        """Each member's lane; a member whose input cannot be encoded fails alone."""
         lanes = []
         for number, member in enumerate(self.members):
             job = member.job
@@ -271,9 +270,9 @@ class _Pack:
             )
 
     def _should_stop(self) -> bool:
-        """Whether the engine must stop: this worker does, or no job is left. A member that was
-        canceled ends at once; its lane is proved with the others and shown to nobody. Called from
-        every thread that waits for a child."""
+        """Whether the engine must stop: this worker stops, or no job is left. A canceled member
+        ends at once; its lane is proved with the others and discarded. Called from every thread
+        that waits for a child process."""
         if self.stopping():
             return True
         with self._looking:
@@ -317,7 +316,7 @@ class _Pack:
         return [member for member in self.members if not member.ended]
 
     def _write(self, member: _Member, change: Callable[[_Member], object]) -> None:
-        """Writes under a member's lease; without it there is nothing more to write."""
+        """Writes under a member's lease; does nothing once the lease is lost."""
         try:
             change(member)
         except LeaseLost:
@@ -363,8 +362,8 @@ class _Pack:
             self.services.artifacts.delete_private(member.job.input_key)
 
     def _leave(self) -> None:
-        """What is not ended is proved alone: the first job here and now, the others by whoever
-        takes them up."""
+        """Leaves unfinished jobs to be proved alone: the first job here, the others by the workers
+        that claim them."""
         lead = self.members[0]
         for member in self._open():
             if member.held.should_stop():
@@ -378,14 +377,14 @@ class _Pack:
 
 
 def _order_id(store: Store, wide: str) -> str:
-    """The tenant's job that makes a circuit of several lanes. The same each time: what could not be
-    made is not tried again."""
+    """The id of the tenant's job that builds a batched circuit. It is deterministic, so a failed
+    build is not repeated."""
     named = {"lanes": wide, "tenant": store.tenant}
     return digest_json(named).removeprefix("sha256:")[:32]
 
 
 def _give_back(services: BatchServices, job: Job, held: LeaseKeeper) -> None:
-    """Puts a job back on the queue."""
+    """Requeues a job."""
     try:
         services.store.requeue(held.lease)
     except LeaseLost:

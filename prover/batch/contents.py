@@ -1,4 +1,4 @@
-"""What a batch bundle holds, by what it says of itself: nothing is verified here."""
+"""A summary of a batch bundle, unverified."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prover.errors import BundleInvalid
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitUse:
-    """One circuit of the bundle: how many proofs are over it, and of how many items.
+    """One circuit of the bundle, with the number of its proofs and items.
 
-    ``free``: lanes of these proofs that are no item's of this bundle.
+    ``free``: lanes of these proofs without an item in this bundle.
     """
 
     circuit: str
@@ -34,7 +34,7 @@ class CircuitUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A batch bundle's items (all of them proved) by circuit, widest first."""
+    """A batch bundle's items (all proved) by circuit, most lanes first."""
 
     batch: str
     items: int
@@ -55,7 +55,7 @@ class Contents:
 
 
 def contents_of(file: IO[bytes], shown: int = 0) -> Contents:
-    """Reads a batch bundle; ``shown`` of its items are named. Raises ``BundleInvalid``."""
+    """Reads a batch bundle; lists up to ``shown`` items. Raises ``BundleInvalid``."""
     bundle = open_batch_bundle(file)
     by_manifest: dict[str, list[Entry]] = {}
     try:

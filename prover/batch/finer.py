@@ -1,7 +1,7 @@
-"""Rows whose answer missed the profile, proved again by themselves in a finer circuit.
+"""Rows whose output missed the profile are proved again, alone, in a finer circuit.
 
-The finer circuit is the same order with an eighth of the tolerance: three more bits. It is built by
-the first pack that needs it. A row that it does not help, or for which there is none, is proved as
+The finer circuit has the same build spec with an eighth of the tolerance: three more bits. The
+first pack that needs it builds it. A row that it does not help, or that has none, is proved as
 before and reported.
 """
 
@@ -26,9 +26,9 @@ _SHARE = 1 / 8
 
 
 def finer_circuit(services: BatchServices, job: Job, held: LeaseKeeper) -> Circuit | None:
-    """The circuit of a pack that proves rows again, built now if need be; None for another pack.
+    """The circuit of a pack that proves rows again, built now if needed; None for another pack.
 
-    Raises what building may raise.
+    Raises the errors of building a circuit.
     """
     order = job.request.get("finer")
     if order is None:
@@ -62,8 +62,8 @@ def finer_packs(services: BatchServices, batch: Batch, numbers: Sequence[int]) -
 
 
 def _order(services: BatchServices, batch: Batch) -> BuildSpec:
-    """The batch's own order with a smaller tolerance. A circuit that was there before the batch has
-    its order in the job that built it, or else none but the range that it accepts."""
+    """The batch's build spec with a smaller tolerance. For a circuit older than the batch, the spec
+    comes from the job that built it, or else from the circuit's accepted range."""
     profile = Profile.from_json(batch.request["profile"])
     finer = replace(profile, max_error=profile.max_error * _SHARE)
     model = services.store.model(batch.model_id)

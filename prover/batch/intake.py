@@ -1,4 +1,4 @@
-"""A file of inputs becomes a batch: every row checked and kept, the circuit ordered."""
+"""Turns a file of inputs into a batch: checks and stores every row, selects the circuit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from prover.records.batch_errors import BatchNotFound
 from prover.records.job import ModelRecord
 from prover.statement.context import Context
 
-#: No file is received for longer than this.
+#: The longest time to receive a file.
 _STALE = timedelta(days=1)
-#: So many names of what is no input are kept.
+#: Ignored input names that are kept.
 _MOST_UNUSED = 16
 
 
@@ -41,13 +41,13 @@ def receive(
     source: str = "",
     on_row: Callable[[int], None] | None = None,
 ) -> Batch:
-    """Reads the file row by row, keeps what is good, writes down what is bad, and queues the batch.
+    """Reads the file row by row, stores valid rows, records invalid ones, and queues the batch.
 
-    ``batch_id``: chosen before, and never with another file: a batch of this id that was received
-    is the answer. ``circuit_id``: a circuit of one lane that the proofs shall derive from, in place
-    of the newest that accepts the rows. ``source`` identifies the file, for whoever resumes;
-    ``on_row`` hears how many rows were read. A batch none of whose rows can be used has failed when
-    this returns. Raises ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
+    ``batch_id``: a caller's id, never used for two files; an existing batch of this id is returned.
+    ``circuit_id``: the single-lane circuit to derive the proofs from, instead of the newest that
+    accepts the rows. ``source`` identifies the file, for ``--resume``; ``on_row`` receives the
+    number of rows read. A batch without a valid row has failed when this returns. Raises
+    ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
     _abandon_stale(services)
@@ -85,7 +85,7 @@ def receive(
         raise
     batch = store.batch(batch_id)
     if not batch.counts.get(ItemState.QUEUED):
-        store.request_cancel(batch.job_id)  # there is nothing to plan
+        store.request_cancel(batch.job_id)  # nothing to plan
         store.end_batch(batch_id)
     else:
         services.announce([batch.job_id])
@@ -93,7 +93,7 @@ def receive(
 
 
 def _known(services: BatchServices, batch_id: str) -> Batch | None:
-    """The batch if it was received. What a receiver left that died meanwhile is deleted."""
+    """The batch, if it was received completely; deletes a partly received one."""
     try:
         batch = services.store.batch(batch_id)
     except BatchNotFound:
@@ -106,7 +106,7 @@ def _known(services: BatchServices, batch_id: str) -> Batch | None:
 
 
 def _abandon_stale(services: BatchServices) -> None:
-    """Deletes what receivers left that died long ago: inputs must not lie about."""
+    """Deletes batches whose receiver died long ago, with their inputs."""
     for batch_id in services.store.stale_batches(datetime.now(UTC) - _STALE):
         forget_inputs(services.store, services.artifacts, batch_id)
         services.store.abandon_batch(batch_id)
@@ -120,7 +120,7 @@ def _keep(
     request: dict[str, Any],
     on_row: Callable[[int], None] | None,
 ) -> tuple[Tally, list[str]]:
-    """Counts the rows' values while they are kept; and what the model has no input for."""
+    """Stores rows; tallies their values, and the names of unknown inputs."""
     writer = ChunkWriter(services.store, services.artifacts, batch_id, request)
     tally, unused = Tally(), dict[str, None]()
     signature = Signature.from_json(model.signature)
@@ -140,7 +140,7 @@ def _keep(
 def _order(
     services: BatchServices, model: ModelRecord, profile: Profile, tally: Tally
 ) -> BuildSpec | str:
-    """The newest circuit that is fit for the range of the rows, by id, or an order for one."""
+    """The id of the newest circuit that fits the range of the rows, or a build spec for one."""
     ranges = tally.ranges()
     found = services.library.find_covering(model.id, profile, ranges) if ranges else None
     return found.id if found else services.library.order_ranges(model, profile, ranges)

@@ -1,4 +1,4 @@
-"""JSON lines: ``{"id": …, "inputs": {name: nested list}}`` (or ``"input_data": [[…]]``) a line."""
+"""JSON lines: each ``{"id": …, "inputs": {name: nested list}}`` (or ``"input_data": [[…]]``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEYS = {"id", "inputs", "input_data"}
 
 
 def read(path: Path, signature: Signature, max_row_bytes: int) -> Iterator[Row | BadRow]:
-    """The rows of the file; blank lines count as lines and are no rows."""
+    """The rows of the file; blank lines are skipped but counted as lines."""
     number = 0
     for line, text in bounded_lines(path, max_row_bytes):
         if isinstance(text, ZkmlError):

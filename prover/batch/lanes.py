@@ -1,4 +1,4 @@
-"""One proof of several inputs: made for all of them at once, stated and signed lane by lane."""
+"""One proof of several inputs, with a statement and a signature for each lane."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _REFERENCE = "circuits.calibration.reference:answers"
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """One input on its way through a proof. ``number`` is whatever its owner knows it by."""
+    """One input of a proof. ``number`` is the owner's number of it."""
 
     number: int
     inputs: dict[str, NDArray[Any]]
@@ -69,8 +69,8 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """What one lane's statement came to: its bundle, signed, and what its owner is told, the
-    measured error among it.
+    """The result of one lane: its signed bundle, and what its owner is told, including the measured
+    error.
 
     ``salt`` opens the commitment to an input that is private.
     """
@@ -81,7 +81,7 @@ class Stated:
     salt: bytes | None
 
 
-#: Makes a proof, or takes one that is made: ``prover.jobs.kept_proofs.prove_once`` of a job.
+#: Makes a proof or reuses a kept one: ``prover.jobs.kept_proofs.prove_once`` of a job.
 ProvesOnce = Callable[[Callable[[], ProofResult]], ProofResult]
 
 
@@ -95,12 +95,12 @@ def prove_lanes(
     should_stop: ShouldStop,
     prove: ProvesOnce = lambda make: make(),
 ) -> SharedProof:
-    """A proof of these inputs, at most as many as the circuit has lanes, out of the hands of
-    ``prove``. Raises the engine's errors."""
+    """A proof of these inputs, at most one per lane, made by ``prove``. Raises the engine's
+    errors."""
     manifest = circuit.manifest
     rows = _filled(manifest, lanes)
     with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
-        # onnxruntime on these very inputs, while the proof is made.
+        # Runs onnxruntime on the same inputs during the proof.
         engine = services.engine.until(should_stop)
         inputs = [lane.inputs for lane in lanes]
         reference = pool.submit(_reference, services, engine, manifest, inputs)
@@ -118,7 +118,7 @@ def prove_lanes(
 
 
 def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts]]:
-    """Each lane's felts; free lanes repeat the last input, under a context that is nobody's."""
+    """Each lane's felts; free lanes repeat the last input with an unused context."""
     rows = [lane.felts for lane in lanes]
     nobody = rows[-1]
     if manifest.context.limbs:
@@ -129,7 +129,7 @@ def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts
 def list_of_lanes(
     manifest: CircuitManifest, rows: Sequence[Sequence[Felts]], proof: ProofResult
 ) -> bytes | None:
-    """What whoever verifies one lane has to know of all, where hints are committed to: ``rows`` are
+    """What the verifier of one lane needs to know of all lanes, with committed hints. ``rows`` are
     each lane's input and context."""
     claim = manifest.commitments
     if claim is None or claim.lanes == 1:
@@ -156,7 +156,7 @@ def _reference(
 
 
 class SharedProof:
-    """A proof of several lanes, out of which each lane's statement is made, verified and signed."""
+    """A proof of several lanes, from which each lane's statement is made, verified and signed."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class SharedProof:
         self._owner = owner_claim(services.store, circuit.manifest.model_sha256)
         files = circuit.files
         self.proof = proof
-        #: What the bundles of all lanes have in common.
+        #: The common parts of all lanes' bundles.
         self.shared = Bundle(
             lanes=list_of_lanes(circuit.manifest, rows, proof),
             proof=proof.proof_json,
@@ -188,10 +188,10 @@ class SharedProof:
         )
 
     def state(self, index: int, lane: Lane, timings: Mapping[str, float]) -> Stated:
-        """The statement about lane number ``index``, signed once our own verification passed.
+        """The statement about lane ``index``, signed after it passed verification.
 
-        Raises ``StatementRefused`` if it did not, ``NoAnswer`` where onnxruntime has none for this
-        input.
+        Raises ``StatementRefused`` if it did not pass, ``NoAnswer`` if onnxruntime's output for
+        this input is not finite.
         """
         manifest = self._circuit.manifest
         shows_input = manifest.profile.visibility.shows_input
@@ -230,7 +230,7 @@ class SharedProof:
         if not report.ok:
             failed = report.failures[0]
             raise StatementRefused(
-                f"our own verification refused lane {index}: {failed.name}: {failed.detail}"
+                f"verification failed for lane {index}: {failed.name}: {failed.detail}"
             )
         return Stated(
             bundle=sign_bundle(statement, unsigned, self._signer),

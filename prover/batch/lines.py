@@ -1,4 +1,4 @@
-"""Lines of a file whose length nobody has promised."""
+"""Lines of an untrusted file, bounded in length."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SKIP = 1 << 20
 
 
 def bounded_lines(path: Path, limit: int) -> Iterator[tuple[int, bytes | ZkmlError]]:
-    """Numbered lines without their ends; an error in place of one longer than ``limit`` bytes,
-    which is skipped in pieces and never held."""
+    """Numbered lines without line ends. A line longer than ``limit`` bytes is skipped in pieces and
+    yields an error."""
     with path.open("rb") as handle:
         number = 0
         while line := handle.readline(limit + 2):

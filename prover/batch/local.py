@@ -1,4 +1,4 @@
-"""Working through a batch in this process, without a queue: the jobs that workers would run."""
+"""Runs the jobs of a batch in this process, without queue and workers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prover.batch.service import BatchService
 from prover.records.batch import Batch
 from prover.store import Store
 
-#: How long to wait for a job that another process works on, or worked on when it was killed.
+#: Seconds to wait for a job that another process holds, or held when it was killed.
 _PAUSE_S = 0.2
 
 
 class RunsJobs(Protocol):
-    """What is asked of the application."""
+    """The part of the application that is needed."""
 
     @property
     def store(self) -> Store: ...
@@ -41,10 +41,7 @@ def work_through(
     stopping: Callable[[], bool],
     on_progress: Callable[[str], None] | None = None,
 ) -> Batch:
-    """Runs what the batch still needs, until it has ended or ``stopping`` is true.
-
-    What was done before, by whomever, is not done again.
-    """
+    """Runs the batch's remaining jobs, until it has ended or ``stopping`` returns true."""
     store = app.store
     while not stopping():
         batch = app.batches.batch(batch_id)
@@ -55,6 +52,6 @@ def work_through(
         if job is not None:
             app.run(job.id, owner, stopping, on_progress=on_progress)
         if job is None or not store.job(job.id).state.terminal:
-            # Somebody else's, until its lease runs out, or waiting to be tried again.
+            # Another process holds it until its lease expires, or it waits for a retry.
             time.sleep(_PAUSE_S)
     return store.batch(batch_id)

@@ -1,5 +1,5 @@
-"""Arrays: numpy's ``.npz``, one array ``[N, *shape]`` for each input (``[N, …]`` where it has
-a leading batch of 1), and optionally ``id``, N texts or integers. Read row by row from disk.
+"""numpy's ``.npz``: one array ``[N, *shape]`` per input (``[N, …]`` if the shape has a leading
+batch dimension of 1), and optionally ``id``, N strings or integers. Read row by row from disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KINDS = "fiubU"
 
 @dataclass(frozen=True)
 class _Column:
-    """One array of the archive, read from its first row to its last."""
+    """One array of the archive, read row by row."""
 
     name: str
     stream: IO[bytes]
@@ -54,8 +54,8 @@ def read(path: Path, signature: Signature) -> Iterator[Row | BadRow]:
                 for name in archive.namelist()
             }
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError):
-            # zipfile raises the last for a compression that it does not know.
-            raise BatchFormat("the file is no readable .npz archive") from None
+            # zipfile raises the last one for an unknown compression.
+            raise BatchFormat("the file is not a readable .npz archive") from None
         try:
             sent = [*columns]
             count = _checked(columns, signature)
@@ -67,7 +67,7 @@ def read(path: Path, signature: Signature) -> Iterator[Row | BadRow]:
             row, broken = _row(number, columns, signature, unused)
             yield row
             if broken:
-                return  # what follows cannot be told apart
+                return  # the rest cannot be split into rows
 
 
 def _open(stack: ExitStack, archive: zipfile.ZipFile, name: str) -> _Column:
@@ -78,21 +78,21 @@ def _open(stack: ExitStack, archive: zipfile.ZipFile, name: str) -> _Column:
     if fortran and len(shape) > 1:
         raise BatchFormat(
             f"the array {name!r} is stored column by column",
-            advice="Save numpy.ascontiguousarray(array), whose rows follow each other.",
+            advice="Save numpy.ascontiguousarray(array), which is stored row by row.",
         )
     if dtype.kind not in _KINDS:
-        raise BatchFormat(f"the array {name!r} holds {dtype}, which is no number")
+        raise BatchFormat(f"the array {name!r} holds {dtype}, which is not a number")
     return _Column(name.removesuffix(".npy"), stream, dtype, shape)
 
 
 def _checked(columns: dict[str, _Column], signature: Signature) -> int:
-    """How many rows there are; takes out arrays that the model has no input for.
+    """The number of rows; removes arrays that are not inputs of the model.
 
     Raises ``BatchColumns`` for other names, shapes or lengths.
     """
     wanted = {t.name: t for t in signature.inputs}
     if len(wanted) == 1 and set(columns) - {_ID} == {"arr_0"}:
-        columns[signature.inputs[0].name] = columns.pop("arr_0")  # numpy's own name
+        columns[signature.inputs[0].name] = columns.pop("arr_0")  # numpy's default name
     missing = [n for n in wanted if n not in columns]
     unknown = [n for n in columns if n not in wanted and n != _ID]
     advice = f"The model's inputs are {', '.join(repr(n) for n in wanted)}."

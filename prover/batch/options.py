@@ -1,4 +1,4 @@
-"""How a batch is asked for."""
+"""Options of a batch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from prover.records.batch_errors import BatchFormat
 
 
 class OnInexact(enum.StrEnum):
-    """What becomes of a row whose proved answer misses the profile."""
+    """What happens to a row whose proved output misses the profile."""
 
-    FAIL = "fail"  # the row fails: it gets no receipt
-    REPORT = "report"  # the row keeps its proof, and everything that counts rows says so
-    ISOLATE = "isolate"  # the row is proved again, by itself, in a finer circuit
+    FAIL = "fail"  # the row fails and gets no receipt
+    REPORT = "report"  # the row keeps its proof and is counted as inexact
+    ISOLATE = "isolate"  # the row is proved again, alone, in a finer circuit
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
     """How a batch is to be proved.
 
-    ``isolate``: one proof per input, so that none shows another's. ``lanes``: so many inputs a
-    proof instead of what the planner finds best. ``deadline_s``: what is not proved by then is
-    given up. ``context``: as for a single proof, the same for every input; each has a job id of
-    its own beside it. ``on_inexact``: what becomes of rows whose answer misses the profile.
+    ``isolate``: one proof per input, so that no proof reveals another input. ``lanes``: inputs per
+    proof, instead of the planner's choice. ``deadline_s``: unproved items are canceled then.
+    ``context``: as for a single proof, the same for every input, except that each has its own job
+    id. ``on_inexact``: what happens to rows whose output misses the profile.
     """
 
     isolate: bool = False
@@ -41,4 +41,4 @@ class BatchOptions:
                 f"lanes is {self.lanes}, not 1 to {MAX_LANES}", advice="Leave it out."
             )
         if self.isolate and self.lanes not in (None, 1):
-            raise BatchFormat("isolate means one input a proof", advice="Leave lanes out.")
+            raise BatchFormat("isolate means one input per proof", advice="Leave lanes out.")

@@ -1,11 +1,11 @@
-"""How many inputs share a proof: the cheapest mix of circuits for a number of inputs.
+"""How many inputs share a proof: the cheapest combination of circuits for a number of inputs.
 
-A pack need not be full: its last lanes then repeat an input, and are nobody's. So what is chosen
-is how many packs of which circuits, with every key set-up that is still to be made counted in.
+A pack need not be full: its unused lanes repeat an input. The choice is how many packs of which
+circuits, including the cost of key set-ups that are still needed.
 
-Keys are kept, so a set-up is weighed against what it saves in all the batches that will use it, of
-which this is the first. How many those are nobody knows. With ``batches`` assumed, so many take the
-least time together, and a single one at most so many times as long as it had to.
+Keys are kept, so a set-up may pay off over later batches, whose number is unknown. The choice
+minimizes the total time of ``batches`` batches; a single batch then takes at most ``batches`` times
+its optimum.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: Lanes that circuits are predicted with, and those that fill such a circuit's rows.
+#: Numbers of lanes for which circuits are predicted.
 LANE_COUNTS = tuple(1 << i for i in range(11))
-#: Different circuits in one mix: each has keys to set up and to keep.
+#: The most circuits in one plan: each needs keys.
 _MOST_CIRCUITS = 3
-#: Setting a circuit up takes about as long as so many of its proofs, its trial included.
+#: Cost of a key set-up with its trial proof, in proofs of the circuit.
 _SETUP_PROOFS = 3.0
-#: Seconds that a proof takes beside proving: processes, verification, receipts.
+#: Seconds per proof besides proving: processes, verification, receipts.
 _OVERHEAD_S = 0.25
-#: So many inputs are packed exactly; what lies above goes to the circuit of the best rate.
+#: Up to so many inputs the packing is optimal; more inputs go to the circuit with the best rate.
 _EXACT = 2
 
-#: Seconds of a proof with so many lanes; None where it does not fit memory.
+#: Seconds of a proof with that many lanes; None if it does not fit memory.
 ProveS = Callable[[int], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackPlan:
-    """``packs``: lanes and how many proofs with so many lanes, widest first. ``seconds`` for the
-    proofs, ``setup_s`` for the keys that are not there yet."""
+    """``packs``: pairs of lanes and number of proofs, most lanes first. ``seconds`` of the proofs,
+    ``setup_s`` of the missing keys."""
 
     packs: tuple[tuple[int, int], ...]
     seconds: float
     setup_s: float = 0.0
 
     def sizes(self, count: int) -> list[tuple[int, int]]:
-        """``(lanes, items)`` of each pack for ``count`` inputs, in order; the last may be short."""
+        """``(lanes, items)`` of each pack for ``count`` inputs; the last may not be full."""
         out = []
         for lanes, proofs in self.packs:
             for _ in range(proofs):
@@ -68,9 +68,9 @@ def choose_mix(
     *,
     batches: int = 1,
 ) -> PackPlan:
-    """The mix predicted to take the least time for ``batches`` batches of ``count`` inputs.
+    """The plan predicted to take the least time for ``batches`` batches of ``count`` inputs.
 
-    ``ready``: lanes of circuits whose keys are there. One lane must always be possible.
+    ``ready``: lanes of circuits with existing keys. A single lane must always be possible.
     """
     costs = _costs(count, prove_s, ready, ladder)
     mixes = (
@@ -89,8 +89,8 @@ def _setup_s(mix: PackPlan, costs: Mapping[int, float], ready: Collection[int]) 
 def _costs(
     count: int, prove_s: ProveS, ready: Collection[int], ladder: Collection[int]
 ) -> dict[int, float]:
-    """Seconds of a proof by lanes, up to the first that holds all inputs. No keys are made for
-    fewer lanes where more cost the same."""
+    """Seconds of a proof by lanes, up to the first that holds all inputs. Drops fewer lanes where
+    more cost the same."""
     costs: dict[int, float] = {}
     seconds = {n: s + _OVERHEAD_S for n in ladder if (s := prove_s(n)) is not None}
     least = math.inf
@@ -106,7 +106,7 @@ def _costs(
 
 
 def _fill(count: int, costs: Mapping[int, float]) -> PackPlan:
-    """The cheapest packs out of these circuits: the bulk by the best rate, the rest exactly."""
+    """The cheapest packs of these circuits: the bulk by the best rate, the rest exactly."""
     widest = max(costs)
     rate = min(costs, key=lambda lanes: (costs[lanes] / lanes, -lanes))
     bulk = max(0, (count - _EXACT * widest) // rate)

@@ -1,4 +1,4 @@
-"""The first job of a batch: its circuit, how many inputs share a proof, and the packs."""
+"""The first job of a batch: build its circuit, plan its packs, queue them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from prover.records.job import Job, Stage
 
 Note = Callable[[str], None]
 _NOT_CHEAPER = "sharing a proof is not predicted to be cheaper for this model and number of inputs"
-#: The newest circuits of a model, among which those of several lanes are looked for.
+#: The newest circuits of a model that are searched for batched ones.
 _MOST_LISTED = 200
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +34,8 @@ _log = structlog.get_logger(__name__)
 def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> list[str]:
     """Ends the job with the batch's packs queued; returns their ids.
 
-    Items out of the circuit's range are failed here, so that packs are full. Raises what building
-    the circuit may raise.
+    Fails items out of the circuit's range first, so that packs are full. Raises the errors of
+    building the circuit.
     """
     started = time.monotonic()
     tracing.stage(Stage.COMPILE.value)
@@ -65,7 +65,7 @@ def _narrow(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) ->
 def _in_range(
     services: BatchServices, batch: Batch, manifest: CircuitManifest
 ) -> tuple[list[int], dict[int, dict[str, Any]]]:
-    """Numbers of the items that the circuit accepts, and the problems of the others."""
+    """Numbers of the accepted items, and the problems of the others."""
     good: list[int] = []
     failed: dict[int, dict[str, Any]] = {}
     items = queued_items(services.store, batch.id)
@@ -87,7 +87,7 @@ def _mix(
     held: LeaseKeeper,
     note: Note,
 ) -> tuple[PackPlan, dict[int, str], dict[str, Any]]:
-    """The mix of circuits, all of them built, and the plan that says why."""
+    """The chosen circuits, all built, and the plan that gives the reasons."""
     prove_s, why = _predictions(services, batch, circuit, note)
     wanted = batch.request.get("lanes")
     ladder = {int(wanted)} if wanted else {1, *prove_s}
@@ -120,19 +120,19 @@ def _mix(
 
 
 def _batches(services: BatchServices, batch: Batch) -> int:
-    """How many batches new keys are to pay for. One with a deadline takes no time for others."""
+    """Batches over which new keys must pay off. A batch with a deadline counts itself only."""
     return 1 if batch.expires_at is not None else services.settings.batches_expected
 
 
 def _predictions(
     services: BatchServices, batch: Batch, circuit: Circuit, note: Note
 ) -> tuple[dict[int, float], str | None]:
-    """Seconds of a proof by lanes; and, where inputs cannot share one, why."""
+    """Seconds of a proof by lanes, and the reason if inputs cannot share a proof."""
     narrow = services.library.narrow(circuit)
     one = float(narrow.plan["choice"]["predicted"]["prove_s"])
     if batch.request.get("isolate"):
-        return {1: one}, "one proof per input was asked for"
-    note("how much sharing a proof saves")
+        return {1: one}, "one proof per input was requested"
+    note("estimating batched proofs")
     wanted = batch.request.get("lanes")
     lanes = {*LANE_COUNTS, int(wanted)} if wanted else set(LANE_COUNTS)
     known = shared_costs(services, narrow, lanes - {1})
@@ -144,7 +144,7 @@ def _predictions(
 def _build(
     services: BatchServices, circuit: Circuit, lanes: Sequence[int], held: LeaseKeeper, note: Note
 ) -> tuple[dict[int, str], tuple[int, ZkmlError] | None]:
-    """The circuits' ids by lanes, or the first that could not be made and why."""
+    """The circuits' ids by lanes, or the first that could not be built and why."""
     made: dict[int, str] = {}
     for n in lanes:
         if n == 1:
@@ -164,7 +164,7 @@ def _build(
 
 
 def ready_lanes(services: BatchServices, circuit: Circuit) -> dict[int, str]:
-    """The ids of all circuits whose keys are there, by lanes, among them ``circuit`` of one."""
+    """The ids by lanes of all circuits with keys, including the single-lane ``circuit``."""
     narrow, model_id = circuit.manifest.circuit_id, circuit.manifest.model_sha256
     found = {1: narrow}
     for record in services.store.circuits(_MOST_LISTED, model_id=model_id).items:
@@ -177,8 +177,8 @@ def ready_lanes(services: BatchServices, circuit: Circuit) -> dict[int, str]:
 def split_packs(
     services: BatchServices, batch: Batch, numbers: Sequence[int], on_inexact: str | None = None
 ) -> list[Pack]:
-    """Two halves of a pack that could not be proved, in circuits whose keys are there.
-    ``on_inexact``: in place of the batch's own."""
+    """Two halves of a pack that could not be proved, in circuits with existing keys.
+    ``on_inexact`` overrides the batch's option."""
     assert batch.circuit_id is not None
     circuit = services.library.open(batch.circuit_id)
     assert circuit is not None
@@ -193,8 +193,8 @@ def split_packs(
 
 
 def planned_s(services: BatchServices, circuit_id: str) -> float:
-    """What a proof of a circuit was predicted to take when it was planned. Not what its one trial
-    took: that says more of what else the machine was doing."""
+    """The predicted seconds of a circuit's proof, from its plan. The measured time of its one trial
+    proof depends too much on the machine's load."""
     files = services.store.circuit(circuit_id).manifest["files"]
     plan = json.loads(services.artifacts.get(files["plan"]))
     return float(plan["choice"]["predicted"]["prove_s"])

@@ -1,4 +1,4 @@
-"""What proofs that are shared will cost, remembered: pricing a large model takes seconds."""
+"""Predicted costs of batched proofs, cached: measuring a large model's layout takes seconds."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCosts:
-    """``prove_s``: seconds of a proof by lanes, absent where it does not fit memory: the lanes that
-    were asked for, and those that cost no more but fill the rows. ``why``: the reason when inputs
-    cannot share a proof at all."""
+    """``prove_s``: seconds of a proof by lanes, for the requested lanes and for those that fill the
+    rows at no more cost; absent if it does not fit memory. ``why``: the reason if inputs cannot
+    share a proof."""
 
     prove_s: dict[int, float]
     why: str | None = None
 
 
 def shared_costs(services: BatchServices, narrow: Narrow, lanes: Collection[int]) -> SharedCosts:
-    """The costs with each of these numbers of lanes, from the cache or predicted now.
+    """The costs for these numbers of lanes, from the cache or predicted now.
 
-    Raises ``Canceled`` and what may pass by itself; other failures are the reason in ``why``.
+    Raises ``Canceled`` and transient errors; other errors become the reason in ``why``.
     """
     from circuits.batching.errors import CannotBatch
 
@@ -65,7 +65,7 @@ def shared_costs(services: BatchServices, narrow: Narrow, lanes: Collection[int]
         asked = {*lanes, *map(forecast.most, lanes)}
         predicted = {n: p.prove_s for n in asked if (p := forecast.at(n)) is not None}
         found = SharedCosts(prove_s=predicted)
-    with contextlib.suppress(OSError):  # a full disk costs the time of another pricing
+    with contextlib.suppress(OSError):  # on a full disk the prediction is just repeated
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_suffix(f".{secrets.token_hex(4)}.part")
         part.write_text(json.dumps({"prove_s": found.prove_s, "why": found.why}))

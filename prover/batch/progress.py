@@ -1,4 +1,4 @@
-"""How far a batch is."""
+"""Progress of a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prover.records.batch import Batch
 
 
 def progress_of(batch: Batch, now: datetime | None = None) -> dict[str, Any]:
-    """Counts, rate (items proved a second since proving began) and seconds left, if known."""
+    """Counts, rate (items per second since proving began) and remaining seconds, if known."""
     rate = left = None
     if batch.started_at is not None and batch.done:
         until = batch.finished_at or now or datetime.now(UTC)

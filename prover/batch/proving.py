@@ -1,4 +1,4 @@
-"""One pack of a batch: a proof of as many inputs as its circuit has lanes, a receipt for each."""
+"""One pack of a batch: one proof of its inputs, with a receipt for each."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan", "lanes", "
 
 @dataclass(kw_only=True)
 class PackOutcome:
-    """What came of a pack: ``proved`` gives lane and result by number, ``failed`` problems,
-    ``again`` the numbers that are to be proved in a finer circuit."""
+    """The outcome of a pack: ``proved`` has lane and result by number, ``failed`` the problems,
+    ``again`` the numbers to prove in a finer circuit."""
 
     proved: dict[int, tuple[int, dict[str, Any]]]
     failed: dict[int, dict[str, Any]]
@@ -41,10 +41,10 @@ class PackOutcome:
 
 
 def prove_pack(services: BatchServices, job: Job, held: LeaseKeeper) -> PackOutcome:
-    """Proves the items of a pack that are still to be proved, verifies each statement, signs.
+    """Proves the remaining items of a pack, verifies each statement and signs it.
 
-    Writes artifacts only: whoever calls settles the pack. Raises the engine's errors, and
-    ``StatementRefused`` when our own verification refuses what was made.
+    Writes only artifacts; the caller settles the pack. Raises the engine's errors, and
+    ``StatementRefused`` when the service's own verification fails.
     """
     circuit = finer_circuit(services, job, held) or services.library.open(job.circuit_id)
     assert circuit is not None, "a pack is queued after its circuit is built"
@@ -111,7 +111,7 @@ def _state_all(
         except ZkmlError as error:
             if error.fault is not Fault.INPUT:
                 raise
-            # Its neighbours have their proof.
+            # The other lanes keep their proof.
             outcome.failed[lane.number] = problem_of_item(error, job.request)
         else:
             _keep(services, job, index, lane, stated, outcome)
@@ -120,8 +120,8 @@ def _state_all(
 def _keep(
     services: BatchServices, job: Job, index: int, lane: Lane, stated: Stated, outcome: PackOutcome
 ) -> None:
-    """Takes a lane's statement, unless its answer misses the profile and such rows are to fail or
-    to be proved again."""
+    """Stores a lane's statement, unless its output misses the profile and such rows have to fail or
+    be proved again."""
     profile = Profile.from_json(job.request["profile"])
     wish = OnInexact(job.request.get("on_inexact", OnInexact.REPORT))
     if inexact(stated.error, profile) and wish is OnInexact.ISOLATE:
@@ -134,7 +134,7 @@ def _keep(
 
 
 def _stored(services: BatchServices, stated: Stated, profile: Profile) -> dict[str, Any]:
-    """An item's result, with what is its own in the artifact store."""
+    """An item's result, after storing its own artifacts."""
     put, bundle = services.artifacts.put, stated.bundle
     return {
         "receipt": put(bundle.receipt),

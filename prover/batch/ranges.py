@@ -1,7 +1,7 @@
-"""The range that a batch's circuit is built for when nobody gave calibration data.
+"""The input range for a batch's circuit without calibration data.
 
-It covers the bulk of the rows. A few rows that lie far outside must not make the circuit coarse, or
-impossible, for all others: they are left out of the range, and reported as out of range.
+It covers the bulk of the rows. A few outliers must not make the circuit coarse or impossible for
+all other rows: they are excluded and reported as out of range.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Share of the rows that the range covers in any case.
+#: Share of the rows that the range always covers.
 _BULK = 0.99
-#: Of fewer rows than this, that share says nothing.
+#: With fewer rows that share is meaningless.
 _FEW = 10
-#: Rows so many times larger than the next smaller one lie outside, if most rows are smaller.
+#: Rows this many times larger than the next smaller one are outliers, if most rows are smaller.
 _JUMP_BITS = 8
 #: Rows up to this many times larger than the bulk are covered too.
 _REACH_BITS = 3

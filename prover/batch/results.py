@@ -1,4 +1,4 @@
-"""What came of a batch, as files: a line for each row, a summary, and one bundle for all proofs."""
+"""A batch's results as files: a line per row, a summary, and one bundle of all proofs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 def items_of(store: Store, batch_id: str, state: ItemState | None = None) -> Iterator[Item]:
-    """The batch's items in order, a page in memory at a time."""
+    """The batch's items in order, with one page in memory at a time."""
     after = 0
     while page := store.items(batch_id, after=after, limit=_PAGE, state=state):
         yield from page
@@ -66,7 +66,7 @@ def jsonl(store: Store, batch_id: str) -> Iterator[bytes]:
 
 
 class ResultsStream:
-    """``results.jsonl`` while a batch is worked on: rows before the first that has not ended."""
+    """``results.jsonl`` of a running batch: the rows before the first unfinished one."""
 
     def __init__(self, store: Store, batch_id: str, path: Path) -> None:
         self._store, self._batch_id, self._path = store, batch_id, path
@@ -74,7 +74,7 @@ class ResultsStream:
         path.write_bytes(b"")
 
     def advance(self) -> None:
-        """Appends what has ended since the last time. Raises ``OSError``."""
+        """Appends the rows that have ended since the last call. Raises ``OSError``."""
         while page := self._store.items(self._batch_id, after=self._last, limit=_PAGE):
             ended = list(takewhile(lambda i: i.state is not ItemState.QUEUED, page))
             with self._path.open("ab") as out:
@@ -87,7 +87,7 @@ class ResultsStream:
 
 
 def summary_of(batch: Batch, codes: dict[str, int], costs: dict[str, int | None]) -> dict[str, Any]:
-    """``summary.json``: how it ended, how long it took, and what was wrong how often."""
+    """``summary.json``: state, duration, and error counts by code."""
     ended = batch.finished_at
     return {
         "batch": batch.id,
@@ -104,7 +104,7 @@ def summary_of(batch: Batch, codes: dict[str, int], costs: dict[str, int | None]
 
 def write_results(service: BatchService, batch_id: str, folder: Path, *, each: bool) -> list[Path]:
     """Writes results, summary and bundle into the folder; with ``each`` also every item's own
-    bundle, under ``items/NUMBER.zkml``. Returns what was written. Raises ``OSError``."""
+    bundle, as ``items/NUMBER.zkml``. Returns the paths. Raises ``OSError``."""
     store = service.services.store
     codes: dict[str, int] = {}
     with (folder / RESULTS).open("wb") as out:
@@ -130,8 +130,8 @@ def write_results(service: BatchService, batch_id: str, folder: Path, *, each: b
 def write_bundle_file(
     service: BatchService, batch_id: str, path: Path, items: Path | None = None
 ) -> None:
-    """Writes the bundle of all proved items, whole or not at all; with a folder ``items`` every
-    item's own bundle beside it. Raises ``OSError`` and ``BundleTooLarge``."""
+    """Writes the bundle of all proved items atomically; with a folder ``items`` also each item's
+    own bundle. Raises ``OSError`` and ``BundleTooLarge``."""
     shared = SharedFiles(service.services)
     staged = path.with_name(f".{path.name}.part")
     try:

@@ -1,4 +1,4 @@
-"""One row of a batch file: what can be proved, or what is wrong with it."""
+"""One row of a batch file: valid, or with its error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_ID = 200
 class Row:
     """A row whose values fit the model's signature. ``line`` counts from 1 (in an ``.npz``: rows).
 
-    ``id`` is the row's own, or its number, from 1; ``unused`` names what the model has no input
-    for.
+    ``id`` is the row's id, or its number from 1; ``unused`` lists values that are not inputs of the
+    model.
     """
 
     line: int
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class BadRow:
-    """A row that cannot be proved, and why. ``id`` is None where it could not be read."""
+    """A row that cannot be proved, and why. ``id`` is None if it could not be read."""
 
     line: int
     id: str | None
@@ -37,7 +37,7 @@ class BadRow:
 
 
 def row_id(value: object, number: int) -> str:
-    """A row's id from what the file says, or from its number. Raises ``RowId``."""
+    """A row's id from the file, or its number. Raises ``RowId``."""
     if value is None:
         return str(number)
     if isinstance(value, int) and not isinstance(value, bool):

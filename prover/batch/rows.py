@@ -1,7 +1,7 @@
-"""The rows of a batch file, one at a time: what can be proved, and what is wrong with the rest.
+"""The rows of a batch file, one at a time, valid or with their error.
 
-Nothing here holds more than one row (and, of each id, eight bytes). What is wrong with a row is
-part of the stream and never ends it; what is wrong with the file as a whole is one bad row.
+Memory holds one row, and eight bytes per id. An invalid row does not end the stream. An error of
+the whole file is one bad row.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from prover.records.batch_errors import BatchEmpty, RowDuplicate
 
 
 def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterator[Row | BadRow]:
-    """The rows of a file of any form (``circuits.format.input_forms``), in order.
+    """The rows of a file in any input format (``circuits.format.input_forms``), in order.
 
-    Which one it is is seen from its first bytes. Raises ``OSError`` when the file cannot be read
-    and ``BatchFormat`` for an archive that is no ``.npz``.
+    The first bytes decide the format. Raises ``OSError`` when the file cannot be read and
+    ``BatchFormat`` for an archive that is not an ``.npz``.
     """
     with path.open("rb") as handle:
         start = handle.read(4096)
@@ -36,7 +36,7 @@ def read_rows(path: Path, signature: Signature, *, max_row_bytes: int) -> Iterat
 
 
 def _distinct(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """The rows, later ones of a known id as bad rows; one bad row for a file without any."""
+    """The rows; a row with a repeated id becomes a bad row, an empty file yields one bad row."""
     seen: dict[bytes, int] = {}
     empty = True
     for row in rows:
@@ -45,7 +45,7 @@ def _distinct(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
             key = hashlib.blake2b(row.id.encode(), digest_size=8).digest()
             first = seen.setdefault(key, row.line)
             if first != row.line:
-                error = RowDuplicate(f"line {first} has the id {row.id!r} already", line=first)
+                error = RowDuplicate(f"line {first} already has the id {row.id!r}", line=first)
                 yield BadRow(line=row.line, id=None, error=error)
                 continue
         yield row

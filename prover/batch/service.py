@@ -1,4 +1,4 @@
-"""Batches as the application sees them: received, worked on, canceled, handed out."""
+"""The batch service of the application: receive, run, cancel, deliver results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BatchService:
-    """Every method may be called from any thread. ``run`` and ``lost`` are the workers' side."""
+    """Thread-safe. Workers call ``run`` and ``lost``, requests call the others."""
 
     services: BatchServices
 
@@ -65,8 +65,8 @@ class BatchService:
         )
 
     def batch(self, batch_id: str) -> Batch:
-        """The batch as it stands. What nobody noticed ending, because its worker died just then, is
-        ended now, and so is one whose deadline has passed. Raises ``BatchNotFound``."""
+        """The current state of the batch. Ends a batch whose last worker died before it could, and
+        one whose deadline has passed. Raises ``BatchNotFound``."""
         store = self.services.store
         batch = store.batch(batch_id)
         if batch.is_overdue(datetime.now(UTC)):
@@ -81,20 +81,20 @@ class BatchService:
         return store.batch(batch_id)
 
     def cancel(self, batch_id: str) -> Batch:
-        """Ends a batch: what is proved stays, everything else is canceled. Asking again, or for a
-        batch that has ended, changes nothing."""
+        """Ends a batch: proved items stay, the others are canceled. Idempotent; has no effect on a
+        batch that has ended."""
         batch = self.services.store.batch(batch_id)
         if not batch.state.terminal:
             self._end(batch, ItemState.CANCELED, Canceled("the batch was canceled"))
         return self.services.store.batch(batch_id)
 
     def item_bundle(self, batch_id: str, number: int) -> bytes:
-        """The bundle of one item: it verifies alone. Raises ``ItemNotFound``, ``ItemNotDone``."""
+        """The self-contained bundle of one item. Raises ``ItemNotFound``, ``ItemNotDone``."""
         return write_bundle(self.members(self.services.store.item(batch_id, number)))
 
     def members(self, item: Item, shared: SharedFiles | None = None) -> Bundle:
-        """The members of an item's bundle; ``shared`` keeps what the next item of the same proof
-        needs too. Raises ``ItemNotDone``."""
+        """The members of an item's bundle; ``shared`` caches the parts that other items of the
+        same proof need. Raises ``ItemNotDone``."""
         if item.result is None or item.pack_id is None:
             raise ItemNotDone(
                 f"item {item.number} is {item.state.value}: it has no proof", number=item.number
@@ -111,9 +111,9 @@ class BatchService:
     # --- the workers' side -------------------------------------------------------------------
 
     def run(self, job: Job, held: LeaseKeeper, note: Callable[[str], None] | None = None) -> None:
-        """Works on a job of kind batch or pack under its lease, and writes down how it ended.
+        """Works on a job of kind batch or pack under its lease and writes its end.
 
-        Raises nothing that the job did.
+        Errors of the job are not raised.
         """
         try:
             if job.kind is JobKind.BATCH:
@@ -127,12 +127,12 @@ class BatchService:
             if settled is not None and settled.state is JobState.EXPIRED:
                 self._expire(_batch_of(job))
         except ZkmlError as error:
-            # Who stops a service often kills the engine with it: that is no failure of the job.
+            # A stopped service often takes the engine with it: that is not a failure of the job.
             if isinstance(error, EngineError) and held.should_stop():
                 held.settle()
             else:
                 self._failed(job, held, error)
-        except Exception:  # a defect of ours must not leave a batch running for ever
+        except Exception:  # an internal error must not leave a batch running forever
             _log.exception("batch_defect", job=job.id)
             self._failed(job, held, ZkmlError())
         finally:
@@ -140,8 +140,8 @@ class BatchService:
             self._finish(_batch_of(job))
 
     def lost(self, job: Job) -> None:
-        """A job ended without its worker: a pack that killed its workers is split, like one that
-        failed, and a pack of one fails its item."""
+        """Handles a job that ended without its worker: like a failed pack, a pack that killed its
+        workers is split, and a pack of one fails its item."""
         store, batch_id = self.services.store, _batch_of(job)
         if job.state is JobState.EXPIRED:
             self._expire(batch_id)
@@ -173,8 +173,8 @@ class BatchService:
         self._settle(job, held, outcome, finer_packs(self.services, batch, outcome.again))
 
     def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError) -> None:
-        """A pack of one fails its item; a larger one is split until the culprit is alone. What may
-        pass by itself is tried again first."""
+        """Retries transient errors. Otherwise a pack of one fails its item, and a larger pack is
+        split until the culprit is alone."""
         problem = problem_of_item(error, job.request)
         _log.warning("batch_job_failed", job=job.id, code=error.code, detail=problem["detail"])
         store = self.services.store
@@ -208,8 +208,8 @@ class BatchService:
         self._settle(job, held, outcome, packs)
 
     def _halves(self, job: Job, numbers: list[int]) -> list[Pack]:
-        """The rows of a pack that could not be proved, in smaller packs. Where it was to prove rows
-        again in a finer circuit, they are proved as before and reported."""
+        """The rows of a failed pack, in smaller packs. Rows that were meant for a finer circuit are
+        proved as before and reported."""
         wish = OnInexact.REPORT if "finer" in job.request else job.request.get("on_inexact")
         batch = self.services.store.batch(_batch_of(job))
         return split_packs(self.services, batch, numbers, on_inexact=wish)
@@ -228,13 +228,13 @@ class BatchService:
         self.services.announce(queued)
 
     def _expire(self, batch_id: str) -> None:
-        """Its deadline has passed: what is proved stays."""
+        """Ends a batch at its deadline; proved items stay."""
         batch = self.services.store.batch(batch_id)
         if not batch.state.terminal:
             self._end(batch, ItemState.EXPIRED, BatchExpired())
 
     def _end(self, batch: Batch, left: ItemState, error: ZkmlError) -> None:
-        """Gives up what is still queued, and stops whoever works on it."""
+        """Cancels queued items and stops running packs."""
         for job_id in self.services.store.give_up_batch(
             batch.id, left=left, problem=error.problem()
         ):
@@ -242,7 +242,7 @@ class BatchService:
         self._finish(batch.id)
 
     def _finish(self, batch_id: str) -> None:
-        """Ends the batch if this was its last item, and forgets its inputs once it has ended."""
+        """Ends the batch if no item is left, and deletes the inputs of an ended batch."""
         store = self.services.store
         try:
             store.end_batch(batch_id)
@@ -254,7 +254,7 @@ class BatchService:
 
 
 class SharedFiles:
-    """The files of the proof that was asked for last."""
+    """A cache of the files of the last requested proof."""
 
     def __init__(self, services: BatchServices) -> None:
         self._shop = services

@@ -1,4 +1,4 @@
-"""Verification of a batch bundle: every item by itself, what items share once."""
+"""Verification of a batch bundle: each item by itself, shared parts once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def verify_batch(
     policy: Policy | None = None,
     now: datetime | None = None,
 ) -> Iterator[tuple[Entry, Report]]:
-    """The checklist of each item (see ``verify.verify_bundle``), in the order of the index.
+    """The report of each item (see ``verify.verify_bundle``), in the order of the index.
 
-    Raises ``BundleInvalid`` at once for a file that is not a batch bundle in its one form. An
-    item's report says nothing about the others: each must be ok for the batch to be.
+    Raises ``BundleInvalid`` at once for a file that is not a canonical batch bundle. The batch is
+    ok only if every report is.
     """
     batch = open_batch_bundle(file)
     once, about = Once(), ""

@@ -1,4 +1,4 @@
-"""Files that are read as a whole: one JSON document of many rows, and numpy's ``.npy``."""
+"""Files that are read into memory: one JSON document of many rows, and numpy's ``.npy``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from circuits.format.tensors import Signature
 from prover.batch.row import BadRow, Row
 from prover.records.batch_errors import BatchFormat
 
-#: The largest file that is held.
+#: The largest such file, in bytes.
 _MOST = 64 << 20
 
 
@@ -23,7 +23,7 @@ def is_whole(path: Path, start: bytes) -> bool:
         return False
     with path.open("rb") as handle:
         first = handle.readline(_MOST)
-        # A line of its own ends the object that it begins; else the document continues.
+        # In JSON lines the first line is a complete object; otherwise it is one document.
         while first and not first.strip():
             first = handle.readline(_MOST)
         more = handle.read(1 << 16).strip()
@@ -31,10 +31,10 @@ def is_whole(path: Path, start: bytes) -> bool:
 
 
 def read(path: Path, signature: Signature) -> Iterator[Row | BadRow]:
-    """The rows of the document; one that does not fit the model is one bad row."""
+    """The rows of the document; a document that does not fit the model is one bad row."""
     if path.stat().st_size > _MOST:
         raise BatchFormat(
-            f"a file of this form is read as a whole, and has more than {_MOST >> 20} MiB",
+            f"a file of this format is read into memory and may have at most {_MOST >> 20} MiB",
             advice="Send JSON lines, .csv or .npz, which are read row by row.",
         )
     try:

@@ -1,4 +1,4 @@
-"""What the jobs of a batch work with."""
+"""The services that a batch's jobs use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prover.settings import Settings
 from prover.statement.keys import KeyRing
 from prover.store import Store
 
-#: Tells the workers of new jobs, if there are workers; their sweep finds them otherwise.
+#: Notifies workers of new jobs, if there are workers; otherwise their sweep finds the jobs.
 Announce = Callable[[Sequence[str]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchServices:
-    """The parts of the application that batches use. ``keys`` is called when something is signed
-    for the first time, because that makes the keys."""
+    """The parts of the application that batches use. ``keys`` is called at the first signature,
+    because it creates the keys."""
 
     settings: Settings
     store: Store

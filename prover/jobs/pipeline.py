@@ -177,7 +177,7 @@ class Pipeline:
         narrow = self.library.open(job.request["lanes"]["of"])
         assert narrow is not None, "it is ordered by jobs that use the circuit of one lane"
         with work.stage(Stage.COMPILE):
-            work.note("how much sharing a proof saves")
+            work.note("estimating batched proofs")
             own = self.library.narrow(narrow)
             predicted = self.library.wide_builder().forecast(own).at(count)
             if predicted is None:
