@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import structlog
 from numpy.typing import NDArray
 
 from circuits.calibration.samples import default_ranges, draw, read_calibration
@@ -44,6 +43,7 @@ from prover.jobs.inputs import parse_input, store_input
 from prover.jobs.lease import holding
 from prover.jobs.notifications import Notifications
 from prover.jobs.pipeline import Pipeline
+from prover.logs import get_logger, log_context
 from prover.records.batch_errors import CircuitForBatches
 from prover.records.idempotency import content_of
 from prover.records.job import Job, JobKind, JobOptions, JobState, Lease, ModelRecord
@@ -65,7 +65,7 @@ _BIND = "circuits.frontend.binding:bound_model"
 _COSTS_KEPT = 256
 NO_OPTIONS = JobOptions()
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def _nobody_hears(_: Sequence[str]) -> None:
@@ -502,7 +502,7 @@ class App:
     ) -> None:
         job_id = lease.job_id
         with (
-            structlog.contextvars.bound_contextvars(job=job_id),
+            log_context(job=job_id),
             holding(
                 self.store,
                 lease,

@@ -4,23 +4,73 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import structlog
+if TYPE_CHECKING:
+    import structlog
 
-from prover.settings import Settings
+    from prover.settings import Settings
+
+#: What configures the logs of a command, with its first line.
+_of_commands: list[Callable[[], None]] = []
+
+
+class Logger:
+    """structlog's logger of a name. The library is imported with the first line that is logged:
+    commands that log nothing do not wait for it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def _logger(self) -> Any:
+        import structlog
+
+        if _of_commands:
+            _of_commands.pop()()
+        return structlog.get_logger(self._name)
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(self._logger, method)
+        return found
+
+
+def get_logger(name: str) -> Logger:
+    """The logger of a module."""
+    return Logger(name)
+
+
+def log_context(**values: object) -> AbstractContextManager[None]:
+    """What every line of this thread says while the context is open, where ``configure_logs`` was
+    called: commands do not say it."""
+    if "structlog" not in sys.modules:
+        return nullcontext()
+    import structlog
+
+    return structlog.contextvars.bound_contextvars(**values)
 
 
 def console() -> structlog.typing.Processor:
     """Log lines as text. Tracebacks omit local variables, which may contain inputs."""
+    import structlog
+
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
 
 
 def log_defects_only() -> None:
-    """Logs of a command: the terminal reports errors, so only internal errors are logged, and
-    never on stdout."""
+    """Logs of a command: what went wrong is said once, by the terminal; only an internal error is
+    logged, and never on stdout, which belongs to programs."""
+    _of_commands[:] = [_configure_defects_only]
+
+
+def _configure_defects_only() -> None:
+    import structlog
+
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, console()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
@@ -34,6 +84,9 @@ def configure_logs(settings: Settings, *, quiet: Iterable[str] = ()) -> None:
     Loggers named in ``quiet`` log from WARNING on. Values bound with ``structlog.contextvars`` (a
     job's id) are on every line of the thread.
     """
+    import structlog
+
+    _of_commands.clear()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

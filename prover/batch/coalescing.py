@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from circuits.batching.errors import CannotBatch
 from circuits.compiler.identity import wide_circuit_id
 from circuits.errors import Canceled, Fault, InputOutOfRange, ZkmlError
@@ -37,6 +35,7 @@ from prover.jobs.circuit_registry import Circuit
 from prover.jobs.inputs import load_input
 from prover.jobs.lease import LeaseKeeper, holding
 from prover.jobs.pipeline import PROGRESS
+from prover.logs import get_logger
 from prover.records.batch_errors import problem_of_item
 from prover.records.job import Job, JobKind, JobState, Stage
 from prover.statement.bundle import write_bundle
@@ -48,7 +47,7 @@ from prover.store import Store
 MOST = 64
 _WIDE = tuple(lanes for lanes in LANE_COUNTS if 1 < lanes <= MOST)
 _LOOK_S = 0.02
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Proves a claimed job alone.
 Single = Callable[[Job, LeaseKeeper], None]

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import structlog
-
 from circuits.compiler.identity import wide_circuit_id
 from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, ZkmlError
 from circuits.format.manifest import CircuitManifest
@@ -20,6 +18,7 @@ from prover.batch.predicting import shared_costs
 from prover.batch.workshop import BatchServices
 from prover.jobs.circuit_registry import BuildSpec, Circuit
 from prover.jobs.lease import LeaseKeeper
+from prover.logs import get_logger
 from prover.records.batch import Batch, Pack
 from prover.records.batch_errors import problem_of_item
 from prover.records.job import Job, Stage
@@ -28,7 +27,7 @@ Note = Callable[[str], None]
 _NOT_CHEAPER = "sharing a proof is not predicted to be cheaper for this model and number of inputs"
 #: The newest circuits of a model that are searched for batched ones.
 _MOST_LISTED = 200
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> list[str]:

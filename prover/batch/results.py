@@ -8,11 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from prover.batch.bundle import BatchBundleWriter
 from prover.batch.progress import progress_of
 from prover.batch.service import BatchService, SharedFiles
+from prover.logs import get_logger
 from prover.records.batch import Batch, Item, ItemState
 from prover.statement.bundle import write_bundle
 from prover.store import Store
@@ -25,7 +24,7 @@ _COLUMNS = (
     *("max_absolute", "max_relative", "same_top1", "inexact"),
     *("receipt", "proof", "lane", "problem"),
 )
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def items_of(store: Store, batch_id: str, state: ItemState | None = None) -> Iterator[Item]:

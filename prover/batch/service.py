@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from circuits.errors import Canceled, EngineError, ZkmlError
 from circuits.format.profile import Profile
 from prover.batch.chunks import forget_inputs, queued_items
@@ -21,12 +19,13 @@ from prover.batch.workshop import BatchServices
 from prover.errors import LeaseLost, ResultRemoved
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.retries import may_pass, pause_s
+from prover.logs import get_logger
 from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
 from prover.records.batch_errors import BatchExpired, ItemNotDone, problem_of_item
 from prover.records.job import Job, JobKind, JobState, ModelRecord
 from prover.statement.bundle import Bundle, write_bundle
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

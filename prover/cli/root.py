@@ -145,12 +145,10 @@ def run(commands: Callable[[], Callable[..., Any]]) -> NoReturn:
         sys.exit(EXIT_USAGE)
     except Exception:
         # Python's own exit code would be 1, which means that a proof is invalid.
-        import structlog
-
-        from prover.logs import log_defects_only
+        from prover.logs import get_logger, log_defects_only
 
         log_defects_only()
-        structlog.get_logger(__name__).exception("defect")
+        get_logger(__name__).exception("defect")
         terminal.problem(ZkmlError().problem())
         sys.exit(EXIT_FAILED)
 

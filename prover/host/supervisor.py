@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from prover.errors import AddressUnusable, ServiceFailed
 from prover.host.exposure import is_loopback, require_api_key
 from prover.host.parent_death import end_with_parent
 from prover.host.redis_server import RedisServer
+from prover.logs import get_logger
 from prover.settings import Settings
 from prover.store import Store
 
@@ -31,7 +30,7 @@ _LOOK_S = 0.2
 #: The pause before a restart, doubled each time up to the maximum. A process that ran for the
 #: third of these times gets the first pause again.
 _RESTART_S, _RESTART_MAX_S, _SETTLED_S = 0.5, 10.0, 60.0
-_log = structlog.get_logger("zkml.up")
+_log = get_logger("zkml.up")
 
 
 @dataclass

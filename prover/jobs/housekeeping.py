@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import structlog
-
 from circuits.engine.forkserver import sweep_scratch
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactMissing
+from prover.logs import get_logger
 from prover.records.job import JobKind
 from prover.settings import Settings
 from prover.store import Store
@@ -27,7 +26,7 @@ from prover.store import Store
 _ORPHAN = timedelta(days=1)
 #: What one round removes at most, so that it does not hold up what its thread does beside it.
 _AT_ONCE = 500
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from circuits.engine.port import ProofResult
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import ProofMalformed
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactCorrupt, ArtifactMissing
+from prover.logs import get_logger
 from prover.records.job import Job, Lease
 from prover.store import Store
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def prove_once(

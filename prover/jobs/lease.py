@@ -25,18 +25,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import structlog
-
 from circuits.errors import ZkmlError
 from prover.errors import LeaseLost
 from prover.jobs.bus import LocalNotifications
 from prover.jobs.notifications import Notifications, Subscription
+from prover.logs import get_logger
 from prover.records.job import Job, Lease
 from prover.store import Store
 
 #: The longest time a cancellation goes unseen when its nudge was lost.
 CANCEL_POLL_S = 1.0
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class StopReason(enum.StrEnum):

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import compare, output_range
@@ -49,6 +48,7 @@ from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.notifications import Notifications
 from prover.jobs.retries import may_pass, pause_s
+from prover.logs import get_logger
 from prover.records.job import Job, JobKind, Stage
 from prover.settings import Settings
 from prover.statement.bundle import Bundle, write_bundle
@@ -64,7 +64,7 @@ from prover.verify.bundle import check_statement
 from prover.verify.policy import Policy
 
 _REFERENCE = "circuits.calibration.reference:answers"
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 #: Jobs share proofs where these take at most so much of the time that single ones would.
 _WORTH_WAITING = 0.8

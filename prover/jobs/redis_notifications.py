@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 
 import redis
-import structlog
 from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
 
 from prover.errors import QueueUnavailable
 from prover.jobs.notifications import Notifications
+from prover.logs import get_logger
 
 #: A queue must not lose keys to make room for others.
 _KEEPS_ALL = "noeviction"
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class RedisNotifications(Notifications):

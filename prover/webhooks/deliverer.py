@@ -20,9 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from circuits.errors import ZkmlError
+from prover.logs import get_logger
 from prover.records.webhook import Attempt, DisabledReason, Due
 from prover.store import Store
 from prover.store.webhook_endpoints import KEPT
@@ -35,7 +34,7 @@ AT_ONCE, PER_ENDPOINT = 8, 2
 #: resolver before it).
 LOOK_S, LEASE_S = 1.0, 60.0
 _PURGE_S = 3600.0
-_log = structlog.get_logger("zkml.webhooks")
+_log = get_logger("zkml.webhooks")
 
 
 class Deliverer:
