@@ -1,2 +1,2 @@
-"""How a job goes: ``pipeline`` takes one from its claim to its receipt, ``circuit_registry`` finds
-or builds its circuit, ``lease`` keeps it, ``notifications`` tell who waits for it."""
+"""Running jobs: ``pipeline`` takes one from claim to receipt, ``circuit_registry`` finds or builds
+its circuit, ``lease`` renews its lease, ``notifications`` wake its waiters."""

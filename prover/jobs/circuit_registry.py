@@ -1,4 +1,4 @@
-"""The circuits that are made and those to be made: built once, kept as artifacts, found again."""
+"""The registry of circuits: builds each once, stores its files as artifacts, finds it again."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ if TYPE_CHECKING:
     from circuits.compiler.build import Builder, BuiltCircuit
 
 _LOCK_POLL_S = 0.1
-#: Among how many circuits, the newest, one of the same graph is looked for.
+#: How many of the newest circuits are searched for one with the same graph.
 _RECENT = 100
-#: How many times wider than an input needs a declared range may be for its circuit to be reused:
-#: accuracy is a share of the output's range, so it fades as the range grows.
+#: A circuit is reused if its declared range is at most so many times wider than the input needs.
+#: Accuracy is a share of the output's range, so it degrades as the range grows.
 _MUCH_WIDER = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSpec:
-    """A circuit as ordered: what a job's ``request["circuit"]`` says.
+    """The specification of a circuit to build, as in a job's ``request["circuit"]``.
 
-    ``calibration`` is the artifact that holds calibration data; without it ``ranges`` are the
-    declared ones. ``id`` follows from all of it.
+    ``calibration`` is the artifact with calibration data; without it ``ranges`` are declared. The
+    ``id`` is a function of the other fields.
     """
 
     id: str
@@ -86,7 +86,7 @@ class BuildSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Circuit:
-    """A circuit that can prove: its manifest, and its files on local disk."""
+    """A built circuit: its manifest, and its files on local disk."""
 
     manifest: CircuitManifest
     files: CircuitFiles
@@ -94,14 +94,14 @@ class Circuit:
 
     @property
     def weights(self) -> bytes | None:
-        """The network that its bundles carry, where the circuit does not hold the weights."""
+        """The network that its bundles carry if the weights are not in the circuit."""
         if self.files.hints is None or not self.manifest.profile.shows_network:
             return None
         return self.files.hints.read_bytes()
 
 
 class CircuitRegistry:
-    """Circuits by id, over the store and the artifacts."""
+    """Circuits by id, backed by the store and the artifacts."""
 
     def __init__(
         self, settings: Settings, store: Store, artifacts: Artifacts, engine: EzklEngine
@@ -112,12 +112,12 @@ class CircuitRegistry:
         self._engine = engine
         self._policy = Policy(settings.srs_policy)
 
-    # --- ordering ----------------------------------------------------------------------------
+    # --- build specs -------------------------------------------------------------------------
 
     def order_calibrated(
         self, model: ModelRecord, profile: Profile, calibration: bytes
     ) -> BuildSpec:
-        """An order with the user's own samples; raises ``CalibrationError``."""
+        """A build spec with the user's samples; raises ``CalibrationError``."""
         samples = read_calibration(calibration, Signature.from_json(model.signature))
         digest = self._artifacts.put(calibration)
         return self._order(model, profile, samples, digest)
@@ -125,8 +125,7 @@ class CircuitRegistry:
     def build_spec(
         self, model: ModelRecord, profile: Profile, inputs: Mapping[str, NDArray[Any]] | None
     ) -> BuildSpec:
-        """An order without samples, for ranges that cover ``inputs``, or
-        the default ones."""
+        """A build spec without samples, for ranges that cover ``inputs``, or default ranges."""
         signature = Signature.from_json(model.signature)
         ranges = covering_ranges(inputs) if inputs else default_ranges(signature)
         return self._order(model, profile, draw(signature, ranges), None)
@@ -134,7 +133,7 @@ class CircuitRegistry:
     def order_ranges(
         self, model: ModelRecord, profile: Profile, ranges: Mapping[str, tuple[float, float]]
     ) -> BuildSpec:
-        """An order without samples, for declared ranges; the default ones where none is given."""
+        """A build spec without samples, for declared ranges, or default ranges."""
         signature = Signature.from_json(model.signature)
         wanted = default_ranges(signature) | dict(ranges)
         return self._order(model, profile, draw(signature, wanted), None)
@@ -155,10 +154,10 @@ class CircuitRegistry:
     def find_accepting(
         self, model_id: str, profile: Profile, inputs: Mapping[str, NDArray[Any]]
     ) -> CircuitRecord | None:
-        """The newest circuit of this model and profile that is fit for the input.
+        """The newest circuit of this model and profile that fits the input.
 
-        Its accepted range holds the input and, where it was declared rather than calibrated, is
-        not so much wider that a circuit for this input would be far more exact.
+        Its accepted range covers the input. A declared (not calibrated) range must not be so much
+        wider that a circuit for this input would be far more accurate.
         """
         wanted = profile.to_json()
         for record in self._store.circuits(model_id=model_id, limit=100).items:
@@ -169,7 +168,7 @@ class CircuitRegistry:
     def find_covering(
         self, model_id: str, profile: Profile, ranges: Mapping[str, tuple[float, float]]
     ) -> CircuitRecord | None:
-        """The same for inputs of which only the ranges are known."""
+        """As ``find_accepting``, for inputs with known ranges."""
         wanted = profile.to_json()
         for record in self._store.circuits(model_id=model_id, limit=100).items:
             manifest = CircuitManifest.from_json(record.manifest)
@@ -189,7 +188,7 @@ class CircuitRegistry:
         return _accepts(manifest, inputs) and self._serves(manifest, covering_ranges(inputs))
 
     def _serves(self, manifest: CircuitManifest, own: Mapping[str, tuple[float, float]]) -> bool:
-        """Whether a circuit that accepts inputs of these ranges is also good for them."""
+        """Whether a circuit that accepts inputs of these ranges is also accurate for them."""
         if manifest.lanes != 1:
             return False
         if self._policy is Policy.CEREMONY and not manifest.srs.secure:
@@ -204,7 +203,7 @@ class CircuitRegistry:
         )
 
     def open(self, circuit_id: str) -> Circuit | None:
-        """A circuit that is built, its files fetched to local disk; None if there is none."""
+        """A built circuit, its files fetched to local disk; None if there is none."""
         record = self._store.find_circuit(circuit_id)
         if record is None:
             return None
@@ -232,7 +231,7 @@ class CircuitRegistry:
     # --- building ----------------------------------------------------------------------------
 
     def builder(self) -> Builder:
-        """The compiler, loaded when it is first needed: most processes never build."""
+        """The compiler, loaded on first use: most processes never build."""
         from circuits.compiler.build import Builder
         from circuits.plan.effort import Effort
 
@@ -248,8 +247,8 @@ class CircuitRegistry:
         )
 
     def _known_setup(self, graph: str, settings: str, srs: str) -> dict[str, Path] | None:
-        """The keys of a circuit that was set up from the same graph: one with shown weights, for
-        another model of the same architecture."""
+        """The keys of a circuit with the same graph: with shown weights, that of another model of
+        the same architecture."""
         for record in self._store.circuits(limit=_RECENT).items:
             manifest = CircuitManifest.from_json(record.manifest)
             made_of = manifest.rewritten_sha256, manifest.files["settings"], manifest.srs.sha256
@@ -266,10 +265,10 @@ class CircuitRegistry:
         on_progress: Callable[[str], None] | None = None,
         should_stop: ShouldStop | None = None,
     ) -> tuple[Circuit, bool]:
-        """The circuit of an order, built now if it is not there; whether it was built.
+        """The circuit of a build spec, built now if it does not exist; and whether it was built.
 
-        One build at a time on a machine. Two machines may build the same circuit at once; the
-        first to be written down is the one that serves.
+        A machine builds one circuit at a time. Two machines may build the same circuit at once;
+        the first to be recorded is used.
         """
         if (found := self.open(order.id)) is not None:
             return found, False
@@ -310,10 +309,10 @@ class CircuitRegistry:
             )
         )
 
-    # --- several lanes -----------------------------------------------------------------------
+    # --- batched circuits --------------------------------------------------------------------
 
     def narrow(self, circuit: Circuit) -> Narrow:
-        """A circuit of one lane, as wide ones are made out of it."""
+        """A single-lane circuit, as input for building batched ones."""
         from circuits.batching.batched_circuit import Narrow
 
         manifest = circuit.manifest
@@ -327,7 +326,7 @@ class CircuitRegistry:
         )
 
     def wide_builder(self) -> WideBuilder:
-        """What makes wide circuits, loaded when it is first needed."""
+        """The builder of batched circuits, loaded on first use."""
         from circuits.batching.batched_circuit import WideBuilder
 
         return WideBuilder(
@@ -346,9 +345,9 @@ class CircuitRegistry:
         on_progress: Callable[[str], None] | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Circuit:
-        """The circuit of ``lanes`` lanes made out of a circuit of one, built now if need be.
+        """The batched circuit of ``lanes`` lanes for a single-lane one, built now if needed.
 
-        Raises ``CannotBatch``, ``ModelTooLarge`` and what building may raise.
+        Raises ``CannotBatch``, ``ModelTooLarge`` and the errors of building a circuit.
         """
         wanted = wide_circuit_id(circuit.manifest.circuit_id, lanes)
         if (found := self.open(wanted)) is not None:
@@ -371,7 +370,7 @@ class CircuitRegistry:
         return made
 
     def _publish(self, model_id: str, built: BuiltCircuit) -> None:
-        """Keeps a circuit's files and writes it down: from then on it serves."""
+        """Stores a circuit's files and its record, which makes it available."""
         for path in built.files.values():
             self._artifacts.put_file(path)
         self._store.add_circuit(
@@ -396,13 +395,13 @@ class CircuitRegistry:
     ) -> Iterator[Path]:
         """An empty folder to build one circuit in, for one process of this machine at a time.
 
-        What an earlier build left there when it was killed is removed first. Raises ``Canceled``
-        when told to stop while another process builds.
+        First removes the files of an earlier build that was killed. Raises ``Canceled`` when told
+        to stop while another process builds.
         """
         folder = self._settings.home / "tmp" / f"build-{circuit_id.replace(':', '-')}"
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The lock file stays: were it removed, one who waits for it and one who comes later
-        # would hold locks on different files.
+        # The lock file stays. If it were removed, a waiting process and a later one would hold
+        # locks on different files.
         with folder.with_suffix(".lock").open("w") as handle:
             while not _locked(handle):
                 if should_stop is not None and should_stop():
@@ -417,8 +416,8 @@ class CircuitRegistry:
 
 
 def load(module: str, should_stop: ShouldStop | None) -> None:
-    """Imports what takes seconds to import, or minutes on a busy machine. Raises ``Canceled`` when
-    told to stop meanwhile; the import continues for the next."""
+    """Imports a module that takes seconds to load, minutes on a busy machine. Raises ``Canceled``
+    when told to stop; the import continues in the background."""
     thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
     thread.start()
     while thread.is_alive():
@@ -428,8 +427,7 @@ def load(module: str, should_stop: ShouldStop | None) -> None:
 
 
 def machine_costs(settings: Settings) -> CostModel | None:
-    """The cost model measured on this machine, if there is one; without it the shipped one
-    serves."""
+    """This machine's own cost model, if there is one; otherwise the package's is used."""
     try:
         model = CostModel.from_json(json.loads(settings.cost_model_path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

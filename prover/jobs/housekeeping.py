@@ -1,7 +1,7 @@
-"""Keeping house: what nobody needs any more goes, by setting; what may be needed stays.
+"""Housekeeping: deletes data that is no longer needed, according to the settings.
 
-A worker does it now and then (``workers.sweep``), whichever comes first: everything here may be
-done by several at once, and begun again after a crash.
+Any worker does it from time to time (``workers.sweep``). Every step may run in several processes at
+once and be repeated after a crash.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from prover.records.job import JobKind
 from prover.settings import Settings
 from prover.store import Store
 
-#: A private file that no row names is one whose request was cut off: not before it is so old.
+#: Age from which an unreferenced private file is an orphan of an aborted request.
 _ORPHAN = timedelta(days=1)
-#: What one round removes at most, so that it does not hold up what its thread does beside it.
+#: The most a round deletes, so that it does not block its thread's other work.
 _AT_ONCE = 500
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """What one round has removed."""
+    """The result of one round."""
 
-    results: int = 0  # jobs whose proof and bundle went
-    inputs: int = 0  # that no row names
+    results: int = 0  # jobs whose proof and bundle were deleted
+    inputs: int = 0  # that no row references
     cached_bytes: int = 0
-    folders: int = 0  # of builds that were killed
+    folders: int = 0  # of killed builds
 
     def __bool__(self) -> bool:
         return bool(self.results or self.inputs or self.cached_bytes or self.folders)
 
 
 def keep_house(settings: Settings, store: Store, artifacts: Artifacts) -> Removed:
-    """One round. ``store``: with what all tenants have. Raises ``StoreUnavailable``,
+    """One round. ``store``: the view over all tenants. Raises ``StoreUnavailable``,
     ``ArtifactsUnavailable``."""
     sweep_scratch()
     removed = Removed(
@@ -58,7 +58,7 @@ def keep_house(settings: Settings, store: Store, artifacts: Artifacts) -> Remove
 
 
 def _builds_of_the_dead(folder: Path) -> Iterator[bool]:
-    """Folders of builds whose process is gone: the lock beside each is free."""
+    """Build folders whose process has ended: their lock is free."""
     for path in folder.glob("build-*"):
         if not path.is_dir():
             continue
@@ -69,7 +69,7 @@ def _builds_of_the_dead(folder: Path) -> Iterator[bool]:
 
 
 def _orphans(store: Store, artifacts: Artifacts) -> int:
-    """Inputs whose request was cut off before its row was written, or after it had ended."""
+    """Inputs of requests aborted before their row was written or after it had ended."""
     count = 0
     old = list(artifacts.old_private_keys(_ORPHAN))
     for start in range(0, len(old), _AT_ONCE):
@@ -81,13 +81,13 @@ def _orphans(store: Store, artifacts: Artifacts) -> int:
 
 
 def _old_results(settings: Settings, store: Store, artifacts: Artifacts) -> int:
-    """Proofs and bundles that are old enough. Receipts stay: they are what is kept of a job."""
+    """Proofs and bundles past their retention time. Receipts stay."""
     if not settings.keep_proofs_days:
         return 0
     old = store.results_before(timedelta(days=settings.keep_proofs_days), limit=_AT_ONCE)
     for job in old:
         assert job.result is not None
-        # A pack's other files are its circuit's.
+        # A pack's other files belong to its circuit.
         files = job.result["files"] if job.kind is JobKind.PACK else job.result
         names = [files[name] for name in ("bundle", "proof") if name in files]
         freed = _delete(artifacts, names)
@@ -96,7 +96,7 @@ def _old_results(settings: Settings, store: Store, artifacts: Artifacts) -> int:
 
 
 def _delete(artifacts: Artifacts, digests: Sequence[str]) -> int:
-    """The bytes that were freed; what is gone already frees nothing."""
+    """Deletes artifacts and returns the freed bytes; missing ones count as 0."""
     freed = 0
     for digest in digests:
         with contextlib.suppress(ArtifactMissing):

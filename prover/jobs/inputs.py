@@ -1,7 +1,7 @@
-"""A client's single input: read from JSON or a file, checked against the model's own signature.
+"""A single input: parsed from JSON or a file and checked against the model's signature.
 
-The forms are those of ``circuits.format.input_forms``, with one row. Nothing of it ever reaches the
-engine as text or as a path: what comes out are arrays of finite numbers in the model's shapes.
+The formats are those of ``circuits.format.input_forms``, with one row. The result is arrays of
+finite numbers in the model's shapes: no text or path of a client reaches the engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def read_input(data: bytes, signature: Signature) -> tuple[Arrays, tuple[str, ...]]:
-    """The input of a file's bytes, and the names of what the model has no input for.
+    """The input in a file's bytes, and the ignored names.
 
     Raises the ``InputError`` family.
     """
@@ -30,7 +30,7 @@ def read_input(data: bytes, signature: Signature) -> tuple[Arrays, tuple[str, ..
 
 
 def parse_input(payload: object, signature: Signature) -> tuple[Arrays, tuple[str, ...]]:
-    """The same of a decoded JSON body; other keys of it are the caller's business.
+    """The same for a decoded JSON body, whose other keys are ignored here.
 
     Raises ``InputNames``, ``InputShape``, ``InputType``, ``InputNotFinite`` or ``InputError``,
     naming the input and what was expected.
@@ -47,7 +47,7 @@ def _single(columns: Columns, signature: Signature) -> tuple[Arrays, tuple[str, 
     if columns.rows != 1:
         first = signature.inputs[0]
         raise InputShape(
-            f"there are {columns.rows} inputs where one is wanted: {first.name!r} has the shape"
+            f"expected one input, got {columns.rows}: {first.name!r} has the shape"
             f" {[columns.rows, *first.shape]}, the model wants {list(first.shape)}",
             advice="Prove many inputs as a batch: `zkml batch MODEL FILE -o DIR`, or POST"
             " /v1/batches.",
@@ -58,9 +58,10 @@ def _single(columns: Columns, signature: Signature) -> tuple[Arrays, tuple[str, 
 
 
 def store_input(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Checked inputs as the bytes that lie in the artifact store until their job is over.
+    """Checked inputs as bytes for the artifact store, where they stay until the job ends.
 
-    By position, names beside them: a model's names may be any text, numpy's may not.
+    Arrays are stored by position with a list of names, since numpy restricts names and ONNX does
+    not.
     """
     out = io.BytesIO()
     names = np.frombuffer(json.dumps(list(arrays)).encode(), dtype=np.uint8)
@@ -69,7 +70,7 @@ def store_input(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def load_input(data: bytes) -> Arrays:
-    """What ``store_input`` wrote."""
+    """Reads the bytes of ``store_input``."""
     with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
         names = json.loads(loaded["arr_0"].tobytes())
         return {name: loaded[f"arr_{at}"] for at, name in enumerate(names, start=1)}

@@ -1,7 +1,7 @@
-"""A proof that is made is kept before anything else happens to it.
+"""A new proof is stored at once, before it is verified and signed.
 
-Its file goes to the artifact store and its digest into the job's row, under the lease. Whoever
-takes up a job whose worker died between proof and signature verifies and signs that proof.
+Its file goes to the artifact store and its digest into the job's row, under the lease. If the
+worker dies between proof and signature, the next worker verifies and signs the stored proof.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def prove_once(
     prove: Callable[[], ProofResult],
     **of: Any,
 ) -> ProofResult:
-    """The proof that an earlier attempt at this job kept, else ``prove()``, which is kept now.
+    """The stored proof of an earlier attempt at this job, else ``prove()``, stored now.
 
-    ``of`` says in plain JSON what is proved beside the job's own input: circuit, lanes. A proof
-    kept of something else is not used. It is as unverified as a fresh one.
+    ``of`` says as JSON what is proved besides the job's input: circuit, lanes. A stored proof of
+    anything else is not used. The result is unverified.
     """
     kept = job.kept_proof
     if kept is not None and kept["of"] == of:

@@ -1,18 +1,18 @@
-"""Keeping a lease while its job is worked on, and knowing when to stop.
+"""Renews a lease while its job runs and tells the work when to stop.
 
 ::
 
     lease = store.claim(job_id, owner, ttl_s)
     if lease is not None:
-        with holding(store, lease, ttl_s, nudges=nudges, stopping=stopping) as held:
+        with holding(store, lease, ttl_s, notifications=bus, stopping=stopping) as held:
             try:
                 result = work(should_stop=held.should_stop)  # raises Canceled when told to stop
                 store.succeed(lease, result)
             except Canceled:
                 held.settle()
 
-A thread renews the lease every third of its life and watches for a cancellation. The work itself
-must look at ``should_stop`` often; the call is cheap. It never raises, so the engine can poll it.
+A thread renews the lease after every third of its lifetime and watches for a cancellation. The work
+must poll ``should_stop`` often; it is cheap and never raises, so the engine can poll it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from prover.logs import get_logger
 from prover.records.job import Job, Lease
 from prover.store import Store
 
-#: The longest time a cancellation goes unseen when its nudge was lost.
+#: The longest delay of a cancellation whose notification was lost.
 CANCEL_POLL_S = 1.0
 _log = get_logger(__name__)
 
@@ -41,14 +41,14 @@ _log = get_logger(__name__)
 class StopReason(enum.StrEnum):
     """Why work on a job must stop."""
 
-    LOST = "lost"  # the lease has gone to another worker, or the job is over
-    CANCELED = "canceled"  # somebody asked for the job's end
+    LOST = "lost"  # another worker has the lease, or the job has ended
+    CANCELED = "canceled"  # cancellation was requested
     EXPIRED = "expired"  # the job's deadline has passed
     STOPPING = "stopping"  # this worker is shutting down
 
 
 class LeaseKeeper:
-    """A lease that is being kept. Made by ``holding``."""
+    """A lease that is being renewed. Made by ``holding``."""
 
     def __init__(self, store: Store, lease: Lease, ttl_s: float, stopping: Callable[[], bool]):
         self.lease = lease
@@ -58,14 +58,14 @@ class LeaseKeeper:
         self._lost = threading.Event()
         self._canceled = threading.Event()
         self._released = threading.Event()
-        # Counted from now by a clock that nobody sets.
+        # By the monotonic clock, from now.
         self._ends = math.inf
         if lease.deadline is not None:
             self._ends = time.monotonic() + (lease.deadline - datetime.now(UTC)).total_seconds()
 
     @property
     def reason(self) -> StopReason | None:
-        """Why work must stop, or None: go on. Losing the lease outweighs the others."""
+        """Why work must stop, or None. Losing the lease takes precedence."""
         if self._lost.is_set():
             return StopReason.LOST
         if self._canceled.is_set():
@@ -87,10 +87,9 @@ class LeaseKeeper:
         return self.reason is not None
 
     def settle(self) -> Job | None:
-        """Writes down what follows from ``reason`` once work has stopped: a canceled job is
-        ended, so is one whose deadline has passed, a stopping worker gives its job back to the
-        queue. None when the lease is lost: then the job is not this worker's to write about. Send
-        a job that is queued again."""
+        """Writes the consequence of ``reason`` once work has stopped: ends a canceled or overdue
+        job, requeues the job of a stopping worker. Returns the job, None if the lease is lost. Put
+        a queued job on the queue again."""
         try:
             match self.reason:
                 case StopReason.CANCELED:
@@ -106,7 +105,7 @@ class LeaseKeeper:
             return None
 
     def _keep(self, subscription: Subscription) -> None:
-        """The thread: renews and watches until released or lost."""
+        """The thread: renews and watches until the lease is released or lost."""
         every_s = self._ttl_s / 3
         renew_at = time.monotonic() + every_s
         try:
@@ -125,8 +124,8 @@ class LeaseKeeper:
                 except LeaseLost:
                     return
                 except ZkmlError as error:
-                    # The database is away. Work continues: nobody can take the job meanwhile, or
-                    # whoever did is noticed once it is back. What counts is the fence.
+                    # The database is unavailable. Work continues: no other worker can claim the job
+                    # meanwhile, or the claim is noticed later. The fencing token guards all writes.
                     _log.warning("lease_not_renewed", job=self.lease.job_id, error=error.detail)
                     self._released.wait(min(every_s, 0.5))
         finally:
@@ -147,11 +146,11 @@ def holding(
     notifications: Notifications | None = None,
     stopping: Callable[[], bool] = _never,
 ) -> Iterator[LeaseKeeper]:
-    """Keeps ``lease`` (as claimed with ``ttl_s``) for as long as the block runs.
+    """Renews ``lease`` (claimed with ``ttl_s``) while the block runs.
 
-    With ``notifications`` a cancellation is seen at once, without within ``CANCEL_POLL_S``.
-    ``stopping`` says whether this process is shutting down. Leaving the block does not end the
-    job: what is not settled by then is taken over when the lease expires.
+    With ``notifications`` a cancellation is noticed at once, otherwise within ``CANCEL_POLL_S``.
+    ``stopping`` returns whether this process is shutting down. Leaving the block does not end the
+    job: an unsettled job is taken over when the lease expires.
     """
     held = LeaseKeeper(store, lease, ttl_s, stopping)
     with (notifications or LocalNotifications()).subscribe(lease.job_id) as subscription:

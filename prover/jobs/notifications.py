@@ -1,9 +1,10 @@
-"""Nudges: "look at this job's row again". They carry no data and may be lost; the row is the truth.
+"""Notifications: "read this job's row again". They carry no data and may be lost: the row is the
+source of truth.
 
-A worker publishes after each change; whoever waits for a job subscribes *first*, then reads the
-row, then waits, and reads again at every nudge and at every timeout::
+A worker publishes after each change. A waiter subscribes *first*, then reads the row, then waits,
+and reads again at each notification and each timeout::
 
-    with nudges.subscribe(job_id) as subscription:
+    with notifications.subscribe(job_id) as subscription:
         while not store.job(job_id).state.terminal:
             subscription.wait(timeout_s=5)
 """
@@ -24,47 +25,47 @@ _log = get_logger(__name__)
 
 
 class Subscription:
-    """One waiter for one job, in a thread."""
+    """A thread that waits for one job."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def wait(self, timeout_s: float) -> bool:
-        """Blocks until a nudge came since the last call, or the time is over: which of the two."""
-        nudged = self._event.wait(timeout_s)
+        """Blocks until a notification since the last call (True) or the timeout (False)."""
+        notified = self._event.wait(timeout_s)
         self._event.clear()
-        return nudged
+        return notified
 
     def notify(self) -> None:
         self._event.set()
 
 
 class AsyncSubscription:
-    """One waiter for one job, in an event loop."""
+    """A coroutine that waits for one job."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     async def wait(self, timeout_s: float) -> bool:
-        """Waits until a nudge came since the last call, or the time is over: which of the two."""
-        nudged = True
+        """Waits until a notification since the last call (True) or the timeout (False)."""
+        notified = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self._event.wait()
         except TimeoutError:
-            nudged = False
+            notified = False
         self._event.clear()
-        return nudged
+        return notified
 
     def notify(self) -> None:
-        # A loop that has ended has no waiters.
+        # A closed loop has no waiters.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._event.set)
 
 
 class Notifications(ABC):
-    """A bus of nudges: publish from anywhere, subscribe from threads and from event loops."""
+    """A bus of notifications: publish from anywhere, subscribe from threads and event loops."""
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[Callable[[], None]]] = {}
@@ -72,21 +73,21 @@ class Notifications(ABC):
 
     @abstractmethod
     def publish(self, job_id: str) -> None:
-        """Tells every subscriber of the job, in any process. Never raises: a lost nudge costs its
-        reader one timeout and nothing else."""
+        """Notifies every subscriber of the job, in any process. Never raises: a lost notification
+        only costs the reader one timeout."""
 
-    def start(self) -> None:  # noqa: B027 - nothing to do is a fine answer
-        """Gets ready to hear nudges; subscribing does this too. May block for a moment."""
+    def start(self) -> None:  # noqa: B027 - optional to override
+        """Starts receiving; subscribing does this too. May block for a moment."""
 
     def close(self) -> None:  # noqa: B027
-        """Stops hearing nudges."""
+        """Stops receiving."""
 
     def ping(self) -> None:  # noqa: B027
-        """Returns if nudges can be sent; raises ``QueueUnavailable`` otherwise."""
+        """Returns if notifications can be sent; raises ``QueueUnavailable`` otherwise."""
 
     @contextmanager
     def subscribe(self, job_id: str) -> Iterator[Subscription]:
-        """Hears the job's nudges from here to the end of the block."""
+        """Receives the job's notifications until the end of the block."""
         self.start()
         subscription = Subscription()
         with self._waiting(job_id, subscription.notify):
@@ -113,7 +114,7 @@ class Notifications(ABC):
                     del self._waiters[job_id]
 
     def _wake(self, job_id: str | None) -> None:
-        """Wakes the waiters in this process: of one job, or (None) all of them."""
+        """Wakes the waiters in this process: those of one job, or (None) all."""
         with self._guard:
             groups = self._waiters.values() if job_id is None else [self._waiters.get(job_id, ())]
             waiting = [notify for group in groups for notify in group]

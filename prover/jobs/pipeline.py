@@ -1,7 +1,7 @@
 """One job from claim to end: circuit, witness, proof, verification, signature, bundle.
 
-The pipeline knows how a job goes; ``App`` knows what exists. A job is ``succeeded`` only after our
-own verification of proof and statement passed.
+The pipeline runs jobs; ``App`` creates and finds them. A job has ``succeeded`` only after the
+pipeline has verified proof and statement.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ from prover.verify.policy import Policy
 _REFERENCE = "circuits.calibration.reference:answers"
 _log = get_logger(__name__)
 
-#: Jobs share proofs where these take at most so much of the time that single ones would.
+#: Jobs share a proof if it takes at most this share of the time of single proofs.
 _WORTH_WAITING = 0.8
-#: For how long, and how often, the end of a job is written when the database is away.
+#: For how long, and how often, writing a job's end is retried without a database.
 _WRITE_S, _WRITE_PAUSE_S = 60.0, 0.5
-#: What onnxruntime answers, and how many compared values are near a threshold.
+#: onnxruntime's outputs, and how many compared values are near a threshold.
 Answer = tuple[list[NDArray[Any]], int | None]
-#: The share of a job that is done when a stage begins.
+#: Progress at the start of each stage.
 PROGRESS = {
     Stage.COMPILE: 0.0,
     Stage.WITNESS: 0.1,
@@ -84,7 +84,7 @@ PROGRESS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """Runs claimed jobs. Holds no state of any job."""
+    """Runs claimed jobs; stateless."""
 
     settings: Settings
     store: Store
@@ -97,9 +97,9 @@ class Pipeline:
     def run(
         self, job: Job, held: LeaseKeeper, on_progress: Callable[[str], None] | None = None
     ) -> None:
-        """Works on a job under its lease and writes down how it ended.
+        """Works on a job under its lease and writes its end.
 
-        Raises nothing that the job did; only what keeps the end from being written down.
+        Errors of the job are not raised, only errors that prevent writing its end.
         """
         work = _Work(job, held, self.store, self.notifications, on_progress)
         try:
@@ -117,14 +117,14 @@ class Pipeline:
         except Canceled:
             self._stopped(job, held)
         except EngineError as error:
-            # Who stops a service often kills the engine with it: that is no failure of the job.
+            # A stopped service often takes the engine with it: that is not a failure of the job.
             if held.should_stop():
                 self._stopped(job, held)
             else:
                 self._failed(job, held, error, work)
         except ZkmlError as error:
             self._failed(job, held, error, work)
-        except Exception:  # a defect of ours must not leave a job running for ever
+        except Exception:  # an internal error must not leave a job running forever
             _log.exception("pipeline_defect", job=job.id)
             self._failed(job, held, ZkmlError(), work)
         finally:
@@ -136,9 +136,9 @@ class Pipeline:
             self._forget_input(job)
 
     def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError, work: _Work) -> None:
-        """Ends the job with a problem, or has it tried again where that may help."""
+        """Ends the job with a problem, or requeues it after a transient error."""
         if not Visibility(job.request["profile"]["visibility"]).shows_input:
-            error = redacted(error)  # a job's row is read by others than its owner
+            error = redacted(error)  # not only the job's owner can read its row
         problem = error.problem()
         again_s = pause_s(job.attempt, self.settings.retry_s) if may_pass(error) else None
         _log.warning("attempt_failed", code=error.code, detail=error.detail, again_s=again_s)
@@ -167,7 +167,7 @@ class Pipeline:
         return {"circuit": circuit.manifest.circuit_id, "built": built}
 
     def _make_wide(self, job: Job, work: _Work) -> dict[str, Any]:
-        """A circuit of several lanes, if one proof of it is predicted to be well worth waiting for.
+        """Builds a batched circuit if its proof is predicted to be much cheaper than single ones.
 
         Raises ``CannotBatch``, ``SharingCostsMore`` and ``ModelTooLarge`` otherwise.
         """
@@ -175,7 +175,7 @@ class Pipeline:
 
         count = int(job.request["lanes"]["count"])
         narrow = self.library.open(job.request["lanes"]["of"])
-        assert narrow is not None, "it is ordered by jobs that use the circuit of one lane"
+        assert narrow is not None, "jobs that use the single-lane circuit request it"
         with work.stage(Stage.COMPILE):
             work.note("estimating batched proofs")
             own = self.library.narrow(narrow)
@@ -194,7 +194,7 @@ class Pipeline:
         return {"circuit": wide.manifest.circuit_id, "built": True}
 
     def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
-        """The job's circuit; building it is a stage, finding it is not."""
+        """The job's circuit and whether it was built. Only building is a stage."""
         found = self.library.open(job.circuit_id)
         if found is not None:
             return found, False
@@ -233,7 +233,7 @@ class Pipeline:
             if not report.ok:
                 failed = report.failures[0]
                 raise StatementRefused(
-                    f"our own verification refused the proof: {failed.name}: {failed.detail}"
+                    f"verification of the new proof failed: {failed.name}: {failed.detail}"
                 )
         with work.stage(Stage.SIGN):
             bundle = sign_bundle(statement, unsigned, self.keys.signer())
@@ -272,8 +272,8 @@ class Pipeline:
     def _reference(
         self, manifest: CircuitManifest, inputs: dict[str, NDArray[Any]]
     ) -> Iterator[Future[Answer]]:
-        """onnxruntime on this very input, while the block makes the proof; stopped if that fails,
-        or a canceled job would wait for it."""
+        """Runs onnxruntime on the same input while the block makes the proof. Stops it if the proof
+        fails, so that a canceled job need not wait."""
         model, near = reference_graphs(self.artifacts, manifest)
         over = threading.Event()
 
@@ -304,7 +304,7 @@ class Pipeline:
         salt: bytes | None,
         work: _Work,
     ) -> tuple[Statement, Bundle]:
-        """The statement about a proof, and the bundle that will carry it, unsigned."""
+        """The statement about a proof, and the unsigned bundle for it."""
         manifest, files = circuit.manifest, circuit.files
         srs_part = extract(files.srs)
         statement = build_statement(
@@ -338,8 +338,8 @@ class Pipeline:
 
 
 def _persist(held: LeaseKeeper, write: Callable[[], Job]) -> Job:
-    """Writes down how a job ended, again and again while the database is away for a moment: what
-    took minutes to make is not given up for that."""
+    """Writes the end of a job. Retries while the database is unavailable, so that minutes of work
+    are not lost."""
     until = time.monotonic() + _WRITE_S
     while True:
         try:
@@ -352,7 +352,7 @@ def _persist(held: LeaseKeeper, write: Callable[[], Job]) -> Job:
 
 @dataclass
 class _Work:
-    """What one run of one job has done so far."""
+    """The progress of one attempt at a job."""
 
     job: Job
     held: LeaseKeeper
@@ -363,7 +363,7 @@ class _Work:
     peak_rss_bytes: int | None = None
 
     def begin(self, stage: Stage) -> None:
-        """Notes that a stage begins, for whoever is watching."""
+        """Writes that a stage begins."""
         if self.held.should_stop():
             raise Canceled
         tracing.stage(stage.value)
@@ -371,7 +371,7 @@ class _Work:
         self.notifications.publish(self.job.id)
 
     def note(self, text: str) -> None:
-        """Passes on what the compiler is at, and stops it there if it must stop."""
+        """Forwards the compiler's progress, and stops the compiler if the job must stop."""
         if self.held.should_stop():
             raise Canceled
         if self.on_progress is not None:
@@ -379,7 +379,7 @@ class _Work:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """``begin``, and the stage's seconds when it ends."""
+        """``begin``, and records the stage's seconds at its end."""
         self.begin(stage)
         started = time.monotonic()
         yield
@@ -387,8 +387,8 @@ class _Work:
 
 
 def reference_graphs(artifacts: Artifacts, manifest: CircuitManifest) -> tuple[bytes, bytes | None]:
-    """The model whose answers count, and the graph that tells how near an input is to a threshold
-    of it, for a model that has any."""
+    """The reference model, and, for a model with thresholds, the graph that counts values near
+    them."""
     near = manifest.files.get("near")
     return artifacts.get(manifest.reference_sha256), artifacts.get(near) if near else None
 
@@ -396,9 +396,9 @@ def reference_graphs(artifacts: Artifacts, manifest: CircuitManifest) -> tuple[b
 def encode(
     manifest: CircuitManifest, inputs: dict[str, NDArray[Any]], context: Context
 ) -> list[Felts]:
-    """What the engine is given: inputs as field elements, then the context.
+    """The engine's input: inputs as field elements, then the context.
 
-    Raises ``InputOutOfRange``, before any work, for a value that the circuit does not accept.
+    Raises ``InputOutOfRange`` for a value that the circuit does not accept.
     """
     felts = [[to_felt(n) for n in e.quantise(inputs[e.tensor.name])] for e in manifest.inputs]
     if manifest.context.limbs:
@@ -413,14 +413,14 @@ def measured_error(
     near: int | None = None,
     lane: int = 0,
 ) -> MeasuredError:
-    """The proof's outputs of one lane against onnxruntime's, on its input.
+    """The error of one lane's outputs against onnxruntime's on the same input.
 
-    Relative to the range that each output had when the circuit was planned: one input's output says
-    little of how wide outputs can be. ``near``: its compared values near a
-    threshold. Raises ``NoAnswer`` where onnxruntime has none.
+    The relative error refers to each output's range on the planning samples, since a single output
+    does not show the range. ``near``: compared values near a threshold. Raises ``NoAnswer`` if
+    onnxruntime's output is not finite.
     """
     if not all(np.isfinite(w).all() for w in want):
-        raise NoAnswer("onnxruntime answers this input with NaN or an infinity")
+        raise NoAnswer("onnxruntime's output for this input is NaN or infinite")
     have = [
         np.array(o.values, dtype=np.float64).reshape(w.shape)
         for o, w in zip(decode_outputs(manifest, proof.instances, lane), want, strict=True)
@@ -436,10 +436,10 @@ def measured_error(
 
 
 def owner_claim(store: Store, model_id: str) -> OwnerClaim | None:
-    """What the model's owner has signed, if they have."""
+    """The owner's signature of the model, if there is one."""
     try:
         model = store.model(model_id)
-    except ModelNotFound:  # its owner has taken it back while it was proved
+    except ModelNotFound:  # its owner withdrew it during the proof
         return None
     if model.owner_signature is None:
         return None
@@ -448,6 +448,6 @@ def owner_claim(store: Store, model_id: str) -> OwnerClaim | None:
 
 @functools.cache
 def software_versions() -> Mapping[str, str]:
-    """Versions that a receipt names; looked up once in a process."""
+    """Versions for receipts; looked up once per process."""
     names = ("zkml-prover", "ezkl", "onnx", "onnxruntime", "numpy")
     return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}

@@ -1,8 +1,8 @@
-"""The queue between API and workers, in plain values: both use these without knowing each other.
+"""The Celery queue between API and workers.
 
-Each class of jobs has a queue of its name. A queue carries job ids and nothing else; the job's row
-is the truth. A message that is lost is sent again by a worker's sweep (``Store.runnable``), one
-that comes twice finds the job taken.
+Each size class has its own queue. Messages carry only job ids; the job's row is the source of
+truth. A worker's sweep resends a lost message (``Store.runnable``); a duplicate finds the job
+already claimed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ RUN_JOB = "zkml.run_job"
 
 
 class TaskSender(Protocol):
-    """What is asked of a Celery app."""
+    """The part of a Celery app that is used here."""
 
     def send_task(self, name: str, **options: Any) -> object: ...
 
 
 def visibility_timeout_s(settings: Settings) -> int:
-    """Seconds until the broker believes a message's worker dead and delivers it again.
+    """Celery's visibility timeout: seconds until the broker redelivers an unacknowledged message.
 
-    Longer than the longest life of a job (setup, proof and verification each have the engine's
-    deadline), or jobs would be delivered twice while they run. That would be harmless and only
-    wasteful; being long costs nothing, because a lost worker's job comes back by its lease.
+    Longer than any job (setup, proof and verification each have the engine's deadline), so that
+    running jobs are not delivered twice, which would be harmless but wasteful. A long timeout costs
+    nothing, because a lost worker's job returns when its lease expires.
     """
     return int(4 * settings.engine_deadline_s) + 600
 
@@ -38,7 +38,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "visibility_timeout": visibility_timeout_s(settings),
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
-        # Of every key: a Redis may have other users.
+        # For every key: Redis may have other users.
         "global_keyprefix": settings.redis_prefix,
     }
     return {
@@ -54,7 +54,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "result_backend": None,
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
-        # A request must not hang on a queue that is down: the sweep sends its job later.
+        # A request must not block on an unavailable queue: the sweep sends its job later.
         "task_publish_retry_policy": {
             "max_retries": 2,
             "interval_start": 0.05,
@@ -65,7 +65,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
 
 
 def broker_url(settings: Settings) -> str:
-    """``ZKML_REDIS_URL`` as Celery spells it. Raises ``SettingsInvalid``."""
+    """``ZKML_REDIS_URL`` in Celery's form. Raises ``SettingsInvalid``."""
     url = settings.redis_url
     if url is None:
         raise SettingsInvalid(
@@ -85,9 +85,9 @@ def broker_url(settings: Settings) -> str:
 
 
 def send_job(app: TaskSender, job_id: str, size: str = SizeClass.SMALL) -> None:
-    """Puts a job on its class's queue, after its row is committed. Raises ``QueueUnavailable``;
-    the job is not lost then: a worker's sweep sends it once the queue is back."""
+    """Puts a job on the queue of its class, after its row is committed. Raises
+    ``QueueUnavailable``; a worker's sweep then sends the job later."""
     try:
         app.send_task(RUN_JOB, args=[job_id], queue=str(size))
-    except Exception as error:  # Celery's own error types must not be known here
-        raise QueueUnavailable(f"The job queue did not answer: {error}.") from error
+    except Exception as error:  # avoids importing Celery's error types
+        raise QueueUnavailable(f"The job queue did not respond: {error}.") from error

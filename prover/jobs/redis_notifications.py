@@ -1,4 +1,4 @@
-"""Nudges that go through Redis, between processes."""
+"""Notifications between processes, through Redis."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prover.errors import QueueUnavailable
 from prover.jobs.notifications import Notifications
 from prover.logs import get_logger
 
-#: A queue must not lose keys to make room for others.
+#: The required maxmemory-policy: a queue must not lose keys.
 _KEEPS_ALL = "noeviction"
 _log = get_logger(__name__)
 
 
 class RedisNotifications(Notifications):
-    """Nudges through Redis. One thread and one connection per process hear them all, however
-    many wait; they start with the first subscription."""
+    """Notifications through Redis. One thread and one connection per process receive them for all
+    waiters; they start with the first subscription."""
 
     def __init__(self, url: str, prefix: str = "zkml:"):
         """``url`` is ``redis://``, ``rediss://`` or ``unix://``; channels begin with
@@ -32,7 +32,7 @@ class RedisNotifications(Notifications):
             socket_connect_timeout=2,
             socket_timeout=5,
             health_check_interval=30,
-            retry=Retry(NoBackoff(), 1),  # a nudge is not worth waiting for
+            retry=Retry(NoBackoff(), 1),  # notifications may be lost
         )
         self._listener: threading.Thread | None = None
         self._ready = threading.Event()
@@ -48,7 +48,7 @@ class RedisNotifications(Notifications):
         try:
             policy = self._client.info("memory").get("maxmemory_policy", _KEEPS_ALL)
         except redis.RedisError as error:
-            raise QueueUnavailable(f"Redis did not answer: {error}.") from error
+            raise QueueUnavailable(f"Redis did not respond: {error}.") from error
         if policy != _KEEPS_ALL:
             raise QueueUnavailable(
                 f"Redis may drop messages when it is full: its maxmemory-policy is {policy}.",
@@ -88,6 +88,6 @@ class RedisNotifications(Notifications):
                 continue
             if message["type"] == "psubscribe":
                 self._ready.set()
-                self._wake(None)  # what was published while nobody listened is not known
+                self._wake(None)  # notifications may have been missed while disconnected
             elif message["type"] == "pmessage":
                 self._wake(message["channel"].decode().removeprefix(self._channel))

@@ -1,7 +1,7 @@
-"""A large file that comes in parts, over as many connections as it takes.
+"""Resumable uploads: a large file sent in parts.
 
-The parts lie in the artifact store under names that nobody can guess; what is there, the store
-knows. Put together and compared with its digest it is a file like any other.
+The parts are private artifacts under random names; the store lists them. The parts are assembled
+and compared with the announced digest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prover.store import Store
 def add_part(
     store: Store, artifacts: Artifacts, digest: str, start: int, path: Path
 ) -> PartialUpload:
-    """Keeps the file at ``path`` as the bytes from ``start`` on. Raises ``UploadNotFound``,
+    """Stores the file at ``path`` as the bytes from ``start`` on. Raises ``UploadNotFound``,
     ``UploadOverlaps``."""
     key = artifacts.new_private_key()
     artifacts.put_private_file(key, path)
@@ -37,8 +37,8 @@ def add_part(
 
 
 def put_together(artifacts: Artifacts, upload: PartialUpload, path: Path) -> None:
-    """Writes the whole file to ``path``. Raises ``UploadIncomplete``, and
-    ``UploadDigestMismatch`` when what has come is not what was announced."""
+    """Assembles the file at ``path``. Raises ``UploadIncomplete``, and ``UploadDigestMismatch``
+    if the bytes do not match the announced digest."""
     if upload.missing is not None:
         raise UploadIncomplete(
             f"The bytes from {upload.missing} on are missing.", missing=upload.missing
@@ -51,7 +51,7 @@ def put_together(artifacts: Artifacts, upload: PartialUpload, path: Path) -> Non
                 out.write(chunk)
     found = PREFIX + hasher.hexdigest()
     if found != upload.digest:
-        raise UploadDigestMismatch(f"What has come has the digest {found}.", found=found)
+        raise UploadDigestMismatch(f"The received bytes have the digest {found}.", found=found)
 
 
 def forget(store: Store, artifacts: Artifacts, digest: str) -> None:
@@ -61,7 +61,7 @@ def forget(store: Store, artifacts: Artifacts, digest: str) -> None:
 
 
 def forget_stale(store: Store, artifacts: Artifacts) -> None:
-    """Deletes what nobody has continued, of every tenant."""
+    """Deletes idle uploads of all tenants."""
     for tenant, digest in store.stale_uploads():
         with suppress(UploadNotFound):  # another process was faster
             forget(store.for_tenant(tenant), artifacts, digest)

@@ -1,1 +1,1 @@
-"""What the store keeps, as plain values: jobs, batches, tenants, keys, quotas, usage, webhooks."""
+"""The store's records as values: jobs, batches, tenants, keys, quotas, usage, webhooks."""

@@ -1,12 +1,11 @@
-"""API keys: who may ask this service for what. (``prover.statement.keys`` has the keys that sign
-receipts.)
+"""API keys of the HTTP service. (``prover.statement.keys`` has the keys that sign receipts.)
 
-A key is shown once, when it is made::
+A key is shown once, when it is created::
 
     zkml_<id>_<secret>        id: 12 hex digits; secret: 256 random bits, base64url
 
-The id is public: it names the key in lists and logs. Of the secret only its SHA-256 is stored. A
-slow hash would add nothing: a secret of 256 random bits cannot be guessed, whoever has its hash.
+The id is public: it names the key in lists and logs. Only the SHA-256 of the secret is stored. A
+slow hash would add nothing: 256 random bits cannot be guessed from their hash.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from datetime import datetime
 
 from prover.errors import ApiKeyExpired, ApiKeyInvalid, ApiKeyRevoked, OriginInvalid
 
-#: https anywhere; http for pages under development.
+#: https, and http for development.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9-]+\.)*[a-z0-9-]+(?::[1-9][0-9]{0,4})?")
 _TOKEN = re.compile(r"(zkml_[0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-#: Characters of a key's id, with which its token begins.
+#: Length of the key id at the start of a token.
 ID_LENGTH = len("zkml_") + 12
-#: What is compared with when there is no key of that id, so that both answers take as long.
+#: Compared with if there is no such key, so that both cases take the same time.
 _NOBODY = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
 
 class Scope(enum.StrEnum):
-    """What a key allows. Reading models and circuits is part of ``proofs`` too."""
+    """What a key allows. ``proofs`` includes reading models and circuits."""
 
     MODELS = "models"  # upload models, build circuits
-    PROOFS = "proofs"  # ask for proofs and batches, and read them
-    VERIFY = "verify"  # have bundles verified
-    ADMIN = "admin"  # all of these, and what concerns the whole tenant
-    OPERATOR = "operator"  # figures of the whole service, of all tenants: not part of admin
+    PROOFS = "proofs"  # request proofs and batches, and read them
+    VERIFY = "verify"  # verify bundles
+    ADMIN = "admin"  # all of these, and settings of the tenant
+    OPERATOR = "operator"  # metrics of the whole service; not included in admin
 
 
 ALL_SCOPES = frozenset(Scope)
@@ -56,8 +55,8 @@ class ApiKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
-    requests_per_minute: int | None = None  # None: as the settings say; 0: any number
-    origins: frozenset[str] = frozenset()  # of web pages whose scripts may use it
+    requests_per_minute: int | None = None  # None: the setting; 0: unlimited
+    origins: frozenset[str] = frozenset()  # web origins that may use the key
 
     def check_in_force(self, now: datetime) -> None:
         """Raises ``ApiKeyRevoked`` or ``ApiKeyExpired``."""
@@ -77,7 +76,7 @@ def new_api_key(
     requests_per_minute: int | None = None,
     origins: frozenset[str] = frozenset(),
 ) -> tuple[ApiKey, str]:
-    """A new key, to be stored, and its token, to be shown once and kept nowhere."""
+    """A new key, to be stored, and its token, to be shown once and not stored."""
     key_id, secret = f"zkml_{secrets.token_hex(6)}", secrets.token_urlsafe(32)
     key = ApiKey(
         id=key_id,
@@ -94,12 +93,12 @@ def new_api_key(
 
 
 def read_origin(text: str) -> str:
-    """An origin as browsers send it: scheme, host, and a port that is not the scheme's own.
+    """An origin as browsers send it: scheme, host, and port unless it is the default.
 
     Raises ``OriginInvalid``.
     """
     if not _ORIGIN.fullmatch(text):
-        raise OriginInvalid(f"{text[:100]!r} is not the origin of a web page.")
+        raise OriginInvalid(f"{text[:100]!r} is not a web origin.")
     return text
 
 
@@ -112,10 +111,10 @@ def split_token(token: str) -> tuple[str, str]:
 
 
 def check_secret(key: ApiKey | None, secret: str, now: datetime) -> ApiKey:
-    """The key, if the secret is its own and it is in force.
+    """The key, if the secret matches and the key is in force.
 
-    The comparison takes the same time for every secret and also where there is no such key.
-    Raises ``ApiKeyInvalid``; ``ApiKeyRevoked`` and ``ApiKeyExpired`` only to who has the secret.
+    Takes constant time, also if there is no such key. Raises ``ApiKeyInvalid``; for a matching
+    secret also ``ApiKeyRevoked`` and ``ApiKeyExpired``.
     """
     same = hmac.compare_digest(_hash(secret), _NOBODY if key is None else key.hash)
     if key is None or not same:

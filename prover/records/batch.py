@@ -1,4 +1,4 @@
-"""A batch, its items and its packs, as read from the store."""
+"""Batches, their items and their packs, as read from the store."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 class BatchState(enum.StrEnum):
-    """Where a batch stands."""
+    """The state of a batch."""
 
-    RECEIVING = "receiving"  # its rows are being read
+    RECEIVING = "receiving"  # its rows are being received
     QUEUED = "queued"  # waiting to be planned
-    RUNNING = "running"  # planned; its packs are proved as workers come free
+    RUNNING = "running"  # planned; workers prove its packs
     SUCCEEDED = "succeeded"  # every item has ended, at least one of them proved
     FAILED = "failed"  # every item has ended, none of them proved
-    CANCELED = "canceled"  # ended because somebody asked; what was proved stays
-    EXPIRED = "expired"  # its deadline passed; what was proved stays
+    CANCELED = "canceled"  # canceled by request; proved items stay
+    EXPIRED = "expired"  # its deadline passed; proved items stay
 
     @property
     def terminal(self) -> bool:
@@ -25,11 +25,11 @@ class BatchState(enum.StrEnum):
 
 
 class ItemState(enum.StrEnum):
-    """Where one input of a batch stands."""
+    """The state of one input of a batch."""
 
     QUEUED = "queued"
     PROVED = "proved"
-    FAILED = "failed"  # ``problem`` says why; the others go on
+    FAILED = "failed"  # ``problem`` says why; the others continue
     CANCELED = "canceled"
     EXPIRED = "expired"
 
@@ -40,9 +40,9 @@ class ItemState(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One batch. ``request`` is what was asked, without the inputs; ``counts`` has its items by
-    state, ``inexact`` says how many proved ones miss the profile; ``plan`` says how many lanes its
-    proofs have, and why."""
+    """One batch. ``request`` is the request without the inputs; ``counts`` the number of items by
+    state; ``inexact`` the number of proved items that miss the profile; ``plan`` the lanes of its
+    proofs, with reasons."""
 
     id: str
     tenant: str
@@ -62,7 +62,7 @@ class Batch:
     inexact: int = 0
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether its rows are there and its deadline has passed before it ended."""
+        """Whether it has all rows and its deadline has passed before it ended."""
         waits = self.state in (BatchState.QUEUED, BatchState.RUNNING)
         return waits and self.expires_at is not None and self.expires_at <= now
 
@@ -72,7 +72,7 @@ class Batch:
 
     @property
     def done(self) -> int:
-        """Items that are proved."""
+        """The number of proved items."""
         return self.counts.get(ItemState.PROVED, 0)
 
     @property
@@ -81,15 +81,15 @@ class Batch:
 
     @property
     def failed(self) -> int:
-        """Items that ended without a proof, for whatever reason."""
+        """The number of items that ended without a proof."""
         return self.total - self.done - self.remaining
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One row of the batch's file. ``number`` counts all rows from 1; ``id`` is None where the row
-    was too broken to tell. ``result`` holds digests, outputs and the measured error once
-    proved; ``inexact``: that error misses the profile."""
+    """One row of the batch's file. ``number`` counts all rows from 1; ``id`` is None if it is
+    unreadable. ``result`` has digests, outputs and the measured error once proved; ``inexact``:
+    that error misses the profile."""
 
     batch_id: str
     number: int
@@ -107,7 +107,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """A proof to be made: ``numbers`` of the items that share it, and the job that makes it."""
+    """A planned proof: ``numbers`` of the items that share it, and the job that makes it."""
 
     id: str
     circuit_id: str

@@ -119,7 +119,7 @@ class CircuitForBatches(ZkmlError):
 
 
 def problem_of_item(error: ZkmlError, request: dict[str, Any]) -> dict[str, Any]:
-    """The problem of one item of a batch; where inputs are private, without any number of it."""
+    """The problem of one item of a batch; without input values if inputs are private."""
     if Visibility(request["profile"]["visibility"]).shows_input:
         return error.problem()
     return redacted(error).problem()

@@ -1,10 +1,10 @@
-"""Requests that may be sent twice: what is kept of an ``Idempotency-Key``.
+"""Idempotent requests: the records of ``Idempotency-Key``.
 
-A key is a row. What is made in one transaction keeps its first response with it, in the same
-(``KeyedRequest``). While a longer request is under way the row is locked; once something was made
-the response is kept. A request that made nothing frees the key. What a key is to make has its
-id before it is made (``Claim.resource_id``), so that a first try that was cut off anywhere, even
-between the commit and the note of it, is found by the second and never repeated.
+A key is a row. A request that creates its resource in one transaction stores its response in the
+same transaction (``KeyedRequest``). A longer request locks the row and stores its response at the
+end. A request that created nothing frees the key. The resource's id is chosen in advance
+(``Claim.resource_id``): if a first attempt is interrupted anywhere, even between the commit and
+storing the response, the second attempt finds the resource and does not create it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prover.records.job import Job
 
 #: How long a key is kept after its first request.
 KEPT = timedelta(hours=48)
-#: A lock that nobody renews ends after so long: its process died.
+#: Lifetime of a lock that is not renewed because its process died.
 LOCK_S = 15.0
 
 
@@ -55,7 +55,7 @@ class IdempotencyInProgress(ZkmlError):
 
 @dataclass(frozen=True, kw_only=True)
 class KeptResponse:
-    """A response as it was first sent: a JSON body, and the headers that belong to it."""
+    """A stored first response: a JSON body, and its headers."""
 
     status: int
     headers: dict[str, str]
@@ -64,7 +64,7 @@ class KeptResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The right to serve a key's request: ``token`` fences what is written about it."""
+    """The right to serve a key's request; ``token`` is the fencing token of its writes."""
 
     key: str
     token: str
@@ -73,8 +73,8 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyedRequest:
-    """A request whose response is kept in the transaction that makes its job, so that there is
-    never one without the other. ``respond`` says what is answered about the job."""
+    """A request whose response is stored in the transaction that creates its job, so that both
+    exist or neither. ``respond`` makes the response for the job."""
 
     key: str
     fingerprint: str
@@ -83,14 +83,14 @@ class KeyedRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """A request that was served before, and the id of what it made."""
+    """A request that was served before, and the id of the resource it created."""
 
     resource_id: str
     response: KeptResponse
 
 
 def fingerprint(*parts: str | bytes) -> str:
-    """One digest for a request: of parts that cannot run into each other."""
+    """The digest of a request, over unambiguously separated parts."""
     digest = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else part.encode()
@@ -99,8 +99,8 @@ def fingerprint(*parts: str | bytes) -> str:
 
 
 def job_id_of(tenant: str, client_id: str) -> str:
-    """The id of the job that a client names ``client_id``: whoever knows both can compute it
-    before the job is made, and no tenant meets another's. docs/http.md has the byte rules."""
+    """The id of the job that a client names ``client_id``. It can be computed before the job is
+    created, and differs between tenants. docs/http.md has the byte rules."""
     named = b"\0".join((b"zkml-prover/client-id/v1", tenant.encode(), client_id.encode()))
     return hashlib.sha256(named).hexdigest()[:32]
 
@@ -112,8 +112,8 @@ def content_of(
     *,
     isolate: bool,
 ) -> str:
-    """A digest of what a proof would say, and to whom: circuit, context (but the job's id), input,
-    and whether other inputs may stand beside it."""
+    """A digest of what a proof would say: circuit, context (without the job's id), input, and
+    whether it may be shared with other inputs."""
     digest = hashlib.sha256(canonical_json([circuit_id, context or {}, isolate]))
     for name, array in sorted(inputs.items()):
         digest.update(canonical_json([name, str(array.dtype), list(array.shape)]))

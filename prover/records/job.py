@@ -1,4 +1,4 @@
-"""The unit of work: a job, its states and stages. The SQL row is the truth, the queue a hint."""
+"""Jobs, their states and stages. The SQL row is the source of truth, the queue only a hint."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ URGENCY = 3
 
 
 class JobState(enum.StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"  # waiting for a worker
     RUNNING = "running"  # a worker holds its lease
-    SUCCEEDED = "succeeded"  # our own verification of proof and statement passed
+    SUCCEEDED = "succeeded"  # proof and statement were verified
     FAILED = "failed"  # ended with a problem
-    CANCELED = "canceled"  # ended because somebody asked
-    EXPIRED = "expired"  # its deadline passed before it was done
+    CANCELED = "canceled"  # canceled by request
+    EXPIRED = "expired"  # its deadline passed
 
     @property
     def terminal(self) -> bool:
@@ -34,14 +34,14 @@ class JobKind(enum.StrEnum):
 
     CIRCUIT = "circuit"  # a circuit for a model and a profile
     PROOF = "proof"  # a proof of one input
-    BATCH = "batch"  # the plan of a batch: circuits, and which inputs share a proof
-    PACK = "pack"  # one proof of a batch, of as many inputs as its circuit has lanes
+    BATCH = "batch"  # planning a batch: circuits, and which inputs share a proof
+    PACK = "pack"  # one shared proof of a batch
 
 
 class Stage(enum.StrEnum):
     """The steps of a running job, in order."""
 
-    COMPILE = "compile"  # inspect, rewrite, plan, set up keys; skipped when the circuit is cached
+    COMPILE = "compile"  # inspect, rewrite, plan, set up keys; skipped if the circuit exists
     WITNESS = "witness"
     PROVE = "prove"
     VERIFY = "verify"
@@ -50,13 +50,13 @@ class Stage(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One row of the job table, as read.
+    """One row of the job table.
 
-    ``request`` is what was asked, without the input itself: profile, context, options. The input
-    lies in the artifact store under ``input_key``. ``result`` holds digests and the decoded output
-    once succeeded; ``problem`` the error (``ZkmlError.problem``) once failed. ``not_before`` is
-    when a queued job is to be tried again, ``kept_proof`` what ``prover.jobs.kept_proofs`` wrote.
-    At its ``deadline`` a job that is not done has expired.
+    ``request`` is the request without the input: profile, context, options. The artifact store has
+    the input under ``input_key``. ``result`` has digests and the decoded output of a succeeded job;
+    ``problem`` the error (``ZkmlError.problem``) of a failed one. ``not_before``: the time of a
+    queued job's next attempt. ``kept_proof``: written by ``prover.jobs.kept_proofs``. A job that
+    has not ended by its ``deadline`` expires.
     """
 
     id: str
@@ -83,24 +83,24 @@ class Job:
     not_before: datetime | None = None
     kept_proof: dict[str, Any] | None = None
     last_seq: int = 0  # of its events
-    removed_at: datetime | None = None  # when proof and bundle were, as the operator set
+    removed_at: datetime | None = None  # when proof and bundle were deleted
     size: str = "small"  # prover.admission.SizeClass
-    needs_bytes: int | None = None  # memory, as predicted
+    needs_bytes: int | None = None  # predicted memory
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether its deadline has passed before it was done."""
+        """Whether its deadline has passed before it ended."""
         return not self.state.terminal and self.deadline is not None and self.deadline <= now
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """How a job is asked for, beside what it is to make.
+    """Options of creating a job.
 
-    ``id``: chosen before it is made, so that asking twice makes it once; then ``body`` is a digest
-    of what was asked, and the same id must come with the same. ``client_id`` is the client's own
-    name for it. ``deduplicate``: a job of the same content that succeeded or is under way serves.
-    ``keyed``: the request's idempotency key keeps its response with the job.
-    ``urgency``: 0 comes first, 7 last among the tenant's own (RFC 9218).
+    ``id``: chosen in advance, so that a repeated request creates one job; ``body`` is then a digest
+    of the request, which must be the same each time. ``client_id``: the client's name of the job.
+    ``deduplicate``: return a job with the same content that has succeeded or is in progress.
+    ``keyed``: the idempotency key's response is stored with the job. ``urgency``: 0 is first, 7
+    last among the tenant's jobs (RFC 9218).
     """
 
     id: str | None = None
@@ -112,14 +112,14 @@ class JobOptions:
     urgency: int = URGENCY
 
     def to_request(self) -> dict[str, str]:
-        """What of it stays with the job's ``request``."""
+        """The options that are stored in the job's ``request``."""
         kept = {"client_id": self.client_id, "body": self.body}
         return {name: value for name, value in kept.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """The right to work on a job: writes made with an older token are refused (fencing)."""
+    """The right to work on a job. Writes with an older fencing token are refused."""
 
     job_id: str
     owner: str
@@ -130,7 +130,7 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class JobEvent:
-    """Something that happened to a job. ``seq`` counts from 1 within the job, without gaps."""
+    """An event of a job. ``seq`` counts from 1 within the job, without gaps."""
 
     job_id: str
     seq: int
@@ -140,19 +140,19 @@ class JobEvent:
 
 
 class ModelVisibility(enum.StrEnum):
-    """Who sees that a model is here. Its bytes are shown to nobody."""
+    """Who can see a model's record. No one can download its bytes."""
 
-    PRIVATE = "private"  # its owner
-    UNLISTED = "unlisted"  # who knows its id
-    PUBLIC = "public"  # everybody: it is listed
+    PRIVATE = "private"  # its owner only
+    UNLISTED = "unlisted"  # anyone who knows its id
+    PUBLIC = "public"  # everyone: it is listed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """An uploaded model: ``id`` is the SHA-256 of its bytes, ``summary`` what inspection found.
+    """An uploaded model: ``id`` is the SHA-256 of its bytes, ``summary`` the result of inspection.
 
-    ``owner`` is the tenant whose model it is, ``others_may_prove`` whether tenants that see it may
-    have it proved. ``owner_signature`` is ``prover.statement.ownership.OwnerSignature`` in JSON.
+    ``owner`` is its tenant; ``others_may_prove``: whether tenants that can see it may prove it.
+    ``owner_signature`` is ``prover.statement.ownership.OwnerSignature`` as JSON.
     """
 
     id: str
@@ -171,7 +171,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitRecord:
-    """A circuit that is built: ``manifest`` is ``CircuitManifest.to_json``."""
+    """A built circuit: ``manifest`` is ``CircuitManifest.to_json``."""
 
     id: str
     model_id: str
@@ -182,7 +182,7 @@ class CircuitRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadPart:
-    """Bytes of an upload, from ``start`` on, that lie in the artifact store under ``key``."""
+    """Bytes of an upload, from ``start`` on, in the artifact store under ``key``."""
 
     start: int
     size: int
@@ -191,7 +191,7 @@ class UploadPart:
 
 @dataclass(frozen=True, kw_only=True)
 class PartialUpload:
-    """A file that comes in parts: ``parts`` are in order and do not overlap."""
+    """An upload in parts: ``parts`` are in order and do not overlap."""
 
     digest: str
     size_bytes: int
@@ -201,7 +201,7 @@ class PartialUpload:
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
-        """What is here, as first byte and byte after the last; ranges that touch are one."""
+        """The received ranges, as first byte and byte after the last, merged where adjacent."""
         found: list[tuple[int, int]] = []
         for part in self.parts:
             end = part.start + part.size
@@ -213,7 +213,7 @@ class PartialUpload:
 
     @property
     def missing(self) -> int | None:
-        """The first byte that is not here."""
+        """The first missing byte."""
         ranges = self.ranges
         first = ranges[0][1] if ranges and ranges[0][0] == 0 else 0
         return None if first == self.size_bytes else first

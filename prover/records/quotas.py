@@ -1,4 +1,4 @@
-"""What a tenant may use: as the settings say for every tenant, or as was set for one."""
+"""Quotas of tenants: the settings' defaults, or a tenant's own."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """Limits of one tenant; 0 means without limit."""
+    """Limits of one tenant; 0 means unlimited."""
 
-    running: int = 0  # jobs that workers work on at a time; the others wait
-    queued: int = 0  # jobs that wait
-    stored_bytes: int = 0  # models, circuits, proofs and uploads that are kept
+    running: int = 0  # running jobs; the others wait
+    queued: int = 0  # waiting jobs
+    stored_bytes: int = 0  # stored models, circuits, proofs and uploads
     proving_s_per_day: int = 0  # seconds of work since midnight UTC
 
     def with_overrides(self, overrides: dict[str, int]) -> Quota:
-        """The same with some limits replaced."""
+        """A copy with some limits replaced."""
         return Quota(**{**vars(self), **overrides})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """How much of its quota a tenant uses."""
+    """A tenant's usage against its quota."""
 
     running: int
     queued: int
@@ -29,7 +29,7 @@ class Used:
     proving_s_today: float
 
 
-#: A quota that allows everything.
+#: No limits.
 NO_LIMITS = Quota()
 #: The names of a quota's limits.
 LIMITS = tuple(Quota.__dataclass_fields__)

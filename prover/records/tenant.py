@@ -1,7 +1,7 @@
-"""Tenants: whose models, circuits, jobs and batches are whose.
+"""Tenants: the owners of models, circuits, jobs and batches.
 
-A tenant is a name, and exists as soon as an API key or a row carries it. ``Store.for_tenant`` and
-``App.for_tenant`` give a view in which nothing of another tenant can be found.
+A tenant is a name that an API key or a row carries. ``Store.for_tenant`` and ``App.for_tenant``
+return a view without any data of other tenants.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import re
 
 from prover.errors import TenantInvalid
 
-#: Whose everything is where nobody made an API key: the command line, and a service on loopback.
+#: The tenant without API keys: of the command line, and of a service on loopback.
 DEFAULT_TENANT = "default"
 
-#: Characters of a tenant's name at most; columns have this width.
+#: Maximum length of a tenant's name and of its columns.
 MAX_TENANT = 63
 
 _TENANT = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 
 
 def read_tenant(name: str) -> str:
-    """``name`` if it can be a tenant's. Raises ``TenantInvalid``."""
+    """``name`` if it is a valid tenant name. Raises ``TenantInvalid``."""
     if len(name) > MAX_TENANT or not _TENANT.fullmatch(name):
-        raise TenantInvalid(f"{name[:100]!r} cannot be a tenant's name.")
+        raise TenantInvalid(f"{name[:100]!r} is not a valid tenant name.")
     return name

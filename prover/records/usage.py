@@ -1,4 +1,4 @@
-"""What was used, by whom, of whose model: entries of the ledger, and sums of them."""
+"""The ledger of usage, by tenant and model: sums of its entries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 
 
 class Grouping(enum.StrEnum):
-    """What sums of the ledger are made by."""
+    """What to group the ledger's sums by."""
 
     MODEL = "model"
     CALLER = "caller"
@@ -20,12 +20,12 @@ class Grouping(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """A sum of the ledger's entries; a field that sums are not made by is None.
+    """A sum of the ledger's entries; fields that are not grouped by are None.
 
-    ``proofs`` counts receipts, ``proving_s`` the engine's seconds for witness, proof and our own
-    verification (shared proofs: a part for each), ``building_s`` those for circuits. ``jobs``
-    counts entries of jobs that failed, too. ``peak_bytes`` is the largest. ``key`` is the caller's
-    API key, shown to its own tenant only.
+    ``proofs`` counts receipts; ``proving_s`` is the engine's seconds for witness, proof and
+    verification (a shared proof is divided), ``building_s`` those for circuits. ``jobs`` includes
+    failed jobs. ``peak_bytes`` is the maximum. ``key`` is the caller's API key, shown only to its
+    own tenant.
     """
 
     model: str | None

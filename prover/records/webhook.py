@@ -1,4 +1,4 @@
-"""Endpoints, events, deliveries and attempts, as read from the store."""
+"""Webhook endpoints, events, deliveries and attempts, as read from the store."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 
 class SignatureScheme(enum.StrEnum):
-    """How an endpoint's requests are signed: the receiver's choice."""
+    """How an endpoint's requests are signed; the receiver chooses."""
 
-    HMAC = "v1"  # HMAC-SHA256 with a secret that both sides know
-    ED25519 = "v1a"  # Ed25519: the receiver holds the public key only
+    HMAC = "v1"  # HMAC-SHA256 with a shared secret
+    ED25519 = "v1a"  # Ed25519: the receiver has only the public key
 
 
 class DisabledReason(enum.StrEnum):
-    """Why nothing is sent to an endpoint."""
+    """Why an endpoint is disabled."""
 
-    REQUESTED = "requested"  # its owner switched it off
-    GONE = "gone"  # it answered 410
-    FAILING = "failing"  # every attempt of some delivery failed, and nothing got through meanwhile
+    REQUESTED = "requested"  # disabled by its owner
+    GONE = "gone"  # it responded with 410
+    FAILING = "failing"  # all attempts of a delivery failed, and no other succeeded meanwhile
 
 
 class DeliveryState(enum.StrEnum):
-    """Where one event's way to one endpoint stands."""
+    """The state of a delivery of one event to one endpoint."""
 
     PENDING = "pending"  # an attempt is due, now or at ``next_at``
-    DELIVERED = "delivered"  # answered with 2xx
-    FAILED = "failed"  # given up after the last attempt
+    DELIVERED = "delivered"  # response 2xx
+    FAILED = "failed"  # all attempts failed
     MISSED = "missed"  # the endpoint was disabled
 
     @property
@@ -38,9 +38,9 @@ class DeliveryState(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where a tenant wants to be told. ``secret`` and ``previous_secret`` are in the form that
-    ``signing`` reads; the latter signs too until ``previous_until``. ``events`` are the types that
-    are wanted; None: all."""
+    """A tenant's webhook endpoint. ``secret`` and ``previous_secret`` are in the format of
+    ``signing``; both sign until ``previous_until``. ``events`` are the subscribed types; None:
+    all."""
 
     id: str
     tenant: str
@@ -53,14 +53,14 @@ class Endpoint:
     previous_until: datetime | None
     disabled: DisabledReason | None
     disabled_at: datetime | None
-    failing_since: datetime | None  # of the first failure since anything was delivered
+    failing_since: datetime | None  # time of the first failure since the last successful delivery
     delivered_at: datetime | None
     created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One request to an endpoint, and what came back: a status, or an error instead."""
+    """One request to an endpoint, and its response status or error."""
 
     number: int
     at: datetime
@@ -71,7 +71,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One event on its way to one endpoint. ``attempts`` are those made, oldest first."""
+    """The delivery of one event to one endpoint. ``attempts`` are oldest first."""
 
     endpoint_id: str
     event_id: str
@@ -84,11 +84,11 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """A delivery that this process has taken, with all that an attempt needs.
+    """A delivery that this process has claimed, with all data for an attempt.
 
-    ``number`` is the attempt's, counting from 1; ``tries`` counts those since ``queued_at``, when
-    the delivery was queued or replayed last, this one included. Writing down an outcome names
-    ``number``: a process that was silent for too long is refused.
+    ``number`` is the attempt's number from 1. ``tries`` counts attempts since ``queued_at``, the
+    time of queueing or of the last replay, including this one. ``number`` is the fencing token for
+    writing the outcome: a process that was unresponsive for too long is refused.
     """
 
     endpoint: Endpoint
@@ -101,8 +101,8 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookCounts:
-    """What operators see of all webhooks. ``oldest_due_s``: how late the most overdue delivery is,
-    in seconds; 0 when none is."""
+    """Webhook counts for operators. ``oldest_due_s``: delay of the most overdue delivery in
+    seconds; 0 if none is overdue."""
 
     enabled: int
     disabled: int

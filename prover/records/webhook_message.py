@@ -1,6 +1,6 @@
-"""What webhooks say: thin, so that a receiver asks for what it wants with its own key.
+"""The payloads of webhooks: an event type, ids and links.
 
-A payload names what happened to what, with links. It never holds inputs or outputs.
+They contain no inputs or outputs; a receiver fetches those with its own key.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 from prover.records.job import JobKind, JobState
 
 _ENDS = tuple(state.value for state in JobState if state.terminal)
-#: What is told of: how a proof, the build of a circuit, or a batch ended.
+#: Event types: the end of a proof, of a circuit's build, or of a batch.
 GROUPS = ("proof", "circuit", "batch")
 TEST = "endpoint.test"
 DISABLED = "endpoint.disabled"
 TYPES = (*(f"{group}.{end}" for group in GROUPS for end in _ENDS), DISABLED, TEST)
-#: What an endpoint may ask for: a type, or all of a group.
+#: What an endpoint can subscribe to: a type, or all of a group.
 FILTERS = (*TYPES, *(f"{group}.*" for group in (*GROUPS, "endpoint")))
 
-#: The specification asks for small payloads; its receivers may refuse larger ones.
+#: The specification asks for small payloads; receivers may reject larger ones.
 MAX_BYTES = 20_000
 _OF_JOBS = {JobKind.PROOF: "proof", JobKind.CIRCUIT: "circuit"}
 
 
 def wanted(event_type: str, filters: Collection[str] | None) -> bool:
-    """Whether an endpoint with these filters is told of such an event; None: of all."""
+    """Whether an endpoint with these filters gets the event; None: all events."""
     group = event_type.partition(".")[0]
     return filters is None or event_type in filters or f"{group}.*" in filters
 
 
 def payload(event_type: str, at: datetime, data: dict[str, Any]) -> dict[str, Any]:
-    """The body of a webhook, in the specification's form."""
+    """The body of a webhook, as in the specification."""
     return {"type": event_type, "timestamp": at.isoformat().replace("+00:00", "Z"), "data": data}
 
 
 def group_of_job(kind: JobKind) -> str | None:
-    """What a job is to its tenant; None for the parts of a batch, which is told of as a whole."""
+    """The event group of a job; None for the jobs of a batch, which has its own event."""
     return _OF_JOBS.get(kind)
 
 
@@ -52,7 +52,7 @@ def job_data(
     client_id: str | None,
     metadata: dict[str, str] | None,
 ) -> dict[str, Any]:
-    """How a proof, or the build of a circuit, ended."""
+    """Data of the end of a proof or of a circuit's build."""
     own = f"/v1/circuits/{circuit_id}" if kind is JobKind.CIRCUIT else f"/v1/proofs/{job_id}"
     links = {"self": own}
     if kind is JobKind.PROOF and state is JobState.SUCCEEDED:
@@ -72,7 +72,7 @@ def job_data(
 def batch_data(
     batch_id: str, state: str, *, model_id: str, counts: dict[str, int], problem: Any
 ) -> dict[str, Any]:
-    """How a batch ended; ``counts`` has its items by state."""
+    """Data of the end of a batch; ``counts`` has its items by state."""
     own = f"/v1/batches/{batch_id}"
     return {
         "id": batch_id,
@@ -85,7 +85,7 @@ def batch_data(
 
 
 def _brief(problem: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What to program against; the words may be long, and stand in the job."""
+    """The machine-readable fields of a problem; the job has the full text."""
     if problem is None:
         return None
     return {"code": problem["code"], "retryable": problem["retryable"]}

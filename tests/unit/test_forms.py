@@ -95,6 +95,6 @@ def test_what_a_model_does_not_use_is_left_out_and_named(
 
 
 def test_many_inputs_where_one_is_wanted_are_a_batch() -> None:
-    with pytest.raises(Exception, match="2 inputs where one is wanted") as caught:
+    with pytest.raises(Exception, match="expected one input, got 2") as caught:
         read_input(forms(VALUES[:2])["inputs"], ONE)
     assert "zkml batch" in caught.value.advice  # type: ignore[attr-defined]
