@@ -32,7 +32,8 @@ TEXTS = {
     " are right: those rest on the signature alone.",
     "proof-system": "That the proof system is free of mistakes: soundness rests on EZKL and Halo2"
     " as released.",
-    "secrecy": "Secrecy: input, output and weights can be read by anybody.",
+    "secrecy": "Secrecy: anybody can read input and output. A guess of the weights can be"
+    " confirmed; where a proof shows weights or hidden layers, nothing has to be guessed.",
     "which-input": "Which input it was: only that the issuer knew one that gives this output. The"
     " service that proved it saw the input.",
     "input-secrecy": "Secrecy of an input that can be guessed: its hash is unsalted. The service"
