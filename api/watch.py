@@ -1,6 +1,6 @@
 """Waiting for jobs without a thread for each client.
 
-A nudge says "read the row again"; where none comes (no Redis, or it is down) the row is read at
+A notification says "read the row again"; where none comes (no Redis, or it is down) the row is read at
 intervals. The rows are the truth in both cases.
 """
 
@@ -19,7 +19,7 @@ from prover.records.batch import Batch
 from prover.records.job import Job, JobEvent
 from prover.store import Store
 
-#: How often a waiting client's job is read when no nudge comes.
+#: How often a waiting client's job is read when no notification comes.
 POLL_S = 1.0
 
 _BATCH = 200

@@ -42,7 +42,7 @@ class RedisNotifications(Notifications):
         try:
             self._client.publish(self._channel + job_id, b"")
         except redis.RedisError as error:
-            _log.warning("nudge_lost", job=job_id, error=str(error))
+            _log.warning("notification_lost", job=job_id, error=str(error))
 
     def ping(self) -> None:
         try:
@@ -58,7 +58,9 @@ class RedisNotifications(Notifications):
     def start(self) -> None:
         with self._guard:
             if self._listener is None:
-                self._listener = threading.Thread(target=self._listen, name="nudges", daemon=True)
+                self._listener = threading.Thread(
+                    target=self._listen, name="notifications", daemon=True
+                )
                 self._listener.start()
         self._ready.wait(timeout=2)
 
@@ -77,7 +79,7 @@ class RedisNotifications(Notifications):
                     self._hear(pubsub)
                 pause_s = 0.1
             except (redis.RedisError, OSError) as error:
-                _log.warning("nudges_interrupted", error=str(error))
+                _log.warning("notifications_interrupted", error=str(error))
                 self._closing.wait(pause_s)
                 pause_s = min(pause_s * 2, 5.0)
 

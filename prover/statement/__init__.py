@@ -1,4 +1,4 @@
-"""What a proof means, and the files that say so: statement, predicate, signed envelope, bundle,
-keys.
+"""The meaning of a proof and its files: statement, predicate, signed envelope, bundle, keys.
 
-An auditor needs this room and ``prover.verify``; neither knows of jobs, stores or settings."""
+An auditor needs this package and ``prover.verify``; both are independent of jobs, store and
+settings."""

@@ -1,9 +1,9 @@
-"""The single file that carries a proof and all that checking it needs: a ``.zkml`` bundle.
+"""The ``.zkml`` bundle: one file with a proof and everything its verification needs.
 
-A bundle is a zip archive of one exact form: fixed member order, every member stored, no extra
-fields, no comments, the zip epoch as time. Two bundles with the same members are the same bytes,
-any zip tool can open one, and a reader compares the whole file with what the writer would have
-written, so no byte of it is without meaning. Nothing is ever decompressed.
+A bundle is a zip archive in canonical form: fixed member order, every member stored, no extra
+fields, no comments, the zip epoch as time. Equal members give equal bytes, and any zip tool can
+open a bundle. A reader compares the whole file with what the writer would write, so every byte is
+determined. Nothing is ever decompressed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from prover.errors import BundleInvalid, BundleTooLarge
 from prover.statement.stored_zip import LOCAL, directory_entry, end_record, local_header
 
-#: The largest bundle that is read, and written: 512 MiB.
+#: The largest bundle: 512 MiB.
 MAX_BYTES = 512 << 20
 _MEBI = 1 << 20
 
-#: Members in their order, with the largest size of each and whether it must be there.
+#: Members in order, with the largest size of each and whether it is required.
 _MEMBERS: dict[str, tuple[int, bool]] = {
     "receipt.dsse.json": (64 * _MEBI, True),
     "proof.json": (64 * _MEBI, True),
@@ -37,13 +37,13 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """The members of a bundle, each as its bytes.
+    """The members of a bundle, as bytes.
 
-    ``receipt`` and ``signer`` are empty until ``receipt.sign_bundle`` fills them in. ``signer`` is
-    the public key that signed, so that a signature can be checked before anybody has said whom to
-    trust. ``lanes`` is there where committed hints are those of several inputs
-    (``circuits.format.commitments.Lanes``), ``weights`` only where the circuit does not hold them,
-    ``input`` only where the input is public, ``model`` only when the issuer chose to hand it on.
+    ``receipt`` and ``signer`` are empty until ``envelope.sign_bundle`` fills them. ``signer`` is
+    the public key of the signature, which can so be checked without a policy. ``lanes``: present if
+    committed hints belong to several inputs (``circuits.format.commitments.Lanes``). ``weights``:
+    only if they are not in the circuit. ``input``: only if public. ``model``: only if the issuer
+    chose to include it.
     """
 
     proof: bytes
@@ -83,7 +83,7 @@ _FIELDS = dict(
 
 
 def write_bundle(bundle: Bundle) -> bytes:
-    """The bundle's one byte form. Raises ``BundleTooLarge``."""
+    """The bundle in canonical form. Raises ``BundleTooLarge``."""
     members: list[tuple[str, bytes]] = []
     for name, attribute in _FIELDS.items():
         data = getattr(bundle, attribute)
@@ -99,11 +99,11 @@ def write_bundle(bundle: Bundle) -> bytes:
 
 
 def read_bundle(data: bytes) -> Bundle:
-    """Reads a bundle that must be exactly as ``write_bundle`` wrote it.
+    """Reads a bundle, which must be exactly as ``write_bundle`` writes it.
 
     Work and memory are linear in ``len(data)``. Raises ``BundleInvalid`` (or ``BundleTooLarge``)
-    for anything else: other, missing, repeated or misplaced members, compression, encryption,
-    comments, bytes before, between or after, a wrong checksum.
+    for anything else: unknown, missing, repeated or misplaced members, compression, encryption,
+    comments, extra bytes, a wrong checksum.
     """
     if len(data) > MAX_BYTES:
         raise BundleTooLarge(f"the bundle has {len(data)} bytes; at most {MAX_BYTES} are read")
@@ -111,35 +111,35 @@ def read_bundle(data: bytes) -> Bundle:
     names = [name for name, _ in members]
     order = [name for name in _MEMBERS if name in names]
     if names != order:
-        raise BundleInvalid("the bundle's members are not in their order, or one is repeated")
+        raise BundleInvalid("the bundle's members are out of order, or one is repeated")
     missing = [name for name, (_, needed) in _MEMBERS.items() if needed and name not in names]
     if missing:
         raise BundleInvalid(f"the bundle lacks {', '.join(missing)}", missing=missing)
     if _pack(members) != data:
-        raise BundleInvalid("the bundle's zip structure is not as it was written")
+        raise BundleInvalid("the bundle's zip structure is not canonical")
     return Bundle(**{_FIELDS[name]: content for name, content in members})
 
 
 def _walk(data: bytes) -> list[tuple[str, bytes]]:
-    """Members by their local headers, from the first byte on; the caller compares the rest."""
+    """Members by their local headers, from the first byte on; the caller checks the rest."""
     members: list[tuple[str, bytes]] = []
     at = 0
     while data[at : at + 4] == b"PK\x03\x04":
         if len(members) == len(_MEMBERS) or at + LOCAL.size > len(data):
-            raise BundleInvalid("the bundle has more members than there are, or is cut short")
+            raise BundleInvalid("the bundle has too many members, or is truncated")
         *_, method, _time, _date, _crc, packed, size, name_length, extra = LOCAL.unpack_from(
             data, at
         )
         start = at + LOCAL.size + name_length + extra
         name = data[at + LOCAL.size : at + LOCAL.size + name_length].decode("latin-1")
         if name not in _MEMBERS:
-            raise BundleInvalid(f"the bundle has a member {name[:40]!r} that does not belong")
+            raise BundleInvalid(f"the bundle has an unknown member {name[:40]!r}")
         if method != 0 or packed != size or extra:
-            raise BundleInvalid(f"{name} is not stored as it was written")
+            raise BundleInvalid(f"{name} is not stored in canonical form")
         if size > _MEMBERS[name][0]:
             raise BundleTooLarge(f"{name} has {size} bytes; at most {_MEMBERS[name][0]} are read")
         if start + size > len(data):
-            raise BundleInvalid(f"the bundle is cut short in {name}")
+            raise BundleInvalid(f"the bundle is truncated in {name}")
         members.append((name, data[start : start + size]))
         at = start + size
     if not members:

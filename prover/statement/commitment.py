@@ -1,9 +1,8 @@
-"""The input as a file, and what is published of it: ``input.json`` and its digest.
+"""The input as a file, ``input.json``, and its published digest.
 
 ``input.json`` is canonical JSON: ``{"inputs":[{"dtype","name","shape","values"}, …]}`` in the
-model's order, values row-major, float32 ones widened to the double that they are. A public input
-is published with its plain SHA-256. One that is not public is committed to with a salt, so that an
-input which could be guessed cannot be confirmed by guessing.
+model's order, values row-major, float32 values as doubles. A public input is published with its
+plain SHA-256. The commitment to any other input is salted, so that guesses cannot be confirmed.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ def input_json(encodings: Sequence[InputEncoding], inputs: Mapping[str, NDArray[
 def parse_input_json(data: bytes, encodings: Sequence[InputEncoding]) -> dict[str, NDArray[Any]]:
     """The values in an ``input.json``, in each tensor's dtype and shape.
 
-    Raises ``ValueError`` when it is not exactly what ``input_json`` would write for these tensors:
-    no number that the dtype does not hold, and each number in the dtype's own spelling.
+    Raises ``ValueError`` unless it is exactly what ``input_json`` writes for these tensors: every
+    number is representable in the dtype and in its canonical notation.
     """
     document = parse_canonical_json(data)
     entries = document.get("inputs") if isinstance(document, dict) else None
@@ -58,15 +57,15 @@ def parse_input_json(data: bytes, encodings: Sequence[InputEncoding]) -> dict[st
             raise ValueError(f"not input {tensor.name!r} of {tensor.dtype} {tensor.shape}")
         if len(values) != tensor.size or not all(isinstance(v, int | float) for v in values):
             raise ValueError(f"{tensor.name}: not {tensor.size} numbers")
-        with np.errstate(all="ignore"):  # what does not fit shows below
+        with np.errstate(all="ignore"):  # checked below
             inputs[tensor.name] = np.array(values).astype(tensor.dtype).reshape(tensor.shape)
     if input_json(encodings, inputs) != data:
-        raise ValueError("a number in it is not one of its tensor's dtype")
+        raise ValueError("a number does not fit its tensor's dtype")
     return inputs
 
 
 def commit(document: bytes, salt: bytes | None) -> str:
-    """The published digest of an ``input.json``; salted where the input is not public."""
+    """The published digest of an ``input.json``; salted unless the input is public."""
     if salt is None:
         return sha256(document)
     if len(salt) != SALT_BYTES:

@@ -1,8 +1,8 @@
-"""For whom and for how long a proof is made: the digest that enters the circuit.
+"""The context of a proof (consumer, expiry, nonce), whose digest enters the circuit.
 
-The digest can be computed by a contract: it is SHA-256 over seven 32-byte words, the ABI encoding
-of ``(bytes32, uint256, bytes32, uint256, uint256, uint256, bytes32)``, with its top byte dropped so
-that it is below the field's modulus. docs/receipt.md has the byte rules.
+A contract can compute the digest: SHA-256 over seven 32-byte words, the ABI encoding of
+``(bytes32, uint256, bytes32, uint256, uint256, uint256, bytes32)``, without the top byte, so that
+it is below the field's modulus. docs/receipt.md has the byte rules.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 from prover.errors import ContextInvalid
 
-#: Separates this hash from every other use of SHA-256.
+#: Domain separation of this hash.
 DOMAIN = b"zkml-prover/context/v1"
 #: A context digest is below ``2 ** BITS``: an element of BN254's scalar field holds it.
 BITS = 248
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _MAX_TEXT = 256
-_MAX_TIME = 253_402_300_800  # the year 10000, in seconds: no date can be printed from there on
+_MAX_TIME = 253_402_300_800  # the year 10000, in seconds: later dates cannot be printed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a proof is bound to. Every field but ``job_id`` may be absent.
+    """The context that a proof is bound to. All fields except ``job_id`` are optional.
 
-    ``nonce``: any text the requester chose (at most 256 bytes of UTF-8). ``chain_id``: below 2^256.
+    ``nonce``: a string of the requester (at most 256 bytes of UTF-8). ``chain_id``: below 2^256.
     ``consumer``: the address of the contract that may use the proof, ``0x`` and 40 hex digits
     (kept in lower case). ``expires_at``: seconds since 1970, UTC. ``job_id``: the prover's own.
     """

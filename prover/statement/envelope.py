@@ -1,6 +1,6 @@
-"""The signed form of a statement: a DSSE envelope with one signature.
+"""The receipt: a statement in a DSSE envelope with one signature.
 
-The envelope too has one spelling: canonical JSON, standard base64 with padding, one signature.
+The envelope is canonical: canonical JSON, standard base64 with padding, one signature.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-#: Far above any real receipt; bounds what is parsed.
+#: Far above any real receipt; limits parsing.
 MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """An envelope as read: nothing in it is trusted before ``pae`` verifies under a trusted key."""
+    """A parsed envelope, untrusted until ``pae`` verifies under a trusted key."""
 
     payload: bytes
     keyid: str
@@ -34,7 +34,7 @@ class Receipt:
 
     @property
     def pae(self) -> bytes:
-        """What is signed: DSSE's pre-authentication encoding of payload type and payload."""
+        """The signed bytes: DSSE's pre-authentication encoding of payload type and payload."""
         kind = PAYLOAD_TYPE.encode()
         return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(self.payload), self.payload)
 
@@ -74,12 +74,12 @@ class Receipt:
                 f"the receipt is not a DSSE envelope with one signature: {str(error)[:120]}"
             ) from error
         if receipt.to_bytes() != data:
-            raise ReceiptInvalid("the receipt's envelope has fields or base64 that do not belong")
+            raise ReceiptInvalid("the receipt's envelope is not in canonical form")
         return receipt
 
 
 def sign(statement: Statement, signer: Signer) -> bytes:
-    """The signed receipt of a statement. The signer's own errors pass through."""
+    """Signs a statement. The signer's errors pass through."""
     unsigned = Receipt(payload=statement.to_bytes(), keyid="", signature=b"")
     signature = signer.sign(unsigned.pae)
     made = bytes.fromhex(signature.signature)
@@ -87,7 +87,7 @@ def sign(statement: Statement, signer: Signer) -> bytes:
 
 
 def sign_bundle(statement: Statement, unsigned: Bundle, signer: Signer) -> Bundle:
-    """The bundle with its receipt, and the public key of the same signer."""
+    """The bundle with its receipt and the signer's public key."""
     key = signer_document(PublicKey.of(signer.public_key))
     return replace(unsigned, receipt=sign(statement, signer), signer=key)
 

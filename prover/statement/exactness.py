@@ -1,4 +1,4 @@
-"""Whether a proved answer is as exact as its profile asks, and how results say so."""
+"""Whether a proved output meets its profile, and how results report it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from prover.statement.predicate import MeasuredError
 
 
 def inexact(error: MeasuredError, profile: Profile) -> bool:
-    """Whether an answer misses its profile: its error is beyond the tolerance, or its largest
-    element is another than the model's. A profile with an agreement of 0 asks nothing of the
-    latter."""
+    """Whether an output misses its profile: its error exceeds the tolerance, or its largest element
+    is not the model's. With an agreement of 0 only the tolerance counts."""
     beyond = error.max_relative is not None and error.max_relative > profile.max_error
     return beyond or (profile.agreement > 0 and error.same_top1 is False)
 
 
 def error_json(error: MeasuredError, profile: Profile) -> dict[str, Any]:
-    """The measured error of one proof, as results and resources give it. ``inexact`` says whether
-    it misses the profile."""
+    """The measured error of one proof, as JSON for results. ``inexact``: it misses the profile."""
     return {
         **error.model_dump(mode="json", exclude={"reference"}),
         "inexact": inexact(error, profile),
@@ -26,12 +24,12 @@ def error_json(error: MeasuredError, profile: Profile) -> dict[str, Any]:
 
 
 def inexact_in_words(error: MeasuredError, profile: Profile) -> str:
-    """What is wrong with an answer that misses its profile."""
+    """Why an output misses its profile."""
     said = []
     if error.max_relative is not None and error.max_relative > profile.max_error:
         said.append(
             f"its error is {100 * error.max_relative:.3g} % of the output's range, more than the"
-            f" {100 * profile.max_error:g} % asked for"
+            f" tolerance of {100 * profile.max_error:g} %"
         )
     if profile.agreement > 0 and error.same_top1 is False:
         said.append("its largest element is not the model's")

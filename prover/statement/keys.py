@@ -1,8 +1,8 @@
-"""Signing keys: a folder of Ed25519 keys, their rotation and revocation, and what is published.
+"""Signing keys: a folder of Ed25519 keys, their rotation, revocation and publication.
 
-``keyring.json`` in the folder is the public record of every key this deployment ever signed with;
-private keys lie beside it, one file each, mode 0600. A key in a KMS or HSM is added by its
-securesystemslib signer URI: the record is the same, the private half stays where it is.
+``keyring.json`` in the folder is the public record of every key this deployment ever signed with.
+Private keys are beside it, one file each, mode 0600. A key in a KMS or HSM is added by its
+securesystemslib signer URI, and its private half stays there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from circuits.format.digests import canonical_json, sha256
 from prover.errors import KeyringUnusable, KeyUnknown, PolicyInvalid, ReceiptInvalid
 
-if TYPE_CHECKING:  # loads clients of every KMS it knows: only when a key of another kind is met
+if TYPE_CHECKING:  # loads clients of every KMS it supports: only for other key types
     from securesystemslib.signer import Key, Signer, SSlibKey
 
 _RING = "keyring.json"
@@ -30,16 +30,16 @@ _MAX_KEYS = 1000
 
 
 class KeyState(enum.StrEnum):
-    """What a key may be trusted for."""
+    """The state of a key."""
 
     ACTIVE = "active"  # signs now
-    RETIRED = "retired"  # signed until ``retired_at``: those receipts hold
-    REVOKED = "revoked"  # nothing it ever signed holds
+    RETIRED = "retired"  # signed until ``retired_at``: receipts until then stay valid
+    REVOKED = "revoked"  # all its receipts are invalid
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublicKey:
-    """A public key and its standing. Times are RFC 3339, UTC.
+    """A public key and its state. Times are RFC 3339, UTC.
 
     ``public`` is hex for Ed25519, PEM for other key types (as in securesystemslib).
     """
@@ -57,7 +57,7 @@ class PublicKey:
     def keyid(self) -> str:
         """SHA-256 of ``{"keytype","keyval":{"public"},"scheme"}`` as canonical JSON, 64 hex digits.
 
-        For Ed25519 this is securesystemslib's own default.
+        For Ed25519 this is securesystemslib's default.
         """
         described = {
             "keytype": self.keytype,
@@ -67,7 +67,7 @@ class PublicKey:
         return sha256(canonical_json(described)).removeprefix("sha256:")
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether ``signature`` over ``message`` is this key's; its standing is not looked at."""
+        """Whether ``signature`` over ``message`` is this key's; ignores the key's state."""
         if self.keytype == self.scheme == "ed25519":
             return verifies_ed25519(self.public, signature, message)
         from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
@@ -109,7 +109,7 @@ class PublicKey:
             "reason": str | None,
         }
         if not isinstance(data, dict) or set(data) != {"keyid", *fields}:
-            raise ValueError("a key has other fields than it should")
+            raise ValueError("a key has missing or unknown fields")
         for name, kind in fields.items():
             if not isinstance(data[name], kind):
                 raise ValueError(f"a key's {name} is not text")
@@ -130,13 +130,13 @@ def verifies_ed25519(public: str, signature: bytes, message: bytes) -> bool:
 
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(signature, message)
-    except (InvalidSignature, ValueError):  # a ValueError: no hex, or no key of 32 bytes
+    except (InvalidSignature, ValueError):  # ValueError: not hex, or not 32 bytes
         return False
     return True
 
 
 def signer_document(key: PublicKey) -> bytes:
-    """A bare public key, as a bundle carries it: its standing is for the verifier to know."""
+    """A public key as in a bundle, without its state, which verifiers get elsewhere."""
     return canonical_json(
         {
             "keyid": key.keyid,
@@ -156,12 +156,12 @@ def parse_signer_document(data: bytes) -> PublicKey:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ReceiptInvalid(f"the signer's key cannot be read: {str(error)[:120]}") from error
     if not same:
-        raise ReceiptInvalid("the signer's key does not have the keyid that it is given")
+        raise ReceiptInvalid("the signer's key does not match its keyid")
     return key
 
 
 def public_document(keys: tuple[PublicKey, ...]) -> bytes:
-    """The published key set: what /.well-known/ serves, and what a policy's ``trusted`` is."""
+    """The published key set, as served under /.well-known/ and used as a policy's ``trusted``."""
     return canonical_json({"keys": [k.to_json() for k in keys], "schema": _SCHEMA})
 
 
@@ -176,7 +176,7 @@ def parse_public_document(data: bytes) -> tuple[PublicKey, ...]:
             raise ValueError("'keys' is not a list of at most 1000")
         keys = tuple(PublicKey.from_json(k) for k in listed)
         if len({k.keyid for k in keys}) != len(keys):
-            raise ValueError("a key stands in it twice")
+            raise ValueError("a key is repeated")
     except (ValueError, RecursionError) as error:
         raise PolicyInvalid(f"the key set cannot be read: {str(error)[:200]}") from error
     return keys
@@ -184,7 +184,7 @@ def parse_public_document(data: bytes) -> tuple[PublicKey, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """A key of the ring. ``uri`` is a securesystemslib signer URI; ``file2:`` names a file here."""
+    """A key of the ring. ``uri`` is a securesystemslib signer URI; ``file2:`` is a local file."""
 
     key: PublicKey
     uri: str
@@ -200,8 +200,8 @@ class KeyRing:
     def open(cls, folder: Path) -> KeyRing:
         """Opens a key folder, creating it with one Ed25519 key on first run.
 
-        Raises ``KeyringUnusable`` when it cannot be read or written, or when a private key of it
-        can be read by others.
+        Raises ``KeyringUnusable`` when it cannot be read or written, or when other users can read a
+        private key.
         """
         ring = cls(folder)
         try:
@@ -216,13 +216,13 @@ class KeyRing:
 
     @classmethod
     def find(cls, folder: Path) -> KeyRing | None:
-        """The key ring of a folder, if one was ever made there; makes nothing."""
+        """The key ring of a folder, if it exists; creates nothing."""
         ring = cls(folder)
         return ring if ring._path.exists() else None
 
     @classmethod
     def known(cls, folder: Path) -> tuple[PublicKey, ...]:
-        """The keys of a folder; none where there is no ring, or none that can be read."""
+        """The keys of a folder; empty without a readable ring."""
         try:
             ring = cls.find(folder)
             return ring.keys if ring else ()
@@ -231,7 +231,7 @@ class KeyRing:
 
     @property
     def keys(self) -> tuple[PublicKey, ...]:
-        """Every key that ever signed here, newest first."""
+        """Every key that ever signed, newest first."""
         return tuple(entry.key for entry in self._read())
 
     @property
@@ -259,21 +259,21 @@ class KeyRing:
             path = self._folder / name
             if path.stat().st_mode & 0o077:
                 raise KeyringUnusable(
-                    f"the private key {name} can be read by others", advice=f"chmod 600 {name}"
+                    f"other users can read the private key {name}", advice=f"chmod 600 {name}"
                 )
             return Signer.from_priv_key_uri(f"{scheme}:{path.absolute()}", key)
         except KeyringUnusable:
             raise
-        except Exception as error:  # a signer raises whatever its backend does
+        except Exception as error:  # a signer raises any error of its backend
             raise KeyringUnusable(
                 f"the signing key {entry.key.keyid[:16]} cannot be loaded: {type(error).__name__}"
             ) from error
 
     def rotate(self, overlap: timedelta = timedelta(days=1)) -> PublicKey:
-        """Makes a new key that signs from now on; returns it.
+        """Creates a new signing key and returns it.
 
-        The old one is retired at the end of ``overlap``: receipts issued until then, by workers
-        that still hold it, keep their validity; later ones have none.
+        The old key retires at the end of ``overlap``: receipts that workers issue with it until
+        then are valid, later ones are not.
         """
         return self._succeed(self._create, overlap)
 
@@ -285,7 +285,7 @@ class KeyRing:
         return self._succeed(lambda: _Entry(key=PublicKey.of(key), uri=uri), overlap)
 
     def revoke(self, keyid: str, reason: str) -> None:
-        """Withdraws a key: nothing it ever signed verifies any more. An active one is replaced.
+        """Revokes a key: all its receipts become invalid. An active key is replaced.
 
         Raises ``KeyUnknown``.
         """
@@ -368,7 +368,7 @@ def _revoked(key: PublicKey, reason: str) -> PublicKey:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    # Created with its final mode: never readable by others, not even for a moment.
+    # Created with its final mode, so that other users can never read it.
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with open(descriptor, "wb") as handle:
         handle.write(data)

@@ -1,7 +1,7 @@
-"""What a receipt does not claim: written into each one, so that nobody reads more into it.
+"""Non-claims: what a receipt does not claim, listed in each receipt.
 
-A non-claim has a stable id and a wording. Verifiers compare the ids; the wording may be improved
-without making older receipts invalid.
+A non-claim has a stable id and a wording. Verifiers compare the ids; the wording may change without
+invalidating older receipts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BY_VISIBILITY = {
     Visibility.HASHED_WEIGHTS: "hashed-weights",
     Visibility.PRIVATE_WEIGHTS: "which-weights",
 }
-#: What tables without salt leave to be guessed. (Unsalted hashes can be guessed anyway.)
+#: Non-claims of tables without salt. (A guess of an unsalted hash can be confirmed anyway.)
 _GUESSED = {
     Visibility.PRIVATE_INPUT: ("guessed-input",),
     Visibility.PRIVATE_WEIGHTS: ("guessed-weights",),
@@ -60,7 +60,7 @@ TEXTS = {
 
 
 def non_claims(manifest: CircuitManifest) -> list[str]:
-    """The ids of what is not claimed of a circuit's proofs, in a fixed order."""
+    """The ids of the non-claims of a circuit's proofs, in a fixed order."""
     ids = [*_ALWAYS, _BY_VISIBILITY[manifest.profile.visibility]]
     if manifest.hidden is not None and not manifest.hidden.salted_tables:
         ids += _GUESSED.get(manifest.profile.visibility, ())

@@ -1,11 +1,11 @@
-"""What a model's owner signs: that this model is theirs, under this licence.
+"""The owner's signature of a model and its licence.
 
 The signature is over the *model manifest*, canonical JSON of the model's digest and the licence's
-text. It is the owner's own: the service never holds the key. Receipts carry it, so that a verifier
-sees whose model was proved without asking anybody.
+text. The service never has the owner's key. Receipts carry the signature, so that a verifier sees
+whose model was proved.
 
 There is no price yet. It would be a field of the manifest beside ``licence``, in a manifest of
-another type, and a column of the ledger's entries beside what these measure.
+another type, and a column of the ledger's entries.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from circuits.format.digests import canonical_json
 from prover.errors import EthereumMissing, OwnerSignatureInvalid
 from prover.statement.keys import verifies_ed25519
 
-#: Names the form of a model manifest; under .invalid, as the predicate's type.
+#: The type of a model manifest; under .invalid, as the predicate's type.
 MANIFEST_TYPE = "https://zkml-prover.invalid/model/v1"
-#: Characters of a licence's text at most.
+#: Maximum length of a licence's text.
 MAX_LICENCE = 16_384
 
 _ED25519_KEY = re.compile(r"[0-9a-f]{64}")
 _ED25519_SIGNATURE = re.compile(r"[0-9a-f]{128}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _EIP191_SIGNATURE = re.compile(r"(?:0x)?[0-9a-fA-F]{130}")
-#: secp256k1's order, halved: the larger ``s`` of a signature's two is refused (EIP-2).
+#: Half of secp256k1's order: signatures with a larger ``s`` are refused (EIP-2).
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -36,17 +36,17 @@ class Scheme(enum.StrEnum):
     """How an owner signs."""
 
     ED25519 = "ed25519"  # ``signer`` is a public key, 64 hex digits
-    EIP191 = "eip191"  # ``signer`` is an Ethereum address: what wallets call personal_sign
+    EIP191 = "eip191"  # ``signer`` is an Ethereum address (personal_sign)
 
 
 def model_manifest(model_id: str, licence: str) -> bytes:
-    """The bytes that are signed, for the model ``sha256:…`` under a licence's text."""
+    """The signed bytes for the model ``sha256:…`` and a licence's text."""
     return canonical_json({"licence": licence, "model": model_id, "type": MANIFEST_TYPE})
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnerSignature:
-    """Who signed a model's manifest, and how; one spelling for each (lower-case hex)."""
+    """The signer, scheme and signature of a model's manifest (lower-case hex)."""
 
     scheme: Scheme
     signer: str
@@ -54,7 +54,7 @@ class OwnerSignature:
 
     def check(self, model_id: str, licence: str) -> None:
         """Raises ``OwnerSignatureInvalid`` unless it is ``signer``'s signature of this manifest,
-        ``EthereumMissing`` where an address cannot be judged here."""
+        ``EthereumMissing`` if Ethereum signatures cannot be checked here."""
         manifest = model_manifest(model_id, licence)
         if self.scheme is Scheme.ED25519:
             if not verifies_ed25519(self.signer, bytes.fromhex(self.signature), manifest):
@@ -67,16 +67,16 @@ class OwnerSignature:
 
     @classmethod
     def read(cls, scheme: Scheme, signer: str, signature: str) -> OwnerSignature:
-        """One as a client sends it, in its one spelling. Raises ``OwnerSignatureInvalid``."""
+        """Parses a client's signature into canonical form. Raises ``OwnerSignatureInvalid``."""
         forms = {
             Scheme.ED25519: (_ED25519_KEY, _ED25519_SIGNATURE),
             Scheme.EIP191: (_ADDRESS, _EIP191_SIGNATURE),
         }
         of_signer, of_signature = forms[scheme]
         if not of_signer.fullmatch(signer):
-            raise OwnerSignatureInvalid(f"the signer is not one of scheme {scheme.value}")
+            raise OwnerSignatureInvalid(f"the signer does not fit scheme {scheme.value}")
         if not of_signature.fullmatch(signature):
-            raise OwnerSignatureInvalid(f"the signature has not the form of scheme {scheme.value}")
+            raise OwnerSignatureInvalid(f"the signature does not fit scheme {scheme.value}")
         return cls(
             scheme=scheme,
             signer=signer.lower(),
@@ -94,7 +94,7 @@ def _recovered(signature: str, manifest: bytes) -> str:
     raw = bytes.fromhex(signature)
     recovery = raw[64] - 27 if raw[64] >= 27 else raw[64]
     if recovery not in (0, 1) or int.from_bytes(raw[32:64], "big") > _HALF_ORDER:
-        raise OwnerSignatureInvalid("the signature is not in its one form (EIP-2)")
+        raise OwnerSignatureInvalid("the signature is not canonical (EIP-2)")
     message = b"\x19Ethereum Signed Message:\n%d" % len(manifest) + manifest
 
     def digest(data: bytes) -> bytes:
@@ -105,6 +105,6 @@ def _recovered(signature: str, manifest: bytes) -> str:
         key = PublicKey.from_signature_and_message(
             raw[:64] + bytes([recovery]), digest(message), hasher=None
         )
-    except Exception:  # the library has no type of its own for each way to be no signature
+    except Exception:  # the library raises various types for an invalid signature
         raise OwnerSignatureInvalid from None
     return "0x" + digest(key.format(compressed=False)[1:])[-20:].hex()

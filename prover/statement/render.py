@@ -1,4 +1,4 @@
-"""A statement in plain words, and as the short summary that a report carries."""
+"""A statement in words, and as a short summary for reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from circuits.format.profile import Visibility
 from prover.statement.predicate import OutputTensor, Predicate
 from prover.statement.statement import Statement
 
-_SHOWN = 8  # values of an output that a sentence spells out
+_SHOWN = 8  # values of an output that a sentence lists
 
 _INPUT = {
     Visibility.PUBLIC: "the public input of digest {input}",
@@ -26,16 +26,16 @@ _WEIGHTS = {
 
 
 def printable(text: str) -> str:
-    """Text that others wrote, fit for a terminal and for one line of it.
+    """Untrusted text, safe to print on one line of a terminal.
 
-    Control characters, line ends and marks that turn the direction of writing are spelt as escapes:
-    a name in a receipt must not be able to write "VERIFIED" on a line of its own.
+    Escapes control characters, line ends and bidirectional marks: a name in a receipt must not be
+    able to print "VERIFIED" on its own line.
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def summary(statement: Statement) -> dict[str, Any]:
-    """The statement's main points, as plain JSON."""
+    """The statement's main fields, as JSON."""
     p = statement.predicate
     return {
         "receipt": p.receipt.id,
@@ -61,7 +61,7 @@ def summary(statement: Statement) -> dict[str, Any]:
 
 
 def in_words(statement: Statement) -> tuple[str, ...]:
-    """What a receipt claims, in sentences. True only as far as the checks beside it passed."""
+    """A receipt's claim in sentences, which hold only as far as the checks passed."""
     p = statement.predicate
     said = [
         f"Model {_short(p.model.sha256)}, compiled to circuit"
@@ -78,7 +78,7 @@ def in_words(statement: Statement) -> tuple[str, ...]:
         )
     if p.owner is not None:
         licence = f", under a licence of {len(p.owner.licence)} characters" * bool(p.owner.licence)
-        said.append(f"{p.owner.signer} has signed for the model as its owner{licence}.")
+        said.append(f"{p.owner.signer} signed for the model as its owner{licence}.")
     said.append(error_in_words(p))
     said.append(_context(p))
     said.append(
@@ -101,7 +101,7 @@ def _output(output: OutputTensor) -> str:
 
 
 def error_in_words(p: Predicate) -> str:
-    """How far the proved output is from the model's own."""
+    """The error of the proved output."""
     error = p.accuracy.this_input
     share = ""
     if error.max_relative is not None:
@@ -109,8 +109,8 @@ def error_in_words(p: Predicate) -> str:
     near = ""
     if error.near_thresholds:
         near = (
-            f" {error.near_thresholds} of the values that the model compares lie within one step of"
-            " their threshold, where the circuit may decide otherwise than the model."
+            f" {error.near_thresholds} of the values that the model compares are within one step of"
+            " their threshold, where the circuit may decide differently."
         )
     other = "" if error.same_top1 is not False else " Its largest element is not the model's."
     return (
@@ -122,7 +122,7 @@ def error_in_words(p: Predicate) -> str:
 def _context(p: Predicate) -> str:
     c = p.context
     if c.limbs == 0:
-        return f"Made in job {printable(c.job_id)}; the proof itself is bound to no context."
+        return f"Made in job {printable(c.job_id)}; the proof is not bound to a context."
     parts = [f"job {printable(c.job_id)}"]
     if c.nonce is not None:
         parts.append(f"nonce {c.nonce!r}")
@@ -132,11 +132,11 @@ def _context(p: Predicate) -> str:
         parts.append(f"consumer {printable(c.consumer)}")
     if c.expires_at is not None:
         parts.append(f"valid until {_time(c.expires_at)}")
-    return f"The proof is bound to {', '.join(parts)}: for any other context it does not hold."
+    return f"The proof is bound to {', '.join(parts)}; it is invalid in any other context."
 
 
 def _time(seconds: int) -> str:
-    """A statement that is not to be believed may name a time beyond all calendars."""
+    """The time as text; an untrusted statement may contain one beyond the calendar."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat()
     except (ValueError, OverflowError, OSError):

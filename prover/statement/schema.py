@@ -13,7 +13,7 @@ PATH = Path(__file__).parent / "schemas" / "inference-v1.json"
 
 
 def statement_schema() -> dict[str, Any]:
-    """The schema of what is signed: every field required, none beyond."""
+    """The schema of a statement: every field required, no other allowed."""
     schema = Statement.model_json_schema(by_alias=True, mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

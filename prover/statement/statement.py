@@ -1,7 +1,7 @@
-"""What a receipt says: an in-toto Statement v1 with a predicate of our own.
+"""The content of a receipt: an in-toto Statement v1 with this project's predicate.
 
-``claims`` is the part that follows from a circuit's manifest alone; the builder writes it and the
-verifier recomputes it. ``predicate`` has the fields.
+``claims`` is the part that depends only on a circuit's manifest: the builder writes it and the
+verifier recomputes it. ``predicate`` defines the fields.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from prover.statement.predicate import (
 
 __all__ = ["MeasuredError", "Statement", "build_statement", "claims", "decode_outputs"]
 
-#: Under the reserved name .invalid: nobody can register it, and nothing is ever fetched from it.
+#: Under the reserved name .invalid, which cannot be registered; nothing is fetched from it.
 PREDICATE_TYPE: Final = "https://zkml-prover.invalid/inference/v1"
 
 
@@ -107,13 +107,13 @@ class Statement(Part):
             where = ".".join(str(part) for part in first["loc"]) or "statement"
             raise ReceiptInvalid(f"{where}: {first['msg']}", field=where) from error
         if statement.to_bytes() != data:
-            # A default was filled in, or a number is of another type than its field.
-            raise ReceiptInvalid("the statement does not spell out every field in its own type")
+            # A default was filled in, or a number has another type than its field.
+            raise ReceiptInvalid("the statement does not have every field in its own type")
         return statement
 
 
 def claims(manifest: CircuitManifest) -> dict[str, Any]:
-    """The predicate's fields that follow from the manifest alone, by dotted name.
+    """The predicate's fields that depend only on the manifest, by dotted name.
 
     A verifier compares each with what the statement says.
     """
@@ -154,11 +154,10 @@ def claims(manifest: CircuitManifest) -> dict[str, Any]:
 def decode_outputs(
     manifest: CircuitManifest, instances: Sequence[str], lane: int = 0
 ) -> list[OutputTensor]:
-    """The outputs of one lane as field elements and values, from the public instances and nothing
-    else.
+    """The outputs of one lane as field elements and values, from the public instances alone.
 
-    Raises ``ValueError`` when there are too few instances, one is no signed number, or there is
-    no such lane.
+    Raises ``ValueError`` when there are too few instances, one is not a signed number, or the lane
+    does not exist.
     """
     segments = [s for s in manifest.lane_layout(lane) if s.role is Role.OUTPUT]
     outputs = []
@@ -194,17 +193,17 @@ def build_statement(
     owner: OwnerClaim | None = None,
     once: Once | None = None,
 ) -> Statement:
-    """The statement about one proof. Nothing is checked here: see ``verify.check_statement``.
+    """The statement about one proof, unchecked: see ``verify.check_statement``.
 
     ``inputs`` maps each input's name to its values in the tensor's shape, as given to the circuit.
-    ``input_salt`` (32 random bytes, kept for whoever may open the commitment) is needed where the
-    profile does not show the input. ``context.job_id`` is the job's id. ``timings`` are seconds,
-    ``peak_rss`` bytes, ``software`` versions by name (``zkml-prover`` among them).
-    ``lane`` is the input's place in the proof of a circuit of several lanes; ``once`` is shared by
-    the statements about one proof. ``owner`` is whose model it says it is.
+    ``input_salt``: 32 random bytes that open the commitment, required unless the profile shows the
+    input. ``context.job_id`` is the job's id. ``timings`` are seconds, ``peak_rss`` bytes,
+    ``software`` versions by name (including ``zkml-prover``). ``lane``: the input's lane in a
+    batched circuit. ``once`` is shared by the statements about one proof. ``owner``: the owner's
+    signature of the model.
     """
     if not manifest.profile.visibility.shows_input and input_salt is None:
-        raise ValueError("an input that is not public is committed to with a salt")
+        raise ValueError("the commitment to an input that is not public needs a salt")
     if manifest.profile.visibility.shows_input:
         input_salt = None
     known = claims(manifest)

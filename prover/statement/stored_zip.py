@@ -1,5 +1,5 @@
-"""The pieces of a zip archive of one exact form: every member stored, no extra fields, no comments,
-the zip epoch as time. Whoever reads one compares each piece with what these functions give.
+"""The pieces of a zip archive in canonical form: every member stored, no extra fields, no comments,
+the zip epoch as time. Readers compare each piece with the result of these functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MODE = 0o100644 << 16
 
 
 def local_header(name: str, size: int, crc: int) -> bytes:
-    """What stands before a member's bytes."""
+    """The header before a member's bytes."""
     raw = name.encode("ascii")
     return LOCAL.pack(LOCAL_MAGIC, *_shared(size, crc), len(raw), 0) + raw
 
@@ -42,7 +42,7 @@ def directory_entry(name: str, size: int, crc: int, offset: int) -> bytes:
 
 
 def end_record(count: int, directory_size: int, offset: int) -> bytes:
-    """What stands at the end: ``offset`` is the directory's."""
+    """The end record; ``offset`` is the directory's."""
     return _END.pack(END_MAGIC, 0, 0, count, count, directory_size, offset, 0)
 
 

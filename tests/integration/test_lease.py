@@ -48,7 +48,7 @@ def test_a_held_lease_outlives_its_first_term(store: Store) -> None:
     assert threading.active_count() == 1
 
 
-def test_a_cancellation_with_a_nudge_stops_the_work_and_ends_the_job(store: Store) -> None:
+def test_a_cancellation_with_a_notification_stops_the_work_and_ends_the_job(store: Store) -> None:
     notifications = LocalNotifications()
     lease = claimed(store, ttl_s=60)
     with holding(store, lease, ttl_s=60, notifications=notifications) as held:
@@ -61,7 +61,7 @@ def test_a_cancellation_with_a_nudge_stops_the_work_and_ends_the_job(store: Stor
     assert job.state is JobState.CANCELED
 
 
-def test_a_cancellation_whose_nudge_was_lost_is_seen_all_the_same(store: Store) -> None:
+def test_a_cancellation_whose_notification_was_lost_is_seen_all_the_same(store: Store) -> None:
     lease = claimed(store, ttl_s=60)
     with holding(store, lease, ttl_s=60) as held:
         store.request_cancel(lease.job_id)

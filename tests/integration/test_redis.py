@@ -1,4 +1,4 @@
-"""The redis-server that we start ourselves, and nudges through it."""
+"""The redis-server that we start ourselves, and notifications through it."""
 
 from __future__ import annotations
 
@@ -107,25 +107,27 @@ def test_a_machine_without_redis_server_is_told_what_to_do(
     assert "ZKML_REDIS_URL" in caught.value.advice
 
 
-# --- nudges ----------------------------------------------------------------------------------
+# --- notifications ----------------------------------------------------------------------------------
 
 
-def test_a_nudge_reaches_waiters_in_threads_and_loops_and_only_theirs(tmp_path: Path) -> None:
+def test_a_notification_reaches_waiters_in_threads_and_loops_and_only_theirs(
+    tmp_path: Path,
+) -> None:
     with (
         RedisServer.start(tmp_path) as server,
         RedisNotifications(server.url) as worker,
         RedisNotifications(server.url) as api,
     ):
-        expect_nudges(worker, api)
+        expect_notifications(worker, api)
 
 
-def test_without_redis_nudges_stay_in_the_process() -> None:
+def test_without_redis_notifications_stay_in_the_process() -> None:
     notifications = open_notifications(None)
     assert isinstance(notifications, LocalNotifications)
-    expect_nudges(notifications, notifications)
+    expect_notifications(notifications, notifications)
 
 
-def expect_nudges(publisher: Notifications, listener: Notifications) -> None:
+def expect_notifications(publisher: Notifications, listener: Notifications) -> None:
     async def in_a_loop() -> tuple[bool, bool]:
         async with (
             listener.subscribe_async("job-1") as mine,
@@ -143,7 +145,7 @@ def expect_nudges(publisher: Notifications, listener: Notifications) -> None:
         assert not subscription.wait(0.05)
 
 
-def test_a_redis_that_goes_away_costs_nudges_and_nothing_else(tmp_path: Path) -> None:
+def test_a_redis_that_goes_away_costs_notifications_and_nothing_else(tmp_path: Path) -> None:
     server = RedisServer.start(tmp_path)
     with (
         RedisNotifications(server.url) as notifications,
@@ -154,7 +156,9 @@ def test_a_redis_that_goes_away_costs_nudges_and_nothing_else(tmp_path: Path) ->
         with pytest.raises(QueueUnavailable):
             notifications.ping()
         with RedisServer.start(tmp_path):
-            assert subscription.wait(10)  # woken to look, because nudges may have been missed
+            assert subscription.wait(
+                10
+            )  # woken to look, because notifications may have been missed
             notifications.ping()
             notifications.publish("job")
             assert subscription.wait(5)

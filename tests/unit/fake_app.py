@@ -1,4 +1,4 @@
-"""An application for the API's own tests: real store, artifacts and nudges; no engine.
+"""An application for the API's own tests: real store, artifacts and notifications; no engine.
 
 What stands in for the prover is `work`, which takes a queued job through its stages by hand.
 """

@@ -116,7 +116,7 @@ def test_a_client_that_leaves_is_waited_for_no_longer(
     assert job.id not in app.notifications._waiters
 
 
-def test_without_any_nudge_the_rows_are_read_at_intervals(
+def test_without_any_notification_the_rows_are_read_at_intervals(
     client: Client, app: FakeApp, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LocalNotifications, "publish", lambda self, job_id: None)

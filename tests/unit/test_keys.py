@@ -49,7 +49,7 @@ def test_a_private_key_that_others_can_read_is_not_used(folder: Path) -> None:
     KeyRing.open(folder)
     (pem,) = folder.glob("*.pem")
     pem.chmod(0o644)
-    with pytest.raises(KeyringUnusable, match="can be read by others"):
+    with pytest.raises(KeyringUnusable, match="other users can read"):
         KeyRing.open(folder)
 
 

@@ -1,1 +1,1 @@
-"""JSON Schemas of what this project signs, written by ``python -m prover.statement.schema``."""
+"""JSON Schemas of signed statements, written by ``python -m prover.statement.schema``."""
