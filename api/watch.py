@@ -1,7 +1,7 @@
 """Waiting for jobs without a thread for each client.
 
-A notification says "read the row again"; where none comes (no Redis, or it is down) the row is read at
-intervals. The rows are the truth in both cases.
+A notification says "read the row again". Without notifications (no Redis, or it is down) rows are
+polled. The rows are the source of truth in both cases.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prover.records.batch import Batch
 from prover.records.job import Job, JobEvent
 from prover.store import Store
 
-#: How often a waiting client's job is read when no notification comes.
+#: How often a waiting client's job is read without a notification.
 POLL_S = 1.0
 
 _BATCH = 200

@@ -107,7 +107,7 @@ def test_a_machine_without_redis_server_is_told_what_to_do(
     assert "ZKML_REDIS_URL" in caught.value.advice
 
 
-# --- notifications ----------------------------------------------------------------------------------
+# --- notifications ---------------------------------------------------------------------------
 
 
 def test_a_notification_reaches_waiters_in_threads_and_loops_and_only_theirs(
