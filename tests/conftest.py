@@ -12,6 +12,9 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 
+# The processes that tests start compile our modules once, not each for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 #: onnxruntime reports what it loads to its maker unless told not to, before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
