@@ -38,6 +38,7 @@ from prover.batch.workshop import Announce, BatchServices
 from prover.errors import JobNotDone, ModelNotFound, ResultRemoved
 from prover.jobs.bus import open_notifications
 from prover.jobs.circuit_registry import BuildSpec, CircuitRegistry
+from prover.jobs.forgetting import forget_input
 from prover.jobs.housekeeping import keep_house
 from prover.jobs.inputs import parse_input, store_input
 from prover.jobs.lease import holding
@@ -544,8 +545,7 @@ class App:
 
     def _ended_alone(self, job: Job) -> None:
         """Does what a worker would do at the end of a job, for a job that ended without one."""
-        if job.input_key is not None:
-            self.artifacts.delete_private(job.input_key)
+        forget_input(self.artifacts, job)
         self.notifications.publish(job.id)
         if job.kind in _OF_BATCHES:
             self.batches.lost(job)
@@ -573,8 +573,8 @@ class App:
         """Ends a queued job, or asks a running one to end."""
         job = self.store.request_cancel(job_id)
         self.notifications.publish(job_id)
-        if job.state.terminal and job.input_key is not None:
-            self.artifacts.delete_private(job.input_key)
+        if job.state.terminal:
+            forget_input(self.artifacts, job)
         return job
 
     def circuit_job(self, circuit_id: str) -> Job | None:

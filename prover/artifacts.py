@@ -270,14 +270,14 @@ class Artifacts:
             else:
                 obstore.delete(self._backend, address)
 
-    def old_private_keys(self, age: timedelta) -> Iterator[str]:
-        """Names of private files older than ``age``."""
-        before = datetime.now(UTC) - age
+    def private_keys(self) -> Iterator[tuple[str, timedelta]]:
+        """Names of all private files, and how long ago each was written."""
+        now = datetime.now(UTC)
         with _named_errors():
             for page in obstore.list(self._backend, "private"):
                 for found in page:
-                    if found["last_modified"] <= before:
-                        yield str(found["path"]).removeprefix("private/")
+                    name = str(found["path"]).removeprefix("private/")
+                    yield name, now - found["last_modified"]
 
     # --- the backend -------------------------------------------------------------------------
 

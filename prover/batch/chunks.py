@@ -108,10 +108,3 @@ def queued_items(store: Store, batch_id: str, pack_id: str | None = None) -> Ite
     ):
         yield from page
         after = page[-1].number
-
-
-def forget_inputs(store: Store, artifacts: Artifacts, batch_id: str) -> None:
-    """Deletes the inputs of a batch that has ended."""
-    for key in store.chunk_keys(batch_id).values():
-        artifacts.delete_private(key)
-    store.forget_chunks(batch_id)

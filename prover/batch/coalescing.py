@@ -32,6 +32,7 @@ from prover.batch.planning import planned_s, ready_lanes
 from prover.batch.workshop import BatchServices
 from prover.errors import JobNotFound, LeaseLost
 from prover.jobs.circuit_registry import Circuit
+from prover.jobs.forgetting import forget_input
 from prover.jobs.inputs import load_input
 from prover.jobs.lease import LeaseKeeper, holding
 from prover.jobs.pipeline import PROGRESS
@@ -346,7 +347,7 @@ class _Pack:
         settled = member.held.settle()
         member.ended = True
         if settled is not None and settled.state.terminal:
-            self._forget(member)
+            forget_input(self.services.artifacts, member.job)
         elif settled is not None and settled.state is JobState.QUEUED:
             self.services.announce([settled.id])
         self.services.notifications.publish(member.job.id)
@@ -354,11 +355,7 @@ class _Pack:
     def _over(self, member: _Member) -> None:
         if not member.ended:
             member.ended = True
-            self._forget(member)
-
-    def _forget(self, member: _Member) -> None:
-        if member.job.input_key is not None:
-            self.services.artifacts.delete_private(member.job.input_key)
+            forget_input(self.services.artifacts, member.job)
 
     def _leave(self) -> None:
         """Leaves unfinished jobs to be proved alone: the first job here, the others by the workers

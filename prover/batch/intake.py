@@ -10,20 +10,19 @@ from typing import Any
 
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
-from prover.batch.chunks import ChunkWriter, forget_inputs
+from prover.batch.chunks import ChunkWriter
 from prover.batch.options import BatchOptions
 from prover.batch.ranges import Tally
 from prover.batch.row import BadRow
 from prover.batch.rows import read_rows
 from prover.batch.workshop import BatchServices
 from prover.jobs.circuit_registry import BuildSpec
+from prover.jobs.forgetting import forget_rows, forget_rows_left
 from prover.records.batch import Batch, BatchState, ItemState
 from prover.records.batch_errors import BatchNotFound
 from prover.records.job import ModelRecord
 from prover.statement.context import Context
 
-#: The longest time to receive a file.
-_STALE = timedelta(days=1)
 #: Ignored input names that are kept.
 _MOST_UNUSED = 16
 
@@ -50,8 +49,8 @@ def receive(
     ``CalibrationError``, ``ContextInvalid`` and ``BatchFormat``.
     """
     Context.from_request("batch", options.context)
-    _abandon_stale(services)
     store = services.store
+    forget_rows_left(store, services.artifacts)
     if batch_id is not None and (known := _known(services, batch_id)) is not None:
         return known
     store.check_quota()
@@ -80,7 +79,7 @@ def receive(
         ordered = {"circuit": order.to_json()} if isinstance(order, BuildSpec) else {}
         store.start_batch(batch_id, circuit, request | ordered)
     except BaseException:
-        forget_inputs(store, services.artifacts, batch_id)
+        forget_rows(store, services.artifacts, batch_id)
         store.abandon_batch(batch_id)
         raise
     batch = store.batch(batch_id)
@@ -100,16 +99,9 @@ def _known(services: BatchServices, batch_id: str) -> Batch | None:
         return None
     if batch.state is not BatchState.RECEIVING:
         return batch
-    forget_inputs(services.store, services.artifacts, batch_id)
+    forget_rows(services.store, services.artifacts, batch_id)
     services.store.abandon_batch(batch_id)
     return None
-
-
-def _abandon_stale(services: BatchServices) -> None:
-    """Deletes batches whose receiver died long ago, with their inputs."""
-    for batch_id in services.store.stale_batches(datetime.now(UTC) - _STALE):
-        forget_inputs(services.store, services.artifacts, batch_id)
-        services.store.abandon_batch(batch_id)
 
 
 def _keep(

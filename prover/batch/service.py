@@ -9,7 +9,7 @@ from pathlib import Path
 
 from circuits.errors import Canceled, EngineError, ZkmlError
 from circuits.format.profile import Profile
-from prover.batch.chunks import forget_inputs, queued_items
+from prover.batch.chunks import queued_items
 from prover.batch.finer import finer_packs
 from prover.batch.intake import receive
 from prover.batch.options import BatchOptions, OnInexact
@@ -17,6 +17,7 @@ from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
 from prover.batch.workshop import BatchServices
 from prover.errors import LeaseLost, ResultRemoved
+from prover.jobs.forgetting import forget_rows
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.retries import may_pass, pause_s
 from prover.logs import get_logger
@@ -246,7 +247,7 @@ class BatchService:
         try:
             store.end_batch(batch_id)
             if store.batch(batch_id).state.terminal:
-                forget_inputs(store, self.services.artifacts, batch_id)
+                forget_rows(store, self.services.artifacts, batch_id)
         except ZkmlError as error:
             _log.warning("batch_not_finished", batch=batch_id, detail=error.detail)
         self.services.notifications.publish(batch_id)

@@ -17,6 +17,8 @@ from pathlib import Path
 from circuits.engine.forkserver import sweep_scratch
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactMissing
+from prover.jobs.forgetting import forget_rows_left
+from prover.jobs.uploads import forget_stale
 from prover.logs import get_logger
 from prover.records.job import JobKind
 from prover.settings import Settings
@@ -34,7 +36,7 @@ class Removed:
     """The result of one round."""
 
     results: int = 0  # jobs whose proof and bundle were deleted
-    inputs: int = 0  # that no row references
+    inputs: int = 0  # of jobs that have ended, or that no row references
     cached_bytes: int = 0
     folders: int = 0  # of killed builds
 
@@ -46,10 +48,12 @@ def keep_house(settings: Settings, store: Store, artifacts: Artifacts) -> Remove
     """One round. ``store``: the view over all tenants. Raises ``StoreUnavailable``,
     ``ArtifactsUnavailable``."""
     sweep_scratch()
+    forget_stale(store, artifacts)
+    forget_rows_left(store, artifacts)
     removed = Removed(
         folders=sum(_builds_of_the_dead(settings.home / "tmp")),
         cached_bytes=artifacts.trim_cache(),
-        inputs=_orphans(store, artifacts),
+        inputs=_inputs(store, artifacts),
         results=_old_results(settings, store, artifacts),
     )
     if removed:
@@ -68,15 +72,18 @@ def _builds_of_the_dead(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def _orphans(store: Store, artifacts: Artifacts) -> int:
-    """Inputs of requests aborted before their row was written or after it had ended."""
+def _inputs(store: Store, artifacts: Artifacts) -> int:
+    """Inputs of jobs that have ended, whose first deletion failed; and, when they are old enough,
+    those of requests that were cut off before their row was written."""
     count = 0
-    old = list(artifacts.old_private_keys(_ORPHAN))
-    for start in range(0, len(old), _AT_ONCE):
-        keys = old[start : start + _AT_ONCE]
-        for key in set(keys) - store.named_inputs(keys):
-            artifacts.delete_private(key)
-            count += 1
+    found = list(artifacts.private_keys())
+    for start in range(0, len(found), _AT_ONCE):
+        ages = dict(found[start : start + _AT_ONCE])
+        named = store.named_inputs(list(ages))
+        for key, age in ages.items():
+            if not named.get(key, age < _ORPHAN):
+                artifacts.delete_private(key)
+                count += 1
     return count
 
 

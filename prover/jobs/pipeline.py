@@ -43,6 +43,7 @@ from prover.errors import (
     StoreUnavailable,
 )
 from prover.jobs.circuit_registry import BuildSpec, Circuit, CircuitRegistry
+from prover.jobs.forgetting import forget_input
 from prover.jobs.inputs import load_input
 from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
@@ -111,7 +112,7 @@ class Pipeline:
                 held,
                 lambda: self.store.succeed(held.lease, result, work.timings, work.peak_rss_bytes),
             )
-            self._forget_input(job)
+            forget_input(self.artifacts, job)
         except LeaseLost:
             _log.warning("lease_lost", job=job.id)
         except Canceled:
@@ -133,7 +134,7 @@ class Pipeline:
     def _stopped(self, job: Job, held: LeaseKeeper) -> None:
         settled = held.settle()
         if settled is not None and settled.state.terminal:
-            self._forget_input(job)
+            forget_input(self.artifacts, job)
 
     def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError, work: _Work) -> None:
         """Ends the job with a problem, or requeues it after a transient error."""
@@ -150,13 +151,9 @@ class Pipeline:
 
         try:
             if _persist(held, write).state.terminal:
-                self._forget_input(job)
+                forget_input(self.artifacts, job)
         except LeaseLost:
             _log.warning("lease_lost")
-
-    def _forget_input(self, job: Job) -> None:
-        if job.input_key is not None:
-            self.artifacts.delete_private(job.input_key)
 
     # --- circuits ----------------------------------------------------------------------------
 

@@ -109,6 +109,17 @@ class BatchReading(Repository):
             proofs, peak = conn.execute(query).one()
         return {"proofs": proofs, "peak_rss_bytes": peak}
 
+    def ended_with_inputs(self) -> list[str]:
+        """Batches that have ended and whose inputs are still here."""
+        ended = [state.value for state in BatchState if state.terminal]
+        query = (
+            sa.select(batches.c.id)
+            .where(batches.c.id.in_(sa.select(batch_chunks.c.batch_id)))
+            .where(batches.c.state.in_(ended), *self._mine(batches))
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(query))
+
     def stale_batches(self, before: datetime) -> list[str]:
         """Batches that began to receive rows before then and never ended that: their receiver
         died."""

@@ -1,4 +1,4 @@
-"""What may be removed: results that are old, inputs that no row names."""
+"""What may be removed: results that are old, inputs that no row needs."""
 
 from __future__ import annotations
 
@@ -46,12 +46,15 @@ class Keeping(Repository):
             if changed.rowcount == 1:
                 add_stored(conn, self._owner, -freed_bytes)
 
-    def named_inputs(self, keys: Sequence[str]) -> set[str]:
-        """Those of these private files that a row names which is not done with them."""
-        queries = (
-            sa.select(jobs.c.input_key).where(jobs.c.input_key.in_(keys), _OPEN),
-            sa.select(batch_chunks.c.input_key).where(batch_chunks.c.input_key.in_(keys)),
-            sa.select(upload_parts.c.key).where(upload_parts.c.key.in_(keys)),
+    def named_inputs(self, keys: Sequence[str]) -> dict[str, bool]:
+        """Those of these private files that a row names, and whether that row needs them still: the
+        input of a job that has ended is needed by nobody."""
+        named = (
+            sa.select(jobs.c.input_key, _OPEN).where(jobs.c.input_key.in_(keys)),
+            sa.select(batch_chunks.c.input_key, sa.true()).where(
+                batch_chunks.c.input_key.in_(keys)
+            ),
+            sa.select(upload_parts.c.key, sa.true()).where(upload_parts.c.key.in_(keys)),
         )
         with self._db.read() as conn:
-            return {str(key) for query in queries for key in conn.scalars(query)}
+            return {str(key): bool(needed) for q in named for key, needed in conn.execute(q)}

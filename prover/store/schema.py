@@ -203,6 +203,7 @@ jobs = sa.Table(
     sa.Index(None, "tenant", "created_at", "id"),
     sa.Index(None, "deadline"),
     sa.Index(None, "content"),
+    sa.Index(None, "input_key"),
 )
 
 events = sa.Table(

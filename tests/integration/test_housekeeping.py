@@ -16,8 +16,9 @@ from circuits.format.digests import sha256
 from circuits.format.profile import Profile
 from prover.app import App
 from prover.artifacts import Artifacts
-from prover.errors import ArtifactMissing, ResultRemoved
+from prover.errors import ArtifactsUnavailable, ResultRemoved
 from prover.jobs.housekeeping import keep_house
+from prover.records.batch import BatchState, Item, ItemState
 from prover.records.job import JobKind, JobState, UploadPart
 from prover.settings import Settings
 from prover.store import Store
@@ -156,26 +157,56 @@ def test_old_proofs_go_and_their_receipts_stay(
     app.close()
 
 
-def test_inputs_that_no_row_names_go_after_a_day(tmp_path: Path, clock: ManualClock) -> None:
+def test_inputs_go_that_no_row_needs(tmp_path: Path) -> None:
+    """Of jobs that have ended at once; those that no row names after a day."""
     settings = Settings(home=tmp_path)
     artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
-    keys = [artifacts.new_private_key() for _ in range(4)]
-    for key in keys:
+    waits, ended, part, unnamed, new = (artifacts.new_private_key() for _ in range(5))
+    for key in (waits, ended, part, unnamed, new):
         artifacts.put_private(key, b"input")
-        if key != keys[3]:  # the last one is new
-            os.utime(tmp_path / "artifacts" / "private" / key, (0, 0))
+    for key in (waits, part, unnamed):
+        os.utime(tmp_path / "artifacts" / "private" / key, (0, 0))
     with Store.open(settings.database_url) as store:
         store.add_model(model_record())
-        store.create_job(JobKind.PROOF, model_record().id, "c", {}, keys[0])
-        ended = store.create_job(JobKind.PROOF, model_record().id, "c", {}, keys[1])
-        store.request_cancel(ended.id)
+        store.create_job(JobKind.PROOF, model_record().id, "c", {}, waits)
+        over = store.create_job(JobKind.PROOF, model_record().id, "c", {}, ended)
+        store.request_cancel(over.id)
         store.open_upload("sha256:" + "0" * 64, 10)
-        store.add_part("sha256:" + "0" * 64, UploadPart(start=0, size=5, key=keys[2]))
+        store.add_part("sha256:" + "0" * 64, UploadPart(start=0, size=5, key=part))
 
-        assert keep_house(settings, store.every_tenant(), artifacts).inputs == 1
-    with pytest.raises(ArtifactMissing):
-        artifacts.get_private(keys[1])
-    assert [artifacts.get_private(keys[n]) for n in (0, 2, 3)] == [b"input"] * 3
+        assert keep_house(settings, store.every_tenant(), artifacts).inputs == 2
+    assert {key for key, _ in artifacts.private_keys()} == {waits, part, new}
+
+
+def test_inputs_that_a_store_would_not_delete_go_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job and a batch end while the artifact store is away; their ends wait for nothing."""
+    app = App.open(Settings(home=tmp_path))
+    store, artifacts = app.store, app.artifacts
+    store.add_model(model_record())
+    job_key, chunk_key = (artifacts.new_private_key() for _ in range(2))
+    for key in (job_key, chunk_key):
+        artifacts.put_private(key, b"input")
+    job = store.create_job(JobKind.PROOF, model_record().id, "c", {}, job_key)
+    store.create_batch("b", model_record().id, {}, None)
+    item = Item(batch_id="b", number=1, id=None, line=1, state=ItemState.QUEUED, chunk=0, place=0)
+    store.add_items("b", [item], 0, chunk_key)
+    store.start_batch("b", "c", {})
+
+    def away(*_: object) -> None:
+        raise ArtifactsUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Artifacts, "delete_private", away)
+        assert app.request_cancel(job.id).state is JobState.CANCELED
+        assert app.batches.cancel("b").state is BatchState.CANCELED
+    assert {key for key, _ in artifacts.private_keys()} == {job_key, chunk_key}
+
+    app.keep_house()
+    assert list(artifacts.private_keys()) == []
+    assert store.chunk_keys("b") == {}
+    app.close()
 
 
 def test_folders_of_builds_go_with_the_process_that_built(tmp_path: Path) -> None:

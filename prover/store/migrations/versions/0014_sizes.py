@@ -25,11 +25,13 @@ def upgrade() -> None:
     op.add_column("circuits", sa.Column("peak_bytes", sa.BigInteger))
     op.create_index(f"ix_jobs_{'_'.join(_TURN)}", "jobs", _TURN)
     op.create_index("ix_jobs_put_off_at", "jobs", ["put_off_at"])
+    op.create_index("ix_jobs_input_key", "jobs", ["input_key"])
     op.drop_index(f"ix_jobs_{'_'.join(_BEFORE)}", "jobs")
 
 
 def downgrade() -> None:
     op.create_index(f"ix_jobs_{'_'.join(_BEFORE)}", "jobs", _BEFORE)
+    op.drop_index("ix_jobs_input_key", "jobs", if_exists=True)
     op.drop_index("ix_jobs_put_off_at", "jobs")
     op.drop_index(f"ix_jobs_{'_'.join(_TURN)}", "jobs")
     for name in ("peak_bytes", "prove_s"):
