@@ -18,8 +18,7 @@ from starlette.exceptions import HTTPException
 
 from api.problem import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
 from api.requests import BoundedRequest
-from prover.artifacts import FULL
-from prover.errors import StorageFull
+from circuits.errors import StorageFull, is_of_full_disk
 
 #: Room for a multipart body's own headers and small fields beyond the file itself.
 _FORM_OVERHEAD = 64 << 10
@@ -130,7 +129,7 @@ def _needing_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if not is_of_full_disk(error):
             raise
         raise StorageFull from error
 

@@ -8,7 +8,9 @@ again may help. A class's docstring is its default ``detail``.
 from __future__ import annotations
 
 import enum
+import errno
 import inspect
+import re
 from typing import Any, ClassVar
 
 
@@ -59,6 +61,30 @@ class ZkmlError(Exception):
 
 def _rebuild(cls: type[ZkmlError], detail: str, advice: str, context: dict[str, Any]) -> ZkmlError:
     return cls(detail, advice=advice, **context)
+
+
+# --- the machine -----------------------------------------------------------------------------
+
+
+class StorageFull(ZkmlError):
+    """The disk is full."""
+
+    code = "storage_full"
+    fault = Fault.BUSY
+    retryable = True
+    default_advice = "Free some space on the disk of ZKML_HOME; no partial file was left."
+
+
+#: The system's numbers for a disk or a quota that is full.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_of_full_disk(error: BaseException) -> bool:
+    """Whether an error, of Python or as Rust prints it, says that there is no room to write."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    code = re.search(r"\(os error (\d+)\)", str(error))
+    return code is not None and int(code[1]) in _FULL
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -201,9 +227,10 @@ class EnginePanic(EngineError):
     code = "engine_panic"
 
 
-class EngineKilled(EngineError):
+class EngineKilled(ZkmlError):
     """The proof engine's process was killed from outside."""
 
+    # No ``EngineError``: it says nothing about what the engine was asked.
     code = "engine_killed"
     retryable = True
     default_advice = "Often the kernel's out-of-memory killer; see `zkml doctor`."

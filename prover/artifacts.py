@@ -8,7 +8,6 @@ random names.
 from __future__ import annotations
 
 import copy
-import errno
 import os
 import re
 import secrets
@@ -24,6 +23,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, from_url
 
+from circuits.errors import StorageFull, is_of_full_disk
 from circuits.format.digests import PREFIX, is_digest, sha256, sha256_file
 from prover.artifact_cache import Uses, trim
 from prover.errors import (
@@ -31,14 +31,11 @@ from prover.errors import (
     ArtifactMissing,
     ArtifactsUnavailable,
     SettingsInvalid,
-    StorageFull,
 )
 
 _PRIVATE_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 #: Report an unresponsive bucket within a minute, not three: jobs are retried anyway.
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
-#: errno values of a full disk or quota.
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Stored:
@@ -393,18 +390,11 @@ def _named_errors() -> Iterator[None]:
     except (FileNotFoundError, NotFoundError) as error:
         raise FileNotFoundError(_first_line(error)) from error
     except (BaseError, OSError) as error:
-        if _out_of_space(error):
+        if is_of_full_disk(error):
             raise StorageFull from error
         raise ArtifactsUnavailable(
             f"The artifact store did not answer: {_first_line(error)}"
         ) from error
-
-
-def _out_of_space(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in FULL
-    code = re.search(r"\(os error (\d+)\)", str(error))
-    return code is not None and int(code[1]) in FULL
 
 
 def _first_line(error: Exception) -> str:

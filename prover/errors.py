@@ -345,15 +345,6 @@ class ArtifactsUnavailable(ZkmlError):
     default_advice = "Try again shortly. If the error persists, check ZKML_ARTIFACTS_URL."
 
 
-class StorageFull(ZkmlError):
-    """The disk is full."""
-
-    code = "storage_full"
-    fault = Fault.BUSY
-    retryable = True
-    default_advice = "Free some space on the disk of ZKML_HOME; no partial file was left."
-
-
 class UploadTooLarge(ZkmlError):
     """The upload is larger than this service accepts."""
 

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -33,7 +34,7 @@ from circuits.engine.port import CircuitFiles, LayoutStats, ProofResult, RunArgs
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, redacted, report
 from circuits.engine.table_end import has_table
-from circuits.errors import EngineError, InputOutOfRange, ZkmlError
+from circuits.errors import EngineError, InputOutOfRange, StorageFull, ZkmlError
 from circuits.format.commitments import Binding, Lanes, Subject, about, columns, usable_rows
 from circuits.format.field import Felts, from_felt, to_felt
 from circuits.format.hidden import Salt
@@ -45,6 +46,9 @@ from circuits.srs.verify_part import extract
 logging.getLogger("ezkl").setLevel(logging.CRITICAL)
 logging.getLogger("ezkl").propagate = False
 
+#: How long a thread that wants the GIL sleeps before it asks again. In a proof it is for threads
+#: that will never get it (``circuits.engine.stall``): nobody else wants it.
+_ASKS_AGAIN_S = 3600.0
 #: A proxy that answers nobody: port 9 discards, where it is open at all.
 _NO_WAY_OUT = "http://127.0.0.1:9"
 
@@ -211,6 +215,7 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     seconds["witness"] = time.monotonic() - started
     report("prove")
     started = time.monotonic()
+    sys.setswitchinterval(_ASKS_AGAIN_S)
     try:
         ezkl.prove("witness.json", str(files.compiled), str(files.pk), "proof.json", str(files.srs))
     except BaseException as error:
@@ -398,6 +403,8 @@ def _engine_error(error: BaseException) -> EngineError:
     if isinstance(error, (KeyboardInterrupt, MemoryError)):
         raise error
     mapped = as_engine_error(error)
+    if isinstance(mapped, StorageFull):
+        raise mapped
     return mapped if isinstance(mapped, EngineError) else EngineError(str(mapped))
 
 

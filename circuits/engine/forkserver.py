@@ -6,8 +6,9 @@ child's *session* socket, its *status* socket and its stderr.
 
 * The child serves calls on the session socket until it is closed (``circuits.engine.session``).
 * The server keeps the status socket. When the child ends it writes one JSON line,
-  ``{"status": waitstatus}``. When the other side closes it first, the child is killed: that is
-  how a parent kills, and what happens by itself when the parent dies.
+  ``{"status": waitstatus}``; if there could be no child, ``{"errno": number}``. When the other side
+  closes it first, the child is killed: that is how a parent kills, and what happens by itself when
+  the parent dies.
 * An order may name the module that its call is of: while no child runs the server imports it, so
   that this child and all later ones begin with it.
 * Each child has a scratch folder, its working directory and home, removed when the child has ended.
@@ -136,8 +137,15 @@ class _Server:
         loads = order["loads"]
         if loads is not None and loads not in sys.modules and not self._children:
             self._load(loads)
-        scratch = tempfile.mkdtemp(dir=self._scratch)
-        pid = os.fork()
+        try:
+            scratch = tempfile.mkdtemp(dir=self._scratch)
+            pid = os.fork()
+        except OSError as error:  # a full disk, too many processes: that is one child's end
+            os.close(session)
+            os.close(stderr)
+            with socket.socket(fileno=status) as sock, contextlib.suppress(OSError):
+                sock.sendall(json.dumps({"errno": error.errno}).encode() + b"\n")
+            return True
         if pid == 0:
             os.close(status)
             self._become_child(order, session, stderr, scratch)
@@ -175,6 +183,7 @@ class _Server:
             )
             from circuits.engine import session as sessions
 
+            sessions.written = [scratch, *order["writes"]]
             sessions.standing = {
                 "network": self._without_network,
                 **isolation.wall_in(order["reads"], [scratch, *order["writes"]]),

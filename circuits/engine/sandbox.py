@@ -34,7 +34,9 @@ from circuits.errors import (
     EngineOutOfMemory,
     EngineStalled,
     EngineTimeout,
+    StorageFull,
     ZkmlError,
+    is_of_full_disk,
 )
 
 #: How often a waiting parent looks at ``should_stop``.
@@ -42,6 +44,8 @@ _POLL_S = 0.1
 #: What a server gets to end by itself: in the middle of an import on a busy machine it takes long,
 #: and one that is killed leaves its folder to the next.
 _END_S = 60.0
+#: Signals that a process does not send itself.
+_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 _OUT_OF_MEMORY = (b"memory allocation of", b"Cannot allocate memory", b"MemoryError")
 
 
@@ -133,12 +137,15 @@ class Child:
             line = b""
         if not line:
             return EngineKilled("the proof engine's server process ended")
-        code = os.waitstatus_to_exitcode(json.loads(line)["status"])
+        end = json.loads(line)
+        if "errno" in end:
+            return _not_started(end["errno"])
+        code = os.waitstatus_to_exitcode(end["status"])
         self._wires.stderr.seek(0)
         said = self._wires.stderr.read()[-4000:]
         if any(sign in said for sign in _OUT_OF_MEMORY):
             return self._out_of_memory()
-        if code == -signal.SIGKILL:
+        if -code in _FROM_OUTSIDE:
             return EngineKilled()
         if code < 0:
             name = signal.Signals(-code).name
@@ -299,6 +306,14 @@ class Sandbox:
     def close(self) -> None:
         """Kills all children and the server."""
         self._server.close()
+
+
+def _not_started(number: int) -> ZkmlError:
+    """Why the server could not make a child."""
+    error = OSError(number, os.strerror(number))
+    if is_of_full_disk(error):
+        return StorageFull()
+    return EngineKilled(f"the proof engine's process cannot be started: {error.strerror}")
 
 
 def _either(first: ShouldStop | None, second: ShouldStop | None) -> ShouldStop | None:

@@ -24,7 +24,14 @@ import socket
 import struct
 from typing import Any
 
-from circuits.errors import EngineError, EngineOutOfMemory, EnginePanic, ZkmlError
+from circuits.errors import (
+    EngineError,
+    EngineOutOfMemory,
+    EnginePanic,
+    StorageFull,
+    ZkmlError,
+    is_of_full_disk,
+)
 
 #: What rayon says when a thread's stack cannot be had.
 _NO_ROOM_FOR_THREADS = ("ThreadPoolBuildError", "failed to spawn thread")
@@ -32,6 +39,10 @@ _LENGTH = struct.Struct(">I")
 _current: socket.socket | None = None
 #: Which walls stand around this child (``circuits.engine.isolation``).
 standing: dict[str, bool] = {}
+#: The folders that this child writes.
+written: list[str] = []
+#: A disk with fewer bytes free is full.
+_ROOM = 1 << 20
 
 #: What may be called while an answer of a child is read, beside classes of this package.
 _PLAIN = {
@@ -132,17 +143,31 @@ def _run(function: str, args: tuple[Any, ...]) -> tuple[str, Any, int]:
 
 
 def as_engine_error(error: BaseException) -> ZkmlError:
-    """Any exception of a call as one of ours."""
+    """Any exception of a call as one of ours.
+
+    What fails while the disk is full has failed for that: EZKL drops what it could not write, and
+    then fails in another way on the rest.
+    """
+    if isinstance(error, MemoryError):
+        return EngineOutOfMemory()
+    if is_of_full_disk(error) or any(_is_full(folder) for folder in written):
+        return StorageFull()
     if isinstance(error, ZkmlError):
         return error
     text = str(error).strip() or type(error).__name__
-    if isinstance(error, MemoryError):
-        return EngineOutOfMemory()
     if type(error).__name__ == "PanicException":
         if any(sign in text for sign in _NO_ROOM_FOR_THREADS):
             return EngineOutOfMemory()
         return EnginePanic(f"the proof engine panicked: {text[:300]}")
     return EngineError(f"the proof engine failed: {text[:300]}")
+
+
+def _is_full(folder: str) -> bool:
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _ROOM
 
 
 def redacted(error: ZkmlError) -> ZkmlError:

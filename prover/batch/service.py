@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from circuits.errors import Canceled, EngineError, ZkmlError
+import structlog
+
+from circuits.errors import Canceled, EngineError, EngineKilled, ZkmlError
 from circuits.format.profile import Profile
 from prover.batch.chunks import queued_items
 from prover.batch.finer import finer_packs
@@ -19,6 +21,7 @@ from prover.batch.workshop import BatchServices
 from prover.errors import LeaseLost, ResultRemoved
 from prover.jobs.forgetting import forget_rows
 from prover.jobs.lease import LeaseKeeper
+from prover.jobs.retries import as_zkml_error, may_pass, pause_s
 from prover.jobs.retries import may_pass, pause_s
 from prover.logs import get_logger
 from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
@@ -127,14 +130,14 @@ class BatchService:
             if settled is not None and settled.state is JobState.EXPIRED:
                 self._expire(_batch_of(job))
         except ZkmlError as error:
-            # A stopped service often takes the engine with it: that is not a failure of the job.
-            if isinstance(error, EngineError) and held.should_stop():
+            # Who stops a service often kills the engine with it: that is no failure of the job.
+            if isinstance(error, EngineError | EngineKilled) and held.should_stop():
                 held.settle()
             else:
                 self._failed(job, held, error)
-        except Exception:  # an internal error must not leave a batch running forever
+        except Exception as error:  # a defect of ours must not leave a batch running for ever
             _log.exception("batch_defect", job=job.id)
-            self._failed(job, held, ZkmlError())
+            self._failed(job, held, as_zkml_error(error))
         finally:
             self.services.notifications.publish(job.id)
             self._finish(_batch_of(job))

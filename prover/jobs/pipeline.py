@@ -25,7 +25,14 @@ from circuits.calibration.accuracy import compare, output_range
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.engine.session import redacted
-from circuits.errors import Canceled, EngineError, ModelTooLarge, ZkmlError
+from circuits.errors import (
+    Canceled,
+    EngineError,
+    EngineKilled,
+    ModelTooLarge,
+    StorageFull,
+    ZkmlError,
+)
 from circuits.format.digests import canonical_json
 from circuits.format.field import Felts, to_felt
 from circuits.format.manifest import CircuitManifest
@@ -39,7 +46,6 @@ from prover.errors import (
     ModelNotFound,
     NoAnswer,
     StatementRefused,
-    StorageFull,
     StoreUnavailable,
 )
 from prover.jobs.circuit_registry import BuildSpec, Circuit, CircuitRegistry
@@ -48,6 +54,7 @@ from prover.jobs.inputs import load_input
 from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.notifications import Notifications
+from prover.jobs.retries import as_zkml_error, may_pass, pause_s
 from prover.jobs.retries import may_pass, pause_s
 from prover.logs import get_logger
 from prover.records.job import Job, JobKind, Stage
@@ -117,17 +124,17 @@ class Pipeline:
             _log.warning("lease_lost", job=job.id)
         except Canceled:
             self._stopped(job, held)
-        except EngineError as error:
-            # A stopped service often takes the engine with it: that is not a failure of the job.
+        except (EngineError, EngineKilled) as error:
+            # Who stops a service often kills the engine with it: that is no failure of the job.
             if held.should_stop():
                 self._stopped(job, held)
             else:
                 self._failed(job, held, error, work)
         except ZkmlError as error:
             self._failed(job, held, error, work)
-        except Exception:  # an internal error must not leave a job running forever
+        except Exception as error:  # a defect of ours must not leave a job running for ever
             _log.exception("pipeline_defect", job=job.id)
-            self._failed(job, held, ZkmlError(), work)
+            self._failed(job, held, as_zkml_error(error), work)
         finally:
             self.notifications.publish(job.id)
 

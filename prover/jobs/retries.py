@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from circuits.errors import EngineTimeout, Fault, ZkmlError
+from circuits.errors import EngineTimeout, Fault, StorageFull, ZkmlError, is_of_full_disk
 
 _LONGEST_S = 60.0
 
@@ -19,6 +19,11 @@ def may_pass(error: ZkmlError) -> bool:
     if isinstance(error, EngineTimeout):
         return False
     return error.retryable or error.fault is Fault.BUSY
+
+
+def as_zkml_error(error: Exception) -> ZkmlError:
+    """What nobody expected of a job, as its end: a disk that is full, or a defect of ours."""
+    return StorageFull() if is_of_full_disk(error) else ZkmlError()
 
 
 def pause_s(attempt: int, first_s: float) -> float:

@@ -17,8 +17,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from circuits.errors import StorageFull
 from prover.admission import Sizing
-from prover.errors import SettingsInvalid, StorageFull, StoreUnavailable
+from prover.errors import SettingsInvalid, StoreUnavailable
 from prover.records.quotas import Quota
 
 #: Gives the current time, in UTC and aware of it.

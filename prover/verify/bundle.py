@@ -34,7 +34,7 @@ def verify_bundle(
     limits: Limits = VERIFY_LIMITS,
 ) -> Report:
     """Checks a bundle, offline. Never raises for anything in ``data``: see ``Report``. Raises
-    ``EngineKilled`` when the engine's process is killed from outside each time.
+    ``EngineKilled`` when the engine's process is killed from outside each time, ``StorageFull``.
 
     ``model``: the expected ONNX file. ``inputs``: the expected input, by name. ``input_salt``:
     opens a salted commitment to ``inputs``. ``rebuild``: derives the verifying key from the model

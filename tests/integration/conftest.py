@@ -1,8 +1,9 @@
-"""A job store on SQLite and on PostgreSQL."""
+"""A job store on SQLite and on PostgreSQL; a disk that is soon full."""
 
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,17 @@ def store(url: str, clock: ManualClock) -> Iterator[Store]:
     with Store.open(url, max_attempts=2, clock=clock) as opened:
         opened.add_model(model_record())
         yield opened
+
+
+@pytest.fixture
+def little_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

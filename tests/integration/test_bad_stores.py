@@ -16,8 +16,9 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 
+from circuits.errors import StorageFull
 from prover.artifacts import Artifacts
-from prover.errors import ArtifactsUnavailable, StorageFull, StoreUnavailable
+from prover.errors import ArtifactsUnavailable, StoreUnavailable
 from prover.host.redis_server import RedisServer
 from prover.jobs.queue import celery_config, send_job
 from prover.jobs.redis_notifications import RedisNotifications
@@ -134,20 +135,6 @@ def test_a_migration_that_was_cut_short_is_made_from_where_it_began(url: str) ->
 
 
 # --- full and read-only ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def little_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of two megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def read_only(folder: Path, flag: str = "ro") -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +19,14 @@ from circuits.engine import stall
 from circuits.engine.constants import constants_uncounted, patch_constants
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, LayoutStats, Limits, RunArgs
+from circuits.engine.sandbox import Sandbox
 from circuits.errors import (
     Canceled,
     EngineError,
     EngineStalled,
     EngineTimeout,
     InputOutOfRange,
+    StorageFull,
 )
 from circuits.format.field import felts_to_bytes, from_felt, to_felt
 from circuits.format.wide_constants import written
@@ -157,14 +161,13 @@ def test_the_engine_s_deadlock_is_real_noticed_and_ended_at_its_deadline(
     """zkonduit/ezkl issue 1029, with our look at the witness taken away: a thread of the prover
     logs, for which it needs the GIL, which the call that waits for it holds."""
     monkeypatch.setattr(stall, "LOOK_S", 0.5)
-    monkeypatch.setattr(stall, "LOOKS", 4)
+    monkeypatch.setattr(stall, "LOOKS", 10)
     unlooked = "setattr(__import__('circuits.engine.calls').engine.calls, '_check_tables', print)"
     prove, beyond = "circuits.engine.calls:prove", sigmoid.inputs(100.0, 0.0, 0.0, 0.0)
-    for limits, may_stall, ends in (
-        (LIMITS, True, EngineStalled),
-        (replace(LIMITS, deadline_s=6.0), False, EngineTimeout),
-    ):
+    limits = replace(LIMITS, deadline_s=600.0)
+    for may_stall, ends in ((True, EngineStalled), (False, EngineTimeout)):
         stages: list[str] = []
+        began = time.monotonic()
         with engine.sandbox.session(limits, reads=sigmoid.files.paths) as child:
             child.call("builtins:eval", unlooked)
             pid = child.call("os:getpid")
@@ -173,7 +176,9 @@ def test_the_engine_s_deadlock_is_real_noticed_and_ended_at_its_deadline(
                     prove, sigmoid.files, beyond, on_stage=stages.append, may_stall=may_stall
                 )
         assert stages == ["witness", "prove"]
-        give_up = time.monotonic() + 10
+        # Long enough for the second to get there too, on whatever machine.
+        limits = replace(LIMITS, deadline_s=2 * (time.monotonic() - began))
+        give_up = time.monotonic() + 60
         while psutil.pid_exists(pid):
             assert time.monotonic() < give_up
             time.sleep(0.01)
@@ -182,6 +187,44 @@ def test_the_engine_s_deadlock_is_real_noticed_and_ended_at_its_deadline(
 def test_a_value_beyond_a_decomposition_is_refused(engine: EzklEngine, relu: Built) -> None:
     with pytest.raises(InputOutOfRange, match="can hold"):
         engine.prove(relu.files, relu.inputs(2.0**20, 0.0, 0.0, 0.0), LIMITS)
+
+
+def test_a_disk_that_is_full_is_named_wherever_the_engine_finds_it(
+    engine: EzklEngine, relu: Built, srs_cache: Path, little_disk: Path
+) -> None:
+    """EZKL itself may say nothing, and trip over what it has written by half."""
+    filler, refused = little_disk / "filler", 0
+    for room in (0, *(1 << n for n in range(12, 21))):
+        out = little_disk / f"room-{room}"
+        out.mkdir()
+        filler.write_bytes(b"x" * (shutil.disk_usage(little_disk).free - room))
+        try:
+            engine.setup(relu.onnx, relu.priced.settings, srs_cache / f"dev{K}.srs", out, LIMITS)
+        except StorageFull:
+            refused += 1
+        else:
+            assert (out / "pk").read_bytes() == relu.files.pk.read_bytes()
+        shutil.rmtree(out)
+        filler.unlink()
+    assert refused >= 3
+
+
+def test_a_scratch_disk_that_is_full_is_named(
+    relu: Built, little_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(little_disk))
+    monkeypatch.setenv("TMPDIR", str(little_disk))
+    own = EzklEngine(Sandbox())
+    filler = little_disk / "filler"
+    try:
+        for room in (0, 4096, 16384):
+            filler.write_bytes(b"x" * (shutil.disk_usage(little_disk).free - room))
+            with pytest.raises(StorageFull):
+                own.prove(relu.files, relu.inputs(1.0, -1.0, 2.0, 0.0), LIMITS)
+            filler.unlink()
+        assert own.prove(relu.files, relu.inputs(1.0, -1.0, 2.0, 0.0), LIMITS).proof
+    finally:
+        own.sandbox.close()
 
 
 def test_one_settings_file_gives_one_verifying_key(

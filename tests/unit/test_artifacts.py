@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from circuits.errors import StorageFull
 from circuits.format.digests import sha256
 from prover.artifacts import Artifacts
 from prover.errors import (
@@ -18,7 +19,6 @@ from prover.errors import (
     ArtifactMissing,
     ArtifactsUnavailable,
     SettingsInvalid,
-    StorageFull,
 )
 
 

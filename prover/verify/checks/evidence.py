@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import Engine, Limits
 from circuits.engine.proof_json import EzklProof
-from circuits.errors import Canceled, EngineKilled, ZkmlError
+from circuits.errors import Canceled, EngineKilled, StorageFull, ZkmlError, is_of_full_disk
 from circuits.format.manifest import CircuitManifest, SrsRef
 from prover.memo import Once
 from prover.statement.bundle import Bundle
@@ -156,8 +156,9 @@ class Step:
 def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
     """Runs every check, whatever the earlier ones found. A crash counts as a failure.
 
-    Raises ``EngineKilled`` when a check's process is killed from outside repeatedly, and
-    ``Canceled`` when the engine was told to stop: such a check has no result.
+    Raises ``EngineKilled`` when a check's process is killed from outside repeatedly, ``StorageFull``
+    when the disk is full, and ``Canceled`` when the engine was told to stop: such a check has no
+    result.
     """
     checks: list[Check] = []
     for step in steps:
@@ -187,11 +188,13 @@ def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
         status, detail = Status.FAIL if evidence.policy.strict else Status.WARN, str(answer)
     except Unmet as answer:
         status, detail = Status.FAIL, str(answer)
-    except (EngineKilled, Canceled):
+    except (EngineKilled, StorageFull, Canceled):
         raise  # it did not run, so that it says nothing about the evidence
     except ZkmlError as error:
         status, detail = Status.FAIL, error.detail
     except Exception as error:
+        if is_of_full_disk(error):
+            raise StorageFull from error
         # Hostile bytes may crash any of the code below. That is a failed check, not a crash.
         status, detail = Status.FAIL, f"cannot be checked: {type(error).__name__}: {error}"
     return Check(
