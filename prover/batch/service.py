@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from circuits.errors import Canceled, EngineError, EngineKilled, ZkmlError
 from circuits.format.profile import Profile
 from prover.batch.chunks import queued_items
@@ -22,7 +20,6 @@ from prover.errors import LeaseLost, ResultRemoved
 from prover.jobs.forgetting import forget_rows
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.retries import as_zkml_error, may_pass, pause_s
-from prover.jobs.retries import may_pass, pause_s
 from prover.logs import get_logger
 from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
 from prover.records.batch_errors import BatchExpired, ItemNotDone, problem_of_item

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-
-
 from circuits.errors import ZkmlError
 from prover.artifacts import Artifacts
 from prover.logs import get_logger

@@ -55,7 +55,6 @@ from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.notifications import Notifications
 from prover.jobs.retries import as_zkml_error, may_pass, pause_s
-from prover.jobs.retries import may_pass, pause_s
 from prover.logs import get_logger
 from prover.records.job import Job, JobKind, Stage
 from prover.settings import Settings
