@@ -1,20 +1,20 @@
-"""The job store: models, circuits, jobs and their events in SQL. The row is the truth.
+"""The job store: models, circuits, jobs and their events in SQL. Rows are the source of truth.
 
-One module per table, one class over them all::
+One module per table, and one class that combines them::
 
     store = Store.open("sqlite:////var/lib/zkml/zkml.db")
     job = store.create_job(JobKind.PROOF, model_id, circuit_id, request, input_key)
-    lease = store.claim(job.id, owner="host:1", ttl_s=30)  # None: somebody else has it
+    lease = store.claim(job.id, owner="host:1", ttl_s=30)  # None: another worker has it
 
-A store is one tenant's view: another tenant's id is not found in it, as one that never was. ::
+A store is one tenant's view, which does not contain the rows of other tenants. ::
 
     theirs = store.for_tenant("acme")
-    all_of_them = store.every_tenant()  # for workers and maintenance; it creates nothing
+    all_of_them = store.every_tenant()  # for workers and maintenance; cannot create rows
 
-What names a lease (``Leases``) needs no view: only a worker that claimed the job has one.
+Methods with a lease (``Leases``) need no view: only the worker that claimed the job has one.
 
-Every method is one transaction and may be called from any thread. All of them may raise
-``StoreUnavailable`` (try again) and, when writing, ``StorageFull``.
+Every method is one transaction and is thread-safe. Every method may raise ``StoreUnavailable``
+(transient) and, when writing, ``StorageFull``.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class Store(
     WebhookEndpoints,
     WebhookQueue,
 ):
-    """The job store, as the tenant ``DEFAULT_TENANT`` sees it when it is opened.
+    """The job store, opened as the view of the tenant ``DEFAULT_TENANT``.
 
     ``max_attempts`` is how many attempts at a job may be lost before it fails,
-    ``quarantine_after`` how many of its workers may die, ``quota`` what a tenant may use that has
-    no limits of its own, ``sizing`` how jobs are put into classes.
+    ``quarantine_after`` how many of its workers may die, ``quota`` the tenants' default quota,
+    ``sizing`` the rules for size classes.
     """
 
     @classmethod
@@ -84,12 +84,11 @@ class Store(
         sizing: Sizing | None = None,
         clock: Clock = utc_now,
     ) -> Self:
-        """Connects, and creates or migrates the tables when they are not current.
+        """Connects, and creates or migrates the tables if needed.
 
-        Safe when many processes open the same database at once. ``clock`` gives the time that
-        leases and events carry; machines that share a database need clocks that agree to within
-        a fraction of a lease (a wrong clock costs repeated work, never a wrong result: writes are
-        fenced by token, not by time).
+        Many processes may open the same database at once. ``clock`` gives the time of leases and
+        events. Clocks of machines that share a database must agree to a fraction of a lease: a
+        wrong clock causes repeated work but no wrong result, since fencing tokens guard writes.
         """
         database = Database.connect(url)
         try:
@@ -110,22 +109,21 @@ class Store(
         return store
 
     def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:
-        """The same store as ``tenant`` sees it, asked with an API key of its own. It shares the
-        connections: close one of them."""
+        """The view of ``tenant``, for one of its API keys. It shares the connections: close only
+        one of the views."""
         return self._view(tenant, key_id)
 
     def every_tenant(self) -> Self:
-        """The same store with what all tenants have."""
+        """The view over all tenants."""
         return self._view(None)
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """All that this thread reads inside is as it was at one moment, and costs one transaction.
-        Nothing may be written inside."""
+        """All reads of this thread inside the block share one read-only transaction."""
         return self._db.snapshot()
 
     def at_hand(self) -> Self | None:
-        """The same view, whose reads by key an event loop may make itself (``Database.at_hand``).
-        To be closed by itself."""
+        """The same view for reads by key inside an event loop (``Database.at_hand``). Close it
+        separately."""
         database = self._db.at_hand()
         if database is None:
             return None
@@ -139,7 +137,7 @@ class Store(
         return view
 
     def ping(self) -> None:
-        """Returns if the database answers; raises ``StoreUnavailable`` otherwise."""
+        """Returns if the database responds; raises ``StoreUnavailable`` otherwise."""
         with self._db.read() as conn:
             conn.exec_driver_sql("SELECT 1")
 

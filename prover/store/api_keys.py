@@ -1,4 +1,4 @@
-"""The table of API keys. Keys are never deleted: a list shows those that were revoked, too."""
+"""The table of API keys. Keys are never deleted; lists include revoked ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prover.store.schema import api_keys
 
 
 class ApiKeys(Repository):
-    """API keys by id, of every tenant, whatever the view: a caller's tenant is found here."""
+    """API keys by id, of all tenants in every view: the key determines the caller's tenant."""
 
     def add_api_key(self, key: ApiKey) -> None:
         """Keeps a new key."""
@@ -46,7 +46,7 @@ class ApiKeys(Repository):
             return [_key(row) for row in conn.execute(query)]
 
     def origins(self) -> frozenset[str]:
-        """Origins that keys in force name."""
+        """The web origins of all keys in force."""
         in_force = sa.and_(
             api_keys.c.revoked_at.is_(None),
             sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > self._now()),
@@ -56,12 +56,12 @@ class ApiKeys(Repository):
             return frozenset(origin for named in conn.scalars(query) for origin in named)
 
     def has_api_keys(self) -> bool:
-        """Whether a key was ever made."""
+        """Whether a key was ever created."""
         with self._db.read() as conn:
             return conn.scalar(sa.select(api_keys.c.id).limit(1)) is not None
 
     def revoke_api_key(self, key_id: str) -> ApiKey:
-        """Ends a key for good; once more changes nothing. Raises ``ApiKeyUnknown``."""
+        """Revokes a key permanently; idempotent. Raises ``ApiKeyUnknown``."""
         with self._db.write() as conn:
             conn.execute(
                 sa.update(api_keys)
@@ -75,7 +75,7 @@ class ApiKeys(Repository):
         return _key(row)
 
     def note_api_key_used(self, key_id: str, at: datetime) -> None:
-        """Notes when the key was last used. Call it now and then, not at each request."""
+        """Records the last use of the key. Call it occasionally, not at each request."""
         with self._db.write() as conn:
             conn.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=at))
 

@@ -1,4 +1,4 @@
-"""The tables of batches as they are read: batches, their items, and the packs of a batch."""
+"""Read access to the tables of batches, items and packs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from prover.store.jobs import job_of
 from prover.store.pages import Page, rows_of_page
 from prover.store.schema import batch_chunks, batch_items, batches, jobs
 
-#: Items that are still to be proved.
+#: States of items still to be proved.
 QUEUED = batch_items.c.state == ItemState.QUEUED.value
 
 
 class BatchReading(Repository):
-    """Batches by id, and what belongs to them. Nothing here changes a row."""
+    """Batches by id, with their items and packs; read-only."""
 
     def batch(self, batch_id: str) -> Batch:
         """Raises ``BatchNotFound``."""
@@ -73,14 +73,13 @@ class BatchReading(Repository):
         return _item(row)
 
     def chunk_keys(self, batch_id: str) -> dict[int, str]:
-        """Where the inputs of each chunk lie, by chunk."""
+        """The artifact key of each chunk's inputs, by chunk."""
         query = sa.select(batch_chunks).where(*self._of_batch(batch_chunks, batch_id))
         with self._db.read() as conn:
             return {row.chunk: row.input_key for row in conn.execute(query)}
 
     def next_pack(self, batch_id: str) -> Job | None:
-        """The first pack that nobody works on, in the order of the items; None when there is none
-        now."""
+        """The first unclaimed pack, in the order of the items; None if there is none now."""
         idle = sa.or_(
             jobs.c.state == JobState.QUEUED.value,
             sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= self._now()),
@@ -97,7 +96,7 @@ class BatchReading(Repository):
         return None if row is None else job_of(row)
 
     def batch_costs(self, batch_id: str) -> dict[str, int | None]:
-        """How many proofs the batch's items have, and the engine's largest resident set."""
+        """The number of the batch's proofs, and the engine's peak resident set."""
         packs = sa.select(batch_items.c.pack_id).where(
             *self._of_batch(batch_items, batch_id),
             batch_items.c.state == ItemState.PROVED.value,
@@ -121,7 +120,7 @@ class BatchReading(Repository):
             return list(conn.scalars(query))
 
     def stale_batches(self, before: datetime) -> list[str]:
-        """Batches that began to receive rows before then and never ended that: their receiver
+        """Batches that started receiving rows before then and did not finish: their receiver
         died."""
         query = sa.select(batches.c.id).where(
             batches.c.state == BatchState.RECEIVING.value,
@@ -132,8 +131,7 @@ class BatchReading(Repository):
             return list(conn.scalars(query))
 
     def overdue_batches(self) -> list[tuple[str, str]]:
-        """Batches, with their tenants, whose rows are there and whose deadline has passed before
-        they ended."""
+        """Completely received batches, with their tenants, that missed their deadline."""
         open_ = [BatchState.QUEUED.value, BatchState.RUNNING.value]
         query = sa.select(batches.c.id, batches.c.tenant).where(
             batches.c.state.in_(open_), batches.c.expires_at <= self._now(), *self._mine(batches)
@@ -142,8 +140,8 @@ class BatchReading(Repository):
             return [(row.id, row.tenant) for row in conn.execute(query)]
 
     def orphaned_packs(self, batch_id: str) -> list[Job]:
-        """Jobs that have ended while items still wait for them: whoever saw them end died before
-        he could settle it."""
+        """Ended jobs that still have waiting items: the process that ended them died before it
+        could settle the pack."""
         over = [s.value for s in JobState if s.terminal]
         waiting = sa.select(batch_items.c.pack_id).where(
             *self._of_batch(batch_items, batch_id), QUEUED
@@ -153,7 +151,7 @@ class BatchReading(Repository):
             return [job_of(row) for row in conn.execute(query)]
 
     def _of_batch(self, table: sa.Table, batch_id: str) -> list[sa.ColumnElement[bool]]:
-        """The conditions that keep a query to one batch's rows of ``table``, and to this view."""
+        """The conditions that restrict a query to one batch's rows of ``table`` in this view."""
         own: list[sa.ColumnElement[bool]] = [table.c.batch_id == batch_id]
         if self.tenant is None:
             return own
@@ -164,8 +162,8 @@ class BatchReading(Repository):
 def batch_row(
     conn: sa.Connection, batch_id: str, *where: sa.ColumnElement[bool], lock: bool = False
 ) -> sa.Row[Any]:
-    """The batch's row. Whoever writes about a batch and its jobs locks it first, before any job's,
-    until the transaction ends (SQLite locks the whole file). Raises ``BatchNotFound``."""
+    """The batch's row. Transactions that write a batch and its jobs lock this row before any job's
+    row (SQLite locks the whole file). Raises ``BatchNotFound``."""
     query = sa.select(batches).where(batches.c.id == batch_id, *where)
     row = conn.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:

@@ -1,7 +1,7 @@
-"""The tables of batches, their items, and the chunks in which their inputs are kept.
+"""The tables of batches, their items, and the chunks of their inputs.
 
-What a pack's proof changes, items and job alike, is one transaction under the pack's lease: an item
-is proved once or not at all, whatever happens to whom in between.
+The result of a pack, items and job alike, is one transaction under the pack's lease, so an item is
+proved exactly once or not at all.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from prover.store.sizes import learn_peak, sized
 from prover.store.usage import meter
 
 _OPEN = batches.c.state.in_([s.value for s in BatchState if not s.terminal])
-#: Rows of one statement: SQLite's limit on parameters is 32 766.
+#: Rows per statement: SQLite allows 32 766 parameters.
 _AT_ONCE = 500
 
 
 class Batches(BatchReading):
-    """Batches by id: what is written, over what is read."""
+    """Batches by id, with write access."""
 
     # --- receiving ---------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ class Batches(BatchReading):
         *,
         metadata: dict[str, str] | None = None,
     ) -> None:
-        """A new batch that receives rows; ``start_batch`` when they are all there."""
+        """A new batch that receives rows; call ``start_batch`` after the last."""
         with self._db.write() as conn:
             require_model(conn, self._owner, model_id)
             conn.execute(
@@ -64,7 +64,7 @@ class Batches(BatchReading):
     def add_items(
         self, batch_id: str, items: Sequence[Item], chunk: int | None, input_key: str | None
     ) -> None:
-        """Rows as they come, with the chunk that holds the inputs of the good ones."""
+        """Adds rows, with the chunk of the valid rows' inputs."""
         values = [_values(item) for item in items]
         with self._db.write() as conn:
             if chunk is not None and input_key is not None:
@@ -77,9 +77,9 @@ class Batches(BatchReading):
                 conn.execute(sa.insert(batch_items), values[at : at + _AT_ONCE])
 
     def start_batch(self, batch_id: str, circuit_id: str, request: dict[str, Any]) -> Job:
-        """All rows are there: the batch, and the job that plans it, are queued.
+        """Queues the batch and its planning job, after all rows were added.
 
-        ``circuit_id`` is the circuit of one lane that its proofs derive from. The job's id is the
+        ``circuit_id`` is the single-lane circuit from which its proofs derive. The job's id is the
         batch's.
         """
         now = self._now()
@@ -107,7 +107,7 @@ class Batches(BatchReading):
             return job_of(conn.execute(sa.select(jobs).where(jobs.c.id == batch_id)).one())
 
     def abandon_batch(self, batch_id: str) -> None:
-        """Forgets a batch whose rows could not all be received."""
+        """Deletes a batch that was not received completely."""
         with self._db.write() as conn:
             for table, column in (
                 (batch_items, batch_items.c.batch_id),
@@ -127,8 +127,8 @@ class Batches(BatchReading):
         timings: dict[str, float],
     ) -> list[str]:
         """Ends the planning job: writes the plan and queues the packs. ``failed`` are items that
-        cannot be proved, with their problems. Gives the ids of the jobs to announce: none if the
-        batch was given up meanwhile."""
+        cannot be proved, with their problems. Returns the ids of the queued jobs: none if the
+        batch was ended meanwhile."""
         now = self._now()
         with self._db.write() as conn:
             batch = batch_row(conn, lease.job_id, *self._mine(batches), lock=True)
@@ -154,9 +154,8 @@ class Batches(BatchReading):
         timings: dict[str, float],
         peak_rss: int | None,
     ) -> list[str]:
-        """Ends a pack's job with all that came of it: proved items (lane and result by number),
-        failed ones (their problems), and packs that are to prove the rest. Gives the ids of the
-        jobs to announce."""
+        """Ends a pack's job with its outcome: proved items (lane and result by number), failed ones
+        (their problems), and new packs for the rest. Returns the ids of the queued jobs."""
         now = self._now()
         with self._db.write() as conn:
             batch = batch_row(conn, batch_id, *self._mine(batches), lock=True)
@@ -176,15 +175,15 @@ class Batches(BatchReading):
             return queued
 
     def queue_packs(self, batch_id: str, packs: Sequence[Pack]) -> list[str]:
-        """Queues packs in place of one whose job has ended without settling it. Gives the ids of
-        the jobs to announce."""
+        """Queues packs in place of one whose job ended without settling it. Returns the ids of the
+        queued jobs."""
         with self._db.write() as conn:
             return self._queue(
                 conn, batch_row(conn, batch_id, *self._mine(batches), lock=True), packs, self._now()
             )
 
     def fail_pack(self, batch_id: str, pack_id: str, problem: dict[str, Any]) -> None:
-        """Fails what is left of a pack whose job has ended without settling it."""
+        """Fails the remaining items of a pack whose job ended without settling it."""
         with self._db.write() as conn:
             conn.execute(
                 sa.update(batch_items)
@@ -200,10 +199,10 @@ class Batches(BatchReading):
         left: ItemState | None = None,
         problem: dict[str, Any] | None = None,
     ) -> bool:
-        """Ends the batch if no item of it is queued any more; whether this call ended it.
+        """Ends the batch if no item is queued any more; returns whether this call ended it.
 
-        ``left`` is what becomes of the items that are queued now; without it such items keep the
-        batch open.
+        ``left`` is the final state for items that are still queued; without it they keep the batch
+        open.
         """
         with self._db.write() as conn:
             return self._end_batch(
@@ -213,17 +212,17 @@ class Batches(BatchReading):
     def give_up_batch(
         self, batch_id: str, *, left: ItemState, problem: dict[str, Any]
     ) -> list[str]:
-        """Ends a batch early: what is queued of it becomes ``left``, jobs that wait are canceled,
-        those that run are asked to stop. Gives the ids of the latter.
+        """Ends a batch early: queued items become ``left``, waiting jobs are canceled, running ones
+        are asked to stop. Returns the ids of the latter.
 
-        One transaction, so that no pack is queued and no job ends in the middle of it.
+        It is one transaction, so that no pack is queued and no job ends meanwhile.
         """
         now = self._now()
         waiting = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == batch_id, QUEUED)
         with self._db.write() as conn:
             batch = batch_row(conn, batch_id, *self._mine(batches), lock=True)
             own = sa.or_(jobs.c.id == batch.job_id, jobs.c.id.in_(waiting))
-            # Neither a claim nor a worker that gives its job back may come between the two changes.
+            # No claim and no requeue may happen between the two changes.
             conn.execute(sa.select(jobs.c.id).where(own).with_for_update())
             running = jobs.c.state == JobState.RUNNING.value
             silent = sa.and_(running, jobs.c.lease_expires_at <= now)
@@ -272,14 +271,14 @@ class Batches(BatchReading):
         return True
 
     def forget_chunks(self, batch_id: str) -> None:
-        """Forgets where the inputs lay, once they are deleted."""
+        """Deletes the keys of inputs, after the inputs were deleted."""
         with self._db.write() as conn:
             conn.execute(sa.delete(batch_chunks).where(batch_chunks.c.batch_id == batch_id))
 
     def _queue(
         self, conn: sa.Connection, batch: sa.Row[Any], packs: Sequence[Pack], now: datetime
     ) -> list[str]:
-        """Ids of the jobs that were queued: none for a batch that has ended."""
+        """Returns the ids of the queued jobs: none for a batch that has ended."""
         if not packs or BatchState(batch.state).terminal:
             return []
         asked = conn.scalar(sa.select(jobs.c.api_key).where(jobs.c.id == batch.job_id))
@@ -303,7 +302,7 @@ class Batches(BatchReading):
             for pack in packs
         ]
         insert_jobs(conn, now, rows)
-        # Many at once: the write lock is held all the while, and leases must be renewed in time.
+        # Many at once, because the write lock is held meanwhile and leases must be renewed in time.
         assign = (
             sa.update(batch_items)
             .where(batch_items.c.batch_id == batch.id, QUEUED)
@@ -350,8 +349,8 @@ def _values(item: Item) -> dict[str, Any]:
 def _change_all(
     conn: sa.Connection, where: sa.ColumnElement[bool], now: datetime, **values: Any
 ) -> list[str]:
-    """Changes many jobs in one statement, for there may be thousands, and tells who follows them.
-    Gives their ids."""
+    """Changes many jobs (perhaps thousands) in one statement, with their events. Returns their
+    ids."""
     statement = sa.update(jobs).where(where).values(**values, last_seq=jobs.c.last_seq + 1)
     rows = conn.execute(statement.returning(jobs)).all()
     for row in rows:

@@ -1,4 +1,4 @@
-"""The table of circuits that are built."""
+"""The table of built circuits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MINE_BY_ID = _BY_ID.where(circuits.c.tenant == sa.bindparam("tenant"))
 
 
 class Circuits(Repository):
-    """Circuits by id; a circuit is never changed. Each tenant has its own, whatever their ids."""
+    """Circuits by id; circuits are immutable. Tenants have separate rows, even for equal ids."""
 
     def add_circuit(self, record: CircuitRecord) -> CircuitRecord:
-        """Adds the circuit, or returns the one that is there: the first commit wins.
+        """Adds the circuit, or returns the existing one: the first commit wins.
 
-        Two workers may build the same circuit at once; both go on with what this returns. Jobs
-        that wait for it are then as large as its proofs.
+        Two workers may build the same circuit at once; both continue with the returned one. Jobs
+        that wait for it get the size class of its proofs.
         """
         with self._db.write() as conn:
             prove_s = record.manifest.get("measured", {}).get("prove_s")
@@ -56,7 +56,7 @@ class Circuits(Repository):
         return found
 
     def find_circuit(self, circuit_id: str) -> CircuitRecord | None:
-        """The circuit if it is built."""
+        """The circuit, or None if it is not built."""
         with self._db.read() as conn:
             query = _BY_ID if self.tenant is None else _MINE_BY_ID
             row = conn.execute(query, {"id": circuit_id, "tenant": self.tenant}).one_or_none()
@@ -70,8 +70,8 @@ class Circuits(Repository):
         model_id: str | None = None,
         where: Filter = NO_FILTER,
     ) -> Page[CircuitRecord]:
-        """Circuits, newest first, all or those of one model. Their metadata is that of the jobs by
-        which they were asked for. Raises ``CursorInvalid``."""
+        """Circuits, newest first, all or those of one model. Their metadata is that of the jobs
+        that requested them. Raises ``CursorInvalid``."""
         query = sa.select(circuits).where(*self._mine(circuits), *where.on(circuits))
         if where.metadata:
             asked = sa.exists().where(

@@ -1,4 +1,4 @@
-"""Connections and transactions, the same for SQLite and PostgreSQL."""
+"""Connections and transactions for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from prover.admission import Sizing
 from prover.errors import SettingsInvalid, StoreUnavailable
 from prover.records.quotas import Quota
 
-#: Gives the current time, in UTC and aware of it.
+#: Returns the current time, timezone-aware, in UTC.
 Clock = Callable[[], datetime]
 _BUSY_S = 15.0
 _AT_HAND_BUSY_S = 0.2
@@ -34,7 +34,7 @@ def utc_now() -> datetime:
 
 
 class Database:
-    """One pool of connections. ``read`` and ``write`` are the only ways to a transaction."""
+    """A pool of connections. All transactions go through ``read`` and ``write``."""
 
     def __init__(self, engine: sa.Engine):
         self._engine = engine
@@ -53,9 +53,9 @@ class Database:
         return cls(sa.create_engine(parsed, pool_pre_ping=True, json_serializer=_json, pool_size=8))
 
     def at_hand(self) -> Database | None:
-        """The same database, for one thread that must not wait: what it reads by key is a look into
-        a local file, through a connection of its own, and no writer holds up a reader. Each
-        statement is a transaction. None where the database is another process."""
+        """The same database for a thread that must not block: reads by key from the local file
+        through a separate connection, which no writer blocks. Each statement is a transaction.
+        None if the database is another process."""
         if not self.is_sqlite:
             return None
         return Database(_sqlite(self._engine.url, busy_s=_AT_HAND_BUSY_S, poolclass=sa.StaticPool))
@@ -66,7 +66,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads."""
+        """A read-only transaction."""
         snapshot = getattr(self._of_thread, "snapshot", None)
         if snapshot is not None:
             yield snapshot
@@ -76,7 +76,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that this thread reads inside is of one transaction. Nothing is written inside."""
+        """All reads of this thread inside the block share one read-only transaction."""
         with self.read() as conn:
             self._of_thread.snapshot = conn
             try:
@@ -86,19 +86,19 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: committed at the end, rolled back on any exception."""
+        """A write transaction: committed at the end, rolled back on any exception."""
         with _named_errors(), self._in_turn(), self._writer.begin() as conn:
             yield conn
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """SQLite has one writer at a time, and has the others find out by trying again: those of
-        this process queue instead."""
+        """SQLite has one writer at a time, and other writers have to poll. Writers of this process
+        queue here instead."""
         if self._turn is None:
             yield
             return
         if not self._turn.acquire(timeout=_BUSY_S):
-            raise StoreUnavailable("The job database did not answer: others write to it.")
+            raise StoreUnavailable("The job database did not respond: other processes write to it.")
         try:
             yield
         finally:
@@ -109,11 +109,11 @@ class Database:
 
 
 class Repository:
-    """What every table's class stands on.
+    """The base class of all tables' classes.
 
-    A repository is one tenant's view: what it reads is that tenant's, and what it writes becomes
-    that tenant's. ``tenant`` None is the view over all tenants, which can create nothing.
-    ``key_id`` is the API key on whose behalf it creates, for the ledger.
+    A repository is one tenant's view: it reads and writes only that tenant's rows. ``tenant`` None
+    is the view over all tenants, which cannot create rows. ``key_id`` is the API key that creates
+    rows, for the ledger.
     """
 
     def __init__(
@@ -138,13 +138,13 @@ class Repository:
 
     @property
     def _owner(self) -> str:
-        """Whose new rows are."""
+        """The owner of new rows."""
         if self.tenant is None:
-            raise ValueError("a view over all tenants creates nothing: use for_tenant()")
+            raise ValueError("the view over all tenants cannot create rows: use for_tenant()")
         return self.tenant
 
     def _mine(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
-        """The conditions that keep a query to this view's rows of ``table``."""
+        """The conditions that restrict a query to this view's rows of ``table``."""
         return [] if self.tenant is None else [table.c.tenant == self.tenant]
 
 
@@ -176,7 +176,7 @@ def _sqlite(url: URL, *, busy_s: float = _BUSY_S, **options: Any) -> sa.Engine:
             f"The job database {path} cannot be opened: {error}.",
             advice="Check that its folder exists, is writable, and is not a network share.",
         ) from error
-    # isolation_level None stops the driver from opening transactions on its own: `_begin` does it.
+    # isolation_level None stops the driver from opening transactions: `_begin` does it.
     engine = sa.create_engine(
         url,
         json_serializer=_json,
@@ -188,9 +188,9 @@ def _sqlite(url: URL, *, busy_s: float = _BUSY_S, **options: Any) -> sa.Engine:
 
 
 def _use_wal(path: Path) -> None:
-    """Readers never wait for a writer in WAL mode. The mode is kept in the file.
+    """Turns on WAL mode, where readers never wait for a writer. The file stores the mode.
 
-    Changing it does not honour the busy timeout, so processes that start together try again.
+    Changing it ignores the busy timeout, so processes that start together retry.
     """
     give_up = time.monotonic() + _BUSY_S
     while True:
@@ -209,21 +209,21 @@ def _use_wal(path: Path) -> None:
 
 def _prepare(connection: Any, _record: Any) -> None:
     # NORMAL in WAL mode writes the log at each commit without waiting for the disk: a committed
-    # transaction survives the death of any process (the kernel has it); only a power cut may take
-    # back the last ones, and never leaves the file damaged.
+    # transaction survives the death of any process. A power failure may lose the last ones but
+    # never corrupts the file.
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin(conn: sa.Connection) -> None:
-    # A transaction that reads first and writes later cannot be made to wait by SQLite, it fails
-    # at once; taking the write lock at the start makes writers queue instead.
+    # In SQLite a transaction that reads first and writes later fails at once instead of waiting.
+    # Taking the write lock at the start makes writers queue.
     writes = conn.get_execution_options().get(_WRITES, False)
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _json(value: Any) -> str:
-    # NaN is not JSON and PostgreSQL refuses it: fail here, in every database alike.
+    # NaN is not JSON and PostgreSQL rejects it: fail for every database.
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
@@ -238,4 +238,4 @@ def _named_errors() -> Iterator[None]:
             raise
         if "disk is full" in str(error.orig) or "No space left" in str(error.orig):
             raise StorageFull from error
-        raise StoreUnavailable(f"The job database did not answer: {error.orig}.") from error
+        raise StoreUnavailable(f"The job database did not respond: {error.orig}.") from error

@@ -1,7 +1,7 @@
-"""Deadlines of jobs: what nobody works on ends by itself when its time is over.
+"""Deadlines of unclaimed jobs.
 
-A job that a worker holds is that worker's to end (``prover.jobs.lease``); one whose worker fell
-silent is nobody's.
+The worker that holds a job ends it at its deadline (``prover.jobs.lease``). A job with an expired
+lease is unclaimed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from prover.store.schema import jobs
 
 
 class Deadlines(Repository):
-    """What ends without a worker."""
+    """Ends jobs without a worker."""
 
     def expire_due(self, job_id: str | None = None, *, limit: int = 500) -> list[Job]:
-        """Ends as expired the jobs whose deadline has passed and that nobody works on: all of
-        them, or the one. Gives those that this call ended: whoever calls forgets their inputs."""
+        """Expires unclaimed jobs whose deadline has passed: all of them, or the one. Returns the
+        jobs that this call ended; the caller deletes their inputs."""
         now = self._now()
         due = sa.select(jobs.c.id).where(_overdue(now)).limit(limit)
         if job_id is not None:
@@ -40,7 +40,7 @@ class Deadlines(Repository):
                 **ended(JobState.EXPIRED, now),
                 problem=DeadlinePassed().problem(),
                 last_seq=jobs.c.last_seq + 1,
-                lease_token=jobs.c.lease_token + 1,  # a worker that wakes up late is refused
+                lease_token=jobs.c.lease_token + 1,  # refuses late writes of a former worker
             )
         )
         with self._db.write() as conn:
@@ -53,7 +53,7 @@ class Deadlines(Repository):
 
 
 def is_overdue(conn: sa.Connection, now: datetime, job_id: str) -> bool:
-    """Whether a job that nobody works on must not be begun any more."""
+    """Whether an unclaimed job must not be started any more."""
     query = sa.select(jobs.c.id).where(jobs.c.id == job_id, _overdue(now))
     return conn.scalar(query) is not None
 

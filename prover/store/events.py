@@ -1,4 +1,4 @@
-"""The table of job events: what a client that comes late, or comes back, can still read."""
+"""The table of job events, which clients can replay."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Events(Repository):
 def append_event(
     conn: sa.Connection, job_id: str, *, seq: int, at: datetime, kind: str, data: dict[str, Any]
 ) -> None:
-    """Writes one event. ``seq`` is ``jobs.last_seq`` as this same transaction raised it: the
-    row's lock makes the numbers of a job follow each other without gaps."""
+    """Writes one event. ``seq`` is ``jobs.last_seq``, incremented in the same transaction: the
+    row's lock makes a job's numbers consecutive."""
     row = {"job_id": job_id, "seq": seq, "at": at, "type": kind, "data": data}
     conn.execute(_INSERT, row)
 

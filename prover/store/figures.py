@@ -1,4 +1,4 @@
-"""What those who run the service watch: how much waits, how jobs end, what they take."""
+"""Metrics for operators: waiting jobs, outcomes, time and memory."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from prover.records.job import JobKind, JobState, Stage
 from prover.store.database import Repository
 from prover.store.schema import jobs
 
-#: Ended jobs that figures of time and memory are made of: the newest.
+#: The newest ended jobs, from which metrics of time and memory are computed.
 RECENT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Counts are of all rows, whatever their tenant."""
+    """Metrics over the rows of all tenants."""
 
     states: dict[tuple[str, str], int]  # by kind and state
     ends: dict[tuple[str, str], int]  # by kind and outcome: a state or a problem's code
-    oldest_s: dict[str, float]  # age of the oldest job that waits, by kind
-    sizes: dict[tuple[str, str], int]  # jobs that have not ended, by class and state
-    deaths: int  # leases whose worker fell silent
-    lost: int  # other attempts that were made again
-    # Of the newest jobs that ended:
+    oldest_s: dict[str, float]  # age of the oldest waiting job, by kind
+    sizes: dict[tuple[str, str], int]  # unfinished jobs, by class and state
+    deaths: int  # expired leases
+    lost: int  # other retried attempts
+    # Of the newest ended jobs:
     timings: list[dict[str, float]]
     peak_bytes: list[int]
-    predicted_bytes: list[tuple[int, int]]  # beside the peak, where both are known
+    predicted_bytes: list[tuple[int, int]]  # beside the peak, if both are known
     built: int  # proofs whose circuit had to be built
-    found: int  # proofs whose circuit was there
+    found: int  # proofs with an existing circuit
 
 
 class Operations(Repository):
-    """Figures over the whole table, for an operator and no tenant."""
+    """Metrics over the whole table, for operators."""
 
     def figures(self) -> Figures:
-        """All of them, in one transaction."""
+        """All metrics, in one transaction."""
         code = jobs.c.problem["code"].as_string().label("code")
         counted = sa.select(jobs.c.kind, jobs.c.state, code, sa.func.count().label("count"))
         waiting = (
@@ -87,7 +87,7 @@ class Operations(Repository):
             predicted_bytes=[
                 (row.needs_bytes, row.peak_rss_bytes)
                 for row in ended
-                # What was ordered before its circuit was there was predicted as a build.
+                # A job requested before its circuit existed was predicted as a build.
                 if row.needs_bytes and row.peak_rss_bytes and row.size != SizeClass.COMPILE
             ],
             built=built,

@@ -1,4 +1,4 @@
-"""What lists can be filtered by, the same for every table that has the columns."""
+"""Filters of lists, common to all tables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Conditions, all of which must hold; what is None is not asked. Times are of creation:
-    ``since`` is included, ``before`` is not."""
+    """A conjunction of conditions; None means no condition. Times are of creation: ``since`` is
+    inclusive, ``before`` exclusive."""
 
     state: str | None = None
     model_id: str | None = None
@@ -22,7 +22,7 @@ class Filter:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def on(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
-        """The conditions on ``table``, which must have the columns that are asked about."""
+        """The conditions on ``table``, which must have the columns."""
         columns = table.c
         found: list[sa.ColumnElement[bool]] = [
             columns[name] == value
@@ -38,11 +38,11 @@ class Filter:
         return found
 
     def on_metadata(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
-        """Those on the words of a table's rows."""
-        # Keys are letters, digits, and a few signs (prover.records.metadata): nothing that a path
-        # means.
+        """The conditions on the rows' metadata."""
+        # Keys are letters, digits and a few signs (prover.records.metadata), without a meaning in
+        # JSON paths.
         return [table.c.metadata[key].as_string() == v for key, v in self.metadata.items()]
 
 
-#: Everything.
+#: No condition.
 NO_FILTER = Filter()

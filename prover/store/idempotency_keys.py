@@ -34,12 +34,12 @@ idempotency_keys = sa.Table(
     sa.Column("resource_id", sa.String(80), nullable=False),
     sa.Column("token", sa.String(32), nullable=False),
     sa.Column("locked_until", UtcTime, nullable=False),
-    sa.Column("response", Json),  # null: nothing was made yet
+    sa.Column("response", Json),  # null: nothing was created yet
     sa.Column("expires_at", UtcTime, nullable=False),
     sa.Index(None, "expires_at"),
 )
 _of = idempotency_keys.c
-#: Expired keys that one new key takes with it.
+#: Expired keys that are deleted with each new key.
 _SWEPT = 100
 _OLD = (
     sa.select(_of.tenant, _of.key)
@@ -58,7 +58,7 @@ class IdempotencyKeys(Repository):
     """Keys of this view's tenant."""
 
     def find_request(self, key: str, fingerprint: str) -> Replay | None:
-        """What the same request made before; None: nothing. Raises as ``begin_request``."""
+        """The earlier result of the same request, or None. Raises as ``begin_request``."""
         now = self._now()
         with self._db.read() as conn:
             mine = {"tenant": self._owner, "key": key, "now": now}
@@ -66,10 +66,10 @@ class IdempotencyKeys(Repository):
         return None if row is None else _replay(row, fingerprint, now)
 
     def begin_request(self, key: str, fingerprint: str) -> Claim | Replay:
-        """Locks the key for a request, or gives what the same request made before.
+        """Locks the key for a request, or returns the earlier result of the same request.
 
-        ``fingerprint`` says which request it is. Raises ``IdempotencyKeyReused`` when the key made
-        something for another one, ``IdempotencyInProgress``.
+        ``fingerprint`` identifies the request. Raises ``IdempotencyKeyReused`` if the key was used
+        for another request, ``IdempotencyInProgress``.
         """
         now = self._now()
         with self._db.write() as conn:
@@ -95,8 +95,8 @@ class IdempotencyKeys(Repository):
             replay = _replay(row, fingerprint, now)
             if replay is not None:
                 return replay
-            # The first try made nothing that it could note. If it was this request, what it may
-            # have made all the same has the id that is given out again.
+            # The first attempt recorded no result. If it was the same request and created something
+            # all the same, that has the id that is reused here.
             resource = row.resource_id if same else resource
             conn.execute(
                 sa.update(idempotency_keys)
@@ -111,19 +111,19 @@ class IdempotencyKeys(Repository):
             return Claim(key=key, token=token, resource_id=resource)
 
     def keep_request_locked(self, claim: Claim) -> None:
-        """Renews a lock; call it a few times within ``LOCK_S``."""
+        """Renews a lock; call it several times per ``LOCK_S``."""
         self._change_key(claim, locked_until=self._now() + timedelta(seconds=LOCK_S))
 
     def end_request(self, claim: Claim, response: KeptResponse) -> None:
-        """Keeps the first response: something was made."""
+        """Stores the first response, after something was created."""
         self._change_key(claim, response=asdict(response))
 
     def free_request(self, claim: Claim) -> None:
-        """Nothing was made, as far as is known: the key may be used again."""
+        """Frees a key that seems to have created nothing."""
         self._change_key(claim, locked_until=self._now())
 
     def _change_key(self, claim: Claim, **values: Any) -> None:
-        """Changes a key that is still this claim's; another's is left as it is."""
+        """Changes a key if this claim still holds it."""
         with self._db.write() as conn:
             conn.execute(
                 sa.update(idempotency_keys)
@@ -138,13 +138,13 @@ class IdempotencyKeys(Repository):
 def keep_response(
     conn: sa.Connection, tenant: str, request: KeyedRequest, job: Job, now: datetime
 ) -> None:
-    """Keeps what is answered about the job, in the transaction that makes it. Raises
-    ``IdempotencyInProgress`` when the key was taken meanwhile."""
+    """Stores the response in the transaction that creates the job. Raises
+    ``IdempotencyInProgress`` if another request took the key meanwhile."""
     _forget_old(conn, now)
     values = {
         "fingerprint": request.fingerprint,
         "resource_id": job.id,
-        "token": "",  # nobody may change it
+        "token": "",  # immutable
         "locked_until": now,
         "response": asdict(request.respond(job)),
         "expires_at": now + KEPT,
@@ -162,7 +162,7 @@ def keep_response(
 
 
 def _replay(row: sa.Row[Any], fingerprint: str, now: datetime) -> Replay | None:
-    """What a key's row means to a request: an answer, a refusal, or nothing."""
+    """The stored response for the request, an error, or None."""
     free = row.response is None and row.locked_until <= now
     if free:
         return None
@@ -175,7 +175,7 @@ def _replay(row: sa.Row[Any], fingerprint: str, now: datetime) -> Replay | None:
 
 
 def _forget_old(conn: sa.Connection, now: datetime) -> None:
-    """Each new key takes some old ones with it: no sweep is needed."""
+    """Deletes some old keys with each new one, so that no sweep is needed."""
     for row in conn.execute(_OLD, {"now": now}).all():
         conn.execute(
             sa.delete(idempotency_keys).where(_of.tenant == row.tenant, _of.key == row.key)

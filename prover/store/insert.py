@@ -1,4 +1,4 @@
-"""Adding a row that may be there already."""
+"""Inserting a row that may exist already."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sqlalchemy as sa
 
 
 def insert_if_absent(conn: sa.Connection, table: sa.Table, **values: Any) -> bool:
-    """Inserts unless a row with this primary key exists; whether it did. The first commit wins."""
+    """Inserts unless the primary key exists; returns whether it did. The first commit wins."""
     return insert_new(conn, table, **values) is not None
 
 
 def insert_new(conn: sa.Connection, table: sa.Table, **values: Any) -> sa.Row[Any] | None:
-    """The same; the row as it was written."""
-    # What is returned says it; the row count of an insert is not reliable in every driver.
+    """The same, but returns the written row."""
+    # RETURNING tells: an insert's row count is not reliable in every driver.
     return conn.execute(_statement(table, conn.dialect.name), values).one_or_none()
 
 
 @functools.cache
 def _statement(table: sa.Table, dialect: str) -> Any:
-    """The dialect's own insert; the other dialect is not loaded. Built once: building it costs more
-    than running it."""
+    """The dialect's insert. Built once, since building it costs more than running it; the other
+    dialect is not loaded."""
     keys = [column.name for column in table.primary_key]
     if dialect == "sqlite":
         from sqlalchemy.dialects import sqlite

@@ -1,4 +1,4 @@
-"""The table of jobs as clients see it: create, read, cancel."""
+"""The table of jobs for clients: create, read, cancel."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from prover.store.pages import Page, rows_of_page
 from prover.store.schema import jobs
 from prover.store.sizes import sized
 
-#: Statements that many requests run are built once: building one costs more than running it.
+#: Frequent statements are built once: building one costs more than running it.
 _BY_IDS = sa.select(jobs).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _MINE_BY_IDS = _BY_IDS.where(jobs.c.tenant == sa.bindparam("tenant"))
 
 
 class Jobs(Repository):
-    """Jobs by id. Workers' side of the same table is ``Leases``."""
+    """Jobs by id. ``Leases`` is the workers' interface to the same table."""
 
     def create_job(
         self,
@@ -50,17 +50,16 @@ class Jobs(Repository):
     ) -> Job:
         """A new queued job; put it on the queue after this returns.
 
-        With an ``id`` of the caller's choice this is idempotent: the same kind, model, circuit
-        and request give the job that is there (its own ``input_key`` stays: delete yours if it
-        differs). Where the request names its ``body``, that alone must be the same: two circuits
-        may serve it. Raises ``JobConflict`` when that id asks for something else,
-        ``ModelNotFound``.
+        With a caller's ``id`` this is idempotent: the same kind, model, circuit and request return
+        the existing job (which keeps its ``input_key``: delete yours if it differs). If the request
+        has a ``body``, only that must be equal, since the circuit may differ. Raises
+        ``JobConflict`` if the id has another request, ``ModelNotFound``.
 
-        ``content`` says what the job makes. With ``deduplicate`` a job of that content that has
-        succeeded, or is under way, is given in place of a new one.
+        ``content`` identifies the job's result. With ``deduplicate`` an existing job with that
+        content that has succeeded or is in progress is returned instead.
 
-        ``keyed``: the request's idempotency key keeps the response in the same transaction. Raises
-        ``IdempotencyInProgress`` when another request with that key was faster.
+        ``keyed``: the response is stored under the idempotency key in the same transaction. Raises
+        ``IdempotencyInProgress`` if another request with that key was faster.
         """
         now = self._now()
         job_id = id or secrets.token_hex(16)
@@ -68,7 +67,7 @@ class Jobs(Repository):
             require_model(conn, self._owner, model_id)
             if deduplicate and content is not None:
                 if not self._db.is_sqlite:
-                    # Of two that ask at once the second sees what the first made.
+                    # Of two concurrent requests the second sees the first one's job.
                     lock = sa.func.pg_advisory_xact_lock(int(content[:15], 16))
                     conn.execute(sa.select(lock))
                 found = self._same_content(conn, kind, content)
@@ -109,13 +108,13 @@ class Jobs(Repository):
         return job
 
     def find_same(self, kind: JobKind, content: str) -> Job | None:
-        """A job of this view that made, or is about to make, the same."""
+        """A job of this view with the same content that has succeeded or is in progress."""
         with self._db.read() as conn:
             row = self._same_content(conn, kind, content)
         return None if row is None else job_of(row)
 
     def _same_content(self, conn: sa.Connection, kind: JobKind, content: str) -> sa.Row[Any] | None:
-        """A job of this view that made, or is about to make, the same: one that is done first."""
+        """The same; prefers a job that has succeeded."""
         done = sa.and_(jobs.c.state == JobState.SUCCEEDED.value, jobs.c.removed_at.is_(None))
         under_way = sa.and_(
             jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]),
@@ -136,7 +135,7 @@ class Jobs(Repository):
             return job_of(self._row(conn, job_id))
 
     def find_jobs(self, ids: Collection[str]) -> dict[str, Job]:
-        """The jobs of these ids, as far as there are any, in one transaction."""
+        """The existing jobs of these ids, in one transaction."""
         query = _BY_IDS if self.tenant is None else _MINE_BY_IDS
         with self._db.read() as conn:
             rows = conn.execute(query, {"ids": list(ids), "tenant": self.tenant})
@@ -152,7 +151,7 @@ class Jobs(Repository):
         circuit_id: str | None = None,
         where: Filter = NO_FILTER,
     ) -> Page[Job]:
-        """Jobs, newest first: all, or those that meet each condition. Raises ``CursorInvalid``."""
+        """Jobs, newest first, filtered by the conditions. Raises ``CursorInvalid``."""
         query = sa.select(jobs).where(*self._mine(jobs), *where.on(jobs))
         if state is not None:
             query = query.where(jobs.c.state == state.value)
@@ -174,10 +173,9 @@ class Jobs(Repository):
         return {state: found.get(state, 0) for state in JobState}
 
     def request_cancel(self, job_id: str) -> Job:
-        """Ends a job that nobody works on; asks the worker of a running one to stop.
+        """Ends an unclaimed job; asks the worker of a running one to stop.
 
-        Asking twice is the same as once. Raises ``JobNotFound``, and ``JobAlreadyDone`` when the
-        job has ended in another way.
+        Idempotent. Raises ``JobNotFound``, and ``JobAlreadyDone`` if the job has ended otherwise.
         """
         now = self._now()
         idle = sa.or_(
@@ -208,11 +206,11 @@ class Jobs(Repository):
                 job_ended(conn, row, now)
             job = job_of(row if row is not None else self._row(conn, job_id))
         if job.state.terminal and job.state is not JobState.CANCELED:
-            raise JobAlreadyDone(f"Job {job_id!r} has {job.state.value} already.", job=job_id)
+            raise JobAlreadyDone(f"Job {job_id!r} has already {job.state.value}.", job=job_id)
         return job
 
     def cancel_requested(self, job_id: str) -> bool:
-        """Whether somebody asked for the job's end. Raises ``JobNotFound``."""
+        """Whether cancellation was requested. Raises ``JobNotFound``."""
         with self._db.read() as conn:
             query = sa.select(jobs.c.cancel_requested).where(jobs.c.id == job_id, *self._mine(jobs))
             flag = conn.scalar(query)
@@ -228,11 +226,10 @@ class Jobs(Repository):
         queued: Sequence[str] = EVERY_CLASS,
         limit: int = 100,
     ) -> list[str]:
-        """Ids of jobs that nobody works on, longest waiting first: queued ones that were last put
-        on the queue more than ``grace_s`` ago, and running ones whose lease has expired (again
-        only when not re-sent within the grace). Of queued ones only those of the classes
-        ``queued``. Follow each re-sending with ``mark_sent``. Jobs whose time to be tried again
-        has come are always among them, those whose time has not are not."""
+        """Ids of unclaimed jobs, longest waiting first: queued ones of the classes ``queued`` that
+        were last sent more than ``grace_s`` ago, and running ones whose lease has expired (also
+        subject to the grace period). Call ``mark_sent`` after resending each. Includes jobs whose
+        retry is due and excludes those whose retry is not."""
         now = now or self._now()
         idle = jobs.c.state == JobState.QUEUED.value
         lost = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now)
@@ -251,8 +248,8 @@ class Jobs(Repository):
             return list(conn.scalars(query))
 
     def waiting_proofs(self, circuit_id: str, limit: int) -> list[Job]:
-        """Queued proofs of a circuit that nobody has worked on yet, oldest first: of one tenant,
-        whose inputs may share a proof."""
+        """Queued proofs of a circuit without earlier attempts, oldest first, of one tenant, so that
+        their inputs may share a proof."""
         query = (
             sa.select(jobs)
             .where(
@@ -269,7 +266,7 @@ class Jobs(Repository):
             return [job_of(row) for row in conn.execute(query)]
 
     def mark_sent(self, job_id: str) -> None:
-        """Notes that the job was put on the queue just now, if it was to be."""
+        """Records that the job was put on the queue now."""
         now = self._now()
         due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
         with self._db.write() as conn:
@@ -286,7 +283,7 @@ class Jobs(Repository):
 
 
 def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) -> sa.Row[Any] | None:
-    """Writes a queued job and its first event, unless there is one of this id; the row."""
+    """Writes a queued job and its first event, unless the id exists; returns the row."""
     row = insert_new(conn, jobs, id=id, **_queued(now), **values)
     if row is not None:
         append_event(conn, id, seq=1, at=now, kind="state", data=_QUEUED_EVENT)
@@ -294,7 +291,7 @@ def insert_job(conn: sa.Connection, now: datetime, *, id: str, **values: Any) ->
 
 
 def insert_jobs(conn: sa.Connection, now: datetime, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes many queued jobs with their first events; each row has a new ``id``, and values."""
+    """Writes many queued jobs with their first events; each row has a new ``id`` and values."""
     conn.execute(sa.insert(jobs), [_queued(now) | row for row in rows])
     append_first_events(conn, [row["id"] for row in rows], at=now, data=_QUEUED_EVENT)
 
@@ -303,7 +300,7 @@ _QUEUED_EVENT = {"state": JobState.QUEUED.value, "attempt": 0}
 
 
 def _queued(now: datetime) -> dict[str, Any]:
-    """The columns of a job that nobody has worked on."""
+    """The columns of a new queued job."""
     return {
         "state": JobState.QUEUED.value,
         "progress": 0.0,
@@ -322,17 +319,17 @@ def _queued(now: datetime) -> dict[str, Any]:
 def change(
     conn: sa.Connection, *where: sa.ColumnElement[bool], **values: Any
 ) -> sa.Row[Any] | None:
-    """Updates the one job that meets every condition and takes the next event number.
+    """Updates the one job that meets all conditions and takes the next event number.
 
-    Returns the row after the change, or None when no job met them. One statement, so that of two
-    writers only one finds the condition true, in SQLite and PostgreSQL alike.
+    Returns the changed row, or None if no job matched. It is one statement, so that only one of two
+    writers matches, in SQLite and PostgreSQL.
     """
     statement = sa.update(jobs).where(*where).values(**values, last_seq=jobs.c.last_seq + 1)
     return conn.execute(statement.returning(jobs)).one_or_none()
 
 
 def ended(state: JobState, now: datetime) -> dict[str, Any]:
-    """The columns that every way to end a job sets."""
+    """The columns that every end of a job sets."""
     return {
         "state": state.value,
         "finished_at": now,

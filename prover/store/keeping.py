@@ -1,4 +1,4 @@
-"""What may be removed: results that are old, inputs that no row needs."""
+"""Finds data to delete: old results, unreferenced inputs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _OPEN = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
 
 
 class Keeping(Repository):
-    """For housekeeping, over all tenants."""
+    """Queries of housekeeping, over all tenants."""
 
     def results_before(self, age: timedelta, *, limit: int) -> list[Job]:
-        """Jobs that succeeded so long ago and whose proofs are still here, oldest first."""
+        """Jobs that succeeded before ``age`` ago and still have their proof, oldest first."""
         query = (
             sa.select(jobs)
             .where(
@@ -36,7 +36,7 @@ class Keeping(Repository):
             return [job_of(row) for row in conn.execute(query)]
 
     def results_removed(self, job_id: str, freed_bytes: int) -> None:
-        """Notes that proof and bundle of this tenant's job are gone. Twice is the same as once."""
+        """Records that proof and bundle of this tenant's job were deleted. Idempotent."""
         with self._db.write() as conn:
             changed = conn.execute(
                 sa.update(jobs)
@@ -47,8 +47,8 @@ class Keeping(Repository):
                 add_stored(conn, self._owner, -freed_bytes)
 
     def named_inputs(self, keys: Sequence[str]) -> dict[str, bool]:
-        """Those of these private files that a row names, and whether that row needs them still: the
-        input of a job that has ended is needed by nobody."""
+        """The private files among ``keys`` that a row references, and whether the row still needs
+        them: the input of an ended job is no longer needed."""
         named = (
             sa.select(jobs.c.input_key, _OPEN).where(jobs.c.input_key.in_(keys)),
             sa.select(batch_chunks.c.input_key, sa.true()).where(

@@ -1,8 +1,8 @@
-"""The table of jobs as workers see it: take a job, keep it, hand in what came of it.
+"""The table of jobs for workers: claim a job, renew its lease, write its result.
 
-A lease is a token that grows with each claim. Every write under a lease names its token in the
-statement's own condition, so a worker that was silent for too long cannot overwrite what its
-successor wrote, whatever any clock says.
+A lease has a fencing token that grows with each claim. Every write under a lease has the token in
+its condition, so a worker that was unresponsive for too long cannot overwrite its successor's
+result, whatever the clocks say.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _QUEUED = jobs.c.state == JobState.QUEUED.value
 
 
 class Leases(Repository):
-    """Claims and what is written under them. Every method that takes a lease may raise
-    ``LeaseLost``, after which the worker must not write about this job any more."""
+    """Claims, and writes under a lease. Every method with a lease may raise ``LeaseLost``; then the
+    worker must stop writing about the job."""
 
     def claim(
         self, job_id: str, owner: str, ttl_s: float, place: Place | None = None
     ) -> Lease | None:
-        """Takes a queued job, or a running one whose lease has expired; None if it is neither, or
-        is to wait before it is tried again, or ``place`` has no room for it.
+        """Claims a queued job, or a running one whose lease has expired. None if it is neither, its
+        retry is not due, or ``place`` has no capacity for it.
 
-        The token and ``attempt`` grow by one. Taking over from a worker that fell silent counts
-        as a loss and as a death. With ``max_attempts`` losses the job fails with ``WorkerLost``
-        instead, with ``quarantine_after`` deaths with ``JobQuarantined``, which names them; a job
-        that was to be canceled is canceled. One whose deadline has passed is not taken
-        (``expire_due`` ends it). Raises ``JobNotFound``.
+        Token and ``attempt`` grow by one. Taking over from an unresponsive worker counts as a lost
+        attempt and as a death. After ``max_attempts`` losses the job fails with ``WorkerLost``
+        instead, after ``quarantine_after`` deaths with ``JobQuarantined``, which lists them. A job
+        whose cancellation was requested is canceled. An overdue job is not claimed (``expire_due``
+        ends it). Raises ``JobNotFound``.
         """
         now = self._now()
         expires = now + timedelta(seconds=ttl_s)
@@ -94,7 +94,7 @@ class Leases(Repository):
         )
 
     def _has_room(self, conn: sa.Connection, job_id: str, place: Place | None) -> bool:
-        """Of workers of one host that ask at once each sees what the other was given."""
+        """Whether ``place`` has capacity; concurrent claims of one host see each other's jobs."""
         if place is None:
             return True
         if not self._db.is_sqlite:
@@ -111,7 +111,7 @@ class Leases(Repository):
         losses: list[dict[str, Any]],
         now: datetime,
     ) -> bool:
-        """Ends a locked job whose last worker fell silent, if it must not be taken up again."""
+        """Ends a locked job of an unresponsive worker if it has no attempts left."""
         problem = None
         if not before.cancel_requested:
             if deaths >= self._quarantine_after:
@@ -139,7 +139,7 @@ class Leases(Repository):
         return True
 
     def renew(self, lease: Lease, ttl_s: float) -> Lease:
-        """The same lease with a new end, ``ttl_s`` from now."""
+        """The lease, extended to ``ttl_s`` from now."""
         expires = self._now() + timedelta(seconds=ttl_s)
         with self._db.write() as conn:
             statement = sa.update(jobs).where(*_held(lease)).values(lease_expires_at=expires)
@@ -154,10 +154,10 @@ class Leases(Repository):
         progress: float = 0.0,
         timings: dict[str, float] | None = None,
     ) -> None:
-        """Notes where the job is; ``progress`` is the share of the whole job, 0 to 1.
+        """Records the job's stage; ``progress`` is the share of the whole job, 0 to 1.
 
-        ``timings`` (seconds by name) are added to those known. The event is ``stage`` when the
-        stage is a new one, else ``progress``.
+        ``timings`` (seconds by name) are merged with earlier ones. The event is ``stage`` for a new
+        stage, else ``progress``.
         """
         now = self._now()
         with self._db.write() as conn:
@@ -173,7 +173,7 @@ class Leases(Repository):
             tell(conn, row, now, kind, {"stage": stage.value, "progress": progress})
 
     def keep_proof(self, lease: Lease, kept: dict[str, Any]) -> None:
-        """Notes a proof that is still to be verified and signed."""
+        """Records a proof that is still to be verified and signed."""
         with self._db.write() as conn:
             held = sa.update(jobs).where(*_held(lease)).values(kept_proof=kept)
             if conn.execute(held).rowcount != 1:
@@ -186,7 +186,7 @@ class Leases(Repository):
         timings: dict[str, float] | None = None,
         peak_rss: int | None = None,
     ) -> Job:
-        """Ends the job well. Call it only after our own verification has passed."""
+        """Ends the job as succeeded. Call it only after the verification has passed."""
         return self._end(lease, JobState.SUCCEEDED, timings, peak_rss, result=result, progress=1.0)
 
     def fail(
@@ -200,23 +200,23 @@ class Leases(Repository):
         return self._end(lease, JobState.FAILED, timings, peak_rss, problem=problem)
 
     def canceled(self, lease: Lease, timings: dict[str, float] | None = None) -> Job:
-        """Ends a job that somebody asked to cancel: the worker has stopped."""
+        """Ends a job as canceled, after the worker has stopped."""
         return self._end(lease, JobState.CANCELED, timings, None)
 
     def expired(self, lease: Lease, timings: dict[str, float] | None = None) -> Job:
-        """Ends a job whose deadline has passed: the worker has stopped."""
+        """Ends a job as expired, after the worker has stopped."""
         problem = DeadlinePassed().problem()
         return self._end(lease, JobState.EXPIRED, timings, None, problem=problem)
 
     def requeue(
         self, lease: Lease, problem: dict[str, Any] | None = None, *, after_s: float = 0.0
     ) -> Job:
-        """Gives the job back to the queue; send it again after this returns, or leave it to the
-        sweep if it is to wait: it is not taken before ``after_s`` seconds are over.
+        """Requeues the job. Send it again after this returns, or leave it to the sweep if it has to
+        wait: it cannot be claimed before ``after_s`` seconds have passed.
 
-        Without a problem (a worker that stops) this counts as nothing. With one (a failure that
-        may pass) it counts as a loss, and the ``max_attempts``-th ends the job with that problem.
-        A job that was to be canceled is canceled, one whose deadline has passed has expired.
+        Without a problem (the worker stops) this is not counted. With a problem (a transient
+        failure) it counts as a lost attempt, and the ``max_attempts``-th ends the job with that
+        problem. A job whose cancellation was requested is canceled, an overdue job expires.
         """
         now = self._now()
         with self._db.write() as conn:
@@ -278,7 +278,7 @@ class Leases(Repository):
 
 
 def _loss(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
-    """What is kept of an attempt that ended without an answer."""
+    """The record of a lost attempt."""
     return {
         "attempt": row.attempt,
         "owner": row.lease_owner,
@@ -288,11 +288,11 @@ def _loss(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
 
 
 def _held(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
-    """The fence: true only while this very lease is the newest and the job has not ended."""
+    """The fencing condition: this lease is the newest and the job has not ended."""
     return (jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token, _RUNNING)
 
 
-#: The fence, of statements that are built once: building one costs more than running it.
+#: The fencing condition, for statements that are built once.
 _HELD = (
     jobs.c.id == sa.bindparam("held_id"),
     jobs.c.lease_token == sa.bindparam("held_token"),
@@ -311,7 +311,7 @@ def locked(conn: sa.Connection, lease: Lease) -> sa.Row[Any]:
 
 
 def change_held(conn: sa.Connection, lease: Lease, **values: Any) -> sa.Row[Any]:
-    """As ``change``, of the job whose lease this is, to plain values."""
+    """As ``change``, for the lease's job and plain values."""
     new = {f"new_{name}": value for name, value in values.items()}
     held = {"held_id": lease.job_id, "held_token": lease.token}
     row = conn.execute(_change_held(frozenset(values)), new | held).one_or_none()

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, from any state, with several processes at it."""
+"""Migrates a database to the newest schema, from any state, safely with several processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from prover.store.database import Database
 from prover.store.schema import REVISION
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-_LOCK = 0x7A6B_6D6C  # any number that every process of this program agrees on
+_LOCK = 0x7A6B_6D6C  # an arbitrary constant
 
 
 def bring_up_to_date(database: Database) -> None:
-    """Runs the migrations that are missing. A current database costs one query.
+    """Runs missing migrations. For a current database this is one query.
 
     Raises ``StoreTooNew`` when a newer version of this program wrote it.
     """
@@ -29,14 +29,14 @@ def bring_up_to_date(database: Database) -> None:
     with database.write() as conn:
         if not database.is_sqlite:
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        # One process has the write lock; those behind it find the work done.
+        # One process has the write lock; the others then find nothing to do.
         if _revision(conn) != REVISION:
             _upgrade(conn)
 
 
 def step_back(url: str) -> str | None:
-    """Takes the newest migration back, so that the version before can be started again; the
-    revision that the database has then. What only the newer one knew is lost."""
+    """Reverts the newest migration, so that the previous version can be started again; returns the
+    resulting revision. Loses the data that only the newer schema has."""
     database = Database.connect(url)
     try:
         with database.write() as conn:

@@ -1,4 +1,4 @@
-"""The tables of uploaded models: what a model is, who has it, and what others may do with it."""
+"""The tables of uploaded models, their owners, and what other tenants may do with them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SEEN = model_holders.c.visibility != ModelVisibility.PRIVATE.value
 
 
 class Models(Repository):
-    """Models by id; what a model is never changes. The same bytes may be several tenants' model,
-    each with a name and a date of its own. A tenant sees its own models, and those that others
-    show; of the same bytes its own goes before, then whose was shown first."""
+    """Models by id; a model's content is immutable. Several tenants may have the same bytes, each
+    with its own name and date. A tenant sees its own models and those that others share; for equal
+    bytes its own takes precedence, then the first shared."""
 
     def add_model(self, record: ModelRecord) -> ModelRecord:
-        """Adds the model, or returns the tenant's own: the same bytes, the same id."""
+        """Adds the model, or returns the tenant's existing one: equal bytes have the same id."""
         with self._db.write() as conn:
             insert_if_absent(
                 conn,
@@ -46,7 +46,7 @@ class Models(Repository):
             return _record(conn.execute(self._own(record.id)).one(), tenant=self.tenant)
 
     def model(self, model_id: str) -> ModelRecord:
-        """One's own, or one that its owner shows. Raises ``ModelNotFound``."""
+        """The tenant's own model, or a shared one. Raises ``ModelNotFound``."""
         query = _BY_ID if self.tenant is None else _MINE_BY_ID
         with self._db.read() as conn:
             row = conn.execute(query, {"id": model_id, "tenant": self.tenant}).one_or_none()
@@ -57,7 +57,7 @@ class Models(Repository):
         return _record(row, tenant=self.tenant)
 
     def own_model(self, model_id: str) -> ModelRecord:
-        """Raises ``ModelNotFound``, also for another tenant's model that is shown."""
+        """Raises ``ModelNotFound``, also for another tenant's shared model."""
         with self._db.read() as conn:
             row = conn.execute(self._own(model_id)).one_or_none()
         if row is None:
@@ -67,20 +67,20 @@ class Models(Repository):
     def models(
         self, limit: int = 50, cursor: str | None = None, *, where: Filter = NO_FILTER
     ) -> Page[ModelRecord]:
-        """One's own models, newest first. Raises ``CursorInvalid``."""
+        """The tenant's own models, newest first. Raises ``CursorInvalid``."""
         return self._page(_held().where(*self._mine(model_holders)), limit, cursor, where)
 
     def public_models(
         self, limit: int = 50, cursor: str | None = None, *, where: Filter = NO_FILTER
     ) -> Page[ModelRecord]:
-        """Everybody's public models, newest first. Raises ``CursorInvalid``."""
+        """All tenants' public models, newest first. Raises ``CursorInvalid``."""
         public = model_holders.c.visibility == ModelVisibility.PUBLIC.value
-        # Others' own words are theirs: they are neither shown nor found by.
+        # Other tenants' metadata is neither shown nor searched.
         mine = sa.true() if not where.metadata else model_holders.c.tenant == self._owner
         return self._page(_held().where(public, mine), limit, cursor, where)
 
     def models_named(self, name: str) -> list[ModelRecord]:
-        """One's own models of this name, newest first."""
+        """The tenant's own models of this name, newest first."""
         query = _held().where(model_holders.c.name == name, *self._mine(model_holders))
         query = query.order_by(model_holders.c.created_at.desc(), models.c.id)
         with self._db.read() as conn:
@@ -94,8 +94,8 @@ class Models(Repository):
         others_may_prove: bool | None = None,
         licence: str | None = None,
     ) -> ModelRecord:
-        """Changes what others may do with one's own model. Another licence is not what the owner
-        signed: the signature is taken off. Raises ``ModelNotFound``."""
+        """Changes what other tenants may do with an own model. A new licence removes the owner's
+        signature, which covers the old one. Raises ``ModelNotFound``."""
         now = self._now()
         with self._db.write() as conn:
             row = conn.execute(self._own(model_id).with_for_update()).one_or_none()
@@ -117,9 +117,9 @@ class Models(Repository):
             return _record(conn.execute(self._own(model_id)).one(), tenant=self.tenant)
 
     def sign_model(self, model_id: str, signature: dict[str, Any], licence: str) -> ModelRecord:
-        """Keeps the owner's signature, which has been verified for a licence of these words.
+        """Stores the owner's signature, after it was verified for this licence.
 
-        Raises ``ModelNotFound``, also where the licence has changed meanwhile.
+        Raises ``ModelNotFound``, also if the licence has changed meanwhile.
         """
         with self._db.write() as conn:
             same = model_holders.c.licence == licence
@@ -157,8 +157,8 @@ class Models(Repository):
 
 
 def require_model(conn: sa.Connection, tenant: str, model_id: str) -> None:
-    """Raises ``ModelNotFound`` unless ``tenant`` sees the model, ``ModelNotForOthers`` where its
-    owner does not let others prove it."""
+    """Raises ``ModelNotFound`` unless ``tenant`` sees the model, ``ModelNotForOthers`` if its owner
+    does not let others prove it."""
     if conn.scalar(_HOLDS, {"tenant": tenant, "id": model_id}) is not None:
         return
     shown = conn.execute(_shown(model_id)).one_or_none()
@@ -169,7 +169,7 @@ def require_model(conn: sa.Connection, tenant: str, model_id: str) -> None:
 
 
 def owner_of(conn: sa.Connection, tenant: str, model_id: str) -> str:
-    """Whose model ``tenant`` uses: its own, or that of whoever showed it first."""
+    """The owner of the model that ``tenant`` uses: itself, or the first to share it."""
     if conn.scalar(_HOLDS, {"tenant": tenant, "id": model_id}) is not None:
         return tenant
     shown = conn.execute(_shown(model_id)).one_or_none()
@@ -177,7 +177,7 @@ def owner_of(conn: sa.Connection, tenant: str, model_id: str) -> str:
 
 
 def _held() -> sa.Select[Any]:
-    """Models with their holders: once for each of these."""
+    """Models joined with their holders."""
     return sa.select(
         models.c.id,
         models.c.size_bytes,
@@ -204,7 +204,7 @@ _HOLDS = sa.select(model_holders.c.tenant).where(
 
 
 def _shown(model_id: str) -> sa.Select[Any]:
-    """The holder who showed a model first; one who lets others prove it goes before."""
+    """The first holder to share a model; holders who let others prove it take precedence."""
     query = _held().where(models.c.id == model_id, _SEEN)
     order = (model_holders.c.others_may_prove.desc(), model_holders.c.published_at)
     return query.order_by(*order, model_holders.c.tenant).limit(1)
@@ -215,7 +215,7 @@ def _not_found(model_id: str) -> ModelNotFound:
 
 
 def _record(row: sa.Row[Any], *, tenant: str | None) -> ModelRecord:
-    """The row as ``tenant`` sees it (None: as the service does)."""
+    """The row as ``tenant`` sees it (None: the service)."""
     own = tenant is None or row.tenant == tenant
     return ModelRecord(
         id=row.id,

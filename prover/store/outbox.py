@@ -1,7 +1,7 @@
-"""Events for webhooks, written in the transaction that made them happen.
+"""The transactional outbox of webhook events.
 
-So a crash can neither lose an event whose job has ended nor tell of an end that was rolled back.
-A tenant without endpoints pays one look-up for each job that ends.
+Events are written in the transaction that ends a job, so a crash can neither lose an event nor send
+one for a rolled-back end. A tenant without endpoints costs one query per ended job.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def publish(
     only: str | None = None,
     but: str | None = None,
 ) -> str | None:
-    """Queues an event for each of the tenant's endpoints that want it; its id, or None where
-    nobody is there to hear. ``only`` sends to that endpoint whatever it wants, ``but`` leaves one
-    out. An endpoint that is disabled gets it as missed, for a replay."""
+    """Queues an event for each of the tenant's endpoints that subscribe to it; returns its id, or
+    None without endpoints. ``only`` sends to that endpoint regardless of its subscription, ``but``
+    excludes one. A disabled endpoint gets it as missed, for a replay."""
     query = sa.select(
         webhook_endpoints.c.id, webhook_endpoints.c.events, webhook_endpoints.c.disabled
     ).where(webhook_endpoints.c.tenant == tenant)
@@ -61,7 +61,7 @@ def publish(
 
 
 def job_ended(conn: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
-    """Tells how a job ended, if it did and is somebody's own. ``row`` is of the table of jobs."""
+    """Publishes the end of a job, unless it is part of a batch. ``row``: of the table of jobs."""
     state, kind = JobState(row.state), JobKind(row.kind)
     group = messages.group_of_job(kind)
     if group is None or not state.terminal:
@@ -87,7 +87,7 @@ def batch_ended(
     problem: dict[str, Any] | None,
     now: datetime,
 ) -> None:
-    """Tells how a batch ended. ``batch`` is a row of its table, before that."""
+    """Publishes the end of a batch. ``batch`` is its row before the end."""
     data = messages.batch_data(
         batch.id,
         state.value,

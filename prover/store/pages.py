@@ -1,4 +1,4 @@
-"""Lists, newest first, a page at a time."""
+"""Cursor pagination of lists, newest first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[T]):
-    """Some rows, and the cursor that gives the next ones (None: these were the last)."""
+    """A page of rows, and the cursor of the next page (None: the last page)."""
 
     items: list[T]
     next_cursor: str | None
@@ -36,7 +36,7 @@ def rows_of_page(
 
     ``key`` and ``at`` are among the query's columns, as ``id`` and ``created_at``.
 
-    A row that is added while somebody pages never shifts the pages after it.
+    Rows added meanwhile do not shift later pages.
     Raises ``CursorInvalid``.
     """
     query = query.order_by(at.desc(), key.desc()).limit(limit + 1)

@@ -1,4 +1,4 @@
-"""The table of quotas that differ from the settings', and what of a quota is used."""
+"""The table of tenants' own quotas, and the usage against a quota."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from prover.store.insert import insert_if_absent
 from prover.store.schema import jobs, tenant_quotas, tenant_storage, usage
 
 _DAY = timedelta(days=1)
-#: Seconds after which a tenant whose queue is full may look again.
+#: Retry-After for a tenant whose queue is full, in seconds.
 _QUEUE_PAUSE_S = 30
-#: For how long a count serves, and how far from the limit it must be.
+#: How long a cached count is valid, and how far it must be from the limit.
 _COUNTED_S, _ROOM = 1.0, 5_000
 
 
@@ -29,18 +29,18 @@ _COUNT = sa.select(sa.func.count()).where(
 
 
 class Quotas(Repository):
-    """Quotas by tenant, of every tenant, whatever the view."""
+    """Quotas of all tenants, in every view."""
 
-    #: When, and how many, jobs of a tenant were last counted; shared by the views of a store.
+    #: Time and result of the last count of a tenant's jobs; shared by all views of a store.
     _counts: dict[str, tuple[int, float]]
 
     def quota(self, tenant: str) -> Quota:
-        """What the tenant may use: its own limits, and the settings' where it has none."""
+        """The tenant's quota: its own limits, and defaults for the others."""
         with self._db.read() as conn:
             return self._quota(conn, tenant)
 
     def set_quota(self, tenant: str, limits: dict[str, int | None]) -> Quota:
-        """Sets some limits of a tenant; None puts one back to the settings'."""
+        """Sets some limits of a tenant; None resets one to the default."""
         with self._db.write() as conn:
             mine = tenant_quotas.c.tenant == tenant
             if conn.scalar(sa.select(tenant_quotas.c.tenant).where(mine)) is None:
@@ -50,13 +50,13 @@ class Quotas(Repository):
             return self._quota(conn, tenant)
 
     def own_quotas(self) -> dict[str, Quota]:
-        """The quotas of all tenants that have limits of their own."""
+        """The quotas of all tenants with own limits."""
         with self._db.read() as conn:
             names = list(conn.scalars(sa.select(tenant_quotas.c.tenant).order_by("tenant")))
             return {name: self._quota(conn, name) for name in names}
 
     def used(self, tenant: str) -> Used:
-        """How much of its quota the tenant uses now."""
+        """The tenant's current usage."""
         with self._db.read() as conn:
             return Used(
                 running=count_jobs_of(conn, tenant, JobState.RUNNING),
@@ -66,15 +66,15 @@ class Quotas(Repository):
             )
 
     def check_quota(self) -> None:
-        """Whether this view's tenant may have another job now, without counting it: of many that
-        ask at once some may get through too many. Not for a request whose job is there already.
+        """Checks whether this view's tenant may create another job. It does not reserve anything,
+        so concurrent requests may slightly exceed the quota. Skip it if the job exists already.
         Raises ``QuotaExceeded``, ``StorageQuotaExceeded``."""
         with self._db.read() as conn:
             tenant, now = self._owner, self._now()
             quota = self._quota(conn, tenant)
             if quota.queued and self._queued(conn, tenant, quota.queued) >= quota.queued:
                 raise QuotaExceeded(
-                    f"{quota.queued} jobs of the tenant wait already.",
+                    f"The tenant already has {quota.queued} waiting jobs.",
                     quota="queued",
                     limit=quota.queued,
                     retry_after_s=_QUEUE_PAUSE_S,
@@ -90,8 +90,8 @@ class Quotas(Repository):
             self._check_room(conn, tenant, quota, 0)
 
     def _queued(self, conn: sa.Connection, tenant: str, most: int) -> int:
-        """Jobs of the tenant that wait. Counting takes longer the more there are, so where there is
-        room for many more the count may be a second old."""
+        """The number of the tenant's waiting jobs. Counting is slow for many jobs, so far from the
+        limit the count may be a second old."""
         now, (counted, at) = time.monotonic(), self._counts.get(tenant, (0, -math.inf))
         if now - at > _COUNTED_S or most - counted < _ROOM:
             counted = count_jobs_of(conn, tenant, JobState.QUEUED)
@@ -99,13 +99,13 @@ class Quotas(Repository):
         return counted
 
     def check_room(self, more_bytes: int) -> None:
-        """Whether this view's tenant may store so many more bytes. Raises
+        """Checks whether this view's tenant may store ``more_bytes``. Raises
         ``StorageQuotaExceeded``."""
         with self._db.read() as conn:
             self._check_room(conn, self._owner, self._quota(conn, self._owner), more_bytes)
 
     def add_stored(self, count: int) -> None:
-        """Counts bytes that were stored for this view's tenant."""
+        """Adds to the stored bytes of this view's tenant."""
         if not count:
             return
         with self._db.write() as conn:
@@ -129,7 +129,7 @@ class Quotas(Repository):
 
 
 def add_stored(conn: sa.Connection, tenant: str, count: int) -> None:
-    """Counts bytes that were stored for a tenant, within a transaction that writes."""
+    """Adds to the stored bytes of a tenant, within a write transaction."""
     mine = tenant_storage.c.tenant == tenant
     changed = conn.execute(
         sa.update(tenant_storage)
@@ -139,7 +139,7 @@ def add_stored(conn: sa.Connection, tenant: str, count: int) -> None:
     if changed.rowcount == 0 and not insert_if_absent(
         conn, tenant_storage, tenant=tenant, stored_bytes=count
     ):
-        add_stored(conn, tenant, count)  # somebody else was first
+        add_stored(conn, tenant, count)  # another process was first
 
 
 def _stored(conn: sa.Connection, tenant: str) -> int:
@@ -152,7 +152,7 @@ def count_jobs_of(conn: sa.Connection, tenant: str, state: JobState) -> int:
 
 
 def _worked_s(conn: sa.Connection, tenant: str, now: datetime) -> float:
-    """Seconds of work for the tenant that the ledger has since midnight UTC: of jobs that ended."""
+    """The ledger's seconds of work for the tenant since midnight UTC (ended jobs)."""
     seconds = sa.func.sum(usage.c.proving_s + usage.c.building_s)
     query = sa.select(seconds).where(usage.c.caller == tenant, usage.c.at >= _midnight(now))
     return float(conn.scalar(query) or 0)

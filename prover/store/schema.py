@@ -1,4 +1,4 @@
-"""The tables as they are now. ``migrations/`` says how they came to be."""
+"""The current tables. ``migrations/`` has their history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from prover.records.tenant import MAX_TENANT
 
-#: The newest migration. Kept here so that opening a current database need not load Alembic.
+#: The newest migration, here so that opening a current database does not load Alembic.
 REVISION = "0014"
 
 metadata = sa.MetaData(
@@ -22,7 +22,7 @@ metadata = sa.MetaData(
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
-    """A moment: aware and in UTC in Python, ``timestamptz`` or ISO text in SQL."""
+    """A timestamp: timezone-aware UTC in Python, ``timestamptz`` or ISO text in SQL."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -31,7 +31,7 @@ class UtcTime(sa.TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a time without a zone says nothing")
+            raise ValueError("a time needs a time zone")
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
@@ -41,8 +41,8 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# JSON, not JSONB: JSONB turns 1e22 into an integer and drops the order of keys, and a manifest
-# must come back as it went in, because its digest is a circuit's name.
+# JSON, not JSONB: JSONB turns 1e22 into an integer and loses the order of keys, but a manifest must
+# round-trip exactly, because its digest is a circuit's id.
 Json = sa.JSON(none_as_null=True)
 
 Tenant = sa.String(MAX_TENANT)
@@ -59,11 +59,11 @@ api_keys = sa.Table(
     sa.Column("expires_at", UtcTime),
     sa.Column("revoked_at", UtcTime),
     sa.Column("last_used_at", UtcTime),  # to the minute
-    sa.Column("requests_per_minute", sa.Integer),  # null: as the settings say
-    sa.Column("origins", Json),  # of web pages that may use it; null: of none
+    sa.Column("requests_per_minute", sa.Integer),  # null: the setting
+    sa.Column("origins", Json),  # web origins that may use it; null: none
 )
 
-# Limits of tenants that differ from the settings'; null: as there.
+# Tenants' own limits; null: the setting.
 tenant_quotas = sa.Table(
     "tenant_quotas",
     metadata,
@@ -74,7 +74,7 @@ tenant_quotas = sa.Table(
     sa.Column("proving_s_per_day", sa.BigInteger),
 )
 
-# What is kept of each tenant's, in bytes.
+# Stored bytes of each tenant.
 tenant_storage = sa.Table(
     "tenant_storage",
     metadata,
@@ -82,7 +82,7 @@ tenant_storage = sa.Table(
     sa.Column("stored_bytes", sa.BigInteger, nullable=False),
 )
 
-# What a model is; the same for everybody who has its bytes.
+# A model's content, the same for all its holders.
 models = sa.Table(
     "models",
     metadata,
@@ -93,7 +93,7 @@ models = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
 )
 
-# Who has a model: the same bytes may be several tenants', and none of them sees the others.
+# A model's holders: several tenants may have the same bytes without seeing each other.
 model_holders = sa.Table(
     "model_holders",
     metadata,
@@ -101,7 +101,7 @@ model_holders = sa.Table(
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), primary_key=True),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    # What others may do with it, and what the owner says of it.
+    # What other tenants may do with it, and the owner's statement.
     sa.Column("visibility", sa.String(16), nullable=False, server_default="private"),
     sa.Column("others_may_prove", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("licence", sa.Text, nullable=False, server_default=""),
@@ -112,15 +112,15 @@ model_holders = sa.Table(
     sa.Index(None, "visibility", "published_at"),
 )
 
-# What was used. Triggers of the database refuse to change or delete a row.
+# The ledger of usage. Triggers refuse changes and deletions.
 usage = sa.Table(
     "usage",
     metadata,
-    sa.Column("id", sa.String(80), primary_key=True),  # of a job: that job's
+    sa.Column("id", sa.String(80), primary_key=True),  # the job's id for entries of jobs
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("caller", Tenant, nullable=False),
-    sa.Column("api_key", sa.String(80)),  # of the caller that asked; null: none was needed
+    sa.Column("api_key", sa.String(80)),  # the caller's API key; null: none was needed
     sa.Column("owner", Tenant, nullable=False),
     sa.Column("model_id", sa.String(80), nullable=False),
     sa.Column("circuit_id", sa.String(80), nullable=False),
@@ -142,7 +142,7 @@ circuits = sa.Table(
     sa.Column("profile", Json, nullable=False),
     sa.Column("manifest", Json, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    # What its proofs took, null in those of older versions: when it was made, and the most so far.
+    # Costs of its proofs: measured at the build, and the maximum so far; null from older versions.
     sa.Column("prove_s", sa.Float),
     sa.Column("peak_bytes", sa.BigInteger),
     sa.Index(None, "tenant", "model_id"),
@@ -154,11 +154,11 @@ jobs = sa.Table(
     metadata,
     sa.Column("id", sa.String(80), primary_key=True),
     sa.Column("tenant", Tenant, nullable=False),
-    sa.Column("api_key", sa.String(80)),  # that asked for it; null: none was needed
+    sa.Column("api_key", sa.String(80)),  # the requester's API key; null: none was needed
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("model_id", sa.String(80), sa.ForeignKey("models.id"), nullable=False),
-    # No foreign key: a job may be what builds this circuit.
+    # No foreign key: the job may build this circuit.
     sa.Column("circuit_id", sa.String(80), nullable=False),
     sa.Column("request", Json, nullable=False),
     sa.Column("input_key", sa.String(255)),
@@ -170,32 +170,34 @@ jobs = sa.Table(
     sa.Column("started_at", UtcTime),
     sa.Column("finished_at", UtcTime),
     sa.Column("deadline", UtcTime),
-    sa.Column("content", sa.String(64)),  # of circuit, input and context: what would be proved
+    sa.Column("content", sa.String(64)),  # digest of circuit, input and context
     sa.Column("timings", Json, nullable=False),
     sa.Column("peak_rss_bytes", sa.BigInteger),
     sa.Column("result", Json),
     sa.Column("problem", Json),
     sa.Column("metadata", Json),  # the tenant's own words
-    # What follows is the store's own and not part of ``Job``.
+    # The following columns are internal to the store and not part of ``Job``.
     sa.Column("lease_owner", sa.String(255)),
     sa.Column("lease_token", sa.BigInteger, nullable=False),
     sa.Column("lease_expires_at", UtcTime),
-    sa.Column("lost", sa.Integer, nullable=False),  # attempts that ended without an answer
-    # Of these, one entry each: attempt, owner, stage, at, and the problem's code where there is one
+    sa.Column("lost", sa.Integer, nullable=False),  # lost attempts
+    # One entry for each: attempt, owner, stage, at, and the problem's code if there is one
     sa.Column("losses", Json),
-    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # … its worker fell silent
-    sa.Column("kept_proof", Json),  # made and not yet signed: `prover.jobs.kept_proofs`
-    sa.Column("not_before", UtcTime),  # a queued job is not taken before; null: at once
+    sa.Column(
+        "deaths", sa.Integer, nullable=False, server_default="0"
+    ),  # … its worker was unresponsive
+    sa.Column("kept_proof", Json),  # a proof that is not yet signed: `prover.jobs.kept_proofs`
+    sa.Column("not_before", UtcTime),  # earliest time to claim a queued job; null: at once
     sa.Column("last_seq", sa.Integer, nullable=False),  # seq of the newest event
     sa.Column("sent_at", UtcTime, nullable=False),  # when it was last put on the queue
     sa.Column("size", sa.String(16), nullable=False, server_default="small"),
-    sa.Column("needs_bytes", sa.BigInteger),  # memory, as predicted; null: not known
+    sa.Column("needs_bytes", sa.BigInteger),  # predicted memory; null: unknown
     sa.Column("urgency", sa.Integer, nullable=False, server_default="3"),
-    sa.Column("removed_at", UtcTime),  # when proof and bundle were removed
-    # Since when a queued job has waited for room; its message is used up.
+    sa.Column("removed_at", UtcTime),  # when proof and bundle were deleted
+    # Since when a queued job has waited for capacity; its message was consumed.
     sa.Column("put_off_at", UtcTime),
     sa.Index(None, "state", "sent_at"),
-    # Whose turn it is.
+    # For the order of claims.
     sa.Index(None, "state", "size", "tenant", "urgency", "created_at", "id"),
     sa.Index(None, "put_off_at"),
     sa.Index(None, "tenant", "started_at"),
@@ -225,7 +227,7 @@ batches = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("request", Json, nullable=False),
     sa.Column("job_id", sa.String(80), nullable=False),  # plans it
-    sa.Column("circuit_id", sa.String(80)),  # of one lane; the others follow from it
+    sa.Column("circuit_id", sa.String(80)),  # the single-lane circuit; batched ones derive from it
     sa.Column("plan", Json),
     sa.Column("problem", Json),
     sa.Column("expires_at", UtcTime),
@@ -249,7 +251,7 @@ batch_items = sa.Table(
     metadata,
     sa.Column("batch_id", sa.String(80), sa.ForeignKey("batches.id"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("item_id", sa.String(255)),  # as the file names it; null where it could not be read
+    sa.Column("item_id", sa.String(255)),  # from the file; null if unreadable
     sa.Column("line", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("chunk", sa.Integer),
@@ -258,21 +260,21 @@ batch_items = sa.Table(
     sa.Column("lane", sa.Integer),
     sa.Column("result", Json),
     sa.Column("problem", Json),
-    # Proved, with an answer that misses the profile.
+    # Proved, with an output that misses the profile.
     sa.Column("inexact", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(None, "batch_id", "state"),
     sa.Index(None, "pack_id"),
 )
 
-# Files that come in parts, and the parts that have come.
+# Uploads in parts, and the received parts.
 uploads = sa.Table(
     "uploads",
     metadata,
     sa.Column("tenant", Tenant, primary_key=True),
-    sa.Column("digest", sa.String(80), primary_key=True),  # of the whole file, as announced
+    sa.Column("digest", sa.String(80), primary_key=True),  # announced digest of the whole file
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    sa.Column("touched_at", UtcTime, nullable=False),  # when the last part came
+    sa.Column("touched_at", UtcTime, nullable=False),  # when the last part was received
     sa.Index(None, "touched_at"),
 )
 
@@ -283,5 +285,5 @@ upload_parts = sa.Table(
     sa.Column("digest", sa.String(80), primary_key=True),
     sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("key", sa.String(255), nullable=False),  # where it lies
+    sa.Column("key", sa.String(255), nullable=False),  # artifact key
 )

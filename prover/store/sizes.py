@@ -1,4 +1,4 @@
-"""Sizes of jobs, as their rows say them: from what the circuit's own proofs took so far."""
+"""Size class and predicted memory of jobs, from earlier proofs of the circuit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sized(
 
 
 def measured(sizing: Sizing, prove_s: float | None, peak_bytes: int | None) -> dict[str, Any]:
-    """The same columns of a proof in a circuit whose proofs took so much."""
+    """The same columns for a proof, from measurements of its circuit."""
     large = (prove_s or 0.0) > sizing.large_s
     size = SizeClass.LARGE if large else SizeClass.SMALL
     return {"size": size.value, "needs_bytes": peak_bytes}
@@ -38,7 +38,7 @@ def measured(sizing: Sizing, prove_s: float | None, peak_bytes: int | None) -> d
 def circuit_is_there(
     conn: sa.Connection, tenant: str, circuit_id: str, columns: dict[str, Any]
 ) -> None:
-    """Proofs that wait for a circuit to be built are no builds any more."""
+    """Reclassifies proofs that waited for a build, once the circuit exists."""
     conn.execute(
         sa.update(jobs)
         .where(jobs.c.circuit_id == circuit_id, jobs.c.tenant == tenant)
@@ -48,7 +48,7 @@ def circuit_is_there(
 
 
 def learn_peak(conn: sa.Connection, job: sa.Row[Any]) -> None:
-    """Corrects what later proofs of the circuit are predicted to need."""
+    """Updates the predicted memory of the circuit's later proofs."""
     if job.kind not in _PROVES or not job.peak_rss_bytes:
         return
     known = sa.func.coalesce(circuits.c.peak_bytes, 0)
@@ -61,8 +61,8 @@ def learn_peak(conn: sa.Connection, job: sa.Row[Any]) -> None:
 
 
 def has_memory(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
-    """Whether the host has the memory that a job needs beside what its others were admitted with.
-    A job that needs more than there is runs alone."""
+    """Whether the host has memory for a job beside its running jobs. A job that needs more than the
+    whole budget runs alone."""
     if not place.memory_bytes:
         return True
     others = conn.execute(
@@ -75,7 +75,7 @@ def has_memory(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
 
 
 def has_slot(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
-    """Whether a heavy job leaves small ones a slot, and a large one has the host's cores alone."""
+    """Whether a heavy job leaves a slot for small ones, and no other large job runs on the host."""
     size = SizeClass(job.size)
     if not size.heavy:
         return True

@@ -1,10 +1,10 @@
-"""Whose turn it is: which job a free worker takes up, so that no tenant waits for another's queue.
+"""Fair scheduling between tenants: which job a free worker claims next.
 
-A message on the queue says that there is work; which, is said here. A worker that is free serves
-the tenant with the fewest running jobs, of those the one that was served longest ago, and of its
-jobs the most urgent, of these the oldest. So the first job of a tenant waits for at most one job of
-each worker, however many another has queued, and while several wait they are served in turn. Jobs
-of different size (``prover.admission``) do not wait for each other.
+A message on the queue only says that there is work. A free worker serves the tenant with the fewest
+running jobs, among equals the one served longest ago, and of its jobs the most urgent, then the
+oldest. So a tenant's first job waits for at most one job of each worker, however many jobs others
+have queued; tenants with waiting jobs take turns. Jobs of different size classes
+(``prover.admission``) do not wait for each other.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from prover.store.sizes import has_memory, has_slot
 
 _QUEUED = jobs.c.state == JobState.QUEUED.value
 _RUNNING = jobs.c.state == JobState.RUNNING.value
-#: A job that was chosen may be claimed by another worker first: then another is chosen.
+#: Attempts to choose a job: another worker may claim the chosen one first.
 _TRIES = 16
 
 
 class Turns(Leases, Quotas):
-    """What workers claim when nobody says which job."""
+    """Claims without a given job."""
 
     def claim_turn(
         self, job_id: str, owner: str, ttl_s: float, place: Place | None = None
     ) -> Lease | None:
-        """Takes the job whose turn it is, or None when there is none.
+        """Claims the next job in order; None if there is none.
 
-        ``job_id`` is the job that the message was sent for. It comes first only if its worker fell
-        silent; else it is one among those of its class that wait. A tenant whose quota of running
-        jobs is reached waits until one of them has ended, and a job for which ``place`` has no
-        room until there is some (``put_off``). Raises ``JobNotFound`` only if there is no such job
-        and nothing else to do.
+        ``job_id`` is the job of the message. It comes first only if its worker is unresponsive;
+        otherwise it is one of the waiting jobs of its class. A tenant at its quota of running jobs
+        waits until one of them ends, and a job for which ``place`` has no capacity waits for it
+        (``put_off``). Raises ``JobNotFound`` only if the job does not exist and there is nothing
+        else to do.
         """
         if self._fell_silent(job_id):
             return self.claim(job_id, owner, ttl_s, place)
@@ -63,14 +63,14 @@ class Turns(Leases, Quotas):
         return None
 
     def size_classes(self, job_ids: Sequence[str]) -> dict[str, str]:
-        """The class, and so the queue, of each job that there is."""
+        """The class, and so the queue, of each existing job."""
         query = sa.select(jobs.c.id, jobs.c.size).where(jobs.c.id.in_(job_ids))
         with self._db.read() as conn:
             return {row.id: row.size for row in conn.execute(query)}
 
     def next_put_off(self, place: Place) -> str | None:
-        """The job that has waited longest for room in a place like this: send it again whenever
-        a job has ended or another such was taken."""
+        """The job that has waited longest for capacity in such a place. Send it again whenever a
+        job ends or another such job is claimed."""
         query = (
             sa.select(jobs.c.id)
             .where(_QUEUED, jobs.c.put_off_at.is_not(None))
@@ -90,8 +90,8 @@ class Turns(Leases, Quotas):
             )
 
     def next_of(self, tenant: str) -> str | None:
-        """The oldest job that waits because its tenant's quota of running jobs was reached; None
-        where there is no quota. Send it again whenever one of the tenant's jobs has ended."""
+        """The oldest job that waits for its tenant's quota of running jobs; None without a quota.
+        Send it again whenever one of the tenant's jobs ends."""
         with self._db.read() as conn:
             if not self._quota(conn, tenant).running:
                 return None
@@ -99,7 +99,7 @@ class Turns(Leases, Quotas):
             return None if job is None else str(job.id)
 
     def waiting_turn(self, place: Place | None = None) -> str | None:
-        """A job that a free worker (of ``place``) could take now; None: there is nothing to do."""
+        """A job that a free worker (of ``place``) could claim now, or None."""
         now = self._now()
         silent = sa.select(jobs.c.id).where(_RUNNING, jobs.c.lease_expires_at <= now).limit(1)
         with self._db.read() as conn:
@@ -117,8 +117,8 @@ class Turns(Leases, Quotas):
             return conn.scalar(query) is not None
 
     def _next_job(self, place: Place | None, size: SizeClass | None) -> _Chosen | None:
-        """The job whose turn it is among those of the class, or of the first class in which there
-        is room; one without room where none of them has any."""
+        """The next job of the class, or of the first class with capacity; if no class has capacity,
+        a job without."""
         now = self._now()
         sizes = EVERY_CLASS if place is None else place.sizes
         chosen = None
@@ -133,8 +133,8 @@ class Turns(Leases, Quotas):
         return chosen
 
     def _held_for(self, conn: sa.Connection, place: Place, now: datetime) -> _Chosen | None:
-        """The job that others have overtaken for long enough: it is next, and until the host has
-        the memory for it nothing else begins there."""
+        """The job that others have overtaken for long enough: it is next, and no other job starts
+        on the host until the host has memory for it."""
         since = now - timedelta(seconds=place.overtake_s)
         query = (
             sa.select(jobs)
@@ -170,18 +170,18 @@ class Turns(Leases, Quotas):
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A job whose turn it is, and whether there is room for it."""
+    """The next job, and whether there is capacity for it."""
 
     id: str
     fits: bool
 
 
 def _waiting_tenants(size: SizeClass) -> sa.Select[Any]:
-    """Tenants with queued jobs of a class in the order in which they are to be served: ``tenant``,
-    ``running``, ``served``.
+    """Tenants with queued jobs of a class in the order of service: ``tenant``, ``running``,
+    ``served``.
 
-    The tenants are found one after the other in an index (a recursive query), so that thousands of
-    queued jobs of one tenant cost no more than one.
+    A recursive query skips from tenant to tenant in an index, so that thousands of queued jobs of
+    one tenant cost no more than one.
     """
     waits = sa.and_(_QUEUED, jobs.c.size == size.value)
     first = sa.select(sa.func.min(jobs.c.tenant).label("tenant")).where(waits)
@@ -213,7 +213,7 @@ def _waiting_tenants(size: SizeClass) -> sa.Select[Any]:
 def _oldest(
     conn: sa.Connection, tenant: str, now: datetime, size: SizeClass | None = None
 ) -> sa.Row[Any] | None:
-    """The tenant's most urgent job, of these the oldest."""
+    """The tenant's most urgent job, among equals the oldest."""
     due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
     query = (
         sa.select(jobs)

@@ -1,4 +1,4 @@
-"""The tables of uploads that come in parts, and of the parts that have come."""
+"""The tables of uploads in parts, and of received parts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from prover.store.database import Repository
 from prover.store.insert import insert_if_absent
 from prover.store.schema import upload_parts, uploads
 
-#: An upload of which no part came for so long is forgotten.
+#: An idle upload is deleted after this time.
 KEPT = timedelta(days=1)
-#: Uploads that one tenant may have open at a time.
+#: Open uploads per tenant.
 MOST_OPEN = 32
 
 
 class Uploads(Repository):
-    """Uploads by the digest of what is uploaded, each tenant's own."""
+    """Uploads by announced digest, separate for each tenant."""
 
     def open_upload(self, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:
-        """A new upload, or the tenant's that is open; whether it is new. Raises ``UploadsOpen``
-        when there are too many, ``UploadOverlaps`` when it is open with another size."""
+        """A new upload, or the tenant's open one; and whether it is new. Raises ``UploadsOpen`` if
+        there are too many, ``UploadOverlaps`` if it is open with another size."""
         with self._db.write() as conn:
             mine = uploads.c.tenant == self._owner
             others = sa.select(sa.func.count()).where(mine, uploads.c.digest != digest)
             if int(conn.scalar(others) or 0) >= MOST_OPEN:
-                raise UploadsOpen(f"{MOST_OPEN} uploads of the tenant are open.", limit=MOST_OPEN)
+                raise UploadsOpen(
+                    f"The tenant already has {MOST_OPEN} open uploads.", limit=MOST_OPEN
+                )
             new = insert_if_absent(
                 conn,
                 uploads,
@@ -43,7 +45,7 @@ class Uploads(Repository):
         if found.size_bytes != size_bytes:
             raise UploadOverlaps(
                 f"The upload of {digest} is open with {found.size_bytes} bytes, not {size_bytes}.",
-                advice="Delete it first, or say the size that it has.",
+                advice="Delete it first, or give the same size.",
             )
         return found, new
 
@@ -53,8 +55,8 @@ class Uploads(Repository):
             return self._upload(conn, digest)
 
     def add_part(self, digest: str, part: UploadPart) -> tuple[PartialUpload, str | None]:
-        """Writes down a part; the same range once more takes the older one's place, whose key is
-        given, to be deleted. Raises ``UploadNotFound``, ``UploadOverlaps``."""
+        """Adds a part. A part with the same range replaces the older one, whose key is returned for
+        deletion. Raises ``UploadNotFound``, ``UploadOverlaps``."""
         with self._db.write() as conn:
             found = self._upload(conn, digest, lock=True)
             older = None
@@ -63,7 +65,7 @@ class Uploads(Repository):
                     older = known.key
                 elif known.start < part.start + part.size and part.start < known.start + known.size:
                     raise UploadOverlaps(
-                        f"Bytes {known.start} to {known.start + known.size - 1} are here already.",
+                        f"Bytes {known.start} to {known.start + known.size - 1} exist already.",
                         start=known.start,
                         size=known.size,
                     )
@@ -92,7 +94,7 @@ class Uploads(Repository):
             return self._upload(conn, digest), older
 
     def forget_upload(self, digest: str) -> list[str]:
-        """Forgets an upload; the keys of its parts, to be deleted. Raises ``UploadNotFound``."""
+        """Deletes an upload; returns its parts' keys for deletion. Raises ``UploadNotFound``."""
         with self._db.write() as conn:
             found = self._upload(conn, digest, lock=True)
             for table in (upload_parts, uploads):
@@ -101,7 +103,7 @@ class Uploads(Repository):
         return [part.key for part in found.parts]
 
     def stale_uploads(self) -> list[tuple[str, str]]:
-        """Tenant and digest of uploads to forget, of every tenant, whatever the view."""
+        """Tenant and digest of idle uploads, of all tenants in every view."""
         query = sa.select(uploads.c.tenant, uploads.c.digest).where(
             uploads.c.touched_at < self._now() - KEPT
         )

@@ -1,5 +1,5 @@
-"""The ledger of usage. An entry about a job is written in the transaction that ends the job, under
-the job's id, so that whatever crashes, it is there once."""
+"""The ledger of usage. A job's entry is written under its id in the transaction that ends the job,
+so it exists exactly once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from prover.store.schema import usage
 
 _PROVING = ("witness", "prove", "verify", "receipts")
 _BUILDING = "compile"
-#: Rows of one answer; more are asked for by day or by model.
+#: Rows of one response; narrow a query by day or model to get more.
 MAX_ROWS = 10_000
 
 
 class Usage(Repository):
-    """Sums of the ledger, as far as they concern the view's tenant: as the owner of a model, or as
-    the caller who had it proved."""
+    """Sums of the ledger that concern the view's tenant, as a model's owner or as the caller."""
 
     def usage(
         self,
@@ -35,7 +34,7 @@ class Usage(Repository):
         until: datetime | None = None,
         model_id: str | None = None,
     ) -> list[Used]:
-        """Sums, newest day first where they are made by day; at most ``MAX_ROWS``."""
+        """Sums, by day with the newest first if grouped by day; at most ``MAX_ROWS``."""
         columns = {
             Grouping.MODEL: usage.c.model_id,
             Grouping.CALLER: usage.c.caller,
@@ -70,7 +69,7 @@ class Usage(Repository):
         return [_used(row) for row in rows if row.jobs]
 
     def note_verification(self, model_id: str, circuit_id: str) -> None:
-        """Enters that the view's tenant had a bundle verified here."""
+        """Records a verification of a bundle by the view's tenant."""
         with self._db.write() as conn:
             _enter(
                 conn,
@@ -86,7 +85,7 @@ class Usage(Repository):
             )
 
     def _own_key(self) -> sa.ColumnElement[Any]:
-        """The key that asked, to its own tenant: to owners of models others' keys are not shown."""
+        """The caller's key, only for its own tenant: owners do not see other tenants' keys."""
         if self.tenant is None:
             return usage.c.api_key
         return sa.case((usage.c.caller == self.tenant, usage.c.api_key), else_=sa.null())
@@ -110,8 +109,8 @@ _ORDER = (
 def meter(
     conn: sa.Connection, job: sa.Row[Any], now: datetime, *, proofs: int | None = None
 ) -> None:
-    """Enters what a job took, in the transaction that ends it. ``job`` is its row as it ends;
-    ``proofs``: its receipts, where these are not simply one for a proof."""
+    """Records a job's cost, in the transaction that ends it. ``job`` is its row at the end;
+    ``proofs``: the number of receipts, unless it is one per proof."""
     spent = job.timings or {}
     proving_s = sum(float(spent.get(name, 0.0)) for name in _PROVING)
     building_s = float(spent.get(_BUILDING, 0.0))

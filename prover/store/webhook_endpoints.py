@@ -1,4 +1,4 @@
-"""Webhook endpoints as their tenants see them, with the log of what was sent to each."""
+"""Webhook endpoints for tenants, with the log of each endpoint's deliveries."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from prover.store.webhook_tables import (
     webhook_events,
 )
 
-#: Endpoints of one tenant.
+#: The most endpoints of a tenant.
 MAX_ENDPOINTS = 50
-#: How long events are kept, and so how far back a replay reaches.
+#: Retention of events, which limits replays.
 KEPT = timedelta(days=7)
 
 
@@ -52,8 +52,8 @@ class WebhookEndpoints(Repository):
         secret: str,
         id: str | None = None,
     ) -> Endpoint:
-        """A new endpoint, enabled; with an ``id`` of the caller's choice, the one that is there.
-        Raises ``WebhookEndpointLimit``."""
+        """A new enabled endpoint; with a caller's ``id``, the existing one. Raises
+        ``WebhookEndpointLimit``."""
         endpoint_id = id or f"whe_{secrets.token_hex(12)}"
         with self._db.write() as conn:
             mine = sa.select(webhook_endpoints).where(*self._mine(webhook_endpoints))
@@ -80,7 +80,7 @@ class WebhookEndpoints(Repository):
     def webhook_endpoints(
         self, limit: int = 50, cursor: str | None = None, *, disabled: bool | None = None
     ) -> Page[Endpoint]:
-        """Endpoints, newest first: all, or those that are disabled, or those that are not. Raises
+        """Endpoints, newest first: all, only disabled or only enabled ones. Raises
         ``CursorInvalid``."""
         query = sa.select(webhook_endpoints).where(*self._mine(webhook_endpoints))
         if disabled is not None:
@@ -105,8 +105,8 @@ class WebhookEndpoints(Repository):
         description: str | None = None,
         enabled: bool | None = None,
     ) -> Endpoint:
-        """Changes what is given. Disabling turns what was still to be sent into missed; enabling
-        begins with what happens from now on (``replay_webhooks`` for the rest)."""
+        """Changes the given fields. Disabling marks pending deliveries as missed; enabling starts
+        with new events (use ``replay_webhooks`` for missed ones)."""
         values: dict[str, Any] = {}
         if url is not None:
             values |= {"url": url, "failing_since": None, "paused_until": None}
@@ -126,7 +126,7 @@ class WebhookEndpoints(Repository):
             return endpoint_of(self._endpoint_row(conn, endpoint_id))
 
     def rotate_webhook_secret(self, endpoint_id: str, secret: str, overlap: timedelta) -> Endpoint:
-        """A new secret; the one before signs too until ``overlap`` is over."""
+        """Sets a new secret; the previous one also signs until the end of ``overlap``."""
         with self._db.write() as conn:
             row = self._endpoint_row(conn, endpoint_id, lock=True)
             conn.execute(
@@ -139,7 +139,7 @@ class WebhookEndpoints(Repository):
             return endpoint_of(self._endpoint_row(conn, endpoint_id))
 
     def delete_webhook_endpoint(self, endpoint_id: str) -> None:
-        """Forgets an endpoint and its log; nothing more is sent to it."""
+        """Deletes an endpoint and its log; nothing more is sent to it."""
         with self._db.write() as conn:
             self._endpoint_row(conn, endpoint_id, lock=True)
             for table in (webhook_attempts, webhook_deliveries):
@@ -147,7 +147,7 @@ class WebhookEndpoints(Repository):
             conn.execute(sa.delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id))
 
     def test_webhook(self, endpoint_id: str) -> str:
-        """Queues an ``endpoint.test`` event for this endpoint; the event's id. Raises
+        """Queues an ``endpoint.test`` event for this endpoint; returns the event's id. Raises
         ``WebhookEndpointDisabled``."""
         with self._db.write() as conn:
             row = self._endpoint_row(conn, endpoint_id, lock=True)
@@ -160,10 +160,10 @@ class WebhookEndpoints(Repository):
     def replay_webhooks(
         self, endpoint_id: str, since: datetime, until: datetime | None, *, delivered: bool
     ) -> int:
-        """Queues again what the endpoint missed of the events from ``since`` to ``until`` (now),
-        or, with ``delivered``, what it was sent as well: how many. Events keep their ids.
+        """Requeues the endpoint's missed events from ``since`` to ``until`` (default: now); with
+        ``delivered`` also the delivered ones. Returns their number. Events keep their ids.
 
-        Raises ``WebhookReplayWindow`` for a ``since`` before what is kept,
+        Raises ``WebhookReplayWindow`` for a ``since`` before the retention time,
         ``WebhookEndpointDisabled``.
         """
         now = self._now()
@@ -191,8 +191,8 @@ class WebhookEndpoints(Repository):
         *,
         state: DeliveryState | None = None,
     ) -> Page[Delivery]:
-        """What was sent to an endpoint, or is to be, newest event first, with every attempt.
-        Raises ``CursorInvalid``."""
+        """An endpoint's deliveries, newest event first, with all attempts. Raises
+        ``CursorInvalid``."""
         of = webhook_deliveries.c
         query = (
             sa.select(
@@ -237,7 +237,7 @@ _ENABLED = {"disabled": None, "disabled_at": None, "failing_since": None, "pause
 
 
 def disable(conn: sa.Connection, row: sa.Row[Any], reason: DisabledReason, now: datetime) -> None:
-    """Sends nothing more to an endpoint that is enabled; the tenant's others are told."""
+    """Disables an endpoint and notifies the tenant's other endpoints."""
     conn.execute(_update(row.id).values(disabled=reason.value, disabled_at=now))
     of = webhook_deliveries.c
     conn.execute(

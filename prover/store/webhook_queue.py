@@ -1,8 +1,7 @@
-"""Webhook deliveries as the process sees them that makes them: take what is due, write down what
-came of it.
+"""The queue of webhook deliveries: claim due ones, record their outcome.
 
-A delivery that is taken is due again when its lease is over: a process that died between its
-request and its note makes another one send the event twice, which the specification allows.
+A claimed delivery is due again when its lease expires. If a process dies after its request and
+before recording it, another process sends the event again, which the specification allows.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ _PENDING = webhook_deliveries.c.state == DeliveryState.PENDING.value
 
 
 class WebhookQueue(Repository):
-    """Deliveries of all tenants, whatever the view."""
+    """Deliveries of all tenants, in every view."""
 
     def take_webhooks(
         self, limit: int, *, lease_s: float, per_endpoint: int, but: Collection[str] = ()
     ) -> list[Due]:
-        """Takes at most ``limit`` deliveries that are due, longest waiting first, at most
-        ``per_endpoint`` of one endpoint and none of the endpoints in ``but``."""
+        """Claims at most ``limit`` due deliveries, longest waiting first, at most ``per_endpoint``
+        per endpoint and none of the endpoints in ``but``."""
         now = self._now()
         ready = _ready(now, but, per_endpoint, limit)
         with self._db.read() as conn:
@@ -58,12 +57,12 @@ class WebhookQueue(Repository):
         disabled: DisabledReason | None,
         pause: timedelta | None,
     ) -> DisabledReason | None:
-        """Writes down an attempt: delivered, or to be tried again at ``next_at``, or given up.
+        """Records an attempt: delivered, to be retried at ``next_at``, or abandoned.
 
-        ``disabled`` ends the endpoint; so does a delivery that is given up when nothing has been
-        delivered since it was queued (``FAILING``). ``pause`` leaves the endpoint alone for so
-        long. Returns why this call disabled it, if it did. An outcome that comes after the
-        delivery was taken by another process, or missed, is logged only.
+        ``disabled`` disables the endpoint; so does an abandoned delivery if none has succeeded
+        since it was queued (``FAILING``). ``pause`` delays all deliveries to the endpoint. Returns
+        the reason if this call disabled it. A late outcome, after another process claimed the
+        delivery or it was missed, is only logged.
         """
         now = self._now()
         with self._db.write() as conn:
@@ -73,7 +72,7 @@ class WebhookQueue(Repository):
                 .with_for_update()
             ).one_or_none()
             if row is None:
-                return None  # deleted meanwhile, and its log with it
+                return None  # deleted meanwhile, with its log
             conn.execute(
                 sa.insert(webhook_attempts).values(
                     endpoint_id=due.endpoint.id,
@@ -104,7 +103,7 @@ class WebhookQueue(Repository):
             return _note_endpoint(conn, row, now, delivered, disabled, pause)
 
     def purge_webhooks(self, before: datetime) -> None:
-        """Forgets what became of events older than ``before``, and those events."""
+        """Deletes events older than ``before`` with their deliveries."""
         old = webhook_deliveries.c.event_at < before
         over = sa.and_(old, sa.not_(_PENDING))
         gone = sa.select(webhook_deliveries.c.event_id).where(
@@ -123,7 +122,7 @@ class WebhookQueue(Repository):
             )
 
     def count_webhooks(self) -> WebhookCounts:
-        """Endpoints and deliveries in this view, by state."""
+        """Counts of this view's endpoints and deliveries, by state."""
         now = self._now()
         of = webhook_deliveries.c
         mine = self._mine(webhook_endpoints)
@@ -157,7 +156,7 @@ class WebhookQueue(Repository):
 
 
 def _ready(now: datetime, but: Collection[str], per_endpoint: int, limit: int) -> sa.Select[Any]:
-    """Due deliveries, so many of each endpoint: one receiver's thousands hold up nobody else's."""
+    """Due deliveries, limited per endpoint so that one receiver cannot delay the others."""
     of, to = webhook_deliveries.c, webhook_endpoints.c
     place = sa.func.row_number().over(partition_by=of.endpoint_id, order_by=of.next_at)
     due = (
@@ -179,7 +178,7 @@ def _ready(now: datetime, but: Collection[str], per_endpoint: int, limit: int) -
 def _take(
     conn: sa.Connection, endpoint_id: str, event_id: str, now: datetime, until: datetime
 ) -> Due | None:
-    """One conditional UPDATE: of two processes one finds the condition true."""
+    """Claims with one conditional UPDATE, which succeeds for one of two processes."""
     of = webhook_deliveries.c
     row = conn.execute(
         sa.update(webhook_deliveries)

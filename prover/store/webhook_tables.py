@@ -12,10 +12,10 @@ webhook_endpoints = sa.Table(
     sa.Column("id", sa.String(80), primary_key=True),
     sa.Column("tenant", sa.String(63), nullable=False),
     sa.Column("url", sa.String(2048), nullable=False),
-    sa.Column("events", Json),  # types that are wanted; null: all
+    sa.Column("events", Json),  # subscribed types; null: all
     sa.Column("description", sa.String(500), nullable=False),
     sa.Column("scheme", sa.String(8), nullable=False),
-    # What signs must be readable: a hash could only check.
+    # Signing needs the secret itself, not a hash.
     sa.Column("secret", sa.String(120), nullable=False),
     sa.Column("previous_secret", sa.String(120)),
     sa.Column("previous_until", UtcTime),
@@ -23,7 +23,7 @@ webhook_endpoints = sa.Table(
     sa.Column("disabled_at", UtcTime),
     sa.Column("failing_since", UtcTime),
     sa.Column("delivered_at", UtcTime),
-    sa.Column("paused_until", UtcTime),  # its receiver asked for that
+    sa.Column("paused_until", UtcTime),  # requested by the receiver
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Index(None, "tenant"),
 )
@@ -48,9 +48,9 @@ webhook_deliveries = sa.Table(
     sa.Column("event_id", sa.String(80), sa.ForeignKey("webhook_events.id"), primary_key=True),
     sa.Column("event_at", UtcTime, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
-    # Due then. While an attempt is under way: when another process may take it over.
+    # When it is due. During an attempt: when another process may take over.
     sa.Column("next_at", UtcTime),
-    sa.Column("queued_at", UtcTime, nullable=False),  # first, or by the latest replay
+    sa.Column("queued_at", UtcTime, nullable=False),  # first, or at the latest replay
     sa.Column("tries", sa.Integer, nullable=False),  # since then
     sa.Column("attempts", sa.Integer, nullable=False),  # ever
     sa.Index(None, "state", "next_at"),

@@ -1,8 +1,7 @@
-"""Webhooks: tell a tenant's endpoints what became of jobs, by the Standard Webhooks specification.
+"""Webhooks about the end of jobs, by the Standard Webhooks specification.
 
-An event is a row that is written in the transaction that ends its job; each endpoint that wants it
-gets a *delivery*, a row too, which is the queue (``prover.store.webhooks``). ``deliverer`` takes
-deliveries that are due, ``sender`` makes one attempt, ``network`` decides where it may go,
-``signing`` signs it, ``schedule`` says when the next attempt is. Nothing here reads or changes a
-job: what becomes of a webhook is no concern of the job it tells about.
+An event is a row, written in the transaction that ends its job. Each subscribed endpoint gets a
+*delivery*, a row of the queue (``prover.store.webhook_queue``). ``deliverer`` claims due
+deliveries, ``sender`` makes one attempt, ``network`` restricts its destination, ``signing`` signs
+it, ``schedule`` decides on the next attempt. Nothing here reads or changes a job.
 """

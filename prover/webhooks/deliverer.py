@@ -1,13 +1,13 @@
-"""Deliveries, made as they come due: threads of a worker process beside its jobs.
+"""Makes due deliveries, in threads of a worker process.
 
 ::
 
     with Deliverer(store.every_tenant(), Sender(allow_private=False)) as deliverer:
-        ...                 # looks every second, and at once after ``wake``
+        ...                 # polls every second, and at once after ``wake``
 
-Every worker runs one. They agree through the store: a delivery is taken by one of them, and comes
-back when its lease is over. What a receiver does, or fails to do, touches nothing but its own
-endpoint: there are few requests to one endpoint at a time, and each has an end.
+Every worker runs one. They coordinate through the store: one of them claims a delivery, which is
+due again when its lease expires. A slow receiver affects only its own endpoint: requests to an
+endpoint are few at a time and have a time limit.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ from prover.store.webhook_endpoints import KEPT
 from prover.webhooks.schedule import MAX_RETRY_AFTER, next_attempt
 from prover.webhooks.sender import Outcome, Sender
 
-#: Requests of one process at a time, and to one endpoint.
+#: Concurrent requests of one process, and to one endpoint.
 AT_ONCE, PER_ENDPOINT = 8, 2
-#: Seconds between two looks; how long a delivery stays with who took it (an attempt, and a slow
-#: resolver before it).
+#: Polling interval; lease of a claimed delivery (an attempt after a slow DNS resolution). Seconds.
 LOOK_S, LEASE_S = 1.0, 60.0
 _PURGE_S = 3600.0
 _log = get_logger("zkml.webhooks")
 
 
 class Deliverer:
-    """Makes deliveries until it is stopped. ``store`` is the view over all tenants."""
+    """Makes deliveries until stopped. ``store`` is the view over all tenants."""
 
     def __init__(
         self,
@@ -64,12 +63,12 @@ class Deliverer:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something may be due: looks at once."""
+        """Polls at once: something may be due."""
         self._awake.set()
 
     def stop(self) -> None:
-        """Takes nothing more and lets requests under way end, for as long as an attempt lasts.
-        What cannot be noted any more is sent again later."""
+        """Claims nothing more and waits for current requests, at most one attempt's time. Outcomes
+        that can no longer be recorded lead to another attempt later."""
         self._stopped.set()
         self._awake.set()
         if self._thread.is_alive():
@@ -77,7 +76,7 @@ class Deliverer:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def deliver_due(self) -> int:
-        """Hands what is due now to the threads: how many deliveries."""
+        """Passes due deliveries to the threads; returns their number."""
         with self._guard:
             free = AT_ONCE - self._under_way.total()
             busy = [e for e, count in self._under_way.items() if count >= PER_ENDPOINT]
@@ -98,10 +97,10 @@ class Deliverer:
                 if self.deliver_due():
                     continue
                 self._purge()
-            except ZkmlError as error:  # a database that is away for a moment
+            except ZkmlError as error:  # the database is temporarily unavailable
                 _log.warning("webhooks_not_looked_for", error=error.detail)
             except Exception:
-                _log.exception("webhooks_failed")  # the next look may do better
+                _log.exception("webhooks_failed")  # retried at the next poll
             self._awake.wait(self._look_s)
             self._awake.clear()
 

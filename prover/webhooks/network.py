@@ -1,11 +1,10 @@
-"""Where webhooks may go: public addresses only, however a name resolves.
+"""SSRF protection: webhooks may only go to public addresses.
 
-A receiver's URL is a stranger's, so it must not reach what only this machine can reach: itself, its
-neighbours, a cloud's metadata service. A name is resolved once for each connection, every address
-of the answer is checked, the socket is opened to a checked address rather than to the name, and its
-peer is checked again before a byte is sent. There is no moment at which a name that is bound anew
-(DNS rebinding) could be asked a second time. Proxies of the environment are not used: they would
-resolve the name themselves.
+A receiver's URL is untrusted and must not reach this machine, its network or a cloud's metadata
+service. For each connection a name is resolved once, all its addresses are checked, the socket is
+opened to a checked address instead of the name, and the peer is checked again before a byte is
+sent. The name is never resolved a second time, which prevents DNS rebinding. Proxies of the
+environment are not used, because they would resolve the name themselves.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ import httpcore
 from prover.records.webhook_errors import WebhookUrlRefused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Gives the addresses of a name, as text; raises ``OSError`` when there are none.
+#: Returns a name's addresses as strings; raises ``OSError`` without one.
 Resolve = Callable[[str, int], list[str]]
 #: Opens a TCP connection to an address.
 Connect = Callable[[tuple[str, int], float], socket.socket]
 
 MAX_URL = 2048
-#: Metadata services at addresses that are public by their number (Azure's), or that
-#: ``ipaddress`` counts as such in some versions of Python (Oracle's, in 192.0.0.0/24).
+#: Metadata services at formally public addresses (Azure's), or at addresses that ``ipaddress``
+#: considers public in some Python versions (Oracle's, in 192.0.0.0/24).
 _METADATA = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24")))
-#: Networks whose addresses carry an IPv4 address: the well-known NAT64 prefix (RFC 6052).
+#: Networks that embed an IPv4 address: the well-known NAT64 prefix (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to a host on the public internet. An IPv6 address that carries an
-    IPv4 one (mapped, 6to4, NAT64) is as public as that one."""
+    """Whether an address is on the public internet. An IPv6 address with an embedded IPv4 address
+    (mapped, 6to4, NAT64) is judged by that."""
     if isinstance(address, ipaddress.IPv6Address):
         carried = _carried(address)
         if carried is not None:
@@ -67,8 +66,8 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def check_url(url: str, *, allow_private: bool, resolver: Resolve = resolve) -> None:
-    """Refuses a URL that webhooks will not be sent to; a name that does not resolve now may do so
-    later and passes. Raises ``WebhookUrlRefused``."""
+    """Raises ``WebhookUrlRefused`` for a URL that is not allowed. A name that does not resolve now
+    passes, since it may resolve later."""
     parts = _parts(url, allow_private)
     assert parts.hostname is not None
     if allow_private:
@@ -93,9 +92,9 @@ def _parts(url: str, allow_private: bool) -> SplitResult:
     if parts.scheme not in ({"https", "http"} if allow_private else {"https"}):
         raise WebhookUrlRefused("The URL does not begin with https://.")
     if not parts.hostname or port == 0:
-        raise WebhookUrlRefused("The URL names no host that can be connected to.")
+        raise WebhookUrlRefused("The URL has no valid host.")
     if parts.username is not None or parts.password is not None:
-        raise WebhookUrlRefused("The URL holds a user name or a password; the signature serves.")
+        raise WebhookUrlRefused("The URL has a user name or a password; use the signature instead.")
     if parts.fragment:
         raise WebhookUrlRefused("The URL has a fragment, which is never sent.")
     return parts
@@ -106,10 +105,10 @@ def _refuse_private(host: str, addresses: Iterable[str]) -> None:
         try:
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
-            raise WebhookUrlRefused(f"{host} resolves to something that is no address.") from None
+            raise WebhookUrlRefused(f"{host} does not resolve to an IP address.") from None
         if not is_public(address):
-            # Which address is not said: it would map the network for whoever asks.
-            raise WebhookUrlRefused(f"{host} does not resolve to public addresses only.")
+            # The address is not shown: callers could map the network.
+            raise WebhookUrlRefused(f"{host} resolves to an address that is not public.")
 
 
 def connect(address: tuple[str, int], timeout_s: float) -> socket.socket:
@@ -118,8 +117,8 @@ def connect(address: tuple[str, int], timeout_s: float) -> socket.socket:
 
 
 class GuardedNetwork(httpcore.NetworkBackend):
-    """Connections of one attempt: to public addresses only, and over by ``ends`` (monotonic time),
-    however slowly a receiver answers."""
+    """Connections of one attempt: only to public addresses, and closed by ``ends`` (monotonic
+    time), however slow the receiver is."""
 
     def __init__(
         self,
@@ -174,7 +173,7 @@ class GuardedNetwork(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A socket whose every wait ends with the attempt."""
+    """A socket whose operations all time out with the attempt."""
 
     def __init__(self, opened: socket.socket, ends: float) -> None:
         self._socket = opened

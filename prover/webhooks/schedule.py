@@ -1,4 +1,4 @@
-"""When a delivery that failed is tried again: ten attempts over three days."""
+"""The schedule of retries: ten attempts over three days."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import email.utils
 import random
 from datetime import UTC, datetime, timedelta
 
-#: Pauses between attempts: soon, because most failures are a restart; then ever rarer. Together a
-#: little over three days, so that a receiver that breaks on a Friday evening is met on Monday.
+#: Pauses between attempts: short at first, because most failures are a restart, then longer. In
+#: total a little over three days, so that a receiver that fails on Friday evening can be repaired
+#: on Monday.
 PAUSES = (
     timedelta(seconds=5),
     timedelta(minutes=5),
@@ -19,19 +20,18 @@ PAUSES = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-#: Each pause is drawn from this share of itself either way: what failed together must not come
-#: back together.
+#: Relative jitter of each pause, so that deliveries that failed together are not retried together.
 JITTER = 0.2
-#: A receiver may put an attempt off by so much at most.
+#: The longest delay that a receiver may ask for.
 MAX_RETRY_AFTER = timedelta(hours=24)
 
 
 def next_attempt(
     tries: int, now: datetime, retry_after: timedelta | None, draw: random.Random
 ) -> datetime | None:
-    """When to try again after ``tries`` failures (at least 1); None: that was the last attempt.
+    """The time of the next attempt after ``tries`` (at least 1) failures; None after the last.
 
-    ``retry_after`` is what the receiver asked for: it never makes the pause shorter.
+    ``retry_after`` is the receiver's request, which never shortens the pause.
     """
     if tries > len(PAUSES):
         return None
@@ -42,8 +42,7 @@ def next_attempt(
 
 
 def parse_retry_after(text: str | None, now: datetime) -> timedelta | None:
-    """The header ``Retry-After`` (RFC 9110, 10.2.3), seconds or a date; None where there is none
-    that can be read."""
+    """Parses ``Retry-After`` (RFC 9110, 10.2.3), seconds or a date; None if absent or invalid."""
     if text is None:
         return None
     text = text.strip()

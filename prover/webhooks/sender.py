@@ -26,7 +26,7 @@ from prover.webhooks.network import (
 )
 from prover.webhooks.schedule import parse_retry_after
 
-#: What a receiver has for its answer, from the first packet to the last header.
+#: Time limit of a response, from the first packet to the last header, in seconds.
 ATTEMPT_S = 15.0
 _GONE = 410
 _MAX_ERROR = 200
@@ -34,7 +34,7 @@ _MAX_ERROR = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of an attempt: an answer's status, or why there was none."""
+    """The outcome of an attempt: a response status, or an error."""
 
     at: datetime
     duration_s: float
@@ -49,13 +49,13 @@ class Outcome:
 
     @property
     def gone(self) -> bool:
-        """The receiver wants nothing more, ever."""
+        """Whether the receiver asked to be disabled (410)."""
         return self.status == _GONE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """Makes attempts; safe to use from several threads."""
+    """Makes attempts; thread-safe."""
 
     allow_private: bool
     attempt_s: float = ATTEMPT_S
@@ -65,20 +65,20 @@ class Sender:
     tls: ssl.SSLContext = field(default_factory=httpx.create_ssl_context)
 
     def send(self, due: Due) -> Outcome:
-        """Posts an event and reads the answer's head. Never raises for what a receiver does."""
+        """Posts an event and reads the response's head. Never raises because of a receiver."""
         at, started = self.clock(), time.monotonic()
 
         def outcome(**found: object) -> Outcome:
             return Outcome(at=at, duration_s=time.monotonic() - started, **found)  # type: ignore[arg-type]
 
         try:
-            # Checked again: the operator may have forbidden since what was allowed.
+            # Checked again, since the operator may have changed the setting.
             check_url(due.endpoint.url, allow_private=self.allow_private, resolver=_unresolved)
             status, retry_after = self._post(due, at, started)
         except WebhookUrlRefused as error:
             return outcome(error=error.detail[:_MAX_ERROR])
         except (httpcore.TimeoutException, TimeoutError):
-            return outcome(error=f"no answer within {self.attempt_s:.0f} s")
+            return outcome(error=f"no response within {self.attempt_s:.0f} s")
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             return outcome(error=f"{type(error).__name__}: {error}"[:_MAX_ERROR])
         return outcome(status=status, retry_after=parse_retry_after(retry_after, at))
@@ -99,7 +99,7 @@ class Sender:
             connector=self.connector,
         )
         with (
-            # One connection for one attempt: its address is checked each time.
+            # A new connection for each attempt, so that its address is checked each time.
             httpcore.ConnectionPool(
                 ssl_context=self.tls, network_backend=network, max_keepalive_connections=0
             ) as pool,
@@ -107,11 +107,11 @@ class Sender:
                 "POST", due.endpoint.url, headers=list(sent.items()), content=body.encode()
             ) as answer,
         ):
-            # The body is not read: its length is the receiver's, and nothing in it matters.
+            # The body is not read: its length is untrusted and its content irrelevant.
             found = [v for k, v in answer.headers if k.lower() == b"retry-after"]
             return answer.status, found[0].decode("latin-1") if found else None
 
 
 def _unresolved(host: str, port: int) -> list[str]:
-    """Leaves a name to the connection, which resolves and checks it itself."""
+    """Leaves resolving and checking a name to the connection."""
     raise OSError

@@ -1,8 +1,8 @@
-"""Signatures of webhooks (Standard Webhooks 1.0): what is signed is ``id.timestamp.body``.
+"""Signatures of webhooks (Standard Webhooks 1.0) over ``id.timestamp.body``.
 
-Secrets are text: ``whsec_`` and base64 of 32 random bytes for ``v1``; ``whsk_`` and base64 of an
-Ed25519 seed for ``v1a``, whose receiver gets ``whpk_`` and base64 of the public key. Verification
-is the receiver's, with any library of the specification.
+Secrets are strings: ``whsec_`` and base64 of 32 random bytes for ``v1``; ``whsk_`` and base64 of an
+Ed25519 seed for ``v1a``, whose receiver gets ``whpk_`` and base64 of the public key. Receivers
+verify with any library of the specification.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SECRET_BYTES = 32
 
 
 def new_secret(scheme: SignatureScheme) -> str:
-    """A fresh secret of that kind."""
+    """A new secret of that scheme."""
     prefix = _HMAC if scheme is SignatureScheme.HMAC else _PRIVATE
     return prefix + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def public_key(secret: str) -> str | None:
-    """What may be shown of a secret at any time: the public key of ``v1a``; None for ``v1``."""
+    """The public key of a ``v1a`` secret; None for ``v1``."""
     if not secret.startswith(_PRIVATE):
         return None
     return _PUBLIC + base64.b64encode(_ed25519(secret).public_key().public_bytes_raw()).decode()
@@ -37,7 +37,7 @@ def public_key(secret: str) -> str | None:
 def headers(
     event_id: str, body: str, at: datetime, signing_secrets: Sequence[str]
 ) -> dict[str, str]:
-    """The three headers of a request sent at ``at`` (aware, UTC), one signature for each secret."""
+    """The headers of a request sent at ``at`` (aware, UTC), with one signature per secret."""
     signatures = [_sign(secret, event_id, at, body) for secret in signing_secrets]
     return {
         "webhook-id": event_id,
@@ -47,7 +47,7 @@ def headers(
 
 
 def secrets_at(endpoint: Endpoint, now: datetime) -> list[str]:
-    """The secrets that sign now: two while the older one is being replaced."""
+    """The secrets that sign now: two during a rotation."""
     valid = [endpoint.secret]
     until = endpoint.previous_until
     if endpoint.previous_secret is not None and until is not None and now < until:

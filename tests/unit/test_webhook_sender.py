@@ -136,7 +136,7 @@ def test_an_answer_that_drips_ends_with_the_attempt() -> None:
         outcome = attempt(url, attempt_s=0.5)
     assert (outcome.status, outcome.delivered) == (None, False)
     assert outcome.error is not None
-    assert "no answer within" in outcome.error
+    assert "no response within" in outcome.error
     assert outcome.duration_s < 5
 
 
