@@ -1,4 +1,4 @@
-"""Serves the HTTP API until it is told to stop (SIGTERM or SIGINT)."""
+"""Serves the HTTP API until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from prover.host.exposure import is_loopback, require_api_key
 from prover.logs import configure_logs
 from prover.settings import Settings
 
-#: Loggers of which only warnings are wanted: of requests, ``api.requests`` tells.
+#: Loggers limited to warnings; ``api.requests`` logs requests.
 QUIET = ("uvicorn", "httpx", "celery", "kombu", "sse_starlette", "alembic")
 
-#: Seconds that requests under way get to finish once the process is told to stop.
+#: Seconds that current requests have to finish after the stop signal.
 GRACE_S = 5
 
 
@@ -35,12 +35,12 @@ class CannotListen(ZkmlError):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 after a stop, 2 for arguments or settings that cannot be used, else 3."""
+    """Exit code 0 after a stop, 2 for invalid arguments or settings, else 3."""
     args = _arguments(argv)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal that stopped it once more when it is done.
+        # uvicorn raises the stop signal again at the end.
         signal.signal(number, lambda *_: sys.exit(0))
-    # After the arguments and signals: it takes longest, and `--help` need not wait for it.
+    # After arguments and signals: this is slow, and `--help` does not need it.
     from prover.app import App
 
     try:
@@ -65,7 +65,7 @@ def _serve(app: App, listener: socket.socket, *, allow_anonymous: bool) -> None:
     config = uvicorn.Config(
         create_app(app, allow_anonymous=allow_anonymous),
         log_config=None,
-        access_log=False,  # api.requests logs one line a request, with its id
+        access_log=False,  # api.requests logs one line per request, with its id
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
@@ -73,9 +73,9 @@ def _serve(app: App, listener: socket.socket, *, allow_anonymous: bool) -> None:
     log = structlog.get_logger("zkml.api")
     log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
     if allow_anonymous and not app.store.has_api_keys():
-        log.warning("no_api_key", meaning="whoever connects from this machine may do everything")
-    # What is here now stays: looking through all of it for garbage, now and then, would hold up
-    # every request for a tenth of a second.
+        log.warning("no_api_key", meaning="every client on this machine has full access")
+    # These objects stay alive: a garbage collection that scans them would delay every request
+    # by 0.1 s.
     gc.collect()
     gc.freeze()
     uvicorn.Server(config).run(sockets=[listener])
@@ -84,8 +84,8 @@ def _serve(app: App, listener: socket.socket, *, allow_anonymous: bool) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket (port 0: a free one). Raises ``CannotListen``.
 
-    Made as TCP by name: asyncio switches Nagle's algorithm off only for sockets that say so, and
-    with it on every answer to a POST comes 40 ms late.
+    The protocol is TCP explicitly: asyncio disables Nagle's algorithm only for such sockets, and
+    with Nagle each response to a POST is 40 ms late.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)

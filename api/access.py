@@ -1,4 +1,4 @@
-"""Which scope a route needs. What is not listed here needs ``admin``."""
+"""The scope that a route needs. Unlisted routes need ``admin``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from prover.records.api_key import Scope
 
 _M, _P, _V, _A = Scope.MODELS, Scope.PROOFS, Scope.VERIFY, Scope.ADMIN
 
-#: First parts of paths that everybody may read: they say nothing of any tenant.
+#: First path segments that are public: they contain no tenant's data.
 PUBLIC = frozenset({"", "healthz", "readyz", "docs", "openapi.json", "problems", ".well-known"})
-#: The same, by the first two parts.
+#: The same, by the first two segments.
 PUBLIC_PREFIXES = frozenset({("v2", ""), ("v2", "health")})
 _SAFE = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
 class Needs:
-    """The scopes, one of which is enough, to read and to change what lies under a prefix."""
+    """The scopes, any of which allows to read or to change resources under a prefix."""
 
     read: frozenset[Scope]
     change: frozenset[Scope]
@@ -27,7 +27,7 @@ def _needs(*read: Scope, change: frozenset[Scope] | None = None) -> Needs:
     return Needs(read=frozenset(read), change=frozenset(read) if change is None else change)
 
 
-#: By the first two parts of a path.
+#: By the first two segments of a path.
 PREFIXES: dict[tuple[str, str], Needs] = {
     ("metrics", ""): _needs(Scope.OPERATOR),
     ("v1", "models"): _needs(_M, _P, change=frozenset({_M})),
@@ -44,18 +44,18 @@ PREFIXES: dict[tuple[str, str], Needs] = {
 }
 _ADMIN = _needs(_A)
 
-#: Prefixes that need no key unless the operator says so (``ZKML_PUBLIC_VERIFICATION``).
+#: Prefixes that need no key unless the operator requires one (``ZKML_PUBLIC_VERIFICATION``).
 OPTIONAL = frozenset({("v1", "verifications")})
 
 
 def prefix_of(path: str) -> tuple[str, str]:
-    """What the table goes by."""
+    """The key of the table."""
     parts = path.split("/")
     return (parts[1] if len(parts) > 1 else "", parts[2] if len(parts) > 2 else "")
 
 
 def needed(method: str, path: str) -> frozenset[Scope] | None:
-    """The scopes one of which a request needs; None: it needs no key."""
+    """The scopes, any of which allows the request; None: it needs no key."""
     prefix = prefix_of(path)
     if prefix[0] in PUBLIC or prefix in PUBLIC_PREFIXES:
         return None

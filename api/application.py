@@ -49,16 +49,16 @@ DESCRIPTION = (
 )
 
 
-#: Seconds between two times at which is written down when keys were last used.
+#: Interval of recording the last use of keys, in seconds.
 USE_NOTED_S = 20.0
 
 _log = structlog.get_logger("zkml.api")
 
 
 def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
-    """The HTTP service over ``app``, which the caller owns and closes after the server.
+    """The HTTP service for ``app``, which the caller owns and closes after the server.
 
-    ``allow_anonymous``: nobody needs a key as long as none was made. For loopback only.
+    ``allow_anonymous``: no key is needed as long as none exists. For loopback only.
     """
     sender = JobSender(app.settings)
     checker = KeyChecker(app.store, allow_anonymous=allow_anonymous)
@@ -88,7 +88,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
         version=version("zkml-prover"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # Swagger UI and ReDoc are loaded from elsewhere: see api.reference
+        docs_url=None,  # Swagger UI and ReDoc load from a CDN: see api.reference
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -110,7 +110,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
     api.add_middleware(RequestContext)
     errors.install(api)
     for router in (
-        proofs,  # first: it is asked for most, and the routers are tried one by one
+        proofs,  # first: the most frequent, and routers are tried in order
         models,
         uploads,
         estimates,
@@ -126,7 +126,7 @@ def create_app(app: App, *, allow_anonymous: bool = False) -> FastAPI:
         metrics,
         reference,
     ):
-        # A parameter that is misspelt must not be taken for one that was left out.
+        # A misspelt parameter must not be ignored.
         strict = router.prefix.startswith("/v1/")
         api.include_router(router, dependencies=[Depends(refuse_unknown)] if strict else [])
     openapi.complete(api, Problem, Event, InferIn)
@@ -142,5 +142,5 @@ async def _note_use(checker: KeyChecker) -> None:
 def _note_use_once(checker: KeyChecker) -> None:
     try:
         checker.write_down_use()
-    except ZkmlError as error:  # worth a line, and no request
+    except ZkmlError as error:  # logged; no request fails
         _log.warning("key_use_not_noted", detail=error.detail)

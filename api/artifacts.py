@@ -1,4 +1,4 @@
-"""Answers that are files: immutable, named by their content."""
+"""Responses that are files: immutable and content-addressed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from circuits.format.digests import sha256
 
 
 def file_response(request: Request, data: bytes, *, media_type: str, filename: str) -> Response:
-    """``data`` as a download; its ETag is its SHA-256, and a client that has it gets 304."""
+    """``data`` as a download with its SHA-256 as ETag; 304 for a client that has it."""
     etag = f'"{sha256(data)}"'
     headers = {
         "ETag": etag,
@@ -24,11 +24,11 @@ def file_response(request: Request, data: bytes, *, media_type: str, filename: s
 
 
 def file_body(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of such an answer."""
+    """The OpenAPI entry of such a response."""
     schema = {"type": "string", "format": "binary"}
     if media_type == "application/json":
         schema = {"type": "object"}
     return {
         200: {"description": description, "content": {media_type: {"schema": schema}}},
-        304: {"description": "The client has it (If-None-Match)."},
+        304: {"description": "The client already has it (If-None-Match)."},
     }

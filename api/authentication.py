@@ -1,8 +1,8 @@
-"""Who asks is found out here, before anything of a request's body is read.
+"""Authentication of requests, before their body is read.
 
-``KeyChecker`` knows the keys, ``Authentication`` is the middleware that asks it. A stream of events
-whose key is revoked or expires in the middle is ended within ``RECHECK_S`` seconds. Whatever keeps
-a key from being looked up keeps its request out.
+``KeyChecker`` looks up keys, ``Authentication`` is the middleware. An event stream whose key is
+revoked or expires ends within ``RECHECK_S`` seconds. If a key cannot be looked up, its request is
+refused.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ from prover.records.api_key import ID_LENGTH, ApiKey, check_secret, split_token
 from prover.store import Store
 from prover.store.database import utc_now
 
-#: A key that was just looked up is not looked up again for so long: the most by which a revocation
-#: can come late.
+#: How long a looked-up key is cached, in seconds: the longest delay of a revocation.
 FRESH_S = 1.0
-#: Seconds between two looks at the key of an open stream.
+#: Seconds between two checks of an open stream's key.
 RECHECK_S = 2.0
-#: Keys whose look-ups are remembered.
+#: Size of the cache of keys.
 _REMEMBERED = 10_000
 
 _log = structlog.get_logger("zkml.api")
@@ -51,7 +50,7 @@ class _Known:
 
 
 class KeyChecker:
-    """The service's keys. Methods that look up keys block, and raise ``StoreUnavailable``."""
+    """The service's keys. Look-ups block and may raise ``StoreUnavailable``."""
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class KeyChecker:
         allow_anonymous: bool,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``allow_anonymous``: as long as no key was made, whoever connects may do everything."""
+        """``allow_anonymous``: as long as no key exists, every client has full access."""
         self._store = store
         self._allow_anonymous = allow_anonymous
         self._now = now
@@ -69,7 +68,7 @@ class KeyChecker:
         self._no_keys_at = -FRESH_S
 
     def caller(self, token: str | None) -> Caller:
-        """Whose token this is. Raises ``Unauthenticated`` and its family."""
+        """The caller with this token. Raises ``Unauthenticated`` and its subclasses."""
         if token is None:
             if self._anonymous():
                 return LOCAL
@@ -86,21 +85,21 @@ class KeyChecker:
         )
 
     def is_fresh(self, token: str | None) -> bool:
-        """Whether ``caller`` would answer without asking the store."""
+        """Whether ``caller`` would return from the cache."""
         if token is None:
             return self._allow_anonymous and self._is_fresh(self._no_keys_at)
         found = self._known.get(token[:ID_LENGTH])
         return found is not None and self._is_fresh(found.at)
 
     def check_in_force(self, key_id: str) -> None:
-        """Raises ``Unauthenticated``'s family when the key no longer counts."""
+        """Raises ``Unauthenticated`` or a subclass if the key is no longer in force."""
         key = self._find(key_id)
         if key is None:
             raise ApiKeyInvalid
         key.check_in_force(self._now())
 
     def write_down_use(self) -> None:
-        """Writes down when each key was last used. Called now and then, never for a request."""
+        """Records when each key was last used. Called periodically, not for each request."""
         used, self._used = self._used, {}
         for key_id, at in list(used.items()):
             self._store.note_api_key_used(key_id, at)
@@ -132,7 +131,7 @@ class KeyChecker:
 
 
 class Authentication:
-    """ASGI middleware: finds the caller, or answers 401, 403 or 503 in the route's place."""
+    """ASGI middleware: finds the caller, or responds with 401, 403 or 503."""
 
     def __init__(
         self, app: ASGIApp, *, checker: KeyChecker, rate: KeyRate, public_verification: bool
@@ -176,8 +175,8 @@ class Authentication:
             return NOBODY
         caller = await self._whose(token)
         if caller is LOCAL and not _names_this_machine(Headers(scope=scope).get("host", "")):
-            # A page that a browser here has open may give its own name the address of loopback
-            # (DNS rebinding); or a proxy forwards what comes from elsewhere.
+            # A web page may resolve its own name to loopback (DNS rebinding), and a proxy may
+            # forward requests of other hosts.
             raise HostNotLocal
         if prefix_of(path) not in self._optional and not caller.may(scopes):
             names = " or ".join(sorted(scopes))
@@ -197,8 +196,8 @@ class Authentication:
         await response(scope, receive, send)
 
     async def _watched(self, key_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves a request that may be answered with a stream of events, which lasts only as long
-        as its key counts."""
+        """Serves a request whose response may be an event stream, and ends the stream when the key
+        is no longer in force."""
         ended = asyncio.Event()
         recheck: asyncio.Task[None] | None = None
         complete = False
@@ -214,7 +213,7 @@ class Authentication:
             await send(message)
 
         async def receive_or_end() -> Message:
-            """The next message, or that the client has left once the key has ended."""
+            """The next message, or a disconnect once the key is no longer in force."""
             hear = asyncio.ensure_future(receive())
             end = asyncio.ensure_future(ended.wait())
             try:
@@ -245,7 +244,7 @@ class Authentication:
 
 @functools.lru_cache(maxsize=64)
 def _names_this_machine(host: str) -> bool:
-    """Whether a Host header is an address of loopback or a name that only leads there."""
+    """Whether a Host header is a loopback address or a name that only resolves to such."""
     try:
         name = urlsplit(f"//{host}").hostname or "localhost"
         if name == "localhost" or name.endswith(".localhost"):
@@ -265,7 +264,7 @@ def _with_headers(send: Send, headers: dict[str, str]) -> Send:
 
 
 def _token(scope: Scope) -> str | None:
-    """The token of the Authorization header. Raises ``ApiKeyInvalid`` for one that has none."""
+    """The token of the Authorization header. Raises ``ApiKeyInvalid`` if it has none."""
     given = Headers(scope=scope).getlist("authorization")
     if not given:
         return None

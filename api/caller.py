@@ -1,26 +1,26 @@
-"""Who asks: the caller of a request, found once before anything of its body is read.
+"""The caller of a request, determined once before the body is read.
 
-A route sees only what is its caller's, without doing anything for it:
+A route automatically sees only its caller's data:
 
-* ``Application`` and ``Use`` (``api.services``) give an application, a store and a watch that are
-  the caller's tenant's views (``App.for_tenant``, ``Store.for_tenant``). A read through them does
-  not find another tenant's row, and answers as for an id that never was; a row that is made through
-  them is the caller's. So a new table with rows of tenants needs a ``tenant`` column, a repository
-  that reads with ``self._mine(table)`` and writes ``tenant=self._owner`` (``prover.store``), and a
-  route that asks for ``Application`` or ``Use`` as the others do.
-* ``Who`` gives the ``Caller`` itself, for what concerns the key: quotas, metering, idempotency. ::
+* ``Application`` and ``Use`` (``api.services``) provide an application, a store and a watch that
+  are views of the caller's tenant (``App.for_tenant``, ``Store.for_tenant``). They do not contain
+  other tenants' rows (an id of another tenant does not exist), and rows created through them belong
+  to the caller. So a new table with tenants' rows needs a ``tenant`` column, a repository that
+  reads with ``self._mine(table)`` and writes ``tenant=self._owner`` (``prover.store``), and a route
+  that depends on ``Application`` or ``Use`` as the others do.
+* ``Who`` provides the ``Caller``, for quotas, metering and idempotency. ::
 
       @router.post("")
       def create(body: ThingIn, app: Application, caller: Who) -> ThingOut:
-          app.store.create_thing(body.name, key_id=caller.key_id)  # of caller.tenant by itself
+          app.store.create_thing(body.name, key_id=caller.key_id)  # tenant: caller.tenant
 
-* Which scope a route needs stands in ``api.access``: a new prefix must be added there, or only
-  ``admin`` keys reach it (a test compares the table with the OpenAPI document).
-* An id that a client chooses is unique within its tenant only: make it the key of a row together
-  with ``caller.tenant``, never alone, or one tenant could find out what another has chosen.
+* ``api.access`` defines the scope of each route. Add new prefixes there; otherwise only ``admin``
+  keys reach them (a test compares the table with the OpenAPI document).
+* An id chosen by a client is unique only within its tenant. Make it a row's key only together with
+  ``caller.tenant``; otherwise a tenant could discover the ids of another.
 
-Code that works for all tenants (workers, sweeps, delivery) uses ``store.every_tenant()`` to find
-work, and ``store.for_tenant(row.tenant)`` to do it.
+Code for all tenants (workers, sweeps, delivery) uses ``store.every_tenant()`` to find work and
+``store.for_tenant(row.tenant)`` to do it.
 """
 
 from __future__ import annotations
@@ -35,47 +35,47 @@ from prover.records.api_key import ALL_SCOPES, Scope
 from prover.records.tenant import DEFAULT_TENANT
 
 _STATE = "caller"
-#: No tenant has this name: who came without a key to a public route sees nobody's rows.
+#: No tenant has this name: a caller without a key on a public route sees no rows.
 _NO_TENANT = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks. ``key_id`` (``zkml_…``, no secret) is None where no key was needed."""
+    """The caller. ``key_id`` (``zkml_…``, not secret) is None if no key was needed."""
 
     tenant: str
     key_id: str | None
     scopes: frozenset[Scope]
-    requests_per_minute: int | None = None  # None: as the settings say
-    origins: frozenset[str] = frozenset()  # of web pages whose scripts may use the key
+    requests_per_minute: int | None = None  # None: the setting
+    origins: frozenset[str] = frozenset()  # web origins that may use the key
 
     def may(self, needed: frozenset[Scope]) -> bool:
-        """Whether one of the scopes that are ``needed`` is the caller's."""
+        """Whether the caller has one of the ``needed`` scopes."""
         allowed = self.scopes
         if Scope.ADMIN in allowed:
             allowed = allowed | (ALL_SCOPES - {Scope.OPERATOR})
         return bool(needed & allowed)
 
 
-#: On loopback, as long as no key was made: whoever can connect may do everything.
+#: On loopback, as long as no key exists: full access.
 LOCAL = Caller(tenant=DEFAULT_TENANT, key_id=None, scopes=ALL_SCOPES)
-#: Without a key, on a route that needs none.
+#: A caller without a key, on a public route.
 NOBODY = Caller(tenant=_NO_TENANT, key_id=None, scopes=frozenset())
 
 
 def set_caller(scope: AsgiScope, caller: Caller) -> None:
-    """Writes down who asks. Only ``api.authentication`` does this."""
+    """Sets the caller. Only ``api.authentication`` does this."""
     scope.setdefault("state", {})[_STATE] = caller
 
 
 def known_caller(scope: AsgiScope) -> Caller | None:
-    """Who asks, once that has been found out."""
+    """The caller, if it has been determined."""
     caller = scope.get("state", {}).get(_STATE)
     return caller if isinstance(caller, Caller) else None
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks. A request that was not authenticated has no caller: that is a defect of ours."""
+    """The caller. A request without one is an internal error."""
     caller = request.scope["state"][_STATE]
     assert isinstance(caller, Caller)
     return caller

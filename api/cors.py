@@ -1,7 +1,7 @@
-"""Browsers: pages of other origins may call the API where an API key names their origin.
+"""CORS: web pages of other origins may call the API if an API key lists their origin.
 
-Off as long as no key names one. A preflight carries no key, so it is answered for an origin that
-any key in force names; the request itself is then held to its own key.
+Off as long as no key lists one. A preflight has no key, so it succeeds for an origin that any key
+in force lists; the request itself is then checked against its own key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.caller import known_caller
 from circuits.errors import ZkmlError
 
-#: For how long the origins that keys name are remembered, and a browser may remember a preflight.
+#: How long the keys' origins are cached, and how long a browser may cache a preflight.
 FRESH_S, PREFLIGHT_S = 5.0, 600
 
 _METHODS = "GET, POST, PUT, PATCH, DELETE"
@@ -32,8 +32,8 @@ _SHOWN = (
 
 
 class Cors:
-    """ASGI middleware around authentication. ``origins`` gives those that keys in force name; it
-    blocks, and may raise ``StoreUnavailable``: then no origin is known."""
+    """ASGI middleware around authentication. ``origins`` returns the origins of keys in force; it
+    blocks and may raise ``StoreUnavailable``, which counts as no origin."""
 
     def __init__(self, app: ASGIApp, *, origins: Callable[[], frozenset[str]]) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""When a request's job is to be done: until when, as a moment or in seconds, and how urgently."""
+"""Deadline and urgency of a request's job."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from prover.errors import DeadlineInvalid
 from prover.records.job import URGENCY
 
-#: The year 10000, in seconds: no date can be printed from there on.
+#: The year 10000, in seconds: later dates cannot be printed.
 _MAX_SECONDS = 253_402_300_800
 
 
 class DeadlineIn(BaseModel):
-    """The part of a body that says until when, and how urgently."""
+    """The part of a body with deadline and urgency."""
 
     model_config = ConfigDict(extra="forbid")
 
     deadline: Annotated[int, Field(strict=True, ge=0, lt=_MAX_SECONDS)] | str | None = Field(
         None,
-        description="When to give up, in seconds since 1970 or as an RFC 3339 time with its"
-        " offset: what is not done by then has `expired`.",
+        description="Seconds since 1970, or an RFC 3339 time with a UTC offset. An unfinished job"
+        " expires then.",
     )
     deadline_s: float | None = Field(
-        None, strict=True, gt=0, le=1e9, description="The same in seconds from now."
+        None, strict=True, gt=0, le=1e9, description="The deadline in seconds from now."
     )
     urgency: int = Field(
         URGENCY,
         strict=True,
         ge=0,
         le=7,
-        description="Which of your own jobs come first: 0 before 7.",
+        description="Order among your own jobs: 0 before 7.",
     )
 
     @model_validator(mode="after")
@@ -42,7 +42,7 @@ class DeadlineIn(BaseModel):
         return self
 
     def deadline_at(self) -> datetime | None:
-        """The moment. Raises ``DeadlineInvalid`` for one that cannot be read or has passed."""
+        """The deadline's time. Raises ``DeadlineInvalid`` if it is invalid or has passed."""
         now = datetime.now(UTC)
         if self.deadline_s is not None:
             return now + timedelta(seconds=self.deadline_s)
@@ -50,7 +50,7 @@ class DeadlineIn(BaseModel):
             return None
         moment = _moment(self.deadline)
         if moment <= now:
-            raise DeadlineInvalid("The deadline has passed already.")
+            raise DeadlineInvalid("The deadline has already passed.")
         return moment
 
 

@@ -1,8 +1,8 @@
-"""The one place where errors meet HTTP.
+"""The mapping of errors to HTTP.
 
 ``install(app)`` turns domain errors, validation errors, unknown routes and unexpected exceptions
-into ``application/problem+json``. A problem never carries a stack trace, nor what the request's
-body held, except where a domain error names a culprit in its ``context``.
+into ``application/problem+json``. A problem contains no stack trace and no content of the request's
+body, except the culprit in a domain error's ``context``.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from circuits.errors import Fault, ZkmlError
 
 MEDIA_TYPE = "application/problem+json"
 
-#: Seconds a client should wait before it repeats a request that met a busy service.
+#: Retry-After of a busy service, in seconds.
 RETRY_AFTER_S = 5
 
-#: A client that is told "too large" while it still sends may go on for so long, because many read
-#: the answer only after their last byte; then the connection is closed.
+#: How long a client may continue to send after "too large", because many clients read the response
+#: only after their last byte; then the connection is closed.
 LINGER_S = 2.0
 LINGER_BYTES = 64 << 20
 
-#: A request with everything wrong is told of so many fields.
+#: The most invalid fields that a problem lists.
 MAX_FIELD_ERRORS = 20
 
 log = structlog.get_logger("zkml.api")
 
 
 class ProblemResponse(JSONResponse):
-    """A problem document on its way out."""
+    """The response with a problem document."""
 
     media_type = MEDIA_TYPE
 
 
 class TooLargeResponse(ProblemResponse):
-    """One that ends the connection, so that the rest of the body need not be read."""
+    """A response that closes the connection, so that the rest of the body is not read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers["Connection"] = "close"
@@ -74,7 +74,7 @@ class TooLargeResponse(ProblemResponse):
 def render(
     error: ZkmlError, request: Request, errors: list[FieldError] | None = None
 ) -> JSONResponse:
-    """The response to a request that met ``error``."""
+    """The response for ``error``."""
     problem = problem_of(error)
     problem = problem.model_copy(
         update={
@@ -97,7 +97,7 @@ def render(
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries of the error statuses that a route answers with, 500 and 503 included."""
+    """OpenAPI entries of a route's error statuses, including 500 and 503."""
     return {
         status: {
             "description": f"A problem: {HTTPStatus(status).phrase}. `GET /problems` lists them.",
@@ -125,7 +125,7 @@ async def _on_validation(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _field_error(error: dict[str, Any]) -> FieldError:
-    # Names come from the body too, so they may be long.
+    # Names come from the body and may be long.
     where = ".".join(str(part) for part in error["loc"])[:200]
     return FieldError(field=where, message=error["msg"].removeprefix("Value error, "))
 
@@ -137,7 +137,7 @@ async def _on_http(request: Request, exc: Exception) -> JSONResponse:
         case 404:
             error = RouteNotFound()
         case 405:
-            error = MethodNotAllowed(f"{request.method} is not answered here.")
+            error = MethodNotAllowed(f"{request.method} is not allowed here.")
         case _:
             error = HttpError(str(exc.detail))
     response = render(error, request)
@@ -147,8 +147,8 @@ async def _on_http(request: Request, exc: Exception) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Maps every error that a handler may raise. (What none of these takes is caught by
-    ``api.requests.RequestContext``, which logs it without its message.)"""
+    """Maps every error that a handler may raise. (``api.requests.RequestContext`` catches all
+    others and logs them without their message.)"""
     app.add_exception_handler(ZkmlError, _on_domain)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)

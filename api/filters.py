@@ -1,4 +1,4 @@
-"""The query parameters by which lists are filtered. All that are given must hold."""
+"""The query parameters that filter lists, combined by AND."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from prover.store.filters import Filter
 _Model = Annotated[Id | None, Query(description="Of this model only.")]
 _Circuit = Annotated[Id | None, Query(description="Of this circuit only.")]
 _Since = Annotated[
-    AwareDatetime | None, Query(description="Made then or later: RFC 3339, with its offset.")
+    AwareDatetime | None, Query(description="Created at or after: RFC 3339 with UTC offset.")
 ]
 _Before = Annotated[AwareDatetime | None, Query(description="Made before then.")]
 _Pairs = Annotated[
     list[str] | None,
     Query(
         max_length=MAX_PAIRS,
-        description="`key:value`, may be repeated: with all of these among its metadata.",
+        description="`key:value`, repeatable: metadata must have all of them.",
     ),
 ]
 

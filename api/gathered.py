@@ -1,5 +1,5 @@
-"""Reads that many requests make at once, made together: one transaction for all that came since the
-last one. A busy service pays for a few reads, not for one a request."""
+"""Batched reads: one transaction for all concurrent requests since the last one, so that a busy
+service makes few reads instead of one per request."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ V = TypeVar("V")
 
 
 class Gathered(Generic[K, V]):
-    """Looks things up by key. ``read`` gets some keys and answers for those that it found; what it
-    raises is raised to all who asked.
+    """Looks up values by key. ``read`` gets keys and returns the values it found; its exceptions
+    reach all callers.
 
-    A read begins after it was asked for: it finds whatever was committed before. For one loop.
+    A read starts after its request, so it sees everything committed before. For one event loop.
     """
 
     def __init__(self, read: Callable[[Collection[K]], Mapping[K, V]], *, in_thread: bool) -> None:
-        """``in_thread``: reads may wait, so they are made in a thread. Otherwise the loop makes
-        them: where Python is busy, each step of a thread costs it milliseconds of waiting."""
+        """``in_thread``: reads may block, so they run in a thread. Otherwise the event loop makes
+        them, since each switch to a thread costs milliseconds in a busy process."""
         self._read = read
         self._in_thread = in_thread
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def get(self, *keys: K) -> list[V | None]:
-        """What there is of each key; None: nothing."""
+        """The value of each key, or None."""
         answers = [self._ask(key) for key in keys]
-        return [await asyncio.shield(answer) for answer in answers]  # others may wait for the same
+        return [
+            await asyncio.shield(answer) for answer in answers
+        ]  # other callers may wait for the same read
 
     def _ask(self, key: K) -> asyncio.Future[V | None]:
         answer = self._asked.get(key)
@@ -42,7 +44,7 @@ class Gathered(Generic[K, V]):
         return answer
 
     async def _read_all(self) -> None:
-        # Of its own: short reads do not wait behind what is slow.
+        # A separate task: short reads do not wait for slow calls.
         limiter = anyio.CapacityLimiter(1)
         while self._asked:
             asked, self._asked = self._asked, {}

@@ -1,4 +1,4 @@
-"""The header ``Idempotency-Key``: a POST that may be sent again without being done again.
+"""The header ``Idempotency-Key``: a repeated POST is executed once.
 
 ::
 
@@ -11,12 +11,12 @@
             await attempt.made(out, 201, {"Location": …})
         return out
 
-A job that is made at once needs no block: ``await once.job(make, respond, "POST /v1/jobs", body)``
-makes it, and keeps the response, in one transaction.
+A job that is created at once needs no block: ``await once.job(make, respond, "POST /v1/jobs",
+body)`` creates it and stores the response in one transaction.
 
-Without the header the block runs as if it were not there. A block that ends without ``made``, by
-an error or otherwise, frees the key. A first response that held a wait is kept as it was before
-the wait.
+Without the header the block runs normally. A block that ends without ``made``, by an error or
+otherwise, frees the key. If the first response waited, the stored response is that before the
+wait.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from prover.records.idempotency import (
 from prover.records.job import Job
 
 REPLAYED_HEADER = "Idempotent-Replayed"
-#: Printable ASCII without spaces; the draft's quotes around it are taken off.
+#: Printable ASCII without spaces; the quotes of the draft standard are removed.
 _KEY = re.compile(r"[!#-~]{1,255}")
 _log = structlog.get_logger("zkml.api")
 
 
 class Attempt:
-    """One request with a key, or without one (then nothing is kept)."""
+    """One request with a key, or without one (then nothing is stored)."""
 
     def __init__(self, services: Services, claim: Claim | None, replay: Replay | None) -> None:
         self._services = services
@@ -64,13 +64,13 @@ class Attempt:
 
     @property
     def resource_id(self) -> str | None:
-        """The id of what the request is to make; None: any."""
+        """The id of the resource to create; None: any."""
         return None if self._claim is None else self._claim.resource_id
 
     async def made(
         self, body: BaseModel, status: int, headers: dict[str, str] | None = None
     ) -> None:
-        """Keeps the first response: whoever sends the request again gets this."""
+        """Stores the first response, for repeated requests."""
         claim = self._claim
         if claim is None:
             return
@@ -93,12 +93,12 @@ class Attempt:
             return
         try:
             await self._services.run(lambda: store.free_request(claim))
-        except ZkmlError as error:  # then its lock runs out
+        except ZkmlError as error:  # then its lock expires
             _log.warning("idempotency_key_not_freed", detail=error.detail)
 
 
 class Once:
-    """The requests of one idempotency key, or of none."""
+    """Handles requests with one idempotency key, or with none."""
 
     def __init__(self, services: Services, key: str | None) -> None:
         self._services = services
@@ -110,8 +110,8 @@ class Once:
         respond: Callable[[Job], KeptResponse],
         *parts: str | bytes | BaseModel,
     ) -> Job | Replay:
-        """The job that ``make`` creates in one transaction with the note of its response, or what
-        the same request was answered before. Raises ``IdempotencyKeyReused`` and
+        """The job that ``make`` creates in one transaction with its stored response, or the first
+        response of the same request. Raises ``IdempotencyKeyReused`` and
         ``IdempotencyInProgress``."""
         services, store, key = self._services, self._services.app.store, self.key
         if key is None:
@@ -126,8 +126,8 @@ class Once:
 
     @contextmanager
     def _alone(self, keyed: KeyedRequest) -> Iterator[None]:
-        """Refuses a second request with the key while this process is at the first. (Of two that
-        two processes are at the store lets one make its job.)"""
+        """Refuses a second request with the key while this process handles the first. (Between
+        processes the store decides which one creates its job.)"""
         under_way = self._services.under_way
         mine = (self._services.caller.tenant, keyed.key)
         if mine in under_way:
@@ -142,8 +142,8 @@ class Once:
 
     @asynccontextmanager
     async def request(self, *parts: str | bytes | BaseModel) -> AsyncIterator[Attempt]:
-        """One request; ``parts`` say which: route, parameters, and the body or its digest. They
-        are looked at only where there is a key.
+        """One request, identified by ``parts``: route, parameters, and the body or its digest. They
+        are ignored without a key.
 
         Raises ``IdempotencyKeyReused`` and ``IdempotencyInProgress``.
         """
@@ -173,7 +173,7 @@ def _plain(part: str | bytes | BaseModel) -> str | bytes:
 
 
 def replayed(replay: Replay) -> Response:
-    """The first response, sent again."""
+    """Repeats the first response."""
     kept = replay.response
     return Response(
         kept.body,
@@ -188,8 +188,8 @@ async def _once(
     idempotency_key: Annotated[
         str | None,
         Header(
-            description="Any text of the client's own, such as a UUID. The same request with the"
-            " same key is done once: later ones get the first response, with"
+            description="Any string of the client, such as a UUID. Repeated requests with the same"
+            " key are executed once: later ones get the first response, with"
             f" `{REPLAYED_HEADER}: true`."
         ),
     ] = None,

@@ -1,6 +1,6 @@
-"""Ids in addresses and bodies: printable ASCII, as this service gives them out.
+"""Ids in paths and bodies: printable ASCII.
 
-What cannot be an id never reaches the database, some of which refuse a NUL in a text.
+Invalid ids never reach the database: some databases reject a NUL in a string.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BARE = re.compile(r"[0-9a-f]{64}")
 
 
 def _prefixed(text: str) -> str:
-    """A bare SHA-256, as other tools write it, under the name that it has here."""
+    """Adds the prefix ``sha256:`` to a bare SHA-256 of other tools."""
     return f"sha256:{text}" if _BARE.fullmatch(text) else text
 
 

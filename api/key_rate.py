@@ -1,8 +1,7 @@
-"""How often one API key may ask: counted in Redis where there is one, for all API processes
-together, else in this process.
+"""The rate limit of API keys: counted in Redis for all API processes, or without Redis per process.
 
-Minutes of the clock are counted, in one call to the storage for each request. The answer's headers
-say what is left, as draft-ietf-httpapi-ratelimit-headers has it.
+It counts requests per clock minute, with one call to the storage per request. Response headers say
+what remains (draft-ietf-httpapi-ratelimit-headers).
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from redis.asyncio import ConnectionPool
 from api.problem import RateLimited
 
 WINDOW_S = 60
-#: For so long after Redis did not answer each process counts for itself.
+#: How long a process counts by itself after Redis did not respond, in seconds.
 _ALONE_S = 5.0
-#: A request does not wait longer than this for Redis.
+#: The longest wait of a request for Redis, in seconds.
 _ANSWER_S = 0.5
 
 _log = structlog.get_logger("zkml.api")
@@ -31,7 +30,7 @@ _log = structlog.get_logger("zkml.api")
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What a request has left behind of its key's minute."""
+    """A key's remaining requests in the current minute."""
 
     limit: int
     remaining: int
@@ -46,7 +45,7 @@ class Counted:
 
 
 class KeyRate:
-    """At most so many requests a minute with one key."""
+    """Limits the requests per minute of each key."""
 
     def __init__(
         self,
@@ -56,8 +55,8 @@ class KeyRate:
         *,
         prefix: str = "zkml:",
     ) -> None:
-        """``per_minute`` is for keys without a rate of their own; 0: any number. ``prefix``: of
-        keys in Redis."""
+        """``per_minute`` is for keys without their own rate; 0: unlimited. ``prefix``: of keys in
+        Redis."""
         self._per_minute = per_minute
         self._clock = clock
         self._own = MemoryStorage()
@@ -66,8 +65,8 @@ class KeyRate:
         self._alone_until = 0.0
 
     async def take(self, key_id: str, own_rate: int | None) -> Counted | None:
-        """Counts a request; None: there is no limit. Raises ``RateLimited``, with the seconds to
-        wait. ``own_rate`` replaces the general limit where it is given."""
+        """Counts a request; None: unlimited. Raises ``RateLimited`` with the seconds to wait.
+        ``own_rate``, if given, replaces the default limit."""
         limit = self._per_minute if own_rate is None else own_rate
         if not limit:
             return None
@@ -80,7 +79,7 @@ class KeyRate:
         )
         if count > limit:
             refused = RateLimited(
-                f"The API key {key_id} may ask {limit} times a minute.",
+                f"The API key {key_id} is limited to {limit} requests per minute.",
                 advice="Wait as long as Retry-After says.",
                 retry_after_s=counted.reset_s,
             )
@@ -89,7 +88,7 @@ class KeyRate:
         return counted
 
     async def close(self) -> None:
-        """Closes what is open to Redis."""
+        """Closes the connections to Redis."""
         if self._pool is not None:
             await self._pool.disconnect()
 
@@ -106,7 +105,7 @@ class KeyRate:
 
 def _shared(pool: ConnectionPool, prefix: str) -> RedisStorage:
     return RedisStorage(
-        "async+redis://",  # the pool knows where
+        "async+redis://",  # the pool has the address
         wrap_exceptions=True,
         implementation="redispy",
         key_prefix=f"{prefix}rate",

@@ -1,4 +1,4 @@
-"""Metadata in bodies and queries: `prover.records.metadata` as pydantic reads it."""
+"""Metadata in bodies and queries: pydantic types for `prover.records.metadata`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ Metadata = Annotated[
     AfterValidator(_checked),
     Field(
         max_length=MAX_PAIRS,
-        description="Words of your own: up to 16 short strings, returned and filtered by.",
+        description="Your own metadata: up to 16 short strings, for filters.",
         examples=[{"order": "4711"}],
     ),
 ]
-#: The same as texts `key:value` of a query.
+#: The same as query parameters `key:value`.
 MetadataPairs = Annotated[
     list[str],
     AfterValidator(_pairs),
     Field(
         max_length=MAX_PAIRS,
-        description="Words of your own, `key:value`; may be repeated up to 16 times.",
+        description="Your own metadata, `key:value`; repeatable up to 16 times.",
     ),
 ]

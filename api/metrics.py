@@ -1,8 +1,7 @@
-"""``/metrics``: what to watch and alert on, for Prometheus. docs/operations.md says which.
+"""``/metrics`` for Prometheus. docs/operations.md describes the metrics.
 
-Everything is read from the database when it is asked for, so that it is the same whichever process
-is asked, however many there are and however often they were restarted. No job, model, tenant or
-input appears in it: labels are kinds, states, stages and codes.
+All values are read from the database on request, so they are the same in every process and survive
+restarts. Labels are kinds, states, stages and codes; no job, model, tenant or input appears.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/metrics")
 async def metrics(app: Application) -> Response:
-    """In Prometheus' text format. Needs the scope ``operator`` where keys are needed: it counts all
-    tenants."""
+    """Metrics in Prometheus' text format. If keys are needed, needs the scope ``operator``, since
+    it counts all tenants."""
     text = await anyio.to_thread.run_sync(render, app.store)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def render(store: Store) -> bytes:
-    """All metrics as they are now. Raises ``StoreUnavailable``."""
+    """All current metrics. Raises ``StoreUnavailable``."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Of(store.figures()))
     registry.register(_OfWebhooks(store.every_tenant().count_webhooks()))
@@ -65,20 +64,20 @@ class _Of(Collector):
         )
         yield _gauge(
             "zkml_queue_oldest_seconds",
-            "Age of the oldest job that waits.",
+            "Age of the oldest waiting job.",
             ("kind",),
             (((kind,), age) for kind, age in figures.oldest_s.items()),
         )
         yield _gauge(
             "zkml_attempts_lost",
-            "Attempts made again: worker, its lease ran out; other, what passes failed.",
+            "Repeated attempts: worker, its lease expired; other, a transient error.",
             ("reason",),
             ((("worker",), figures.deaths), (("other",), figures.lost)),
         )
         stages = sorted({name for timings in figures.timings for name in timings})
         yield _gauge(
             "zkml_recent_stage_seconds",
-            "Seconds of a stage, over the newest jobs that ended.",
+            "Seconds of a stage, over the newest ended jobs.",
             ("stage", "quantile"),
             (
                 ((stage, q), value)
@@ -88,19 +87,19 @@ class _Of(Collector):
         )
         yield _gauge(
             "zkml_recent_peak_memory_bytes",
-            "Peak memory of the engine's child, over the newest jobs that ended.",
+            "Peak memory of the engine's child process, over the newest ended jobs.",
             ("quantile",),
             (((q,), value) for q, value in _spread(figures.peak_bytes)),
         )
         yield _gauge(
             "zkml_recent_predicted_memory_bytes",
-            "What the same proofs were predicted to need when they were ordered.",
+            "Memory predicted for the same proofs when they were requested.",
             ("quantile",),
             (((q,), value) for q, value in _spread([p for p, _ in figures.predicted_bytes])),
         )
         yield _gauge(
             "zkml_recent_memory_over_predicted",
-            "Peak memory over the memory predicted, of each of these.",
+            "Peak memory divided by predicted memory, for each of these.",
             ("quantile",),
             (
                 ((q,), value)
@@ -109,7 +108,7 @@ class _Of(Collector):
         )
         yield _gauge(
             "zkml_recent_circuits",
-            "Newest proofs whose circuit was there (found), or had to be built.",
+            "Newest proofs whose circuit existed (found), or had to be built.",
             ("how",),
             ((("found",), figures.found), (("built",), figures.built)),
         )
@@ -123,20 +122,20 @@ class _OfWebhooks(Collector):
         counts = self._counts
         yield _gauge(
             "zkml_webhook_endpoints",
-            "Webhook endpoints: those that are disabled are sent nothing.",
+            "Webhook endpoints, enabled and disabled.",
             ("state",),
             ((("enabled",), counts.enabled), (("disabled",), counts.disabled)),
         )
         states = ("pending", "delivered", "failed", "missed")
         yield _gauge(
             "zkml_webhook_deliveries",
-            "Deliveries of the events that are kept, by state.",
+            "Deliveries of stored events, by state.",
             ("state",),
             (((state,), getattr(counts, state)) for state in states),
         )
         yield _gauge(
             "zkml_webhook_late_seconds",
-            "How late the most overdue delivery is: workers make them.",
+            "Delay of the most overdue delivery.",
             (),
             [((), counts.oldest_due_s)],
         )
@@ -155,7 +154,7 @@ def _gauge(
 
 
 def _spread(values: Sequence[float]) -> Iterator[tuple[str, float]]:
-    """Median, 95th percentile and maximum, where there is anything."""
+    """Median, 95th percentile and maximum, if there are values."""
     if not values:
         return
     cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19

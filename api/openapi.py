@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, completed with what it cannot know."""
+"""The OpenAPI document: FastAPI's, with errors, access and examples added."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Responses = dict[int | str, dict[str, Any]]
 
 _REF = "#/components/schemas/{model}"
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
-#: What docs/http.md shows of each route. ``make openapi`` writes it from there.
+#: The examples of docs/http.md by route; ``make openapi`` extracts them.
 _EXAMPLES = Path(__file__).with_name("examples.json")
 
 
 def also(status: int, model: type[BaseModel], description: str) -> Responses:
-    """The OpenAPI entry of a second status that a route may answer with."""
+    """The OpenAPI entry of another success status of a route."""
     return {status: {"model": model, "description": description}}
 
 
@@ -33,13 +33,13 @@ def event_stream(description: str) -> dict[str, Any]:
         "properties": {"id": text, "event": text, "data": text},
         "required": ["id", "event", "data"],
     }
-    # ``itemSchema`` comes with OpenAPI 3.2; FastAPI writes it, and readers of 3.1 know it already.
+    # ``itemSchema`` is from OpenAPI 3.2; FastAPI writes it, and readers of 3.1 accept it.
     return {"description": description, "content": {"text/event-stream": {"itemSchema": item}}}
 
 
 def complete(api: FastAPI, *extra: type[BaseModel]) -> None:
-    """Makes ``api.openapi()`` describe our errors in place of FastAPI's, and the ``extra`` models,
-    which no route returns as a whole body."""
+    """Makes ``api.openapi()`` describe this service's errors instead of FastAPI's, and the
+    ``extra`` models, which are not a whole response body of any route."""
     generate = api.openapi
 
     def openapi() -> dict[str, Any]:
@@ -54,7 +54,7 @@ def complete(api: FastAPI, *extra: type[BaseModel]) -> None:
 
 
 def _describe_access(operation: dict[str, Any], method: str, path: str) -> None:
-    """Who may ask, and what everybody else is told."""
+    """Describes the needed scopes and the responses without them."""
     scopes = needed(method, path)
     if scopes is None:
         return
@@ -90,7 +90,7 @@ def _describe_errors(document: dict[str, Any], extra: tuple[type[BaseModel], ...
 
 
 def _add_examples(document: dict[str, Any]) -> None:
-    """Each route's commands as ``x-codeSamples``, and its bodies as ``example``."""
+    """Adds each route's commands as ``x-codeSamples``, and its bodies as ``example``."""
     shown = json.loads(_EXAMPLES.read_text())
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

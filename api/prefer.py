@@ -1,4 +1,4 @@
-"""The `Prefer: wait=N` request header (RFC 7240): answer when it is done, or after N seconds."""
+"""The `Prefer: wait=N` header (RFC 7240): respond at the end, or after N seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-#: Longer wishes are cut to this; a client that needs more asks again or follows the events.
+#: The longest wait; a client that needs more repeats the request or follows the events.
 MAX_WAIT_S = 60
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
@@ -18,7 +18,7 @@ async def _wait(
         str | None, Header(description=f"`wait=N`: wait up to N seconds, at most {MAX_WAIT_S}.")
     ] = None,
 ) -> float:
-    # A preference that is not understood is no error (RFC 7240, 2).
+    # An unknown preference is not an error (RFC 7240, 2).
     found = _WAIT.search(prefer or "")
     return min(float(found[1]), MAX_WAIT_S) if found else 0.0
 

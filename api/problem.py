@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): how an error looks over HTTP, to the server and the client."""
+"""Problem documents (RFC 9457): the HTTP form of errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS = {
     Fault.OURS: 500,
     Fault.BUSY: 503,
 }
-#: Errors of the domain that HTTP has a status of its own for.
+#: Domain errors with a specific HTTP status.
 OWN_STATUS: dict[type[ZkmlError], int] = {
     Unauthenticated: 401,
     QuotaExceeded: 429,
@@ -27,7 +27,7 @@ OWN_STATUS: dict[type[ZkmlError], int] = {
 }
 
 
-# --- errors that only HTTP can meet ----------------------------------------------------------
+# --- errors of HTTP requests -----------------------------------------------------------------
 
 
 class HttpError(ZkmlError):
@@ -143,7 +143,7 @@ class RateLimited(HttpError):
 
 
 class FieldError(BaseModel):
-    """One field of a request that was wrong. The value itself is never repeated."""
+    """One invalid field of a request. The value is never repeated."""
 
     field: str = Field(description="Where, e.g. `body.profile.max_error`.")
     message: str
@@ -153,16 +153,18 @@ class Problem(BaseModel):
     """An RFC 9457 problem document."""
 
     type: str = Field(description="Address of the problem type's description on this service.")
-    title: str = Field(description="What kind of problem it is; the same for each occurrence.")
-    status: int = Field(description="The HTTP status that goes with it.")
+    title: str = Field(description="The kind of problem; the same for each occurrence.")
+    status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was wrong this time.")
     code: str = Field(description="Stable name to program against.")
-    fault: Fault = Field(description="Whose mistake it is.")
+    fault: Fault = Field(description="Who is at fault.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
     advice: str | None = Field(default=None, description="What to do about it.")
-    instance: str | None = Field(default=None, description="The path that was asked.")
-    request_id: str | None = Field(default=None, description="The X-Request-ID of the answer.")
-    context: dict[str, Any] | None = Field(default=None, description="What names the culprit.")
+    instance: str | None = Field(default=None, description="The path of the request.")
+    request_id: str | None = Field(default=None, description="The X-Request-ID of the response.")
+    context: dict[str, Any] | None = Field(
+        default=None, description="The culprit: node, input, value …"
+    )
     errors: list[FieldError] | None = Field(default=None, description="Field by field.")
     error: str | None = Field(
         default=None, description="On /v2: `detail`, where the Open Inference Protocol has it."
@@ -200,7 +202,7 @@ def status_of(cls: type[ZkmlError]) -> int:
 
 
 def problem_of(error: ZkmlError) -> Problem:
-    """The document of an error that was just raised."""
+    """The document of a raised error."""
     return Problem(
         type=f"/problems/{error.code}",
         title=title_of(type(error)),
@@ -210,9 +212,9 @@ def problem_of(error: ZkmlError) -> Problem:
 
 
 def problem_of_job(stored: dict[str, Any]) -> Problem:
-    """The document of an error kept in a job row (``ZkmlError.problem``).
+    """The document of an error stored in a job's row (``ZkmlError.problem``).
 
-    Only its code is left of the class, which a worker may know and this process may not.
+    The row has only the class's code, which this process may not know.
     """
     cls = catalogue().get(stored["code"])
     return Problem(

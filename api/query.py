@@ -1,4 +1,4 @@
-"""Query parameters that a route does not know are refused, as fields of a body are."""
+"""Refuses unknown query parameters, as unknown fields of a body are refused."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from api.problem import RequestInvalid
 
 
 async def refuse_unknown(request: Request) -> None:
-    """Raises ``RequestInvalid``, which names the parameter that the OpenAPI document has not."""
+    """Raises ``RequestInvalid`` for a parameter that is not in the OpenAPI document."""
     given = set(request.query_params)
     if given and (strange := sorted(given - _known(request))):
         raise RequestInvalid(
             f"This route has no query parameter {strange[0][:100]!r}.",
-            advice="Leave it out; /docs lists those that there are.",
+            advice="Omit it; /docs lists the parameters.",
         )
 
 

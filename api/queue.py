@@ -1,7 +1,7 @@
-"""The API's half of the queue: a Celery producer that names a task and a job.
+"""The API's side of the queue: a Celery producer of job ids.
 
-The committed row is the truth. When the broker is away the job stays queued, and a worker's sweep
-finds it later: a request neither fails for that nor waits for it.
+The committed row is the source of truth. Without a broker the job stays queued until a worker's
+sweep finds it: the request neither fails nor waits.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from prover.jobs.queue import celery_config, send_job
 from prover.records.job import Job, JobState
 from prover.settings import Settings
 
-#: After a failure the queue is left alone for so long; the sweep finds what was not announced.
+#: Pause after a failure, in seconds; the sweep finds jobs that were not announced.
 PAUSE_S = 5.0
-#: A broker that takes a connection and then says nothing counts as away after so long.
+#: Timeout of a broker that accepts a connection but does not respond, in seconds.
 ANSWER_S = 2.0
 
 log = structlog.get_logger("zkml.api")
 
 
 class JobSender:
-    """Tells the workers that a job waits, from a thread of its own. Without a queue
-    (``ZKML_REDIS_URL`` unset) it tells nobody, and the workers' sweep finds the job."""
+    """Announces queued jobs to the workers, in a thread. Without a queue (``ZKML_REDIS_URL``
+    unset) it does nothing, and the workers' sweep finds the jobs."""
 
     def __init__(self, settings: Settings) -> None:
         self._pending: SimpleQueue[Job | None] = SimpleQueue()
@@ -43,13 +43,13 @@ class JobSender:
             self._thread.start()
 
     def announce(self, job: Job) -> None:
-        """Has a queued job put on the queue. Returns at once and never raises: a message that is
-        lost costs time only."""
+        """Puts a queued job on the queue. Returns at once and never raises: a lost message only
+        costs time."""
         if self._thread is not None and job.state is JobState.QUEUED:
             self._pending.put(job)
 
     def close(self) -> None:
-        """Sends what is pending, within a moment."""
+        """Sends pending messages, within a short time."""
         if self._thread is not None:
             self._pending.put(None)
             self._thread.join(2 * ANSWER_S)

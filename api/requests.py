@@ -1,4 +1,4 @@
-"""What every request passes through: an id, one log line, bounded bodies, strict JSON."""
+"""Request handling: an id, one log line, bounded bodies, strict JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from circuits.errors import ZkmlError
 from prover.errors import UploadTooLarge
 from prover.tracing import request_span
 
-#: A body of which nothing comes for so long is not waited for.
+#: Timeout of a body that stalls, in seconds.
 STALL_S = 30.0
-#: After so many seconds a body must have come at this pace at least.
+#: The minimum rate of a body, checked after some seconds.
 PATIENCE_S, LEAST_BYTES_PER_S = 30.0, 1024
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -36,11 +36,11 @@ log = structlog.get_logger("zkml.api")
 
 
 class RequestContext:
-    """ASGI middleware: names the request, logs one line for it, and answers what nobody caught.
+    """ASGI middleware: gives each request an id, logs it, and handles uncaught exceptions.
 
-    A caller's ``X-Request-ID`` is kept when it is short and plain, else a new one is made; it is
-    echoed, and bound to every log line of the request. An unexpected exception becomes a problem
-    document; the log gets its type and stack, not its message, which may hold a private value.
+    A valid ``X-Request-ID`` of the caller is kept, otherwise a new one is created; it is echoed and
+    on every log line of the request. An unexpected exception becomes a problem document; the log
+    gets its type and stack but not its message, which may contain a private value.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -98,7 +98,7 @@ def _frames(exc: BaseException) -> list[str]:
 class BoundedRequest(Request):
     """A request whose body is refused once it is longer than ``limit`` bytes.
 
-    A length announced by ``Content-Length`` is refused before the first byte is read.
+    A too large ``Content-Length`` is refused before the first byte is read.
     """
 
     def __init__(self, request: Request, limit: int) -> None:
@@ -118,13 +118,13 @@ class BoundedRequest(Request):
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise UploadTooSlow(f"Nothing came for {STALL_S:.0f} s.") from None
+                raise UploadTooSlow(f"No data arrived for {STALL_S:.0f} s.") from None
             seen += len(chunk)
             if seen > self._limit:
                 raise self._too_large()
             lasted_s = time.monotonic() - began
             if lasted_s > PATIENCE_S and seen < lasted_s * LEAST_BYTES_PER_S:
-                raise UploadTooSlow(f"{seen} bytes came in {lasted_s:.0f} s.")
+                raise UploadTooSlow(f"{seen} bytes arrived in {lasted_s:.0f} s.")
             yield chunk
 
     def _too_large(self) -> UploadTooLarge:
@@ -150,9 +150,9 @@ class JsonRequest(BoundedRequest):
 def parse_json(body: bytes) -> Any:
     """The value of a JSON text; raises ``JsonInvalid``.
 
-    Refused, unlike in Python's own parser: NaN and Infinity, nesting deeper than 200, lone
-    surrogates. An integer stays exact up to 4 300 digits; a real number too large for a double
-    reads as infinity and is refused where numbers are checked.
+    Stricter than Python's parser: it refuses NaN and Infinity, nesting deeper than 200, and lone
+    surrogates. Integers are exact up to 4 300 digits. A number too large for a double becomes
+    infinity, which later checks refuse.
     """
     try:
         return pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="keys")
@@ -175,7 +175,7 @@ class JsonRoute(APIRoute):
                     f"Content-Type is {bounded.media_type or 'missing'!r}, not application/json.",
                     advice="Send the header Content-Type: application/json.",
                 )
-            # Read here: inside, FastAPI would hide a domain error behind a bare 400.
+            # Parsed here: FastAPI would turn a domain error into a plain 400.
             await bounded.json()
             return await handle(bounded)
 

@@ -1,6 +1,6 @@
-"""What routes reach for: the application, the task sender, and the watch over jobs.
+"""The dependencies of routes: the application, the job sender, and the watch over jobs.
 
-All of it as the caller's tenant sees it: see ``api.caller``.
+All are views of the caller's tenant: see ``api.caller``.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from prover.app import App
 
 T = TypeVar("T")
 
-#: Calls that start a child process (inspecting a model) run so many at a time,
-#: however many clients ask: the others wait, and short requests keep their threads.
+#: Concurrent calls that start a child process (inspecting a model). Others wait, so that short
+#: requests keep their threads.
 HEAVY_CALLS = 2
-#: Verification is for everybody: it gets a queue of its own, so that nobody's junk holds up others.
+#: Verification is public: a separate queue, so that junk does not delay other requests.
 VERIFICATIONS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The parts of one API process, as one caller may use them: ``app`` and ``watch`` know only
-    what is the caller's tenant's."""
+    """The parts of one API process for one caller: ``app`` and ``watch`` are views of the caller's
+    tenant."""
 
     app: App
     sender: JobSender
     watch: Watch
     caller: Caller
     verifications: ClientRate
-    #: Requests with an Idempotency-Key that this process is at: tenant and key, fingerprint.
+    #: Current requests with an Idempotency-Key in this process: tenant and key, fingerprint.
     under_way: dict[tuple[str, str], str] = field(default_factory=dict)
     heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(HEAVY_CALLS))
     verifying: anyio.CapacityLimiter = field(
@@ -45,15 +45,15 @@ class Services:
     )
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Runs a short blocking call beside the event loop."""
+        """Runs a short blocking call in a thread."""
         return await anyio.to_thread.run_sync(call)
 
     async def run_verification(self, call: Callable[[], T]) -> T:
-        """Runs a call for a client whom nobody knows, when its turn comes."""
+        """Runs a call of an anonymous client, queued separately."""
         return await anyio.to_thread.run_sync(call, limiter=self.verifying)
 
     async def run_heavy(self, call: Callable[[], T]) -> T:
-        """Runs a call that starts a child process, when its turn comes."""
+        """Runs a call that starts a child process, limited in number."""
         return await anyio.to_thread.run_sync(call, limiter=self.heavy)
 
     def of(self, caller: Caller) -> Services:

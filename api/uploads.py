@@ -1,4 +1,4 @@
-"""Files that arrive over HTTP: raw bodies and multipart forms, bounded while they are read."""
+"""Files in HTTP requests: raw bodies and multipart forms, with size limits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from api.problem import MediaTypeUnsupported, MultipartInvalid, RequestInvalid
 from api.requests import BoundedRequest
 from circuits.errors import StorageFull, is_of_full_disk
 
-#: Room for a multipart body's own headers and small fields beyond the file itself.
+#: Allowance for a multipart body's headers and small fields besides the file.
 _FORM_OVERHEAD = 64 << 10
-#: How folders of bodies begin; no body takes longer to come than this.
+#: Prefix of the folders of bodies; the longest time to receive a body.
 _BODY, _OLD_S = "body-", 86_400.0
 _BINARY = {"type": "string", "format": "binary"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """One file as received. ``name`` is what the client called it, ``fields`` the form's texts."""
+    """A received file. ``name`` is the client's, ``fields`` are the form's text fields."""
 
     data: bytes
     name: str | None
@@ -38,7 +38,7 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """The files of a form by field, and its texts."""
+    """The files of a form by field, and its text fields."""
 
     files: dict[str, bytes]
     fields: dict[str, str]
@@ -69,7 +69,7 @@ async def read_upload(
 
 @dataclass(frozen=True, kw_only=True)
 class FileUpload:
-    """One file as received, on disk. ``name`` is what the client called it."""
+    """A received file on disk. ``name`` is the client's."""
 
     path: Path
     name: str | None
@@ -79,7 +79,7 @@ class FileUpload:
 async def body_on_disk(
     request: Request, home: Path, limit: int, media_types: tuple[str, ...]
 ) -> AsyncIterator[Path]:
-    """The request's body in a file of its own, written as it comes, deleted at the end.
+    """The request's body in a temporary file.
 
     Raises ``UploadTooLarge`` without reading beyond ``limit`` bytes, ``MediaTypeUnsupported``.
     """
@@ -102,7 +102,7 @@ async def body_on_disk(
 async def file_on_disk(
     request: Request, *, field: str, home: Path, limit: int, media_types: tuple[str, ...]
 ) -> AsyncIterator[FileUpload]:
-    """As ``read_upload``, for files that are not to be held in memory."""
+    """As ``read_upload``, but on disk instead of in memory."""
     if BoundedRequest(request, limit).media_type != "multipart/form-data":
         async with body_on_disk(request, home, limit, media_types) as path:
             if not path.stat().st_size:
@@ -125,7 +125,7 @@ async def file_on_disk(
 
 @contextmanager
 def _needing_room() -> Iterator[None]:
-    """Raises ``StorageFull`` where the disk is."""
+    """Raises ``StorageFull`` if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -135,7 +135,7 @@ def _needing_room() -> Iterator[None]:
 
 
 def forget_leftovers(home: Path) -> None:
-    """Deletes bodies that a process left which was killed: those that are older than a day."""
+    """Deletes bodies that killed processes left: those older than a day."""
     for folder in (home / "tmp").glob(f"{_BODY}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > _OLD_S:
@@ -160,7 +160,7 @@ def _file_of(form: FormData, field: str) -> UploadFile:
 
 
 async def read_files(request: Request, *, limit: int, fields: frozenset[str]) -> Files:
-    """The files of a multipart form, ``limit`` bytes in all. Errors as ``read_upload``'s."""
+    """The files of a multipart form, ``limit`` bytes in total. Errors as of ``read_upload``."""
     form = await _form(BoundedRequest(request, limit + _FORM_OVERHEAD), len(fields))
     try:
         files = {k: await v.read() for k, v in form.items() if isinstance(v, UploadFile)}
@@ -168,7 +168,7 @@ async def read_files(request: Request, *, limit: int, fields: frozenset[str]) ->
     finally:
         await form.close()
     if strange := sorted(set(files) - fields):
-        raise RequestInvalid(f"The form has a file {strange[0][:100]!r}, which is not looked for.")
+        raise RequestInvalid(f"The form has an unknown file {strange[0][:100]!r}.")
     return Files(files=files, fields=texts)
 
 
@@ -190,7 +190,7 @@ async def _read_form(request: BoundedRequest, field: str) -> Upload:
 
 
 def upload_body(field: str, *media_types: str, texts: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What OpenAPI says of a body that ``read_upload`` reads; ``texts`` are optional fields."""
+    """The OpenAPI entry of a body for ``read_upload``; ``texts`` are optional text fields."""
     form = form_of(field, texts=texts)
     content: dict[str, Any] = {media: {"schema": _BINARY} for media in media_types}
     content["multipart/form-data"] = {"schema": form}
@@ -200,6 +200,6 @@ def upload_body(field: str, *media_types: str, texts: tuple[str, ...] = ()) -> d
 def form_of(
     *needed: str, files: tuple[str, ...] = (), texts: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The schema of a form: files that must be there, files and texts that may."""
+    """The schema of a form: required files, optional files and text fields."""
     fields = dict.fromkeys((*needed, *files), _BINARY) | {t: {"type": "string"} for t in texts}
     return {"type": "object", "properties": fields, "required": list(needed)}

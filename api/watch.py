@@ -1,4 +1,4 @@
-"""Waiting for jobs without a thread for each client.
+"""Waiting for jobs without a thread per client.
 
 A notification says "read the row again". Without notifications (no Redis, or it is down) rows are
 polled. The rows are the source of truth in both cases.
@@ -26,10 +26,10 @@ _BATCH = 200
 
 
 class Reads:
-    """Jobs and their events as all requests of a process read them."""
+    """Batched reads of jobs and events for all requests of a process."""
 
     def __init__(self, store: Store) -> None:
-        """``store`` is any tenant's view: what is read is that of the tenant who asks."""
+        """``store`` is any tenant's view; reads name their tenant."""
         self._at_hand = store.at_hand()
         self._store = self._at_hand or store
         waits = self._at_hand is None
@@ -37,12 +37,12 @@ class Reads:
         self._events = Gathered(self._read_events, in_thread=waits)
 
     def close(self) -> None:
-        """Closes its own connection; the store stays open."""
+        """Closes only its own connection."""
         if self._at_hand is not None:
             self._at_hand.close()
 
     async def job(self, tenant: str, *ids: str) -> Job | None:
-        """The tenant's job of the first of these ids that is one's."""
+        """The tenant's job of the first of these ids that exists."""
         found = await self._jobs.get(*((tenant, job_id) for job_id in ids))
         return next((job for job in found if job is not None), None)
 
@@ -82,11 +82,11 @@ class Watch:
         self._poll_s = poll_s
 
     def of(self, store: Store) -> Watch:
-        """The same for the tenant whose view ``store`` is."""
+        """The same for the tenant of the view ``store``."""
         return Watch(store, self._notifications, self._reads, poll_s=self._poll_s)
 
     async def find(self, *ids: str) -> Job | None:
-        """The job of the first of these ids that is one's."""
+        """The job of the first of these ids that exists."""
         assert self._store.tenant is not None
         return await self._reads.job(self._store.tenant, *ids)
 
@@ -98,7 +98,7 @@ class Watch:
         return job
 
     async def ended(self, job_id: str, timeout_s: float) -> Job:
-        """The job once it has ended, or as it stands after ``timeout_s``."""
+        """The job once it has ended, or its state after ``timeout_s``."""
         until = time.monotonic() + timeout_s
         async with self._notifications.subscribe_async(job_id) as subscription:
             while True:
@@ -116,7 +116,7 @@ class Watch:
                     pass
 
     async def batch(self, batch_id: str) -> AsyncGenerator[Batch]:
-        """The batch as it stands, and again after each change, up to the one that ends it."""
+        """The batch now and after each change, up to its end."""
         told: Batch | None = None
         async with self._notifications.subscribe_async(batch_id) as subscription:
             while True:
@@ -129,12 +129,12 @@ class Watch:
                 await subscription.wait(self._poll_s)
 
     async def events(self, job_id: str, after: int) -> AsyncIterator[JobEvent]:
-        """The job's events after number ``after`` as they come, up to the one that ends it."""
+        """The job's events after number ``after`` as they occur, up to its last."""
         tenant = self._store.tenant
         assert tenant is not None
         async with self._notifications.subscribe_async(job_id) as subscription:
             while True:
-                # The job first: an event that ended it is then surely among those read next.
+                # The job is read first, so that its last event is among the events read next.
                 job = await self.job(job_id)
                 while after < job.last_seq:
                     for event in await self._reads.events(tenant, job_id, after):

@@ -1,10 +1,10 @@
-"""Workers: a Celery app with one thin task, and the sweep that brings lost jobs back.
+"""Workers: a Celery app with one task, and the sweep that resends lost jobs.
 
-One job, seen from here: a message with its id arrives; ``tasks.run_job`` hands the id to the
-``Runner``; the runner claims the job's lease, or finds it taken and does nothing. The message is
-acknowledged after that, whatever came of it: the job's row, not the message, says what is left to
-do, and ``sweep`` sends a message for every row that nobody works on.
+For each job a message with its id arrives. ``tasks.run_job`` passes the id to the ``Runner``, which
+claims the job's lease, or does nothing if the job is taken. Then the message is acknowledged,
+whatever the outcome: the job's row, not the message, is the source of truth, and ``sweep`` sends a
+message for every unclaimed row.
 
-A worker also sends webhooks that are due (``prover.webhooks.deliverer``), in threads of its own.
-What it takes up, and when, ``prover.admission`` says. Knows nothing of the HTTP API.
+A worker also delivers webhooks (``prover.webhooks.deliverer``), in separate threads.
+``prover.admission`` decides which jobs it claims. Workers are independent of the HTTP API.
 """

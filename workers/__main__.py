@@ -1,4 +1,4 @@
-"""``python -m workers [--once]``: one worker process, set up by ``ZKML_`` variables."""
+"""``python -m workers [--once]``: one worker process, configured by ``ZKML_`` variables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from workers.service import serve
 
 
 def main() -> int:
-    """Exit status: 0 after a signal (or one job), 2 for a bad setting, 3 when it failed on our
-    side."""
+    """Exit status: 0 after a signal (or one job), 2 for an invalid setting, 3 for an internal
+    error."""
     try:
         settings = Settings.load()
         if "--once" in sys.argv[1:]:

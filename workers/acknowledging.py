@@ -1,9 +1,9 @@
-"""A worker that continues when its acknowledgement of a message meets a queue that restarts.
+"""Lets a worker continue after an acknowledgement failed because the queue restarted.
 
-kombu's Redis transport counts a message as in work until Redis has taken its acknowledgement. Where
-that call fails the message counts for ever: a worker that takes one at a time asks for no other,
-and, asking for nothing, does not notice either that its connection is gone. Here such a message no
-longer counts. Redis delivers it once more in time, and its job's row says that it is done.
+kombu's Redis transport counts a message as unacknowledged until Redis has accepted the
+acknowledgement. If that call fails, the message counts forever: a worker with a prefetch of one
+gets no more messages and does not notice the lost connection either. Here such a message no longer
+counts. Redis redelivers it later, and its job's row shows that the job has ended.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from kombu.transport import redis, virtual
 
 
 class ForgettingQoS(redis.QoS):
-    """The transport's own count, but for acknowledgements that failed."""
+    """The transport's QoS, which also drops messages whose acknowledgement failed."""
 
     def ack(self, delivery_tag: str) -> None:
-        counts: Any = virtual.QoS  # without asking Redis
+        counts: Any = virtual.QoS  # locally, without Redis
         asks: Any = super()
         try:
             asks.ack(delivery_tag)
@@ -27,6 +27,6 @@ class ForgettingQoS(redis.QoS):
 
 
 def forget_failed_acknowledgements() -> None:
-    """For every connection of this process that is made from now on."""
+    """Applies to every later connection of this process."""
     channel: Any = redis.Channel
     channel.QoS = ForgettingQoS

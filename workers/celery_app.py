@@ -1,4 +1,4 @@
-"""The Celery app: how messages come in. docs/decisions/0002-celery-threads.md says why so."""
+"""The Celery app. docs/decisions/0002-celery-threads.md explains its configuration."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def make_celery(settings: Settings) -> Celery:
         # Work runs in the engine's child processes; a thread here only waits for them.
         worker_pool="threads",
         worker_concurrency=settings.worker_concurrency,
-        # A message is acknowledged after its job, and none is taken before there is a free thread.
+        # A message is acknowledged after its job, and fetched only for a free thread.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        # One after the other, so that no class waits for another's queue to be empty.
+        # Round robin, so that no class waits for another's queue to be empty.
         task_queues=[queue(size.value) for size in SizeClass],
-        # A lost broker connection says nothing about the job: it continues under its lease.
+        # After a lost broker connection the job continues under its lease.
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        # None of what follows is used; leaving it out saves messages and start-up time.
+        # Unused features; disabling them saves messages and start-up time.
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        # Logs are set up by `prover.logs`.
+        # `prover.logs` configures logging.
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )

@@ -1,5 +1,5 @@
-"""``zkml worker --once``: takes one job, works on it, ends. For Kubernetes Jobs and batch systems,
-which count processes themselves; it needs the store and no queue."""
+"""``zkml worker --once``: runs one job and exits. For Kubernetes Jobs and batch systems, which
+manage processes themselves; it needs the store but no queue."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _log = structlog.get_logger("zkml.worker")
 
 
 def serve_once(settings: Settings, open_runner: OpenRunner = open_app) -> bool:
-    """Works on the job whose turn it is; whether there was one. What a job queues (the packs of a
-    batch) is left to others. SIGTERM and SIGINT as for a worker that stays.
+    """Runs the next job in order; returns whether there was one. Jobs that it queues (the packs of
+    a batch) are left to others. SIGTERM and SIGINT work as for a long-running worker.
 
     Raises ``ZkmlError`` when it cannot start.
     """

@@ -1,4 +1,4 @@
-"""What a worker asks of the pipeline. ``prover.app.App`` is the real one."""
+"""The interface between a worker and the pipeline; ``prover.app.App`` implements it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ class Runner(Protocol):
     announce: Callable[[Sequence[str]], None]
 
     def run_turn(self, job_id: str, owner: str, stopping: Stopping) -> str | None:
-        """Claims the job whose turn it is (``Store.claim_turn``), works on it and writes down how
-        it ended: the job's id. ``job_id`` is the one for which the message came.
+        """Claims the next job in order (``Store.claim_turn``), works on it and writes its end;
+        returns the job's id. ``job_id`` is the job of the message.
 
-        Returns None at once when nothing waits. Does not raise for a job that failed. When
-        ``stopping`` turns true it gives the job back to the queue within seconds
-        (``prover.jobs.lease.LeaseKeeper.settle``).
+        Returns None at once if nothing waits. Does not raise for a failed job. When ``stopping``
+        becomes true it requeues the job within seconds (``prover.jobs.lease.LeaseKeeper.settle``).
         """
         ...
 
     def waiting(self, owner: str) -> str | None:
-        """A job that ``owner`` could take now; None: nothing waits."""
+        """A job that ``owner`` could claim now, or None."""
         ...
 
     def expire_due(self) -> None:
-        """Ends jobs whose deadline has passed while nobody works on them."""
+        """Ends overdue unclaimed jobs."""
         ...
 
     def keep_house(self) -> None:
-        """Removes what is not needed any more."""
+        """One round of housekeeping."""
         ...
 
     def close(self) -> None: ...
@@ -49,7 +48,7 @@ OpenRunner = Callable[[Settings], Runner]
 
 
 def open_app(settings: Settings) -> Runner:
-    """The real pipeline, loaded when a worker starts and not before."""
+    """The real pipeline, loaded when a worker starts."""
     from prover.app import App
 
     return App.open(settings)

@@ -27,7 +27,7 @@ from workers.sweep import Sweep
 from workers.tasks import announcer, register
 from workers.watchdog import Watchdog
 
-#: For how long a worker that starves may take to stop in order.
+#: The time a starving worker has for an orderly stop, in seconds.
 _BITE_S = 10.0
 _log = structlog.get_logger("zkml.worker")
 
@@ -35,15 +35,15 @@ _log = structlog.get_logger("zkml.worker")
 def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
     """Works until SIGTERM or SIGINT; returns the process's exit status.
 
-    The first signal stops intake. Jobs that end within ``stop_grace_s`` do so, the others go back
-    to the queue, where another worker takes them up; a second signal gives them back at once.
-    SIGKILL loses nothing either: the leases run out. A worker that starves (``watchdog``) stops by
-    itself with status 3, to be started again.
+    At the first signal the worker claims no more jobs. Jobs that end within ``stop_grace_s`` are
+    finished, the others are requeued for other workers; a second signal requeues them at once.
+    After SIGKILL the leases expire, so nothing is lost. A starving worker (``watchdog``) exits with
+    status 3, to be restarted.
     Raises ``ZkmlError`` when it cannot start.
     """
     settings.prepare()
     configure_logs(settings, quiet=("celery", "kombu", "amqp", "redis", "httpx", "alembic"))
-    # Celery warns of root because of pickled messages; only JSON is accepted here.
+    # Celery warns about root because of pickled messages; here only JSON is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
     stopping = Stopping(settings.stop_grace_s)
     activity = Activity()
@@ -69,7 +69,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
         def bite() -> None:
             starved.set()
             os.kill(os.getpid(), signal.SIGTERM)
-            if not stopped.wait(_BITE_S):  # what hangs may not hear signals either
+            if not stopped.wait(_BITE_S):  # a hanging worker may not react to signals either
                 os._exit(3)
 
         place = Place.of(settings, owner)
@@ -77,7 +77,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
             lambda: store.waiting_turn(place) is not None, activity, settings.starving_s, bite
         )
 
-        # Celery keeps weak references: these must live as long as the worker.
+        # Celery keeps weak references, so these must live as long as the worker.
         def on_ready(**_: Any) -> None:
             sweep.start()
             watchdog.start()
@@ -89,7 +89,7 @@ def serve(settings: Settings, open_runner: OpenRunner = open_app) -> int:
             stopping.request()
 
         def on_logging(**_: Any) -> None:
-            """Logs are ours: with nobody here Celery would raise the root logger to WARNING."""
+            """Without this handler Celery would set the root logger to WARNING."""
 
         try:
             register(app, runner, store, place, stopping, activity, webhooks.wake)

@@ -1,5 +1,5 @@
-"""How a worker stops: nothing new at the first signal, what fits the grace time is finished, the
-rest goes back to the queue; a second signal gives it back at once."""
+"""Stopping a worker: at the first signal it claims no more jobs, finishes those that fit the grace
+time and requeues the others; a second signal requeues them at once."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import time
 
 
 class Stopping:
-    """Asked by whoever works: ``stopping()`` is whether to hand back now, ``draining`` whether to
-    begin nothing new. ``request`` may be called in a signal handler."""
+    """``stopping()``: whether to requeue jobs now. ``draining``: whether to claim no more.
+    ``request`` may be called in a signal handler."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
         self._hand_back_at: float | None = None
 
     def request(self) -> None:
-        """A signal has come; the second one ends the grace."""
+        """Handles a signal; the second one ends the grace time."""
         now = time.monotonic()
         self._hand_back_at = now + self._grace_s if self._hand_back_at is None else now
 
     def at_once(self) -> None:
-        """Without grace: the process ends."""
+        """Ends the grace time at once."""
         self._hand_back_at = time.monotonic()
 
     @property
@@ -33,7 +33,7 @@ class Stopping:
 
 
 class Activity:
-    """How many jobs this process works on, and for how long it has had none."""
+    """The number of running jobs, and for how long there has been none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

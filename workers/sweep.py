@@ -1,8 +1,8 @@
-"""The sweep: every worker looks now and then for jobs that nobody works on, and sends them again.
+"""The sweep: every worker periodically finds unclaimed jobs and resends them.
 
-This is how a job comes back whose worker was killed (its lease runs out), whose message was lost
-(the API died before sending, Redis lost its data), or that was left while the queue was away. It
-does not wait for the broker's visibility timeout, which is hours.
+It recovers jobs whose worker was killed (the lease expires), whose message was lost (the API died
+before sending, Redis lost its data), or that were created while the queue was unavailable. It does
+not wait for the broker's visibility timeout of hours.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _log = structlog.get_logger("zkml.worker")
 
 
 def sweep_once(app: Celery, store: Store, grace_s: float) -> list[str]:
-    """Sends again what ``Store.runnable`` names; returns those ids.
+    """Resends the jobs of ``Store.runnable``; returns their ids.
 
-    Queued jobs are sent again only while their queue is empty: with messages waiting, a job that
-    waits is in no danger, and sending thousands of them over and over would fill Redis.
+    Queued jobs are resent only while their queue is empty: while messages wait, a waiting job is
+    not lost, and resending thousands repeatedly would fill Redis.
     """
     sent = store.runnable(grace_s=grace_s, queued=_empty(app))
     for job_id, size in store.size_classes(sent).items():
@@ -37,7 +37,7 @@ def sweep_once(app: Celery, store: Store, grace_s: float) -> list[str]:
 
 
 def _empty(app: Celery) -> list[str]:
-    """The classes of jobs whose queues hold no message."""
+    """The classes with an empty queue."""
     with app.connection_for_read() as connection:
         channel = connection.default_channel
         return [
@@ -48,11 +48,11 @@ def _empty(app: Celery) -> list[str]:
 
 
 class Sweep:
-    """``sweep_once`` in a thread: at the start, then every ``every_s`` seconds. Ends what is past
-    its deadline first; every ``house_every_s`` seconds it keeps house.
+    """``sweep_once`` in a thread, at the start and every ``every_s`` seconds. It first ends overdue
+    jobs; every ``house_every_s`` seconds it does the housekeeping.
 
-    Several workers sweep side by side without agreement: ``mark_sent`` keeps most repeats away,
-    and a job that is sent twice is run once.
+    Workers sweep concurrently without coordination: ``mark_sent`` avoids most repeats, and a job
+    that is sent twice runs once.
     """
 
     def __init__(
@@ -87,5 +87,5 @@ class Sweep:
             except (ZkmlError, OperationalError, OSError) as error:
                 _log.warning("sweep_skipped", error=str(error))
             except Exception:
-                _log.exception("sweep_failed")  # the next one may do better
+                _log.exception("sweep_failed")  # retried at the next sweep
             self._stopped.wait(self._every_s)

@@ -1,6 +1,6 @@
-"""The one task: take an id, call the pipeline.
+"""The task ``zkml.run_job``: calls the pipeline.
 
-A message says that there is work, and is good for one job: the one whose turn it is.
+A message says that there is work for one job: the next in order, not necessarily the one it names.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from workers.stopping import Activity, Stopping
 _log = structlog.get_logger("zkml.worker")
 
 
-#: Ids of one look into the store.
+#: Ids per query.
 _AT_ONCE = 500
 
 
 def announcer(app: Celery, store: Store) -> Callable[[Sequence[str]], None]:
-    """Puts jobs on the queues that a job has made. Those that cannot be sent now are found by a
-    sweep."""
+    """Puts jobs that another job created on their queues. A sweep finds those that cannot be sent
+    now."""
 
     def announce(job_ids: Sequence[str]) -> None:
         try:
@@ -54,7 +54,7 @@ def register(
 ) -> Any:
     """Gives ``app`` the task ``zkml.run_job``, which runs jobs in ``place``; returns it.
 
-    ``on_end`` is called after each job: there may be something to tell.
+    ``on_end`` is called after each job: webhooks may be due.
     """
 
     def run_job(job_id: str) -> None:
@@ -62,7 +62,7 @@ def register(
             try:
                 size = store.size_classes([job_id]).get(job_id)
                 if stopping.draining or (size is not None and size not in place.sizes):
-                    # Nothing new, or not what it was when it was sent: it is for another worker.
+                    # Draining, or the job's class has changed: it is for another worker.
                     send_job(app, job_id, size or SizeClass.SMALL)
                     return
                 done = runner.run_turn(job_id, place.owner, stopping)
@@ -70,23 +70,22 @@ def register(
                     return
                 job = store.job(done)
                 if job.state is JobState.QUEUED and job.not_before is None:
-                    # Given back by a worker that stops. What waits for another attempt is sent by
-                    # a sweep when its time has come.
+                    # Requeued by a stopping worker. A sweep sends retries when they are due.
                     send_job(app, job.id, job.size)
                     store.mark_sent(job.id)
-                # Messages that found the tenant's quota of running jobs used up, or no room here.
+                # Jobs whose message found the tenant's quota exhausted or no capacity.
                 again = {store.next_of(job.tenant), store.next_put_off(place)} - {None, job.id}
                 announcer(app, store)([str(waits) for waits in again])
             except JobNotFound:
                 _log.warning("job_unknown")
             except ZkmlError as error:
-                # The database or the queue is away. The lease runs out and a sweep sees to it.
+                # Database or queue are unavailable. The lease expires and a sweep resends the job.
                 _log.warning("job_left", code=error.code, detail=error.detail)
             except Exception:
-                # A mistake in our own code must not end the worker; the row is still the truth.
+                # An internal error must not end the worker; the row is the source of truth.
                 _log.exception("job_left")
             finally:
                 on_end()
 
-    # Called through the app, never directly: annotations on the message's side are Celery's.
+    # Called only through the app; Celery has its own annotations.
     return app.task(run_job, name=RUN_JOB)

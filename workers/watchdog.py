@@ -1,7 +1,7 @@
-"""The watchdog: a worker to which no message comes while jobs wait ends, to be started again.
+"""The watchdog: ends a worker that gets no messages while jobs wait, so that it is restarted.
 
-Celery on Redis is known to stop consuming after the connection was reset (celery/celery issues
-8030 and 10205): the process lives, the queue fills. The store knows better than the connection.
+Celery on Redis can stop consuming after a connection reset (celery/celery issues 8030 and 10205):
+the process lives while the queue fills. The store shows that jobs wait.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _log = structlog.get_logger("zkml.worker")
 
 
 class Watchdog:
-    """Looks every quarter of ``after_s``; calls ``bite`` once, when for ``after_s`` seconds this
-    process had nothing to do while at each look a job waited that it could have taken."""
+    """Checks every quarter of ``after_s``. Calls ``bite`` once, after ``after_s`` seconds in which
+    this process was idle while every check found a job that it could have claimed."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Watchdog:
         after_s: float,
         bite: Callable[[], None],
     ) -> None:
-        """``waits``: whether there is a job that this process could take."""
+        """``waits``: whether there is a job that this process could claim."""
         self._waits = waits
         self._activity = activity
         self._after_s = after_s
@@ -46,11 +46,11 @@ class Watchdog:
             self._thread.join(timeout=5)
 
     def look(self, since_s: float) -> bool:
-        """One look, ``since_s`` seconds after the last; whether it is time to bite."""
+        """One check, ``since_s`` seconds after the last; returns whether to bite."""
         try:
             waits = self._waits()
         except ZkmlError:
-            waits = False  # the store is away: that is no fault of this process
+            waits = False  # the store is unavailable, which is not this process's fault
         starving = waits and self._activity.idle_s >= since_s
         self._waited_s = self._waited_s + since_s if starving else 0.0
         return self._waited_s >= self._after_s

@@ -51,9 +51,9 @@ Number = Annotated[int, InPath(ge=1, le=_MAX_NUMBER, description="The item's num
     "",
     status_code=202,
     response_model=BatchOut,
-    summary="Have many inputs proved",
+    summary="Prove many inputs",
     openapi_extra=_BODY,
-    responses=also(200, BatchOut, "It has ended within the time of `Prefer: wait`.")
+    responses=also(200, BatchOut, "The batch ended within the time of `Prefer: wait`.")
     | responses(404, 409, 413, 415, 422),
 )
 async def create_batch(
@@ -65,7 +65,7 @@ async def create_batch(
     query: Annotated[BatchIn, Query()],
 ) -> BatchOut | Response:
     """The body is a file of inputs: JSON lines of `{"id", "inputs"}`, a table, or an `.npz`. It is
-    read row by row; rows that cannot be proved are named among the items, and the others go on."""
+    read row by row. Rows that cannot be proved become failed items; the others are proved."""
     app = services.app
     limit = app.settings.max_batch_bytes
     async with body_on_disk(request, app.settings.home, limit, service.MEDIA_TYPES) as path:
@@ -89,7 +89,7 @@ async def create_batch(
 
 
 async def _ended(services: Services, batch_id: str, wait: float) -> Batch:
-    """The batch once it has ended, or as it stands after so many seconds."""
+    """The batch once it has ended, or its state after ``wait`` seconds."""
     batch = await services.run(lambda: service.get(services.app, batch_id))
     if wait and not batch.state.terminal:
         await services.watch.batch_ended(batch_id, wait)
@@ -98,7 +98,7 @@ async def _ended(services: Services, batch_id: str, wait: float) -> Batch:
 
 
 async def _replay(services: Services, replay: Replay, wait: float) -> Response:
-    """The first response again; the batch as it is, once it has ended."""
+    """Repeats the first response; with the final batch, once it has ended."""
     known = BatchOut.model_validate_json(replay.response.body)
     batch = await _ended(services, known.id, wait)
     if known.terminal or not batch.state.terminal:
@@ -111,14 +111,14 @@ async def _replay(services: Services, replay: Replay, wait: float) -> Response:
 def list_batches(
     app: Application, where: BatchFilter, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> BatchPage:
-    """Batches, newest first: all, or those that meet each condition."""
+    """Batches, newest first, filtered by all given conditions."""
     return service.page(app, limit, cursor, where)
 
 
 @router.get("/{batch_id}", summary="Look at a batch", responses=responses(404, 422))
 async def get_batch(services: Use, batch_id: Id, wait: Wait) -> BatchOut:
-    """State, progress, rate and time left; with `Prefer: wait`, once it has ended or the time is
-    over."""
+    """State, progress, rate and remaining time; with `Prefer: wait`, once it has ended or the time
+    is over."""
     return batch_out(await _ended(services, batch_id, wait))
 
 
@@ -130,13 +130,13 @@ def list_items(
     limit: Limit = DEFAULT_LIMIT,
     state: ItemState | None = None,
 ) -> ItemPage:
-    """Items in the order of the file, as they come: proved ones have outputs and a receipt."""
+    """Items in the order of the file; proved ones have outputs and a receipt."""
     return service.items(app, batch_id, after, limit, state)
 
 
 @router.post("/{batch_id}/cancel", summary="Cancel a batch", responses=responses(404, 422))
 def cancel_batch(app: Application, batch_id: Id) -> BatchOut:
-    """What is proved stays; everything else is given up at once."""
+    """Proved items stay; all others are canceled at once."""
     return batch_out(app.batches.cancel(batch_id))
 
 
@@ -145,15 +145,17 @@ def cancel_batch(app: Application, batch_id: Id) -> BatchOut:
     summary="Follow a batch",
     response_class=EventSourceResponse,
     responses={
-        200: event_stream("Events `progress`, each a batch as JSON; the last has its final state."),
-        204: {"description": "The batch has ended and the client has seen that."},
+        200: event_stream(
+            "Events `progress`, each a batch as JSON; the last one has the final state."
+        ),
+        204: {"description": "The batch has ended, and the client has seen its last event."},
         **responses(404, 422),
     },
 )
 async def batch_events(
     batch_id: Id, services: Use, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Server-sent events: the batch as it stands, again after each change, up to its end."""
+    """Server-sent events: the batch now and after each change, up to its end."""
     batch = await services.run(lambda: services.app.store.batch(batch_id))
     if batch.state.terminal and last_event_id == _ENDED:
         return Response(status_code=204)
@@ -182,7 +184,7 @@ async def _lines(services: Services, batch_id: str) -> AsyncIterator[ServerSentE
     responses=file_body("application/x-ndjson", "One line for each row.") | responses(404, 422),
 )
 def batch_results(app: Application, batch_id: Id) -> Response:
-    """A line for each row of the file, in its order: as far as the batch is now."""
+    """One line for each ended row, in the order of the file."""
     return StreamingResponse(service.results(app, batch_id), media_type="application/x-ndjson")
 
 
@@ -193,7 +195,7 @@ def batch_results(app: Application, batch_id: Id) -> Response:
     responses=file_body("application/zip", "A batch bundle.") | responses(404, 409, 422),
 )
 async def batch_bundle(batch_id: Id, services: Use) -> Response:
-    """Every proved item's receipt and input, each proof once: `zkml verify` checks them all."""
+    """The receipts and inputs of all proved items, each proof once: `zkml verify` checks all."""
     folder = services.app.settings.home / "tmp"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"bundle-{secrets.token_hex(8)}.zkml"
@@ -217,7 +219,7 @@ async def batch_bundle(batch_id: Id, services: Use) -> Response:
     responses=file_body("application/json", "A DSSE envelope.") | responses(404, 409, 422),
 )
 def item_receipt(request: Request, app: Application, batch_id: Id, number: Number) -> Response:
-    """The statement about this item's lane, signed."""
+    """The signed statement about this item's lane."""
     data = service.receipt(app, batch_id, number)
     name = f"{batch_id}.{number}.receipt.dsse.json"
     return file_response(request, data, media_type="application/json", filename=name)
@@ -230,7 +232,7 @@ def item_receipt(request: Request, app: Application, batch_id: Id, number: Numbe
     responses=file_body("application/zip", "A .zkml file.") | responses(404, 409, 422),
 )
 def item_bundle(request: Request, app: Application, batch_id: Id, number: Number) -> Response:
-    """Everything that the verification of this item needs, in one file."""
+    """Everything that verifying this item needs, in one file."""
     data = app.batches.item_bundle(batch_id, number)
     name = f"{batch_id}.{number}.zkml"
     return file_response(request, data, media_type="application/zip", filename=name)

@@ -27,24 +27,24 @@ class BatchIn(BaseModel):
 
     model: Id | None = Field(None, description="A model's id.")
     circuit: Id | None = Field(
-        None, description="The id of a circuit of one lane, e.g. one built with calibration data."
+        None, description="The id of a single-lane circuit, e.g. one built with calibration data."
     )
     isolate: bool = Field(False, description="One proof per input: no proof reveals another input.")
     lanes: int | None = Field(
-        None, ge=1, le=MAX_LANES, description="Inputs that share a proof; absent: the cheapest."
+        None, ge=1, le=MAX_LANES, description="Inputs per proof; absent: the cheapest number."
     )
     deadline_s: float | None = Field(
-        None, gt=0, le=1e9, description="What is not proved after so long is given up."
+        None, gt=0, le=1e9, description="Seconds after which unproved items are canceled."
     )
     on_inexact: OnInexact = Field(
         OnInexact.REPORT,
-        description="Rows whose answer misses the tolerance: `fail`, `report`, or `isolate` (proved"
+        description="Rows whose output misses the tolerance: `fail`, `report`, or `isolate` (proved"
         " again in a finer circuit).",
     )
     metadata: MetadataPairs = Field(default_factory=list)
-    nonce: str | None = Field(None, max_length=256, description="Binds the proofs to this text.")
+    nonce: str | None = Field(None, max_length=256, description="Nonce bound into the proofs.")
     chain_id: int | None = Field(None, ge=0)
-    consumer: str | None = Field(None, description="The contract's address.")
+    consumer: str | None = Field(None, description="The consumer contract's address.")
     expires_at: int | None = Field(None, ge=0, description="Seconds since 1970.")
     visibility: Visibility | None = None
     soundness: Literal[Soundness.STANDARD, Soundness.CONSERVATIVE] | None = None
@@ -60,15 +60,15 @@ class BatchIn(BaseModel):
         if (self.model is None) == (self.circuit is None):
             raise ValueError("give either model or circuit")
         if self.circuit is not None and self._profile_fields():
-            raise ValueError("a circuit has its own profile: leave its fields out")
+            raise ValueError("a circuit has its own profile: omit these fields")
         return self
 
     def profile(self) -> Profile:
-        """The profile asked for."""
+        """The requested profile."""
         return Profile(**self._profile_fields())
 
     def options(self) -> BatchOptions:
-        """The domain's own value. Raises ``BatchFormat`` where options disagree."""
+        """The domain's value. Raises ``BatchFormat`` if options contradict each other."""
         names = {"nonce", "chain_id", "consumer", "expires_at"}
         return BatchOptions(
             isolate=self.isolate,
@@ -88,13 +88,13 @@ class Progress(BaseModel):
 
     total: int
     done: int = Field(description="Items that are proved.")
-    failed: int = Field(description="Items that ended without a proof, for whatever reason.")
+    failed: int = Field(description="Items that ended without a proof.")
     inexact: int = Field(
-        description="Proved items whose error is above the tolerance, or whose top answer is not"
+        description="Proved items whose error exceeds the tolerance, or whose top class is not"
         " the model's."
     )
     remaining: int
-    rate_per_s: float | None = Field(description="Items proved a second, since proving began.")
+    rate_per_s: float | None = Field(description="Items proved per second, since proving began.")
     left_s: float | None = Field(description="Seconds left at that rate.")
 
 
@@ -105,15 +105,17 @@ class BatchOut(BaseModel):
     state: BatchState
     terminal: bool
     model: str
-    circuit: str | None = Field(description="Of one lane; those of its proofs are in the plan.")
+    circuit: str | None = Field(
+        description="The single-lane circuit; `plan` has those of the proofs."
+    )
     profile: dict[str, Any]
     context: dict[str, Any] | None
     isolate: bool
     unused_inputs: list[str] = Field(
-        description="What the rows hold beside the model's inputs, and was left out."
+        description="Ignored values of the rows: not inputs of the model."
     )
     progress: Progress
-    plan: dict[str, Any] | None = Field(description="How many lanes its proofs have, and why.")
+    plan: dict[str, Any] | None = Field(description="Lanes of its proofs, with reasons.")
     problem: Problem | None
     metadata: dict[str, str] = Field(description="As it was sent.")
     created_at: datetime
@@ -127,20 +129,20 @@ class BatchPage(BaseModel):
     """Batches, newest first."""
 
     items: list[BatchOut]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: the last page.")
 
 
 class ItemOut(BaseModel):
     """One row of a batch's file."""
 
     number: int = Field(description="Counts all rows, from 1.")
-    id: str | None = Field(description="The row's own; null where it could not be read.")
-    line: int = Field(description="Where it stands in the file, from 1.")
+    id: str | None = Field(description="The row's id; null if it could not be read.")
+    line: int = Field(description="Line number in the file, from 1.")
     state: ItemState
     terminal: bool = Field(description="Whether the state is final.")
-    lane: int | None = Field(description="Its place in the proof.")
+    lane: int | None = Field(description="Its lane in the proof.")
     proof: str | None = Field(description="Items with the same value share a proof.")
-    inexact: bool = Field(description="Proved, with an answer that misses the profile.")
+    inexact: bool = Field(description="Proved, with an output that misses the profile.")
     result: dict[str, Any] | None = Field(
         description="`outputs` by name, the measured `error`, and digests."
     )
@@ -152,7 +154,7 @@ class ItemPage(BaseModel):
     """Items in the order of the file."""
 
     items: list[ItemOut]
-    next_after: int | None = Field(description="`after` of the next page; null: none.")
+    next_after: int | None = Field(description="`after` of the next page; null: the last page.")
 
 
 def batch_out(batch: Batch) -> BatchOut:

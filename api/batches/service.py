@@ -25,15 +25,15 @@ MEDIA_TYPES = (
 
 
 def create(app: App, sender: JobSender, query: BatchIn, path: Path, batch_id: str | None) -> Batch:
-    """A batch of the rows in the file: each checked, the job committed and announced. With a
-    ``batch_id`` this is idempotent."""
+    """Creates a batch from a file's rows, checks them and queues its planning. Idempotent with a
+    ``batch_id``."""
     options = query.options()
     if query.circuit is not None:
         record = app.store.circuit(query.circuit)
         manifest = CircuitManifest.from_json(record.manifest)
         if manifest.lanes != 1:
             raise CircuitForBatches(
-                "The circuit has several lanes already; name the one of a single lane.",
+                "The circuit is a batched one; name the single-lane circuit.",
                 circuit=query.circuit,
                 advice="Its id is `narrow` in the circuit's plan.",
             )
@@ -86,7 +86,7 @@ def receipt(app: App, batch_id: str, number: int) -> bytes:
 
 
 def results(app: App, batch_id: str) -> Iterator[bytes]:
-    """``results.jsonl`` as it stands, line by line; raises ``BatchNotFound`` at once."""
+    """The current ``results.jsonl``, line by line; raises ``BatchNotFound`` at once."""
     app.store.batch(batch_id)
     return jsonl(app.store, batch_id)
 

@@ -16,10 +16,10 @@ from prover.app import App
 router = APIRouter(prefix="/v1/capabilities", tags=["reference"])
 
 
-@router.get("", summary="What this service can do", responses=responses())
+@router.get("", summary="Show what this service can do", responses=responses())
 async def capabilities(services: Use, caller: Who) -> CapabilitiesOut:
-    """Operators and what becomes of each, reference strings on hand, limits, signing keys. The
-    first answer takes some seconds."""
+    """Supported operators, available reference strings, limits, signing keys. The first response
+    takes some seconds."""
     return await services.run_heavy(lambda: _capabilities(services.app, caller))
 
 

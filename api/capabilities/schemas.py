@@ -1,4 +1,4 @@
-"""What the service can do, as JSON."""
+"""The service's capabilities as JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from api.keys.schemas import KeyOut
 
 
 class EngineTakes(enum.StrEnum):
-    """What the engine makes of an operator that no pass has taken away."""
+    """How the engine treats an operator that no pass has rewritten."""
 
-    FAITHFUL = "faithful"  # what ONNX means
-    CONDITIONAL = "conditional"  # that, for some attributes and constants
-    WRONG = "wrong"  # something else: refused
-    UNKNOWN = "unknown"  # nothing: refused
+    FAITHFUL = "faithful"  # as ONNX defines it
+    CONDITIONAL = "conditional"  # correct only for some attributes and constants
+    WRONG = "wrong"  # wrong results: refused
+    UNKNOWN = "unknown"  # unsupported: refused
 
 
 class OperatorOut(BaseModel):
@@ -23,15 +23,15 @@ class OperatorOut(BaseModel):
 
     op: str
     engine: EngineTakes = Field(
-        description="What the engine makes of one that no pass has taken away; `wrong` and"
-        " `unknown` ones are refused."
+        description="How the engine treats it if no pass has rewritten it; `wrong` and `unknown`"
+        " ones are refused."
     )
     reason: str
-    instead: str = Field(description="What to export in its place.")
+    instead: str = Field(description="What to export instead.")
 
 
 class PassOut(BaseModel):
-    """A rewriting of models; they run in this order."""
+    """A rewriting pass; they run in this order."""
 
     name: str
     version: int
@@ -39,29 +39,29 @@ class PassOut(BaseModel):
 
 
 class SrsOut(BaseModel):
-    """A structured reference string that is here."""
+    """An available structured reference string."""
 
-    logrows: int = Field(description="k: it serves circuits of 2^k rows.")
+    logrows: int = Field(description="k: for circuits of 2^k rows.")
     origin: str = Field(description="`public-ceremony`, `imported` or `insecure-development`.")
     sha256: str
 
 
 class LimitsOut(BaseModel):
-    """What one request and this caller's tenant may use; 0: any amount."""
+    """Limits of one request and of the caller's tenant; 0: unlimited."""
 
     max_model_bytes: int
     max_input_bytes: int
     max_batch_bytes: int
     max_bundle_bytes: int
     requests_per_minute: int
-    running: int = Field(description="Jobs of the tenant that are worked on at a time.")
-    queued: int = Field(description="Jobs of the tenant that may wait.")
+    running: int = Field(description="Running jobs of the tenant.")
+    queued: int = Field(description="Queued jobs of the tenant.")
     stored_bytes: int
     proving_s_per_day: int
 
 
 class UsedOut(BaseModel):
-    """What of that the tenant uses now."""
+    """The tenant's current usage."""
 
     running: int
     queued: int
@@ -70,14 +70,18 @@ class UsedOut(BaseModel):
 
 
 class CapabilitiesOut(BaseModel):
-    """What this service can prove, over what, how much of it, and who signs."""
+    """What this service can prove, its reference strings, limits and signing keys."""
 
     engine: str
     operators: list[OperatorOut]
     passes: list[PassOut]
-    srs_policy: str = Field(description="`ceremony`: nothing is built over another SRS.")
+    srs_policy: str = Field(
+        description="`ceremony`: circuits are built only with the public ceremony's SRS."
+    )
     srs: list[SrsOut]
-    max_logrows: int = Field(description="The largest k for which there is, or may be made, one.")
+    max_logrows: int = Field(
+        description="The largest k with an SRS that exists or may be generated."
+    )
     limits: LimitsOut
     used: UsedOut
     signing_keys: list[KeyOut] = Field(description="As in /.well-known/zkml-keys.json.")

@@ -33,7 +33,7 @@ router = APIRouter(prefix="/v1/circuits", tags=["circuits"], route_class=JsonRou
 async def create_circuit(
     body: CircuitIn, response: Response, services: Use, wait: Wait, once: Idempotency
 ) -> CircuitOut | Response:
-    """The circuit of a model for a profile. One that is ready is answered at once with 200."""
+    """The circuit of a model for a profile. Responds at once with 200 if it exists."""
     async with once.request("POST /v1/circuits", body) as attempt:
         if attempt.replay is not None:
             known = CircuitOut.model_validate_json(attempt.replay.response.body)
@@ -58,7 +58,7 @@ async def create_circuit(
 
 
 async def _ended(services: Services, circuit_id: str, wait: float) -> CircuitOut:
-    """The circuit once its build has ended, or as it stands after so many seconds."""
+    """The circuit once its build has ended, or its state after ``wait`` seconds."""
     circuit = await services.run(lambda: service.get(services.app, circuit_id))
     if wait and circuit.job is not None and not circuit.terminal:
         await services.watch.ended(circuit.job.id, wait)
@@ -70,14 +70,14 @@ async def _ended(services: Services, circuit_id: str, wait: float) -> CircuitOut
 def list_circuits(
     app: Application, where: CircuitFilter, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> CircuitPage:
-    """Circuits that are ready, newest first: all, or those that meet each condition."""
+    """Ready circuits, newest first, filtered by all given conditions."""
     return service.page(app, limit, cursor, where)
 
 
 @router.get("/{circuit_id}", summary="Look at a circuit", responses=responses(404, 422))
 async def get_circuit(services: Use, circuit_id: Id, wait: Wait) -> CircuitOut:
-    """A circuit that is ready, with its manifest; or one that is not, with its job. With
-    `Prefer: wait`, once its build has ended or the time is over."""
+    """A ready circuit with its manifest, or an unfinished one with its job. With `Prefer: wait`,
+    once its build has ended or the time is over."""
     return await _ended(services, circuit_id, wait)
 
 
@@ -100,7 +100,7 @@ async def circuit_events(circuit_id: Id, services: Use, after: After) -> Respons
     responses=file_body("application/json", "EZKL's settings file.") | responses(404, 422),
 )
 def circuit_settings(request: Request, app: Application, circuit_id: Id) -> Response:
-    """The engine's settings, byte for byte as the receipt's digest names them."""
+    """The engine's settings; receipts have the digest of these bytes."""
     data = service.file(app, circuit_id, "settings")
     return file_response(request, data, media_type="application/json", filename="settings.json")
 
@@ -112,7 +112,7 @@ def circuit_settings(request: Request, app: Application, circuit_id: Id) -> Resp
     responses=file_body("application/octet-stream", "EZKL's verifying key.") | responses(404, 422),
 )
 def circuit_vk(request: Request, app: Application, circuit_id: Id) -> Response:
-    """The verifying key, byte for byte as the receipt's digest names it."""
+    """The verifying key; receipts have the digest of these bytes."""
     data = service.file(app, circuit_id, "vk")
     return file_response(request, data, media_type="application/octet-stream", filename="vk.key")
 
@@ -121,10 +121,10 @@ def circuit_vk(request: Request, app: Application, circuit_id: Id) -> Response:
     "/{circuit_id}/plan",
     summary="The plan",
     response_class=Response,
-    responses=file_body("application/json", "What the planner chose, and why.")
+    responses=file_body("application/json", "The planner's choice, with reasons.")
     | responses(404, 422),
 )
 def circuit_plan(request: Request, app: Application, circuit_id: Id) -> Response:
-    """The candidates that were weighed and the one that was taken."""
+    """The planner's candidates and its choice."""
     data = service.file(app, circuit_id, "plan")
     return file_response(request, data, media_type="application/json", filename="plan.json")

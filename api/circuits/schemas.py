@@ -1,4 +1,4 @@
-"""Circuits as JSON: what is asked for, and what stands."""
+"""Circuits as JSON: requests and resources."""
 
 from __future__ import annotations
 
@@ -21,41 +21,44 @@ _DEFAULT = Profile()
 
 
 class ProfileIn(BaseModel):
-    """What the circuit is built for. Each field may be left out."""
+    """What the circuit is built for. Every field is optional."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     visibility: Visibility = Field(_DEFAULT.visibility, description="Who learns what.")
     soundness: Literal[Soundness.STANDARD, Soundness.CONSERVATIVE] = Field(
-        Soundness.STANDARD, description="How much a proof establishes."
+        Soundness.STANDARD, description="`conservative` keeps every range check of the engine."
     )
     target: Target = Field(_DEFAULT.target, description="Optimisation target.")
     argument: Argument = Field(
         _DEFAULT.argument,
-        description="How the circuit comes by its results: `committed`, private hints that the"
-        " proof begins with commitments to; `plain`, without; `auto`: committed where that serves"
-        " the model and, with a public input, costs less.",
+        description="`committed`: private hints, committed to in the proof. `plain`: without"
+        " commitments. `auto`: committed if it suits the model and costs little more.",
     )
     weights: Weights = Field(
         _DEFAULT.weights,
-        description="With committed hints: `sealed` in the circuit, or `shown` beside the proof.",
+        description="Of committed hints: `sealed` in the circuit, or `shown` beside the proof.",
     )
     max_error: float = Field(
         _DEFAULT.max_error, strict=True, gt=0, le=1, description="Of the output's range."
     )
     agreement: float = Field(
-        _DEFAULT.agreement, strict=True, ge=0, le=1, description="Share of equal top-1 answers."
+        _DEFAULT.agreement,
+        strict=True,
+        ge=0,
+        le=1,
+        description="Required share of samples with the same top class.",
     )
     range_margin: float = Field(
         _DEFAULT.range_margin,
         strict=True,
         ge=0,
         le=1000,
-        description="Margin added to the calibrated input range, in widths of it.",
+        description="Margin added to the calibrated input range, as a share of its width.",
     )
 
     def profile(self) -> Profile:
-        """The domain's own value."""
+        """The domain's value."""
         return Profile(**self.model_dump())
 
 
@@ -66,8 +69,8 @@ class CircuitIn(DeadlineIn):
     profile: ProfileIn = Field(default_factory=ProfileIn)
     calibration: dict[str, Any] | None = Field(
         None,
-        description="Samples that the circuit must be faithful on, in the form of an input file:"
-        ' `{"inputs": {name: [sample, ...]}}`. Made up when left out.',
+        description="Samples like the inputs to be proved, in the format of an input file:"
+        ' `{"inputs": {name: [sample, ...]}}`. Random if absent.',
     )
 
     metadata: Metadata = Field(default_factory=dict)
@@ -78,11 +81,11 @@ class CircuitIn(DeadlineIn):
 
 
 class CircuitState(enum.StrEnum):
-    """Where a circuit stands."""
+    """The state of a circuit."""
 
     BUILDING = "building"
     READY = "ready"
-    FAILED = "failed"  # its last build ended without a circuit; the job says why
+    FAILED = "failed"  # its last build failed; the job says why
 
 
 class CircuitOut(BaseModel):
@@ -93,21 +96,21 @@ class CircuitOut(BaseModel):
     terminal: bool = Field(description="Whether the state is final.")
     model: str
     profile: dict[str, Any]
-    manifest: dict[str, Any] | None = Field(description="What the circuit is, once it is ready.")
+    manifest: dict[str, Any] | None = Field(description="The manifest, once it is ready.")
     created_at: datetime
-    job: JobOut | None = Field(description="The job that builds it, while there is no circuit.")
+    job: JobOut | None = Field(description="The job that builds it, until it is ready.")
     links: dict[str, str]
 
 
 class CircuitPage(BaseModel):
-    """Circuits that are ready, newest first."""
+    """Ready circuits, newest first."""
 
     items: list[CircuitOut]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: the last page.")
 
 
 def circuit_out(record: CircuitRecord) -> CircuitOut:
-    """The JSON of a circuit that is built."""
+    """The JSON of a built circuit."""
     own = f"/v1/circuits/{record.id}"
     return CircuitOut(
         id=record.id,
@@ -124,7 +127,7 @@ def circuit_out(record: CircuitRecord) -> CircuitOut:
 
 
 def circuit_of_job(job: Job) -> CircuitOut:
-    """The JSON of a circuit that is not built, from the job that is to build it."""
+    """The JSON of an unfinished circuit, from the job that builds it."""
     return CircuitOut(
         id=job.circuit_id,
         state=CircuitState.FAILED if job.state.terminal else CircuitState.BUILDING,

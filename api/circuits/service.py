@@ -12,8 +12,7 @@ from prover.store.filters import Filter
 
 
 def create(app: App, sender: JobSender, body: CircuitIn, job_id: str | None) -> Job:
-    """A job that builds the circuit, committed and announced to the workers. With a ``job_id``
-    this is idempotent."""
+    """Creates and queues a job that builds the circuit. Idempotent with a ``job_id``."""
     options = JobOptions(
         id=job_id,
         body=fingerprint(body.model_dump_json()) if job_id else None,
@@ -32,13 +31,13 @@ def create(app: App, sender: JobSender, body: CircuitIn, job_id: str | None) -> 
 
 
 def get(app: App, circuit_id: str) -> CircuitOut:
-    """A circuit, or the job that is to build it; raises ``CircuitNotFound`` without either."""
+    """A circuit, or the job that builds it; raises ``CircuitNotFound`` without either."""
     record = app.store.find_circuit(circuit_id)
     return circuit_out(record) if record else circuit_of_job(build_job(app, circuit_id))
 
 
 def build_job(app: App, circuit_id: str) -> Job:
-    """The latest job that builds a circuit; raises ``CircuitNotFound`` when there was none."""
+    """The latest job that builds a circuit; raises ``CircuitNotFound`` if there was none."""
     job = app.circuit_job(circuit_id)
     if job is None:
         raise CircuitNotFound(f"There is no circuit {circuit_id!r}.", circuit=circuit_id)
@@ -46,7 +45,7 @@ def build_job(app: App, circuit_id: str) -> Job:
 
 
 def page(app: App, limit: int, cursor: str | None, where: Filter) -> CircuitPage:
-    """A page of circuits that are ready, newest first."""
+    """A page of ready circuits, newest first."""
     found = app.store.circuits(limit=limit, cursor=cursor, where=where)
     return CircuitPage(items=[circuit_out(c) for c in found.items], next_cursor=found.next_cursor)
 

@@ -13,11 +13,11 @@
         async for event in zkml.events(job.id):
             print(event.type, event.data)
 
-Requests are sent again where that is safe: after a connection that failed, and after answers that
-ask for it. What makes something carries an ``Idempotency-Key``, so that it is made once.
+Requests are retried where that is safe: after failed connections, and after responses that ask for
+it. Requests that create something carry an ``Idempotency-Key``, so that it is created once.
 
 This package imports neither the server nor the engine. Only ``verify_offline`` needs the rest of
-zkml-prover, and loads it when it is called.
+zkml-prover, which it loads when called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The asynchronous client: what ``sync`` has, awaited."""
+"""The asynchronous client, with the methods of ``sync``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class AsyncClient(Connection):
     # --- waiting -----------------------------------------------------------------------------
 
     async def wait(self, job_id: str, timeout_s: float = 600.0) -> Job:
-        """The proof's job once it has ended, whichever way. Raises ``TimeoutError``."""
+        """The proof's job once it has ended. Raises ``TimeoutError``."""
         until = time.monotonic() + timeout_s
         while True:
             left = until - time.monotonic()
@@ -105,7 +105,7 @@ class AsyncClient(Connection):
         on_event: Callable[[Event], None] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Has one input proved and waits for the end, whichever way; ``on_event`` sees progress."""
+        """Proves one input and waits for the end; ``on_event`` receives progress."""
         job = await self.create_proof(
             model=model,
             circuit=circuit,
@@ -119,8 +119,7 @@ class AsyncClient(Connection):
         return await self.proof(job.id)
 
     def events(self, job_id: str, after: int = 0) -> AsyncIterator[Event]:
-        """The proof's events as they come, up to the one that ends it. A stream that breaks is
-        taken up again where it was."""
+        """The proof's events as they occur, up to its end. Resumes an interrupted stream."""
         return self._events(f"/v1/proofs/{job_id}/events", after)
 
     def circuit_events(self, circuit_id: str, after: int = 0) -> AsyncIterator[Event]:
@@ -128,7 +127,7 @@ class AsyncClient(Connection):
         return self._events(f"/v1/circuits/{circuit_id}/events", after)
 
     async def wait_batch(self, batch_id: str, timeout_s: float = 3600.0) -> Batch:
-        """The batch once it has ended, whichever way. Raises ``TimeoutError``."""
+        """The batch once it has ended. Raises ``TimeoutError``."""
         until = time.monotonic() + timeout_s
         while not (found := await self.batch(batch_id)).terminal:
             left = until - time.monotonic()
@@ -138,14 +137,14 @@ class AsyncClient(Connection):
         return found
 
     async def batch_events(self, batch_id: str) -> AsyncIterator[Batch]:
-        """The batch as it stands, again after each change, up to its end."""
+        """The batch now and after each change, up to its end."""
         async for data in self._data(f"/v1/batches/{batch_id}/events", Place()):
             found = Batch.model_validate_json(data)
             yield found
             if found.terminal:
                 return
 
-    # --- what is long --------------------------------------------------------------------------
+    # --- large transfers -----------------------------------------------------------------------
 
     async def upload_in_parts(
         self,
@@ -156,8 +155,8 @@ class AsyncClient(Connection):
         part_bytes: int = PART_BYTES,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Model:
-        """Uploads a large ONNX file. After a failure call it again: what has come is not sent
-        again, for a day. ``on_progress`` hears how many bytes of how many are there."""
+        """Uploads a large ONNX file. After a failure call it again within a day: it resumes.
+        ``on_progress`` receives the uploaded and the total bytes."""
         digest, size = await asyncio.to_thread(digest_of, path)
         upload = await self._send(calls.begin_upload(digest, size))
         with path.open("rb") as file:
@@ -180,7 +179,7 @@ class AsyncClient(Connection):
             after = page.next_after
 
     async def batch_results(self, batch_id: str) -> AsyncIterator[dict[str, Any]]:
-        """The lines of ``results.jsonl``, as far as the batch is now."""
+        """The current lines of ``results.jsonl``."""
         async with self._stream(f"/v1/batches/{batch_id}/results") as answer:
             async for line in answer.aiter_lines():
                 yield json.loads(line)
@@ -192,7 +191,7 @@ class AsyncClient(Connection):
                 async for chunk in answer.aiter_bytes(CHUNK):
                     await asyncio.to_thread(out.write, chunk)
 
-    # --- means ---------------------------------------------------------------------------------
+    # --- transport -----------------------------------------------------------------------------
 
     async def _send(self, call: Call[T]) -> T:
         attempt = 1

@@ -1,4 +1,4 @@
-"""Every route as a value: what to send and how to read the answer. Both clients send these."""
+"""Every route as a value: the request and the parser of its response, for both clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 CHUNK = 1 << 20
-#: Bytes of one part of a large upload: little enough to send again.
+#: Bytes per part of a large upload: small enough to send again.
 PART_BYTES = 8 << 20
 _HOOKS = "/v1/webhook-endpoints"
 _BINARY = {"Content-Type": "application/octet-stream"}
@@ -43,8 +43,8 @@ _BINARY = {"Content-Type": "application/octet-stream"}
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """One request. ``wait_s``: how long the service may hold the answer back. ``safe``: whether
-    the request may be sent twice. ``body``: makes the body, once for each attempt."""
+    """One request. ``wait_s``: how long the service may delay the response. ``safe``: whether the
+    request may be repeated. ``body`` makes the body for each attempt."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ class Call(Generic[T]):
 
 
 def as_model(shape: type[M]) -> Callable[[httpx.Response], M]:
-    """Reads an answer of this shape; raises ``ServerProblem``, ``UnexpectedAnswer``."""
+    """Parses a response as this model; raises ``ServerProblem``, ``UnexpectedAnswer``."""
 
     def read(answer: httpx.Response) -> M:
         refuse_problem(answer)
@@ -113,7 +113,7 @@ def _get(path: str, shape: type[M], wait_s: float = 0, **params: Any) -> Call[M]
 
 
 def _pairs(metadata: Mapping[str, str] | None) -> list[str] | None:
-    """Metadata as a query says it."""
+    """Metadata as query parameters."""
     return [f"{key}:{value}" for key, value in metadata.items()] if metadata else None
 
 
@@ -126,7 +126,7 @@ def _file(path: str) -> Call[bytes]:
 
 
 def _key(given: str | None) -> dict[str, str]:
-    """The header that makes a second sending of the same request harmless."""
+    """The header that makes a repeated request harmless."""
     return {"Idempotency-Key": given or uuid.uuid4().hex}
 
 
@@ -150,7 +150,7 @@ def upload_model(
 
 
 def begin_upload(digest: str, size_bytes: int) -> Call[Upload]:
-    """Begins a file that comes in parts, or takes up one that was begun before."""
+    """Begins an upload in parts, or resumes one."""
     body = {"digest": digest, "size_bytes": size_bytes}
     return Call(method="POST", path="/v1/uploads", read=as_model(Upload), json=body)
 
@@ -168,7 +168,7 @@ def upload_part(upload: Upload, start: int, data: bytes) -> Call[Upload]:
 
 
 def finish_upload(digest: str, name: str, metadata: Mapping[str, str] | None) -> Call[Model]:
-    """Makes the model of an upload whose bytes are all there."""
+    """Creates the model of a complete upload."""
     return Call(
         method="POST",
         path=f"/v1/uploads/{digest}/finish",
@@ -178,7 +178,7 @@ def finish_upload(digest: str, name: str, metadata: Mapping[str, str] | None) ->
 
 
 def model(model_id: str) -> Call[Model]:
-    """A model's signature and what inspection found."""
+    """A model's signature and the result of inspection."""
     return _get(f"/v1/models/{model_id}", Model)
 
 
@@ -189,7 +189,7 @@ def models(
     public: bool | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Call[Page[Model]]:
-    """A page of one's own models, or of everybody's public ones, newest first."""
+    """A page of your own models, or of all public ones, newest first."""
     return _get(
         "/v1/models",
         Page[Model],
@@ -207,7 +207,7 @@ def change_model(
     others_may_prove: bool | None = None,
     licence: str | None = None,
 ) -> Call[Model]:
-    """Says what others may do with one's own model; what is left out stays as it is."""
+    """Changes what others may do with your model; absent fields stay unchanged."""
     body = _given(visibility=visibility, others_may_prove=others_may_prove, licence=licence)
     return Call(method="PATCH", path=f"/v1/models/{model_id}", read=as_model(Model), json=body)
 
@@ -218,7 +218,7 @@ def model_manifest(model_id: str) -> Call[bytes]:
 
 
 def sign_model(model_id: str, *, scheme: str, signer: str, signature: str) -> Call[Model]:
-    """Hands in the owner's signature of the manifest (``ed25519``, ``eip191``), in hex."""
+    """Submits the owner's signature of the manifest (``ed25519``, ``eip191``), in hex."""
     return Call(
         method="PUT",
         path=f"/v1/models/{model_id}/signature",
@@ -235,7 +235,7 @@ def create_circuit(
     wait_s: int = 0,
     idempotency_key: str | None = None,
 ) -> Call[Circuit]:
-    """Has a circuit built; answers at once, or after at most ``wait_s`` (60) seconds."""
+    """Builds a circuit; returns at once, or after at most ``wait_s`` (60) seconds."""
     return Call(
         method="POST",
         path="/v1/circuits",
@@ -247,14 +247,14 @@ def create_circuit(
 
 
 def circuit(circuit_id: str) -> Call[Circuit]:
-    """A circuit that is ready, or the job that builds it."""
+    """A ready circuit, or the job that builds it."""
     return _get(f"/v1/circuits/{circuit_id}", Circuit)
 
 
 def circuits(
     *, limit: int = 50, cursor: str | None = None, metadata: Mapping[str, str] | None = None
 ) -> Call[Page[Circuit]]:
-    """A page of circuits that are ready, newest first."""
+    """A page of ready circuits, newest first."""
     pairs = _pairs(metadata)
     return _get("/v1/circuits", Page[Circuit], limit=limit, cursor=cursor, metadata=pairs)
 
@@ -284,13 +284,13 @@ def create_proof(
     wait_s: int = 0,
     idempotency_key: str | None = None,
 ) -> Call[Job]:
-    """Has one input proved; answers at once, or after at most ``wait_s`` (60) seconds.
+    """Proves one input; returns at once, or after at most ``wait_s`` (60) seconds.
 
-    ``isolate``: by a proof of its own, also where the service has jobs share one.
-    ``deadline_s``: what is not done after so long has ``expired``. ``deduplicate``: the same input,
-    circuit and context give the proof that exists. ``urgency``: which of your own jobs come first,
-    0 before 7; 3 without it. ``client_id``: an id of your own for the proof.
-    ``idempotency_key``: made up when left out; give your own to repeat a request after a crash.
+    ``isolate``: never share the proof with other jobs. ``deadline_s``: an unfinished job expires
+    then. ``deduplicate``: return an existing proof of the same input, circuit and context.
+    ``urgency``: order among your own jobs, 0 before 7; default 3. ``client_id``: your own id for
+    the proof. ``idempotency_key``: random by default; pass your own to repeat a request after a
+    crash.
     """
     body = _given(
         model=model,
@@ -316,7 +316,7 @@ def create_proof(
 
 
 def proof(job_id: str, *, wait_s: int = 0) -> Call[Job]:
-    """A proof's job; ``wait_s``: once it has ended, or after so many seconds (60)."""
+    """A proof's job; with ``wait_s`` once it has ended, or after that time (at most 60 s)."""
     return _get(f"/v1/proofs/{job_id}", Job, wait_s=wait_s)
 
 
@@ -331,7 +331,7 @@ def proofs(
     created_since: datetime | None = None,
     created_before: datetime | None = None,
 ) -> Call[Page[Job]]:
-    """A page of proofs, newest first: all, or those that meet each condition."""
+    """A page of proofs, newest first, filtered by all given conditions."""
     return _get(
         "/v1/proofs",
         Page[Job],
@@ -347,7 +347,7 @@ def proofs(
 
 
 def cancel(job_id: str) -> Call[Job]:
-    """Ends a queued proof, or asks for the end of a running one."""
+    """Cancels a queued proof, or requests cancellation of a running one."""
     return Call(method="POST", path=f"/v1/proofs/{job_id}/cancel", read=as_model(Job))
 
 
@@ -362,7 +362,7 @@ def proof_file(job_id: str) -> Call[bytes]:
 
 
 def bundle(job_id: str) -> Call[bytes]:
-    """All that verification needs, in one file."""
+    """Everything that verification needs, in one file."""
     return _file(f"/v1/proofs/{job_id}/bundle")
 
 
@@ -383,12 +383,12 @@ def create_batch(
     metadata: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Batch]:
-    """Has many inputs proved; answers when all rows have been read.
+    """Proves many inputs; returns when the service has read all rows.
 
-    ``rows`` is a file (JSON lines, ``.csv`` or ``.npz``) or rows one by one, each
-    ``{"id": …, "inputs": {name: nested list or array}}``; neither is held in memory. Rows out of
-    an iterator cannot be sent twice, so such a batch is not tried again.
-    ``on_inexact``: ``report``, ``fail`` or ``isolate`` rows whose answer misses the tolerance.
+    ``rows`` is a file (JSON lines, ``.csv`` or ``.npz``) or an iterable of rows, each
+    ``{"id": …, "inputs": {name: nested list or array}}``; neither is loaded into memory. An
+    iterator cannot be sent twice, so such a request is not retried.
+    ``on_inexact``: ``report``, ``fail`` or ``isolate`` rows whose output misses the tolerance.
     """
     query = _given(
         model=model,
@@ -407,14 +407,14 @@ def create_batch(
         params={**query, **(profile or {}), **(context or {})},
         headers={"Content-Type": media, **_key(idempotency_key)},
         body=lambda: _chunks(rows) if isinstance(rows, Path) else map(_line, rows),
-        # The answer comes once the last row was read, and not while they are sent.
+        # The response arrives after the last row was read, not while rows are sent.
         untimed=True,
         safe=isinstance(rows, Path | Sequence),
     )
 
 
 def batch(batch_id: str) -> Call[Batch]:
-    """State, progress, rate and time left."""
+    """State, progress, rate and remaining time."""
     return _get(f"/v1/batches/{batch_id}", Batch)
 
 
@@ -424,7 +424,7 @@ def batches(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Batch]]:
 
 
 def cancel_batch(batch_id: str) -> Call[Batch]:
-    """What is proved stays; everything else is given up."""
+    """Cancels a batch; proved items stay."""
     return Call(method="POST", path=f"/v1/batches/{batch_id}/cancel", read=as_model(Batch))
 
 
@@ -435,7 +435,7 @@ def items(batch_id: str, after: int, state: str | None) -> Call[ItemPage]:
 
 
 def item_bundle(batch_id: str, number: int) -> Call[bytes]:
-    """All that the verification of one item needs."""
+    """Everything that verifying one item needs."""
     return _file(f"/v1/batches/{batch_id}/items/{number}/bundle")
 
 
@@ -455,8 +455,8 @@ def create_webhook_endpoint(
     signature: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[WebhookEndpoint]:
-    """Has webhooks sent to ``url``; the answer holds the secret, this once. ``signature``: ``v1``
-    or ``v1a``. ``verify_webhook`` checks what arrives."""
+    """Registers ``url`` for webhooks; only this response has the secret. ``signature``: ``v1`` or
+    ``v1a``. ``verify_webhook`` checks deliveries."""
     body = _given(
         url=url,
         events=None if events is None else list(events),
@@ -473,12 +473,12 @@ def create_webhook_endpoint(
 
 
 def webhook_endpoints(*, limit: int = 50, cursor: str | None = None) -> Call[Page[WebhookEndpoint]]:
-    """A page of one's endpoints, newest first, with what is wrong with each."""
+    """A page of your endpoints, newest first, with their state."""
     return _get(_HOOKS, Page[WebhookEndpoint], limit=limit, cursor=cursor)
 
 
 def enable_webhook_endpoint(endpoint_id: str, enabled: bool) -> Call[WebhookEndpoint]:
-    """Stops what is sent, or starts it again."""
+    """Enables or disables an endpoint."""
     return Call(
         method="PATCH",
         path=f"{_HOOKS}/{endpoint_id}",
@@ -495,7 +495,7 @@ def delete_webhook_endpoint(endpoint_id: str) -> Call[bytes]:
 def replay_webhooks(
     endpoint_id: str, since: datetime, *, include_delivered: bool | None = None
 ) -> Call[dict[str, Any]]:
-    """Sends again what the endpoint has missed since a moment of the last seven days."""
+    """Resends the events that the endpoint missed since a time within the last seven days."""
     return Call(
         method="POST",
         path=f"{_HOOKS}/{endpoint_id}/replay",
@@ -508,8 +508,8 @@ def replay_webhooks(
 
 
 def verify(bundle: bytes, policy: Mapping[str, Any] | None = None) -> Call[Verification]:
-    """The service's checklist of a bundle, whether it holds or not. ``verify_offline`` does the
-    same on this machine."""
+    """The service's verification of a bundle, valid or not. ``verify_offline`` does the same on
+    this machine."""
     return Call(
         method="POST",
         path="/v1/verifications",
@@ -526,8 +526,8 @@ def usage(
     until: datetime | None = None,
     model: str | None = None,
 ) -> Call[Usage]:
-    """What one's tenant used, and what others used of its models: sums by ``day``, ``model``,
-    ``caller``, ``key``, ``owner``, ``circuit``. Times have a zone."""
+    """Your tenant's usage, and other tenants' usage of its models: sums by ``day``, ``model``,
+    ``caller``, ``key``, ``owner``, ``circuit``. Times have a time zone."""
     return Call(
         method="GET",
         path="/v1/usage",
@@ -537,12 +537,12 @@ def usage(
 
 
 def keys() -> Call[dict[str, Any]]:
-    """The keys that sign the service's receipts: ``trusted`` of a policy, once you trust them."""
+    """The keys that sign the service's receipts: a policy's ``trusted``, if you trust them."""
     return Call(method="GET", path="/.well-known/zkml-keys.json", read=as_json)
 
 
 def ready() -> Call[Readiness]:
-    """What the service says of its parts, ready or not."""
+    """The state of the service's parts."""
     return Call(method="GET", path="/readyz", read=lambda a: _parsed(Readiness, a), safe=False)
 
 

@@ -1,5 +1,5 @@
-"""The commands of ``zkml remote``. The key comes from the environment or a file, never from the
-command line, which other users of a machine can see."""
+"""The commands of ``zkml remote``. The key comes from the environment or a file, because other
+users of the machine can see command lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Use a service elsewhere. ZKML_URL names it, ZKML_API_KEY holds the key.",
+    help="Use a remote service. ZKML_URL is its address, ZKML_API_KEY the key.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -44,7 +44,7 @@ Url = Annotated[
 KeyFile = Annotated[
     Path | None,
     typer.Option(
-        "--api-key-file", metavar="FILE", help="Holds the API key; default: ZKML_API_KEY."
+        "--api-key-file", metavar="FILE", help="File with the API key; default: ZKML_API_KEY."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -66,12 +66,12 @@ class RemoteRefused(ZkmlError):
         super().__init__(problem.detail, advice=problem.advice)
 
     def problem(self) -> dict[str, Any]:
-        """The service's own document, under its own code."""
+        """The service's problem document, with its code."""
         return self._problem.model_dump(mode="json", exclude_none=True)
 
 
 class RemoteFailed(RemoteRefused):
-    """The service could not do it."""
+    """The service failed."""
 
     code = "remote_failed"
     fault = Fault.OURS
@@ -114,7 +114,7 @@ def prove(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> int:
-    """Have INPUT proved, write the bundle, and verify it here."""
+    """Prove INPUT remotely, write the bundle, and verify it locally."""
     terminal = Terminal(as_json)
     check_writable(out)
     payload = _json(input_file)
@@ -140,12 +140,12 @@ def prove(
 @app.command()
 def status(
     proof: ProofId,
-    wait: Annotated[float, typer.Option(min=0, help="Wait up to so many seconds for the end.")] = 0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the end.")] = 0,
     url: Url = LOCAL,
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Say where PROOF stands."""
+    """Show the state of PROOF."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         job = zkml.proof(proof)
@@ -186,7 +186,7 @@ def fetch(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> int:
-    """Fetch the bundle of PROOF, and verify it here."""
+    """Fetch the bundle of PROOF, and verify it locally."""
     terminal = Terminal(as_json)
     check_writable(out)
     with connected(url, api_key_file) as zkml:
@@ -215,7 +215,7 @@ def list_(
 
 @app.command()
 def keys(url: Url = LOCAL, api_key_file: KeyFile = None, as_json: Json = False) -> None:
-    """Print the keys that sign the service's receipts: keep them, once you trust them."""
+    """Print the keys that sign the service's receipts; save them if you trust them."""
     Terminal.spoke = True
     with connected(url, api_key_file) as zkml:
         print(json.dumps(zkml.keys(), indent=None if as_json else 2))
@@ -223,7 +223,7 @@ def keys(url: Url = LOCAL, api_key_file: KeyFile = None, as_json: Json = False) 
 
 @contextmanager
 def connected(url: str, key_file: Path | None) -> Iterator[Client]:
-    """A client; what it meets becomes an error that the command line knows."""
+    """A client; maps its errors to those of the command line."""
     key = read_file(key_file).decode().strip() if key_file else os.environ.get(_KEY) or None
     try:
         with Client(url, api_key=key) as zkml:
@@ -232,7 +232,7 @@ def connected(url: str, key_file: Path | None) -> Iterator[Client]:
         inner = error.problem.fault in (Fault.OURS, Fault.BUSY)
         raise (RemoteFailed if inner else RemoteRefused)(error.problem) from None
     except (httpx.TransportError, httpx.InvalidURL, UnexpectedAnswer) as error:
-        raise ServiceUnreachable(f"{url} does not answer as a service: {error}.") from None
+        raise ServiceUnreachable(f"{url} does not respond like the service: {error}.") from None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _verified(
     trusted: dict[str, Any] | None,
     job: Job | None,
 ) -> int:
-    """Says what the bundle holds up to on this machine: 0, or 1 where it does not."""
+    """Verifies the bundle on this machine; the exit code is 1 if it is invalid."""
     policy = {"context": {"nonce": nonce}} if nonce else {}
     report = verify_offline(data, trusted=trusted, policy=policy)
     for check in report.checks:

@@ -1,4 +1,4 @@
-"""What both clients share: the address, the key, and how a call becomes a request."""
+"""The common part of both clients: address, key, and making a request from a call."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from api.client.calls import Call
 from api.client.models import Event
 from api.client.retries import Retries
 
-#: Seconds asked for in one `Prefer: wait`; waiting longer asks again.
+#: Seconds of one `Prefer: wait`; longer waits repeat it.
 WAIT_S = 30
-#: Between two looks at something that cannot be waited for.
+#: Polling interval for resources without `Prefer: wait`, in seconds.
 LOOK_S = 1.0
 
 
 class Connection:
-    """Where the service is and how it is asked. ``api_key`` is sent as a bearer token."""
+    """The service's address and credentials. ``api_key`` is sent as a bearer token."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Connection:
             self._options["headers"] = {"Authorization": f"Bearer {api_key}"}
 
     def _request(self, call: Call[Any]) -> dict[str, Any]:
-        """The call in httpx's words, but for its body."""
+        """The call as arguments of httpx, without its body."""
         headers = dict(call.headers)
         timeout: Any = self._timeout_s
         if call.wait_s:
@@ -58,7 +58,7 @@ class Connection:
 
 @dataclass
 class Place:
-    """How far a stream of events has been read: the newest event, and attempts since."""
+    """The position in an event stream: the newest event, and attempts since."""
 
     seq: int = 0
     attempt: int = 1
@@ -67,24 +67,24 @@ class Place:
         return {"Last-Event-ID": str(self.seq)} if self.seq else {}
 
     def event(self, data: str) -> Event:
-        """The event of a stream's data; reading continues behind it."""
+        """Parses an event and advances the position."""
         event = Event.model_validate_json(data)
         self.seq = event.seq
         return event
 
 
 class EventReader:
-    """Events out of the lines of a stream. Ours carry everything in `data`, on one line.
+    """Parses the lines of an event stream. The service's events have all data in one `data` line.
 
-    An event counts once the empty line after it has come (WHATWG HTML, 9.2.6): a torn one is not
-    half-read.
+    An event is complete at the empty line after it (WHATWG HTML, 9.2.6); partial events are
+    ignored.
     """
 
     def __init__(self) -> None:
         self._data: str | None = None
 
     def feed(self, line: str) -> str | None:
-        """The data of the event that this line completes, if it does."""
+        """The data of the event that this line completes, or None."""
         if line.startswith("data:"):
             self._data = line.removeprefix("data:")
         elif not line and self._data is not None:
@@ -94,6 +94,6 @@ class EventReader:
 
 
 async def sent_slowly(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """A body for the asynchronous client; the caller's iterator is read in its thread."""
+    """A body for the asynchronous client; reads the caller's iterator in a thread."""
     for chunk in chunks:
         yield chunk

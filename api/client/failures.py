@@ -1,4 +1,4 @@
-"""How a request can fail, beside ``httpx.TransportError``."""
+"""Errors of requests, besides ``httpx.TransportError``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from api.client.models import Problem
 
 
 class ServerProblem(Exception):
-    """The service answered with a problem document."""
+    """The service responded with a problem document."""
 
     def __init__(self, problem: Problem):
         self.problem = problem
@@ -15,4 +15,4 @@ class ServerProblem(Exception):
 
 
 class UnexpectedAnswer(Exception):
-    """Something answered that is not this service: a proxy's error page, a wrong address."""
+    """The response is not from this service: a proxy's error page, a wrong address."""

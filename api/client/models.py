@@ -1,8 +1,7 @@
-"""What the service answers, as the client reads it.
+"""The service's responses as the client's models.
 
-A client outlives the version of the service that it was written for, so states and kinds are plain
-texts, and fields that this version does not know are kept (``model_extra``). What to stop waiting
-for is ``terminal``, never the name of a state.
+For compatibility with newer services, states and kinds are plain strings, and unknown fields are
+kept (``model_extra``). Wait for ``terminal``, not for the name of a state.
 """
 
 from __future__ import annotations
@@ -80,14 +79,14 @@ class Model(_Answer):
 
 
 class Range(_Answer):
-    """Bytes that have come: from ``start`` up to, not including, ``end``."""
+    """Received bytes: from ``start`` (inclusive) to ``end`` (exclusive)."""
 
     start: int
     end: int
 
 
 class Upload(_Answer):
-    """A file that comes in parts; ``missing`` is its first byte that is not here, None: all are."""
+    """An upload in parts; ``missing`` is the first missing byte, None: complete."""
 
     digest: str
     size_bytes: int
@@ -99,7 +98,7 @@ class Upload(_Answer):
     links: dict[str, str]
 
     def next_part(self, longest: int) -> tuple[int, int] | None:
-        """The next bytes to send, from and up to; None: none are missing."""
+        """The next range to send; None: complete."""
         if self.missing is None:
             return None
         behind = [r.start for r in self.received if r.start > self.missing]
@@ -151,7 +150,7 @@ class Circuit(_Answer):
 
 
 class Event(_Answer):
-    """Something that happened to a job; ``seq`` counts from 1 without gaps."""
+    """An event of a job; ``seq`` counts from 1 without gaps."""
 
     job: str
     seq: int
@@ -212,21 +211,21 @@ class Item(_Answer):
 
 
 class Page(_Answer, Generic[T]):
-    """Part of a list, newest first; ``next_cursor`` leads to the next part, None: this is all."""
+    """A page of a list, newest first; ``next_cursor`` is None on the last page."""
 
     items: list[T]
     next_cursor: str | None = None
 
 
 class ItemPage(_Answer):
-    """Part of a batch's items, in the order of the file."""
+    """A page of a batch's items, in the order of the file."""
 
     items: list[Item]
     next_after: int | None = None
 
 
 class WebhookEndpoint(_Answer):
-    """Where webhooks go. ``secret`` is shown when it is made and rotated, never again."""
+    """A webhook endpoint. ``secret`` is shown only at creation and rotation."""
 
     id: str
     url: str
@@ -246,7 +245,7 @@ class WebhookEndpoint(_Answer):
 
 
 class Check(_Answer):
-    """One item of a verification's checklist."""
+    """One check of a verification."""
 
     number: int
     name: str
@@ -256,7 +255,7 @@ class Check(_Answer):
 
 
 class Verification(_Answer):
-    """The numbered checklist of a bundle; ``ok`` is the verdict."""
+    """The numbered checks of a bundle; ``ok`` is the verdict."""
 
     ok: bool
     checks: list[Check]
@@ -266,7 +265,7 @@ class Verification(_Answer):
 
 
 class Used(_Answer):
-    """A sum of the ledger of usage; what sums are not made by is None."""
+    """A sum of the ledger of usage; fields that are not grouped by are None."""
 
     model: str | None = None
     caller: str | None = None
@@ -283,7 +282,7 @@ class Used(_Answer):
 
 
 class Usage(_Answer):
-    """What one's tenant used, and what others used of its models."""
+    """The tenant's usage, and other tenants' usage of its models."""
 
     by: list[str]
     since: datetime | None = None
@@ -292,7 +291,7 @@ class Usage(_Answer):
 
 
 class Readiness(_Answer):
-    """Whether the service can do its work, part by part."""
+    """The readiness of the service's parts."""
 
     ready: bool
     parts: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Verification on this machine, so that the service that made a proof need not be believed."""
+"""Verification on this machine, without trust in the service that made a proof."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from api.client.models import Verification
 
 
 class EngineMissing(Exception):
-    """Verifying a proof takes the engine, which is not installed here: install zkml-prover."""
+    """Verification needs the engine, which is not installed: install zkml-prover."""
 
 
 def verify_offline(
@@ -18,12 +18,12 @@ def verify_offline(
     trusted: Mapping[str, Any] | None = None,
     policy: Mapping[str, Any] | None = None,
 ) -> Verification:
-    """The checklist of a bundle, made here: nothing is asked of any service.
+    """Verifies a bundle on this machine, without network access.
 
-    ``trusted``: a published key set whose signers you trust. Fetched from the same service as the
-    bundle (``Client.keys``) it says only that both come from one place; keep one from a moment, or
-    a place, that you trust. ``policy``: further expectations (docs/receipt.md), such as the
-    context's nonce. Raises ``EngineMissing``, and ``ZkmlError`` for a policy that cannot be read.
+    ``trusted``: a published key set whose signers you trust. A key set fetched from the same
+    service as the bundle (``Client.keys``) only shows that both have the same source; keep one from
+    a trusted time or place. ``policy``: further expectations (docs/receipt.md), such as the
+    context's nonce. Raises ``EngineMissing``, and ``ZkmlError`` for an invalid policy.
     """
     try:
         from circuits.engine.ezkl_engine import EzklEngine

@@ -13,9 +13,7 @@ from prover.cli.terminal import EXIT_FAILED, Terminal, check_writable, read_file
 
 __all__ = ["app"]
 
-webhooks = typer.Typer(
-    no_args_is_help=True, help="Where the service tells of ends, and what it could not tell."
-)
+webhooks = typer.Typer(no_args_is_help=True, help="Webhook endpoints and their missed events.")
 app.add_typer(webhooks, name="webhooks")
 EndpointId = Annotated[str, typer.Argument(metavar="ENDPOINT", help="A webhook endpoint's id.")]
 
@@ -31,7 +29,7 @@ def batch(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> int:
-    """Have ROWS proved and fetch the bundle of all that was: `zkml verify` checks it."""
+    """Prove ROWS remotely and fetch the bundle of the proved ones, for `zkml verify`."""
     terminal = Terminal(as_json)
     check_writable(out)
     read_file(rows)
@@ -74,7 +72,7 @@ def usage(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """What your tenant used, and what others used of its models."""
+    """Show your tenant's usage, and other tenants' usage of its models."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         found = zkml.usage(
@@ -89,7 +87,7 @@ def usage(
 
 @webhooks.command("list")
 def list_(url: Url = LOCAL, api_key_file: KeyFile = None, as_json: Json = False) -> None:
-    """List endpoints, newest first, with what is wrong with each."""
+    """List endpoints, newest first, with their state."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         found = zkml.webhook_endpoints(limit=200).items
@@ -111,7 +109,7 @@ def create(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make an endpoint; prints its key, this once."""
+    """Create an endpoint; prints its key, which is shown only once."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         made = zkml.create_webhook_endpoint(
@@ -130,7 +128,7 @@ def enable(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Send to ENDPOINT again, or stop."""
+    """Enable ENDPOINT, or disable it."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         found = zkml.enable_webhook_endpoint(endpoint, not off)
@@ -142,17 +140,17 @@ def enable(
 def replay(
     endpoint: EndpointId,
     since: Annotated[datetime, typer.Argument(metavar="SINCE", help="UTC; at most 7 days ago.")],
-    all_: Annotated[bool, typer.Option("--all", help="Also what was delivered.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also delivered events.")] = False,
     url: Url = LOCAL,
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Send again what ENDPOINT has missed."""
+    """Resend the events that ENDPOINT missed."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         moment = since.replace(tzinfo=UTC)
         queued = zkml.replay_webhooks(endpoint, moment, include_delivered=all_ or None)
-    terminal.line(f"{queued['queued']} to be sent again")
+    terminal.line(f"{queued['queued']} queued again")
     terminal.object({"ok": True, **queued})
 
 
@@ -160,7 +158,7 @@ def replay(
 def delete(
     endpoint: EndpointId, url: Url = LOCAL, api_key_file: KeyFile = None, as_json: Json = False
 ) -> None:
-    """End ENDPOINT, with its log."""
+    """Delete ENDPOINT with its log."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         zkml.delete_webhook_endpoint(endpoint)

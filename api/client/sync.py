@@ -84,7 +84,7 @@ class Client(Connection):
     # --- waiting -----------------------------------------------------------------------------
 
     def wait(self, job_id: str, timeout_s: float = 600.0) -> Job:
-        """The proof's job once it has ended, whichever way. Raises ``TimeoutError``."""
+        """The proof's job once it has ended. Raises ``TimeoutError``."""
         until = time.monotonic() + timeout_s
         while True:
             left = until - time.monotonic()
@@ -104,7 +104,7 @@ class Client(Connection):
         on_event: Callable[[Event], None] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Has one input proved and waits for the end, whichever way; ``on_event`` sees progress."""
+        """Proves one input and waits for the end; ``on_event`` receives progress."""
         job = self.create_proof(
             model=model,
             circuit=circuit,
@@ -118,8 +118,7 @@ class Client(Connection):
         return self.proof(job.id)
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
-        """The proof's events as they come, up to the one that ends it. A stream that breaks is
-        taken up again where it was."""
+        """The proof's events as they occur, up to its end. Resumes an interrupted stream."""
         return self._events(f"/v1/proofs/{job_id}/events", after)
 
     def circuit_events(self, circuit_id: str, after: int = 0) -> Iterator[Event]:
@@ -127,7 +126,7 @@ class Client(Connection):
         return self._events(f"/v1/circuits/{circuit_id}/events", after)
 
     def wait_batch(self, batch_id: str, timeout_s: float = 3600.0) -> Batch:
-        """The batch once it has ended, whichever way. Raises ``TimeoutError``."""
+        """The batch once it has ended. Raises ``TimeoutError``."""
         until = time.monotonic() + timeout_s
         while not (found := self.batch(batch_id)).terminal:
             left = until - time.monotonic()
@@ -137,14 +136,14 @@ class Client(Connection):
         return found
 
     def batch_events(self, batch_id: str) -> Iterator[Batch]:
-        """The batch as it stands, again after each change, up to its end."""
+        """The batch now and after each change, up to its end."""
         for data in self._data(f"/v1/batches/{batch_id}/events", Place()):
             found = Batch.model_validate_json(data)
             yield found
             if found.terminal:
                 return
 
-    # --- what is long --------------------------------------------------------------------------
+    # --- large transfers -----------------------------------------------------------------------
 
     def upload_in_parts(
         self,
@@ -155,8 +154,8 @@ class Client(Connection):
         part_bytes: int = PART_BYTES,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Model:
-        """Uploads a large ONNX file. After a failure call it again: what has come is not sent
-        again, for a day. ``on_progress`` hears how many bytes of how many are there."""
+        """Uploads a large ONNX file. After a failure call it again within a day: it resumes.
+        ``on_progress`` receives the uploaded and the total bytes."""
         digest, size = digest_of(path)
         upload = self._send(calls.begin_upload(digest, size))
         with path.open("rb") as file:
@@ -178,7 +177,7 @@ class Client(Connection):
             after = page.next_after
 
     def batch_results(self, batch_id: str) -> Iterator[dict[str, Any]]:
-        """The lines of ``results.jsonl``, as far as the batch is now."""
+        """The current lines of ``results.jsonl``."""
         with self._stream(f"/v1/batches/{batch_id}/results") as answer:
             for line in answer.iter_lines():
                 yield json.loads(line)
@@ -189,7 +188,7 @@ class Client(Connection):
             for chunk in answer.iter_bytes(CHUNK):
                 out.write(chunk)
 
-    # --- means ---------------------------------------------------------------------------------
+    # --- transport -----------------------------------------------------------------------------
 
     def _send(self, call: Call[T]) -> T:
         attempt = 1

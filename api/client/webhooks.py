@@ -1,4 +1,4 @@
-"""What a receiver does with a webhook: check that it is the service's, and read it."""
+"""Verification and parsing of webhooks, for receivers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-_SECRET, _PUBLIC = "whsec_", "whpk_"  # how keys of v1 and v1a begin
+_SECRET, _PUBLIC = "whsec_", "whpk_"  # prefixes of v1 and v1a keys
 
 
 class WebhookRefused(Exception):
-    """The delivery is not one of the service's, or not one of now. Answer 4xx; do nothing else."""
+    """The delivery is not authentic or not recent. Respond with 4xx and ignore it."""
 
 
 class Delivery(BaseModel):
-    """A webhook that was verified. ``id`` stays the same when it comes again."""
+    """A verified webhook. ``id`` is the same if it is delivered again."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -37,9 +37,9 @@ def verify_webhook(
 ) -> Delivery:
     """Checks a delivery by the Standard Webhooks specification.
 
-    ``body`` is what came, byte for byte. ``key`` is the endpoint's ``secret`` (``whsec_…``,
+    ``body`` is the exact received bytes. ``key`` is the endpoint's ``secret`` (``whsec_…``,
     signatures ``v1``) or its ``public_key`` (``whpk_…``, signatures ``v1a``). Raises
-    ``WebhookRefused``; ``ValueError`` for a key that is none.
+    ``WebhookRefused``, and ``ValueError`` for an invalid key.
     """
     given = {name.lower(): value for name, value in headers.items()}
     message = given.get("webhook-id", "")
@@ -55,15 +55,15 @@ def verify_webhook(
         if name == scheme and holds(_decoded(signature)):
             break
     else:
-        raise WebhookRefused("no signature of the delivery holds")
+        raise WebhookRefused("the delivery has no valid signature")
     try:
         return Delivery.model_validate({**_object(body), "id": message})
     except ValidationError:
-        raise WebhookRefused("the delivery is no event") from None
+        raise WebhookRefused("the delivery is not an event") from None
 
 
 def _checker(key: str, signed: bytes) -> tuple[str, Callable[[bytes], bool]]:
-    """The scheme of a key's signatures, and whether one of them is of ``signed``."""
+    """The scheme of a key's signatures, and a check of one of them over ``signed``."""
     if key.startswith(_SECRET):
         made = hmac.new(_key(key, _SECRET), signed, hashlib.sha256).digest()
         return "v1", lambda signature: hmac.compare_digest(made, signature)
@@ -81,7 +81,7 @@ def _checker(key: str, signed: bytes) -> tuple[str, Callable[[bytes], bool]]:
             return True
 
         return "v1a", holds
-    raise ValueError("the key begins neither with whsec_ nor with whpk_")
+    raise ValueError("the key starts with neither whsec_ nor whpk_")
 
 
 def _key(text: str, prefix: str) -> bytes:

@@ -1,1 +1,1 @@
-"""What a circuit would cost, before any work."""
+"""Estimates of a circuit's cost, before any work."""

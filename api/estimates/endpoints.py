@@ -19,8 +19,8 @@ router = APIRouter(prefix="/v1/estimates", tags=["estimates"], route_class=JsonR
     responses=responses(400, 404, 413, 415, 422),
 )
 async def estimate(body: CircuitIn, services: Use) -> EstimateOut:
-    """Time, memory, k and sizes for the body of `POST /v1/circuits`, before any heavy work. A
-    prediction: nothing is built, measured or kept."""
+    """Time, memory, k and sizes for the body of `POST /v1/circuits`, by prediction: nothing is
+    built, measured or stored."""
     app = services.app
     answer = await services.run_heavy(
         lambda: app.estimate(body.model, body.profile.profile(), body.calibration_file())

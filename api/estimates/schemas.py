@@ -10,15 +10,15 @@ from pydantic import BaseModel, Field
 class EstimateOut(BaseModel):
     """Predicted costs of the cheapest typical circuit for a model and a profile."""
 
-    argument: Literal["committed", "plain"] = Field(description="With committed hints, or without.")
+    argument: Literal["committed", "plain"] = Field(description="With or without committed hints.")
     logrows: int = Field(description="k: the circuit has 2^k rows.")
     columns: int
-    setup_s: float = Field(description="Seconds to make keys, once.")
+    setup_s: float = Field(description="Seconds of the key set-up, once.")
     prove_s: float = Field(description="Seconds a proof.")
     peak_bytes: int = Field(description="Memory of a proof.")
     pk_bytes: int = Field(description="Size of the proving key.")
     proof_bytes: int
     fits: bool = Field(description="Whether the workers' memory limit allows it.")
-    advice: str = Field(description="What would make it fit; empty when it does.")
+    advice: str = Field(description="What would make it fit; empty if it fits.")
     limit_bytes: int
-    cost_model: dict[str, Any] = Field(description="Whose proofs it was fitted to, and its error.")
+    cost_model: dict[str, Any] = Field(description="The proofs it was fitted to, and its error.")

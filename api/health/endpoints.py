@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from api.health.schemas import Alive, Readiness
 from api.services import Application
 
-#: Seconds that all parts together get to answer.
+#: Time limit for all parts together, in seconds.
 PROBE_S = 4
 
 router = APIRouter(tags=["health"])
@@ -16,7 +16,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", summary="Is the process alive?")
 async def healthz() -> Alive:
-    """Touches nothing: a failure means that the process should be restarted."""
+    """Checks only the process: after a failure, restart it."""
     return Alive()
 
 
@@ -26,10 +26,10 @@ async def healthz() -> Alive:
     responses={503: {"model": Readiness, "description": "A part is missing."}},
 )
 async def readyz(app: Application, response: Response) -> Readiness:
-    """Asks the database, the artifact store and the queue. Requests are still taken while the
-    queue is away: their jobs start once it is back."""
-    # A part that takes the question and says nothing must not make the probe hang as well.
-    parts = {"answer": {"ok": False, "detail": f"not every part answered within {PROBE_S} s"}}
+    """Checks the database, the artifact store and the queue. Without the queue requests are still
+    accepted: their jobs start once it is back."""
+    # A part that hangs must not make the probe hang.
+    parts = {"answer": {"ok": False, "detail": f"not every part responded within {PROBE_S} s"}}
     with anyio.move_on_after(PROBE_S):
         parts = await anyio.to_thread.run_sync(app.health, abandon_on_cancel=True)
     ready = all(part["ok"] for part in parts.values())

@@ -1,4 +1,4 @@
-"""How the service is."""
+"""The health of the service."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pydantic import BaseModel, Field
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
-    """Whether what the service needs is there."""
+    """Whether the parts that the service needs are available."""
 
     ready: bool
-    parts: dict[str, Any] = Field(description="Each part: the database, artifacts, the queue.")
+    parts: dict[str, Any] = Field(description="The parts: database, artifacts, queue.")

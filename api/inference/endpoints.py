@@ -36,7 +36,7 @@ Name = Annotated[
         min_length=1,
         max_length=200,
         pattern=r"^[^\x00-\x1f\x7f]+$",
-        description="A model's id, or its name: then the newest of that name.",
+        description="A model's id, or a name: the newest model of that name.",
     ),
 ]
 Version = Annotated[
@@ -78,7 +78,7 @@ async def server_ready(app: Application, response: Response) -> Readiness:
 
 @router.get("/models/{name}", summary="A model's signature", responses=responses(404, 422))
 def model_metadata(app: Application, name: Name) -> ModelMetadata:
-    """Inputs and outputs of the newest model of a name, and the versions there are."""
+    """Inputs and outputs of the newest model of a name, and all its versions."""
     return metadata(name, service.models_of(app, name))
 
 
@@ -94,7 +94,7 @@ def model_version_metadata(app: Application, name: Name, version: Version) -> Mo
 
 @router.get("/models/{name}/ready", summary="Is a model here?", responses=responses(404, 422))
 def model_ready(app: Application, name: Name) -> ModelReadyOut:
-    """A model that is here can be asked; its circuit is built with the first inference."""
+    """An uploaded model is ready; the first inference builds its circuit."""
     service.models_of(app, name)
     return ModelReadyOut(name=name)
 
@@ -119,8 +119,8 @@ def model_version_ready(app: Application, name: Name, version: Version) -> Model
 async def infer(
     request: Request, response: Response, services: Use, once: Idempotency, name: Name
 ) -> InferOut:
-    """Waits for the proof: the outputs are those that it proves. Its id, and where receipt and
-    bundle are, stand in `parameters`."""
+    """Waits for the proof and returns its outputs. `parameters` has the proof's id and the
+    addresses of receipt and bundle."""
     return await _infer(request, response, services, once, name, None)
 
 
@@ -138,7 +138,7 @@ async def infer_version(
     name: Name,
     version: Version,
 ) -> InferOut:
-    """The same with one model of that name."""
+    """The same for one model of that name."""
     return await _infer(request, response, services, once, name, version)
 
 
@@ -151,7 +151,9 @@ async def _infer(
     version: str | None,
 ) -> InferOut:
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise MediaTypeUnsupported("A compressed body is not read.", advice="Send it as it is.")
+        raise MediaTypeUnsupported(
+            "Compressed bodies are not supported.", advice="Send it as it is."
+        )
     bounded = BoundedRequest(request, services.app.settings.max_input_bytes)
     body = await bounded.body()
     length = request.headers.get("inference-header-content-length")

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, as JSON: its names, its shapes."""
+"""The JSON models of the Open Inference Protocol, version 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prover.records.job import Job, ModelRecord
 PLATFORM = "onnx_zkml"
 #: Digits of a model's digest that make its version.
 VERSION_DIGITS = 12
-#: The protocol's names of the types that a model's tensors have.
+#: The protocol's names of tensor types.
 DATATYPES = {
     "bool": "BOOL",
     "uint8": "UINT8",
@@ -29,7 +29,7 @@ DATATYPES = {
 
 
 class ServerOut(BaseModel):
-    """What this server is."""
+    """The server's name and version."""
 
     name: str = "zkml-prover"
     version: str
@@ -37,13 +37,13 @@ class ServerOut(BaseModel):
 
 
 class LiveOut(BaseModel):
-    """That the server answers."""
+    """The server is live."""
 
     live: bool = True
 
 
 class ModelReadyOut(BaseModel):
-    """That the model is here."""
+    """The model is ready."""
 
     name: str
     ready: bool = True
@@ -68,7 +68,7 @@ class ModelMetadata(BaseModel):
 
 
 class InferInput(BaseModel):
-    """One input. ``data`` is left out where the values follow the JSON as bytes."""
+    """One input. ``data`` is absent if the values follow the JSON as bytes."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -80,7 +80,7 @@ class InferInput(BaseModel):
 
 
 class InferRequestedOutput(BaseModel):
-    """An output that is wanted."""
+    """A requested output."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -101,7 +101,7 @@ class InferIn(BaseModel):
     )
     inputs: list[InferInput]
     outputs: list[InferRequestedOutput] = Field(
-        default_factory=list, description="The outputs that are wanted; none: all."
+        default_factory=list, description="The requested outputs; empty: all."
     )
 
 
@@ -115,7 +115,7 @@ class InferOutput(BaseModel):
 
 
 class InferOut(BaseModel):
-    """The answer, once the proof is made and verified."""
+    """The response, after the proof was made and verified."""
 
     model_name: str
     model_version: str
@@ -137,7 +137,7 @@ def metadata(name: str, models: list[ModelRecord]) -> ModelMetadata:
 
 
 def infer_out(name: str, record: ModelRecord, job: Job, request: InferIn) -> InferOut:
-    """The JSON of a proof that is made."""
+    """The JSON of a proof."""
     assert job.result is not None
     wanted = {output.name for output in request.outputs}
     values = job.result["outputs"]

@@ -1,4 +1,4 @@
-"""Inference with a proof: a request of the Open Inference Protocol is a proof's job."""
+"""Inference with a proof: a request of the Open Inference Protocol becomes a proof job."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from prover.errors import ModelNotFound
 from prover.records.idempotency import KeyedRequest
 from prover.records.job import Job, JobOptions, JobState, ModelRecord
 
-#: Parameters of this service's own, and those that clients send whatever the server.
+#: This service's parameters, and those that generic clients send.
 _OWN = frozenset({"nonce", "circuit", "wait_s"})
 _IGNORED = frozenset({"binary_data_output", "timeout", "priority"})
-#: How long an inference waits for its proof, unless it asks for less.
+#: Default and maximum wait of an inference for its proof, in seconds.
 MAX_WAIT_S = 600.0
 
 
 class ProofNotReady(ZkmlError):
-    """The proof is not made yet."""
+    """The proof is not ready yet."""
 
     code = "proof_not_ready"
     fault = Fault.BUSY
@@ -40,7 +40,7 @@ class ProofFailed(ZkmlError):
 
 
 def models_of(app: App, name: str, version: str | None = None) -> list[ModelRecord]:
-    """The models that a name stands for, newest first: one by its id, or all of that name.
+    """The models of a name, newest first: one by its id, or all of that name.
 
     Raises ``ModelNotFound``.
     """
@@ -60,7 +60,7 @@ def infer(
     rest: bytes,
     keyed: KeyedRequest | None = None,
 ) -> Job:
-    """A job for the inference, checked, committed, and announced to the workers."""
+    """Checks the inference, creates its job and queues it."""
     strange = sorted(set(request.parameters) - _OWN - _IGNORED)
     if strange:
         raise RequestInvalid(f"There is no parameter {strange[0][:100]!r}.")
@@ -85,7 +85,7 @@ def infer(
 
 
 def wait_s(request: InferIn) -> float:
-    """How long to wait. Raises ``RequestInvalid``."""
+    """The time to wait. Raises ``RequestInvalid``."""
     value: Any = request.parameters.get("wait_s", MAX_WAIT_S)
     if type(value) not in (int, float) or not 0 <= value <= MAX_WAIT_S:
         raise RequestInvalid(f"The parameter 'wait_s' is not between 0 and {MAX_WAIT_S:.0f}.")
@@ -93,7 +93,7 @@ def wait_s(request: InferIn) -> float:
 
 
 def check_succeeded(job: Job) -> None:
-    """Raises ``ProofNotReady``, or ``ProofFailed`` with the job's own reason."""
+    """Raises ``ProofNotReady``, or ``ProofFailed`` with the job's reason."""
     if not job.state.terminal:
         raise ProofNotReady(f"Proof {job.id} is {job.state.value}.", proof=job.id)
     if job.state is not JobState.SUCCEEDED:
@@ -109,7 +109,7 @@ def check_succeeded(job: Job) -> None:
 def _text(request: InferIn, name: str) -> str | None:
     value = request.parameters.get(name)
     if value is not None and not (isinstance(value, str) and 0 < len(value) <= 256):
-        raise RequestInvalid(f"The parameter {name!r} is not a text of 1 to 256 characters.")
+        raise RequestInvalid(f"The parameter {name!r} is not a string of 1 to 256 characters.")
     if value is not None and "\x00" in value:
-        raise RequestInvalid(f"The parameter {name!r} holds a NUL.")
+        raise RequestInvalid(f"The parameter {name!r} contains a NUL.")
     return value

@@ -1,7 +1,7 @@
-"""Inputs of an inference request as nested lists, from JSON or from the bytes that follow it.
+"""Inputs of an inference request as nested lists, from JSON or from the bytes after it.
 
-The bytes are those of the protocol's binary extension: ``Inference-Header-Content-Length`` tells
-where the JSON ends, and ``binary_data_size`` of each input how many bytes are its.
+In the protocol's binary extension ``Inference-Header-Content-Length`` is the length of the JSON,
+and ``binary_data_size`` the number of bytes of each input.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_request(body: bytes, header_length: str | None) -> tuple[InferIn, byte
 
 
 def inputs_of(request: InferIn, rest: bytes, model: ModelRecord) -> dict[str, Any]:
-    """Each input by name as a nested list of its shape; values are checked where they are read.
+    """Each input by name as a nested list of its shape; values are checked later.
 
     Raises ``InputNames``, ``InputShape``, ``InputType``, ``RequestInvalid``.
     """

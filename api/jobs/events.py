@@ -14,7 +14,7 @@ from api.problem import RequestInvalid
 from api.services import Services
 from prover.records.job import Job
 
-#: Seconds between heartbeat comments: proxies close a silent connection after 30 to 60.
+#: Seconds between heartbeat comments: proxies close an idle connection after 30 to 60.
 HEARTBEAT_S = 15
 
 _LINE = "\n"
@@ -23,7 +23,7 @@ _MAX_SEQ = (1 << 63) - 1
 
 async def _after(
     last_event_id: Annotated[
-        str | None, Header(description="`id` of the last event seen; browsers send it.")
+        str | None, Header(description="`id` of the last received event; browsers send it.")
     ] = None,
     after: Annotated[int | None, Query(ge=0, description="The same, for other clients.")] = None,
 ) -> int:
@@ -38,15 +38,15 @@ After = Annotated[int, Depends(_after)]
 
 EVENTS_BODY: dict[int | str, dict[str, Any]] = {
     200: event_stream("Events: `id` is `seq`, `event` the type, `data` an `Event` as JSON."),
-    204: {"description": "The job has ended and there is nothing after that event."},
+    204: {"description": "The job has ended, and there is no later event."},
 }
 
 
 async def event_response(services: Services, job: Job, after: int) -> Response:
     """The stream of ``job``'s events after number ``after``.
 
-    It ends with the event that ended the job. A client that has seen that one gets 204, which
-    tells a browser's EventSource to stop coming back.
+    It ends with the job's last event. A client that has seen it gets 204, which stops a browser's
+    EventSource from reconnecting.
     """
     if job.state.terminal:
         rest = await services.run(lambda: services.app.store.events(job.id, after, 1))

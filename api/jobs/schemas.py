@@ -17,25 +17,23 @@ class JobOut(BaseModel):
     """A job: one circuit to build, or one input to prove."""
 
     id: str
-    client_id: str | None = Field(None, description="The client's own id, of `PUT`.")
+    client_id: str | None = Field(None, description="The client's id, from `PUT`.")
     kind: JobKind
     state: JobState
     terminal: bool = Field(description="Whether the state is final.")
-    stage: Stage | None = Field(description="The step at hand, while it runs.")
+    stage: Stage | None = Field(description="The current step, while it runs.")
     progress: float = Field(description="0 to 1.")
-    attempt: int = Field(description="How many workers have taken it up, this one included.")
+    attempt: int = Field(description="The number of attempts, including the current one.")
     cancel_requested: bool
     model: str
     circuit: str
     profile: dict[str, Any] | None = Field(description="What the circuit is built for.")
     context: dict[str, Any] | None = Field(description="What the proof is bound to.")
-    unused_inputs: list[str] = Field(
-        description="What was sent beside the model's inputs, and left out."
-    )
+    unused_inputs: list[str] = Field(description="Ignored inputs: not inputs of the model.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    deadline: datetime | None = Field(None, description="What is not done by then has `expired`.")
+    deadline: datetime | None = Field(None, description="An unfinished job expires then.")
     timings: dict[str, float] = Field(description="Seconds of each step.")
     peak_rss_bytes: int | None = Field(description="The engine's largest resident set.")
     result: dict[str, Any] | None = Field(
@@ -44,18 +42,18 @@ class JobOut(BaseModel):
     )
     problem: Problem | None = Field(description="Why it failed, once failed.")
     metadata: dict[str, str] = Field(description="As it was sent.")
-    links: dict[str, str] = Field(description="Addresses of what belongs to the job.")
+    links: dict[str, str] = Field(description="Addresses of the job's resources.")
 
 
 class JobPage(BaseModel):
     """Jobs, newest first."""
 
     items: list[JobOut]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: the last page.")
 
 
 class Event(BaseModel):
-    """Something that happened to a job: the ``data`` of one server-sent event."""
+    """An event of a job: the ``data`` of one server-sent event."""
 
     job: str
     seq: int = Field(description="Counts from 1 within the job, without gaps; the event's `id`.")
@@ -98,21 +96,21 @@ def job_out(job: Job) -> JobOut:
 
 
 def job_response(job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The job as an answer, written once: what is ours needs no check of its shape."""
+    """The job as a response, serialized once and without validation."""
     body = job_out(job).model_dump_json()
     return Response(body, status, headers, media_type="application/json")
 
 
 def kept_response(job: Job) -> KeptResponse:
-    """What whoever asked for the job is answered at once, kept with its idempotency key."""
-    # One that has ended already was made by an earlier request: `deduplicate`.
+    """The immediate response to the job's request, stored with its idempotency key."""
+    # A job that has already ended comes from an earlier request: `deduplicate`.
     status = 200 if job.state.terminal else 202
     body = job_out(job).model_dump_json()
     return KeptResponse(status=status, headers={"Location": address(job)}, body=body)
 
 
 def address(job: Job) -> str:
-    """Where a job is looked at: its proof, or the circuit it builds."""
+    """A job's address: that of its proof, or of the circuit it builds."""
     if job.kind is JobKind.CIRCUIT:
         return f"/v1/circuits/{job.circuit_id}"
     return f"/v1/proofs/{job.id}"

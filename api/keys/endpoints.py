@@ -10,19 +10,19 @@ from api.services import Use
 
 router = APIRouter(tags=["verifications"])
 
-#: Seconds for which a cache may answer: a revocation is known everywhere after so long.
+#: Cache time in seconds: the longest delay of a revocation.
 MAX_AGE_S = 60
 
 
 @router.get(
     "/.well-known/zkml-keys.json",
-    summary="The keys that sign receipts",
+    summary="List the keys that sign receipts",
     response_model=KeySetOut,
     responses=responses(),
 )
 async def key_set(services: Use) -> Response:
-    """Every key that this service ever signed with and its standing: what a policy's `trusted`
-    is (docs/receipt.md, section 9)."""
+    """Every key that this service ever signed with, and its state: a policy's `trusted`
+    (docs/receipt.md, section 9)."""
     document = await services.run(services.app.key_set)
     return Response(
         document,

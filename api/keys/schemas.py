@@ -10,16 +10,16 @@ from prover.statement.keys import KeyState
 
 
 class KeyOut(BaseModel):
-    """A public key and its standing; times are RFC 3339, UTC."""
+    """A public key and its state; times are RFC 3339, UTC."""
 
-    keyid: str = Field(description="SHA-256 of the key's own description, 64 hex digits.")
+    keyid: str = Field(description="SHA-256 of the canonical key, 64 hex digits.")
     keytype: str
     scheme: str
     public: str = Field(description="Hex for Ed25519, PEM for other types.")
     state: KeyState
     created_at: str
-    retired_at: str | None = Field(description="Receipts issued until then hold.")
-    revoked_at: str | None = Field(description="If set, none of its receipts holds.")
+    retired_at: str | None = Field(description="Receipts issued until then are valid.")
+    revoked_at: str | None = Field(description="If set, all its receipts are invalid.")
     reason: str | None
 
 

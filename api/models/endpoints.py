@@ -33,7 +33,7 @@ MEDIA_TYPES = ("application/octet-stream", "application/onnx", "application/x-pr
     status_code=201,
     response_model=ModelOut,
     summary="Upload a model",
-    responses=also(200, ModelOut, "The same bytes were here already.")
+    responses=also(200, ModelOut, "The model already existed.")
     | responses(400, 409, 413, 415, 422),
     openapi_extra=upload_body("file", *MEDIA_TYPES),
 )
@@ -48,13 +48,13 @@ async def upload_model(
         list[str] | None,
         Query(
             max_length=64,
-            description="Fixes dynamic axes, `input=1,12,3` or `axis=12`: the model is kept with"
-            " them written down, under an id of its own.",
+            description="Fixes dynamic axes, `input=1,12,3` or `axis=12`: the model with fixed axes"
+            " is stored under its own id.",
         ),
     ] = None,
 ) -> ModelOut | Response:
-    """An ONNX file, as the multipart field `file` or as the bare body. It is inspected before the
-    answer: an operator that cannot be proved faithfully is refused here, by name."""
+    """An ONNX file, as the multipart field `file` or as the bare body. It is inspected at once: an
+    operator that cannot be proved faithfully is refused by name."""
     known = services.app.settings
     pairs = read_pairs(metadata or ())
     async with file_on_disk(
@@ -86,37 +86,37 @@ def list_models(
     where: ModelFilter,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-    public: Annotated[bool, Query(description="Everybody's public models instead.")] = False,
+    public: Annotated[bool, Query(description="List all tenants' public models instead.")] = False,
 ) -> ModelPage:
-    """One's own models, newest first: all, or those that meet each condition."""
+    """Your own models, newest first, filtered by all given conditions."""
     return service.page(app, limit, cursor, where, public=public)
 
 
 @router.get("/{model_id}", summary="Look at a model", responses=responses(404, 422))
 def get_model(app: Application, model_id: Id) -> ModelOut:
-    """A model's signature and what inspection found."""
+    """A model's signature and the result of inspection."""
     return service.get(app, model_id)
 
 
 @router.get(
     "/{model_id}/costs",
-    summary="Look at a model's costs",
+    summary="Show a model's costs",
     responses=responses(404, 422),
 )
 async def get_model_costs(services: Use, model_id: Id) -> ModelCostsOut:
-    """What each layer costs before and after rewriting. Found when it is first asked for, in some
-    seconds, and remembered."""
+    """Each layer's cost before and after rewriting. The first request takes some seconds; then it
+    is cached."""
     return await services.run_heavy(lambda: service.costs(services.app, model_id))
 
 
 @router.patch(
     "/{model_id}",
-    summary="Say what others may do with a model",
+    summary="Change what others may do with a model",
     responses=responses(400, 404, 413, 415, 422),
 )
 def change_model(app: Application, model_id: Id, body: ModelChange) -> ModelOut:
-    """Shows a model to others or to nobody, lets them prove it or not, gives it a licence. Only its
-    owner can; a job that others have asked for already fails once the model is private."""
+    """Changes who can see a model, whether others may prove it, and its licence. Only for its
+    owner. Other tenants' waiting jobs fail once the model is private."""
     return service.change(app, model_id, body)
 
 
@@ -139,5 +139,5 @@ def model_manifest(request: Request, app: Application, model_id: Id) -> Response
 )
 def sign_model(app: Application, model_id: Id, body: SignatureIn) -> ModelOut:
     """The owner's signature of the manifest: Ed25519, or an Ethereum address by EIP-191
-    (`personal_sign`). It is checked now, and receipts of this model carry it from then on."""
+    (`personal_sign`). It is verified, and later receipts of this model carry it."""
     return service.sign(app, model_id, body)

@@ -38,32 +38,32 @@ class ModelOut(BaseModel):
     summary: dict[str, Any] = Field(description="What inspection found.")
     metadata: dict[str, str] = Field(description="As it was sent.")
     created_at: datetime
-    owner: str = Field(description="The tenant whose model it is.")
+    owner: str = Field(description="The owner's tenant.")
     visibility: ModelVisibility
     others_may_prove: bool = Field(
-        description="Whether who sees it may have it proved. Its bytes are shown to nobody."
+        description="Whether tenants that see it may prove it. No one can download it."
     )
-    licence: str = Field(description="The licence's text; empty: none is given.")
+    licence: str = Field(description="The licence's text; empty: none.")
     signature: SignatureOut | None = Field(
-        description="The owner's, of the model's manifest; receipts carry it."
+        description="The owner's signature of the manifest; receipts carry it."
     )
     links: dict[str, str]
 
 
 class ModelChange(BaseModel):
-    """What others may do with a model; what is left out stays as it is."""
+    """What others may do with a model; absent fields stay unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 
     visibility: ModelVisibility | None = Field(
-        None, description="`unlisted`: who knows its id sees it. `public`: it is listed."
+        None, description="`unlisted`: visible by id. `public`: also listed."
     )
     others_may_prove: bool | None = Field(None, strict=True)
     licence: str | None = Field(
         None,
         max_length=MAX_LICENCE,
         pattern=r"^[^\x00]*$",
-        description="Another licence takes the owner's signature off.",
+        description="A new licence removes the owner's signature.",
     )
 
 
@@ -83,38 +83,42 @@ class ModelPage(BaseModel):
     """Models, newest first."""
 
     items: list[ModelOut]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: the last page.")
 
 
 class LayerCostsOut(BaseModel):
-    """What one layer costs, in assignments."""
+    """A layer's cost, in assignments."""
 
     layer: str = Field(description="The node's name in the uploaded model.")
     op: str
-    as_exported: int | None = Field(description="null: the engine refuses it as it is.")
-    rewritten: int | None = Field(description="In the engine's fixed point.")
-    integers: int | None = Field(description="null: the model has no form in integers.")
+    as_exported: int | None = Field(description="null: the engine refuses it without rewriting.")
+    rewritten: int | None = Field(description="In the engine's fixed-point arithmetic.")
+    integers: int | None = Field(description="null: the model cannot be lowered to integers.")
 
 
 class ModelCostsOut(BaseModel):
-    """What a model costs, in assignments (cells that a proof fills), before anything is planned."""
+    """A model's cost in assignments (cells that a proof fills), before planning."""
 
-    as_exported: int | None = Field(description="null: the engine refuses the model as it is.")
+    as_exported: int | None = Field(
+        description="null: the engine refuses the model without rewriting."
+    )
     rewritten: int | None
     integers: int | None
     committed: int | None = Field(
-        None, description="With committed hints; null: there is no such form, or not counted."
+        None, description="With committed hints; null: not possible, or not counted."
     )
     integer_unsupported: str = Field(
-        description="Why there is no form in integers; empty where there is."
+        description="Why the model cannot be lowered to integers; empty if it can."
     )
     layers: list[LayerCostsOut]
-    counted: str = Field(description="By the `engine` or, for a graph of many nodes, by `formula`.")
+    counted: str = Field(
+        description="Counted by the `engine` or, for a graph of many nodes, by `formula`."
+    )
     links: dict[str, str]
 
 
 def model_out(record: ModelRecord) -> ModelOut:
-    """The JSON of a model row."""
+    """The JSON of a model."""
     return ModelOut(
         id=record.id,
         name=record.name,

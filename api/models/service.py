@@ -1,4 +1,4 @@
-"""Models: uploaded once, named by their content."""
+"""Models: content-addressed uploads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add(
     metadata: dict[str, str],
     shapes: dict[str, list[int]],
 ) -> tuple[ModelOut, bool]:
-    """Keeps a model; the answer says whether it is new. Raises the ``ModelError`` family."""
+    """Stores a model; returns whether it is new. Raises the ``ModelError`` family."""
     record, created = app.add_model(
         upload.path, plain_name(name or upload.name), metadata=metadata, shapes=shapes
     )
@@ -40,7 +40,7 @@ def get(app: App, model_id: str) -> ModelOut:
 
 
 def costs(app: App, model_id: str) -> ModelCostsOut:
-    """What each layer costs; raises ``ModelNotFound`` and the ``ModelError`` family."""
+    """Each layer's cost; raises ``ModelNotFound`` and the ``ModelError`` family."""
     links = {"self": f"/v1/models/{model_id}/costs", "model": f"/v1/models/{model_id}"}
     return ModelCostsOut(**app.model_costs(model_id), links=links)
 
@@ -51,12 +51,12 @@ def change(app: App, model_id: str, body: ModelChange) -> ModelOut:
 
 
 def manifest(app: App, model_id: str) -> bytes:
-    """What the owner of a model signs; raises ``ModelNotFound``."""
+    """The bytes that a model's owner signs; raises ``ModelNotFound``."""
     return model_manifest(model_id, app.store.model(model_id).licence)
 
 
 def sign(app: App, model_id: str, body: SignatureIn) -> ModelOut:
-    """Keeps the owner's signature; raises ``ModelNotFound``, ``OwnerSignatureInvalid``."""
+    """Stores the owner's signature; raises ``ModelNotFound``, ``OwnerSignatureInvalid``."""
     model = app.store.own_model(model_id)
     signature = OwnerSignature.read(body.scheme, body.signer, body.signature)
     signature.check(model_id, model.licence)
@@ -64,14 +64,14 @@ def sign(app: App, model_id: str, body: SignatureIn) -> ModelOut:
 
 
 def page(app: App, limit: int, cursor: str | None, where: Filter, *, public: bool) -> ModelPage:
-    """A page of the caller's models, or of everybody's public ones, newest first."""
+    """A page of the caller's models, or of all public ones, newest first."""
     lists = app.store.public_models if public else app.store.models
     found = lists(limit=limit, cursor=cursor, where=where)
     return ModelPage(items=[model_out(m) for m in found.items], next_cursor=found.next_cursor)
 
 
 def plain_name(name: str | None) -> str:
-    """A client's file name as a label: its last part, printable, of sensible length."""
+    """A client's file name as a label: its last part, printable, limited in length."""
     last = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()
     return shown[:_MAX_NAME] or "model.onnx"

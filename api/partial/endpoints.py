@@ -1,4 +1,4 @@
-"""`/v1/uploads`: a large model in parts, continued after whatever broke the connection."""
+"""`/v1/uploads`: resumable uploads of large models in parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PART = {
             "in": "header",
             "required": True,
             "schema": {"type": "string"},
-            "description": "`bytes FIRST-LAST/SIZE`: which bytes of the file the body has.",
+            "description": "`bytes FIRST-LAST/SIZE`: the range of the body in the file.",
         }
     ],
 }
@@ -46,12 +46,12 @@ _PART = {
     "",
     status_code=201,
     summary="Begin an upload in parts",
-    responses=also(200, UploadOut, "It was begun before: go on with it.")
+    responses=also(200, UploadOut, "The upload already exists: resume it.")
     | responses(400, 409, 413, 415, 422, 429),
 )
 async def begin_upload(body: UploadIn, response: Response, services: Use) -> UploadOut:
-    """Says what will come. The same digest again finds the upload that was begun, with what of it
-    is here; one of which no part has come for a day is forgotten."""
+    """Announces a file. The same digest again returns the open upload with its received ranges. An
+    upload that is idle for a day is deleted."""
     upload, new = await services.run(
         lambda: service.begin(services.app, body.digest, body.size_bytes)
     )
@@ -63,7 +63,7 @@ async def begin_upload(body: UploadIn, response: Response, services: Use) -> Upl
 
 @router.get("/{digest}", summary="Look at an upload", responses=responses(404, 422))
 def get_upload(app: Application, digest: InAddress) -> UploadOut:
-    """What of the file is here."""
+    """The received ranges of the file."""
     return upload_out(app.store.upload(digest))
 
 
@@ -74,9 +74,8 @@ def get_upload(app: Application, digest: InAddress) -> UploadOut:
     openapi_extra=_PART,
 )
 async def put_part(request: Request, digest: InAddress, services: Use) -> UploadOut:
-    """The bytes that `Content-Range` names, in any order and several at a time; the same range
-    once more takes the place of the first. A part that was cut off leaves nothing: send it
-    again."""
+    """The bytes that `Content-Range` names, in any order and concurrently. The same range again
+    replaces the first. An interrupted part leaves nothing: send it again."""
     upload = await services.run(lambda: services.app.store.upload(digest))
     start, size = _content_range(request, upload)
     home = services.app.settings.home
@@ -89,9 +88,8 @@ async def put_part(request: Request, digest: InAddress, services: Use) -> Upload
 @router.post(
     "/{digest}/finish",
     status_code=201,
-    summary="Make a model of an upload",
-    responses=also(200, ModelOut, "The same bytes were here already.")
-    | responses(404, 409, 413, 422),
+    summary="Create a model from an upload",
+    responses=also(200, ModelOut, "The model already existed.") | responses(404, 409, 413, 422),
 )
 async def finish_upload(
     response: Response,
@@ -100,8 +98,8 @@ async def finish_upload(
     name: Annotated[str | None, Query(description="A label.")] = None,
     metadata: Annotated[MetadataPairs | None, Query()] = None,
 ) -> ModelOut:
-    """Puts the parts together, compares the digest, and continues as `POST /v1/models`. What has
-    come is deleted, unless bytes are missing."""
+    """Assembles the parts, compares the digest, and continues as `POST /v1/models`. Deletes the
+    parts, unless bytes are missing."""
     model, created = await services.run_heavy(
         lambda: service.finish(services.app, digest, plain_name(name), read_pairs(metadata or ()))
     )
@@ -118,7 +116,7 @@ async def finish_upload(
     responses=responses(404, 422),
 )
 def delete_upload(app: Application, digest: InAddress) -> Response:
-    """Deletes what has come of it."""
+    """Deletes the upload and its parts."""
     service.forget(app, digest)
     return Response(status_code=204)
 
@@ -127,7 +125,7 @@ def _content_range(request: Request, upload: PartialUpload) -> tuple[int, int]:
     """The first byte and the number of bytes of a part. Raises ``ContentRangeInvalid``."""
     found = _RANGE.fullmatch(request.headers.get("content-range", ""))
     if found is None:
-        raise ContentRangeInvalid("The header Content-Range is missing, or is not of that form.")
+        raise ContentRangeInvalid("The header Content-Range is missing or malformed.")
     first, last = int(found[1]), int(found[2])
     if not first <= last < upload.size_bytes or found[3] not in ("*", str(upload.size_bytes)):
         raise ContentRangeInvalid(

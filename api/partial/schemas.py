@@ -19,7 +19,7 @@ Digest = Annotated[
 
 
 class UploadIn(BaseModel):
-    """A file that is to come in parts."""
+    """An announced upload in parts."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,22 +28,22 @@ class UploadIn(BaseModel):
 
 
 class RangeOut(BaseModel):
-    """Bytes that are here."""
+    """A received range."""
 
-    start: int = Field(description="Of the first byte, from 0.")
+    start: int = Field(description="Offset of the first byte, from 0.")
     end: int = Field(description="After the last byte.")
 
 
 class UploadOut(BaseModel):
-    """A file that comes in parts, as far as it is here."""
+    """An upload in parts, with its received ranges."""
 
     digest: str
     size_bytes: int
-    received: list[RangeOut] = Field(description="In order; ranges that touch are one.")
-    missing: int | None = Field(description="The first byte that is not here; null: all are.")
-    max_part_bytes: int = Field(description="The longest part that is taken.")
+    received: list[RangeOut] = Field(description="In order; adjacent ranges are merged.")
+    missing: int | None = Field(description="The first missing byte; null: complete.")
+    max_part_bytes: int = Field(description="The longest accepted part.")
     created_at: datetime
-    expires_at: datetime = Field(description="Forgotten then, unless another part comes.")
+    expires_at: datetime = Field(description="Deleted then, unless another part arrives.")
     links: dict[str, str]
 
 

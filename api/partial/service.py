@@ -29,16 +29,16 @@ def begin(app: App, digest: str, size_bytes: int) -> tuple[PartialUpload, bool]:
 
 
 def add_part(app: App, digest: str, start: int, size: int, path: Path) -> PartialUpload:
-    """Keeps one part; raises ``UploadCut`` when it is shorter than was said."""
+    """Stores one part; raises ``UploadCut`` if it is shorter than announced."""
     came = path.stat().st_size
     if came != size:
-        raise UploadCut(f"{came} bytes came, Content-Range says {size}.")
+        raise UploadCut(f"{came} bytes arrived, Content-Range says {size}.")
     return uploads.add_part(app.store, app.artifacts, digest, start, path)
 
 
 def finish(app: App, digest: str, name: str, metadata: dict[str, str]) -> tuple[ModelOut, bool]:
-    """The model of an upload that is complete, and whether it is new. Once more it is the model
-    that was made: the first answer may have been lost."""
+    """The model of a complete upload, and whether it is new. Idempotent: the first response may
+    have been lost."""
     try:
         upload = app.store.upload(digest)
     except UploadNotFound:
@@ -52,10 +52,10 @@ def finish(app: App, digest: str, name: str, metadata: dict[str, str]) -> tuple[
         try:
             uploads.put_together(app.artifacts, upload, path)
         except UploadDigestMismatch:
-            forget(app, digest)  # nobody knows which part is wrong
+            forget(app, digest)  # it is unknown which part is wrong
             raise
         record, created = app.add_model(path, name, metadata=metadata)
-    with suppress(UploadNotFound):  # who finished it at the same time has
+    with suppress(UploadNotFound):  # a concurrent request finished it
         forget(app, digest)
     return model_out(record), created
 

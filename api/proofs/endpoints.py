@@ -26,7 +26,7 @@ from prover.records.job import Job
 
 router = APIRouter(prefix="/v1/proofs", tags=["proofs"], route_class=JsonRoute)
 
-_ENDED = also(200, JobOut, "It has ended: before, or within the time of `Prefer: wait`.")
+_ENDED = also(200, JobOut, "The job has ended, perhaps within the time of `Prefer: wait`.")
 
 
 @router.post(
@@ -37,8 +37,8 @@ _ENDED = also(200, JobOut, "It has ended: before, or within the time of `Prefer:
     responses=_ENDED | responses(400, 404, 409, 413, 415, 422),
 )
 async def create_proof(body: ProofIn, services: Use, wait: Wait, once: Idempotency) -> Response:
-    """The input is checked against the model's signature and the job is on disk before the
-    answer. A circuit for the model and profile is built when there is none."""
+    """The input is checked against the model's signature, and the job is stored before the
+    response. If there is no circuit for the model and profile, it is built."""
     made = await once.job(
         lambda keyed: service.create(services.app, services.sender, body, keyed),
         kept_response,
@@ -54,12 +54,12 @@ async def create_proof(body: ProofIn, services: Use, wait: Wait, once: Idempoten
     "/{client_id}",
     status_code=202,
     response_model=JobOut,
-    summary="Have an input proved, under your own id",
+    summary="Prove an input, under your own id",
     responses=_ENDED | responses(400, 404, 409, 413, 415, 422),
 )
 async def put_proof(client_id: ClientId, body: ProofIn, services: Use, wait: Wait) -> Response:
-    """As `POST`, and sent again it is the same job. What the client chose serves in all addresses
-    below `/v1/proofs/` in place of the job's id."""
+    """As `POST`, but idempotent: repeated requests return the same job. The client's id works in
+    all addresses below `/v1/proofs/` instead of the job's id."""
     job = await services.run(lambda: service.put(services.app, services.sender, client_id, body))
     return await _answer(services, job, wait)
 
@@ -74,8 +74,8 @@ async def _answer(services: Services, job: Job, wait: float) -> Response:
 
 
 async def _replay(services: Services, replay: Replay, wait: float) -> Response:
-    """The first response again; the job as it is, once it has ended. One that failed stays so:
-    asking again with the same key is no new work."""
+    """Repeats the first response; with the final job, once it has ended. A failed job is not
+    repeated for the same key."""
     job = await service.find(services, replay.resource_id)
     if wait and not job.state.terminal:
         job = await services.watch.ended(job.id, wait)
@@ -89,7 +89,7 @@ async def _replay(services: Services, replay: Replay, wait: float) -> Response:
 def list_proofs(
     app: Application, where: JobFilter, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> JobPage:
-    """Proof jobs, newest first: all, or those that meet each condition."""
+    """Proof jobs, newest first, filtered by all given conditions."""
     return service.page(app, limit, cursor, where)
 
 
@@ -97,7 +97,7 @@ def list_proofs(
     "/{job_id}", response_model=JobOut, summary="Look at a proof", responses=responses(404, 422)
 )
 async def get_proof(job_id: Id, services: Use, wait: Wait) -> Response:
-    """The job as it stands; with `Prefer: wait`, once it has ended or the time is over."""
+    """The current job; with `Prefer: wait`, once it has ended or the time is over."""
     job = await service.find(services, job_id)
     if wait and not job.state.terminal:
         await services.watch.ended(job.id, wait)
@@ -107,7 +107,7 @@ async def get_proof(job_id: Id, services: Use, wait: Wait) -> Response:
 
 @router.post("/{job_id}/cancel", summary="Cancel a proof", responses=responses(404, 409, 422))
 def cancel_proof(app: Application, job_id: Id) -> JobOut:
-    """A queued job ends at once; a running one as soon as its worker has stopped the engine."""
+    """A queued job ends at once, a running one when its worker has stopped the engine."""
     return job_out(service.cancel(app, job_id))
 
 
@@ -118,7 +118,7 @@ def cancel_proof(app: Application, job_id: Id) -> JobOut:
     responses=EVENTS_BODY | responses(404, 422),
 )
 async def proof_events(job_id: Id, services: Use, after: After) -> Response:
-    """Server-sent events from the first, or from the one after `Last-Event-ID`, to the last."""
+    """Server-sent events from the first, or after `Last-Event-ID`, to the last."""
     job = await service.find(services, job_id)
     return await event_response(services, job, after)
 
@@ -130,7 +130,7 @@ async def proof_events(job_id: Id, services: Use, after: After) -> Response:
     responses=file_body("application/json", "A DSSE envelope.") | responses(404, 409, 422),
 )
 def proof_receipt(request: Request, app: Application, job_id: Id) -> Response:
-    """The statement about the proof, signed (docs/receipt.md)."""
+    """The signed statement about the proof (docs/receipt.md)."""
     data = service.receipt(app, job_id)
     return file_response(
         request, data, media_type="application/json", filename=f"{job_id}.receipt.dsse.json"
@@ -144,7 +144,7 @@ def proof_receipt(request: Request, app: Application, job_id: Id) -> Response:
     responses=file_body("application/json", "EZKL's proof file.") | responses(404, 409, 422),
 )
 def proof_file(request: Request, app: Application, job_id: Id) -> Response:
-    """The proof as `ezkl verify` reads it. On its own it says less than the receipt."""
+    """The proof in EZKL's format. Without the receipt it establishes less."""
     data = service.proof(app, job_id)
     return file_response(
         request, data, media_type="application/json", filename=f"{job_id}.proof.json"

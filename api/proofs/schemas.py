@@ -1,4 +1,4 @@
-"""What a client sends to have something proved."""
+"""Requests for proofs."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from api.metadata import Metadata
 
 
 class ContextIn(BaseModel):
-    """What the proof is bound to, so that it serves nobody else. Each field may be left out."""
+    """What the proof is bound to, against replay. Every field is optional."""
 
     model_config = ConfigDict(extra="forbid")
 
     nonce: str | None = Field(
-        None, max_length=256, pattern=r"^[^\x00]*$", description="Any text of the requester's."
+        None, max_length=256, pattern=r"^[^\x00]*$", description="Any string of the requester."
     )
     chain_id: int | None = Field(None, strict=True, ge=0)
     consumer: str | None = Field(
-        None, description="The contract's address.", examples=["0x" + "00" * 20]
+        None, description="The consumer contract's address.", examples=["0x" + "00" * 20]
     )
     expires_at: Annotated[int, Field(strict=True, ge=0)] | str | None = Field(
-        None, description="Seconds since 1970, or an RFC 3339 time with its offset."
+        None, description="Seconds since 1970, or an RFC 3339 time with UTC offset."
     )
 
     def context(self) -> dict[str, Any]:
-        """The fields that were given."""
+        """The given fields."""
         return self.model_dump(exclude_none=True)
 
 
 class ProofIn(DeadlineIn):
-    """One input to prove, by model (the circuit is built when there is none) or by circuit."""
+    """One input to prove, by model (whose circuit is built if needed) or by circuit."""
 
     model: Id | None = Field(None, description="A model's id.")
     circuit: Id | None = Field(None, description="A circuit's id; it has its own profile.")
@@ -42,19 +42,17 @@ class ProofIn(DeadlineIn):
         None, description="Nested lists of numbers by input name."
     )
     input_data: list[Any] | None = Field(
-        None, description="EZKL's form: one flat or nested list for each input, in order."
+        None, description="EZKL's format: one flat or nested list for each input, in order."
     )
     profile: ProfileIn | None = None
     context: ContextIn | None = None
-    isolate: bool = Field(
-        False, strict=True, description="A proof of its own, also where jobs may share one."
-    )
+    isolate: bool = Field(False, strict=True, description="Never share the proof with other jobs.")
     metadata: Metadata = Field(default_factory=dict)
     deduplicate: bool = Field(
         False,
         strict=True,
-        description="Where the same input was proved in the same circuit and context, or is being"
-        " proved, that job is the answer.",
+        description="Return an existing job for the same input, circuit and context, if it"
+        " succeeded or is in progress.",
     )
 
     @model_validator(mode="after")
@@ -64,11 +62,11 @@ class ProofIn(DeadlineIn):
         if (self.inputs is None) == (self.input_data is None):
             raise ValueError("give either inputs or input_data")
         if self.circuit is not None and self.profile is not None:
-            raise ValueError("a circuit has its own profile: leave profile out")
+            raise ValueError("a circuit has its own profile: omit profile")
         return self
 
     def payload(self) -> dict[str, Any]:
-        """The input document, as the command line reads it from a file."""
+        """The input document, in the format of an input file."""
         if self.inputs is not None:
             return {"inputs": self.inputs}
         return {"input_data": self.input_data}

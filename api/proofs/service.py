@@ -1,4 +1,4 @@
-"""Proofs: ask, watch, fetch."""
+"""Proofs: request, watch, fetch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from prover.store.filters import Filter
 
 
 def create(app: App, sender: JobSender, body: ProofIn, keyed: KeyedRequest | None) -> Job:
-    """A job for one input, checked, committed, and announced to the workers."""
+    """Checks an input, creates its job and queues it."""
     return _request(app, sender, body, JobOptions(keyed=keyed))
 
 
 def put(app: App, sender: JobSender, client_id: str, body: ProofIn) -> Job:
-    """The job that the client calls ``client_id``: made now, or there already, whatever became of
-    it. Raises ``JobConflict`` when that one asks for something else."""
+    """The job with the client's id ``client_id``, created now or existing, in any state. Raises
+    ``JobConflict`` if it has another request."""
     job_id = _named(app, client_id)
     digest = fingerprint(body.model_dump_json())
     known = _find(app, job_id)
@@ -59,13 +59,13 @@ def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) ->
 
 
 def get(app: App, job_id: str) -> Job:
-    """One proof's job, by its id or the client's own; raises ``JobNotFound`` for anything that is
-    not a proof. One whose deadline has passed while nobody worked on it expires now."""
+    """A proof's job, by its id or the client's; raises ``JobNotFound`` for other jobs. An overdue
+    unclaimed job expires now."""
     return _current(app, _proof(_find(app, job_id) or _find(app, _named(app, job_id)), job_id))
 
 
 async def find(services: Services, job_id: str) -> Job:
-    """The same, read together with what other requests look at."""
+    """The same, by a batched read with other requests."""
     found = await services.watch.find(job_id, _named(services.app, job_id))
     job = _proof(found, job_id)
     if job.is_overdue(datetime.now(UTC)):
@@ -87,9 +87,9 @@ def _current(app: App, job: Job) -> Job:
 
 
 def _named(app: App, client_id: str) -> str:
-    """The id of the job that this tenant calls so."""
+    """The id of the job with this client's id."""
     tenant = app.store.tenant
-    assert tenant is not None, "a request is one tenant's"
+    assert tenant is not None, "a request belongs to one tenant"
     return job_id_of(tenant, client_id)
 
 
@@ -107,7 +107,7 @@ def page(app: App, limit: int, cursor: str | None, where: Filter) -> JobPage:
 
 
 def cancel(app: App, job_id: str) -> Job:
-    """Ends a queued proof, or asks the worker to end a running one."""
+    """Cancels a queued proof, or requests cancellation of a running one."""
     return app.request_cancel(get(app, job_id).id)
 
 

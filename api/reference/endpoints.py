@@ -1,4 +1,4 @@
-"""`/docs` and `/problems`: what the service says about itself."""
+"""`/docs` and `/problems`: the service's own reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(tags=["reference"])
 
 
 class ProblemType(BaseModel):
-    """A kind of problem: where a problem document's `type` leads."""
+    """A kind of problem: the target of a problem document's `type`."""
 
     type: str
     code: str
@@ -34,7 +34,7 @@ def docs(request: Request) -> HTMLResponse:
 
 @router.get("/problems", summary="List the kinds of problems")
 def list_problem_types() -> list[ProblemType]:
-    """Every error that this service can answer with, by code."""
+    """Every error of this service, by code."""
     return [_problem_type(code) for code in sorted(catalogue())]
 
 

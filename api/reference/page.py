@@ -1,7 +1,7 @@
 """`/docs`: the OpenAPI document as one plain HTML page.
 
-Swagger UI and ReDoc load their code from a content delivery network; this service must also work
-where there is none. No script, no request beside the page itself.
+Swagger UI and ReDoc load code from a content delivery network, but this service must work offline.
+The page needs no script and no other request.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 _CSV = "text/csv"
 _DEFAULT = (Grouping.DAY, Grouping.MODEL, Grouping.CALLER)
-Moment = Annotated[AwareDatetime | None, Query(description="RFC 3339, with its offset.")]
+Moment = Annotated[AwareDatetime | None, Query(description="RFC 3339 with UTC offset.")]
 
 
 @router.get(
@@ -39,8 +39,8 @@ def get_usage(
     until: Moment = None,
     model: Annotated[Id | None, Query(description="Of this model only.")] = None,
 ) -> UsageOut | Response:
-    """Sums of the ledger: of what the caller's tenant used, and of what others used of its models.
-    At most 10 000 rows. `Accept: text/csv` gives a table."""
+    """Sums of the ledger: the tenant's usage, and other tenants' usage of its models. At most
+    10 000 rows. `Accept: text/csv` returns a table."""
     found = app.store.usage(by, since=since, until=until, model_id=model)
     if _CSV in request.headers.get("accept", ""):
         return Response(as_csv(found), media_type=_CSV)

@@ -13,29 +13,29 @@ from prover.records.usage import Grouping, Used
 
 
 class UsageSumOut(BaseModel):
-    """A sum of the ledger. What sums are not made by is null."""
+    """A sum of the ledger. Fields that are not grouped by are null."""
 
     model: str | None
     caller: str | None = Field(description="The tenant who asked.")
     key: str | None = Field(
-        description="The API key that asked (as `zkml api-keys list` shows it); of one's own only."
+        description="The caller's API key (as in `zkml api-keys list`), only for your own tenant."
     )
-    owner: str | None = Field(description="The tenant whose model it is.")
+    owner: str | None = Field(description="The model owner's tenant.")
     circuit: str | None
     day: date | None = Field(description="UTC.")
-    jobs: int = Field(description="Entries: jobs that ended, and verifications.")
+    jobs: int = Field(description="Entries: ended jobs, and verifications.")
     proofs: int = Field(description="Receipts.")
     verifications: int
     proving_s: float = Field(
-        description="The engine's seconds for witness, proof and the service's own verification;"
-        " of a shared proof, a part."
+        description="The engine's seconds for witness, proof and verification; a shared proof is"
+        " divided."
     )
     building_s: float = Field(description="Seconds for circuits.")
-    peak_bytes: int | None = Field(description="The largest memory of a job.")
+    peak_bytes: int | None = Field(description="The peak memory of a job.")
 
 
 class UsageOut(BaseModel):
-    """What the tenant used, and what others used of its models."""
+    """The tenant's usage, and other tenants' usage of its models."""
 
     by: list[Grouping]
     since: datetime | None

@@ -30,11 +30,11 @@ _BODY: dict[str, Any] = {
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
 async def verify(request: Request, services: Use) -> VerificationOut:
-    """A `.zkml` file, as the multipart field `bundle` or as the bare body. A form may hold a
-    `policy` too: a JSON object of what the caller expects (docs/receipt.md). Or EZKL's own files,
-    as `proof`, `settings`, `vk` and perhaps `srs_part` (without it: the public ceremony's).
-    The answer is 200 with the checklist whether it holds or not; nothing is kept. No key is needed:
-    one client address may ask so many times a minute (429)."""
+    """A `.zkml` file, as the multipart field `bundle` or as the bare body. A form may also have a
+    `policy`: a JSON object of the caller's expectations (docs/receipt.md). Or EZKL's own files, as
+    `proof`, `settings`, `vk` and optionally `srs_part` (default: the public ceremony's). The
+    response is 200 with all checks, whether the bundle is valid or not; nothing is stored. No key
+    is needed, but client addresses have a rate limit (429)."""
     services.verifications.take(request)
     limit = services.app.settings.max_bundle_bytes
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -49,8 +49,8 @@ async def verify(request: Request, services: Use) -> VerificationOut:
 
 
 async def _metered(services: Services, answer: VerificationOut) -> VerificationOut:
-    """Enters a verification in the ledger: for a caller who is known, of a receipt that a trusted
-    key signed, so that nobody can count up another's model with receipts of his own."""
+    """Records a verification in the ledger, for an authenticated caller and a receipt of a trusted
+    signer, so that no one can inflate another's usage with self-made receipts."""
     if services.caller.tenant and service.counts(answer):
         await services.run(lambda: service.meter(services.app, answer))
     return answer

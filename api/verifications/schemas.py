@@ -1,4 +1,4 @@
-"""The answer to "does this bundle hold?"."""
+"""The result of a verification as JSON."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from prover.verify.report import Layer, Status
 
 
 class CheckOut(BaseModel):
-    """One item of the checklist."""
+    """One check."""
 
     number: int
     name: str
-    layer: Layer = Field(description="Where a failure of this check belongs.")
+    layer: Layer = Field(description="The category of the check.")
     status: Status
     detail: str
 
 
 class VerificationOut(BaseModel):
-    """The numbered checklist."""
+    """The numbered checks."""
 
     ok: bool = Field(description="Whether no check failed.")
     checks: list[CheckOut]
-    statement: dict[str, Any] | None = Field(description="What the receipt says, if it is legible.")
+    statement: dict[str, Any] | None = Field(
+        description="What the receipt claims, if it is readable."
+    )
     words: list[str] = Field(description="The same in sentences.")
-    not_claimed: list[str] = Field(description="What a valid proof leaves open.")
+    not_claimed: list[str] = Field(description="What even a valid proof does not claim.")

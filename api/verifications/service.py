@@ -1,4 +1,4 @@
-"""Verification: stateless, nothing is kept."""
+"""Stateless verification."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prover.app import App
 from prover.verify.report import Status
 
 _PARTS = ("proof", "settings", "vk")
-#: Files that a form may hold: a bundle, or the parts of a bare proof.
+#: Files of a form: a bundle, or the parts of a bare proof.
 FILES = frozenset({"bundle", *_PARTS, "srs_part"})
 
 
@@ -22,30 +22,30 @@ def verify(app: App, bundle: bytes, policy: dict[str, Any] | None) -> Verificati
 
 
 def verify_form(app: App, form: Files) -> VerificationOut:
-    """Checks a form's bundle by the form's ``policy``, or the bare proof that it holds instead."""
+    """Verifies a form's bundle with the form's ``policy``, or its bare proof."""
     files = form.files
     if set(files) == {"bundle"}:
         return verify(app, files["bundle"], _policy(form.fields.get("policy")))
     if "bundle" in files or not set(_PARTS) <= set(files):
         raise RequestInvalid(
-            "The form has neither a file 'bundle' alone nor the files of a bare proof.",
+            "The form must have either a file 'bundle' or the files of a bare proof.",
             advice="Send 'bundle', or 'proof', 'settings' and 'vk' (and 'srs_part').",
         )
     if "policy" in form.fields:
-        raise RequestInvalid("A bare proof has no statement that a policy could be about.")
+        raise RequestInvalid("A policy needs a statement, which a bare proof does not have.")
     proof, settings, vk = (files[name] for name in _PARTS)
     answer = app.verify_parts(proof, settings, vk, files.get("srs_part"))
     return VerificationOut.model_validate(answer)
 
 
 def counts(answer: VerificationOut) -> bool:
-    """Whether a verification belongs in the ledger: all holds, and the signer is trusted."""
+    """Whether a verification belongs in the ledger: it is valid and its signer trusted."""
     signer = next((c for c in answer.checks if c.name == "signer"), None)
     return answer.ok and signer is not None and signer.status is Status.PASS
 
 
 def meter(app: App, answer: VerificationOut) -> None:
-    """Enters it, with the model and circuit that the statement names."""
+    """Records it with the statement's model and circuit."""
     assert answer.statement is not None
     app.store.note_verification(answer.statement["model_sha256"], answer.statement["circuit"])
 

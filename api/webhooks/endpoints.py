@@ -38,7 +38,7 @@ router = APIRouter(prefix=_PATH, tags=["webhooks"], route_class=JsonRoute)
 async def create_endpoint(
     body: EndpointIn, response: Response, services: Use, once: Idempotency
 ) -> EndpointOut | Response:
-    """The URL must lead to public addresses. The answer holds the secret, which is shown once."""
+    """The URL must resolve to public addresses. Only this response has the secret."""
     async with once.request(f"POST {_PATH}", body) as attempt:
         if attempt.replay is not None:
             return replayed(attempt.replay)
@@ -53,13 +53,13 @@ async def create_endpoint(
 def list_endpoints(
     app: Application, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> EndpointPage:
-    """Newest first; one that was disabled says why and since when."""
+    """Endpoints, newest first, with time and reason of disabled ones."""
     return service.page(app, limit, cursor)
 
 
-@router.get("/{endpoint_id}", summary="Look at a webhook endpoint", responses=responses(404, 422))
+@router.get("/{endpoint_id}", summary="Get a webhook endpoint", responses=responses(404, 422))
 def get_endpoint(app: Application, endpoint_id: Id) -> EndpointOut:
-    """Its state; never its secret."""
+    """The endpoint's state, without its secret."""
     return endpoint_out(app.store.webhook_endpoint(endpoint_id))
 
 
@@ -69,8 +69,8 @@ def get_endpoint(app: Application, endpoint_id: Id) -> EndpointOut:
     responses=responses(400, 404, 413, 415, 422),
 )
 def change_endpoint(app: Application, endpoint_id: Id, body: EndpointPatch) -> EndpointOut:
-    """URL, types, description, and whether anything is sent. Enabling begins with what happens
-    from then on; a replay sends the rest."""
+    """URL, types, description, and whether it is enabled. Enabling starts with new events; a replay
+    sends missed ones."""
     return service.change(app, endpoint_id, body)
 
 
@@ -81,7 +81,7 @@ def change_endpoint(app: Application, endpoint_id: Id, body: EndpointPatch) -> E
     responses=responses(404, 422),
 )
 def delete_endpoint(app: Application, endpoint_id: Id) -> None:
-    """Nothing more is sent to it, and its log is gone."""
+    """Deletes the endpoint and its log."""
     app.store.delete_webhook_endpoint(endpoint_id)
 
 
@@ -91,8 +91,8 @@ def delete_endpoint(app: Application, endpoint_id: Id) -> None:
     responses=responses(400, 404, 413, 415, 422),
 )
 def rotate_secret(app: Application, endpoint_id: Id, body: RotationIn) -> EndpointOut:
-    """The answer holds the new secret. Until the overlap is over each request carries a signature
-    by either, so that no receiver need change at the very moment."""
+    """The response has the new secret. During the overlap each request has signatures by both
+    secrets, so that the receiver can switch at any time."""
     return service.rotate(app, endpoint_id, body)
 
 
@@ -103,19 +103,19 @@ def rotate_secret(app: Application, endpoint_id: Id, body: RotationIn) -> Endpoi
     responses=responses(404, 409, 422),
 )
 def send_test(app: Application, endpoint_id: Id) -> QueuedOut:
-    """An event `endpoint.test`, whatever types the endpoint wants."""
+    """Sends an event `endpoint.test`, regardless of the subscribed types."""
     return QueuedOut(queued=1, event=app.store.test_webhook(endpoint_id))
 
 
 @router.post(
     "/{endpoint_id}/replay",
     status_code=202,
-    summary="Send again what was missed",
+    summary="Replay missed events",
     responses=responses(400, 404, 409, 413, 415, 422),
 )
 def replay(app: Application, endpoint_id: Id, body: ReplayIn) -> QueuedOut:
-    """Events of at most the last seven days that the endpoint did not take: given up, or while it
-    was disabled. They keep their ids."""
+    """Resends undelivered events of at most the last seven days: failed ones, and those missed
+    while the endpoint was disabled. They keep their ids."""
     return service.replay(app, endpoint_id, body)
 
 
@@ -131,5 +131,5 @@ def list_deliveries(
     cursor: Cursor = None,
     state: DeliveryState | None = None,
 ) -> DeliveryPage:
-    """What was sent, or is to be, with each attempt and what was answered; newest event first."""
+    """Deliveries with all attempts and their responses; newest event first."""
     return service.deliveries(app, endpoint_id, limit, cursor, state)

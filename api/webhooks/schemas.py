@@ -19,7 +19,7 @@ from prover.records.webhook_message import FILTERS
 from prover.webhooks.network import MAX_URL
 from prover.webhooks.signing import public_key
 
-#: How long an older secret may sign beside a new one.
+#: The longest overlap of two secrets.
 MAX_OVERLAP_S = 7 * 86_400
 
 
@@ -29,7 +29,7 @@ def _known(name: str) -> str:
     return name
 
 
-#: One list of types, in ``prover.webhooks``.
+#: The types of ``prover.records.webhook_message``.
 Filter = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*FILTERS]})]
 _Url = Annotated[str, Field(min_length=1, max_length=MAX_URL)]
 _Description = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -46,7 +46,7 @@ class EndpointIn(BaseModel):
 
     url: _Url = Field(description="An https URL of a public host.")
     events: _Events | None = Field(
-        None, description="Types that are wanted, or `proof.*` for all of a group; null: all."
+        None, description="Subscribed types, or `proof.*` for a group; null: all."
     )
     description: _Description = Field("", description="For people.")
     signature: SignatureScheme = Field(
@@ -56,30 +56,30 @@ class EndpointIn(BaseModel):
     )
 
     def filters(self) -> tuple[str, ...] | None:
-        """The types, each once."""
+        """The distinct types."""
         return None if self.events is None else tuple(dict.fromkeys(self.events))
 
 
 class EndpointPatch(BaseModel):
-    """What is to change of an endpoint; what is left out stays."""
+    """Changes of an endpoint; absent fields stay unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 
     url: _Url | None = Field(None, description="The new URL.")
     events: _Events | None = Field(None, description="The new types; null: all.")
     description: _Description | None = Field(None, description="For people.")
-    enabled: bool | None = Field(None, strict=True, description="Whether anything is sent.")
+    enabled: bool | None = Field(None, strict=True, description="Whether the endpoint is enabled.")
 
     @model_validator(mode="after")
     def _nothing_else_is_null(self) -> EndpointPatch:
         for name in self.model_fields_set - {"events"}:
             if getattr(self, name) is None:
-                raise ValueError(f"{name} cannot be null: leave it out")
+                raise ValueError(f"{name} cannot be null: omit it")
         return self
 
 
 class RotationIn(BaseModel):
-    """How a secret is replaced."""
+    """Rotation of a secret."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -88,7 +88,7 @@ class RotationIn(BaseModel):
         strict=True,
         ge=0,
         le=MAX_OVERLAP_S,
-        description="Seconds in which both the new and the older secret sign; 0: none.",
+        description="Seconds during which both secrets sign; 0: none.",
     )
 
     def overlap(self) -> timedelta:
@@ -97,16 +97,16 @@ class RotationIn(BaseModel):
 
 
 class ReplayIn(BaseModel):
-    """What is to be sent again."""
+    """Which events to send again."""
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime = Field(description="RFC 3339: events from then on.")
-    until: AwareDatetime | None = Field(None, description="Events up to then; null: now.")
+    since: AwareDatetime = Field(description="Events from this RFC 3339 time on.")
+    until: AwareDatetime | None = Field(None, description="Events up to this time; null: now.")
     include_delivered: bool = Field(
         False,
         strict=True,
-        description="Also what was answered with 2xx, for a receiver that lost what it had.",
+        description="Also delivered events, for a receiver that lost data.",
     )
 
 
@@ -119,20 +119,20 @@ class EndpointOut(BaseModel):
     description: str
     signature: SignatureScheme
     secret: str | None = Field(
-        description="What signs (`v1`): shown when it is made and rotated, never again."
+        description="The signing secret (`v1`), shown only at creation and rotation."
     )
-    public_key: str | None = Field(description="What checks a signature `v1a`.")
+    public_key: str | None = Field(description="The public key for `v1a` signatures.")
     enabled: bool
     disabled_reason: DisabledReason | None = Field(
-        description="`requested`, `gone` (it answered 410) or `failing` (for three days)."
+        description="`requested`, `gone` (it responded with 410) or `failing` (for three days)."
     )
     disabled_at: datetime | None
     failing_since: datetime | None = Field(
-        description="The first failure since anything was delivered."
+        description="The first failure since the last successful delivery."
     )
     delivered_at: datetime | None = Field(description="The latest delivery.")
     previous_secret_until: datetime | None = Field(
-        description="Until then the secret before this one signs too."
+        description="Until then the previous secret also signs."
     )
     created_at: datetime
     links: dict[str, str]
@@ -142,7 +142,7 @@ class EndpointPage(BaseModel):
     """Webhook endpoints, newest first."""
 
     items: list[EndpointOut]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: the last page.")
 
 
 class AttemptOut(BaseModel):
@@ -150,21 +150,21 @@ class AttemptOut(BaseModel):
 
     number: int
     at: datetime
-    status: int | None = Field(description="The answer's HTTP status; null: there was none.")
-    error: str | None = Field(description="Why there was no answer.")
+    status: int | None = Field(description="The response's HTTP status; null: no response.")
+    error: str | None = Field(description="Why there was no response.")
     duration_s: float
 
 
 class DeliveryOut(BaseModel):
-    """One event on its way to an endpoint."""
+    """The delivery of one event to an endpoint."""
 
     event: str = Field(description="The `webhook-id`, the same in every attempt.")
     type: str = Field(description="What happened.")
     at: datetime = Field(description="When it happened.")
     state: DeliveryState = Field(
-        description="`pending`, `delivered`, `failed` (given up) or `missed` (while disabled)."
+        description="`pending`, `delivered`, `failed` (for good) or `missed` (while disabled)."
     )
-    terminal: bool = Field(description="Whether nothing more is sent, unless it is replayed.")
+    terminal: bool = Field(description="Whether the state is final, unless it is replayed.")
     next_attempt_at: datetime | None
     attempts: list[AttemptOut]
 
@@ -173,18 +173,18 @@ class DeliveryPage(BaseModel):
     """Deliveries, newest event first."""
 
     items: list[DeliveryOut]
-    next_cursor: str | None = Field(description="`cursor` of the next page; null: none.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null: the last page.")
 
 
 class QueuedOut(BaseModel):
     """What was queued."""
 
-    queued: int = Field(description="Deliveries that are sent now.")
+    queued: int = Field(description="Number of queued deliveries.")
     event: str | None = Field(None, description="The test event's id.")
 
 
 def endpoint_out(endpoint: Endpoint, *, secret: str | None = None) -> EndpointOut:
-    """The JSON of an endpoint; ``secret`` where it was made just now."""
+    """The JSON of an endpoint; with ``secret`` if it is new."""
     own = f"/v1/webhook-endpoints/{endpoint.id}"
     return EndpointOut(
         id=endpoint.id,

@@ -58,7 +58,7 @@ def change(app: App, endpoint_id: str, body: EndpointPatch) -> EndpointOut:
 
 
 def rotate(app: App, endpoint_id: str, body: RotationIn) -> EndpointOut:
-    """A new secret of the same kind, shown this once."""
+    """A new secret of the same scheme, shown only once."""
     scheme = app.store.webhook_endpoint(endpoint_id).scheme
     secret = new_secret(scheme)
     endpoint = app.store.rotate_webhook_secret(endpoint_id, secret, body.overlap())
@@ -66,7 +66,7 @@ def rotate(app: App, endpoint_id: str, body: RotationIn) -> EndpointOut:
 
 
 def replay(app: App, endpoint_id: str, body: ReplayIn) -> QueuedOut:
-    """Queues again what was missed."""
+    """Requeues missed events."""
     queued = app.store.replay_webhooks(
         endpoint_id, body.since, body.until, delivered=body.include_delivered
     )

@@ -149,7 +149,7 @@ export class Zkml {
     return this.json("POST", `/v1/proofs/${encodeURIComponent(id)}/cancel`);
   }
 
-  /** All that verification needs, in one file. */
+  /** Everything that verification needs, in one file. */
   async bundle(id: string): Promise<Uint8Array> {
     const answer = await this.send("GET", `/v1/proofs/${encodeURIComponent(id)}/bundle`);
     return new Uint8Array(await answer.arrayBuffer());
@@ -250,7 +250,7 @@ export async function verifyWebhook(
       return JSON.parse(body);
     }
   }
-  throw new Error("no signature of the delivery holds");
+  throw new Error("the delivery has no valid signature");
 }
 
 /** The bytes of a base64 text. */
