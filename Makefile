@@ -32,7 +32,7 @@ chaos: install ## Break everything at random for long, and see that no job is lo
 	ZKML_CHAOS_JOBS=300 ZKML_CHAOS_WORKERS=3 ZKML_CHAOS_EXAMPLES=2000 ZKML_CHAOS_RESTARTS=50 $(BIN)/python -m pytest -s tests/chaos
 
 check: install lint ## The fast part of the checks
-	$(BIN)/python -m pytest -m "not slow and not long"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not long"
 
 lint: install ## Format, lint, types and the arrows between packages
 	$(BIN)/ruff format --check .

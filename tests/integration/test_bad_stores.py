@@ -161,6 +161,7 @@ def test_a_full_disk_loses_nothing_and_is_named(little_disk: Path) -> None:
         order(store)
 
 
+@pytest.mark.slow
 def test_a_disk_that_may_not_be_written_is_named_and_still_read(little_disk: Path) -> None:
     artifacts = Artifacts.open((little_disk / "artifacts").as_uri(), little_disk / "cache")
     url = f"sqlite:///{little_disk / 'zkml.db'}"

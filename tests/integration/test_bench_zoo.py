@@ -44,7 +44,12 @@ LONG_TO_TRAIN = ("cnn-28-6-16-10", "lenet5", "lenet5-padded")
 
 
 @pytest.mark.parametrize(
-    "entry", [e for e in ENTRIES if e.name not in LONG_TO_TRAIN], ids=lambda entry: entry.name
+    "entry",
+    [
+        pytest.param(e, id=e.name, marks=[pytest.mark.slow] if e.name == "mlp-784-128-10" else [])
+        for e in ENTRIES
+        if e.name not in LONG_TO_TRAIN
+    ],
 )
 def test_every_model_builds_runs_and_is_worth_measuring(entry: Entry, tmp_path: Path) -> None:
     material = build_fixture(entry, tmp_path)

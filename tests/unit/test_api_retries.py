@@ -154,7 +154,7 @@ def test_a_try_whose_process_died_is_taken_over_when_its_lock_has_run_out(
     assert again.resource_id == claim.resource_id
     # The one that was thought dead can no longer write about the key.
     store.free_request(claim)  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="under way"):
+    with pytest.raises(Exception, match="still in progress"):
         store.begin_request("k", "print")
 
 

@@ -102,7 +102,12 @@ def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: in
 
 @pytest.mark.parametrize(
     ("trees", "features", "drawn", "opset"),
-    [(4, 2, 64, 12), (10, 5, 32, 15), (100, 4, 256, 17), (25, 12, "auto", 18)],
+    [
+        (4, 2, 64, 12),
+        (10, 5, 32, 15),
+        pytest.param(100, 4, 256, 17, marks=pytest.mark.slow),
+        (25, 12, "auto", 18),
+    ],
 )
 def test_an_isolation_forest_is_one_ensemble(
     trees: int, features: int, drawn: int | str, opset: int
