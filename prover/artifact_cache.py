@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Partial files of processes that were killed during a fetch.
-_PART, _PART_OLD_S = ".part", 3600.0
+#: Names of files that are being written, and how old one is whose writer was killed.
+_PART, _PART_OLD_S = re.compile(r"[0-9a-f]{62}[#.].+"), 3600.0
 
 
 class Uses:
@@ -69,13 +70,19 @@ def trim(folder: Path, max_bytes: int) -> int:
 def _copies(folder: Path) -> Iterator[tuple[float, int, Path]]:
     """Last use, size and path of each copy."""
     for path in folder.glob("sha256/*/*"):
-        with contextlib.suppress(FileNotFoundError):
-            found = path.stat()
-            if path.name.endswith(_PART):
-                if time.time() - found.st_mtime > _PART_OLD_S:
+        if not _PART.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):
+                found = path.stat()
+                yield found.st_mtime, found.st_size, path
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes partial files of processes that were killed while they wrote."""
+    for path in folder.glob("sha256/*/*"):
+        if _PART.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _PART_OLD_S:
                     path.unlink()
-                continue
-            yield found.st_mtime, found.st_size, path
 
 
 def _evict(path: Path) -> bool:

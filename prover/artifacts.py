@@ -25,7 +25,7 @@ from obstore.store import LocalStore, MemoryStore, from_url
 
 from circuits.errors import StorageFull, is_of_full_disk
 from circuits.format.digests import PREFIX, is_digest, sha256, sha256_file
-from prover.artifact_cache import Uses, trim
+from prover.artifact_cache import Uses, remove_parts, trim
 from prover.errors import (
     ArtifactCorrupt,
     ArtifactMissing,
@@ -174,7 +174,9 @@ class Artifacts:
                 return path
 
     def trim_cache(self) -> int:
-        """Trims the cache to its limit; returns the freed bytes."""
+        """Trims the cache to its limit; returns the freed bytes. Removes partial files, also of a
+        directory store."""
+        remove_parts(self._root or self._cache_dir)
         if self._root is not None or not self._cache_bytes:
             return 0
         return trim(self._cache_dir, self._cache_bytes)

@@ -138,6 +138,7 @@ class Deployment:
             self.freeze_worker,
             self.freeze_engine_child,
             self.kill_redis,
+            self.freeze_redis,
             self.forget_messages,
             self.deliver_twice,
             self.cancel_a_job,
@@ -148,7 +149,7 @@ class Deployment:
             self.have_the_store_be_slow,
         ]
         if self.postmaster is not None:
-            some.append(self.kill_postgres_backend)
+            some += [self.kill_postgres_backend, self.freeze_postgres]
         if self.s3 is not None:
             some.append(self.freeze_s3)
         if os.path.ismount(self.settings.home):
@@ -198,6 +199,15 @@ class Deployment:
     def freeze_s3(self) -> None:
         assert self.s3 is not None
         self._freeze(psutil.Process(self.s3.process.pid))
+
+    def freeze_redis(self) -> None:
+        self._freeze(psutil.Process(self.redis.pid))
+
+    def freeze_postgres(self) -> None:
+        assert self.postmaster is not None
+        for process in (self.postmaster, *self.postmaster.children()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._freeze(process)
 
     def step_a_clock(self) -> None:
         """Of one worker's machine, for as long as the worker lives."""

@@ -24,6 +24,7 @@ import httpx
 import psutil
 import pytest
 import redis
+import sqlalchemy as sa
 
 from api.client import Client, ServerProblem, UnexpectedAnswer
 from circuits.errors import ZkmlError
@@ -50,8 +51,8 @@ SEED = int(os.environ.get("ZKML_CHAOS_SEED", "1"))
 PAUSE_S, UNTIL, FAULTS_PER_JOB = 1.0, 0.7, 3
 #: Rows of each of two batches; share of jobs with a deadline.
 ROWS, DEADLINES = max(3, JOBS // 10), 0.15
-#: An idle process has fewer file descriptors, however long it has worked.
-FDS = 100
+#: An idle process has fewer file descriptors, and less memory, however long it has worked.
+FDS, RSS = 100, 400 << 20
 INPUT = {"x": [[1.0, -1.0, 2.0, 0.0]]}
 #: How a job may end badly when what it needs was taken away again and again.
 ALLOWED = {
@@ -226,8 +227,10 @@ def nothing_is_left(deployment: Deployment) -> None:
     ours = [*deployment.workers, deployment.api]
     below = [p for one in ours for p in psutil.Process(one.pid).children(recursive=True)]
     fds = [psutil.Process(one.pid).num_fds() for one in ours]
-    print(f"  file descriptors: {fds}")
+    rss = [psutil.Process(one.pid).memory_info().rss for one in ours]
+    print(f"  file descriptors: {fds}, resident MiB: {[n >> 20 for n in rss]}")
     assert max(fds) < FDS
+    assert max(rss) < RSS
     for one in ours:
         one.terminate()
     for one in ours:
@@ -238,6 +241,10 @@ def nothing_is_left(deployment: Deployment) -> None:
     # names yet is of a request that was cut off: it goes after a day.
     app = deployment.app
     app.keep_house()
+    with app.store._db.read() as conn:
+        assert (
+            conn.execute(sa.text("SELECT count(*) FROM jobs WHERE lease_owner <> ''")).scalar() == 0
+        )
     left = [key for key, _ in app.artifacts.private_keys()]
     assert app.store.every_tenant().named_inputs(left) == {}
     # A killed fork server's folder goes with the start of the next one.

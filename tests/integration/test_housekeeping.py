@@ -99,15 +99,18 @@ def test_a_copy_that_goes_while_it_is_taken_is_fetched_again(
     assert job.local_path(digest).read_bytes() == b"x" * KB
 
 
-def test_half_fetched_copies_of_the_dead_go(tmp_path: Path) -> None:
-    artifacts = remote(tmp_path, KB)
-    used(artifacts, 1, 0)
-    folder = next((tmp_path / "cache" / "sha256").iterdir())
-    (folder / "new.part").touch()
-    (folder / "old.part").touch()
-    os.utime(folder / "old.part", (0, 0))
-    artifacts.trim_cache()
-    assert {path.name for path in folder.glob("*.part")} == {"new.part"}
+def test_half_written_files_of_the_dead_go(tmp_path: Path) -> None:
+    directory = Artifacts.open((tmp_path / "store").as_uri(), tmp_path / "unused")
+    for artifacts, root in ((remote(tmp_path, 0), "cache"), (directory, "store")):
+        whole = used(artifacts, 1, 10_000)
+        os.utime(whole, (0, 0))
+        for name in ("#new", "#old", ".old.part"):
+            (whole.parent / f"{whole.name}{name}").touch()
+        for name in ("#old", ".old.part"):
+            os.utime(whole.parent / f"{whole.name}{name}", (0, 0))
+        artifacts.trim_cache()
+        left = {path.name for path in (tmp_path / root / "sha256").glob("*/*")}
+        assert left == {whole.name, f"{whole.name}#new"}
 
 
 # --- results, inputs, folders ----------------------------------------------------------------
