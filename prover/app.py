@@ -540,8 +540,12 @@ class App:
                 self.for_tenant(tenant).batches.batch(batch_id)  # reading it ends it
 
     def keep_house(self) -> None:
-        """One round of housekeeping (``prover.jobs.housekeeping``), for all tenants."""
-        keep_house(self.settings, self.store.every_tenant(), self.artifacts)
+        """One round of housekeeping (``prover.jobs.housekeeping``), for all tenants. Ends batches
+        whose last worker died before it could."""
+        every = self.store.every_tenant()
+        for batch_id, tenant in every.open_batches():
+            self.for_tenant(tenant).batches.batch(batch_id)
+        keep_house(self.settings, every, self.artifacts)
 
     def _ended_alone(self, job: Job) -> None:
         """Does what a worker would do at the end of a job, for a job that ended without one."""

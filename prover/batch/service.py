@@ -72,11 +72,11 @@ class BatchService:
         if batch.is_overdue(datetime.now(UTC)):
             self._expire(batch_id)
             return store.batch(batch_id)
-        if batch.state is not BatchState.RUNNING:
+        if batch.state.terminal or batch.state is BatchState.RECEIVING:
             return batch
-        for job in store.orphaned_packs(batch_id):
+        for job in store.orphaned_jobs(batch_id):
             self.lost(job)
-        if not batch.remaining:
+        if batch.state is BatchState.RUNNING and not batch.remaining:
             self._finish(batch_id)
         return store.batch(batch_id)
 
@@ -126,6 +126,8 @@ class BatchService:
             settled = held.settle()
             if settled is not None and settled.state is JobState.EXPIRED:
                 self._expire(_batch_of(job))
+            elif settled is not None and settled.state.terminal and job.kind is JobKind.BATCH:
+                self.lost(settled)
         except ZkmlError as error:
             # Who stops a service often kills the engine with it: that is no failure of the job.
             if isinstance(error, EngineError | EngineKilled) and held.should_stop():
@@ -141,7 +143,7 @@ class BatchService:
 
     def lost(self, job: Job) -> None:
         """Handles a job that ended without its worker: like a failed pack, a pack that killed its
-        workers is split, and a pack of one fails its item."""
+        workers is split, and a pack of one fails its item. Without its plan a batch ends."""
         store, batch_id = self.services.store, _batch_of(job)
         if job.state is JobState.EXPIRED:
             self._expire(batch_id)
@@ -155,6 +157,8 @@ class BatchService:
                 store.fail_pack(batch_id, job.id, problem)
         elif job.problem is not None:
             store.end_batch(batch_id, left=ItemState.FAILED, problem=job.problem)
+        elif job.state is JobState.CANCELED:
+            self.cancel(batch_id)
         self._finish(batch_id)
 
     def _plan(self, job: Job, held: LeaseKeeper, note: Callable[[str], None] | None) -> None:

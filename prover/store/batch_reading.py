@@ -139,14 +139,28 @@ class BatchReading(Repository):
         with self._db.read() as conn:
             return [(row.id, row.tenant) for row in conn.execute(query)]
 
-    def orphaned_packs(self, batch_id: str) -> list[Job]:
-        """Ended jobs that still have waiting items: the process that ended them died before it
-        could settle the pack."""
+    def open_batches(self) -> list[tuple[str, str]]:
+        """Completely received batches that have not ended, with their tenants."""
+        open_ = [BatchState.QUEUED.value, BatchState.RUNNING.value]
+        query = sa.select(batches.c.id, batches.c.tenant).where(batches.c.state.in_(open_))
+        with self._db.read() as conn:
+            return [(row.id, row.tenant) for row in conn.execute(query.where(*self._mine(batches)))]
+
+    def orphaned_jobs(self, batch_id: str) -> list[Job]:
+        """Ended jobs that still have waiting items, or whose plan is waited for: the process that
+        ended them died before it could settle them."""
         over = [s.value for s in JobState if s.terminal]
         waiting = sa.select(batch_items.c.pack_id).where(
             *self._of_batch(batch_items, batch_id), QUEUED
         )
-        query = sa.select(jobs).where(jobs.c.id.in_(waiting), jobs.c.state.in_(over))
+        planning = sa.select(batches.c.job_id).where(
+            batches.c.id == batch_id,
+            batches.c.state == BatchState.QUEUED.value,
+            *self._mine(batches),
+        )
+        query = sa.select(jobs).where(
+            sa.or_(jobs.c.id.in_(waiting), jobs.c.id.in_(planning)), jobs.c.state.in_(over)
+        )
         with self._db.read() as conn:
             return [job_of(row) for row in conn.execute(query)]
 

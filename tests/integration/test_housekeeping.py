@@ -212,6 +212,30 @@ def test_inputs_that_a_store_would_not_delete_go_later(
     app.close()
 
 
+@pytest.mark.parametrize("state", [JobState.CANCELED, JobState.FAILED])
+def test_a_batch_whose_plan_ended_without_it_ends_too(tmp_path: Path, state: JobState) -> None:
+    """Whoever ended the planning job died before it ended the batch; nobody looks at it."""
+    app = App.open(Settings(home=tmp_path))
+    app.store.add_model(model_record())
+    app.store.create_batch("b", model_record().id, {}, None)
+    item = Item(batch_id="b", number=1, id=None, line=1, state=ItemState.QUEUED)
+    app.store.add_items("b", [item], None, None)
+    job = app.store.start_batch("b", "c", {})
+    if state is JobState.CANCELED:
+        app.store.request_cancel(job.id)
+    else:
+        lease = app.store.claim(job.id, "w", 30)
+        assert lease is not None
+        app.store.fail(lease, ArtifactsUnavailable().problem())
+    assert app.store.batch("b").state is BatchState.QUEUED
+
+    app.keep_house()
+    batch = app.store.batch("b")
+    assert batch.state.value == state.value
+    assert app.store.item("b", 1).state.value == state.value
+    app.close()
+
+
 def test_folders_of_builds_go_with_the_process_that_built(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     artifacts = Artifacts.open(settings.artifacts_url, settings.cache_dir)
