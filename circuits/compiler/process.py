@@ -176,7 +176,7 @@ def thresholds(
     quantum: Mapping[str, Any] | float = 2.0 ** -min(scales)
     if recipe is not None:
         quantum = lower(graph.plain, _bits(recipe), accepted).compared
-    near = near_thresholds(graph.plain, samples, quantum)
+    near = near_thresholds(graph.plain, samples, quantum, accepted)
     telling = near_graph(graph.plain, quantum)
     return None if near is None or telling is None else (asdict(near), telling)
 

@@ -40,6 +40,8 @@ _COMPARED = 0.25
 _GROUPS = 8
 #: Bits of a last layer, which nothing after it takes apart.
 _LAST = 12
+#: And of the leaves of trees, whose decisions need long numbers anyway.
+_LEAVES = 18
 #: Bits with which a model is lowered to see what it is made of.
 _TYPICAL = BitWidths(input=6, weights=(6,), table=10)
 
@@ -138,9 +140,27 @@ def choose_bits(
     shares = (_SAFETY_FACTOR, _BETWEEN, _FINE) if typical.scale else (_SAFETY_FACTOR, _FINE)
     for share in shares:
         chosen = _cheapest(trial, typical, max_error * share, agreement)
+        if chosen is not None and trial.least_input:
+            chosen = _filled(trial, chosen)
         if chosen is not None and chosen not in found:
             found.append(chosen)
     return found
+
+
+def _filled(trial: Calibrator, choice: BitWidths) -> BitWidths:
+    """More bits for the last layer where they cost nothing: comparisons take longer numbers apart,
+    and no table grows. A label then differs only where scores are closer than these bits tell."""
+    bounds = trial.variant(choice).value_bounds
+    for bits in range(_LEAVES, choice.weights[-1], -1):
+        finer = replace(choice, weights=(*choice.weights[:-1], bits))
+        try:
+            found = trial.variant(finer).value_bounds
+        except CannotLower:
+            continue
+        longer = found.decomposed.bit_length() > bounds.decomposed.bit_length()
+        if not longer and found.lookup == bounds.lookup:
+            return finer
+    return choice
 
 
 def keeps_tolerance(

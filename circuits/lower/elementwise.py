@@ -13,7 +13,7 @@ from circuits.lower.emit import shape_of as tensor_shape
 from circuits.lower.levels import MIRRORED, NEGATED, cut
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.quantity import QuantizedValue, compact, gather, per_tensor
+from circuits.lower.quantity import ZERO, QuantizedValue, compact, gather, per_tensor
 from circuits.rewrite.edit import attr, constant, input_at, shape_of
 from circuits.rewrite.integers import is_whole
 
@@ -67,9 +67,8 @@ def _bound_rest(low: Lowering, node: ir.Node, rest: QuantizedValue) -> None:
         return
     q = low.quantity(share)
     lowest, highest = low.emit.intervals.known[name_of(q.tensor)]
-    if q.uniform is None or q.uniform <= 0 or lowest.min() < 0:
-        return
-    if highest.max() * q.uniform > 1:
+    # A truth counted in ones: then the product was neither divided nor rounded.
+    if q.uniform != 1.0 or lowest.min() < 0 or highest.max() > 1:
         return
     lowest, highest = low.emit.intervals.known[name_of(whole.tensor)]
     ends = np.array(min(0.0, lowest.min())), np.array(max(0.0, highest.max()))
@@ -415,7 +414,9 @@ def where(low: Lowering, node: ir.Node) -> None:
     c, a, b = node.inputs[0], node.inputs[1], node.inputs[2]
     shape = shape_of(node.outputs[0])
     if not low.is_known(c):
-        raise refuse(node, "a constant condition")
+        truth = np.broadcast_to(low.constant(node, c) != 0, shape)
+        store(low, node, _merged(low, node, {True: a, False: b}, truth))
+        return
     condition = low.broadcast(low.quantity(c), shape)
     if not (low.is_known(a) or low.is_known(b)):
         high, bottom = low.constant(node, a), low.constant(node, b)
@@ -428,7 +429,37 @@ def where(low: Lowering, node: ir.Node) -> None:
         gap_q = low.add(low.broadcast(low.quantity(a), shape), replace(low_b, step=-low_b.step))
         store(low, node, low.add(product(low, node, gap_q, condition), low_b))
         return
-    raise refuse(node, "one constant branch")
+    # One branch is constant: the gap between it and the other one is (x - k), rounded as k is.
+    value, fixed = (a, b) if low.is_known(a) else (b, a)
+    level = np.broadcast_to(low.constant(node, fixed), shape)
+    q = low.positive(low.broadcast(low.quantity(value), shape))
+    gap_q = low.add_constant(q, -level)
+    chosen = product(low, node, gap_q, condition)
+    if value is a:
+        store(low, node, low.add_constant(chosen, level))
+        return
+    store(low, node, low.add(q, replace(chosen, step=-chosen.step)))
+
+
+def _merged(
+    low: Lowering,
+    node: ir.Node,
+    branches: dict[bool, ir.Value | None],
+    truth: NDArray[np.bool_],
+) -> QuantizedValue:
+    """What a constant condition chooses of each branch, zeros elsewhere, added."""
+    total: QuantizedValue | None = None
+    fixed = np.zeros(truth.shape)
+    for wanted, value in branches.items():
+        here = truth == wanted
+        if not low.is_known(value):
+            fixed = np.where(here, low.constant(node, value), fixed)
+            continue
+        q = low.broadcast(low.quantity(value), truth.shape)
+        part = q.moved(np.where(here, q.view, ZERO), q.step)
+        total = part if total is None else low.add(total, part)
+    assert total is not None
+    return low.add_constant(total, fixed)
 
 
 def _counts_in_parts(q: QuantizedValue) -> bool:

@@ -39,13 +39,15 @@ class NearThresholds:
     with and not equal to, in one of ``comparisons`` (a tree's tests, each distinct one once).
 
     ``share_of_range``: how likely an input is so near whose elements are drawn uniformly, each from
-    the range that it has among the samples.
+    the range that it has among the samples; ``share_of_accepted``: from all that is accepted, which
+    is one range for all elements of an input.
     """
 
     samples: int
     within_one_quantum: int
     comparisons: int
     share_of_range: float = 0.0
+    share_of_accepted: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,21 +64,30 @@ def near_thresholds(
     onnx_bytes: bytes,
     samples: Sequence[Sample],
     quantum: Mapping[str, Any] | float,
+    accepted: Mapping[str, tuple[float, float]] | None = None,
 ) -> NearThresholds | None:
     """Counts on a rewritten float graph; None when it compares nothing with a constant.
 
     ``quantum`` is the step in which the circuit counts the compared values: one for all, or, by the
-    name of the comparison's output, what broadcasts to its shape.
+    name of the comparison's output, what broadcasts to its shape. ``accepted``: the range of each
+    input, else that of the samples.
     """
     graph = near_graph(onnx_bytes, quantum)
     if graph is None or not samples:
         return None
     counts = near_counts(graph, samples)
+    seen = {name: _ranges(name, samples) for name in samples[0]}
+    whole = seen | {
+        name: (np.full_like(seen[name][0], low), np.full_like(seen[name][1], high))
+        for name, (low, high) in (accepted or {}).items()
+        if name in seen
+    }
     return NearThresholds(
         samples=len(samples),
         within_one_quantum=sum(count > 0 for count in counts),
         comparisons=sum(math.prod(shape) for shape in _shapes(onnx_bytes, samples[0])),
-        share_of_range=_share(onnx_bytes, graph, quantum, samples),
+        share_of_range=_share(onnx_bytes, graph, quantum, samples[0], seen),
+        share_of_accepted=_share(onnx_bytes, graph, quantum, samples[0], whole),
     )
 
 
@@ -99,7 +110,8 @@ def near_graph(onnx_bytes: bytes, quantum: Mapping[str, Any] | float) -> bytes |
         step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
         stem = f"near/{number}"
         kind = _type_of(model, test.value)
-        graph.initializer.append(_constant(f"{stem}/level", test.level))
+        level, _ = decided(test.op, test.level)  # on which integers decide exactly
+        graph.initializer.append(_constant(f"{stem}/level", level))
         graph.initializer.append(_constant(f"{stem}/step", np.asarray(step, dtype=np.float64)))
         graph.initializer.append(_constant(f"{stem}/zero", np.zeros(())))
         value = test.value
@@ -192,13 +204,13 @@ def _share(
     onnx_bytes: bytes,
     graph: bytes,
     quantum: Mapping[str, Any] | float,
-    samples: Sequence[Sample],
+    sample: Sample,
+    ranges: Mapping[str, tuple[Floats, Floats]],
 ) -> float:
-    """What part of the samples' range is near a threshold: by arithmetic for inputs that are
-    compared as they come, on drawn samples for values that are computed."""
+    """What part of the ranges is near a threshold: by arithmetic for inputs that are compared as
+    they come, on drawn samples for values that are computed."""
     model = onnx.load_model_from_string(onnx_bytes)
-    ranges = {name: _ranges(name, samples) for name in samples[0]}
-    picked = _picked(model, samples[0])
+    picked = _picked(model, sample)
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for (name, places), test in picked:
         step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
@@ -213,7 +225,7 @@ def _share(
         free *= 1.0 - min(1.0, covered / (high - low)) if high > low else 1.0
     if len(picked) == len(tests_of(model)):
         return float(1.0 - free)
-    drawn = _drawn(ranges, samples[0])
+    drawn = _drawn(ranges, sample)
     return max(float(1.0 - free), float(np.mean(np.array(near_counts(graph, drawn)) > 0)))
 
 

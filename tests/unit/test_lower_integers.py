@@ -136,6 +136,21 @@ def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
         assert np.abs(values).max() <= most <= variant.value_bounds.decomposed
 
 
+def test_what_goes_to_the_other_child_is_no_larger_than_what_came() -> None:
+    """``a - a · t`` of a truth t; of a share between 0 and 1, whose product is rounded, nothing is
+    said beyond the formula."""
+
+    def most(share: str) -> int:
+        body = f"d = MatMul(x, w) {share} m = Mul(d, e) r = Sub(d, m) y = Relu(r)"
+        data = graph(body, VECTOR, {"w": [6, 6], "t": [6]})
+        return lower(data, BitWidths(input=6, weights=(7,)), BOUND).relus[-1][1]
+
+    alone = graph("d = MatMul(x, w) y = Relu(d)", VECTOR, {"w": [6, 6], "t": [6]})
+    came = lower(alone, BitWidths(input=6, weights=(7,)), BOUND).relus[-1][1]
+    assert most("c = Greater(x, t) e = Cast<to = 1>(c)") == came
+    assert most("e = HardSigmoid(x)") > came
+
+
 def test_equal_arguments_give_equal_bytes() -> None:
     data = MODELS["conv, norm, max pool"]
     bits = BitWidths(input=6, weights=(7,))

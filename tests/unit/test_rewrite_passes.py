@@ -198,15 +198,23 @@ def test_scattering_twice_to_a_place_means_what_onnx_says(reduction: str) -> Non
     rewrite(data, samples(data))
 
 
-def test_positions_that_may_be_equal_are_refused() -> None:
-    """The engine's prover would wait for ever on an input that makes two of them so."""
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+@pytest.mark.parametrize("places", ["constant", "computed"])
+def test_scattering_rows_twice_to_a_place_means_what_onnx_says(reduction: str, places: str) -> None:
+    """The engine's prover would wait for ever on two positions that are equal."""
+    indices = "j = Identity(k)" if places == "constant" else "f = Round(x) i = Cast<to = 7>(f)"
+    if places == "computed":
+        indices += " h = Clip(i, l, u) j = Reshape(h, s)"
     data = graph(
-        "a = Abs(x) i = Cast<to = 7>(a) j = Reshape(i, s) u = Reshape(x, t) y = ScatterND(u, j, u)",
-        X4,
-        "<int64[2] s = {4, 1}, int64[1] t = {4}>",
+        f"{indices} v = Reshape(x, t) w = Reshape(x, q) n = Slice(w, a, e)"
+        f' y = ScatterND<reduction = "{reduction}">(v, j, n)',
+        "float[1, 6] x",
+        "<int64[2] s = {3, 2}, int64[3] t = {2, 3, 1}, int64 l = {-2}, int64 u = {1},"
+        " int64[2] q = {6, 1}, int64[1] a = {3}, int64[1] e = {6},"
+        " int64[3, 2] k = {0, 1, -1, 2, 0, -2}>",
+        opset=18,
     )
-    with pytest.raises(UnsupportedOperator, match="ScatterND"):
-        rewrite(data, samples(data))
+    rewrite(data, samples(data))
 
 
 def onnx_with_int_output(data: bytes) -> bytes:
