@@ -19,6 +19,9 @@ from circuits.lower.variant import BitWidths
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
+#: Entries of a matrix that has those of a stack along its diagonal, at most.
+_MOST_BLOCKS = 1 << 22
+
 
 @dataclass(frozen=True)
 class Rounded:
@@ -171,9 +174,32 @@ def matmul(low: Lowering, node: ir.Node) -> None:
 def _by_right(
     low: Lowering, node: ir.Node, q: QuantizedValue, weights: NDArray[np.float64]
 ) -> QuantizedValue:
+    if weights.ndim > 2 and math.prod(weights.shape[:-2]) > 1:
+        return _stacked(node, low, q, weights)
     matrix = _one_matrix(node, weights[:, None] if weights.ndim == 1 else weights)
     places = np.arange(q.view.size).reshape(-1, len(matrix))
     return windowed(low, q, places, matrix, None)
+
+
+def _stacked(
+    node: ir.Node, low: Lowering, q: QuantizedValue, weights: NDArray[np.float64]
+) -> QuantizedValue:
+    """A matrix of its own for each matrix of a stack: one product with all of them along a
+    diagonal, so that they are one layer."""
+    lead = np.broadcast_shapes(q.shape[:-2], weights.shape[:-2])
+    count, (inner, outer) = math.prod(lead), weights.shape[-2:]
+    if count * count * inner * outer > _MOST_BLOCKS:
+        raise refuse(node, "its weights are a large stack of matrices")
+    rows = q.shape[-2]
+    blocks = np.broadcast_to(weights, (*lead, inner, outer)).reshape(count, inner, outer)
+    whole = np.zeros((count, inner, count, outer))
+    whole[np.arange(count), :, np.arange(count)] = blocks
+    logical = np.arange(q.view.size).reshape(q.shape)
+    places = np.broadcast_to(logical, (*lead, rows, inner)).reshape(count, rows, inner)
+    places = places.transpose(1, 0, 2).reshape(rows, count * inner)
+    product = windowed(low, q, places, whole.reshape(count * inner, -1), None)
+    view = product.view.reshape(rows, count, outer).transpose(1, 0, 2)
+    return product.moved(view.reshape(*lead, rows, outer), product.step)
 
 
 def _by_left(

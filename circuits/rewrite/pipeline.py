@@ -56,6 +56,7 @@ from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
+from circuits.rewrite.ml.paths import FLOW_ALONG_PATHS
 
 #: Largest difference from the uploaded model, over the output's range, after any pass.
 TOLERANCE = 1e-5
@@ -75,6 +76,7 @@ PASSES: tuple[Pass, ...] = (
     FOLD_LEAVES,
     LOWER_ESTIMATORS,
     folding.FOLD_CONSTANTS,
+    FLOW_ALONG_PATHS,
     identities.SHORTEN_FORMULAS,
     quantized.GIVE_QUANTISATION_MEANING,
     composites.EXPAND_COMPOSITES,

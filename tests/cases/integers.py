@@ -101,6 +101,11 @@ MODELS: dict[str, bytes] = {
         VECTOR,
         {"t": [6], "u": [6], "p1": [6], "sparse": [24, 6], "w": [6, 3]},
     ),
+    "stack of matrices": graph(
+        "r = Reshape(x, i) m = MatMul(r, w) h = Relu(m) y = MatMul(h, z)",
+        "float[1, 12] x",
+        {"i": [2, 2, 3], "w": [2, 3, 4], "z": [2, 4, 3]},
+    ),
     "other children": graph(
         "d = MatMul(x, w) c = Greater(x, t) e = Cast<to = 1>(c) m = Mul(d, e) r = Sub(d, m)"
         " h = Relu(r) g = Greater(t, x) f = Cast<to = 1>(g) n = Mul(r, f) o = Sub(r, n)"
@@ -109,8 +114,8 @@ MODELS: dict[str, bytes] = {
         {"t": [6], "w": [6, 6], "z": [6, 3]},
     ),
     "choices": graph(
-        "c = Greater(x, t) d = MatMul(x, w) k = Where(c, d, x) p = Where(c, k, u) q = Where(c, t, p)"
-        " b = Less(t, u) m = Where(b, q, d) n = Where(b, u, m) y = MatMul(n, z)",
+        "c = Greater(x, t) d = MatMul(x, w) k = Where(c, d, x) p = Where(c, k, u)"
+        " q = Where(c, t, p) b = Less(t, u) m = Where(b, q, d) n = Where(b, u, m) y = MatMul(n, z)",
         VECTOR,
         {"t": [6], "u": [6], "w": [6, 6], "z": [6, 3]},
     ),

@@ -404,6 +404,32 @@ CASES: dict[str, Case] = {
         """,
         "<int64[3] s = {2, 3, 4}>",
     ),
+    "flow-along-paths": Case(
+        "c = LessOrEqual(x, t) f = Cast<to = 1>(c) m = MatMul(f, p) e = Equal(m, d)"
+        " y = Cast<to = 1>(e)",
+        X4,
+        """
+        c = LessOrEqual(x, {0.5})
+        f = Cast<to = 1>(c)
+        t1 = Reshape(f, {1, 4})
+        t2 = Cast<to = 1>(t1)
+        t3 = Gather<axis = 1>(t2, {0})
+        t4 = Sub({1}, t3)
+        t5 = Concat<axis = 1>(t3, t4)
+        t6 = Gather<axis = 1>(t5, {1})
+        t7 = Gather<axis = 1>(t5, {0})
+        t8 = Gather<axis = 1>(t2, {1})
+        t9 = Mul(t7, t8)
+        t10 = Sub(t7, t9)
+        t11 = Concat<axis = 1>(t9, t10)
+        t12 = Gather<axis = 1>(t11, {0, 1})
+        t13 = Concat<axis = 1>(t6, t12)
+        t14 = Gather<axis = 1>(t13, {1, 2, 0})
+        y = Reshape(t14, {1, 3})
+        """,
+        "<float t = {0.5}, float[4, 3] p = {1, 1, -1, 1, -1, 0, 0, 0, 0, 0, 0, 0},"
+        " float[3] d = {2, 1, 0}>",
+    ),
     "plain-scatter": Case(
         "a = Tanh(x) i = Cast<to = 7>(a) y = ScatterElements<axis = 1>(x, i, a)",
         "float[1, 1] x",

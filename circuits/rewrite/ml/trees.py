@@ -95,7 +95,7 @@ def leaf_scores(build: Builder, x: ir.Value, forest: Forest) -> ir.Value:
         zero = build.op("ReduceSum", build.op("Sub", x, x), build.const(ints([1])), keepdims=1)
         return build.op("Add", zero, build.const(total))
     tests, column = _tests(build, x, forest, inner)
-    flows, leaves = _flow(build, tests, column, forest)
+    flows, leaves = flow(build, tests, column, forest)
     ones = build.op("Concat", *flows, axis=1) if len(flows) > 1 else flows[0]
     scores = build.op("MatMul", ones, build.const(forest.weights[leaves]))
     alone = [r for r in forest.roots if forest.on_true[r] < 0]
@@ -126,7 +126,7 @@ def _tests(
     return (build.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]), column
 
 
-def _flow(
+def flow(
     build: Builder, tests: ir.Value, column: dict[int, int], forest: Forest
 ) -> tuple[list[ir.Value], list[int]]:
     """Ones at the leaves that are reached, level by level: tensors, and their leaves in order."""
