@@ -17,6 +17,7 @@ from circuits.frontend.folding import folded
 from circuits.frontend.operators import GraphFacts, attributes, refusal
 from circuits.frontend.outputs import plain_outputs
 from circuits.frontend.reading import read_model
+from circuits.rewrite.fold_constants import FOLD_CONSTANTS
 from circuits.rewrite.pipeline import passed, written_plainly
 
 
@@ -96,7 +97,7 @@ def inspect_model(
     if not allow_refused:
         _raise_refused(operators)
     refused = any(o.status == "refused" for o in operators)
-    constants = folded(written)
+    constants = _folded(written)
     facts = GraphFacts.of(constants)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(final, refused))
@@ -110,6 +111,15 @@ def inspect_model(
         ir=model.ir_version,
         notes=(*binding.notes, *notes),
     )
+
+
+def _folded(written: bytes) -> ModelProto:
+    """The model with its constants folded, and nothing else done to it: as a pass has left it,
+    where that was the first to change anything."""
+    steps = passed(written)
+    if steps and steps[0][0] is not FOLD_CONSTANTS:
+        return folded(written)
+    return onnx.load_model_from_string(steps[0][1] if steps else written)
 
 
 def _require_distinct(model: ModelProto, signature: Signature) -> None:

@@ -223,11 +223,11 @@ class Draft:
             return False
         try:
             graph = self._graph or ir.from_proto(self.model)
-            before = [id(node) for node in graph.graph], len(graph.graph.initializers)
+            before = [id(node) for node in graph.graph], set(graph.graph.initializers)
             idle = step.run(graph) is False
-            after = [id(node) for node in graph.graph], len(graph.graph.initializers)
-            if idle or (step.touches and before == after):
-                self._graph = graph
+            after = [id(node) for node in graph.graph], set(graph.graph.initializers)
+            if idle or ((step.touches or step.folds) and before == after):
+                self._graph, self._folded = graph, self._folded or step.folds
                 return False  # it replaces nodes, and found none to replace
             if step.touches and before[0] == after[0]:
                 self._graph = None
