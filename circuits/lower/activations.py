@@ -28,6 +28,8 @@ TABLED = frozenset({*TABLES, "LSTM", "LogSoftmax", "Softmax"})
 _RATIO_BITS = 12
 #: A table of more entries than this fits no circuit worth having.
 _WIDEST = 1 << 20
+#: Arguments of a logarithm beyond this are halved: a table of so many entries is exact enough.
+_WIDEST_LOG = 1 << 16
 #: Powers of Euler's number up to this one, at any scale, and their sums fit the engine's integers.
 _LARGEST_POWER = 64.0
 
@@ -51,10 +53,23 @@ def through(low: Lowering, op: str, q: QuantizedValue) -> QuantizedValue:
     """An operator of ``TABLES`` on a value."""
     if low.form.saturate:
         q = _saturated(low, op, q)
+    halvings = _halvings(low, q) if op == "Log" else np.zeros(())
+    if np.any(halvings):
+        q = low.scale(q, np.exp2(-halvings))
     q = counted(low, q)
     _check(low, op, q.tensor)
     low.tabled_layers = low.layers
-    return QuantizedValue(low.emit.op(op, [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
+    found = QuantizedValue(low.emit.op(op, [q.tensor], tensor_shape(q.tensor)), q.view, q.step)
+    return low.add_constant(found, halvings * math.log(2)) if np.any(halvings) else found
+
+
+def _halvings(low: Lowering, q: QuantizedValue) -> NDArray[np.float64]:
+    """How often each element is halved before its logarithm is looked up, so that a table holds
+    it: what is then added is its number times log(2)."""
+    highest = low.emit.intervals.known[name_of(q.tensor)][1].reshape(-1)
+    largest = np.where(q.view >= 0, highest[q.view] * q.steps(), 0.0) * 2.0**low.emit.scale
+    with np.errstate(divide="ignore"):
+        return np.maximum(0.0, np.ceil(np.log2(np.maximum(largest, 0.0) / _WIDEST_LOG)))
 
 
 def _check(low: Lowering, op: str, operand: ir.Value) -> None:

@@ -54,6 +54,7 @@ from circuits.rewrite import rescaled_answers as scales
 from circuits.rewrite import reverse_recurrent as recurrent
 from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
+from circuits.rewrite.ml.branches import GUARD_BRANCHES
 from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
 from circuits.rewrite.ml.paths import FLOW_ALONG_PATHS
@@ -73,6 +74,7 @@ PASSES: tuple[Pass, ...] = (
     opset.CONVERT_OPSET,
     training.DROP_TRAINING,
     functions.EXPAND_FUNCTIONS,
+    GUARD_BRANCHES,
     FOLD_LEAVES,
     LOWER_ESTIMATORS,
     folding.FOLD_CONSTANTS,

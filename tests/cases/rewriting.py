@@ -404,6 +404,23 @@ CASES: dict[str, Case] = {
         """,
         "<int64[3] s = {2, 3, 4}>",
     ),
+    "guard-branches": Case(
+        "o = Div(x, x) z = Sub(x, x) l = Less(x, z) u = Add(x, o) p = Pow(u, k) d = Sub(p, o)"
+        " q = Div(d, k) i = ai.onnx.ml.Imputer<imputed_value_floats = [0.0],"
+        " replaced_value_float = nan>(q) n = Not(l) c = Cast<to = 1>(n) y = Mul(i, c)",
+        X4,
+        """
+        t1 = Relu(x)
+        t2 = Add(t1, {1})
+        t3 = Log(t2)
+        t4 = Mul(t3, {0.5, -1.5, 0.25, 2.5})
+        t5 = Exp(t4)
+        t6 = Sub(t5, {1})
+        y = Div(t6, {0.5, -1.5, 0.25, 2.5})
+        """,
+        "<float[4] k = {0.5, -1.5, 0.25, 2.5}>",
+        domains='"ai.onnx.ml" : 3',
+    ),
     "flow-along-paths": Case(
         "c = LessOrEqual(x, t) f = Cast<to = 1>(c) m = MatMul(f, p) e = Equal(m, d)"
         " y = Cast<to = 1>(e)",
