@@ -17,6 +17,8 @@ from circuits.rewrite.edit import constant
 
 #: Relative error allowed where two steps have no whole-number ratio.
 _RATIO_BITS = 12
+#: Numbers of no more bits than this are counted finer where a constant is added to them.
+_SHORT_BITS = 2
 #: Bits that a worst-case value may have (the engine's integers have 127).
 REACH_BITS = 96
 #: Bits of the worst case that a division leaves; values in practice are far smaller than it.
@@ -221,15 +223,28 @@ class Lowering:
         return QuantizedValue(tensor, a.view, a.step)
 
     def add_constant(self, q: QuantizedValue, values: NDArray[np.float64]) -> QuantizedValue:
-        """q + c, the constant rounded to q's step."""
+        """q + c, the constant rounded to q's step: of short numbers, such as truths, to a finer one
+        where it would be lost."""
         shape = np.broadcast_shapes(q.shape, values.shape)
         q = self.broadcast(q, shape)
         if not np.any(values):
             return q
-        q = compact(self.emit, q)
+        q = self._finer(compact(self.emit, q), np.broadcast_to(values, shape))
         whole = per_tensor(q, np.round(np.broadcast_to(values, shape) / q.steps()))
         tensor = self.emit.op("Add", [q.tensor, self.emit.spread(whole)], shape_of(q.tensor))
         return QuantizedValue(tensor, q.view, q.step)
+
+    def _finer(self, q: QuantizedValue, values: NDArray[np.float64]) -> QuantizedValue:
+        """q in steps that hold these values exactly, or nearly so; as it is where its own numbers
+        are long."""
+        exact = values / q.steps()
+        bits = self.bits_of(q)
+        if bits > _SHORT_BITS or bool(np.all(exact == np.round(exact))):
+            return q
+        whole = (k for k in range(_RATIO_BITS) if bool(np.all(exact * 2.0**k % 1 == 0)))
+        factor = 2.0 ** next(whole, _RATIO_BITS - bits)
+        tensor = self._times(q.tensor, np.full(1, factor))
+        return QuantizedValue(tensor, q.view, q.step / factor)
 
     def scale(self, q: QuantizedValue, factors: NDArray[np.float64]) -> QuantizedValue:
         """q · c: nothing but a change of step, except where c is zero."""

@@ -1,0 +1,53 @@
+"""Models as people export them: in integers, no further from onnxruntime than is allowed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from circuits.calibration.accuracy import compare
+from circuits.calibration.samples import Sample
+from circuits.lower import GraphVariant, choose_bits, lower, run_integers
+from circuits.lower.bits import quantised
+from circuits.plan.integers import _MORE_BITS
+from circuits.rewrite import rewrite
+from circuits.rewrite.compare import run
+from tests.cases.field import FIELD
+
+TOLERANCE, MARGIN = 0.01, 0.25
+
+
+@pytest.mark.parametrize("name", FIELD)
+def test_it_has_integers_that_keep_the_tolerance(name: str) -> None:
+    """Planned on some rows, held to the others; the accepted range as a circuit has it."""
+    field = FIELD[name]()
+    samples = field.samples()
+    planned, held_out = samples[:48], samples[48:]
+    found = rewrite(field.model, planned)
+    accepted = {}
+    for spec in found.signature.inputs:
+        values = field.rows[spec.name]
+        room = MARGIN * float(np.ptp(values)) if values.dtype.kind == "f" else 0.0
+        low = float(values.min())
+        accepted[spec.name] = (low - room if low else 0.0, float(values.max()) + room)
+    want = run(found.reference, held_out)
+    errors = []
+    for choice in choose_bits(found.onnx, planned, accepted, TOLERANCE, 0.99):
+        for more in (0, *_MORE_BITS):
+            variant = lower(found.onnx, choice.finer(more), accepted)
+            errors.append(compare(want, decoded(variant, held_out)).max_error)
+            if errors[-1] <= TOLERANCE:
+                return
+    pytest.fail(f"errors are {errors}")
+
+
+def decoded(variant: GraphVariant, samples: list[Sample]) -> list[list[NDArray[np.float64]]]:
+    """Each sample's outputs as the circuit would say them."""
+    scales = zip(samples[0], variant.input_scales, strict=True)
+    feeds = {n: quantised(np.stack([s[n] for s in samples]), k) for n, k in scales}
+    columns = [
+        np.ldexp(np.asarray(o, dtype=np.float64), -k)
+        for o, k in zip(run_integers(variant, feeds), variant.output_scales, strict=True)
+    ]
+    return [[column[i] for column in columns] for i in range(len(samples))]
