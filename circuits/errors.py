@@ -110,7 +110,8 @@ class ExternalData(ModelError):
     code = "model_external_data"
     default_advice = (
         "Export one file: torch.onnx.export(…, external_data=False), or onnx.save(model, path,"
-        " save_as_external_data=False). Commands also take a model with its data file beside it."
+        " save_as_external_data=False); or send a zip archive of the model and its data file."
+        " Commands also take a model with its data file beside it."
     )
 
 

@@ -26,6 +26,7 @@ from circuits.engine.sandbox import Sandbox
 from circuits.errors import ModelTooLarge, ZkmlError
 from circuits.format.digests import sha256, sha256_file
 from circuits.format.manifest import CircuitManifest
+from circuits.format.npz import MAGIC
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
 from circuits.srs.files import MAX_LOGROWS, SrsFolder
@@ -62,11 +63,19 @@ _INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
 _INSPECT = "circuits.compiler.inspect:inspect_json"
 _DESCRIBE = "circuits.compiler.capabilities:describe"
 _BIND = "circuits.frontend.binding:bound_model"
+_UNPACK = "circuits.frontend.external:unpacked"
 #: Models whose costs a process caches.
 _COSTS_KEPT = 256
 NO_OPTIONS = JobOptions()
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
 _log = get_logger(__name__)
+
+
+def _is_archive(model: bytes | Path) -> bool:
+    if not isinstance(model, Path):
+        return model[: len(MAGIC)] == MAGIC
+    with model.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _nobody_hears(_: Sequence[str]) -> None:
@@ -173,17 +182,18 @@ class App:
     ) -> tuple[ModelRecord, bool]:
         """Inspects a model in a child process and stores it; returns whether it is new.
 
-        With ``shapes`` (full shapes by input, or lengths by axis name) the model with these shapes
-        fixed is stored, under its own id.
+        Of a zip archive the model with its external data inside is stored. With ``shapes`` (full
+        shapes by input, or lengths by axis name) the model with these shapes fixed is stored,
+        under its own id.
 
         Raises the ``ModelError`` family for a file that cannot be proved.
         """
-        size = model.stat().st_size if isinstance(model, Path) else len(model)
-        if size > self.settings.max_model_bytes:
-            raise ModelTooLarge(
-                f"the model has {size} bytes, the limit is {self.settings.max_model_bytes}",
-                advice="Raise ZKML_MAX_MODEL_BYTES.",
-            )
+        size = self._size_of(model)
+        if _is_archive(model):
+            data = model.read_bytes() if isinstance(model, Path) else model
+            most = self.settings.max_model_bytes
+            model = self.engine.sandbox.call(_UNPACK, data, most, limits=_INSPECT_LIMITS)
+            size = self._size_of(model)
         if shapes:
             data = model.read_bytes() if isinstance(model, Path) else model
             model = self.engine.sandbox.call(_BIND, data, dict(shapes), limits=_INSPECT_LIMITS)
@@ -235,6 +245,16 @@ class App:
                     self._costs.pop(next(iter(self._costs)))
                 self._costs[key] = known
         return known
+
+    def _size_of(self, model: bytes | Path) -> int:
+        """In bytes. Raises ``ModelTooLarge``."""
+        size = model.stat().st_size if isinstance(model, Path) else len(model)
+        if size > self.settings.max_model_bytes:
+            raise ModelTooLarge(
+                f"the model has {size} bytes, the limit is {self.settings.max_model_bytes}",
+                advice="Raise ZKML_MAX_MODEL_BYTES.",
+            )
+        return size
 
     def _find_model(self, model_id: str) -> ModelRecord | None:
         try:

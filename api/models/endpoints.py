@@ -25,7 +25,12 @@ from prover.records.metadata import read_pairs
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
-MEDIA_TYPES = ("application/octet-stream", "application/onnx", "application/x-protobuf")
+MEDIA_TYPES = (
+    "application/octet-stream",
+    "application/onnx",
+    "application/x-protobuf",
+    "application/zip",
+)
 
 
 @router.post(
@@ -53,8 +58,9 @@ async def upload_model(
         ),
     ] = None,
 ) -> ModelOut | Response:
-    """An ONNX file, as the multipart field `file` or as the bare body. It is inspected at once: an
-    operator that cannot be proved faithfully is refused by name."""
+    """An ONNX file, as the multipart field `file` or as the bare body, or a zip archive of one
+    and its data file. It is inspected at once: an operator that cannot be proved faithfully is
+    refused by name."""
     known = services.app.settings
     pairs = read_pairs(metadata or ())
     async with file_on_disk(

@@ -108,16 +108,18 @@ def read_file(path: Path, *, limit: int | None = None) -> bytes:
 
 
 def read_model_file(path: Path, *, limit: int | None = None) -> bytes:
-    """A model's bytes, including external data from files beside it.
+    """A model's bytes, including external data from files beside it, or in one ``.zip`` with it.
 
     Raises ``FileUnreadable`` and ``ExternalData``.
     """
-    data = read_file(path, limit=limit)
-    if b"location" not in data:
+    data, most = read_file(path, limit=limit), limit if limit is not None else _MOST_DATA
+    if path.suffix != ".zip" and b"location" not in data:
         return data
-    from circuits.frontend.external import embed_external
+    from circuits.frontend.external import embed_external, unpacked
 
-    return embed_external(data, path.parent, limit if limit is not None else _MOST_DATA)
+    return (
+        unpacked(data, most) if path.suffix == ".zip" else embed_external(data, path.parent, most)
+    )
 
 
 def is_batch(path: Path) -> bool:

@@ -4,6 +4,7 @@ for more than anybody can hold are counted before they are written out."""
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from circuits.compiler.inspect import inspect_model
-from circuits.errors import DynamicShape, ExternalData, ModelError, ModelTooLarge
+from circuits.errors import DynamicShape, ExternalData, ModelError, ModelTooLarge, NotOnnx
 from circuits.frontend.binding import bound_model
-from circuits.frontend.external import embed_external
+from circuits.frontend.external import embed_external, unpacked
 from circuits.frontend.functions import MAX_NODES
 from circuits.frontend.reading import read_model
 from circuits.rewrite import rewrite
@@ -70,7 +71,7 @@ def test_no_file_but_a_plain_one_of_the_folder_is_read(tmp_path: Path, location:
 def test_a_file_that_is_shorter_than_declared_is_refused(tmp_path: Path) -> None:
     data = beside(tmp_path)
     (tmp_path / "weights.data").write_bytes(b"\0" * 8)
-    with pytest.raises(ExternalData, match="which has 8"):
+    with pytest.raises(ExternalData, match="which has 8 bytes"):
         embed_external(data, tmp_path, LIMIT)
 
 
@@ -78,6 +79,37 @@ def test_data_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     data = beside(tmp_path)
     with pytest.raises(ModelTooLarge):
         embed_external(data, tmp_path, len(data) + 10)
+
+
+def zipped(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name.replace("_", "."), data)
+    return out.getvalue()
+
+
+def test_an_archive_of_the_pair_is_the_model_as_it_was(tmp_path: Path) -> None:
+    data = beside(tmp_path)
+    weights = (tmp_path / "weights.data").read_bytes()
+    whole = unpacked(zipped(network_onnx=data, weights_data=weights), LIMIT)
+    assert whole == embed_external(data, tmp_path, LIMIT)
+    assert unpacked(zipped(network_onnx=linear()), LIMIT) == linear()
+
+
+def test_an_archive_that_is_no_model_is_refused_with_what_to_pack(tmp_path: Path) -> None:
+    data = beside(tmp_path)
+    weights = (tmp_path / "weights.data").read_bytes()
+    with pytest.raises(NotOnnx, match=r"has 0 \.onnx files"):
+        unpacked(zipped(weights_data=weights), LIMIT)
+    with pytest.raises(NotOnnx, match="damaged"):
+        unpacked(zipped(network_onnx=data)[:-30], LIMIT)
+    with pytest.raises(ExternalData, match="not in the archive"):
+        unpacked(zipped(network_onnx=data), LIMIT)
+    with pytest.raises(ExternalData, match="are wanted from"):
+        unpacked(zipped(network_onnx=data, weights_data=weights[:4]), LIMIT)
+    with pytest.raises(ModelTooLarge, match="unpacks to more"):
+        unpacked(zipped(network_onnx=data, weights_data=b"\0" * LIMIT), LIMIT)
 
 
 def doubling(depth: int) -> bytes:
