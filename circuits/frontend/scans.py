@@ -1,6 +1,7 @@
 """Scan unrolled: the exporters of nearest neighbours write one over the training data.
 
-Only what has a fixed number of steps and no state that the file leaves open; the body's nodes are
+Only what has a fixed number of steps and no state that the file leaves open. Where each step does
+the same to one row, and no state changes, all rows are taken at once; else the body's nodes are
 copied for each step, and counted before.
 """
 
@@ -19,6 +20,9 @@ from onnx import (
 
 from circuits.errors import ModelTooLarge
 
+#: Operators that do to each row of many what they do to one, and those that do along a row.
+_EACH = frozenset({"Abs", "Add", "Div", "Exp", "Identity", "Mul", "Neg", "Pow", "Sqrt", "Sub"})
+_ALONG = frozenset({"ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare"})
 #: Before this set a Scan had a batch, and lengths as its first input.
 _FIRST = 9
 
@@ -92,6 +96,8 @@ def _unrolled(
     steps = {lengths[name][0] for name in scanned if lengths.get(name)}
     if len(steps) != 1 or any(name not in lengths for name in scanned) or not min(steps):
         return None
+    if (at_once := _at_once(graph, node, body, states, scanned, stem, opset)) is not None:
+        return at_once
     if min(steps) * len(body.node) > most_nodes:
         raise ModelTooLarge(
             f"the Scan {node.name!r} stands for {min(steps) * len(body.node)} nodes; at most"
@@ -129,19 +135,74 @@ def _unrolled(
             row = f"{stem}/{step}/row/{len(column)}/{value}"
             out.append(_row(value, row, axis))
             column.append(row)
-    for final, output in zip(states, node.output, strict=False):
-        if output:
-            out.append(helper.make_node("Identity", [final], [output]))
+    out.extend(_kept(states, node))
     for column, output in zip(collected, node.output[len(states) :], strict=True):
         if output:
             out.append(helper.make_node("Concat", column, [output], axis=0))
     return out
 
 
-def _row(value: str, row: str, axis: str | None) -> NodeProto:
+def _kept(states: list[str], node: NodeProto) -> list[NodeProto]:
+    """The states as they are at the end."""
+    pairs = [(s, o) for s, o in zip(states, node.output, strict=False) if o]
+    return [helper.make_node("Identity", [state], [output]) for state, output in pairs]
+
+
+def _at_once(
+    graph: GraphProto,
+    node: NodeProto,
+    body: GraphProto,
+    states: list[str],
+    scanned: list[str],
+    stem: str,
+    opset: int,
+) -> list[NodeProto] | None:
+    """The body on all rows of one matrix, where it holds only what does the same to each: states
+    that stay, of one row, and numbers."""
+    inputs = [i.name for i in body.input]
+    rows = {i.name: len(i.type.tensor_type.shape.dim) for i in body.input}
+    one = [i.type.tensor_type.shape.dim[:1] for i in body.input[: len(states)]]
+    if len(scanned) != 1 or rows[inputs[-1]] != 1 or any(rows[n] != 2 for n in inputs[:-1]):
+        return None
+    if any(dim[0].dim_value not in (0, 1) for dim in one) or body.initializer:
+        return None
+    names = dict(zip(inputs, [*states, *scanned], strict=True))
+    same = dict(zip(inputs, inputs, strict=True))
+    many = {inputs[-1]}
+    out = []
+    for inner in body.node:
+        axes = [list(a.ints) for a in inner.attribute if a.name == "axes"]
+        along = inner.op_type in _ALONG and axes == [[1]] and len(inner.input) == 1
+        if not along and inner.op_type not in _EACH:
+            return None
+        if inner.op_type == "Identity":
+            same[inner.output[0]] = same.get(inner.input[0], "")
+        copied = NodeProto()
+        copied.CopyFrom(inner)
+        if many.intersection(inner.input):
+            many.update(inner.output)
+        names |= {value: f"{stem}/{value}" for value in inner.output}
+        copied.name = f"{stem}/{inner.output[0]}"
+        copied.input[:] = [names[value] for value in inner.input]
+        copied.output[:] = [names[value] for value in inner.output]
+        out.append(copied)
+    kept = zip(body.output, inputs[: len(states)], strict=False)
+    if any(same.get(value.name) != state for value, state in kept):
+        return None
+    out.extend(_kept(states, node))
+    axis = _constant(graph, f"{stem}/axis", [1]) if opset >= 13 else None
+    for value, output in zip(body.output[len(states) :], node.output[len(states) :], strict=True):
+        if value.name not in many or value.name in inputs:
+            return None
+        if output:
+            out.append(_row(names[value.name], output, axis, at=1))
+    return out
+
+
+def _row(value: str, row: str, axis: str | None, at: int = 0) -> NodeProto:
     """What a step gives out, as one row of all that is collected."""
     if axis is None:
-        return helper.make_node("Unsqueeze", [value], [row], axes=[0])
+        return helper.make_node("Unsqueeze", [value], [row], axes=[at])
     return helper.make_node("Unsqueeze", [value, axis], [row])
 
 

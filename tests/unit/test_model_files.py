@@ -20,6 +20,7 @@ from circuits.frontend.external import embed_external, unpacked
 from circuits.frontend.functions import MAX_NODES
 from circuits.frontend.reading import read_model
 from circuits.rewrite import rewrite
+from circuits.rewrite.compare import run
 from prover.cli.shapes import parse_shapes
 from tests.cases.tiny import linear, model
 
@@ -192,12 +193,14 @@ def test_what_is_no_shape_is_refused(text: str) -> None:
         parse_shapes([text])
 
 
-def distances(steps: int, rows: int) -> bytes:
-    """Squared distances to constant rows by a Scan, as skl2onnx writes nearest neighbours."""
+def distances(rows: int, *, moves: bool = False) -> bytes:
+    """Squared distances to constant rows by a Scan, as skl2onnx writes nearest neighbours; of what
+    ``moves``, to each row from where the last one has led."""
     kind = onnx.TensorProto.FLOAT
+    after = helper.make_node("Add", ["a", "row"], ["b"])
     body = helper.make_graph(
         [
-            helper.make_node("Identity", ["a"], ["b"]),
+            after if moves else helper.make_node("Identity", ["a"], ["b"]),
             helper.make_node("Sub", ["a", "row"], ["gap"]),
             helper.make_node("ReduceSumSquare", ["gap"], ["d"], axes=[1], keepdims=0),
         ],
@@ -214,22 +217,27 @@ def distances(steps: int, rows: int) -> bytes:
     table = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
     scan = helper.make_node("Scan", ["x", "t"], ["", "y"], body=body, num_scan_inputs=1)
     return model(
-        [scan] * steps,
+        [scan],
         {"x": (kind, [1, 2])},
         {"y": (kind, [rows, 1])},
         {"t": table},
     )
 
 
+@pytest.mark.parametrize("moves", [False, True], ids=["all at once", "step by step"])
 @pytest.mark.parametrize(("opset", "ir"), [(17, 8), (11, 6), (9, 3)])
-def test_a_scan_over_constants_is_unrolled(opset: int, ir: int) -> None:
-    made = onnx.load_model_from_string(distances(1, 6))
+def test_a_scan_over_constants_is_written_out(opset: int, ir: int, moves: bool) -> None:
+    made = onnx.load_model_from_string(distances(6, moves=moves))
     made.opset_import[0].version, made.ir_version = opset, ir
     data = made.SerializeToString()
-    assert "Scan" not in {n.op_type for n in read_model(data).graph.node}
-    rewrite(data, [{"x": np.array([[0.5, -1.0]], dtype=np.float32)}])
+    operators = [n.op_type for n in read_model(data).graph.node]
+    assert "Scan" not in operators
+    assert operators.count("ReduceSumSquare") == (6 if moves else 1)
+    sample = {"x": np.array([[0.5, -1.0]], dtype=np.float32)}
+    (want,), (got,) = run(data, [sample]), run(rewrite(data, [sample]).onnx, [sample])
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-6)
 
 
 def test_a_scan_over_more_than_can_be_held_is_refused() -> None:
     with pytest.raises(ModelTooLarge, match="Scan"):
-        read_model(distances(1, 20_000))
+        read_model(distances(20_000, moves=True))
