@@ -215,7 +215,7 @@ def distances(rows: int, *, moves: bool = False) -> bytes:
         ],
     )
     table = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
-    scan = helper.make_node("Scan", ["x", "t"], ["", "y"], body=body, num_scan_inputs=1)
+    scan = helper.make_node("Scan", ["x", "t"], ["z", "y"], body=body, num_scan_inputs=1)
     return model(
         [scan],
         {"x": (kind, [1, 2])},
