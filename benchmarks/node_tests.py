@@ -1,8 +1,9 @@
-"""The ONNX project's own node tests: which are accepted, and what their witnesses give.
+"""The ONNX project's own node tests: which are accepted, and what their integers give.
 
-``python -m benchmarks.node_tests -o FOLDER [--witness] [--only TEXT]``. Each test is a model with
+``python -m benchmarks.node_tests -o FOLDER [--only TEXT] [--every N]``. Each test is a model with
 inputs and the outputs that are expected. Inputs that decide a shape are bound to the test's data,
-as an exporter would have written them; then the model is rewritten, and refused or accepted.
+as an exporter would have written them; then the model is rewritten, and refused or accepted. What
+has a form in integers is computed in these too, without the engine.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
+from circuits.calibration.samples import covering_ranges
 from circuits.errors import InputNotFinite, ModelError, ZkmlError
+from circuits.lower import BitWidths, CannotLower, lower, run_integers
+from circuits.lower.bits import quantised
 from circuits.rewrite import Rewritten, rewrite
 from circuits.rewrite.compare import run
 
+#: Bits with which rounding hardly shows.
+_FINE = BitWidths(input=14, weights=(14,), table=12)
 #: Operands that decide a shape, or that exporters write as constants (steps of quantisation, places
 #: that are scattered to), by operator.
 _DECIDING = {
@@ -81,7 +87,7 @@ _DECIDING = {
 class Verdict:
     """What became of a test: ``accepted``, ``refused`` (by ``code`` and ``detail``) or ``defect``
     (an error of ours); ``error`` is the rewritten model's largest difference from the outputs
-    expected, over their range."""
+    expected, over their range, ``integers`` that of its integers, where it has such a form."""
 
     name: str
     operators: tuple[str, ...]
@@ -89,6 +95,7 @@ class Verdict:
     code: str = ""
     detail: str = ""
     error: float | None = None
+    integers: float | None = None
 
 
 def cases() -> list[Any]:
@@ -118,8 +125,32 @@ def judge(case: Any) -> Verdict:
     except Exception as error:
         detail = f"{type(error).__name__}: {error}"[:300]
         return Verdict(name=case.name, operators=operators, verdict="defect", detail=detail)
-    off = difference(found, sample, expected)
-    return Verdict(name=case.name, operators=operators, verdict="accepted", error=off)
+    return Verdict(
+        name=case.name,
+        operators=operators,
+        verdict="accepted",
+        error=difference(run(found.onnx, [sample])[0], expected),
+        integers=simulated(found, sample, expected),
+    )
+
+
+def simulated(
+    found: Rewritten, sample: dict[str, NDArray[Any]], expected: list[Any]
+) -> float | None:
+    """How far the model's integers are from what is expected, with as many bits as may be of use;
+    None where it has no such form."""
+    try:
+        accepted = covering_ranges(sample)
+        variant = lower(found.onnx, _FINE, accepted)
+    except (CannotLower, ZkmlError):
+        return None
+    scales = zip(accepted, variant.input_scales, strict=True)
+    feeds = {name: quantised(sample[name][None], scale) for name, scale in scales}
+    got = [
+        np.ldexp(np.asarray(values, dtype=np.float64)[0], -scale)
+        for values, scale in zip(run_integers(variant, feeds), variant.output_scales, strict=True)
+    ]
+    return difference(got, expected)
 
 
 def prepared(case: Any) -> tuple[ModelProto, dict[str, NDArray[Any]], list[Any]]:
@@ -162,17 +193,13 @@ def _deciding(model: ModelProto) -> set[str]:
     return wanted
 
 
-def difference(found: Rewritten, sample: dict[str, NDArray[Any]], expected: list[Any]) -> float:
-    """The rewritten model's largest difference from what is expected, over its range."""
-    try:
-        (got,) = run(found.onnx, [sample])
-    except ModelError:
-        return float("inf")
+def difference(got: Sequence[NDArray[Any]], expected: list[Any]) -> float:
+    """The largest difference of outputs from what is expected, over its range."""
     worst = 0.0
     for want, have in zip(expected, got, strict=False):
         held = numpy_helper.to_array(want) if isinstance(want, TensorProto) else want
         values = np.asarray(held, dtype=np.float64)
-        if values.shape != have.shape:
+        if values.size != have.size:
             return float("inf")
         finite = np.isfinite(values)
         if not finite.any():
@@ -180,7 +207,9 @@ def difference(found: Rewritten, sample: dict[str, NDArray[Any]], expected: list
         largest = float(np.abs(values[finite]).max())
         width = float(np.ptp(values[finite]))
         spread = (width if width > 1e-2 * largest else largest) or 1.0
-        worst = max(worst, float(np.abs(values[finite] - have[finite]).max()) / spread)
+        worst = max(
+            worst, float(np.abs(values[finite] - have.reshape(values.shape)[finite]).max()) / spread
+        )
     return worst
 
 
@@ -190,6 +219,9 @@ def table(verdicts: list[Verdict]) -> Iterator[str]:
     yield f"{len(verdicts)} tests: " + ", ".join(f"{n} {what}" for what, n in counts.items())
     wrong = [v for v in verdicts if v.verdict == "accepted" and (v.error or 0) > 1e-3]
     yield f"accepted and not as expected: {len(wrong)} {[v.name for v in wrong[:40]]}"
+    whole = [v for v in verdicts if v.integers is not None]
+    off = sorted((v.integers or 0.0, v.name) for v in whole if (v.integers or 0.0) > 1e-2)
+    yield f"of these in integers: {len(whole)}, further off than 1 %: {len(off)} {off[:60]}"
     reasons = Counter((v.verdict, v.operators[:3], v.code, v.detail[:140]) for v in verdicts)
     for (verdict, operators, code, detail), count in reasons.most_common():
         if verdict != "accepted":

@@ -110,9 +110,12 @@ def lower(
         low.known[value.name] = fresh(tensor, step)
         input_scales.append(scale)
     _walk(low, model)
-    outputs, output_scales = _outputs(low, model)
-    onnx_bytes = low.emit.finish(outputs)
-    bounds = low.emit.intervals.summary()
+    try:
+        outputs, output_scales = _outputs(low, model)
+        onnx_bytes = low.emit.finish(outputs)
+        bounds = low.emit.intervals.summary()
+    except ValueError as error:
+        raise CannotLower(str(error)) from error
     if bounds.largest >= 1 << MAX_BITS:
         raise CannotLower(
             f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",

@@ -227,3 +227,25 @@ def test_planning_stops_in_the_middle_of_an_engine_call(
             MODELS["sigmoid"], samples(), Profile(), said.append, lambda: bool(said)
         )
     assert len(said) == 1
+
+
+@pytest.mark.long
+def test_planning_stops_wherever_it_is(engine: EzklEngine, srs_cache: Path) -> None:
+    """Told to stop after each of the things that it says: nothing more is said, or done."""
+    made = builder(engine, srs_cache)
+
+    def said_until(stop: int) -> tuple[int, bool]:
+        said: list[str] = []
+        try:
+            made.plan(
+                MODELS["sigmoid"], samples(), Profile(), said.append, lambda: len(said) > stop
+            )
+        except Canceled:
+            return len(said), True
+        return len(said), False
+
+    stop = 0
+    while (heard := said_until(stop))[1]:
+        assert heard[0] == stop + 1
+        stop += 1
+    assert heard[0] == stop > 2

@@ -27,6 +27,12 @@ def test_what_is_accepted_computes_what_is_expected(verdicts: list[Verdict]) -> 
     assert all((v.error or 0.0) <= 2e-3 for v in accepted)
 
 
+def test_its_integers_say_the_same(verdicts: list[Verdict]) -> None:
+    in_integers = [v for v in verdicts if v.integers is not None]
+    assert len(in_integers) >= 3
+    assert all((v.integers or 0.0) <= 1e-2 for v in in_integers)
+
+
 def test_the_table_counts_all_of_them(verdicts: list[Verdict]) -> None:
     first = next(iter(table(verdicts)))
     assert first.startswith(f"{len(verdicts)} tests: ")
