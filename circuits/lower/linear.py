@@ -195,8 +195,8 @@ def _stacked(
     whole = np.zeros((count, inner, count, outer))
     whole[np.arange(count), :, np.arange(count)] = blocks
     logical = np.arange(q.view.size).reshape(q.shape)
-    places = np.broadcast_to(logical, (*lead, rows, inner)).reshape(count, rows, inner)
-    places = places.transpose(1, 0, 2).reshape(rows, count * inner)
+    stack = np.broadcast_to(logical, (*lead, rows, inner)).reshape(count, rows, inner)
+    places = stack.transpose(1, 0, 2).reshape(rows, count * inner)
     product = windowed(low, q, places, whole.reshape(count * inner, -1), None)
     view = product.view.reshape(rows, count, outer).transpose(1, 0, 2)
     return product.moved(view.reshape(*lead, rows, outer), product.step)

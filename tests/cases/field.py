@@ -70,7 +70,8 @@ def _people(count: int = 240) -> dict[str, NDArray[Any]]:
 
 def _defaults(rows: Rows) -> NDArray[np.int64]:
     burden = rows["loan"] / rows["income"] + rows["used"] + 0.1 * (rows["purpose"] == 2)
-    return (burden > np.median(burden)).astype(np.int64).reshape(-1)
+    late: NDArray[np.int64] = (burden > np.median(burden)).astype(np.int64).reshape(-1)
+    return late
 
 
 def double_input() -> Field:

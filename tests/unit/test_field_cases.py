@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -42,7 +44,7 @@ def test_it_has_integers_that_keep_the_tolerance(name: str) -> None:
     pytest.fail(f"errors are {errors}")
 
 
-def decoded(variant: GraphVariant, samples: list[Sample]) -> list[list[NDArray[np.float64]]]:
+def decoded(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
     """Each sample's outputs as the circuit would say them."""
     scales = zip(samples[0], variant.input_scales, strict=True)
     feeds = {n: quantised(np.stack([s[n] for s in samples]), k) for n, k in scales}

@@ -82,10 +82,12 @@ def _paths(node: ir.Node) -> Paths | None:
         sums, level = _maker(found, "MatMul"), constant(wanted)
         if sums is None or level is None or not has_shape(found):
             continue
-        for truths, known, first in ((*sums.inputs[:2], False), (*sums.inputs[1::-1], True)):
+        left, right = sums.inputs
+        for truths, known, first in ((left, right, False), (right, left, True)):
             weights = constant(known)
             if weights is None or truths is None or not has_shape(truths) or not _truth(truths):
                 continue
+            assert found is not None
             matrix = np.asarray(weights, dtype=np.float64)
             matrix = np.swapaxes(matrix, -1, -2) if first else matrix
             matrix = matrix.reshape(-1, *matrix.shape[-2:])
@@ -113,7 +115,8 @@ def _read(truths: ir.Value, matrix: Matrix, needed: Matrix) -> Paths | None:
 
 def _truth(value: ir.Value) -> bool:
     """Whether it is 0 or 1: truths, moved about."""
-    stack, seen = [value], set()
+    stack: list[ir.Value] = [value]
+    seen: set[int] = set()
     while stack:
         value = stack.pop()
         if value.dtype == DataType.BOOL:
@@ -215,7 +218,8 @@ def _gather(node: ir.Node, build: Builder) -> ir.Value | None:
     chosen, offset = _maker(where, "ArgMax"), np.zeros(1, dtype=np.int64)
     if chosen is None and (moved := _maker(where, "Add")) is not None:
         for value, known in (moved.inputs[:2], moved.inputs[1::-1]):
-            if (by := constant(known)) is not None and has_shape(value):
+            by = constant(known)
+            if by is not None and value is not None and has_shape(value):
                 chosen = _maker(value, "ArgMax")
                 offset = np.broadcast_to(by, shape_of(value)).reshape(-1)
                 break
