@@ -10,8 +10,8 @@ CSV         a header that names each element (``x[0],x[1],…``, or ``x`` alone)
 ``.npy``    an array, for a model of one input
 ==========  ======================================================================================
 
-Whatever the form, an input has one row (the model's own shape), or many: ``[N, *shape]``, or
-``[N, …]`` where the model's shape begins with a batch of 1. What the model has no input for is left
+Whatever the form, an input has one row (the model's own shape), or many: ``[N, *shape]``. Where the
+model's shape begins with a batch of 1, one row may leave it out, and many are ``[N, …]``. What the model has no input for is left
 out and named.
 """
 
@@ -132,10 +132,11 @@ def by_name(named: Mapping[str, Any], signature: Signature) -> Columns:
 
 
 def _rows(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
-    """An array of the model's shape, or of many times that, as ``[N, *shape]``."""
+    """An array of the model's shape, also without its batch of 1, or of many times that, as
+    ``[N, *shape]``."""
     shape = tensor.shape
-    if array.shape == shape:
-        stacked = array[None]
+    if array.shape == shape or (shape[:1] == (1,) and array.shape == shape[1:]):
+        stacked = array.reshape(1, *shape)
     elif array.shape[1:] == shape and array.ndim == len(shape) + 1:
         stacked = array
     elif (

@@ -62,6 +62,11 @@ def test_an_npz_file_is_an_input() -> None:
     assert arrays["x"].tolist() == [[1.5, -2.0]]
 
 
+def test_one_row_may_leave_its_batch_of_one_out() -> None:
+    arrays, _ = read_input(b'{"inputs": {"x": [1.5, -2]}}', signature(X))
+    assert arrays["x"].tolist() == [[1.5, -2.0]]
+
+
 @pytest.mark.parametrize(
     ("payload", "tensors", "code"),
     [
@@ -78,7 +83,6 @@ def test_an_npz_file_is_an_input() -> None:
         ({"inputs": {"more": [[1, 2]]}}, (X,), "input_names"),
         ({"inputs": {"x": [[1, 2], [3, 4]]}}, (X,), "input_shape"),
         ({"input_data": [[1, 2], [3, 4]]}, (X,), "input_shape"),
-        ({"inputs": {"x": [1, 2]}}, (X,), "input_shape"),
         ({"inputs": {"x": [[1, 2, 3]]}}, (X,), "input_shape"),
         ({"inputs": {"x": []}}, (X,), "input_shape"),
         ({"inputs": {"x": 1.0}}, (X,), "input_shape"),
