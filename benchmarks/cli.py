@@ -24,8 +24,8 @@ from rich.progress import (
 
 from benchmarks.errors import FileUnusable, FolderUnusable, MarkersMissing, UnknownModel
 from benchmarks.harness import machine, runner
+from benchmarks.harness.eta import Budget
 from benchmarks.harness.metrics import counted, duration
-from benchmarks.harness.pace import Budget
 from benchmarks.harness.rows import Header, Key, read
 from benchmarks.harness.tasks import RunSize
 from benchmarks.report import compare as comparing
@@ -57,10 +57,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def run(
     context: typer.Context,
     suite: Annotated[
-        list[str] | None, typer.Option(help="A suite (see `list`); may be given several times.")
+        list[str] | None, typer.Option(help="A suite (see `list`); repeatable.")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="A model (see `list`); may be given several times.")
+        list[str] | None, typer.Option(help="A model (see `list`); repeatable.")
     ] = None,
     zoo_folder: Annotated[
         Path | None,
@@ -69,22 +69,22 @@ def run(
     quick: Annotated[
         bool, typer.Option(help="All suites on small models with few samples: under five minutes.")
     ] = False,
-    samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and side.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Proofs per model and system.")] = None,
     warm_ups: Annotated[
-        int | None, typer.Option(min=0, help="Proofs before them that are not counted.")
+        int | None, typer.Option(min=0, help="Warm-up proofs, which are not counted.")
     ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
             min=0.1,
             metavar="MINUTES",
-            help="Time that the run may take; what it does not hold is left for the next one.",
+            help="Time limit of the run; the next run continues with the rest.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the results.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs suites. The same command again continues where an interrupted run stopped."""
+    """Runs suites. Repeat the same command to continue an interrupted run."""
     if context.invoked_subcommand is not None:
         return
     chosen = suites.choose(suite or [], quick=quick)
@@ -93,21 +93,21 @@ def run(
         named=bool(model) or zoo_folder is not None,
         quick=quick,
     )
-    amount = RunSize.for_quick() if quick else RunSize()
-    amount = replace(
-        amount,
-        samples=amount.samples if samples is None else samples,
-        warm_ups=amount.warm_ups if warm_ups is None else warm_ups,
+    run_size = RunSize.for_quick() if quick else RunSize()
+    run_size = replace(
+        run_size,
+        samples=run_size.samples if samples is None else samples,
+        warm_ups=run_size.warm_ups if warm_ups is None else warm_ups,
     )
-    Settings.load(redis_url=None)  # what is wrong with them is told now, not by every sample
+    Settings.load(redis_url=None)  # reports invalid settings now instead of in every sample
     CACHE.mkdir(parents=True, exist_ok=True)
-    # EZKL keeps a lookup cache under its home, which feeds circuits: the benchmarks have their own.
+    # EZKL caches lookups under its home, which affects circuits: the benchmarks use a separate one.
     os.environ.setdefault("EZKL_REPO_PATH", str(CACHE / "ezkl"))
     header = Header(
         options={
             "suites": [s.name for s in chosen],
             "models": list(dict.fromkeys(e.name for s in chosen for e in selection.of(s))),
-            **asdict(amount),
+            **asdict(run_size),
         },
         machine=machine.describe(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -115,7 +115,7 @@ def run(
     folder = out or OUT / header.started.replace(":", "")
     begin = time.monotonic()
     with ExitStack() as stack:
-        tasks = suites.tasks_of(chosen, selection, amount, CACHE, stack)
+        tasks = suites.tasks_of(chosen, selection, run_size, CACHE, stack)
         on_task = stack.enter_context(_progress(len(tasks)))
         limit = None if budget is None else Budget(60 * budget)
         results = runner.run(tasks, header, folder, on_task, limit)
@@ -146,7 +146,7 @@ def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entr
 
 @app.command("report")
 def report_command(results: Path) -> None:
-    """Writes report.md and the plots of a results file again."""
+    """Regenerates report.md and the plots of a results file."""
     folder = results if results.is_dir() else results.parent
     try:
         _notes.print(str(report.write(read(results), folder)), highlight=False)
@@ -158,9 +158,9 @@ def report_command(results: Path) -> None:
 def readme_command(
     results: Path,
     file: Path,
-    check: Annotated[bool, typer.Option(help="Change nothing; exit 1 when it is stale.")] = False,
+    check: Annotated[bool, typer.Option(help="Change nothing; exit 1 if it is stale.")] = False,
 ) -> None:
-    """Puts the table of RESULTS between the markers of FILE."""
+    """Writes the table of RESULTS between the markers of FILE."""
     part = report.excerpt(read(results))
     try:
         old = file.read_text(encoding="utf-8")
@@ -180,23 +180,23 @@ def compare_command(
     old: Path,
     new: Path,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show what too few samples say as well.")
+        bool, typer.Option("--all", help="Also show comparisons with too few samples.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compares two results. Exit status 1 when something became worse."""
+    """Compares two results. Exit status 1 if something became worse."""
     before, after = read(old), read(new)
     found = comparing.compare(before, after)
     lost = comparing.lost(before, after)
     differs = comparing.different_machines(before, after)
     worse = [c for c in found if c.verdict is comparing.Verdict.WORSE]
     if as_json:
-        told: dict[str, Any] = {
+        output: dict[str, Any] = {
             "comparisons": [c.to_json() for c in found],
             "lost": lost,
             "machines_differ_in": differs,
         }
-        print(json.dumps(told))
+        print(json.dumps(output))
     else:
         print(comparing.markdown(found, everything=everything))
         for key in lost:
@@ -215,7 +215,7 @@ def install_peers_command() -> None:
 
 @app.command("list")
 def list_command() -> None:
-    """Names the suites and the models."""
+    """Lists the suites and the models."""
     for suite in suites.SUITES.values():
         print(f"suite  {suite.name:<10} {suite.title}")
     for entry in zoo.ENTRIES:
@@ -223,8 +223,8 @@ def list_command() -> None:
 
 
 class _progress:
-    """A bar on stderr with the time left, as far as it can be predicted; without a terminal, one
-    line per sample."""
+    """A progress bar on stderr with the remaining time, if known; without a terminal, one line per
+    sample."""
 
     def __init__(self, total: int):
         self._bar = Progress(
@@ -253,16 +253,16 @@ class _progress:
 
 
 def main() -> int:
-    """Exit status: 0 good, 1 worse than before, 2 bad usage, 3 our fault, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: cleanly
+    """Exit status: 0 good, 1 worse than before, 2 bad usage, 3 internal error, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # handled like Ctrl-C
     try:
-        code = app(standalone_mode=False)  # typer.Exit and interruption come back as a status
+        code = app(standalone_mode=False)  # typer.Exit and interruption are returned as a status
     except ZkmlError as error:
         _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.advice}" if error.advice else ""))
         return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
     except _USAGE_ERROR as error:  # usage: an unknown option, a value out of bounds
-        told = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
-        _notes.print(f"[red]{told}[/red]")
+        output = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        _notes.print(f"[red]{output}[/red]")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -1,4 +1,4 @@
-"""What a user of the benchmarks can meet."""
+"""Errors of the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Proves every model of a folder through the real pipeline, and says what came of it.
+"""Proves every model of a folder through the real pipeline, and reports the results.
 
 ``python -m benchmarks.prove_folder FOLDER [-o DIR] [--only NAME…]``, where the folder holds
-``NAME/network.onnx`` with ``NAME/input.json`` and perhaps ``NAME/calibration.npz``. DIR gets
-``results.jsonl`` and ``report.md``; models that have a line there are not run again unless they are
-named. Other settings are those of the environment (``ZKML_HOME``, ``ZKML_PLAN_EFFORT``…).
+``NAME/network.onnx`` with ``NAME/input.json`` and optionally ``NAME/calibration.npz``. DIR gets
+``results.jsonl`` and ``report.md``; models that have a line there run again only if named. Other
+settings come from the environment (``ZKML_HOME``, ``ZKML_PLAN_EFFORT``…).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from prover.records.job import Job, JobState
 from prover.settings import Settings
 from prover.statement.envelope import Receipt
 
-#: Inputs drawn to know how wide a model's outputs are, and how many of them a circuit is tried on.
+#: Random inputs to find the range of a model's outputs, and how many of them the circuit runs.
 _DRAWN, _TRIED = 256, 8
 
 Arrays = dict[str, NDArray[Any]]
@@ -46,14 +46,14 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Prover:
-    """Proves folders of one model each. ``commit`` says which version of the code does."""
+    """Proves folders of one model each. ``commit`` is the version of the code."""
 
     app: App
     commit: str
     profile: Profile
 
     def row(self, folder: Path) -> Row:
-        """One model, whatever comes of it."""
+        """One model, whatever its outcome."""
         row = Row(name=folder.name, outcome=Outcome.FAILED, commit=self.commit)
         try:
             record, _ = self.app.add_model((folder / "network.onnx").read_bytes(), folder.name)
@@ -73,7 +73,7 @@ class Prover:
     def _judged(self, row: Row, job: Job, inputs: Arrays) -> Row:
         """A finished job, its receipt compared with onnxruntime on the file as uploaded."""
         manifest = CircuitManifest.from_json(self.app.store.circuit(job.circuit_id).manifest)
-        # The file as uploaded; another model only where that one answers with maps or text.
+        # The uploaded file; another model only if its outputs are maps or strings.
         reference = _Reference(self.app.artifacts.get(manifest.reference_sha256))
         drawn = reference.answered(_draw(manifest.inputs), manifest.inputs)
         wanted = reference(inputs)
@@ -85,8 +85,8 @@ class Prover:
         row = replace(
             row,
             outcome=Outcome.PROVED,
-            mended=manifest.reference_sha256 != manifest.model_sha256,
-            road="integers" if manifest.lowering else "fixed point",
+            repaired=manifest.reference_sha256 != manifest.model_sha256,
+            lowering="integers" if manifest.lowering else "fixed point",
             logrows=manifest.srs.logrows,
             build_s=round(job.timings.get("compile", 0.0), 2),
             prove_s=round(job.timings["prove"], 3),
@@ -106,7 +106,7 @@ class Prover:
         drawn: tuple[list[Arrays], list[list[NDArray[Any]]]],
         ranges: Sequence[float],
     ) -> Off:
-        """The circuit's arithmetic on drawn inputs, run without proofs."""
+        """The circuit's arithmetic on random inputs, without proofs."""
         settings = self.app.artifacts.get(manifest.files["settings"]).decode()
         felts = [_encoded(manifest, sample) for sample in drawn[0][:_TRIED]]
         results = self.app.engine.simulate(
@@ -128,7 +128,7 @@ class Prover:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tables:
-    """What a circuit's tables hold; the engine would refuse to prove a value outside."""
+    """The ranges of a circuit's tables; the engine cannot prove a value outside."""
 
     lookup: tuple[float, float]
     widest: int
@@ -160,7 +160,7 @@ def _refused(row: Row, problem: dict[str, Any]) -> Row:
 
 
 class _Reference:
-    """onnxruntime in this process: nothing of the planner's own measuring is used."""
+    """onnxruntime in this process, independent of the planner's measurements."""
 
     def __init__(self, model: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -174,9 +174,9 @@ class _Reference:
     def answered(
         self, samples: Sequence[Arrays], inputs: Sequence[InputEncoding]
     ) -> tuple[list[Arrays], list[list[NDArray[Any]]]]:
-        """The samples on which the model has finite answers, and those.
+        """The samples with finite outputs, and these outputs.
 
-        One without is tried again nearer to zero, as the planner does.
+        A sample without finite outputs is retried nearer to zero, as in the planner.
         """
         ranges = {e.tensor.name: (e.lower, e.upper) for e in inputs}
         pairs = []
@@ -190,13 +190,13 @@ class _Reference:
     def _finite(self, sample: Arrays) -> list[NDArray[Any]] | None:
         try:
             answer = self(sample)
-        except Exception:  # onnxruntime's own exception types share no base
+        except Exception:  # onnxruntime's exception types have no common base
             return None
         return answer if all(np.isfinite(v).all() for v in answer) else None
 
 
 def _draw(inputs: Sequence[InputEncoding]) -> list[Arrays]:
-    """Inputs from all over what a circuit accepts; the first few are what it is tried on."""
+    """Random inputs from a circuit's accepted range; the circuit runs on the first few."""
     rng = np.random.default_rng(6)
 
     def one(encoding: InputEncoding) -> NDArray[Any]:
@@ -206,7 +206,7 @@ def _draw(inputs: Sequence[InputEncoding]) -> list[Arrays]:
             whole = rng.integers(int(np.ceil(low)), int(np.floor(high)), shape, endpoint=True)
             return np.asarray(whole).astype(dtype)
         middle, half = (low + high) / 2, (high - low) / 2
-        inner = half * (1 - 1e-6)  # float32 must not round beyond the edge
+        inner = half * (1 - 1e-6)  # rounding to float32 must not leave the range
         return np.asarray(rng.uniform(middle - inner, middle + inner, shape)).astype(dtype)
 
     return [{e.tensor.name: one(e) for e in inputs} for _ in range(_DRAWN)]
@@ -283,9 +283,9 @@ def _spoken(row: Row) -> str:
     if row.given is None or row.drawn is None:
         return f"{row.name}: {row.outcome}: {row.code}: {row.detail}"
     return (
-        f"{row.name}: {row.outcome}, {row.road}, k = {row.logrows}, built in {row.build_s} s,"
-        f" proved in {row.prove_s} s, off by {row.given.relative:.3%};"
-        f" drawn {row.drawn.relative:.3%}, top {row.drawn.top} of {row.drawn.inputs},"
+        f"{row.name}: {row.outcome}, {row.lowering}, k = {row.logrows}, built in {row.build_s} s,"
+        f" proved in {row.prove_s} s, error {row.given.relative:.3%};"
+        f" random {row.drawn.relative:.3%}, top {row.drawn.top} of {row.drawn.inputs},"
         f" out {row.drawn.out} {row.detail}"
     )
 
@@ -294,7 +294,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, help="for results.jsonl and report.md")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these models, also again")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="run these models, even again")
     parser.add_argument("--memory-gib", type=float, default=8.0, help="limit of an engine call")
     parser.add_argument("--minutes", type=float, default=10.0, help="limit of an engine call")
     return parser.parse_args()

@@ -31,7 +31,7 @@ _console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """0 when every step did what it should, else 1 with what went wrong."""
+    """0 if every step succeeded, else 1 with the reason."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zkml-demo-") as folder:
         home = Path(folder)
@@ -42,12 +42,12 @@ def main() -> int:
             _console.print(f"The demo failed: {error}", style="bold red", markup=False)
             _console.print(_tail(home / "service.log"), style="dim", markup=False)
             return 1
-    _say(f"Done in {time.monotonic() - started:.1f} s. No process and no file is left behind.")
+    _say(f"Done in {time.monotonic() - started:.1f} s. All processes and files were removed.")
     return 0
 
 
 class DemoFailed(Exception):
-    """A step did not do what it should."""
+    """A step failed."""
 
 
 def _prove_and_verify(client: Client, home: Path) -> None:
@@ -56,7 +56,7 @@ def _prove_and_verify(client: Client, home: Path) -> None:
 
     samples = np.load(DIGITS / "calibration.npz")["image"]
     circuit = client.create_circuit(model.id, calibration={"inputs": {"image": samples.tolist()}})
-    _step(f"Ordered a circuit for it, planned on {len(samples)} training images")
+    _step(f"Requested a circuit, planned on {len(samples)} training images")
     for event in client.circuit_events(circuit.id):
         _event(event)
     circuit = client.circuit(circuit.id)
@@ -87,7 +87,7 @@ def _prove_and_verify(client: Client, home: Path) -> None:
     good.write_bytes(bundle)
     code, report = _verify(good, home)
     if code != 0:
-        raise DemoFailed(f"zkml verify refused a good bundle: {report}")
+        raise DemoFailed(f"zkml verify rejected a good bundle: {report}")
     passed = sum(c["status"] == "pass" for c in report["checks"])
     _step(f"Verified offline with `zkml verify`: {passed} checks passed, none failed.")
 
@@ -97,7 +97,7 @@ def _prove_and_verify(client: Client, home: Path) -> None:
     if code != 1:
         raise DemoFailed("zkml verify accepted an altered bundle")
     failed = [c for c in refusal["checks"] if c["status"] == "fail"]
-    _step("Changed one digit of one output in the receipt, and verified again: refused.")
+    _step("Changed one digit of one output in the receipt, and verified again: rejected.")
     for check in failed[:3]:
         _say(f"    ({check['number']}) {check['name']}: {check['detail']}")
 
@@ -105,21 +105,21 @@ def _prove_and_verify(client: Client, home: Path) -> None:
     _say("What was proved:", style="bold")
     for sentence in report["words"]:
         _say(f"  {sentence}")
-    _say("  The reference string was made here, for development: do not rely on this proof.")
+    _say("  The reference string was generated here, for development: do not rely on this proof.")
     _say()
 
 
 def _event(event: Event) -> None:
-    """One line for what happened to a job."""
+    """Prints an event of a job."""
     if event.type != "progress":
         _say(f"    {event.type:6} {event.data.get('stage') or event.data.get('state')}")
 
 
 def _with_one_digit_changed(bundle: bytes) -> bytes:
-    """The bundle with one digit of its first output value changed, and nothing else wrong.
+    """The bundle with one digit of its first output value changed.
 
-    The receipt is written in its proper form around the change, so what refuses it is not a
-    broken file but what the file says.
+    The changed receipt is in canonical form, so verification fails because of its content and not
+    because of its form.
     """
     parts = read_bundle(bundle)
     receipt = Receipt.from_bytes(parts.receipt)
@@ -131,7 +131,7 @@ def _with_one_digit_changed(bundle: bytes) -> bytes:
 
 
 def _verify(bundle: Path, home: Path) -> tuple[int, dict[str, Any]]:
-    """``zkml verify --json`` in a process of its own that knows nothing of the service."""
+    """``zkml verify --json`` in a separate process, independent of the service."""
     done = subprocess.run(
         [_zkml(), "verify", str(bundle), "--nonce", "demo-1", "--json"],
         capture_output=True,
@@ -171,7 +171,7 @@ def _service(home: Path) -> Iterator[str]:
 
 
 def _zkml() -> str:
-    """The command as installed beside this interpreter."""
+    """The command beside this interpreter."""
     return str(Path(sys.executable).with_name("zkml"))
 
 

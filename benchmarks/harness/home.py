@@ -1,4 +1,4 @@
-"""Where the programs that are measured keep what they make: never in the user's own home."""
+"""The environment of measured programs, separate from the user's home."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _OF_A_DEPLOYMENT = ("ZKML_REDIS_URL", "ZKML_DATABASE_URL", "ZKML_ARTIFACTS_URL",
 
 
 def environment(home: Path, srs: Path) -> dict[str, str]:
-    """Variables for ``zkml`` with a home of its own and the SRS files that all sides share.
+    """Environment variables for ``zkml`` with a separate home and shared SRS files.
 
-    The cost model is the one that this machine's user has fitted, where there is one.
+    The cost model is the user's fitted one, if there is one.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _OF_A_DEPLOYMENT}
     costs = Settings.load(redis_url=None).cost_model_path

@@ -1,4 +1,4 @@
-"""Many requests at once, over plain sockets: the client must cost less than what it measures."""
+"""A load generator on plain sockets, so that the client costs less than the server."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _READ = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of it: seconds of each answered request, and how many were refused."""
+    """The result: seconds of each answered request, and the number of refused ones."""
 
     latencies_s: list[float]
     total_s: float
     refused: int
 
     def metrics(self) -> dict[str, float]:
-        """Median, 99th percentile, and answers a second."""
+        """Median, 99th percentile, and responses per second."""
         return {
             "latency_s": float(np.percentile(self.latencies_s, 50)),
             "p99_s": float(np.percentile(self.latencies_s, 99)),
@@ -39,7 +39,7 @@ def request(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
 ) -> bytes:
-    """One request on a connection that stays open."""
+    """One request on a persistent connection."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(base_url).netloc}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if body:
@@ -48,8 +48,8 @@ def request(
 
 
 async def load(base_url: str, make: Request, *, total: int, connections: int) -> Load:
-    """Sends ``total`` requests over so many connections, each the next one as soon as it has its
-    answer. Raises ``OSError`` for a connection that breaks."""
+    """Sends ``total`` requests over ``connections`` connections, each sequentially. Raises
+    ``OSError`` for a broken connection."""
     latencies: list[float] = []
     refused = 0
     numbers = iter(range(total))
@@ -82,7 +82,7 @@ async def connect(base_url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWr
 
 
 async def until(reader: asyncio.StreamReader, mark: bytes) -> bool:
-    """Reads a stream up to ``mark``; False: it ended before."""
+    """Reads a stream up to ``mark``; False if it ends before."""
     seen = b""
     while mark not in seen:
         chunk = await reader.read(_READ)
@@ -93,7 +93,7 @@ async def until(reader: asyncio.StreamReader, mark: bytes) -> bool:
 
 
 async def _answer(reader: asyncio.StreamReader) -> int:
-    """Reads one answer with a Content-Length; its status."""
+    """Reads one response with a Content-Length; returns its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     status_line, *fields = head.decode("latin-1").split("\r\n")
     length = next(

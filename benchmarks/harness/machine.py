@@ -1,4 +1,4 @@
-"""Where and with what a run was made: figures mean nothing without it."""
+"""The machine and the software versions of a run."""
 
 from __future__ import annotations
 

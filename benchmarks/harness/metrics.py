@@ -1,4 +1,4 @@
-"""The names of what is measured, their units, and which direction is better."""
+"""The metrics: names, units, and which direction is better."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """``judged``: whether ``compare`` gives a verdict on it."""
+    """``judged``: whether ``compare`` gives a verdict on the metric."""
 
     title: str
     unit: str
@@ -58,19 +58,19 @@ METRICS = {
 
 
 def duration(seconds: float) -> str:
-    """A time that people wait for."""
+    """A duration as text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def counted(number: int, noun: str) -> str:
-    """How many there are of what has a regular plural."""
+    """A number with its noun in singular or plural."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def readable(value: float, unit: str) -> str:
-    """A figure for people: three significant digits and a fitting unit."""
+    """A value as text: three significant digits and a fitting unit."""
     if unit == "B":
         for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
             if value >= size:

@@ -1,4 +1,4 @@
-"""A measured program: a fresh process, its wall time, its peak memory, and the JSON it prints."""
+"""A measured program: a new process, its wall time, its peak memory, and the JSON it prints."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from typing import Any
 from benchmarks.errors import SampleFailed, SampleOutOfMemory, SampleTimeout
 
 LAUNCHER = Path(__file__).parents[1] / "scripts" / "measured.py"
-#: Of what a program said last: a traceback of Python has its reason at the end, one of Node.js at
-#: the beginning.
+#: Characters kept of a program's stderr: a Python traceback has its reason at the end, one of
+#: Node.js at the beginning.
 _FIRST_SHOWN, _LAST_SHOWN = 150, 250
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one process cost.
+    """The cost of one process.
 
-    ``seconds`` runs from spawn to exit. ``told`` is the JSON object on its last line of stdout.
+    ``seconds`` runs from spawn to exit. ``output`` is the JSON object on its last line of stdout.
     """
 
     seconds: float
     cpu_seconds: float
     peak_rss_bytes: int
     returncode: int
-    told: dict[str, Any]
+    output: dict[str, Any]
 
 
 @contextlib.contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """Programs that are run in here must end within so many seconds, whatever their deadline."""
+    """Limits all programs that run inside the block to ``seconds``, whatever their deadline."""
     token = _until.set(None if seconds is None else time.monotonic() + seconds)
     try:
         yield
@@ -61,11 +61,11 @@ def run(
 
     Raises ``SampleTimeout`` at the deadline (the process group is killed), ``SampleOutOfMemory``
     when it was killed from outside, ``SampleFailed`` with the end of its stderr for an exit status
-    not in ``accept`` or a last line that is not JSON. Without ``wants_json``, ``told`` is empty.
+    not in ``accept`` or a last line that is not JSON. Without ``wants_json``, ``output`` is empty.
     """
     until, limit = _until.get(), ""
     if until is not None and until - time.monotonic() < deadline_s:
-        deadline_s, limit = max(0.1, until - time.monotonic()), ", all that the run had left"
+        deadline_s, limit = max(0.1, until - time.monotonic()), ", the rest of the run's time limit"
     with tempfile.TemporaryDirectory(prefix="zkml-bench-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(deadline_s), str(out), str(err)]
@@ -91,15 +91,15 @@ def run(
             cpu_seconds=cost["user_seconds"] + cost["system_seconds"],
             peak_rss_bytes=cost["peak_rss_bytes"],
             returncode=cost["returncode"],
-            told=_last_object(out.read_text(errors="replace"), name) if wants_json else {},
+            output=_last_object(out.read_text(errors="replace"), name) if wants_json else {},
         )
 
 
 def _wait(
     command: list[str], cwd: Path | None, env: Mapping[str, str] | None
 ) -> tuple[str, str, int]:
-    """Output, errors and status of the launcher, which outlives an interruption of ours only for as
-    long as it needs to kill what it measures."""
+    """Output, errors and status of the launcher. After an interruption the launcher lives only
+    until it has killed the measured program."""
     with subprocess.Popen(
         command,
         cwd=cwd,

@@ -1,6 +1,6 @@
-"""The raw record: a header that says what ran where, then one JSON line per sample.
+"""The results file: a header with options and machine, then one JSON line per sample.
 
-A sample that was refused, failed or skipped is a row with its reason, never a gap.
+A refused, failed or skipped sample is a row with its reason.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ FILE_NAME = "results.jsonl"
 class Status(enum.StrEnum):
     """How a sample ended."""
 
-    OK = "ok"  # done, and verified where there was something to verify
-    WRONG = "wrong"  # the proof was refused, or the answer is not the model's
-    REFUSED = "refused"  # the side cannot do this model, and says why
-    SKIPPED = "skipped"  # not tried: memory, time or a program was wanting
-    FAILED = "failed"  # it broke
+    OK = "ok"  # succeeded, and verified if there was a proof
+    WRONG = "wrong"  # the proof was rejected, or the output is not the model's
+    REFUSED = "refused"  # the system cannot prove this model, with its reason
+    SKIPPED = "skipped"  # not tried for lack of memory, time or a program
+    FAILED = "failed"  # an error
 
 
 class Step(enum.StrEnum):
-    """What one sample does."""
+    """The kind of a sample."""
 
     SETUP = "setup"  # from the model to keys, once per model
     PROVE = "prove"  # one input: witness, proof, verification
     ACCURACY = "accuracy"  # the held-out inputs, without proofs
-    PREPARE = "prepare"  # what a suite without sides needs first
-    MEASURE = "measure"  # what it measures
+    PREPARE = "prepare"  # preparation of a suite without systems
+    MEASURE = "measure"  # measurement of such a suite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """Names a sample: no two rows of a run have the same key."""
+    """Identifies a sample. ``side`` is the measured system, or the variant a suite measures."""
 
     suite: str
     model: str
@@ -56,9 +56,9 @@ class Key:
 class Row:
     """One sample.
 
-    ``metrics`` maps names of ``benchmarks.harness.metrics`` to numbers; ``facts`` holds what is not
-    measured but chosen (k, columns, scales); ``reason`` is a problem (``ZkmlError.problem``).
-    ``at`` is when the sample began, ``seconds`` what it took of the run, the harness included.
+    ``metrics`` maps names of ``benchmarks.harness.metrics`` to numbers; ``facts`` are chosen, not
+    measured (k, columns, scales); ``reason`` is a problem (``ZkmlError.problem``). ``at`` is the
+    sample's start, ``seconds`` its duration including the harness.
     """
 
     key: Key
@@ -95,9 +95,9 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What ran: ``options`` decide which samples there are, ``machine`` what compares with them.
+    """The run: ``options`` decide the samples, ``machine`` which results are comparable.
 
-    A run is resumed only where ``differs_in`` finds nothing.
+    A run is resumed only if ``differs_in`` is empty.
     """
 
     options: dict[str, Any]
@@ -106,7 +106,7 @@ class Header:
     schema: int = SCHEMA
 
     def differs_in(self, other: Header) -> list[str]:
-        """Names of what makes another run of it: options, and what there is to a machine."""
+        """Names of the differing options and properties of the machine."""
         return sorted(
             name
             for mine, theirs in ((self.options, other.options), (self.machine, other.machine))
@@ -117,14 +117,14 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A whole file, as read."""
+    """A parsed results file."""
 
     header: Header
     rows: tuple[Row, ...]
 
     @property
     def counted(self) -> Iterator[Row]:
-        """The good samples that are no warm-ups."""
+        """The good samples without warm-ups."""
         return (row for row in self.rows if row.status is Status.OK and not row.warm_up)
 
 
@@ -134,10 +134,10 @@ def locate(path: Path) -> Path:
 
 
 def read(path: Path) -> Results:
-    """Reads a file or the folder it lies in.
+    """Reads a results file, or that of a folder.
 
-    A last line without its end (the run was interrupted while writing) is left out. Raises
-    ``ResultsInvalid``, or ``ResultsVersion`` when another version of the harness wrote it.
+    Ignores an incomplete last line of an interrupted run. Raises ``ResultsInvalid``, or
+    ``ResultsVersion`` if another version of the harness wrote it.
     """
     path = locate(path)
     try:
@@ -165,10 +165,10 @@ def read(path: Path) -> Results:
 
 
 class Journal:
-    """Appends rows to a file; each is on disk before the next sample begins."""
+    """Appends rows to a file; each is on disk before the next sample starts."""
 
     def __init__(self, path: Path, header: Header, done: tuple[Row, ...] = ()):
-        """Begins the file again with the header and the rows that are kept."""
+        """Rewrites the file with the header and the kept rows."""
         self._path = path
         partial = path.with_suffix(".partial")
         with partial.open("w", encoding="utf-8") as handle:

@@ -1,4 +1,4 @@
-"""Carries out tasks one by one, and writes a row for each, whatever happens."""
+"""Runs tasks one by one and writes a row for each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.errors import (
     SampleTimeout,
 )
 from benchmarks.harness import process
-from benchmarks.harness.pace import Budget, Durations
+from benchmarks.harness.eta import Budget, Durations
 from benchmarks.harness.rows import FILE_NAME, Header, Journal, Key, Results, Row, Status, read
 from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import Task
 from circuits.errors import Fault, ZkmlError
 
-#: Called before each task, with its key, whether it was already done, and the seconds that what is
-#: left is expected to take (None while nothing is known).
+#: Called before each task, with its key, whether it was already done, and the expected remaining
+#: seconds (None if unknown).
 OnTask = Callable[[Key, bool, float | None], None]
 
 
@@ -35,11 +35,11 @@ def run(
     on_task: OnTask = lambda key, done, left_s: None,
     budget: Budget | None = None,
 ) -> Results:
-    """Runs the tasks that ``folder`` has no row of, and returns all rows.
+    """Runs the tasks without a row in ``folder``, and returns all rows.
 
-    What the ``budget`` does not hold any more is a skipped row, which the next run tries. May be
+    Tasks that do not fit the ``budget`` become skipped rows, which the next run tries. It may be
     interrupted at any point: called again with the same header, it continues. Raises
-    ``ResultsOfAnotherRun`` when the folder holds results under another header.
+    ``ResultsOfAnotherRun`` if the folder has results of another header.
     """
     path = folder / FILE_NAME
     try:
@@ -49,11 +49,11 @@ def run(
     except OSError as error:
         raise FolderUnusable(f"{folder} cannot be written: {error.strerror}") from error
     from_before = {task.key: task for task in tasks if task.key in done}
-    pace = Durations(done.values())
+    durations = Durations(done.values())
     for at, task in enumerate(tasks):
-        # What falls away has its reason in the row of what it needs.
+        # A dropped task has its reason in the row of the task it needs.
         falls_away = task.needs is not None and not _went_well(done.get(task.needs))
-        left_s = pace.left_s(later.key for later in tasks[at:] if later.key not in done)
+        left_s = durations.left_s(later.key for later in tasks[at:] if later.key not in done)
         if budget is not None and left_s is not None:
             left_s = max(0.0, min(left_s, budget.left_s))
         on_task(task.key, task.key in done or falls_away, left_s)
@@ -62,15 +62,15 @@ def run(
         if task.needs is not None:
             earlier = from_before.pop(task.needs, None)
             if earlier is not None and not earlier.ready():
-                attempt(earlier)  # an earlier run made it, and it is gone: no second row
-        done[task.key] = attempt(task, budget, pace.expected_s(task.key))
-        pace.note(done[task.key])
+                attempt(earlier)  # an earlier run has a row, but the files are gone: no second row
+        done[task.key] = attempt(task, budget, durations.expected_s(task.key))
+        durations.note(done[task.key])
         journal.append(done[task.key])
     return Results(header=header, rows=tuple(done.values()))
 
 
 def attempt(task: Task, budget: Budget | None = None, expected_s: float | None = None) -> Row:
-    """One sample as a row. Errors of the project become rows; anything else is a bug and raised."""
+    """One sample as a row. A ``ZkmlError`` becomes a row; other exceptions are bugs and raised."""
     row = Row(
         key=task.key,
         status=Status.OK,
@@ -110,7 +110,7 @@ def _earlier(path: Path, header: Header) -> tuple[dict[Key, Row], Header]:
 
 
 def _kept(rows: Iterable[Row]) -> Iterable[Row]:
-    """All but what may go better now."""
+    """The rows that need no retry."""
     return (row for row in rows if row.status not in (Status.FAILED, Status.SKIPPED))
 
 

@@ -1,4 +1,4 @@
-"""Medians, spread, and how sure a ratio is."""
+"""Medians, spread, and confidence intervals of ratios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of ``count`` samples: the median, and the quartiles as its spread."""
+    """Median and quartiles of ``count`` samples."""
 
     count: int
     median: float
@@ -29,7 +29,7 @@ class Summary:
 
     @property
     def spread(self) -> float:
-        """Half the distance between the quartiles over the median: 0.02 is 2 %."""
+        """Half the interquartile range over the median: 0.02 is 2 %."""
         return (self.upper - self.lower) / 2 / self.median if self.median else 0.0
 
 
@@ -42,7 +42,7 @@ class Ratio:
     upper: float
 
     def parts_from(self, other: float = 1.0) -> bool:
-        """Whether the interval lies wholly on one side of ``other``."""
+        """Whether the interval excludes ``other``."""
         return self.lower > other or self.upper < other
 
 
@@ -51,8 +51,8 @@ def ratio(
 ) -> Ratio | None:
     """median(numerators) / median(denominators), with a bootstrap interval.
 
-    None when a side has no sample or a median of zero. With fewer than three samples on a side the
-    interval is unbounded: so few say nothing about spread.
+    None if numerators or denominators are empty or have a median of zero. With fewer than three
+    samples in either the interval is unbounded.
     """
     above = np.asarray(numerators, dtype=np.float64)
     below = np.asarray(denominators, dtype=np.float64)

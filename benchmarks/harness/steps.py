@@ -1,4 +1,4 @@
-"""A step of a measurement as a process of its own: one JSON object on stdout, and how it ended."""
+"""A measured step as a separate process: one JSON object on stdout, and an exit status."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from prover.settings import Settings
 
 @cache
 def own_settings() -> Settings:
-    """Not at import: what is wrong with them is to be told like any other error."""
+    """The settings, loaded late so that invalid ones are reported like other errors."""
     return Settings.load(redis_url=None)
 
 
 @cache
 def step_limits() -> Limits:
-    """The harness has the deadline; memory as the service has it."""
+    """The service's memory limit; the harness has the deadline."""
     return Limits(deadline_s=3600, memory_bytes=own_settings().engine_limits.memory_bytes)
 
 
 def run_step(
     steps: Mapping[str, Callable[..., dict[str, Any]]], step: str, work: str, *arguments: str
 ) -> int:
-    """Runs ``steps[step](engine, work, *arguments)`` and prints what it gives, or the problem.
+    """Runs ``steps[step](engine, work, *arguments)`` and prints the result or the problem.
 
-    Exit status: 0, 2 for what the model or its input brought about, 3 for what this program or the
-    machine did.
+    Exit status: 0, 2 for errors of the model or its input, 3 for errors of this program or the
+    machine.
     """
     sandbox = Sandbox()
     try:

@@ -1,4 +1,4 @@
-"""What the harness asks of a side, and how its answers are judged."""
+"""The interface of a measured system, and the accuracy of its outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.zoo.fixtures import Fixture
 
-#: A side may lose this much held-out accuracy; beyond it, its time is not compared.
+#: The most held-out accuracy a system may lose; beyond it, its time is not compared.
 ACCURACY_LOST_AT_MOST = 0.01
-#: Beyond this error over the output's range, a proved answer is not the model's at all.
+#: Beyond this error over the output's range, a proved output counts as wrong.
 WRONG_ERROR = 0.25
 #: Without labels: the largest error over the output's range.
 ERROR_AT_MOST = 0.02
@@ -21,10 +21,10 @@ ERROR_AT_MOST = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a sample gave (``benchmarks.harness.rows.Row``). ``verified``: None without a proof.
+    """The outcome of a sample (``benchmarks.harness.rows.Row``); ``verified``: None without proof.
 
-    ``outputs`` holds the circuit's answers in the model's units, one flat list per input;
-    ``wrong`` says what is wrong with them.
+    ``outputs`` has the circuit's outputs in the model's units, one flat list per input; ``wrong``
+    says what is wrong with them.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Workdir:
-    """Where a side may keep what it made: ``work`` is its own for one model; ``srs`` is shared."""
+    """Folders of a system: ``work`` for one model; ``srs`` is shared by all systems."""
 
     work: Path
     srs: Path
@@ -44,7 +44,7 @@ class Workdir:
 
 
 class System(Protocol):
-    """One contender. Every method measures in fresh processes and may raise ``ZkmlError``."""
+    """A measured system. Every method measures in new processes and may raise ``ZkmlError``."""
 
     @property
     def name(self) -> str: ...
@@ -52,32 +52,32 @@ class System(Protocol):
     @property
     def title(self) -> str: ...
 
-    def setup(self, material: Fixture, place: Workdir) -> Outcome:
-        """From the model to keys. Must leave ``place.work`` ready for the other two."""
+    def setup(self, fixture: Fixture, workdir: Workdir) -> Outcome:
+        """From the model to keys. Must leave ``workdir.work`` ready for the other methods."""
         ...
 
-    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
-        """Whether ``place.work`` still holds what ``setup`` made."""
+    def is_set_up(self, fixture: Fixture, workdir: Workdir) -> bool:
+        """Whether ``workdir.work`` still has the files of ``setup``."""
         ...
 
-    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
+    def prove(self, fixture: Fixture, workdir: Workdir, sample: int) -> Outcome:
         """One held-out input: witness, proof, verification, and the proof's own outputs."""
         ...
 
-    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
-        """The circuit's answers for the first ``count`` held-out inputs, without proofs."""
+    def accuracy(self, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
+        """The circuit's outputs for the first ``count`` held-out inputs, without proofs."""
         ...
 
 
-def judge(outputs: list[list[float]], material: Fixture) -> dict[str, float]:
-    """Accuracy metrics of answers for the first ``len(outputs)`` held-out inputs."""
+def judge(outputs: list[list[float]], fixture: Fixture) -> dict[str, float]:
+    """Accuracy metrics of outputs for the first ``len(outputs)`` held-out inputs."""
     answers = np.asarray(outputs, dtype=np.float64)
-    wanted = material.reference[: len(answers)]
+    wanted = fixture.reference[: len(answers)]
     metrics = {
-        "max_error": relative_error(answers, material.reference),
+        "max_error": relative_error(answers, fixture.reference),
     }
-    if material.labels is not None:
-        labels = material.labels[: len(answers)]
+    if fixture.labels is not None:
+        labels = fixture.labels[: len(answers)]
         metrics["accuracy"] = float((answers.argmax(1) == labels).mean())
         metrics["reference_accuracy"] = float((wanted.argmax(1) == labels).mean())
         metrics["agreement"] = float((answers.argmax(1) == wanted.argmax(1)).mean())

@@ -1,4 +1,4 @@
-"""The samples of a run as a list of tasks, in an order that is fair to every side."""
+"""The samples of a run as a list of tasks, in an order that is fair to every system."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from circuits.compiler.inspect import inspect_model
 
 @dataclass(frozen=True, kw_only=True)
 class RunSize:
-    """How much is measured: proofs per model and side after ``warm_ups``, and held-out inputs.
+    """How much is measured: proofs per model and system after ``warm_ups``, and held-out inputs.
 
-    ``quick``: suites that go through sizes or candidates of their own take few and small ones.
+    ``quick``: suites with their own sizes or candidates use few and small ones.
     """
 
     samples: int = 7
@@ -33,17 +33,17 @@ class RunSize:
         return cls(samples=2, warm_ups=0, held_out=30, deadline_s=120.0, quick=True)
 
     def round_of(self, turn: int) -> int:
-        """Warm-ups go before the first sample that counts, in its round."""
+        """The round of a sample; warm-ups run in the round of the first counted sample."""
         return max(0, turn - self.warm_ups)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One sample. ``needs`` must have gone well in this run, else this task falls away.
+    """One sample. It is dropped unless the task ``needs`` succeeded in this run.
 
-    ``round``: first samples of everything come before second samples of anything (``by_round``).
-    ``ready`` tells whether what the task once made is still there: a task that a resumed run
-    already has a row of is done again, without a second row, when it is not.
+    ``round``: all first samples run before any second sample (``by_round``). ``ready``: whether the
+    results of an earlier run of the task still exist. If not, a resumed run repeats the task
+    without writing a second row.
     """
 
     key: Key
@@ -55,98 +55,96 @@ class Task:
 
 
 def by_round(tasks: Iterable[Task]) -> list[Task]:
-    """The tasks round by round, else in their order: so a run that ends early has measured
-    everything once, and sides and models alternate."""
+    """The tasks sorted by round (stable), so that a run that ends early has measured everything
+    once, and systems and models alternate."""
     return sorted(tasks, key=lambda task: task.round)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
-    """A side, under the suite that brought it in."""
+class SuiteSystem:
+    """A system, measured for a suite."""
 
     suite: str
-    side: System
+    system: System
 
 
-def contest(
-    entries: Sequence[Entry], contenders: Sequence[Contender], amount: RunSize, cache: Path
+def system_tasks(
+    entries: Sequence[Entry], systems: Sequence[SuiteSystem], run_size: RunSize, cache: Path
 ) -> Iterator[Task]:
-    """All contenders on all models: per model the set-ups, then proofs in turn, then accuracy.
+    """All systems on all models: for each model the set-ups, then proofs in turn, then accuracy.
 
-    Sides alternate proof by proof, and who begins changes each time, so that a machine that grows
-    slower during the run slows all of them alike.
+    Systems alternate proof by proof with a rotating order, so that a machine that becomes slower
+    during the run affects all of them alike.
     """
     for entry in entries:
-        yield from _one_model(entry, contenders, amount, cache)
+        yield from _one_model(entry, systems, run_size, cache)
 
 
 def _one_model(
-    entry: Entry, contenders: Sequence[Contender], amount: RunSize, cache: Path
+    entry: Entry, systems: Sequence[SuiteSystem], run_size: RunSize, cache: Path
 ) -> Iterator[Task]:
     held: list[Fixture] = []
 
-    def material() -> Fixture:
+    def fixture() -> Fixture:
         if not held:
             held.append(build_fixture(entry, cache / "models"))
         return held[0]
 
-    def setup_key(contender: Contender) -> Key:
-        return Key(
-            suite=contender.suite, model=entry.name, side=contender.side.name, step=Step.SETUP
-        )
+    def setup_key(member: SuiteSystem) -> Key:
+        return Key(suite=member.suite, model=entry.name, side=member.system.name, step=Step.SETUP)
 
-    def place(contender: Contender) -> Workdir:
-        return place_of(contender.side, material(), amount, cache)
+    def workdir(member: SuiteSystem) -> Workdir:
+        return workdir_of(member.system, fixture(), run_size, cache)
 
-    for c in contenders:
+    for c in systems:
         yield Task(
             key=setup_key(c),
-            action=lambda c=c: _set_up(c.side, material(), place(c)),  # type: ignore[misc]
-            ready=lambda c=c: c.side.is_set_up(material(), place(c)),  # type: ignore[misc]
+            action=lambda c=c: _set_up(c.system, fixture(), workdir(c)),  # type: ignore[misc]
+            ready=lambda c=c: c.system.is_set_up(fixture(), workdir(c)),  # type: ignore[misc]
         )
-    for turn in range(amount.warm_ups + amount.samples):
-        first = turn % max(len(contenders), 1)
-        for c in [*contenders[first:], *contenders[:first]]:
+    for turn in range(run_size.warm_ups + run_size.samples):
+        first = turn % max(len(systems), 1)
+        for c in [*systems[first:], *systems[:first]]:
             yield Task(
                 key=replace(setup_key(c), step=Step.PROVE, sample=turn),
-                action=lambda c=c, t=turn: proved(c.side, material(), place(c), t),  # type: ignore[misc]
-                warm_up=turn < amount.warm_ups,
-                round=amount.round_of(turn),
+                action=lambda c=c, t=turn: proved(c.system, fixture(), workdir(c), t),  # type: ignore[misc]
+                warm_up=turn < run_size.warm_ups,
+                round=run_size.round_of(turn),
                 needs=setup_key(c),
             )
-    for c in contenders:
+    for c in systems:
         yield Task(
             key=replace(setup_key(c), step=Step.ACCURACY),
-            action=lambda c=c: _accuracy(c.side, material(), place(c), amount.held_out),  # type: ignore[misc]
+            action=lambda c=c: _accuracy(c.system, fixture(), workdir(c), run_size.held_out),  # type: ignore[misc]
             needs=setup_key(c),
         )
 
 
-def place_of(side: System, material: Fixture, amount: RunSize, cache: Path) -> Workdir:
-    """Where a side keeps what it made for a model: the same place in every suite."""
+def workdir_of(system: System, fixture: Fixture, run_size: RunSize, cache: Path) -> Workdir:
+    """A system's files for a model: the same folder in every suite."""
     return Workdir(
-        work=cache / "work" / side.name / material.sha256[-16:],
+        work=cache / "work" / system.name / fixture.sha256[-16:],
         srs=cache / "srs",
-        deadline_s=amount.deadline_s,
+        deadline_s=run_size.deadline_s,
     )
 
 
-def _set_up(side: System, material: Fixture, place: Workdir) -> Outcome:
-    """The set-up, with what the model's own arithmetic comes to."""
-    outcome = side.setup(material, place)
-    multiplications = material.entry.multiplications
+def _set_up(system: System, fixture: Fixture, workdir: Workdir) -> Outcome:
+    """The set-up, with the model's operation counts."""
+    outcome = system.setup(fixture, workdir)
+    multiplications = fixture.entry.multiplications
     if multiplications is None:
-        model = material.onnx.read_bytes()
+        model = fixture.onnx.read_bytes()
         multiplications = inspect_model(model, allow_refused=True).multiplications
-    counted = {"multiplications": multiplications, "activations": material.entry.activations}
+    counted = {"multiplications": multiplications, "activations": fixture.entry.activations}
     return replace(outcome, facts={**counted, **outcome.facts})
 
 
-def proved(side: System, material: Fixture, place: Workdir, sample: int) -> Outcome:
-    """A proof whose answer is compared with onnxruntime's on the same input."""
-    outcome = side.prove(material, place, sample)
-    at = sample % len(material.reference)
-    wanted = material.reference[at]
+def proved(system: System, fixture: Fixture, workdir: Workdir, sample: int) -> Outcome:
+    """A proof whose output is compared with onnxruntime's on the same input."""
+    outcome = system.prove(fixture, workdir, sample)
+    at = sample % len(fixture.reference)
+    wanted = fixture.reference[at]
     if not outcome.verified:
         return replace(outcome, wrong="the proof was not verified")
     if outcome.outputs is None or len(outcome.outputs) != 1:
@@ -154,7 +152,7 @@ def proved(side: System, material: Fixture, place: Workdir, sample: int) -> Outc
     answer = np.asarray(outcome.outputs[0], dtype=np.float64)
     if answer.shape != wanted.shape:
         return replace(outcome, wrong=f"{answer.size} output values instead of {wanted.size}")
-    span = float(np.ptp(material.reference)) or 1.0
+    span = float(np.ptp(fixture.reference)) or 1.0
     error = float(np.abs(answer - wanted).max()) / span
     if not error <= WRONG_ERROR:
         return replace(
@@ -163,11 +161,11 @@ def proved(side: System, material: Fixture, place: Workdir, sample: int) -> Outc
     return replace(outcome, metrics={**outcome.metrics, "max_error": error})
 
 
-def _accuracy(side: System, material: Fixture, place: Workdir, count: int) -> Outcome:
-    """Answers for held-out inputs; ``facts["misses"]`` when they miss the constraint."""
-    outcome = side.accuracy(material, place, count)
+def _accuracy(system: System, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
+    """Outputs for held-out inputs; ``facts["misses"]`` if they miss the accuracy constraint."""
+    outcome = system.accuracy(fixture, workdir, count)
     if outcome.outputs is None:
-        return replace(outcome, wrong="the side gave no answers")
-    metrics = judge(outcome.outputs, material)
+        return replace(outcome, wrong="the system returned no outputs")
+    metrics = judge(outcome.outputs, fixture)
     facts = {**outcome.facts, "held_out": len(outcome.outputs), "misses": misses(metrics)}
     return replace(outcome, metrics={**outcome.metrics, **metrics}, facts=facts)

@@ -115,8 +115,8 @@ def markdown(comparisons: Sequence[Comparison], *, everything: bool = False) -> 
     wanted = [c for c in comparisons if everything or c.verdict is not Verdict.UNKNOWN]
     shown = sorted(wanted, key=lambda c: _ORDER.index(c.verdict))
     counts = Counter(c.verdict for c in comparisons)
-    told = ", ".join(f"{counts[v]} {v.value}" for v in _ORDER if counts[v])
-    lines = [f"{counted(len(comparisons), 'figure')} compared" + (f": {told}." if told else ".")]
+    text = ", ".join(f"{counts[v]} {v.value}" for v in _ORDER if counts[v])
+    lines = [f"{counted(len(comparisons), 'figure')} compared" + (f": {text}." if text else ".")]
     if shown:
         head = ("model", "side", "step", "figure", "old", "new", "new / old", "95 %", "verdict")
         rows = [head, *map(_cells, shown)]

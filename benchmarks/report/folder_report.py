@@ -1,7 +1,6 @@
-"""What came of proving a folder of models: one JSON line each, and a report for people.
+"""The results of proving a folder of models: a JSON line per model, and a report.
 
-The report is made from the lines alone, so it can be made again, and a run can be taken up where
-it stopped.
+The report depends only on the lines, so it can be regenerated, and a run can be resumed.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ _DETAIL_SHOWN = 300
 class Outcome(enum.StrEnum):
     """How a model ended."""
 
-    PROVED = "proved"  # the proof verifies, its outputs are onnxruntime's within the tolerance
-    REFUSED = "refused"  # more than the limits by the estimate, which the refusal states
-    WRONG = "wrong"  # the proof does not verify, or its outputs are off
+    PROVED = "proved"  # the proof is valid, its outputs are onnxruntime's within the tolerance
+    REFUSED = "refused"  # the estimate exceeds the limits
+    WRONG = "wrong"  # the proof is invalid, or its outputs exceed the tolerance
     FAILED = "failed"  # anything else
 
 
 @dataclass(frozen=True, kw_only=True)
 class Off:
-    """How far a circuit's outputs are from onnxruntime's on some inputs.
+    """The errors of a circuit's outputs against onnxruntime on some inputs.
 
-    ``absolute``: the largest difference; ``relative``: the largest share of that output's range,
-    which is the width of onnxruntime's answers to inputs drawn from all that the circuit accepts.
-    ``top``: on how many of ``inputs`` the largest entry is at the same place. ``out``: on how
-    many more the circuit's numbers left its tables, so that it would have refused to prove.
+    ``absolute``: the largest difference; ``relative``: the same as a share of the output's range,
+    which is that of onnxruntime's outputs on random inputs from the accepted range. ``top``: on how
+    many of ``inputs`` the largest element is at the same index. ``out``: on how many more the
+    circuit's values left its tables, so that it could not prove them.
     """
 
     inputs: int
@@ -46,17 +45,17 @@ class Off:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model: how it ended, the circuit's road and size, seconds and bytes, errors on the input
-    that came with it (``given``) and on drawn ones; or the problem's code and detail.
+    """One model: outcome, the circuit's lowering and size, seconds and bytes, errors on the model's
+    own input (``given``) and on random ones (``drawn``); or the problem's code and detail.
 
-    ``mended``: compared with a model that differs from the file, whose answers are no tensors of
-    numbers or which onnxruntime refuses."""
+    ``repaired``: compared with a model that differs from the file, whose outputs are not numeric
+    tensors or which onnxruntime refuses."""
 
     name: str
     outcome: Outcome
     commit: str
-    road: str = ""
-    mended: bool = False
+    lowering: str = ""
+    repaired: bool = False
     logrows: int | None = None
     build_s: float | None = None
     prove_s: float | None = None
@@ -77,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What holds for all rows: the limits, the tolerance, the planner's effort, the machine."""
+    """What is common to all rows: limits, tolerance, the planner's effort, the machine."""
 
     tolerance: float
     memory_gib: float
@@ -87,7 +86,7 @@ class Run:
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
-    """The rows of an earlier run by model, none where there was none."""
+    """The rows of an earlier run by model; empty without one."""
     path = folder / RESULTS
     if not path.exists():
         return {}
@@ -96,7 +95,7 @@ def read_rows(folder: Path) -> dict[str, Row]:
 
 
 def write(folder: Path, rows: Iterable[Row], run: Run) -> None:
-    """Both files, models in order of names."""
+    """Writes both files, models in order of names."""
     ordered = sorted(rows, key=lambda row: row.name)
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row.to_json(), sort_keys=True) + "\n" for row in ordered]
@@ -104,13 +103,13 @@ def write(folder: Path, rows: Iterable[Row], run: Run) -> None:
     (folder / REPORT).write_text(markdown(ordered, run))
 
 
-_HEAD = """| model | | road | k | build, s | prove, s | memory, MB | error | drawn inputs |
+_HEAD = """| model | | road | k | build, s | prove, s | memory, MB | error | random inputs |
 |---|---|---|--:|--:|--:|--:|--:|--:|
 """
 
 
 def markdown(rows: Sequence[Row], run: Run) -> str:
-    """The report: how many ended how, the table, what stood in the way."""
+    """The report: counts by outcome, the table, the reasons of failures."""
     counts = Counter(row.outcome for row in rows)
     total = ", ".join(f"{counts[o]} {o.value}" for o in Outcome)
     inexact = [r.name for r in rows if r.drawn and r.drawn.relative > run.tolerance]
@@ -121,23 +120,22 @@ def markdown(rows: Sequence[Row], run: Run) -> str:
         f"Tolerance {run.tolerance:.0%} of an output's range; limits {run.memory_gib:g} GiB and"
         f" {run.deadline_s:.0f} s an engine call; planner's effort {run.effort}. {run.machine}."
         f" Commits {', '.join(commits)}.\n",
-        "Errors are measured here, against onnxruntime on the file as uploaded, from the outputs"
-        " that the verified receipt states; as shares of the width of onnxruntime's answers to"
-        " inputs drawn from all that the circuit accepts. Drawn inputs were run through the"
-        " circuit's arithmetic (the witness), not proved. Seconds are of a machine that other work"
-        " shared: upper bounds.\n",
+        "Errors compare the outputs of the verified receipt with onnxruntime's on the uploaded"
+        " file, as shares of the range of onnxruntime's outputs on random inputs from the accepted"
+        " range. Random inputs were run through the circuit's arithmetic (the witness), not"
+        " proved. Seconds come from a shared machine and are upper bounds.\n",
         _HEAD + "".join(_line(row) for row in rows),
     ]
     if inexact:
-        parts.append(f"Off by more than the tolerance on a drawn input: {', '.join(inexact)}.\n")
+        parts.append(f"Beyond the tolerance on a random input: {', '.join(inexact)}.\n")
     if bad := [row for row in rows if row.outcome is not Outcome.PROVED]:
-        told = "".join(f"* {r.name}: `{r.code}`: {r.detail[:_DETAIL_SHOWN]}\n" for r in bad)
-        parts.append("## Not proved\n\n" + told)
+        text = "".join(f"* {r.name}: `{r.code}`: {r.detail[:_DETAIL_SHOWN]}\n" for r in bad)
+        parts.append("## Not proved\n\n" + text)
     return "\n".join(parts)
 
 
 def _short(commit: str) -> str:
-    """The first digits, and the ``+`` that says that files differed from it."""
+    """The first digits, and ``+`` if files differed from the commit."""
     return commit[:12] + ("+" if commit.endswith("+") else "")
 
 
@@ -148,7 +146,7 @@ def _line(row: Row) -> str:
     cells = [
         row.name,
         row.outcome.value,
-        row.road,
+        row.lowering,
         "" if row.logrows is None else str(row.logrows),
         "" if row.build_s is None else f"{row.build_s:.1f}",
         "" if row.prove_s is None else f"{row.prove_s:.2f}",

@@ -11,7 +11,7 @@ from benchmarks.harness.metrics import METRICS, counted, readable
 from benchmarks.harness.rows import Results, Row, Status, Step
 from benchmarks.harness.statistics import Ratio, Summary
 from benchmarks.report import published, tables
-from benchmarks.report.digest import BASELINE, OURS, Digest, Standing, measures
+from benchmarks.report.run_summary import BASELINE, OURS, RunSummary, SystemResult, measures
 from benchmarks.suites import batch, evm, planning
 from benchmarks.zoo.zoo import ZOO
 
@@ -27,20 +27,20 @@ _STAGES = (
 
 def write(results: Results, folder: Path) -> Path:
     """Writes ``report.md`` and, when matplotlib is there, ``plots/``; returns the report's path."""
-    digest = Digest.of(results)
+    summary = RunSummary.of(results)
     plots = "\n\n".join(
         f"![{title}](plots/{name}.svg)" for name, title in _draw(results, folder / "plots")
     )
     parts = ["# Benchmark report", _machine(results)]
-    if not digest.empty:
-        parts += ["## Prove: time, memory, accuracy", table(digest), _LEGEND]
-        parts += [tables.sums(digest), tables.profiles(digest)]
+    if not summary.empty:
+        parts += ["## Prove: time, memory, accuracy", table(summary), _LEGEND]
+        parts += [tables.sums(summary), tables.profiles(summary)]
     parts += [tables.batches(results), tables.planner(results), plots]
     parts += [tables.contracts(results), _measured(results)]
-    if not digest.empty:
-        parts += ["## Every stage", _stages(digest), "## What bounds each model", _bounds(digest)]
+    if not summary.empty:
+        parts += ["## Every stage", _stages(summary), "## What bounds each model", _bounds(summary)]
     parts += [
-        _misfortunes(digest, results.rows),
+        _misfortunes(summary, results.rows),
         "## Published figures of other systems",
         "Not measured here, on other machines, and not to be mixed with the tables above.",
         published.markdown(),
@@ -62,26 +62,26 @@ _LEGEND = (
 )
 
 
-def table(digest: Digest) -> str:
+def table(summary: RunSummary) -> str:
     """One line per model and side."""
     lines = [
         "| model | side | k | prove | faster | memory | proof | accuracy | verified |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for model in digest.models:
-        for standing in digest.of_model(model):
-            ours = standing.side.startswith(OURS)
-            faster = _ratio(digest.speed_up(model, side=standing.side)) if ours else ""
-            lines.append("| " + " | ".join(_cells(standing, faster)) + " |")
+    for model in summary.models:
+        for system_result in summary.of_model(model):
+            ours = system_result.side.startswith(OURS)
+            faster = _ratio(summary.speed_up(model, side=system_result.side)) if ours else ""
+            lines.append("| " + " | ".join(_cells(system_result, faster)) + " |")
     return "\n".join(lines)
 
 
 def summary(results: Results) -> dict[str, Any]:
     """The table as plain JSON."""
-    digest = Digest.of(results)
+    summary = RunSummary.of(results)
     rows = []
-    for (model, side), standing in digest.standings.items():
-        speed_up = digest.speed_up(model, side=side) if side.startswith(OURS) else None
+    for (model, side), system_result in summary.system_results.items():
+        speed_up = summary.speed_up(model, side=side) if side.startswith(OURS) else None
         rows.append(
             {
                 "model": model,
@@ -90,18 +90,18 @@ def summary(results: Results) -> dict[str, Any]:
                     name: found.median
                     for step, names in _STAGES
                     for name in names
-                    if (found := standing.median(name, step)) is not None
+                    if (found := system_result.median(name, step)) is not None
                 },
                 "accuracy": {
                     name: found.median
                     for name in ("accuracy", "reference_accuracy", "agreement", "max_error")
-                    if (found := standing.median(name, Step.ACCURACY)) is not None
+                    if (found := system_result.median(name, Step.ACCURACY)) is not None
                 },
-                "facts": {name: standing.fact(name) for name in ("logrows", "assignments")},
-                "comparable": standing.comparable,
-                "verified": standing.verified,
+                "facts": {name: system_result.fact(name) for name in ("logrows", "assignments")},
+                "comparable": system_result.comparable,
+                "verified": system_result.verified,
                 "faster_than_baseline": None if speed_up is None else speed_up.value,
-                "reasons": [row.reason for row in standing.bad],
+                "reasons": [row.reason for row in system_result.bad],
             }
         )
     measured = [
@@ -142,18 +142,18 @@ _SHOWN = (
 
 def excerpt(results: Results) -> str:
     """What a README shows of a result: six models, and where they were measured."""
-    digest = Digest.of(results)
+    summary = RunSummary.of(results)
     lines = [
         "| model | ours | EZKL | faster | memory, ours | memory, EZKL |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for model in [m for m in _SHOWN if m in digest.models] or digest.models:
-        found = [digest.standings.get((model, side)) for side in (OURS, BASELINE)]
+    for model in [m for m in _SHOWN if m in summary.models] or summary.models:
+        found = [summary.system_results.get((model, side)) for side in (OURS, BASELINE)]
         entry = ZOO.get(model)
         cells = [
             entry.title if entry else model,
             *(_plain(side.median("prove_s") if side else None, "s") for side in found),
-            _ratio(digest.speed_up(model)),
+            _ratio(summary.speed_up(model)),
             *(_plain(side.median("peak_rss_bytes") if side else None, "B") for side in found),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -181,40 +181,44 @@ def _machine(results: Results) -> str:
     )
 
 
-def _cells(standing: Standing, faster: str) -> list[str]:
-    entry = ZOO.get(standing.model)
-    mark = " †" if standing.misses else ""
+def _cells(system_result: SystemResult, faster: str) -> list[str]:
+    entry = ZOO.get(system_result.model)
+    mark = " †" if system_result.misses else ""
     return [
-        entry.title if entry else standing.model,
-        standing.side + mark,
-        str(standing.fact("logrows") or "–"),
-        _spread(standing.median("prove_s"), "s"),
+        entry.title if entry else system_result.model,
+        system_result.side + mark,
+        str(system_result.fact("logrows") or "–"),
+        _spread(system_result.median("prove_s"), "s"),
         faster,
-        _plain(standing.median("peak_rss_bytes"), "B"),
-        _plain(standing.median("proof_bytes"), "B"),
-        _accuracy(standing),
-        standing.verified,
+        _plain(system_result.median("peak_rss_bytes"), "B"),
+        _plain(system_result.median("proof_bytes"), "B"),
+        _accuracy(system_result),
+        system_result.verified,
     ]
 
 
-def _accuracy(standing: Standing) -> str:
-    accuracy = standing.median("accuracy", Step.ACCURACY)
-    reference = standing.median("reference_accuracy", Step.ACCURACY)
+def _accuracy(system_result: SystemResult) -> str:
+    accuracy = system_result.median("accuracy", Step.ACCURACY)
+    reference = system_result.median("reference_accuracy", Step.ACCURACY)
     if accuracy is not None and reference is not None:
         return f"{accuracy.median:.1%} ({reference.median:.1%})"
-    error = standing.median("max_error", Step.ACCURACY)
+    error = system_result.median("max_error", Step.ACCURACY)
     return "–" if error is None else f"error {error.median:.2%}"
 
 
-def _stages(digest: Digest) -> str:
+def _stages(summary: RunSummary) -> str:
     names = [(step, name) for step, group in _STAGES for name in group]
     lines = [
         "| model | side | " + " | ".join(METRICS[name].title for _, name in names) + " |",
         "|---|---|" + "---:|" * len(names),
     ]
-    for standing in digest.standings.values():
-        cells = [_plain(standing.median(name, step), METRICS[name].unit) for step, name in names]
-        lines.append(f"| {standing.model} | {standing.side} | " + " | ".join(cells) + " |")
+    for system_result in summary.system_results.values():
+        cells = [
+            _plain(system_result.median(name, step), METRICS[name].unit) for step, name in names
+        ]
+        lines.append(
+            f"| {system_result.model} | {system_result.side} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -249,14 +253,14 @@ def _measured(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _bounds(digest: Digest) -> str:
+def _bounds(summary: RunSummary) -> str:
     lines = [
         "| model | multiplications | activations | tables | assignments, ours"
         " | its circuit is bound by |",
         "|---|---:|---:|---|---:|---|",
     ]
-    for model in digest.models:
-        entry, ours = ZOO.get(model), digest.standings.get((model, "ours"))
+    for model in summary.models:
+        entry, ours = ZOO.get(model), summary.system_results.get((model, "ours"))
         if entry is not None:
             assignments = ours.fact("assignments") if ours else None
             lines.append(
@@ -271,15 +275,17 @@ def _count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
-def _misfortunes(digest: Digest, rows: Iterable[Row]) -> str:
+def _misfortunes(summary: RunSummary, rows: Iterable[Row]) -> str:
     lines = [
-        f"| {s.model} | {s.side} | † | {s.misses} |" for s in digest.standings.values() if s.misses
+        f"| {s.model} | {s.side} | † | {s.misses} |"
+        for s in summary.system_results.values()
+        if s.misses
     ]
     for row in rows:
         if row.status is not Status.OK:
-            told = [(row.reason or {}).get(name) or "" for name in ("detail", "advice")]
-            told[0] = told[0].rstrip(".")
-            detail = " ".join(". ".join(filter(None, told)).split()).replace("|", "/")
+            parts = [(row.reason or {}).get(name) or "" for name in ("detail", "advice")]
+            parts[0] = parts[0].rstrip(".")
+            detail = " ".join(". ".join(filter(None, parts)).split()).replace("|", "/")
             side = row.key.side if row.key.suite in _SIDED else f"{row.key.suite}: {row.key.side}"
             lines.append(f"| {row.key.model} | {side} | {row.status} | {detail} |")
     if not lines:

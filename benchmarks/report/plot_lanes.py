@@ -8,8 +8,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from benchmarks.harness.rows import Results
 from benchmarks.report import plot_style as style
-from benchmarks.report.digest import OURS
-from benchmarks.report.figures import Sweep, sweeps
+from benchmarks.report.aggregates import Sweep, sweeps
+from benchmarks.report.run_summary import OURS
 
 _COLOURS = (style.COLOURS[OURS], "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "os^Dvp"

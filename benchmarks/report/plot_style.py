@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.harness.metrics import readable
 from benchmarks.harness.rows import Header
-from benchmarks.report.digest import BASELINE, OURS
+from benchmarks.report.run_summary import BASELINE, OURS
 from benchmarks.zoo.zoo import ZOO
 
 #: Distinguishable without colour vision (Okabe and Ito), ours the strongest.

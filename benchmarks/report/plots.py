@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from benchmarks.harness.metrics import readable
 from benchmarks.harness.rows import Header, Results, Step
 from benchmarks.report import plot_style as style
-from benchmarks.report.digest import BASELINE, OURS, Digest, measures
 from benchmarks.report.plot_lanes import lanes
+from benchmarks.report.run_summary import BASELINE, OURS, RunSummary, measures
 
 #: Suites whose every sample is shown as a dot.
 _LATENCY_SUITES = ("service", "verify")
@@ -23,11 +23,11 @@ _LATENCY_SUITES = ("service", "verify")
 
 def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     """Draws what the results have figures for; returns (file name, title) of each plot."""
-    digest, header = Digest.of(results), results.header
+    summary, header = RunSummary.of(results), results.header
     paints: tuple[tuple[str, str, Callable[[str], Figure | None]], ...] = (
-        ("prove-time", "Time to prove one input", partial(_prove_time, digest, header)),
-        ("time-accuracy", "Time to prove against exactness", partial(_accuracy, digest, header)),
-        ("memory", "Peak memory of one proof", partial(_memory, digest, header)),
+        ("prove-time", "Time to prove one input", partial(_prove_time, summary, header)),
+        ("time-accuracy", "Time to prove against exactness", partial(_accuracy, summary, header)),
+        ("memory", "Peak memory of one proof", partial(_memory, summary, header)),
         ("lanes", "Cost of an input by lanes", partial(lanes, results)),
         ("latency", "Latency of the service and the commands", partial(_latency, results)),
     )
@@ -44,48 +44,50 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     return drawn
 
 
-def _prove_time(digest: Digest, header: Header, title: str) -> Figure | None:
-    return _bars(digest, header, title, "prove_s", "s", speed_ups=True)
+def _prove_time(summary: RunSummary, header: Header, title: str) -> Figure | None:
+    return _bars(summary, header, title, "prove_s", "s", speed_ups=True)
 
 
-def _memory(digest: Digest, header: Header, title: str) -> Figure | None:
-    return _bars(digest, header, title, "peak_rss_bytes", "B", speed_ups=False)
+def _memory(summary: RunSummary, header: Header, title: str) -> Figure | None:
+    return _bars(summary, header, title, "peak_rss_bytes", "B", speed_ups=False)
 
 
 def _bars(
-    digest: Digest, header: Header, title: str, metric: str, unit: str, *, speed_ups: bool
+    summary: RunSummary, header: Header, title: str, metric: str, unit: str, *, speed_ups: bool
 ) -> Figure | None:
     """A group of bars per model on a logarithmic axis, quartiles as whiskers."""
-    models = [m for m in digest.models if any(s.values(metric) for s in digest.of_model(m))]
+    models = [m for m in summary.models if any(s.values(metric) for s in summary.of_model(m))]
     if not models:
         return None
-    models.sort(key=lambda m: max(s.median for x in digest.of_model(m) if (s := x.median(metric))))
-    slots = [(model, standing) for model in models for standing in digest.of_model(model)]
+    models.sort(key=lambda m: max(s.median for x in summary.of_model(m) if (s := x.median(metric))))
+    slots = [
+        (model, system_result) for model in models for system_result in summary.of_model(model)
+    ]
     figure, axes = style.canvas(0.5 + len(slots) * 0.24 + len(models) * 0.16)
     ticks: dict[str, list[float]] = {}
     missing: list[tuple[float, str]] = []
     y = 0.0
-    for (model, standing), (before, _) in zip(slots, [slots[0], *slots], strict=False):
+    for (model, system_result), (before, _) in zip(slots, [slots[0], *slots], strict=False):
         y += 1.0 if model == before else 1.65
         ticks.setdefault(model, []).append(y)
-        found = standing.median(metric)
+        found = system_result.median(metric)
         if found is None:
-            word = standing.bad[0].status.value if standing.bad else "not measured"
+            word = system_result.bad[0].status.value if system_result.bad else "not measured"
             missing.append((y, word))
             continue
         axes.barh(
             y,
             found.median,
             0.86,
-            color=style.side_colour(standing.side),
-            alpha=0.35 if standing.misses else 1.0,
-            label=style.side_title(standing.side),
+            color=style.side_colour(system_result.side),
+            alpha=0.35 if system_result.misses else 1.0,
+            label=style.side_title(system_result.side),
             zorder=2,
         )
         axes.plot([found.lower, found.upper], [y, y], color="#333333", lw=1.4, zorder=3)
-        text = readable(found.median, unit) + (" †" if standing.misses else "")
-        if speed_ups and standing.side == OURS:
-            text += _faster(digest, model)
+        text = readable(found.median, unit) + (" †" if system_result.misses else "")
+        if speed_ups and system_result.side == OURS:
+            text += _faster(summary, model)
         axes.annotate(
             text, (found.upper, y), (6, 0), textcoords="offset points", va="center", fontsize=9
         )
@@ -99,27 +101,30 @@ def _bars(
         axes.text(low / 1.5, at, word, va="center", fontsize=9, color="#888888", style="italic")
     style.unit_axis(axes, unit)
     axes.grid(visible=False, axis="y")
-    told = "medians of fresh processes, logarithmic; whiskers: quartiles"
-    compared = speed_ups and {OURS, BASELINE} <= {standing.side for _, standing in slots}
-    told += "; faster: than EZKL's default flow" if compared else ""
-    style.heading(axes, title, told, header)
+    text = "medians of fresh processes, logarithmic; whiskers: quartiles"
+    compared = speed_ups and {OURS, BASELINE} <= {system_result.side for _, system_result in slots}
+    text += "; faster: than EZKL's default flow" if compared else ""
+    style.heading(axes, title, text, header)
     return figure
 
 
-def _faster(digest: Digest, model: str) -> str:
+def _faster(summary: RunSummary, model: str) -> str:
     """What stands beside our bar; nothing where EZKL's default has none."""
-    gain = digest.speed_up(model)
+    gain = summary.speed_up(model)
     if gain is not None:
         return f"   {gain.value:.3g}× faster"
-    theirs = digest.standings.get((model, BASELINE))
+    theirs = summary.system_results.get((model, BASELINE))
     return "   not compared" if theirs is not None and theirs.values("prove_s") else ""
 
 
-def _accuracy(digest: Digest, header: Header, title: str) -> Figure | None:
+def _accuracy(summary: RunSummary, header: Header, title: str) -> Figure | None:
     """One point per model and side, a line between the sides of one model."""
     points: dict[str, list[tuple[str, float, float]]] = {}
-    for (model, side), standing in digest.standings.items():
-        proved, judged = standing.median("prove_s"), standing.median("max_error", Step.ACCURACY)
+    for (model, side), system_result in summary.system_results.items():
+        proved, judged = (
+            system_result.median("prove_s"),
+            system_result.median("max_error", Step.ACCURACY),
+        )
         if proved is not None and judged is not None:
             points.setdefault(model, []).append((side, proved.median, max(judged.median, 1e-7)))
     if not points:
@@ -193,7 +198,7 @@ def _latency(results: Results, title: str) -> Figure | None:
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * 2)
     style.unit_axis(axes, "s")
-    told = "a dot per sample, a line at the median; logarithmic"
-    told += f"; {models.pop()}" if len(models) == 1 else ""
-    style.heading(axes, title, told, results.header)
+    text = "a dot per sample, a line at the median; logarithmic"
+    text += f"; {models.pop()}" if len(models) == 1 else ""
+    style.heading(axes, title, text, results.header)
     return figure

@@ -8,9 +8,9 @@ from statistics import median
 from benchmarks.harness.metrics import METRICS, counted, duration, readable
 from benchmarks.harness.rows import Results, Step
 from benchmarks.harness.statistics import Ratio
-from benchmarks.report import figures
-from benchmarks.report.digest import BASELINE, OURS, Digest, measures
-from benchmarks.report.figures import Batched, Compared, Planned, Sweep
+from benchmarks.report import aggregates
+from benchmarks.report.aggregates import Batched, Compared, Planned, Sweep
+from benchmarks.report.run_summary import BASELINE, OURS, RunSummary, measures
 from benchmarks.suites import evm, planning
 from benchmarks.systems import circom
 from benchmarks.zoo.zoo import ZOO
@@ -19,27 +19,27 @@ from benchmarks.zoo.zoo import ZOO
 _SPREAD_OF = 3
 
 
-def sums(digest: Digest) -> str:
+def sums(summary: RunSummary) -> str:
     """Geometric means and extremes over models; empty when nothing is compared."""
-    small, moderate = figures.small_models(digest), figures.moderate_models(digest)
-    everything = digest.models
+    small, moderate = aggregates.small_models(summary), aggregates.moderate_models(summary)
+    everything = summary.models
     lines = [
         line
         for what, found in (
-            ("prove time, all models", figures.compared(digest, "prove_s", everything)),
+            ("prove time, all models", aggregates.compared(summary, "prove_s", everything)),
             (
                 "prove time, models whose default has k ≤ 17",
-                figures.compared(digest, "prove_s", moderate),
+                aggregates.compared(summary, "prove_s", moderate),
             ),
             (
-                f"prove time, models under {figures.SMALL:,} multiplications",
-                figures.compared(digest, "prove_s", small),
+                f"prove time, models under {aggregates.SMALL:,} multiplications",
+                aggregates.compared(summary, "prove_s", small),
             ),
             (
-                f"proving key, models under {figures.SMALL:,} multiplications",
-                figures.compared(digest, "pk_bytes", small, Step.SETUP),
+                f"proving key, models under {aggregates.SMALL:,} multiplications",
+                aggregates.compared(summary, "pk_bytes", small, Step.SETUP),
             ),
-            ("peak memory of a proof", figures.compared(digest, "peak_rss_bytes", everything)),
+            ("peak memory of a proof", aggregates.compared(summary, "peak_rss_bytes", everything)),
         )
         if (line := _compared(what, found)) is not None
     ]
@@ -52,17 +52,17 @@ def sums(digest: Digest) -> str:
         "| figure | geometric mean | models | least |",
         "|---|---:|---:|---|",
     ]
-    planning_line = _planning(figures.compared(digest, "build_s", everything, Step.SETUP))
-    said = [planning_line, _against_peer(digest)]
+    planning_line = _planning(aggregates.compared(summary, "build_s", everything, Step.SETUP))
+    said = [planning_line, _against_peer(summary)]
     return "\n\n".join(["\n".join([*head, *lines]), *filter(None, said)])
 
 
-def _against_peer(digest: Digest) -> str:
+def _against_peer(summary: RunSummary) -> str:
     """By whole processes, the only times that both tell."""
     found = {
         model: gain.value
-        for model in digest.models
-        if (gain := digest.speed_up(model, "total_s", over=circom.NAME)) is not None
+        for model in summary.models
+        if (gain := summary.speed_up(model, "total_s", over=circom.NAME)) is not None
     }
     if not found:
         return ""
@@ -105,15 +105,15 @@ _PROFILES = (
 )
 
 
-def profiles(digest: Digest) -> str:
+def profiles(summary: RunSummary) -> str:
     """What hiding costs: medians of one profile's proofs over another's; empty without the suite
     ``profiles``."""
     lines = []
     for hiding, other, what in _PROFILES:
         found = {
             model: gain.value
-            for model in digest.models
-            if (gain := digest.speed_up(model, over=hiding, side=other)) is not None
+            for model in summary.models
+            if (gain := summary.speed_up(model, over=hiding, side=other)) is not None
         }
         each = ", ".join(f"{_title(model)} {value:.3g}" for model, value in found.items())
         lines += [f"* {what}: {each}"] if found else []
@@ -125,7 +125,7 @@ def profiles(digest: Digest) -> str:
 
 def planner(results: Results) -> str:
     """Regret and prediction, model by model and over all; empty without the suite."""
-    found = figures.planned(results)
+    found = aggregates.planned(results)
     if not found:
         return ""
     efforts = planning.EFFORTS
@@ -140,7 +140,7 @@ def planner(results: Results) -> str:
         "|---|---:|---:|" + "---:|---:|" * len(efforts) + "---:|---:|",
         *(_planned(p) for p in found),
         "",
-        *(_regrets(found, effort) for effort in efforts if figures.regrets(found, effort)),
+        *(_regrets(found, effort) for effort in efforts if aggregates.regrets(found, effort)),
         _errors(found),
     ]
     return "\n".join(lines)
@@ -157,11 +157,11 @@ def _planned(p: Planned) -> str:
 
 
 def _regrets(found: Sequence[Planned], effort: str) -> str:
-    values = list(figures.regrets(found, effort).values())
-    good = sum(value <= figures.GOOD_REGRET for value in values)
+    values = list(aggregates.regrets(found, effort).values())
+    good = sum(value <= aggregates.GOOD_REGRET for value in values)
     return (
-        f"At effort *{effort}*, the choice was within {figures.GOOD_REGRET:.0%} of the fastest on"
-        f" {good} of {len(values)} models; median regret {median(values):.1%}, largest"
+        f"At effort *{effort}*, the choice was within {aggregates.GOOD_REGRET:.0%} of the fastest"
+        f" on {good} of {len(values)} models; median regret {median(values):.1%}, largest"
         f" {max(values):.1%}.\n"
     )
 
@@ -185,7 +185,7 @@ def _errors(found: Sequence[Planned]) -> str:
 
 def batches(results: Results) -> str:
     """Throughput of batches and the sweep over lanes; empty without the suite."""
-    found, swept = figures.batched(results), figures.sweeps(results)
+    found, swept = aggregates.batched(results), aggregates.sweeps(results)
     if not found and not swept:
         return ""
     lines = ["## Batches\n"]
@@ -312,9 +312,9 @@ def spent(results: Results) -> str:
     seconds = {s: [row.seconds for row in results.rows if row.key.suite == s] for s in suites}
     if not any(map(sum, seconds.values())):
         return ""
-    told = [f"{s} {duration(sum(v))} ({counted(len(v), 'sample')})" for s, v in seconds.items()]
+    shown = [f"{s} {duration(sum(v))} ({counted(len(v), 'sample')})" for s, v in seconds.items()]
     total = duration(sum(map(sum, seconds.values())))
-    lines = [f"The samples took {total} in all: {', '.join(told)}.", *_harness(results)]
+    lines = [f"The samples took {total} in all: {', '.join(shown)}.", *_harness(results)]
     return "## The run itself\n\n" + "\n".join(f"* {line}" for line in lines)
 
 
@@ -330,13 +330,13 @@ def _harness(results: Results) -> list[str]:
     said = [
         f"Beside the processes that a proof's sample is made of, the harness took"
         f" {readable(median(beside), 's')} (median of {counted(len(beside), 'sample')}):"
-        f" {share:.1%} of the time of all of them, and in none of the figures."
+        f" {share:.1%} of the time of all of them, and in none of the aggregates."
     ]
-    standings = Digest.of(results).standings.values()
+    system_results = RunSummary.of(results).system_results.values()
     spreads = [
         found.spread
-        for standing in standings
-        if (found := standing.median("prove_s")) is not None and found.count >= _SPREAD_OF
+        for system_result in system_results
+        if (found := system_result.median("prove_s")) is not None and found.count >= _SPREAD_OF
     ]
     if spreads:
         said.append(

@@ -104,9 +104,9 @@ STEPS: dict[str, Callable[..., dict[str, Any] | None]] = {
 
 def main(step: str, first: str, *rest: str) -> None:
     begin = time.perf_counter()
-    told = STEPS[step](first if step == "srs" else Path(first), *rest)
+    output = STEPS[step](first if step == "srs" else Path(first), *rest)
     seconds = time.perf_counter() - begin
-    print(json.dumps({"seconds": seconds, **(told or {})}))
+    print(json.dumps({"seconds": seconds, **(output or {})}))
 
 
 if __name__ == "__main__":

@@ -78,14 +78,14 @@ def set_up(
             break
         place = work / f"{len(candidates):02d}"
         candidates.append(_set_one_up(engine, ranked, folder, place))
-    told = {
+    output = {
         "candidates": candidates,
         "different": len(different),
         "plausible": len(plausible),
         "cost_model": plan.cost_model.source,
     }
-    (work / FILE).write_text(json.dumps(told), encoding="utf-8")
-    return told
+    (work / FILE).write_text(json.dumps(output), encoding="utf-8")
+    return output
 
 
 def _different(ranked: tuple[Candidate, ...]) -> list[Candidate]:
@@ -103,7 +103,7 @@ def _set_one_up(
     """What the candidate is, and ``failed`` with the reason when it cannot be set up."""
     place.mkdir(parents=True)
     shape, profile = ranked.shape, Profile()
-    told = {
+    output = {
         "variant": shape.variant.label,
         "args": asdict(shape.args),
         "predicted_s": ranked.predicted.prove_s,
@@ -118,7 +118,7 @@ def _set_one_up(
     try:
         priced = pricing.settle(shape.variant.onnx, shape.priced)
         if priced is None:
-            return told | {"failed": "it does not fit its k after all"}
+            return output | {"failed": "it does not fit its k after all"}
         srs = folder.ensure(
             shape.args.logrows,
             Policy.DEVELOPMENT,
@@ -127,11 +127,11 @@ def _set_one_up(
         begin = time.perf_counter()
         engine.setup(shape.variant.onnx, priced.settings, srs.path, place, step_limits())
     except EngineError as error:
-        return told | {"failed": error.detail}
+        return output | {"failed": error.detail}
     hints = shape.variant.write_hints(place)
     felts = [list(values) for values in shape.variant.samples[0]]
     (place / "felts.json").write_text(json.dumps(felts), encoding="utf-8")
-    return told | {
+    return output | {
         "setup_s": time.perf_counter() - begin,
         "srs": str(srs.path),
         "hints": hints is not None,
@@ -140,8 +140,8 @@ def _set_one_up(
 
 def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[str, Any]:
     """Adds a round's times to ``candidates.json``, and tells it; who begins changes each round."""
-    told: dict[str, Any] = json.loads((work / FILE).read_text(encoding="utf-8"))
-    candidates = told["candidates"]
+    output: dict[str, Any] = json.loads((work / FILE).read_text(encoding="utf-8"))
+    candidates = output["candidates"]
     times = [min(c["prove_s"]) for c in candidates if c["prove_s"]]
     limit = float(again_within) * min(times) if times and int(turn) else float("inf")
     order = list(enumerate(candidates))
@@ -166,8 +166,8 @@ def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[
             continue
         candidate["prove_s"].append(proof.seconds["prove"])
         candidate["peak_bytes"].append(proof.peak_rss_bytes)
-    (work / FILE).write_text(json.dumps(told), encoding="utf-8")
-    return told
+    (work / FILE).write_text(json.dumps(output), encoding="utf-8")
+    return output
 
 
 STEPS: dict[str, Callable[..., dict[str, Any]]] = {"set-up": set_up, "prove": prove}

@@ -68,8 +68,8 @@ def call(engine: EzklEngine, work: Path) -> dict[str, Any]:
     guard = _guard(work, made)
     about: dict[str, Any] = {}
     if guard.challenged is not None:
-        told = json.loads((work / "about.json").read_text(encoding="utf-8"))
-        about = {"context": int(told["context"], 16), "inputs": told["input"]}
+        output = json.loads((work / "about.json").read_text(encoding="utf-8"))
+        about = {"context": int(output["context"], 16), "inputs": output["input"]}
     calldata = guard.calldata(made.proof, made.instances, **about)
     chain = _Chain()
     verifier = chain.deploy((work / CONTRACT).read_bytes())

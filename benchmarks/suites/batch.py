@@ -25,7 +25,7 @@ from benchmarks.harness import process
 from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome, Workdir, judge, misses
-from benchmarks.harness.tasks import RunSize, Task, place_of, proved
+from benchmarks.harness.tasks import RunSize, Task, proved, workdir_of
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.zoo.entry import Entry
 from benchmarks.zoo.fixtures import Fixture, build_fixture
@@ -56,10 +56,10 @@ _ZKML = str(Path(sys.executable).with_name("zkml"))
 
 
 def tasks(
-    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """The batches of all models first, then the sweeps."""
-    models = [_OneModel(entry, amount, cache) for entry in entries]
+    models = [_OneModel(entry, run_size, cache) for entry in entries]
     for model in models:
         yield from model.batches()
     for model in models:
@@ -69,15 +69,15 @@ def tasks(
 class _OneModel:
     """Batches of one model, in a home folder of its own, beside EZKL's default flow."""
 
-    def __init__(self, entry: Entry, amount: RunSize, cache: Path):
-        self._entry, self._amount, self._cache = entry, amount, cache
-        self._samples = min(amount.samples, SAMPLES)
+    def __init__(self, entry: Entry, run_size: RunSize, cache: Path):
+        self._entry, self._run_size, self._cache = entry, run_size, cache
+        self._samples = min(run_size.samples, SAMPLES)
         self._base = EzklDefault()
         self._folder = cache / "batch" / entry.name
         self._predicted_at = self._folder / "predicted.json"
         known = COUNTS.get(entry.name, (OTHER_COUNT,))
-        self._counts = (QUICK_COUNT,) if amount.quick else known
-        self._lanes = QUICK_LANES if amount.quick else LANES
+        self._counts = (QUICK_COUNT,) if run_size.quick else known
+        self._lanes = QUICK_LANES if run_size.quick else LANES
 
     def batches(self) -> Iterator[Task]:
         """Both sides made ready, then samples in turn."""
@@ -121,28 +121,28 @@ class _OneModel:
 
     def _set_base_up(self) -> Outcome:
         """Its keys, unless another suite made them, and its accuracy."""
-        material, place = self._material(), self._base_place()
+        fixture, workdir = self._fixture(), self._base_workdir()
         made = Outcome(facts={"keys": "those of an earlier set-up"})
         if not self._base_is_set_up():
-            made = self._base.setup(material, place)
-        answers = self._base.accuracy(material, place, self._amount.held_out).outputs
-        metrics = judge(answers or [], material)
+            made = self._base.setup(fixture, workdir)
+        answers = self._base.accuracy(fixture, workdir, self._run_size.held_out).outputs
+        metrics = judge(answers or [], fixture)
         return Outcome(
             metrics={**made.metrics, **metrics}, facts={**made.facts, "misses": misses(metrics)}
         )
 
     def _base_is_set_up(self) -> bool:
-        return self._base.is_set_up(self._material(), self._base_place())
+        return self._base.is_set_up(self._fixture(), self._base_workdir())
 
     def _prove_base(self, turn: int) -> Outcome:
-        outcome = proved(self._base, self._material(), self._base_place(), turn)
+        outcome = proved(self._base, self._fixture(), self._base_workdir(), turn)
         one = outcome.metrics["witness_s"] + outcome.metrics["prove_s"]
         return replace(
             outcome, metrics={**outcome.metrics, "per_input_s": one, "proof_per_input_s": one}
         )
 
-    def _base_place(self) -> Workdir:
-        return place_of(self._base, self._material(), self._amount, self._cache)
+    def _base_workdir(self) -> Workdir:
+        return workdir_of(self._base, self._fixture(), self._run_size, self._cache)
 
     # --- ours ---------------------------------------------------------------------------------
 
@@ -161,15 +161,15 @@ class _OneModel:
         measured = self._zkml_batch(count, None)
         return Outcome(
             metrics={"total_s": measured.seconds, "per_input_s": measured.seconds / count},
-            facts={"inputs": count, "packs": measured.told["plan"]["packs"]},
+            facts={"inputs": count, "packs": measured.output["plan"]["packs"]},
         )
 
     def _batch(self, count: int, lanes: int | None = None) -> Outcome:
         """A batch with its circuits there; every item of its bundle is verified."""
         measured = self._zkml_batch(count, lanes)
         checked = self._flow("verify", str(self._out(count, lanes) / "batch.zkml"))
-        material = self._material()
-        metrics = judge(self._answers(count, lanes), material)
+        fixture = self._fixture()
+        metrics = judge(self._answers(count, lanes), fixture)
         proofs_s = sum(cost["witness"] + cost["prove"] for cost in checked["costs"])
         return Outcome(
             metrics={
@@ -179,14 +179,14 @@ class _OneModel:
                 "verify_s": checked["seconds"],
                 **({} if checked["item_s"] is None else {"item_verify_s": checked["item_s"]}),
                 "peak_rss_bytes": float(
-                    max(measured.peak_rss_bytes, measured.told["peak_rss_bytes"] or 0)
+                    max(measured.peak_rss_bytes, measured.output["peak_rss_bytes"] or 0)
                 ),
                 **metrics,
             },
             facts={
                 "inputs": count,
-                "packs": measured.told["plan"]["packs"],
-                "unbatched_reason": measured.told["plan"]["unbatched_reason"],
+                "packs": measured.output["plan"]["packs"],
+                "unbatched_reason": measured.output["plan"]["unbatched_reason"],
                 "proofs": len(checked["costs"]),
                 "misses": misses(metrics),
             },
@@ -197,15 +197,15 @@ class _OneModel:
 
     def _predict(self) -> Outcome:
         """What the cost model says of every number of lanes, and where it sees memory end."""
-        material, lanes = self._material(), ",".join(map(str, self._lanes))
-        told = self._flow("predict", str(material.onnx), str(material.calibration), lanes)
-        self._predicted_at.write_text(json.dumps(told), encoding="utf-8")
-        ends = [int(n) for n, found in told["at"].items() if found is None]
+        fixture, lanes = self._fixture(), ",".join(map(str, self._lanes))
+        output = self._flow("predict", str(fixture.onnx), str(fixture.calibration), lanes)
+        self._predicted_at.write_text(json.dumps(output), encoding="utf-8")
+        ends = [int(n) for n, found in output["at"].items() if found is None]
         return Outcome(
             facts={
-                "unbatched_reason": told["why"],
+                "unbatched_reason": output["why"],
                 "memory_ends_at": min(ends) if ends else None,
-                "at": told["at"],
+                "at": output["at"],
             }
         )
 
@@ -213,9 +213,9 @@ class _OneModel:
         """What was predicted; anew where another run was here since, with lanes of its own."""
         several = {str(n) for n in self._lanes if n > 1}  # one lane is not predicted
         if self._predicted_at.exists():
-            told: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
-            if told["why"] is not None or told["at"].keys() >= several:
-                return told
+            output: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
+            if output["why"] is not None or output["at"].keys() >= several:
+                return output
         self._predict()
         anew: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
         return anew
@@ -228,15 +228,15 @@ class _OneModel:
         return Outcome(metrics={"total_s": measured.seconds}, facts={"inputs": lanes})
 
     def _require(self, lanes: int) -> None:
-        told = self._predicted()
-        if told["why"] is not None:
-            raise SystemRefused(told["why"])
-        found = told["at"].get(str(lanes))
+        output = self._predicted()
+        if output["why"] is not None:
+            raise SystemRefused(output["why"])
+        found = output["at"].get(str(lanes))
         if found is None:
             raise NotEnoughMemory(
-                f"{lanes} lanes need more than {told['limit_bytes'] / 1e9:.1f} GB, as predicted"
+                f"{lanes} lanes need more than {output['limit_bytes'] / 1e9:.1f} GB, as predicted"
             )
-        longest = QUICK_LONGEST_PROOF_S if self._amount.quick else LONGEST_PROOF_S
+        longest = QUICK_LONGEST_PROOF_S if self._run_size.quick else LONGEST_PROOF_S
         if found["prove_s"] > longest:
             raise SampleTimeout(
                 f"a proof of {lanes} lanes is predicted to take {found['prove_s']:.0f} s and"
@@ -248,44 +248,44 @@ class _OneModel:
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
 
-    def _material(self) -> Fixture:
+    def _fixture(self) -> Fixture:
         return build_fixture(self._entry, self._cache / "models")
 
     def _out(self, count: int, lanes: int | None) -> Path:
         return self._folder / f"out-{count}-{lanes or 'any'}"
 
     def _zkml_batch(self, count: int, lanes: int | None) -> process.Measured:
-        material, out = self._material(), self._out(count, lanes)
+        fixture, out = self._fixture(), self._out(count, lanes)
         shutil.rmtree(out, ignore_errors=True)
-        at = np.arange(count) % len(material.reference)
-        arrays: dict[str, Any] = {name: array[at] for name, array in material.held_out.items()}
+        at = np.arange(count) % len(fixture.reference)
+        arrays: dict[str, Any] = {name: array[at] for name, array in fixture.held_out.items()}
         inputs = self._folder / f"{count}.npz"
         np.savez(inputs, **arrays)
-        command = [_ZKML, "batch", str(material.onnx), str(inputs), "-o", str(out), "--json"]
-        command += ["--calibration", str(material.calibration)]
+        command = [_ZKML, "batch", str(fixture.onnx), str(inputs), "-o", str(out), "--json"]
+        command += ["--calibration", str(fixture.calibration)]
         if lanes is not None:
             command += ["--lanes", str(lanes)]
         measured = self._run(command)
-        if measured.returncode or measured.told["done"] != count:
-            raise _refusal(measured.told)
+        if measured.returncode or measured.output["done"] != count:
+            raise _refusal(measured.output)
         return measured
 
     def _answers(self, count: int, lanes: int | None) -> list[list[float]]:
         """What was proved for the first inputs, as many as there are different ones."""
         lines = (self._out(count, lanes) / "results.jsonl").read_text(encoding="utf-8").splitlines()
-        items = [json.loads(line) for line in lines[: len(self._material().reference)]]
+        items = [json.loads(line) for line in lines[: len(self._fixture().reference)]]
         return [np.ravel(next(iter(item["outputs"].values()))).tolist() for item in items]
 
     def _flow(self, *arguments: str) -> dict[str, Any]:
         measured = self._run([sys.executable, "-m", "benchmarks.steps.batch_flow", *arguments])
         if measured.returncode:
-            raise _refusal(measured.told)
-        return measured.told
+            raise _refusal(measured.output)
+        return measured.output
 
     def _run(self, command: list[str]) -> process.Measured:
         return process.run(
             command,
-            deadline_s=self._amount.deadline_s,
+            deadline_s=self._run_size.deadline_s,
             cwd=_ROOT,
             env=environment(self._folder / "home", self._cache / "srs"),
             accept=(0, 1, 2, 3),
@@ -300,12 +300,12 @@ def _lanes(lanes: int) -> str:
     return f"{lanes} lane{'s' if lanes > 1 else ''}"
 
 
-def _refusal(told: dict[str, Any]) -> Exception:
+def _refusal(output: dict[str, Any]) -> Exception:
     """What a command that did not do all of it said."""
-    problem = told.get("problem") or told
+    problem = output.get("problem") or output
     detail = problem.get("detail")
     if detail is None:
-        detail = f"{told.get('done')} of {told.get('total')} inputs were proved: {told}"[:400]
+        detail = f"{output.get('done')} of {output.get('total')} inputs were proved: {output}"[:400]
     if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
         return NotEnoughMemory(detail, problem=problem)
     ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)

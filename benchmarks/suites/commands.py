@@ -25,18 +25,18 @@ _ROOT = Path(__file__).parents[2]
 
 
 def tasks(
-    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Per model: the circuit's building, then the three in turn."""
     for entry in entries:
-        yield from _OneModel(entry, amount, cache).tasks()
+        yield from _OneModel(entry, run_size, cache).tasks()
 
 
 class _OneModel:
     """The commands on one model, in a home folder of its own."""
 
-    def __init__(self, entry: Entry, amount: RunSize, cache: Path):
-        self._entry, self._amount = entry, amount
+    def __init__(self, entry: Entry, run_size: RunSize, cache: Path):
+        self._entry, self._run_size = entry, run_size
         self._models = cache / "models"
         self._home = cache / "home" / entry.name
         self._srs = cache / "srs"
@@ -45,7 +45,7 @@ class _OneModel:
     def tasks(self) -> Iterator[Task]:
         build = self._key("zkml prove, new circuit", Step.PREPARE)
         yield Task(key=build, action=self._build, ready=self._bundle.exists)
-        for turn in range(self._amount.warm_ups + self._amount.samples):
+        for turn in range(self._run_size.warm_ups + self._run_size.samples):
             for side, action in (
                 ("zkml prove", self._prove),
                 ("zkml verify", self._verify),
@@ -54,27 +54,27 @@ class _OneModel:
                 yield Task(
                     key=self._key(side, Step.MEASURE, turn),
                     action=action,
-                    warm_up=turn < self._amount.warm_ups,
-                    round=self._amount.round_of(turn),
+                    warm_up=turn < self._run_size.warm_ups,
+                    round=self._run_size.round_of(turn),
                     needs=build,
                 )
 
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
 
-    def _material(self) -> Fixture:
+    def _fixture(self) -> Fixture:
         return build_fixture(self._entry, self._models)
 
     def _build(self) -> Outcome:
         shutil.rmtree(self._home, ignore_errors=True)  # no circuit of an earlier run
         self._home.mkdir(parents=True)
         measured = self._prove_once()
-        timings = measured.told["timings"]
+        timings = measured.output["timings"]
         return Outcome(metrics={"build_s": timings["compile"], "total_s": measured.seconds})
 
     def _prove(self) -> Outcome:
         measured = self._prove_once()
-        timings = measured.told["timings"]
+        timings = measured.output["timings"]
         return Outcome(
             metrics={
                 "total_s": measured.seconds,
@@ -92,7 +92,7 @@ class _OneModel:
                 "total_s": measured.seconds,
                 "peak_rss_bytes": float(measured.peak_rss_bytes),
             },
-            wrong=None if measured.told["ok"] else "the bundle does not verify",
+            wrong=None if measured.output["ok"] else "the bundle does not verify",
         )
 
     def _verify_in_process(self) -> Outcome:
@@ -100,21 +100,21 @@ class _OneModel:
             [sys.executable, "-m", "benchmarks.steps.verify_flow", str(self._bundle)], accept=(0,)
         )
         return Outcome(
-            metrics={"verify_s": measured.told["seconds"]},
-            facts={"checks": measured.told["checks"]},
-            wrong=None if measured.told["ok"] else "the bundle does not verify",
+            metrics={"verify_s": measured.output["seconds"]},
+            facts={"checks": measured.output["checks"]},
+            wrong=None if measured.output["ok"] else "the bundle does not verify",
         )
 
     def _prove_once(self) -> process.Measured:
-        material = self._material()
-        files = [str(material.onnx), str(material.input)]
-        options = ["--calibration", str(material.calibration), "-o", str(self._bundle), "--json"]
+        fixture = self._fixture()
+        files = [str(fixture.onnx), str(fixture.input)]
+        options = ["--calibration", str(fixture.calibration), "-o", str(self._bundle), "--json"]
         return self._run([_zkml(), "prove", *files, *options], accept=(0,))
 
     def _run(self, command: list[str], *, accept: tuple[int, ...]) -> process.Measured:
         return process.run(
             command,
-            deadline_s=self._amount.deadline_s,
+            deadline_s=self._run_size.deadline_s,
             cwd=_ROOT,
             env=environment(self._home, self._srs),
             accept=accept,

@@ -39,16 +39,16 @@ _ROOT = Path(__file__).parents[2]
 
 
 def tasks(
-    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Per model and side: keys and contract, then proofs, in turn."""
     for entry in entries:
-        sides = [_OneSide(entry, side, amount, cache) for side in _systems()]
-        for side in sides:
-            yield side.prepare()
-        for turn in range(QUICK_PROOFS if amount.quick else PROOFS):
-            for side in sides:
-                yield side.measure(turn)
+        contracts = [_OneSystem(entry, system, run_size, cache) for system in _systems()]
+        for contract in contracts:
+            yield contract.prepare()
+        for turn in range(QUICK_PROOFS if run_size.quick else PROOFS):
+            for contract in contracts:
+                yield contract.measure(turn)
 
 
 def _systems() -> tuple[System, ...]:
@@ -57,11 +57,11 @@ def _systems() -> tuple[System, ...]:
     return Ours(public), Ours(private, "ours-private"), EzklDefault()
 
 
-class _OneSide:
+class _OneSystem:
     """One side's contract for one model."""
 
-    def __init__(self, entry: Entry, side: System, amount: RunSize, cache: Path):
-        self._entry, self._side, self._amount, self._cache = entry, side, amount, cache
+    def __init__(self, entry: Entry, system: System, run_size: RunSize, cache: Path):
+        self._entry, self._system, self._run_size, self._cache = entry, system, run_size, cache
 
     def prepare(self) -> Task:
         return Task(key=self._key(Step.PREPARE), action=self._prepare, ready=self._is_ready)
@@ -76,68 +76,68 @@ class _OneSide:
 
     def _key(self, step: Step, sample: int = 0) -> Key:
         return Key(
-            suite=SUITE, model=self._entry.name, side=self._side.name, step=step, sample=sample
+            suite=SUITE, model=self._entry.name, side=self._system.name, step=step, sample=sample
         )
 
-    def _material(self) -> Fixture:
+    def _fixture(self) -> Fixture:
         return build_fixture(self._entry, self._cache / "models")
 
-    def _place(self) -> Workdir:
+    def _workdir(self) -> Workdir:
         return Workdir(
-            work=self._cache / "work" / SUITE / self._side.name / self._material().sha256[-16:],
+            work=self._cache / "work" / SUITE / self._system.name / self._fixture().sha256[-16:],
             srs=self._cache / "srs",
-            deadline_s=self._amount.deadline_s,
+            deadline_s=self._run_size.deadline_s,
         )
 
     def _is_ready(self) -> bool:
-        place = self._place()
-        has_contract = (place.work / evm_flow.RUNTIME).exists()
-        return has_contract and self._side.is_set_up(self._material(), place)
+        workdir = self._workdir()
+        has_contract = (workdir.work / evm_flow.RUNTIME).exists()
+        return has_contract and self._system.is_set_up(self._fixture(), workdir)
 
     def _prepare(self) -> Outcome:
         """Keys, and the contract that goes with them."""
-        place = self._place()
-        keys = self._side.setup(self._material(), place)
-        settings = json.loads((place.work / "settings.json").read_text(encoding="utf-8"))
-        srs = place.srs / f"dev{settings['run_args']['logrows']}.srs"
-        told = self._flow("compile", place, str(srs))
+        workdir = self._workdir()
+        keys = self._system.setup(self._fixture(), workdir)
+        settings = json.loads((workdir.work / "settings.json").read_text(encoding="utf-8"))
+        srs = workdir.srs / f"dev{settings['run_args']['logrows']}.srs"
+        output = self._flow("compile", workdir, str(srs))
         return Outcome(
-            metrics={"contract_bytes": float(told["contract_bytes"])},
-            facts={**keys.facts, "solc": told["solc"], "source_bytes": told["source_bytes"]},
+            metrics={"contract_bytes": float(output["contract_bytes"])},
+            facts={**keys.facts, "solc": output["solc"], "source_bytes": output["source_bytes"]},
         )
 
     def _measure(self, turn: int) -> Outcome:
         """One proof, verified by the engine and then by the contract, on a chain as it is: a
         contract that is too large is refused there."""
-        place = self._place()
-        proof = self._side.prove(self._material(), place, turn)
-        told = self._flow("call", place)
+        workdir = self._workdir()
+        proof = self._system.prove(self._fixture(), workdir, turn)
+        output = self._flow("call", workdir)
         return Outcome(
             metrics={
-                "gas": float(told["gas"]),
-                "deploy_gas": float(told["deploy_gas"]),
+                "gas": float(output["gas"]),
+                "deploy_gas": float(output["deploy_gas"]),
                 "proof_bytes": proof.metrics["proof_bytes"],
             },
             facts={
-                name: told[name] for name in ("instances", "calldata_bytes", "changed", "shifted")
+                name: output[name] for name in ("instances", "calldata_bytes", "changed", "shifted")
             },
             verified=proof.verified,
-            wrong=_wrong(told, proof),
+            wrong=_wrong(output, proof),
         )
 
-    def _flow(self, step: str, place: Workdir, *arguments: str) -> dict[str, Any]:
+    def _flow(self, step: str, workdir: Workdir, *arguments: str) -> dict[str, Any]:
         command = [
             sys.executable,
             "-m",
             "benchmarks.steps.evm_flow",
             step,
-            str(place.work),
+            str(workdir.work),
             *arguments,
         ]
-        measured = process.run(command, deadline_s=place.deadline_s, cwd=_ROOT, accept=(0, 2, 3))
+        measured = process.run(command, deadline_s=workdir.deadline_s, cwd=_ROOT, accept=(0, 2, 3))
         if measured.returncode == 0:
-            return measured.told
-        problem = measured.told["problem"]
+            return measured.output
+        problem = measured.output["problem"]
         refused = problem["fault"] not in (Fault.OURS.value, Fault.BUSY.value)
         kind = PeerMissing if problem["code"] in _MISSING else SystemRefused
         raise (kind if refused else SampleFailed)(problem["detail"], advice=problem.get("advice"))
@@ -146,13 +146,13 @@ class _OneSide:
 _MISSING = (SolcMissing.code, PeerMissing.code)
 
 
-def _wrong(told: dict[str, Any], proof: Outcome) -> str | None:
+def _wrong(output: dict[str, Any], proof: Outcome) -> str | None:
     if proof.verified is False:
         return "the proof was not verified"
-    if not told["accepted"]:
+    if not output["accepted"]:
         return "the contract refuses a proof that the engine verifies"
-    if told["changed_accepted"]:
-        return f"the contract accepts {told['changed_accepted']} proofs with a changed instance"
-    if told["shifted_accepted"]:
-        return f"the contract accepts {told['shifted_accepted']} calls with shifted offsets"
+    if output["changed_accepted"]:
+        return f"the contract accepts {output['changed_accepted']} proofs with a changed instance"
+    if output["shifted_accepted"]:
+        return f"the contract accepts {output['shifted_accepted']} calls with shifted offsets"
     return None

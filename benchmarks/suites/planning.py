@@ -59,18 +59,18 @@ _ZKML = str(Path(sys.executable).with_name("zkml"))
 
 
 def tasks(
-    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Per model: a plan by each effort, the candidates' keys, then rounds over all candidates."""
     for entry in entries:
-        yield from _OneModel(entry, amount, cache).tasks()
+        yield from _OneModel(entry, run_size, cache).tasks()
 
 
 class _OneModel:
     """The plans of one model."""
 
-    def __init__(self, entry: Entry, amount: RunSize, cache: Path):
-        self._entry, self._amount, self._cache = entry, amount, cache
+    def __init__(self, entry: Entry, run_size: RunSize, cache: Path):
+        self._entry, self._run_size, self._cache = entry, run_size, cache
         self._work = cache / "candidates" / entry.name
 
     def tasks(self) -> Iterator[Task]:
@@ -85,7 +85,7 @@ class _OneModel:
             action=self._set_up,
             ready=(self._work / candidates_flow.FILE).exists,
         )
-        for turn in range(QUICK_ROUNDS if self._amount.quick else ROUNDS):
+        for turn in range(QUICK_ROUNDS if self._run_size.quick else ROUNDS):
             yield Task(
                 key=self._key(CANDIDATES, Step.MEASURE, turn),
                 action=partial(self._prove, turn),
@@ -95,12 +95,12 @@ class _OneModel:
 
     def _plan(self, effort: str) -> Outcome:
         """One plan, as the command line makes it."""
-        material = self._material()
-        command = [_ZKML, "plan", str(material.onnx), "--calibration", str(material.calibration)]
+        fixture = self._fixture()
+        command = [_ZKML, "plan", str(fixture.onnx), "--calibration", str(fixture.calibration)]
         measured = self._run([*command, "--effort", effort, "--json"])
         if measured.returncode != 0:
-            raise _refusal(measured.told)
-        plan = measured.told["plan"]
+            raise _refusal(measured.output)
+        plan = measured.output["plan"]
         choice = plan["choice"]
         return Outcome(
             metrics={"plan_s": measured.seconds},
@@ -118,43 +118,43 @@ class _OneModel:
         )
 
     def _set_up(self) -> Outcome:
-        material = self._material()
-        files = (str(material.onnx), str(material.calibration), str(self._cache / "srs"))
-        most = QUICK_MOST if self._amount.quick else MOST
-        told = self._flow("set-up", *files, str(most), str(WITHIN), str(TOTAL_S))
-        setups = [c["setup_s"] for c in told["candidates"] if not c["failed"]]
+        fixture = self._fixture()
+        files = (str(fixture.onnx), str(fixture.calibration), str(self._cache / "srs"))
+        most = QUICK_MOST if self._run_size.quick else MOST
+        output = self._flow("set-up", *files, str(most), str(WITHIN), str(TOTAL_S))
+        setups = [c["setup_s"] for c in output["candidates"] if not c["failed"]]
         return Outcome(
             metrics={"setup_s": sum(setups)},
             facts={
-                "different": told["different"],
-                "plausible": told["plausible"],
-                "cost_model": told["cost_model"],
+                "different": output["different"],
+                "plausible": output["plausible"],
+                "cost_model": output["cost_model"],
             },
         )
 
     def _prove(self, turn: int) -> Outcome:
         """Every candidate's times so far: the last round's row has them all."""
-        told = self._flow("prove", str(turn), str(AGAIN_WITHIN))
-        metrics = quality(told["candidates"])
-        return Outcome(metrics=metrics, facts={"candidates": told["candidates"]})
+        output = self._flow("prove", str(turn), str(AGAIN_WITHIN))
+        metrics = quality(output["candidates"])
+        return Outcome(metrics=metrics, facts={"candidates": output["candidates"]})
 
     def _key(self, side: str, step: Step, sample: int = 0) -> Key:
         return Key(suite=SUITE, model=self._entry.name, side=side, step=step, sample=sample)
 
-    def _material(self) -> Fixture:
+    def _fixture(self) -> Fixture:
         return build_fixture(self._entry, self._cache / "models")
 
     def _flow(self, step: str, *arguments: str) -> dict[str, Any]:
         flow = [sys.executable, "-m", "benchmarks.steps.candidates_flow", step, str(self._work)]
         measured = self._run([*flow, *arguments])
         if measured.returncode != 0:
-            raise _refusal(measured.told)
-        return measured.told
+            raise _refusal(measured.output)
+        return measured.output
 
     def _run(self, command: list[str]) -> process.Measured:
         return process.run(
             command,
-            deadline_s=self._amount.deadline_s,
+            deadline_s=self._run_size.deadline_s,
             cwd=_ROOT,
             env=environment(self._cache / "home" / "planner", self._cache / "srs"),
             accept=(0, 2, 3),
@@ -199,8 +199,8 @@ def _median_error(pairs: np.ndarray) -> float:
     return float(np.median(np.abs(pairs[:, 0] / pairs[:, 1] - 1)))
 
 
-def _refusal(told: dict[str, Any]) -> Exception:
-    problem = told.get("problem") or told
-    detail = str(problem.get("detail") or json.dumps(told)[:400])
+def _refusal(output: dict[str, Any]) -> Exception:
+    problem = output.get("problem") or output
+    detail = str(problem.get("detail") or json.dumps(output)[:400])
     ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
     return (SampleFailed if ours else SystemRefused)(detail, problem=problem)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.errors import UnknownSuite
 from benchmarks.harness.system import System
-from benchmarks.harness.tasks import Contender, RunSize, Task, by_round, contest
+from benchmarks.harness.tasks import RunSize, SuiteSystem, Task, by_round, system_tasks
 from benchmarks.suites import batch, commands, evm, planning, serving
 from benchmarks.systems import circom
 from benchmarks.systems.ezkl_default import EzklDefault
@@ -22,7 +22,7 @@ from circuits.format.profile import Profile, Visibility
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Either brings ``sides`` into the contest over its models, or lists ``tasks`` of its own.
+    """Either brings ``systems`` into a run over its models, or lists ``tasks`` of its own.
 
     ``models``: what it measures when no model is named, in full runs and in quick ones; None: the
     models of the run.
@@ -32,7 +32,7 @@ class Suite:
     title: str
     models: tuple[str, ...] | None = None
     quick_models: tuple[str, ...] | None = None
-    sides: Callable[[], Sequence[System]] = tuple
+    systems: Callable[[], Sequence[System]] = tuple
     tasks: Callable[[Sequence[Entry], RunSize, Path, ExitStack], Iterator[Task]] | None = None
 
 
@@ -46,25 +46,25 @@ PROFILES = {
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite(name="models", title="zkml-prover, every stage", sides=lambda: (Ours(),)),
+        Suite(name="models", title="zkml-prover, every stage", systems=lambda: (Ours(),)),
         Suite(
             name="baseline",
             title="EZKL's documented default flow",
-            sides=lambda: (EzklDefault(),),
+            systems=lambda: (EzklDefault(),),
         ),
         Suite(
             name="peers",
             title="circom + snarkjs beside both, dense models",
             models=circom.MODELS,
             quick_models=("autoencoder",),
-            sides=lambda: (Ours(), EzklDefault(), circom.Circom()),
+            systems=lambda: (Ours(), EzklDefault(), circom.Circom()),
         ),
         Suite(
             name="profiles",
             title="private inputs and shown weights beside the default",
             models=("digits", "mlp-784-128-10", "lenet5"),
             quick_models=("digits",),
-            sides=lambda: tuple(Ours(profile, name) for name, profile in PROFILES.items()),
+            systems=lambda: tuple(Ours(profile, name) for name, profile in PROFILES.items()),
         ),
         Suite(
             name=batch.SUITE,
@@ -142,31 +142,31 @@ def choose(names: Sequence[str], *, quick: bool = False) -> list[Suite]:
 def tasks_of(
     suites: Sequence[Suite],
     selection: Selection,
-    amount: RunSize,
+    run_size: RunSize,
     cache: Path,
     stack: ExitStack,
 ) -> list[Task]:
-    """All samples of a run, round by round: on each model one contest among the sides of all suites
+    """All samples of a run, round by round: on each model all systems of all suites
     that are to measure it, then what the other suites measure.
 
     What tasks leave running is stopped when ``stack`` is closed.
     """
     tasks: list[Task] = []
-    sided = [suite for suite in suites if suite.tasks is None]
-    entries = {entry.name: entry for suite in sided for entry in selection.of(suite)}
+    with_systems = [suite for suite in suites if suite.tasks is None]
+    entries = {entry.name: entry for suite in with_systems for entry in selection.of(suite)}
     for entry in sorted(entries.values(), key=_size):
-        asked = [suite for suite in sided if entry in selection.of(suite)]
-        tasks += contest([entry], _contenders(asked), amount, cache)
+        asked = [suite for suite in with_systems if entry in selection.of(suite)]
+        tasks += system_tasks([entry], _systems(asked), run_size, cache)
     for suite in suites:
         if suite.tasks is not None:
-            tasks += suite.tasks(selection.of(suite), amount, cache, stack)
+            tasks += suite.tasks(selection.of(suite), run_size, cache, stack)
     return by_round(tasks)
 
 
-def _contenders(suites: Sequence[Suite]) -> list[Contender]:
-    """Each side once, for the first suite that brings it: two suites may ask for the same."""
-    found: dict[str, Contender] = {}
+def _systems(suites: Sequence[Suite]) -> list[SuiteSystem]:
+    """Each system once, for the first suite that brings it: two suites may have the same."""
+    found: dict[str, SuiteSystem] = {}
     for suite in suites:
-        for side in suite.sides():
-            found.setdefault(side.name, Contender(suite=suite.name, side=side))
+        for system in suite.systems():
+            found.setdefault(system.name, SuiteSystem(suite=suite.name, system=system))
     return list(found.values())

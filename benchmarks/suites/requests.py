@@ -43,8 +43,10 @@ _JSON = {"Content-Type": "application/json"}
 class Requests:
     """A service to which one prover after another belongs: first two workers, then none."""
 
-    def __init__(self, suite: str, entry: Entry, amount: RunSize, cache: Path, home: Path) -> None:
-        self._suite, self._entry, self._amount = suite, entry, amount
+    def __init__(
+        self, suite: str, entry: Entry, run_size: RunSize, cache: Path, home: Path
+    ) -> None:
+        self._suite, self._entry, self._run_size = suite, entry, run_size
         self._models, self._srs, self._source = cache / "models", cache / "srs", home
         self._home = home.with_name(f"{home.name}-requests")
         self._up = ExitStack()
@@ -56,7 +58,7 @@ class Requests:
 
     def tasks(self) -> Iterator[Task]:
         """GETs beside a bare route while two workers prove; then, without workers, the rest."""
-        total = 500 if self._amount.quick else 10_000
+        total = 500 if self._run_size.quick else 10_000
         yield from self._with(
             "two provers at work",
             lambda: self._start(workers=2),
@@ -65,9 +67,9 @@ class Requests:
                 ("bare FastAPI route, 64 connections", lambda: self._get(self._bare, total)),
             ],
         )
-        submissions = 60 if self._amount.quick else 2_000
-        streams = 50 if self._amount.quick else 1_000
-        many = 1_000 if self._amount.quick else 100_000
+        submissions = 60 if self._run_size.quick else 2_000
+        streams = 50 if self._run_size.quick else 1_000
+        many = 1_000 if self._run_size.quick else 100_000
         yield from self._with(
             "no prover",
             lambda: self._start(workers=0),
@@ -94,13 +96,15 @@ class Requests:
         measured: list[tuple[str, Callable[[], Outcome]]],
     ) -> Iterator[Task]:
         first = self._key(f"start, {name}", Step.PREPARE)
-        yield Task(key=first, action=lambda: _safely(start), ready=lambda: self._pid != 0)
-        for turn in range(self._amount.warm_ups + self._amount.samples):
+        yield Task(
+            key=first, action=lambda: _with_project_errors(start), ready=lambda: self._pid != 0
+        )
+        for turn in range(self._run_size.warm_ups + self._run_size.samples):
             for side, action in measured:
                 yield Task(
                     key=self._key(side, Step.MEASURE, turn),
-                    action=lambda a=action: _safely(a),  # type: ignore[misc]
-                    warm_up=turn < self._amount.warm_ups,
+                    action=lambda a=action: _with_project_errors(a),  # type: ignore[misc]
+                    warm_up=turn < self._run_size.warm_ups,
                     needs=first,
                 )
 
@@ -121,7 +125,7 @@ class Requests:
     def _fill(self, zkml: Client) -> str:
         """Queues proofs; the id of the one that is made last."""
         body = json.loads(self._body)
-        count = QUICK_QUEUED if self._amount.quick else QUEUED
+        count = QUICK_QUEUED if self._run_size.quick else QUEUED
         last = ""
         for _ in range(count):
             last = zkml.create_proof(circuit=body["circuit"], inputs=body["inputs"]).id
@@ -269,7 +273,7 @@ def _outcome(made: Load, wrong: str | None = None) -> Outcome:
     return Outcome(metrics=made.metrics(), wrong=refused or wrong)
 
 
-def _safely(action: Callable[[], Outcome]) -> Outcome:
+def _with_project_errors(action: Callable[[], Outcome]) -> Outcome:
     """What a process or the network says against it becomes an error of the project."""
     try:
         return action()

@@ -43,11 +43,13 @@ _HANGS_S, _STOPS_IN_S = 300, 60
 class Runtime:
     """One service at a time, with as many workers as a sample wants, each with one thread."""
 
-    def __init__(self, suite: str, entry: Entry, amount: RunSize, cache: Path, home: Path) -> None:
-        self._suite, self._entry, self._amount = suite, entry, amount
+    def __init__(
+        self, suite: str, entry: Entry, run_size: RunSize, cache: Path, home: Path
+    ) -> None:
+        self._suite, self._entry, self._run_size = suite, entry, run_size
         self._models, self._srs, self._source = cache / "models", cache / "srs", home
         self._home = home.with_name(f"{home.name}-runtime")
-        self._proofs = QUICK_PROOFS if amount.quick else PROOFS
+        self._proofs = QUICK_PROOFS if run_size.quick else PROOFS
         self._up = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
@@ -73,7 +75,7 @@ class Runtime:
             )
         ]
         yield from self._with("one worker", 1, [*stages, *kills])
-        count = QUICK_QUEUED if self._amount.quick else QUEUED
+        count = QUICK_QUEUED if self._run_size.quick else QUEUED
         yield from self._each(f"queue of {count} jobs", lambda: self._queue(count))
 
     def stop(self) -> None:
@@ -87,7 +89,7 @@ class Runtime:
         first = self._key(f"start, {name}", Step.PREPARE)
         yield Task(
             key=first,
-            action=lambda: _safely(lambda: self._start(workers)),
+            action=lambda: _with_project_errors(lambda: self._start(workers)),
             ready=lambda: self._process is not None,
         )
         for side, action in measured:
@@ -96,11 +98,11 @@ class Runtime:
     def _each(
         self, side: str, action: Callable[[], Outcome], needs: Key | None = None
     ) -> Iterator[Task]:
-        for turn in range(self._amount.warm_ups + self._amount.samples):
+        for turn in range(self._run_size.warm_ups + self._run_size.samples):
             yield Task(
                 key=self._key(side, Step.MEASURE, turn),
-                action=lambda: _safely(action),
-                warm_up=turn < self._amount.warm_ups,
+                action=lambda: _with_project_errors(action),
+                warm_up=turn < self._run_size.warm_ups,
                 needs=needs,
             )
 
@@ -113,7 +115,7 @@ class Runtime:
         """Witness and proof over and over, in as many processes as there are cores."""
         self._copy()
         sample = self._home / "sample.npz"
-        inputs: dict[str, Any] = self._material().samples(1)[0]
+        inputs: dict[str, Any] = self._fixture().samples(1)[0]
         np.savez(sample, **inputs)
         command = [sys.executable, "-m", "benchmarks.steps.bare_loop", str(sample)]
         loops = [
@@ -236,7 +238,7 @@ class Runtime:
         self._ended(self._post())
         return Outcome(metrics={"latency_s": time.perf_counter() - begin})
 
-    def _material(self) -> Fixture:
+    def _fixture(self) -> Fixture:
         return build_fixture(self._entry, self._models)
 
     def _open(self) -> Client:
@@ -244,7 +246,7 @@ class Runtime:
         return self._client
 
     def _inputs(self) -> dict[str, Any]:
-        return {name: v.tolist() for name, v in self._material().samples(1)[0].items()}
+        return {name: v.tolist() for name, v in self._fixture().samples(1)[0].items()}
 
     def _post(self) -> Job:
         return self._open().create_proof(circuit=self._circuit, inputs=self._inputs())
@@ -300,7 +302,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
         process.stdout.close()
 
 
-def _safely(action: Callable[[], Outcome]) -> Outcome:
+def _with_project_errors(action: Callable[[], Outcome]) -> Outcome:
     try:
         return action()
     except (ServerProblem, UnexpectedAnswer, httpx.TransportError, StopIteration) as error:

@@ -44,19 +44,19 @@ _STOPS_IN_S = 60
 
 
 def tasks(
-    entries: Sequence[Entry], amount: RunSize, cache: Path, stack: ExitStack
+    entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
     """Latency and overhead with one worker; throughput with each number of workers, and with one
     that coalesces."""
     for entry in entries:
         for workers, wait_ms in (*((count, 0) for count in WORKERS), (1, COALESCE_MS)):
-            service = _Service(entry, workers, amount, cache, coalesce_ms=wait_ms)
+            service = _Service(entry, workers, run_size, cache, coalesce_ms=wait_ms)
             stack.callback(service.stop)
             yield from service.tasks()
-        requests = Requests(SUITE, entry, amount, cache, home_of(cache, entry))
+        requests = Requests(SUITE, entry, run_size, cache, home_of(cache, entry))
         stack.callback(requests.stop)
         yield from requests.tasks()
-        runtime = Runtime(SUITE, entry, amount, cache, home_of(cache, entry))
+        runtime = Runtime(SUITE, entry, run_size, cache, home_of(cache, entry))
         stack.callback(runtime.stop)
         yield from runtime.tasks()
 
@@ -70,16 +70,16 @@ class _Service:
     """One running service, started by the first sample and stopped after the last."""
 
     def __init__(
-        self, entry: Entry, workers: int, amount: RunSize, cache: Path, *, coalesce_ms: int
+        self, entry: Entry, workers: int, run_size: RunSize, cache: Path, *, coalesce_ms: int
     ):
-        self._entry, self._workers, self._amount = entry, workers, amount
+        self._entry, self._workers, self._run_size = entry, workers, run_size
         self._coalesce_ms = coalesce_ms
         #: The one that starts with nothing, and tells how long a single job takes.
         self._first = workers == WORKERS[0] and not coalesce_ms
         self._models = cache / "models"
         self._srs = cache / "srs"
         self._home = home_of(cache, entry)
-        self._jobs = QUICK_JOBS_AT_ONCE if amount.quick else JOBS_AT_ONCE
+        self._jobs = QUICK_JOBS_AT_ONCE if run_size.quick else JOBS_AT_ONCE
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         self._circuit = ""
@@ -88,7 +88,7 @@ class _Service:
         start = self._key("start", Step.PREPARE)
         yield Task(
             key=start,
-            action=lambda: self._safely(self._start),
+            action=lambda: self._with_project_errors(self._start),
             ready=lambda: self._process is not None,
         )
         measured = [("throughput", self._throughput)]
@@ -101,14 +101,18 @@ class _Service:
             ]
         if self._coalesce_ms:
             shared = self._key("proofs shared", Step.PREPARE)
-            yield Task(key=shared, action=lambda: self._safely(self._until_shared), needs=start)
-        turns = self._amount.warm_ups + self._amount.samples
+            yield Task(
+                key=shared,
+                action=lambda: self._with_project_errors(self._until_shared),
+                needs=start,
+            )
+        turns = self._run_size.warm_ups + self._run_size.samples
         for side, action in measured:
             for turn in range(turns):
                 yield Task(
                     key=self._key(side, Step.MEASURE, turn),
-                    action=lambda a=action: self._safely(a),  # type: ignore[misc]
-                    warm_up=turn < self._amount.warm_ups,
+                    action=lambda a=action: self._with_project_errors(a),  # type: ignore[misc]
+                    warm_up=turn < self._run_size.warm_ups,
                     needs=start,
                 )
         yield Task(key=self._key("stop", Step.MEASURE), action=self._stopped, needs=start)
@@ -141,9 +145,9 @@ class _Service:
         begin = time.perf_counter()
         client = self._up()
         started_s = time.perf_counter() - begin
-        material = self._material()
-        model = client.upload_model(material.onnx)
-        with np.load(material.calibration) as archive:
+        fixture = self._fixture()
+        model = client.upload_model(fixture.onnx)
+        with np.load(fixture.calibration) as archive:
             calibration = {name: archive[name].tolist() for name in archive.files}
         circuit = client.create_circuit(model.id, calibration={"inputs": calibration})
         for _ in client.circuit_events(circuit.id):
@@ -223,10 +227,10 @@ class _Service:
         name += ", coalescing" if self._coalesce_ms else ""
         return Key(suite=SUITE, model=self._entry.name, side=name, step=step, sample=sample)
 
-    def _material(self) -> Fixture:
+    def _fixture(self) -> Fixture:
         return build_fixture(self._entry, self._models)
 
-    def _safely(self, action: Any) -> Outcome:
+    def _with_project_errors(self, action: Any) -> Outcome:
         """What the service or the network says against it becomes an error of the project."""
         try:
             outcome: Outcome = action()
@@ -265,7 +269,7 @@ class _Service:
         return self._client
 
     def _post(self) -> Job:
-        sample = self._material().samples(1)[0]
+        sample = self._fixture().samples(1)[0]
         inputs = {name: values.tolist() for name, values in sample.items()}
         return self._open().create_proof(circuit=self._circuit, inputs=inputs)
 

@@ -98,7 +98,7 @@ def main(bundle_path: str, model_path: str, times: str = "20") -> int:
         sandbox.close()
     sizes = {f.name: len(getattr(bundle, f.name) or b"") for f in dataclasses.fields(bundle)}
     allowed = _ALLOWED_FACTOR * raw + _ALLOWED_S
-    told = {
+    output = {
         "raw_s": round(raw, 5),
         "bundle_s": round(ours, 5),
         "allowed_s": round(allowed, 5),
@@ -107,7 +107,7 @@ def main(bundle_path: str, model_path: str, times: str = "20") -> int:
         "members": sizes,
         "context": context,
     }
-    print(json.dumps(told, indent=2))
+    print(json.dumps(output, indent=2))
     return 0 if ours <= allowed else 1
 
 

@@ -58,14 +58,14 @@ class Circom:
     name = NAME
     title = "circom + snarkjs (Groth16)"
 
-    def setup(self, material: Fixture, place: Workdir) -> Outcome:
-        network = IntegerNetwork.read(material.onnx.read_bytes())
+    def setup(self, fixture: Fixture, workdir: Workdir) -> Outcome:
+        network = IntegerNetwork.read(fixture.onnx.read_bytes())
         power = max(8, math.ceil(math.log2(network.activations * _PER_RELU + 1000)))
         if power > LARGEST_CEREMONY:
             raise SystemRefused(
                 f"needs a ceremony file of 2^{power}, which takes too long to make here"
             )
-        work = place.work
+        work = workdir.work
         work.mkdir(parents=True, exist_ok=True)
         _tool("circom2")
         # circom2 runs in WebAssembly and sees nothing outside the folder it works in.
@@ -73,13 +73,13 @@ class Circom:
         shutil.copytree(library, work / "circomlib-ml", dirs_exist_ok=True)
         source = network.source("circomlib-ml/ReLU.circom")
         (work / "network.circom").write_text(source, encoding="utf-8")
-        ceremony = _ceremony(power, place)
-        compiled = _run(place, "circom2", "network.circom", "--r1cs", "--wasm", "--O2")
+        ceremony = _ceremony(power, workdir)
+        compiled = _run(workdir, "circom2", "network.circom", "--r1cs", "--wasm", "--O2")
         keys = _run(
-            place, "snarkjs", "groth16", "setup", "network.r1cs", str(ceremony), "network.zkey"
+            workdir, "snarkjs", "groth16", "setup", "network.r1cs", str(ceremony), "network.zkey"
         )
         exported = _run(
-            place, "snarkjs", "zkey", "export", "verificationkey", "network.zkey", "vk.json"
+            workdir, "snarkjs", "zkey", "export", "verificationkey", "network.zkey", "vk.json"
         )
         steps = (compiled, keys, exported)
         total_s = sum(step.seconds for step in steps)
@@ -97,24 +97,26 @@ class Circom:
             facts={"logrows": power, "input_scale": INPUT_BITS, "param_scale": WEIGHT_BITS},
         )
 
-    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
-        return (place.work / "vk.json").exists()
+    def is_set_up(self, fixture: Fixture, workdir: Workdir) -> bool:
+        return (workdir.work / "vk.json").exists()
 
-    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
-        work = place.work
-        network = IntegerNetwork.read(material.onnx.read_bytes())
-        at = sample % len(material.reference)
-        (values,) = [array[at] for array in material.held_out.values()]
+    def prove(self, fixture: Fixture, workdir: Workdir, sample: int) -> Outcome:
+        work = workdir.work
+        network = IntegerNetwork.read(fixture.onnx.read_bytes())
+        at = sample % len(fixture.reference)
+        (values,) = [array[at] for array in fixture.held_out.values()]
         x = network.quantise(values)
         (work / "input.json").write_text(json.dumps({"x": x.tolist()}), encoding="utf-8")
         wasm = "network_js/network.wasm"
-        witness = _run(place, "snarkjs", "wtns", "calculate", wasm, "input.json", "witness.wtns")
+        witness = _run(workdir, "snarkjs", "wtns", "calculate", wasm, "input.json", "witness.wtns")
         prove = _run(
-            place,
+            workdir,
             *("snarkjs", "groth16", "prove", "network.zkey", "witness.wtns"),
             *("proof.json", "public.json"),
         )
-        verify = _run(place, "snarkjs", "groth16", "verify", "vk.json", "public.json", "proof.json")
+        verify = _run(
+            workdir, "snarkjs", "groth16", "verify", "vk.json", "public.json", "proof.json"
+        )
         public = [int(n) for n in json.loads((work / "public.json").read_text(encoding="utf-8"))]
         signed = [n - P if n > P // 2 else n for n in public]
         count = len(network.layers[-1].bias)
@@ -136,12 +138,12 @@ class Circom:
             outputs=[[n / 2.0**network.output_bits for n in signed[:count]]],
         )
 
-    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
+    def accuracy(self, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
         """By the same exact integer arithmetic, which every proof's outputs are compared with."""
-        network = IntegerNetwork.read(material.onnx.read_bytes())
+        network = IntegerNetwork.read(fixture.onnx.read_bytes())
         answers = [
             np.ldexp(network.run(network.quantise(values)), -network.output_bits).tolist()
-            for sample in material.samples(count)
+            for sample in fixture.samples(count)
             for values in sample.values()
         ]
         return Outcome(outputs=answers)
@@ -154,26 +156,26 @@ def _tool(name: str) -> str:
     return str(path.resolve())
 
 
-def _ceremony(power: int, place: Workdir) -> Path:
+def _ceremony(power: int, workdir: Workdir) -> Path:
     """A powers-of-tau file for development, without any contribution, made once per size."""
-    place.srs.mkdir(parents=True, exist_ok=True)
-    path = place.srs / f"peer{power}.ptau"
+    workdir.srs.mkdir(parents=True, exist_ok=True)
+    path = workdir.srs / f"peer{power}.ptau"
     if not path.exists():
         first, partial = path.with_suffix(".first"), path.with_suffix(".partial")
-        _run(place, "snarkjs", "powersoftau", "new", "bn128", str(power), str(first))
-        _run(place, "snarkjs", "powersoftau", "prepare", "phase2", str(first), str(partial))
+        _run(workdir, "snarkjs", "powersoftau", "new", "bn128", str(power), str(first))
+        _run(workdir, "snarkjs", "powersoftau", "prepare", "phase2", str(first), str(partial))
         first.unlink()
         partial.replace(path)
     return path
 
 
-def _run(place: Workdir, tool: str, *arguments: str) -> process.Measured:
+def _run(workdir: Workdir, tool: str, *arguments: str) -> process.Measured:
     node = shutil.which("node")
     if node is None:
         raise PeerMissing("node is not on PATH", advice="Install Node.js 18 or newer.")
     return process.run(
         [node, _tool(tool), *arguments],
-        deadline_s=place.deadline_s,
-        cwd=place.work,
+        deadline_s=workdir.deadline_s,
+        cwd=workdir.work,
         wants_json=False,
     )

@@ -38,30 +38,30 @@ class EzklDefault:
     name = "ezkl-default"
     title = "EZKL, documented default flow"
 
-    def setup(self, material: Fixture, place: Workdir) -> Outcome:
-        work = place.work
+    def setup(self, fixture: Fixture, workdir: Workdir) -> Outcome:
+        work = workdir.work
         work.mkdir(parents=True, exist_ok=True)
         (work / _COMPLETE).unlink(missing_ok=True)
-        (work / "model.onnx").write_bytes(material.onnx.read_bytes())
-        with np.load(material.calibration) as archive:
+        (work / "model.onnx").write_bytes(fixture.onnx.read_bytes())
+        with np.load(fixture.calibration) as archive:
             calibration = {name: archive[name][:CALIBRATION_SAMPLES] for name in archive.files}
         _write_inputs(work / "calibration.json", calibration)
-        settings = _step("settings", work, place=place)
-        calibrate = _step("calibrate", work, place=place)
+        settings = _step("settings", work, workdir=workdir)
+        calibrate = _step("calibrate", work, workdir=workdir)
         chosen = json.loads((work / "settings.json").read_text(encoding="utf-8"))
         logrows = int(chosen["run_args"]["logrows"])
         _require_memory(logrows)
-        compiled = _step("compile", work, place=place)
-        setup = _step("setup", work, str(srs_file(place, logrows)), place=place)
+        compiled = _step("compile", work, workdir=workdir)
+        setup = _step("setup", work, str(srs_file(workdir, logrows)), workdir=workdir)
         steps = (settings, calibrate, compiled, setup)
         (work / _COMPLETE).touch()
-        plan_s = settings.told["seconds"] + calibrate.told["seconds"]
+        plan_s = settings.output["seconds"] + calibrate.output["seconds"]
         return Outcome(
             metrics={
                 "plan_s": plan_s,
-                "compile_s": compiled.told["seconds"],
-                "setup_s": setup.told["seconds"],
-                "build_s": plan_s + compiled.told["seconds"] + setup.told["seconds"],
+                "compile_s": compiled.output["seconds"],
+                "setup_s": setup.output["seconds"],
+                "build_s": plan_s + compiled.output["seconds"] + setup.output["seconds"],
                 "total_s": sum(step.seconds for step in steps),
                 "cpu_s": sum(step.cpu_seconds for step in steps),
                 "peak_rss_bytes": float(max(step.peak_rss_bytes for step in steps)),
@@ -71,64 +71,62 @@ class EzklDefault:
             facts=_facts(chosen),
         )
 
-    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
-        return (place.work / _COMPLETE).exists()
+    def is_set_up(self, fixture: Fixture, workdir: Workdir) -> bool:
+        return (workdir.work / _COMPLETE).exists()
 
-    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
-        work = place.work
-        at = sample % len(material.reference)
-        _write_inputs(
-            work / "input.json", {k: a[at : at + 1] for k, a in material.held_out.items()}
-        )
+    def prove(self, fixture: Fixture, workdir: Workdir, sample: int) -> Outcome:
+        work = workdir.work
+        at = sample % len(fixture.reference)
+        _write_inputs(work / "input.json", {k: a[at : at + 1] for k, a in fixture.held_out.items()})
         settings = json.loads((work / "settings.json").read_text(encoding="utf-8"))
-        srs = str(srs_file(place, int(settings["run_args"]["logrows"])))
-        witness = _step("witness", work, place=place)
-        prove = _step("prove", work, srs, place=place)
-        verify = _step("verify", work, srs, place=place)
+        srs = str(srs_file(workdir, int(settings["run_args"]["logrows"])))
+        witness = _step("witness", work, workdir=workdir)
+        prove = _step("prove", work, srs, workdir=workdir)
+        verify = _step("verify", work, srs, workdir=workdir)
         proof = json.loads((work / "proof.json").read_text(encoding="utf-8"))
         steps = (witness, prove, verify)
         return Outcome(
             metrics={
-                "witness_s": witness.told["seconds"],
-                "prove_s": prove.told["seconds"],
-                "verify_s": verify.told["seconds"],
+                "witness_s": witness.output["seconds"],
+                "prove_s": prove.output["seconds"],
+                "verify_s": verify.output["seconds"],
                 "total_s": sum(step.seconds for step in steps),
                 "cpu_s": sum(step.cpu_seconds for step in steps),
                 "peak_rss_bytes": float(max(step.peak_rss_bytes for step in steps)),
                 "proof_bytes": len(proof["hex_proof"].removeprefix("0x")) / 2,
             },
             facts={"input": at},
-            verified=verify.told["verified"],
+            verified=verify.output["verified"],
             outputs=[_decode(_proved_outputs(proof, settings), settings)],
         )
 
-    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
-        settings = json.loads((place.work / "settings.json").read_text(encoding="utf-8"))
+    def accuracy(self, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
+        settings = json.loads((workdir.work / "settings.json").read_text(encoding="utf-8"))
         samples = [
             [array.reshape(-1).tolist() for array in sample.values()]
-            for sample in material.samples(count)
+            for sample in fixture.samples(count)
         ]
-        (place.work / "held_out.json").write_text(json.dumps(samples), encoding="utf-8")
-        told = _step("outputs", place.work, place=place).told
-        return Outcome(outputs=[_decode(answer, settings) for answer in told["outputs"]])
+        (workdir.work / "held_out.json").write_text(json.dumps(samples), encoding="utf-8")
+        output = _step("outputs", workdir.work, workdir=workdir).output
+        return Outcome(outputs=[_decode(answer, settings) for answer in output["outputs"]])
 
 
-def srs_file(place: Workdir, logrows: int) -> Path:
+def srs_file(workdir: Workdir, logrows: int) -> Path:
     """An insecure SRS of this size for development, generated once.
 
     Named as ``circuits.srs`` names it, so that our own side proves over the same file.
     """
-    place.srs.mkdir(parents=True, exist_ok=True)
-    path = place.srs / f"dev{logrows}.srs"
+    workdir.srs.mkdir(parents=True, exist_ok=True)
+    path = workdir.srs / f"dev{logrows}.srs"
     if not path.exists():
         command = [sys.executable, str(SCRIPT), "srs", str(path), str(logrows)]
-        process.run(command, deadline_s=max(place.deadline_s, 600))
+        process.run(command, deadline_s=max(workdir.deadline_s, 600))
     return path
 
 
-def _step(step: str, work: Path, *arguments: str, place: Workdir) -> process.Measured:
+def _step(step: str, work: Path, *arguments: str, workdir: Workdir) -> process.Measured:
     command = [sys.executable, str(SCRIPT), step, str(work), *arguments]
-    return process.run(command, deadline_s=place.deadline_s, cwd=work)
+    return process.run(command, deadline_s=workdir.deadline_s, cwd=work)
 
 
 def _write_inputs(path: Path, inputs: dict[str, Floats]) -> None:

@@ -27,65 +27,65 @@ class Ours:
         self.name = name
         self._profile = profile or Profile()
 
-    def setup(self, material: Fixture, place: Workdir) -> Outcome:
-        files = (str(material.onnx), str(material.calibration), str(place.srs))
-        step = _step("build", place, *files, json.dumps(self._profile.to_json()))
-        told = step.told
+    def setup(self, fixture: Fixture, workdir: Workdir) -> Outcome:
+        files = (str(fixture.onnx), str(fixture.calibration), str(workdir.srs))
+        step = _step("build", workdir, *files, json.dumps(self._profile.to_json()))
+        output = step.output
         metrics = {
-            name: told["stages"][stage]
+            name: output["stages"][stage]
             for stage, name in _STAGES.items()
-            if stage in told["stages"]
+            if stage in output["stages"]
         }
         return Outcome(
             metrics={
                 **metrics,
-                "build_s": told["seconds"],
+                "build_s": output["seconds"],
                 "total_s": step.seconds,
                 "cpu_s": step.cpu_seconds,
                 "peak_rss_bytes": float(step.peak_rss_bytes),
-                "pk_bytes": float((place.work / "pk").stat().st_size),
-                "vk_bytes": float((place.work / "vk").stat().st_size),
+                "pk_bytes": float((workdir.work / "pk").stat().st_size),
+                "vk_bytes": float((workdir.work / "vk").stat().st_size),
             },
-            facts=_facts(place.work),
+            facts=_facts(workdir.work),
         )
 
-    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
-        return (place.work / "circuit.json").exists()
+    def is_set_up(self, fixture: Fixture, workdir: Workdir) -> bool:
+        return (workdir.work / "circuit.json").exists()
 
-    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
-        at = sample % len(material.reference)
-        inputs = {name: array[at].tolist() for name, array in material.held_out.items()}
-        path = place.work / "input.json"
+    def prove(self, fixture: Fixture, workdir: Workdir, sample: int) -> Outcome:
+        at = sample % len(fixture.reference)
+        inputs = {name: array[at].tolist() for name, array in fixture.held_out.items()}
+        path = workdir.work / "input.json"
         path.write_text(json.dumps({"inputs": inputs}), encoding="utf-8")
-        step = _step("prove", place, str(path))
-        told = step.told
+        step = _step("prove", workdir, str(path))
+        output = step.output
         return Outcome(
             metrics={
-                **{f"{stage}_s": seconds for stage, seconds in told["seconds"].items()},
+                **{f"{stage}_s": seconds for stage, seconds in output["seconds"].items()},
                 "total_s": step.seconds,
                 "cpu_s": step.cpu_seconds,
-                "peak_rss_bytes": float(max(step.peak_rss_bytes, told["peak_rss_bytes"])),
-                "proof_bytes": float(told["proof_bytes"]),
+                "peak_rss_bytes": float(max(step.peak_rss_bytes, output["peak_rss_bytes"])),
+                "proof_bytes": float(output["proof_bytes"]),
             },
             facts={"input": at},
-            verified=told["verified"],
-            outputs=[told["output"]],
+            verified=output["verified"],
+            outputs=[output["output"]],
         )
 
-    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
-        count = min(count, len(material.reference))
-        told = _step("outputs", place, str(material.folder / "held_out.npz"), str(count)).told
-        return Outcome(outputs=told["outputs"])
+    def accuracy(self, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
+        count = min(count, len(fixture.reference))
+        output = _step("outputs", workdir, str(fixture.folder / "held_out.npz"), str(count)).output
+        return Outcome(outputs=output["outputs"])
 
 
-def _step(step: str, place: Workdir, *arguments: str) -> process.Measured:
-    place.work.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.systems.ours_flow", step, str(place.work)]
+def _step(step: str, workdir: Workdir, *arguments: str) -> process.Measured:
+    workdir.work.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "benchmarks.systems.ours_flow", step, str(workdir.work)]
     measured = process.run(
-        [*command, *arguments], deadline_s=place.deadline_s, cwd=_ROOT, accept=(0, 2, 3)
+        [*command, *arguments], deadline_s=workdir.deadline_s, cwd=_ROOT, accept=(0, 2, 3)
     )
     if measured.returncode != 0:
-        problem = measured.told.get("problem", {})
+        problem = measured.output.get("problem", {})
         if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
             raise NotEnoughMemory(problem["detail"], advice=problem.get("advice"), problem=problem)
         refused = problem.get("fault") not in (Fault.OURS.value, Fault.BUSY.value, None)

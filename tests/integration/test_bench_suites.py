@@ -10,7 +10,7 @@ import pytest
 from benchmarks.harness.rows import Header, Status
 from benchmarks.harness.runner import run
 from benchmarks.harness.tasks import RunSize, by_round
-from benchmarks.report import figures, tables
+from benchmarks.report import aggregates, tables
 from benchmarks.suites import batch, planning
 from benchmarks.zoo.zoo import ZOO
 
@@ -41,11 +41,11 @@ def test_a_batch_shares_proofs_and_every_item_is_verified(
         tasks = by_round(batch.tasks([ZOO["digits"]], AMOUNT, tmp_path / "cache", stack))
         results = run(tasks, HEADER, tmp_path / "run")
     assert [row.reason for row in results.rows if row.status is not Status.OK] == []
-    (measured,) = figures.batched(results)
+    (measured,) = aggregates.batched(results)
     assert measured.inputs == 5
     assert measured.faster is not None
     assert measured.misses == (None, None)
-    (sweep,) = figures.sweeps(results)
+    (sweep,) = aggregates.sweeps(results)
     assert set(sweep.seconds) == {1, 2}
     assert 2 in sweep.predicted_s
 
@@ -56,7 +56,7 @@ def test_choices_are_found_among_the_candidates_that_are_timed(tmp_path: Path) -
         tasks = by_round(planning.tasks([ZOO["autoencoder"]], AMOUNT, cache, stack))
         results = run(tasks, HEADER, tmp_path / "run")
     assert [row.reason for row in results.rows if row.status is not Status.OK] == []
-    (planned,) = figures.planned(results)
+    (planned,) = aggregates.planned(results)
     assert planned.timed >= 2
     assert planned.regrets["fast"] is not None
     assert "regret" in tables.planner(results)

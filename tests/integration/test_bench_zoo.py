@@ -52,11 +52,11 @@ LONG_TO_TRAIN = ("cnn-28-6-16-10", "lenet5", "lenet5-padded")
     ],
 )
 def test_every_model_builds_runs_and_is_worth_measuring(entry: Entry, tmp_path: Path) -> None:
-    material = build_fixture(entry, tmp_path)
-    assert np.isfinite(material.reference).all()
-    assert np.ptp(material.reference) > 0.05  # an output that hardly varies would prove nothing
-    if material.labels is not None:
-        assert (material.reference.argmax(1) == material.labels).mean() >= 0.95
+    fixture = build_fixture(entry, tmp_path)
+    assert np.isfinite(fixture.reference).all()
+    assert np.ptp(fixture.reference) > 0.05  # an output that hardly varies would prove nothing
+    if fixture.labels is not None:
+        assert (fixture.reference.argmax(1) == fixture.labels).mean() >= 0.95
 
 
 def test_the_same_seed_gives_the_same_model() -> None:

@@ -51,9 +51,9 @@ def test_compare_ends_with_one_only_when_something_is_worse(
     assert call(monkeypatch, "compare", old, old) == 0
     capsys.readouterr()
     assert call(monkeypatch, "compare", old, slow, "--json") == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["comparisons"][0]["verdict"] == "worse"
-    assert told["comparisons"][0]["ratio"] == pytest.approx(2.0, rel=0.01)
+    output = json.loads(capsys.readouterr().out)
+    assert output["comparisons"][0]["verdict"] == "worse"
+    assert output["comparisons"][0]["ratio"] == pytest.approx(2.0, rel=0.01)
     assert call(monkeypatch, "compare", slow, old) == 0
 
 

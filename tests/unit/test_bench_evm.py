@@ -38,13 +38,13 @@ def test_instances_are_found_in_calldata_and_changed_one_at_a_time() -> None:
     at, count = evm_flow._instances(data)
     assert count == len(INSTANCES)
     for i, value in enumerate(INSTANCES):
-        place = slice(at + 32 * i, at + 32 * (i + 1))
-        assert data[place] == word(value)
-        changed = evm_flow._changed(data, place.start)
-        assert changed[place] == word(value ^ 1)
+        workdir = slice(at + 32 * i, at + 32 * (i + 1))
+        assert data[workdir] == word(value)
+        changed = evm_flow._changed(data, workdir.start)
+        assert changed[workdir] == word(value ^ 1)
         assert (
-            changed[: place.start] + changed[place.stop :]
-            == data[: place.start] + (data[place.stop :])
+            changed[: workdir.start] + changed[workdir.stop :]
+            == data[: workdir.start] + (data[workdir.stop :])
         )
 
 
@@ -73,12 +73,12 @@ def test_shifted_calls_say_the_same_in_other_bytes() -> None:
 def test_a_contract_that_answers_wrongly_is_a_wrong_row(
     accepted: bool, changed_accepted: int, shifted_accepted: int, verified: bool, says: str | None
 ) -> None:
-    told = {
+    output = {
         "accepted": accepted,
         "changed_accepted": changed_accepted,
         "shifted_accepted": shifted_accepted,
     }
-    wrong = evm._wrong(told, Outcome(verified=verified))
+    wrong = evm._wrong(output, Outcome(verified=verified))
     assert wrong is None if says is None else says in (wrong or "")
 
 
@@ -91,13 +91,13 @@ def test_a_missing_compiler_is_a_row_that_says_how_to_get_it(
         evm_flow._solc()
 
     problem = {"problem": caught.value.problem()}
-    told = Measured(seconds=1, cpu_seconds=1, peak_rss_bytes=1, returncode=2, told=problem)
-    monkeypatch.setattr("benchmarks.harness.process.run", lambda *_, **__: told)
+    output = Measured(seconds=1, cpu_seconds=1, peak_rss_bytes=1, returncode=2, output=problem)
+    monkeypatch.setattr("benchmarks.harness.process.run", lambda *_, **__: output)
     side = next(evm.tasks([ZOO["digits"]], RunSize.for_quick(), tmp_path, None))  # type: ignore[arg-type]
     monkeypatch.setattr("benchmarks.systems.ours.Ours.setup", lambda *_: Outcome())
-    place = evm._OneSide(ZOO["digits"], Ours(), RunSize.for_quick(), tmp_path)._place().work
-    place.mkdir(parents=True)
-    (place / "settings.json").write_text('{"run_args": {"logrows": 9}}')
+    workdir = evm._OneSystem(ZOO["digits"], Ours(), RunSize.for_quick(), tmp_path)._workdir().work
+    workdir.mkdir(parents=True)
+    (workdir / "settings.json").write_text('{"run_args": {"logrows": 9}}')
     row = attempt(side)
     assert row.status is Status.SKIPPED
     assert row.reason is not None

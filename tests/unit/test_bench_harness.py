@@ -25,14 +25,14 @@ from benchmarks.errors import (
     SystemRefused,
 )
 from benchmarks.harness import process
-from benchmarks.harness.pace import Budget, Durations
+from benchmarks.harness.eta import Budget, Durations
 from benchmarks.harness.rows import FILE_NAME, Header, Key, Results, Row, Status, Step
 from benchmarks.harness.runner import run
 from benchmarks.harness.system import Outcome, Workdir
-from benchmarks.harness.tasks import Contender, RunSize, by_round, contest
+from benchmarks.harness.tasks import RunSize, SuiteSystem, by_round, system_tasks
 from benchmarks.report import page as report
 from benchmarks.report.compare import Verdict, compare
-from benchmarks.report.digest import Digest
+from benchmarks.report.run_summary import RunSummary
 from benchmarks.suites import registry as suites
 from benchmarks.systems import circom
 from benchmarks.zoo.fixtures import Fixture
@@ -66,33 +66,33 @@ class Planted:
     error: Exception | None = None
     calls: list[str] = field(default_factory=list)
 
-    def setup(self, material: Fixture, place: Workdir) -> Outcome:
+    def setup(self, fixture: Fixture, workdir: Workdir) -> Outcome:
         self.calls.append("setup")
         if self.error:
             raise self.error
         return Outcome()
 
-    def is_set_up(self, material: Fixture, place: Workdir) -> bool:
+    def is_set_up(self, fixture: Fixture, workdir: Workdir) -> bool:
         return True
 
-    def prove(self, material: Fixture, place: Workdir, sample: int) -> Outcome:
+    def prove(self, fixture: Fixture, workdir: Workdir, sample: int) -> Outcome:
         self.calls.append(f"prove {sample}")
         measured = process.run([sys.executable, "-c", WORK, str(self.sleep_s)], deadline_s=20)
-        answer = material.reference[sample] + self.offset
+        answer = fixture.reference[sample] + self.offset
         return Outcome(
-            metrics={"prove_s": measured.told["seconds"]},
+            metrics={"prove_s": measured.output["seconds"]},
             verified=self.verified,
             outputs=[answer.tolist()],
         )
 
-    def accuracy(self, material: Fixture, place: Workdir, count: int) -> Outcome:
-        return Outcome(outputs=(material.reference[:count] + self.offset).tolist())
+    def accuracy(self, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
+        return Outcome(outputs=(fixture.reference[:count] + self.offset).tolist())
 
 
-def measure(folder: Path, *sides: Planted, header: Header = HEADER) -> Results:
-    contenders = [Contender(suite="models", side=side) for side in sides]
+def measure(folder: Path, *planted: Planted, header: Header = HEADER) -> Results:
+    systems = [SuiteSystem(suite="models", system=system) for system in planted]
     cache = folder.parent / "cache"
-    return run(list(contest([ZOO["digits"]], contenders, AMOUNT, cache)), header, folder)
+    return run(list(system_tasks([ZOO["digits"]], systems, AMOUNT, cache)), header, folder)
 
 
 def test_a_planted_slow_down_of_two_is_seen(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_a_wrong_answer_is_caught_and_its_time_is_not_compared(tmp_path: Path) -
     results = measure(tmp_path / "run", Planted(offset=9.0), Planted(name="ezkl-default"))
     proofs = [r for r in results.rows if r.key.step is Step.PROVE and r.key.side == "ours"]
     assert all(row.status is Status.WRONG for row in proofs)
-    assert Digest.of(results).speed_up("digits") is None
+    assert RunSummary.of(results).speed_up("digits") is None
 
 
 def test_a_proof_that_does_not_verify_is_caught(tmp_path: Path) -> None:
     results = measure(tmp_path / "run", Planted(verified=False))
     proofs = [row for row in results.rows if row.key.step is Step.PROVE]
     assert {row.status for row in proofs} == {Status.WRONG}
-    assert Digest.of(results).standings["digits", "ours"].verified == "0/6"
+    assert RunSummary.of(results).system_results["digits", "ours"].verified == "0/6"
 
 
 def test_sides_alternate_and_take_turns_to_begin(tmp_path: Path) -> None:
@@ -125,7 +125,10 @@ def test_sides_alternate_and_take_turns_to_begin(tmp_path: Path) -> None:
 def test_warm_ups_are_recorded_and_not_counted(tmp_path: Path) -> None:
     results = measure(tmp_path / "run", Planted())
     assert sum(row.warm_up for row in results.rows) == AMOUNT.warm_ups
-    assert len(Digest.of(results).standings["digits", "ours"].values("prove_s")) == AMOUNT.samples
+    assert (
+        len(RunSummary.of(results).system_results["digits", "ours"].values("prove_s"))
+        == AMOUNT.samples
+    )
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -140,9 +143,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_first_samples_of_everything_come_before_second_samples_of_anything(tmp_path: Path) -> None:
-    contenders = [Contender(suite="models", side=Planted())]
+    systems = [SuiteSystem(suite="models", system=Planted())]
     entries = [ZOO["digits"], ZOO["autoencoder"]]
-    tasks = by_round(contest(entries, contenders, AMOUNT, tmp_path))
+    tasks = by_round(system_tasks(entries, systems, AMOUNT, tmp_path))
     turns = [(t.key.model, t.key.sample) for t in tasks if t.key.step is Step.PROVE]
     first = [("digits", 0), ("digits", 1), ("autoencoder", 0), ("autoencoder", 1)]
     assert turns[:6] == [*first, ("digits", 2), ("autoencoder", 2)]
@@ -170,8 +173,8 @@ def test_a_peer_stands_beside_both_sides_on_the_models_that_it_can_do(tmp_path: 
 
 
 def test_a_spent_budget_leaves_rows_that_the_next_run_fills(tmp_path: Path) -> None:
-    folder, contenders = tmp_path / "run", [Contender(suite="models", side=Planted())]
-    tasks = list(contest([ZOO["digits"]], contenders, AMOUNT, tmp_path / "cache"))
+    folder, systems = tmp_path / "run", [SuiteSystem(suite="models", system=Planted())]
+    tasks = list(system_tasks([ZOO["digits"]], systems, AMOUNT, tmp_path / "cache"))
     cut = run(tasks, HEADER, folder, budget=Budget(0.0))
     assert {row.status for row in cut.rows} == {Status.SKIPPED}
     assert "were spent" in report.write(cut, folder).read_text()
@@ -195,15 +198,15 @@ def test_the_time_left_is_learned_from_samples_of_the_same_kind() -> None:
     def key(model: str, step: Step, sample: int = 0) -> Key:
         return Key(suite="models", model=model, side="ours", step=step, sample=sample)
 
-    pace = Durations()
-    assert pace.left_s([key("a", Step.PROVE)]) is None
-    pace.note(Row(key=key("a", Step.SETUP), status=Status.OK, seconds=10))
-    pace.note(Row(key=key("a", Step.PROVE), status=Status.OK, seconds=2))
-    pace.note(Row(key=key("b", Step.PROVE), status=Status.OK, seconds=4))
-    pace.note(Row(key=key("b", Step.PROVE, 1), status=Status.SKIPPED, seconds=99))
-    assert pace.expected_s(key("b", Step.PROVE, 1)) == 4
-    assert pace.expected_s(key("c", Step.PROVE)) == 3
-    assert pace.left_s([key("c", Step.SETUP), key("c", Step.PROVE)]) == 13
+    durations = Durations()
+    assert durations.left_s([key("a", Step.PROVE)]) is None
+    durations.note(Row(key=key("a", Step.SETUP), status=Status.OK, seconds=10))
+    durations.note(Row(key=key("a", Step.PROVE), status=Status.OK, seconds=2))
+    durations.note(Row(key=key("b", Step.PROVE), status=Status.OK, seconds=4))
+    durations.note(Row(key=key("b", Step.PROVE, 1), status=Status.SKIPPED, seconds=99))
+    assert durations.expected_s(key("b", Step.PROVE, 1)) == 4
+    assert durations.expected_s(key("c", Step.PROVE)) == 3
+    assert durations.left_s([key("c", Step.SETUP), key("c", Step.PROVE)]) == 13
 
 
 def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.harness.rows import Results, Row, Step
 from benchmarks.harness.statistics import Ratio, Summary, ratio
-from benchmarks.report.digest import BASELINE, OURS, Digest, Standing
+from benchmarks.report.run_summary import BASELINE, OURS, RunSummary, SystemResult
 from benchmarks.suites import batch, planning
 from benchmarks.zoo.zoo import ZOO
 
@@ -40,12 +40,15 @@ class Compared:
 
 
 def compared(
-    digest: Digest, metric: str, models: Iterable[str], step: Step = Step.PROVE
+    summary: RunSummary, metric: str, models: Iterable[str], step: Step = Step.PROVE
 ) -> Compared | None:
     """Medians of the base over ours, on those of the models where both sides are comparable."""
     found = {}
     for model in models:
-        ours, theirs = digest.standings.get((model, OURS)), digest.standings.get((model, BASELINE))
+        ours, theirs = (
+            summary.system_results.get((model, OURS)),
+            summary.system_results.get((model, BASELINE)),
+        )
         if ours is None or theirs is None or not (ours.comparable and theirs.comparable):
             continue
         mine, base = ours.median(metric, step), theirs.median(metric, step)
@@ -54,23 +57,23 @@ def compared(
     return Compared(metric=metric, ratios=found) if found else None
 
 
-def multiplications(standing: Standing) -> int | None:
+def multiplications(system_result: SystemResult) -> int | None:
     """Of one inference; None where nobody counted them."""
-    told = standing.fact("multiplications")
-    if told is None and standing.model in ZOO:
-        told = ZOO[standing.model].multiplications
-    return None if told is None else int(str(told))
+    known = system_result.fact("multiplications")
+    if known is None and system_result.model in ZOO:
+        known = ZOO[system_result.model].multiplications
+    return None if known is None else int(str(known))
 
 
-def small_models(digest: Digest) -> list[str]:
+def small_models(summary: RunSummary) -> list[str]:
     """Those under ``SMALL`` multiplications."""
-    ours = (s for (_, side), s in digest.standings.items() if side == OURS)
+    ours = (s for (_, side), s in summary.system_results.items() if side == OURS)
     return [s.model for s in ours if (count := multiplications(s)) is not None and count < SMALL]
 
 
-def moderate_models(digest: Digest) -> list[str]:
+def moderate_models(summary: RunSummary) -> list[str]:
     """Those that EZKL's default proves with at most 2^17 rows."""
-    base = (s for (_, side), s in digest.standings.items() if side == BASELINE)
+    base = (s for (_, side), s in summary.system_results.items() if side == BASELINE)
     return [
         s.model
         for s in base
@@ -229,7 +232,7 @@ def sweeps(results: Results) -> list[Sweep]:
             if r.key.side != batch.BASE and not r.key.side.startswith(batch.OURS)
         }
         base = [r.metrics["proof_per_input_s"] for r in good if r.key.side == batch.BASE]
-        told = next((r.facts for r in mine if r.key.side == batch.PREDICTED and r.facts), {})
+        known = next((r.facts for r in mine if r.key.side == batch.PREDICTED and r.facts), {})
         ends = [r for r in mine if r.key.side.endswith(" lanes") and r.reason]
         if by_lanes:
             found.append(
@@ -237,10 +240,10 @@ def sweeps(results: Results) -> list[Sweep]:
                     model=model,
                     seconds=dict(sorted(by_lanes.items())),
                     base_s=median(base) if base else None,
-                    memory_ends_at=told.get("memory_ends_at"),
+                    memory_ends_at=known.get("memory_ends_at"),
                     predicted_s={
                         int(n): p["prove_s"] / int(n)
-                        for n, p in told.get("at", {}).items()
+                        for n, p in known.get("at", {}).items()
                         if p is not None
                     },
                     ended=str((ends[0].reason or {}).get("detail")) if ends else None,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.rows import Header, Journal, Key, Results, Row, Status, Step, read
-from benchmarks.report import figures, tables
+from benchmarks.report import aggregates, tables
 from benchmarks.report import page as report
-from benchmarks.report.digest import Digest
+from benchmarks.report.run_summary import RunSummary
 
 HEADER = Header(
     options={"samples": 3, "warm_ups": 0},
@@ -35,7 +35,7 @@ def row(
     return Row(key=key, status=Status.OK, metrics=metrics, facts=facts, seconds=1.5)
 
 
-def standing(
+def system_result(
     model: str,
     side: str,
     *,
@@ -67,41 +67,41 @@ def through_a_file(rows: list[Row], folder: Path) -> Results:
 
 
 @pytest.fixture
-def digest(tmp_path: Path) -> Digest:
+def summary(tmp_path: Path) -> RunSummary:
     ours: dict[str, Any] = {"side": "ours", "pk": 1.0}
     base: dict[str, Any] = {"side": "ezkl-default"}
     rows = [
-        *standing("a", prove_s=1, build_s=6, multiplications=100, **ours),
-        *standing("a", prove_s=40, build_s=2, pk=50, multiplications=100, **base),
-        *standing("b", prove_s=1, build_s=2, multiplications=4_999, **ours),
-        *standing("b", prove_s=10, build_s=2, pk=2, multiplications=4_999, **base),
-        *standing("c", prove_s=2, build_s=4, multiplications=5_000, **ours),
-        *standing("c", prove_s=1, build_s=1, pk=1, multiplications=5_000, logrows=18, **base),
-        *standing("d", prove_s=1, build_s=1, multiplications=7, misses="loses 9 %", **ours),
-        *standing("d", prove_s=9, build_s=1, pk=9, multiplications=7, **base),
+        *system_result("a", prove_s=1, build_s=6, multiplications=100, **ours),
+        *system_result("a", prove_s=40, build_s=2, pk=50, multiplications=100, **base),
+        *system_result("b", prove_s=1, build_s=2, multiplications=4_999, **ours),
+        *system_result("b", prove_s=10, build_s=2, pk=2, multiplications=4_999, **base),
+        *system_result("c", prove_s=2, build_s=4, multiplications=5_000, **ours),
+        *system_result("c", prove_s=1, build_s=1, pk=1, multiplications=5_000, logrows=18, **base),
+        *system_result("d", prove_s=1, build_s=1, multiplications=7, misses="loses 9 %", **ours),
+        *system_result("d", prove_s=9, build_s=1, pk=9, multiplications=7, **base),
     ]
-    return Digest.of(through_a_file(rows, tmp_path))
+    return RunSummary.of(through_a_file(rows, tmp_path))
 
 
-def test_means_are_geometric_and_leave_out_what_is_not_comparable(digest: Digest) -> None:
-    found = figures.compared(digest, "prove_s", digest.models)
+def test_means_are_geometric_and_leave_out_what_is_not_comparable(summary: RunSummary) -> None:
+    found = aggregates.compared(summary, "prove_s", summary.models)
     assert found is not None
     assert found.ratios == {"a": 40, "b": 10, "c": 0.5}
     assert found.geometric_mean == pytest.approx((40 * 10 * 0.5) ** (1 / 3))
     assert found.least == ("c", 0.5)
 
 
-def test_small_models_have_fewer_than_5000_multiplications(digest: Digest) -> None:
-    small = figures.small_models(digest)
+def test_small_models_have_fewer_than_5000_multiplications(summary: RunSummary) -> None:
+    small = aggregates.small_models(summary)
     assert small == ["a", "b", "d"]
-    keys = figures.compared(digest, "pk_bytes", small, Step.SETUP)
+    keys = aggregates.compared(summary, "pk_bytes", small, Step.SETUP)
     assert keys is not None
     assert keys.geometric_mean == pytest.approx(10.0)
-    assert figures.moderate_models(digest) == ["a", "b", "d"]
+    assert aggregates.moderate_models(summary) == ["a", "b", "d"]
 
 
-def test_the_report_tells_these_sums(digest: Digest) -> None:
-    text = tables.sums(digest)
+def test_the_report_tells_these_sums(summary: RunSummary) -> None:
+    text = tables.sums(summary)
     assert "| prove time, all models | **5.85×** | 3 | 0.5× (c) |" in text
     assert "| prove time, models whose default has k ≤ 17 | **20×** | 2 | 10× (b) |" in text
     assert "| prove time, models under 5,000 multiplications | **20×** | 2 | 10× (b) |" in text
@@ -132,7 +132,7 @@ def test_a_peer_is_compared_by_whole_processes(tmp_path: Path) -> None:
         times = {"prove_s": 1.0, "total_s": total_s}
         rows += [row("peers", "a", side, Step.PROVE, times, i) for i in range(3)]
         rows.append(row("peers", "a", side, Step.ACCURACY, {"max_error": 0.0}, misses=None))
-    text = tables.sums(Digest.of(through_a_file(rows, tmp_path)))
+    text = tables.sums(RunSummary.of(through_a_file(rows, tmp_path)))
     assert "whole processes: a 0.5×." in text
 
 
@@ -199,17 +199,17 @@ def batch_rows(misses: str | None = None) -> list[Row]:
 
 
 def test_a_batch_is_compared_per_input_where_both_sides_are_exact_enough(tmp_path: Path) -> None:
-    (found,) = figures.batched(through_a_file(batch_rows(), tmp_path))
+    (found,) = aggregates.batched(through_a_file(batch_rows(), tmp_path))
     assert found.faster is not None
     assert found.faster.value == pytest.approx(20.0)
     assert (found.inputs, found.packs, found.first_s) == (64, "2 × 32", 30.0)
-    (missed,) = figures.batched(through_a_file(batch_rows("loses 3 %"), tmp_path))
+    (missed,) = aggregates.batched(through_a_file(batch_rows("loses 3 %"), tmp_path))
     assert missed.faster is None
 
 
 def test_the_sweep_ends_where_memory_is_predicted_to(tmp_path: Path) -> None:
     results = through_a_file(batch_rows(), tmp_path)
-    (sweep,) = figures.sweeps(results)
+    (sweep,) = aggregates.sweeps(results)
     assert sweep.seconds == {1: 0.9, 2: 0.5}
     assert sweep.predicted_s == {2: 0.5, 4: 0.4}
     assert (sweep.memory_ends_at, sweep.base_s) == (8, 4.0)

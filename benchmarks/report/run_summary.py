@@ -12,7 +12,7 @@ OURS, BASELINE = "ours", "ezkl-default"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class SystemResult:
     """One side on one model.
 
     ``bad`` are the rows that did not go well; ``misses`` says why the accuracy constraint is missed
@@ -70,15 +70,15 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digest:
+class RunSummary:
     """All standings, models and sides in the order in which they ran."""
 
     models: tuple[str, ...]
     sides: tuple[str, ...]
-    standings: dict[tuple[str, str], Standing]
+    system_results: dict[tuple[str, str], SystemResult]
 
     @classmethod
-    def of(cls, results: Results) -> Digest:
+    def of(cls, results: Results) -> RunSummary:
         grouped: dict[tuple[str, str], list[Row]] = {}
         for row in results.rows:
             if row.key.step not in (Step.PREPARE, Step.MEASURE):
@@ -86,19 +86,21 @@ class Digest:
         return cls(
             models=tuple(dict.fromkeys(model for model, _ in grouped)),
             sides=tuple(dict.fromkeys(side for _, side in grouped)),
-            standings={
-                (model, side): Standing(model=model, side=side, rows=tuple(rows))
+            system_results={
+                (model, side): SystemResult(model=model, side=side, rows=tuple(rows))
                 for (model, side), rows in grouped.items()
             },
         )
 
     @property
     def empty(self) -> bool:
-        return not self.standings
+        return not self.system_results
 
-    def of_model(self, model: str) -> list[Standing]:
+    def of_model(self, model: str) -> list[SystemResult]:
         return [
-            self.standings[model, side] for side in self.sides if (model, side) in self.standings
+            self.system_results[model, side]
+            for side in self.sides
+            if (model, side) in self.system_results
         ]
 
     def speed_up(
@@ -106,7 +108,10 @@ class Digest:
     ) -> Ratio | None:
         """How many times the side's figure goes into the other's; None where they are not
         comparable."""
-        ours, theirs = self.standings.get((model, side)), self.standings.get((model, over))
+        ours, theirs = (
+            self.system_results.get((model, side)),
+            self.system_results.get((model, over)),
+        )
         if ours is None or theirs is None or not (ours.comparable and theirs.comparable):
             return None
         return ratio(theirs.values(metric), ours.values(metric))

@@ -1,4 +1,4 @@
-"""How long samples take, learned from those of this run: the time left, and what a budget holds."""
+"""Predicted durations of samples, learned during the run: remaining time and time budget."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benchmarks.harness.rows import Key, Row, Status
 
 
 class Durations:
-    """Foretells a sample from its like: of the same side and model, else of the same side, else of
-    the same suite."""
+    """Predicts a sample's duration from similar ones: the same system and model, else the same
+    system, else the same suite."""
 
     def __init__(self, rows: Iterable[Row] = ()):
         self._seen: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
@@ -21,20 +21,20 @@ class Durations:
             self.note(row)
 
     def note(self, row: Row) -> None:
-        """Learns from a row; what was not tried tells nothing."""
+        """Learns from a row; skipped samples are ignored."""
         if row.status is not Status.SKIPPED and row.seconds > 0:
             for kind in _kinds(row.key):
                 self._seen[kind].append(row.seconds)
 
     def expected_s(self, key: Key) -> float | None:
-        """Seconds that the sample is expected to take; None when nothing like it was seen."""
+        """Expected seconds of the sample; None without a similar one."""
         for kind in _kinds(key):
             if kind in self._seen:
                 return fmean(self._seen[kind])
         return None
 
     def left_s(self, keys: Iterable[Key]) -> float | None:
-        """Seconds that all of them are expected to take; None while nothing was seen at all."""
+        """Expected seconds of all of them; None without any sample so far."""
         known = {key: self.expected_s(key) for key in keys}
         found = [seconds for seconds in known.values() if seconds is not None]
         if not found:
@@ -43,7 +43,7 @@ class Durations:
 
 
 def _kinds(key: Key) -> list[tuple[str, ...]]:
-    """The most alike first."""
+    """The most similar first."""
     return [
         (key.suite, key.model, key.side, key.step.value),
         (key.suite, key.side, key.step.value),
@@ -52,7 +52,7 @@ def _kinds(key: Key) -> list[tuple[str, ...]]:
 
 
 class Budget:
-    """A time that the run may take, counted from when it is made."""
+    """The time limit of a run, counted from the object's creation."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
@@ -60,13 +60,13 @@ class Budget:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left; negative when it is spent."""
+        """Remaining seconds; negative after the limit."""
         return self._until - time.monotonic()
 
     def require(self, expected_s: float | None) -> None:
-        """Raises ``BudgetSpent`` when a sample of so many seconds does not fit any more."""
+        """Raises ``BudgetSpent`` if a sample of ``expected_s`` does not fit."""
         minutes = f"{self._seconds / 60:g} min"
         if self.left_s <= 0:
-            raise BudgetSpent(f"the {minutes} that the run may take were spent")
+            raise BudgetSpent(f"the time limit of {minutes} is spent")
         if expected_s is not None and expected_s > self.left_s:
-            raise BudgetSpent(f"expected to take longer than was left of {minutes}")
+            raise BudgetSpent(f"expected to exceed the rest of the {minutes} limit")

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.harness.rows import Header, Results, Status, Step
 from benchmarks.harness.runner import run
-from benchmarks.harness.tasks import Contender, RunSize, contest
+from benchmarks.harness.tasks import RunSize, SuiteSystem, system_tasks
 from benchmarks.report import page as report
 from benchmarks.systems.ezkl_default import EzklDefault
 from benchmarks.systems.ours import Ours
@@ -32,11 +32,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EZKL_REPO_PATH", str(folder / "ezkl"))
-        contenders = [
-            Contender(suite="models", side=Ours()),
-            Contender(suite="baseline", side=EzklDefault()),
+        systems = [
+            SuiteSystem(suite="models", system=Ours()),
+            SuiteSystem(suite="baseline", system=EzklDefault()),
         ]
-        tasks = list(contest([ZOO["digits"]], contenders, AMOUNT, folder / "cache"))
+        tasks = list(system_tasks([ZOO["digits"]], systems, AMOUNT, folder / "cache"))
         return run(tasks, HEADER, folder / "run")
 
 
