@@ -177,7 +177,7 @@ def test_a_spent_budget_leaves_rows_that_the_next_run_fills(tmp_path: Path) -> N
     tasks = list(system_tasks([ZOO["digits"]], systems, AMOUNT, tmp_path / "cache"))
     cut = run(tasks, HEADER, folder, budget=Budget(0.0))
     assert {row.status for row in cut.rows} == {Status.SKIPPED}
-    assert "were spent" in report.write(cut, folder).read_text()
+    assert "is spent" in report.write(cut, folder).read_text()
     assert {row.status for row in run(tasks, HEADER, folder).rows} == {Status.OK}
 
 
