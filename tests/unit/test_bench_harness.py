@@ -185,7 +185,7 @@ def test_a_budget_holds_no_sample_that_is_expected_to_outlast_it() -> None:
     budget = Budget(60)
     budget.require(None)
     budget.require(1)
-    with pytest.raises(BudgetSpent, match="longer than was left of 1 min"):
+    with pytest.raises(BudgetSpent, match="exceed the rest of the 1 min"):
         budget.require(90)
 
 
