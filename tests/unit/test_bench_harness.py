@@ -190,7 +190,10 @@ def test_a_budget_holds_no_sample_that_is_expected_to_outlast_it() -> None:
 
 
 def test_a_program_may_run_no_longer_than_its_surroundings_allow() -> None:
-    with process.within(0.2), pytest.raises(SampleTimeout, match="all that the run had left"):
+    with (
+        process.within(0.2),
+        pytest.raises(SampleTimeout, match="the rest of the run's time limit"),
+    ):
         process.run([sys.executable, "-c", WORK, "60"], deadline_s=100)
 
 
