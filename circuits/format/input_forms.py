@@ -11,8 +11,8 @@ CSV         a header that names each element (``x[0],x[1],…``, or ``x`` alone)
 ==========  ======================================================================================
 
 Whatever the form, an input has one row (the model's own shape), or many: ``[N, *shape]``. Where the
-model's shape begins with a batch of 1, one row may leave it out, and many are ``[N, …]``. What the model has no input for is left
-out and named.
+model's shape begins with a batch of 1, one row may leave it out, and many are ``[N, …]``. What the
+model has no input for is left out and named.
 """
 
 from __future__ import annotations
