@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,11 @@ class Runtime:
         kills = [
             (f"recovery from a killed {part}", partial(self._recovery, kill))
             for part, kill in (
-                ("worker", self._kill_worker),
+                ("worker", partial(self._kill, "-m workers")),
                 ("engine child", self._kill_child),
-                ("redis", self._kill_redis),
+                ("fork server", partial(self._kill, "forkserver")),
+                ("API", partial(self._kill, "-m api")),
+                ("redis", partial(self._kill, "redis-server")),
             )
         ]
         yield from self._with("one worker", 1, [*stages, *kills])
@@ -264,12 +265,14 @@ class Runtime:
         raise SampleFailed(f"job {job.id} ended before its stage `{stage}` was seen")
 
     def _ended(self, job: Job) -> Job:
-        until = time.monotonic() + _HANGS_S
-        while not (done := self._open().proof(job.id)).terminal:
+        until, done = time.monotonic() + _HANGS_S, job
+        while not done.terminal:
             if time.monotonic() > until:
                 raise SampleTimeout(f"job {job.id} does not end")
-            for _ in self._open().events(job.id):
-                pass
+            with suppress(httpx.TransportError, UnexpectedAnswer):  # the API may have been killed
+                for _ in self._open().events(job.id):
+                    pass
+                done = self._open().proof(job.id)
         if done.state != "succeeded":
             raise SampleFailed(f"job {job.id} {done.state}: {done.problem}")
         return done
@@ -279,15 +282,12 @@ class Runtime:
         children = psutil.Process(self._process.pid).children(recursive=True)
         return [child for child in children if word in " ".join(child.cmdline())]
 
-    def _kill_worker(self) -> None:
-        next(p for p in self._below("-m workers")).send_signal(signal.SIGKILL)
+    def _kill(self, word: str) -> None:
+        self._below(word)[0].kill()
 
     def _kill_child(self) -> None:
         servers = {p.pid for p in self._below("forkserver")}
         next(p for p in self._below("forkserver") if p.ppid() in servers).kill()
-
-    def _kill_redis(self) -> None:
-        next(p for p in self._below("redis-server")).kill()
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

@@ -27,6 +27,7 @@ from benchmarks.harness.home import environment
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import RunSize, Task
+from benchmarks.suites.hosts import Hosts
 from benchmarks.suites.requests import Requests
 from benchmarks.suites.runtime import Runtime
 from benchmarks.zoo.entry import Entry
@@ -59,6 +60,9 @@ def tasks(
         runtime = Runtime(SUITE, entry, run_size, cache, home_of(cache, entry))
         stack.callback(runtime.stop)
         yield from runtime.tasks()
+        hosts = Hosts(SUITE, entry, amount, cache, home_of(cache, entry))
+        stack.callback(hosts.stop)
+        yield from hosts.tasks()
 
 
 def home_of(cache: Path, entry: Entry) -> Path:

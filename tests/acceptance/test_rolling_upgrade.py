@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from benchmarks.servers.postgres import postgres
 from circuits.format.profile import Profile
 from prover.app import App
 from prover.host.redis_server import RedisServer
@@ -24,7 +25,6 @@ from prover.store.migrate import MIGRATIONS
 from prover.store.schema import REVISION
 from tests.acceptance.processes import ROOT, environment, until
 from tests.cases import tiny
-from tests.postgres import postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

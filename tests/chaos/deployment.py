@@ -22,13 +22,13 @@ import psutil
 import pytest
 from celery import Celery
 
+from benchmarks.servers.s3 import BUCKET, S3
 from prover.app import App
 from prover.host.redis_server import RedisServer
 from prover.jobs.queue import celery_config, send_job
 from prover.records.job import Job, JobState
 from prover.settings import Settings
 from tests.acceptance.processes import ROOT, environment
-from tests.s3 import BUCKET, S3
 
 #: How long a stopped process stands still, a disk is full, a store fails: longer than a lease.
 _FROZEN_S = 3.0

@@ -27,6 +27,8 @@ import redis
 import sqlalchemy as sa
 
 from api.client import Client, ServerProblem, UnexpectedAnswer
+from benchmarks.servers.postgres import postgres
+from benchmarks.servers.s3 import s3
 from circuits.errors import ZkmlError
 from prover.admission import SizeClass
 from prover.app import App
@@ -38,8 +40,6 @@ from prover.statement.bundle import write_bundle
 from tests.acceptance.processes import gone, until
 from tests.cases import tiny
 from tests.chaos.deployment import Deployment, deployed, finished
-from tests.postgres import postgres
-from tests.s3 import s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 

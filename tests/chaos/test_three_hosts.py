@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.servers.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
+from benchmarks.servers.postgres import postgres
+from benchmarks.servers.s3 import BUCKET, s3
 from circuits.format.profile import Profile
 from prover.app import App
 from prover.records.job import Job, JobState
@@ -17,9 +20,6 @@ from prover.records.usage import Grouping
 from prover.settings import Settings
 from tests.acceptance.processes import ROOT, environment, until
 from tests.cases import tiny
-from tests.chaos.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
-from tests.postgres import postgres
-from tests.s3 import BUCKET, s3
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,6 +31,8 @@ pytestmark = [
 JOBS = int(os.environ.get("ZKML_CHAOS_JOBS", "9"))
 SEED = int(os.environ.get("ZKML_CHAOS_SEED", "1"))
 LEASE_S = 3.0
+#: A worker whose clock is off.
+WORKER = Path(__file__).with_name("worker.py")
 #: How long a host is cut off: its leases run out meanwhile.
 CUT_S = 2 * LEASE_S
 ALLOWED = {"job_quarantined", "worker_lost", "store_unavailable", "artifacts_unavailable"}
@@ -75,7 +77,7 @@ def test_three_hosts_that_are_cut_off_by_turns_end_every_job_once(
         ]
         for host, seconds in zip(made, (0.0, 1.0, -1.0), strict=True):
             host.set_clock(seconds)
-            host.start_worker(env)
+            host.start_worker(env, [str(WORKER)])
         until(lambda: all("worker_ready" in host.log.read_text() for host in made))
         cuts = cut_by_turns(app, made, env, chance)
         jobs = [app.store.job(job_id) for job_id in ordered]
@@ -91,7 +93,7 @@ def cut_by_turns(app: App, made: list[Host], env: dict[str, str], chance: random
         time.sleep(chance.uniform(1, 3))
         for host in made:  # one that was cut off while it started has ended
             if host.process is None or host.process.poll() is not None:
-                host.start_worker(env)
+                host.start_worker(env, [str(WORKER)])
         running = app.store.count_jobs()[JobState.RUNNING]
         if running and open_jobs > JOBS // 3 and cuts < 2 * JOBS:
             host = chance.choice(made)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from benchmarks.servers.postgres import postgres
 from prover.store import Store
 from prover.testing import ManualClock, model_record
 from tests.cases.jobs import lay_out
-from tests.postgres import postgres
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from benchmarks.servers.postgres import postgres
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from prover.admission import Place, SizeClass, Sizing, threads
@@ -21,7 +22,6 @@ from prover.records.job import CircuitRecord, Job, JobKind, Lease
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import START, ManualClock, model_record
-from tests.postgres import postgres
 
 MB = 1 << 20
 TTL_S = 1e6

@@ -16,6 +16,7 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 
+from benchmarks.servers.postgres import postgres
 from circuits.errors import StorageFull
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactsUnavailable, StoreUnavailable
@@ -28,7 +29,6 @@ from prover.store import Store
 from prover.store.migrate import step_back
 from prover.store.schema import REVISION
 from prover.testing import model_record
-from tests.postgres import postgres
 from workers.celery_app import make_celery
 from workers.sweep import sweep_once
 

@@ -11,6 +11,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
+from benchmarks.servers.s3 import BUCKET, S3, s3
 from circuits.format.digests import sha256
 from circuits.format.profile import Profile
 from prover.app import App
@@ -19,7 +20,6 @@ from prover.errors import ArtifactCorrupt, ArtifactMissing, ArtifactsUnavailable
 from prover.records.job import JobState
 from prover.settings import Settings
 from tests.cases import tiny
-from tests.s3 import BUCKET, S3, s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

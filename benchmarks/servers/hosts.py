@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from prover.host.redis_server import find_redis_server
 #: Where the shared services are: an address that no host is.
 SERVICES = "10.231.77.1"
 _BRIDGE, _MASK = "zkml-br", "24"
-_WORKER = Path(__file__).with_name("worker.py")
+#: What a host's worker runs, where nothing else is asked for.
+_WORKER = ("-m", "workers")
 
 
 def may_make_hosts() -> bool:
@@ -39,18 +40,19 @@ class Host:
     name: str
     address: str
     folder: Path  # where its own disk is mounted, for its processes alone
-    faults: Path  # what is wrong with its clock and store (``worker.py``)
+    faults: Path  # what is wrong with its clock and store (``tests/chaos/worker.py``)
     log: Path
     process: subprocess.Popen[bytes] | None = None
 
-    def start_worker(self, environment: dict[str, str]) -> None:
-        """A worker that sees this host's network, name and disk only."""
+    def start_worker(self, environment: dict[str, str], arguments: Sequence[str] = _WORKER) -> None:
+        """A worker, or what Python makes of ``arguments``, that sees this host's network, name and
+        disk only."""
         script = (
-            'hostname "$0" && mount -t tmpfs -o size=256m none "$1" && mkdir "$1/tmp"'
+            'hostname "$0" && mount -t tmpfs -o size=1g none "$1" && mkdir "$1/tmp"'
             ' && shift && exec "$@"'
         )
         inside = ["unshare", "-u", "-m", "sh", "-c", script, self.name, str(self.folder)]
-        command = ["ip", "netns", "exec", self.name, *inside, sys.executable, str(_WORKER)]
+        command = ["ip", "netns", "exec", self.name, *inside, sys.executable, *arguments]
         own = {
             "ZKML_HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
@@ -58,6 +60,18 @@ class Host:
         }
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(command, env=environment | own, stdout=out, stderr=out)
+
+    def stop(self) -> None:
+        """Ends its worker."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
 
     def cut_off(self) -> None:
         _ip("link", "set", f"{self.name}-br", "down")
@@ -98,20 +112,9 @@ def hosts(folder: Path, count: int = 3) -> Iterator[list[Host]]:
             _ip("-n", name, "addr", "add", f"{host.address}/{_MASK}", "dev", inner)
             for device in ("lo", inner):
                 _ip("-n", name, "link", "set", device, "up")
-            stack.callback(_end, host)
+            stack.callback(host.stop)
             made.append(host)
         yield made
-
-
-def _end(host: Host) -> None:
-    if host.process is None:
-        return
-    host.process.terminate()
-    try:
-        host.process.wait(30)
-    except subprocess.TimeoutExpired:
-        host.process.kill()
-        host.process.wait()
 
 
 def _ip(*arguments: str) -> None:

@@ -18,6 +18,11 @@ _PACKAGE = find_spec(
 )  # found, not imported: it warns of folders that it wants
 
 
+def is_installed() -> bool:
+    """Whether the package is here."""
+    return _PACKAGE is not None
+
+
 @contextmanager
 def postgres(address: str = "") -> Iterator[str]:
     """The URL of an empty server, which ends with the block. With an ``address`` it listens there
