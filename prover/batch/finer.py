@@ -37,7 +37,7 @@ def finer_circuit(services: BatchServices, job: Job, held: LeaseKeeper) -> Circu
         return found
     tracing.stage(Stage.COMPILE.value)
     services.store.set_stage(held.lease, Stage.COMPILE, 0.0)
-    built, _ = services.library.ensure(BuildSpec.from_json(order), should_stop=held.should_stop)
+    built, _ = services.library.ensure(BuildSpec.from_json(order), held=held)
     return built
 
 

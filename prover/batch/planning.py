@@ -56,7 +56,7 @@ def _narrow(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) ->
     if found is not None:
         return found
     built, _ = services.library.ensure(
-        BuildSpec.from_json(job.request["circuit"]), on_progress=note, should_stop=held.should_stop
+        BuildSpec.from_json(job.request["circuit"]), on_progress=note, held=held
     )
     return built
 

@@ -106,7 +106,7 @@ def batch(
     from prover.batch.options import BatchOptions
     from prover.settings import Settings
 
-    settings = Settings.load(redis_url=None)
+    settings = Settings.load(redis_url=None, memory_budget_mb=0)  # one job, alone
     data = read_model_file(model, limit=settings.max_model_bytes)
     samples = read_file(calibration) if calibration else None
     wanted = BatchOptions(

@@ -88,7 +88,7 @@ def prove(
     from circuits.engine.sandbox import Sandbox
     from prover.settings import Settings
 
-    settings = Settings.load(redis_url=None)
+    settings = Settings.load(redis_url=None, memory_budget_mb=0)  # one job, alone
     check_writable(out)
     data = read_model_file(model, limit=settings.max_model_bytes)
     sandbox = Sandbox(nice=settings.engine_nice)

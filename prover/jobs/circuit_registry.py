@@ -28,12 +28,15 @@ from circuits.compiler.identity import circuit_id, wide_circuit_id
 from circuits.cost.model import CostModel, machine_fingerprint
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, ShouldStop
-from circuits.errors import Canceled, InputOutOfRange
+from circuits.errors import Canceled, EngineError, InputOutOfRange, ModelError, NoPlan
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
 from circuits.srs.files import Policy, SrsFolder
+from prover.admission import Place
 from prover.artifacts import Artifacts
+from prover.jobs.lease import LeaseKeeper
+from prover.logs import get_logger
 from prover.records.job import CircuitRecord, ModelRecord
 from prover.settings import Settings
 from prover.store import Store
@@ -43,11 +46,14 @@ if TYPE_CHECKING:
     from circuits.compiler.build import Builder, BuiltCircuit
 
 _LOCK_POLL_S = 0.1
+#: Builds of smaller models need no more memory than is usual: their need is not predicted.
+_LARGE_MODEL = 100_000
 #: How many of the newest circuits are searched for one with the same graph.
 _RECENT = 100
 #: A circuit is reused if its declared range is at most so many times wider than the input needs.
 #: Accuracy is a share of the output's range, so it degrades as the range grows.
 _MUCH_WIDER = 16
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,22 +269,44 @@ class CircuitRegistry:
         order: BuildSpec,
         *,
         on_progress: Callable[[str], None] | None = None,
-        should_stop: ShouldStop | None = None,
+        held: LeaseKeeper | None = None,
     ) -> tuple[Circuit, bool]:
         """The circuit of a build spec, built now if it does not exist; and whether it was built.
 
         A machine builds one circuit at a time. Two machines may build the same circuit at once;
-        the first to be recorded is used.
+        the first to be recorded is used. ``held``: the job that needs it. Raises ``Canceled`` when
+        that job must stop, or the host has no room for the build.
         """
+        should_stop = None if held is None else held.should_stop
         if (found := self.open(order.id)) is not None:
             return found, False
         with self._one_build_at_a_time(order.id, should_stop) as scratch:
             if (found := self.open(order.id)) is not None:
                 return found, False
+            if held is not None and (needs := self._predicted_bytes(order, should_stop)):
+                held.admit(needs, Place.of(self._settings, held.lease.owner))
             self._build(order, scratch, on_progress, should_stop)
         built = self.open(order.id)
         assert built is not None
         return built, True
+
+    def _predicted_bytes(self, order: BuildSpec, should_stop: ShouldStop | None) -> int | None:
+        """The memory that a build is predicted to need; None if it is the usual
+        (``ZKML_COMPILE_MEMORY_MB``), or cannot be told."""
+        model = self._store.model(order.model_id)
+        small = model.summary.get("multiplications", 0) < _LARGE_MODEL
+        if small or not self._settings.memory_budget_mb:
+            return None
+        load("circuits.compiler.build", should_stop)
+        builder = self.builder()
+        builder = builder if should_stop is None else builder.until(should_stop)
+        data, samples = self._artifacts.get(order.model_id), self._samples(order, model)
+        try:
+            found = builder.estimate(data, samples, order.profile).predicted.peak_bytes
+        except (ModelError, NoPlan, EngineError) as error:  # the build itself will say so
+            _log.info("build_not_predicted", circuit=order.id, code=error.code)
+            return None
+        return max(found, self._settings.compile_memory_mb << 20)
 
     def _build(
         self,

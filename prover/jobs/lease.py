@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from circuits.errors import ZkmlError
+from circuits.errors import Canceled, ZkmlError
+from prover.admission import Place
 from prover.errors import LeaseLost
 from prover.jobs.bus import LocalNotifications
 from prover.jobs.notifications import Notifications, Subscription
@@ -44,7 +45,7 @@ class StopReason(enum.StrEnum):
     LOST = "lost"  # another worker has the lease, or the job has ended
     CANCELED = "canceled"  # cancellation was requested
     EXPIRED = "expired"  # the job's deadline has passed
-    STOPPING = "stopping"  # this worker is shutting down
+    STOPPING = "stopping"  # this worker is shutting down, or has no room for the job
 
 
 class LeaseKeeper:
@@ -57,6 +58,7 @@ class LeaseKeeper:
         self._stopping = stopping
         self._lost = threading.Event()
         self._canceled = threading.Event()
+        self._given_back = threading.Event()
         self._released = threading.Event()
         # By the monotonic clock, from now.
         self._ends = math.inf
@@ -72,7 +74,8 @@ class LeaseKeeper:
             return StopReason.CANCELED
         if time.monotonic() >= self._ends:
             return StopReason.EXPIRED
-        return StopReason.STOPPING if self._stopping() else None
+        stopping = self._given_back.is_set() or self._stopping()
+        return StopReason.STOPPING if stopping else None
 
     @property
     def lost(self) -> bool:
@@ -85,6 +88,14 @@ class LeaseKeeper:
     def should_stop(self) -> bool:
         """Whether work must stop (``circuits.engine.port.ShouldStop``)."""
         return self.reason is not None
+
+    def admit(self, needs_bytes: int, place: Place) -> None:
+        """Records the memory that the job turns out to need. Raises ``Canceled`` where the host has
+        no room for it now: ``settle`` then gives the job back to the queue."""
+        if not self._store.predict(self.lease, needs_bytes, place):
+            _log.info("no_room", job=self.lease.job_id, needs_bytes=needs_bytes)
+            self._given_back.set()
+            raise Canceled
 
     def settle(self) -> Job | None:
         """Writes the consequence of ``reason`` once work has stopped: ends a canceled or overdue

@@ -203,9 +203,7 @@ class Pipeline:
             return found, False
         with work.stage(Stage.COMPILE):
             return self.library.ensure(
-                BuildSpec.from_json(job.request["circuit"]),
-                on_progress=work.note,
-                should_stop=work.held.should_stop,
+                BuildSpec.from_json(job.request["circuit"]), on_progress=work.note, held=work.held
             )
 
     # --- proofs ------------------------------------------------------------------------------

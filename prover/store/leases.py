@@ -97,11 +97,26 @@ class Leases(Repository):
         """Whether ``place`` has capacity; concurrent claims of one host see each other's jobs."""
         if place is None:
             return True
+        self._one_at_a_time(conn, place)
+        row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+        return row is None or (has_slot(conn, row, place) and has_memory(conn, row, place))
+
+    def _one_at_a_time(self, conn: sa.Connection, place: Place) -> None:
+        """Serialises the claims of one host, as SQLite does by itself."""
         if not self._db.is_sqlite:
             number = int.from_bytes(hashlib.sha256(place.host.encode()).digest()[:7])
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
-        row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
-        return row is None or (has_slot(conn, row, place) and has_memory(conn, row, place))
+
+    def predict(self, lease: Lease, needs_bytes: int, place: Place) -> bool:
+        """Records the memory that a running job turns out to need; whether the host has it beside
+        its other jobs. Where it has not, give the job back: its next claim will ask for it."""
+        with self._db.write() as conn:
+            self._one_at_a_time(conn, place)
+            more = sa.update(jobs).where(*_held(lease)).values(needs_bytes=needs_bytes)
+            row = conn.execute(more.returning(jobs)).one_or_none()
+            if row is None:
+                raise _lost(lease)
+            return has_memory(conn, row, place)
 
     def _give_up(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,11 +18,14 @@ import sqlalchemy as sa
 from benchmarks.servers.postgres import postgres
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
+from circuits.format.profile import Profile
 from prover.admission import Place, SizeClass, Sizing, threads
-from prover.records.job import CircuitRecord, Job, JobKind, Lease
+from prover.app import App
+from prover.records.job import CircuitRecord, Job, JobKind, JobState, Lease
 from prover.settings import Settings
 from prover.store import Store
 from prover.testing import START, ManualClock, model_record
+from tests.cases import tiny
 
 MB = 1 << 20
 TTL_S = 1e6
@@ -182,6 +186,57 @@ def test_a_job_that_waits_for_memory_is_overtaken_for_so_long_only(
         assert lease is not None
         store.succeed(lease, {})
     assert take(store, small[3]) is None  # small[2] still has its memory
+
+
+def test_a_job_that_turns_out_to_need_more_asks_for_it_at_its_next_claim(store: Store) -> None:
+    lease, other = (
+        take(store, order(store, "unknown")),
+        take(store, order(store, circuit(store, "c"))),
+    )
+    assert lease is not None
+    assert other is not None
+    assert store.predict(lease, 900 * MB, HERE)
+    assert not store.predict(lease, 901 * MB, HERE)
+    job = store.requeue(lease)
+    assert (job.needs_bytes, job.attempt) == (901 * MB, 1)
+    assert take(store, job) is None
+    store.succeed(other, {})
+    assert take(store, job) is not None
+
+
+@pytest.mark.slow
+def test_a_build_waits_for_the_memory_that_it_is_predicted_to_need(
+    tmp_path: Path, srs_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prover.jobs.circuit_registry._LARGE_MODEL", 1)
+    settings = Settings.load(
+        home=tmp_path,
+        srs_dir=srs_cache,
+        plan_effort="fast",
+        memory_budget_mb=20,
+        compile_memory_mb=10,
+    )
+    app, owner = App.open(settings), f"{socket.gethostname()}:1:w"
+    model, _ = app.add_model(tiny.linear(), "model")
+    other = app.store.create_job(JobKind.PROOF, model.id, "elsewhere", {}, None)
+    running = app.store.claim(other.id, f"{socket.gethostname()}:2:w", TTL_S)
+    assert running is not None
+    job = app.request_proof(
+        model_id=model.id,
+        circuit_id=None,
+        payload={"inputs": {"x": [[1.0, -1.0, 2.0, 0.0]]}},
+        profile=Profile(),
+        context=None,
+    )
+    assert app.run_turn(job.id, owner) == job.id
+    waits = app.store.job(job.id)
+    assert waits.state is JobState.QUEUED
+    assert (waits.needs_bytes or 0) > 20 * MB  # as any engine does
+    assert app.run_turn(job.id, owner) is None
+    app.store.succeed(running, {})
+    assert app.run_turn(job.id, owner) == job.id
+    assert app.store.job(job.id).state is JobState.SUCCEEDED
+    app.close()
 
 
 def test_a_worker_takes_the_classes_that_it_is_for(store: Store) -> None:
