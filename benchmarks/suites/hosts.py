@@ -42,11 +42,13 @@ _STARTS_IN_S, _HANGS_S = 60, 300
 class Hosts:
     """Three hosts and what they share, up from the first sample to the last."""
 
-    def __init__(self, suite: str, entry: Entry, amount: RunSize, cache: Path, home: Path) -> None:
-        self._suite, self._entry, self._amount = suite, entry, amount
+    def __init__(
+        self, suite: str, entry: Entry, run_size: RunSize, cache: Path, home: Path
+    ) -> None:
+        self._suite, self._entry, self._run_size = suite, entry, run_size
         self._models, self._srs = cache / "models", cache / "srs"
         self._home = home.with_name(f"{home.name}-hosts")
-        self._proofs = QUICK_PROOFS if amount.quick else PROOFS
+        self._proofs = QUICK_PROOFS if run_size.quick else PROOFS
         self._up = ExitStack()
         self._hosts: list[Host] = []
         self._environment: dict[str, str] = {}
@@ -62,11 +64,11 @@ class Hosts:
         )
         for count in COUNTS:
             side = f"throughput, {count} host{'s' if count > 1 else ''} of one thread"
-            for turn in range(self._amount.warm_ups + self._amount.samples):
+            for turn in range(self._run_size.warm_ups + self._run_size.samples):
                 yield Task(
                     key=self._key(side, Step.MEASURE, turn),
                     action=partial(_safely, partial(self._throughput, count)),
-                    warm_up=turn < self._amount.warm_ups,
+                    warm_up=turn < self._run_size.warm_ups,
                     needs=first,
                 )
 

@@ -60,7 +60,7 @@ def tasks(
         runtime = Runtime(SUITE, entry, run_size, cache, home_of(cache, entry))
         stack.callback(runtime.stop)
         yield from runtime.tasks()
-        hosts = Hosts(SUITE, entry, amount, cache, home_of(cache, entry))
+        hosts = Hosts(SUITE, entry, run_size, cache, home_of(cache, entry))
         stack.callback(hosts.stop)
         yield from hosts.tasks()
 
