@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from prover.store.database import utc_now
 
 #: How long a looked-up key is cached, in seconds: the longest delay of a revocation.
 FRESH_S = 1.0
+#: A key in use is looked up again after this many seconds, in the background.
+AHEAD_S = 0.5
 #: Seconds between two checks of an open stream's key.
 RECHECK_S = 2.0
 #: Size of the cache of keys.
@@ -65,7 +68,7 @@ class KeyChecker:
         self._now = now
         self._known: dict[str, _Known] = {}
         self._used: dict[str, datetime] = {}
-        self._no_keys_at = -FRESH_S
+        self._no_keys_at = -math.inf
 
     def caller(self, token: str | None) -> Caller:
         """The caller with this token. Raises ``Unauthenticated`` and its subclasses."""
@@ -84,12 +87,27 @@ class KeyChecker:
             origins=key.origins,
         )
 
-    def is_fresh(self, token: str | None) -> bool:
-        """Whether ``caller`` would return from the cache."""
+    def age_s(self, token: str | None) -> float:
+        """Age of the cached answer; below ``FRESH_S`` ``caller`` does not ask the store."""
         if token is None:
-            return self._allow_anonymous and self._is_fresh(self._no_keys_at)
+            return _age_s(self._no_keys_at) if self._allow_anonymous else 0.0
         found = self._known.get(token[:ID_LENGTH])
-        return found is not None and self._is_fresh(found.at)
+        return math.inf if found is None else _age_s(found.at)
+
+    def look_up(self, key_id: str | None) -> ApiKey | None:
+        """Reads a key from the store into the cache; None: whether there are any keys."""
+        asked = time.monotonic()
+        if key_id is None:
+            if self._store.has_api_keys():
+                self._allow_anonymous = False
+            self._no_keys_at = asked
+            return None
+        key = self._store.find_api_key(key_id)
+        if key is not None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key_id] = _Known(key, asked)
+        return key
 
     def check_in_force(self, key_id: str) -> None:
         """Raises ``Unauthenticated`` or a subclass if the key is no longer in force."""
@@ -107,27 +125,19 @@ class KeyChecker:
     def _anonymous(self) -> bool:
         if not self._allow_anonymous:
             return False
-        if not self._is_fresh(self._no_keys_at):
-            if self._store.has_api_keys():
-                self._allow_anonymous = False
-                return False
-            self._no_keys_at = time.monotonic()
-        return True
+        if _age_s(self._no_keys_at) >= FRESH_S:
+            self.look_up(None)
+        return self._allow_anonymous
 
     def _find(self, key_id: str) -> ApiKey | None:
         known = self._known.get(key_id)
-        if known is not None and self._is_fresh(known.at):
+        if known is not None and _age_s(known.at) < FRESH_S:
             return known.key
-        key = self._store.find_api_key(key_id)
-        if key is not None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[key_id] = _Known(key, time.monotonic())
-        return key
+        return self.look_up(key_id)
 
-    @staticmethod
-    def _is_fresh(at: float) -> bool:
-        return time.monotonic() - at < FRESH_S
+
+def _age_s(at: float) -> float:
+    return time.monotonic() - at
 
 
 class Authentication:
@@ -140,6 +150,8 @@ class Authentication:
         self._checker = checker
         self._rate = rate
         self._optional = OPTIONAL if public_verification else frozenset()
+        #: Keys that are being looked up in the background.
+        self._ahead: dict[str | None, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -184,9 +196,21 @@ class Authentication:
         return caller
 
     async def _whose(self, token: str | None) -> Caller:
-        if self._checker.is_fresh(token):
-            return self._checker.caller(token)
-        return await anyio.to_thread.run_sync(self._checker.caller, token)
+        age_s = self._checker.age_s(token)
+        if age_s >= FRESH_S:
+            return await anyio.to_thread.run_sync(self._checker.caller, token)
+        caller = self._checker.caller(token)
+        if age_s >= AHEAD_S and caller.key_id not in self._ahead:
+            self._ahead[caller.key_id] = asyncio.create_task(self._look_ahead(caller.key_id))
+        return caller
+
+    async def _look_ahead(self, key_id: str | None) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._checker.look_up, key_id)
+        except ZkmlError as error:  # the cached key expires, then requests get 503
+            _log.warning("key_not_looked_up", code=error.code)
+        finally:
+            del self._ahead[key_id]
 
     async def _refuse(self, error: ZkmlError, scope: Scope, receive: Receive, send: Send) -> None:
         response = render(error, Request(scope))
@@ -235,7 +259,10 @@ class Authentication:
         while True:
             await asyncio.sleep(RECHECK_S)
             try:
-                await anyio.to_thread.run_sync(self._checker.check_in_force, key_id)
+                if self._checker.age_s(key_id) < FRESH_S:  # cached
+                    self._checker.check_in_force(key_id)
+                else:
+                    await anyio.to_thread.run_sync(self._checker.check_in_force, key_id)
             except ZkmlError as error:
                 _log.info("stream_ended", reason=error.code)
                 ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -15,6 +16,10 @@ from prover.store.filters import Filter
 
 _Model = Annotated[Id | None, Query(description="Of this model only.")]
 _Circuit = Annotated[Id | None, Query(description="Of this circuit only.")]
+_Batch = Annotated[
+    Id | None,
+    Query(description="Those that this batch's items share, which are not listed otherwise."),
+]
 _Since = Annotated[
     AwareDatetime | None, Query(description="Created at or after: RFC 3339 with UTC offset.")
 ]
@@ -28,63 +33,38 @@ _Pairs = Annotated[
 ]
 
 
-async def _of_jobs(
-    state: JobState | None = None,
-    model: _Model = None,
-    circuit: _Circuit = None,
-    created_since: _Since = None,
-    created_before: _Before = None,
-    metadata: _Pairs = None,
-) -> Filter:
-    return Filter(
-        state=state,
-        model_id=model,
-        circuit_id=circuit,
-        since=created_since,
-        before=created_before,
-        metadata=read_pairs(metadata or ()),
-    )
-
-
-async def _of_batches(
-    state: BatchState | None = None,
-    model: _Model = None,
-    circuit: _Circuit = None,
-    created_since: _Since = None,
-    created_before: _Before = None,
-    metadata: _Pairs = None,
-) -> Filter:
-    return Filter(
-        state=state,
-        model_id=model,
-        circuit_id=circuit,
-        since=created_since,
-        before=created_before,
-        metadata=read_pairs(metadata or ()),
-    )
-
-
 async def _of_models(
     created_since: _Since = None, created_before: _Before = None, metadata: _Pairs = None
 ) -> Filter:
     return Filter(since=created_since, before=created_before, metadata=read_pairs(metadata or ()))
 
 
-async def _of_circuits(
-    model: _Model = None,
-    created_since: _Since = None,
-    created_before: _Before = None,
-    metadata: _Pairs = None,
+ModelFilter = Annotated[Filter, Depends(_of_models)]
+
+
+async def _of_circuits(rest: ModelFilter, model: _Model = None) -> Filter:
+    return replace(rest, model_id=model)
+
+
+CircuitFilter = Annotated[Filter, Depends(_of_circuits)]
+
+
+async def _of_batches(
+    rest: CircuitFilter, circuit: _Circuit = None, state: BatchState | None = None
 ) -> Filter:
-    return Filter(
-        model_id=model,
-        since=created_since,
-        before=created_before,
-        metadata=read_pairs(metadata or ()),
-    )
+    return replace(rest, circuit_id=circuit, state=state)
+
+
+BatchFilter = Annotated[Filter, Depends(_of_batches)]
+
+
+async def _of_jobs(
+    rest: CircuitFilter,
+    circuit: _Circuit = None,
+    batch: _Batch = None,
+    state: JobState | None = None,
+) -> Filter:
+    return replace(rest, circuit_id=circuit, batch_id=batch, state=state)
 
 
 JobFilter = Annotated[Filter, Depends(_of_jobs)]
-BatchFilter = Annotated[Filter, Depends(_of_batches)]
-ModelFilter = Annotated[Filter, Depends(_of_models)]
-CircuitFilter = Annotated[Filter, Depends(_of_circuits)]

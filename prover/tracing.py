@@ -107,7 +107,8 @@ def stage(name: str) -> None:
 
 def _tracer() -> Tracer | None:
     trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    # FastAPI loads it; whoever wants traces has set a provider.
+    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
     tracer: Tracer = trace.get_tracer("zkml-prover")
     return tracer

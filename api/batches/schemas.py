@@ -141,7 +141,7 @@ class ItemOut(BaseModel):
     state: ItemState
     terminal: bool = Field(description="Whether the state is final.")
     lane: int | None = Field(description="Its lane in the proof.")
-    proof: str | None = Field(description="Items with the same value share a proof.")
+    proof: str | None = Field(description="Its proof's id; items with the same id share it.")
     inexact: bool = Field(description="Proved, with an output that misses the profile.")
     result: dict[str, Any] | None = Field(
         description="`outputs` by name, the measured `error`, and digests."
@@ -160,7 +160,8 @@ class ItemPage(BaseModel):
 def batch_out(batch: Batch) -> BatchOut:
     """The JSON of a batch."""
     own = f"/v1/batches/{batch.id}"
-    links = {name: f"{own}/{name}" for name in ("items", "events", "results")} | {"self": own}
+    links = {name: f"{own}/{name}" for name in ("items", "events", "results")}
+    links |= {"self": own, "proofs": f"/v1/proofs?batch={batch.id}"}
     links |= {"bundle": f"{own}/bundle"} if batch.state.terminal else {"cancel": f"{own}/cancel"}
     return BatchOut(
         id=batch.id,

@@ -18,13 +18,13 @@ def create(app: App, sender: JobSender, body: CircuitIn, job_id: str | None) -> 
         body=fingerprint(body.model_dump_json()) if job_id else None,
         deadline=body.deadline_at(),
         urgency=body.urgency,
+        metadata=body.metadata,
     )
     job = app.request_circuit(
         body.model,
         body.profile.profile(),
         body.calibration_file(),
         options,
-        metadata=body.metadata,
     )
     sender.announce(job)
     return job

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -58,6 +58,56 @@ class Call(Generic[T]):
     wait_s: float = 0
     untimed: bool = False
     safe: bool = True
+
+
+# --- lists: all conditions that are given must hold; times are of creation ---------------------
+
+
+class Paging(TypedDict, total=False):
+    """``limit`` is 1 to 200, 50 if not given; ``cursor`` the ``next_cursor`` of the page before."""
+
+    limit: int
+    cursor: str | None
+
+
+class Filters(Paging, total=False):
+    """``created_since`` is included, ``created_before`` is not; both have a zone."""
+
+    created_since: datetime | None
+    created_before: datetime | None
+    metadata: Mapping[str, str] | None
+
+
+class ModelFilters(Filters, total=False):
+    """``public``: all public models instead of your own."""
+
+    public: bool | None
+
+
+class CircuitFilters(Filters, total=False):
+    """By model too."""
+
+    model: str | None
+
+
+class BatchFilters(CircuitFilters, total=False):
+    """By state and circuit too."""
+
+    state: str | None
+    circuit: str | None
+
+
+class ProofFilters(BatchFilters, total=False):
+    """By batch too."""
+
+    batch: str | None
+
+
+def _page(path: str, shape: type[M], where: Mapping[str, Any]) -> Call[M]:
+    told = {"limit": 50, **where, "metadata": _pairs(where.get("metadata"))}
+    for name in ("created_since", "created_before"):
+        told[name] = _moment(where.get(name))
+    return _get(path, shape, **told)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -182,22 +232,9 @@ def model(model_id: str) -> Call[Model]:
     return _get(f"/v1/models/{model_id}", Model)
 
 
-def models(
-    *,
-    limit: int = 50,
-    cursor: str | None = None,
-    public: bool | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> Call[Page[Model]]:
+def models(**where: Unpack[ModelFilters]) -> Call[Page[Model]]:
     """A page of your own models, or of all public ones, newest first."""
-    return _get(
-        "/v1/models",
-        Page[Model],
-        limit=limit,
-        cursor=cursor,
-        public=public,
-        metadata=_pairs(metadata),
-    )
+    return _page("/v1/models", Page[Model], where)
 
 
 def change_model(
@@ -251,12 +288,9 @@ def circuit(circuit_id: str) -> Call[Circuit]:
     return _get(f"/v1/circuits/{circuit_id}", Circuit)
 
 
-def circuits(
-    *, limit: int = 50, cursor: str | None = None, metadata: Mapping[str, str] | None = None
-) -> Call[Page[Circuit]]:
+def circuits(**where: Unpack[CircuitFilters]) -> Call[Page[Circuit]]:
     """A page of ready circuits, newest first."""
-    pairs = _pairs(metadata)
-    return _get("/v1/circuits", Page[Circuit], limit=limit, cursor=cursor, metadata=pairs)
+    return _page("/v1/circuits", Page[Circuit], where)
 
 
 def circuit_file(circuit_id: str, name: str) -> Call[bytes]:
@@ -320,30 +354,9 @@ def proof(job_id: str, *, wait_s: int = 0) -> Call[Job]:
     return _get(f"/v1/proofs/{job_id}", Job, wait_s=wait_s)
 
 
-def proofs(
-    *,
-    limit: int = 50,
-    cursor: str | None = None,
-    state: str | None = None,
-    model: str | None = None,
-    circuit: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-    created_since: datetime | None = None,
-    created_before: datetime | None = None,
-) -> Call[Page[Job]]:
-    """A page of proofs, newest first, filtered by all given conditions."""
-    return _get(
-        "/v1/proofs",
-        Page[Job],
-        limit=limit,
-        cursor=cursor,
-        state=state,
-        model=model,
-        circuit=circuit,
-        metadata=_pairs(metadata),
-        created_since=_moment(created_since),
-        created_before=_moment(created_before),
-    )
+def proofs(**where: Unpack[ProofFilters]) -> Call[Page[Job]]:
+    """A page of proofs, newest first. The proofs of a batch are listed only with its ``batch``."""
+    return _page("/v1/proofs", Page[Job], where)
 
 
 def cancel(job_id: str) -> Call[Job]:
@@ -418,9 +431,9 @@ def batch(batch_id: str) -> Call[Batch]:
     return _get(f"/v1/batches/{batch_id}", Batch)
 
 
-def batches(*, limit: int = 50, cursor: str | None = None) -> Call[Page[Batch]]:
+def batches(**where: Unpack[BatchFilters]) -> Call[Page[Batch]]:
     """A page of batches, newest first."""
-    return _get("/v1/batches", Page[Batch], limit=limit, cursor=cursor)
+    return _page("/v1/batches", Page[Batch], where)
 
 
 def cancel_batch(batch_id: str) -> Call[Batch]:
@@ -472,9 +485,9 @@ def create_webhook_endpoint(
     )
 
 
-def webhook_endpoints(*, limit: int = 50, cursor: str | None = None) -> Call[Page[WebhookEndpoint]]:
+def webhook_endpoints(**where: Unpack[Paging]) -> Call[Page[WebhookEndpoint]]:
     """A page of your endpoints, newest first, with their state."""
-    return _get(_HOOKS, Page[WebhookEndpoint], limit=limit, cursor=cursor)
+    return _page(_HOOKS, Page[WebhookEndpoint], where)
 
 
 def enable_webhook_endpoint(endpoint_id: str, enabled: bool) -> Call[WebhookEndpoint]:

@@ -14,7 +14,7 @@ from prover.records.job import Job, JobEvent, JobKind, JobState, Stage
 
 
 class JobOut(BaseModel):
-    """A job: one circuit to build, or one input to prove."""
+    """A job: one circuit to build, one input to prove, or inputs of a batch that share a proof."""
 
     id: str
     client_id: str | None = Field(None, description="The client's id, from `PUT`.")
@@ -38,7 +38,8 @@ class JobOut(BaseModel):
     peak_rss_bytes: int | None = Field(description="The engine's largest resident set.")
     result: dict[str, Any] | None = Field(
         description="Once succeeded: `outputs` by name, the measured `error` (`inexact`: it misses"
-        " the profile), and the digests of receipt, proof, bundle."
+        " the profile), and the digests of receipt, proof, bundle. Of a batch's proof: the digests"
+        " of its `files`."
     )
     problem: Problem | None = Field(description="Why it failed, once failed.")
     metadata: dict[str, str] = Field(description="As it was sent.")
@@ -122,6 +123,9 @@ def _links(job: Job) -> dict[str, str]:
     if job.kind is JobKind.CIRCUIT:
         return links
     links["circuit"] = f"/v1/circuits/{job.circuit_id}"
+    if job.kind is JobKind.PACK:
+        links["batch"] = f"/v1/batches/{job.request['batch']}"
+        return links | ({"proof": f"{own}/proof"} if "files" in (job.result or {}) else {})
     if not job.state.terminal:
         links["cancel"] = f"{own}/cancel"
     if job.state is JobState.SUCCEEDED:

@@ -12,6 +12,7 @@ from api.services import Services
 from circuits.format.profile import Profile
 from prover.app import App
 from prover.errors import JobConflict, JobNotFound
+from prover.records.batch_errors import ProofOfBatch
 from prover.records.idempotency import KeyedRequest, fingerprint, job_id_of
 from prover.records.job import Job, JobKind, JobOptions
 from prover.store.filters import Filter
@@ -45,13 +46,13 @@ def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) ->
         payload=body.payload(),
         profile=body.profile.profile() if body.profile else Profile(),
         context=body.context.context() if body.context else None,
-        isolate=body.isolate,
-        metadata=body.metadata,
         options=replace(
             options,
             deadline=body.deadline_at(),
             deduplicate=body.deduplicate,
             urgency=body.urgency,
+            isolate=body.isolate,
+            metadata=body.metadata,
         ),
     )
     sender.announce(job)
@@ -59,8 +60,8 @@ def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) ->
 
 
 def get(app: App, job_id: str) -> Job:
-    """A proof's job, by its id or the client's; raises ``JobNotFound`` for other jobs. An overdue
-    unclaimed job expires now."""
+    """A proof's job, also of a batch, by its id or the client's; raises ``JobNotFound`` for other
+    jobs. An overdue unclaimed job expires now."""
     return _current(app, _proof(_find(app, job_id) or _find(app, _named(app, job_id)), job_id))
 
 
@@ -74,7 +75,7 @@ async def find(services: Services, job_id: str) -> Job:
 
 
 def _proof(job: Job | None, job_id: str) -> Job:
-    if job is None or job.kind is not JobKind.PROOF:
+    if job is None or job.kind not in (JobKind.PROOF, JobKind.PACK):
         raise JobNotFound(f"There is no proof {job_id!r}.")
     return job
 
@@ -101,14 +102,19 @@ def _find(app: App, job_id: str) -> Job | None:
 
 
 def page(app: App, limit: int, cursor: str | None, where: Filter) -> JobPage:
-    """A page of proofs, newest first."""
-    found = app.store.jobs(limit, cursor, kind=JobKind.PROOF, where=where)
+    """A page of proofs, newest first: single ones, or those of one batch."""
+    kind = JobKind.PROOF if where.batch_id is None else JobKind.PACK
+    found = app.store.jobs(limit, cursor, kind=kind, where=where)
     return JobPage(items=[job_out(j) for j in found.items], next_cursor=found.next_cursor)
 
 
 def cancel(app: App, job_id: str) -> Job:
-    """Cancels a queued proof, or requests cancellation of a running one."""
-    return app.request_cancel(get(app, job_id).id)
+    """Cancels a queued proof, or requests cancellation of a running one. Raises
+    ``ProofOfBatch``."""
+    job = get(app, job_id)
+    if job.kind is JobKind.PACK:
+        raise ProofOfBatch(batch=job.request["batch"])
+    return app.request_cancel(job.id)
 
 
 def receipt(app: App, job_id: str) -> bytes:

@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,10 +25,32 @@ def is_installed() -> bool:
     return _PACKAGE is not None
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that can be stopped in the middle of something, and started again."""
+
+    url: str
+    _control: Callable[..., None]
+
+    def start(self) -> None:
+        self._control("start")
+
+    def stop(self) -> None:
+        """As a crash does."""
+        self._control("-m", "immediate", "stop")
+
+
 @contextmanager
 def postgres(address: str = "") -> Iterator[str]:
     """The URL of an empty server, which ends with the block. With an ``address`` it listens there
     and trusts whoever can reach it."""
+    with server(address) as running:
+        yield running.url
+
+
+@contextmanager
+def server(address: str = "") -> Iterator[Server]:
+    """The same, as what can be stopped and started."""
     user = _NOBODY if os.geteuid() == 0 else None
     assert _PACKAGE is not None
     assert _PACKAGE.origin is not None
@@ -47,12 +71,15 @@ def postgres(address: str = "") -> Iterator[str]:
             with (data / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all 0.0.0.0/0 trust\n")
         options = f"-c listen_addresses='{address}' -k {folder} -c fsync=off -c max_connections=200"
-        log = str(folder / "log")
-        _run(installed, user, "pg_ctl", "-D", str(data), "-l", log, "-w", "-o", options, "start")
+        url = f"postgresql://zkml@{address}/postgres" + ("" if address else f"?host={folder}")
+        known = ("-D", str(data), "-l", str(folder / "log"), "-w", "-o", options)
+        running = Server(url, partial(_run, installed, user, "pg_ctl", *known))
+        running.start()
         try:
-            yield f"postgresql://zkml@{address}/postgres" + ("" if address else f"?host={folder}")
+            yield running
         finally:
-            _run(installed, user, "pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+            with suppress(RuntimeError):  # stopped already
+                running.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

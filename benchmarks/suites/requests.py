@@ -32,6 +32,7 @@ from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import RunSize, Task
 from benchmarks.zoo.entry import Entry
 from benchmarks.zoo.fixtures import build_fixture
+from prover.host.redis_server import RedisServer
 
 CONNECTIONS, SUBMITTERS = 64, 16
 #: Proofs that wait while requests are answered, so that both provers have work all the while.
@@ -53,6 +54,7 @@ class Requests:
         self._url = ""
         self._bare = ""
         self._pid = 0
+        self._redis: dict[str, str] = {}
         self._body = b""
         self._token = ""
 
@@ -63,7 +65,7 @@ class Requests:
             "two provers at work",
             lambda: self._start(workers=2),
             [
-                ("GET a proof, 64 connections", lambda: self._get(self._url, total)),
+                ("GET proofs, 64 connections", lambda: self._get(self._url, total)),
                 ("bare FastAPI route, 64 connections", lambda: self._get(self._bare, total)),
             ],
         )
@@ -114,22 +116,24 @@ class Requests:
     # --- samples ------------------------------------------------------------------------------
 
     def _get(self, base_url: str, total: int) -> Outcome:
-        """Reads one job's document, over and over, while proofs are made."""
+        """Reads the documents of many jobs in turn, while proofs are made."""
         with Client(self._url) as zkml:
             waiting = self._fill(zkml)
-            sent = request(base_url, "GET", f"/v1/proofs/{waiting}")
-            made = asyncio.run(load(base_url, lambda _: sent, total=total, connections=CONNECTIONS))
-            idle = zkml.proof(waiting).terminal
+            sent = [request(base_url, "GET", f"/v1/proofs/{job}") for job in waiting]
+            made = asyncio.run(
+                load(base_url, lambda n: sent[n % len(sent)], total=total, connections=CONNECTIONS)
+            )
+            idle = zkml.proof(waiting[-1]).terminal
         return _outcome(made, wrong="the provers had no work left" if idle else None)
 
-    def _fill(self, zkml: Client) -> str:
-        """Queues proofs; the id of the one that is made last."""
+    def _fill(self, zkml: Client) -> list[str]:
+        """Queues proofs; their ids, in the order in which they are made."""
         body = json.loads(self._body)
         count = QUICK_QUEUED if self._run_size.quick else QUEUED
-        last = ""
-        for _ in range(count):
-            last = zkml.create_proof(circuit=body["circuit"], inputs=body["inputs"]).id
-        return last
+        return [
+            zkml.create_proof(circuit=body["circuit"], inputs=body["inputs"]).id
+            for _ in range(count)
+        ]
 
     def _post(self, total: int, *, guarded: bool) -> Outcome:
         def make(_: int) -> bytes:
@@ -199,6 +203,10 @@ class Requests:
         shutil.rmtree(self._home, ignore_errors=True)
         shutil.copytree(self._source, self._home, ignore=shutil.ignore_patterns("redis*", "tmp"))
         begin = time.perf_counter()
+        self._redis = {}
+        if not workers:  # `zkml up` has one of its own
+            redis = self._up.enter_context(RedisServer.start(self._home / "redis"))
+            self._redis = {"ZKML_REDIS_URL": redis.url}
         if guarded:
             made = subprocess.run(
                 [_zkml(), "api-keys", "create", "--name", "bench", "--rate", "1000000", "--json"],
@@ -256,7 +264,7 @@ class Requests:
 
     def _environment(self, guarded: bool) -> dict[str, str]:
         limits = {"ZKML_MAX_QUEUED_JOBS": "1000000", "ZKML_REQUESTS_PER_MINUTE": "1000000"}
-        return environment(self._home, self._srs) | (limits if guarded else {})
+        return environment(self._home, self._srs) | self._redis | (limits if guarded else {})
 
     def _wait_until_ready(self, zkml: Client) -> None:
         until_s = time.monotonic() + _STARTS_IN_S

@@ -95,6 +95,14 @@ class ItemNotDone(ZkmlError):
     fault = Fault.CONFLICT
 
 
+class ProofOfBatch(ZkmlError):
+    """The proof is shared by items of a batch, which have receipts and bundles of their own."""
+
+    code = "proof_of_batch"
+    fault = Fault.CONFLICT
+    default_advice = "Cancel the batch; fetch the receipt and bundle of each item."
+
+
 class BatchNotDone(ZkmlError):
     """The batch has not ended."""
 

@@ -100,7 +100,8 @@ class JobOptions:
     of the request, which must be the same each time. ``client_id``: the client's name of the job.
     ``deduplicate``: return a job with the same content that has succeeded or is in progress.
     ``keyed``: the idempotency key's response is stored with the job. ``urgency``: 0 is first, 7
-    last among the tenant's jobs (RFC 9218).
+    last among the tenant's jobs (RFC 9218). ``isolate``: never share a proof with other jobs
+    (``prover.batch.coalescing``). ``metadata``: the tenant's own words.
     """
 
     id: str | None = None
@@ -110,10 +111,12 @@ class JobOptions:
     deduplicate: bool = False
     keyed: KeyedRequest | None = None
     urgency: int = URGENCY
+    isolate: bool = False
+    metadata: dict[str, str] | None = None
 
-    def to_request(self) -> dict[str, str]:
+    def to_request(self) -> dict[str, Any]:
         """The options that are stored in the job's ``request``."""
-        kept = {"client_id": self.client_id, "body": self.body}
+        kept = {"client_id": self.client_id, "body": self.body, "isolate": self.isolate or None}
         return {name: value for name, value in kept.items() if value is not None}
 
 

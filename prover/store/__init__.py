@@ -105,7 +105,7 @@ class Store(
             default_quota=quota,
             sizing=sizing or Sizing(),
         )
-        store._counts = {}
+        store._limits, store._counts = {}, {}
         return store
 
     def for_tenant(self, tenant: str, key_id: str | None = None) -> Self:

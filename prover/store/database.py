@@ -27,6 +27,15 @@ Clock = Callable[[], datetime]
 _BUSY_S = 15.0
 _AT_HAND_BUSY_S = 0.2
 _WRITES = "zkml_writes"
+#: A server of PostgreSQL whose host is cut off says nothing, and its clients are not to wait until
+#: the kernel gives up: connecting ends after so many seconds, so does a silence of about thirty.
+_SILENT = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+}
 
 
 def utc_now() -> datetime:
@@ -50,7 +59,14 @@ class Database:
             engine = _sqlite(parsed)
             sa.event.listen(engine, "begin", _begin)
             return cls(engine)
-        return cls(sa.create_engine(parsed, pool_pre_ping=True, json_serializer=_json, pool_size=8))
+        engine = sa.create_engine(
+            parsed,
+            pool_pre_ping=True,
+            json_serializer=_json,
+            pool_size=8,
+            connect_args={k: v for k, v in _SILENT.items() if k not in parsed.query},
+        )
+        return cls(engine)
 
     def at_hand(self) -> Database | None:
         """The same database for a thread that must not block: reads by key from the local file

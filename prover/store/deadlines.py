@@ -6,8 +6,6 @@ lease is unclaimed.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
 from prover.errors import DeadlinePassed
@@ -16,7 +14,19 @@ from prover.store.database import Repository
 from prover.store.events import append_event
 from prover.store.jobs import ended, job_of
 from prover.store.outbox import job_ended
-from prover.store.schema import jobs
+from prover.store.schema import UtcTime, jobs
+
+_NOW = sa.bindparam("now", type_=UtcTime)
+_OVERDUE = sa.and_(
+    jobs.c.deadline <= _NOW,
+    sa.or_(
+        jobs.c.state == JobState.QUEUED.value,
+        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= _NOW),
+    ),
+)
+#: Workers run these before each job, so they are built once.
+_DUE = sa.select(jobs.c.id).where(_OVERDUE).limit(sa.bindparam("most"))
+_DUE_ONE = _DUE.where(jobs.c.id == sa.bindparam("job"))
 
 
 class Deadlines(Repository):
@@ -26,16 +36,14 @@ class Deadlines(Repository):
         """Expires unclaimed jobs whose deadline has passed: all of them, or the one. Returns the
         jobs that this call ended; the caller deletes their inputs."""
         now = self._now()
-        due = sa.select(jobs.c.id).where(_overdue(now)).limit(limit)
-        if job_id is not None:
-            due = due.where(jobs.c.id == job_id)
+        due = _DUE if job_id is None else _DUE_ONE
         with self._db.read() as conn:
-            ids = list(conn.scalars(due))
+            ids = list(conn.scalars(due, {"now": now, "most": limit, "job": job_id}))
         if not ids:
             return []
         statement = (
             sa.update(jobs)
-            .where(jobs.c.id.in_(ids), _overdue(now))
+            .where(jobs.c.id.in_(ids), _OVERDUE)
             .values(
                 **ended(JobState.EXPIRED, now),
                 problem=DeadlinePassed().problem(),
@@ -44,23 +52,9 @@ class Deadlines(Repository):
             )
         )
         with self._db.write() as conn:
-            rows = conn.execute(statement.returning(jobs)).all()
+            rows = conn.execute(statement.returning(jobs), {"now": now}).all()
             for row in rows:
                 data = {"state": row.state, "attempt": row.attempt, "problem": row.problem}
                 append_event(conn, row.id, seq=row.last_seq, at=now, kind="state", data=data)
                 job_ended(conn, row, now)
         return [job_of(row) for row in rows]
-
-
-def is_overdue(conn: sa.Connection, now: datetime, job_id: str) -> bool:
-    """Whether an unclaimed job must not be started any more."""
-    query = sa.select(jobs.c.id).where(jobs.c.id == job_id, _overdue(now))
-    return conn.scalar(query) is not None
-
-
-def _overdue(now: datetime) -> sa.ColumnElement[bool]:
-    idle = sa.or_(
-        jobs.c.state == JobState.QUEUED.value,
-        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_expires_at <= now),
-    )
-    return sa.and_(jobs.c.deadline <= now, idle)

@@ -17,6 +17,7 @@ class Filter:
     state: str | None = None
     model_id: str | None = None
     circuit_id: str | None = None
+    batch_id: str | None = None  # of jobs: those that prove items of this batch
     since: datetime | None = None
     before: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

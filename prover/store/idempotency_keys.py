@@ -39,8 +39,8 @@ idempotency_keys = sa.Table(
     sa.Index(None, "expires_at"),
 )
 _of = idempotency_keys.c
-#: Expired keys that are deleted with each new key.
-_SWEPT = 100
+#: Expired keys that are deleted with a new one; one in ``_SELDOM`` keys of jobs does it.
+_SWEPT, _SELDOM = 100, 8
 _OLD = (
     sa.select(_of.tenant, _of.key)
     .where(_of.expires_at <= sa.bindparam("now"))
@@ -140,13 +140,14 @@ def keep_response(
 ) -> None:
     """Stores the response in the transaction that creates the job. Raises
     ``IdempotencyInProgress`` if another request took the key meanwhile."""
-    _forget_old(conn, now)
+    if secrets.randbelow(_SELDOM) == 0:
+        _forget_old(conn, now)
     values = {
         "fingerprint": request.fingerprint,
         "resource_id": job.id,
         "token": "",  # immutable
         "locked_until": now,
-        "response": asdict(request.respond(job)),
+        "response": vars(request.respond(job)),
         "expires_at": now + KEPT,
     }
     if insert_if_absent(conn, idempotency_keys, tenant=tenant, key=request.key, **values):
@@ -175,7 +176,7 @@ def _replay(row: sa.Row[Any], fingerprint: str, now: datetime) -> Replay | None:
 
 
 def _forget_old(conn: sa.Connection, now: datetime) -> None:
-    """Deletes some old keys with each new one, so that no sweep is needed."""
+    """Deletes some old keys, so that no sweep is needed."""
     for row in conn.execute(_OLD, {"now": now}).all():
         conn.execute(
             sa.delete(idempotency_keys).where(_of.tenant == row.tenant, _of.key == row.key)

@@ -21,7 +21,7 @@ from prover.store.insert import insert_new
 from prover.store.models import require_model
 from prover.store.outbox import job_ended
 from prover.store.pages import Page, rows_of_page
-from prover.store.schema import jobs
+from prover.store.schema import batch_items, jobs
 from prover.store.sizes import sized
 
 #: Frequent statements are built once: building one costs more than running it.
@@ -159,6 +159,9 @@ class Jobs(Repository):
             query = query.where(jobs.c.kind == kind.value)
         if circuit_id is not None:
             query = query.where(jobs.c.circuit_id == circuit_id)
+        if where.batch_id is not None:
+            packs = sa.select(batch_items.c.pack_id).where(batch_items.c.batch_id == where.batch_id)
+            query = query.where(jobs.c.id.in_(packs))
         key, at = jobs.c.id, jobs.c.created_at
         with self._db.read() as conn:
             rows, after = rows_of_page(conn, query, key, at, limit=limit, cursor=cursor)

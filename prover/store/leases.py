@@ -19,16 +19,14 @@ from prover.admission import Place
 from prover.errors import DeadlinePassed, JobNotFound, JobQuarantined, LeaseLost, WorkerLost
 from prover.records.job import Job, JobState, Lease, Stage
 from prover.store.database import Repository
-from prover.store.deadlines import is_overdue
 from prover.store.events import append_event
-from prover.store.jobs import change, ended, job_of
+from prover.store.jobs import ended, job_of
 from prover.store.outbox import job_ended
 from prover.store.schema import jobs
 from prover.store.sizes import has_memory, has_slot, learn_peak
 from prover.store.usage import meter
 
 _RUNNING = jobs.c.state == JobState.RUNNING.value
-_QUEUED = jobs.c.state == JobState.QUEUED.value
 
 
 class Leases(Repository):
@@ -49,41 +47,36 @@ class Leases(Repository):
         """
         now = self._now()
         expires = now + timedelta(seconds=ttl_s)
-        silent = sa.and_(_RUNNING, jobs.c.lease_expires_at <= now)
-        due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
         with self._db.write() as conn:
-            if is_overdue(conn, now, job_id) or not self._has_room(conn, job_id, place):
+            if place is not None:
+                self._one_at_a_time(conn, place)
+            before = conn.execute(_LOCKED, {"job": job_id}).one_or_none()
+            if before is None:
+                raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
+            silent = before.state == JobState.RUNNING.value and before.lease_expires_at <= now
+            if not (silent or _is_due(before, now)) or not _has_room(conn, before, place, now):
                 return None
-            taken_from = conn.execute(
-                sa.select(jobs).where(jobs.c.id == job_id, silent).with_for_update()
-            ).one_or_none()
-            deaths, losses = 0, None
-            if taken_from is not None:
-                deaths = taken_from.deaths + 1
-                losses = [*(taken_from.losses or []), _loss(taken_from, now)]
-                if self._give_up(conn, taken_from, deaths, losses, now):
+            lost, deaths, losses = before.lost, before.deaths, before.losses
+            if silent:
+                lost, deaths, losses = lost + 1, deaths + 1, [*(losses or []), _loss(before, now)]
+                if self._give_up(conn, before, deaths, losses, now):
                     return None
-            row = change(
+            row = _change_seen(
                 conn,
-                jobs.c.id == job_id,
-                silent if taken_from is not None else sa.and_(_QUEUED, due),
+                before,
                 state=JobState.RUNNING.value,
                 stage=None,
                 progress=0.0,
-                attempt=jobs.c.attempt + 1,
-                **({} if taken_from is None else {"lost": taken_from.lost + 1, "deaths": deaths}),
-                **({} if losses is None else {"losses": losses}),
+                attempt=before.attempt + 1,
+                lost=lost,
+                deaths=deaths,
+                losses=losses,
                 not_before=None,
                 put_off_at=None,
-                started_at=sa.func.coalesce(jobs.c.started_at, sa.bindparam("now", now)),
+                started_at=before.started_at or now,
                 lease_owner=owner,
-                lease_token=jobs.c.lease_token + 1,
                 lease_expires_at=expires,
             )
-            if row is None:
-                if conn.scalar(sa.select(jobs.c.id).where(jobs.c.id == job_id)) is None:
-                    raise JobNotFound(f"There is no job {job_id!r}.", job=job_id)
-                return None
             tell(conn, row, now, "state", {"state": row.state, "attempt": row.attempt})
         return Lease(
             job_id=job_id,
@@ -92,14 +85,6 @@ class Leases(Repository):
             expires_at=expires,
             deadline=row.deadline,
         )
-
-    def _has_room(self, conn: sa.Connection, job_id: str, place: Place | None) -> bool:
-        """Whether ``place`` has capacity; concurrent claims of one host see each other's jobs."""
-        if place is None:
-            return True
-        self._one_at_a_time(conn, place)
-        row = conn.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
-        return row is None or (has_slot(conn, row, place) and has_memory(conn, row, place))
 
     def _one_at_a_time(self, conn: sa.Connection, place: Place) -> None:
         """Serialises the claims of one host, as SQLite does by itself."""
@@ -135,18 +120,15 @@ class Leases(Repository):
                 problem = WorkerLost(attempts=self._max_attempts, losses=losses).problem()
             else:
                 return False
-        row = change(
+        row = _change_seen(
             conn,
-            jobs.c.id == before.id,
-            jobs.c.lease_token == before.lease_token,
+            before,
             **ended(JobState.CANCELED if problem is None else JobState.FAILED, now),
-            lease_token=jobs.c.lease_token + 1,
             lost=before.lost + 1,
             deaths=deaths,
             losses=losses,
             problem=problem,
         )
-        assert row is not None, "it is locked"
         data = {"state": row.state, "attempt": row.attempt}
         if problem is not None:
             data["problem"] = problem
@@ -302,6 +284,18 @@ def _loss(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
     }
 
 
+def _is_due(job: sa.Row[Any], now: datetime) -> bool:
+    """Whether the job is queued and may be taken now."""
+    return job.state == JobState.QUEUED.value and (job.not_before is None or job.not_before <= now)
+
+
+def _has_room(conn: sa.Connection, job: sa.Row[Any], place: Place | None, now: datetime) -> bool:
+    """Whether there is time for the job before its deadline, and room for it in ``place``."""
+    if job.deadline is not None and job.deadline <= now:
+        return False
+    return place is None or (has_slot(conn, job, place) and has_memory(conn, job, place))
+
+
 def _held(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
     """The fencing condition: this lease is the newest and the job has not ended."""
     return (jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token, _RUNNING)
@@ -313,13 +307,14 @@ _HELD = (
     jobs.c.lease_token == sa.bindparam("held_token"),
     _RUNNING,
 )
-_LOCKED = sa.select(jobs).where(*_HELD).with_for_update()
+_HELD_LOCKED = sa.select(jobs).where(*_HELD).with_for_update()
+_LOCKED = sa.select(jobs).where(jobs.c.id == sa.bindparam("job")).with_for_update()
 
 
 def locked(conn: sa.Connection, lease: Lease) -> sa.Row[Any]:
     """The job's row, locked until the transaction ends (SQLite locks the whole file)."""
     held = {"held_id": lease.job_id, "held_token": lease.token}
-    row = conn.execute(_LOCKED, held).one_or_none()
+    row = conn.execute(_HELD_LOCKED, held).one_or_none()
     if row is None:
         raise _lost(lease)
     return row
@@ -329,18 +324,26 @@ def change_held(conn: sa.Connection, lease: Lease, **values: Any) -> sa.Row[Any]
     """As ``change``, for the lease's job and plain values."""
     new = {f"new_{name}": value for name, value in values.items()}
     held = {"held_id": lease.job_id, "held_token": lease.token}
-    row = conn.execute(_change_held(frozenset(values)), new | held).one_or_none()
+    row = conn.execute(_change(frozenset(values), held=True), new | held).one_or_none()
     if row is None:
         raise _lost(lease)
     return row
 
 
+def _change_seen(conn: sa.Connection, before: sa.Row[Any], **values: Any) -> sa.Row[Any]:
+    """The same for a job whose row is locked; its old lease, if any, ends."""
+    values["lease_token"] = before.lease_token + 1
+    new = {f"new_{name}": value for name, value in values.items()}
+    return conn.execute(_change(frozenset(values), held=False), new | {"job": before.id}).one()
+
+
 @functools.cache
-def _change_held(names: frozenset[str]) -> Any:
+def _change(names: frozenset[str], *, held: bool) -> Any:
     new: dict[str, Any] = {
         name: sa.bindparam(f"new_{name}", type_=jobs.c[name].type) for name in sorted(names)
     }
-    statement = sa.update(jobs).where(*_HELD).values(**new, last_seq=jobs.c.last_seq + 1)
+    which = _HELD if held else (jobs.c.id == sa.bindparam("job"),)
+    statement = sa.update(jobs).where(*which).values(**new, last_seq=jobs.c.last_seq + 1)
     return statement.returning(jobs)
 
 

@@ -18,10 +18,8 @@ from prover.store.schema import jobs, tenant_quotas, tenant_storage, usage
 _DAY = timedelta(days=1)
 #: Retry-After for a tenant whose queue is full, in seconds.
 _QUEUE_PAUSE_S = 30
-#: How long a cached count is valid, and how far it must be from the limit.
-_COUNTED_S, _ROOM = 1.0, 5_000
-
-
+#: How long cached limits and counts are valid, and how far a count must be from its limit.
+_KNOWN_S, _ROOM = 1.0, 5_000
 _OWN_QUOTA = sa.select(tenant_quotas).where(tenant_quotas.c.tenant == sa.bindparam("tenant"))
 _COUNT = sa.select(sa.func.count()).where(
     jobs.c.state == sa.bindparam("state"), jobs.c.tenant == sa.bindparam("tenant")
@@ -31,7 +29,8 @@ _COUNT = sa.select(sa.func.count()).where(
 class Quotas(Repository):
     """Quotas of all tenants, in every view."""
 
-    #: Time and result of the last count of a tenant's jobs; shared by all views of a store.
+    #: Limits and waiting jobs by tenant, with the time of reading; shared by all views of a store.
+    _limits: dict[str, tuple[Quota, float]]
     _counts: dict[str, tuple[int, float]]
 
     def quota(self, tenant: str) -> Quota:
@@ -47,6 +46,7 @@ class Quotas(Repository):
                 conn.execute(sa.insert(tenant_quotas).values(tenant=tenant, **limits))
             else:
                 conn.execute(sa.update(tenant_quotas).where(mine).values(**limits))
+            self._limits.pop(tenant, None)
             return self._quota(conn, tenant)
 
     def own_quotas(self) -> dict[str, Quota]:
@@ -67,18 +67,21 @@ class Quotas(Repository):
 
     def check_quota(self) -> None:
         """Checks whether this view's tenant may create another job. It does not reserve anything,
-        so concurrent requests may slightly exceed the quota. Skip it if the job exists already.
+        so concurrent requests may slightly exceed the quota; limits may be a second old. Skip it if
+        the job exists already.
         Raises ``QuotaExceeded``, ``StorageQuotaExceeded``."""
+        tenant, now = self._owner, self._now()
+        quota = self._known_quota(tenant)
+        if quota.queued and self._queued(tenant, quota.queued) >= quota.queued:
+            raise QuotaExceeded(
+                f"The tenant already has {quota.queued} waiting jobs.",
+                quota="queued",
+                limit=quota.queued,
+                retry_after_s=_QUEUE_PAUSE_S,
+            )
+        if not quota.proving_s_per_day and not quota.stored_bytes:
+            return
         with self._db.read() as conn:
-            tenant, now = self._owner, self._now()
-            quota = self._quota(conn, tenant)
-            if quota.queued and self._queued(conn, tenant, quota.queued) >= quota.queued:
-                raise QuotaExceeded(
-                    f"The tenant already has {quota.queued} waiting jobs.",
-                    quota="queued",
-                    limit=quota.queued,
-                    retry_after_s=_QUEUE_PAUSE_S,
-                )
             seconds = quota.proving_s_per_day
             if seconds and _worked_s(conn, tenant, now) >= seconds:
                 raise QuotaExceeded(
@@ -89,12 +92,21 @@ class Quotas(Repository):
                 )
             self._check_room(conn, tenant, quota, 0)
 
-    def _queued(self, conn: sa.Connection, tenant: str, most: int) -> int:
+    def _known_quota(self, tenant: str) -> Quota:
+        now = time.monotonic()
+        quota, at = self._limits.get(tenant, (self.default_quota, -math.inf))
+        if now - at > _KNOWN_S:
+            quota = self.quota(tenant)
+            self._limits[tenant] = (quota, now)
+        return quota
+
+    def _queued(self, tenant: str, most: int) -> int:
         """The number of the tenant's waiting jobs. Counting is slow for many jobs, so far from the
         limit the count may be a second old."""
         now, (counted, at) = time.monotonic(), self._counts.get(tenant, (0, -math.inf))
-        if now - at > _COUNTED_S or most - counted < _ROOM:
-            counted = count_jobs_of(conn, tenant, JobState.QUEUED)
+        if now - at > _KNOWN_S or most - counted < _ROOM:
+            with self._db.read() as conn:
+                counted = count_jobs_of(conn, tenant, JobState.QUEUED)
             self._counts[tenant] = (counted, now)
         return counted
 

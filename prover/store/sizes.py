@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,9 @@ from prover.store.schema import circuits, jobs
 
 _RUNNING = jobs.c.state == JobState.RUNNING.value
 _HEAVY = jobs.c.size.in_([size.value for size in SizeClass if size.heavy])
+_TOOK = sa.select(circuits.c.prove_s, circuits.c.peak_bytes).where(
+    circuits.c.tenant == sa.bindparam("tenant"), circuits.c.id == sa.bindparam("id")
+)
 _PROVES = (JobKind.PROOF.value, JobKind.PACK.value)
 
 
@@ -20,9 +24,7 @@ def sized(
 ) -> dict[str, Any]:
     """The columns ``size`` and ``needs_bytes`` of a new job."""
     if kind in _PROVES:
-        query = sa.select(circuits.c.prove_s, circuits.c.peak_bytes)
-        mine = (circuits.c.tenant == tenant, circuits.c.id == circuit_id)
-        found = conn.execute(query.where(*mine)).one_or_none()
+        found = conn.execute(_TOOK, {"tenant": tenant, "id": circuit_id}).one_or_none()
         if found is not None:
             return measured(sizing, found.prove_s, found.peak_bytes)
     return {"size": SizeClass.COMPILE.value, "needs_bytes": sizing.compile_bytes}
@@ -65,11 +67,7 @@ def has_memory(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
     whole budget runs alone."""
     if not place.memory_bytes:
         return True
-    others = conn.execute(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(jobs.c.needs_bytes), 0)).where(
-            _RUNNING, jobs.c.id != job.id, _on(place)
-        )
-    ).one()
+    others = conn.execute(_others(place.host), {"job": job.id}).one()
     taken = int(others[1]) + (job.needs_bytes or 0)
     return others[0] == 0 or taken <= place.memory_bytes
 
@@ -83,9 +81,18 @@ def has_slot(conn: sa.Connection, job: sa.Row[Any], place: Place) -> bool:
     mine = running.where(_HEAVY, jobs.c.lease_owner == place.owner)
     if (conn.scalar(mine) or 0) >= place.heavy_slots:
         return False
-    beside = running.where(_on(place), jobs.c.size == SizeClass.LARGE.value)
+    beside = running.where(_on(place.host), jobs.c.size == SizeClass.LARGE.value)
     return size is not SizeClass.LARGE or conn.scalar(beside) == 0
 
 
-def _on(place: Place) -> sa.ColumnElement[bool]:
-    return jobs.c.lease_owner.startswith(f"{place.host}:", autoescape=True)
+@functools.cache
+def _others(host: str) -> sa.Select[Any]:
+    """How many other jobs run on the host, and what they were admitted with."""
+    needed = sa.func.coalesce(sa.func.sum(jobs.c.needs_bytes), 0)
+    return sa.select(sa.func.count(), needed).where(
+        _RUNNING, jobs.c.id != sa.bindparam("job"), _on(host)
+    )
+
+
+def _on(host: str) -> sa.ColumnElement[bool]:
+    return jobs.c.lease_owner.startswith(f"{host}:", autoescape=True)

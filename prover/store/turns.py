@@ -9,6 +9,7 @@ have queued; tenants with waiting jobs take turns. Jobs of different size classe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,11 +22,31 @@ from prover.errors import JobNotFound
 from prover.records.job import JobState, Lease
 from prover.store.leases import Leases
 from prover.store.quotas import Quotas, count_jobs_of
-from prover.store.schema import jobs
+from prover.store.schema import UtcTime, jobs
 from prover.store.sizes import has_memory, has_slot
 
 _QUEUED = jobs.c.state == JobState.QUEUED.value
 _RUNNING = jobs.c.state == JobState.RUNNING.value
+#: Workers run these for each job, so they are built once: building a statement costs more than
+#: running it.
+_NOW = sa.bindparam("now", type_=UtcTime)
+_DUE = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= _NOW)
+_OF_SIZES = jobs.c.size.in_(sa.bindparam("sizes", expanding=True))
+_SENT = sa.select(
+    jobs.c.size, sa.and_(_RUNNING, jobs.c.lease_expires_at <= _NOW).label("silent")
+).where(jobs.c.id == sa.bindparam("job"))
+_OVERTAKEN = (
+    sa.select(jobs)
+    .where(_QUEUED, _OF_SIZES, _DUE, jobs.c.put_off_at <= sa.bindparam("since"))
+    .order_by(jobs.c.put_off_at, jobs.c.id)
+    .limit(1)
+)
+_OLDEST = (
+    sa.select(jobs)
+    .where(_QUEUED, _OF_SIZES, _DUE, jobs.c.tenant == sa.bindparam("tenant"))
+    .order_by(jobs.c.urgency, jobs.c.created_at, jobs.c.id)
+    .limit(1)
+)
 #: Attempts to choose a job: another worker may claim the chosen one first.
 _TRIES = 16
 
@@ -44,10 +65,11 @@ class Turns(Leases, Quotas):
         (``put_off``). Raises ``JobNotFound`` only if the job does not exist and there is nothing
         else to do.
         """
-        if self._fell_silent(job_id):
+        with self._db.read() as conn:
+            sent = conn.execute(_SENT, {"job": job_id, "now": self._now()}).one_or_none()
+        if sent is not None and sent.silent:
             return self.claim(job_id, owner, ttl_s, place)
-        found = self.size_classes([job_id]).get(job_id)
-        size = None if found is None else SizeClass(found)
+        size = None if sent is None else SizeClass(sent.size)
         chosen = None
         for _ in range(_TRIES):
             chosen = self._next_job(place, size)
@@ -109,13 +131,6 @@ class Turns(Leases, Quotas):
         chosen = self._next_job(place, None)
         return chosen.id if chosen is not None and chosen.fits else None
 
-    def _fell_silent(self, job_id: str) -> bool:
-        query = sa.select(jobs.c.id).where(
-            jobs.c.id == job_id, _RUNNING, jobs.c.lease_expires_at <= self._now()
-        )
-        with self._db.read() as conn:
-            return conn.scalar(query) is not None
-
     def _next_job(self, place: Place | None, size: SizeClass | None) -> _Chosen | None:
         """The next job of the class, or of the first class with capacity; if no class has capacity,
         a job without."""
@@ -136,15 +151,8 @@ class Turns(Leases, Quotas):
         """The job that others have overtaken for long enough: it is next, and no other job starts
         on the host until the host has memory for it."""
         since = now - timedelta(seconds=place.overtake_s)
-        query = (
-            sa.select(jobs)
-            .where(_QUEUED, jobs.c.put_off_at <= since)
-            .where(jobs.c.size.in_([size.value for size in place.sizes]))
-            .where(sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now))
-            .order_by(jobs.c.put_off_at, jobs.c.id)
-            .limit(1)
-        )
-        job = conn.execute(query).one_or_none()
+        sizes = [size.value for size in place.sizes]
+        job = conn.execute(_OVERTAKEN, {"since": since, "sizes": sizes, "now": now}).one_or_none()
         if job is None or not has_slot(conn, job, place):
             return None
         most = self._quota(conn, job.tenant).running
@@ -176,6 +184,7 @@ class _Chosen:
     fits: bool
 
 
+@functools.cache
 def _waiting_tenants(size: SizeClass) -> sa.Select[Any]:
     """Tenants with queued jobs of a class in the order of service: ``tenant``, ``running``,
     ``served``.
@@ -213,14 +222,6 @@ def _waiting_tenants(size: SizeClass) -> sa.Select[Any]:
 def _oldest(
     conn: sa.Connection, tenant: str, now: datetime, size: SizeClass | None = None
 ) -> sa.Row[Any] | None:
-    """The tenant's most urgent job, among equals the oldest."""
-    due = sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now)
-    query = (
-        sa.select(jobs)
-        .where(_QUEUED, jobs.c.tenant == tenant, due)
-        .order_by(jobs.c.urgency, jobs.c.created_at, jobs.c.id)
-        .limit(1)
-    )
-    if size is not None:
-        query = query.where(jobs.c.size == size.value)
-    return conn.execute(query).one_or_none()
+    """The tenant's most urgent job, of these the oldest."""
+    sizes = [one.value for one in ([size] if size else SizeClass)]
+    return conn.execute(_OLDEST, {"tenant": tenant, "now": now, "sizes": sizes}).one_or_none()

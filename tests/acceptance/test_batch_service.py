@@ -65,7 +65,26 @@ def test_a_batch_ends_with_a_receipt_for_each_good_row(service: Up, batch: dict[
         ("short", 7, "failed"),
     ]
     assert found[6]["problem"]["code"] == "input_shape"
-    assert len({i["proof"] for i in found[:6]}) == 2
+    shared = {i["proof"] for i in found[:6]}
+    listed = httpx.get(service.url + batch["links"]["proofs"]).json()["items"]
+    assert len(shared) == 2
+    assert {proof["id"] for proof in listed} == shared
+    (one, _) = listed
+    assert (one["kind"], one["state"], one["links"]["batch"]) == (
+        "pack",
+        "succeeded",
+        batch["links"]["self"],
+    )
+    assert httpx.get(service.url + one["links"]["self"]).json() == one
+    assert httpx.get(service.url + one["links"]["proof"]).json()["proof"]
+    assert httpx.get(service.url + one["links"]["events"]).text.rstrip().endswith("}")
+    for wrong in ("receipt", "bundle"):
+        refused = httpx.get(f"{service.url}{one['links']['self']}/{wrong}")
+        assert (refused.status_code, refused.json()["code"]) == (409, "proof_of_batch")
+    canceled = httpx.post(f"{service.url}{one['links']['self']}/cancel")
+    assert canceled.json()["code"] == "proof_of_batch"
+    plain = httpx.get(f"{service.url}/v1/proofs", params={"limit": 200}).json()["items"]
+    assert not shared & {proof["id"] for proof in plain}
     lines = httpx.get(service.url + batch["links"]["results"]).text.splitlines()
     assert [json.loads(line)["number"] for line in lines] == list(range(1, 8))
 

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ import pytest
 import redis
 
 from api.client import Client, ServerProblem
+from benchmarks.servers.postgres import server
 from prover.admission import SizeClass
 from prover.host.redis_server import RedisServer
 from prover.jobs.queue import RUN_JOB
+from prover.records.api_key import ALL_SCOPES, new_api_key
+from prover.records.job import JobKind
+from prover.store import Store
+from prover.testing import model_record
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +109,14 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the API did not start")
 
 
+def until(true: Callable[[], bool]) -> None:
+    """Waits for it; gives up after so long that something hangs."""
+    end = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_the_api_never_loads_the_engine_or_the_compiler(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, str(DIGITS)],
@@ -148,6 +162,51 @@ def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path, silent: bool)
             process.terminate()
             process.wait(300)
     assert b"job_not_announced" in (tmp_path / "api.log").read_bytes()
+
+
+def test_while_the_database_is_away_nobody_gets_in(tmp_path: Path) -> None:
+    """Keys are looked up there: neither a key that is good nor one that was seen a moment ago opens
+    anything, and streams end. Once it is back the service is, without anybody's help."""
+    with server() as database:
+        store = Store.open(database.url)
+        key, token = new_api_key(tenant="a", name="a", scopes=ALL_SCOPES, now=datetime.now(UTC))
+        store.add_api_key(key)
+        store.for_tenant("a").add_model(model_record())
+        job = store.for_tenant("a").create_job(JobKind.PROOF, model_record().id, "c", {}, None)
+        store.close()
+        held = {"Authorization": f"Bearer {token}"}
+        forged = {"Authorization": f"Bearer {token[:-4]}AAAA"}
+        with (
+            api(tmp_path, ZKML_DATABASE_URL=database.url) as (_, url),
+            httpx.Client(base_url=url, headers=held, timeout=60) as http,
+        ):
+            proof = f"/v1/proofs/{job.id}"
+            assert http.get(proof).json()["state"] == "queued"
+            with http.stream("GET", f"{proof}/events") as stream:
+                lines = stream.iter_lines()
+                assert next(lines) == "id: 1"
+                database.stop()
+                assert not any(line.startswith("id:") for line in lines)
+            for _ in range(3):
+                for path, headers in (
+                    (proof, held),
+                    ("/v1/models", held),
+                    (proof, forged),
+                    ("/v1/models", {"Authorization": ""}),
+                ):
+                    answer = http.get(path, headers=headers)
+                    assert answer.status_code in (401, 503), (path, answer.text)
+                    assert answer.status_code == 503 or headers is not held
+                    assert job.id not in answer.text.replace(path, "")
+            refused = http.post("/v1/proofs", json={"circuit": "c", "inputs": {}})
+            assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+            assert refused.headers["retry-after"]
+            assert http.get("/healthz").status_code == 200
+            assert http.get("/readyz").status_code == 503
+            database.start()
+            until(lambda: http.get(proof).status_code == 200)
+            assert http.get(proof).json()["state"] == "queued"
+            assert http.get(proof, headers=forged).status_code == 401
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

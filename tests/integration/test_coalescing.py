@@ -17,7 +17,7 @@ from circuits.format.field import Felts
 from circuits.format.profile import Profile, Target, Visibility
 from prover.app import App
 from prover.batch.coalescing import may_share
-from prover.records.job import Job, JobKind, JobState
+from prover.records.job import Job, JobKind, JobOptions, JobState
 from prover.settings import Settings
 from prover.statement.bundle import read_bundle
 from prover.verify.bundle import verify_bundle
@@ -57,7 +57,7 @@ def ordered(app: App, count: int, profile: Profile | None = None, **more: Any) -
             payload={"inputs": {"x": values.tolist()}},
             profile=profile or Profile(),
             context=more.get("context"),
-            isolate=more.get("isolate", False),
+            options=JobOptions(isolate=more.get("isolate", False)),
         )
         for values in VALUES[:count]
     ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from api.application import create_app
 from circuits.format.profile import Profile
 from prover.app import App
 from prover.records.api_key import ALL_SCOPES, new_api_key
-from prover.records.batch import Item, ItemState
+from prover.records.batch import Item, ItemState, Pack
 from prover.records.job import CircuitRecord, JobKind
 from prover.records.webhook import SignatureScheme
 from prover.settings import Settings
@@ -111,6 +112,8 @@ def one_of_everything(app: App) -> dict[str, str]:
         batch, [Item(batch_id=batch, number=1, id="a", line=1, state=ItemState.QUEUED)], None, None
     )
     store.start_batch(batch, circuit, request)
+    shared = Pack(id="a" * 32, circuit_id=circuit, request=request | {"batch": batch}, numbers=(1,))
+    store.queue_packs(batch, [shared])
     upload = "sha256:" + "d" * 64
     store.open_upload(upload, 100)
     hook = store.create_webhook_endpoint(
@@ -128,6 +131,7 @@ def one_of_everything(app: App) -> dict[str, str]:
         "circuit_id": circuit,
         "job_id": proof.id,
         "batch_id": batch,
+        "shared": shared.id,
         "number": "1",
         "name": model.id,
         "version": model.id[7:19],
@@ -157,6 +161,7 @@ def requests_of(ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     infer = [body(inputs=[tensor], parameters={"wait_s": 0})]
     signed = {"scheme": "ed25519", "signer": "0" * 64, "signature": "0" * 128}
     return {
+        "GET /v1/proofs": [{}, {"params": {"batch": ids["batch_id"]}}],
         "PATCH /v1/models/{model_id}": [body(licence="none")],
         "PUT /v1/models/{model_id}/signature": [body(**signed)],
         "POST /v2/models/{name}/infer": infer,
@@ -209,16 +214,19 @@ def test_another_tenants_id_is_answered_as_one_that_never_was(world: World) -> N
         nobodys = requests_of(unknown(world.ids)).get(f"{method} {path}", [{}])
         if method != "GET" and not named:
             assert theirs != [{}], f"say in requests_of what {method} {path} names"
-        for given, made_up in zip(theirs, nobodys, strict=True):
-            seen = ask(world, OTHER, method, path, world.ids, given)
-            absent = ask(world, OTHER, method, path, unknown(world.ids), made_up)
+        of_batch = [world.ids | {"job_id": world.ids["shared"]}] if "{job_id}" in path else []
+        for ids, (given, made_up) in product(
+            (world.ids, *of_batch), zip(theirs, nobodys, strict=True)
+        ):
+            seen = ask(world, OTHER, method, path, ids, given)
+            absent = ask(world, OTHER, method, path, unknown(ids), made_up)
             assert seen == absent, (method, path)
-            owners = ask(world, OWNER, method, path, world.ids, given, wait=False)
+            owners = ask(world, OWNER, method, path, ids, given, wait=False)
             if named or method != "GET":
                 assert seen.status == 404, (method, path, seen)
                 assert owners.status != 404, (method, path, owners)
             else:
-                third = ask(world, THIRD, method, path, world.ids, given)
+                third = ask(world, THIRD, method, path, ids, given)
                 assert seen.body == third.body, (method, path)
                 assert owners.body != seen.body or path in ("/v1/capabilities",), (method, path)
             walked += 1

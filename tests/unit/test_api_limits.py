@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,19 @@ async def test_a_minute_ends_with_the_clock() -> None:
     assert await _take(rate, 3) == [1, 0, '"key";r=0;t=40']
     clock.advance(40)
     assert await _take(rate, 1) == [1]
+
+
+@pytest.mark.anyio
+async def test_many_at_once_get_what_the_limit_says() -> None:
+    """Numbers are reserved some at a time, and none is given out twice or lost."""
+    rate = KeyRate(1000, None, START.timestamp)
+
+    async def take() -> list[int | str]:
+        return await _take(rate, 60)
+
+    seen = [n for found in await asyncio.gather(*(take() for _ in range(20))) for n in found]
+    assert sorted(n for n in seen if isinstance(n, int)) == list(range(1000))
+    assert len([n for n in seen if isinstance(n, str)]) == 200
 
 
 @pytest.mark.slow

@@ -273,6 +273,25 @@ def test_nothing_that_is_sent_becomes_a_header(app: FakeApp, http: httpx.Client)
     assert added.status_code == 201
     assert "x-evil" not in added.headers
     assert "\n" not in added.json()["name"]
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="..\\a\x1b[2J\x07\xc2\x85b/'
+        b'c\xe2\x80\xae%0d%0aX-Evil: 1.onnx"\r\n\r\n' + MODEL + b"2\r\n--x--\r\n"
+    )
+    named = http.post(
+        "/v1/models",
+        params={"metadata": "note:a\r\nX-Evil: 1"},
+        content=form,
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    assert named.status_code == 201, named.text
+    assert named.json()["name"] == "c%0d%0aX-Evil: 1.onnx"
+    assert named.json()["metadata"] == {"note": "a\r\nX-Evil: 1"}
+    listed = http.get("/v1/models", params={"metadata": "note:a\r\nX-Evil: 1"})
+    assert [m["id"] for m in listed.json()["items"]] == [named.json()["id"]]
+    for answer in (named, listed):
+        assert "x-evil" not in answer.headers
+    file = http.get(f"{named.json()['links']['self']}/manifest")
+    assert file.headers["content-disposition"] == 'attachment; filename="model.json"'
     for path in ("/v1/proofs/a%0d%0aX-Evil:%201", "/v1/models/%0d%0aX-Evil:1/costs"):
         answer = http.get(path)
         assert answer.status_code in (404, 422)

@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
-from api.client import AsyncClient, Client, Event, Retries, ServerProblem, models
+from api.client import AsyncClient, Client, Event, Retries, ServerProblem, calls, models
 from prover.testing import START
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"]
+DOCUMENT = json.loads((ROOT / "docs" / "openapi.json").read_text())
+SCHEMAS = DOCUMENT["components"]["schemas"]
 X = {"x": [[1.0, 2.0, 3.0]]}
 QUICK = Retries(first_s=0.001, most_s=0.002)
 #: Imports the client where nothing of the server or the engine can be imported.
@@ -103,6 +104,22 @@ def test_its_fields_are_those_of_the_document(own: Any, theirs: str) -> None:
     assert set(own.model_fields) == set(schema["properties"])
     needed = {name for name, field in own.model_fields.items() if field.is_required()}
     assert needed <= set(schema["required"])
+
+
+@pytest.mark.parametrize(
+    ("own", "path"),
+    [
+        (calls.ModelFilters, "/v1/models"),
+        (calls.CircuitFilters, "/v1/circuits"),
+        (calls.BatchFilters, "/v1/batches"),
+        (calls.ProofFilters, "/v1/proofs"),
+        (calls.Paging, "/v1/webhook-endpoints"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_filters_lists_by_all_that_the_document_has(own: Any, path: str) -> None:
+    parameters = DOCUMENT["paths"][path]["get"]["parameters"]
+    assert own.__annotations__.keys() == {p["name"] for p in parameters if p["in"] == "query"}
 
 
 def test_both_clients_have_the_same_methods() -> None:
