@@ -49,6 +49,13 @@ VALUES = {
       c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
       y = Conv<kernel_shape = [5, 3], pads = [2, 1, 2, 1], strides = [1, 1]>(c, m, mb)
     }""",
+    "normalised": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 3, 9, 7] y) {
+      c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
+      a = Relu(c)
+      n = BatchNormalization(a, gamma, beta, mean, variance)
+      y = Conv<kernel_shape = [5, 3], pads = [2, 1, 2, 1], strides = [1, 1]>(n, m, mb)
+    }""",
     "pieces of lines": """<ir_version: 8, opset_import: ["" : 13]>
     g (float[1, 2, 9, 7] x) => (float[1, 3, 4, 3] y) {
       c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [1, 1]>(x, k, kb)
@@ -96,6 +103,15 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "m": (3, 3, 5, 3),
         "mb": (3,),
     },
+    "normalised": {
+        "k": (3, 2, 3, 3),
+        "kb": (3,),
+        "gamma": (3,),
+        "beta": (3,),
+        "mean": (3,),
+        "m": (3, 3, 5, 3),
+        "mb": (3,),
+    },
     "pieces of lines": {"k": (3, 2, 3, 3), "kb": (3,), "m": (3, 3, 5, 3), "mb": (3,)},
     "movement": {"k": (3, 2, 3, 3), "kb": (3,), "w": (14, 4)},
     "transposed": {"k": (2, 4, 3, 2)},
@@ -130,7 +146,12 @@ def model(name: str) -> bytes:
     for tensor, shape in (SHAPES | VALUE_SHAPES)[name].items():
         values = rng.normal(size=shape).astype(np.float32)
         made.graph.initializer.append(numpy_helper.from_array(values, tensor))
-    constants = {"low": np.float32(-1), "high": np.float32(2), "shape": np.array([1, 18, 7])}
+    constants = {
+        "low": np.float32(-1),
+        "high": np.float32(2),
+        "shape": np.array([1, 18, 7]),
+        "variance": np.array([0.5, 1, 2], dtype=np.float32),
+    }
     used = {operand for node in made.graph.node for operand in node.input}
     for tensor in sorted(used & {*constants}):
         array = np.asarray(constants[tensor])

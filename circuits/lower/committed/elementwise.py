@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from circuits.committed.network import Local, Op
+from circuits.committed.network import Floats, Local, Op
 from circuits.lower.committed.functions import FUNCTIONS, power, reciprocal
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.values import Draft, Value, constant, raw
@@ -50,6 +50,18 @@ def div(node: Node) -> Value:
     below = node.draft.apply(node.value(1), reciprocal)
     below = spread(node.draft, below, b.shape)
     return below.scaled(a.constant) if not a.parts else node.draft.times(a, below)
+
+
+def batch_norm(node: Node) -> Value:
+    """A factor and a term for each channel, the second axis."""
+    value = node.value(0)
+    gamma, beta, mean, variance = (node.constant(n) for n in range(1, 5))
+    factor = gamma / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
+
+    def of_channels(numbers: Floats) -> Floats:
+        return np.broadcast_to(numbers.reshape(-1, *[1] * (len(value.shape) - 2)), value.shape)
+
+    return value.scaled(of_channels(factor)).plus(constant(of_channels(beta - mean * factor)))
 
 
 def neg(node: Node) -> Value:

@@ -150,6 +150,7 @@ _STEPS: dict[str, Callable[[Node], Value | list[Value]]] = {
     **dict.fromkeys(FUNCTIONS, elementwise.function),
     "Add": elementwise.add,
     "AveragePool": axes.average_pool,
+    "BatchNormalization": elementwise.batch_norm,
     "Clip": elementwise.clip,
     "Concat": concat,
     "Conv": linear.conv,
