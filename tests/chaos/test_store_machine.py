@@ -34,7 +34,7 @@ from prover.store import Store
 from prover.testing import ManualClock, model_record
 
 TTL_S, MAX_ATTEMPTS, QUARANTINE = 30.0, 4, 2
-PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}
+PROBLEM = {"code": "engine_killed", "detail": "", "fault": "internal", "retryable": True}
 
 
 @dataclass
