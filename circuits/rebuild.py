@@ -3,6 +3,7 @@
 A verifying key means nothing without the settings beside it, and most of those (scales, shapes,
 whether ranges are checked) leave no trace in the key. So a rebuild does not stop at the key: the
 graph, the settings and the manifest's own words about number formats are derived again as well.
+Check (34) of ``prover.verify`` compares the key.
 """
 
 from __future__ import annotations

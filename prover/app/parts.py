@@ -16,7 +16,7 @@ from circuits.format.tensors import Signature
 from prover.admission import Sizing
 from prover.artifacts import Artifacts
 from prover.batch.service import BatchService
-from prover.batch.workshop import Announce, BatchServices
+from prover.batch.services import Announce, BatchServices
 from prover.cache import Cache
 from prover.jobs.bus import open_notifications
 from prover.jobs.circuit_registry import CircuitRegistry

@@ -29,7 +29,7 @@ from prover.admission import proof_limits
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
 from prover.batch.packing import LANE_COUNTS, choose_mix
 from prover.batch.planning import planned_s, ready_lanes
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 from prover.errors import JobNotFound, LeaseLost
 from prover.jobs.circuit_registry import Circuit
 from prover.jobs.forgetting import forget_input

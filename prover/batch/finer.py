@@ -16,7 +16,7 @@ from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from prover import tracing
 from prover.batch.options import OnInexact
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 from prover.jobs.circuit_registry import BuildSpec, Circuit
 from prover.jobs.lease import LeaseKeeper
 from prover.records.batch import Batch, Pack

@@ -21,7 +21,7 @@ from circuits.format.digests import canonical_json
 from circuits.format.field import Felts, from_felt
 from circuits.format.manifest import CircuitManifest
 from circuits.srs.verify_part import extract
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 from prover.errors import StatementRefused
 from prover.jobs.circuit_registry import Circuit
 from prover.jobs.pipeline import (

@@ -15,7 +15,7 @@ from prover import tracing
 from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.packing import LANE_COUNTS, PackPlan, choose_mix
 from prover.batch.predicting import shared_costs
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 from prover.jobs.circuit_registry import BuildSpec, Circuit
 from prover.jobs.lease import LeaseKeeper
 from prover.logs import get_logger

@@ -13,7 +13,7 @@ from circuits.compiler.identity import WIDENING
 from circuits.cost.model import CostModel
 from circuits.errors import Canceled, Fault, ZkmlError
 from circuits.format.digests import digest_json
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 
 if TYPE_CHECKING:
     from circuits.batching.batched_circuit import Narrow

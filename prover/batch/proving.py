@@ -16,7 +16,7 @@ from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.finer import finer_circuit
 from prover.batch.lanes import Lane, SharedProof, Stated, prove_lanes
 from prover.batch.options import OnInexact
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
 from prover.records.batch_errors import RowInexact, problem_of_item

@@ -15,7 +15,7 @@ from prover.batch.intake import receive
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
-from prover.batch.workshop import BatchServices
+from prover.batch.services import BatchServices
 from prover.errors import LeaseLost, ResultRemoved
 from prover.jobs.forgetting import forget_rows
 from prover.jobs.lease import LeaseKeeper

@@ -1,4 +1,4 @@
-"""The table of idempotency keys, by tenant and key."""
+"""The table of idempotency keys, by tenant and key. ``api.idempotency`` replays the responses."""
 
 from __future__ import annotations
 

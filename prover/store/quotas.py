@@ -1,4 +1,6 @@
-"""The table of tenants' own quotas, and the usage against a quota."""
+"""The table of tenants' own quotas, and the refusal of what exceeds one.
+
+The limit on running jobs is kept where a worker takes a job up (``prover.store.turns``)."""
 
 from __future__ import annotations
 

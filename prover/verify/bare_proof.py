@@ -18,7 +18,6 @@ from circuits.format.digests import sha256
 from circuits.format.field import from_felt
 from circuits.format.tensors import InputEncoding, TensorSpec
 from circuits.srs import verify_part
-from prover.verify.checks.content import quantised
 from prover.verify.checks.evidence import (
     VERIFY_LIMITS,
     Evidence,
@@ -30,6 +29,7 @@ from prover.verify.checks.evidence import (
     warn,
 )
 from prover.verify.checks.ezkl_settings import PUBLIC, EzklSettings
+from prover.verify.checks.instances import quantised
 from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report
 

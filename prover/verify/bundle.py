@@ -14,7 +14,14 @@ from prover.statement.bundle import Bundle
 from prover.statement.non_claims import TEXTS, non_claims
 from prover.statement.render import in_words, summary
 from prover.statement.statement import Statement
-from prover.verify.checks import content, expectations, files, setup, signer, weights
+from prover.verify.checks import (
+    expectations,
+    files,
+    instances,
+    proof_and_key,
+    signer,
+    weights,
+)
 from prover.verify.checks.evidence import VERIFY_LIMITS, Derive, Evidence, Rebuild, Step, perform
 from prover.verify.policy import Policy
 from prover.verify.report import Check, Layer, Report
@@ -187,23 +194,23 @@ _STEPS: tuple[Step, ...] = (
     Step(17, "srs-part-digest", Layer.ARTIFACT, files.srs_part_digest),
     Step(18, "input-commitment", Layer.ARTIFACT, files.input_commitment),
     Step(19, "model-digest", Layer.ARTIFACT, files.model_digest),
-    Step(20, "claims", Layer.ARTIFACT, content.circuit_claims),
-    Step(21, "proof-form", Layer.PROOF, content.proof_form),
-    Step(22, "instances", Layer.INSTANCES, content.instances),
-    Step(23, "input-instances", Layer.INSTANCES, content.input_instances),
-    Step(24, "expected-input", Layer.POLICY, content.expected_input),
-    Step(25, "output-instances", Layer.INSTANCES, content.output_instances),
-    Step(26, "input-range", Layer.RANGE, content.input_range),
-    Step(27, "context-digest", Layer.CONTEXT, content.context_digest),
+    Step(20, "claims", Layer.ARTIFACT, instances.circuit_claims),
+    Step(21, "proof-form", Layer.PROOF, instances.proof_form),
+    Step(22, "instances", Layer.INSTANCES, instances.instances),
+    Step(23, "input-instances", Layer.INSTANCES, instances.input_instances),
+    Step(24, "expected-input", Layer.POLICY, instances.expected_input),
+    Step(25, "output-instances", Layer.INSTANCES, instances.output_instances),
+    Step(26, "input-range", Layer.RANGE, instances.input_range),
+    Step(27, "context-digest", Layer.CONTEXT, instances.context_digest),
     Step(28, "expected-context", Layer.CONTEXT, expectations.expected_context),
     Step(29, "expiry", Layer.FRESHNESS, expectations.expiry),
     Step(30, "age", Layer.FRESHNESS, expectations.age),
-    Step(31, "proof", Layer.PROOF, setup.proof),
-    Step(32, "settings-agree", Layer.SETUP, setup.settings_agree),
-    Step(33, "srs-pinned", Layer.SETUP, setup.srs_pinned),
-    Step(34, "rebuild", Layer.SETUP, setup.rebuild),
-    Step(35, "residues", Layer.INSTANCES, content.residues),
+    Step(31, "proof", Layer.PROOF, proof_and_key.proof),
+    Step(32, "settings-agree", Layer.SETUP, proof_and_key.settings_agree),
+    Step(33, "srs-pinned", Layer.SETUP, proof_and_key.srs_pinned),
+    Step(34, "rebuild", Layer.SETUP, proof_and_key.rebuild),
+    Step(35, "residues", Layer.INSTANCES, instances.residues),
     Step(36, "owner", Layer.SIGNATURE, signer.owner),
-    Step(37, "challenges", Layer.INSTANCES, content.challenges),
+    Step(37, "challenges", Layer.INSTANCES, instances.challenges),
     Step(38, "weights", Layer.INSTANCES, weights.weights),
 )

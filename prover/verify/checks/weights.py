@@ -7,9 +7,9 @@ from circuits.committed.shown import NetworkFacts
 from circuits.format.commitments import Commitments, Weights
 from circuits.format.digests import sha256
 from circuits.format.manifest import CircuitManifest, Role
-from prover.verify.checks.content import challenges_of, segment
 from prover.verify.checks.evidence import Evidence, refuse, skip, warn
 from prover.verify.checks.ezkl_settings import EzklSettings
+from prover.verify.checks.instances import challenges_of, segment
 
 
 # (38)

@@ -13,7 +13,6 @@ from circuits.format.manifest import Role
 from circuits.format.profile import Soundness, Visibility
 from circuits.srs import verify_part
 from prover.statement.commitment import parse_input_json
-from prover.verify.checks.content import segment
 from prover.verify.checks.evidence import (
     Evidence,
     Rebuilt,
@@ -22,6 +21,7 @@ from prover.verify.checks.evidence import (
     warn,
 )
 from prover.verify.checks.ezkl_settings import PUBLIC, EzklSettings
+from prover.verify.checks.instances import segment
 
 #: Relative difference allowed between onnxruntime's outputs on two machines.
 _MACHINES = 1e-4
