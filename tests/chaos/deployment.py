@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Deployment:
     random: random.Random
     api: subprocess.Popen[bytes] | None = None
     done: Counter[str] = field(default_factory=Counter)
-    undo: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+    undo: list[threading.Timer] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -94,19 +95,13 @@ class Deployment:
             return subprocess.Popen([sys.executable, *command], env=env, stdout=out, stderr=out)
 
     def look_after(self) -> None:
-        """What a supervisor does: what ended is started again. What was stopped wakes up, what was
-        full has room."""
+        """What a supervisor does: what ended is started again."""
         if self.api is None or self.api.poll() is not None:
             self.api = self.start_api()
         for number, worker in enumerate(self.workers):
             if worker.poll() is not None:
                 self.workers[number] = self.start_worker()
-        now = time.monotonic()
-        for at, undo in list(self.undo):
-            if at <= now:
-                self.undo.remove((at, undo))
-                with contextlib.suppress(psutil.Error, OSError):
-                    undo()
+        self.undo = [timer for timer in self.undo if timer.is_alive()]
 
     def jobs(self) -> list[Job]:
         found, cursor = [], None
@@ -186,7 +181,14 @@ class Deployment:
         self._later(process.resume)
 
     def _later(self, undo: Callable[[], object]) -> None:
-        self.undo.append((time.monotonic() + _FROZEN_S, undo))
+        """In a thread: whoever breaks things asks Redis and the database too, and waits."""
+
+        def run() -> None:
+            with contextlib.suppress(psutil.Error, OSError):
+                undo()
+
+        self.undo.append(threading.Timer(_FROZEN_S, run))
+        self.undo[-1].start()
 
     def kill_api(self) -> None:
         assert self.api is not None
@@ -317,9 +319,8 @@ def deployed(
         try:
             yield made
         finally:
-            for _, undo in made.undo:
-                with contextlib.suppress(psutil.Error, OSError):
-                    undo()
+            for timer in made.undo:
+                timer.join()
             for process in (*made.workers, made.api):
                 process.terminate()
             for process in (*made.workers, made.api):
