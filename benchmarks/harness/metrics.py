@@ -46,6 +46,7 @@ METRICS = {
     "timed": Metric(title="candidates timed", unit="", judged=False),
     # service
     "latency_s": Metric(title="latency", unit="s"),
+    "open_s": Metric(title="until all are open", unit="s"),
     "overhead_s": Metric(title="overhead over the engine", unit="s"),
     "p99_s": Metric(title="99th percentile", unit="s"),
     "growth_bytes": Metric(title="memory growth", unit="B", judged=False),

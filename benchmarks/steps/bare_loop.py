@@ -2,7 +2,8 @@
 
 python -m benchmarks.steps.bare_loop INPUT.npz COUNT
 
-``ZKML_HOME`` holds one circuit. Says ``ready`` once the engine is loaded, begins when a line comes.
+``ZKML_HOME`` holds one circuit of a single lane. Says ``ready`` once the engine is loaded, begins
+when a line comes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from prover.statement.context import Context
 
 def main(sample: str, count: str) -> int:
     app = App.open(Settings.load())
-    record = app.store.every_tenant().circuits(1).items[0]
+    found = app.store.every_tenant().circuits(100).items
+    record = next(record for record in found if "lanes" not in record.manifest)
     circuit = app.library.open(record.id)
     assert circuit is not None
     with np.load(sample) as archive:
