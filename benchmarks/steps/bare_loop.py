@@ -1,6 +1,6 @@
-"""The engine's own steps in a loop, one thread, no service around: what workers are held against.
+"""The engine's own steps in a loop, no service around: what workers are held against.
 
-python -m benchmarks.steps.bare_loop INPUT.npz COUNT
+python -m benchmarks.steps.bare_loop INPUT.npz COUNT THREADS
 
 ``ZKML_HOME`` holds one circuit of a single lane. Says ``ready`` once the engine is loaded, begins
 when a line comes.
@@ -22,7 +22,7 @@ from prover.settings import Settings
 from prover.statement.context import Context
 
 
-def main(sample: str, count: str) -> int:
+def main(sample: str, count: str, threads: str) -> int:
     app = App.open(Settings.load())
     found = app.store.every_tenant().circuits(100).items
     record = next(record for record in found if "lanes" not in record.manifest)
@@ -32,7 +32,7 @@ def main(sample: str, count: str) -> int:
         inputs = {name: archive[name] for name in archive.files}
     felts = encode(circuit.manifest, inputs, Context.from_request("bare", None))
     files: CircuitFiles = circuit.files
-    limits = replace(app.settings.engine_limits, threads=1)
+    limits = replace(app.settings.engine_limits, threads=int(threads))
     app.engine.prove(files, felts, limits)
     print("ready", flush=True)
     sys.stdin.readline()

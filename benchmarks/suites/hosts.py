@@ -24,6 +24,7 @@ import httpx
 from api.client import Client, Job, ServerProblem, UnexpectedAnswer
 from benchmarks.errors import PeerMissing, SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
+from benchmarks.harness.metrics import counted
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import RunSize, Task
@@ -63,7 +64,7 @@ class Hosts:
             ready=lambda: self._client is not None,
         )
         for count in COUNTS:
-            side = f"throughput, {count} host{'s' if count > 1 else ''} of one thread"
+            side = f"throughput, a worker of 1 thread on {counted(count, 'host')}"
             for turn in range(self._run_size.warm_ups + self._run_size.samples):
                 yield Task(
                     key=self._key(side, Step.MEASURE, turn),

@@ -25,6 +25,7 @@ import psutil
 from api.client import Client, Job, ServerProblem, UnexpectedAnswer
 from benchmarks.errors import SampleFailed, SampleTimeout
 from benchmarks.harness.home import environment
+from benchmarks.harness.metrics import counted
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import RunSize, Task
@@ -56,9 +57,13 @@ class Runtime:
 
     def tasks(self) -> Iterator[Task]:
         cores = os.cpu_count() or 1
-        yield from self._each(f"bare loop, {cores} processes", lambda: self._bare(cores))
+        for processes, threads in ((cores, 1), (1, cores)):  # the rule for threads rests on these
+            yield from self._each(
+                f"{counted(processes, 'bare loop')} of {counted(threads, 'thread')}",
+                partial(self._bare, processes, threads),
+            )
         for workers in WORKERS:
-            name = f"{workers} workers of one thread"
+            name = f"{counted(workers, 'worker')} of 1 thread"
             measured = [("throughput", partial(self._throughput, workers))]
             yield from self._with(name, workers, measured)
         stages = [
@@ -115,8 +120,8 @@ class Runtime:
 
     # --- samples ------------------------------------------------------------------------------
 
-    def _bare(self, processes: int) -> Outcome:
-        """Witness and proof over and over, in as many processes as there are cores."""
+    def _bare(self, processes: int, threads: int) -> Outcome:
+        """Witness and proof over and over, in processes side by side."""
         self._copy()
         sample = self._home / "sample.npz"
         inputs: dict[str, Any] = self._fixture().samples(1)[0]
@@ -124,7 +129,7 @@ class Runtime:
         command = [sys.executable, "-m", "benchmarks.steps.bare_loop", str(sample)]
         loops = [
             subprocess.Popen(
-                [*command, str(self._proofs)],
+                [*command, str(self._proofs), str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
