@@ -217,8 +217,8 @@ class Pipeline:
         context = Context.from_request(job.id, job.request.get("context"))
         felts = encode(manifest, inputs, context)
         with self._reference(manifest, inputs) as reference:
-            proof = self._prove(circuit, felts, work)
-            error = measured_error(manifest, proof, *reference.result())
+            proof = self._prove(circuit, felts, work, reference)
+            error = measured_error(manifest, proof, *reference().result())
         salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
         with work.stage(Stage.VERIFY):
             statement, unsigned = self._state(circuit, context, inputs, proof, error, salt, work)
@@ -250,7 +250,17 @@ class Pipeline:
                 "input_salt": salt.hex() if salt else None,
             }
 
-    def _prove(self, circuit: Circuit, felts: list[Felts], work: _Work) -> ProofResult:
+    def _prove(
+        self,
+        circuit: Circuit,
+        felts: list[Felts],
+        work: _Work,
+        reference: Callable[[], Future[Answer]],
+    ) -> ProofResult:
+        def begin(stage: str) -> None:
+            reference()  # not before: the proof does not wait for the reference's child
+            work.begin(Stage(stage))
+
         proof = prove_once(
             self.store,
             self.artifacts,
@@ -260,7 +270,7 @@ class Pipeline:
                 circuit.files,
                 felts,
                 proof_limits(self.settings, work.job),
-                on_stage=lambda name: work.begin(Stage(name)),
+                on_stage=begin,
                 should_stop=work.held.should_stop,
             ),
             circuit=circuit.manifest.circuit_id,
@@ -272,13 +282,13 @@ class Pipeline:
     @contextmanager
     def _reference(
         self, manifest: CircuitManifest, inputs: dict[str, NDArray[Any]]
-    ) -> Iterator[Future[Answer]]:
-        """Runs onnxruntime on the same input while the block makes the proof. Stops it if the proof
-        fails, so that a canceled job need not wait."""
-        model, near = reference_graphs(self.artifacts, manifest)
+    ) -> Iterator[Callable[[], Future[Answer]]]:
+        """Runs onnxruntime on the same input, from the first call of what it yields, while the
+        block makes the proof. Stops it if the proof fails, so that a canceled job need not wait."""
         over = threading.Event()
 
         def run() -> Answer:
+            model, near = reference_graphs(self.artifacts, manifest)
             found: list[Answer] = self.engine.sandbox.call(
                 _REFERENCE,
                 model,
@@ -291,7 +301,7 @@ class Pipeline:
 
         with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
             try:
-                yield pool.submit(run)
+                yield functools.cache(lambda: pool.submit(run))
             finally:
                 over.set()
 

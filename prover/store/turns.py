@@ -164,7 +164,7 @@ class Turns(Leases, Quotas):
         self, conn: sa.Connection, size: SizeClass, place: Place | None, now: datetime
     ) -> _Chosen | None:
         for row in conn.execute(_waiting_tenants(size)):
-            most = self._quota(conn, row.tenant).running
+            most = self._known_quota(row.tenant).running
             if most and row.running >= most:
                 continue
             job = _oldest(conn, row.tenant, now, size)
