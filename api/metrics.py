@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from api.services import Application
 from prover.records.webhook import WebhookCounts
 from prover.store import Store
-from prover.store.figures import Figures
+from prover.store.service_metrics import ServiceMetrics
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,46 +35,46 @@ async def metrics(app: Application) -> Response:
 def render(store: Store) -> bytes:
     """All current metrics. Raises ``StoreUnavailable``."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Of(store.figures()))
+    registry.register(_Of(store.service_metrics()))
     registry.register(_OfWebhooks(store.every_tenant().count_webhooks()))
     return bytes(generate_latest(registry))
 
 
 class _Of(Collector):
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, metrics: ServiceMetrics) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        figures = self._figures
+        metrics = self._metrics
         build = InfoMetricFamily("zkml_build", "Version of the service.")
         build.add_metric([], {"version": version("zkml-prover")})
         yield build
-        yield _gauge("zkml_jobs", "Jobs by state.", ("kind", "state"), figures.states.items())
+        yield _gauge("zkml_jobs", "Jobs by state.", ("kind", "state"), metrics.states.items())
         yield _gauge(
             "zkml_queue_jobs",
             "Jobs that have not ended, by size class.",
             ("class", "state"),
-            figures.sizes.items(),
+            metrics.sizes.items(),
         )
         yield _gauge(
             "zkml_jobs_ended",
             "Jobs that have ended, by state or by the code of their problem.",
             ("kind", "outcome"),
-            figures.ends.items(),
+            metrics.ends.items(),
         )
         yield _gauge(
             "zkml_queue_oldest_seconds",
             "Age of the oldest waiting job.",
             ("kind",),
-            (((kind,), age) for kind, age in figures.oldest_s.items()),
+            (((kind,), age) for kind, age in metrics.oldest_s.items()),
         )
         yield _gauge(
             "zkml_attempts_lost",
             "Repeated attempts: worker, its lease expired; other, a transient error.",
             ("reason",),
-            ((("worker",), figures.deaths), (("other",), figures.lost)),
+            ((("worker",), metrics.deaths), (("other",), metrics.lost)),
         )
-        stages = sorted({name for timings in figures.timings for name in timings})
+        stages = sorted({name for timings in metrics.timings for name in timings})
         yield _gauge(
             "zkml_recent_stage_seconds",
             "Seconds of a stage, over the newest ended jobs.",
@@ -82,20 +82,20 @@ class _Of(Collector):
             (
                 ((stage, q), value)
                 for stage in stages
-                for q, value in _spread([t[stage] for t in figures.timings if stage in t])
+                for q, value in _spread([t[stage] for t in metrics.timings if stage in t])
             ),
         )
         yield _gauge(
             "zkml_recent_peak_memory_bytes",
             "Peak memory of the engine's child process, over the newest ended jobs.",
             ("quantile",),
-            (((q,), value) for q, value in _spread(figures.peak_bytes)),
+            (((q,), value) for q, value in _spread(metrics.peak_bytes)),
         )
         yield _gauge(
             "zkml_recent_predicted_memory_bytes",
             "Memory predicted for the same proofs when they were requested.",
             ("quantile",),
-            (((q,), value) for q, value in _spread([p for p, _ in figures.predicted_bytes])),
+            (((q,), value) for q, value in _spread([p for p, _ in metrics.predicted_bytes])),
         )
         yield _gauge(
             "zkml_recent_memory_over_predicted",
@@ -103,14 +103,14 @@ class _Of(Collector):
             ("quantile",),
             (
                 ((q,), value)
-                for q, value in _spread([real / p for p, real in figures.predicted_bytes])
+                for q, value in _spread([real / p for p, real in metrics.predicted_bytes])
             ),
         )
         yield _gauge(
             "zkml_recent_circuits",
             "Newest proofs whose circuit existed (found), or had to be built.",
             ("how",),
-            ((("found",), figures.found), (("built",), figures.built)),
+            ((("found",), metrics.found), (("built",), metrics.built)),
         )
 
 

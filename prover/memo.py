@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 
-class Once:
+class Memo:
     """Caches results by name and by the identity of the arguments.
 
     Identity, not equality: comparing contents would cost what this saves. Use one instance per

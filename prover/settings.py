@@ -361,7 +361,7 @@ class Settings(BaseModel):
         return [
             Setting(
                 env=ENV_PREFIX + name.upper(),
-                value=_masked(str(getattr(self, name))),
+                value=_redacted(str(getattr(self, name))),
                 description=info.description or "",
                 is_set=ENV_PREFIX + name.upper() in os.environ,
             )
@@ -379,7 +379,7 @@ class Setting:
     is_set: bool
 
 
-def _masked(text: str) -> str:
+def _redacted(text: str) -> str:
     parts = urlsplit(text) if "://" in text else None
     if parts is None or not parts.password:
         return text

@@ -10,7 +10,7 @@ from kombu.entity import Queue
 from prover.admission import SizeClass
 from prover.jobs.queue import celery_config
 from prover.settings import Settings
-from workers.acknowledging import forget_failed_acknowledgements
+from workers.ack_qos import forget_failed_acknowledgements
 
 
 def make_celery(settings: Settings) -> Celery:

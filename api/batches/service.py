@@ -41,7 +41,7 @@ def create(app: App, sender: JobSender, query: BatchIn, path: Path, batch_id: st
     else:
         assert query.model is not None
         model, profile = app.store.model(query.model), query.profile()
-    batch = app.batches.receive(
+    batch = app.batches.ingest(
         model,
         path,
         profile,

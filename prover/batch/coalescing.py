@@ -27,7 +27,7 @@ from circuits.format.profile import Profile, Target, Visibility
 from prover import tracing
 from prover.admission import proof_limits
 from prover.batch.lanes import Lane, SharedProof, prove_lanes
-from prover.batch.packing import LANE_COUNTS, choose_mix
+from prover.batch.packing import LANE_COUNTS, plan_packs
 from prover.batch.planning import planned_s, ready_lanes
 from prover.batch.services import BatchServices
 from prover.errors import JobNotFound, LeaseLost
@@ -138,8 +138,8 @@ class Coalescing:
         """Lanes of the first pack in the cheapest plan for ``count`` jobs; the next free worker
         takes the others."""
         seconds = {lanes: planned_s(self.services, name) for lanes, name in ready.items()}
-        mix = choose_mix(count, seconds.get, ready, ready)
-        return mix.sizes(count)[0][0]
+        pack_plan = plan_packs(count, seconds.get, ready, ready)
+        return pack_plan.sizes(count)[0][0]
 
     def _order_missing(self, job: Job, circuit: Circuit, count: int, ready: dict[int, str]) -> None:
         """Requests the batched circuit that ``count`` jobs would fill, once and as a separate job,

@@ -32,7 +32,7 @@ from prover.jobs.pipeline import (
     reference_graphs,
     software_versions,
 )
-from prover.memo import Once
+from prover.memo import Memo
 from prover.statement.bundle import Bundle
 from prover.statement.commitment import SALT_BYTES, input_json
 from prover.statement.context import Context
@@ -168,7 +168,7 @@ class SharedProof:
         answers: Sequence[Answer],
     ) -> None:
         self._shop, self._engine, self._circuit, self._answers = services, engine, circuit, answers
-        self._once = Once()
+        self._once = Memo()
         self._issued_at = datetime.now(UTC)
         self._software = software_versions()
         self._signer = services.keys().signer()
@@ -213,7 +213,7 @@ class SharedProof:
             issued_at=self._issued_at,
             lane=index,
             owner=self._owner,
-            once=self._once,
+            memo=self._once,
         )
         document = input_json(manifest.inputs, lane.inputs) if shows_input else None
         unsigned = replace(self.shared, input=document)
@@ -225,7 +225,7 @@ class SharedProof:
             policy=Policy(minimum_soundness=manifest.profile.soundness),
             inputs=lane.inputs,
             input_salt=salt,
-            once=self._once,
+            memo=self._once,
         )
         if not report.ok:
             failed = report.failures[0]

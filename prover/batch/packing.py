@@ -60,11 +60,11 @@ class PackPlan:
         }
 
 
-def choose_mix(
+def plan_packs(
     count: int,
     prove_s: ProveS,
     ready: Collection[int],
-    ladder: Collection[int] = LANE_COUNTS,
+    lane_counts: Collection[int] = LANE_COUNTS,
     *,
     batches: int = 1,
 ) -> PackPlan:
@@ -72,27 +72,27 @@ def choose_mix(
 
     ``ready``: lanes of circuits with existing keys. A single lane must always be possible.
     """
-    costs = _costs(count, prove_s, ready, ladder)
-    mixes = (
-        replace(mix, setup_s=_setup_s(mix, costs, ready))
+    costs = _costs(count, prove_s, ready, lane_counts)
+    plans = (
+        replace(plan, setup_s=_setup_s(plan, costs, ready))
         for size in range(1, _MOST_CIRCUITS + 1)
         for chosen in itertools.combinations(sorted(costs, reverse=True), size)
-        for mix in (_fill(count, {lanes: costs[lanes] for lanes in chosen}),)
+        for plan in (_fill(count, {lanes: costs[lanes] for lanes in chosen}),)
     )
-    return min(mixes, key=lambda mix: mix.seconds + mix.setup_s / batches)
+    return min(plans, key=lambda plan: plan.seconds + plan.setup_s / batches)
 
 
-def _setup_s(mix: PackPlan, costs: Mapping[int, float], ready: Collection[int]) -> float:
-    return sum(_SETUP_PROOFS * costs[lanes] for lanes, _ in mix.packs if lanes not in ready)
+def _setup_s(plan: PackPlan, costs: Mapping[int, float], ready: Collection[int]) -> float:
+    return sum(_SETUP_PROOFS * costs[lanes] for lanes, _ in plan.packs if lanes not in ready)
 
 
 def _costs(
-    count: int, prove_s: ProveS, ready: Collection[int], ladder: Collection[int]
+    count: int, prove_s: ProveS, ready: Collection[int], lane_counts: Collection[int]
 ) -> dict[int, float]:
     """Seconds of a proof by lanes, up to the first that holds all inputs. Drops fewer lanes where
     more cost the same."""
     costs: dict[int, float] = {}
-    seconds = {n: s + _OVERHEAD_S for n in ladder if (s := prove_s(n)) is not None}
+    seconds = {n: s + _OVERHEAD_S for n in lane_counts if (s := prove_s(n)) is not None}
     least = math.inf
     for lanes in sorted(seconds, reverse=True):
         if lanes in ready or seconds[lanes] < least:

@@ -13,7 +13,7 @@ from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, Zkm
 from circuits.format.manifest import CircuitManifest
 from prover import tracing
 from prover.batch.chunks import load_inputs, queued_items
-from prover.batch.packing import LANE_COUNTS, PackPlan, choose_mix
+from prover.batch.packing import LANE_COUNTS, PackPlan, plan_packs
 from prover.batch.predicting import shared_costs
 from prover.batch.services import BatchServices
 from prover.jobs.circuit_registry import BuildSpec, Circuit
@@ -45,8 +45,8 @@ def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note)
     plan: dict[str, Any] = {"packs": [], "items": 0}
     packs: list[Pack] = []
     if good:
-        mix, circuits, plan = _mix(services, batch, circuit, len(good), held, note)
-        packs = _packs(batch, good, mix.sizes(len(good)), circuits)
+        pack_plan, circuits, plan = _plan_packs(services, batch, circuit, len(good), held, note)
+        packs = _packs(batch, good, pack_plan.sizes(len(good)), circuits)
     timings = {"compile": time.monotonic() - started}
     return services.store.start_packs(held.lease, packs, failed, plan, timings)
 
@@ -78,7 +78,7 @@ def _in_range(
     return good, failed
 
 
-def _mix(
+def _plan_packs(
     services: BatchServices,
     batch: Batch,
     circuit: Circuit,
@@ -89,12 +89,14 @@ def _mix(
     """The chosen circuits, all built, and the plan that gives the reasons."""
     prove_s, why = _predictions(services, batch, circuit, note)
     wanted = batch.request.get("lanes")
-    ladder = {int(wanted)} if wanted else {1, *prove_s}
+    lane_counts = {int(wanted)} if wanted else {1, *prove_s}
     reasons: dict[int, str] = {}
     while True:
-        ready = ladder & ready_lanes(services, circuit).keys()
+        ready = lane_counts & ready_lanes(services, circuit).keys()
         try:
-            mix = choose_mix(count, prove_s.get, ready, ladder, batches=_batches(services, batch))
+            pack_plan = plan_packs(
+                count, prove_s.get, ready, lane_counts, batches=_batches(services, batch)
+            )
         except ValueError:
             raise ModelTooLarge(
                 reasons.get(wanted or 0)
@@ -102,20 +104,20 @@ def _mix(
                 or f"{wanted} lanes need more memory than is allowed",
                 advice="Ask for fewer lanes, or leave their number to the planner.",
             ) from None
-        made, failed = _build(services, circuit, [n for n, _ in mix.packs], held, note)
+        made, failed = _build(services, circuit, [n for n, _ in pack_plan.packs], held, note)
         if failed is None:
             break
-        ladder.discard(failed[0])
+        lane_counts.discard(failed[0])
         reasons[failed[0]] = failed[1].detail
-    if all(lanes == 1 for lanes, _ in mix.packs):
+    if all(lanes == 1 for lanes, _ in pack_plan.packs):
         why = why or _NOT_CHEAPER
-    plan = mix.to_json() | {
+    plan = pack_plan.to_json() | {
         "items": count,
         "unbatched_reason": why,
         "circuits": {str(n): made[n] for n in sorted(made)},
         "abandoned": [{"lanes": n, "why": text} for n, text in sorted(reasons.items())],
     }
-    return mix, made, plan
+    return pack_plan, made, plan
 
 
 def _batches(services: BatchServices, batch: Batch) -> int:
@@ -186,8 +188,8 @@ def split_packs(
     middle = (len(numbers) + 1) // 2
     packs = []
     for half in filter(None, (numbers[:middle], numbers[middle:])):
-        mix = choose_mix(len(half), seconds.get, ready, ready)
-        packs += _packs(batch, half, mix.sizes(len(half)), ready, on_inexact)
+        pack_plan = plan_packs(len(half), seconds.get, ready, ready)
+        packs += _packs(batch, half, pack_plan.sizes(len(half)), ready, on_inexact)
     return packs
 
 

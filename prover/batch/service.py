@@ -11,7 +11,7 @@ from circuits.errors import Canceled, EngineError, EngineKilled, ZkmlError
 from circuits.format.profile import Profile
 from prover.batch.chunks import queued_items
 from prover.batch.finer import finer_packs
-from prover.batch.intake import receive
+from prover.batch.ingest import ingest
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
@@ -37,7 +37,7 @@ class BatchService:
 
     # --- the requester's side ----------------------------------------------------------------
 
-    def receive(
+    def ingest(
         self,
         model: ModelRecord,
         path: Path,
@@ -50,8 +50,8 @@ class BatchService:
         source: str = "",
         on_row: Callable[[int], None] | None = None,
     ) -> Batch:
-        """See ``intake.receive``."""
-        return receive(
+        """See ``ingest.ingest``."""
+        return ingest(
             self.services,
             model,
             path,

@@ -8,7 +8,7 @@ from typing import IO
 
 from circuits.engine.port import Engine
 from prover.batch.bundle import Entry, open_batch_bundle
-from prover.memo import Once
+from prover.memo import Memo
 from prover.verify.bundle import verify_item
 from prover.verify.policy import Policy
 from prover.verify.report import Report
@@ -27,10 +27,10 @@ def verify_batch(
     ok only if every report is.
     """
     batch = open_batch_bundle(file)
-    once, about = Once(), ""
+    memo, about = Memo(), ""
     for entry in batch.entries:
         proof = entry.members.get("proof", "")
         if proof != about:
-            once, about = Once(), proof
+            memo, about = Memo(), proof
         bundle = batch.bundle(entry)
-        yield entry, verify_item(bundle, engine=engine, once=once, policy=policy, now=now)
+        yield entry, verify_item(bundle, engine=engine, memo=memo, policy=policy, now=now)

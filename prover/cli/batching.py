@@ -127,7 +127,7 @@ def batch(
         with _Bars(terminal) as bars:
             if found is None:
                 bars.reading()
-                found = app.batches.receive(
+                found = app.batches.ingest(
                     record, inputs, profile, samples, wanted, source=source, on_row=bars.row
                 )
             ended = bars.work(app, found.id, out)

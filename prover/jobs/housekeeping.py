@@ -79,7 +79,7 @@ def _inputs(store: Store, artifacts: Artifacts) -> int:
     found = list(artifacts.private_keys())
     for start in range(0, len(found), _AT_ONCE):
         ages = dict(found[start : start + _AT_ONCE])
-        named = store.named_inputs(list(ages))
+        named = store.referenced_inputs(list(ages))
         for key, age in ages.items():
             if not named.get(key, age < _ORPHAN):
                 artifacts.delete_private(key)

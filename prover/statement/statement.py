@@ -19,7 +19,7 @@ from circuits.format.digests import canonical_json, parse_canonical_json, sha256
 from circuits.format.field import felts_to_bytes
 from circuits.format.manifest import CircuitManifest, Role
 from prover.errors import ReceiptInvalid
-from prover.memo import Once
+from prover.memo import Memo
 from prover.statement.commitment import commit, input_json
 from prover.statement.context import Context
 from prover.statement.non_claims import TEXTS, non_claims
@@ -191,7 +191,7 @@ def build_statement(
     issued_at: datetime | None = None,
     lane: int = 0,
     owner: OwnerClaim | None = None,
-    once: Once | None = None,
+    memo: Memo | None = None,
 ) -> Statement:
     """The statement about one proof, unchecked: see ``verify.check_statement``.
 
@@ -199,7 +199,7 @@ def build_statement(
     ``input_salt``: 32 random bytes that open the commitment, required unless the profile shows the
     input. ``context.job_id`` is the job's id. ``timings`` are seconds, ``peak_rss`` bytes,
     ``software`` versions by name (including ``zkml-prover``). ``lane``: the input's lane in a
-    batched circuit. ``once`` is shared by the statements about one proof. ``owner``: the owner's
+    batched circuit. ``memo`` is shared by the statements about one proof. ``owner``: the owner's
     signature of the model.
     """
     if not manifest.profile.visibility.shows_input and input_salt is None:
@@ -207,8 +207,8 @@ def build_statement(
     if manifest.profile.visibility.shows_input:
         input_salt = None
     known = claims(manifest)
-    once = once or Once()
-    file_sha256 = once("file", lambda: sha256(proof.proof_json), proof)
+    memo = memo or Memo()
+    file_sha256 = memo("file", lambda: sha256(proof.proof_json), proof)
     lane_claim = None if manifest.lanes == 1 else LaneClaim(index=lane, count=manifest.lanes)
     predicate = Predicate(
         receipt=ReceiptId(
@@ -229,7 +229,7 @@ def build_statement(
         profile=known["profile"],
         instances=Instances(
             count=len(proof.instances),
-            sha256=once("instances", lambda: sha256(felts_to_bytes(proof.instances)), proof),
+            sha256=memo("instances", lambda: sha256(felts_to_bytes(proof.instances)), proof),
             layout=known["instances.layout"],
         ),
         input=InputClaim(

@@ -33,13 +33,13 @@ from prover.store.circuits import Circuits
 from prover.store.database import Clock, Database, utc_now
 from prover.store.deadlines import Deadlines
 from prover.store.events import Events
-from prover.store.figures import Operations
 from prover.store.idempotency_keys import IdempotencyKeys
 from prover.store.jobs import Jobs
-from prover.store.keeping import Keeping
 from prover.store.migrate import bring_up_to_date
 from prover.store.models import Models
 from prover.store.pages import Page
+from prover.store.retention import Retention
+from prover.store.service_metrics import ServiceMetricsReader
 from prover.store.turns import Turns
 from prover.store.uploads import Uploads
 from prover.store.usage import Usage
@@ -60,8 +60,8 @@ class Store(
     Batches,
     Usage,
     Uploads,
-    Operations,
-    Keeping,
+    ServiceMetricsReader,
+    Retention,
     IdempotencyKeys,
     WebhookEndpoints,
     WebhookQueue,

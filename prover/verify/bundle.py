@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from circuits.engine.port import Engine, Limits
-from prover.memo import Once
+from prover.memo import Memo
 from prover.statement.bundle import Bundle
 from prover.statement.non_claims import TEXTS, non_claims
 from prover.statement.render import in_words, summary
@@ -112,12 +112,12 @@ def check_statement(
     inputs: Mapping[str, NDArray[Any]] | None = None,
     input_salt: bytes | None = None,
     limits: Limits = VERIFY_LIMITS,
-    once: Once | None = None,
+    memo: Memo | None = None,
 ) -> Report:
     """All checks of ``verify_bundle`` except those of the envelope: (1), (2), (3), (5) and (6).
 
     For the prover, before it signs: ``unsigned`` is the future bundle with an empty ``receipt``.
-    ``once`` is shared by statements about one proof.
+    ``memo`` is shared by statements about one proof.
     """
     evidence = Evidence(
         policy=policy or Policy(),
@@ -126,7 +126,7 @@ def check_statement(
         limits=limits,
         inputs=inputs,
         input_salt=input_salt,
-        once=once or Once(),
+        memo=memo or Memo(),
     )
     evidence.bundle.fill(unsigned)
     evidence.statement.fill(statement)
@@ -138,21 +138,21 @@ def verify_item(
     bundle: Bundle,
     *,
     engine: Engine,
-    once: Once,
+    memo: Memo,
     policy: Policy | None = None,
     now: datetime | None = None,
     limits: Limits = VERIFY_LIMITS,
 ) -> Report:
     """``verify_bundle`` of an item of a batch bundle, whose reader has checked its form (1).
 
-    The items share ``once``, so that their shared parts, above all the proof, are checked once.
+    The items share ``memo``, so that their shared parts, above all the proof, are checked once.
     """
     evidence = Evidence(
         policy=policy or Policy(),
         engine=engine,
         now=now or datetime.now(UTC),
         limits=limits,
-        once=once,
+        memo=memo,
     )
     evidence.bundle.fill(bundle)
     return _report(perform(_STEPS, evidence), evidence)

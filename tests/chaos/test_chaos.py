@@ -246,7 +246,7 @@ def nothing_is_left(deployment: Deployment) -> None:
             conn.execute(sa.text("SELECT count(*) FROM jobs WHERE lease_owner <> ''")).scalar() == 0
         )
     left = [key for key, _ in app.artifacts.private_keys()]
-    assert app.store.every_tenant().named_inputs(left) == {}
+    assert app.store.every_tenant().referenced_inputs(left) == {}
     # A killed fork server's folder goes with the start of the next one.
     temporary = home.parent / f"{home.name}-tmp"
     code = "from circuits.engine.forkserver import _scratch_root; _scratch_root()[0].rmdir()"

@@ -56,7 +56,7 @@ def proved(app: App, folder: Path, wish: OnInexact) -> Batch:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps({"inputs": {"x": [[v]]}}) for v in ROWS))
     record, _ = app.add_model(steps(), "steps")
-    batch = app.batches.receive(record, path, Profile(), None, BatchOptions(on_inexact=wish))
+    batch = app.batches.ingest(record, path, Profile(), None, BatchOptions(on_inexact=wish))
     app.run(batch.job_id, "test")
     while pack := app.store.next_pack(batch.id):
         app.run(pack.id, "test")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prover.batch.packing import LANE_COUNTS, choose_mix
+from prover.batch.packing import LANE_COUNTS, plan_packs
 
 
 def mlp(lanes: int) -> float | None:
@@ -20,28 +20,28 @@ def conv(lanes: int) -> float | None:
 
 
 def test_a_dense_network_is_packed_as_wide_as_memory_allows() -> None:
-    assert choose_mix(10_000, mlp, {1}).packs[0][0] == 256
+    assert plan_packs(10_000, mlp, {1}).packs[0][0] == 256
 
 
 def test_a_network_whose_lanes_share_nothing_is_not_worth_new_keys() -> None:
-    assert choose_mix(8, conv, {1}).packs == ((1, 8),)
+    assert plan_packs(8, conv, {1}).packs == ((1, 8),)
 
 
 def test_keys_that_are_there_are_preferred_to_new_ones() -> None:
-    assert {lanes for lanes, _ in choose_mix(20, mlp, {1, 16}).packs} <= {1, 16}
+    assert {lanes for lanes, _ in plan_packs(20, mlp, {1, 16}).packs} <= {1, 16}
 
 
 def test_no_keys_are_made_for_fewer_lanes_than_cost_the_same() -> None:
     seconds = {1: 5.0, 64: 20.0, 91: 20.0, 182: 40.0}
-    assert choose_mix(64, seconds.get, {1}, seconds).packs == ((91, 1),)
-    assert choose_mix(64, seconds.get, {1, 64}, seconds).packs == ((64, 1),)
-    assert choose_mix(256, seconds.get, {1, 91}, seconds).packs == ((91, 3),)
+    assert plan_packs(64, seconds.get, {1}, seconds).packs == ((91, 1),)
+    assert plan_packs(64, seconds.get, {1, 64}, seconds).packs == ((64, 1),)
+    assert plan_packs(256, seconds.get, {1, 91}, seconds).packs == ((91, 3),)
 
 
 def test_a_short_last_pack_is_cheaper_than_keys_for_the_tail() -> None:
-    mix = choose_mix(100, mlp, {64})
-    assert mix.packs == ((64, 2),)
-    assert mix.sizes(100) == [(64, 64), (64, 36)]
+    pack_plan = plan_packs(100, mlp, {64})
+    assert pack_plan.packs == ((64, 2),)
+    assert pack_plan.sizes(100) == [(64, 64), (64, 36)]
 
 
 @settings(deadline=None)
@@ -55,16 +55,16 @@ def test_a_short_last_pack_is_cheaper_than_keys_for_the_tail() -> None:
 def test_every_input_has_one_lane(
     count: int, ready: set[int], fixed: float, each: float, most: int
 ) -> None:
-    mix = choose_mix(count, lambda n: fixed + each * n if n <= most else None, ready)
-    sizes = mix.sizes(count)
+    pack_plan = plan_packs(count, lambda n: fixed + each * n if n <= most else None, ready)
+    sizes = pack_plan.sizes(count)
     assert sum(items for _, items in sizes) == count
     assert all(1 <= items <= lanes <= most for lanes, items in sizes)
 
 
 def test_keys_are_set_up_for_the_batches_to_come() -> None:
     """With 64 lanes this batch would take longer, and all batches of its kind together less."""
-    assert choose_mix(64, mlp, {1, 16}).packs == ((16, 4),)
-    assert choose_mix(64, mlp, {1, 16}, batches=8).packs == ((64, 1),)
+    assert plan_packs(64, mlp, {1, 16}).packs == ((16, 4),)
+    assert plan_packs(64, mlp, {1, 16}, batches=8).packs == ((64, 1),)
 
 
 batches_of_a_kind = {
@@ -84,9 +84,9 @@ def test_the_same_batch_again_finds_the_keys_that_it_needs(
     def prove_s(lanes: int) -> float:
         return fixed + each * lanes
 
-    first = choose_mix(count, prove_s, ready, batches=batches)
+    first = plan_packs(count, prove_s, ready, batches=batches)
     there = ready | {lanes for lanes, _ in first.packs}
-    again = choose_mix(count, prove_s, there, batches=batches)
+    again = plan_packs(count, prove_s, there, batches=batches)
     assert again.setup_s == 0
     assert again.seconds == pytest.approx(first.seconds)
 
@@ -99,8 +99,8 @@ def test_looking_ahead_costs_a_bounded_time_now_and_none_in_the_end(
     def prove_s(lanes: int) -> float:
         return fixed + each * lanes
 
-    alone = choose_mix(count, prove_s, ready)
-    ahead = choose_mix(count, prove_s, ready, batches=batches)
+    alone = plan_packs(count, prove_s, ready)
+    ahead = plan_packs(count, prove_s, ready, batches=batches)
     slack = 1 + 1e-9
     assert ahead.seconds + ahead.setup_s <= batches * (alone.seconds + alone.setup_s) * slack
     assert (
@@ -110,4 +110,4 @@ def test_looking_ahead_costs_a_bounded_time_now_and_none_in_the_end(
 
 def test_one_lane_is_always_needed() -> None:
     with pytest.raises(ValueError, match="no circuit"):
-        choose_mix(3, lambda _: None, set())
+        plan_packs(3, lambda _: None, set())

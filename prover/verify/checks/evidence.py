@@ -17,7 +17,7 @@ from circuits.engine.port import Engine, Limits
 from circuits.engine.proof_json import EzklProof
 from circuits.errors import Canceled, EngineKilled, StorageFull, ZkmlError, is_of_full_disk
 from circuits.format.manifest import CircuitManifest, SrsRef
-from prover.memo import Once
+from prover.memo import Memo
 from prover.statement.bundle import Bundle
 from prover.statement.envelope import Receipt
 from prover.statement.keys import PublicKey
@@ -130,7 +130,7 @@ class Evidence:
     input_salt: bytes | None = None
     rebuild: Rebuild | None = None
     derive: Derive | None = None
-    once: Once = field(default_factory=Once)
+    memo: Memo = field(default_factory=Memo)
     bundle: Slot[Bundle] = field(default_factory=lambda: Slot("bundle"))
     receipt: Slot[Receipt] = field(default_factory=lambda: Slot("receipt"))
     statement: Slot[Statement] = field(default_factory=lambda: Slot("statement"))

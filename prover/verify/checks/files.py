@@ -118,7 +118,7 @@ def _well_formed(hints: Hints, outputs: int) -> None:
 
 
 def _named(e: Evidence, what: str, actual: bytes, named: str) -> str:
-    digest = e.once("sha256", lambda: sha256(actual), actual)
+    digest = e.memo("sha256", lambda: sha256(actual), actual)
     if digest != named:
         refuse(f"the {what} has digest {digest}; the statement names {named}")
     return digest

@@ -16,7 +16,7 @@ from prover.store.schema import batch_chunks, jobs, upload_parts
 _OPEN = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
 
 
-class Keeping(Repository):
+class Retention(Repository):
     """Queries of housekeeping, over all tenants."""
 
     def results_before(self, age: timedelta, *, limit: int) -> list[Job]:
@@ -46,7 +46,7 @@ class Keeping(Repository):
             if changed.rowcount == 1:
                 add_stored(conn, self._owner, -freed_bytes)
 
-    def named_inputs(self, keys: Sequence[str]) -> dict[str, bool]:
+    def referenced_inputs(self, keys: Sequence[str]) -> dict[str, bool]:
         """The private files among ``keys`` that a row references, and whether the row still needs
         them: the input of an ended job is no longer needed."""
         named = (

@@ -18,7 +18,7 @@ RECENT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ServiceMetrics:
     """Metrics over the rows of all tenants."""
 
     states: dict[tuple[str, str], int]  # by kind and state
@@ -35,10 +35,10 @@ class Figures:
     found: int  # proofs with an existing circuit
 
 
-class Operations(Repository):
+class ServiceMetricsReader(Repository):
     """Metrics over the whole table, for operators."""
 
-    def figures(self) -> Figures:
+    def service_metrics(self) -> ServiceMetrics:
         """All metrics, in one transaction."""
         code = jobs.c.problem["code"].as_string().label("code")
         counted = sa.select(jobs.c.kind, jobs.c.state, code, sa.func.count().label("count"))
@@ -82,7 +82,7 @@ class Operations(Repository):
                 ends[key] = ends.get(key, 0) + count
         proved = [row.timings for row in ended if row.kind == JobKind.PROOF and _succeeded(row)]
         built = sum(Stage.COMPILE in timings for timings in proved)
-        return Figures(
+        return ServiceMetrics(
             sizes={(row[0], row[1]): int(row[2]) for row in open_jobs},
             predicted_bytes=[
                 (row.needs_bytes, row.peak_rss_bytes)

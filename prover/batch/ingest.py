@@ -27,7 +27,7 @@ from prover.statement.context import Context
 _MOST_UNUSED = 16
 
 
-def receive(
+def ingest(
     services: BatchServices,
     model: ModelRecord,
     path: Path,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from workers.acknowledging import ForgettingQoS
+from workers.ack_qos import ForgettingQoS
 
 
 class Gone(ForgettingQoS):
