@@ -61,7 +61,7 @@ def circuit_claims(e: Evidence) -> str:
 # (21)
 def proof_form(e: Evidence) -> str:
     data = e.bundle.value.proof
-    proof = e.once("parsed", lambda: parse_proof(data), data)
+    proof = e.memo("parsed", lambda: parse_proof(data), data)
     e.proof.fill(proof)
     claim = e.predicate.proof
     if sha256(proof.proof) != claim.sha256:
@@ -80,7 +80,7 @@ def instances(e: Evidence) -> str:
         refuse("the layout of the instances is not the circuit's")
     if not len(instances) == claim.count == sum(s.count for s in layout):
         refuse(f"the proof has {len(instances)} instances, the statement says {claim.count}")
-    digest = e.once("instances", lambda: sha256(felts_to_bytes(instances)), instances)
+    digest = e.memo("instances", lambda: sha256(felts_to_bytes(instances)), instances)
     if digest != claim.sha256:
         refuse("the instances do not match the statement's digest")
     lane = lane_of(e)
@@ -280,7 +280,7 @@ def _lanes(e: Evidence) -> Lanes:
     data = e.bundle.value.lanes
     if data is None:
         refuse("the bundle lacks the list of lanes")
-    return e.once("lanes", lambda: Lanes.from_bytes(data), data)
+    return e.memo("lanes", lambda: Lanes.from_bytes(data), data)
 
 
 def challenge_of(e: Evidence) -> list[str]:
@@ -292,7 +292,7 @@ def challenge_of(e: Evidence) -> list[str]:
         if s.role in (Role.INPUT, Role.RESULT)
     ]
     return [
-        e.once("challenge", lambda: challenge(bundle.vk, shown), proof, bundle.vk, bundle.manifest)
+        e.memo("challenge", lambda: challenge(bundle.vk, shown), proof, bundle.vk, bundle.manifest)
     ]
 
 

@@ -37,7 +37,7 @@ def proof(e: Evidence) -> str:
     if not EzklSettings.parse(bundle.settings).fits(bundle.vk):
         refuse("the settings describe a larger circuit than the key's")
     parts = (bundle.proof, bundle.settings, bundle.vk, bundle.srs_part)
-    if not e.once("verified", lambda: e.engine.verify(*parts, e.limits), *parts):
+    if not e.memo("verified", lambda: e.engine.verify(*parts, e.limits), *parts):
         refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
     return f"accepted by {e.engine.name} {e.engine.version}"
 

@@ -22,7 +22,7 @@ def weights(e: Evidence) -> str:
         skip("the weights are in the circuit")
     if data is None:
         refuse("the bundle lacks the weights, which are not in the circuit")
-    digest = e.once("sha256", lambda: sha256(data), data)
+    digest = e.memo("sha256", lambda: sha256(data), data)
     if not digest == claim.network_sha256 == manifest.files.get("hints"):
         refuse("the bundle's weights do not match the manifest")
     facts = e.engine.network_facts(data, challenges_of(e), e.limits)
