@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from prover.settings import Settings
@@ -31,6 +32,15 @@ def test_the_compose_file_locks_our_own_services_in() -> None:
         assert "no-new-privileges:true" in service["security_opt"]
         assert "/tmp:mode=1777" in service["tmpfs"]
     assert "noeviction" in services["redis"]["command"]
+
+
+def test_the_compose_file_keeps_to_the_specification() -> None:
+    specification = pytest.importorskip("compose_spec")  # pip install compose-spec
+    options = specification.PyOptions()
+    options.apply_merge = True
+    read = options.from_yaml((DEPLOY / "compose.yaml").read_text())
+    read.validate()
+    assert {"api", "worker"} <= set(read.service_names())
 
 
 def test_the_seccomp_profile_refuses_and_lets_children_wall_themselves_in() -> None:
