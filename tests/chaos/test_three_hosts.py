@@ -1,13 +1,17 @@
-"""Three hosts with clocks of their own share PostgreSQL, S3 and Redis; the network between them and
-these is cut and healed. Every job ends once and rightly."""
+"""Three hosts with clocks of their own share PostgreSQL, S3 and Redis. The network between them and
+these is cut and healed, workers and engines are killed and stopped. Every job ends once and
+rightly."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.servers.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
@@ -35,10 +39,16 @@ LEASE_S = 3.0
 WORKER = Path(__file__).with_name("worker.py")
 #: How long a host is cut off: its leases run out meanwhile.
 CUT_S = 2 * LEASE_S
-ALLOWED = {"job_quarantined", "worker_lost", "store_unavailable", "artifacts_unavailable"}
+ALLOWED = {
+    "job_quarantined",
+    "worker_lost",
+    "engine_killed",
+    "store_unavailable",
+    "artifacts_unavailable",
+}
 
 
-def test_three_hosts_that_are_cut_off_by_turns_end_every_job_once(
+def test_three_hosts_that_break_by_turns_end_every_job_once(
     tmp_path: Path, srs_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(SEED)
@@ -79,15 +89,17 @@ def test_three_hosts_that_are_cut_off_by_turns_end_every_job_once(
             host.set_clock(seconds)
             host.start_worker(env, [str(WORKER)])
         until(lambda: all("worker_ready" in host.log.read_text() for host in made))
-        cuts = cut_by_turns(app, made, env, chance)
+        done = break_by_turns(app, made, env, chance)
         jobs = [app.store.job(job_id) for job_id in ordered]
-        look_at(app, jobs, made, cuts)
+        look_at(app, jobs, made, done)
         app.close()
 
 
-def cut_by_turns(app: App, made: list[Host], env: dict[str, str], chance: random.Random) -> int:
-    """Cuts one host off after the other until most jobs are over; waits for the rest."""
-    cuts, give_up = 0, time.monotonic() + 600 + 60 * JOBS
+def break_by_turns(
+    app: App, made: list[Host], env: dict[str, str], chance: random.Random
+) -> Counter[str]:
+    """Breaks one host after the other until most jobs are over; waits for the rest."""
+    done, give_up = Counter[str](), time.monotonic() + 600 + 60 * JOBS
     while (open_jobs := JOBS - over(app)) > 0:
         assert time.monotonic() < give_up, [job.state for job in app.store.jobs(JOBS).items]
         time.sleep(chance.uniform(1, 3))
@@ -95,25 +107,64 @@ def cut_by_turns(app: App, made: list[Host], env: dict[str, str], chance: random
             if host.process is None or host.process.poll() is not None:
                 host.start_worker(env, [str(WORKER)])
         running = app.store.count_jobs()[JobState.RUNNING]
-        if running and open_jobs > JOBS // 3 and cuts < 2 * JOBS:
-            host = chance.choice(made)
-            host.cut_off()
-            time.sleep(CUT_S)
-            host.heal()
-            cuts += 1
-    return cuts
+        if running and open_jobs > JOBS // 3 and done.total() < 2 * JOBS:
+            fault = chance.choice(FAULTS)
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+                fault(chance.choice(made))
+                done[fault.__name__] += 1
+    return done
+
+
+def cut_off(host: Host) -> None:
+    host.cut_off()
+    time.sleep(CUT_S)
+    host.heal()
+
+
+def kill_worker(host: Host) -> None:
+    worker_of(host).kill()
+
+
+def stop_worker(host: Host) -> None:
+    worker = worker_of(host)
+    worker.suspend()
+    time.sleep(CUT_S)
+    worker.resume()
+
+
+def kill_engine(host: Host) -> None:
+    """A child that works, or else the server that children come from."""
+    worker_of(host).children(recursive=True)[-1].kill()
+
+
+def have_the_store_fail(host: Host) -> None:
+    (host.faults / "store").write_text("fail")
+    time.sleep(CUT_S)
+    (host.faults / "store").unlink()
+
+
+def step_the_clock(host: Host) -> None:
+    host.set_clock(-30.0)
+
+
+FAULTS = (cut_off, kill_worker, stop_worker, kill_engine, have_the_store_fail, step_the_clock)
+
+
+def worker_of(host: Host) -> psutil.Process:
+    assert host.process is not None
+    return psutil.Process(host.process.pid)
 
 
 def over(app: App) -> int:
     return sum(count for state, count in app.store.count_jobs().items() if state.terminal)
 
 
-def look_at(app: App, jobs: list[Job], made: list[Host], cuts: int) -> None:
+def look_at(app: App, jobs: list[Job], made: list[Host], done: Counter[str]) -> None:
     succeeded = [job for job in jobs if job.state is JobState.SUCCEEDED]
     workers = {job.attempt for job in jobs}
     print(
-        f"\nthree hosts: {len(jobs)} jobs, {cuts} cuts, {len(succeeded)} succeeded, attempts"
-        f" {sorted(workers)}"
+        f"\nthree hosts: {len(jobs)} jobs, {len(succeeded)} succeeded, attempts {sorted(workers)},"
+        f" {dict(done)}"
     )
     assert {(job.problem or {}).get("code") for job in jobs if job not in succeeded} <= ALLOWED
     assert succeeded, "nothing got through"
