@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 import anyio
 
-from api.gathered import Gathered
+from api.batched_reads import BatchedReads
 from prover.errors import JobNotFound
 from prover.jobs.notifications import Notifications
 from prover.records.batch import Batch
@@ -33,8 +33,8 @@ class Reads:
         self._at_hand = store.at_hand()
         self._store = self._at_hand or store
         waits = self._at_hand is None
-        self._jobs = Gathered(self._read_jobs, in_thread=waits)
-        self._events = Gathered(self._read_events, in_thread=waits)
+        self._jobs = BatchedReads(self._read_jobs, in_thread=waits)
+        self._events = BatchedReads(self._read_events, in_thread=waits)
 
     def close(self) -> None:
         """Closes only its own connection."""

@@ -1,4 +1,4 @@
-"""What several tests stand on: the real engine, tiny circuits, processes that are always ended."""
+"""Shared fixtures: the real engine, tiny circuits, processes that are always ended."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_a_device_is_written_to_and_not_replaced(workspace: Workspace) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace) -> None:
-    """The largest file that may be written stands in for what is left of the disk."""
+    """The file size limit stands in for a full disk."""
     out = workspace.folder / "small" / "out.zkml"
     out.parent.mkdir()
     limit = 20_000

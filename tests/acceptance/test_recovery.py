@@ -64,7 +64,7 @@ def client(running: Up) -> Iterator[Client]:
 
 
 def caught_proving(running: Up, client: Client) -> tuple[Job, psutil.Process]:
-    """A job whose engine child stands still in the middle of its proof."""
+    """A job whose engine child is stopped (SIGSTOP) in the middle of its proof."""
     for _ in range(10):  # a machine that stands still for a moment may miss a proof
         job = client.create_proof(model=client.upload_model(MODEL).id, input_data=INPUT)
         if not any(event.data.get("stage") == "prove" for event in client.events(job.id)):
@@ -130,7 +130,7 @@ def test_a_proof_can_be_canceled_while_it_is_made(running: Up, client: Client) -
 
 
 def test_a_deadline_kills_the_engine_within_two_seconds(running: Up, client: Client) -> None:
-    """The child stands still and cannot end by itself; whoever asks late learns that it expired."""
+    """The child is stopped and cannot end by itself; a later request sees that the job expired."""
     for given_s in (4, 15, 60):  # a slow machine needs longer to come as far as the proof
         caught = caught_before_its_deadline(running, client, given_s)
         if caught is not None:

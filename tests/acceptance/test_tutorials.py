@@ -1,4 +1,4 @@
-"""The tutorials, run as they stand: what each block prints is beside what the page shows."""
+"""The tutorials, executed unchanged: each block must print what the page shows."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _started(text: str, folder: Path, env: dict[str, str]) -> subprocess.Popen[s
 
 
 def _shown(wanted: str, output: str) -> None:
-    """Each line stands in the output, in this order; its end may go on."""
+    """The output has each line, in this order; its lines may be longer."""
     lines = iter(output.splitlines())
     for line in wanted.splitlines():
         assert any(line in said for said in lines), (

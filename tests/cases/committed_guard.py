@@ -49,7 +49,7 @@ class Deployed:
         return self.guard.challenged.inputs.count > 0
 
     def read(self, name: str = "honest") -> tuple[bytes, list[str], list[str]]:
-        """A proof, its instances, and the input that stands beside it."""
+        """A proof, its instances, and its input."""
         made = self.vector["proofs"][name]
         return bytes.fromhex(made["proof"]), made["instances"], made["inputs"]
 
@@ -58,7 +58,7 @@ class Deployed:
         return self.guard.calldata(proof, instances, self.context, inputs)
 
     def verifies(self, proof: bytes, instances: list[str]) -> bool:
-        """Whether the verifier accepts it that stands behind the guard."""
+        """Whether the verifier behind the guard accepts it."""
         plain = replace(self.guard, challenged=None).calldata(proof, instances)
         return self.chain.accepts(self.verifier, bytes.fromhex(self.vector["verify"]) + plain[4:])
 

@@ -46,7 +46,7 @@ class Chain:
         return str(self._evm.deploy(_SENDER, creation))
 
     def place(self, runtime: bytes, address: str | None = None) -> str:
-        """Puts a contract that nobody deployed at an address, or at one of its own."""
+        """Places a contract at an address without deploying it; by default at a new one."""
         if address is None:
             self._placed += 1
             address = f"0x{self._placed:040x}"

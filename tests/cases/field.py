@@ -147,7 +147,7 @@ def neighbours() -> Field:
 
 
 def codes() -> Field:
-    """A ColumnTransformer of codes and numbers before boosting; names stand in columns."""
+    """A ColumnTransformer of codes and numbers before boosting, with named columns."""
     rows = _people()
     names = list(rows)
     x = np.concatenate([rows[n].astype(np.float64) for n in names], axis=1)

@@ -1,4 +1,4 @@
-"""Jobs in a store, for the tests of what becomes of them."""
+"""Jobs in a store, for tests of their life cycle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each pass makes of a graph: one small case each, before and after.
+"""A small case for each pass: the graph before and after.
 
 Graphs stand in ONNX's own text. After a pass its new values are called ``t1``, ``t2``, …, small
 constants stand where they are used, and of larger ones only the type and the shape.

@@ -181,7 +181,7 @@ class Deployment:
         self._later(process.resume)
 
     def _later(self, undo: Callable[[], object]) -> None:
-        """In a thread: whoever breaks things asks Redis and the database too, and waits."""
+        """Runs in a thread: fault injection also calls Redis and the database, and blocks."""
 
         def run() -> None:
             with contextlib.suppress(psutil.Error, OSError):
@@ -335,7 +335,7 @@ def deployed(
 
 @contextlib.contextmanager
 def _disk(home: Path) -> Iterator[None]:
-    """A file system of its own for the service, where one can be mounted."""
+    """A separate file system for the service, if one can be mounted."""
     home.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m", "none", str(home)]
     mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0

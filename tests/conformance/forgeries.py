@@ -1,4 +1,4 @@
-"""Lies of an issuer who holds the trusted key, told consistently: every digest is made to fit."""
+"""Forgeries of an issuer with the trusted key, made consistent: every digest is recomputed."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def lie_longer_proof(forgery: Forgery) -> None:
 
 
 def lie_two_names(forgery: Forgery) -> None:
-    """An input cut in two of one name: a value could stand for either."""
+    """An input split into two with one name, so that a value is ambiguous."""
     (x,) = forgery.manifest.inputs
     half = replace(x, tensor=replace(x.tensor, shape=(1, 2)))
     forgery.set_manifest(replace(forgery.manifest, inputs=(half, half)))
@@ -274,7 +274,7 @@ def lie_two_names(forgery: Forgery) -> None:
 
 
 def lie_two_inputs(forgery: Forgery) -> None:
-    """One input of four values told as two of two."""
+    """One input of four values, stated as two of two."""
     (x,) = forgery.manifest.inputs
     a, b = (replace(x, tensor=replace(x.tensor, name=n, shape=(1, 2))) for n in ("a", "b"))
     forgery.set_manifest(replace(forgery.manifest, inputs=(a, b)))

@@ -75,7 +75,7 @@ VECTORS = {
 
 
 def bundle(circuit: Committed, vector: Vector, name: str, folder: Path) -> bytes:
-    """What its prover makes, signed whatever comes of it."""
+    """The prover's bundle, signed even if it is invalid."""
     context = Context(
         job_id=f"job-{name}",
         nonce="conformance",

@@ -207,7 +207,7 @@ def _prove(engine: EzklEngine, circuit: Circuit, values: list[int]) -> dict[str,
 
 
 def _reusable(files: CircuitFiles, folder: Path) -> str:
-    """The reusable verifier's source. The engine wants a compiler of its own, and downloads it: not
+    """The reusable verifier's source. The engine wants its own compiler and downloads it: not
     here, and it has written the source by then."""
     vk, settings, srs = str(files.vk), str(files.settings), str(files.srs)
     source, abi = folder / "reusable.sol", str(folder / "abi")

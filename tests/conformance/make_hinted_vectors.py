@@ -234,7 +234,7 @@ def set_up(
 def bundle(
     engine: EzklEngine, manifest: CircuitManifest, files: CircuitFiles, hints: bytes, name: str
 ) -> bytes:
-    """What a prover makes who gives these results, and signs whatever comes of it."""
+    """The bundle of a prover with these hints, signed even if it is invalid."""
     context = Context(
         job_id=f"job-{name}",
         nonce="conformance",

@@ -32,7 +32,7 @@ def test_a_guard_accepts_an_honest_proof_and_refuses_all_else(deployed: Deployed
 
 @pytest.mark.parametrize("name", [*BENDS, "beyond"])
 def test_the_verifier_alone_accepts_what_its_guard_refuses(deployed: Deployed, name: str) -> None:
-    """These are proofs, of something else: whoever verifies has to look."""
+    """Valid proofs of other claims: the verifier has to compare them."""
     if name not in deployed.vector["proofs"]:
         pytest.skip("a private input is bounded by the circuit")
     proof, instances, _ = deployed.read(name)

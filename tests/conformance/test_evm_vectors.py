@@ -40,7 +40,7 @@ class Deployed:
         return self.guard.calldata(proof, instances)[:4]
 
     def arrays(self, instances: list[int], vka: bytes | None = None) -> list[list[int]]:
-        """What stands beside the proof in a call."""
+        """The arguments of a call besides the proof."""
         key = self.guard.vka if vka is None else vka
         return [instances] if key is None else [instances, split(key)]
 
@@ -205,7 +205,7 @@ def test_another_verifier_is_refused(deployed: Deployed, vector: Any) -> None:
 
 
 def test_an_input_beyond_the_accepted_range_is_refused(deployed: Deployed, vector: Any) -> None:
-    """The circuit proves it: nobody but who verifies bounds a public input."""
+    """The circuit proves it: only the verifier bounds a public input."""
     proof, felts, numbers = read(vector["proofs"]["beyond"])
     arrays = deployed.arrays(numbers)
     assert deployed.chain.accepts(deployed.verifier, calldata(deployed.verify, proof, *arrays))

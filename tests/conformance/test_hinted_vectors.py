@@ -1,4 +1,4 @@
-"""Each vector about hints is judged as ``verdicts.json`` says, whoever wrote the verifier."""
+"""The verifier's result for each vector about hints is that of ``verdicts.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each vector about lanes is judged as ``verdicts.json`` says, whoever wrote the verifier."""
+"""The verifier's result for each vector about lanes is that of ``verdicts.json``."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_another_number_of_lanes(
 def test_a_wide_circuit_called_narrow(
     limbs: int, wide: tuple[Bundle, Bundle], engine: EzklEngine
 ) -> None:
-    """Both lanes told as one input of twice the size; the second context as a limb of the first."""
+    """Both lanes as one input of twice the size; the second context as a limb of the first."""
     forgery = Forgery(wide[0], statement_of(wide[0]))
     (x,), (y,) = forgery.manifest.inputs, forgery.manifest.outputs
     forgery.set_manifest(

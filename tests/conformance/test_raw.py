@@ -23,7 +23,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "vectors" / "public_ceremony"
 
 @dataclass
 class Raw:
-    """EZKL's files, as somebody may hand them over."""
+    """EZKL's files, as a user may submit them."""
 
     proof: dict[str, Any]
     settings: bytes

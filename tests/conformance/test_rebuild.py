@@ -31,7 +31,7 @@ from tests.conformance.make_vectors import public_key
 pytestmark = pytest.mark.slow
 
 VALUES = np.array([[1.0, -1.0, 2.0, 0.0]], dtype=np.float32)
-#: ReLU goes the integer road, Sigmoid too with a table, Softplus the engine's own fixed point.
+#: ReLU is lowered to integers, Sigmoid too with a table; Softplus uses the engine's fixed point.
 MODELS = {
     "integers": tiny.linear(),
     "tables": tiny.linear(activation="Sigmoid"),
@@ -107,14 +107,14 @@ def detail(report: Report) -> str:
 
 
 @pytest.mark.parametrize(
-    "road",
+    "kind",
     ["integers", "tables", pytest.param("fixed-point", marks=pytest.mark.long)],  # k = 15
 )
 def test_an_honest_circuit_is_made_anew_to_the_byte(
-    road: str, bench: Bench, honest: dict[str, Bundle]
+    kind: str, bench: Bench, honest: dict[str, Bundle]
 ) -> None:
-    assert (Forgery(honest[road], {}).manifest.lowering is not None) == (road != "fixed-point")
-    report = bench.judge(honest[road], MODELS[road])
+    assert (Forgery(honest[kind], {}).manifest.lowering is not None) == (kind != "fixed-point")
+    report = bench.judge(honest[kind], MODELS[kind])
     assert report.failures == ()
     assert "same bytes" in detail(report)
 

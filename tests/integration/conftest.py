@@ -24,7 +24,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of its own for each test."""
+    """A separate database for each test."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'zkml.db'}"
         return
@@ -55,7 +55,7 @@ def store(url: str, clock: ManualClock) -> Iterator[Store]:
 
 @pytest.fixture
 def little_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of two megabytes."""
+    """A separate file system of two megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]

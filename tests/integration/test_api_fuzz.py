@@ -1,4 +1,4 @@
-"""Whatever JSON is sent, the answer is a job or the caller's problem, never a failure of ours."""
+"""For any JSON the response is a job or a client error, never an internal error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API as a process of its own: what it loads, how it stops, what a missing queue means."""
+"""The API as a process: its imports, its shutdown, and a missing queue."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Waits for it; gives up after so long that something hangs."""
+    """Waits for it, with a timeout against hanging."""
     end = time.monotonic() + 300
     while not true():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""Batches with real proofs: items stand alone, are proved once, and say which lane is theirs."""
+"""Batches with real proofs: each item is self-contained, proved once, and states its lane."""
 
 from __future__ import annotations
 

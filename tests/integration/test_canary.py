@@ -1,4 +1,4 @@
-"""A private input is nowhere but in its own place: a number that nobody else would write is looked
+"""A private input is only in its own place: a unique number is searched
 for in logs, rows, artifacts, metrics and errors, of jobs that succeed and of jobs that fail."""
 
 from __future__ import annotations

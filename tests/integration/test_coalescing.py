@@ -68,7 +68,7 @@ def states(app: App, jobs: list[Job]) -> list[JobState]:
 
 
 def lanes(app: App, jobs: list[Job]) -> list[int | None]:
-    """The lane of each job's proof; None for a proof of its own."""
+    """The lane of each job's proof; None for an unshared proof."""
     results = [app.store.job(job.id).result or {} for job in jobs]
     return [r["lane"]["index"] if "lane" in r else None for r in results]
 
@@ -137,7 +137,7 @@ def test_some_jobs_always_have_a_proof_of_their_own(
 def test_a_model_whose_inputs_cannot_share_is_told_once_and_proved_alone(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sum of a batch: one input's share of it is nobody's."""
+    """The sum over a batch, which mixes inputs."""
     total = model(
         [helper.make_node("CumSum", ["x", "axis"], ["y"], name="total")],
         {"x": (TensorProto.FLOAT, [1, 4])},

@@ -253,7 +253,7 @@ def test_no_bundle_carries_weights_that_are_sealed(
 def test_who_has_the_model_needs_no_signature_for_its_weights(
     shown: Committed, honest: ProofResult
 ) -> None:
-    """The weights are derived from it, whoever signed; the signature is by an unknown key here."""
+    """The weights are derived from the model, whoever signed; here an unknown key signed."""
     statement, bundle = shown.stated(honest, X, HERE)
     data = write_bundle(sign_bundle(statement, bundle, signer(7)))
 

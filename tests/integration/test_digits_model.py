@@ -1,4 +1,4 @@
-"""The committed digits model is what its script makes, and good enough to serve."""
+"""The checked-in digits model is what its script makes, and accurate enough."""
 
 from __future__ import annotations
 

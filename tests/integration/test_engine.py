@@ -343,8 +343,8 @@ def test_constants_beyond_float32_are_proved_as_they_are(
     assert engine.verify(proof.proof_json, settings, vk, extract(srs), LIMITS)
 
 
-def test_constants_that_do_not_stand_in_the_circuit_end_the_build(tmp_path: Path) -> None:
-    """What the engine makes of a graph may change: then no circuit comes of it, no wrong one."""
+def test_constants_missing_from_the_circuit_fail_the_build(tmp_path: Path) -> None:
+    """If the engine compiles a graph differently, the build fails: no circuit is wrong."""
     stand_ins, exact = written(np.array([1.0, 2.0**30 + 1]), 0)
     network = helper.make_model(
         helper.make_graph(

@@ -190,7 +190,7 @@ def test_a_call_ends_when_it_should_stop(own: Sandbox, tmp_path: Path) -> None:
 
 
 def test_every_call_of_work_that_may_be_canceled_ends_when_it_should_stop(own: Sandbox) -> None:
-    """Also calls that take no ``should_stop``, and none begins afterwards; others go on."""
+    """Also calls without ``should_stop``, and none starts afterwards; others continue."""
     stop = threading.Event()
     view = own.until(stop.is_set)
     server = own.call("os:getppid", limits=GENEROUS)

@@ -62,7 +62,7 @@ def test_the_formula_counts_about_what_the_engine_counts(engine: EzklEngine, nam
 def test_a_hopeless_model_is_estimated_without_asking_the_engine(
     engine: EzklEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine would count for minutes before it said that nobody could prove this."""
+    """The engine would count for minutes before it reported that this cannot be proved."""
 
     def asked(*_: object) -> None:
         raise AssertionError("the engine was asked to count")

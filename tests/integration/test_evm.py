@@ -202,7 +202,7 @@ def test_a_private_input_beyond_its_range_is_refused_by_the_guard_alone(
 
 
 def test_guards_are_compiled_from_their_source(solc: Solc) -> None:
-    """What lies in the package is what solc makes of the source that lies beside it."""
+    """The packaged bytecode is what solc makes of the packaged source."""
     kept = json.loads(COMPILED.read_text(encoding="utf-8"))
     assert kept == {"solc": kept["solc"], **compile_guards(solc, deadline_s=60)}
 

@@ -214,7 +214,7 @@ def test_inputs_that_a_store_would_not_delete_go_later(
 
 @pytest.mark.parametrize("state", [JobState.CANCELED, JobState.FAILED])
 def test_a_batch_whose_plan_ended_without_it_ends_too(tmp_path: Path, state: JobState) -> None:
-    """Whoever ended the planning job died before it ended the batch; nobody looks at it."""
+    """The process that ended the planning job died before it ended the batch."""
     app = App.open(Settings(home=tmp_path))
     app.store.add_model(model_record())
     app.store.create_batch("b", model_record().id, {}, None)

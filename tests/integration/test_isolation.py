@@ -27,7 +27,7 @@ SECRET = "ZKML_TEST_SECRET_OF_THE_WORKER"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A service's home with a signing key, a database, and the input of somebody else's job."""
+    """A service's home with a signing key, a database, and the input of another job."""
     folder = tmp_path_factory.mktemp("isolation")
     app = App.open(Settings.load(home=folder))
     app.keys.signer()

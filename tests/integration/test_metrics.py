@@ -1,4 +1,4 @@
-"""What an operator is told, from rows as they are; and that a queue which may forget is named."""
+"""Metrics for operators, from rows; and a warning about a queue that may drop messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each operator that the compiler says it supports, in the engine, beside onnxruntime."""
+"""Each operator that the compiler supports: the engine's result against onnxruntime's."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ def test_an_engine_without_room_or_time_fails_the_job_by_name(
 
 
 def killed_verifications(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
-    """The next so many children that verify are killed as if by the kernel; the calls so far."""
+    """Kills the next verifying children as the kernel would; returns the calls so far."""
     calls: list[int] = []
     verify = EzklEngine.verify
 

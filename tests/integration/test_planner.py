@@ -220,7 +220,7 @@ def test_a_machine_too_small_is_told_how_much_is_missing(
 def test_planning_stops_in_the_middle_of_an_engine_call(
     engine: EzklEngine, srs_cache: Path
 ) -> None:
-    """Told to stop after the first thing that it says: the call that this is about ends there."""
+    """Stopped at its first progress message: the current call ends there."""
     said: list[str] = []
     with pytest.raises(Canceled):
         builder(engine, srs_cache).plan(
@@ -231,7 +231,7 @@ def test_planning_stops_in_the_middle_of_an_engine_call(
 
 @pytest.mark.long
 def test_planning_stops_wherever_it_is(engine: EzklEngine, srs_cache: Path) -> None:
-    """Told to stop after each of the things that it says: nothing more is said, or done."""
+    """Stopped at each progress message: no later message or work follows."""
     made = builder(engine, srs_cache)
 
     def said_until(stop: int) -> tuple[int, bool]:

@@ -1,4 +1,4 @@
-"""Private inputs: what a proof leaves of them for whoever guesses, salted and not."""
+"""Private inputs: what a proof reveals to an attacker who guesses, salted and unsalted."""
 
 from __future__ import annotations
 

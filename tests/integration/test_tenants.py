@@ -145,7 +145,7 @@ def ended(store: Store, job_id: str, result: dict[str, Any]) -> None:
 
 
 def unknown(ids: dict[str, str]) -> dict[str, str]:
-    """Ids of the same form that nobody has."""
+    """Unused ids of the same form."""
     return {name: re.sub("[0-9a-f](?=[0-9a-f]{8})", "0", value) for name, value in ids.items()}
 
 
@@ -276,7 +276,7 @@ def test_every_route_has_its_scopes(world: World) -> None:
 
 @pytest.mark.slow
 def test_the_same_bytes_are_each_tenants_own_model(world: World) -> None:
-    """Neither the answer nor the work that it takes tells that somebody has the model already."""
+    """Neither the response nor its work reveals that another tenant has the model."""
     digits = Path(__file__).parents[2] / "benchmarks" / "demo" / "digits" / "digits.onnx"
     octets = {"Content-Type": "application/octet-stream"}
     first = world.http.post(

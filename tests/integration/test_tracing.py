@@ -1,4 +1,4 @@
-"""Traces: one from a request to the stages of its job, and nothing where nobody wants any."""
+"""Traces from a request to the stages of its job, and none if tracing is off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ids = count(1)
 
 
 class Recorded(NonRecordingSpan):
-    """A span as the SDK's, as far as is looked at here."""
+    """A fake of the SDK's span."""
 
     def __init__(self, name: str, above: SpanContext, attributes: dict[str, Any]) -> None:
         trace_id = above.trace_id if above.is_valid else next(_ids)

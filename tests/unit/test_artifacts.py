@@ -91,7 +91,7 @@ def test_many_may_put_and_read_the_same_bytes_at_once(artifacts: Artifacts) -> N
     assert [path.read_bytes() for path in paths] == [data]
 
 
-def test_damage_is_noticed_and_mended_by_putting_again(tmp_path: Path) -> None:
+def test_damage_is_noticed_and_repaired_by_storing_again(tmp_path: Path) -> None:
     digest = directory(tmp_path).put(b"the true bytes")
     file_of(tmp_path, digest).write_bytes(b"the fake bytes")
 

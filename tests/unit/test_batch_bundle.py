@@ -1,4 +1,4 @@
-"""A batch bundle: what items share once, each item the very bytes of its own bundle, one form."""
+"""A batch bundle: shared parts once, each item the bytes of its own bundle, canonical form."""
 
 from __future__ import annotations
 

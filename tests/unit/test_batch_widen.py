@@ -1,4 +1,4 @@
-"""A batch dimension is carried through a graph, or refused by the node that stands in its way."""
+"""A batch dimension is propagated through a graph, or refused with the node that prevents it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ WORK = (
 
 @dataclass
 class Planted:
-    """Answers as onnxruntime does, in real processes, unless told otherwise."""
+    """Returns onnxruntime's outputs, in real processes, unless configured otherwise."""
 
     name: str = "ours"
     title: str = "planted"
@@ -303,7 +303,7 @@ def test_a_killed_process_and_a_failing_one_are_told_apart() -> None:
 
 
 def _wait_until_dead(pid: int) -> None:
-    """Gone, or dead and waiting for somebody to reap it; the test's own deadline ends the wait."""
+    """Ended, or a zombie; the test's own deadline ends the wait."""
     with contextlib.suppress(psutil.NoSuchProcess):
         child = psutil.Process(pid)
         while child.status() != psutil.STATUS_ZOMBIE:

@@ -1,4 +1,4 @@
-"""``zkml api-keys``: made, listed, revoked; and without one nobody listens beyond loopback."""
+"""``zkml api-keys``: create, list, revoke; without a key the service listens only on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client: what it needs, what it sends again, what it makes of answers that are strange."""
+"""The client: its imports, its retries, and unexpected responses."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def client(answer: Answer, **options: Any) -> Client:
 
 
 def broken(*failures: Exception | httpx.Response) -> tuple[Answer, list[httpx.Request]]:
-    """A service that fails so many times in these ways, and then answers with a job."""
+    """A service that fails in these ways, and then responds with a job."""
     asked: list[httpx.Request] = []
     left = list(failures)
 

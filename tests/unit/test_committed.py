@@ -212,7 +212,7 @@ def test_every_column_begins_with_its_own_salt() -> None:
 
 
 def test_random_lookups_reach_every_column() -> None:
-    """They stand in one block of columns: a recipe for a circuit that takes several is refused."""
+    """They fit one block of columns: a recipe for a circuit with several blocks is refused."""
     graph = float_graph(model("residual"), [], 1)
 
     def made(logrows: int) -> CommittedCircuit:

@@ -1,4 +1,4 @@
-"""Every decision has a number of its own and a line in the index."""
+"""Every decision has a unique number and a line in the index."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_proving_starts_without_clients_of_services_and_compilers() -> None:
 
 
 def test_no_test_module_is_imported_by_another() -> None:
-    """What several need stands in tests/cases, or is a fixture of a conftest."""
+    """Shared code is in tests/cases, or is a fixture of a conftest."""
     root = Path(__file__).parents[1]
     modules = sorted(path.stem for path in root.rglob("test_*.py"))
     assert len(modules) > 100

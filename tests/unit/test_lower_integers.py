@@ -1,4 +1,4 @@
-"""The integer road: rounding is the only error, and bounds hold for every accepted input."""
+"""Lowering to integers: rounding is the only error, and bounds hold for every accepted input."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_tables_would_be_multiplied_by_goes_into_the_next_weights(name: str
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
-    """Every ReLU is made an output of its own, and corners of the range are tried."""
+    """Every ReLU becomes an output, and corners of the range are tried."""
     variant = lower(MODELS[name], BitWidths(input=6, weights=(7,)), BOUND)
     model = onnx.load_model_from_string(variant.onnx)
     seen = [n.input[0] for n in model.graph.node if n.op_type in ("Abs", "Relu")]

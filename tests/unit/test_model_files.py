@@ -114,7 +114,7 @@ def test_an_archive_that_is_no_model_is_refused_with_what_to_pack(tmp_path: Path
 
 
 def doubling(depth: int) -> bytes:
-    """A model of one call that stands for ``2^depth`` nodes."""
+    """A model with one call that expands to ``2^depth`` nodes."""
     functions = []
     for level in range(depth):
         inner = helper.make_node("Relu", ["a"], ["m"])

@@ -78,7 +78,7 @@ def test_a_regression_tree() -> None:
 @pytest.mark.parametrize("post", ["LOGISTIC", "SOFTMAX"])
 @pytest.mark.parametrize("opset", [13, 21])
 def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: int) -> None:
-    """As a logistic regression on unscaled features has them: what is bent lies within 16."""
+    """As in a logistic regression on unscaled features: the nonlinear part is within ±16."""
     node = helper.make_node(
         "LinearClassifier",
         ["x"],

@@ -58,7 +58,7 @@ def test_equal_to_a_threshold_is_decided_as_the_model_does(op: str, levels: list
 
 
 def test_a_wrong_decision_is_near_a_threshold_and_a_right_one_mostly_is_not() -> None:
-    """Dollars, ratios and counts beside each other; random rows, and rows on the thresholds."""
+    """Dollars, ratios and counts together; random rows, and rows on the thresholds."""
     rng = np.random.default_rng(4)
     levels = [41250.0, 12000.0, 0.8519, 0.25, 3.0, 7.5]
     thresholds = np.array(levels, dtype=np.float32)

@@ -25,7 +25,7 @@ PAYLOAD = {"type": "proof.succeeded", "timestamp": "t", "data": {"id": "ü"}}
 
 @contextmanager
 def receiver(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that reads one request a connection and hands the socket to ``answer``."""
+    """A server that reads one request per connection and passes the socket to ``answer``."""
     heard: list[bytes] = []
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The context where inputs are not public: handed on as the first output."""
+"""The context if inputs are not public: exposed as the first output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads that requests make together: few, fresh, and each answer to who asked."""
+"""Batched reads of concurrent requests: few, fresh, and each result to its caller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
-from api.gathered import Gathered
+from api.batched_reads import BatchedReads
 
 EACH_WAY = pytest.mark.parametrize("in_thread", [True, False])
 
@@ -21,7 +21,7 @@ def test_requests_at_once_share_a_read(in_thread: bool) -> None:
         return {key: str(key) for key in keys if key > 1}
 
     async def main() -> list[list[str | None]]:
-        looks = Gathered(read, in_thread=in_thread)
+        looks = BatchedReads(read, in_thread=in_thread)
         return list(await asyncio.gather(looks.get(2), looks.get(1, 3), looks.get(2)))
 
     assert asyncio.run(main()) == [["2"], [None, "3"], ["2"]]
@@ -33,7 +33,7 @@ def test_a_later_request_reads_again(in_thread: bool) -> None:
     now = ["before"]
 
     async def main() -> None:
-        looks: Gathered[str, str] = Gathered(
+        looks: BatchedReads[str, str] = BatchedReads(
             lambda keys: dict.fromkeys(keys, now[0]), in_thread=in_thread
         )
         assert await looks.get("job") == ["before"]
@@ -53,7 +53,7 @@ def test_a_failed_read_fails_those_who_asked_and_no_later_one(in_thread: bool) -
         return dict.fromkeys(keys, 1)
 
     async def main() -> None:
-        looks = Gathered(read, in_thread=in_thread)
+        looks = BatchedReads(read, in_thread=in_thread)
         both = await asyncio.gather(looks.get("a"), looks.get("b"), return_exceptions=True)
         assert [type(error) for error in both] == [OSError, OSError]
         fails[0] = False
@@ -65,7 +65,7 @@ def test_a_failed_read_fails_those_who_asked_and_no_later_one(in_thread: bool) -
 @EACH_WAY
 def test_one_who_leaves_takes_nobody_along(in_thread: bool) -> None:
     async def main() -> None:
-        looks: Gathered[str, int] = Gathered(
+        looks: BatchedReads[str, int] = BatchedReads(
             lambda keys: dict.fromkeys(keys, 1), in_thread=in_thread
         )
         first, second = (asyncio.create_task(looks.get("a")) for _ in range(2))

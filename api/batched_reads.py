@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Gathered(Generic[K, V]):
+class BatchedReads(Generic[K, V]):
     """Looks up values by key. ``read`` gets keys and returns the values it found; its exceptions
     reach all callers.
 
