@@ -32,6 +32,7 @@ from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.committed import committed_args
 from circuits.plan.variants import integer_args
 from circuits.srs.files import SrsFolder
+from circuits.srs.verify_part import extract
 
 _ANSWERS = "circuits.calibration.reference:run_reference"
 _GRAPH_ANEW = "circuits.rebuild:recompiled_graph"
@@ -42,10 +43,12 @@ _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """``weights_hash`` is the engine's Poseidon hash of the model's weights, where it is shown.
+    """``srs_part`` is what verification needs of the reference string that the key was made over,
+    ``weights_hash`` the engine's Poseidon hash of the model's weights, where it is shown.
     ``answer``: onnxruntime's outputs of the model for an input."""
 
     vk: bytes
+    srs_part: bytes
     weights_hash: str | None
     answer: Callable[[Sample], list[NDArray[Any]]] | None = None
 
@@ -179,7 +182,8 @@ def rebuild(
         (found,) = engine.sandbox.call(_ANSWERS, made.reference, [dict(inputs)], limits=limits)
         return [*found]
 
-    return Rebuilt(vk=vk, weights_hash=hashed, answer=answer)
+    part = extract(source.path)
+    return Rebuilt(vk=vk, srs_part=part, weights_hash=hashed, answer=answer)
 
 
 def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> None:

@@ -73,8 +73,9 @@ WeightsOption = Annotated[
     Weights,
     typer.Option(
         "--weights",
-        help="For committed hints. sealed: weights are constants of the circuit. shown: bundles"
-        " carry the weights (public models); one circuit and key serve an architecture.",
+        help="For committed hints. sealed: weights are constants of the circuit; no single proof"
+        " shows them. shown: bundles carry the weights (public models); one circuit and key serve"
+        " an architecture.",
     ),
 ]
 

@@ -212,10 +212,12 @@ class MeasuredError(Part):
     had on the samples the circuit was planned on, ``same_top1`` whether the largest element is the
     same one. ``near_thresholds``: how many compared values lie within one step of a constant that
     they are compared with, and not on it, so that the circuit may decide them otherwise; absent for
-    a model that compares nothing with a constant.
+    a model that compares nothing with a constant. Where the input is hidden, the errors are bounds:
+    the profile's tolerance, or it times a power of two, since the error itself would tell inputs
+    apart.
     """
 
-    reference: Text = "onnxruntime"
+    reference: Literal["onnxruntime"] = "onnxruntime"
     max_absolute: Number
     max_relative: Number | None = None
     same_top1: bool | None = None

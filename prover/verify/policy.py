@@ -23,7 +23,9 @@ class Policy:
     ``trusted`` and ``keyids`` name the signers to accept (an empty set: none). With neither, a
     signature is checked against the key in the bundle and the unknown signer is a warning.
     ``own`` are the keys of the verifying deployment: without named signers they are trusted, and
-    other signers are a warning. ``revoked`` adds keyids to refuse. ``context`` maps names in
+    other signers are a warning. ``manifest_sha256`` pins a circuit with the units of its inputs and
+    outputs, which ``circuit_id`` and ``vk_sha256`` alone do not fix. ``revoked`` adds keyids to
+    refuse. ``context`` maps names in
     ``CONTEXT_FIELDS`` to expected values. ``engine_versions`` lists accepted versions.
     ``allow_insecure_srs``: a reference string that is not the public ceremony's is a warning, not a
     failure. ``strict``: every warning is a failure. ``clock_skew_s`` is how far in the future a
@@ -37,6 +39,7 @@ class Policy:
     model_sha256: str | None = None
     circuit_id: str | None = None
     vk_sha256: str | None = None
+    manifest_sha256: str | None = None
     context: dict[str, str | int | None] = field(default_factory=dict)
     max_age_s: int | None = None
     engine_versions: frozenset[str] = frozenset({"23.0.5"})
@@ -120,6 +123,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "model_sha256": _digest,
     "circuit_id": _text,
     "vk_sha256": _digest,
+    "manifest_sha256": _digest,
     "context": _context,
     "max_age_s": _seconds,
     "engine_versions": _texts,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.format.digests import sha256, sha256_file
+from circuits.format.digests import canonical_json, sha256, sha256_file
 from circuits.format.manifest import CircuitManifest, SrsRef
 from circuits.format.profile import Soundness
 from circuits.rebuild import Rebuilt
+from circuits.srs import verify_part
 from prover.statement.bundle import Bundle, read_bundle, write_bundle
 from prover.statement.context import Context
 from prover.statement.envelope import Receipt
@@ -25,10 +28,18 @@ from prover.verify.bundle import check_statement, verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report, Status
 from tests.cases.verdicts import NOW, names
-from tests.conformance.forgeries import RIVAL, TRUSTED, Forgery, signed, statement_of
+from tests.conformance.forgeries import (
+    RIVAL,
+    TRUSTED,
+    Forgery,
+    signed,
+    statement_of,
+    with_file,
+)
 from tests.conformance.make_vectors import (
     CASES,
     EXPIRES,
+    FOLDER,
     ISSUED,
     LIMITS,
     LOGROWS,
@@ -41,6 +52,8 @@ from tests.conformance.make_vectors import (
 pytestmark = pytest.mark.slow
 
 POLICY = Policy(trusted=(public_key(TRUSTED),))
+#: Of a reference string whose secret is another.
+OTHER_PART = (FOLDER / "other_srs_part.bin").read_bytes()
 Judge = Callable[..., Report]
 
 
@@ -239,7 +252,8 @@ def test_the_key_is_built_anew_from_the_model(
         assert srs.sha256 == sha256_file(path)
         rewritten = with_context(model, manifest.context.limbs, shows_input=True)
         engine.setup(rewritten, settings.decode(), path, tmp_path, LIMITS)
-        return Rebuilt(vk=(tmp_path / "vk").read_bytes(), weights_hash=None)
+        part = verify_part.extract(path)
+        return Rebuilt(vk=(tmp_path / "vk").read_bytes(), srs_part=part, weights_hash=None)
 
     assert judge(bundle, rebuild=rebuild).ok
     # An issuer who names another model is found out, whatever he signs.
@@ -248,7 +262,82 @@ def test_the_key_is_built_anew_from_the_model(
     assert names(judge(forgery.resigned(), rebuild=rebuild)) == ["rebuild"]
 
 
+def test_the_proof_is_checked_under_the_reference_string_of_the_key(
+    good: Bundle, judge: Judge
+) -> None:
+    """Else an issuer puts in a part whose secret he knows, and opens commitments to anything."""
+    rebuilt = Rebuilt(vk=good.vk, srs_part=OTHER_PART, weights_hash=None)
+    report = judge(good, rebuild=lambda *_: rebuilt)
+    assert names(report) == ["rebuild"]
+    assert "another reference string" in report.failures[0].detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "stated", "found"),
+    [
+        ([1.5, 4.3984375, 4.1171875], {}, "is 1.5 away"),
+        ([0.0, 4.3984375, 4.5], {"max_absolute": 1e9}, "is not onnxruntime's"),
+        ([0.0, 4.3984375, 4.5], {"max_absolute": 1e9, "same_top1": False}, None),
+        ([1e-9, 4.3984376, 4.1171874], {}, None),
+    ],
+)
+def test_the_output_is_compared_with_onnxruntimes(
+    good: Bundle, judge: Judge, answer: list[float], stated: dict[str, Any], found: str | None
+) -> None:
+    forgery = Forgery(good, statement_of(good))
+    (output,) = forgery.predicate["outputs"]
+    assert output["values"] == [0.0, 4.3984375, 4.1171875]
+    forgery.predicate["accuracy"]["this_input"] |= {"max_absolute": 0.0, "same_top1": True} | stated
+    rebuilt = Rebuilt(
+        vk=good.vk,
+        srs_part=good.srs_part,
+        weights_hash=None,
+        answer=lambda _: [np.array([answer])],
+    )
+    report = judge(forgery.resigned(), rebuild=lambda *_: rebuilt)
+    assert names(report) == ([] if found is None else ["rebuild"])
+    assert found is None or found in report.failures[0].detail
+
+
+# --- pins ------------------------------------------------------------------------------------
+
+
+def test_a_pinned_circuit_has_the_units_that_its_manifest_says(good: Bundle, judge: Judge) -> None:
+    """Scales are in neither the key nor the circuit's id: all outputs doubled."""
+    forgery = Forgery(good, copy.deepcopy(statement_of(good)))
+    (output,) = forgery.manifest.outputs
+    forgery.set_manifest(replace(forgery.manifest, outputs=(replace(output, scale=6),)))
+    doubled = forgery.resigned(RIVAL)
+    circuit = statement_of(good)["predicate"]["circuit"]
+    pins = {"circuit_id": circuit["id"], "vk_sha256": circuit["vk_sha256"]}
+    report = judge(doubled, Policy(**pins))
+    assert {c.name for c in report.checks if c.status is Status.WARN} >= {"expected-circuit"}
+    pinned = Policy(**pins, manifest_sha256=circuit["manifest_sha256"])
+    assert "expected-circuit" in names(judge(doubled, pinned))
+    assert judge(good, replace(pinned, trusted=POLICY.trusted)).ok
+
+
+# --- digits ----------------------------------------------------------------------------------
+
+
+def test_digits_hold_no_more_than_the_field(good: Bundle, judge: Judge) -> None:
+    settings = json.loads(good.settings)
+    settings["run_args"] |= {"decomp_base": 256, "decomp_legs": 32}
+    forgery = Forgery(good, statement_of(good))
+    forgery.set_member(settings=canonical_json(settings))
+    forgery.set_manifest(with_file(forgery.manifest, "settings", forgery.bundle.settings))
+    found = {c.name: c.detail for c in judge(forgery.resigned()).failures}
+    assert "several decompositions" in found["settings-agree"]
+
+
 # --- spellings, and what a terminal would make of them ---------------------------------------
+
+
+def test_the_reference_is_no_free_text(good: Bundle, judge: Judge) -> None:
+    forgery = Forgery(good, statement_of(good))
+    told = "onnxruntime on the uploaded model, this output is exact. Against anything else"
+    forgery.predicate["accuracy"]["this_input"]["reference"] = told
+    assert "statement" in names(judge(signed(good, forgery.statement)))
 
 
 def test_zero_has_one_sign(good: Bundle, judge: Judge) -> None:

@@ -39,6 +39,11 @@ class Rebuilt(Protocol):
         ...
 
     @property
+    def srs_part(self) -> bytes:
+        """What verification needs of the reference string that the key was made over."""
+        ...
+
+    @property
     def weights_hash(self) -> str | None:
         """The engine's Poseidon hash of the model's weights, where it is shown."""
         ...

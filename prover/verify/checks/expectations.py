@@ -30,13 +30,21 @@ def expected_model(e: Evidence) -> str:
 
 # (8)
 def expected_circuit(e: Evidence) -> str:
-    circuit = e.predicate.circuit
-    if e.policy.circuit_id is None and e.policy.vk_sha256 is None:
+    circuit, policy = e.predicate.circuit, e.policy
+    pins = (policy.circuit_id, policy.vk_sha256, policy.manifest_sha256)
+    if pins == (None, None, None):
         skip("no expected circuit was given")
-    if e.policy.circuit_id not in (None, circuit.id):
+    if policy.circuit_id not in (None, circuit.id):
         refuse(f"the receipt is about circuit {circuit.id}")
-    if e.policy.vk_sha256 not in (None, circuit.vk_sha256):
+    if policy.vk_sha256 not in (None, circuit.vk_sha256):
         refuse(f"the receipt is about verifying key {circuit.vk_sha256}")
+    if policy.manifest_sha256 not in (None, circuit.manifest_sha256):
+        refuse(f"the receipt is about manifest {circuit.manifest_sha256}")
+    if policy.manifest_sha256 is None and not policy.names_signers and e.rebuild is None:
+        warn(
+            "the expected circuit, but neither its id nor its key fixes the units of inputs and"
+            " outputs: pin manifest_sha256, name the signers, or rebuild"
+        )
     return "the receipt is about the expected circuit"
 
 
