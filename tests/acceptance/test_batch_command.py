@@ -83,7 +83,7 @@ def test_rows_that_the_deadline_left_are_counted_and_the_exit_code_is_1(
     assert "more, in results.jsonl" not in done.err
 
 
-def test_a_killed_batch_goes_on_and_proves_nothing_twice(
+def test_a_killed_batch_resumes_and_proves_nothing_twice(
     tmp_path: Path, model: Path, srs_cache: Path
 ) -> None:
     home, out = tmp_path / "home", tmp_path / "out"

@@ -106,7 +106,7 @@ def test_bundles_fetched_over_http_verify_offline(
     assert (every.code, every.json["verified"]) == (0, 6)
 
 
-def test_the_client_sends_rows_one_by_one_and_fetches_what_came_of_them(
+def test_the_client_sends_rows_one_by_one_and_fetches_the_results(
     client: Client, batch: dict[str, Any], tmp_path: Path
 ) -> None:
     given = ({"id": f"r{i}", "inputs": {"x": v}} for i, v in enumerate(VALUES[:4]))

@@ -67,7 +67,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 # --- prove -------------------------------------------------------------------------------------
 
 
-def test_people_are_told_what_was_proved_and_how_to_check_it(workspace: Workspace) -> None:
+def test_the_output_says_what_was_proved_and_how_to_check_it(workspace: Workspace) -> None:
     out = workspace.folder / "told.zkml"
     done = workspace.zkml("prove", workspace.model, workspace.input, "-o", out)
     assert done.code == YES
@@ -304,7 +304,7 @@ def test_a_disk_that_fills_up_under_a_job_is_named(workspace: Workspace, tmp_pat
     assert not (tmp_path / "x").exists()
 
 
-def test_ctrl_c_before_the_work_is_told_too(workspace: Workspace, tmp_path: Path) -> None:
+def test_ctrl_c_before_the_work_is_reported_too(workspace: Workspace, tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = subprocess.Popen(
         [
@@ -334,7 +334,7 @@ def test_ctrl_c_before_the_work_is_told_too(workspace: Workspace, tmp_path: Path
 # --- verify, inspect ---------------------------------------------------------------------------
 
 
-def test_a_bundle_is_checked_against_what_its_reader_knows(workspace: Workspace) -> None:
+def test_a_bundle_is_checked_against_the_policy(workspace: Workspace) -> None:
     other = workspace.write("other.onnx", tiny.linear(scale=2.0))
     wrong = workspace.write("wrong.json", '{"inputs": {"x": [[1, -1, 2, 0.25]]}}')
     for args, code in (
@@ -348,7 +348,7 @@ def test_a_bundle_is_checked_against_what_its_reader_knows(workspace: Workspace)
         assert (done.code, done.json["ok"]) == (code, code == YES), args
 
 
-def test_the_key_is_made_anew_from_the_model(workspace: Workspace) -> None:
+def test_the_key_is_rebuilt_from_the_model(workspace: Workspace) -> None:
     done = workspace.zkml(
         "verify", workspace.bundle, "--model", workspace.model, "--rebuild", "--json"
     )
@@ -404,7 +404,7 @@ def test_inspect_reads_models_and_bundles(workspace: Workspace) -> None:
 # --- plan, srs, doctor -------------------------------------------------------------------------
 
 
-def test_a_plan_says_what_and_why(workspace: Workspace) -> None:
+def test_a_plan_has_its_choice_and_reasons(workspace: Workspace) -> None:
     done = workspace.zkml("plan", workspace.model, "--json")
     plan = done.json["plan"]
     assert done.code == YES
@@ -451,7 +451,7 @@ def test_without_a_ceremony_there_is_no_proof_if_the_operator_says_so(workspace:
     assert "zkml srs fetch" in done.problem["advice"]
 
 
-def test_the_doctor_looks_at_everything(workspace: Workspace) -> None:
+def test_the_doctor_checks_everything(workspace: Workspace) -> None:
     done = workspace.zkml("doctor", "--json")
     levels = {f["name"]: f["level"] for f in done.json["findings"]}
     assert done.code == YES

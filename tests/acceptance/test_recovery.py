@@ -149,9 +149,7 @@ def test_a_deadline_kills_the_engine_within_two_seconds(running: Up, client: Cli
     assert succeeds(client)
 
 
-def test_a_killed_worker_is_replaced_and_its_job_taken_up_again(
-    running: Up, client: Client
-) -> None:
+def test_a_killed_worker_is_replaced_and_its_job_continues(running: Up, client: Client) -> None:
     job, child = caught_proving(running, client)
     worker = running.worker()
     worker.kill()
@@ -256,7 +254,7 @@ def test_told_to_stop_while_it_starts_it_stops(tmp_path: Path) -> None:
     assert gone(below)
 
 
-def test_the_disk_of_the_service_is_not_filled_by_what_was_killed(home: Path) -> None:
+def test_killed_processes_do_not_fill_the_disk(home: Path) -> None:
     """A worker killed while it builds leaves megabytes of keys: the next build removes them."""
     with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         model = client.upload_model(tiny.wide(48))

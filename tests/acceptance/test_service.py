@@ -198,7 +198,7 @@ def test_a_model_that_cannot_be_used_is_refused_and_not_stored(
     assert (artifacts(service), len(client.models().items)) == before
 
 
-def test_an_altered_bundle_is_answered_with_a_failed_check(client: Client, digits: str) -> None:
+def test_an_altered_bundle_gives_a_failed_check(client: Client, digits: str) -> None:
     bundle = client.bundle(client.wait(client.create_proof(circuit=digits, inputs=IMAGE).id).id)
     for broken in (
         b"",
@@ -211,7 +211,7 @@ def test_an_altered_bundle_is_answered_with_a_failed_check(client: Client, digit
         assert any(check.status == "fail" for check in answer.checks)
 
 
-def test_the_api_answers_while_a_proof_is_made(client: Client, service: Up, digits: str) -> None:
+def test_the_api_responds_while_a_proof_is_made(client: Client, service: Up, digits: str) -> None:
     """Seconds, not milliseconds: how fast it is is measured elsewhere; that it answers is not."""
     jobs = [client.create_proof(circuit=digits, inputs=IMAGE).id for _ in range(3)]
     answered = 0
@@ -225,7 +225,7 @@ def test_the_api_answers_while_a_proof_is_made(client: Client, service: Up, digi
         client.cancel(job.id)
 
 
-def test_many_who_ask_at_once_for_an_unknown_model_share_one_build(client: Client) -> None:
+def test_concurrent_requests_for_a_new_model_share_one_build(client: Client) -> None:
     model = client.upload_model(tiny.linear(scale=0.75))
     states: list[Any] = []
 

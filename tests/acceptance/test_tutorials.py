@@ -43,7 +43,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_tutorial_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
+def test_a_tutorial_runs_unchanged(page: Path, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
     env = environment(tmp_path / "home")

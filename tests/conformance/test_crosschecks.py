@@ -91,7 +91,7 @@ def test_a_proof_of_one_model_under_the_receipt_of_another(
     assert {Layer.ARTIFACT, Layer.INSTANCES, Layer.PROOF} <= layers(judge(moved))
 
 
-def test_an_issuer_who_calls_one_model_by_anothers_name(good: Bundle, judge: Judge) -> None:
+def test_an_issuer_who_states_another_model(good: Bundle, judge: Judge) -> None:
     forgery = Forgery(replace(good, model=None), statement_of(good))
     forgery.set_manifest(replace(forgery.manifest, model_sha256=sha256(uploaded(7))))
     told = forgery.resigned()
@@ -128,7 +128,7 @@ def test_a_revoked_key_fails_by_name(good: Bundle, judge: Judge) -> None:
     assert names(judge(good, by_id)) == ["signer"]
 
 
-def test_a_retired_key_holds_for_what_was_issued_before(good: Bundle, judge: Judge) -> None:
+def test_a_retired_key_is_valid_for_earlier_receipts(good: Bundle, judge: Judge) -> None:
     key = replace(public_key(TRUSTED), state=KeyState.RETIRED)
     after, before = ISSUED + timedelta(days=1), ISSUED - timedelta(days=1)
     assert judge(good, Policy(trusted=(replace(key, retired_at=after.isoformat()),))).ok
@@ -240,7 +240,7 @@ def _payload(bundle: Bundle) -> bytes:
     return Receipt.from_bytes(bundle.receipt).payload
 
 
-def test_the_key_is_built_anew_from_the_model(
+def test_the_key_is_rebuilt_from_the_model(
     judge: Judge, engine: EzklEngine, tmp_path: Path
 ) -> None:
     path = tmp_path / "srs"
@@ -375,12 +375,12 @@ def test_a_receipt_cannot_write_to_the_terminal(good: Bundle, judge: Judge) -> N
         assert line.isprintable()
 
 
-def test_an_empty_list_of_signers_trusts_nobody(good: Bundle, judge: Judge) -> None:
+def test_an_empty_list_of_signers_trusts_no_signer(good: Bundle, judge: Judge) -> None:
     for nobody in (Policy(keyids=frozenset()), Policy(trusted=())):
         assert names(judge(good, nobody)) == ["signer"]
 
 
-def test_ones_own_keys_count_only_while_nobody_is_named(good: Bundle, judge: Judge) -> None:
+def test_own_keys_are_trusted_only_without_named_signers(good: Bundle, judge: Judge) -> None:
     own = public_key(TRUSTED)
     found = {c.name: c for c in judge(good, Policy(own=(own,), strict=True)).checks}
     assert found["signer"].status is Status.PASS

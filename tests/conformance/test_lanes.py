@@ -86,7 +86,7 @@ def test_another_number_of_lanes(
 
 
 @pytest.mark.parametrize("limbs", [1, 2])
-def test_a_wide_circuit_called_narrow(
+def test_a_batched_circuit_stated_as_single_lane(
     limbs: int, wide: tuple[Bundle, Bundle], engine: EzklEngine
 ) -> None:
     """Both lanes as one input of twice the size; the second context as a limb of the first."""

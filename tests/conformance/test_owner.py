@@ -48,7 +48,7 @@ def check(bundle: Bundle, engine: EzklEngine) -> Check:
 
 
 @pytest.mark.parametrize("scheme", ["ed25519", "eip191"])
-def test_a_signature_of_the_owner_is_checked_and_told(
+def test_the_owners_signature_is_checked_and_stated(
     bundle: Bundle, engine: EzklEngine, scheme: str
 ) -> None:
     sign = ed25519 if scheme == "ed25519" else eip191
@@ -59,7 +59,7 @@ def test_a_signature_of_the_owner_is_checked_and_told(
     assert any(owner["signer"] in sentence for sentence in report.words)
 
 
-def test_nobody_signed(bundle: Bundle, engine: EzklEngine) -> None:
+def test_without_an_owners_signature(bundle: Bundle, engine: EzklEngine) -> None:
     assert check(bundle, engine).status == "skip"
 
 

@@ -90,7 +90,7 @@ def test_without_its_salt_a_private_input_cannot_be_confirmed_but_a_hashed_one_c
     assert status(reports["hashed-input"], "expected-input") is Status.PASS
 
 
-def test_strict_verification_refuses_what_is_otherwise_a_warning(
+def test_strict_verification_fails_on_warnings(
     engine: EzklEngine, vectors: dict[str, bytes]
 ) -> None:
     strict = verify_bundle(vectors["public"], engine=engine, policy=Policy(strict=True), now=NOW)

@@ -94,7 +94,7 @@ def test_hostile_files_are_a_no_and_never_a_crash(raw: Raw, engine: EzklEngine) 
 
 
 @pytest.mark.parametrize("version", ["20.2.4", "22.0.1", "1; rm -rf ."])
-def test_a_proof_of_an_older_engine_is_told_which_to_use(
+def test_a_proof_of_an_older_engine_names_the_version_to_use(
     raw: Raw, engine: EzklEngine, version: str
 ) -> None:
     """Its settings lack what that engine did not know; the rest is looked at all the same."""

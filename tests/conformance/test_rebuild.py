@@ -110,7 +110,7 @@ def detail(report: Report) -> str:
     "kind",
     ["integers", "tables", pytest.param("fixed-point", marks=pytest.mark.long)],  # k = 15
 )
-def test_an_honest_circuit_is_made_anew_to_the_byte(
+def test_an_honest_circuit_is_rebuilt_to_the_byte(
     kind: str, bench: Bench, honest: dict[str, Bundle]
 ) -> None:
     assert (Forgery(honest[kind], {}).manifest.lowering is not None) == (kind != "fixed-point")
@@ -173,7 +173,7 @@ def other_names(forgery: Forgery) -> None:
 @pytest.mark.parametrize(
     "tell", [finer_scales, other_bits, recipe_with_more, no_recipe, another_pass, other_names]
 )
-def test_the_manifest_of_an_integer_circuit_is_made_anew_too(
+def test_the_manifest_of_an_integer_circuit_is_rebuilt_too(
     tell: Callable[[Forgery], None], bench: Bench, honest: dict[str, Bundle]
 ) -> None:
     model, good = MODELS["integers"], honest["integers"]
@@ -217,7 +217,7 @@ def test_private_weights_stay_a_warning_whatever_is_rebuilt(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("visibility", [Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT])
-def test_nothing_that_is_kept_holds_a_private_input(visibility: Visibility, bench: Bench) -> None:
+def test_no_stored_data_contains_a_private_input(visibility: Visibility, bench: Bench) -> None:
     """Bundle, job row, artifacts: searched for the values and for their field elements."""
     values = np.array([[0.7431, -0.2917, 0.5233, -0.6619]], dtype=np.float32)
     record, _ = bench.app.add_model(MODELS["integers"], "tiny.onnx")

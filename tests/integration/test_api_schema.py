@@ -120,5 +120,5 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_no_answer_is_a_surprise(case: schemathesis.Case[Any], url: str) -> None:
+def test_no_response_is_undocumented(case: schemathesis.Case[Any], url: str) -> None:
     case.call_and_validate(base_url=url, headers=KEY, checks=CHECKS, timeout=300)

@@ -188,7 +188,7 @@ def test_a_disk_that_may_not_be_written_is_named_and_still_read(little_disk: Pat
 
 
 @pytest.mark.slow
-def test_a_redis_of_others_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_foreign_redis_is_left_unchanged(tmp_path: Path) -> None:
     with RedisServer.start(tmp_path / "redis") as server:
         theirs = {"unacked": "theirs", "small": "theirs", "zkml": "theirs", "job": "theirs"}
         with redis.Redis.from_url(server.url, decode_responses=True) as client:

@@ -29,7 +29,7 @@ BITS = 20
 
 
 @pytest.mark.parametrize("model", [linear(), wide(32)], ids=["linear", "wide"])
-def test_many_lanes_cost_what_a_few_predict(engine: EzklEngine, model: bytes) -> None:
+def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) -> None:
     graph = bind_context(rewrite(model).onnx, 1)
     costs = CostModel.shipped()
     draft = BatchCandidate(graphs={n: widen(graph, n) for n in DRAFT_LANES}, args=ARGS, bits=BITS)
@@ -54,7 +54,7 @@ def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngi
         choose_shape(engine, widen(graph, 8), seen, 0, 8)
 
 
-def test_lanes_share_the_weights_of_what_is_given_and_keep_the_rectifiers(
+def test_lanes_share_the_weights_of_hints_and_keep_the_rectifiers(
     engine: EzklEngine,
 ) -> None:
     """One input's products are packed, those of many are challenged, and their ReLUs tables: in

@@ -63,7 +63,7 @@ def proved(app: App, folder: Path, wish: OnInexact) -> Batch:
     return app.store.batch(batch.id)
 
 
-def test_a_wrong_answer_is_counted_and_its_row_says_so(app: App, tmp_path: Path) -> None:
+def test_a_wrong_output_is_counted_in_its_row(app: App, tmp_path: Path) -> None:
     batch = proved(app, tmp_path, OnInexact.REPORT)
     assert (batch.done, batch.inexact) == (4, 1)
     write_results(app.batches, batch.id, tmp_path, each=False)

@@ -298,7 +298,7 @@ def test_a_batch_without_a_usable_row_has_failed_at_once(app: App, tmp_path: Pat
     assert (batch.state, batch.failed) == (BatchState.FAILED, 1)
 
 
-def test_a_pack_whose_workers_died_is_split_by_whoever_looks(app: App, tmp_path: Path) -> None:
+def test_a_pack_whose_workers_died_is_split_at_the_next_read(app: App, tmp_path: Path) -> None:
     batch = receive(app, tmp_path, 2, lanes=4)
     app.run(batch.job_id, "test")
     pack = app.store.next_pack(batch.id)

@@ -40,7 +40,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         return run(tasks, HEADER, folder / "run")
 
 
-def test_both_sides_prove_the_same_model_and_both_proofs_hold(results: Results) -> None:
+def test_both_systems_prove_the_same_model_with_valid_proofs(results: Results) -> None:
     assert [row.reason for row in results.rows if row.status is not Status.OK] == []
     proofs = {row.key.side: row for row in results.rows if row.key.step is Step.PROVE}
     assert set(proofs) == {"ours", "ezkl-default"}
@@ -50,7 +50,7 @@ def test_both_sides_prove_the_same_model_and_both_proofs_hold(results: Results) 
         assert row.metrics["proof_bytes"] > 1000
 
 
-def test_accuracy_stands_beside_the_time_of_each_side(results: Results, tmp_path: Path) -> None:
+def test_the_report_has_time_and_accuracy_of_each_system(results: Results, tmp_path: Path) -> None:
     rows = [row for row in results.rows if row.key.step is Step.ACCURACY]
     assert {row.facts["held_out"] for row in rows} == {AMOUNT.held_out}
     assert all(row.facts["misses"] is None for row in rows)

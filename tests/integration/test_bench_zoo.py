@@ -145,7 +145,7 @@ def _answers(model: bytes, features: np.ndarray) -> np.ndarray:
     return reference_outputs(model, {"x": features[:, None]})
 
 
-def test_a_model_that_onnxruntime_refuses_is_compared_with_what_it_means() -> None:
+def test_a_model_that_onnxruntime_refuses_is_compared_with_its_repaired_form() -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 2] x) => (float[1, 2] y)
     { i = Cast<to = 3>(x) m = MatMul(i, w) y = Cast<to = 1>(m) }"""
     model = parser.parse_model(text)

@@ -15,7 +15,7 @@ from prover.settings import Settings
 from tests.unit.fake_app import serving
 
 
-def test_every_operator_of_the_tables_is_told_of() -> None:
+def test_every_operator_of_the_tables_is_listed() -> None:
     told = {o["op"]: o for o in describe()["operators"]}
     assert {op for op, o in told.items() if o["engine"] in ("faithful", "conditional")} == FAITHFUL
     assert {op for op, o in told.items() if o["engine"] == "wrong"} == set(REFUSED)
@@ -26,7 +26,7 @@ def test_every_operator_of_the_tables_is_told_of() -> None:
 
 
 @pytest.mark.slow
-def test_a_deployment_tells_its_reference_strings_limits_and_keys(
+def test_capabilities_list_reference_strings_limits_and_keys(
     tmp_path: Path, srs_cache: Path
 ) -> None:
     app = App.open(Settings(home=tmp_path / "home", srs_dir=srs_cache, max_input_bytes=12_345))

@@ -134,7 +134,7 @@ def test_some_jobs_always_have_a_proof_of_their_own(
     app.store.request_cancel(job.id)
 
 
-def test_a_model_whose_inputs_cannot_share_is_told_once_and_proved_alone(
+def test_a_model_that_cannot_batch_is_reported_once_and_proved_alone(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sum over a batch, which mixes inputs."""
@@ -189,7 +189,7 @@ def test_jobs_of_a_killed_worker_are_proved_alone(app: App) -> None:
     assert lanes(app, jobs) == [None] * 3
 
 
-def test_a_member_that_is_canceled_ends_at_once_and_the_others_go_on(
+def test_a_canceled_member_ends_at_once_and_the_others_continue(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = ordered(app, 3)

@@ -169,7 +169,7 @@ def test_whole_lanes_swapped_are_refused_where_inputs_are_public(
         assert "input-instances" in failures(public, proof, lanes, lane)
 
 
-def test_a_false_evaluation_of_a_neighbour_is_refused(public: Committed, tmp_path: Path) -> None:
+def test_a_false_evaluation_of_another_lane_is_rejected(public: Committed, tmp_path: Path) -> None:
     proof, lanes = dishonest(public, tmp_path, "evaluation of another lane")
     for lane in range(LANES):
         assert "input-instances" in failures(public, proof, lanes, lane)

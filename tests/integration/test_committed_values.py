@@ -76,7 +76,7 @@ def attention() -> bytes:
     ],
 )
 @pytest.mark.parametrize("name", EVERY)
-def test_the_engine_says_what_the_integers_say(
+def test_the_engine_agrees_with_the_integers(
     engine: EzklEngine, name: str, shown: bool, weights: Weights, lanes: int
 ) -> None:
     """Outputs are those of the arithmetic, every residue is zero, and cells are as counted."""

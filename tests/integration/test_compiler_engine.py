@@ -95,7 +95,7 @@ def test_the_interpreter_gives_the_engines_witness(
 
 @pytest.mark.parametrize("scale", [1, 6, 9])
 @pytest.mark.parametrize("op", TABLES)
-def test_tables_hold_what_the_engines_hold(engine: EzklEngine, op: str, scale: int) -> None:
+def test_tables_equal_the_engines(engine: EzklEngine, op: str, scale: int) -> None:
     """Both compute in doubles, whose last bits only count in powers beyond 2^40."""
     lowest = 1 if op == "Log" else -2000
     numbers = np.arange(lowest, 2000 if op != "Exp" else 40 << scale)[:4000]
@@ -155,7 +155,7 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
     assert ours == pytest.approx(priced.assignments, rel=0.1)
 
 
-def test_a_models_costs_are_told_layer_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
+def test_a_models_costs_are_listed_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
     """Each layer before and after rewriting, under the name that the user gave it."""
     costs = cost_report(engine, MODELS["residual"], LIMITS)
     assert costs.as_exported is not None
@@ -171,7 +171,7 @@ def test_a_models_costs_are_told_layer_by_layer(engine: EzklEngine, tmp_path: Pa
     assert "as exported" in (tmp_path / "layers.svg").read_text()
 
 
-def test_the_layer_that_the_engine_refuses_is_told_apart(engine: EzklEngine) -> None:
+def test_the_layer_that_the_engine_refuses_is_marked(engine: EzklEngine) -> None:
     model = graph("c = Neg(x) y = Gelu(c)", "float[1, 4] x", opset=20)
     costs = cost_report(engine, model, LIMITS)
     by_operator = {layer.op: layer for layer in costs.layers}
@@ -210,7 +210,7 @@ def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:
     assert priced.instance_shapes == ((1, 4), (1, 2), (1, 4))
 
 
-def test_a_node_named_as_a_constant_is_told_from_it(engine: EzklEngine) -> None:
+def test_a_node_named_like_a_constant_is_distinguished_from_it(engine: EzklEngine) -> None:
     """The engine's importer would read the constant where the node's output is meant."""
     data = graph("t = Neg(x) y = Reshape(t, row)", "float[4] x", "<int64[2] row = {1, 4}>")
     model = onnx.load_model_from_string(data)

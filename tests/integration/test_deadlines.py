@@ -56,7 +56,7 @@ def test_a_job_that_a_worker_holds_is_left_to_it(store: Store, clock: ManualCloc
     assert store.expired(lease).state is JobState.EXPIRED
 
 
-def test_one_whose_worker_fell_silent_expires_and_its_late_holder_is_refused(
+def test_a_job_of_an_unresponsive_worker_expires_and_its_late_holder_is_refused(
     store: Store, clock: ManualClock
 ) -> None:
     job = due_in(store, 10)

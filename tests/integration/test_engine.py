@@ -246,7 +246,7 @@ def test_the_same_candidate_is_priced_the_same(engine: EzklEngine, relu: Built) 
     assert engine.measure_layout(relu.onnx, [relu.priced.args], LIMITS) == [relu.priced]
 
 
-def test_a_candidate_that_cannot_be_does_not_spoil_the_others(
+def test_an_infeasible_candidate_does_not_affect_the_others(
     engine: EzklEngine, relu: Built
 ) -> None:
     args = relu.priced.args
@@ -291,7 +291,7 @@ def test_a_proof_can_be_stopped(engine: EzklEngine, relu: Built) -> None:
         )
 
 
-def test_an_engine_without_enough_time_is_told_so(engine: EzklEngine, relu: Built) -> None:
+def test_an_engine_over_its_deadline_is_reported(engine: EzklEngine, relu: Built) -> None:
     hurried = Limits(deadline_s=0.02, memory_bytes=4 << 30)
     with pytest.raises(EngineTimeout):
         engine.prove(relu.files, relu.inputs(0.0, 0.0, 0.0, 0.0), hurried)

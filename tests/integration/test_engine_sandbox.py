@@ -84,7 +84,7 @@ def test_a_session_keeps_one_child_for_several_calls(sandbox: Sandbox) -> None:
         assert child.peak_rss_bytes > MIB
 
 
-def test_a_call_that_waits_for_itself_is_given_up_and_one_that_works_is_not(
+def test_a_deadlocked_call_is_killed_and_a_working_one_is_not(
     own: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As EZKL's prover does when a value leaves its tables: asleep, with minutes left."""
@@ -133,7 +133,7 @@ def test_python_that_wants_too_much_memory_is_told_so(sandbox: Sandbox) -> None:
     assert caught.value.context == {"limit_bytes": 512 * MIB}
 
 
-def test_an_engine_that_wants_too_much_memory_is_told_so(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_engine_over_its_memory_limit_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     limits = Limits(deadline_s=30, memory_bytes=128 * MIB)
     with pytest.raises(EngineOutOfMemory) as caught:
         sandbox.call("circuits.engine.calls:generate_srs", tmp_path / "big.srs", 22, limits=limits)
@@ -170,7 +170,7 @@ def test_a_panic_is_an_error_and_the_next_call_works(sandbox: Sandbox) -> None:
         ("_thread:allocate_lock", None, "exit code"),  # an answer that cannot be sent
     ],
 )
-def test_however_a_child_ends_its_caller_gets_an_error_of_ours(
+def test_however_a_child_ends_its_caller_gets_a_zkml_error(
     sandbox: Sandbox, function: str, argument: object, says: str
 ) -> None:
     arguments = () if argument is None else (argument,)

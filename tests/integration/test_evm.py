@@ -172,7 +172,7 @@ def test_equal_keys_have_equal_contracts(made: Made) -> None:
     assert made.source == made.again
 
 
-def test_a_source_tells_its_compiled_size(made: Made, solc: Solc) -> None:
+def test_a_source_predicts_its_compiled_size(made: Made, solc: Solc) -> None:
     contract = solc.compile(made.source, deadline_s=60)
     assert len(contract.runtime) == made.contract_bytes
     assert predicted_size(made.source) == pytest.approx(made.contract_bytes, rel=PREDICTION_ERROR)

@@ -57,7 +57,7 @@ def does(sandbox: Sandbox, code: str, **options: Any) -> Any:
     return sandbox.call("builtins:eval", f"eval({code!r}, {names})", limits=LIMITS, **options)
 
 
-def test_all_walls_stand_here(sandbox: Sandbox) -> None:
+def test_all_kinds_of_isolation_work_here(sandbox: Sandbox) -> None:
     """This kernel and this environment have all of them; elsewhere `zkml doctor` says which."""
     walls = sandbox.call("circuits.engine.session:walls", limits=LIMITS)
     assert walls == {"network": True, "files": True, "calls": True}
@@ -80,9 +80,7 @@ def test_the_service_s_own_files_cannot_be_read_or_written(sandbox: Sandbox, hom
             does(sandbox, f"os.listdir({str(folder)!r})")
 
 
-def test_a_call_sees_the_files_that_it_names_and_not_their_neighbours(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_a_call_sees_only_the_files_it_names(sandbox: Sandbox, tmp_path: Path) -> None:
     artifacts = Artifacts.open(tmp_path.as_uri(), tmp_path / "cache")
     ours, theirs = (artifacts.local_path(artifacts.put(data)) for data in (b"ours", b"theirs"))
     out = tmp_path / "out"
@@ -140,7 +138,7 @@ def test_no_program_can_be_started_and_no_process_touched(sandbox: Sandbox) -> N
     assert does(sandbox, "os.getppid()") > 0
 
 
-def test_an_answer_cannot_run_anything_here(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_result_cannot_execute_code_in_the_parent(sandbox: Sandbox, tmp_path: Path) -> None:
     mark = tmp_path / "taken over"
     call = f"(__import__('os').mkdir, ({str(mark)!r},))"
     with pytest.raises(EngineError, match="is no answer"):

@@ -92,7 +92,7 @@ def test_a_lease_that_went_to_another_is_known_to_be_lost(store: Store) -> None:
     assert store.succeed(successor, {}).state is JobState.SUCCEEDED
 
 
-def test_a_database_that_stays_away_loses_the_lease_only_to_who_takes_it(
+def test_a_lease_survives_a_lost_database_unless_another_worker_claims(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = claimed(store, ttl_s=0.1)

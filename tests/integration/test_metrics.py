@@ -36,7 +36,7 @@ def told(store: Store) -> dict[str, float]:
     return {name: float(value) for name, _, value in (n.rpartition(" ") for n in lines)}
 
 
-def test_nothing_is_told_of_an_empty_store_but_zeros(store: Store) -> None:
+def test_an_empty_store_has_only_zero_metrics(store: Store) -> None:
     values = told(store)
     assert values.pop('zkml_build_info{version="0.1.0"}') == 1
     assert set(values.values()) == {0}
@@ -76,7 +76,7 @@ def test_counts_ages_and_spreads_are_those_of_the_rows(store: Store, clock: Manu
     store.close()
 
 
-def test_memory_is_told_beside_what_was_predicted(store: Store) -> None:
+def test_memory_is_reported_with_its_prediction(store: Store) -> None:
     measured = {"prove_s": 1.0, "peak_rss_bytes": 1000}
     store.add_circuit(
         CircuitRecord(
@@ -100,7 +100,7 @@ def test_memory_is_told_beside_what_was_predicted(store: Store) -> None:
     store.close()
 
 
-def test_endpoints_that_were_disabled_and_late_deliveries_are_told(
+def test_disabled_endpoints_and_late_deliveries_are_reported(
     store: Store, clock: ManualClock
 ) -> None:
     def hook(tenant: str) -> str:

@@ -97,9 +97,7 @@ def test_who_uploads_the_same_bytes_uses_a_model_of_their_own(
     ]
 
 
-def test_the_ledger_is_seen_by_the_owner_and_by_who_asked(
-    app: FakeApp, clients: dict[str, Client]
-) -> None:
+def test_owner_and_caller_see_the_ledger(app: FakeApp, clients: dict[str, Client]) -> None:
     owner, other, third = clients["owner"], clients["other"], clients["third"]
     model = owner.upload_model(MODEL, "net").id
     owner.change_model(model, visibility="public", others_may_prove=True)

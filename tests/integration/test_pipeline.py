@@ -87,7 +87,7 @@ def inputs_kept(app: App) -> list[Path]:
 
 
 @pytest.mark.parametrize("visibility", Visibility)
-def test_each_visibility_proves_verifies_and_shows_what_it_says(
+def test_each_visibility_proves_verifies_and_shows_only_what_it_should(
     app: App, visibility: Visibility
 ) -> None:
     job = proved(

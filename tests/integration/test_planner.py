@@ -112,7 +112,7 @@ def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> N
     assert first.choice.shape.variant.onnx == second.choice.shape.variant.onnx
 
 
-def test_a_target_is_what_is_made_small(engine: EzklEngine, srs_cache: Path) -> None:
+def test_a_target_is_what_is_minimized(engine: EzklEngine, srs_cache: Path) -> None:
     build = builder(engine, srs_cache)
     by_target = {
         target: build.plan(MODELS["sigmoid"], samples(), Profile(target=target)).choice.predicted
@@ -201,7 +201,7 @@ def test_an_accuracy_that_nothing_reaches_is_refused_with_the_best(
     assert caught.value.context["best"]["max_error"] > 0
 
 
-def test_a_machine_too_small_is_told_how_much_is_missing(
+def test_a_too_small_machine_is_reported_with_the_missing_memory(
     engine: EzklEngine, srs_cache: Path
 ) -> None:
     """Memory costs ten thousand times what it does, so that nothing fits."""

@@ -46,7 +46,7 @@ def test_errors_are_measured_on_the_given_input_and_all_over_the_accepted_range(
 
 
 @pytest.mark.slow
-def test_an_answer_beside_a_jump_counts_as_wrong_though_its_proof_verifies(
+def test_an_output_beside_a_discontinuity_counts_as_wrong_though_its_proof_is_valid(
     prover: Prover, tmp_path: Path
 ) -> None:
     row = prover.row(folder(tmp_path / "floor", tiny.unary("Floor", (1, 1)), [[0.999999]]))

@@ -41,7 +41,7 @@ def test_it_starts_keeps_its_data_and_leaves_no_process(tmp_path: Path, folder: 
         assert connection.get("key") == b"value"
 
 
-def test_nobody_else_may_speak_to_it(tmp_path: Path) -> None:
+def test_other_users_cannot_connect_to_it(tmp_path: Path) -> None:
     with RedisServer.start(tmp_path / "socket") as server:
         assert server.url.startswith("unix://")
         assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o700
@@ -96,7 +96,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def test_a_machine_without_redis_server_is_told_what_to_do(
+def test_without_redis_server_the_error_has_advice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "")

@@ -32,7 +32,7 @@ def ordered(app: App, nonce: str) -> Job:
     )
 
 
-def test_receipts_verify_after_a_restore_and_waiting_jobs_go_on(
+def test_receipts_verify_after_a_restore_and_waiting_jobs_continue(
     tmp_path: Path, srs_cache: Path
 ) -> None:
     app = opened(tmp_path / "home", srs_cache)

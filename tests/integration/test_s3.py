@@ -55,7 +55,7 @@ def test_bytes_come_back_by_their_digest_and_private_ones_can_be_forgotten(
         artifacts.get_private(key)
 
 
-def test_a_store_that_lies_is_caught(artifacts: Artifacts) -> None:
+def test_a_corrupt_store_is_detected(artifacts: Artifacts) -> None:
     digest = artifacts.put(b"what was stored")
     body = digest.removeprefix("sha256:")
     obstore.put(S3Store(BUCKET), f"sha256/{body[:2]}/{body[2:]}", b"something else!")

@@ -132,7 +132,7 @@ def test_a_damaged_file_in_use_is_named_rather_than_passed_over(folder: SrsFolde
         assert own.read_bytes() == data
 
 
-def test_a_file_that_changed_is_read_anew(folder: SrsFolder) -> None:
+def test_a_changed_file_is_read_again(folder: SrsFolder) -> None:
     made = folder.generate(K, fake_generate)
     made.path.write_bytes(srs_bytes(filling=1))
 

@@ -310,9 +310,7 @@ def test_what_has_ended_cannot_be_canceled(store: Store) -> None:
 # --- the sweep's question --------------------------------------------------------------------
 
 
-def test_runnable_names_what_nobody_works_on_and_nothing_else(
-    store: Store, clock: ManualClock
-) -> None:
+def test_runnable_lists_exactly_the_unclaimed_jobs(store: Store, clock: ManualClock) -> None:
     forgotten, lost, held, done = (new_job(store, id=name) for name in "abcd")
     claimed(store, lost)
     clock.advance(TTL_S)
@@ -407,7 +405,9 @@ def many_jobs(store: Store, count: int) -> None:
         insert_jobs(conn, store._now(), rows)
 
 
-def test_ten_thousand_jobs_of_one_tenant_delay_nobody(store: Store, clock: ManualClock) -> None:
+def test_ten_thousand_jobs_of_one_tenant_do_not_delay_others(
+    store: Store, clock: ManualClock
+) -> None:
     """Two workers are at it when another tenant's first job comes: the next that is free has it."""
     many_jobs(store, 10_000)
     busy = [store.claim_turn("default-00000", f"w{n}", 1e6) for n in (1, 2)]
@@ -461,7 +461,7 @@ def test_a_quota_of_running_jobs_lets_the_others_pass(store: Store, clock: Manua
     assert store.set_quota("default", {"running": None}) == store.default_quota
 
 
-def test_a_message_brings_back_the_job_of_a_worker_that_fell_silent(
+def test_a_message_resumes_the_job_of_an_unresponsive_worker(
     store: Store, clock: ManualClock
 ) -> None:
     many_jobs(store, 3)
@@ -671,7 +671,7 @@ def ledger(store: Store) -> list[tuple[int, int, float, float, int | None]]:
     return [(u.jobs, u.proofs, u.proving_s, u.building_s, u.peak_bytes) for u in found]
 
 
-def test_a_proof_is_entered_once_with_what_it_took(store: Store, clock: ManualClock) -> None:
+def test_a_proof_is_recorded_once_with_its_cost(store: Store, clock: ManualClock) -> None:
     job = new_job(store)
     store.succeed(claimed(store, job), {}, TOOK, 7 << 20)
     assert ledger(store) == [(1, 1, 2.0, 4.0, 7 << 20)]
@@ -724,7 +724,7 @@ def test_a_proof_that_failed_is_entered_with_its_seconds_and_no_receipt(store: S
     assert ledger(store) == [(1, 0, 2.0, 4.0, 3)]
 
 
-def test_nobody_changes_or_deletes_an_entry(store: Store) -> None:
+def test_an_entry_cannot_be_changed_or_deleted(store: Store) -> None:
     store.succeed(claimed(store, new_job(store)), {}, TOOK, 1)
     for statement in ("UPDATE usage SET proofs = 0", "DELETE FROM usage"):
         with (

@@ -203,7 +203,7 @@ def routes(app: App) -> Iterator[tuple[str, str]]:
     yield from sorted(found, key=lambda route: route[0] == "DELETE")
 
 
-def test_another_tenants_id_is_answered_as_one_that_never_was(world: World) -> None:
+def test_another_tenants_id_behaves_like_an_unknown_one(world: World) -> None:
     """Status, headers, body, and even the number of questions to the database."""
     walked = 0
     for method, path in routes(world.app):

@@ -80,7 +80,7 @@ def succeed(store: Store) -> str:
 # --- what is written, and with what -----------------------------------------------------------
 
 
-def test_each_way_in_which_a_job_ends_is_told_once(store: Store) -> None:
+def test_each_kind_of_end_is_published_once(store: Store) -> None:
     endpoint(store)
     succeed(store)
     store.fail(claimed(store, new_job(store)), PROBLEM)
@@ -102,7 +102,7 @@ def test_each_way_in_which_a_job_ends_is_told_once(store: Store) -> None:
     assert failed["problem"] == {"code": "engine_killed", "retryable": True}
 
 
-def test_stages_and_parts_of_batches_are_not_told(store: Store) -> None:
+def test_stages_and_parts_of_batches_are_not_published(store: Store) -> None:
     endpoint(store)
     store.create_job(JobKind.PACK, model_record().id, "c", {}, None, id="pack")
     lease = store.claim("pack", "w", 30)
@@ -111,7 +111,7 @@ def test_stages_and_parts_of_batches_are_not_told(store: Store) -> None:
     assert take(store) == []
 
 
-def test_a_job_whose_end_cannot_be_told_has_not_ended(
+def test_a_job_whose_end_cannot_be_published_has_not_ended(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event is part of the job's transaction: without the one there is not the other."""
@@ -128,7 +128,7 @@ def test_a_job_whose_end_cannot_be_told_has_not_ended(
     assert len(take(store)) == 1
 
 
-def test_an_end_that_was_rolled_back_was_never_told(
+def test_a_rolled_back_end_is_never_published(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint(store)
@@ -145,7 +145,7 @@ def test_an_end_that_was_rolled_back_was_never_told(
     assert take(store) == []
 
 
-def test_only_endpoints_of_the_jobs_tenant_that_want_it_are_told(store: Store) -> None:
+def test_only_subscribed_endpoints_of_the_jobs_tenant_are_notified(store: Store) -> None:
     mine = endpoint(store, "proof.succeeded")
     grouped = endpoint(store, "proof.*")
     endpoint(store, "proof.failed", "batch.*")
@@ -229,7 +229,7 @@ def test_a_failure_is_tried_again_when_its_time_has_come(
     assert [a.status for a in delivery.attempts] == [500, 200]
 
 
-def test_one_receivers_thousands_hold_up_nobody_elses(store: Store) -> None:
+def test_one_receivers_thousands_do_not_delay_others(store: Store) -> None:
     endpoint(store, "proof.succeeded")
     for _ in range(20):
         succeed(store)
@@ -257,7 +257,7 @@ def test_an_endpoint_that_asks_for_a_pause_gets_nothing_until_it_is_over(
 # --- ends of endpoints --------------------------------------------------------------------------
 
 
-def test_410_disables_and_the_tenants_other_endpoints_are_told(store: Store) -> None:
+def test_410_disables_the_endpoint_and_notifies_the_tenants_others(store: Store) -> None:
     gone, other = endpoint(store, "proof.*"), endpoint(store, "endpoint.disabled")
     succeed(store)
     succeed(store)
@@ -275,7 +275,7 @@ def test_410_disables_and_the_tenants_other_endpoints_are_told(store: Store) -> 
     assert (counts.enabled, counts.disabled, counts.missed) == (1, 1, 1)
 
 
-def test_an_endpoint_that_took_nothing_until_a_delivery_was_given_up_is_disabled(
+def test_an_endpoint_without_any_success_before_a_final_failure_is_disabled(
     store: Store,
     clock: ManualClock,
 ) -> None:

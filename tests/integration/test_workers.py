@@ -82,7 +82,7 @@ def test_a_tenants_first_job_waits_for_one_job_of_each_worker_at_most(
     until(lambda: deployment.broker_keys() == [])
 
 
-def test_the_job_of_a_killed_worker_is_taken_up_again(deployment: Deployment) -> None:
+def test_the_job_of_a_killed_worker_continues(deployment: Deployment) -> None:
     doomed = deployment.start_worker()
     job = deployment.post(2.0)
     deployment.wait(job, JobState.RUNNING)
@@ -113,7 +113,7 @@ def test_a_job_that_kills_every_worker_is_set_aside(deployment: Deployment) -> N
     assert len(failed.problem["context"]["losses"]) == 2
 
 
-def test_a_stopping_worker_hands_its_job_to_another(deployment: Deployment) -> None:
+def test_a_stopping_workers_job_continues_on_another(deployment: Deployment) -> None:
     leaving = deployment.start_worker()
     job = deployment.post(600)
     deployment.wait(job, JobState.RUNNING)
@@ -186,7 +186,7 @@ def test_a_worker_rides_out_a_queue_that_restarts(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_a_worker_without_a_queue_says_what_to_set(tmp_path: Path) -> None:
+def test_a_worker_without_a_queue_names_the_setting(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if not k.startswith("ZKML_")}
     ended = subprocess.run(
         [sys.executable, "-m", "workers"],

@@ -78,7 +78,7 @@ def test_a_client_that_comes_back_misses_nothing_and_sees_nothing_twice(
     assert [e.seq for e in client.events(job.id, after=6)] == [7]
 
 
-def test_after_the_last_event_a_browser_is_told_to_stop(
+def test_after_the_last_event_a_browser_stops_reconnecting(
     client: Client, app: FakeApp, job: Job
 ) -> None:
     app.work(job)
@@ -125,7 +125,7 @@ def test_without_any_notification_the_rows_are_read_at_intervals(
     assert client.wait(job.id, 5).terminal
 
 
-def test_a_dropped_stream_is_taken_up_where_it_was(app: FakeApp, client: Client, job: Job) -> None:
+def test_a_dropped_stream_is_resumed(app: FakeApp, client: Client, job: Job) -> None:
     app.work(job)
     asked: list[str | None] = []
 

@@ -128,7 +128,7 @@ def test_the_same_key_gets_the_same_proof(url: str) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_every_answer_has_the_published_shape(url: str) -> None:
+def test_every_response_has_the_published_schema(url: str) -> None:
     with httpx.Client(base_url=url, timeout=30) as http:
         holds("metadata_server_response", http.get("/v2"))
         model = holds("metadata_model_response", http.get("/v2/models/net"))

@@ -113,7 +113,7 @@ def test_a_key_ends_by_revocation_and_by_time(app: FakeApp, http: httpx.Client) 
     assert code(http.get("/v1/models", headers=expired)) == (401, "api_key_expired")
 
 
-def test_a_key_does_what_its_scopes_say(app: FakeApp, http: httpx.Client) -> None:
+def test_a_key_is_limited_to_its_scopes(app: FakeApp, http: httpx.Client) -> None:
     _, proofs = made(app.store, scopes=frozenset({Scope.PROOFS}))
     _, models = made(app.store, scopes=frozenset({Scope.MODELS}))
     _, admin = made(app.store, scopes=frozenset({Scope.ADMIN}))
@@ -187,7 +187,7 @@ def test_a_stream_ends_with_its_key(
     assert http.get("/v1/models", headers=header).status_code in (401, 503)
 
 
-def test_a_key_store_that_is_away_lets_nobody_in(
+def test_without_the_key_store_requests_are_refused(
     app: FakeApp, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, header = made(app.store)
@@ -202,7 +202,7 @@ def _away(*_: object) -> None:
     raise StoreUnavailable
 
 
-def test_nothing_that_is_kept_or_logged_holds_the_secret(
+def test_no_stored_or_logged_data_contains_the_secret(
     app: FakeApp, http: httpx.Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     _, header = made(app.store)

@@ -93,7 +93,7 @@ async def test_a_minute_ends_with_the_clock() -> None:
 
 
 @pytest.mark.anyio
-async def test_many_at_once_get_what_the_limit_says() -> None:
+async def test_concurrent_requests_respect_the_limit() -> None:
     """Numbers are reserved some at a time, and none is given out twice or lost."""
     rate = KeyRate(1000, None, START.timestamp)
 

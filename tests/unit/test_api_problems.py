@@ -194,7 +194,7 @@ def test_what_is_not_there_is_not_found(http: httpx.Client) -> None:
     refused(http.get("/problems/none"), 404, "route_not_found")
 
 
-def test_a_method_that_is_not_answered_names_those_that_are(http: httpx.Client) -> None:
+def test_a_disallowed_method_lists_the_allowed_ones(http: httpx.Client) -> None:
     answer = http.delete("/healthz")
     refused(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
@@ -206,7 +206,7 @@ def test_a_page_that_cannot_be_is_refused(http: httpx.Client, query: str) -> Non
     refused(http.get(f"/v1/models?{query}"), 422, code)
 
 
-def test_an_unexpected_exception_tells_nothing_of_itself(
+def test_an_unexpected_exception_reveals_nothing(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     app.broken = RuntimeError("the private value Umbelliferae")
@@ -224,7 +224,7 @@ def test_an_unexpected_exception_tells_nothing_of_itself(
     assert "private value" not in str(logs)
 
 
-def test_a_client_that_leaves_while_it_sends_is_no_failure_of_ours(http: httpx.Client) -> None:
+def test_a_client_that_disconnects_while_sending_is_no_internal_error(http: httpx.Client) -> None:
     with capture_logs() as logs:
         with socket.create_connection((http.base_url.host, http.base_url.port or 80), 5) as raw:
             raw.sendall(

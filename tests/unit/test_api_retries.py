@@ -158,7 +158,7 @@ def test_a_try_whose_process_died_is_taken_over_when_its_lock_has_run_out(
         store.begin_request("k", "print")
 
 
-def test_a_failed_job_is_the_answer_and_no_new_work(
+def test_a_failed_job_is_returned_and_not_repeated(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     body = {"model": model, "inputs": X}
@@ -313,7 +313,7 @@ def test_a_failed_job_keeps_its_id(http: httpx.Client, app: FakeApp, model: str)
 # --- deadlines ----------------------------------------------------------------------------------
 
 
-def test_a_job_that_nobody_took_has_expired_when_it_is_looked_at(
+def test_an_unclaimed_overdue_job_expires_when_it_is_read(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     body = {"model": model, "inputs": X, "deadline_s": 0.3}

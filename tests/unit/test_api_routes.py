@@ -64,7 +64,7 @@ def test_the_same_model_twice_is_one_model(http: httpx.Client) -> None:
     assert http.get(first.headers["location"]).json() == first.json()
 
 
-def test_lists_go_on_from_their_cursor(client: Client) -> None:
+def test_lists_continue_from_their_cursor(client: Client) -> None:
     for i in range(5):
         client.upload_model(MODEL + bytes([i]))
     seen: list[str] = []
@@ -148,7 +148,7 @@ def test_ezkls_own_input_form_is_taken(client: Client, model: str) -> None:
     assert job.context == {"nonce": "n"}
 
 
-def test_a_failed_job_is_an_answer_with_a_problem_in_it(
+def test_a_failed_job_is_a_response_with_a_problem(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     job = http.post("/v1/proofs", json={"model": model, "inputs": X}).json()
@@ -162,7 +162,7 @@ def test_a_failed_job_is_an_answer_with_a_problem_in_it(
     assert problem["advice"]
 
 
-def test_a_waiting_client_is_answered_when_the_job_ends(
+def test_a_waiting_client_gets_a_response_when_the_job_ends(
     http: httpx.Client, app: FakeApp, model: str
 ) -> None:
     def work() -> None:
@@ -185,7 +185,7 @@ def test_a_waiting_client_is_answered_when_the_job_ends(
     assert answer.json()["id"] not in before
 
 
-def test_a_job_that_does_not_end_in_time_is_answered_as_it_stands(
+def test_a_job_that_does_not_end_in_time_is_returned_in_its_current_state(
     http: httpx.Client, client: Client, model: str
 ) -> None:
     answer = http.post(
@@ -207,7 +207,7 @@ def test_a_preference_that_is_not_understood_is_passed_over(http: httpx.Client, 
     assert "preference-applied" not in answer.headers
 
 
-def test_many_waiting_clients_do_not_hold_up_the_others(
+def test_many_waiting_clients_do_not_delay_the_others(
     http: httpx.Client, client: Client, model: str, app: FakeApp
 ) -> None:
     job = client.create_proof(model=model, inputs=X)
@@ -264,7 +264,9 @@ def test_verification_answers_with_the_checklist_either_way(
     assert bad.json()["checks"][0]["status"] == "fail"
 
 
-def test_readiness_is_told_part_by_part(client: Client, app: FakeApp, http: httpx.Client) -> None:
+def test_readiness_is_reported_part_by_part(
+    client: Client, app: FakeApp, http: httpx.Client
+) -> None:
     assert client.ready().ready
     app.broken = RuntimeError()
     try:

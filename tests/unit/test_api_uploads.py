@@ -137,7 +137,7 @@ def test_what_cannot_be_begun(app: FakeApp, http: httpx.Client) -> None:
     assert begin(http, digest=sha256(b"one more")).status_code == 201
 
 
-def test_an_upload_that_nobody_goes_on_with_is_forgotten(app: FakeApp, http: httpx.Client) -> None:
+def test_an_idle_upload_is_deleted(app: FakeApp, http: httpx.Client) -> None:
     clock = ManualClock(START)
     app.store._now = clock
     begin(http)
@@ -231,7 +231,7 @@ def test_a_body_that_trickles_is_not_waited_for(
             sender.join()
 
 
-def test_many_ways_to_send_what_cannot_be_read(app: FakeApp, http: httpx.Client) -> None:
+def test_many_unreadable_bodies(app: FakeApp, http: httpx.Client) -> None:
     deep = b'{"model":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
     bodies: list[tuple[bytes, str]] = [
         (deep, "json_invalid"),
@@ -262,7 +262,7 @@ def test_many_ways_to_send_what_cannot_be_read(app: FakeApp, http: httpx.Client)
     assert app.store.jobs().items == []
 
 
-def test_nothing_that_is_sent_becomes_a_header(app: FakeApp, http: httpx.Client) -> None:
+def test_no_sent_value_becomes_a_header(app: FakeApp, http: httpx.Client) -> None:
     """Line breaks in names, ids and labels: refused, or taken out."""
     added = http.post(
         "/v1/models",

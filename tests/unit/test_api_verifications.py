@@ -28,7 +28,7 @@ def test_verification_needs_no_key_and_is_rate_limited(tmp_path: Path) -> None:
     assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
 
 
-def test_the_client_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_honours_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr("api.client.sync.time.sleep", waited.append)
     busy = Problem.model_validate(

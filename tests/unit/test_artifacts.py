@@ -159,7 +159,7 @@ def test_a_private_key_cannot_lead_elsewhere(artifacts: Artifacts, key: str) -> 
         artifacts.put_private(key, b"")
 
 
-def test_a_store_that_does_not_answer_says_so(tmp_path: Path) -> None:
+def test_an_unresponsive_store_is_reported(tmp_path: Path) -> None:
     artifacts = directory(tmp_path)
     (tmp_path / "store" / "private").rmdir()
     (tmp_path / "store").rmdir()

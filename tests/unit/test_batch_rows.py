@@ -39,7 +39,7 @@ def line(values: object, **more: object) -> str:
     return json.dumps({"inputs": {"x": values}} | more)
 
 
-def test_bad_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_and_the_others_read(tmp_path: Path) -> None:
     text = "\n".join(
         [
             line([[1, 2]], id="a"),

@@ -88,7 +88,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", CARRIED)
-def test_every_lane_computes_what_the_narrow_graph_computes(name: str) -> None:
+def test_every_lane_computes_what_the_single_lane_graph_computes(name: str) -> None:
     narrow = graph(CARRIED[name])
     for lanes in (2, 3, 8):
         wide = widen_checked(narrow, lanes)
@@ -128,7 +128,7 @@ SEQUENCES = {
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_inputs_without_a_batch_in_front_are_widened_too(name: str) -> None:
+def test_inputs_without_a_leading_batch_are_batched_too(name: str) -> None:
     shape, body = SEQUENCES[name]
     for lanes in (2, 5):
         widen_checked(graph(body, shape), lanes)
@@ -166,7 +166,7 @@ def test_what_works_along_the_only_axis_of_an_input_is_refused_by_name() -> None
 
 
 @pytest.mark.parametrize("name", ["digits", "gradient-boosting", "attention", "minicnn-8", "svm"])
-def test_models_exported_with_a_batch_of_one_are_widened_with_their_context(name: str) -> None:
+def test_models_exported_with_a_batch_of_one_are_batched_with_their_context(name: str) -> None:
     built = ZOO[name].build()
     samples = [{n: a[i] for n, a in built.calibration.items()} for i in range(4)]
     bound = bind_context(rewrite(built.onnx, samples).onnx, 16)

@@ -44,7 +44,7 @@ def test_a_later_request_reads_again(in_thread: bool) -> None:
 
 
 @EACH_WAY
-def test_a_failed_read_fails_those_who_asked_and_no_later_one(in_thread: bool) -> None:
+def test_a_failed_read_fails_its_callers_and_no_later_ones(in_thread: bool) -> None:
     fails = [True]
 
     def read(keys: Collection[str]) -> dict[str, int]:
@@ -63,7 +63,7 @@ def test_a_failed_read_fails_those_who_asked_and_no_later_one(in_thread: bool) -
 
 
 @EACH_WAY
-def test_one_who_leaves_takes_nobody_along(in_thread: bool) -> None:
+def test_one_canceled_caller_does_not_affect_the_others(in_thread: bool) -> None:
     async def main() -> None:
         looks: BatchedReads[str, int] = BatchedReads(
             lambda keys: dict.fromkeys(keys, 1), in_thread=in_thread

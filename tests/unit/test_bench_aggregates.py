@@ -100,7 +100,7 @@ def test_small_models_have_fewer_than_5000_multiplications(summary: RunSummary) 
     assert aggregates.moderate_models(summary) == ["a", "b", "d"]
 
 
-def test_the_report_tells_these_sums(summary: RunSummary) -> None:
+def test_the_report_has_these_aggregates(summary: RunSummary) -> None:
     text = tables.sums(summary)
     assert "| prove time, all models | **5.85×** | 3 | 0.5× (c) |" in text
     assert "| prove time, models whose default has k ≤ 17 | **20×** | 2 | 10× (b) |" in text
@@ -111,7 +111,7 @@ def test_the_report_tells_these_sums(summary: RunSummary) -> None:
     assert "most: 4 times, c" in text
 
 
-def test_the_report_tells_what_the_harness_costs_and_how_far_samples_are_apart(
+def test_the_report_has_the_harness_cost_and_the_spread(
     tmp_path: Path,
 ) -> None:
     """A sample of 1.5 s in all, of processes that took 1.4 s."""
@@ -136,7 +136,7 @@ def test_a_peer_is_compared_by_whole_processes(tmp_path: Path) -> None:
     assert "whole processes: a 0.5×." in text
 
 
-def test_contracts_are_told_with_ours_over_the_default(tmp_path: Path) -> None:
+def test_the_report_compares_our_contracts_with_the_default(tmp_path: Path) -> None:
     rows = [
         row("evm", "digits", side, step, metrics, i)
         for side, gas in (("ours", 400_000.0), ("ezkl-default", 800_000.0))

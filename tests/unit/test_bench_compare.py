@@ -102,7 +102,7 @@ def test_a_file_that_holds_no_results_is_refused(tmp_path: Path, text: str) -> N
         read(tmp_path)
 
 
-def test_a_line_that_was_cut_off_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_a_truncated_line_is_ignored_and_the_rest_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     journal = Journal(path, HEADER)
     journal.append(Row(key=key(0), status=Status.OK, metrics={"prove_s": 1.0}))

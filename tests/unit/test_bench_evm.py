@@ -70,7 +70,7 @@ def test_shifted_calls_say_the_same_in_other_bytes() -> None:
         (True, 0, 0, False, "not verified"),
     ],
 )
-def test_a_contract_that_answers_wrongly_is_a_wrong_row(
+def test_a_contract_with_wrong_results_gives_a_wrong_row(
     accepted: bool, changed_accepted: int, shifted_accepted: int, verified: bool, says: str | None
 ) -> None:
     output = {

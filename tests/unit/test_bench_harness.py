@@ -102,7 +102,7 @@ def test_a_planted_slow_down_of_two_is_seen(tmp_path: Path) -> None:
     assert verdicts["prove_s"] is Verdict.WORSE
 
 
-def test_a_wrong_answer_is_caught_and_its_time_is_not_compared(tmp_path: Path) -> None:
+def test_a_wrong_output_is_detected_and_its_time_is_not_compared(tmp_path: Path) -> None:
     results = measure(tmp_path / "run", Planted(offset=9.0), Planted(name="ezkl-default"))
     proofs = [r for r in results.rows if r.key.step is Step.PROVE and r.key.side == "ours"]
     assert all(row.status is Status.WRONG for row in proofs)
@@ -131,7 +131,7 @@ def test_warm_ups_are_recorded_and_not_counted(tmp_path: Path) -> None:
     )
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     whole = measure(folder, Planted())
     lines = (folder / FILE_NAME).read_text().splitlines(keepends=True)
@@ -153,7 +153,7 @@ def test_first_samples_of_everything_come_before_second_samples_of_anything(tmp_
     assert steps == [Step.SETUP, Step.PROVE, Step.PROVE, Step.ACCURACY]
 
 
-def test_a_peer_stands_beside_both_sides_on_the_models_that_it_can_do(tmp_path: Path) -> None:
+def test_a_peer_is_compared_on_the_models_it_supports(tmp_path: Path) -> None:
     def contended(*names: str) -> dict[str, set[str]]:
         chosen = suites.choose(names)
         selection = suites.Selection(entries=ENTRIES, named=False)
@@ -291,7 +291,7 @@ def test_an_interrupted_harness_leaves_no_process_behind(tmp_path: Path) -> None
     _wait_until_dead(int(pid_file.read_text()))
 
 
-def test_a_killed_process_and_a_failing_one_are_told_apart() -> None:
+def test_a_killed_process_and_a_failing_one_are_distinguished() -> None:
     with pytest.raises(SampleOutOfMemory):
         process.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], deadline_s=20)
     with pytest.raises(SampleFailed, match="ZeroDivisionError"):

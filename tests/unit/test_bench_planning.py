@@ -27,7 +27,7 @@ def test_regret_is_what_a_choice_costs_over_the_fastest_candidate() -> None:
     assert regret(untimed, [slow, fast, untimed]) is None
 
 
-def test_a_choice_is_known_by_what_it_was_predicted_to_cost() -> None:
+def test_a_choice_is_identified_by_its_predicted_cost() -> None:
     twin = {**candidate(1.0), "args": {"decomp_legs": 3}}
     assert regret(twin, [candidate(1.0, 1.2), candidate(1.1, 1.0)]) == pytest.approx(0.2)
 

@@ -41,7 +41,7 @@ def api_keys(*args: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_key_is_shown_once_and_is_what_was_asked(store: Store) -> None:
+def test_a_key_is_shown_once_and_has_the_requested_properties(store: Store) -> None:
     made = api_keys(
         "create", "--name", "shop", "--tenant", "acme", "--scopes", "proofs,verify",
         "--expires", "2d",

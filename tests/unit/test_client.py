@@ -192,7 +192,7 @@ def test_a_proof_is_asked_for_again_under_the_same_key(failure: Exception | http
     assert asked[0].content == asked[1].content
 
 
-def test_it_gives_up_in_the_end_with_what_was_said_last() -> None:
+def test_it_gives_up_with_the_last_error() -> None:
     answer, asked = broken(*[later(503) for _ in range(9)])
     with client(answer) as zkml, pytest.raises(ServerProblem) as told:
         zkml.create_proof(model="m", inputs=X)
@@ -270,7 +270,7 @@ def test_the_asynchronous_client_from_upload_to_bundle(app: FakeApp, url: str) -
     assert [event.seq for event in seen] == list(range(1, 8))
 
 
-def test_an_upload_in_parts_goes_on_where_it_was_cut(url: str, tmp_path: Path) -> None:
+def test_an_interrupted_upload_in_parts_resumes(url: str, tmp_path: Path) -> None:
     path = tmp_path / "large.onnx"
     path.write_bytes(MODEL * 20)
     size = path.stat().st_size

@@ -78,7 +78,7 @@ from tests.cases.committed_networks import (
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_rows_say_what_the_model_says(name: str) -> None:
+def test_rows_agree_with_the_model(name: str) -> None:
     data, x = model(name), inputs(4)
     read = read_network(data)
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -351,7 +351,7 @@ def test_lanes_are_committed_to_part_by_part() -> None:
         assert together[name] == single[0][name] + single[1][name]
 
 
-def test_an_evaluation_tells_inputs_and_their_order_apart() -> None:
+def test_an_evaluation_depends_on_inputs_and_their_order() -> None:
     at = [to_felt(n) for n in (2, 3, 5, 7, 11)]
     value = evaluation([to_felt(n) for n in (4, -6, 9)], (2, 2), at)
     assert from_felt(value) == 7 * (11 * 4 - 11**2 * 6) + 7**2 * 11 * 9
@@ -553,7 +553,7 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
 
 
 @pytest.mark.parametrize("accepted", [(-1.0, 1.0), (-0.3337, 2.71), (0.101, 0.9), (-7.77, -0.013)])
-def test_all_that_is_accepted_lies_within_what_steps_allow_for(
+def test_every_accepted_input_is_within_the_bounds_of_the_steps(
     accepted: tuple[float, float],
 ) -> None:
     """Or a rebuild would refuse a public input's range."""

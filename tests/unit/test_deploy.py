@@ -50,7 +50,7 @@ def test_the_seccomp_profile_refuses_and_lets_children_wall_themselves_in() -> N
     assert not {"unshare", "seccomp", "landlock_create_ruleset", "clone"} & set(rule["names"])
 
 
-def test_the_image_holds_every_package_and_runs_as_nobody_in_particular() -> None:
+def test_the_image_has_every_package_and_runs_as_any_user() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     for package in ("circuits", "prover", "workers", "api", "benchmarks"):
         assert f"COPY {package} {package}" in text

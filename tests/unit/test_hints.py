@@ -62,7 +62,7 @@ def inputs(data: bytes, seed: int, samples: int = 3) -> Array:
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_right_results_give_the_same_answers_and_no_residue(name: str) -> None:
+def test_right_hints_give_the_same_outputs_and_no_residue(name: str) -> None:
     data, count = GIVEN[name]
     variant, made = hinted(data)
     x = inputs(data, 1)
@@ -147,7 +147,7 @@ def test_no_other_result_passes_a_challenge_that_came_after_it(data: Any) -> Non
     assert any(int(r) % P for r in residues.reshape(-1))
 
 
-def test_a_challenge_known_before_the_results_could_be_met_by_others() -> None:
+def test_a_challenge_known_in_advance_allows_wrong_hints() -> None:
     """Which is why it is a hash of them: errors of two groups that cancel out under one
     challenge."""
     _, made = hinted(WINDOWS)
@@ -209,7 +209,7 @@ def _challenge(x: Array, results: list[Array]) -> int:
     return from_felt(challenge(b"", shown))
 
 
-def test_a_table_is_reckoned_with_up_to_the_end_of_its_last_column() -> None:
+def test_a_table_counts_up_to_the_end_of_its_last_column() -> None:
     """The engine fills columns: a table of two thousand entries may have 2^18 rows."""
     variant = lower(DENSE, BITS, BOUND, LoweringOptions(hints=True, relu_tables=1))
     made, bounds = variant.hinted, variant.value_bounds
@@ -269,7 +269,7 @@ def test_what_rounding_hides_is_no_bound() -> None:
         Profile(target=Target.EVM),
     ],
 )
-def test_profiles_under_which_nobody_looks_give_no_results(profile: Profile) -> None:
+def test_profiles_without_verifier_checks_have_no_hints(profile: Profile) -> None:
     assert Profile().allows_hints
     assert not Profile().shows_hidden_layers
     assert Profile(argument=Argument.PLAIN).shows_hidden_layers
@@ -321,7 +321,7 @@ def test_pooled_results_are_bounded_by_their_maximum_and_their_distances() -> No
     assert (1 << apart) > 3 * digits + variant.value_bounds.decomposed > (1 << (apart - 2))
 
 
-def test_a_bias_is_part_of_what_is_given() -> None:
+def test_a_bias_is_part_of_the_hints() -> None:
     """Results carry the bias: it is added to each equation, and not to each of them."""
     _, made = hinted(DENSE)
     parsed = Graph(made.onnx)

@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused_by_its_code(
     assert code_of(payload, *tensors) == code
 
 
-def test_the_names_that_were_expected_are_told() -> None:
+def test_the_expected_names_are_reported() -> None:
     with pytest.raises(InputError, match="'z'") as caught:
         parse_input({"inputs": {"z": [[1, 2]], "y": 1}}, signature(X))
     assert "'x'" in caught.value.advice

@@ -48,7 +48,7 @@ def refused(data: bytes) -> bool:
     return False
 
 
-def test_the_summary_tells_signature_parameters_and_operators() -> None:
+def test_the_summary_has_signature_parameters_and_operators() -> None:
     summary = inspect_model(model().SerializeToString())
     assert [(t.name, t.shape) for t in summary.signature.inputs] == [("x", (1, 4))]
     assert [(t.name, t.shape) for t in summary.signature.outputs] == [("y", (1, 3))]

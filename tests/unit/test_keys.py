@@ -93,7 +93,7 @@ def test_the_published_set_reads_back_and_holds_no_secret(folder: Path) -> None:
     assert b"pem" not in document
 
 
-def test_a_key_under_anothers_keyid_is_refused(folder: Path) -> None:
+def test_a_key_with_another_keyid_is_refused(folder: Path) -> None:
     first, second = (KeyRing.open(folder).active, CryptoSigner.generate_ed25519().public_key)
     document = KeyRing.open(folder).document()
     forged = document.replace(first.public.encode(), PublicKey.of(second).public.encode())

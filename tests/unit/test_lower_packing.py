@@ -83,7 +83,7 @@ def test_what_does_not_fit_one_number_is_left_as_it_is() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(-(2**254), 2**254), min_size=1, max_size=9))
-def test_constants_that_stand_for_others_are_what_they_are(numbers: list[int]) -> None:
+def test_placeholder_constants_keep_their_values(numbers: list[int]) -> None:
     values = np.array(numbers, dtype=object)
     stand_ins, exact = written(values, 7)
     assert len(np.unique(stand_ins)) == values.size
@@ -95,6 +95,6 @@ def test_more_bits_than_the_field_has_are_refused() -> None:
         written(np.array([1 << 255], dtype=object), 0)
 
 
-def test_stand_ins_do_not_begin_again() -> None:
+def test_placeholders_are_never_reused() -> None:
     with pytest.raises(ValueError, match="more exact constants"):
         written(np.zeros(2), (1 << 23) - 2)

@@ -15,7 +15,7 @@ def verdicts() -> list[Verdict]:
     return [judge(case) for case in cases()[::EVERY]]
 
 
-def test_none_of_them_ends_in_an_error_of_ours(verdicts: list[Verdict]) -> None:
+def test_none_of_them_is_an_internal_error(verdicts: list[Verdict]) -> None:
     assert not [v for v in verdicts if v.verdict == "defect"]
     assert all(v.code and v.detail for v in verdicts if v.verdict == "refused")
 

@@ -87,7 +87,7 @@ def test_what_a_longer_step_costs_the_layers_after_it_may_make_up_for() -> None:
     assert [choice.weights for choice, _ in found] == [(6, 10, 8)]
 
 
-def test_magnitudes_of_the_models_own_become_no_tables() -> None:
+def test_magnitudes_in_the_model_do_not_become_tables() -> None:
     norms = graph("a = MatMul(x, w) y = ReduceL1<axes = [1]>(a)", "float[1, 6] x", {"w": [6, 9]})
     assert lower(norms, BITS, BOUND).relus, "they are counted as what is taken apart"
     assert not list(

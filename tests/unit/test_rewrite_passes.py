@@ -22,7 +22,7 @@ STEPS = tuple(dict.fromkeys((*pipeline.PASSES, *pipeline._REPAIRS)))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_a_pass_makes_of_a_graph_what_its_case_shows(step: Pass) -> None:
+def test_a_pass_rewrites_a_graph_as_its_case_shows(step: Pass) -> None:
     """Each pass has a case, in tests/cases/rewriting.py."""
     assert after(step, CASES[step.name].model) == CASES[step.name].nodes
 
@@ -91,7 +91,7 @@ def test_a_pass_that_changes_the_model_refuses_the_circuit(monkeypatch: pytest.M
         rewrite(data, samples(data))
 
 
-def test_a_model_is_parsed_anew_only_where_a_pass_changed_it(
+def test_a_model_is_parsed_again_only_if_a_pass_changed_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parsed = []
@@ -223,7 +223,7 @@ def onnx_with_int_output(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def test_small_integers_that_onnxruntime_refuses_are_widened() -> None:
+def test_small_integers_that_onnxruntime_refuses_are_cast_up() -> None:
     text = """<ir_version: 8, opset_import: ["" : 11]> g (float[1, 3] x) => (float y)
     <int8[3, 2] w = {1, 2, 3, 4, 5, 6}>
     { i = Cast<to = 3>(x) m = MatMul(i, w) y = Cast<to = 1>(m) }"""

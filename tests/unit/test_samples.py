@@ -174,7 +174,7 @@ def root(samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
         return [[np.sqrt(s["x"])] for s in samples]
 
 
-def test_drawn_samples_without_a_finite_answer_are_left_out_and_ones_own_refused() -> None:
+def test_random_samples_without_finite_outputs_are_dropped_and_given_ones_refused() -> None:
     samples = [{"x": np.array([v])} for v in (-1.0, 4.0)]
     drawn_from = {"x": (-4.0, 4.0)}
     kept, answers = answered(samples, root, drawn_from)
@@ -186,7 +186,7 @@ def test_drawn_samples_without_a_finite_answer_are_left_out_and_ones_own_refused
         answered(samples[:1], root, drawn_from)
 
 
-def test_a_drawn_sample_without_a_finite_answer_is_tried_again_nearer_to_zero() -> None:
+def test_a_random_sample_without_a_finite_output_is_retried_nearer_to_zero() -> None:
     def up_to_one(samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
         return root([{"x": 1 - s["x"]} for s in samples])
 

@@ -75,7 +75,7 @@ def test_one_redis_url_serves_redis_and_celery(redis_url: str, broker: str) -> N
 
 
 @pytest.mark.parametrize("redis_url", [None, "amqp://host"])
-def test_a_worker_without_a_queue_is_told_so(redis_url: str | None) -> None:
+def test_a_worker_without_a_queue_reports_it(redis_url: str | None) -> None:
     with pytest.raises(SettingsInvalid, match="ZKML_REDIS_URL"):
         broker_url(Settings.load(redis_url=redis_url))
 

@@ -8,7 +8,7 @@ from circuits.errors import ModelTooLarge
 from prover.cli.terminal import Terminal
 
 
-def test_an_error_says_what_was_wrong_what_to_do_and_its_code(
+def test_an_error_has_detail_advice_and_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     error = ModelTooLarge("the model has 9 bytes", advice="Export a smaller one.")

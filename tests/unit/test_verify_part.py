@@ -33,7 +33,7 @@ def test_the_part_of_a_larger_file_of_the_ceremony_is_the_pinned_one(tmp_path: P
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared vectors are not here")
-def test_the_pinned_part_is_the_one_that_others_proofs_verify_with() -> None:
+def test_the_pinned_part_verifies_third_party_proofs() -> None:
     assert SHARED.read_bytes() == PUBLIC_CEREMONY
 
 

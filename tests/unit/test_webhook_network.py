@@ -144,7 +144,7 @@ def listener() -> Iterator[tuple[int, list[bytes]]]:
             thread.join()
 
 
-def test_a_name_that_is_bound_anew_between_check_and_connection_is_refused() -> None:
+def test_dns_rebinding_between_check_and_connection_is_refused() -> None:
     """DNS rebinding: public when it is registered, this machine when it is used."""
     answers = iter([[PUBLIC], ["127.0.0.1"]])
     asked: list[str] = []

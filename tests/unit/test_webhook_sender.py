@@ -125,7 +125,7 @@ def test_a_body_without_end_is_not_read() -> None:
     assert time.monotonic() - started < 4
 
 
-def test_an_answer_that_drips_ends_with_the_attempt() -> None:
+def test_a_slow_response_ends_with_the_attempt() -> None:
     def drip(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         for _ in range(100):

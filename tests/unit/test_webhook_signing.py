@@ -20,7 +20,7 @@ from tests.cases.webhooks import ENDPOINT
 BODY = '{"type":"proof.succeeded","data":{"id":"ü"}}'
 
 
-def test_the_standard_library_accepts_what_we_sign() -> None:
+def test_the_standard_library_accepts_our_signatures() -> None:
     secret = signing.new_secret(SignatureScheme.HMAC)
     sent = signing.headers("msg_1", BODY, datetime.now(UTC), [secret])
     assert Webhook(secret).verify(BODY, sent) == json.loads(BODY)
