@@ -53,6 +53,17 @@ def log_context(**values: object) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**values)
 
 
+def request_in_context() -> dict[str, str]:
+    """The id of the request that is being served, to store with a job that it orders; empty
+    outside."""
+    if "structlog" not in sys.modules:
+        return {}
+    import structlog
+
+    found = structlog.contextvars.get_contextvars().get("request_id")
+    return {} if found is None else {"request_id": str(found)}
+
+
 def console() -> structlog.typing.Processor:
     """Log lines as text. Tracebacks omit local variables, which may contain inputs."""
     import structlog
@@ -81,8 +92,8 @@ def _configure_defects_only() -> None:
 def configure_logs(settings: Settings, *, quiet: Iterable[str] = ()) -> None:
     """Sends messages of structlog and of libraries to stderr in one format.
 
-    Loggers named in ``quiet`` log from WARNING on. Values bound with ``structlog.contextvars`` (a
-    job's id) are on every line of the thread.
+    Loggers named in ``quiet`` log from WARNING on. Values bound with ``structlog.contextvars`` (ids
+    of job, circuit, tenant and request) are on every line of the thread.
     """
     import structlog
 

@@ -15,6 +15,7 @@ from prover.app.parts import Asked, Parts
 from prover.jobs.circuit_registry import BuildSpec
 from prover.jobs.forgetting import forget_input
 from prover.jobs.inputs import parse_input, store_input
+from prover.logs import request_in_context
 from prover.records.batch_errors import CircuitForBatches
 from prover.records.idempotency import content_of
 from prover.records.job import Job, JobKind, JobOptions, ModelRecord
@@ -51,6 +52,7 @@ class Orders(Parts):
                 "circuit": order.to_json(),
                 **options.to_request(),
                 **carrier(),
+                **request_in_context(),
             },
             None,
             metadata=options.metadata,
@@ -146,6 +148,7 @@ class Orders(Parts):
             "context": context,
             **options.to_request(),
             **carrier(),
+            **request_in_context(),
         }
         if unused:
             request["unused_inputs"] = list(unused)

@@ -81,8 +81,10 @@ class Work(Parts):
         stopping: Callable[[], bool],
         on_progress: Callable[[str], None] | None,
     ) -> None:
+        named = job.request.get("request_id")
+        request = {} if named is None else {"request_id": named}
         with (
-            log_context(job=job.id),
+            log_context(job=job.id, circuit=job.circuit_id, tenant=job.tenant, **request),
             holding(
                 self.store,
                 lease,

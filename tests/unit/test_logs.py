@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from prover.logs import configure_logs
+from prover.app import App
+from prover.jobs.pipeline import Pipeline
+from prover.logs import configure_logs, get_logger, log_context, request_in_context
+from prover.records.job import JobKind
 from prover.settings import Settings
+from prover.testing import model_record
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +43,22 @@ def test_a_traceback_shows_no_variables(
     logged = capsys.readouterr().err
     assert "RuntimeError: a defect" in logged
     assert "0.0123456" not in logged
+
+
+def test_lines_about_a_job_name_it_and_the_request_that_ordered_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(home=tmp_path, log_json=True)
+    configure_logs(settings)
+    monkeypatch.setattr(Pipeline, "run", lambda *_: get_logger("test").info("at work"))
+    app = App.open(settings)
+    app.store.add_model(model_record())
+    with log_context(request_id="r1"):
+        job = app.store.create_job(
+            JobKind.PROOF, model_record().id, "c", request_in_context(), None
+        )
+    app.run(job.id, "w")
+    app.close()
+    (line,) = [json.loads(one) for one in capsys.readouterr().err.splitlines() if "at work" in one]
+    ids = {name: line[name] for name in ("job", "circuit", "tenant", "request_id")}
+    assert ids == {"job": job.id, "circuit": "c", "tenant": "default", "request_id": "r1"}
