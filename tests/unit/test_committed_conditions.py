@@ -1,0 +1,193 @@
+"""Conditions of committed circuits, each with a case that nothing else would refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper, parser
+
+from circuits.calibration.samples import draw
+from circuits.committed.arithmetic import LARGEST_SUM, InputSteps, largest
+from circuits.committed.arrangement import COLUMN_SALT
+from circuits.committed.shown import NetworkFacts
+from circuits.compiler import recipe as recipes
+from circuits.compiler.process import float_graph
+from circuits.format import commitments
+from circuits.format.commitments import Binding, Commitments, Subject, Weights
+from circuits.lower.committed.candidates import recompiled
+from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.quantising import choose_steps, responses
+from circuits.lower.committed.reading import read_network
+from circuits.lower.errors import CannotLower
+from prover.verify.checks import weights
+from prover.verify.checks.evidence import Unmet
+from tests.cases.committed_networks import arranged, model
+
+CLAIM = Commitments(
+    weights=Weights.SEALED,
+    network_sha256="sha256:00",
+    elements=40,
+    residues=2,
+    output_bounds=(1,),
+    evaluated=None,
+)
+FACTS = NetworkFacts(
+    canonical=True,
+    weights=Weights.SHOWN,
+    shown=True,
+    lanes=1,
+    elements=40,
+    folded=3,
+    inputs=(2,),
+    outputs=(1,),
+    input_scales=(4,),
+    input_bounds=((-32, 31),),
+    output_scales=(4,),
+    logrows=10,
+    table=(-500, 255),
+    largest_sum=LARGEST_SUM - 1,
+    largest_outputs=(9,),
+    evaluation="00",
+)
+
+
+def fits(facts: NetworkFacts, lower: float = -2.0, upper: float = 1.9375) -> None:
+    claim = replace(CLAIM, weights=Weights.SHOWN, folded=3, output_bounds=(9,))
+    tensor = SimpleNamespace(size=2, name="x")
+    manifest: Any = SimpleNamespace(
+        profile=SimpleNamespace(visibility=SimpleNamespace(shows_input=True)),
+        inputs=[SimpleNamespace(tensor=tensor, scale=4, lower=lower, upper=upper)],
+        outputs=[SimpleNamespace(tensor=SimpleNamespace(size=1), scale=4)],
+        srs=SimpleNamespace(logrows=10),
+    )
+    settings: Any = SimpleNamespace(lookup_range=(-500, 255))
+    weights._fits(facts, claim, manifest, settings)
+
+
+def test_shown_weights_bound_sums_and_inputs() -> None:
+    fits(FACTS)
+    with pytest.raises(Unmet, match="exceed the circuit's bounds"):
+        fits(replace(FACTS, largest_sum=LARGEST_SUM))
+    for lower, upper in ((-2.0625, 1.9375), (-2.0, 2.0)):
+        with pytest.raises(Unmet, match="exceeds what these weights allow"):
+            fits(FACTS, lower, upper)
+
+
+def test_no_challenge_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    binding = Binding(
+        vk=b"", settings=b"", srs_part=b"", claim=CLAIM, about=Subject(context=1, inputs=None)
+    )
+    assert binding.challenges(b"")
+    own = commitments._challenge
+    last = commitments.CHALLENGES[-1]
+    monkeypatch.setattr(
+        commitments, "_challenge", lambda seed, name: 0 if name == last else own(seed, name)
+    )
+    with pytest.raises(ValueError, match="a challenge is zero"):
+        binding.challenges(b"")
+
+
+def test_each_column_has_more_salt_than_a_proof_tells_of_it() -> None:
+    """A commitment and an opening of it, each a linear combination, and 256 bits to spare."""
+    assert COLUMN_SALT >= 2 + 2
+
+
+def test_salt_and_every_sum_leave_residues() -> None:
+    arrangement = arranged("residual")
+    made = write_circuit(
+        arrangement.network, arrangement.steps, shown=False, columns=1, results=["y"]
+    )
+    sums = len([*arrangement.network.sums])
+    assert made.claim.residues == sums + 1
+
+
+def test_a_bias_counts_among_what_a_sum_can_reach() -> None:
+    arrangement = arranged("residual")
+    (_, step), *_ = arrangement.network.sums
+    assert step.bias is not None
+    wide = dict.fromkeys(range(20), (-1, 1))
+    more = replace(step, bias=np.asarray(step.bias) + 10**6)
+    divisor, offset = arrangement.steps.divisor(0), arrangement.steps.sums[0].offset
+    found = [largest(s, divisor, offset, wide) for s in (step, more)]  # type: ignore[arg-type]
+    assert found[1] - found[0] > 10**6 / 2
+
+
+# --- rebuilds --------------------------------------------------------------------------------
+
+
+def test_inputs_without_a_finite_answer_do_not_count_as_served() -> None:
+    made = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 4] x) => (float[1, 4] y) { h = MatMul(x, w) r = Relu(h) y = MatMul(r, w) }"""
+    )
+    made.graph.initializer.append(numpy_helper.from_array(np.eye(4, dtype=np.float32), "w"))
+    graph = float_graph(made.SerializeToString(), [], 1)
+    read = read_network(graph.plain)
+    x = np.random.default_rng(3).uniform(-1, 1, (20, 4))
+    steps = choose_steps(
+        read,
+        responses(read.network, [x]).extents,
+        base=256,
+        logrows=10,
+        inputs=[InputSteps(scale=5, offset=32)],
+        margin=2.0,
+    )
+    drawn = draw(graph.signature, {"x": (-1.0, 1.0)}, seed=7).plan
+
+    def rebuilt(reference: bytes) -> None:
+        recipe = {"columns": 1, "steps": steps.to_json()}
+        recompiled(
+            replace(graph, reference=reference),
+            recipe,
+            drawn,
+            shown=False,
+            weights=Weights.SEALED,
+        )
+
+    rebuilt(graph.reference)
+    nowhere = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 4] x) => (float[1, 4] y) { s = Mul(x, x) n = Neg(s) y = Log(n) }"""
+    )
+    with pytest.raises(CannotLower, match="only 0% of inputs"):
+        rebuilt(nowhere.SerializeToString())
+
+
+def test_most_inputs_of_the_accepted_range_stay_in_the_table() -> None:
+    graph = float_graph(model("residual"), [], 1)
+    steps = arranged("residual", logrows=12).steps
+    (name,) = graph.signature.names
+    near = draw(graph.signature, {name: (-0.5, 0.5)}, seed=7).plan
+    far = draw(graph.signature, {name: (-200.0, 200.0)}, seed=7).plan
+    recipe = {"columns": 1, "steps": steps.to_json()}
+
+    def rebuilt(share: float) -> None:
+        count = round(20 * share)
+        samples = [*near[:count], *far[: 20 - count]]
+        recompiled(graph, recipe, samples, shown=False, weights=Weights.SEALED)
+
+    rebuilt(0.8)
+    with pytest.raises(CannotLower, match="only 70% of inputs"):
+        rebuilt(0.7)
+
+
+def test_nobody_knows_the_inputs_of_a_rebuild_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def drawn(signature: Any, ranges: Any, seed: int = 0) -> Any:
+        seeds.append(seed)
+        raise CannotLower("enough is known")
+
+    monkeypatch.setattr(recipes, "draw", drawn)
+    graph = float_graph(model("residual"), [], 1)
+    for _ in range(2):
+        recipe: Any = SimpleNamespace(
+            lowering={"argument": "committed", "columns": 1, "steps": {}}, accepted={}
+        )
+        with pytest.raises(CannotLower, match="enough"):
+            recipes.committed_anew(graph, recipe)
+    assert seeds[0] != seeds[1]
