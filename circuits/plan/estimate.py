@@ -34,8 +34,8 @@ _FIXED_POINT = ((1, 28), (10, 56))
 #: Cells beyond which one shape is priced and the others are derived from it, and beyond which not
 #: even one is: the engine counts about a million a second.
 _MANY, _TOO_MANY = 100_000, 20_000_000
-#: Nodes beyond which the engine is not asked: its count of so many takes seconds, of ten times as
-#: many minutes.
+#: Nodes beyond which neither the engine is asked nor a committed circuit written: for so many that
+#: takes seconds, for ten times as many minutes.
 _MANY_NODES = 1_000
 #: Digits of a large circuit: the table of one is no longer than the circuit is anyway.
 _WIDE_DIGIT = 15
@@ -126,8 +126,10 @@ def estimate(
             counted=counted,
         )
 
+    size = graph_size(engine, graph, task, limits)
+    many = size.nodes > _MANY_NODES
     committed = None
-    if profile.may_commit:
+    if profile.may_commit and (profile.must_commit or not many):
         graphs: list[CommittedGraph] | str
         shown = profile.visibility.shows_input
         try:
@@ -143,8 +145,7 @@ def estimate(
             raise NoPlan(graphs if isinstance(graphs, str) else "no committed circuit is exact")
         if committed and (profile.must_commit or not profile.visibility.shows_input):
             return committed
-    size = graph_size(engine, graph, task, limits)
-    by_formula = size.cells > _TOO_MANY or size.nodes > _MANY_NODES
+    by_formula = size.cells > _TOO_MANY or many
     typical = (
         list(_counted_shapes(size, profile))
         if by_formula

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import compare
@@ -44,7 +45,7 @@ _LONGER = 2
 ARGUMENT = "committed"
 #: Drawn samples that tell how many cells a model takes.
 _TYPICAL_SAMPLES = 8
-_MUCH_TO_COUNT = 1 << 23
+_MUCH_TO_COUNT, _MANY = 1 << 23, 1_000
 #: A rebuilt circuit's error on drawn samples from which on it is another function.
 _FAR_OFF = 0.1
 #: The share of drawn samples that a rebuilt circuit has to serve.
@@ -88,7 +89,7 @@ def committed_cells(
 ) -> int | None:
     """The cells of a model's smallest circuit, for public inputs and sealed weights; None where
     there is none, or the model is too large to count in passing. ``plain``: the model rewritten."""
-    if len(plain) > _MUCH_TO_COUNT:
+    if len(plain) > _MUCH_TO_COUNT or len(onnx.load_model_from_string(plain).graph.node) > _MANY:
         return None
     graph = FloatGraph(onnx=b"", plain=plain, passes=(), signature=signature, reference=b"")
     samples = draw(signature, accepted).plan[:_TYPICAL_SAMPLES]

@@ -98,7 +98,19 @@ class _Simplifier:
     def rectify(self) -> None:
         """A sum of which only the rectified values are read needs no look-up of its own."""
         readers = self.readers()
-        for at, step in enumerate(self.steps):
+        instead: dict[int, Integers] = {}
+
+        def moved(places: Integers) -> Integers:
+            """Elements of a sum in the stead of those that it is rectified to."""
+            for row in _rows(places):
+                if row in instead:
+                    mine = (places != ZERO) & (places // ROW == row)
+                    places = np.where(mine, instead[row][np.where(mine, places % ROW, 0)], places)
+            return places
+
+        for at, written in enumerate(self.steps):
+            step = _mapped(written, moved) if instead else written
+            self.steps[at] = step
             if not (isinstance(step, Local) and step.op is Op.RECTIFY):
                 continue
             if isinstance(step.right, View) or step.right != 0:
@@ -111,16 +123,7 @@ class _Simplifier:
             if not isinstance(own, Sum) or not whole or readers[row] != 1:
                 continue
             self.steps[row - self.first] = replace(own, kind=Kind.RECTIFIED)
-            self._readdress(at + self.first, flat)
-
-    def _readdress(self, row: int, instead: Integers) -> None:
-        """Whatever reads a row reads other elements in its elements' stead."""
-
-        def moved(places: Integers) -> Integers:
-            mine = (places != ZERO) & (places // ROW == row)
-            return np.where(mine, instead[np.where(mine, places % ROW, 0)], places)
-
-        self.steps = [_mapped(step, moved) for step in self.steps]
+            instead[at + self.first] = flat
         self.outputs = [moved(output) for output in self.outputs]
 
     def results(self) -> None:
