@@ -73,12 +73,12 @@ class Intervals:
             self.known[n] if n in self.known else (constants[n], constants[n]) for n in names
         ]
         result = _apply(op, operands, attributes)
+        self._largest = max(self._largest, _magnitude(result))  # also of what is then divided
         if shift:
             low, high = result
             result = rescaled(low, shift), rescaled(high, shift)
             self._decomposed = max(self._decomposed, _magnitude(result), 2.0 ** (shift + 1))
         self._note(op, operands, attributes)
-        self._largest = max(self._largest, _magnitude(result))
         return result
 
     def _note(self, op: str, operands: list[Interval], attributes: Attributes) -> None:

@@ -190,6 +190,15 @@ def test_values_that_outgrow_the_engine_are_divided_down() -> None:
     np.testing.assert_allclose(decoded(variant, x), want, atol=0.01 * np.ptp(want))
 
 
+def test_a_product_that_is_then_divided_overflows_in_no_simulation() -> None:
+    """Before its table a product of many factors has more bits than 64, and then few."""
+    body = "s = Mul(x, x) c = Mul(s, x) k = Mul(c, w) a = Add(x, k) m = Mul(a, u) y = Tanh(m)"
+    data = graph(body, VECTOR, {"w": [1], "u": [1]})
+    variant = lower(data, BitWidths(input=14, weights=(), table=12), BOUND)
+    x = inputs_of(data)
+    np.testing.assert_allclose(decoded(variant, x), answers(data, x), atol=1e-3)
+
+
 def test_what_is_no_map_of_integers_is_named() -> None:
     data = graph("a = MatMul(x, w) s = Sin(a) y = Relu(s)", VECTOR, {"w": [6, 6]})
     with pytest.raises(CannotLower, match="Sin"):
