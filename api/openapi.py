@@ -60,7 +60,7 @@ def _describe_access(operation: dict[str, Any], method: str, path: str) -> None:
         return
     operation["security"] = [{"api_key": []}]
     operation["responses"] = {
-        **{str(status): told for status, told in responses(401, 403, 429).items()},
+        **{str(status): entry for status, entry in responses(401, 403, 429).items()},
         **operation["responses"],
     }
     if prefix_of(path) in OPTIONAL:

@@ -117,12 +117,12 @@ class Watch:
 
     async def batch(self, batch_id: str) -> AsyncGenerator[Batch]:
         """The batch now and after each change, up to its end."""
-        told: Batch | None = None
+        last: Batch | None = None
         async with self._notifications.subscribe_async(batch_id) as subscription:
             while True:
                 batch = await anyio.to_thread.run_sync(self._store.batch, batch_id)
-                if batch != told:
-                    told = batch
+                if batch != last:
+                    last = batch
                     yield batch
                 if batch.state.terminal:
                     return

@@ -184,7 +184,7 @@ _BREAKS = (_dimension, _tensor, _wiring, _operator, _attribute, _constant, _vers
 
 
 def outcomes(sandbox: Sandbox, models: Iterable[bytes]) -> tuple[Counter[str], list[bytes]]:
-    """How often each outcome occurred, and the mutants whose outcome is a fault of ours.
+    """How often each outcome occurred, and the mutants that found a fault of the importer.
 
     A child serves many mutants (its start costs more than one inspection) and is replaced after
     any fault.

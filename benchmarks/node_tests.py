@@ -86,7 +86,7 @@ _DECIDING = {
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What became of a test: ``accepted``, ``refused`` (by ``code`` and ``detail``) or ``defect``
-    (an error of ours); ``error`` is the rewritten model's largest difference from the outputs
+    (an internal error); ``error`` is the rewritten model's largest difference from the outputs
     expected, over their range, ``integers`` that of its integers, where it has such a form."""
 
     name: str

@@ -236,7 +236,7 @@ class LeaseLost(ZkmlError):
     """This worker's lease on the job has ended: another worker has it, or the job is over."""
 
     code = "lease_lost"
-    default_advice = "Nothing to do: whoever holds the newer lease writes the result."
+    default_advice = "Nothing to do: the worker with the newer lease writes the result."
 
 
 class WorkerLost(ZkmlError):

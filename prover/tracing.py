@@ -107,7 +107,7 @@ def stage(name: str) -> None:
 
 def _tracer() -> Tracer | None:
     trace: Any = sys.modules.get("opentelemetry.trace")
-    # FastAPI loads it; whoever wants traces has set a provider.
+    # FastAPI loads it; with tracing enabled a provider is set.
     if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return None
     tracer: Tracer = trace.get_tracer("zkml-prover")

@@ -104,10 +104,10 @@ class ProofFilters(BatchFilters, total=False):
 
 
 def _page(path: str, shape: type[M], where: Mapping[str, Any]) -> Call[M]:
-    told = {"limit": 50, **where, "metadata": _pairs(where.get("metadata"))}
+    params = {"limit": 50, **where, "metadata": _pairs(where.get("metadata"))}
     for name in ("created_since", "created_before"):
-        told[name] = _moment(where.get(name))
-    return _get(path, shape, **told)
+        params[name] = _moment(where.get(name))
+    return _get(path, shape, **params)
 
 
 # --- reading ---------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ def batch(
         for now in zkml.batch_events(made.id):
             made = now
             if not as_json:
-                told = f"  {made.state}: {made.progress.done} of {made.progress.total}"
-                terminal.err.print(told, markup=False)
+                line = f"  {made.state}: {made.progress.done} of {made.progress.total}"
+                terminal.err.print(line, markup=False)
         if made.progress.done:
             zkml.save_batch_bundle(made.id, out)
     failed = made.progress.total - made.progress.done

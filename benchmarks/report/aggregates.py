@@ -58,7 +58,7 @@ def compared(
 
 
 def multiplications(system_result: SystemResult) -> int | None:
-    """Of one inference; None where nobody counted them."""
+    """Multiplications of one inference; None if unknown."""
     known = system_result.fact("multiplications")
     if known is None and system_result.model in ZOO:
         known = ZOO[system_result.model].multiplications

@@ -1,4 +1,4 @@
-"""report.md and its plots from a results file, and the part of them that stands in the README."""
+"""report.md and its plots from a results file, and the excerpt for the README."""
 
 from __future__ import annotations
 

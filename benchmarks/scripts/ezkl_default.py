@@ -2,7 +2,7 @@
 
     python ezkl_default.py STEP WORK [ARGUMENT...]
 
-This file is a program, not a module: it stands in a folder without ``__init__.py``, because within
+This file is a program, not a module: its folder has no ``__init__.py``, because within
 the packages only ``circuits.engine.calls`` may import ezkl. It does what EZKL's own examples do,
 with EZKL's own defaults, and knows nothing of this project, so that the comparison is with EZKL and
 not with a second use of our code. The last line on stdout is JSON: ``seconds`` of the call itself,

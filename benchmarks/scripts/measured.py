@@ -43,7 +43,7 @@ def main(deadline_s: float, stdout: str, stderr: str, command: list[str]) -> Non
         nonlocal timed_out
         late = time.perf_counter() - begin > deadline_s
         timed_out = timed_out or late
-        if late or os.getppid() != parent:  # nobody is left to read the result
+        if late or os.getppid() != parent:  # no process is left to read the result
             kill_group()
 
     signal.signal(signal.SIGTERM, kill_group)

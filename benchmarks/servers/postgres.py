@@ -43,7 +43,7 @@ class Server:
 @contextmanager
 def postgres(address: str = "") -> Iterator[str]:
     """The URL of an empty server, which ends with the block. With an ``address`` it listens there
-    and trusts whoever can reach it."""
+    and trusts every client that can connect."""
     with server(address) as running:
         yield running.url
 

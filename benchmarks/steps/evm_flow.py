@@ -3,7 +3,7 @@
     python -m benchmarks.steps.evm_flow compile WORK SRS
     python -m benchmarks.steps.evm_flow call WORK
 
-WORK holds ``vk`` and ``settings.json``, whoever made them, and for ``call`` ``proof.json`` and what
+WORK has ``vk`` and ``settings.json`` of any system, and for ``call`` ``proof.json`` and what
 ``compile`` left there. Runs on an EVM in this process: nothing leaves it. The last line on stdout
 is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 """
@@ -32,7 +32,7 @@ from prover.settings import Settings
 _LIMITS = Limits(deadline_s=600)
 #: Where ``compile`` leaves the code that a deployment sends.
 CONTRACT = "contract.bin"
-#: And the code that then lies on chain.
+#: The deployed code.
 RUNTIME = "contract.runtime.bin"
 #: And the part of the reference string that challenges of committed hints hash.
 SRS_PART = "srs_part.bin"

@@ -210,15 +210,15 @@ class _OneModel:
         )
 
     def _predicted(self) -> dict[str, Any]:
-        """What was predicted; anew where another run was here since, with lanes of its own."""
+        """The predictions; made again if another run with other lanes overwrote them."""
         several = {str(n) for n in self._lanes if n > 1}  # one lane is not predicted
         if self._predicted_at.exists():
             output: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
             if output["why"] is not None or output["at"].keys() >= several:
                 return output
         self._predict()
-        anew: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
-        return anew
+        predicted: dict[str, Any] = json.loads(self._predicted_at.read_text(encoding="utf-8"))
+        return predicted
 
     def _first_lanes(self, lanes: int) -> Outcome:
         """Builds a circuit of so many lanes, if it is predicted to fit memory and time."""

@@ -125,7 +125,7 @@ class Selection:
 
 
 def _size(entry: Entry) -> int:
-    """Roughly how much a circuit for it takes; models that nobody counted keep their order."""
+    """Roughly the cost of its circuit; models of unknown size keep their order."""
     return (entry.multiplications or 0) + 20 * (entry.activations or 0)
 
 

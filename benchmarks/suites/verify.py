@@ -74,10 +74,10 @@ def context_cost(bundle: Bundle, model: bytes, engine: EzklEngine) -> dict[str, 
     costs = {}
     for name, limbs in (("with", recipe.limbs), ("without", 0)):
         same = dataclasses.replace(recipe, limbs=limbs)
-        anew = engine.sandbox.call(
+        without_context = engine.sandbox.call(
             f"{recompiled_graph.__module__}:recompiled_graph", model, samples, same, limits=_LIMITS
         )
-        (priced,) = engine.measure_layout(anew.onnx, [args], _LIMITS)
+        (priced,) = engine.measure_layout(without_context.onnx, [args], _LIMITS)
         if not isinstance(priced, LayoutStats):
             raise priced
         costs[name] = {"rows": priced.rows, "assignments": priced.assignments}

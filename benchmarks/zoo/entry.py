@@ -31,7 +31,7 @@ class Entry:
     """A model of the zoo.
 
     ``multiplications`` and ``activations`` count one inference: they bound what any circuit
-    costs; None where nobody counted yet.
+    costs; None if unknown.
     ``tables`` names the functions that need a look-up table; comparisons and ReLUs need none.
     ``quick``: part of ``--quick`` runs. ``bound_by`` says in words what its circuit's cost is.
     """

@@ -1,4 +1,4 @@
-"""What came of jobs, what verification says of it, and what this deployment is."""
+"""Results of jobs, verification, and capabilities of this deployment."""
 
 from __future__ import annotations
 

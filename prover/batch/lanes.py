@@ -69,8 +69,7 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """The result of one lane: its signed bundle, and what its owner is told, including the measured
-    error.
+    """The result of one lane: its signed bundle, and its owner's result with the measured error.
 
     ``salt`` opens the commitment to an input that is private.
     """
@@ -120,10 +119,10 @@ def prove_lanes(
 def _filled(manifest: CircuitManifest, lanes: Sequence[Lane]) -> list[list[Felts]]:
     """Each lane's felts; free lanes repeat the last input with an unused context."""
     rows = [lane.felts for lane in lanes]
-    nobody = rows[-1]
+    unused = rows[-1]
     if manifest.context.limbs:
-        nobody = [*nobody[:-1], manifest.context.encode(0)]
-    return rows + [nobody] * (manifest.lanes - len(rows))
+        unused = [*unused[:-1], manifest.context.encode(0)]
+    return rows + [unused] * (manifest.lanes - len(rows))
 
 
 def list_of_lanes(

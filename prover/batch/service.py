@@ -19,7 +19,7 @@ from prover.batch.services import BatchServices
 from prover.errors import LeaseLost, ResultRemoved
 from prover.jobs.forgetting import forget_rows
 from prover.jobs.lease import LeaseKeeper
-from prover.jobs.retries import as_zkml_error, may_pass, pause_s
+from prover.jobs.retries import as_zkml_error, is_transient, pause_s
 from prover.logs import get_logger
 from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
 from prover.records.batch_errors import BatchExpired, ItemNotDone, problem_of_item
@@ -134,7 +134,7 @@ class BatchService:
                 held.settle()
             else:
                 self._failed(job, held, error)
-        except Exception as error:  # a defect of ours must not leave a batch running for ever
+        except Exception as error:  # an internal error must not leave a batch running forever
             _log.exception("batch_defect", job=job.id)
             self._failed(job, held, as_zkml_error(error))
         finally:
@@ -184,7 +184,7 @@ class BatchService:
         store = self.services.store
         try:
             settings = self.services.settings
-            if may_pass(error) and job.attempt < settings.max_attempts:
+            if is_transient(error) and job.attempt < settings.max_attempts:
                 pause = pause_s(job.attempt, settings.retry_s)
                 store.requeue(held.lease, problem, after_s=pause)
                 return

@@ -314,7 +314,7 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
     """The first rows without a proof, by line and id, and the advice for each code once."""
     from prover.records.batch import ItemState
 
-    told: set[str | None] = set()
+    shown: set[str | None] = set()
     for item in app.store.items(batch.id, state=ItemState.FAILED, limit=_SHOWN):
         problem = item.problem or {}
         name = f" ({item.id})" if item.id is not None else ""
@@ -322,9 +322,9 @@ def _tell_failures(app: Any, batch: Any, terminal: Terminal) -> None:
         terminal.err.print(
             f"line {item.line}{name}: {problem.get('detail')} [{code}]", markup=False
         )
-        if code not in told and problem.get("advice"):
+        if code not in shown and problem.get("advice"):
             terminal.err.print(f"  {problem['advice']}", markup=False)
-        told.add(code)
+        shown.add(code)
     more = batch.counts.get(ItemState.FAILED, 0) - _SHOWN
     if more > 0:
         terminal.err.print(f"… and {more} more, in results.jsonl", markup=False)

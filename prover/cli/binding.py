@@ -45,4 +45,4 @@ def _start(path: Path) -> bytes | None:
         with path.open("rb") as file:
             return file.read(_MOST)
     except OSError:
-        return None  # whoever needs the file says why
+        return None  # reading it later reports why

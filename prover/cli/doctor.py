@@ -30,7 +30,7 @@ class Finding:
     name: str
     level: str
     detail: str
-    mend: str = ""
+    advice: str = ""
 
 
 def doctor(
@@ -54,8 +54,8 @@ def doctor(
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
-        mend = f"\n  {finding.mend}" if finding.mend else ""
-        table.add_row(finding.name, marks[finding.level], finding.detail + mend)
+        advice = f"\n  {finding.advice}" if finding.advice else ""
+        table.add_row(finding.name, marks[finding.level], finding.detail + advice)
     terminal.table(table)
     if settings_too:
         shown = Table(box=None, pad_edge=False, header_style="dim")
@@ -120,7 +120,7 @@ def _python(_: Settings) -> Finding:
         name="python",
         level="ok" if good else "problem",
         detail=f"{version} on {platform.system()} {platform.machine()}",
-        mend="" if good else "Install Python 3.11 or newer.",
+        advice="" if good else "Install Python 3.11 or newer.",
     )
 
 
@@ -135,13 +135,13 @@ def _engine(settings: Settings) -> Finding:
         engine = EzklEngine(sandbox)
         sandbox.call("circuits.engine.calls:version", limits=Limits(deadline_s=30))
         walls = sandbox.call("circuits.engine.session:walls", limits=Limits(deadline_s=30))
-        missing = ", ".join(name for name, stands in walls.items() if not stands)
+        missing = ", ".join(name for name, works in walls.items() if not works)
         if missing:
             return Finding(
                 name="engine",
                 level="note",
                 detail=f"{engine.label}; not isolated: {missing}",
-                mend="docs/decisions/0010-isolation.md says what each kind of isolation needs.",
+                advice="docs/decisions/0010-isolation.md says what each kind of isolation needs.",
             )
         return Finding(
             name="engine", level="ok", detail=f"{engine.label}; no network, no foreign files"
@@ -151,7 +151,7 @@ def _engine(settings: Settings) -> Finding:
             name="engine",
             level="problem",
             detail=error.detail,
-            mend="Reinstall with `make install`; EZKL has wheels for Linux, macOS and Windows.",
+            advice="Reinstall with `make install`; EZKL has wheels for Linux, macOS and Windows.",
         )
     finally:
         sandbox.close()
@@ -166,7 +166,7 @@ def _machine(settings: Settings) -> Finding:
             name="machine",
             level="note",
             detail=detail,
-            mend="ZKML_ENGINE_MEMORY_MB exceeds physical memory: the kernel may kill proofs.",
+            advice="ZKML_ENGINE_MEMORY_MB exceeds physical memory: the kernel may kill proofs.",
         )
     return Finding(name="machine", level="ok", detail=detail)
 
@@ -176,13 +176,13 @@ def _home(settings: Settings) -> Finding:
         settings.prepare()
         free = shutil.disk_usage(settings.home).free >> 20
     except ZkmlError as error:
-        return Finding(name="home", level="problem", detail=error.detail, mend=error.advice)
+        return Finding(name="home", level="problem", detail=error.detail, advice=error.advice)
     level = "ok" if free > _ENOUGH_DISK_MB else "note"
     return Finding(
         name="home",
         level=level,
         detail=f"{settings.home}, {free:,} MiB free",
-        mend="" if level == "ok" else "Proving keys take megabytes to gigabytes each.",
+        advice="" if level == "ok" else "Proving keys take megabytes to gigabytes each.",
     )
 
 
@@ -205,7 +205,7 @@ def _webhooks(settings: Settings) -> Finding:
             counts = every.count_webhooks()
             off = every.webhook_endpoints(_MOST_NAMED, disabled=True).items
     except ZkmlError as error:
-        return Finding(name="webhooks", level="problem", detail=error.detail, mend=error.advice)
+        return Finding(name="webhooks", level="problem", detail=error.detail, advice=error.advice)
     detail = f"{counts.enabled} endpoints, {counts.pending} deliveries pending"
     if off:
         named = ", ".join(f"{e.id} of {e.tenant} ({e.disabled})" for e in off)
@@ -213,14 +213,14 @@ def _webhooks(settings: Settings) -> Finding:
             name="webhooks",
             level="note",
             detail=f"{detail}; {counts.disabled} disabled: {named}",
-            mend="Each owner has to repair the receiver, enable the endpoint and request a replay.",
+            advice="Its owner repairs the receiver, enables the endpoint and requests a replay.",
         )
     if counts.oldest_due_s > _LATE_S:
         return Finding(
             name="webhooks",
             level="note",
             detail=f"{detail}; the oldest is {counts.oldest_due_s:.0f} s late",
-            mend="Workers deliver them: check that one runs and may open outgoing connections.",
+            advice="Workers deliver them: check that one runs and may open outgoing connections.",
         )
     return Finding(name="webhooks", level="ok", detail=detail)
 
@@ -259,7 +259,7 @@ def _srs(settings: Settings) -> Finding:
         name="srs",
         level="note" if settings.srs_policy == "development" else "problem",
         detail="no file of the public ceremony found; proofs will be labelled insecure",
-        mend="Run `zkml srs fetch K` for the sizes you need (`zkml plan` says which).",
+        advice="Run `zkml srs fetch K` for the sizes you need (`zkml plan` says which).",
     )
 
 
@@ -280,7 +280,7 @@ def _cost_model(settings: Settings) -> Finding:
         " and is not used"
         if there
         else "the package's default: proportions are right, absolute times are not",
-        mend="Run `zkml doctor --calibrate` on an otherwise idle machine (some minutes).",
+        advice="Run `zkml doctor --calibrate` on an otherwise idle machine (some minutes).",
     )
 
 
@@ -288,7 +288,7 @@ def _try(name: str, action: Callable[[], Any], good: str) -> Finding:
     try:
         action()
     except ZkmlError as error:
-        return Finding(name=name, level="problem", detail=error.detail, mend=error.advice)
+        return Finding(name=name, level="problem", detail=error.detail, advice=error.advice)
     return Finding(name=name, level="ok", detail=good)
 
 

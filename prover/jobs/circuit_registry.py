@@ -291,8 +291,8 @@ class CircuitRegistry:
         return built, True
 
     def _predicted_bytes(self, order: BuildSpec, should_stop: ShouldStop | None) -> int | None:
-        """The memory that a build is predicted to need; None if it is the usual
-        (``ZKML_COMPILE_MEMORY_MB``), or cannot be told."""
+        """The predicted memory of a build; None for the default (``ZKML_COMPILE_MEMORY_MB``), or if
+        it is unknown."""
         model = self._store.model(order.model_id)
         small = model.summary.get("multiplications", 0) < _LARGE_MODEL
         if small or not self._settings.memory_budget_mb:

@@ -1,7 +1,7 @@
-"""Inputs are deleted when their job or batch has ended, by whoever ends it.
+"""Deletes inputs at the end of their job or batch.
 
-Where the artifact store does not answer just then, housekeeping does it later: the end of a job
-waits for nothing.
+If the artifact store does not respond, housekeeping deletes them later: the end of a job does not
+wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prover.logs import get_logger
 from prover.records.job import Job
 from prover.store import Store
 
-#: No file of rows is received for longer than this.
+#: The longest time to receive a file of rows.
 _STALE = timedelta(days=1)
 _log = get_logger(__name__)
 
@@ -30,7 +30,7 @@ def forget_input(artifacts: Artifacts, job: Job) -> None:
 
 
 def forget_rows(store: Store, artifacts: Artifacts, batch_id: str) -> None:
-    """Deletes the inputs of a batch that has ended, or that is to be abandoned."""
+    """Deletes the inputs of a batch that has ended or is abandoned."""
     for key in store.chunk_keys(batch_id).values():
         artifacts.delete_private(key)
     store.forget_chunks(batch_id)

@@ -55,7 +55,7 @@ from prover.jobs.inputs import load_input
 from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.notifications import Notifications
-from prover.jobs.retries import as_zkml_error, may_pass, pause_s
+from prover.jobs.retries import as_zkml_error, is_transient, pause_s
 from prover.logs import get_logger
 from prover.records.job import Job, JobKind, Stage
 from prover.settings import Settings
@@ -132,7 +132,7 @@ class Pipeline:
                 self._failed(job, held, error, work)
         except ZkmlError as error:
             self._failed(job, held, error, work)
-        except Exception as error:  # a defect of ours must not leave a job running for ever
+        except Exception as error:  # an internal error must not leave a job running forever
             _log.exception("pipeline_defect", job=job.id)
             self._failed(job, held, as_zkml_error(error), work)
         finally:
@@ -148,7 +148,7 @@ class Pipeline:
         if not Visibility(job.request["profile"]["visibility"]).shows_input:
             error = redacted(error)  # not only the job's owner can read its row
         problem = error.problem()
-        again_s = pause_s(job.attempt, self.settings.retry_s) if may_pass(error) else None
+        again_s = pause_s(job.attempt, self.settings.retry_s) if is_transient(error) else None
         _log.warning("attempt_failed", code=error.code, detail=error.detail, again_s=again_s)
 
         def write() -> Job:

@@ -14,7 +14,7 @@ from circuits.errors import EngineTimeout, Fault, StorageFull, ZkmlError, is_of_
 _LONGEST_S = 60.0
 
 
-def may_pass(error: ZkmlError) -> bool:
+def is_transient(error: ZkmlError) -> bool:
     """Whether the error is transient."""
     if isinstance(error, EngineTimeout):
         return False
@@ -22,7 +22,7 @@ def may_pass(error: ZkmlError) -> bool:
 
 
 def as_zkml_error(error: Exception) -> ZkmlError:
-    """What nobody expected of a job, as its end: a disk that is full, or a defect of ours."""
+    """The end of a job after an unexpected exception: a full disk, or an internal error."""
     return StorageFull() if is_of_full_disk(error) else ZkmlError()
 
 

@@ -39,20 +39,20 @@ TEXTS = {
     "input-secrecy": "Secrecy of an input that can be guessed: its hash is unsalted. The service"
     " that proved it saw the input.",
     "guessed-input": "That an input which can be guessed stays hidden: this circuit's tables are"
-    " not salted, so whoever holds the proof and the model can confirm a guess.",
-    "guessed-weights": "That weights which can be guessed stay hidden: whoever holds the proof can"
+    " not salted, so anyone with the proof and the model can confirm a guess.",
+    "guessed-weights": "That weights which can be guessed stay hidden: anyone with the proof can"
     " confirm a guess.",
     "hashed-weights": "That the hash of the weights is that of the model named, unless the reader"
     " computed it from that model. It is unsalted: weights can be guessed.",
     "which-weights": "Which weights they were: the proof shows that some weights give this output."
     " That they are those of the model named rests on the signature alone.",
     "conservative": "The conservative profile: this circuit leaves range checks of public values to"
-    " whoever verifies.",
-    "products": "That the outputs are the model's, against whoever made the proof: in circuits with"
+    " the verifier.",
+    "products": "That the outputs are the model's, against a dishonest prover: in circuits with"
     " Freivalds products the engine does not tie the result of a product to what follows.",
-    "reference-string": "Security against whoever made the reference string: it is not the public"
+    "reference-string": "Security against the maker of the reference string: it is not the public"
     " ceremony's, so its maker may be able to forge proofs.",
-    "lanes": "Secrecy between the inputs that share the proof: whoever holds it can read, of every"
+    "lanes": "Secrecy between the inputs that share the proof: its holder can read, of every"
     " lane, the output and the context's digest, and the input where inputs are public (where hints"
     " are committed to, a guess of these two can be confirmed).",
     "context": "For whom the proof was made: the circuit binds no context.",

@@ -234,14 +234,14 @@ class Batches(BatchReading):
                 lease_token=jobs.c.lease_token + 1,
                 cancel_requested=True,
             )
-            told = _change_all(
+            running_jobs = _change_all(
                 conn,
                 sa.and_(own, running, jobs.c.cancel_requested.is_(False)),
                 now,
                 cancel_requested=True,
             )
             self._end_batch(conn, batch, left, problem)
-        return told
+        return running_jobs
 
     def _end_batch(
         self,

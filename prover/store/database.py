@@ -27,8 +27,8 @@ Clock = Callable[[], datetime]
 _BUSY_S = 15.0
 _AT_HAND_BUSY_S = 0.2
 _WRITES = "zkml_writes"
-#: A server of PostgreSQL whose host is cut off says nothing, and its clients are not to wait until
-#: the kernel gives up: connecting ends after so many seconds, so does a silence of about thirty.
+#: Timeouts for a PostgreSQL server whose host is disconnected: 10 s to connect, about 30 s without
+#: a response, instead of the kernel's own.
 _SILENT = {
     "connect_timeout": 10,
     "tcp_user_timeout": 30_000,

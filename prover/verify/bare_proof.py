@@ -140,10 +140,10 @@ def _settings(files: _Files, e: Evidence) -> str:
     files.parsed.fill(EzklSettings.parse(files.settings))
     settings = files.parsed.value
     if settings.version != e.engine.version:
-        told = f"made with EZKL {settings.version}; this verifier has {e.engine.version}"
+        detail = f"made with EZKL {settings.version}; this verifier has {e.engine.version}"
         if _VERSION.fullmatch(settings.version):
-            told += f": check it with `pip install ezkl=={settings.version}` and `ezkl verify`"
-        refuse(told)
+            detail += f": check it with `pip install ezkl=={settings.version}` and `ezkl verify`"
+        refuse(detail)
     return (
         f"EZKL {settings.version}, k = {settings.logrows}; input {settings.input_visibility},"
         f" weights {settings.param_visibility}, output {settings.output_visibility}"

@@ -92,7 +92,7 @@ def test_a_cost_model_is_used_where_it_was_fitted_and_nowhere_else(tmp_path: Pat
     assert machine_costs(settings) is None
     stale = _cost_model(settings)
     assert (stale.level, "another machine" in stale.detail) == ("note", True)
-    assert "--calibrate" in stale.mend
+    assert "--calibrate" in stale.advice
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from circuits.errors import Fault
+from prover.cli.doctor import Finding
 from prover.cli.root import command_line
 from prover.records.job import JobKind, JobState, Stage
 from prover.statement.schema import statement_schema
@@ -61,6 +63,10 @@ def test_words_in_jobs_and_problems() -> None:
     }
     assert [s.value for s in Stage] == ["compile", "witness", "prove", "verify", "sign"]
     assert {k.value for k in JobKind} >= {"circuit", "proof", "batch", "pack"}
+
+
+def test_findings_of_the_doctor() -> None:
+    assert [f.name for f in fields(Finding)] == ["name", "level", "detail", "advice"]
 
 
 def test_routes() -> None:

@@ -162,7 +162,7 @@ def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
     """Runs every check, whatever the earlier ones found. A crash counts as a failure.
 
     Raises ``EngineKilled`` when a check's process is killed from outside repeatedly,
-    ``StorageFull`` when the disk is full, and ``Canceled`` when the engine was told to stop: such a
+    ``StorageFull`` when the disk is full, and ``Canceled`` when the engine had to stop: such a
     check has no result.
     """
     checks: list[Check] = []

@@ -29,12 +29,12 @@ def weights(e: Evidence) -> str:
     _fits(facts, claim, manifest, EzklSettings.parse(e.bundle.value.settings))
     if segment(e, Role.WEIGHTS_EVALUATION, "weights") != [facts.evaluation]:
         refuse("the proof is about other weights than the bundle's")
-    told = f"{facts.folded} elements folded from the weights are the proof's; {_of_model(e)}"
+    detail = f"{facts.folded} elements folded from the weights are the proof's; {_of_model(e)}"
     derived = e.derive is not None and (e.model or e.bundle.value.model) is not None
     if derived and e.rebuild is None:
         # The graph has constants (steps, pieces of functions) that do not follow from the weights.
-        warn(f"{told}; only a rebuild (34) shows that the key is this graph's")
-    return told
+        warn(f"{detail}; only a rebuild (34) shows that the key is this graph's")
+    return detail
 
 
 def _of_model(e: Evidence) -> str:
