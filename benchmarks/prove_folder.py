@@ -114,7 +114,7 @@ class Prover:
             settings,
             felts,
             self.app.settings.engine_limits,
-            self.app.artifacts.get(manifest.files["hints"]) if manifest.hints else None,
+            self.app.artifacts.get(manifest.files["hints"]) if manifest.commitments else None,
         )
         tables = _Tables.of(settings)
         held = [

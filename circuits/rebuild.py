@@ -8,16 +8,17 @@ Check (34) of ``prover.verify`` compares the key.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from circuits.batching.vectorize import WIDENED, widen
+from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, draw
 from circuits.compiler.recipe import Recipe, Recompiled, committed_anew
 from circuits.engine.ezkl_engine import EzklEngine
@@ -26,16 +27,17 @@ from circuits.errors import CircuitNotFaithful, SrsMissing
 from circuits.format.digests import canonical_json, sha256
 from circuits.format.field import to_felt
 from circuits.format.hidden import Hidden, hides
-from circuits.format.manifest import AppliedPass, CircuitManifest, SrsRef
+from circuits.format.manifest import CircuitManifest, SrsRef
 from circuits.format.profile import Argument, Visibility
 from circuits.format.tensors import Signature, TensorSpec
-from circuits.plan.committed import committed_args
+from circuits.lower import BitWidths, LoweringOptions, lower
+from circuits.lower.graphs import LoweredGraph
+from circuits.plan.committed import committed_shape
+from circuits.plan.graphs import bound_float, float_graph, lay_out
 from circuits.plan.variants import integer_args
 from circuits.srs.files import SrsFolder
 from circuits.srs.verify_part import extract
 
-_ANSWERS = "circuits.calibration.reference:run_reference"
-_GRAPH_ANEW = "circuits.rebuild:recompiled_graph"
 #: The settings that choose a circuit's shape and nothing of what it computes.
 _SHAPE = ("logrows", "num_inner_cols", "decomp_base", "decomp_legs", "lookup_range")
 _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it is said to be."
@@ -58,17 +60,10 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
 
     ``samples`` only guard the float passes: what they give does not depend on them.
     """
-    from circuits.batching.vectorize import widen
-    from circuits.compiler.process import bound_float, float_graph, given, lay_out
-    from circuits.compiler.recipe import decomposes
-    from circuits.lower import BitWidths, LoweringOptions, lower
-
     graph = float_graph(model, samples, recipe.limbs, recipe.expose)
-    onnx, passes = graph.onnx, graph.passes
-    input_scales = output_scales = scale = hints = hidden = None
-    sums_biases = False
     if recipe.argument is Argument.COMMITTED:
-        return committed_anew(graph, recipe)
+        lowered = committed_anew(graph, recipe)
+        return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)
     if recipe.lowering is not None:
         chosen = BitWidths.from_json(recipe.lowering["bits"])
         try:
@@ -81,37 +76,36 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
                 "the manifest's lowering is no recipe as this compiler has it",
                 advice=_OTHER_COMPILER,
             )
-        variant = lower(graph.plain, chosen, recipe.accepted, form)
-        laid_out = lay_out(
-            variant, recipe.accepted, recipe.limbs, recipe.visibility, salt=recipe.salt
+        lowered = lay_out(
+            graph,
+            lower(graph.plain, chosen, recipe.accepted, form),
+            recipe.accepted,
+            recipe.limbs,
+            recipe.visibility,
+            salt=recipe.salt,
         )
-        onnx, hidden = laid_out.onnx, laid_out.hidden
-        made = given(variant)
-        hints = None if made is None else made.claim
-        passes = (*passes[:-1], *variant.passes, passes[-1], *laid_out.passes)
-        input_scales, output_scales = variant.input_scales, variant.output_scales
-        scale = variant.scale
-        sums_biases = decomposes(laid_out.decomposed.bit_length())
-    elif recipe.visibility is not Visibility.PUBLIC:
-        bounded = bound_float(onnx, recipe.accepted, recipe.input_scales, recipe.visibility)
-        if isinstance(bounded, str):
-            raise CircuitNotFaithful(f"the accepted range cannot be enforced: {bounded}")
-        onnx, passes = bounded[0], (*passes, bounded[1])
-        hidden = None if recipe.visibility.shows_input else Hidden(inputs="digits")
+    else:
+        onnx, passes, hidden = graph.onnx, graph.passes, None
+        if recipe.visibility is not Visibility.PUBLIC:
+            bounded = bound_float(onnx, recipe.accepted, recipe.input_scales, recipe.visibility)
+            if isinstance(bounded, str):
+                raise CircuitNotFaithful(f"the accepted range cannot be enforced: {bounded}")
+            onnx, passes = bounded[0], (*passes, bounded[1])
+            hidden = None if recipe.visibility.shows_input else Hidden(inputs="digits")
+        lowered = LoweredGraph(
+            label="", onnx=onnx, passes=passes, inputs=(), outputs=(), scale=None, hidden=hidden
+        )
     if recipe.lanes > 1:
-        onnx = widen(onnx, recipe.lanes, whole=sums_biases)
-        passes = (*passes, AppliedPass(name="widen", version=2))
-    return Recompiled(
-        onnx=onnx,
-        passes=passes,
-        signature=graph.signature,
-        reference=graph.reference,
-        input_scales=input_scales,
-        output_scales=output_scales,
-        scale=scale,
-        hints=hints,
-        hidden=hidden,
-    )
+        wide = widen(lowered.onnx, recipe.lanes)
+        lowered = replace(lowered, onnx=wide, passes=(*lowered.passes, WIDENED))
+    return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)
+
+
+def _committed(made: LoweredGraph, manifest: CircuitManifest) -> None:
+    """What a circuit with committed hints accepts: no other range than the manifest says."""
+    accepted = [(i.lower, i.upper) for i in made.inputs]
+    if made.commitments is not None and not _accepts(accepted, manifest):
+        raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
 
 
 def _accepts(accepted: Sequence[Range], manifest: CircuitManifest) -> bool:
@@ -151,26 +145,22 @@ def rebuild(
             f" {reference.origin}) is not on this machine",
             logrows=reference.logrows,
         )
-    made = _compile(engine, model, manifest, limits)
+    anew = _compile(engine, model, manifest, limits)
+    made = anew.graph
     frozen = json.loads(settings)
     args = RunArgs.of(frozen)
-    if made.scale is not None:
+    if made.commitments is not None:
+        if args != committed_shape(manifest.profile, made).args:
+            raise CircuitNotFaithful(
+                "the settings' run_args are not those of the committed circuit"
+            )
+    elif made.scale is not None:
         _same_arithmetic(args, integer_args(manifest.profile, made.scale))
-    if made.arguments is not None and args != committed_args(manifest.profile, *made.arguments):
-        raise CircuitNotFaithful("the settings' run_args are not those of the committed circuit")
-    if made.accepted is not None and not _accepts(made.accepted, manifest):
-        raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
-    if made.hints is not None and not made.hints.bind(
-        args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows
-    ):
-        raise CircuitNotFaithful(
-            "the settings' digits or tables are wider than binds the results that the circuit is"
-            " given"
-        )
+    _committed(made, manifest)
     _same_hidden(manifest, made.hidden, args)
     priced = _priced(engine, made.onnx, frozen, limits)
     _same_settings(frozen, json.loads(priced.settings))
-    _same_formats(manifest, made, priced)
+    _same_formats(manifest, anew, priced)
     with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
         out = Path(folder)
         engine.setup(made.onnx, settings.decode(), source.path, out, limits)
@@ -179,7 +169,7 @@ def rebuild(
     hashed = _weights_hash(engine, made.onnx, manifest, settings, limits) if shown else None
 
     def answer(inputs: Sample) -> list[NDArray[Any]]:
-        (found,) = engine.sandbox.call(_ANSWERS, made.reference, [dict(inputs)], limits=limits)
+        (found,) = engine.sandbox.run(limits, run_reference, anew.reference, [dict(inputs)])
         return [*found]
 
     part = extract(source.path)
@@ -193,14 +183,9 @@ def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: 
     numbers mean something else.
     """
     made = _compile(engine, model, manifest, limits)
-    if made.accepted is not None and not _accepts(made.accepted, manifest):
-        raise CircuitNotFaithful("the circuit's table accepts another range than the manifest says")
-    if made.input_scales is not None and made.output_scales is not None:
-        inputs, outputs = made.signature.inputs, made.signature.outputs
-        stated = [(i.tensor, i.scale) for i in manifest.inputs]
-        _same_tensors("input", stated, inputs, made.input_scales)
-        stated = [(o.tensor, o.scale) for o in manifest.outputs]
-        _same_tensors("output", stated, outputs, made.output_scales)
+    _committed(made.graph, manifest)
+    if made.graph.inputs:
+        _same_formats(manifest, made, None)
 
 
 def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs) -> None:
@@ -220,7 +205,7 @@ def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs
 
 def _same_arithmetic(found: RunArgs, wanted: RunArgs) -> None:
     """What the engine may be told about an integer graph: only its shape is a choice."""
-    alike = dataclasses.replace(wanted, **{name: getattr(found, name) for name in _SHAPE})
+    alike = replace(wanted, **{name: getattr(found, name) for name in _SHAPE})
     if found != alike:
         raise CircuitNotFaithful(
             "under the settings' run_args the engine computes something else than the integer graph"
@@ -248,11 +233,15 @@ def _compile(
         inputs=tuple(i.tensor for i in manifest.inputs),
         outputs=tuple(o.tensor for o in manifest.outputs),
     )
+    if manifest.hints is not None:
+        raise CircuitNotFaithful(
+            "the circuit has public hints, which this version verifies and does not make again",
+            advice=_OTHER_COMPILER,
+        )
     recipe = Recipe.of(manifest)
     samples = draw(stated, recipe.accepted)
-    made: Recompiled = engine.sandbox.call(
-        _GRAPH_ANEW, model, list(samples.plan), recipe, limits=limits
-    )
+    anew = engine.sandbox.run(limits, recompiled_graph, model, list(samples.plan), recipe)
+    made = anew.graph
     if sha256(made.onnx) != manifest.rewritten_sha256:
         raise CircuitNotFaithful(
             f"rewriting the model gives {sha256(made.onnx)}, the circuit was made from"
@@ -263,18 +252,12 @@ def _compile(
         raise CircuitNotFaithful(
             "rewriting the model takes other passes than the manifest lists", advice=_OTHER_COMPILER
         )
-    if made.hints != manifest.hints:
-        raise CircuitNotFaithful(
-            "what the manifest says of results that the circuit is given does not follow from the"
-            " model",
-            advice=_OTHER_COMPILER,
-        )
     if made.commitments != manifest.commitments:
         raise CircuitNotFaithful(
             "what the manifest says of committed hints does not follow from the model",
             advice=_OTHER_COMPILER,
         )
-    return made
+    return anew
 
 
 def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> LayoutStats:
@@ -295,12 +278,16 @@ def _same_settings(frozen: dict[str, Any], made: dict[str, Any]) -> None:
         )
 
 
-def _same_formats(manifest: CircuitManifest, made: Recompiled, priced: LayoutStats) -> None:
-    """What the manifest says that the numbers in the instances mean."""
+def _same_formats(manifest: CircuitManifest, made: Recompiled, priced: LayoutStats | None) -> None:
+    """What the manifest says that the numbers in the instances mean: at the scales that the
+    compiler chose, or the engine (``priced``)."""
     inputs, outputs = made.signature.inputs, made.signature.outputs
-    input_scales = made.input_scales or priced.input_scales[: len(inputs)]
-    last = len(priced.output_scales) - (manifest.residues > 0)
-    output_scales = made.output_scales or priced.output_scales[last - len(outputs) : last]
+    input_scales = [i.scale for i in made.graph.inputs]
+    output_scales = [o.scale for o in made.graph.outputs]
+    if not input_scales and priced is not None:
+        input_scales = [*priced.input_scales[: len(inputs)]]
+        last = len(priced.output_scales) - (manifest.residues > 0)
+        output_scales = [*priced.output_scales[last - len(outputs) : last]]
     _same_tensors("input", [(i.tensor, i.scale) for i in manifest.inputs], inputs, input_scales)
     _same_tensors("output", [(o.tensor, o.scale) for o in manifest.outputs], outputs, output_scales)
 

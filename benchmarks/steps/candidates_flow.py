@@ -26,13 +26,12 @@ from benchmarks.harness.steps import own_settings, run_step, step_limits
 from circuits.calibration.samples import read_calibration
 from circuits.compiler.build import Builder
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles
+from circuits.engine.port import CircuitFiles, set_up_files
 from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import Effort
 from circuits.plan.layouts import Pricing
-from circuits.plan.plan import Candidate
-from circuits.plan.planner import context_encoding
+from circuits.plan.variants import Candidate
 from circuits.srs.files import Policy, SrsFolder
 from prover.jobs.circuit_registry import machine_costs
 
@@ -102,7 +101,7 @@ def _set_one_up(
 ) -> dict[str, Any]:
     """What the candidate is, and ``failed`` with the reason when it cannot be set up."""
     place.mkdir(parents=True)
-    shape, profile = ranked.shape, Profile()
+    shape, profile = ranked, Profile()
     output = {
         "variant": shape.variant.label,
         "args": asdict(shape.args),
@@ -112,9 +111,7 @@ def _set_one_up(
         "prove_s": [],
         "peak_bytes": [],
     }
-    pricing = Pricing(
-        engine=engine, limits=step_limits(), profile=profile, context=context_encoding(profile)
-    )
+    pricing = Pricing(engine=engine, limits=step_limits(), profile=profile)
     try:
         priced = pricing.settle(shape.variant.onnx, shape.priced)
         if priced is None:
@@ -128,13 +125,15 @@ def _set_one_up(
         engine.setup(shape.variant.onnx, priced.settings, srs.path, place, step_limits())
     except EngineError as error:
         return output | {"failed": error.detail}
-    hints = shape.variant.write_hints(place)
+    network = shape.variant.network
+    if network is not None:
+        (place / "network").write_bytes(network)
     felts = [list(values) for values in shape.variant.samples[0]]
     (place / "felts.json").write_text(json.dumps(felts), encoding="utf-8")
     return output | {
         "setup_s": time.perf_counter() - begin,
         "srs": str(srs.path),
-        "hints": hints is not None,
+        "hints": network is not None,
     }
 
 
@@ -151,14 +150,10 @@ def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[
             continue
         place = work / f"{index:02d}"
         felts = json.loads((place / "felts.json").read_text(encoding="utf-8"))
-        files = CircuitFiles(
-            compiled=place / "compiled",
-            settings=place / "settings.json",
-            pk=place / "pk",
-            vk=place / "vk",
-            srs=Path(candidate["srs"]),
-            hints=place / "hints.onnx" if candidate["hints"] else None,
-        )
+        paths = set_up_files(place, Path(candidate["srs"]))
+        if candidate["hints"]:
+            paths["hints"] = place / "network"
+        files = CircuitFiles.of(paths)
         try:
             proof = engine.prove(files, felts, step_limits())
         except EngineError as error:

@@ -151,19 +151,8 @@ def outputs(engine: EzklEngine, work: Path, held_out: str, count: str) -> dict[s
 def _circuit(work: Path) -> tuple[CircuitManifest, CircuitFiles, Path]:
     data = json.loads((work / "circuit.json").read_text(encoding="utf-8"))
     paths = {name: Path(path) for name, path in data["files"].items()}
-    names = ("compiled", "settings", "pk", "vk", "srs", "hints")
     manifest = CircuitManifest.from_json(data["manifest"])
-    found = {n: paths[n] for n in names if n in paths}
-    files = CircuitFiles(
-        compiled=found["compiled"],
-        settings=found["settings"],
-        pk=found["pk"],
-        vk=found["vk"],
-        srs=found["srs"],
-        hints=found.get("hints"),
-        salt=manifest.salt,
-        commitments=manifest.commitments,
-    )
+    files = CircuitFiles.of(paths, manifest.salt, manifest.commitments)
     return manifest, files, paths["rewritten"]
 
 

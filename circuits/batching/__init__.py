@@ -1,5 +1,5 @@
 """Many inputs in one circuit: each has a *lane*, a slot of its own in a leading batch dimension.
 
-``widen`` carries the batch dimension through a graph, ``check`` holds the wide graph to the narrow
-one in onnxruntime, ``build`` makes a wide circuit out of a circuit of one lane.
+``vectorize`` carries the batch dimension through a graph, ``committed`` writes the integers of a
+network for many, ``batched_circuit`` makes a wide circuit out of a circuit of one lane.
 """

@@ -25,12 +25,6 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def _set_attribute(node: NodeProto, name: str, value: Any) -> None:
-    kept = [a for a in node.attribute if a.name != name]
-    del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute(name, value)])
-
-
 def _first(t: BatchTrace, node: NodeProto) -> tuple[int, Shape]:
     """Lane axis and narrow shape of the first input, which must be the only one with lanes."""
     axis = t.axis(node.input[0])

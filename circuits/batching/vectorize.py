@@ -10,28 +10,26 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from circuits.batching.biases import sum_biases_inside
 from circuits.batching.errors import CannotBatch
 from circuits.batching.rules import RULES
 from circuits.batching.trace import BatchTrace, Shape
-from circuits.format.hints import CHALLENGE
-from circuits.format.manifest import MAX_LANES
+from circuits.format.manifest import MAX_LANES, AppliedPass
 from circuits.format.wide_constants import EXACT
 from circuits.frontend.fixed_shapes import infer_shapes, static_shape
 from circuits.rewrite.context import CONTEXT_INPUT
 
+WIDENED = AppliedPass(name="widen", version=3)
 #: Below this opset Softmax and its like flatten everything behind their axis.
 _MIN_OPSET = 13
 
 
-def widen(data: bytes, lanes: int, *, whole: bool = False) -> bytes:
+def widen(data: bytes, lanes: int) -> bytes:
     """The graph with ``lanes`` inputs side by side in its batch dimension.
 
-    ``data`` is a rewritten graph with static shapes; ``whole`` says that its numbers are, so that
-    the order of sums does not matter and biases may be summed inside products. The first dimension
-    of each input becomes ``lanes`` times as long, but for the context's ``[1, limbs]``, which
-    becomes ``[1, lanes·limbs]``. In each input and output of the result the lanes follow each other
-    as whole blocks. Equal inputs give equal bytes.
+    ``data`` is a rewritten graph with static shapes. The first dimension of each input becomes
+    ``lanes`` times as long, but for the context's ``[1, limbs]``, which becomes
+    ``[1, lanes·limbs]``. In each input and output of the result the lanes follow each other as
+    whole blocks. Equal inputs give equal bytes.
 
     Raises ``CannotBatch`` naming the node that stands in the way, and why.
     """
@@ -53,8 +51,7 @@ def widen(data: bytes, lanes: int, *, whole: bool = False) -> bytes:
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del narrow.graph.node[:]
     narrow.graph.node.extend(copies)
-    wide = _finished(trace)
-    return sum_biases_inside(wide) if whole else wide
+    return _finished(trace)
 
 
 def _check_form(model: ModelProto) -> None:
@@ -76,8 +73,6 @@ def _trace(model: ModelProto, lanes: int) -> BatchTrace:
 
 
 def _widen_input(trace: BatchTrace, value: onnx.ValueInfoProto) -> None:
-    if value.name == CHALLENGE:
-        return  # one for all lanes
     shape = trace.shapes.get(value.name)
     axis = 1 if value.name == CONTEXT_INPUT else 0
     if shape is None or len(shape) <= axis:

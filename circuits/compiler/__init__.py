@@ -1,2 +1,1 @@
-"""From a model to a circuit that serves: ``process`` runs in compiler children, ``build`` calls
-them."""
+"""From a model to a circuit that serves, and from its manifest back to its graph."""

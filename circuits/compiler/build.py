@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from circuits.calibration.accuracy import compare
-from circuits.calibration.samples import Sample, Samples, accepted_ranges
+from circuits.calibration.reference import run_reference
+from circuits.calibration.samples import Samples
 from circuits.compiler.identity import circuit_id
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, Limits, OnStage, ProofResult, ShouldStop
+from circuits.engine.port import (
+    CircuitFiles,
+    Limits,
+    OnStage,
+    ProofResult,
+    ShouldStop,
+    set_up_files,
+)
 from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge
 from circuits.evm.errors import SolcMissing
 from circuits.evm.solc import Solc
 from circuits.format.digests import sha256, sha256_file
-from circuits.format.field import to_felt
+from circuits.format.field import Felts, to_felt
 from circuits.format.hidden import Hidden
-from circuits.format.manifest import CircuitManifest, Role, SrsRef, instance_layout
-from circuits.format.profile import Argument, Profile, Target, Visibility
-from circuits.format.tensors import ContextEncoding
-from circuits.lower.graphs import FloatGraph, IntegerTask
+from circuits.format.manifest import CircuitManifest, Role, SrsRef
+from circuits.format.profile import Argument, Profile, Target
+from circuits.lower.graphs import FloatGraph, LoweringTask, context_encoding
 from circuits.plan.effort import Effort
 from circuits.plan.estimate import Estimate, estimate, graph_size
+from circuits.plan.graphs import float_graph
 from circuits.plan.plan import Plan
-from circuits.plan.planner import context_encoding, plan_circuit
+from circuits.plan.planner import plan_circuit
 from circuits.srs.files import Policy, SrsFile, SrsFolder
 from circuits.srs.verify_part import extract
-
-_COMPILE = "circuits.compiler.process:float_graph"
-
 
 #: Where an earlier set-up left ``compiled``, ``vk`` and ``pk``, by the digests of its graph, its
 #: settings and its reference string; None where there was none.
@@ -55,16 +61,12 @@ def compile_float(
     engine: EzklEngine,
     model: bytes,
     samples: Samples,
-    context: ContextEncoding,
-    visibility: Visibility,
+    profile: Profile,
     limits: Limits,
 ) -> FloatGraph:
     """The model after the float passes, made in a child: its bytes come from outside."""
-    expose = not visibility.shows_input
-    graph: FloatGraph = engine.sandbox.call(
-        _COMPILE, model, list(samples.plan), context.limbs, expose, limits=limits
-    )
-    return graph
+    expose, limbs = not profile.visibility.shows_input, context_encoding(profile).limbs
+    return engine.sandbox.run(limits, float_graph, model, list(samples.plan), limbs, expose)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +103,7 @@ class Builder:
             self.engine,
             model,
             samples,
-            context_encoding(profile),
-            profile.visibility,
+            profile,
             self.limits,
         )
         return plan_circuit(
@@ -133,14 +134,15 @@ class Builder:
 
     def estimate(self, model: bytes, samples: Samples, profile: Profile) -> Estimate:
         """What a circuit would cost, in about a second: nothing is measured, nothing built."""
-        context = context_encoding(profile)
-        graph = compile_float(self.engine, model, samples, context, profile.visibility, self.limits)
+        graph = compile_float(self.engine, model, samples, profile, self.limits)
         return self._estimate(graph, samples, profile)
 
     def _refuse_hopeless(self, graph: FloatGraph, samples: Samples, profile: Profile) -> None:
         """Raises ``ModelTooLarge`` with an estimate, before hours go into planning what cannot be
         proved here. Small graphs are not worth an estimate."""
-        size = graph_size(self.engine, graph, self._task(graph, samples, profile), self.limits)
+        size = graph_size(
+            self.engine, graph, LoweringTask.of(profile, samples, graph.signature), self.limits
+        )
         if size.cells < _LARGE:
             return
         found = self._estimate(graph, samples, replace(profile, argument=Argument.PLAIN))
@@ -158,24 +160,9 @@ class Builder:
         )
 
     def _estimate(self, graph: FloatGraph, samples: Samples, profile: Profile) -> Estimate:
-        context = context_encoding(profile)
-        task = self._task(graph, samples, profile)
+        task = LoweringTask.of(profile, samples, graph.signature)
         costs = self.cost_model or CostModel.shipped()
-        return estimate(self.engine, graph, task, profile, context, self.limits, costs)
-
-    def _task(self, graph: FloatGraph, samples: Samples, profile: Profile) -> IntegerTask:
-        return IntegerTask(
-            accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
-            limbs=context_encoding(profile).limbs,
-            visibility=profile.visibility,
-            hints=profile.shows_hidden_layers,
-            salt=profile.salts_tables,
-            checked=profile.checks_ranges,
-            plan=samples.plan,
-            held_out=samples.held_out,
-            max_error=profile.max_error,
-            agreement=profile.agreement if samples.calibrated else 0.0,
-        )
+        return estimate(self.engine, graph, task, profile, self.limits, costs)
 
     def build(
         self,
@@ -197,21 +184,39 @@ class Builder:
             return ours.build(model, samples, profile, out, on_progress=on_progress)
         say = on_progress or (lambda _: None)
         plan = self.plan(model, samples, profile, say)
-        shape = plan.choice.shape
+        variant = plan.choice.variant
         say("reference string")
-        srs = self.srs.ensure(shape.args.logrows, self.policy, self._generate)
-        files = self._set_up(plan, srs, out, on_progress)
+        srs = self.srs.ensure(plan.choice.args.logrows, self.policy, self._generate)
+        paths = self._set_up(plan, srs, out, on_progress)
+        contents = {
+            "model": model,
+            "rewritten": variant.onnx,
+            "plan": plan.canonical(),
+            "reference": None if plan.reference == model else plan.reference,
+            "near": plan.near_graph,
+            "hints": variant.network,
+        }
+        paths |= keep(out, contents)
+        manifest = self._described(model, plan, srs, paths, samples)
         say("trial proof")
-        trial = self._try(plan, files)
-        return self._describe(model, plan, srs, files, samples, trial)
+        sample = plan.trial
+        inputs = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in variant.inputs]
+        if manifest.context.limbs:
+            inputs.append(manifest.context.encode(0))
+        trial = trial_proof(self.engine, manifest, paths, inputs, self.limits)
+        self._compare(plan, manifest, trial)
+        measured = {"output_ranges": list(plan.output_ranges)}
+        if plan.choice.contract is not None:
+            measured |= plan.choice.contract.to_json()
+        return tried(manifest, paths, trial, measured)
 
     def _generate(self, path: Path, logrows: int) -> None:
         self.engine.generate_srs(path, logrows, self.limits)
 
     def _set_up(
         self, plan: Plan, srs: SrsFile, out: Path, on_stage: OnStage | None
-    ) -> CircuitFiles:
-        shape = plan.choice.shape
+    ) -> dict[str, Path]:
+        shape = plan.choice
         graph, settings = shape.variant.onnx, shape.priced.settings
         known = self.known_setup(sha256(graph), sha256(settings.encode()), srs.sha256)
         if known is None:
@@ -220,62 +225,16 @@ class Builder:
             (out / "settings.json").write_text(settings)
             for name, path in known.items():
                 shutil.copyfile(path, out / name)
-        return CircuitFiles(
-            compiled=out / "compiled",
-            settings=out / "settings.json",
-            pk=out / "pk",
-            vk=out / "vk",
-            srs=srs.path,
-            hints=plan.choice.shape.variant.write_hints(out),
-            salt=plan.choice.shape.variant.salt,
-            commitments=plan.choice.shape.variant.commitments,
-        )
+        return set_up_files(out, srs.path)
 
-    def _try(self, plan: Plan, files: CircuitFiles) -> ProofResult:
-        """Proves and verifies one held-out sample: no circuit serves that has not done so."""
-        variant = plan.choice.shape.variant
-        sample = plan.trial
-        inputs = [[to_felt(n) for n in e.quantise(sample[e.tensor.name])] for e in variant.inputs]
-        if variant.context.limbs:
-            inputs.append(variant.context.encode(0))
-        result = self.engine.prove(files, inputs, self.limits)
-        proved = self.engine.verify(
-            result.proof_json,
-            files.settings.read_bytes(),
-            files.vk.read_bytes(),
-            extract(files.srs),
-            self.limits,
-        )
-        if not proved:
-            raise EngineError("the trial proof of the new circuit does not verify")
-        self._compare(plan, result, sample)
-        return result
-
-    def _compare(self, plan: Plan, result: ProofResult, sample: Sample) -> None:
-        variant = plan.choice.shape.variant
-        layout = instance_layout(
-            plan.profile.visibility,
-            variant.inputs,
-            variant.context,
-            variant.outputs,
-            hints=variant.claim,
-            hidden=variant.hidden,
-            commitments=variant.commitments,
-        )
-        for segment in (s for s in layout if s.role is Role.RESIDUE):
-            found = result.instances[segment.offset : segment.offset + segment.count]
-            if {*found} != {to_felt(0)}:
-                raise CircuitNotFaithful("the trial proof leaves a residue")
-        segments = [s for s in layout if s.role is Role.OUTPUT]
+    def _compare(self, plan: Plan, manifest: CircuitManifest, result: ProofResult) -> None:
+        segments = [s for s in manifest.layout if s.role is Role.OUTPUT]
         outputs = [
             encoding.decode(result.instances[s.offset : s.offset + s.count])
-            for encoding, s in zip(variant.outputs, segments, strict=True)
+            for encoding, s in zip(manifest.outputs, segments, strict=True)
         ]
-        reference = self.engine.sandbox.call(
-            "circuits.calibration.reference:run_reference",
-            plan.reference,
-            [sample],
-            limits=self.limits,
+        reference = self.engine.sandbox.run(
+            self.limits, run_reference, plan.reference, [plan.trial]
         )
         spread = max(float(np.ptp(r)) for r in reference[0]) or 1.0
         measured = compare(reference, [outputs])
@@ -287,40 +246,13 @@ class Builder:
                 " onnxruntime"
             )
 
-    def _describe(
-        self,
-        model: bytes,
-        plan: Plan,
-        srs: SrsFile,
-        files: CircuitFiles,
-        samples: Samples,
-        trial: ProofResult,
-    ) -> BuiltCircuit:
-        variant = plan.choice.shape.variant
-        out = files.compiled.parent
-        (out / "model.onnx").write_bytes(model)
-        (out / "rewritten.onnx").write_bytes(variant.onnx)
-        (out / "plan.json").write_bytes(plan.canonical())
-        paths = {
-            "model": out / "model.onnx",
-            "rewritten": out / "rewritten.onnx",
-            "compiled": files.compiled,
-            "settings": files.settings,
-            "vk": files.vk,
-            "pk": files.pk,
-            "plan": out / "plan.json",
-            "srs": srs.path,
-        }
-        if plan.reference != model:
-            (out / "reference.onnx").write_bytes(plan.reference)
-            paths["reference"] = out / "reference.onnx"
-        if files.hints is not None:
-            paths["hints"] = files.hints
-        if plan.near_graph is not None:
-            (out / "near.onnx").write_bytes(plan.near_graph)
-            paths["near"] = out / "near.onnx"
+    def _described(
+        self, model: bytes, plan: Plan, srs: SrsFile, paths: Mapping[str, Path], samples: Samples
+    ) -> CircuitManifest:
+        """The manifest, before a trial proof."""
+        variant = plan.choice.variant
         model_sha256 = sha256(model)
-        manifest = CircuitManifest(
+        return CircuitManifest(
             circuit_id=circuit_id(
                 model_sha256, plan.profile, samples.digest, self.policy, self.engine.label
             ),
@@ -333,26 +265,76 @@ class Builder:
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
             files={name: sha256_file(path) for name, path in paths.items()},
             inputs=variant.inputs,
-            context=variant.context,
+            context=context_encoding(plan.profile),
             outputs=variant.outputs,
-            proof_bytes=len(trial.proof),
+            proof_bytes=0,
             accuracy=plan.accuracy,
             lowering=variant.recipe,
-            hints=variant.claim,
             hidden=_hidden(plan),
             commitments=variant.commitments,
-            measured={
-                "prove_s": round(trial.seconds["prove"], 4),
-                "peak_rss_bytes": trial.peak_rss_bytes,
-                "output_ranges": list(plan.output_ranges),
-            }
-            | (plan.choice.contract.to_json() if plan.choice.contract else {}),
         )
-        return BuiltCircuit(manifest=manifest, files=paths)
+
+
+#: How files are named that no set-up makes.
+_NAMES = {
+    "model": "model.onnx",
+    "rewritten": "rewritten.onnx",
+    "reference": "reference.onnx",
+    "near": "near.onnx",
+    "plan": "plan.json",
+    "hints": "network",
+}
+
+
+def keep(folder: Path, contents: Mapping[str, bytes | None]) -> dict[str, Path]:
+    """Writes a circuit's files, by the names that its manifest has for them; their paths."""
+    kept = {name: data for name, data in contents.items() if data is not None}
+    paths = {name: folder / _NAMES[name] for name in kept}
+    for name, data in kept.items():
+        paths[name].write_bytes(data)
+    return paths
+
+
+def trial_proof(
+    engine: EzklEngine,
+    manifest: CircuitManifest,
+    paths: Mapping[str, Path],
+    inputs: list[Felts],
+    limits: Limits,
+) -> ProofResult:
+    """Proves and verifies: no circuit serves that has not done so. Raises ``CircuitNotFaithful``
+    for a residue, and the engine's errors."""
+    files = CircuitFiles.of(paths, manifest.salt, manifest.commitments)
+    result = engine.prove(files, inputs, limits)
+    proved = engine.verify(
+        result.proof_json,
+        files.settings.read_bytes(),
+        files.vk.read_bytes(),
+        extract(files.srs),
+        limits,
+    )
+    if not proved:
+        raise EngineError("the trial proof of the new circuit does not verify")
+    for segment in (s for s in manifest.layout if s.role is Role.RESIDUE):
+        if {*result.instances[segment.offset : segment.offset + segment.count]} != {to_felt(0)}:
+            raise CircuitNotFaithful("the trial proof leaves a residue")
+    return result
+
+
+def tried(
+    manifest: CircuitManifest,
+    paths: dict[str, Path],
+    trial: ProofResult,
+    measured: Mapping[str, Any],
+) -> BuiltCircuit:
+    """A circuit with what its trial proof measured."""
+    own = {"prove_s": round(trial.seconds["prove"], 4), "peak_rss_bytes": trial.peak_rss_bytes}
+    manifest = replace(manifest, proof_bytes=len(trial.proof), measured={**own, **measured})
+    return BuiltCircuit(manifest=manifest, files=paths)
 
 
 def _hidden(plan: Plan) -> Hidden | None:
     """What the circuit enforces of values that its proofs do not show."""
     if plan.profile.visibility.shows_weights:
-        return plan.choice.shape.variant.hidden
-    return Hidden(weights=plan.choice.shape.args.weights_bound)
+        return plan.choice.variant.hidden
+    return Hidden(weights=plan.choice.args.weights_bound)

@@ -11,25 +11,35 @@ import contextlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from circuits.cost.assignments import (
-    ENGINE_DEFAULT,
-    FIXED_POINT,
-    LAYERS,
-    IntegerLayers,
-    ModelCosts,
-    priced_costs,
-)
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.engine.sandbox import Child
-from circuits.errors import EngineTimeout
+from circuits.errors import EngineError, EngineTimeout
 
-_TAKE_APART = "circuits.cost.parts:take_apart"
-_PRICE = "circuits.engine.calls:measure_layout"
+_PARTS, _PRICE = "circuits.cost.parts", "circuits.engine.calls:measure_layout"
+#: The settings that EZKL comes with.
+ENGINE_DEFAULT = RunArgs(
+    input_scale=7,
+    param_scale=7,
+    scale_rebase_multiplier=1,
+    logrows=17,
+    ignore_range_check_inputs_outputs=False,
+    disable_freivalds=False,
+)
+#: A setting of its fixed point that most rewritten models do well with.
+FIXED_POINT = RunArgs(
+    input_scale=8,
+    param_scale=8,
+    scale_rebase_multiplier=10,
+    logrows=20,
+    decomp_base=1 << 14,
+    decomp_legs=4,
+    lookup_range=(-(1 << 20), 1 << 20),
+)
 #: Cells by formula beyond which a node is not given to the engine, which counts a million a second.
 _LARGE = 2_000_000
 #: Cells up to which a model is priced once for each of its layers.
@@ -50,14 +60,29 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Integers:
+    """A model's integer graph with typical bits, the ``legs`` that its decompositions need, the
+    ``scale`` of its tables, and what each layer of the uploaded model costs in it, by count."""
+
+    onnx: bytes
+    legs: int
+    scale: int
+    layers: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
-    """A model's layers as uploaded and after rewriting; ``integers`` gives the uploaded layer of
-    each named layer of the integer graph. ``large``: there are so many nodes that the engine is not
+    """A model's layers as uploaded and after rewriting, where it is ``onnx``; its ``integers``, or
+    why there are none, and the cells of a circuit with ``committed`` hints (None: there is none).
+    ``operators`` names each layer's. ``large``: there are so many nodes that the engine is not
     asked, and no part has a model."""
 
     exported: list[Part]
     rewritten: list[Part]
-    integers: dict[str, str]
+    onnx: bytes
+    integers: Integers | str
+    committed: int | None
+    operators: dict[str, str]
     large: bool = False
 
 
@@ -83,7 +108,10 @@ class LayerCosts:
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """A model's costs in its four forms (see ``ModelCosts``), in all and layer by layer.
+    """Assignments of a model ``as_exported`` under EZKL's defaults, Freivalds products included,
+    ``rewritten`` in fixed point, in ``integers``, and with ``committed`` hints, in all and layer by
+    layer; None where the engine refuses or there is no such form (``integer_unsupported`` says
+    why). An estimate with typical bits: ``zkml plan`` chooses them.
 
     ``counted``: by whom, ``engine`` or, for a graph of many nodes, ``formula``.
     """
@@ -112,49 +140,63 @@ def cost_report(
     """
     until = time.monotonic() + limits.deadline_s
     with contextlib.ExitStack() as stack:
-        child = child or stack.enter_context(
-            engine.sandbox.session(limits, loads=LAYERS.partition(":")[0])
-        )
-        rewritten, lowered, committed = child.call(LAYERS, model)
-        names = [] if isinstance(lowered, str) else [row["layer"] for row in lowered.layers]
-        parts: Parts = child.call(_TAKE_APART, model, names)
+        child = child or stack.enter_context(engine.sandbox.session(limits, loads=_PARTS))
+        parts: Parts = child.call(f"{_PARTS}:take_apart", model)
+    integers = parts.integers if isinstance(parts.integers, Integers) else None
+    before: Mapping[str, int | None]
+    after: Mapping[str, int | None]
+    whole: int | None = None
     if parts.large:
-        return _counted(parts, lowered, committed)
-    totals = priced_costs(engine, model, rewritten, lowered, committed, limits)
-    before = _priced(engine, parts.exported, ENGINE_DEFAULT, limits, until)
-    after = _priced(engine, parts.rewritten, FIXED_POINT, limits, until)
+        exported, rewritten = _by_formula(parts.exported), _by_formula(parts.rewritten)
+        totals: list[int | None] = [sum(exported.values()), sum(rewritten.values())]
+        before, after = exported, rewritten
+        if integers:
+            whole = sum(integers.layers.values())
+    else:
+        forms = ((model, ENGINE_DEFAULT), (parts.onnx, FIXED_POINT))
+        totals = [_assignments(engine, onnx, args, limits) for onnx, args in forms]
+        before = _priced(engine, parts.exported, ENGINE_DEFAULT, limits, until)
+        after = _priced(engine, parts.rewritten, FIXED_POINT, limits, until)
+        if integers:
+            whole = _assignments(engine, integers.onnx, _integer_args(integers), limits)
     return CostReport(
-        as_exported=totals.as_exported,
-        rewritten=totals.rewritten,
-        integers=totals.integers,
-        committed=totals.committed,
-        integer_unsupported=totals.integer_unsupported,
-        layers=_joined(parts, before, after, totals),
+        as_exported=totals[0],
+        rewritten=totals[1],
+        integers=whole,
+        committed=parts.committed,
+        integer_unsupported="" if integers else str(parts.integers),
+        layers=tuple(
+            LayerCosts(
+                layer=layer,
+                op=op,
+                as_exported=before.get(layer, None if layer in before else 0),
+                rewritten=after.get(layer, None if layer in after else 0),
+                integers=integers.layers.get(layer, 0) if integers and whole is not None else None,
+            )
+            for layer, op in parts.operators.items()
+        ),
+        counted="formula" if parts.large else "engine",
     )
 
 
-def _counted(parts: Parts, lowered: IntegerLayers | str, committed: int | None) -> CostReport:
-    """The costs of a graph of many nodes, by formula."""
-    before, after = (_by_formula(found) for found in (parts.exported, parts.rewritten))
-    found = isinstance(lowered, IntegerLayers)
-    rows = tuple(lowered.layers) if isinstance(lowered, IntegerLayers) else ()
-    totals = ModelCosts(
-        as_exported=sum(before.values()),
-        rewritten=sum(after.values()),
-        integers=sum(row["assignments"] for row in rows) if found else None,
-        committed=committed,
-        layers=rows,
-        integer_unsupported="" if found else str(lowered),
+def _integer_args(integers: Integers) -> RunArgs:
+    return RunArgs(
+        input_scale=0,
+        param_scale=integers.scale,
+        rebase_frac_zero_constants=integers.scale > 0,
+        scale_rebase_multiplier=1,
+        logrows=20,
+        decomp_base=1 << 14,
+        decomp_legs=integers.legs,
     )
-    return CostReport(
-        as_exported=totals.as_exported,
-        rewritten=totals.rewritten,
-        integers=totals.integers,
-        committed=totals.committed,
-        integer_unsupported=totals.integer_unsupported,
-        layers=_joined(parts, dict(before), dict(after), totals),
-        counted="formula",
-    )
+
+
+def _assignments(engine: EzklEngine, onnx: bytes, args: RunArgs, limits: Limits) -> int | None:
+    try:
+        (priced,) = engine.measure_layout(onnx, [args], limits)
+    except EngineError:
+        return None
+    return priced.assignments if isinstance(priced, LayoutStats) else None
 
 
 def _by_formula(parts: Sequence[Part]) -> dict[str, int]:
@@ -180,38 +222,6 @@ def in_words(report: CostReport) -> str:
     parts = [f"{count:,} {name}" for name, count in known.items() if count is not None]
     refused = "the engine refuses it as exported"
     return ", ".join(parts if report.as_exported is not None else [refused, *parts])
-
-
-def _joined(
-    parts: Parts,
-    before: Mapping[str, int | None],
-    after: Mapping[str, int | None],
-    totals: ModelCosts,
-) -> tuple[LayerCosts, ...]:
-    integers: dict[str, int] = {}
-    operators = {p.layer: p.op for p in [*parts.rewritten, *parts.exported]}
-    for row in totals.layers:
-        layer = parts.integers[row["layer"]]
-        operators.setdefault(layer, row["op"])
-        integers[layer] = integers.get(layer, 0) + row["assignments"]
-    whole = totals.integers is not None
-    return tuple(
-        LayerCosts(
-            layer=layer,
-            op=op,
-            as_exported=before.get(layer, None if layer in before else 0),
-            rewritten=after.get(layer, None if layer in after else 0),
-            integers=integers.get(layer, 0) if whole else None,
-        )
-        for layer, op in _in_order(parts, operators)
-    )
-
-
-def _in_order(parts: Parts, operators: dict[str, str]) -> Iterable[tuple[str, str]]:
-    """Layers as the uploaded graph has them, then those that rewriting added."""
-    ordered = dict.fromkeys(p.layer for p in [*parts.exported, *parts.rewritten])
-    for layer in [*ordered, *(name for name in operators if name not in ordered)]:
-        yield layer, operators[layer]
 
 
 def _priced(

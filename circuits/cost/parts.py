@@ -11,12 +11,16 @@ from collections.abc import Iterable, Sequence
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
+from circuits.calibration.samples import default_ranges
 from circuits.cost.fixed_point import node_cells
-from circuits.cost.layers import Part, Parts
+from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
+from circuits.cost.layers import Integers, Part, Parts
 from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, known_dims, static_shape
 from circuits.frontend.folding import folded
 from circuits.frontend.outputs import plain_outputs
 from circuits.frontend.reading import read_model
+from circuits.lower import CannotLower, GraphVariant, lower
+from circuits.lower.committed.candidates import committed_cells
 from circuits.lower.prepare import prepared
 from circuits.rewrite import rewrite
 from circuits.rewrite.pipeline import written_plainly
@@ -27,8 +31,8 @@ _MOST_NODES = 400
 _MOST_BYTES = 64 << 20
 
 
-def take_apart(data: bytes, integer_layers: Sequence[str] = ()) -> Parts:
-    """The parts of an uploaded model; ``integer_layers`` are names from ``circuits.lower``.
+def take_apart(data: bytes) -> Parts:
+    """The parts of an uploaded model, for inputs of -1…1 (or 0…1).
 
     Raises what rewriting raises for a model that cannot be proved.
     """
@@ -36,19 +40,45 @@ def take_apart(data: bytes, integer_layers: Sequence[str] = ()) -> Parts:
     model = read_model(data)
     plain_outputs(model)
     bind_shapes(model)
-    rewritten = rewrite(data).onnx
-    made = {n.name: [v.name for v in n.outputs] for n in prepared(rewritten).graph}
-    before, after = (
-        folded(written_plainly(infer_shapes(model))),
-        onnx.load_model_from_string(rewritten),
-    )
+    rewritten = rewrite(data)
+    accepted = default_ranges(rewritten.signature)
+    before = folded(written_plainly(infer_shapes(model)))
+    after = onnx.load_model_from_string(rewritten.onnx)
     large = max(len(before.graph.node), len(after.graph.node)) > _MOST_NODES
+    exported = _parts(before, origins, large=large)
+    parts = _parts(after, origins, grow=True, large=large)
+    # Layers as the uploaded graph has them, then those that rewriting added.
+    operators = dict.fromkeys(p.layer for p in [*exported, *parts])
+    operators |= {p.layer: p.op for p in [*parts, *exported]}
+    integers: Integers | str
+    try:
+        variant = lower(rewritten.onnx, TYPICAL, accepted)
+        integers = _integers(rewritten.onnx, variant, origins, operators)
+    except CannotLower as error:
+        integers = error.detail
     return Parts(
-        exported=_parts(before, origins, large=large),
-        rewritten=_parts(after, origins, grow=True, large=large),
+        exported=exported,
+        rewritten=parts,
+        onnx=rewritten.onnx,
+        integers=integers,
+        committed=committed_cells(rewritten.onnx, rewritten.signature, accepted),
+        operators={layer: op or "" for layer, op in operators.items()},
         large=large,
-        integers={name: origins.of(name, *made.get(name, ())) for name in integer_layers},
     )
+
+
+def _integers(
+    plain: bytes, variant: GraphVariant, origins: Origins, operators: dict[str, str | None]
+) -> Integers:
+    """An integer graph's cost by layer of the uploaded model; layers unknown so far are noted."""
+    rewritten = prepared(plain)
+    made = {n.name: [v.name for v in n.outputs if v.name] for n in rewritten.graph}
+    legs, layers = typical_legs(variant), dict[str, int]()
+    for cost in cost_by_layer(variant, legs):
+        layer = origins.of(cost.layer, *made.get(cost.layer, ()))
+        operators.setdefault(layer, cost.op)
+        layers[layer] = layers.get(layer, 0) + cost.assignments
+    return Integers(onnx=variant.onnx, legs=legs, scale=variant.scale, layers=layers)
 
 
 class Origins:

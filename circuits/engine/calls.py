@@ -38,7 +38,6 @@ from circuits.errors import EngineError, InputOutOfRange, StorageFull, ZkmlError
 from circuits.format.commitments import Binding, Lanes, Subject, about, columns, usable_rows
 from circuits.format.field import Felts, from_felt, to_felt
 from circuits.format.hidden import Salt
-from circuits.integers.hint_values import results_for
 from circuits.srs.verify_part import extract
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
@@ -235,8 +234,7 @@ def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -
     """What the engine takes for a proof: inputs, and hints or salt where the circuit has any."""
     hints = files.hints.read_bytes() if files.hints else None
     if files.commitments is None or hints is None:
-        verifying_key = files.vk.read_bytes() if hints else b""
-        return _completed(inputs, hints, files.salt, settings, verifying_key)
+        return _completed(inputs, hints, files.salt, settings)
     claim = files.commitments
     shape, lanes = claim.evaluated, claim.lanes
     sizes = [len(given) // lanes for given in inputs[:-1]]
@@ -286,14 +284,10 @@ def _completed(
     hints: bytes | None,
     salt: Salt | None,
     settings: dict[str, Any],
-    verifying_key: bytes = b"",
 ) -> list[Felts]:
-    """Inputs and, behind them, what else the circuit takes: hints, or salt. With committed hints,
-    what takes their place."""
-    if hints is not None and hints.startswith(b"{"):
-        return committed_inputs(hints, inputs)
+    """Inputs and, behind them, salt. With committed hints, what takes their place."""
     if hints is not None:
-        return [*inputs, *results_for(hints, inputs, verifying_key)]
+        return committed_inputs(hints, inputs)
     return inputs if salt is None else [*inputs, *salt.draw(settings)]
 
 

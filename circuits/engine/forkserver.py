@@ -45,7 +45,8 @@ LATER = (
     "circuits.calibration.reference",
     "onnxruntime",
     "circuits.compiler.inspect",
-    "circuits.compiler.process",
+    "circuits.cost.parts",
+    "circuits.plan.graphs",
 )
 _IDLE_S = 0.3
 #: What the parent sends when it wants no more: an import is left in the middle.

@@ -1,9 +1,9 @@
 """Whether the engine lays out the operators that soundness and secrecy lean on.
 
-A hint is bound by the ReLU behind it (``circuits.lower.hinting``), an input that is not shown by
-two ReLUs of its own, and salt is looked up to no effect (``circuits.format.hidden``). The engine's
-importer simplifies graphs: should it leave one of these operators out, or elements of one that
-nobody reads later, nothing would hold any more. So both are counted.
+A committed hint is bound by the table behind it (``circuits.committed``), an input that is not
+shown by two ReLUs of its own, and salt is looked up to no effect (``circuits.format.hidden``). The
+engine's importer simplifies graphs: should it leave one of these operators out, or elements of one
+that nobody reads later, nothing would hold any more. So both are counted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from circuits.engine.port import COMMITTED
 from circuits.errors import EngineError
 from circuits.format.commitments import CELLS, DATA
 from circuits.format.hidden import BOUND, RESIDUES, SALT, Salt
-from circuits.format.hints import HINT
 
 #: The engine's words for operators that decompose or look up.
 _WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish", "SIGMOID": "Sigmoid"}
@@ -30,8 +29,8 @@ _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
 def leans_on_operators(network: bytes) -> bool:
-    """Whether a graph has hints or residues: then the engine has to lay it out as it stands."""
-    return any(name.encode() in network for name in (RESIDUES, HINT))
+    """Whether a graph has residues: then the engine has to lay it out as it stands."""
+    return RESIDUES.encode() in network
 
 
 def is_committed(network: bytes) -> bool:
@@ -62,16 +61,15 @@ def check_operators(network: bytes, input_visibility: str, table: str) -> None:
     """Compares a graph that has residues with the engine's own table of what it makes of it
     (``ezkl.table``).
 
-    Raises ``EngineError`` where hints are not public, and where the engine lays out other operators
-    than the graph has. (Without hints only those that bound inputs, and salt, are looked for: the
-    engine's own fixed point makes other operators of some.)
+    Raises ``EngineError`` where hints are not committed, and where the engine lays out other
+    operators than the graph has. (Without hints only those that bound inputs, and salt, are looked
+    for: the engine's own fixed point makes other operators of some.)
     """
     committed = is_committed(network)
-    hinted = HINT.encode() in network or committed
-    if hinted and input_visibility != (COMMITTED if committed else "public"):
-        raise EngineError("hints have to be public or committed, or outputs are not tied to them")
-    meant, made = _meant(network, "" if hinted else BOUND), _made(table)
-    if meant != made if hinted else meant - made:
+    if committed and input_visibility != COMMITTED:
+        raise EngineError("hints have to be committed, or outputs are not tied to them")
+    meant, made = _meant(network, "" if committed else BOUND), _made(table)
+    if meant != made if committed else meant - made:
         raise EngineError(
             f"the engine lays out {_told(made)} elements of a graph that has {_told(meant)}:"
             " hints or hidden inputs might not be bound"

@@ -110,10 +110,8 @@ class Simulated:
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitFiles:
-    """A built circuit on local disk. ``hints``: the graph that computes the results which the
-    circuit is given beside its inputs (``circuits.format.hints``), where it is given any; with
-    ``commitments``, the network whose hints are committed to (``circuits.committed``). ``salt``:
-    the random look-ups that it takes."""
+    """A built circuit on local disk. ``hints``: with ``commitments``, the network whose hints are
+    committed to (``circuits.committed``). ``salt``: the random look-ups that it takes."""
 
     compiled: Path
     settings: Path
@@ -124,11 +122,29 @@ class CircuitFiles:
     salt: Salt | None = None
     commitments: Commitments | None = None
 
+    @classmethod
+    def of(
+        cls,
+        paths: Mapping[str, Path],
+        salt: Salt | None = None,
+        commitments: Commitments | None = None,
+    ) -> CircuitFiles:
+        """The files by the names that a manifest has for them."""
+        names = ("compiled", "settings", "pk", "vk", "srs")
+        needed = {name: paths[name] for name in names}
+        return cls(**needed, hints=paths.get("hints"), salt=salt, commitments=commitments)
+
     @property
     def paths(self) -> tuple[Path, ...]:
         """All of them."""
         needed = (self.compiled, self.settings, self.pk, self.vk, self.srs)
         return needed if self.hints is None else (*needed, self.hints)
+
+
+def set_up_files(folder: Path, srs: Path) -> dict[str, Path]:
+    """What a set-up in a folder leaves, by the names that a manifest has for it."""
+    made = {name: folder / name for name in ("compiled", "vk", "pk")}
+    return made | {"settings": folder / "settings.json", "srs": srs}
 
 
 @dataclass(frozen=True, kw_only=True)

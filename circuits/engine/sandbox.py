@@ -20,10 +20,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 from circuits.engine import forkserver, isolation, session, stall
 from circuits.engine.port import Limits, OnStage, ShouldStop
@@ -39,6 +39,8 @@ from circuits.errors import (
     is_of_full_disk,
 )
 
+P = ParamSpec("P")
+T = TypeVar("T")
 #: How often a waiting parent looks at ``should_stop``.
 _POLL_S = 0.1
 #: What a server gets to end by itself: in the middle of an import on a busy machine it takes long,
@@ -302,6 +304,15 @@ class Sandbox:
         module = function.partition(":")[0]
         with self.session(limits, should_stop, reads=reads, writes=writes, loads=module) as child:
             return child.call(function, *args, on_stage=on_stage)
+
+    def run(
+        self, limits: Limits, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One call of a function that this process has imported, by its place in a module."""
+        assert not kwargs, "arguments of calls have places"
+        name = f"{function.__module__}:{function.__qualname__}"
+        result: T = self.call(name, *args, limits=limits)
+        return result
 
     def close(self) -> None:
         """Kills all children and the server."""

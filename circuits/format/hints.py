@@ -1,7 +1,7 @@
-"""What a circuit is given beside its input: results of products, checked in it.
+"""Public hints of older receipts: results of products, given to a circuit and checked in it.
 
-``circuits.lower.hinting`` says why that is cheaper, and what makes it sound. Wrong hints give a
-proof that does not verify; that they are right is of use to the prover alone.
+No circuit is made with them any more; what decision 0007 asks of a verifier is here. A circuit of
+today computes its products, or has committed hints (``circuits.committed``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 
 from circuits.format.field import felts_to_bytes, to_felt
 
-#: How the names of results begin that are a graph's inputs, and the name of the challenge's.
-HINT, CHALLENGE = "zkml_hint", "zkml_challenge"
 #: The most rows, as a power of two, of a circuit that is given results and has tables. Its tables
 #: fill whole columns, beyond the entries that they are there for.
 MOST_TABLED_LOGROWS = 18
@@ -73,15 +71,6 @@ class Hints:
         # A table of several columns is filled up to the end of the last one.
         inside = self.lookup[0] <= lookup[0] and lookup[1] + (1 << logrows) <= self.lookup[1]
         return digits and 0 <= logrows <= MOST_TABLED_LOGROWS and inside
-
-
-@dataclass(frozen=True, kw_only=True)
-class HintSpec:
-    """A circuit's hints: the graph that computes them out of its inputs, and what its manifest says
-    of them."""
-
-    graph: bytes
-    claim: Hints
 
 
 def challenge(verifying_key: bytes, shown: Iterable[Sequence[str]]) -> str:

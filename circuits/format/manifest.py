@@ -59,61 +59,6 @@ class Segment:
         )
 
 
-def instance_layout(
-    visibility: Visibility,
-    inputs: tuple[InputEncoding, ...],
-    context: ContextEncoding,
-    outputs: tuple[OutputEncoding, ...],
-    lanes: int = 1,
-    hints: Hints | None = None,
-    hidden: Hidden | None = None,
-    commitments: Commitments | None = None,
-) -> tuple[Segment, ...]:
-    """Where everything stands among the public instances, in the engine's order.
-
-    With several lanes each tensor is followed by itself for the next lane: all lanes of the first
-    input, all lanes of the second, the context limbs of all lanes, all lanes of each output.
-
-    The engine puts input hashes first, then the hash of the weights, public inputs, outputs. Its
-    input visibility holds for *all* inputs, so where the inputs are not public the context's
-    limbs reach the instances as the graph's first output (an Identity of the context input): in
-    every profile they stand right before the model's outputs. Results that are given are inputs
-    behind the context, with the challenge last; residues are the last output. They show that hints
-    are right, or that inputs which are not shown lie within their ranges.
-    """
-    parts: list[tuple[Role, str, int]] = []
-    if commitments is not None:
-        # Input and context are not shown: they are what the challenges are hashes of.
-        parts.append((Role.CHALLENGE, "challenges", len(commitments.challenges)))
-        if commitments.evaluated is not None:
-            parts.append((Role.EVALUATION, inputs[0].tensor.name, 1))
-        if commitments.folded is not None:
-            parts.append((Role.WEIGHTS_EVALUATION, "weights", 1))
-        parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
-        parts.append((Role.RESIDUE, RESIDUES, commitments.residues))
-        return _in_order(parts)
-    if visibility is Visibility.HASHED_INPUT:
-        parts += [(Role.INPUT_HASH, i.tensor.name, 1) for i in inputs]
-        if context.limbs:
-            parts.append((Role.INPUT_HASH, "context", 1))
-    if visibility is Visibility.HASHED_WEIGHTS:
-        parts.append((Role.WEIGHTS_HASH, "weights", 1))
-    if visibility.shows_input:
-        parts += [(Role.INPUT, i.tensor.name, i.tensor.size * lanes) for i in inputs]
-    if context.limbs:
-        parts.append((Role.CONTEXT, "context", context.limbs * lanes))
-    if hints is not None:
-        parts += [
-            (Role.RESULT, f"product-{n}", count * lanes) for n, count in enumerate(hints.results)
-        ]
-        if hints.challenged:
-            parts.append((Role.CHALLENGE, "challenge", 1))
-    parts += [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in outputs]
-    if residues := residues_of(hints, hidden):
-        parts.append((Role.RESIDUE, RESIDUES, residues * lanes))
-    return _in_order(parts)
-
-
 def _in_order(parts: Sequence[tuple[Role, str, int]]) -> tuple[Segment, ...]:
     layout: list[Segment] = []
     offset = 0
@@ -121,13 +66,6 @@ def _in_order(parts: Sequence[tuple[Role, str, int]]) -> tuple[Segment, ...]:
         layout.append(Segment(role=role, name=name, offset=offset, count=count))
         offset += count
     return tuple(layout)
-
-
-def residues_of(
-    hints: Hints | None, hidden: Hidden | None, commitments: Commitments | None = None
-) -> int:
-    """How many public instances of each lane have to be zero."""
-    return sum(part.residues for part in (hints, hidden, commitments) if part is not None)
 
 
 def model_outputs(outputs: Sequence[list[str]], count: int, residues: int) -> list[list[str]]:
@@ -286,17 +224,51 @@ class CircuitManifest:
 
     @property
     def layout(self) -> tuple[Segment, ...]:
-        """The public instances, segment by segment: a function of the fields above."""
-        return instance_layout(
-            self.profile.visibility,
-            self.inputs,
-            self.context,
-            self.outputs,
-            self.lanes,
-            self.hints,
-            self.hidden,
-            self.commitments,
-        )
+        """Where everything stands among the public instances, in the engine's order: a function of
+        the fields above.
+
+        With several lanes each tensor is followed by itself for the next lane: all lanes of the
+        first input, all lanes of the second, the context limbs of all lanes, all lanes of each
+        output.
+
+        The engine puts input hashes first, then the hash of the weights, public inputs, outputs.
+        Its input visibility holds for *all* inputs, so where the inputs are not public the
+        context's limbs reach the instances as the graph's first output (an Identity of the context
+        input): in every profile they stand right before the model's outputs. Results that older
+        circuits are given are inputs behind the context, with the challenge last; residues are the
+        last output. They show that hints are right, or that inputs which are not shown lie within
+        their ranges.
+        """
+        visibility, lanes = self.profile.visibility, self.lanes
+        outputs = [(Role.OUTPUT, o.tensor.name, o.tensor.size * lanes) for o in self.outputs]
+        parts: list[tuple[Role, str, int]] = []
+        if (claim := self.commitments) is not None:
+            # Input and context are not shown: they are what the challenges are hashes of.
+            parts.append((Role.CHALLENGE, "challenges", len(claim.challenges)))
+            if claim.evaluated is not None:
+                parts.append((Role.EVALUATION, self.inputs[0].tensor.name, 1))
+            if claim.folded is not None:
+                parts.append((Role.WEIGHTS_EVALUATION, "weights", 1))
+            return _in_order([*parts, *outputs, (Role.RESIDUE, RESIDUES, claim.residues)])
+        if visibility is Visibility.HASHED_INPUT:
+            parts += [(Role.INPUT_HASH, i.tensor.name, 1) for i in self.inputs]
+            if self.context.limbs:
+                parts.append((Role.INPUT_HASH, "context", 1))
+        if visibility is Visibility.HASHED_WEIGHTS:
+            parts.append((Role.WEIGHTS_HASH, "weights", 1))
+        if visibility.shows_input:
+            parts += [(Role.INPUT, i.tensor.name, i.tensor.size * lanes) for i in self.inputs]
+        if self.context.limbs:
+            parts.append((Role.CONTEXT, "context", self.context.limbs * lanes))
+        if self.hints is not None:
+            results = enumerate(self.hints.results)
+            parts += [(Role.RESULT, f"product-{n}", count * lanes) for n, count in results]
+            if self.hints.challenged:
+                parts.append((Role.CHALLENGE, "challenge", 1))
+        parts += outputs
+        if self.residues:
+            parts.append((Role.RESIDUE, RESIDUES, self.residues * lanes))
+        return _in_order(parts)
 
     @property
     def own_profile(self) -> Profile:
@@ -306,7 +278,8 @@ class CircuitManifest:
     @property
     def residues(self) -> int:
         """How many public instances of each lane have to be zero."""
-        return residues_of(self.hints, self.hidden, self.commitments)
+        parts = (self.hints, self.hidden, self.commitments)
+        return sum(part.residues for part in parts if part is not None)
 
     @property
     def salt(self) -> Salt | None:

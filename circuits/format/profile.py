@@ -76,7 +76,7 @@ class Argument(enum.StrEnum):
 
     AUTO = "auto"  # as the planner finds cheaper; hidden layers stay hidden
     COMMITTED = "committed"  # private hints under challenges that hash commitments to them
-    PLAIN = "plain"  # they are computed in it, or hints that the verifier sees
+    PLAIN = "plain"  # they are computed in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class Profile:
 
     @property
     def allows_hints(self) -> bool:
-        """Whether a circuit of this profile may be given results of products
+        """Whether an older circuit of this profile may be given results of products
         (``circuits.format.hints``): whoever verifies has to look at its input and at the residues,
         which a contract does not, and the weights have to be in the key."""
         return (
@@ -151,12 +151,6 @@ class Profile:
             and self.target is not Target.EVM
             and self.argument is not Argument.COMMITTED
         )
-
-    @property
-    def shows_hidden_layers(self) -> bool:
-        """Whether a circuit that is planned may be given results that the verifier sees: only where
-        that was asked for, since weights follow from hidden layers."""
-        return self.allows_hints and self.argument is Argument.PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """An argument that the planner chooses, and sealed weights, are not mentioned."""

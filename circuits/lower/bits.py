@@ -7,7 +7,7 @@ after it is taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -161,18 +161,6 @@ def _filled(trial: Calibrator, choice: BitWidths) -> BitWidths:
         if not longer and found.lookup == bounds.lookup:
             return finer
     return choice
-
-
-def keeps_tolerance(
-    onnx: bytes,
-    samples: Sequence[Sample],
-    input_bounds: Mapping[str, tuple[float, float]],
-    max_error: float,
-    agreement: float,
-) -> Callable[[BitWidths], bool]:
-    """Tells of a choice whether it is as exact as ``choose_bits`` asks of its cheapest."""
-    trial = _trial(onnx, samples, input_bounds)
-    return lambda bits: trial.error(bits).within(max_error * _SAFETY_FACTOR, agreement)
 
 
 def _trial(

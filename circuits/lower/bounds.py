@@ -181,11 +181,6 @@ def _by_constant(op: str, x: Interval, weights: Array, attributes: Attributes) -
     return middle - spread, middle + spread
 
 
-def product_interval(values: Interval, weights: Array) -> Interval:
-    """The bounds of ``values · weights``, as of an emitted MatMul."""
-    return _by_constant("MatMul", values, weights, {})
-
-
 _LINEAR = frozenset({"MatMul", "Conv"})
 _RULES: Mapping[str, Callable[[str, list[Interval], Attributes], Interval]] = {
     "Abs": _absolute,

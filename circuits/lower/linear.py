@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from circuits.format.wide_constants import fits_float32
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.packing import product
 from circuits.lower.quantity import MOST_PLACES, ZERO, QuantizedValue, gather
-from circuits.lower.rows import row_product
-from circuits.lower.variant import BitWidths
+from circuits.lower.variant import BitWidths, SingleRow
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
@@ -35,7 +33,7 @@ def round_weights(
     weights: NDArray[np.float64], steps: NDArray[np.float64], bits: BitWidths, layer: int
 ) -> Rounded:
     """Rounds ``weights · steps`` so that the largest weight, met with the finest step, has the bits
-    of this layer; the step of the result is a power of two, times the layer's ``stretch``.
+    of this layer; the step of the result is a power of two.
 
     ``steps`` are the input's own, whatever they are: they end in the weights. Inputs that come in
     finer steps hold larger integers, so it is they that set how fine the weights have to be.
@@ -44,8 +42,7 @@ def round_weights(
     finest = float(np.abs(steps).min(initial=np.inf))
     if largest == 0.0:
         return Rounded(np.zeros_like(weights), 1.0)
-    power = 2.0 ** (math.ceil(math.log2(largest * finest)) - bits.weight(layer))
-    step = power * bits.stretch(layer)
+    step = 2.0 ** (math.ceil(math.log2(largest * finest)) - bits.weight(layer))
     whole = representable(weights * steps / step).astype(np.float64)
     return Rounded(whole, step)
 
@@ -69,7 +66,6 @@ def matrix_product(
     per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
     rounded = round_weights(weights, per_input[:, None], low.bits, low.layers)
     low.layers += 1
-    low.terms = max(low.terms, len(weights))
     if groups is None:
         groups = np.zeros(len(view), dtype=np.int64)
     # What the left side was multiplied by, the weights can be multiplied by for nothing.
@@ -116,9 +112,32 @@ def _product(
     low: Lowering, q: QuantizedValue, view: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> ir.Value:
     if len(view) == 1:
-        return row_product(low, q, view[0], weights)
-    left = gather(low.emit, q, view, (1, *view.shape))
-    return product(low, left, weights)
+        nonzero = int(np.count_nonzero(weights, axis=0).max(initial=0))
+        counted = SingleRow(multiplications=weights.size, nonzero=nonzero * weights.shape[1])
+        low.single_rows.append(counted)
+        if low.form.sparse and nonzero < len(weights):
+            return _sparse_product(low, q, view[0], weights, max(1, nonzero))
+    left, right = gather(low.emit, q, view, (1, *view.shape)), low.emit.whole(weights)
+    return low.emit.op("MatMul", [left, right], [1, len(view), weights.shape[1]])
+
+
+def _sparse_product(
+    low: Lowering,
+    q: QuantizedValue,
+    row: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    most: int,
+) -> ir.Value:
+    """``[K] · [K, F]`` as F dot products of the ``most`` places, or fewer, whose weight is not
+    zero: ``[1, F]``."""
+    outputs = weights.shape[1]
+    # A stable sort by "is zero" puts the others in front, in their order.
+    places = np.argsort(weights == 0, axis=0, kind="stable")[:most].T
+    chosen = np.take_along_axis(weights.T, places, axis=1)
+    left = gather(low.emit, q, row[places], (1, outputs, 1, most))
+    right = low.emit.whole(chosen.reshape(1, outputs, most, 1))
+    product = low.emit.op("MatMul", [left, right], [1, outputs, 1, 1])
+    return low.emit.reshape(product, [1, outputs])
 
 
 def _prepared(low: Lowering, q: QuantizedValue, view_of: NDArray[np.int64]) -> QuantizedValue:
@@ -260,7 +279,7 @@ def gemm(low: Lowering, node: ir.Node) -> None:
 
 
 def conv(low: Lowering, node: ir.Node) -> None:
-    """A convolution of any rank, directly or as a product over its patches."""
+    """A convolution of any rank, as a product over its patches; in groups, as it stands."""
     q = low.quantity(node.inputs[0])
     weights = low.constant(node, node.inputs[1])
     weights = spread_kernel(weights, attr(node, "dilations") or [1] * (weights.ndim - 2))
@@ -268,8 +287,7 @@ def conv(low: Lowering, node: ir.Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         bias = low.constant(node, node.inputs[2])
     out = shape_of(node.outputs[0])
-    places = math.prod(out[2:])
-    if attr(node, "group", 1) > 1 or (low.form.conv == "direct" and places > 1):
+    if attr(node, "group", 1) > 1:
         store(low, node, _direct_conv(low, node, q, weights, bias))
         return
     strides, pads = attr(node, "strides"), attr(node, "pads")

@@ -13,7 +13,6 @@ from circuits.integers.tables import TABLES
 from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
-from circuits.lower.hinting import with_hints
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.prepare import prepared
 from circuits.lower.quantity import fresh
@@ -23,7 +22,6 @@ from circuits.rewrite.edit import shape_of
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
 MAX_BITS = 120
 _PASS = AppliedPass(name="integer-lowering", version=9)
-_HINTS = AppliedPass(name="hints", version=2)
 
 Handler = Callable[[Lowering, ir.Node], None]
 
@@ -121,21 +119,10 @@ def lower(
             f"values may need {bounds.largest.bit_length()} bits of {MAX_BITS}",
             advice="Fewer bits a layer, or the engine's own fixed point.",
         )
-    sources = low.emit.sources
-    hinted = None
-    if form.hints:
-        hinted = with_hints(
-            onnx_bytes,
-            lanes=form.lanes,
-            scale=low.emit.scale,
-            bounds=bounds,
-            intervals=low.emit.intervals.known,
-            sources=sources,
-        )
     return GraphVariant(
         onnx=onnx_bytes,
         label=_label(bits, form, tabled=bool(low.emit.scale)),
-        passes=(_PASS, *((_HINTS,) if hinted else ())),
+        passes=(_PASS,),
         bits=bits,
         form=form,
         input_scales=tuple(input_scales),
@@ -144,34 +131,25 @@ def lower(
         layers=low.layers,
         relus=tuple(low.emit.intervals.relus),
         single_rows=tuple(low.single_rows),
-        terms=low.terms,
-        sources=tuple(sources.items()),
+        sources=tuple(low.emit.sources.items()),
         compared=low.compared,
         scale=low.emit.scale,
         tabled_layers=low.tabled_layers,
         lookups=tuple(f"{op} at scale {s}" for op, s in sorted(low.emit.intervals.lookups)),
-        hinted=hinted,
     )
 
 
 def _label(bits: BitWidths, form: LoweringOptions, *, tabled: bool) -> str:
     """What tells this variant from the model's others, for a person."""
-    parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}", form.conv]
-    if bits.longer:
-        parts.append(f"steps longer by {list(bits.longer)} 64ths")
+    parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}"]
     if tabled:
         parts.append(f"functions in {bits.table}" + ("" if form.saturate else ", not held"))
     if form.relu_tables:
-        doubled = form.doubled_from is not None
-        parts.append(f"{form.relu_tables} tables" + (", doubled" if doubled else ""))
+        parts.append(f"{form.relu_tables} tables")
     if form.step_tables:
         parts.append("comparisons by table")
     if form.sparse:
         parts.append("sparse rows")
-    if form.packed_from:
-        parts.append(f"two outputs in one from {form.packed_from} terms")
-    if form.hints:
-        parts.append("results given" + (f" to {form.lanes} lanes" if form.lanes > 1 else ""))
     return ", ".join(parts)
 
 

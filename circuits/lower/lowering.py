@@ -38,8 +38,6 @@ class Lowering:
     tabled_layers: int = 0
     relus: int = 0
     single_rows: list[SingleRow] = field(default_factory=list)
-    #: The most terms that an output of a product has.
-    terms: int = 0
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -128,13 +126,12 @@ class Lowering:
         """max(x, 0): where no table has it, as half of ``n + |n|``, which is cheaper."""
         q = compact(self.emit, self.positive(q))
         if self._tabled(q.tensor):
-            more = 2 if self._doubled else 1
             # A positive factor goes through a ReLU, and on into the next weights.
             tensor, times = self.emit.factored(q.tensor)
             if times < 0:
                 tensor, times = q.tensor, 1.0
-            rectified = self.emit.times(self.rectified(tensor), times * more)
-            return QuantizedValue(rectified, q.view, q.step / more)
+            rectified = self.emit.times(self.rectified(tensor), times)
+            return QuantizedValue(rectified, q.view, q.step)
         self.relus += 1
         twice = self._plus_magnitude(q.tensor, q.tensor)
         low, high = self.emit.intervals.known[name_of(q.tensor)]
@@ -150,12 +147,6 @@ class Lowering:
     def _tabled(self, tensor: ir.Value) -> bool:
         """Whether the next ReLU becomes a table."""
         return self.relus < self.form.relu_tables and self.emit.scale_of(tensor) == 0
-
-    @property
-    def _doubled(self) -> bool:
-        """Whether the next ReLU by table gives twice the value, as one by magnitude does."""
-        like = self.form.doubled_from
-        return like is not None and self.relus >= like
 
     def _plus_magnitude(self, tensor: ir.Value, signed: ir.Value) -> ir.Value:
         """``tensor + |signed|``."""
@@ -185,18 +176,16 @@ class Lowering:
         where it is wanted ``as_it_is``."""
         tensors = [gather(self.emit, q, view, (1, *view.shape)) for view in views]
         times = 1
-        owed = 1  # what tables have not multiplied by yet, where magnitudes would have
         while len(tensors) > 1:
             halves = list(zip(tensors[::2], tensors[1::2], strict=False))
             rest = tensors[len(halves) * 2 :]
             if as_it_is or self._tabled(tensors[0]):
-                owed *= 2 if self._doubled and not as_it_is else 1
                 tensors = [*(self.maximum(a, b) for a, b in halves), *rest]
                 continue
             tensors = [self._twice_the_maximum(a, b) for a, b in halves]
             tensors += [self.emit.op("Add", [a, a], shape_of(a)) for a in rest]
             times *= 2
-        return self.emit.times(tensors[0], owed), times * owed
+        return tensors[0], times
 
     def _twice_the_maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         shape = shape_of(a)

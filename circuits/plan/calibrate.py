@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import nnls
 
 from circuits.cost.model import QUANTITIES, CostModel, features
-from circuits.engine.port import CircuitFiles, Engine, LayoutStats, Limits, RunArgs
+from circuits.engine.port import CircuitFiles, Engine, LayoutStats, Limits, RunArgs, set_up_files
 from circuits.errors import CalibrationError, EngineError
 from circuits.format.field import to_felt
 from circuits.plan.effort import SrsOf
@@ -139,13 +139,7 @@ def _measure_one(
     path = srs(args.logrows)
     try:
         engine.setup(model, priced.settings, path, folder, limits)
-        files = CircuitFiles(
-            compiled=folder / "compiled",
-            settings=folder / "settings.json",
-            pk=folder / "pk",
-            vk=folder / "vk",
-            srs=path,
-        )
+        files = CircuitFiles.of(set_up_files(folder, path))
         zeros = [[to_felt(1)] * (family.rows * family.widths[0])]
         proofs = [engine.prove(files, zeros, limits) for _ in range(2)]
     except EngineError:

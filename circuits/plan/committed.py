@@ -5,41 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from circuits.calibration.accuracy import compare
-from circuits.calibration.samples import corner_samples
 from circuits.engine.port import LayoutStats, RunArgs
 from circuits.errors import EngineError
 from circuits.format.commitments import columns
-from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Profile
-from circuits.lower.committed.candidates import LEAST_LOGROWS, CommittedGraph
-from circuits.lower.graphs import FloatGraph
-from circuits.plan.integers import integer_task
-from circuits.plan.variants import (
-    BOUND_SAMPLES,
-    LoweredCandidate,
-    Network,
-    Rejected,
-    Task,
-    base_args,
-)
+from circuits.lower.committed.candidates import LEAST_LOGROWS, committed_graphs
+from circuits.lower.graphs import LoweredGraph
+from circuits.plan.variants import Rejected, Task, Variant, base_args, judged
 
-COMMITTED_GRAPHS = "circuits.lower.committed.candidates:committed_graphs"
-COMMITTED = AppliedPass(name="commit-hints", version=1)
 #: No number is decomposed; the engine wants digits all the same.
 _BASE, _LEGS = 4, 2
 #: Columns of committed elements: hints, and challenges.
 _LEAST_COMMITTED = 2
 
 
-def committed(task: Task, graph: FloatGraph) -> Iterator[LoweredCandidate | Rejected]:
+def committed(task: Task) -> Iterator[Variant | Rejected]:
     """Circuits with committed hints that keep the tolerance."""
     task.say("committed hints")
     shown, weights = task.profile.visibility.shows_input, task.profile.weights
-    made: list[CommittedGraph] | str
+    made: list[LoweredGraph] | str
     try:
-        made = task.engine.sandbox.call(
-            COMMITTED_GRAPHS, graph, integer_task(task), shown, weights, limits=task.limits
+        made = task.engine.sandbox.run(
+            task.limits, committed_graphs, task.graph, task.lowering, shown, weights
         )
     except EngineError as error:  # a plain circuit may serve all the same
         if task.profile.must_commit:
@@ -50,8 +37,9 @@ def committed(task: Task, graph: FloatGraph) -> Iterator[LoweredCandidate | Reje
         return
     if not made:
         yield Rejected(label="committed hints", reason="no size is exact enough and small enough")
-    for candidate in made:
-        yield _judged(task, graph, candidate)
+    for graph in made:
+        args = committed_shape(task.profile, graph).args
+        yield judged(task, graph, args, graph.answers, proven=False)
 
 
 def committed_args(
@@ -72,17 +60,21 @@ def committed_args(
 
 def least_shape(profile: Profile) -> LayoutStats:
     """What every circuit with committed hints costs at least."""
-    return _shape(committed_args(profile, LEAST_LOGROWS, 1, (0, 1)), 0, _LEAST_COMMITTED)
+    return shape_of(committed_args(profile, LEAST_LOGROWS, 1, (0, 1)), 0, _LEAST_COMMITTED)
 
 
-def committed_shape(profile: Profile, made: CommittedGraph) -> LayoutStats:
+def committed_shape(profile: Profile, graph: LoweredGraph) -> LayoutStats:
     """The graph's shape by its own count, without asking the engine."""
-    args = committed_args(profile, made.logrows, made.columns, made.lookup_range)
-    committed = sum(columns(size, made.logrows) for size in made.claim.sizes)
-    return _shape(args, made.cells, committed)
+    assert graph.size is not None
+    assert graph.commitments is not None
+    assert graph.lookup_range is not None
+    logrows, inner, cells = graph.size
+    args = committed_args(profile, logrows, inner, graph.lookup_range)
+    return shape_of(args, cells, sum(columns(n, logrows) for n in graph.commitments.sizes))
 
 
-def _shape(args: RunArgs, cells: int, committed: int) -> LayoutStats:
+def shape_of(args: RunArgs, cells: int, committed: int) -> LayoutStats:
+    """A circuit of so many cells, with so many columns of committed elements."""
     return LayoutStats(
         args=args,
         settings="",
@@ -96,31 +88,4 @@ def _shape(args: RunArgs, cells: int, committed: int) -> LayoutStats:
         output_scales=(),
         instance_shapes=(),
         committed=committed,
-    )
-
-
-def _judged(task: Task, graph: FloatGraph, made: CommittedGraph) -> LoweredCandidate | Rejected:
-    measured = compare(task.reference["held_out"], made.outputs, decisive=task.decisive)
-    if not measured.meets(task.profile):
-        return Rejected(label=made.label, reason="not exact enough", measured=measured)
-    return LoweredCandidate(
-        label=made.label,
-        onnx=made.onnx,
-        passes=(*graph.passes[:-1], COMMITTED),
-        args=committed_args(task.profile, made.logrows, made.columns, made.lookup_range),
-        inputs=made.inputs,
-        context=task.context,
-        outputs=task.decodings(made.output_scales),
-        bound_bits=1,
-        lookup_range=made.lookup_range,
-        proven=False,
-        measured=measured,
-        samples=tuple(
-            task.encode(made.inputs, s)
-            for s in [*corner_samples(made.inputs), *task.samples.held_out[:BOUND_SAMPLES]]
-        ),
-        recipe=made.recipe,
-        network=Network(
-            data=made.network, claim=made.claim, shape=committed_shape(task.profile, made)
-        ),
     )

@@ -8,48 +8,17 @@ speaks for the others of that kind.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from circuits.cost.model import blocks, table_columns
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
-from circuits.evm.contract import MAX_CONTRACT_BYTES, PREDICTION_ERROR, predicted_size
+from circuits.evm.contract import predicted_size
 from circuits.evm.solc import Solc
 from circuits.plan.effort import SrsOf
-from circuits.plan.variants import Shape
+from circuits.plan.variants import Candidate, ContractSize
 from circuits.srs.verify_part import extract
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContractSize:
-    """Bytes of a verifier contract as deployed: ``compiled`` by ``solc`` (its version), or
-    predicted from the contract's source where there is no compiler."""
-
-    size: int
-    solc: str | None
-
-    @property
-    def compiled(self) -> bool:
-        return self.solc is not None
-
-    @property
-    def deployable(self) -> bool:
-        """Whether a chain takes it; a size that is only predicted has to leave room for error."""
-        size = self.size if self.compiled else self.size * (1 + PREDICTION_ERROR)
-        return size <= MAX_CONTRACT_BYTES
-
-    @property
-    def why_not(self) -> str:
-        if self.compiled:
-            return f"contract of {self.size:,} bytes > {MAX_CONTRACT_BYTES:,}"
-        return (
-            f"contract of about {self.size:,} bytes, not compiled; allowed: {MAX_CONTRACT_BYTES:,}"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {"contract_bytes": self.size, "contract_compiled": self.compiled, "solc": self.solc}
 
 
 class Contracts:
@@ -63,11 +32,11 @@ class Contracts:
     def measured(self) -> list[ContractSize]:
         return list(self._known.values())
 
-    def known(self, shape: Shape) -> ContractSize | None:
+    def known(self, shape: Candidate) -> ContractSize | None:
         """The size of this candidate's contract if one of its kind was measured."""
         return self._known.get(_kind(shape))
 
-    def measure(self, shape: Shape) -> ContractSize:
+    def measure(self, shape: Candidate) -> ContractSize:
         """The size of this candidate's own contract. ``shape`` must be priced at its own k.
 
         Raises ``EngineError`` when keys cannot be made and ``SolcFailed``.
@@ -92,7 +61,7 @@ class Contracts:
         return found
 
 
-def _kind(shape: Shape) -> tuple[Any, ...]:
+def _kind(shape: Candidate) -> tuple[Any, ...]:
     """What a contract's size hangs on (seen to differ by less than a hundred bytes within one)."""
     priced = shape.priced
     return (

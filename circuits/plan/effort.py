@@ -6,13 +6,11 @@ import enum
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from circuits.cost.model import Prediction
-from circuits.engine.port import CircuitFiles, Engine, Limits
+from circuits.engine.port import CircuitFiles, Engine, Limits, set_up_files
 from circuits.errors import EngineError
-from circuits.plan.variants import Shape
+from circuits.plan.variants import Candidate, Measurement
 
 
 class Effort(enum.StrEnum):
@@ -21,13 +19,6 @@ class Effort(enum.StrEnum):
     FAST = "fast"  # the cost model alone
     BALANCED = "balanced"  # the best few, timed, while that is cheap
     MAX = "max"  # all plausible ones, timed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement(Prediction):
-    """What one shape really cost: the faster of two proofs, and its setup in seconds."""
-
-    setup_s: float
 
 
 #: Makes the SRS of a size available: ``srs(logrows) -> path``.
@@ -45,7 +36,7 @@ _PROOFS_WORTH = 3
 
 
 def time_shape(
-    engine: Engine, shape: Shape, srs: SrsOf, limits: Limits
+    engine: Engine, shape: Candidate, srs: SrsOf, limits: Limits
 ) -> Measurement | EngineError:
     """Sets a shape up in a temporary folder and proves one of its samples twice."""
     with tempfile.TemporaryDirectory(prefix="zkml-time-") as folder:
@@ -55,16 +46,11 @@ def time_shape(
             started = time.monotonic()
             engine.setup(shape.variant.onnx, shape.priced.settings, path, out, limits)
             setup_s = time.monotonic() - started
-            files = CircuitFiles(
-                compiled=out / "compiled",
-                settings=out / "settings.json",
-                pk=out / "pk",
-                vk=out / "vk",
-                srs=path,
-                hints=shape.variant.write_hints(out),
-                salt=shape.variant.salt,
-                commitments=shape.variant.commitments,
-            )
+            variant, paths = shape.variant, set_up_files(out, path)
+            if variant.network is not None:
+                paths["hints"] = out / "network"
+                paths["hints"].write_bytes(variant.network)
+            files = CircuitFiles.of(paths, variant.salt, variant.commitments)
             proofs = [engine.prove(files, shape.variant.samples[0], limits) for _ in range(2)]
         except EngineError as error:
             return error

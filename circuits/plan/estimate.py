@@ -13,22 +13,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from circuits.cost.fixed_point import Count
+from circuits.cost.fixed_point import Count, count
 from circuits.cost.model import CostModel, Prediction
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge, NoPlan
 from circuits.format.profile import Profile
-from circuits.format.tensors import ContextEncoding
-from circuits.lower.committed.candidates import CommittedGraph
-from circuits.lower.graphs import FloatGraph, IntegerTask
-from circuits.plan.committed import COMMITTED_GRAPHS, committed_shape
+from circuits.lower.committed.candidates import committed_graphs
+from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
+from circuits.plan.committed import committed_shape
+from circuits.plan.graphs import count_integers, typical_integers
 from circuits.plan.layouts import MAX_LOGROWS, Pricing, minimal_logrows
 from circuits.plan.variants import base_args, integer_args
 
-_TYPICAL = "circuits.compiler.process:typical_integers"
-_COUNT = "circuits.cost.fixed_point:count"
-_COUNT_INTEGERS = "circuits.compiler.process:count_integers"
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
 _FIXED_POINT = ((1, 28), (10, 56))
 #: Cells beyond which one shape is priced and the others are derived from it, and beyond which not
@@ -92,9 +89,8 @@ class Estimate:
 def estimate(
     engine: EzklEngine,
     graph: FloatGraph,
-    task: IntegerTask,
+    task: LoweringTask,
     profile: Profile,
-    context: ContextEncoding,
     limits: Limits,
     costs: CostModel,
 ) -> Estimate:
@@ -130,11 +126,11 @@ def estimate(
     many = size.nodes > _MANY_NODES
     committed = None
     if profile.may_commit and (profile.must_commit or not many):
-        graphs: list[CommittedGraph] | str
+        graphs: list[LoweredGraph] | str
         shown = profile.visibility.shows_input
         try:
-            graphs = engine.sandbox.call(
-                COMMITTED_GRAPHS, graph, task, shown, profile.weights, limits=limits
+            graphs = engine.sandbox.run(
+                limits, committed_graphs, graph, task, shown, profile.weights
             )
         except EngineError as error:
             graphs = error.detail
@@ -149,7 +145,7 @@ def estimate(
     typical = (
         list(_counted_shapes(size, profile))
         if by_formula
-        else _priced_shapes(engine, graph, task, profile, context, limits, size)
+        else _priced_shapes(engine, graph, task, profile, limits, size)
     )
     plain = cheapest("plain", typical, "formula" if by_formula else "engine")
     if committed and plain:
@@ -167,14 +163,13 @@ def estimate(
 def _priced_shapes(
     engine: EzklEngine,
     graph: FloatGraph,
-    task: IntegerTask,
+    task: LoweringTask,
     profile: Profile,
-    context: ContextEncoding,
     limits: Limits,
     size: Count,
 ) -> list[LayoutStats]:
     """Typical shapes of a model without committed hints, as the engine prices them."""
-    pricing = Pricing(engine=engine, limits=limits, profile=profile, context=context)
+    pricing = Pricing(engine=engine, limits=limits, profile=profile)
     return [
         shape
         for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
@@ -186,14 +181,13 @@ def _priced_shapes(
     ]
 
 
-def graph_size(engine: EzklEngine, graph: FloatGraph, task: IntegerTask, limits: Limits) -> Count:
+def graph_size(engine: EzklEngine, graph: FloatGraph, task: LoweringTask, limits: Limits) -> Count:
     """The cells that the model's cheaper form fills, by formula: in integers where it has such a
     form, else in the engine's fixed point. Takes a fraction of a second."""
-    integers: Count | None = engine.sandbox.call(_COUNT_INTEGERS, graph, task, limits=limits)
+    integers = engine.sandbox.run(limits, count_integers, graph, task)
     if integers is not None:
         return integers
-    counted: Count = engine.sandbox.call(_COUNT, graph.plain, limits=limits)
-    return counted
+    return engine.sandbox.run(limits, count, graph.plain)
 
 
 def _counted_shapes(size: Count, profile: Profile) -> Iterator[LayoutStats]:
@@ -251,14 +245,13 @@ def _few_shapes(
 
 
 def _candidates(
-    engine: EzklEngine, graph: FloatGraph, task: IntegerTask, profile: Profile, limits: Limits
+    engine: EzklEngine, graph: FloatGraph, task: LoweringTask, profile: Profile, limits: Limits
 ) -> list[tuple[bytes, RunArgs, int, tuple[int, int] | None]]:
     """Graphs to price, each with its settings, bits to decompose and lookup range."""
-    integers = engine.sandbox.call(_TYPICAL, graph, task, limits=limits)
+    integers = engine.sandbox.run(limits, typical_integers, graph, task)
     if not isinstance(integers, str):
-        args = integer_args(profile, integers.scale)
-        bits = max(1, integers.bound.bit_length())
-        return [(integers.onnx, args, bits, integers.lookup_range)]
+        args = integer_args(profile, integers.scale or 0)
+        return [(integers.onnx, args, integers.bound_bits, integers.lookup_range)]
     return [
         (
             graph.onnx,

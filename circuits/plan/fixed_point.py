@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,15 +20,15 @@ from circuits.engine.port import LayoutStats, RunArgs, Simulated
 from circuits.errors import EngineError
 from circuits.format.field import Felts
 from circuits.format.hidden import Hidden
-from circuits.format.manifest import AppliedPass, model_outputs, residues_of
 from circuits.format.profile import Profile, Visibility
-from circuits.format.tensors import InputEncoding, OutputEncoding
+from circuits.lower.graphs import LoweredGraph
+from circuits.plan.graphs import bound_float
 from circuits.plan.variants import (
     BOUND_SAMPLES,
     WIDE_LEGS,
-    LoweredCandidate,
     Rejected,
     Task,
+    Variant,
     base_args,
 )
 
@@ -36,16 +36,13 @@ FIRST_SCALE = 7
 SCALES = (2, 14)
 MULTIPLIERS = (10, 1)
 _HALF_BIT = 0.5
-_BOUND = "circuits.compiler.process:bound_float"
 #: Samples that a scale is tried on before it is measured on the held-out ones.
 _QUICK = 8
 #: Assignments that simulating one variant's held-out samples may take; at least ``_QUICK`` are run.
 _MEASURE_CELLS = 8_000_000
 
 
-def fixed_point(
-    task: Task, onnx: bytes, passes: tuple[AppliedPass, ...]
-) -> Iterator[LoweredCandidate | Rejected]:
+def fixed_point(task: Task) -> Iterator[Variant | Rejected]:
     """For each multiplier, the lowest scale that is exact enough, and what was tried on the way.
 
     A bit of scale halves the error, so each measurement says how many bits to go up or down.
@@ -61,25 +58,25 @@ def fixed_point(
                 param_scale=scale,
                 scale_rebase_multiplier=multiplier,
             )
-            if task.dominated(task, onnx, args):
+            if task.dominated(task, task.graph.onnx, args):
                 yield Rejected(label=label, reason="predicted no faster even in its cheapest shape")
                 break
             task.say(label)
-            result = _try_fixed_point(task, label, onnx, passes, args)
+            result = _try_fixed_point(task, label, args)
             yield result
-            tried[scale] = isinstance(result, LoweredCandidate)
+            tried[scale] = isinstance(result, Variant)
             scale = _next_scale(scale, result, tried, task.profile)
 
 
 def _next_scale(
-    scale: int, result: LoweredCandidate | Rejected, tried: dict[int, bool], profile: Profile
+    scale: int, result: Variant | Rejected, tried: dict[int, bool], profile: Profile
 ) -> int:
     """Where the lowest scale that is exact enough may lie; one already tried ends the search."""
     if result.measured is None:
         return scale
     error = max(result.measured.max_error, 1e-9)
     bits = math.log2(error / max(profile.max_error, 1e-9))
-    if isinstance(result, LoweredCandidate):
+    if isinstance(result, Variant):
         lower = max(SCALES[0], scale - max(1, math.floor(-bits)))
         failed = [s for s, good in tried.items() if not good]
         return max([lower, *(s + 1 for s in failed)]) if bits < -_HALF_BIT else scale
@@ -88,23 +85,12 @@ def _next_scale(
     return min([higher, *good])
 
 
-def _try_fixed_point(
-    task: Task, label: str, onnx: bytes, passes: tuple[AppliedPass, ...], args: RunArgs
-) -> LoweredCandidate | Rejected:
-    priced = task.engine.measure_layout(onnx, [args], task.limits)[0]
-    if isinstance(priced, EngineError):
-        return Rejected(label=label, reason=priced.detail)
-    scales = priced.input_scales[: len(task.signature.inputs)]
-    inputs = task.encodings(scales)
-    outputs = task.decodings(priced.output_scales[-len(task.signature.outputs) :])
-    hidden = None
-    if task.profile.visibility is not Visibility.PUBLIC:
-        bounded = _bounded(task, onnx, args, scales)
-        if isinstance(bounded, str):
-            return Rejected(label=label, reason=bounded)
-        onnx, passes, hidden = bounded.onnx, (*passes, bounded.made_by), bounded.hidden
-        priced = bounded.priced
-    probe = Probe(task, onnx, priced, inputs, outputs, residues_of(None, hidden))
+def _try_fixed_point(task: Task, label: str, args: RunArgs) -> Variant | Rejected:
+    try:
+        lowered, priced = _bounded(task, label, args)
+    except EngineError as error:
+        return Rejected(label=label, reason=error.detail)
+    probe = Probe(task, lowered, priced)
     measured = probe.measure_in_two_steps()
     if isinstance(measured, str):
         return Rejected(label=label, reason=measured)
@@ -114,63 +100,57 @@ def _try_fixed_point(
     if isinstance(bounds, str):
         return Rejected(label=label, reason=bounds, measured=measured)
     bits, lookups = bounds
-    return LoweredCandidate(
-        label=label,
-        onnx=onnx,
-        passes=passes,
+    return Variant.of(
+        replace(lowered, bound_bits=bits, lookup_range=lookups),
         args=args,
-        inputs=inputs,
-        context=task.context,
-        outputs=outputs,
-        bound_bits=bits,
-        lookup_range=lookups,
         proven=False,
         measured=measured,
         samples=tuple(probe.seen),
+    )
+
+
+def _bounded(task: Task, label: str, args: RunArgs) -> tuple[LoweredGraph, LayoutStats]:
+    """The graph at the engine's scales, with what nobody sees bounded, priced. Raises
+    ``EngineError`` where it cannot be."""
+    graph, accepted, visibility = task.graph, task.lowering.accepted, task.profile.visibility
+    onnx, passes, hidden = graph.onnx, graph.passes, None
+    priced = _priced(task, onnx, args)
+    scales = priced.input_scales[: len(graph.signature.inputs)]
+    outputs = graph.decodings(priced.output_scales[-len(graph.signature.outputs) :])
+    if visibility is not Visibility.PUBLIC:
+        made = task.engine.sandbox.run(
+            task.limits, bound_float, onnx, accepted, list(scales), visibility
+        )
+        if isinstance(made, str):
+            raise EngineError(made)
+        onnx, passes = made[0], (*passes, made[1])
+        shown = visibility.shows_input
+        hidden = Hidden(weights=args.weights_bound) if shown else Hidden(inputs="digits")
+        priced = _priced(task, onnx, args)
+    lowered = LoweredGraph(
+        label=label,
+        onnx=onnx,
+        passes=passes,
+        inputs=graph.encodings(scales, accepted),
+        outputs=outputs,
+        scale=None,
         hidden=hidden,
     )
+    return lowered, priced
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Bounded:
-    """A graph in which what is not shown is bounded, priced."""
-
-    onnx: bytes
-    made_by: AppliedPass
-    priced: LayoutStats
-    hidden: Hidden
-
-
-def _bounded(task: Task, onnx: bytes, args: RunArgs, scales: Sequence[int]) -> _Bounded | str:
-    """The graph with what nobody sees bounded; else why it cannot be."""
-    made: tuple[bytes, AppliedPass] | str = task.engine.sandbox.call(
-        _BOUND, onnx, task.accepted, list(scales), task.profile.visibility, limits=task.limits
-    )
-    if isinstance(made, str):
-        return made
-    bounded, made_by = made
-    (priced,) = task.engine.measure_layout(bounded, [args], task.limits)
+def _priced(task: Task, onnx: bytes, args: RunArgs) -> LayoutStats:
+    (priced,) = task.engine.measure_layout(onnx, [args], task.limits)
     if isinstance(priced, EngineError):
-        return priced.detail
-    shown = task.profile.visibility.shows_input
-    hidden = Hidden(weights=args.weights_bound) if shown else Hidden(inputs="digits")
-    return _Bounded(onnx=bounded, made_by=made_by, priced=priced, hidden=hidden)
+        raise priced
+    return priced
 
 
 class Probe:
     """Runs samples through one priced candidate's arithmetic."""
 
-    def __init__(
-        self,
-        task: Task,
-        onnx: bytes,
-        priced: LayoutStats,
-        inputs: tuple[InputEncoding, ...],
-        outputs: tuple[OutputEncoding, ...],
-        residues: int,
-    ) -> None:
-        self.task, self.onnx, self.priced = task, onnx, priced
-        self.inputs, self.outputs, self.residues = inputs, outputs, residues
+    def __init__(self, task: Task, graph: LoweredGraph, priced: LayoutStats) -> None:
+        self.task, self.graph, self.priced = task, graph, priced
         self.seen: list[list[Felts]] = []
         self._lookups: tuple[int, int] = (0, 0)
 
@@ -188,15 +168,17 @@ class Probe:
         self, samples: Sequence[Sample], reference: Sequence[Sequence[NDArray[Any]]]
     ) -> Measured | str:
         """Accuracy on samples, or why one of them failed."""
-        encoded = [self.task.encode(self.inputs, s) for s in samples]
+        encoded = [self.task.encode(self.graph.inputs, s) for s in samples]
         self.seen += encoded
         outputs = []
         for result in self._simulate(self.priced.settings, encoded):
             if isinstance(result, EngineError):
                 return result.detail
-            felts = model_outputs(result.outputs, len(self.outputs), self.residues)
+            felts = self.graph.model_outputs(result.outputs)
             try:
-                outputs.append([o.decode(f) for o, f in zip(self.outputs, felts, strict=True)])
+                outputs.append(
+                    [o.decode(f) for o, f in zip(self.graph.outputs, felts, strict=True)]
+                )
             except ValueError as error:
                 return f"the circuit's output is not a number: {error}"
         return compare(reference, outputs, decisive=self.task.decisive)
@@ -208,7 +190,9 @@ class Probe:
         shape is chosen. A bit of headroom is added to the first, a quarter of its width to each
         side of the second.
         """
-        corners = [self.task.encode(self.inputs, c) for c in corner_samples(self.inputs)]
+        corners = [
+            self.task.encode(self.graph.inputs, c) for c in corner_samples(self.graph.inputs)
+        ]
         for result in self._simulate(self.priced.settings, corners):
             if isinstance(result, EngineError):
                 return f"fails at a corner of the accepted range: {result.detail}"
@@ -230,7 +214,7 @@ class Probe:
         while low < high:
             middle = (low + high) // 2
             args = replace(self.priced.args, decomp_base=1 << middle, decomp_legs=WIDE_LEGS)
-            priced = self.task.engine.measure_layout(self.onnx, [args], self.task.limits)[0]
+            priced = self.task.engine.measure_layout(self.graph.onnx, [args], self.task.limits)[0]
             fits = not isinstance(priced, EngineError) and not any(
                 isinstance(r, EngineError) for r in self._simulate(priced.settings, encoded)
             )
@@ -240,7 +224,7 @@ class Probe:
     def _simulate(
         self, settings: str, encoded: Sequence[list[Felts]]
     ) -> list[Simulated | EngineError]:
-        results = self.task.engine.simulate(self.onnx, settings, encoded, self.task.limits)
+        results = self.task.engine.simulate(self.graph.onnx, settings, encoded, self.task.limits)
         for result in results:
             if isinstance(result, Simulated):
                 low, high = self._lookups

@@ -14,7 +14,7 @@ from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError
 from circuits.format.hidden import Salt, filled, hides
 from circuits.format.profile import Profile
-from circuits.format.tensors import ContextEncoding
+from circuits.lower.graphs import context_encoding
 
 COLUMNS = (1, 2, 4, 8)
 LEGS = (2, 3, 4, 5, 6, 7, 8)
@@ -39,7 +39,6 @@ class Pricing:
     engine: Engine
     limits: Limits
     profile: Profile
-    context: ContextEncoding
 
     def shapes(
         self,
@@ -47,22 +46,20 @@ class Pricing:
         args: RunArgs,
         bits: int,
         lookup_range: tuple[int, int] | None,
-        most_bits: int | None = None,
         salt: Salt | None = None,
     ) -> list[LayoutStats]:
-        """Every sensible shape of a graph whose decompositions must hold ``bits`` bits, and may
-        hold ``most_bits`` at most; with ``salt`` only those whose tables it hides.
+        """Every sensible shape of a graph whose decompositions must hold ``bits`` bits; with
+        ``salt`` only those whose tables it hides.
 
         With wide tables in one column and in several. Shapes that the engine refuses are left out.
         The counts are those of a draft at another k, which hardly differ; ``settle`` gives the one
         that is to be built.
         """
         tables = lookup_range or _NO_TABLE
-        most = _WORD_BITS if most_bits is None else most_bits
-        first = self._drafts(onnx, args, bits, tables, most)
+        first = self._drafts(onnx, args, bits, tables)
         if salt is not None:
             return [replace(p, args=size) for p in first for size in _salted_sizes(p, salt)]
-        return [replace(p, args=_fill_table(size, most)) for p in first for size in sizes(p)]
+        return [replace(p, args=fill_table(size)) for p in first for size in sizes(p)]
 
     def settle(self, onnx: bytes, draft: LayoutStats) -> LayoutStats | None:
         """A shape of ``shapes`` priced at its own k; None when it does not fit after all."""
@@ -76,7 +73,7 @@ class Pricing:
 
         With the least bits that it can have, no real shape of it costs less.
         """
-        return self._drafts(onnx, args, bits, _NO_TABLE, _WORD_BITS)
+        return self._drafts(onnx, args, bits, _NO_TABLE)
 
     def _drafts(
         self,
@@ -84,7 +81,6 @@ class Pricing:
         args: RunArgs,
         bits: int,
         lookup_range: tuple[int, int],
-        most_bits: int,
     ) -> list[LayoutStats]:
         """Bases and numbers of legs in each number of columns, at the smallest k for it.
 
@@ -92,7 +88,7 @@ class Pricing:
         somewhere: once rows do, a further leg only adds to them. Fewer are tried while their table
         fits the rows of a single column: a longer one makes every number of columns as long.
         """
-        bases = self._bases(bits, most_bits)
+        bases = self._bases(bits)
         middle = min(range(len(bases)), key=lambda i: abs(_bits(bases[i][1]) - _MIDDLE_BASE_BITS))
         columns: tuple[int, ...] = COLUMNS
         found: list[LayoutStats] = []
@@ -123,13 +119,15 @@ class Pricing:
             if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
         ]
 
-    def _bases(self, bits: int, most_bits: int) -> list[tuple[int, int]]:
-        """For each number of legs a base that holds ``bits`` bits, and ``most_bits`` at most."""
+    def _bases(self, bits: int) -> list[tuple[int, int]]:
+        """For each number of legs a base that holds ``bits`` bits."""
         if self.profile.checks_ranges:
-            bits = max(bits, self.context.bits + 1)  # public inputs are decomposed too
+            bits = max(
+                bits, context_encoding(self.profile).bits + 1
+            )  # public inputs are decomposed too
         out: dict[int, int] = {}
         for legs in LEGS:
-            base = base_for(bits, legs, most_bits)
+            base = base_for(bits, legs)
             if base is not None and base <= 1 << _WIDEST_BASE:
                 out.setdefault(base, legs)  # fewer legs of the same size are always better
         return [(legs, base) for base, legs in out.items()]
@@ -207,17 +205,17 @@ def _logrows_of(rows: int) -> int:
     return max(MIN_LOGROWS, math.ceil(math.log2(rows + RESERVED_ROWS)))
 
 
-def base_for(bits: int, legs: int, most_bits: int) -> int | None:
-    """The base of so many digits that hold ``bits`` bits and no more than ``most_bits``: a power of
+def base_for(bits: int, legs: int) -> int | None:
+    """The base of so many digits that hold ``bits`` bits and fit the engine's integers: a power of
     two if one does, else the smallest base at all; None where there is none."""
     each = max(2, math.ceil(bits / legs))
-    if each * legs <= most_bits:
+    if each * legs <= _WORD_BITS:
         return 1 << each
     base = max(4, math.ceil(2.0 ** (bits / legs)))
-    return base if base**legs <= 1 << most_bits else None
+    return base if base**legs <= 1 << _WORD_BITS else None
 
 
-def _fill_table(args: RunArgs, most_bits: int) -> RunArgs:
+def fill_table(args: RunArgs) -> RunArgs:
     """The largest base whose table still fits these rows: headroom that costs nothing."""
-    free = min(args.logrows - 1, most_bits // args.decomp_legs)
+    free = min(args.logrows - 1, _WORD_BITS // args.decomp_legs)
     return replace(args, decomp_base=max(args.decomp_base, 1 << min(free, _WIDEST_BASE)))

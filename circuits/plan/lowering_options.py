@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from circuits.cost.integers import border_cells, cost_by_layer
+from circuits.cost.integers import cells_of
 from circuits.cost.model import CostModel
 from circuits.engine.port import LayoutStats, RunArgs
 from circuits.lower import GraphVariant, LoweringOptions
@@ -24,9 +24,6 @@ _T = TypeVar("_T")
 _TABLE_BITS = 20
 #: ReLUs, from the first one on, that are tried as tables.
 MOST_TABLES = 4
-#: Terms from which on two outputs in one number are worth taking apart.
-_PACK_PAYS = 96
-_PACKED = LoweringOptions(packed_from=_PACK_PAYS)
 #: Multiplications of a single row from which on leaving out zeros is worth a look, and how many
 #: times those that count they must be.
 _SPARSE_FROM = 512
@@ -39,25 +36,6 @@ _HOPELESS = 1.4
 _SIGNS = (-1, 1)
 
 
-def worth_pricing(
-    make: Callable[[LoweringOptions], GraphVariant],
-    *,
-    has_conv: bool,
-    weigh: Callable[[GraphVariant], float] | None = None,
-    hints: int = 0,
-    tables: Container[int] | None = None,
-) -> list[LoweringOptions]:
-    """The forms near the cheapest, by an estimate, the cheapest first."""
-    weighed = weigh_forms(
-        make,
-        has_conv=has_conv,
-        weigh=weigh,
-        hints=hints,
-        tables=tables,
-    )
-    return within_factor(weighed)
-
-
 def within_factor(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
     """What is estimated near the cheapest, the cheapest first."""
     by_cost = sorted(estimated, key=lambda entry: entry[0])
@@ -66,69 +44,38 @@ def within_factor(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
 
 def weigh_forms(
     make: Callable[[LoweringOptions], GraphVariant],
-    *,
-    has_conv: bool,
-    weigh: Callable[[GraphVariant], float] | None = None,
-    hints: int = 0,
-    tables: Container[int] | None = None,
 ) -> list[tuple[float, LoweringOptions]]:
-    """The forms that a model offers, each with its cost.
+    """The forms that a model offers, each with its cost by ``estimate``.
 
-    ``make`` lowers the model in a form, ``weigh`` estimates what comes out (``estimate`` without).
-    Of forms that come to the same graph only the first is taken. ``hints``: results of
-    products may be given, with so many inputs in one proof (0: they may not); ``tables``: only
-    forms with one of these numbers of ReLUs as tables.
+    ``make`` lowers the model in a form. Of forms that come to the same graph only the first is
+    taken.
     """
-    weigh = weigh or estimate
     plain = make(LoweringOptions())
     distinct: dict[bytes, tuple[float, LoweringOptions]] = {}
-    for form in _forms(plain, has_conv, hints):
-        if tables is not None and form.relu_tables not in tables:
-            continue
+    for form in _forms(plain):
         variant = plain if form == LoweringOptions() else make(form)
-        if variant.laid_out not in distinct:
-            distinct[variant.laid_out] = (weigh(variant), form)
+        if variant.onnx not in distinct:
+            distinct[variant.onnx] = (estimate(variant), form)
     return list(distinct.values())
 
 
-def default_options(
-    make: Callable[[LoweringOptions], GraphVariant], *, hints: bool = False
-) -> LoweringOptions:
-    """A form to reckon with before any are weighed: results given where they may be, else two
-    outputs in one number where that pays."""
-    if hints:
-        return LoweringOptions(hints=True)
-    plain = make(LoweringOptions())
-    if plain.terms < _PACK_PAYS:
-        return LoweringOptions()
-    return _PACKED if estimate(make(_PACKED)) < estimate(plain) else LoweringOptions()
-
-
-def tabulable_relus(variant: GraphVariant) -> int:
+def _tabulable_relus(variant: GraphVariant) -> int:
     """How many ReLUs, from the first one on, are worth a look as tables."""
     narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
     return min(MOST_TABLES, len(list(narrow)))
 
 
-def _forms(plain: GraphVariant, has_conv: bool, hints: int) -> Iterator[LoweringOptions]:
+def _forms(plain: GraphVariant) -> Iterator[LoweringOptions]:
     """Every choice that the model offers, the plain form first."""
-    tables = tabulable_relus(plain)
-    packed = [LoweringOptions()]
-    if plain.terms >= _PACK_PAYS:
-        packed.append(_PACKED)
-    if hints:
-        packed.append(LoweringOptions(hints=True, lanes=hints))
+    tables = _tabulable_relus(plain)
     rows = [row for row in plain.single_rows if row.multiplications >= _SPARSE_FROM]
     sparse = any(row.multiplications > _SPARSE_PAYS * row.nonzero for row in rows)
-    for step_tables, thin, form, count in itertools.product(
+    for step_tables, thin, count in itertools.product(
         (False, True) if b"Greater" in plain.onnx else (False,),
         (False, True) if sparse else (False,),
-        packed,
         range(tables + 1),
     ):
-        yield replace(form, relu_tables=count, sparse=thin, step_tables=step_tables)
-    if has_conv:
-        yield LoweringOptions(conv="direct")
+        yield LoweringOptions(relu_tables=count, sparse=thin, step_tables=step_tables)
 
 
 def estimate(variant: GraphVariant) -> float:
@@ -144,8 +91,7 @@ def shapes(variant: GraphVariant) -> list[LayoutStats]:
 
 
 def _shape(variant: GraphVariant, legs: int, columns: int) -> LayoutStats | None:
-    layers = cost_by_layer(variant, legs)
-    main = sum(layer.assignments for layer in layers) + border_cells(variant)
+    main = cells_of(variant, legs)
     each = max(2, math.ceil(variant.value_bounds.decomposed.bit_length() / legs))
     if each >= MAX_LOGROWS:
         return None

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from circuits.calibration.samples import Sample
-from circuits.cost.model import CostModel, Prediction
+from circuits.cost.model import CostModel
 from circuits.format.digests import canonical_json
 from circuits.format.manifest import Accuracy
 from circuits.format.profile import Profile, Target
-from circuits.plan.contract import ContractSize
-from circuits.plan.effort import Effort, Measurement
-from circuits.plan.variants import Rejected, Shape
+from circuits.plan.effort import Effort
+from circuits.plan.variants import Candidate, Rejected
 
 _RUNNERS_UP = 20
 
@@ -24,38 +23,6 @@ _MEASURE = {
     Target.PROOF_SIZE: "proof length",
     Target.EVM: "proof length",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A shape with what it is predicted to cost, and what it did cost if it was timed.
-
-    ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
-    """
-
-    shape: Shape
-    predicted: Prediction
-    timed: Measurement | None = None
-    contract: ContractSize | None = None
-
-    def cost(self, target: Target) -> float:
-        """What the target makes small: as measured where it was, else as predicted."""
-        return (self.timed or self.predicted).of(target)
-
-    def to_json(self) -> dict[str, Any]:
-        variant = self.shape.variant
-        return (self.contract.to_json() if self.contract else {}) | {
-            "variant": variant.label,
-            "args": asdict(self.shape.args),
-            "rows": self.shape.priced.rows,
-            "assignments": self.shape.priced.assignments,
-            "predicted": self.predicted.to_json(),
-            "measured": asdict(self.timed) if self.timed else None,
-            "error": asdict(variant.measured),
-            "headroom_bits": round(self.shape.headroom_bits, 2),
-            "bounds_proven": variant.proven,
-            "recipe": variant.recipe,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +87,8 @@ def _without_twins(ranked: Sequence[Candidate], best: Candidate) -> list[Candida
     """Candidates that differ in more than legs: of those that do not, the first."""
 
     def kind(r: Candidate) -> tuple[object, ...]:
-        args = r.shape.args
-        return (r.shape.variant.label, args.logrows, args.num_inner_cols)
+        args = r.args
+        return (r.variant.label, args.logrows, args.num_inner_cols)
 
     kinds = {kind(r): r for r in reversed([best, *ranked])}
     return [r for r in ranked if kinds[kind(r)] is r]

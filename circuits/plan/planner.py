@@ -10,24 +10,25 @@ from typing import Any
 import numpy as np
 
 from circuits.calibration.accuracy import output_range
-from circuits.calibration.samples import Sample, Samples, accepted_ranges, answered
+from circuits.calibration.reference import run_reference
+from circuits.calibration.samples import Sample, Samples, answered
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import LayoutStats, Limits, RunArgs
+from circuits.engine.port import Limits, RunArgs
 from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
 from circuits.format.manifest import Accuracy
 from circuits.format.profile import Profile, Soundness, Target
-from circuits.format.tensors import ContextEncoding
-from circuits.lower.graphs import FloatGraph
-from circuits.plan.committed import committed, least_shape
+from circuits.lower.graphs import FloatGraph, LoweringTask
+from circuits.plan.committed import committed, committed_shape, least_shape
 from circuits.plan.contract import Contracts
-from circuits.plan.effort import Effort, Measurement, SrsOf, time_shape, worth_timing
+from circuits.plan.effort import Effort, SrsOf, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
-from circuits.plan.integers import integer_task, integers
-from circuits.plan.plan import Candidate, Plan
+from circuits.plan.graphs import likely_shapes, thresholds
+from circuits.plan.integers import integers
+from circuits.plan.plan import Plan
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
-from circuits.plan.variants import LoweredCandidate, Rejected, Shape, Task, binds
+from circuits.plan.variants import Candidate, Measurement, Rejected, Task, Variant
 
 #: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
 #: how many seconds it may take in any case.
@@ -43,20 +44,6 @@ _CLEARLY = 0.95
 _CONTRACTS_TRIED = 6
 #: Numbers from here on are told by their magnitude.
 _COUNTABLE = 10**12
-_REFERENCE = "circuits.calibration.reference:run_reference"
-_THRESHOLDS = "circuits.compiler.process:thresholds"
-_LIKELY = "circuits.compiler.process:likely_shapes"
-
-
-def context_encoding(profile: Profile) -> ContextEncoding:
-    """How the context digest enters a circuit of this profile.
-
-    Where the engine range-checks inputs a 248-bit element would not pass, so it is cut into limbs
-    that do.
-    """
-    if profile.checks_ranges:
-        return ContextEncoding(limbs=16, bits=16)
-    return ContextEncoding(limbs=1, bits=248)
 
 
 def plan_circuit(
@@ -105,15 +92,15 @@ def plan_circuit(
         plain = math.inf if profile.must_commit else _plain_cost(task, graph, search)
         plain *= _COMMITTED_PAYS
         if plain > search.costs.predict(least_shape(profile)).of(profile.target):
-            search.add_all(task, committed(task, graph))
+            search.add_all(task, committed(task))
     if not profile.must_commit and not search.fits_for(plain, limits):
         if not search.ranked:
             before_plain()
         known = len(search.ranked)
-        search.add_all(task, integers(task, graph))
+        search.add_all(task, integers(task))
         # Integers decide comparisons as the model does; fixed point does not.
         if len(search.ranked) == known or not _compares(graph):
-            search.add_all(task, fixed_point(task, graph.onnx, graph.passes))
+            search.add_all(task, fixed_point(task))
     if not search.ranked:
         raise no_plan(search.rejected, profile, calibrated=samples.calibrated)
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
@@ -128,13 +115,13 @@ def plan_circuit(
         assert srs is not None, "a contract's size takes keys, and keys take an SRS"
         contracts = Contracts(engine, srs, solc, limits)
     choice = _first_that_holds(task, fitting, contracts)
-    near = _near_thresholds(task, graph, choice.shape.variant)
-    measured = choice.shape.variant.measured
+    near = _near_thresholds(task, graph, choice.variant)
+    measured = choice.variant.measured
     return Plan(
         choice=choice,
         ranked=(
             choice,
-            *(_sized(r, contracts) for r in fitting if r.shape.args != choice.shape.args),
+            *(_sized(r, contracts) for r in fitting if r.args != choice.args),
         ),
         rejected=tuple(search.rejected),
         profile=profile,
@@ -157,9 +144,7 @@ def _plain_cost(task: Task, graph: FloatGraph, search: _Search) -> float:
     hidden, which it hides less well."""
     if not task.profile.visibility.shows_input:
         return math.inf
-    likely: list[LayoutStats] = task.engine.sandbox.call(
-        _LIKELY, graph, integer_task(task), limits=task.limits
-    )
+    likely = task.engine.sandbox.run(task.limits, likely_shapes, graph, task.lowering)
     costs = (search.costs.predict(p).of(task.profile.target) for p in likely)
     return min(costs, default=math.inf)
 
@@ -167,7 +152,7 @@ def _plain_cost(task: Task, graph: FloatGraph, search: _Search) -> float:
 def _secret_first(found: list[Candidate], target: Target) -> list[Candidate]:
     """Only the salted candidates, where one is not much more expensive than the others: secrecy is
     what the profile asks for, and of the others a guess of the input can be confirmed."""
-    salted = [r for r in found if r.shape.variant.salt is not None]
+    salted = [r for r in found if r.variant.salt is not None]
     if not salted:
         return found
     best, least = min(salted, key=lambda r: r.cost(target)), min(r.cost(target) for r in found)
@@ -183,28 +168,23 @@ class _Search:
         self.ranked: list[Candidate] = []
         self.rejected: list[Rejected] = []
 
-    def add_all(self, task: Task, road: Iterable[LoweredCandidate | Rejected]) -> None:
+    def add_all(self, task: Task, road: Iterable[Variant | Rejected]) -> None:
         """All that a way from the model to field elements leads to."""
         for found in road:
             self.add(task, found)
 
-    def add(self, task: Task, found: LoweredCandidate | Rejected) -> None:
+    def add(self, task: Task, found: Variant | Rejected) -> None:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
-        if found.network is not None:
-            shape = Shape(variant=found, priced=found.network.shape)
-            self.ranked.append(Candidate(shape=shape, predicted=self.costs.predict(shape.priced)))
-            return
-        most_bits = None if found.given is None else found.given.claim.most_bits
-        priced = task.pricing.shapes(
-            found.onnx, found.args, found.bound_bits, found.lookup_range, most_bits, found.salt
-        )
-        if found.claim is not None:
-            priced = [p for p in priced if binds(found.claim, p.args)]
+        if found.commitments is not None:
+            priced = [committed_shape(task.profile, found)]
+        else:
+            priced = task.pricing.shapes(
+                found.onnx, found.args, found.bound_bits, found.lookup_range, found.salt
+            )
         self.ranked += [
-            Candidate(shape=Shape(variant=found, priced=p), predicted=self.costs.predict(p))
-            for p in priced
+            Candidate(variant=found, priced=p, predicted=self.costs.predict(p)) for p in priced
         ]
         if not priced:
             self.rejected.append(
@@ -235,7 +215,7 @@ class _Search:
         return bool(least) and min(least) >= best
 
 
-def _shapeless(found: LoweredCandidate) -> str:
+def _shapeless(found: Variant) -> str:
     """Why the engine has no shape for a variant: numbers too wide, or tables too long."""
     wide = f"its numbers need {found.bound_bits} bits"
     if found.lookup_range is not None:
@@ -262,25 +242,25 @@ def _time_best(task: Task, ranked: list[Candidate], effort: Effort, srs: SrsOf) 
         settled = _settled(task, candidate)
         if settled is None:
             continue
-        task.say(f"timing k = {settled.shape.args.logrows}")
-        result = time_shape(task.engine, settled.shape, srs, task.limits)
+        task.say(f"timing k = {settled.args.logrows}")
+        result = time_shape(task.engine, settled, srs, task.limits)
         if isinstance(result, Measurement):
             timed.append(replace(settled, timed=result))
     if not timed:
         return ranked
     first = timed[0].cost(target)
     timed.sort(key=lambda r: r.cost(target) if r.cost(target) < _CLEARLY * first else first)
-    done = [(r.shape.variant.label, r.shape.args) for r in timed]
-    rest = [r for r in ranked if (r.shape.variant.label, r.shape.args) not in done]
+    done = [(r.variant.label, r.args) for r in timed]
+    rest = [r for r in ranked if (r.variant.label, r.args) not in done]
     return [*timed, *rest]
 
 
 def _settled(task: Task, draft: Candidate) -> Candidate | None:
     """A candidate priced at its own k, ready to be built; None when it does not fit after all."""
-    priced = task.pricing.settle(draft.shape.variant.onnx, draft.shape.priced)
+    priced = task.pricing.settle(draft.variant.onnx, draft.priced)
     if priced is None:
         return None
-    return replace(draft, shape=replace(draft.shape, priced=priced))
+    return replace(draft, priced=priced)
 
 
 def _first_that_holds(
@@ -299,8 +279,8 @@ def _first_that_holds(
             continue
         if contracts is None:
             return candidate
-        task.say(f"verifier contract, k = {candidate.shape.args.logrows}")
-        size = contracts.measure(candidate.shape)
+        task.say(f"verifier contract, k = {candidate.args.logrows}")
+        size = contracts.measure(candidate)
         if size.deployable:
             return replace(candidate, contract=size)
         if len(contracts.measured) == _CONTRACTS_TRIED:
@@ -311,26 +291,22 @@ def _first_that_holds(
 
 
 def _holds(task: Task, candidate: Candidate) -> bool:
-    shape = candidate.shape
+    variant = candidate.variant
     results = task.engine.simulate(
-        shape.variant.onnx,
-        shape.priced.settings,
-        shape.variant.samples,
-        task.limits,
-        shape.variant.hints,
+        variant.onnx, candidate.priced.settings, variant.samples, task.limits, variant.network
     )
     return not any(isinstance(r, EngineError) for r in results)
 
 
 def _known_too_large(contracts: Contracts, draft: Candidate) -> bool:
-    known = contracts.known(draft.shape)
+    known = contracts.known(draft)
     return known is not None and not known.deployable
 
 
 def _sized(ranked: Candidate, contracts: Contracts | None) -> Candidate:
     if contracts is None:
         return ranked
-    return replace(ranked, contract=contracts.known(ranked.shape))
+    return replace(ranked, contract=contracts.known(ranked))
 
 
 def _task(
@@ -344,21 +320,21 @@ def _task(
 ) -> Task:
     def reference(part: Sequence[Sample]) -> Any:
         def ask(some: Sequence[Sample]) -> Any:
-            return engine.sandbox.call(_REFERENCE, graph.reference, list(some), limits=limits)
+            return engine.sandbox.run(limits, run_reference, graph.reference, list(some))
 
         return answered(part, ask, None if samples.calibrated else samples.ranges)
 
     plan, plan_answers = reference(samples.plan)
     held_out, held_out_answers = reference(samples.held_out)
+    answered_samples = replace(samples, plan=plan, held_out=held_out)
     return Task(
         engine=engine,
         limits=limits,
-        signature=graph.signature,
-        accepted=accepted_ranges(graph.signature, samples.ranges, profile.range_margin),
-        samples=replace(samples, plan=plan, held_out=held_out),
+        graph=graph,
+        lowering=LoweringTask.of(profile, answered_samples, graph.signature),
+        samples=answered_samples,
         reference={"plan": plan_answers, "held_out": held_out_answers},
         profile=profile,
-        context=context_encoding(profile),
         dominated=search.dominated,
         on_progress=on_progress,
     )
@@ -370,31 +346,30 @@ def _compares(graph: FloatGraph) -> bool:
 
 
 def _near_thresholds(
-    task: Task, graph: FloatGraph, variant: LoweredCandidate
+    task: Task, graph: FloatGraph, variant: Variant
 ) -> tuple[dict[str, Any], bytes] | None:
-    if variant.network is not None or not _compares(graph):
+    if variant.commitments is not None or not _compares(graph):
         return None
-    found: tuple[dict[str, Any], bytes] | None = task.engine.sandbox.call(
-        _THRESHOLDS,
+    return task.engine.sandbox.run(
+        task.limits,
+        thresholds,
         graph,
         [*task.samples.plan, *task.samples.held_out],
-        task.accepted,
+        task.lowering.accepted,
         [e.scale for e in variant.inputs],
         variant.recipe,
-        limits=task.limits,
     )
-    return found
 
 
 def _rank(ranked: Candidate, target: Target) -> tuple[float, ...]:
     """Cost first; among equals the more exact, then the roomier, so equal runs choose alike."""
-    args, variant = ranked.shape.args, ranked.shape.variant
+    args, variant = ranked.args, ranked.variant
     return (
         ranked.predicted.of(target),
         ranked.predicted.prove_s,
         variant.measured.max_error,
-        -min(ranked.shape.headroom_bits, _ENOUGH_HEADROOM_BITS),
-        ranked.shape.priced.assignments,
+        -min(ranked.headroom_bits, _ENOUGH_HEADROOM_BITS),
+        ranked.priced.assignments,
         args.logrows,
         args.num_inner_cols,
     )

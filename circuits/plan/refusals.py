@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from circuits.engine.port import Limits
 from circuits.errors import ModelTooLarge, NoPlan
 from circuits.evm.contract import MAX_CONTRACT_BYTES
 from circuits.evm.errors import ContractTooLarge
 from circuits.format.profile import Profile
-from circuits.plan.variants import Rejected
-
-if TYPE_CHECKING:
-    from circuits.plan.contract import ContractSize
-    from circuits.plan.plan import Candidate
+from circuits.plan.variants import Candidate, ContractSize, Rejected
 
 _REASONS = 8
 
@@ -69,11 +64,11 @@ def too_large(ranked: Sequence[Candidate], limits: Limits) -> ModelTooLarge:
     least = min(ranked, key=lambda r: r.predicted.peak_bytes)
     p, gib = least.predicted, 1 << 30
     return ModelTooLarge(
-        f"the smallest circuit (k = {least.shape.args.logrows}) needs about"
+        f"the smallest circuit (k = {least.args.logrows}) needs about"
         f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"
         f" {limits.memory_bytes / gib:.1f} GiB",
         advice="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
-        logrows=least.shape.args.logrows,
+        logrows=least.args.logrows,
         predicted=p.to_json(),
         limit_bytes=limits.memory_bytes,
     )

@@ -1,29 +1,28 @@
-"""Graphs with number formats that are exact enough: what is left to choose is the circuit's shape.
+"""What the planner weighs: variants, graphs with number formats that are exact enough, in shapes.
 
-Two roads lead here, ``integers`` and ``fixed_point``; the types that they share are in this module.
+Three roads lead here, ``committed``, ``integers`` and ``fixed_point``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from circuits.calibration.accuracy import Measured
-from circuits.calibration.samples import Range, Sample, Samples
+from circuits.calibration.accuracy import Measured, compare
+from circuits.calibration.samples import Sample, Samples, corner_samples
+from circuits.cost.model import Prediction
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits, RunArgs
-from circuits.format.commitments import Commitments
+from circuits.evm.contract import MAX_CONTRACT_BYTES, PREDICTION_ERROR
 from circuits.format.field import Felts, to_felt
-from circuits.format.hidden import Hidden, Salt
-from circuits.format.hints import Hints, HintSpec
-from circuits.format.manifest import AppliedPass
-from circuits.format.profile import Profile
-from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, Signature
+from circuits.format.hidden import Salt
+from circuits.format.profile import Profile, Target
+from circuits.format.tensors import ContextEncoding, InputEncoding
+from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask, context_encoding
 from circuits.plan.layouts import Pricing
 
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
@@ -34,80 +33,79 @@ BOUND_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
-    """A circuit's committed hints: the network that computes them (``Arrangement.to_bytes``), what
-    its manifest says of them, and the one shape that the circuit has, by its own count."""
+class Variant(LoweredGraph):
+    """A lowered graph with the engine's settings, and how exact it is.
 
-    data: bytes
-    claim: Commitments
-    shape: LayoutStats
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoweredCandidate:
-    """A graph ready for the engine (context input bound), with scales, and how exact it is.
-
-    ``bound_bits``: every value that is decomposed stays below ``2^bound_bits`` in magnitude;
-    ``lookup_range``: what tables must hold, or None when there are none; ``proven``: whether these
-    bounds hold for *every* accepted input (interval arithmetic) or were seen on samples and at
-    the corners of the accepted range, with a margin. ``given``: what the circuit is given beside
-    its inputs, where it is given anything. ``hidden``: how inputs are bounded that are not shown.
+    ``proven``: whether its bounds hold for *every* accepted input (interval arithmetic) or were
+    seen on samples and at the corners of the accepted range, with a margin.
     """
 
-    label: str
-    onnx: bytes
-    passes: tuple[AppliedPass, ...]
     args: RunArgs
-    inputs: tuple[InputEncoding, ...]
-    context: ContextEncoding
-    outputs: tuple[OutputEncoding, ...]
-    bound_bits: int
-    lookup_range: tuple[int, int] | None
     proven: bool
     measured: Measured
     samples: tuple[list[Felts], ...] = field(default=(), repr=False)
-    recipe: dict[str, Any] | None = None
-    given: HintSpec | None = None
-    hidden: Hidden | None = None
-    network: Network | None = None
+
+    @classmethod
+    def of(cls, graph: LoweredGraph, **judged: Any) -> Variant:
+        """A graph that was judged."""
+        return cls(**vars(graph) | judged)
 
     @property
     def salt(self) -> Salt | None:
         """The random look-ups that the circuit takes."""
         return None if self.hidden is None else self.hidden.salt(1)
 
-    @property
-    def hints(self) -> bytes | None:
-        """What computes hints, where the circuit has any: a graph, or a network."""
-        if self.network is not None:
-            return self.network.data
-        return None if self.given is None else self.given.graph
 
-    @property
-    def claim(self) -> Hints | None:
-        """What the manifest says of what the circuit is given."""
-        return None if self.given is None else self.given.claim
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Prediction):
+    """What one shape really cost: the faster of two proofs, and its setup in seconds."""
 
-    def write_hints(self, folder: Path) -> Path | None:
-        """That as a file in a folder."""
-        if self.hints is None:
-            return None
-        path = folder / ("hints.onnx" if self.network is None else "network")
-        path.write_bytes(self.hints)
-        return path
-
-    @property
-    def commitments(self) -> Commitments | None:
-        """What the manifest says of committed hints."""
-        return None if self.network is None else self.network.claim
+    setup_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """One variant in one shape, priced at its own k."""
+class ContractSize:
+    """Bytes of a verifier contract as deployed: ``compiled`` by ``solc`` (its version), or
+    predicted from the contract's source where there is no compiler."""
 
-    variant: LoweredCandidate
+    size: int
+    solc: str | None
+
+    @property
+    def compiled(self) -> bool:
+        return self.solc is not None
+
+    @property
+    def deployable(self) -> bool:
+        """Whether a chain takes it; a size that is only predicted has to leave room for error."""
+        size = self.size if self.compiled else self.size * (1 + PREDICTION_ERROR)
+        return size <= MAX_CONTRACT_BYTES
+
+    @property
+    def why_not(self) -> str:
+        if self.compiled:
+            return f"contract of {self.size:,} bytes > {MAX_CONTRACT_BYTES:,}"
+        return (
+            f"contract of about {self.size:,} bytes, not compiled; allowed: {MAX_CONTRACT_BYTES:,}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"contract_bytes": self.size, "contract_compiled": self.compiled, "solc": self.solc}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One variant in one shape, priced at its own k, with what it is predicted to cost, and what it
+    did cost if it was timed.
+
+    ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
+    """
+
+    variant: Variant
     priced: LayoutStats
+    predicted: Prediction
+    timed: Measurement | None = None
+    contract: ContractSize | None = None
 
     @property
     def args(self) -> RunArgs:
@@ -117,6 +115,25 @@ class Shape:
     def headroom_bits(self) -> float:
         """Bits by which decompositions hold more than the variant's bound."""
         return self.args.decomp_legs * math.log2(self.args.decomp_base) - self.variant.bound_bits
+
+    def cost(self, target: Target) -> float:
+        """What the target makes small: as measured where it was, else as predicted."""
+        return (self.timed or self.predicted).of(target)
+
+    def to_json(self) -> dict[str, Any]:
+        variant = self.variant
+        return (self.contract.to_json() if self.contract else {}) | {
+            "variant": variant.label,
+            "args": asdict(self.args),
+            "rows": self.priced.rows,
+            "assignments": self.priced.assignments,
+            "predicted": self.predicted.to_json(),
+            "measured": asdict(self.timed) if self.timed else None,
+            "error": asdict(variant.measured),
+            "headroom_bits": round(self.headroom_bits, 2),
+            "bounds_proven": variant.proven,
+            "recipe": variant.recipe,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +151,11 @@ class Task:
 
     engine: EzklEngine
     limits: Limits
-    signature: Signature
-    accepted: dict[str, Range]  # margins included
+    graph: FloatGraph
+    lowering: LoweringTask
     samples: Samples
     reference: dict[str, list[list[NDArray[Any]]]]  # "plan" and "held_out", as onnxruntime says
     profile: Profile
-    context: ContextEncoding
     dominated: Callable[[Task, bytes, RunArgs], bool]
     on_progress: Callable[[str], None] | None = None
 
@@ -149,11 +165,13 @@ class Task:
             self.on_progress(text)
 
     @property
+    def context(self) -> ContextEncoding:
+        return context_encoding(self.profile)
+
+    @property
     def pricing(self) -> Pricing:
         """This task as ``shapes`` sees it."""
-        return Pricing(
-            engine=self.engine, limits=self.limits, profile=self.profile, context=self.context
-        )
+        return Pricing(engine=self.engine, limits=self.limits, profile=self.profile)
 
     @property
     def decisive(self) -> float | None:
@@ -167,19 +185,22 @@ class Task:
             tensors.append(self.context.encode(0))
         return tensors
 
-    def encodings(self, scales: Sequence[int]) -> tuple[InputEncoding, ...]:
-        return tuple(
-            InputEncoding(
-                tensor=t, scale=s, lower=self.accepted[t.name][0], upper=self.accepted[t.name][1]
-            )
-            for t, s in zip(self.signature.inputs, scales, strict=True)
-        )
 
-    def decodings(self, scales: Sequence[int]) -> tuple[OutputEncoding, ...]:
-        return tuple(
-            OutputEncoding(tensor=t, scale=s)
-            for t, s in zip(self.signature.outputs, scales, strict=True)
-        )
+def judged(
+    task: Task,
+    graph: LoweredGraph,
+    args: RunArgs,
+    answers: Sequence[Sequence[NDArray[Any]]],
+    *,
+    proven: bool,
+) -> Variant | Rejected:
+    """A graph held to the model by its answers for the first held-out samples."""
+    measured = compare(task.reference["held_out"][: len(answers)], answers, decisive=task.decisive)
+    if not measured.meets(task.profile):
+        return Rejected(label=graph.label, reason="not exact enough", measured=measured)
+    tried = [*corner_samples(graph.inputs), *task.samples.held_out[:BOUND_SAMPLES]]
+    samples = tuple(task.encode(graph.inputs, s) for s in tried)
+    return Variant.of(graph, args=args, proven=proven, measured=measured, samples=samples)
 
 
 def base_args(
@@ -206,8 +227,3 @@ def integer_args(profile: Profile, scale: int) -> RunArgs:
     and what comes out of a table is the only thing at a scale of its own."""
     args = base_args(profile, input_scale=0, param_scale=scale, scale_rebase_multiplier=1)
     return replace(args, rebase_frac_zero_constants=scale > 0)
-
-
-def binds(hints: Hints, args: RunArgs) -> bool:
-    """Whether results that a circuit is given are bound in this shape of it."""
-    return hints.bind(args.decomp_base, args.decomp_legs, args.lookup_range, args.logrows)

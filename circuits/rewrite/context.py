@@ -15,11 +15,8 @@ _SAME_NUMBERS = frozenset(
 )
 
 
-def bind_context(
-    data: bytes, limbs: int, *, expose: bool = False, behind: int | None = None
-) -> bytes:
-    """Adds ``zkml_context``, float32 ``[1, limbs]``, as an input that no node reads: the last one,
-    or the one behind so many others.
+def bind_context(data: bytes, limbs: int, *, expose: bool = False) -> bytes:
+    """Adds ``zkml_context``, float32 ``[1, limbs]``, as the last input, which no node reads.
 
     EZKL keeps an unused input and constrains its instances like any other, so a proof made for one
     context fails for every other. Its input visibility holds for *every* input: where the model's
@@ -40,7 +37,7 @@ def bind_context(
         _refuse_passed_through(graph)
     kind = ir.TensorType(ir.DataType.FLOAT)
     context = ir.val(CONTEXT_INPUT, shape=[1, limbs], type=kind)
-    graph.inputs.insert(len(graph.inputs) if behind is None else behind, context)
+    graph.inputs.append(context)
     if expose:
         carried = ir.val(CONTEXT_OUTPUT, shape=[1, limbs], type=kind)
         graph.append(ir.node("Identity", [context], outputs=[carried]))

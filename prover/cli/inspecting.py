@@ -58,7 +58,7 @@ def inspect(
         if write is not None:
             write_file(write, data)
         engine = EzklEngine(sandbox)
-        with sandbox.session(_LIMITS, loads="circuits.compiler.process") as child:
+        with sandbox.session(_LIMITS, loads="circuits.cost.parts") as child:
             summary = child.call(_INSPECT, data, True)
             refused = any(o["status"] == "refused" for o in summary["operators"])
             costs, unknown = (None, "") if refused else _costs_or_why(engine, data, child)

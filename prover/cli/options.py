@@ -65,8 +65,7 @@ ArgumentOption = Annotated[
     typer.Option(
         "--argument",
         help="committed: private hints, committed to in the proof. plain: results computed in the"
-        " circuit, or public hints, which show hidden layers. auto: committed if it suits the"
-        " model and costs little more; never public hints.",
+        " circuit. auto: committed if it suits the model and costs little more.",
     ),
 ]
 WeightsOption = Annotated[

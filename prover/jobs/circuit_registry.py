@@ -35,6 +35,7 @@ from circuits.format.tensors import Signature
 from circuits.srs.files import Policy, SrsFolder
 from prover.admission import Place
 from prover.artifacts import Artifacts
+from prover.errors import CircuitNotFound
 from prover.jobs.lease import LeaseKeeper
 from prover.logs import get_logger
 from prover.records.job import CircuitRecord, ModelRecord
@@ -195,7 +196,7 @@ class CircuitRegistry:
 
     def _serves(self, manifest: CircuitManifest, own: Mapping[str, tuple[float, float]]) -> bool:
         """Whether a circuit that accepts inputs of these ranges is also accurate for them."""
-        if manifest.lanes != 1:
+        if manifest.lanes != 1 or manifest.hints is not None:
             return False
         if self._policy is Policy.CEREMONY and not manifest.srs.secure:
             return False
@@ -209,28 +210,26 @@ class CircuitRegistry:
         )
 
     def open(self, circuit_id: str) -> Circuit | None:
-        """A built circuit, its files fetched to local disk; None if there is none."""
+        """A built circuit, its files fetched to local disk; None if there is none. Raises
+        ``CircuitNotFound`` for one with public hints, which makes no more proofs."""
         record = self._store.find_circuit(circuit_id)
         if record is None:
             return None
         manifest = CircuitManifest.from_json(record.manifest)
-        paths = {
+        if manifest.hints is not None:
+            raise CircuitNotFound(
+                f"circuit {circuit_id} has public hints: its receipts are verified, and no more are"
+                " made",
+                advice="Order a circuit of the same model and profile again.",
+            )
+        paths: dict[str, Path] = {
             name: self._artifacts.local_path(manifest.files[name])
             for name in ("compiled", "settings", "pk", "vk", "srs", "plan", "hints")
             if name in manifest.files
         }
         return Circuit(
             manifest=manifest,
-            files=CircuitFiles(
-                compiled=paths["compiled"],
-                settings=paths["settings"],
-                pk=paths["pk"],
-                vk=paths["vk"],
-                srs=paths["srs"],
-                hints=paths.get("hints"),
-                salt=manifest.salt,
-                commitments=manifest.commitments,
-            ),
+            files=CircuitFiles.of(paths, manifest.salt, manifest.commitments),
             plan=paths["plan"],
         )
 

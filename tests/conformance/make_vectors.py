@@ -31,7 +31,7 @@ from circuits.format.hidden import Hidden
 from circuits.format.manifest import Accuracy, AppliedPass, CircuitManifest, SrsRef
 from circuits.format.profile import Profile, Soundness, Visibility
 from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncoding, TensorSpec
-from circuits.plan.planner import context_encoding
+from circuits.lower.graphs import context_encoding
 from circuits.rewrite.hidden_values import Bound, bound_inputs, tie_weights
 from circuits.srs.verify_part import extract
 from prover.statement.bundle import Bundle, write_bundle

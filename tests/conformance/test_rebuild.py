@@ -205,7 +205,7 @@ def test_hashed_weights_are_those_of_the_model(bench: Bench) -> None:
     )
     report = bench.judge(forgery.resigned(), model)
     assert names(report) == ["rebuild"]
-    assert "other weights" in detail(report)
+    assert "is not that of the model's weights" in detail(report)
 
 
 def test_private_weights_stay_a_warning_whatever_is_rebuilt(bench: Bench) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 
-from circuits.cost.assignments import model_costs
 from circuits.cost.integers import cost_by_layer
 from circuits.cost.layers import cost_report
 from circuits.engine.ezkl_engine import EzklEngine
@@ -54,8 +53,6 @@ def outputs(
 
 FORMS = {
     "matmul": LoweringOptions(),
-    "direct": LoweringOptions(conv="direct"),
-    "packed": LoweringOptions(packed_from=1),
     "tables, sparse": LoweringOptions(relu_tables=9, step_tables=True, sparse=True),
 }
 
@@ -74,15 +71,13 @@ def args_of(variant: GraphVariant) -> RunArgs:
     )
 
 
-@pytest.mark.parametrize("form", [*FORMS, "longer steps"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", [*MODELS, *TABLED])
 def test_the_interpreter_gives_the_engines_witness(
     engine: EzklEngine, name: str, form: str
 ) -> None:
     data = (MODELS | TABLED)[name]
-    longer = () if form in FORMS else (9, 21)
-    bits = BitWidths(input=6, weights=(7,), table=7, longer=longer)
-    variant = lower(data, bits, BOUND, FORMS.get(form))
+    variant = lower(data, BitWidths(input=6, weights=(7,), table=7), BOUND, FORMS[form])
     x = inputs_of(data, 4)
     x[2:] = np.sign(x[2:])
     whole = quantised(x, variant.input_scales[0])
@@ -195,9 +190,9 @@ def test_a_graph_of_many_nodes_is_counted_by_formula(engine: EzklEngine) -> None
 
 def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
     model = graph("y = CumSum(x, a)", "float[1, 4] x", "<int64 a = {1}>")
-    costs = model_costs(engine, model, LIMITS)
+    costs = cost_report(engine, model, LIMITS)
     assert costs.integers is None
-    assert costs.layers == ()
+    assert {layer.integers for layer in costs.layers} == {None}
     assert "CumSum" in costs.integer_unsupported
     assert costs.rewritten is not None
 
@@ -222,13 +217,9 @@ def test_a_node_named_like_a_constant_is_distinguished_from_it(engine: EzklEngin
 
 def test_every_value_keeps_a_leading_axis() -> None:
     """Without one, EZKL's importer moves convolutions to a layout that it lays out wrongly."""
-    variant = lower(
-        MODELS["average, concat"],
-        BitWidths(input=4, weights=(5,)),
-        BOUND,
-        LoweringOptions(conv="direct"),
-    )
+    variant = lower(MODELS["depthwise"], BitWidths(input=4, weights=(5,)), BOUND)
     model = onnx.load_model_from_string(variant.onnx)
+    assert "Conv" in {node.op_type for node in model.graph.node}
     shapes = onnx.shape_inference.infer_shapes(model).graph.value_info
     made = {name for node in model.graph.node for name in node.output}
     assert made

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from onnx import helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from circuits.engine import stall
 from circuits.engine.constants import constants_uncounted, patch_constants
@@ -30,12 +31,9 @@ from circuits.errors import (
 )
 from circuits.format.field import felts_to_bytes, from_felt, to_felt
 from circuits.format.wide_constants import written
-from circuits.lower import BitWidths, LoweringOptions, lower, run_integers
 from circuits.rewrite import bind_context
 from circuits.srs.verify_part import extract
 from tests.cases import tiny
-from tests.cases.integers import BOUND, graph
-from tests.cases.packing import DENSE, TERMS
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -297,21 +295,40 @@ def test_an_engine_over_its_deadline_is_reported(engine: EzklEngine, relu: Built
         engine.prove(relu.files, relu.inputs(0.0, 0.0, 0.0, 0.0), hurried)
 
 
+TERMS = 168
+
+
+def wide_products(*inputs: str) -> tuple[bytes, NDArray[np.float64]]:
+    """A graph that multiplies each of these inputs, ``[1, TERMS]``, by the same weights of some
+    thirty bits, and gives the sum; and the weights. Some of these are equal."""
+    rng = np.random.default_rng(5)
+    weights = rng.choice(rng.integers(1 << 28, 1 << 30, 1500), (TERMS, 11)).astype(np.float64)
+    stand_ins, exact = written(weights, 0)
+    products = [f"{name}w" for name in inputs]
+    nodes = [
+        helper.make_node("MatMul", [x, "w"], [y]) for x, y in zip(inputs, products, strict=True)
+    ]
+    nodes.append(helper.make_node("Sum" if inputs[1:] else "Identity", products, ["y"]))
+    float32 = TensorProto.FLOAT
+    made = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info(name, float32, [1, TERMS]) for name in inputs],
+        [helper.make_tensor_value_info("y", float32, [1, 11])],
+        [numpy_helper.from_array(stand_ins, "w"), numpy_helper.from_array(exact, "w.exact")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    data = helper.make_model(made, opset_imports=opset, ir_version=8).SerializeToString()
+    return bytes(data), weights
+
+
 def test_constants_beyond_float32_are_proved_as_they_are(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path
 ) -> None:
-    """Two outputs in one number take weights of more bits than the engine reads by itself. Their
-    stand-ins all differ, as not all of them do: it would keep more cells than they need."""
-    terms, wide = 168, (11, 9)
-    dense = graph(
-        "a = Gemm(x, w, b) r = Relu(a) y = MatMul(r, w2)",
-        f"float[1, {terms}] x",
-        {"w": [terms, 11], "b": [11], "w2": [11, 3]},
-    )
-    variant = lower(
-        dense, BitWidths(input=6, weights=wide), BOUND, LoweringOptions(packed_from=100)
-    )
-    uncounted = constants_uncounted(variant.onnx)
+    """Their stand-ins all differ, as not all of them do: the engine would keep more cells than they
+    need."""
+    network, weights = wide_products("x")
+    uncounted = constants_uncounted(network)
     args = RunArgs(
         input_scale=0,
         param_scale=0,
@@ -322,10 +339,10 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         decomp_legs=4,
         ignore_range_check_inputs_outputs=True,
     )
-    (priced,) = engine.measure_layout(variant.onnx, [args], LIMITS)
+    (priced,) = engine.measure_layout(network, [args], LIMITS)
     assert isinstance(priced, LayoutStats)
     srs = srs_cache / "dev10.srs"
-    engine.setup(variant.onnx, priced.settings, srs, tmp_path, LIMITS)
+    engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
     files = CircuitFiles(
         compiled=tmp_path / "compiled",
         settings=tmp_path / "settings.json",
@@ -335,10 +352,9 @@ def test_constants_beyond_float32_are_proved_as_they_are(
     )
     column = (1 << 10) - 12
     assert uncounted < 0 < column < priced.constants, (priced.constants, uncounted)
-    x = np.random.default_rng(2).integers(-64, 65, (1, 1, terms))
-    proof = engine.prove(files, [[to_felt(int(n)) for n in x.reshape(-1)]], LIMITS)
-    (expected,) = run_integers(variant, {"x": x})
-    assert [from_felt(f) for f in proof.instances[terms:]] == expected.reshape(-1).tolist()
+    x = np.random.default_rng(2).integers(-64, 65, TERMS)
+    proof = engine.prove(files, [[to_felt(int(n)) for n in x]], LIMITS)
+    assert [from_felt(f) for f in proof.instances[TERMS:]] == (x @ weights).tolist()
     settings, vk = files.settings.read_bytes(), files.vk.read_bytes()
     assert engine.verify(proof.proof_json, settings, vk, extract(srs), LIMITS)
 
@@ -368,15 +384,7 @@ def test_constants_missing_from_the_circuit_fail_the_build(tmp_path: Path) -> No
 
 
 def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -> None:
-    shared = graph(
-        "a = MatMul(x, w) b = MatMul(z, w) r = Relu(a) s = Relu(b) y = Sub(r, s)",
-        f"float[1, {TERMS}] x, float[1, {TERMS}] z",
-        {"w": [TERMS, 6]},
-    )
-    bounds = {"x": (-1.0, 1.0), "z": (-1.0, 1.0)}
-    variant = lower(
-        shared, BitWidths(input=6, weights=(8, 8)), bounds, LoweringOptions(packed_from=1)
-    )
+    network, weights = wide_products("x", "z")
     args = RunArgs(
         input_scale=0,
         param_scale=0,
@@ -386,22 +394,19 @@ def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -
         decomp_legs=3,
         ignore_range_check_inputs_outputs=True,
     )
-    (priced,) = engine.measure_layout(variant.onnx, [args], LIMITS)
+    (priced,) = engine.measure_layout(network, [args], LIMITS)
     assert isinstance(priced, LayoutStats)
-    x, z = (np.random.default_rng(s).integers(-64, 65, (1, 1, TERMS)) for s in (1, 2))
-    felts = [[to_felt(int(n)) for n in v.reshape(-1)] for v in (x, z)]
-    (run,) = engine.simulate(variant.onnx, priced.settings, [felts], LIMITS)
+    x, z = (np.random.default_rng(s).integers(-64, 65, TERMS) for s in (1, 2))
+    felts = [[to_felt(int(n)) for n in v] for v in (x, z)]
+    (run,) = engine.simulate(network, priced.settings, [felts], LIMITS)
     assert not isinstance(run, EngineError), run
-    (expected,) = run_integers(variant, {"x": x, "z": z})
-    assert [from_felt(f) for f in run.outputs[0]] == expected.reshape(-1).tolist()
+    assert [from_felt(f) for f in run.outputs[0]] == ((x + z) @ weights).tolist()
 
 
 def test_a_compiled_circuit_without_the_constants_is_refused(tmp_path: Path) -> None:
-    variant = lower(
-        DENSE, BitWidths(input=6, weights=(8, 9)), BOUND, LoweringOptions(packed_from=1)
-    )
+    network, _ = wide_products("x")
     compiled = tmp_path / "compiled"
     compiled.write_bytes(b"of another version")
     with pytest.raises(EngineError, match="not in the compiled circuit"):
-        patch_constants(variant.onnx, compiled)
+        patch_constants(network, compiled)
     assert compiled.read_bytes() == b"of another version"

@@ -15,9 +15,8 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.format.profile import Profile
-from circuits.lower.graphs import IntegerTask
+from circuits.lower.graphs import LoweringTask
 from circuits.plan.estimate import estimate
-from circuits.plan.planner import context_encoding
 from circuits.plan.variants import base_args
 from circuits.rewrite import rewrite
 from tests.cases.rewriting import graph
@@ -71,12 +70,11 @@ def test_a_hopeless_model_is_estimated_without_asking_the_engine(
     constants = WIDE.replace(">", ", int64 a = {1}>")
     model = graph("c = Conv(x, w) y = CumSum(c, a)", "float[1, 3, 160, 160] x", constants)
     profile = Profile()
-    context = context_encoding(profile)
     signature = rewrite(model).signature
     samples = draw(signature, default_ranges(signature))
-    floats = compile_float(engine, model, samples, context, profile.visibility, LIMITS)
-    task = IntegerTask(accepted=default_ranges(signature), limbs=context.limbs)
-    found = estimate(engine, floats, task, profile, context, LIMITS, CostModel.shipped())
+    floats = compile_float(engine, model, samples, profile, LIMITS)
+    task = LoweringTask(accepted=default_ranges(signature), limbs=1)
+    found = estimate(engine, floats, task, profile, LIMITS, CostModel.shipped())
     assert found.counted == "formula"
     assert found.assignments > 20_000_000
     assert not found.fits

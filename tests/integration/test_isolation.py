@@ -147,7 +147,7 @@ def test_a_result_cannot_execute_code_in_the_parent(sandbox: Sandbox, tmp_path: 
     for value in (
         "__import__('subprocess').Popen",
         "eval",
-        "__import__('circuits.compiler.process')",
+        "__import__('circuits.plan.graphs')",
     ):
         with pytest.raises(EngineError):
             does(sandbox, value)

@@ -56,18 +56,17 @@ def plan(request: pytest.FixtureRequest, engine: EzklEngine, srs_cache: Path) ->
 
 
 def test_what_is_chosen_is_exact_enough_and_the_cheapest_that_is(plan: Plan) -> None:
-    measured = plan.choice.shape.variant.measured
+    measured = plan.choice.variant.measured
     assert measured.meets(plan.profile)
     assert plan.accuracy.max_error == measured.max_error
     predicted = [r.predicted.prove_s for r in plan.ranked]
     assert plan.choice.predicted.prove_s <= 1.1 * min(predicted)
-    assert all(r.shape.variant.measured.meets(plan.profile) for r in plan.ranked)
+    assert all(r.variant.measured.meets(plan.profile) for r in plan.ranked)
 
 
 def test_every_shape_holds_the_numbers_that_it_is_for(plan: Plan) -> None:
     """More legs come with a smaller base; never so small that a value no longer fits."""
-    for ranked in plan.ranked:
-        shape = ranked.shape
+    for shape in plan.ranked:
         assert shape.headroom_bits >= 0, shape.args
         for low, high in shape.priced.range_checks:
             assert high - low < 1 << shape.args.logrows or shape.args.num_inner_cols > 1
@@ -76,7 +75,7 @@ def test_every_shape_holds_the_numbers_that_it_is_for(plan: Plan) -> None:
 def test_every_sample_and_corner_runs_through_what_is_chosen(
     engine: EzklEngine, plan: Plan
 ) -> None:
-    shape = plan.choice.shape
+    shape = plan.choice
     results = engine.simulate(
         shape.variant.onnx, shape.priced.settings, list(shape.variant.samples), LIMITS
     )
@@ -96,11 +95,11 @@ def test_a_function_at_the_end_leaves_the_body_to_whole_numbers(
 ) -> None:
     """Its tables hold what any accepted input can ask for, which no sample has to show."""
     plan = builder(engine, srs_cache).plan(MODELS[function], samples(), PLAIN)
-    proven = [r for r in plan.ranked if r.shape.variant.proven]
+    proven = [r for r in plan.ranked if r.variant.proven]
     assert proven
     for ranked in proven:
-        low, high = ranked.shape.variant.lookup_range or (0, 0)
-        assert ranked.shape.args.lookup_range == (low, high)
+        low, high = ranked.variant.lookup_range or (0, 0)
+        assert ranked.args.lookup_range == (low, high)
 
 
 def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> None:
@@ -108,8 +107,8 @@ def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> N
     first = build.plan(MODELS["relu"], samples(), Profile())
     second = build.plan(MODELS["relu"], samples(), Profile())
     assert first.canonical() == second.canonical()
-    assert first.choice.shape.priced.settings == second.choice.shape.priced.settings
-    assert first.choice.shape.variant.onnx == second.choice.shape.variant.onnx
+    assert first.choice.priced.settings == second.choice.priced.settings
+    assert first.choice.variant.onnx == second.choice.variant.onnx
 
 
 def test_a_target_is_what_is_minimized(engine: EzklEngine, srs_cache: Path) -> None:
@@ -127,8 +126,8 @@ def test_the_conservative_profile_keeps_every_check(engine: EzklEngine, srs_cach
     profile = Profile(soundness=Soundness.CONSERVATIVE)
     plan = builder(engine, srs_cache).plan(MODELS["relu"], samples(), profile)
     for ranked in plan.ranked:
-        assert ranked.shape.args.disable_freivalds
-        assert not ranked.shape.args.ignore_range_check_inputs_outputs
+        assert ranked.args.disable_freivalds
+        assert not ranked.args.ignore_range_check_inputs_outputs
 
 
 def test_no_circuit_is_made_with_freivalds_products(engine: EzklEngine, srs_cache: Path) -> None:
@@ -174,7 +173,7 @@ def test_a_committed_circuit_that_costs_less_is_planned_alone(
     said: list[str] = []
     profile = Profile(agreement=0.9)
     plan = builder(engine, srs_cache).plan(CNN, image(), profile, said.append)
-    assert all(ranked.shape.variant.network is not None for ranked in plan.ranked)
+    assert all(ranked.variant.commitments is not None for ranked in plan.ranked)
     assert "choosing bits for each layer" not in said
     assert plan.profile == profile
 
@@ -186,10 +185,10 @@ def test_hidden_inputs_are_committed_to_wherever_that_serves(
     """Also where a plain circuit would be cheaper."""
     profile = Profile(visibility=Visibility.PRIVATE_INPUT, argument=argument)
     plan = builder(engine, srs_cache).plan(MODELS["relu"], samples(), profile)
-    found = {ranked.shape.variant.network is not None for ranked in plan.ranked}
+    found = {ranked.variant.commitments is not None for ranked in plan.ranked}
     assert found == {argument is Argument.AUTO}
     cheap = builder(engine, srs_cache).plan(MODELS["relu"], samples(), Profile())
-    assert cheap.choice.shape.variant.network is None
+    assert cheap.choice.variant.commitments is None
 
 
 def test_an_accuracy_that_nothing_reaches_is_refused_with_the_best(

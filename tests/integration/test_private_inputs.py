@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import numpy_helper, parser
 
 from circuits.calibration.samples import draw
 from circuits.compiler.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles
+from circuits.engine.port import CircuitFiles, LayoutStats, RunArgs
+from circuits.errors import EngineError
 from circuits.format.field import to_felt
+from circuits.format.hidden import BOUND, RESIDUES
 from circuits.format.profile import Argument, Profile, Soundness, Visibility
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
@@ -94,3 +97,40 @@ def test_without_salt_a_guess_is_confirmed_and_the_receipt_says_so(
     first = circuit.proof(X)
     right, wrong = circuit.proof(X), circuit.proof(X + 0.25)
     assert len(circuit.shared(first, right)) > len(circuit.shared(first, wrong))
+
+
+@pytest.mark.parametrize(("places", "cut"), [(3, False), ([3], True), ([3, 5], False)])
+def test_what_the_importer_cuts_off_a_bound_ends_the_build(
+    engine: EzklEngine, srs_cache: Path, tmp_path: Path, places: int | list[int], cut: bool
+) -> None:
+    """Of a list of one place it makes a cut, and moves that in front of the ReLU: elements that are
+    not picked would be free to be anything. Our own graphs hold no such lists."""
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 8] x) => ({RESIDUES}) {{ r = Relu(x) {RESIDUES} = Gather<axis = 1>(r, i) }}"""
+    )
+    model.graph.node[0].name = BOUND
+    index = model.graph.initializer.add()
+    index.CopyFrom(numpy_helper.from_array(np.array(places), "i"))
+    network = model.SerializeToString()
+    args = RunArgs(
+        input_scale=0,
+        param_scale=0,
+        scale_rebase_multiplier=1,
+        logrows=10,
+        decomp_base=64,
+        input_visibility="private",
+    )
+    (priced,) = engine.measure_layout(network, [args], LIMITS)
+    assert isinstance(priced, EngineError) == cut
+    # Whoever has settings from elsewhere gets no key either: those of a graph without the cut.
+    index.CopyFrom(numpy_helper.from_array(np.array([3, 5]), "i"))
+    (other,) = engine.measure_layout(model.SerializeToString(), [args], LIMITS)
+    assert isinstance(other, LayoutStats)
+    srs = srs_cache / "dev10.srs"
+    if cut:
+        with pytest.raises(EngineError, match="might not be bound"):
+            engine.setup(network, other.settings, srs, tmp_path, LIMITS)
+    else:
+        assert isinstance(priced, LayoutStats)
+        engine.setup(network, priced.settings, srs, tmp_path, LIMITS)

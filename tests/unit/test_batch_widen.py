@@ -8,12 +8,12 @@ import onnx.parser
 import pytest
 
 from benchmarks.zoo.zoo import ZOO
-from circuits.batching.check import pack, widen_checked
 from circuits.batching.errors import CannotBatch
 from circuits.batching.vectorize import widen
 from circuits.format.tensors import TensorSpec
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
+from tests.cases.lanes import pack, widen_checked
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 6))
 

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from circuits.batching.committed import CommittedForecast, cells_by_columns
+from circuits.batching.committed import cells_by_size, committed_growths
+from circuits.batching.forecast import Forecast
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import (
     Run,
@@ -33,7 +34,6 @@ from circuits.committed.network import (
     results,
 )
 from circuits.committed.weight_folding import folded_weights
-from circuits.compiler.process import float_graph
 from circuits.compiler.recipe import Recipe
 from circuits.cost.model import CostModel
 from circuits.engine.port import Limits
@@ -55,7 +55,7 @@ from circuits.format.commitments import (
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Target, Visibility
 from circuits.lower.committed.candidates import input_steps, recompiled
-from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
+from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.functions import pieces
 from circuits.lower.committed.powers import Packing
 from circuits.lower.committed.quantising import (
@@ -64,7 +64,9 @@ from circuits.lower.committed.quantising import (
 )
 from circuits.lower.committed.reading import read_network
 from circuits.lower.errors import CannotLower
+from circuits.lower.graphs import LoweredGraph
 from circuits.plan.committed import committed_args
+from circuits.plan.graphs import float_graph
 from tests.cases.committed_networks import (
     EVERY,
     MODELS,
@@ -215,13 +217,14 @@ def test_random_lookups_reach_every_column() -> None:
     """They fit one block of columns: a recipe for a circuit with several blocks is refused."""
     graph = float_graph(model("residual"), [], 1)
 
-    def made(logrows: int) -> CommittedCircuit:
+    def made(logrows: int) -> LoweredGraph:
         steps = arranged("residual", logrows=logrows).steps
         recipe = {"columns": 1, "steps": steps.to_json()}
-        return recompiled(graph, recipe, [], shown=False, weights=Weights.SEALED)[0]
+        return recompiled(graph, recipe, [], shown=False, weights=Weights.SEALED)
 
-    whole = made(12)
-    assert usable_rows(11) < whole.cells <= usable_rows(12)
+    size = made(12).size
+    assert size is not None
+    assert usable_rows(11) < size[2] <= usable_rows(12)
     with pytest.raises(CannotLower, match="several blocks"):
         made(11)
 
@@ -527,19 +530,20 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
     )
     samples = [{"x": v} for v in inputs(4)]
     data = model("dilated, grouped, pooled")
-    cells = cells_by_columns(data, samples, recipe, 10)
+    cells = cells_by_size(data, samples, recipe, 10)
     assert not isinstance(cells, str)
     profile = Profile(argument=Argument.COMMITTED)
     table = (narrow.steps.lowest, narrow.steps.base - 1)
-    forecast = CommittedForecast(
-        cells=cells,
-        args=committed_args(profile, 10, 1, table),
+    forecast = Forecast(
+        growths=committed_growths(cells, committed_args(profile, 10, 1, table)),
         costs=CostModel.shipped(),
         target=Target.SPEED,
         limits=Limits(deadline_s=60, memory_bytes=64 << 30),
     )
     for lanes in (2, 5, 24, 31, 100):
-        for priced, _ in forecast.sizes(lanes):
+        fitting = [p for growth in forecast.growths for p in growth.shapes(lanes)]
+        least = {p.args.num_inner_cols: p for p in sorted(fitting, key=lambda p: -p.args.logrows)}
+        for priced in least.values():
             steps = replace(narrow.steps, logrows=priced.args.logrows)
             columns = priced.args.num_inner_cols
             made = write_circuit(

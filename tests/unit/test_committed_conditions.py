@@ -15,7 +15,6 @@ from circuits.committed.arithmetic import LARGEST_SUM, InputSteps, largest
 from circuits.committed.arrangement import COLUMN_SALT
 from circuits.committed.shown import NetworkFacts
 from circuits.compiler import recipe as recipes
-from circuits.compiler.process import float_graph
 from circuits.format import commitments
 from circuits.format.commitments import Binding, Commitments, Subject, Weights
 from circuits.lower.committed.candidates import recompiled
@@ -23,6 +22,7 @@ from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import choose_steps, responses
 from circuits.lower.committed.reading import read_network
 from circuits.lower.errors import CannotLower
+from circuits.plan.graphs import float_graph
 from prover.verify.checks import weights
 from prover.verify.checks.evidence import Unmet
 from tests.cases.committed_networks import arranged, model

@@ -20,7 +20,7 @@ _NEVER = {
     "benchmarks",
     "celery",
     "circuits.compiler.build",
-    "circuits.compiler.process",
+    "circuits.plan.graphs",
     "circuits.lower",
     "circuits.plan.planner",
     "circuits.rebuild",

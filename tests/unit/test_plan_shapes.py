@@ -16,7 +16,6 @@ from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import BUDGETS, Effort, worth_timing
 from circuits.plan.layouts import COLUMNS, LEGS, Pricing, minimal_logrows
-from circuits.plan.planner import context_encoding
 from circuits.plan.variants import integer_args
 
 _PROFILE = Profile()
@@ -80,7 +79,6 @@ def test_no_shape_is_cheaper_than_the_best_one_found(layers: int, relus: int, bi
         engine=cast(Engine, counter),
         limits=Limits(deadline_s=1, memory_bytes=1 << 30),
         profile=_PROFILE,
-        context=context_encoding(_PROFILE),
     )
     shapes = pricing.shapes(b"", integer_args(_PROFILE, 0), bits, None)
     assert min(map(_seconds, shapes)) <= _cheapest_of_all(counter, bits) * (1 + 1e-9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
 from circuits.committed.network import Floats, Network, gathered
-from circuits.format.commitments import Commitments, Weights, usable_rows
+from circuits.format.commitments import Weights, usable_rows
 from circuits.format.digests import canonical_json
+from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import InputEncoding, Signature, TensorSpec
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
@@ -29,7 +30,7 @@ from circuits.lower.committed.quantising import (
 )
 from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.errors import CannotLower
-from circuits.lower.graphs import FloatGraph, IntegerTask
+from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 
 #: Bits of activations that are tried, and by how many a table is longer at least.
 _LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1
@@ -43,6 +44,7 @@ _MARGINS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 #: Sizes beyond the first that fits.
 _LONGER = 2
 ARGUMENT = "committed"
+_COMMITTED = AppliedPass(name="commit-hints", version=1)
 #: Drawn samples that tell how many cells a model takes.
 _TYPICAL_SAMPLES = 8
 _MUCH_TO_COUNT, _MANY = 1 << 23, 1_000
@@ -52,29 +54,9 @@ _FAR_OFF = 0.1
 _MOST = 0.75
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommittedGraph:
-    """A circuit with committed hints, its answers for the held-out samples, and what its manifest
-    says of numbers. ``network`` computes its hints; ``recipe`` rebuilds it; ``inputs`` have
-    the range that a table bounds, where it does."""
-
-    label: str
-    onnx: bytes
-    network: bytes
-    claim: Commitments
-    recipe: dict[str, Any]
-    logrows: int
-    columns: int
-    cells: int
-    lookup_range: tuple[int, int]
-    inputs: tuple[InputEncoding, ...]
-    output_scales: tuple[int, ...]
-    outputs: list[list[NDArray[Any]]]
-
-
 def committed_graphs(
-    graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
-) -> list[CommittedGraph] | str:
+    graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
+) -> list[LoweredGraph] | str:
     """Circuits of a rewritten model that keep the tolerance on the planning samples; or why there
     is none. ``shown``: whether inputs are public."""
     try:
@@ -93,12 +75,12 @@ def committed_cells(
         return None
     graph = FloatGraph(onnx=b"", plain=plain, passes=(), signature=signature, reference=b"")
     samples = draw(signature, accepted).plan[:_TYPICAL_SAMPLES]
-    task = IntegerTask(
+    task = LoweringTask(
         accepted=dict(accepted), limbs=1, plan=samples, held_out=samples, agreement=0.0
     )
     try:
         found = _candidates(read_network(plain), graph, task, True, Weights.SEALED)
-        return next((made.cells for made in found), None)
+        return next((made.size[2] for made in found if made.size), None)
     except (CannotLower, ArithmeticError, ValueError):
         return None
 
@@ -111,9 +93,10 @@ def recompiled(
     shown: bool,
     weights: Weights,
     lanes: int = 1,
-) -> tuple[CommittedCircuit, Steps, list[int]]:
-    """The circuit that a recipe stands for, if it is one that this compiler could have chosen, its
-    steps, and the scales of its outputs.
+) -> LoweredGraph:
+    """The circuit that a recipe stands for, if it is one that this compiler could have chosen. Its
+    inputs have the range that its table accepts, or that its sums are bounded for where the
+    verifier looks at the input.
 
     What steps it takes is otherwise free, so the integers are held to onnxruntime on ``samples``,
     loosely: these are drawn, and steps are chosen for a user's own. Whoever issued the recipe must
@@ -139,7 +122,11 @@ def recompiled(
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
     if samples:
         _hold_to_model(graph, integers, steps, scales, samples)
-    return made, steps, scales
+    accepted = [
+        _accepted((-math.inf, math.inf), tensor, own, steps.base, shown=False)
+        for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
+    ]
+    return _described(made, graph, steps, accepted, scales)
 
 
 def _hold_to_model(
@@ -178,8 +165,8 @@ def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
 
 
 def _candidates(
-    read: Read, graph: FloatGraph, task: IntegerTask, shown: bool, weights: Weights
-) -> Iterator[CommittedGraph]:
+    read: Read, graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
+) -> Iterator[LoweredGraph]:
     plan = _inputs(graph, task.plan)
     every = [np.concatenate(both) for both in zip(plan, _inputs(graph, task.held_out), strict=True)]
     seen = responses(read.network, plan)
@@ -215,7 +202,14 @@ def _candidates(
         if made is None:
             continue
         first = first or logrows
-        yield _described(made, read, graph, task, best[0], shown)
+        steps, scales = best[0], output_scales(read.network, best[0])
+        accepted = [
+            _accepted(task.accepted[tensor.name], tensor, own, steps.base, shown)
+            for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
+        ]
+        held_out = _inputs(graph, task.held_out)
+        answers, _ = _answers(graph, best[1], steps, scales, held_out)
+        yield replace(_described(made, graph, steps, accepted, scales), answers=answers)
 
 
 def _inputs(graph: FloatGraph, samples: Sequence[Sample]) -> list[Floats]:
@@ -264,7 +258,7 @@ def _answers(
 def _steps(
     read: Read,
     graph: FloatGraph,
-    task: IntegerTask,
+    task: LoweringTask,
     every: Sequence[Floats],
     extents: Sequence[Extent],
     bits: int,
@@ -283,7 +277,7 @@ def _steps(
             return None
         inputs.append(own)
     edges = [
-        _accepted(task, t, own, base, shown)
+        _accepted(task.accepted[t.name], t, own, base, shown)
         for t, own in zip(graph.signature.inputs, inputs, strict=True)
     ]
     corners = _inputs(graph, corner_samples(tuple(edges)))
@@ -308,10 +302,10 @@ def _steps(
 
 
 def _accepted(
-    task: IntegerTask, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
+    accepted: Range, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
 ) -> InputEncoding:
     """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
-    lower, upper = task.accepted[tensor.name]
+    lower, upper = accepted
     if not shown:
         lower, upper = (math.ldexp(end - own.offset, -own.scale) for end in (0, base - 1))
     return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
@@ -357,29 +351,20 @@ def _fitting(
 
 def _described(
     made: CommittedCircuit,
-    read: Read,
     graph: FloatGraph,
-    task: IntegerTask,
     steps: Steps,
-    shown: bool,
-) -> CommittedGraph:
-    accepted = [
-        _accepted(task, tensor, own, steps.base, shown)
-        for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
-    ]
-    network, scales = made.arrangement.network, output_scales(read.network, steps)
-    answers, _ = _answers(graph, network, steps, scales, _inputs(graph, task.held_out))
-    return CommittedGraph(
+    accepted: Sequence[InputEncoding],
+    scales: Sequence[int],
+) -> LoweredGraph:
+    return LoweredGraph(
         label=f"committed hints, {steps.base.bit_length() - 1} bits, k = {steps.logrows}",
         onnx=made.onnx,
-        network=made.arrangement.to_bytes(),
-        claim=made.claim,
-        recipe={"argument": ARGUMENT, "columns": made.columns, "steps": steps.to_json()},
-        logrows=steps.logrows,
-        columns=made.columns,
-        cells=made.cells,
-        lookup_range=(steps.lowest, steps.base - 1),
-        output_scales=tuple(scales),
+        passes=(*graph.passes[:-1], _COMMITTED),
         inputs=tuple(accepted),
-        outputs=answers,
+        outputs=graph.decodings(scales),
+        lookup_range=(steps.lowest, steps.base - 1),
+        recipe={"argument": ARGUMENT, "columns": made.columns, "steps": steps.to_json()},
+        network=made.arrangement.to_bytes(),
+        commitments=made.claim,
+        size=(steps.logrows, made.columns, made.cells),
     )

@@ -67,11 +67,6 @@ def _selu(attributes: Mapping[str, Any]) -> Map:
     return lambda x: gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def _leaky(attributes: Mapping[str, Any]) -> Map:
-    alpha = float(attributes.get("alpha", 0.01))
-    return lambda x: np.where(x > 0, x, alpha * x)
-
-
 def _hard_sigmoid(attributes: Mapping[str, Any]) -> Map:
     alpha, beta = (float(attributes.get(n, d)) for n, d in (("alpha", 0.2), ("beta", 0.5)))
     return lambda x: np.clip(alpha * x + beta, 0, 1)

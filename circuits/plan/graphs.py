@@ -1,0 +1,282 @@
+"""Graphs of a model, made inside sandbox children: plain data in, plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.calibration.samples import Range, Sample
+from circuits.cost.fixed_point import Count
+from circuits.cost.integers import TYPICAL, cells_of, typical_legs
+from circuits.engine.port import LayoutStats
+from circuits.format.hidden import Hidden
+from circuits.format.manifest import AppliedPass
+from circuits.format.profile import Visibility
+from circuits.lower import (
+    BitWidths,
+    CannotLower,
+    GraphVariant,
+    LoweringOptions,
+    choose_bits,
+    lower,
+    run_integers,
+)
+from circuits.lower.bits import quantised
+from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
+from circuits.lower.thresholds import near_graph, near_thresholds
+from circuits.plan.lowering_options import shapes, weigh_forms, within_factor
+from circuits.rewrite import bind_context, rewrite
+from circuits.rewrite.hidden_values import (
+    Bound,
+    bound_inputs,
+    count_elements,
+    largest_number,
+    tie_weights,
+)
+
+_BOUND = AppliedPass(name="bind-context", version=1)
+_HANDED_ON = AppliedPass(name="hand-on-context", version=1)
+#: Its two places: here, and where a graph is left to the engine's own fixed point.
+BOUND_INPUTS = AppliedPass(name="bound-inputs", version=1)
+TIED_WEIGHTS = AppliedPass(name="tie-weights", version=1)
+#: Entries beyond which no table is made to bound an input.
+_WIDEST_TABLE = 1 << 16
+#: Elements from which on a table of its own costs less than decompositions: 5 assignments an
+#: element and a lookup argument, against 40.
+_TABLE_PAYS = 256
+
+
+def float_graph(
+    model: bytes, samples: Sequence[Sample], limbs: int, expose: bool = False
+) -> FloatGraph:
+    """The model after every float pass, each compared with the original on ``samples``.
+
+    ``expose``: the inputs are not public, so the context goes out as the first output.
+    """
+    rewritten = rewrite(model, samples)
+    return FloatGraph(
+        onnx=bind_context(rewritten.onnx, limbs, expose=expose),
+        plain=rewritten.onnx,
+        passes=(*rewritten.passes, _HANDED_ON if expose else _BOUND),
+        signature=rewritten.signature,
+        reference=rewritten.reference,
+    )
+
+
+def integer_graphs(
+    graph: FloatGraph,
+    task: LoweringTask,
+) -> list[LoweredGraph] | str:
+    """Graphs of integers that keep the tolerance on the planning samples, cheapest bits first.
+
+    Each in the forms that may pay: the first ReLUs as tables, comparisons as tables. Where an
+    operator is no map of integers the answer is the reason: the model then takes the other road.
+    """
+    try:
+        choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)
+        choices = [choice.finer(task.finer) for choice in choices]
+        return [
+            made
+            for choice in choices
+            for form in _forms(graph, task, choice)
+            for made in _held_or_not(graph, task, choice, form)
+        ]
+    except CannotLower as error:
+        return error.detail
+
+
+def typical_integers(graph: FloatGraph, task: LoweringTask) -> LoweredGraph | str:
+    """An integer graph with bits that most models do well with: for pricing, not for proving."""
+    try:
+        return _integer_graph(graph, task, TYPICAL, LoweringOptions())
+    except CannotLower as error:
+        return error.detail
+
+
+def likely_shapes(graph: FloatGraph, task: LoweringTask) -> list[LayoutStats]:
+    """Shapes of an integer graph with bits that most models do well with, by count; none where
+    there is no such graph."""
+    try:
+        variant = lower(graph.plain, TYPICAL, task.accepted)
+    except CannotLower:
+        return []
+    return shapes(variant)
+
+
+def count_integers(graph: FloatGraph, task: LoweringTask) -> Count | None:
+    """The cells of an integer graph with typical bits; None where there is no such form."""
+    try:
+        variant = lower(graph.plain, TYPICAL, task.accepted)
+    except CannotLower:
+        return None
+    return Count(
+        cells=cells_of(variant, typical_legs(variant)),
+        tables=len(variant.lookups),
+        constants=0,
+        nodes=len(variant.sources),
+    )
+
+
+def thresholds(
+    graph: FloatGraph,
+    samples: Sequence[Sample],
+    accepted: Mapping[str, Range],
+    scales: Sequence[int],
+    recipe: dict[str, Any] | None,
+) -> tuple[dict[str, Any], bytes] | None:
+    """How many samples, and what share of the accepted range, lie within one quantum of a constant
+    that the model compares with; and the graph that tells it of any input.
+
+    ``scales`` are the circuit's input scales, ``recipe`` its recipe if it counts in integers.
+    """
+    quantum: Mapping[str, Any] | float = 2.0 ** -min(scales)
+    if recipe is not None:
+        quantum = lower(graph.plain, _bits(recipe), accepted).compared
+    near = near_thresholds(graph.plain, samples, quantum, accepted)
+    telling = near_graph(graph.plain, quantum)
+    return None if near is None or telling is None else (asdict(near), telling)
+
+
+def _bits(recipe: dict[str, Any]) -> BitWidths:
+    return BitWidths.from_json(recipe["bits"])
+
+
+def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[LoweringOptions]:
+    """The forms worth pricing, the most promising first."""
+
+    def make(form: LoweringOptions) -> GraphVariant:
+        return lower(graph.plain, choice, task.accepted, form)
+
+    candidates = weigh_forms(make)
+    chosen = within_factor(candidates)
+    if task.salt:
+        # Salt hides what tables hold, and not what decompositions do: one form without them.
+        tabled = [(s, form) for s, form in candidates if make(form).value_bounds.decomposed <= 1]
+        chosen += [form for form in within_factor(tabled)[:1] if form not in chosen]
+    return chosen
+
+
+def _held_or_not(
+    graph: FloatGraph, task: LoweringTask, bits: BitWidths, form: LoweringOptions
+) -> Iterator[LoweredGraph]:
+    """A graph, and the same with wider tables and nothing spent on keeping them narrow."""
+    held = _integer_graph(graph, task, bits, form)
+    yield held
+    if not held.scale:
+        return
+    try:
+        free = _integer_graph(graph, task, bits, replace(form, saturate=False))
+    except CannotLower:
+        return
+    if free.onnx != held.onnx:
+        yield free
+
+
+def _integer_graph(
+    graph: FloatGraph, task: LoweringTask, bits: BitWidths, form: LoweringOptions
+) -> LoweredGraph:
+    variant = lower(graph.plain, bits, task.accepted, form)
+    laid_out = lay_out(
+        graph,
+        variant,
+        task.accepted,
+        task.limbs,
+        task.visibility,
+        salt=task.salt,
+        checked=task.checked,
+    )
+    return replace(laid_out, answers=_outputs(variant, task.held_out))
+
+
+def lay_out(
+    graph: FloatGraph,
+    variant: GraphVariant,
+    accepted: Mapping[str, Range],
+    limbs: int,
+    visibility: Visibility,
+    *,
+    salt: bool = False,
+    checked: bool = False,
+) -> LoweredGraph:
+    """The engine's graph for a lowered one: with the context's input and what bounds that which is
+    not shown. ``salt``: tables are to be salted, if they can be; ``checked``: inputs and outputs
+    are decomposed."""
+    onnx = bind_context(variant.onnx, limbs, expose=not visibility.shows_input)
+    bounds = variant.value_bounds
+    own: tuple[AppliedPass, ...] = ()
+    hidden = None
+    decomposed, lookup_range = bounds.decomposed, bounds.lookup
+    if not visibility.shows_input:
+        own = (BOUND_INPUTS,)
+        named = zip(accepted.items(), variant.input_scales, strict=True)
+        limits = [Bound.of(name, range_, scale) for (name, range_), scale in named]
+        widest = max(b.high - b.low for b in limits)
+        decomposes = bounds.decomposed > 1
+        by_table = (
+            variant.scale == 0
+            and widest <= _WIDEST_TABLE
+            and (not decomposes or count_elements(variant.onnx) >= _TABLE_PAYS)
+        )
+        salted = salt and by_table and not decomposes
+        onnx = bound_inputs(onnx, limits, by_table=by_table, salted=salted)
+        if by_table:
+            low, high = bounds.lookup or (0, 0)
+            lookup_range = min(low, -widest), max(high, 1)
+        else:
+            decomposed = max(decomposed, widest)
+        tables = {op.split()[0] for op in variant.lookups} | {"HardSwish"}
+        hidden = Hidden(
+            inputs="table" if by_table else "digits", salted_tables=len(tables) if salted else 0
+        )
+    elif not visibility.shows_weights:
+        own, largest = (TIED_WEIGHTS,), largest_number(onnx)
+        onnx, hidden = tie_weights(onnx), Hidden(weights=largest)
+        decomposed = max(decomposed, largest)
+    largest = max(decomposed, bounds.largest if checked else 0)
+    return LoweredGraph(
+        label=variant.label,
+        onnx=onnx,
+        passes=(*graph.passes[:-1], *variant.passes, graph.passes[-1], *own),
+        inputs=graph.encodings(variant.input_scales, accepted),
+        outputs=graph.decodings(variant.output_scales),
+        scale=variant.scale,
+        bound_bits=max(1, largest.bit_length()),
+        lookup_range=lookup_range,
+        recipe={"bits": variant.bits.to_json(), "form": asdict(variant.form)},
+        hidden=hidden,
+    )
+
+
+def bound_float(
+    onnx: bytes, accepted: Mapping[str, Range], scales: Sequence[int], visibility: Visibility
+) -> tuple[bytes, AppliedPass] | str:
+    """A graph for the engine's own fixed point in which what is not shown is bounded: its inputs,
+    which the engine will count in steps of ``2^-scale``, or its weights. The reason where a bound
+    cannot be written."""
+    if visibility.shows_input:
+        return tie_weights(onnx), TIED_WEIGHTS
+    limits = [
+        replace(Bound.of(name, range_, scale), scale=scale)
+        for (name, range_), scale in zip(accepted.items(), scales, strict=True)
+    ]
+    try:
+        return bound_inputs(onnx, limits, by_table=False), BOUND_INPUTS
+    except ValueError as error:
+        return str(error)
+
+
+def _outputs(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
+    """What the circuit would answer for each sample, exactly, in the model's units."""
+    if not samples:
+        return []
+    scales = dict(zip(samples[0], variant.input_scales, strict=True))
+    feeds = {n: quantised(np.stack([s[n] for s in samples]), k) for n, k in scales.items()}
+    columns = [
+        np.ldexp(np.asarray(o, dtype=np.float64), -k)
+        for o, k in zip(run_integers(variant, feeds), variant.output_scales, strict=True)
+    ]
+    return [[c[i] for c in columns] for i in range(len(samples))]
