@@ -1,7 +1,7 @@
 """Mutated models against the importer: ``python -m benchmarks.fuzz_importer --count 10000``.
 
-Every mutant goes, as an upload does, through ``inspect_model`` in a child with limits. It may be
-read or refused; what it must not do is hang, be killed, or fail with anything but a model error.
+Every mutant goes, like an upload, through ``inspect_model`` in a child process with limits. It may
+be read or refused, but must not hang, be killed, or fail with anything but a model error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from circuits.errors import ModelError, ZkmlError
 
 _BATCH = 50
 _FAULT = "fault: "
-#: For one child and its batch: a mutant that hangs or hoards is a fault.
+#: Limits of one child and its batch of mutants.
 LIMITS = Limits(deadline_s=60, memory_bytes=4 << 30)
 _EXTREMES = (-1, 0, 1, 7, 1 << 31, (1 << 62) - 1, -(1 << 63))
 
@@ -71,8 +71,8 @@ def seeds() -> list[bytes]:
 
 
 def mutants(models: Sequence[bytes], count: int, seed: int = 1) -> Iterator[bytes]:
-    """``count`` broken models, the same for the same seed: bytes flipped, cut, doubled, and fields
-    given other values."""
+    """``count`` broken models, deterministic by seed: bytes flipped, cut or doubled, fields with
+    other values."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         data = models[int(rng.integers(len(models)))]
@@ -186,8 +186,7 @@ _BREAKS = (_dimension, _tensor, _wiring, _operator, _attribute, _constant, _vers
 def outcomes(sandbox: Sandbox, models: Iterable[bytes]) -> tuple[Counter[str], list[bytes]]:
     """How often each outcome occurred, and the mutants that found a fault of the importer.
 
-    A child serves many mutants (its start costs more than one inspection) and is replaced after
-    any fault.
+    A child process inspects many mutants (its start is expensive) and is replaced after any fault.
     """
     seen: Counter[str] = Counter()
     faults: list[bytes] = []
@@ -202,7 +201,7 @@ def outcomes(sandbox: Sandbox, models: Iterable[bytes]) -> tuple[Counter[str], l
 def _serve(
     child: Child, models: list[bytes], seen: Counter[str], faults: list[bytes]
 ) -> list[bytes]:
-    """Inspects models until one finds a fault; gives those that are left."""
+    """Inspects models until a fault; returns the remaining ones."""
     for position, data in enumerate(models):
         try:
             child.call("circuits.compiler.inspect:inspect_model", data)
@@ -224,7 +223,7 @@ def batched(models: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
 
 
 def summary(seen: Counter[str], seed: int, machine: dict[str, Any]) -> str:
-    """One run, for people: how many mutants of which seed, and what became of them."""
+    """The report of a run: mutants, seed, and outcomes."""
     faults = sum(count for code, count in seen.items() if code.startswith(_FAULT))
     lines = [f"| {_spoken(code)} | {count} |\n" for code, count in seen.most_common()]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The ONNX project's own node tests: which are accepted, and what their integers give.
+"""The ONNX project's node tests: which are accepted, and the results of their integer form.
 
 ``python -m benchmarks.node_tests -o FOLDER [--only TEXT] [--every N]``. Each test is a model with
 inputs and the outputs that are expected. Inputs that decide a shape are bound to the test's data,
@@ -85,7 +85,7 @@ _DECIDING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of a test: ``accepted``, ``refused`` (by ``code`` and ``detail``) or ``defect``
+    """The result of a test: ``accepted``, ``refused`` (by ``code`` and ``detail``) or ``defect``
     (an internal error); ``error`` is the rewritten model's largest difference from the outputs
     expected, over their range, ``integers`` that of its integers, where it has such a form."""
 
@@ -99,7 +99,7 @@ class Verdict:
 
 
 def cases() -> list[Any]:
-    """Every node test with data."""
+    """All node tests with data."""
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
@@ -108,7 +108,7 @@ def cases() -> list[Any]:
 
 
 def judge(case: Any) -> Verdict:
-    """One test, as far as rewriting."""
+    """One test, up to rewriting."""
     operators = tuple(sorted({node.op_type for node in case.model.graph.node}))
     try:
         model, sample, expected = prepared(case)
@@ -154,9 +154,9 @@ def simulated(
 
 
 def prepared(case: Any) -> tuple[ModelProto, dict[str, NDArray[Any]], list[Any]]:
-    """The model with what decides shapes bound, the inputs that are left, the outputs expected.
+    """The model with shape inputs bound, the other inputs, and the expected outputs.
 
-    Raises ``ModelError`` for inputs that are no tensors, ``InputNotFinite``.
+    Raises ``ModelError`` for inputs that are not tensors, ``InputNotFinite``.
     """
     inputs, outputs = case.data_sets[0]
     model = ModelProto()
@@ -182,7 +182,7 @@ def prepared(case: Any) -> tuple[ModelProto, dict[str, NDArray[Any]], list[Any]]
 
 
 def _deciding(model: ModelProto) -> set[str]:
-    """Inputs that decide a shape, also through operators between."""
+    """Inputs that decide a shape, directly or through operators."""
     wanted: set[str] = set()
     for node in reversed(model.graph.node):
         for position in _DECIDING.get(node.op_type, ()):
@@ -214,7 +214,7 @@ def difference(got: Sequence[NDArray[Any]], expected: list[Any]) -> float:
 
 
 def table(verdicts: list[Verdict]) -> Iterator[str]:
-    """What became of the tests, by verdict and reason."""
+    """The results of the tests, by verdict and reason."""
     counts = Counter(v.verdict for v in verdicts)
     yield f"{len(verdicts)} tests: " + ", ".join(f"{n} {what}" for what, n in counts.items())
     wrong = [v for v in verdicts if v.verdict == "accepted" and (v.error or 0) > 1e-3]
@@ -232,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--only", default="", help="only tests with this in their name")
-    parser.add_argument("--every", type=int, default=1, help="only each so-manieth of them")
+    parser.add_argument("--every", type=int, default=1, help="only every N-th of them")
     options = parser.parse_args()
     chosen = [c for c in cases() if options.only in c.name][:: options.every]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The figures that claims are made with, computed from a results file: means, extremes, shares."""
+"""Aggregates of a results file: means, extremes, shares."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from benchmarks.report.run_summary import BASELINE, OURS, RunSummary, SystemResu
 from benchmarks.suites import batch, planning
 from benchmarks.zoo.zoo import ZOO
 
-#: What counts as a small model.
+#: The limit of a small model.
 SMALL = 5_000  # multiplications
-#: EZKL's default circuits up to this size are those that "all models" means for a folder of them.
+#: "All models" of a folder are those whose default EZKL circuit has at most this size.
 LARGEST_BASELINE_LOGROWS = 17
-#: A choice within this of the fastest candidate is as good as it.
+#: A choice within this share of the fastest candidate counts as good.
 GOOD_REGRET = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """How many times the base's figure is ours, by model: ``metric`` of ``step``."""
+    """The baseline's value over ours, by model: ``metric`` of ``step``."""
 
     metric: str
     ratios: dict[str, float]
@@ -35,14 +35,14 @@ class Compared:
 
     @property
     def least(self) -> tuple[str, float]:
-        """The model on which we do worst."""
+        """The model with the smallest gain."""
         return min(self.ratios.items(), key=lambda item: item[1])
 
 
 def compared(
     summary: RunSummary, metric: str, models: Iterable[str], step: Step = Step.PROVE
 ) -> Compared | None:
-    """Medians of the base over ours, on those of the models where both sides are comparable."""
+    """Medians of the baseline over ours, on the models where both are comparable."""
     found = {}
     for model in models:
         ours, theirs = (
@@ -66,13 +66,13 @@ def multiplications(system_result: SystemResult) -> int | None:
 
 
 def small_models(summary: RunSummary) -> list[str]:
-    """Those under ``SMALL`` multiplications."""
+    """Models under ``SMALL`` multiplications."""
     ours = (s for (_, side), s in summary.system_results.items() if side == OURS)
     return [s.model for s in ours if (count := multiplications(s)) is not None and count < SMALL]
 
 
 def moderate_models(summary: RunSummary) -> list[str]:
-    """Those that EZKL's default proves with at most 2^17 rows."""
+    """Models that EZKL's default proves with at most 2^17 rows."""
     base = (s for (_, side), s in summary.system_results.items() if side == BASELINE)
     return [
         s.model
@@ -86,8 +86,8 @@ def moderate_models(summary: RunSummary) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One model of the planner suite. ``regrets`` by effort (None: its choice was not timed);
-    ``errors`` of time and memory by candidate, as shares of what was measured."""
+    """One model of the planner suite. ``regrets`` by effort (None: the choice was not timed);
+    ``errors`` of time and memory by candidate, relative to the measurement."""
 
     model: str
     timed: int
@@ -100,7 +100,7 @@ class Planned:
 
 
 def planned(results: Results) -> list[Planned]:
-    """Every model whose candidates were timed, by its last round."""
+    """All models with timed candidates, from their last round."""
     rows = [row for row in results.counted if row.key.suite == planning.SUITE]
     found = []
     for model in dict.fromkeys(row.key.model for row in rows):
@@ -132,7 +132,7 @@ def _planned(model: str, rows: Sequence[Row], last: Row) -> Planned:
 
 
 def regrets(found: Sequence[Planned], effort: str) -> dict[str, float]:
-    """Of the choices of one effort that were timed, by model."""
+    """Regrets of the timed choices of one effort, by model."""
     known = {p.model: p.regrets.get(effort) for p in found}
     return {model: regret for model, regret in known.items() if regret is not None}
 
@@ -142,7 +142,7 @@ def regrets(found: Sequence[Planned], effort: str) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Batched:
-    """A batch against EZKL's default flow one by one. ``faster`` is None where a side misses the
+    """A batch against EZKL's default flow one by one. ``faster`` is None if a system misses the
     accuracy constraint or has no sample."""
 
     model: str
@@ -159,7 +159,7 @@ class Batched:
 
 
 def batched(results: Results) -> list[Batched]:
-    """Every size of batch that was measured, in the order of the run."""
+    """All measured batch sizes, in the order of the run."""
     rows = [row for row in results.counted if row.key.suite == batch.SUITE]
     sizes = dict.fromkeys(
         (row.key.model, row.key.side)
@@ -209,7 +209,7 @@ def _packs(facts: dict[str, Any]) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """Cost of an input by lanes. ``base_s``: EZKL's default, the same steps; ``memory_ends_at``:
-    the fewest lanes that are predicted not to fit; ``predicted_s``: predicted, by lanes."""
+    the smallest number of lanes predicted not to fit; ``predicted_s``: predictions by lanes."""
 
     model: str
     seconds: dict[int, float]
@@ -220,7 +220,7 @@ class Sweep:
 
 
 def sweeps(results: Results) -> list[Sweep]:
-    """One for each model of the suite ``batch`` that has figures for some number of lanes."""
+    """One for each model of the suite ``batch`` with measurements by lanes."""
     rows = [row for row in results.rows if row.key.suite == batch.SUITE]
     found = []
     for model in dict.fromkeys(row.key.model for row in rows):

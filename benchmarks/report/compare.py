@@ -1,4 +1,4 @@
-"""Two results, old and new: ratios with confidence intervals, verdicts only where they part."""
+"""Compares two results: ratios with confidence intervals, verdicts only for significant ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.harness.metrics import METRICS, counted, readable
 from benchmarks.harness.rows import Results, Step
 from benchmarks.harness.statistics import Ratio, Summary, ratio
 
-#: A change smaller than this is not worth a verdict, however sure it is.
+#: The smallest change that gets a verdict.
 SMALLEST_CHANGE = 0.03
 
 #: suite, model, side, step, metric
@@ -21,7 +21,7 @@ Cell = tuple[str, str, str, Step, str]
 
 
 class Verdict(enum.StrEnum):
-    """What can be said about new against old."""
+    """The verdict on new against old."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -29,13 +29,13 @@ class Verdict(enum.StrEnum):
     UNKNOWN = "too few samples"
 
 
-#: As they are shown.
+#: The order of display.
 _ORDER = (Verdict.WORSE, Verdict.BETTER, Verdict.SAME, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One metric of one side on one model; ``ratio`` is new over old."""
+    """One metric of one system on one model; ``ratio`` is new over old."""
 
     cell: Cell
     old: Summary
@@ -47,7 +47,7 @@ class Comparison:
         names = ("suite", "model", "side", "step", "metric")
         interval = None if self.ratio is None else [self.ratio.lower, self.ratio.upper]
         if interval is not None and interval[1] == float("inf"):
-            interval = None  # JSON has no infinity; too few samples for an interval
+            interval = None  # JSON has no infinity (too few samples for an interval)
         return {
             **dict(zip(names, self.cell, strict=True)),
             "old": self.old.median,
@@ -59,7 +59,7 @@ class Comparison:
 
 
 def compare(old: Results, new: Results) -> list[Comparison]:
-    """Every judged metric that both have good samples of, in the new results' order."""
+    """All judged metrics with good samples in both, in the order of the new results."""
     before, after = samples(old), samples(new)
     found = []
     for cell, values in after.items():
@@ -80,7 +80,7 @@ def compare(old: Results, new: Results) -> list[Comparison]:
 
 
 def lost(old: Results, new: Results) -> list[str]:
-    """Samples that went well in ``old``, were tried in ``new``, and went well no more."""
+    """Samples that succeeded in ``old`` and failed in ``new``."""
     good = {row.key for row in new.counted}
     tried = {row.key for row in new.rows if (row.reason or {}).get("code") != BudgetSpent.code}
     return [str(row.key) for row in old.counted if row.key in tried and row.key not in good]
@@ -97,7 +97,7 @@ def samples(results: Results) -> dict[Cell, list[float]]:
 
 
 def different_machines(old: Results, new: Results) -> list[str]:
-    """What of the two machines differs, beside the commit and our own version."""
+    """The differences between the machines, besides the commit and this project's version."""
 
     def compared(results: Results) -> dict[str, Any]:
         machine = dict(results.header.machine)
@@ -110,8 +110,8 @@ def different_machines(old: Results, new: Results) -> list[str]:
 
 
 def markdown(comparisons: Sequence[Comparison], *, everything: bool = False) -> str:
-    """A table for people, changes first, and how many there are of each verdict. What too few
-    samples say is left out unless ``everything`` is wanted."""
+    """A table, changes first, with the number of each verdict. Omits comparisons with too few
+    samples unless ``everything``."""
     wanted = [c for c in comparisons if everything or c.verdict is not Verdict.UNKNOWN]
     shown = sorted(wanted, key=lambda c: _ORDER.index(c.verdict))
     counts = Counter(c.verdict for c in comparisons)

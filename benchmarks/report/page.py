@@ -16,7 +16,7 @@ from benchmarks.suites import batch, evm, planning
 from benchmarks.zoo.zoo import ZOO
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
-#: Suites whose rows are of sides, and those that have tables of their own.
+#: Suites with systems, and suites with their own tables.
 _SIDED = ("models", "baseline", "peers", "profiles")
 _WITH_TABLES = (batch.SUITE, planning.SUITE, evm.SUITE)
 _STAGES = (
@@ -26,7 +26,7 @@ _STAGES = (
 
 
 def write(results: Results, folder: Path) -> Path:
-    """Writes ``report.md`` and, when matplotlib is there, ``plots/``; returns the report's path."""
+    """Writes ``report.md`` and, with matplotlib, ``plots/``; returns the report's path."""
     summary = RunSummary.of(results)
     plots = "\n\n".join(
         f"![{title}](plots/{name}.svg)" for name, title in _draw(results, folder / "plots")
@@ -63,7 +63,7 @@ _LEGEND = (
 
 
 def table(summary: RunSummary) -> str:
-    """One line per model and side."""
+    """One line per model and system."""
     lines = [
         "| model | side | k | prove | faster | memory | proof | accuracy | verified |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -77,7 +77,7 @@ def table(summary: RunSummary) -> str:
 
 
 def summary(results: Results) -> dict[str, Any]:
-    """The table as plain JSON."""
+    """The table as JSON."""
     summary = RunSummary.of(results)
     rows = []
     for (model, side), system_result in summary.system_results.items():
@@ -119,9 +119,9 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def inserted(text: str, part: str) -> str:
-    """``text`` with what stands between its two markers replaced by ``part``.
+    """``text`` with the part between its two markers replaced by ``part``.
 
-    Raises ``ValueError`` when the markers are not there exactly once.
+    Raises ``ValueError`` unless each marker occurs exactly once.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"expected {BEGIN} and {END} once each")
@@ -129,7 +129,7 @@ def inserted(text: str, part: str) -> str:
     return pattern.sub(lambda _: f"{BEGIN}\n\n{part}\n\n{END}", text)
 
 
-#: What a README shows: small and large, of every family, the least gain among them.
+#: The models of the README: small and large, of every family, including the smallest gain.
 _SHOWN = (
     "logistic-regression",
     "gradient-boosting",
@@ -141,7 +141,7 @@ _SHOWN = (
 
 
 def excerpt(results: Results) -> str:
-    """What a README shows of a result: six models, and where they were measured."""
+    """The excerpt for the README: six models, and the machine."""
     summary = RunSummary.of(results)
     lines = [
         "| model | ours | EZKL | faster | memory, ours | memory, EZKL |",

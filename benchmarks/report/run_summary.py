@@ -1,4 +1,4 @@
-"""What a run says about each side on each model: the figures that report and plots share."""
+"""The results of each system on each model, for report and plots."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OURS, BASELINE = "ours", "ezkl-default"
 
 @dataclass(frozen=True, kw_only=True)
 class SystemResult:
-    """One side on one model.
+    """One system on one model.
 
-    ``bad`` are the rows that did not go well; ``misses`` says why the accuracy constraint is missed
-    (None: met, or never measured, see ``judged``).
+    ``bad`` are the failed rows; ``misses`` says why the accuracy constraint is missed (None: met,
+    or not measured, see ``judged``).
     """
 
     model: str
@@ -44,7 +44,7 @@ class SystemResult:
 
     @property
     def verified(self) -> str:
-        """Verified proofs of those tried."""
+        """Verified proofs over attempted ones."""
         untried = (Status.SKIPPED, Status.REFUSED)
         proofs = [row for row in self.rows if row.key.step is Step.PROVE]
         tried = [row for row in proofs if row.status not in untried]
@@ -61,7 +61,7 @@ class SystemResult:
 
     @property
     def comparable(self) -> bool:
-        """Proofs were made, all of them good, and the accuracy is known and good enough."""
+        """Whether all proofs are good, and the accuracy is known and sufficient."""
         wrong = any(row.status is Status.WRONG for row in self.rows)
         return bool(self.values("prove_s")) and self.judged and self.misses is None and not wrong
 
@@ -71,7 +71,7 @@ class SystemResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """All standings, models and sides in the order in which they ran."""
+    """All system results; models and systems in the order of the run."""
 
     models: tuple[str, ...]
     sides: tuple[str, ...]
@@ -119,7 +119,7 @@ class RunSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One metric of what a suite without sides measures: ``what`` is the row's side."""
+    """One metric of a suite without systems: ``what`` is the row's side."""
 
     suite: str
     model: str
@@ -133,7 +133,7 @@ class Measure:
 
 
 def measures(results: Results) -> list[Measure]:
-    """All of them, in the order in which they ran."""
+    """All of them, in the order of the run."""
     found: dict[tuple[str, str, str, str], list[float]] = {}
     for row in results.counted:
         if row.key.step in (Step.PREPARE, Step.MEASURE):

@@ -1,9 +1,9 @@
-"""The engine's own steps in a loop, no service around: what workers are held against.
+"""The engine's steps in a loop, without the service: the baseline of workers.
 
 python -m benchmarks.steps.bare_loop INPUT.npz COUNT THREADS
 
-``ZKML_HOME`` holds one circuit of a single lane. Says ``ready`` once the engine is loaded, begins
-when a line comes.
+``ZKML_HOME`` has one single-lane circuit. Prints ``ready`` once the engine is loaded, and starts at
+a line on stdin.
 """
 
 from __future__ import annotations

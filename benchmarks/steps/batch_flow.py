@@ -1,10 +1,10 @@
-"""What the suite ``batch`` asks of our own code, each in a process of its own.
+"""The steps of the suite ``batch``, each in a separate process.
 
     python -m benchmarks.steps.batch_flow verify BUNDLE
     python -m benchmarks.steps.batch_flow predict MODEL CALIBRATION LANES
 
-``verify`` checks every item of a batch bundle; ``predict`` says what circuits of so many lanes
-(``1,2,4``) are predicted to cost, for a model whose circuit the home folder holds. The last line on
+``verify`` checks every item of a batch bundle; ``predict`` predicts the cost of circuits with these
+numbers of lanes (``1,2,4``), for a model whose circuit is in the home folder. The last line on
 stdout is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 """
 
@@ -31,8 +31,8 @@ from prover.statement.envelope import Receipt
 
 
 def verify(bundle: str) -> dict[str, Any]:
-    """``item_s``: the median of an item whose proof was checked for an earlier one; ``costs``: what
-    each proof took, as its first receipt says."""
+    """``item_s``: the median of an item whose proof was already checked; ``costs``: those of each
+    proof, from its first receipt."""
     engine = EzklEngine(Sandbox())
     engine.sandbox.start()
     good, seen, beyond, costs = 0, set(), [], []
@@ -62,8 +62,8 @@ def verify(bundle: str) -> dict[str, Any]:
 
 
 def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
-    """``at``: seconds and bytes by lanes, None where no shape fits ``limit_bytes``; ``why``: why
-    inputs cannot share a proof at all."""
+    """``at``: seconds and bytes by lanes, None if no layout fits ``limit_bytes``; ``why``: the
+    reason if inputs cannot share a proof."""
     settings = Settings.load(redis_url=None)
     app = App.open(settings)
     try:
@@ -72,7 +72,7 @@ def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
         order = app.library.order_calibrated(record, Profile(), samples)
         circuit = app.library.open(order.id)
         if circuit is None:
-            return {"at": {}, "why": "the circuit of one lane is not there"}
+            return {"at": {}, "why": "there is no single-lane circuit"}
         builder = app.library.wide_builder()
         try:
             forecast = builder.forecast(app.library.narrow(circuit))

@@ -1,14 +1,13 @@
-"""The planner's plausible candidates, set up and proved one after another.
+"""Sets up and proves the planner's plausible candidates one after another.
 
     python -m benchmarks.steps.candidates_flow set-up WORK MODEL CALIBRATION SRS MOST WITHIN TOTAL_S
     python -m benchmarks.steps.candidates_flow prove WORK ROUND AGAIN_WITHIN
 
-``set-up`` plans by the cost model alone and sets up all that it predicts within ``WITHIN`` times
-the cheapest, ``MOST`` of them at most, and beside the first two none beyond ``TOTAL_S`` predicted
-seconds of proofs. ``prove`` proves each once, in a fresh child of the engine each: all in the first
-round, in later ones those that are within ``AGAIN_WITHIN`` of the fastest so far. WORK holds what
-one leaves for the other. The last line on stdout is JSON; an error is ``{"problem": …}`` with exit
-status 2 or 3.
+``set-up`` plans by the cost model alone and sets up all candidates predicted within ``WITHIN``
+times the cheapest, at most ``MOST``, and after the first two none beyond ``TOTAL_S`` predicted
+seconds of proofs. ``prove`` proves each once, each in a new child process: all in the first round,
+in later rounds those within ``AGAIN_WITHIN`` of the fastest so far. WORK has the files between the
+steps. The last line on stdout is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from circuits.plan.variants import Candidate
 from circuits.srs.files import Policy, SrsFolder
 from prover.jobs.circuit_registry import machine_costs
 
-_INSPECT = "circuits.compiler.inspect:inspect_model"  # by name: it runs in a child
+_INSPECT = "circuits.compiler.inspect:inspect_model"  # by name: it runs in a child process
 FILE = "candidates.json"
 _LEAST = 2
 
@@ -50,7 +49,7 @@ def set_up(
     within: str,
     total_s: str,
 ) -> dict[str, Any]:
-    """Writes ``candidates.json``: the plausible ones, the predicted cheapest first."""
+    """Writes ``candidates.json``: the plausible candidates, by predicted cost."""
     data = Path(model).read_bytes()
     signature = engine.sandbox.call(_INSPECT, data, limits=step_limits()).signature
     folder = SrsFolder(Path(srs))
@@ -88,8 +87,7 @@ def set_up(
 
 
 def _different(ranked: tuple[Candidate, ...]) -> list[Candidate]:
-    """By predicted time; of those of equal predicted cost, which differ in nothing that costs,
-    the first."""
+    """Sorted by predicted time; one of each predicted cost, since others do not differ in cost."""
     found: dict[Any, Candidate] = {}
     for candidate in ranked:
         found.setdefault(candidate.predicted, candidate)
@@ -99,7 +97,7 @@ def _different(ranked: tuple[Candidate, ...]) -> list[Candidate]:
 def _set_one_up(
     engine: EzklEngine, ranked: Candidate, folder: SrsFolder, place: Path
 ) -> dict[str, Any]:
-    """What the candidate is, and ``failed`` with the reason when it cannot be set up."""
+    """The candidate's data, with the reason in ``failed`` if it cannot be set up."""
     place.mkdir(parents=True)
     shape, profile = ranked, Profile()
     output = {
@@ -115,7 +113,7 @@ def _set_one_up(
     try:
         priced = pricing.settle(shape.variant.onnx, shape.priced)
         if priced is None:
-            return output | {"failed": "it does not fit its k after all"}
+            return output | {"failed": "it does not fit its k"}
         srs = folder.ensure(
             shape.args.logrows,
             Policy.DEVELOPMENT,
@@ -138,7 +136,7 @@ def _set_one_up(
 
 
 def prove(engine: EzklEngine, work: Path, turn: str, again_within: str) -> dict[str, Any]:
-    """Adds a round's times to ``candidates.json``, and tells it; who begins changes each round."""
+    """Adds a round's times to ``candidates.json`` and returns it; the order rotates each round."""
     output: dict[str, Any] = json.loads((work / FILE).read_text(encoding="utf-8"))
     candidates = output["candidates"]
     times = [min(c["prove_s"]) for c in candidates if c["prove_s"]]

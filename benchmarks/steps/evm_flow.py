@@ -30,20 +30,20 @@ from circuits.srs.verify_part import extract
 from prover.settings import Settings
 
 _LIMITS = Limits(deadline_s=600)
-#: Where ``compile`` leaves the code that a deployment sends.
+#: The deployment code that ``compile`` writes.
 CONTRACT = "contract.bin"
 #: The deployed code.
 RUNTIME = "contract.runtime.bin"
-#: And the part of the reference string that challenges of committed hints hash.
+#: The part of the reference string that challenges of committed hints hash.
 SRS_PART = "srs_part.bin"
-#: Instances of a proof that are changed, one at a time, all over them.
+#: Number of instances of a proof that are changed, one at a time, spread over all.
 CHANGED = 16
 _SENDER = "0x" + "11" * 20
 _WORD = 32
 
 
 def compile_(engine: EzklEngine, work: Path, srs: str) -> dict[str, Any]:
-    """Leaves the contract's code in WORK; says how large the contract is."""
+    """Writes the contract's code to WORK; returns the contract's size."""
     source = engine.evm_verifier(
         (work / "vk").read_bytes(),
         (work / "settings.json").read_bytes(),
@@ -62,8 +62,8 @@ def compile_(engine: EzklEngine, work: Path, srs: str) -> dict[str, Any]:
 
 
 def call(engine: EzklEngine, work: Path) -> dict[str, Any]:
-    """Deploys the contract and its guard, hands the guard the proof, then calldata that it has to
-    refuse: with an instance changed, and encoded in other ways."""
+    """Deploys the contract and its guard; sends the guard the proof, then calldata that it must
+    reject: with an instance changed, and in other encodings."""
     made = read_proof((work / "proof.json").read_bytes())
     guard = _guard(work, made)
     about: dict[str, Any] = {}
@@ -96,7 +96,7 @@ def call(engine: EzklEngine, work: Path) -> dict[str, Any]:
 
 
 def _guard(work: Path, made: EzklProof) -> Guard:
-    """Ours from the circuit's manifest; EZKL's flow says of instances no more than their number."""
+    """Our guard from the manifest; of EZKL's flow only the number of instances is known."""
     described = work / "circuit.json"
     if described.exists():
         manifest = json.loads(described.read_text(encoding="utf-8"))["manifest"]
@@ -106,7 +106,7 @@ def _guard(work: Path, made: EzklProof) -> Guard:
 
 
 class _Chain:
-    """An EVM with one rich account; ``gas`` is what the last transaction used."""
+    """An EVM with one funded account; ``gas`` is that of the last transaction."""
 
     def __init__(self) -> None:
         try:
@@ -126,14 +126,14 @@ class _Chain:
         return int(result.gas_used)
 
     def deploy(self, creation: bytes) -> str:
-        """The contract's address. Raises ``SystemRefused`` when the chain does not take it."""
+        """The contract's address. Raises ``SystemRefused`` if the chain rejects it."""
         try:
             return str(self._evm.deploy(_SENDER, creation))
         except RuntimeError as error:
             raise SystemRefused(f"the contract cannot be deployed: {error}") from None
 
     def accepts(self, address: str, calldata: bytes) -> bool:
-        """Whether the call returns true; a contract that does not accept reverts."""
+        """Whether the call returns true; a rejecting contract reverts."""
         try:
             answer = self._evm.message_call(_SENDER, address, calldata)
         except RuntimeError:
@@ -142,7 +142,7 @@ class _Chain:
 
 
 def _solc() -> Solc:
-    """The compiler that the service would use, else the one installed with the peers."""
+    """The service's compiler, else the one installed with the peers."""
     named = Settings.load(redis_url=None).solc
     try:
         return Solc.find(named)
@@ -154,14 +154,14 @@ def _solc() -> Solc:
 
 
 def _instances(calldata: bytes) -> tuple[int, int]:
-    """Where the instances begin in a call with proof and instances, and how many there are."""
+    """Offset and number of the instances in a call with proof and instances."""
     at = 4 + int.from_bytes(calldata[4 + _WORD : 4 + 2 * _WORD], "big") + _WORD
     return at, int.from_bytes(calldata[at - _WORD : at], "big")
 
 
 def _shifted(calldata: bytes, arguments: int) -> list[bytes]:
-    """The same call with the proof, the instances or both read from a copy behind everything, and
-    with a word too much."""
+    """The same call with proof, instances or both read from a copy at the end, and with an extra
+    word."""
     end = 4 + arguments * _WORD
     head, body = calldata[:end], calldata[end:]
     offsets = [int.from_bytes(head[i : i + _WORD], "big") for i in (4, 4 + _WORD)]
@@ -175,7 +175,7 @@ def _shifted(calldata: bytes, arguments: int) -> list[bytes]:
 
 
 def _changed(calldata: bytes, at: int) -> bytes:
-    """The same call with the word at ``at`` another one."""
+    """The same call with another word at ``at``."""
     last = at + _WORD - 1
     return calldata[:last] + bytes([calldata[last] ^ 1]) + calldata[last + 1 :]
 

@@ -1,4 +1,4 @@
-"""A long queue: how fast jobs are written, what a process holds, how long list and turn take.
+"""A long queue: the rate of writing jobs, a process's memory, the time of a list and of a claim.
 
 python -m benchmarks.steps.queue_flow DATABASE_URL COUNT
 """

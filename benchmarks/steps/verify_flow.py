@@ -1,4 +1,4 @@
-"""``verify_bundle`` in a process of its own, timed without interpreter start and imports.
+"""``verify_bundle`` in a separate process, timed without interpreter start and imports.
 
 python -m benchmarks.steps.verify_flow BUNDLE
 """

@@ -1,1 +1,1 @@
-"""What can be asked for by name, and what each suite measures."""
+"""The suites by name."""

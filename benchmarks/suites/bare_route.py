@@ -1,4 +1,4 @@
-"""One FastAPI route that answers with a document given to it: what a route costs at the least.
+"""One FastAPI route that returns a given document: the minimum cost of a route.
 
 ``python -m benchmarks.suites.bare_route FILE`` prints its address, served as the API serves.
 """

@@ -1,9 +1,9 @@
 """The suite ``batch``: many inputs in few proofs, against EZKL's default flow one by one.
 
-Ours is the whole of ``zkml batch`` with keys there (one process from start to bundle: reading rows,
-proofs, verification, receipts) over the number of inputs; the base is ``gen_witness`` and ``prove``
-of one input, the calls alone. What building circuits takes is measured apart. A sweep proves as
-many inputs as a circuit has lanes, for 1, 2, 4 … lanes, until memory or a sample's time ends it.
+Ours is the whole of ``zkml batch`` with existing keys (one process from start to bundle: reading
+rows, proofs, verification, receipts), divided by the number of inputs; the baseline is only the
+calls ``gen_witness`` and ``prove`` of one input. Building circuits is measured separately. A sweep
+proves full circuits of 1, 2, 4 … lanes, until memory or a sample's time limit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from circuits.errors import EngineOutOfMemory, Fault, ModelTooLarge
 
 SUITE = "batch"
 BASE, OURS = "ezkl-default", "zkml batch"
-#: As results files have it.
+#: The name in results files.
 PREDICTED = "lanes foretold"
 #: Inputs in one batch, by model.
 COUNTS = {
@@ -47,9 +47,9 @@ OTHER_COUNT = 64
 QUICK_COUNT = 32
 LANES = tuple(1 << i for i in range(11))
 QUICK_LANES = (1, 2, 4)
-#: The sweep leaves out lanes whose proof is predicted to take longer.
+#: The sweep skips numbers of lanes whose predicted proof takes longer.
 LONGEST_PROOF_S, QUICK_LONGEST_PROOF_S = 45.0, 10.0
-#: Either side's cost of an input hardly varies, and a sample takes long.
+#: Few samples: the cost of an input hardly varies, and a sample takes long.
 SAMPLES = 3
 _ROOT = Path(__file__).parents[2]
 _ZKML = str(Path(sys.executable).with_name("zkml"))
@@ -67,7 +67,7 @@ def tasks(
 
 
 class _OneModel:
-    """Batches of one model, in a home folder of its own, beside EZKL's default flow."""
+    """Batches of one model, in a separate home folder, and EZKL's default flow."""
 
     def __init__(self, entry: Entry, run_size: RunSize, cache: Path):
         self._entry, self._run_size, self._cache = entry, run_size, cache
@@ -80,7 +80,7 @@ class _OneModel:
         self._lanes = QUICK_LANES if run_size.quick else LANES
 
     def batches(self) -> Iterator[Task]:
-        """Both sides made ready, then samples in turn."""
+        """Both set-ups, then alternating samples."""
         base, circuit = self._key(BASE, Step.PREPARE), self._key("circuit", Step.PREPARE)
         yield Task(key=base, action=self._set_base_up, ready=self._base_is_set_up)
         yield Task(key=circuit, action=self._build_circuit, ready=self._has_circuit)
@@ -107,7 +107,7 @@ class _OneModel:
                 )
 
     def sweep(self) -> Iterator[Task]:
-        """Each number of lanes only after the one before: what ended it has its reason there."""
+        """Each number of lanes after the previous one, whose row says why the sweep ended."""
         predicted = self._key(PREDICTED, Step.PREPARE)
         yield Task(key=predicted, action=self._predict, needs=self._key("circuit", Step.PREPARE))
         before = predicted
@@ -120,9 +120,9 @@ class _OneModel:
     # --- the base -----------------------------------------------------------------------------
 
     def _set_base_up(self) -> Outcome:
-        """Its keys, unless another suite made them, and its accuracy."""
+        """The baseline's keys, unless another suite made them, and its accuracy."""
         fixture, workdir = self._fixture(), self._base_workdir()
-        made = Outcome(facts={"keys": "those of an earlier set-up"})
+        made = Outcome(facts={"keys": "from an earlier set-up"})
         if not self._base_is_set_up():
             made = self._base.setup(fixture, workdir)
         answers = self._base.accuracy(fixture, workdir, self._run_size.held_out).outputs
@@ -147,7 +147,7 @@ class _OneModel:
     # --- ours ---------------------------------------------------------------------------------
 
     def _build_circuit(self) -> Outcome:
-        """From an empty home to one proof: planning and the keys of one lane are most of it."""
+        """From an empty home to one proof: mostly planning and the single-lane keys."""
         shutil.rmtree(self._folder, ignore_errors=True)
         (self._folder / "home").mkdir(parents=True)
         measured = self._zkml_batch(1, 1)
@@ -157,7 +157,7 @@ class _OneModel:
         return (self._folder / "home" / "zkml.db").exists()
 
     def _first_batch(self, count: int) -> Outcome:
-        """The first batch of this size: it builds the circuits of several lanes."""
+        """The first batch of this size, which builds the batched circuits."""
         measured = self._zkml_batch(count, None)
         return Outcome(
             metrics={"total_s": measured.seconds, "per_input_s": measured.seconds / count},
@@ -165,7 +165,7 @@ class _OneModel:
         )
 
     def _batch(self, count: int, lanes: int | None = None) -> Outcome:
-        """A batch with its circuits there; every item of its bundle is verified."""
+        """A batch with existing circuits; every item of its bundle is verified."""
         measured = self._zkml_batch(count, lanes)
         checked = self._flow("verify", str(self._out(count, lanes) / "batch.zkml"))
         fixture = self._fixture()
@@ -196,7 +196,7 @@ class _OneModel:
         )
 
     def _predict(self) -> Outcome:
-        """What the cost model says of every number of lanes, and where it sees memory end."""
+        """The cost model's predictions for every number of lanes, up to the memory limit."""
         fixture, lanes = self._fixture(), ",".join(map(str, self._lanes))
         output = self._flow("predict", str(fixture.onnx), str(fixture.calibration), lanes)
         self._predicted_at.write_text(json.dumps(output), encoding="utf-8")
@@ -221,7 +221,7 @@ class _OneModel:
         return predicted
 
     def _first_lanes(self, lanes: int) -> Outcome:
-        """Builds a circuit of so many lanes, if it is predicted to fit memory and time."""
+        """Builds a batched circuit, if it is predicted to fit memory and time."""
         if lanes > 1:
             self._require(lanes)
         measured = self._zkml_batch(lanes, lanes)
@@ -271,7 +271,7 @@ class _OneModel:
         return measured
 
     def _answers(self, count: int, lanes: int | None) -> list[list[float]]:
-        """What was proved for the first inputs, as many as there are different ones."""
+        """The proved outputs of the first inputs, up to the number of distinct ones."""
         lines = (self._out(count, lanes) / "results.jsonl").read_text(encoding="utf-8").splitlines()
         items = [json.loads(line) for line in lines[: len(self._fixture().reference)]]
         return [np.ravel(next(iter(item["outputs"].values()))).tolist() for item in items]
@@ -301,7 +301,7 @@ def _lanes(lanes: int) -> str:
 
 
 def _refusal(output: dict[str, Any]) -> Exception:
-    """What a command that did not do all of it said."""
+    """The error of an incomplete batch."""
     problem = output.get("problem") or output
     detail = problem.get("detail")
     if detail is None:

@@ -1,4 +1,4 @@
-"""The suite ``verify``: the command line as a user meets it, whole processes and all.
+"""The suite ``verify``: the command line as whole processes.
 
 ``zkml prove`` with the circuit built, ``zkml verify`` of its bundle, and ``verify_bundle`` alone.
 """
@@ -27,13 +27,13 @@ _ROOT = Path(__file__).parents[2]
 def tasks(
     entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
-    """Per model: the circuit's building, then the three in turn."""
+    """Per model: building the circuit, then the three commands in turn."""
     for entry in entries:
         yield from _OneModel(entry, run_size, cache).tasks()
 
 
 class _OneModel:
-    """The commands on one model, in a home folder of its own."""
+    """The commands on one model, in a separate home folder."""
 
     def __init__(self, entry: Entry, run_size: RunSize, cache: Path):
         self._entry, self._run_size = entry, run_size
@@ -122,5 +122,5 @@ class _OneModel:
 
 
 def _zkml() -> str:
-    """The command as installed beside this interpreter."""
+    """The command beside this interpreter."""
     return str(Path(sys.executable).with_name("zkml"))

@@ -1,9 +1,9 @@
-"""The suite ``evm``: what a proof costs on chain, ours planned for that with a public and with a
-private input, and EZKL's default.
+"""The suite ``evm``: the cost of a proof on chain, for our circuits with a public and with a private
+input, and EZKL's default.
 
-Per side the verifier contract's size as deployed, the gas of deploying it with its guard, and the
-gas of one call to the guard with a real proof. The guard must accept that proof, and revert when
-any instance is changed and when the calldata's offsets are shifted.
+For each system: the deployed size of the verifier contract, the gas of deploying it with its guard,
+and the gas of one call to the guard with a real proof. The guard must accept that proof, and revert
+if any instance is changed or the calldata's offsets are shifted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from circuits.format.profile import Profile, Target, Visibility
 
 SUITE = "evm"
 MODELS = ("digits", "logistic-regression", "mlp-196-25-10", "mlp-784-128-10")
-#: Proofs per side: gas hardly differs between them (by the zero bytes in their calldata).
+#: Proofs per system: gas hardly differs between them (by the zero bytes in their calldata).
 PROOFS, QUICK_PROOFS = 3, 1
 _ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,7 @@ _ROOT = Path(__file__).parents[2]
 def tasks(
     entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
-    """Per model and side: keys and contract, then proofs, in turn."""
+    """Per model and system: keys and contract, then proofs, in turn."""
     for entry in entries:
         contracts = [_OneSystem(entry, system, run_size, cache) for system in _systems()]
         for contract in contracts:
@@ -58,7 +58,7 @@ def _systems() -> tuple[System, ...]:
 
 
 class _OneSystem:
-    """One side's contract for one model."""
+    """One system's contract for one model."""
 
     def __init__(self, entry: Entry, system: System, run_size: RunSize, cache: Path):
         self._entry, self._system, self._run_size, self._cache = entry, system, run_size, cache
@@ -95,7 +95,7 @@ class _OneSystem:
         return has_contract and self._system.is_set_up(self._fixture(), workdir)
 
     def _prepare(self) -> Outcome:
-        """Keys, and the contract that goes with them."""
+        """Keys and their contract."""
         workdir = self._workdir()
         keys = self._system.setup(self._fixture(), workdir)
         settings = json.loads((workdir.work / "settings.json").read_text(encoding="utf-8"))
@@ -107,8 +107,8 @@ class _OneSystem:
         )
 
     def _measure(self, turn: int) -> Outcome:
-        """One proof, verified by the engine and then by the contract, on a chain as it is: a
-        contract that is too large is refused there."""
+        """One proof, verified by the engine and then by the contract, on an unmodified chain, which
+        rejects a too large contract."""
         workdir = self._workdir()
         proof = self._system.prove(self._fixture(), workdir, turn)
         output = self._flow("call", workdir)
@@ -150,7 +150,7 @@ def _wrong(output: dict[str, Any], proof: Outcome) -> str | None:
     if proof.verified is False:
         return "the proof was not verified"
     if not output["accepted"]:
-        return "the contract refuses a proof that the engine verifies"
+        return "the contract rejects a proof that the engine verifies"
     if output["changed_accepted"]:
         return f"the contract accepts {output['changed_accepted']} proofs with a changed instance"
     if output["shifted_accepted"]:

@@ -1,9 +1,9 @@
-"""How a circuit grows with its model: ``python -m benchmarks.suites.growth``.
+"""The growth of a circuit with its model: ``python -m benchmarks.suites.growth``.
 
-Families of networks that differ in one thing, width, depth, or the side of the image, are
-estimated as ``zkml plan --estimate`` does it: layouts are priced by the engine and nothing is
-proved, so sizes do not depend on the machine. Seconds and memory are what the cost model says of
-them. Prints a table for docs/benchmarks.md; a minute or two.
+Families of networks that differ only in width, depth, or image size are estimated like in
+``zkml plan --estimate``: the engine measures layouts and nothing is proved, so sizes do not depend
+on the machine. Seconds and memory are the cost model's predictions. Prints a table for
+docs/benchmarks.md; takes a minute or two.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CLASSES = 10
 
 
 def families() -> Iterator[tuple[str, Network]]:
-    """What differs, and the network."""
+    """The varied property, and the network."""
     for width in (32, 64, 128, 256, 512):
         yield f"width {width}", _dense([64, width, _CLASSES])
     for depth in (1, 2, 4, 8):

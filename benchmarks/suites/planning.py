@@ -1,9 +1,9 @@
-"""The suite ``planner``: how good the planner's choices are, and what the choosing costs.
+"""The suite ``planner``: the quality of the planner's choices, and the cost of planning.
 
-``zkml plan`` at both efforts that serve (fast: the cost model decides; balanced: the best few are
-timed), then the truth: every plausible candidate is set up and proved, in turn, in a fresh process
-each. *Regret* is how much slower a choice is than the fastest candidate; *prediction error* the
-distance of a candidate's predicted time, or memory, from the measured one.
+``zkml plan`` at efforts fast (the cost model decides) and balanced (the best few are timed), then
+the ground truth: every plausible candidate is set up and proved, in turn, each in a new process.
+*Regret* is how much slower a choice is than the fastest candidate; *prediction error* the
+difference between a candidate's predicted and measured time or memory.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ MODELS = (
 )
 EFFORTS = ("fast", "balanced")
 CANDIDATES = "candidates"
-#: A candidate is plausible when it is predicted within so many times the cheapest, as at the
+#: A candidate is plausible if it is predicted within this factor of the cheapest, as at the
 #: planner's highest effort. At most so many are timed,
 WITHIN, MOST, QUICK_MOST = BUDGETS[Effort.MAX][1], 16, 4
-#: and no more than prove within this together, as predicted.
+#: and no more than are predicted to prove within this total time, in seconds.
 TOTAL_S = 40.0
-#: Timed again: those within this of the fastest. The others cannot be it.
+#: Later rounds time those within this factor of the fastest.
 AGAIN_WITHIN = 1.3
 ROUNDS, QUICK_ROUNDS = 3, 1
 _ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ class _OneModel:
             )
 
     def _plan(self, effort: str) -> Outcome:
-        """One plan, as the command line makes it."""
+        """One plan, made by the command line."""
         fixture = self._fixture()
         command = [_ZKML, "plan", str(fixture.onnx), "--calibration", str(fixture.calibration)]
         measured = self._run([*command, "--effort", effort, "--json"])
@@ -133,7 +133,7 @@ class _OneModel:
         )
 
     def _prove(self, turn: int) -> Outcome:
-        """Every candidate's times so far: the last round's row has them all."""
+        """Every candidate's times so far; the last round's row has all of them."""
         output = self._flow("prove", str(turn), str(AGAIN_WITHIN))
         metrics = quality(output["candidates"])
         return Outcome(metrics=metrics, facts={"candidates": output["candidates"]})
@@ -162,7 +162,7 @@ class _OneModel:
 
 
 def quality(candidates: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Prediction errors of the candidates that were timed, and how many they were."""
+    """Prediction errors of the timed candidates, and their number."""
     timed = [c for c in candidates if c["prove_s"]]
     if not timed:
         return {}
@@ -177,8 +177,8 @@ def quality(candidates: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def regret(choice: dict[str, Any], candidates: Sequence[dict[str, Any]]) -> float | None:
-    """How much slower the choice is than the fastest candidate, as measured; None when it was not
-    timed. Candidates of equal predicted cost differ in nothing that costs."""
+    """How much slower the choice is than the fastest candidate, as measured; None if it was not
+    timed. Candidates of equal predicted cost have the same cost."""
     medians = [
         (float(np.median(c["prove_s"])), _costs(c) == _costs(choice))
         for c in candidates
@@ -195,7 +195,7 @@ def _costs(candidate: dict[str, Any]) -> tuple[float, float]:
 
 
 def _median_error(pairs: np.ndarray) -> float:
-    """Of (predicted, measured), over the measured."""
+    """The median relative error of (predicted, measured) pairs."""
     return float(np.median(np.abs(pairs[:, 0] / pairs[:, 1] - 1)))
 
 

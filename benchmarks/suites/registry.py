@@ -1,4 +1,4 @@
-"""The suites by name: which contenders or measurements each brings into a run."""
+"""The suites by name, with their systems or tasks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from circuits.format.profile import Profile, Visibility
 class Suite:
     """Either brings ``systems`` into a run over its models, or lists ``tasks`` of its own.
 
-    ``models``: what it measures when no model is named, in full runs and in quick ones; None: the
-    models of the run.
+    ``models``: the default models in full runs and in quick ones; None: the models of the run.
     """
 
     name: str
@@ -103,20 +102,20 @@ SUITES = {
         ),
     )
 }
-#: What runs when no suite is named; a quick run has all of them.
+#: The default suites; a quick run has all of them.
 DEFAULT = ("models", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The models of a run: ``named`` when the caller asked for these and no others."""
+    """The models of a run; ``named``: the caller named them."""
 
     entries: Sequence[Entry]
     named: bool = True
     quick: bool = False
 
     def of(self, suite: Suite) -> Sequence[Entry]:
-        """What a suite is to measure, small models first."""
+        """The models of a suite, small ones first."""
         names = suite.quick_models if self.quick else suite.models
         chosen = self.entries
         if not self.named and names is not None:
@@ -149,7 +148,7 @@ def tasks_of(
     """All samples of a run, round by round: on each model all systems of all suites
     that are to measure it, then what the other suites measure.
 
-    What tasks leave running is stopped when ``stack`` is closed.
+    Closing ``stack`` stops the processes of tasks.
     """
     tasks: list[Task] = []
     with_systems = [suite for suite in suites if suite.tasks is None]

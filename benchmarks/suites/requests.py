@@ -1,7 +1,7 @@
-"""What a request costs, in the suite ``service``: beside a bare FastAPI route, with and without a
-key, quotas and an ``Idempotency-Key``, with a thousand event streams open, over many requests.
+"""The cost of a request, in the suite ``service``: against a bare FastAPI route, with and without a
+key, quotas and an ``Idempotency-Key``, with a thousand open event streams, over many requests.
 
-Each service works in a copy of the home that ``serving`` has left, which has model and circuit.
+Each service uses a copy of the home of ``serving``, which has model and circuit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from benchmarks.zoo.fixtures import build_fixture
 from prover.host.redis_server import RedisServer
 
 CONNECTIONS, SUBMITTERS = 64, 16
-#: Proofs that wait while requests are answered, so that both provers have work all the while.
+#: Waiting proofs, so that both provers have work during the requests.
 QUEUED, QUICK_QUEUED = 120, 12
 _STARTS_IN_S, _STOPS_IN_S, _STREAMS_IN_S = 60, 30, 120
 #: Takes many minutes, and is many samples in one.
@@ -44,7 +44,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Requests:
-    """A service to which one prover after another belongs: first two workers, then none."""
+    """A service, first with two workers, then without."""
 
     def __init__(
         self, suite: str, entry: Entry, run_size: RunSize, cache: Path, home: Path
@@ -61,7 +61,7 @@ class Requests:
         self._token = ""
 
     def tasks(self) -> Iterator[Task]:
-        """GETs beside a bare route while two workers prove; then, without workers, the rest."""
+        """GETs and a bare route while two workers prove; then, without workers, the rest."""
         total = 500 if self._run_size.quick else 10_000
         yield from self._with(
             "two provers at work",
@@ -152,8 +152,7 @@ class Requests:
         return _outcome(asyncio.run(load(self._url, make, total=total, connections=SUBMITTERS)))
 
     def _streams(self, count: int) -> Outcome:
-        """So many streams of one job: until all have its first event, and until all have its
-        last."""
+        """``count`` streams of one job: the time until all have its first event, and its last."""
         with Client(self._url) as zkml:
             body = json.loads(self._body)
             job = zkml.create_proof(circuit=body["circuit"], inputs=body["inputs"]).id
@@ -185,7 +184,7 @@ class Requests:
         return opened - begin, time.perf_counter() - opened, sum(seen)
 
     def _memory(self, total: int) -> Outcome:
-        """How the server's memory grows over so many requests, after a tenth of them."""
+        """The growth of the server's memory over many requests, after a tenth of them."""
         sent = request(self._url, "GET", "/v1/proofs?limit=1")
         for share in (total // 10, total):
             before = self._rss()
@@ -201,7 +200,7 @@ class Requests:
     # --- processes ----------------------------------------------------------------------------
 
     def _start(self, *, workers: int, guarded: bool = False) -> Outcome:
-        """The API, so many workers, and the bare route, over a fresh copy of the home."""
+        """Starts the API, workers, and the bare route, on a new copy of the home."""
         self._up.close()
         self._pid = 0
         shutil.rmtree(self._home, ignore_errors=True)
@@ -231,11 +230,11 @@ class Requests:
         return Outcome(metrics={"latency_s": time.perf_counter() - begin})
 
     def _submission(self, zkml: Client) -> bytes:
-        # Jobs that shared a proof have left a circuit of several lanes, too.
+        # Coalesced jobs have left a batched circuit, too.
         found = zkml.circuits().items
         circuits = [c for c in found if (c.manifest or {}).get("lanes", 1) == 1]
         if not circuits:
-            raise SampleFailed("the home has no circuit: `start` of the suite did not go well")
+            raise SampleFailed("the home has no circuit: `start` of the suite failed")
         sample = build_fixture(self._entry, self._models).samples(1)[0]
         inputs = {name: values.tolist() for name, values in sample.items()}
         return json.dumps({"circuit": circuits[0].id, "inputs": inputs}).encode()
@@ -286,7 +285,7 @@ def _outcome(made: Load, wrong: str | None = None) -> Outcome:
 
 
 def _with_project_errors(action: Callable[[], Outcome]) -> Outcome:
-    """What a process or the network says against it becomes an error of the project."""
+    """Runs an action; errors of processes and of the network become a ``ZkmlError``."""
     try:
         return action()
     except TimeoutError as error:

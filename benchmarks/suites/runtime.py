@@ -1,7 +1,7 @@
-"""What the runtime costs and how fast it recovers, in the suite ``service``: workers beside the
-engine in a bare loop, a cancellation at each stage, a kill of each part, a long queue.
+"""The cost of the runtime and its recovery, in the suite ``service``: workers against the engine in
+a bare loop, a cancellation at each stage, a kill of each part, a long queue.
 
-The service works in a copy of the home that ``serving`` has left, which has model and circuit.
+The service uses a copy of the home of ``serving``, which has model and circuit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HANGS_S, _STOPS_IN_S = 300, 60
 
 
 class Runtime:
-    """One service at a time, with as many workers as a sample wants, each with one thread."""
+    """One service at a time, with a sample's number of workers, each with one thread."""
 
     def __init__(
         self, suite: str, entry: Entry, run_size: RunSize, cache: Path, home: Path
@@ -121,7 +121,7 @@ class Runtime:
     # --- samples ------------------------------------------------------------------------------
 
     def _bare(self, processes: int, threads: int) -> Outcome:
-        """Witness and proof over and over, in processes side by side."""
+        """Witness and proof repeatedly, in parallel processes."""
         self._copy()
         sample = self._home / "sample.npz"
         inputs: dict[str, Any] = self._fixture().samples(1)[0]
@@ -155,7 +155,7 @@ class Runtime:
         return Outcome(metrics={"throughput_per_s": processes * self._proofs / seconds})
 
     def _throughput(self, workers: int) -> Outcome:
-        """Jobs a second, from the first request to the end of the last."""
+        """Jobs per second, from the first request to the end of the last."""
         begin = time.perf_counter()
         jobs = [self._post() for _ in range(max(2, workers) * self._proofs)]
         for job in jobs:
@@ -164,7 +164,7 @@ class Runtime:
         return Outcome(metrics={"throughput_per_s": len(jobs) / seconds})
 
     def _cancel(self, stage: str) -> Outcome:
-        """From a cancellation while a stage runs to the job's end."""
+        """The time from a cancellation during a stage to the job's end."""
         job = self._order() if stage == "compile" else self._post()
         self._reaches(job, stage)
         begin = time.perf_counter()
@@ -178,7 +178,7 @@ class Runtime:
         return Outcome(metrics={"latency_s": latency_s})
 
     def _recovery(self, kill: Callable[[], None]) -> Outcome:
-        """From a kill while a proof is made to the success of its job, less a whole proof."""
+        """The time from a kill during a proof to the job's success, minus a whole proof."""
         begin = time.perf_counter()
         self._ended(self._post())
         alone_s = time.perf_counter() - begin
@@ -193,7 +193,7 @@ class Runtime:
         )
 
     def _queue(self, count: int) -> Outcome:
-        """Jobs straight into the store: one process, one transaction each."""
+        """Jobs written directly to the store: one process, one transaction each."""
         self._home.mkdir(parents=True, exist_ok=True)
         database = self._home / "queue.db"
         database.unlink(missing_ok=True)
@@ -262,7 +262,7 @@ class Runtime:
         return self._open().create_proof(circuit=self._circuit, inputs=self._inputs())
 
     def _order(self) -> Job:
-        """A proof whose circuit has to be built: no circuit is there for this profile."""
+        """A proof whose circuit has to be built."""
         profile = {"range_margin": 0.5 + time.time() % 1}
         model = self._open().circuit(self._circuit).model
         return self._open().create_proof(model=model, inputs=self._inputs(), profile=profile)

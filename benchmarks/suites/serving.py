@@ -1,8 +1,8 @@
-"""The suite ``service``: what HTTP, the queue and the store add to the engine's own steps.
+"""The suite ``service``: the overhead of HTTP, queue and store over the engine's steps.
 
-Each number of workers gets a service of its own (``zkml up``), which stays up for its samples. The
-first starts cold, in an empty home, the others warm: its circuit is there. The last lets jobs that
-arrive together share a proof (``ZKML_COALESCE_MS``).
+Each number of workers has its own service (``zkml up``), which runs during its samples. The first
+starts cold, in an empty home, the others warm, with the circuit. The last coalesces jobs that
+arrive together (``ZKML_COALESCE_MS``).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from benchmarks.zoo.fixtures import Fixture, build_fixture
 SUITE = "service"
 WORKERS = (1, 2)
 JOBS_AT_ONCE, QUICK_JOBS_AT_ONCE = 8, 4
-#: How long a worker waits for jobs to share a proof with, where it does.
+#: The coalescing window, in milliseconds.
 COALESCE_MS = 300
 _STARTS_IN_S = 60
-#: How long jobs are sent until some share a proof: the circuit that they share is made meanwhile.
+#: How long to send jobs until some share a proof: the batched circuit is built meanwhile.
 _SHARES_IN_S = 300
 _STOPS_IN_S = 60
 
@@ -47,8 +47,8 @@ _STOPS_IN_S = 60
 def tasks(
     entries: Sequence[Entry], run_size: RunSize, cache: Path, stack: ExitStack
 ) -> Iterator[Task]:
-    """Latency and overhead with one worker; throughput with each number of workers, and with one
-    that coalesces."""
+    """Latency and overhead with one worker; throughput with each number of workers, and with
+    coalescing."""
     for entry in entries:
         for workers, wait_ms in (*((count, 0) for count in WORKERS), (1, COALESCE_MS)):
             service = _Service(entry, workers, run_size, cache, coalesce_ms=wait_ms)
@@ -66,19 +66,19 @@ def tasks(
 
 
 def home_of(cache: Path, entry: Entry) -> Path:
-    """Where the services of this suite work."""
+    """The home of this suite's services."""
     return cache / "service" / entry.name
 
 
 class _Service:
-    """One running service, started by the first sample and stopped after the last."""
+    """One service, started by the first sample and stopped after the last."""
 
     def __init__(
         self, entry: Entry, workers: int, run_size: RunSize, cache: Path, *, coalesce_ms: int
     ):
         self._entry, self._workers, self._run_size = entry, workers, run_size
         self._coalesce_ms = coalesce_ms
-        #: The one that starts with nothing, and tells how long a single job takes.
+        #: The first service starts cold and measures single jobs.
         self._first = workers == WORKERS[0] and not coalesce_ms
         self._models = cache / "models"
         self._srs = cache / "srs"
@@ -141,7 +141,7 @@ class _Service:
     # --- samples ------------------------------------------------------------------------------
 
     def _start(self) -> Outcome:
-        """To a service that has the circuit; the first begins with nothing."""
+        """Starts the service; the first one builds the circuit."""
         self.stop()
         if self._first:
             shutil.rmtree(self._home, ignore_errors=True)
@@ -170,7 +170,7 @@ class _Service:
         return Outcome(metrics={"latency_s": time.perf_counter() - begin})
 
     def _job(self) -> Outcome:
-        """One warm job, from the request to the event that ends it."""
+        """One warm job, from the request to its last event."""
         begin = time.perf_counter()
         job = self._post()
         done = self._ended(job)
@@ -186,7 +186,7 @@ class _Service:
         )
 
     def _post_while_proving(self) -> Outcome:
-        """How long ``POST /v1/proofs`` takes to answer while another proof is made."""
+        """The response time of ``POST /v1/proofs`` while another proof is made."""
         busy = self._proving()
         begin = time.perf_counter()
         second = self._post()
@@ -204,7 +204,7 @@ class _Service:
         return Outcome(metrics={"latency_s": latency_s})
 
     def _throughput(self) -> Outcome:
-        """Warm jobs a second when several are sent at once."""
+        """Warm jobs per second when several are sent at once."""
         begin = time.perf_counter()
         done = self._all_at_once()
         seconds = time.perf_counter() - begin
@@ -214,7 +214,7 @@ class _Service:
         )
 
     def _until_shared(self) -> Outcome:
-        """Jobs, all at once, until most share a proof: their circuit is made when it is missed."""
+        """Sends jobs at once until most share a proof: a missing batched circuit is built first."""
         begin = time.perf_counter()
         while (passed_s := time.perf_counter() - begin) < _SHARES_IN_S:
             if sum(_lanes(job) > 1 for job in self._all_at_once()) > self._jobs // 2:
@@ -235,7 +235,7 @@ class _Service:
         return build_fixture(self._entry, self._models)
 
     def _with_project_errors(self, action: Any) -> Outcome:
-        """What the service or the network says against it becomes an error of the project."""
+        """Runs an action; errors of the service and of the network become a ``ZkmlError``."""
         try:
             outcome: Outcome = action()
         except TimeoutError as error:
@@ -295,6 +295,6 @@ class _Service:
 
 
 def _lanes(job: Job) -> int:
-    """How many inputs the circuit of its proof holds."""
+    """The lanes of its proof's circuit."""
     lane = (job.result or {}).get("lane")
     return int(lane["count"]) if lane else 1

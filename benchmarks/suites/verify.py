@@ -1,4 +1,4 @@
-"""What checking costs beside EZKL's own.
+"""The cost of verification against EZKL's own.
 
 ``python -m benchmarks.suites.verify BUNDLE MODEL [TIMES]``
 

@@ -1,1 +1,1 @@
-"""Those who are measured: each makes, proves and verifies the same model on the same inputs."""
+"""The measured systems: each builds, proves and verifies the same model on the same inputs."""

@@ -1,8 +1,8 @@
 """A peer: circom 2 and snarkjs (Groth16) with circomlib-ml's ReLU, as separate programs from npm.
 
-They are installed on request into a folder that git ignores, and never bundled (GPL-3.0). snarkjs
-tells no times of its own, so its times are of whole processes, node's start included: compare
-``total_s`` with ``total_s``. Groth16 needs a trusted set-up for each circuit; ours does not.
+They are installed on request into an ignored folder, and never bundled (GPL-3.0). snarkjs does not
+report times, so its times are those of whole processes, including node's start: compare ``total_s``
+with ``total_s``. Groth16 needs a trusted set-up for each circuit; ours does not.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from circuits.format.field import P
 FOLDER = Path(__file__).parents[2] / ".cache" / "benchmarks" / "peers"
 PACKAGES = ("circom2@0.2.23", "snarkjs@0.7.6", "circomlib-ml@1.4.4", "solc@0.8.20")
 NAME = "circom"
-#: Dense layers and ReLU, nothing else.
+#: Only dense layers and ReLU.
 MODELS = ("autoencoder", "mlp-196-25-10", "mlp-784-56-10", "mlp-784-128-10")
-#: A ceremony file doubles in size and time to make with each step; this one is 600 MB.
+#: A ceremony file doubles in size and time with each step; this one has 600 MB.
 LARGEST_CEREMONY = 18
-#: Constraints of one ReLU of circomlib-ml, for choosing the ceremony's size.
+#: Constraints of one ReLU of circomlib-ml, to choose the ceremony's size.
 _PER_RELU = 520
 
 
 def install() -> Path:
-    """Puts the programs into ``FOLDER`` with npm. Raises ``PeerMissing`` without npm."""
+    """Installs the programs into ``FOLDER`` with npm. Raises ``PeerMissing`` without npm."""
     npm = shutil.which("npm")
     if npm is None:
         raise PeerMissing("npm is not on PATH", advice="Install Node.js 18 or newer.")
@@ -68,7 +68,7 @@ class Circom:
         work = workdir.work
         work.mkdir(parents=True, exist_ok=True)
         _tool("circom2")
-        # circom2 runs in WebAssembly and sees nothing outside the folder it works in.
+        # circom2 runs in WebAssembly and sees only its working folder.
         library = FOLDER / "node_modules" / "circomlib-ml" / "circuits"
         shutil.copytree(library, work / "circomlib-ml", dirs_exist_ok=True)
         source = network.source("circomlib-ml/ReLU.circom")
@@ -129,17 +129,17 @@ class Circom:
                 "total_s": sum(step.seconds for step in steps),
                 "cpu_s": sum(step.cpu_seconds for step in steps),
                 "peak_rss_bytes": float(max(step.peak_rss_bytes for step in steps)),
-                "proof_bytes": 256.0,  # two points of G1 and one of G2, as a contract takes them
+                "proof_bytes": 256.0,  # two points of G1 and one of G2, as for a contract
             },
             facts={"input": at},
-            # snarkjs ends with a status other than 0 for a bad proof, which raised above; what is
-            # left to check is that the proof is about this input.
+            # snarkjs exits with an error for a bad proof, which raised above; here the proof is
+            # compared with this input.
             verified=signed[count:] == x.tolist(),
             outputs=[[n / 2.0**network.output_bits for n in signed[:count]]],
         )
 
     def accuracy(self, fixture: Fixture, workdir: Workdir, count: int) -> Outcome:
-        """By the same exact integer arithmetic, which every proof's outputs are compared with."""
+        """Computed in exact integer arithmetic, with which every proof's outputs are compared."""
         network = IntegerNetwork.read(fixture.onnx.read_bytes())
         answers = [
             np.ldexp(network.run(network.quantise(values)), -network.output_bits).tolist()

@@ -1,7 +1,7 @@
 """A dense network as a circom program: integer weights as constants, so its products are linear.
 
-Values grow from layer to layer instead of being rescaled: the field has room, and nothing is lost
-but what rounding the input and the weights loses.
+Values grow from layer to layer without rescaling: the field is large enough, and the only error is
+from rounding input and weights.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class IntegerNetwork:
         return _rounded(np.asarray(x, dtype=np.float64).reshape(-1), INPUT_BITS)
 
     def run(self, x: Integers) -> Integers:
-        """What the circuit computes, exactly (all values stay far below 2^63)."""
+        """The circuit's exact result (all values stay far below 2^63)."""
         for layer in self.layers:
             x = layer.weight @ x + layer.bias
             if layer.relu:
@@ -87,7 +87,7 @@ class IntegerNetwork:
         return x
 
     def source(self, relu: str) -> str:
-        """The program; ``relu`` is the path of circomlib-ml's file of that name."""
+        """The program; ``relu`` is the path of circomlib-ml's file."""
         lines = ["pragma circom 2.0.0;", f'include "{relu}";', ""]
         lines += ["template Network() {", f"    signal input x[{self.layers[0].weight.shape[1]}];"]
         lines.append(f"    signal output y[{len(self.layers[-1].bias)}];")
@@ -117,8 +117,8 @@ class IntegerNetwork:
 
 
 def _sum(terms: Sequence[str]) -> str:
-    """The terms added up in pairs: the compiler goes down an expression by recursion, and 785 terms
-    one after another are deeper than its stack."""
+    """The sum as a balanced tree: the compiler recurses into expressions, and a chain of 785 terms
+    overflows its stack."""
     if len(terms) == 1:
         return terms[0]
     half = len(terms) // 2

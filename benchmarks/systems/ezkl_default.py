@@ -1,8 +1,8 @@
-"""EZKL's documented default flow as a side: its own defaults, its own order, one process a step.
+"""EZKL's documented default flow: its defaults, its order, one process per step.
 
 ``gen_settings → calibrate_settings(target="resources") → compile_circuit → setup`` once per model,
-``gen_witness → prove → verify`` per input, as EZKL's examples have it. The SRS is made once per
-size and is no part of any time: both sides are given it.
+``gen_witness → prove → verify`` per input, as in EZKL's examples. The SRS is generated once per
+size and not timed: all systems share it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "ezkl_default.py"
 CALIBRATION_SAMPLES = 20
 #: Peak of set-up and proof over 2^k rows of the default circuit (5.1 GB at k = 19).
 BYTES_PER_ROW = 10_500
-#: Tells a folder with keys from one whose set-up was interrupted.
+#: Marks a folder with a complete set-up.
 _COMPLETE = "complete"
 
 
 class EzklDefault:
-    """EZKL as its documentation says to use it."""
+    """EZKL used as its documentation says."""
 
     name = "ezkl-default"
     title = "EZKL, documented default flow"
@@ -114,7 +114,7 @@ class EzklDefault:
 def srs_file(workdir: Workdir, logrows: int) -> Path:
     """An insecure SRS of this size for development, generated once.
 
-    Named as ``circuits.srs`` names it, so that our own side proves over the same file.
+    Named as in ``circuits.srs``, so that our system uses the same file.
     """
     workdir.srs.mkdir(parents=True, exist_ok=True)
     path = workdir.srs / f"dev{logrows}.srs"
@@ -136,7 +136,7 @@ def _write_inputs(path: Path, inputs: dict[str, Floats]) -> None:
 
 
 def _proved_outputs(proof: dict[str, Any], settings: dict[str, Any]) -> list[list[str]]:
-    """The outputs among a proof's public instances, where they stand last."""
+    """The outputs, which are the last of a proof's public instances."""
     (instances,) = proof["instances"]
     count = len(settings["model_output_scales"])
     sizes = [math.prod(shape) for shape in settings["model_instance_shapes"][-count:]]

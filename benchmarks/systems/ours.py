@@ -1,4 +1,4 @@
-"""Our own side: the planner's circuit, proved through the public Python API."""
+"""Our system: the planner's circuit, proved through the public Python API."""
 
 from __future__ import annotations
 

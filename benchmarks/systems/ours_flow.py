@@ -1,10 +1,10 @@
-"""One step of our own flow, in a process of its own: the counterpart of ``ezkl_default.py``.
+"""One step of our flow, in a separate process: the counterpart of ``ezkl_default.py``.
 
     python -m benchmarks.systems.ours_flow STEP WORK [ARGUMENT...]
 
-Uses the public Python API of ``circuits``: what the service and the command line call, without
-receipts, stores and queues, with the cost model of this machine where one was fitted. The last line
-on stdout is JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
+Uses the public Python API of ``circuits``, like the service and the command line, without receipts,
+store and queue, and with this machine's cost model if there is one. The last line on stdout is
+JSON; an error is ``{"problem": …}`` with exit status 2 or 3.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TIMED_LOGROWS = range(6, 15)
 def build(
     engine: EzklEngine, work: Path, onnx: str, calibration: str, srs: str, profile: str
 ) -> dict[str, Any]:
-    """Model and calibration data to keys in ``work``. The time of a missing SRS is left out."""
+    """From model and calibration data to keys in ``work``. Generating an SRS is not timed."""
     # Imported here: a process that proves does not load the compiler, in the service either.
     from circuits.calibration.samples import read_calibration
     from circuits.compiler.build import Builder
@@ -50,7 +50,7 @@ def build(
         engine.sandbox.call(_INSPECT, model, limits=step_limits()).signature,
     )
     folder = SrsFolder(Path(srs))
-    for logrows in _TIMED_LOGROWS:  # so that making them is no part of planning's time
+    for logrows in _TIMED_LOGROWS:  # so that generating them is not part of the planning time
         folder.ensure(
             logrows,
             Policy.DEVELOPMENT,
@@ -88,7 +88,7 @@ def build(
 
 
 def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
-    """Proves and verifies the input of a JSON file, bound to a fresh context."""
+    """Proves and verifies the input of a JSON file, bound to a new context."""
     manifest, files, _ = _circuit(work)
     named = json.loads(Path(inputs).read_text(encoding="utf-8"))["inputs"]
     felts = [
@@ -123,7 +123,7 @@ def prove(engine: EzklEngine, work: Path, inputs: str) -> dict[str, Any]:
 
 
 def outputs(engine: EzklEngine, work: Path, held_out: str, count: str) -> dict[str, Any]:
-    """The circuit's answers for the first ``count`` samples of an ``.npz``, without proofs."""
+    """The circuit's outputs for the first ``count`` samples of an ``.npz``, without proofs."""
     manifest, files, rewritten = _circuit(work)
     samples = []
     with np.load(held_out) as archive:

@@ -1,1 +1,1 @@
-"""Seeded builders of the networks that are measured, demonstrated and tested."""
+"""Seeded builders of the networks for benchmarks, demo and tests."""

@@ -1,6 +1,6 @@
 """Classical models, fitted by scikit-learn and written as plain tensor operators.
 
-No ai.onnx.ml operator: engines that prove tensors have none. A tree becomes comparisons and two
+They avoid ai.onnx.ml operators, which tensor engines lack. A tree becomes comparisons and two
 products (the GEMM form of Hummingbird's paper, OSDI 2020, section 4.1).
 """
 
@@ -123,7 +123,7 @@ def gradient_boosting() -> Built:
             score[:, label] = boosted.learning_rate * estimator.tree_.value[:, 0, 0]
             trees.append(estimator.tree_)
             values.append(score)
-    # What the ensemble starts from, whatever this version of scikit-learn calls it.
+    # The ensemble's initial value, whose name depends on the scikit-learn version.
     start = boosted.decision_function(table.train[:1])[0] - sum(
         value[tree.apply(table.train[:1])[0]] for tree, value in zip(trees, values, strict=True)
     )
@@ -134,8 +134,8 @@ def gradient_boosting() -> Built:
 def _trees(
     trees: Sequence[Any], values: Sequence[np.ndarray], start: np.ndarray
 ) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Comparisons at all inner nodes; a leaf is reached when all its turns to the right, and no
-    other, are taken: turns·paths > needed − ½."""
+    """Comparisons at all inner nodes; a leaf is reached if exactly its right branches are taken:
+    turns·paths > needed − ½."""
     features: list[int] = []
     thresholds: list[float] = []
     paths: list[dict[int, int]] = []
@@ -193,7 +193,7 @@ def _model(
 
 
 def entries() -> list[Entry]:
-    """How many nodes and vectors there are depends on the fit: counts are of these seeds."""
+    """The numbers of nodes and vectors depend on the fit: counts are for these seeds."""
     return [
         Entry(
             name="logistic-regression",

@@ -1,4 +1,4 @@
-"""What the zoo knows of a model, and what building it gives."""
+"""Entries of the zoo, and built models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Labels = NDArray[np.int64]
 class Built:
     """A model and its data. Arrays are ``[N, *shape]`` per input; ``labels`` is int64 [N].
 
-    ``labels`` is None where there is no right answer but the model's own (untrained weights,
-    regression): then a side is judged by its error over the output's range alone.
+    ``labels`` is None if only the model's output is correct (untrained weights, regression): then
+    the error over the output's range decides.
     """
 
     onnx: bytes

@@ -1,7 +1,7 @@
-"""Models of a folder that is not ours: ``NAME/network.onnx`` beside ``NAME/input.json``.
+"""Models of an external folder: ``NAME/network.onnx`` with ``NAME/input.json``.
 
-EZKL's own examples come like this, with one input each. Calibration and held-out samples are drawn
-uniformly between the smallest and the largest value of that input, alike for every side.
+EZKL's examples have this form, with one input each. Calibration and held-out samples are uniformly
+random between the smallest and the largest value of that input, the same for every system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models on disk, as the sides use them: built once, kept in a cache, never measured."""
+"""Models on disk, shared by all systems: built once and cached; building is not measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from circuits.format.digests import sha256_file
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 
-#: Raise it when a builder changes: cached models of an older version are built again.
+#: Increment it when a builder changes, to rebuild cached models.
 ZOO_VERSION = 1
 _FILES = ("model.onnx", "calibration.npz", "held_out.npz", "input.json")
 
@@ -43,7 +43,7 @@ class Fixture:
 
     @property
     def input(self) -> Path:
-        """The first held-out input, in the form ``zkml prove`` takes."""
+        """The first held-out input, as an input file of ``zkml prove``."""
         return self.folder / "input.json"
 
     @property
@@ -51,7 +51,7 @@ class Fixture:
         return sha256_file(self.onnx)
 
     def samples(self, count: int) -> list[dict[str, Floats]]:
-        """The first ``count`` held-out inputs, each in the model's own shape."""
+        """The first ``count`` held-out inputs, each in the model's shape."""
         count = min(count, len(self.reference))
         return [{name: a[i] for name, a in self.held_out.items()} for i in range(count)]
 
@@ -76,7 +76,7 @@ def build_fixture(entry: Entry, cache: Path) -> Fixture:
 def reference_outputs(model: bytes, inputs: Mapping[str, Floats]) -> NDArray[np.float64]:
     """onnxruntime's first output for each sample, flattened: [N, M].
 
-    A model that onnxruntime refuses is repaired first, as the compiler repairs it. Raises
+    A model that onnxruntime refuses is first repaired, as in the compiler. Raises
     ``ModelError`` when it still cannot run.
     """
     count = len(next(iter(inputs.values())))

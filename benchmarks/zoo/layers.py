@@ -1,4 +1,4 @@
-"""Layers that can be trained and written as ONNX: as much as the zoo needs, in numpy.
+"""Trainable layers for the zoo, in numpy, with ONNX export.
 
 Batches come first: dense layers take [N, features], the others [N, channels, height, width].
 """
@@ -20,7 +20,7 @@ Written = tuple[list[onnx.NodeProto], list[onnx.TensorProto]]
 
 
 class Layer(ABC):
-    """``forward`` keeps what ``backward`` needs; ``slopes`` belong to ``weights``, in order."""
+    """``forward`` stores what ``backward`` needs; ``slopes`` are the gradients of ``weights``."""
 
     def __init__(self) -> None:
         self.weights: list[Floats] = []
@@ -34,11 +34,11 @@ class Layer(ABC):
 
     @abstractmethod
     def shape(self, x: Shape) -> Shape:
-        """The output's shape for an input's, both without the batch."""
+        """The output shape for an input shape, both without the batch."""
 
     @abstractmethod
     def write(self, name: str, x: str, y: str) -> Written:
-        """As ONNX, from the value ``x`` to the value ``y``."""
+        """The layer as ONNX nodes from value ``x`` to value ``y``."""
 
     def multiplications(self, x: Shape) -> int:
         return 0

@@ -1,4 +1,4 @@
-"""A chain of layers: trained by Adam, counted, written as ONNX."""
+"""A chain of layers: training by Adam, operation counts, ONNX export."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmarks.zoo.entry import Floats, Labels
 from benchmarks.zoo.layers import Layer, Shape
 
 OPSET, IR_VERSION = 13, 8
-#: The slope of the loss by the last layer's output, for a batch's outputs and its rows' numbers.
+#: The gradient of the loss by the last layer's output, for a batch's outputs and row numbers.
 LossSlope = Callable[[Floats, np.ndarray], Floats]
 
 
 class Network:
-    """``shape`` is one input's, without the batch."""
+    """``shape`` is that of one input, without the batch."""
 
     def __init__(self, name: str, shape: Shape, layers: Sequence[Layer]):
         self.name, self.shape, self.layers = name, shape, list(layers)

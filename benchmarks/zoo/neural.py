@@ -97,7 +97,7 @@ def _classifier(make: Callable[[], Network], side: int, epochs: int) -> Callable
 
 
 def _untrained(make: Callable[[], Network]) -> Callable[[], Built]:
-    """With its initial weights, on inputs of [0, 1]: there is no right answer but its own."""
+    """With its initial weights, on inputs of [0, 1], without labels."""
 
     def build() -> Built:
         network = make()

@@ -1,4 +1,4 @@
-"""A recurrent network and an attention block, untrained: they are measured for their operators."""
+"""A recurrent network and an attention block, untrained, for their operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All models by name. Definitions of published networks are cited where they are built."""
+"""All models by name. Builders cite the definitions of published networks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ZOO = {entry.name: entry for entry in ENTRIES}
 
 
 def choose(names: Sequence[str], *, quick: bool) -> list[Entry]:
-    """The models of these names, or all (those fit for quick runs). Raises ``UnknownModel``."""
+    """The models of these names, or all (of quick runs). Raises ``UnknownModel``."""
     if not names:
         return [entry for entry in ENTRIES if entry.quick or not quick]
     for name in names:
