@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-install: $(STAMP) ## Put the locked environment and the zkml command into .venv
+install: $(STAMP) ## Install the locked environment and the zkml command into .venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "zkml-prover needs Python 3.11 or newer; set PYTHON=/path/to/python3")'
@@ -22,29 +22,29 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install ## An end-to-end demo: serve, upload, prove, verify, tamper
 	$(BIN)/zkml demo
 
-test: install lint ## Every check but the long tail: what a change has to pass
+test: install lint ## All checks except the long ones; required for every change
 	$(BIN)/python -m pytest -m "not long"
 
-test-all: install lint docs ## Every check there is, with ten times the random examples; CI runs this
+test-all: install lint docs ## All checks, with ten times the random examples; CI runs this
 	ZKML_TEST_THOROUGH=1 $(BIN)/python -m pytest
 
-chaos: install ## Break everything at random for long, and see that no job is lost
+chaos: install ## Inject random faults for a long time, and check that no job is lost
 	ZKML_CHAOS_JOBS=300 ZKML_CHAOS_WORKERS=3 ZKML_CHAOS_EXAMPLES=2000 ZKML_CHAOS_RESTARTS=50 $(BIN)/python -m pytest -s tests/chaos
 
-check: install lint ## The fast part of the checks
+check: install lint ## The fast checks
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not long"
 
-lint: install ## Format, lint, types and the arrows between packages
+lint: install ## Formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lint-fix: install ## Repair what the linters can repair
+lint-fix: install ## Apply the linters' automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-models: install ## Put the ONNX project's node tests through the compiler; docs/models.md says what came of it
+models: install ## Run the ONNX project's node tests through the compiler (results in docs/models.md)
 	$(BIN)/python -W ignore -m benchmarks.node_tests -o build/models $(ARGS)
 
 bench: install ## Measure against EZKL's default flow (see docs/benchmarks.md)
@@ -68,5 +68,5 @@ openapi: install ## Write docs/openapi.json and api/examples.json from the route
 lock: ## Lock the dependencies again (needs uv)
 	uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev pyproject.toml -o requirements.lock
 
-clean: ## Remove what was built (keeps nothing of .venv)
+clean: ## Remove all build outputs and .venv
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

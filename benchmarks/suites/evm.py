@@ -1,5 +1,5 @@
-"""The suite ``evm``: the cost of a proof on chain, for our circuits with a public and with a private
-input, and EZKL's default.
+"""The suite ``evm``: the cost of a proof on chain, for our circuits with a public or a private
+input, and for EZKL's default.
 
 For each system: the deployed size of the verifier contract, the gas of deploying it with its guard,
 and the gas of one call to the guard with a real proof. The guard must accept that proof, and revert
