@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from api.client import Client, Job, ServerProblem, UnexpectedAnswer
 from benchmarks.errors import PeerMissing, SampleFailed, SampleTimeout
@@ -63,12 +65,19 @@ class Hosts:
             action=lambda: _safely(self._start),
             ready=lambda: self._client is not None,
         )
-        for count in COUNTS:
-            side = f"throughput, a worker of 1 thread on {counted(count, 'host')}"
+        sides: list[tuple[str, Callable[[], Outcome]]] = [
+            (
+                f"throughput, a worker of 1 thread on {counted(n, 'host')}",
+                partial(self._throughput, n),
+            )
+            for n in COUNTS
+        ]
+        sides.append(("recovery from a killed PostgreSQL, 3 hosts", self._recovery))
+        for side, action in sides:
             for turn in range(self._run_size.warm_ups + self._run_size.samples):
                 yield Task(
                     key=self._key(side, Step.MEASURE, turn),
-                    action=partial(_safely, partial(self._throughput, count)),
+                    action=partial(_safely, action),
                     warm_up=turn < self._run_size.warm_ups,
                     needs=first,
                 )
@@ -130,6 +139,23 @@ class Hosts:
         seconds = time.perf_counter() - begin
         return Outcome(metrics={"throughput_per_s": len(jobs) / seconds})
 
+    def _recovery(self) -> Outcome:
+        """From the kill of a backend while a proof is made, after which PostgreSQL ends all others
+        and recovers, to the success of the proof's job, less a whole proof."""
+        begin = time.perf_counter()
+        self._ended(self._post())
+        alone_s = time.perf_counter() - begin
+        job = self._post()
+        while self._open().proof(job.id).state == "queued":
+            time.sleep(0.01)
+        begin = time.perf_counter()
+        with psycopg.connect(self._environment["ZKML_DATABASE_URL"]) as database:
+            query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            pids = database.execute(f"{query} AND pid <> pg_backend_pid()").fetchall()
+        os.kill(pids[0][0], signal.SIGKILL)
+        self._ended(job)
+        return Outcome(metrics={"latency_s": max(0.0, time.perf_counter() - begin - alone_s)})
+
     # --- means --------------------------------------------------------------------------------
 
     def _serve(self, stack: ExitStack) -> str:
@@ -169,19 +195,23 @@ class Hosts:
                     time.sleep(0.05)
 
     def _post(self) -> Job:
-        assert self._client is not None, "the task that starts the hosts comes first"
         sample: dict[str, Any] = build_fixture(self._entry, self._models).samples(1)[0]
         inputs = {name: values.tolist() for name, values in sample.items()}
-        return self._client.create_proof(circuit=self._circuit, inputs=inputs)
+        return self._open().create_proof(circuit=self._circuit, inputs=inputs)
+
+    def _open(self) -> Client:
+        assert self._client is not None, "the task that starts the hosts comes first"
+        return self._client
 
     def _ended(self, job: Job) -> None:
-        assert self._client is not None
-        until = time.monotonic() + _HANGS_S
-        while not (done := self._client.proof(job.id)).terminal:
+        until, done = time.monotonic() + _HANGS_S, job
+        while not done.terminal:
             if time.monotonic() > until:
                 raise SampleTimeout(f"job {job.id} does not end")
-            for _ in self._client.events(job.id):
-                pass
+            with contextlib.suppress(*_AWAY):  # the database may have been killed
+                for _ in self._open().events(job.id):
+                    pass
+                done = self._open().proof(job.id)
         if done.state != "succeeded":
             raise SampleFailed(f"job {job.id} {done.state}: {done.problem}")
 
