@@ -54,7 +54,7 @@ def log_context(**values: object) -> AbstractContextManager[None]:
 
 
 def request_in_context() -> dict[str, str]:
-    """The id of the request that is being served, to store with a job that it orders; empty
+    """The id of the request that is being served, to store with a job that it creates; empty
     outside."""
     if "structlog" not in sys.modules:
         return {}

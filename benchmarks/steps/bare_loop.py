@@ -26,7 +26,7 @@ def main(sample: str, count: str, threads: str) -> int:
     app = App.open(Settings.load())
     found = app.store.every_tenant().circuits(100).items
     record = next(record for record in found if "lanes" not in record.manifest)
-    circuit = app.library.open(record.id)
+    circuit = app.registry.open(record.id)
     assert circuit is not None
     with np.load(sample) as archive:
         inputs = {name: archive[name] for name in archive.files}

@@ -69,13 +69,13 @@ def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
     try:
         record, _ = app.add_model(Path(model).read_bytes(), "model.onnx")
         samples = Path(calibration).read_bytes()
-        order = app.library.order_calibrated(record, Profile(), samples)
-        circuit = app.library.open(order.id)
+        spec = app.registry.calibrated_spec(record, Profile(), samples)
+        circuit = app.registry.open(spec.id)
         if circuit is None:
             return {"at": {}, "why": "there is no single-lane circuit"}
-        builder = app.library.wide_builder()
+        builder = app.registry.wide_builder()
         try:
-            forecast = builder.forecast(app.library.narrow(circuit))
+            forecast = builder.forecast(app.registry.narrow(circuit))
         except CannotBatch as error:
             return {"at": {}, "why": error.detail}
         found = {n: forecast.at(int(n)) for n in lanes.split(",") if n != "1"}

@@ -1,4 +1,4 @@
-"""Models: taken in once, looked into in child processes."""
+"""Models: stored once, inspected in child processes."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Models(Parts):
             if calibration is None
             else read_calibration(calibration, signature)
         )
-        builder = self.library.builder()
+        builder = self.registry.builder()
         return builder.estimate(self.artifacts.get(model_id), samples, profile).to_json()
 
     def _size_of(self, model: bytes | Path) -> int:

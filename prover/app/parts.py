@@ -1,4 +1,4 @@
-"""What every part of the application stands on: the objects behind it, seen as one tenant's."""
+"""The base class of the application's parts: the objects behind it, as one tenant's view."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _COSTS_KEPT = 256
 _CIRCUITS_KEPT = 1024
 
 
-def _nobody_hears(_: Sequence[str]) -> None:
+def _no_listener(_: Sequence[str]) -> None:
     pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class CachedCircuit:
     """What is needed to read a request for a proof. It never changes; whether the tenant may still
     use the model is checked when the job is created."""
 
@@ -65,15 +65,15 @@ class Parts:
             settings.redis_url, settings.redis_prefix
         )
         self.engine = EzklEngine(sandbox or Sandbox(nice=settings.engine_nice))
-        self.library = CircuitRegistry(settings, store, artifacts, self.engine)
+        self.registry = CircuitRegistry(settings, store, artifacts, self.engine)
         # Cached by tenant: the response time must not reveal what other tenants have.
         self._costs: Cache[tuple[str | None, str], dict[str, Any]] = Cache(_COSTS_KEPT)
-        self._asked: Cache[tuple[str | None, str], Asked] = Cache(_CIRCUITS_KEPT)
+        self._cached_circuits: Cache[tuple[str | None, str], CachedCircuit] = Cache(_CIRCUITS_KEPT)
         self._described: dict[str, Any] = {}
         self._ring: list[KeyRing] = []  # shared by the views of all tenants
         #: Called with the ids of jobs that a job has queued. A worker process sends them to the
         #: queue; other processes find them in the store.
-        self.announce: Announce = _nobody_hears
+        self.announce: Announce = _no_listener
 
     @classmethod
     def open(cls, settings: Settings, sandbox: Sandbox | None = None) -> Self:
@@ -104,7 +104,7 @@ class Parts:
         view = copy.copy(self)
         view.store = self.store.for_tenant(tenant, key_id)
         view.artifacts = self.artifacts.counted()
-        view.library = CircuitRegistry(self.settings, view.store, view.artifacts, self.engine)
+        view.registry = CircuitRegistry(self.settings, view.store, view.artifacts, self.engine)
         view.__dict__.pop("batches", None)
         return view
 
@@ -124,7 +124,7 @@ class Parts:
             artifacts=self.artifacts,
             notifications=self.notifications,
             engine=self.engine,
-            library=self.library,
+            registry=self.registry,
             keys=lambda: self.keys,
             announce=lambda ids: self.announce(ids),  # noqa: PLW0108 - it may be set later
         )

@@ -134,7 +134,7 @@ class Work(Parts):
             artifacts=self.artifacts,
             notifications=self.notifications,
             engine=self.engine,
-            library=self.library,
+            registry=self.registry,
             keys=self.keys,
         )
 

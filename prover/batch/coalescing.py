@@ -96,7 +96,7 @@ class Coalescing:
 
         Errors of jobs are not raised.
         """
-        circuit = self.services.library.open(job.circuit_id)
+        circuit = self.services.registry.open(job.circuit_id)
         if circuit is None:
             self.single(job, held)  # it builds the circuit
             return
@@ -105,7 +105,7 @@ class Coalescing:
             self.single(job, held)
             return
         others = self._others(job, held)
-        self._order_missing(job, circuit, 1 + len(others), ready)
+        self._request_batched(job, circuit, 1 + len(others), ready)
         lanes = self._lanes(1 + len(others), ready)
         if lanes == 1 or held.should_stop():
             self.single(job, held)
@@ -115,7 +115,7 @@ class Coalescing:
                 self.single(job, held)
                 return
             members = [_Member(job=job, held=held), *joined]
-            wide = self.services.library.open(ready[lanes])
+            wide = self.services.registry.open(ready[lanes])
             assert wide is not None
             _Pack(self.services, self.single, self.stopping, wide, members).run()
 
@@ -141,17 +141,19 @@ class Coalescing:
         pack_plan = plan_packs(count, seconds.get, ready, ready)
         return pack_plan.sizes(count)[0][0]
 
-    def _order_missing(self, job: Job, circuit: Circuit, count: int, ready: dict[int, str]) -> None:
+    def _request_batched(
+        self, job: Job, circuit: Circuit, count: int, ready: dict[int, str]
+    ) -> None:
         """Requests the batched circuit that ``count`` jobs would fill, once and as a separate job,
         so that no proof waits for it. Not if a circuit with more lanes exists or is being built,
         since the number of waiting jobs fluctuates."""
         wanted = min(lanes for lanes in LANE_COUNTS if lanes >= count)
         if count == 1 or wanted <= max(ready):
             return
-        orders = self._orders(circuit)
-        if any(lanes >= wanted and order.problem is None for lanes, order in orders.items()):
+        builds = self._builds(circuit)
+        if any(lanes >= wanted and job_id.problem is None for lanes, job_id in builds.items()):
             return
-        if wanted in orders:
+        if wanted in builds:
             return  # it could not be built
         narrow = circuit.manifest.circuit_id
         wide = wide_circuit_id(narrow, wanted)
@@ -159,23 +161,25 @@ class Coalescing:
             "profile": circuit.manifest.profile.to_json(),
             "lanes": {"of": narrow, "count": wanted},
         }
-        order = _order_id(self.services.store, wide)
-        self.services.store.create_job(JobKind.CIRCUIT, job.model_id, wide, request, None, id=order)
-        self.services.announce([order])
+        job_id = _build_job_id(self.services.store, wide)
+        self.services.store.create_job(
+            JobKind.CIRCUIT, job.model_id, wide, request, None, id=job_id
+        )
+        self.services.announce([job_id])
 
-    def _orders(self, circuit: Circuit) -> dict[int, Job]:
+    def _builds(self, circuit: Circuit) -> dict[int, Job]:
         """The jobs that build, have built or could not build batched circuits, by lanes."""
         found = {}
         for lanes in _WIDE:
             with suppress(JobNotFound):
                 wide = wide_circuit_id(circuit.manifest.circuit_id, lanes)
-                found[lanes] = self.services.store.job(_order_id(self.services.store, wide))
+                found[lanes] = self.services.store.job(_build_job_id(self.services.store, wide))
         return found
 
     def _refused(self, circuit: Circuit) -> bool:
         """Whether the inputs of this model are known not to share a proof; then a job need not
         wait for others."""
-        problems = [order.problem for order in self._orders(circuit).values()]
+        problems = [job_id.problem for job_id in self._builds(circuit).values()]
         return any(p is not None and p["code"] == CannotBatch.code for p in problems)
 
     @contextmanager
@@ -372,7 +376,7 @@ class _Pack:
             self.single(lead.job, lead.held)
 
 
-def _order_id(store: Store, wide: str) -> str:
+def _build_job_id(store: Store, wide: str) -> str:
     """The id of the tenant's job that builds a batched circuit. It is deterministic, so a failed
     build is not repeated."""
     named = {"lanes": wide, "tenant": store.tenant}

@@ -30,14 +30,14 @@ def finer_circuit(services: BatchServices, job: Job, held: LeaseKeeper) -> Circu
 
     Raises the errors of building a circuit.
     """
-    order = job.request.get("finer")
-    if order is None:
+    spec = job.request.get("finer")
+    if spec is None:
         return None
-    if (found := services.library.open(job.circuit_id)) is not None:
+    if (found := services.registry.open(job.circuit_id)) is not None:
         return found
     tracing.stage(Stage.COMPILE.value)
     services.store.set_stage(held.lease, Stage.COMPILE, 0.0)
-    built, _ = services.library.ensure(BuildSpec.from_json(order), held=held)
+    built, _ = services.registry.ensure(BuildSpec.from_json(spec), held=held)
     return built
 
 
@@ -45,23 +45,23 @@ def finer_packs(services: BatchServices, batch: Batch, numbers: Sequence[int]) -
     """A pack for each of the rows, in a finer circuit."""
     if not numbers:
         return []
-    order = _order(services, batch)
+    spec = _spec(services, batch)
     request: dict[str, Any] = {
         "batch": batch.id,
         "profile": batch.request["profile"],
         "context": batch.request["context"],
         "on_inexact": OnInexact.REPORT.value,
-        "finer": order.to_json(),
+        "finer": spec.to_json(),
         "lanes": 1,
         "items": 1,
     }
     return [
-        Pack(id=secrets.token_hex(16), circuit_id=order.id, request=request, numbers=(number,))
+        Pack(id=secrets.token_hex(16), circuit_id=spec.id, request=request, numbers=(number,))
         for number in numbers
     ]
 
 
-def _order(services: BatchServices, batch: Batch) -> BuildSpec:
+def _spec(services: BatchServices, batch: Batch) -> BuildSpec:
     """The batch's build spec with a smaller tolerance. For a circuit older than the batch, the spec
     comes from the job that built it, or else from the circuit's accepted range."""
     profile = Profile.from_json(batch.request["profile"])
@@ -78,9 +78,9 @@ def _order(services: BatchServices, batch: Batch) -> BuildSpec:
     )
     if known is not None and known["calibration"] is not None:
         calibration = services.artifacts.get(known["calibration"])
-        return services.library.order_calibrated(model, finer, calibration)
+        return services.registry.calibrated_spec(model, finer, calibration)
     if known is not None:
-        return services.library.order_ranges(model, finer, BuildSpec.from_json(known).ranges)
+        return services.registry.spec_for_ranges(model, finer, BuildSpec.from_json(known).ranges)
     manifest = CircuitManifest.from_json(services.store.circuit(batch.circuit_id).manifest)
     accepted = {e.tensor.name: (e.lower, e.upper) for e in manifest.inputs}
-    return services.library.order_ranges(model, finer, accepted)
+    return services.registry.spec_for_ranges(model, finer, accepted)

@@ -68,16 +68,16 @@ def ingest(
     }
     given: BuildSpec | None = None
     if calibration is not None:
-        given = services.library.order_calibrated(model, profile, calibration)
+        given = services.registry.calibrated_spec(model, profile, calibration)
     store.create_batch(batch_id, model.id, request, expires, metadata=options.metadata or None)
     try:
         tally, unused = _keep(services, model, path, batch_id, request, on_row)
         if unused:
             request["unused_inputs"] = unused
-        order = given or circuit_id or _order(services, model, profile, tally)
-        circuit = order.id if isinstance(order, BuildSpec) else order
-        ordered = {"circuit": order.to_json()} if isinstance(order, BuildSpec) else {}
-        store.start_batch(batch_id, circuit, request | ordered)
+        spec = given or circuit_id or _spec(services, model, profile, tally)
+        circuit = spec.id if isinstance(spec, BuildSpec) else spec
+        with_spec = {"circuit": spec.to_json()} if isinstance(spec, BuildSpec) else {}
+        store.start_batch(batch_id, circuit, request | with_spec)
     except BaseException:
         forget_rows(store, services.artifacts, batch_id)
         store.abandon_batch(batch_id)
@@ -129,10 +129,10 @@ def _keep(
     return tally, list(unused)[:_MOST_UNUSED]
 
 
-def _order(
+def _spec(
     services: BatchServices, model: ModelRecord, profile: Profile, tally: Tally
 ) -> BuildSpec | str:
     """The id of the newest circuit that fits the range of the rows, or a build spec for one."""
     ranges = tally.ranges()
-    found = services.library.find_covering(model.id, profile, ranges) if ranges else None
-    return found.id if found else services.library.order_ranges(model, profile, ranges)
+    found = services.registry.find_covering(model.id, profile, ranges) if ranges else None
+    return found.id if found else services.registry.spec_for_ranges(model, profile, ranges)

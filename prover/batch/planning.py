@@ -52,10 +52,10 @@ def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note)
 
 
 def _narrow(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> Circuit:
-    found = services.library.open(job.circuit_id)
+    found = services.registry.open(job.circuit_id)
     if found is not None:
         return found
-    built, _ = services.library.ensure(
+    built, _ = services.registry.ensure(
         BuildSpec.from_json(job.request["circuit"]), on_progress=note, held=held
     )
     return built
@@ -129,7 +129,7 @@ def _predictions(
     services: BatchServices, batch: Batch, circuit: Circuit, note: Note
 ) -> tuple[dict[int, float], str | None]:
     """Seconds of a proof by lanes, and the reason if inputs cannot share a proof."""
-    narrow = services.library.narrow(circuit)
+    narrow = services.registry.narrow(circuit)
     one = float(narrow.plan["choice"]["predicted"]["prove_s"])
     if batch.request.get("isolate"):
         return {1: one}, "one proof per input was requested"
@@ -152,7 +152,7 @@ def _build(
             made[n] = circuit.manifest.circuit_id
             continue
         try:
-            wide = services.library.ensure_wide(
+            wide = services.registry.ensure_wide(
                 circuit, n, on_progress=note, should_stop=held.should_stop
             )
         except ZkmlError as error:
@@ -181,7 +181,7 @@ def split_packs(
     """Two halves of a pack that could not be proved, in circuits with existing keys.
     ``on_inexact`` overrides the batch's option."""
     assert batch.circuit_id is not None
-    circuit = services.library.open(batch.circuit_id)
+    circuit = services.registry.open(batch.circuit_id)
     assert circuit is not None
     ready = ready_lanes(services, circuit)
     seconds = {n: planned_s(services, i) for n, i in ready.items()}

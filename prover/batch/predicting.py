@@ -36,7 +36,7 @@ def shared_costs(services: BatchServices, narrow: Narrow, lanes: Collection[int]
     """
     from circuits.batching.errors import CannotBatch
 
-    builder = services.library.wide_builder()
+    builder = services.registry.wide_builder()
     costs = builder.cost_model or CostModel.shipped()
     key = digest_json(
         {

@@ -46,7 +46,7 @@ def prove_pack(services: BatchServices, job: Job, held: LeaseKeeper) -> PackOutc
     Writes only artifacts; the caller settles the pack. Raises the engine's errors, and
     ``StatementRefused`` when the service's own verification fails.
     """
-    circuit = finer_circuit(services, job, held) or services.library.open(job.circuit_id)
+    circuit = finer_circuit(services, job, held) or services.registry.open(job.circuit_id)
     assert circuit is not None, "a pack is queued after its circuit is built"
     outcome = PackOutcome(proved={}, failed={}, result={}, timings={})
     lanes = _lanes(services, job, circuit.manifest, outcome)

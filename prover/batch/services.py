@@ -27,6 +27,6 @@ class BatchServices:
     artifacts: Artifacts
     notifications: Notifications
     engine: EzklEngine
-    library: CircuitRegistry
+    registry: CircuitRegistry
     keys: Callable[[], KeyRing]
     announce: Announce

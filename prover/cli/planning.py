@@ -80,7 +80,7 @@ def plan(
             given = read_input(read_file(input_file), signature)[0] if input_file else {}
             ranges = covering_ranges(given) or default_ranges(signature)
             samples = draw(signature, ranges)
-        builder = app.library.builder()
+        builder = app.registry.builder()
         if effort is not None:
             builder = replace(builder, effort=effort)
         if only_estimate:

@@ -121,31 +121,31 @@ class CircuitRegistry:
 
     # --- build specs -------------------------------------------------------------------------
 
-    def order_calibrated(
+    def calibrated_spec(
         self, model: ModelRecord, profile: Profile, calibration: bytes
     ) -> BuildSpec:
         """A build spec with the user's samples; raises ``CalibrationError``."""
         samples = read_calibration(calibration, Signature.from_json(model.signature))
         digest = self._artifacts.put(calibration)
-        return self._order(model, profile, samples, digest)
+        return self._spec(model, profile, samples, digest)
 
-    def build_spec(
+    def spec_for_inputs(
         self, model: ModelRecord, profile: Profile, inputs: Mapping[str, NDArray[Any]] | None
     ) -> BuildSpec:
         """A build spec without samples, for ranges that cover ``inputs``, or default ranges."""
         signature = Signature.from_json(model.signature)
         ranges = covering_ranges(inputs) if inputs else default_ranges(signature)
-        return self._order(model, profile, draw(signature, ranges), None)
+        return self._spec(model, profile, draw(signature, ranges), None)
 
-    def order_ranges(
+    def spec_for_ranges(
         self, model: ModelRecord, profile: Profile, ranges: Mapping[str, tuple[float, float]]
     ) -> BuildSpec:
         """A build spec without samples, for declared ranges, or default ranges."""
         signature = Signature.from_json(model.signature)
         wanted = default_ranges(signature) | dict(ranges)
-        return self._order(model, profile, draw(signature, wanted), None)
+        return self._spec(model, profile, draw(signature, wanted), None)
 
-    def _order(
+    def _spec(
         self, model: ModelRecord, profile: Profile, samples: Samples, calibration: str | None
     ) -> BuildSpec:
         return BuildSpec(
@@ -265,7 +265,7 @@ class CircuitRegistry:
 
     def ensure(
         self,
-        order: BuildSpec,
+        spec: BuildSpec,
         *,
         on_progress: Callable[[str], None] | None = None,
         held: LeaseKeeper | None = None,
@@ -277,49 +277,49 @@ class CircuitRegistry:
         that job must stop, or the host has no room for the build.
         """
         should_stop = None if held is None else held.should_stop
-        if (found := self.open(order.id)) is not None:
+        if (found := self.open(spec.id)) is not None:
             return found, False
-        with self._one_build_at_a_time(order.id, should_stop) as scratch:
-            if (found := self.open(order.id)) is not None:
+        with self._one_build_at_a_time(spec.id, should_stop) as scratch:
+            if (found := self.open(spec.id)) is not None:
                 return found, False
-            if held is not None and (needs := self._predicted_bytes(order, should_stop)):
+            if held is not None and (needs := self._predicted_bytes(spec, should_stop)):
                 held.admit(needs, Place.of(self._settings, held.lease.owner))
-            self._build(order, scratch, on_progress, should_stop)
-        built = self.open(order.id)
+            self._build(spec, scratch, on_progress, should_stop)
+        built = self.open(spec.id)
         assert built is not None
         return built, True
 
-    def _predicted_bytes(self, order: BuildSpec, should_stop: ShouldStop | None) -> int | None:
+    def _predicted_bytes(self, spec: BuildSpec, should_stop: ShouldStop | None) -> int | None:
         """The predicted memory of a build; None for the default (``ZKML_COMPILE_MEMORY_MB``), or if
         it is unknown."""
-        model = self._store.model(order.model_id)
+        model = self._store.model(spec.model_id)
         small = model.summary.get("multiplications", 0) < _LARGE_MODEL
         if small or not self._settings.memory_budget_mb:
             return None
         load("circuits.compiler.build", should_stop)
         builder = self.builder()
         builder = builder if should_stop is None else builder.until(should_stop)
-        data, samples = self._artifacts.get(order.model_id), self._samples(order, model)
+        data, samples = self._artifacts.get(spec.model_id), self._samples(spec, model)
         try:
-            found = builder.estimate(data, samples, order.profile).predicted.peak_bytes
+            found = builder.estimate(data, samples, spec.profile).predicted.peak_bytes
         except (ModelError, NoPlan, EngineError) as error:  # the build itself will say so
-            _log.info("build_not_predicted", circuit=order.id, code=error.code)
+            _log.info("build_not_predicted", circuit=spec.id, code=error.code)
             return None
         return max(found, self._settings.compile_memory_mb << 20)
 
     def _build(
         self,
-        order: BuildSpec,
+        spec: BuildSpec,
         scratch: Path,
         on_progress: Callable[[str], None] | None,
         should_stop: ShouldStop | None,
     ) -> None:
-        model = self._store.model(order.model_id)
+        model = self._store.model(spec.model_id)
         load("circuits.compiler.build", should_stop)
         built = self.builder().build(
-            self._artifacts.get(order.model_id),
-            self._samples(order, model),
-            order.profile,
+            self._artifacts.get(spec.model_id),
+            self._samples(spec, model),
+            spec.profile,
             scratch,
             on_progress=on_progress,
             should_stop=should_stop,
@@ -328,9 +328,9 @@ class CircuitRegistry:
             self._artifacts.put_file(path)
         self._store.add_circuit(
             CircuitRecord(
-                id=order.id,
-                model_id=order.model_id,
-                profile=order.profile.to_json(),
+                id=spec.id,
+                model_id=spec.model_id,
+                profile=spec.profile.to_json(),
                 manifest=built.manifest.to_json(),
                 created_at=datetime.now(UTC),
             )
@@ -410,11 +410,11 @@ class CircuitRegistry:
             )
         )
 
-    def _samples(self, order: BuildSpec, model: ModelRecord) -> Samples:
+    def _samples(self, spec: BuildSpec, model: ModelRecord) -> Samples:
         signature = Signature.from_json(model.signature)
-        if order.calibration is not None:
-            return read_calibration(self._artifacts.get(order.calibration), signature)
-        return draw(signature, order.ranges)
+        if spec.calibration is not None:
+            return read_calibration(self._artifacts.get(spec.calibration), signature)
+        return draw(signature, spec.ranges)
 
     @contextlib.contextmanager
     def _one_build_at_a_time(

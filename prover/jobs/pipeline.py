@@ -99,7 +99,7 @@ class Pipeline:
     artifacts: Artifacts
     notifications: Notifications
     engine: EzklEngine
-    library: CircuitRegistry
+    registry: CircuitRegistry
     keys: KeyRing
 
     def run(
@@ -178,12 +178,12 @@ class Pipeline:
         from circuits.batching.errors import SharingCostsMore
 
         count = int(job.request["lanes"]["count"])
-        narrow = self.library.open(job.request["lanes"]["of"])
+        narrow = self.registry.open(job.request["lanes"]["of"])
         assert narrow is not None, "jobs that use the single-lane circuit request it"
         with work.stage(Stage.COMPILE):
             work.note("estimating batched proofs")
-            own = self.library.narrow(narrow)
-            predicted = self.library.wide_builder().forecast(own).at(count)
+            own = self.registry.narrow(narrow)
+            predicted = self.registry.wide_builder().forecast(own).at(count)
             if predicted is None:
                 raise ModelTooLarge(f"{count} lanes need more memory than is allowed")
             alone = count * float(own.plan["choice"]["predicted"]["prove_s"])
@@ -192,18 +192,18 @@ class Pipeline:
                     f"a proof of {count} inputs is predicted to take {predicted.prove_s:.2f} s,"
                     f" one for each of them {alone:.2f} s"
                 )
-            wide = self.library.ensure_wide(
+            wide = self.registry.ensure_wide(
                 narrow, count, on_progress=work.note, should_stop=work.held.should_stop
             )
         return {"circuit": wide.manifest.circuit_id, "built": True}
 
     def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
         """The job's circuit and whether it was built. Only building is a stage."""
-        found = self.library.open(job.circuit_id)
+        found = self.registry.open(job.circuit_id)
         if found is not None:
             return found, False
         with work.stage(Stage.COMPILE):
-            return self.library.ensure(
+            return self.registry.ensure(
                 BuildSpec.from_json(job.request["circuit"]), on_progress=work.note, held=work.held
             )
 

@@ -419,7 +419,7 @@ def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache
     waiting = threading.Thread(target=app.run, args=(second.id, "other"))
     order = second.request["circuit"]["id"]
     assert order == first.request["circuit"]["id"]
-    with app.library._one_build_at_a_time(order, None):
+    with app.registry._one_build_at_a_time(order, None):
         waiting.start()
         app.request_cancel(second.id)
         waiting.join(timeout=300)

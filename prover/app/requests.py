@@ -1,4 +1,4 @@
-"""What is asked for: jobs, checked and written down before the answer, and ended early."""
+"""Creating jobs from requests, and canceling them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
-from prover.app.parts import Asked, Parts
+from prover.app.parts import CachedCircuit, Parts
 from prover.jobs.circuit_registry import BuildSpec
 from prover.jobs.forgetting import forget_input
 from prover.jobs.inputs import parse_input, store_input
@@ -25,8 +25,8 @@ from prover.tracing import carrier
 NO_OPTIONS = JobOptions()
 
 
-class Orders(Parts):
-    """Jobs as they are asked for. Methods may raise a ``ZkmlError``."""
+class Requests(Parts):
+    """Creates and cancels jobs. Methods may raise a ``ZkmlError``."""
 
     def request_circuit(
         self,
@@ -39,17 +39,17 @@ class Orders(Parts):
         model = self.store.model(model_id)
         self._check_quota(options)
         if calibration is not None:
-            order = self.library.order_calibrated(model, profile, calibration)
+            spec = self.registry.calibrated_spec(model, profile, calibration)
             self.store.add_stored(len(calibration))
         else:
-            order = self.library.build_spec(model, profile, None)
+            spec = self.registry.spec_for_inputs(model, profile, None)
         return self.store.create_job(
             JobKind.CIRCUIT,
             model.id,
-            order.id,
+            spec.id,
             {
                 "profile": profile.to_json(),
-                "circuit": order.to_json(),
+                "circuit": spec.to_json(),
                 **options.to_request(),
                 **carrier(),
                 **request_in_context(),
@@ -78,8 +78,8 @@ class Orders(Parts):
         else the job builds one first.
         """
         if circuit_id is not None:
-            asked = self._asked.get(
-                (self.store.tenant, circuit_id), lambda: self._circuit_asked(circuit_id)
+            asked = self._cached_circuits.get(
+                (self.store.tenant, circuit_id), lambda: self._cached_circuit(circuit_id)
             )
             model_id, manifest = asked.model_id, asked.manifest
             inputs, unused = parse_input(payload, asked.signature)
@@ -113,18 +113,18 @@ class Orders(Parts):
         decides the circuit. ``unused``: ignored input names, for the job's row."""
         circuit: str | BuildSpec
         if calibration is not None:
-            circuit = self.library.order_calibrated(model, profile, calibration)
-        elif (found := self.library.find_accepting(model.id, profile, inputs)) is not None:
+            circuit = self.registry.calibrated_spec(model, profile, calibration)
+        elif (found := self.registry.find_accepting(model.id, profile, inputs)) is not None:
             circuit = found.id
         else:
-            circuit = self.library.build_spec(model, profile, inputs)
+            circuit = self.registry.spec_for_inputs(model, profile, inputs)
         return self._enqueue(model.id, profile, circuit, inputs, context, unused, options)
 
-    def _circuit_asked(self, circuit_id: str) -> Asked:
+    def _cached_circuit(self, circuit_id: str) -> CachedCircuit:
         with self.store.snapshot():
             record = self.store.circuit(circuit_id)
             model = self.store.model(record.model_id)
-        return Asked(
+        return CachedCircuit(
             model_id=model.id,
             signature=Signature.from_json(model.signature),
             manifest=CircuitManifest.from_json(record.manifest),
@@ -140,7 +140,7 @@ class Orders(Parts):
         unused: Sequence[str],
         options: JobOptions,
     ) -> Job:
-        """``circuit``: the id of one that is there, or an order for one."""
+        """``circuit``: the id of an existing one, or a build spec."""
         job_id = options.id or secrets.token_hex(16)
         Context.from_request(job_id, context)  # refused here rather than in a worker
         request: dict[str, Any] = {
