@@ -33,7 +33,7 @@ from circuits.plan.variants import (
 )
 
 FIRST_SCALE = 7
-SCALES = (2, 14)
+SCALES = (2, 20)
 MULTIPLIERS = (10, 1)
 _HALF_BIT = 0.5
 #: Samples that a scale is tried on before it is measured on the held-out ones.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import parser
 
-from circuits.calibration.samples import Samples, draw
+from circuits.calibration.samples import Samples, draw, read_calibration
 from circuits.compiler.build import Builder
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
@@ -248,3 +251,36 @@ def test_planning_stops_wherever_it_is(engine: EzklEngine, srs_cache: Path) -> N
         assert heard[0] == stop + 1
         stop += 1
     assert heard[0] == stop > 2
+
+
+def correlations(assets: int = 4, days: int = 12) -> tuple[bytes, bytes]:
+    """Returns of a few per mille to their correlations: products of such are tiny, and roots of
+    them divide. With calibration data."""
+    eye = ", ".join(str(float(i == j)) for i in range(assets) for j in range(assets))
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[{days}, {assets}] x) => (float[{assets}, {assets}] y)
+        <float t = {{{1 / days}}}, float e = {{{1 / (days - 1)}}}, int64[1] rows = {{0}},
+        int64[1] columns = {{1}}, float[{assets}, {assets}] eye = {{{eye}}}> {{
+          s = ReduceSum(x, rows) m = Mul(s, t) c = Sub(x, m) r = Transpose<perm = [1, 0]>(c)
+          p = MatMul(r, c) v = Mul(p, e) d = Mul(v, eye) w = ReduceSum(d, columns) q = Sqrt(w)
+          k = Transpose<perm = [1, 0]>(q) o = MatMul(q, k) y = Div(v, o) }}"""
+    )
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(60, days, assets)) @ rng.normal(size=(assets, assets)) * 0.02
+    out = io.BytesIO()
+    np.savez(out, x=mixed.astype(np.float32))
+    return bytes(model.SerializeToString()), out.getvalue()
+
+
+@pytest.mark.long
+def test_a_root_of_small_numbers_takes_as_fine_a_scale_as_it_needs(
+    engine: EzklEngine, srs_cache: Path
+) -> None:
+    model, data = correlations()
+    x = TensorSpec(name="x", dtype="float32", shape=(12, 4))
+    y = TensorSpec(name="y", dtype="float32", shape=(4, 4))
+    given = read_calibration(data, Signature(inputs=(x,), outputs=(y,)))
+    plan = builder(engine, srs_cache).plan(model, given, Profile())
+    assert plan.accuracy.max_error <= Profile().max_error
+    assert plan.choice.shape.variant.args.input_scale > 14
