@@ -15,7 +15,14 @@ from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
 from circuits.format.manifest import MAX_LANES
 from circuits.format.profile import Target
-from circuits.plan.layouts import MAX_LOGROWS, base_for, fill_table, minimal_logrows, sizes
+from circuits.plan.layouts import (
+    MAX_LOGROWS,
+    at_smallest,
+    base_for,
+    fill_table,
+    minimal_logrows,
+    sizes,
+)
 
 #: More legs pay for small circuits, whose rows a table would fill; wide ones have rows enough.
 _LEGS = (2, 3, 4, 6)
@@ -66,11 +73,8 @@ class Growth:
         )
         if self.given:
             return [priced] if priced.rows + _SPARE_ROWS <= 1 << priced.args.logrows else []
-        logrows = minimal_logrows(priced)
-        if logrows > MAX_LOGROWS:
-            return []
-        priced = replace(priced, args=replace(priced.args, logrows=logrows))
-        return [replace(priced, args=size) for size in sizes(priced)]
+        smallest = at_smallest(priced)
+        return [] if smallest is None else [replace(smallest, args=a) for a in sizes(smallest)]
 
     def in_columns(self, columns: int) -> Growth:
         """The same layout in another number of columns."""

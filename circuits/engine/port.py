@@ -91,6 +91,33 @@ class LayoutStats:
     instance_shapes: tuple[tuple[int, ...], ...]
     committed: int = 0
 
+    @classmethod
+    def counted(
+        cls,
+        args: RunArgs,
+        cells: int,
+        *,
+        lookups: tuple[str, ...] = (),
+        range_checks: tuple[tuple[int, int], ...] = (),
+        constants: int = 0,
+        committed: int = 0,
+    ) -> LayoutStats:
+        """A layout by its number of cells, counted without the engine."""
+        return cls(
+            args=args,
+            settings="",
+            rows=-(-cells // args.num_inner_cols),
+            assignments=cells,
+            constants=constants,
+            dynamic_size=0,
+            lookups=lookups,
+            range_checks=range_checks,
+            input_scales=(),
+            output_scales=(),
+            instance_shapes=(),
+            committed=committed,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:

@@ -75,17 +75,4 @@ def committed_shape(profile: Profile, graph: LoweredGraph) -> LayoutStats:
 
 def shape_of(args: RunArgs, cells: int, committed: int) -> LayoutStats:
     """A circuit of so many cells, with so many columns of committed elements."""
-    return LayoutStats(
-        args=args,
-        settings="",
-        rows=-(-cells // args.num_inner_cols),
-        assignments=cells,
-        constants=0,
-        dynamic_size=0,
-        lookups=("table",),
-        range_checks=(),
-        input_scales=(),
-        output_scales=(),
-        instance_shapes=(),
-        committed=committed,
-    )
+    return LayoutStats.counted(args, cells, lookups=("table",), committed=committed)

@@ -23,7 +23,7 @@ from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import count_integers, typical_integers
-from circuits.plan.layouts import MAX_LOGROWS, Pricing, minimal_logrows
+from circuits.plan.layouts import Pricing, at_smallest
 from circuits.plan.variants import base_args, integer_args
 
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
@@ -195,22 +195,17 @@ def _counted_shapes(size: Count, profile: Profile) -> Iterator[LayoutStats]:
     args = base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=1)
     digits = replace(args, decomp_base=1 << _WIDE_DIGIT, decomp_legs=2)
     for columns in (1, 2):
-        draft = LayoutStats(
-            args=replace(digits, num_inner_cols=columns, lookup_range=(-(1 << 14), 1 << 14)),
-            settings="",
-            rows=math.ceil(size.cells / columns),
-            assignments=size.cells,
-            constants=size.constants,
-            dynamic_size=0,
-            lookups=("table",) * size.tables,
-            range_checks=((-1, 1), (0, (1 << _WIDE_DIGIT) - 1)),
-            input_scales=(),
-            output_scales=(),
-            instance_shapes=(),
+        shape = at_smallest(
+            LayoutStats.counted(
+                replace(digits, num_inner_cols=columns, lookup_range=(-(1 << 14), 1 << 14)),
+                size.cells,
+                lookups=("table",) * size.tables,
+                range_checks=((-1, 1), (0, (1 << _WIDE_DIGIT) - 1)),
+                constants=size.constants,
+            )
         )
-        logrows = minimal_logrows(draft)
-        if logrows <= MAX_LOGROWS:
-            yield replace(draft, args=replace(draft.args, logrows=logrows))
+        if shape is not None:
+            yield shape
 
 
 def _few_shapes(
@@ -239,9 +234,9 @@ def _few_shapes(
             args=replace(draft, num_inner_cols=columns),
             rows=math.ceil(priced.rows / columns),
         )
-        logrows = minimal_logrows(shape)
-        if logrows <= MAX_LOGROWS:
-            yield replace(shape, args=replace(shape.args, logrows=logrows))
+        sized = at_smallest(shape)
+        if sized is not None:
+            yield sized
 
 
 def _candidates(

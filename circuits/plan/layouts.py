@@ -113,11 +113,9 @@ class Pricing:
     ) -> list[LayoutStats]:
         """One shape in each number of columns."""
         drafts = [replace(args, num_inner_cols=c, logrows=_DRAFT_LOGROWS) for c in columns]
-        return [
-            replace(p, args=replace(p.args, logrows=k))
-            for p in self.engine.measure_layout(onnx, drafts, self.limits)
-            if not isinstance(p, EngineError) and (k := minimal_logrows(p)) <= MAX_LOGROWS
-        ]
+        priced = self.engine.measure_layout(onnx, drafts, self.limits)
+        found = [at_smallest(p) for p in priced if not isinstance(p, EngineError)]
+        return [shape for shape in found if shape is not None]
 
     def _bases(self, bits: int) -> list[tuple[int, int]]:
         """For each number of legs a base that holds ``bits`` bits."""
@@ -173,6 +171,14 @@ def minimal_logrows(priced: LayoutStats) -> int:
     A lookup table may take several columns, each of them a lookup argument of its own.
     """
     return max(_logrows_of(_longest_range_check(priced)), _logrows_of(_longest_beside(priced)))
+
+
+def at_smallest(priced: LayoutStats) -> LayoutStats | None:
+    """The layout at the smallest k at which it fits; None where no k is large enough."""
+    logrows = minimal_logrows(priced)
+    if logrows > MAX_LOGROWS:
+        return None
+    return replace(priced, args=replace(priced.args, logrows=logrows))
 
 
 def _range_check_decides(priced: LayoutStats) -> bool:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TypeVar
 
 from circuits.cost.integers import cells_of
 from circuits.cost.model import CostModel
 from circuits.engine.port import LayoutStats, RunArgs
 from circuits.lower import GraphVariant, LoweringOptions
-from circuits.plan.layouts import COLUMNS, MAX_LOGROWS, minimal_logrows
+from circuits.plan.layouts import COLUMNS, MAX_LOGROWS, at_smallest
 
 _T = TypeVar("_T")
 #: Bits of a rectified value beyond which no table is tried.
@@ -106,20 +105,7 @@ def _shape(variant: GraphVariant, legs: int, columns: int) -> LayoutStats | None
         decomp_legs=legs,
         lookup_range=tables or (0, 0),
     )
-    draft = LayoutStats(
-        args=args,
-        settings="",
-        rows=math.ceil(main / columns),
-        assignments=main,
-        constants=0,
-        dynamic_size=0,
-        lookups=variant.lookups,
-        range_checks=(_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else (),
-        input_scales=(),
-        output_scales=(),
-        instance_shapes=(),
+    checks = (_SIGNS, (0, (1 << each) - 1)) if variant.value_bounds.decomposed > 1 else ()
+    return at_smallest(
+        LayoutStats.counted(args, main, lookups=variant.lookups, range_checks=checks)
     )
-    logrows = minimal_logrows(draft)
-    if logrows > MAX_LOGROWS:
-        return None
-    return replace(draft, args=replace(args, logrows=logrows))
