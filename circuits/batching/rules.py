@@ -195,15 +195,6 @@ def expand(t: BatchTrace, node: NodeProto) -> None:
     t.mark(node, at)
 
 
-def tile(t: BatchTrace, node: NodeProto) -> None:
-    axis, _ = _first(t, node)
-    repeats = t.constant(node, 1)
-    assert repeats is not None
-    if int(repeats.reshape(-1)[axis]) != 1:
-        t.refuse(node, "it repeats the batch dimension")
-    t.mark(node, axis)
-
-
 def concat(t: BatchTrace, node: NodeProto) -> None:
     rank = len(t.shape(node, node.output[0]))
     along = int(_attributes(node)["axis"]) % rank
@@ -301,15 +292,15 @@ def pad(t: BatchTrace, node: NodeProto) -> None:
 # fmt: off
 _ELEMENTWISE = (
     "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu",
-    "Clip", "Cos", "Cosh", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater",
+    "Clip", "Cos", "Cosh", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater",
     "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual",
-    "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow",
+    "Log", "Max", "Mean", "Min", "Mul", "Neg", "Not", "Or", "PRelu", "Pow",
     "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus",
     "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
 )
 _BATCH_FIRST = (
     "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace",
-    "GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "LRN", "MaxPool", "SpaceToDepth",
+    "GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "MaxPool", "SpaceToDepth",
 )
 _REDUCE = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
@@ -338,7 +329,6 @@ RULES: dict[str, Rule] = {
     "Pad": pad,
     "Slice": slice_,
     "Split": split,
-    "Tile": tile,
     "TopK": top_k,
     "Transpose": transpose,
 }

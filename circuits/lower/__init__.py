@@ -1,8 +1,8 @@
 """The integer road: we quantise, layer by layer; the engine proves integers at scale 0.
 
-``compiler`` turns a rewritten float graph into a graph of integers, ``integers`` runs such a
-graph exactly in numpy, ``bounds`` proves how large its values can get, ``bits`` chooses how many
-bits each layer needs.
+``lower`` turns a rewritten float graph into a graph of integers, ``bounds`` proves how large its
+values can get, ``bits`` chooses how many bits each layer needs. ``committed`` writes circuits whose
+hints a proof commits to; ``graphs`` has what is handed to the planner.
 """
 
 from circuits.lower.bits import choose_bits

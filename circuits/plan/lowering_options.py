@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 #: Bits of a rectified value beyond which no table is tried.
 _TABLE_BITS = 20
 #: ReLUs, from the first one on, that are tried as tables.
-MOST_TABLES = 4
+_MOST_TABLES = 4
 #: Multiplications of a single row from which on leaving out zeros is worth a look, and how many
 #: times those that count they must be.
 _SPARSE_FROM = 512
@@ -61,7 +61,7 @@ def weigh_forms(
 def _tabulable_relus(variant: GraphVariant) -> int:
     """How many ReLUs, from the first one on, are worth a look as tables."""
     narrow = itertools.takewhile(lambda relu: relu[1] < 1 << _TABLE_BITS, variant.relus)
-    return min(MOST_TABLES, len(list(narrow)))
+    return min(_MOST_TABLES, len(list(narrow)))
 
 
 def _forms(plain: GraphVariant) -> Iterator[LoweringOptions]:
