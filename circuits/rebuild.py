@@ -9,15 +9,18 @@ Check (34) of ``prover.verify`` compares the key.
 from __future__ import annotations
 
 import json
+import secrets
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from circuits.batching.vectorize import WIDENED, widen
+from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare, output_range
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, draw
 from circuits.compiler.recipe import Recipe, Recompiled, committed_anew
@@ -40,6 +43,8 @@ from circuits.srs.verify_part import extract
 
 #: The settings that choose a circuit's shape and nothing of what it computes.
 _SHAPE = ("logrows", "num_inner_cols", "decomp_base", "decomp_legs", "lookup_range")
+#: Inputs that a rebuild compares a circuit with its model on.
+_RANDOM_INPUTS = 32
 _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it is said to be."
 
 
@@ -47,12 +52,13 @@ _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it
 class Rebuilt:
     """``srs_part`` is what verification needs of the reference string that the key was made over,
     ``weights_hash`` the engine's Poseidon hash of the model's weights, where it is shown.
-    ``answer``: onnxruntime's outputs of the model for an input."""
+    ``answer``: onnxruntime's outputs of the model for an input, each with the width that it has on
+    random inputs."""
 
     vk: bytes
     srs_part: bytes
     weights_hash: str | None
-    answer: Callable[[Sample], list[NDArray[Any]]] | None = None
+    answer: Callable[[Sample], list[tuple[NDArray[Any], float]]] | None = None
 
 
 def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> Recompiled:
@@ -161,6 +167,8 @@ def rebuild(
     priced = _priced(engine, made.onnx, frozen, limits)
     _same_settings(frozen, json.loads(priced.settings))
     _same_formats(manifest, anew, priced)
+    if made.commitments is None and not manifest.profile.visibility.shows_input:
+        _hold_to_model(engine, anew, manifest, priced, limits)
     with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
         out = Path(folder)
         engine.setup(made.onnx, settings.decode(), source.path, out, limits)
@@ -168,12 +176,68 @@ def rebuild(
     shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
     hashed = _weights_hash(engine, made.onnx, manifest, settings, limits) if shown else None
 
-    def answer(inputs: Sample) -> list[NDArray[Any]]:
-        (found,) = engine.sandbox.run(limits, run_reference, anew.reference, [dict(inputs)])
-        return [*found]
+    def answer(inputs: Sample) -> list[tuple[NDArray[Any], float]]:
+        samples = [dict(inputs), *_random_inputs(anew, manifest)]
+        found, *others = engine.sandbox.run(limits, run_reference, anew.reference, samples)
+        widths = [output_range(np.stack(outputs)) for outputs in zip(*others, strict=True)]
+        return [*zip(found, widths, strict=True)]
 
     part = extract(source.path)
     return Rebuilt(vk=vk, srs_part=part, weights_hash=hashed, answer=answer)
+
+
+def _random_inputs(anew: Recompiled, manifest: CircuitManifest) -> list[Sample]:
+    """Inputs of the accepted range that no issuer can know."""
+    drawn = draw(anew.signature, Recipe.of(manifest).accepted, seed=secrets.randbits(64))
+    return [*drawn.plan[:_RANDOM_INPUTS]]
+
+
+def _hold_to_model(
+    engine: EzklEngine,
+    anew: Recompiled,
+    manifest: CircuitManifest,
+    priced: LayoutStats,
+    limits: Limits,
+) -> None:
+    """Compares a circuit of hidden inputs with onnxruntime on random ones, loosely: whoever issued
+    the recipe chose its steps, and nobody sees the input that the proof is about.
+
+    (``circuits.lower.committed.candidates`` does so for circuits with committed hints.)
+    """
+    samples = _random_inputs(anew, manifest)
+    lanes, (low, high) = manifest.lanes, priced.args.lookup_range
+    context = [manifest.context.encode(0) * lanes] if manifest.context.limbs else []
+    encoded = [
+        [
+            *([to_felt(n) for n in i.quantise(s[i.tensor.name])] * lanes for i in manifest.inputs),
+            *context,
+        ]
+        for s in samples
+    ]
+    served, got = [], []
+    runs = engine.simulate(anew.graph.onnx, priced.settings, encoded, limits)
+    for sample, made in zip(samples, runs, strict=True):
+        if isinstance(made, Simulated) and (
+            not priced.lookups or (low <= made.lookup_min and made.lookup_max <= high)
+        ):
+            felts = manifest.model_outputs(made.outputs)
+            served.append(sample)
+            got.append(
+                [
+                    o.decode(values[: o.tensor.size])
+                    for o, values in zip(manifest.outputs, felts, strict=True)
+                ]
+            )
+    if len(served) < MOST_SERVED * len(samples):
+        raise CircuitNotFaithful(
+            f"only {len(served)} of {len(samples)} random inputs in its range stay in its tables"
+        )
+    reference = engine.sandbox.run(limits, run_reference, anew.reference, served)
+    measured = compare(reference, got)
+    if measured.max_error > FAR_OFF:
+        raise CircuitNotFaithful(
+            f"its outputs are {measured.max_error:.0%} of their range off on random inputs"
+        )
 
 
 def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,11 @@ from numpy.typing import NDArray
 
 from circuits.format.profile import Profile
 
+#: How many times as wide as its most varied element an output is at most.
+_APART = 4.0
+#: A rebuilt circuit's error on random inputs from which on it is another function, and the share
+#: of them that it has to serve.
+FAR_OFF, MOST_SERVED = 0.1, 0.75
 #: One sample's outputs.
 Outputs = Sequence[NDArray[Any]]
 
@@ -56,13 +62,22 @@ def _largest_difference(want: NDArray[Any], have: NDArray[Any]) -> float:
 
 
 def output_range(reference: NDArray[Any]) -> float:
-    """The width of an output's finite reference values; their magnitude where they are all the
-    same."""
+    """The width of an output's finite reference values, ``[samples, …]``; their magnitude where
+    they are all the same.
+
+    An output whose elements lie far apart and vary little, such as logits of which one is masked
+    with -1e9, is no wider than four times what its most varied element is: else nothing that its
+    other elements are off by would count.
+    """
     finite = reference[np.isfinite(reference)]
     width = float(finite.max(initial=-np.inf) - finite.min(initial=np.inf))
-    if np.isfinite(width) and width > 0:
-        return width
-    return max(float(np.abs(finite).max(initial=0.0)), 1.0)
+    if not np.isfinite(width) or width <= 0:
+        return max(float(np.abs(finite).max(initial=0.0)), 1.0)
+    known = np.where(np.isfinite(reference), reference, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of elements that are never finite
+        varied = float(np.nan_to_num(np.nanmax(known, 0) - np.nanmin(known, 0)).max(initial=0.0))
+    return min(width, _APART * varied) if varied > 0 else width
 
 
 def _top1_agrees(want: NDArray[Any], have: NDArray[Any], room: float) -> NDArray[np.bool_]:

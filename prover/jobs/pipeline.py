@@ -438,7 +438,8 @@ def measured_error(
         for o, w in zip(decode_outputs(manifest, proof.instances, lane), want, strict=True)
     ]
     off = [float(np.abs(h - w).max(initial=0.0)) for h, w in zip(have, want, strict=True)]
-    ranges = [float(r) for r in manifest.measured.get("output_ranges") or map(output_range, want)]
+    known = manifest.measured.get("output_ranges") or [output_range(w[None]) for w in want]
+    ranges = [float(r) for r in known]
     absolute, relative = max(off), max(o / r for o, r in zip(off, ranges, strict=True))
     if not manifest.profile.visibility.shows_input:
         relative = _bound(relative, manifest.profile.max_error)

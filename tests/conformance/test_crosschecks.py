@@ -292,11 +292,29 @@ def test_the_output_is_compared_with_onnxruntimes(
         vk=good.vk,
         srs_part=good.srs_part,
         weights_hash=None,
-        answer=lambda _: [np.array([answer])],
+        answer=lambda _: [(np.array([answer]), 100.0)],
     )
     report = judge(forgery.resigned(), rebuild=lambda *_: rebuilt)
     assert names(report) == ([] if found is None else ["rebuild"])
     assert found is None or found in report.failures[0].detail
+
+
+def test_an_output_that_is_far_off_for_its_own_width_is_a_warning(
+    good: Bundle, judge: Judge
+) -> None:
+    """A bound that another output of larger numbers made true."""
+    forgery = Forgery(good, statement_of(good))
+    forgery.predicate["accuracy"]["this_input"] |= {"max_absolute": 107.0, "max_relative": 0.0003}
+    rebuilt = Rebuilt(
+        vk=good.vk,
+        srs_part=good.srs_part,
+        weights_hash=None,
+        answer=lambda _: [(np.array([[0.0, 9.3984375, 4.1171875]]), 20.0)],
+    )
+    report = judge(forgery.resigned(), rebuild=lambda *_: rebuilt)
+    (check,) = [c for c in report.checks if c.name == "rebuild"]
+    assert check.status is Status.WARN
+    assert "25 % of its range off" in check.detail
 
 
 # --- pins ------------------------------------------------------------------------------------

@@ -7,10 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from circuits.engine.port import Simulated
+from circuits.errors import EngineError
 from circuits.format.field import to_felt
 from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Argument, Profile, Visibility
@@ -117,6 +120,30 @@ def test_an_honest_circuit_is_rebuilt_to_the_byte(
     report = bench.judge(honest[kind], MODELS[kind])
     assert report.failures == ()
     assert "same bytes" in detail(report)
+
+
+def test_a_circuit_of_hidden_inputs_is_compared_with_its_model(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe's bits are its issuer's: too few erase a layer, and nobody sees the input."""
+    model = MODELS["integers"]
+    bundle = bench.prove(model, Visibility.PRIVATE_INPUT)
+    report = bench.judge(bundle, model)
+    assert report.failures == ()
+    engine = bench.app.engine
+    own = engine.simulate
+
+    def erased(*arguments: Any) -> list[Simulated | EngineError]:
+        return [
+            replace(made, outputs=[[to_felt(0)] * len(felts) for felts in made.outputs])
+            for made in own(*arguments)
+            if isinstance(made, Simulated)
+        ]
+
+    monkeypatch.setattr(type(engine), "simulate", lambda _, *arguments: erased(*arguments))
+    report = bench.judge(bundle, model)
+    assert names(report) == ["rebuild"]
+    assert "of their range off on random inputs" in detail(report)
 
 
 @pytest.mark.long  # the engine chooses k = 15 for it

@@ -55,6 +55,14 @@ def test_an_output_that_never_changes_is_measured_by_its_magnitude(
     assert output_range(np.array(values)) == span
 
 
+def test_a_masked_element_does_not_widen_an_output() -> None:
+    reference = rows([1.0, 3.0, -1e9], [2.0, 0.0, -1e9])
+    assert output_range(np.array([r[0] for r in reference])) == 4 * 3.0
+    got = rows([1.0, 0.0, -1e9], [2.0, 3.0, -1e9])
+    assert compare(reference, got, decisive=0.01).agreement == 0.0
+    assert compare(reference, got).max_error == pytest.approx(3 / 12)
+
+
 def test_a_profile_is_met_up_to_and_including_its_bounds() -> None:
     measured = compare(rows([0.0, 100.0]), rows([0.0, 101.0]))
     assert measured.meets(Profile(max_error=0.01))

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from circuits.calibration.accuracy import compare
+from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
@@ -48,10 +48,6 @@ _COMMITTED = AppliedPass(name="commit-hints", version=1)
 #: Drawn samples that tell how many cells a model takes.
 _TYPICAL_SAMPLES = 8
 _MUCH_TO_COUNT, _MANY = 1 << 23, 1_000
-#: A rebuilt circuit's error on drawn samples from which on it is another function.
-_FAR_OFF = 0.1
-#: The share of drawn samples that a rebuilt circuit has to serve.
-_MOST = 0.75
 
 
 def committed_graphs(
@@ -141,12 +137,12 @@ def _hold_to_model(
     values = _inputs(graph, samples)
     finite = [all(np.isfinite(output).all() for output in outputs) for outputs in reference]
     judged = ~_run(network, steps, values).outside & np.array(finite, dtype=bool)
-    if judged.mean() < _MOST:
+    if judged.mean() < MOST_SERVED:
         raise CannotLower(f"only {judged.mean():.0%} of inputs in its range stay in its table")
     got = _answers(graph, network, steps, scales, [v[judged] for v in values])[0]
     kept = [outputs for outputs, own in zip(reference, judged, strict=True) if own]
     measured = compare(kept, got)
-    if measured.max_error > _FAR_OFF:
+    if measured.max_error > FAR_OFF:
         raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
 
 

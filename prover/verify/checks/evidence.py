@@ -49,8 +49,10 @@ class Rebuilt(Protocol):
         ...
 
     @property
-    def answer(self) -> Callable[[Mapping[str, NDArray[Any]]], Sequence[NDArray[Any]]] | None:
-        """onnxruntime's outputs of the model for an input."""
+    def answer(
+        self,
+    ) -> Callable[[Mapping[str, NDArray[Any]]], Sequence[tuple[NDArray[Any], float]]] | None:
+        """onnxruntime's outputs of the model for an input, and their widths on random inputs."""
         ...
 
 
