@@ -45,9 +45,12 @@ def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) 
 
 
 def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngine) -> None:
+    """Memory costs ten thousand times what it does, so that nothing fits."""
     graph = bind_context(rewrite(linear()).onnx, 1)
-    small = replace(LIMITS, memory_bytes=1 << 20)
-    seen = replace(foretold(engine, graph), limits=small)
+    shipped = CostModel.shipped()
+    dear = tuple(10_000 * c for c in shipped.coefficients["peak_bytes"])
+    costs = replace(shipped, coefficients=shipped.coefficients | {"peak_bytes": dear})
+    seen = replace(foretold(engine, graph), costs=costs)
     assert seen.at(8) is None
     with pytest.raises(ModelTooLarge):
         choose_shape(engine, widen(graph, 8), seen, 8)
