@@ -62,8 +62,13 @@ class Services:
         return replace(self, app=app, watch=self.watch.of(app.store), caller=caller)
 
 
-async def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
+    """The services as the request's caller may use them."""
     return cast(Services, request.app.state.services).of(caller_of(request))
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request)
 
 
 Use = Annotated[Services, Depends(_services)]

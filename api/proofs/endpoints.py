@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
@@ -20,9 +23,30 @@ from api.prefer import Wait
 from api.proofs import service
 from api.proofs.schemas import ProofIn
 from api.requests import JsonRoute
-from api.services import Application, Services, Use
+from api.services import Application, Services, Use, services_of
 from prover.records.idempotency import Replay
 from prover.records.job import Job
+
+#: A job's own id, as this service makes them.
+_PLAIN = re.compile(r"[0-9a-f]{32}")
+
+
+class LookRoute(JsonRoute):
+    """A look at a proof. Clients poll it, and FastAPI takes longer to read its parameters than
+    everything else takes: a request without any, by a job's own id, is answered directly."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def look(request: Request) -> Response:
+            job_id = request.path_params["job_id"]
+            wishes = request.scope["query_string"] or "prefer" in request.headers
+            if wishes or not _PLAIN.fullmatch(job_id):
+                return await handle(request)
+            return job_response(await service.find(services_of(request), job_id))
+
+        return look
+
 
 router = APIRouter(prefix="/v1/proofs", tags=["proofs"], route_class=JsonRoute)
 
@@ -93,9 +117,6 @@ def list_proofs(
     return service.page(app, limit, cursor, where)
 
 
-@router.get(
-    "/{job_id}", response_model=JobOut, summary="Look at a proof", responses=responses(404, 422)
-)
 async def get_proof(job_id: Id, services: Use, wait: Wait) -> Response:
     """The current job; with `Prefer: wait`, once it has ended or the time is over."""
     job = await service.find(services, job_id)
@@ -103,6 +124,17 @@ async def get_proof(job_id: Id, services: Use, wait: Wait) -> Response:
         await services.watch.ended(job.id, wait)
         job = await service.find(services, job.id)
     return job_response(job)
+
+
+router.add_api_route(
+    "/{job_id}",
+    get_proof,
+    methods=["GET"],
+    response_model=JobOut,
+    summary="Look at a proof",
+    responses=responses(404, 422),
+    route_class_override=LookRoute,
+)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a proof", responses=responses(404, 409, 422))
