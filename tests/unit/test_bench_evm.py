@@ -64,7 +64,7 @@ def test_shifted_calls_say_the_same_in_other_bytes() -> None:
     ("accepted", "changed_accepted", "shifted_accepted", "verified", "says"),
     [
         (True, 0, 0, True, None),
-        (False, 0, 0, True, "refuses"),
+        (False, 0, 0, True, "rejects"),
         (True, 1, 0, True, "accepts 1"),
         (True, 0, 1, True, "shifted"),
         (True, 0, 0, False, "not verified"),
