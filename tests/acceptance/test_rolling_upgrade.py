@@ -80,6 +80,9 @@ def test_old_and_new_workers_share_the_work(
         settings["redis_url"] = redis.url
         env = environment(home) | {f"ZKML_{n.upper()}": str(v) for n, v in settings.items()}
 
+        def logged(version: str) -> str:
+            return (tmp_path / f"{version}.log").read_text()
+
         def start(version: str, tree: Path) -> subprocess.Popen[bytes]:
             with (tmp_path / f"{version}.log").open("ab") as log:
                 process = subprocess.Popen(
@@ -93,7 +96,7 @@ def test_old_and_new_workers_share_the_work(
             return process
 
         old = start("old", old_tree)
-        until(lambda: "worker_ready" in (tmp_path / "old.log").read_text())
+        until(lambda: runs(old, tmp_path / "old.log") and "worker_ready" in logged("old"))
         app = App.open(Settings.load(home=home, plan_effort="fast", **settings))
         engine = raw(url)
         with engine.connect() as conn:
@@ -115,11 +118,11 @@ def test_old_and_new_workers_share_the_work(
                 time.sleep(0.02)
             refused = start("refused", old_tree)
             assert refused.wait(300) == 3
-            assert "newer version" in (tmp_path / "refused.log").read_text()
+            assert "newer version" in logged("refused")
             old.send_signal(signal.SIGTERM)
             assert old.wait(300) == 0
             ordered.append(order(app, model.id))
-            until(lambda: app.store.count_jobs()[JobState.SUCCEEDED] == len(ordered))
+            until(lambda: runs(new, tmp_path / "new.log") and have_succeeded(app, ordered))
         finally:
             for process in (old, new):
                 process.terminate()
@@ -130,6 +133,17 @@ def test_old_and_new_workers_share_the_work(
         assert app.store.usage([])[0].proofs == len(ordered)
         engine.dispose()
         app.close()
+
+
+def runs(worker: subprocess.Popen[bytes], log: Path) -> bool:
+    assert worker.poll() is None, log.read_text()[-2000:]
+    return True
+
+
+def have_succeeded(app: App, ordered: list[Job]) -> bool:
+    jobs = [app.store.job(job.id) for job in ordered]
+    assert all(job.problem is None for job in jobs), [job.problem for job in jobs]
+    return all(job.state is JobState.SUCCEEDED for job in jobs)
 
 
 def order(app: App, model: str) -> Job:
