@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from circuits.errors import EngineError
 from circuits.format.commitments import Commitments
-from circuits.format.field import Felts
+from circuits.format.field import Felts, digits_end
 from circuits.format.hidden import Salt
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RunArgs:
     @property
     def weights_bound(self) -> int:
         """The largest magnitude that a range check leaves a number."""
-        return int(self.decomp_base**self.decomp_legs - 1)
+        return digits_end(self.decomp_base, self.decomp_legs) - 1
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> RunArgs:

@@ -42,3 +42,14 @@ def from_felt(felt: str) -> int:
 def felts_to_bytes(felts: Iterable[str]) -> bytes:
     """The concatenated 32-byte little-endian elements: what digests of instances are taken over."""
     return b"".join(bytes.fromhex(f) for f in felts)
+
+
+def digits_end(base: int, legs: int) -> int:
+    """``base ** legs``, the end of what so many digits hold.
+
+    Raises ``ValueError`` where that is half of the field or more: a number would have several
+    decompositions. Then no power is computed, since settings come from outside.
+    """
+    if legs * (base.bit_length() - 1) >= P.bit_length() or 2 * base**legs >= P:
+        raise ValueError("digits hold more than the field: a number has several decompositions")
+    return int(base**legs)

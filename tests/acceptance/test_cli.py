@@ -103,7 +103,7 @@ def test_inputs_of_every_form_give_the_same_output(workspace: Workspace) -> None
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("{", "input_invalid"), ('{"inputs": {"x": [1, 2, 3, 4]}}', "input_shape")],
+    [("{", "input_invalid"), ('{"inputs": {"x": [1, 2, 3]}}', "input_shape")],
 )
 def test_an_input_that_does_not_fit_is_refused(workspace: Workspace, text: str, code: str) -> None:
     out = workspace.folder / "never.zkml"

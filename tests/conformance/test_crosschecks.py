@@ -338,9 +338,10 @@ def test_a_pinned_circuit_has_the_units_that_its_manifest_says(good: Bundle, jud
 # --- digits ----------------------------------------------------------------------------------
 
 
-def test_digits_hold_no_more_than_the_field(good: Bundle, judge: Judge) -> None:
+@pytest.mark.parametrize("legs", [32, 10**9])  # of the latter no power is computed
+def test_digits_hold_no_more_than_the_field(good: Bundle, judge: Judge, legs: int) -> None:
     settings = json.loads(good.settings)
-    settings["run_args"] |= {"decomp_base": 256, "decomp_legs": 32}
+    settings["run_args"] |= {"decomp_base": 256, "decomp_legs": legs}
     forgery = Forgery(good, statement_of(good))
     forgery.set_member(settings=canonical_json(settings))
     forgery.set_manifest(with_file(forgery.manifest, "settings", forgery.bundle.settings))

@@ -8,7 +8,7 @@ import numpy as np
 
 from circuits.engine.proof_json import EzklProof
 from circuits.format.digests import sha256
-from circuits.format.field import P
+from circuits.format.field import digits_end
 from circuits.format.hidden import hides
 from circuits.format.manifest import Role
 from circuits.format.profile import Soundness, Visibility
@@ -69,15 +69,13 @@ def settings_agree(e: Evidence) -> str:
             refuse("the circuit has committed hints, which its profile cannot bind")
         facts["committed elements"] = (settings.committed, manifest.commitments.sizes)
         facts["range checks and other arguments"] = (settings.other_lookups, 0)
-    if 2 * settings.decomp_base**settings.decomp_legs >= P:
-        refuse("the circuit's digits hold more than the field: a number has several decompositions")
+    end = digits_end(settings.decomp_base, settings.decomp_legs)
     if manifest.profile != manifest.own_profile:
         refuse("the manifest's profile and commitments disagree")
     if manifest.profile.soundness is Soundness.CONSERVATIVE:
         facts["range checks left out"] = (settings.ignore_range_checks, False)
     if weights is not None:
-        bound = settings.decomp_base**settings.decomp_legs - 1
-        facts["largest weight accepted"] = (bound, weights)
+        facts["largest weight accepted"] = (end - 1, weights)
         # The engine range-checks constants only where it does not check inputs and outputs.
         facts["range checks of weights"] = (settings.ignore_range_checks, True)
     if (salt := manifest.salt) is not None:
