@@ -509,5 +509,5 @@ def test_the_demo_does_the_main_job_and_leaves_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "none failed" in done.stdout
-    assert "refused" in done.stdout
+    assert "verified again: rejected" in done.stdout
     assert scratch(tmp_path / "home") == []
