@@ -231,29 +231,6 @@ def test_planning_stops_in_the_middle_of_an_engine_call(
     assert len(said) == 1
 
 
-@pytest.mark.long
-def test_planning_stops_wherever_it_is(engine: EzklEngine, srs_cache: Path) -> None:
-    """Stopped at each progress message: no later message or work follows."""
-    made = builder(engine, srs_cache)
-
-    def said_until(stop: int) -> tuple[int, bool]:
-        said: list[str] = []
-        try:
-            made.plan(
-                MODELS["sigmoid"], samples(), Profile(), said.append, lambda: len(said) > stop
-            )
-        except Canceled:
-            return len(said), True
-        return len(said), False
-
-    stop = 0
-    while (heard := said_until(stop))[1]:
-        assert heard[0] == stop + 1
-        stop += 1
-    assert stop > 2
-    assert heard[0] <= stop + 1  # after the last message nothing may be left to stop
-
-
 def correlations(assets: int = 4, days: int = 12) -> tuple[bytes, bytes]:
     """Returns of a few per mille to their correlations: products of such are tiny, and roots of
     them divide. With calibration data."""
