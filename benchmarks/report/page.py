@@ -177,8 +177,18 @@ def _machine(results: Results) -> str:
         f" cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, Python"
         f" {machine['python']}; {versions}; thread settings: {threads}; commit"
         f" {machine['commit'][:12]}{'+' if machine['commit'].endswith('+') else ''}."
-        f" {counted(options['samples'], 'sample')} after {counted(options['warm_ups'], 'warm-up')}."
+        f" {_samples(results)} after {counted(options['warm_ups'], 'warm-up')}."
     )
+
+
+def _samples(results: Results) -> str:
+    """How many proofs a model and system has: a run that its budget ended has fewer of some."""
+    systems = RunSummary.of(results).system_results.values()
+    counts = [n for system in systems if (n := len(system.values("prove_s")))]
+    least, most = min(counts, default=0), max(counts, default=0)
+    if not counts:
+        least = most = results.header.options["samples"]
+    return counted(most, "sample") if least == most else f"{least} to {most} samples"
 
 
 def _cells(system_result: SystemResult, faster: str) -> list[str]:

@@ -8,7 +8,7 @@ from benchmarks.harness.rows import read
 from benchmarks.report import page as report
 
 ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "two-cores"
+RESULT = ROOT / "benchmarks" / "results" / "headline-two-cores"
 
 
 def test_the_readme_shows_the_checked_in_result() -> None:
