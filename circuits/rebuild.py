@@ -151,8 +151,8 @@ def rebuild(
             f" {reference.origin}) is not on this machine",
             logrows=reference.logrows,
         )
-    anew = _compile(engine, model, manifest, limits)
-    made = anew.graph
+    recompiled = _compile(engine, model, manifest, limits)
+    made = recompiled.graph
     frozen = json.loads(settings)
     args = RunArgs.of(frozen)
     if made.commitments is not None:
@@ -166,9 +166,9 @@ def rebuild(
     _same_hidden(manifest, made.hidden, args)
     priced = _priced(engine, made.onnx, frozen, limits)
     _same_settings(frozen, json.loads(priced.settings))
-    _same_formats(manifest, anew, priced)
+    _same_formats(manifest, recompiled, priced)
     if made.commitments is None and not manifest.profile.visibility.shows_input:
-        _hold_to_model(engine, anew, manifest, priced, limits)
+        _hold_to_model(engine, recompiled, manifest, priced, limits)
     with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
         out = Path(folder)
         engine.setup(made.onnx, settings.decode(), source.path, out, limits)
@@ -177,8 +177,8 @@ def rebuild(
     hashed = _weights_hash(engine, made.onnx, manifest, settings, limits) if shown else None
 
     def answer(inputs: Sample) -> list[tuple[NDArray[Any], float]]:
-        samples = [dict(inputs), *_random_inputs(anew, manifest)]
-        found, *others = engine.sandbox.run(limits, run_reference, anew.reference, samples)
+        samples = [dict(inputs), *_random_inputs(recompiled, manifest)]
+        found, *others = engine.sandbox.run(limits, run_reference, recompiled.reference, samples)
         widths = [output_range(np.stack(outputs)) for outputs in zip(*others, strict=True)]
         return [*zip(found, widths, strict=True)]
 
@@ -186,15 +186,15 @@ def rebuild(
     return Rebuilt(vk=vk, srs_part=part, weights_hash=hashed, answer=answer)
 
 
-def _random_inputs(anew: Recompiled, manifest: CircuitManifest) -> list[Sample]:
+def _random_inputs(recompiled: Recompiled, manifest: CircuitManifest) -> list[Sample]:
     """Inputs of the accepted range that no issuer can know."""
-    drawn = draw(anew.signature, Recipe.of(manifest).accepted, seed=secrets.randbits(64))
+    drawn = draw(recompiled.signature, Recipe.of(manifest).accepted, seed=secrets.randbits(64))
     return [*drawn.plan[:_RANDOM_INPUTS]]
 
 
 def _hold_to_model(
     engine: EzklEngine,
-    anew: Recompiled,
+    recompiled: Recompiled,
     manifest: CircuitManifest,
     priced: LayoutStats,
     limits: Limits,
@@ -204,7 +204,7 @@ def _hold_to_model(
 
     (``circuits.lower.committed.candidates`` does so for circuits with committed hints.)
     """
-    samples = _random_inputs(anew, manifest)
+    samples = _random_inputs(recompiled, manifest)
     lanes, (low, high) = manifest.lanes, priced.args.lookup_range
     context = [manifest.context.encode(0) * lanes] if manifest.context.limbs else []
     encoded = [
@@ -215,7 +215,7 @@ def _hold_to_model(
         for s in samples
     ]
     served, got = [], []
-    runs = engine.simulate(anew.graph.onnx, priced.settings, encoded, limits)
+    runs = engine.simulate(recompiled.graph.onnx, priced.settings, encoded, limits)
     for sample, made in zip(samples, runs, strict=True):
         if isinstance(made, Simulated) and (
             not priced.lookups or (low <= made.lookup_min and made.lookup_max <= high)
@@ -232,7 +232,7 @@ def _hold_to_model(
         raise CircuitNotFaithful(
             f"only {len(served)} of {len(samples)} random inputs in its range stay in its tables"
         )
-    reference = engine.sandbox.run(limits, run_reference, anew.reference, served)
+    reference = engine.sandbox.run(limits, run_reference, recompiled.reference, served)
     measured = compare(reference, got)
     if measured.max_error > FAR_OFF:
         raise CircuitNotFaithful(
@@ -304,8 +304,8 @@ def _compile(
         )
     recipe = Recipe.of(manifest)
     samples = draw(stated, recipe.accepted)
-    anew = engine.sandbox.run(limits, recompiled_graph, model, list(samples.plan), recipe)
-    made = anew.graph
+    recompiled = engine.sandbox.run(limits, recompiled_graph, model, list(samples.plan), recipe)
+    made = recompiled.graph
     if sha256(made.onnx) != manifest.rewritten_sha256:
         raise CircuitNotFaithful(
             f"rewriting the model gives {sha256(made.onnx)}, the circuit was made from"
@@ -321,7 +321,7 @@ def _compile(
             "what the manifest says of committed hints does not follow from the model",
             advice=_OTHER_COMPILER,
         )
-    return anew
+    return recompiled
 
 
 def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> LayoutStats:

@@ -1,6 +1,6 @@
 """A circuit of many lanes, made out of a circuit of one lane.
 
-Nothing of its arithmetic is decided anew: it is of the same numbers, in a size of its own. So its
+Nothing of its arithmetic is decided again: it is of the same numbers, in a size of its own. So its
 accuracy is the narrow circuit's, provided that each lane computes the very same field elements;
 that is tried before it may serve.
 """

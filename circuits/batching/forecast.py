@@ -162,12 +162,12 @@ def growths(
 
 
 def choose_shape(
-    engine: Engine, graph: bytes, foretold: Forecast, lanes: int
+    engine: Engine, graph: bytes, forecast: Forecast, lanes: int
 ) -> tuple[LayoutStats, Prediction]:
     """The cheapest shape of a wide graph that fits memory, priced at its own size. Raises
     ``ModelTooLarge`` when none fits."""
-    limits = foretold.limits
-    priced = _priced(engine, graph, foretold.sizes(lanes), limits)
+    limits = forecast.limits
+    priced = _priced(engine, graph, forecast.sizes(lanes), limits)
     # A shape that is longer than was predicted, by its last rows, is looked at in its real size.
     longer = [
         replace(p.args, logrows=k)
@@ -176,7 +176,7 @@ def choose_shape(
     ]
     priced += _priced(engine, graph, longer, limits)
     held = [p for p in priced if minimal_logrows(p) <= p.args.logrows]
-    ranked = sorted(((p, foretold.costs.predict(p)) for p in held), key=foretold.rank)
+    ranked = sorted(((p, forecast.costs.predict(p)) for p in held), key=forecast.rank)
     fitting = [found for found in ranked if found[1].peak_bytes <= limits.memory_bytes]
     if not fitting:
         raise too_many(ranked, limits)

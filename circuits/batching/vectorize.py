@@ -148,7 +148,7 @@ def _rename(node: NodeProto, old: str, new: str) -> None:
 
 
 def _finished(trace: BatchTrace) -> bytes:
-    """The wide model, its shapes inferred anew and held to what the rules say they are."""
+    """The wide model, its shapes inferred again and held to what the rules say they are."""
     model, graph = trace.model, trace.model.graph
     used = {i for node in graph.node for i in node.input} | {o.name for o in graph.output}
     weights = [t for t in graph.initializer if t.name.removesuffix(EXACT) in used]

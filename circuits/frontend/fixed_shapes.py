@@ -65,7 +65,7 @@ def bind_shapes(model: ModelProto, shapes: Shapes | None = None) -> Binding:
         binding.inputs.append(_bind_input(value, given.get(value.name), binding))
     if not inputs:
         raise ModelError("the model has no input: there is nothing to prove")
-    # Inferred shapes of the file may still speak of symbols; inference writes them anew.
+    # Inferred shapes of the file may still speak of symbols; inference writes them again.
     del model.graph.value_info[:]
     handed_on = {value.name for value in inputs}
     for output in model.graph.output:

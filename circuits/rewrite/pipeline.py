@@ -205,7 +205,7 @@ def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], 
 
 
 class Draft:
-    """A model between passes: parsed anew only where one has changed it."""
+    """A model between passes: parsed again only where one has changed it."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -252,7 +252,7 @@ class Draft:
         common.RemoveUnusedOpsetsPass()(graph)
         common.ClearMetadataAndDocStringPass()(graph)
         written = ir.to_proto(graph)
-        del written.graph.value_info[:]  # inferred anew, in the order of the nodes
+        del written.graph.value_info[:]  # inferred again, in the order of the nodes
         self.model, self._graph = infer_shapes(written), None
 
 

@@ -57,7 +57,7 @@ class Bench:
         self.app.run(job.id, "test")
         return read_bundle(self.app.bundle(self.app.store.job(job.id)))
 
-    def judge(self, bundle: Bundle, model: bytes, *, anew: bool = True) -> Report:
+    def judge(self, bundle: Bundle, model: bytes, *, rebuilds: bool = True) -> Report:
         settings = self.app.settings
         return verify_bundle(
             write_bundle(bundle),
@@ -75,7 +75,7 @@ class Bench:
                     settings.engine_limits,
                 )
             )
-            if anew
+            if rebuilds
             else None,
         )
 
@@ -155,7 +155,7 @@ def test_what_leaves_no_trace_in_the_proof_is_found_by_a_rebuild(
     forgery = Forgery(good, copy.deepcopy(statement_of(good)))
     REBUILD_FORGERIES[told](forgery)
     bundle = forgery.resigned()
-    assert names(bench.judge(bundle, model, anew=False)) == []
+    assert names(bench.judge(bundle, model, rebuilds=False)) == []
     assert names(bench.judge(bundle, model)) == ["rebuild"]
 
 
@@ -209,7 +209,7 @@ def test_the_manifest_of_an_integer_circuit_is_rebuilt_too(
     tell(forgery)
     assert forgery.manifest.digest != before
     bundle = forgery.resigned()
-    assert names(bench.judge(bundle, model, anew=False)) == []
+    assert names(bench.judge(bundle, model, rebuilds=False)) == []
     assert names(bench.judge(bundle, model)) == ["rebuild"]
 
 

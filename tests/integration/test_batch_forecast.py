@@ -23,7 +23,7 @@ ARGS = RunArgs(input_scale=7, param_scale=7, scale_rebase_multiplier=10, logrows
 BITS = 20
 
 
-def foretold(engine: EzklEngine, graph: bytes) -> Forecast:
+def forecast_of(engine: EzklEngine, graph: bytes) -> Forecast:
     graphs = {n: widen(graph, n) for n in DRAFT_LANES}
     return Forecast(
         growths=growths(engine, graphs, ARGS, BITS, LIMITS),
@@ -36,7 +36,7 @@ def foretold(engine: EzklEngine, graph: bytes) -> Forecast:
 @pytest.mark.parametrize("model", [linear(), wide(32)], ids=["linear", "wide"])
 def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) -> None:
     graph = bind_context(rewrite(model).onnx, 1)
-    seen = foretold(engine, graph)
+    seen = forecast_of(engine, graph)
     for lanes in (8, 32):
         predicted = seen.at(lanes)
         assert predicted is not None
@@ -50,7 +50,7 @@ def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngi
     shipped = CostModel.shipped()
     dear = tuple(10_000 * c for c in shipped.coefficients["peak_bytes"])
     costs = replace(shipped, coefficients=shipped.coefficients | {"peak_bytes": dear})
-    seen = replace(foretold(engine, graph), costs=costs)
+    seen = replace(forecast_of(engine, graph), costs=costs)
     assert seen.at(8) is None
     with pytest.raises(ModelTooLarge):
         choose_shape(engine, widen(graph, 8), seen, 8)

@@ -1,4 +1,4 @@
-"""The report's sums, on results that are small enough to reckon by hand."""
+"""The report's sums, on results that are small enough to compute by hand."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class _Simplifier:
     # --- numbering ------------------------------------------------------------------------------
 
     def network(self) -> tuple[Network, frozenset[int]]:
-        """What something reads, numbered anew."""
+        """What something reads, renumbered."""
         live = {row for output in self.outputs for row in _rows(output)}
         for at in reversed(range(len(self.steps))):
             if at + self.first in live:
