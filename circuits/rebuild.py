@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.batching.vectorize import WIDENED, widen
+from circuits.batching.vectorize import VECTORIZED, vectorize
 from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare, output_range
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, draw
-from circuits.compiler.recipe import Recipe, Recompiled, committed_anew
+from circuits.compiler.recipe import Recipe, Recompiled, recompile_committed
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits, RunArgs, Simulated
 from circuits.errors import CircuitNotFaithful, SrsMissing
@@ -68,7 +68,7 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
     """
     graph = float_graph(model, samples, recipe.limbs, recipe.expose)
     if recipe.argument is Argument.COMMITTED:
-        lowered = committed_anew(graph, recipe)
+        lowered = recompile_committed(graph, recipe)
         return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)
     if recipe.lowering is not None:
         chosen = BitWidths.from_json(recipe.lowering["bits"])
@@ -102,8 +102,8 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
             label="", onnx=onnx, passes=passes, inputs=(), outputs=(), scale=None, hidden=hidden
         )
     if recipe.lanes > 1:
-        wide = widen(lowered.onnx, recipe.lanes)
-        lowered = replace(lowered, onnx=wide, passes=(*lowered.passes, WIDENED))
+        batched = vectorize(lowered.onnx, recipe.lanes)
+        lowered = replace(lowered, onnx=batched, passes=(*lowered.passes, VECTORIZED))
     return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)
 
 
@@ -164,11 +164,11 @@ def rebuild(
         _same_arithmetic(args, integer_args(manifest.profile, made.scale))
     _committed(made, manifest)
     _same_hidden(manifest, made.hidden, args)
-    priced = _priced(engine, made.onnx, frozen, limits)
-    _same_settings(frozen, json.loads(priced.settings))
-    _same_formats(manifest, recompiled, priced)
+    layout = _measured_layout(engine, made.onnx, frozen, limits)
+    _same_settings(frozen, json.loads(layout.settings))
+    _same_formats(manifest, recompiled, layout)
     if made.commitments is None and not manifest.profile.visibility.shows_input:
-        _hold_to_model(engine, recompiled, manifest, priced, limits)
+        _hold_to_model(engine, recompiled, manifest, layout, limits)
     with tempfile.TemporaryDirectory(prefix="zkml-rebuild-") as folder:
         out = Path(folder)
         engine.setup(made.onnx, settings.decode(), source.path, out, limits)
@@ -196,7 +196,7 @@ def _hold_to_model(
     engine: EzklEngine,
     recompiled: Recompiled,
     manifest: CircuitManifest,
-    priced: LayoutStats,
+    layout: LayoutStats,
     limits: Limits,
 ) -> None:
     """Compares a circuit of hidden inputs with onnxruntime on random ones, loosely: whoever issued
@@ -205,7 +205,7 @@ def _hold_to_model(
     (``circuits.lower.committed.candidates`` does so for circuits with committed hints.)
     """
     samples = _random_inputs(recompiled, manifest)
-    lanes, (low, high) = manifest.lanes, priced.args.lookup_range
+    lanes, (low, high) = manifest.lanes, layout.args.lookup_range
     context = [manifest.context.encode(0) * lanes] if manifest.context.limbs else []
     encoded = [
         [
@@ -215,10 +215,10 @@ def _hold_to_model(
         for s in samples
     ]
     served, got = [], []
-    runs = engine.simulate(recompiled.graph.onnx, priced.settings, encoded, limits)
+    runs = engine.simulate(recompiled.graph.onnx, layout.settings, encoded, limits)
     for sample, made in zip(samples, runs, strict=True):
         if isinstance(made, Simulated) and (
-            not priced.lookups or (low <= made.lookup_min and made.lookup_max <= high)
+            not layout.lookups or (low <= made.lookup_min and made.lookup_max <= high)
         ):
             felts = manifest.model_outputs(made.outputs)
             served.append(sample)
@@ -324,12 +324,14 @@ def _compile(
     return recompiled
 
 
-def _priced(engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits) -> LayoutStats:
+def _measured_layout(
+    engine: EzklEngine, onnx: bytes, frozen: dict[str, Any], limits: Limits
+) -> LayoutStats:
     """The engine's settings for the graph, derived again from the frozen run arguments."""
-    (priced,) = engine.measure_layout(onnx, [RunArgs.of(frozen)], limits)
-    if not isinstance(priced, LayoutStats):
-        raise priced
-    return priced
+    (layout,) = engine.measure_layout(onnx, [RunArgs.of(frozen)], limits)
+    if not isinstance(layout, LayoutStats):
+        raise layout
+    return layout
 
 
 def _same_settings(frozen: dict[str, Any], made: dict[str, Any]) -> None:
@@ -342,16 +344,16 @@ def _same_settings(frozen: dict[str, Any], made: dict[str, Any]) -> None:
         )
 
 
-def _same_formats(manifest: CircuitManifest, made: Recompiled, priced: LayoutStats | None) -> None:
+def _same_formats(manifest: CircuitManifest, made: Recompiled, layout: LayoutStats | None) -> None:
     """What the manifest says that the numbers in the instances mean: at the scales that the
-    compiler chose, or the engine (``priced``)."""
+    compiler chose, or the engine (``layout``)."""
     inputs, outputs = made.signature.inputs, made.signature.outputs
     input_scales = [i.scale for i in made.graph.inputs]
     output_scales = [o.scale for o in made.graph.outputs]
-    if not input_scales and priced is not None:
-        input_scales = [*priced.input_scales[: len(inputs)]]
-        last = len(priced.output_scales) - (manifest.residues > 0)
-        output_scales = [*priced.output_scales[last - len(outputs) : last]]
+    if not input_scales and layout is not None:
+        input_scales = [*layout.input_scales[: len(inputs)]]
+        last = len(layout.output_scales) - (manifest.residues > 0)
+        output_scales = [*layout.output_scales[last - len(outputs) : last]]
     _same_tensors("input", [(i.tensor, i.scale) for i in manifest.inputs], inputs, input_scales)
     _same_tensors("output", [(o.tensor, o.scale) for o in manifest.outputs], outputs, output_scales)
 

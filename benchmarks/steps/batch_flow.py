@@ -73,7 +73,7 @@ def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
         circuit = app.registry.open(spec.id)
         if circuit is None:
             return {"at": {}, "why": "there is no single-lane circuit"}
-        builder = app.registry.wide_builder()
+        builder = app.registry.batched_builder()
         try:
             forecast = builder.forecast(app.registry.narrow(circuit))
         except CannotBatch as error:

@@ -29,7 +29,7 @@ from circuits.engine.port import CircuitFiles, set_up_files
 from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import Effort
-from circuits.plan.layouts import Pricing
+from circuits.plan.layouts import Layouts
 from circuits.plan.variants import Candidate
 from circuits.srs.files import Policy, SrsFolder
 from prover.jobs.circuit_registry import machine_costs
@@ -109,10 +109,10 @@ def _set_one_up(
         "prove_s": [],
         "peak_bytes": [],
     }
-    pricing = Pricing(engine=engine, limits=step_limits(), profile=profile)
+    layouts = Layouts(engine=engine, limits=step_limits(), profile=profile)
     try:
-        priced = pricing.settle(shape.variant.onnx, shape.priced)
-        if priced is None:
+        layout = layouts.settle(shape.variant.onnx, shape.layout)
+        if layout is None:
             return output | {"failed": "it does not fit its k"}
         srs = folder.ensure(
             shape.args.logrows,
@@ -120,7 +120,7 @@ def _set_one_up(
             lambda path, k: engine.generate_srs(path, k, step_limits()),
         )
         begin = time.perf_counter()
-        engine.setup(shape.variant.onnx, priced.settings, srs.path, place, step_limits())
+        engine.setup(shape.variant.onnx, layout.settings, srs.path, place, step_limits())
     except EngineError as error:
         return output | {"failed": error.detail}
     network = shape.variant.network

@@ -4,7 +4,7 @@
 
 Prints, for one bundle: the median time of raw ``ezkl.verify`` in a process that has it loaded, of
 ``verify_bundle`` (35 checks, engine in a child process), the allowance (1.5 times raw plus 50 ms),
-the bundle's size by member, and what the context input costs: the same graph priced with and
+the bundle's size by member, and what the context input costs: the same graph layout with and
 without it. Run it on a quiet machine.
 """
 
@@ -77,10 +77,10 @@ def context_cost(bundle: Bundle, model: bytes, engine: EzklEngine) -> dict[str, 
         without_context = engine.sandbox.call(
             f"{recompiled_graph.__module__}:recompiled_graph", model, samples, same, limits=_LIMITS
         )
-        (priced,) = engine.measure_layout(without_context.onnx, [args], _LIMITS)
-        if not isinstance(priced, LayoutStats):
-            raise priced
-        costs[name] = {"rows": priced.rows, "assignments": priced.assignments}
+        (layout,) = engine.measure_layout(without_context.onnx, [args], _LIMITS)
+        if not isinstance(layout, LayoutStats):
+            raise layout
+        costs[name] = {"rows": layout.rows, "assignments": layout.assignments}
     return costs | {"instances": manifest.context.limbs * manifest.lanes}
 
 

@@ -1,8 +1,8 @@
 """A circuit of many lanes, made out of a circuit of one lane.
 
 Nothing of its arithmetic is decided again: it is of the same numbers, in a size of its own. So its
-accuracy is the narrow circuit's, provided that each lane computes the very same field elements;
-that is tried before it may serve.
+accuracy is the single-lane circuit's, provided that each lane computes the very same field
+elements; that is tried before it may serve.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from circuits.batching.committed import (
+    batched_graph,
+    batched_recipe,
     cells_by_size,
     committed_growths,
     inside,
-    wide_graph,
-    wide_recipe,
 )
 from circuits.batching.errors import CannotBatch
 from circuits.batching.felts import join, split
@@ -33,10 +33,10 @@ from circuits.batching.forecast import (
     growths,
     too_many,
 )
-from circuits.batching.vectorize import WIDENED, widen
+from circuits.batching.vectorize import VECTORIZED, vectorize
 from circuits.calibration.samples import Sample, corner_samples, draw
 from circuits.compiler.build import BuiltCircuit, keep, trial_proof, tried
-from circuits.compiler.identity import wide_circuit_id
+from circuits.compiler.identity import batched_circuit_id
 from circuits.compiler.recipe import Recipe
 from circuits.cost.model import CostModel, Prediction
 from circuits.engine.ezkl_engine import EzklEngine
@@ -69,7 +69,7 @@ _NEARER = (0.5, 0.25, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Narrow:
+class SingleLane:
     """A circuit of one lane as stored: its manifest, model, graph, settings, plan, and the network
     that computes its hints, where it has any."""
 
@@ -100,20 +100,20 @@ class Narrow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wide:
+class _Batched:
     """A graph of many lanes in the size that was chosen for it, and what a manifest says of it but
     for its files; ``network`` computes its hints, where it has any."""
 
     graph: bytes
-    priced: LayoutStats
+    layout: LayoutStats
     predicted: Prediction
     manifest: CircuitManifest
     network: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class WideBuilder:
-    """Makes wide circuits with one engine over one folder of SRS files."""
+class BatchedBuilder:
+    """Makes batched circuits with one engine over one folder of SRS files."""
 
     engine: EzklEngine
     srs: SrsFolder
@@ -121,42 +121,42 @@ class WideBuilder:
     limits: Limits
     cost_model: CostModel | None = None
 
-    def forecast(self, narrow: Narrow) -> Forecast:
+    def forecast(self, single: SingleLane) -> Forecast:
         """What circuits of two lanes and more will cost. Raises ``CannotBatch``, with the reason,
         for a model whose inputs cannot share a circuit."""
-        manifest = narrow.manifest
+        manifest = single.manifest
         if manifest.profile.visibility is Visibility.HASHED_INPUT:
             raise CannotBatch(
                 "with hashed inputs one hash would cover the inputs of all lanes, and nobody could"
                 " check a lane without the others"
             )
         return Forecast(
-            growths=self._computed(narrow)
+            growths=self._computed(single)
             if manifest.commitments is None
-            else self._hinted(narrow),
-            costs=self.cost_model or CostModel.shipped(),
+            else self._hinted(single),
+            costs=self.cost_model or CostModel.bundled(),
             target=manifest.profile.target,
             limits=self.limits,
         )
 
-    def _computed(self, narrow: Narrow) -> tuple[Growth, ...]:
-        graphs = {n: self._widened(narrow, n) for n in DRAFT_LANES}
-        bits = max(narrow.bits, narrow.context_bits)
-        return growths(self.engine, graphs, narrow.args, bits, self.limits)
+    def _computed(self, single: SingleLane) -> tuple[Growth, ...]:
+        graphs = {n: self._vectorized(single, n) for n in DRAFT_LANES}
+        bits = max(single.bits, single.context_bits)
+        return growths(self.engine, graphs, single.args, bits, self.limits)
 
-    def _hinted(self, narrow: Narrow) -> tuple[Growth, ...]:
-        recipe, least = Recipe.of(narrow.manifest), narrow.args.logrows
-        samples = self._samples(narrow)
+    def _hinted(self, single: SingleLane) -> tuple[Growth, ...]:
+        recipe, least = Recipe.of(single.manifest), single.args.logrows
+        samples = self._samples(single)
         cells = self.engine.sandbox.run(
-            self.limits, cells_by_size, narrow.model, samples, recipe, least
+            self.limits, cells_by_size, single.model, samples, recipe, least
         )
         if isinstance(cells, str):
             raise CannotBatch(cells)
-        return committed_growths(cells, narrow.args)
+        return committed_growths(cells, single.args)
 
     def build(
         self,
-        narrow: Narrow,
+        single: SingleLane,
         lanes: int,
         out: Path,
         *,
@@ -166,78 +166,78 @@ class WideBuilder:
         """Sets up the circuit of ``lanes`` lanes in the folder ``out`` and tries it.
 
         Raises ``CannotBatch``, ``ModelTooLarge``, ``CircuitNotFaithful`` when a lane computes
-        something else than the narrow circuit, and the engine's errors.
+        something else than the single-lane circuit, and the engine's errors.
         """
         if should_stop is not None:
             engine = self.engine.until(should_stop)
-            return replace(self, engine=engine)._build(narrow, lanes, out, on_progress)
-        return self._build(narrow, lanes, out, on_progress)
+            return replace(self, engine=engine)._build(single, lanes, out, on_progress)
+        return self._build(single, lanes, out, on_progress)
 
     def _build(
-        self, narrow: Narrow, lanes: int, out: Path, on_progress: Callable[[str], None] | None
+        self, single: SingleLane, lanes: int, out: Path, on_progress: Callable[[str], None] | None
     ) -> BuiltCircuit:
         say = on_progress or (lambda _: None)
         say(f"{lanes} lanes: shape")
-        made = self._widen if narrow.manifest.commitments is None else self._widen_committed
-        wide = made(narrow, lanes)
+        made = self._vectorize if single.manifest.commitments is None else self._commit_lanes
+        batched = made(single, lanes)
         say(f"{lanes} lanes: comparison")
-        rows = self._rows(narrow)
-        self._compare(narrow, wide, lanes, rows)
+        rows = self._rows(single)
+        self._compare(single, batched, lanes, rows)
         say(f"{lanes} lanes: reference string")
-        srs = self.srs.ensure(wide.priced.args.logrows, self.policy, self._generate)
+        srs = self.srs.ensure(batched.layout.args.logrows, self.policy, self._generate)
         say(f"{lanes} lanes: keys")
-        self.engine.setup(wide.graph, wide.priced.settings, srs.path, out, self.limits)
+        self.engine.setup(batched.graph, batched.layout.settings, srs.path, out, self.limits)
         contents = {
-            "model": narrow.model,
-            "rewritten": wide.graph,
-            "plan": _plan_json(narrow, wide, lanes),
-            "hints": wide.network,
+            "model": single.model,
+            "rewritten": batched.graph,
+            "plan": _plan_json(single, batched, lanes),
+            "hints": batched.network,
         }
         paths = set_up_files(out, srs.path) | keep(out, contents)
         manifest = replace(
-            wide.manifest,
-            circuit_id=wide_circuit_id(narrow.manifest.circuit_id, lanes),
-            rewritten_sha256=sha256(wide.graph),
+            batched.manifest,
+            circuit_id=batched_circuit_id(single.manifest.circuit_id, lanes),
+            rewritten_sha256=sha256(batched.graph),
             srs=SrsRef(logrows=srs.logrows, sha256=srs.sha256, origin=srs.origin.value),
-            files=narrow.manifest.files | {n: sha256_file(path) for n, path in paths.items()},
+            files=single.manifest.files | {n: sha256_file(path) for n, path in paths.items()},
         )
         say(f"{lanes} lanes: trial proof")
-        trial = self._try(narrow, manifest, paths, rows)
-        ranges = narrow.manifest.measured.get("output_ranges")
+        trial = self._try(single, manifest, paths, rows)
+        ranges = single.manifest.measured.get("output_ranges")
         # Errors are shares of them, whatever the lanes.
         return tried(manifest, paths, trial, {} if ranges is None else {"output_ranges": ranges})
 
-    def _widen(self, narrow: Narrow, lanes: int) -> _Wide:
+    def _vectorize(self, single: SingleLane, lanes: int) -> _Batched:
         """A circuit that computes its results: the graph of one lane with a batch dimension."""
-        manifest, graph = narrow.manifest, self._widened(narrow, lanes)
-        priced, predicted = choose_shape(self.engine, graph, self.forecast(narrow), lanes)
+        manifest, graph = single.manifest, self._vectorized(single, lanes)
+        layout, predicted = choose_shape(self.engine, graph, self.forecast(single), lanes)
         hidden = manifest.hidden
         if hidden is not None and (salt := hidden.salt(lanes)) is not None:
-            priced = self._salted(graph, priced, salt)
+            layout = self._salted(graph, layout, salt)
         if not manifest.profile.visibility.shows_weights:
-            hidden = Hidden(weights=priced.args.weights_bound)
-        passes = (*manifest.passes, WIDENED)
+            hidden = Hidden(weights=layout.args.weights_bound)
+        passes = (*manifest.passes, VECTORIZED)
         made = replace(manifest, lanes=lanes, hidden=hidden, passes=passes)
-        return _Wide(graph=graph, priced=priced, predicted=predicted, manifest=made)
+        return _Batched(graph=graph, layout=layout, predicted=predicted, manifest=made)
 
-    def _widen_committed(self, narrow: Narrow, lanes: int) -> _Wide:
+    def _commit_lanes(self, single: SingleLane, lanes: int) -> _Batched:
         """A circuit with committed hints: its integers, written for so many lanes."""
-        best = self.forecast(narrow).best(lanes)
+        best = self.forecast(single).best(lanes)
         if best is None:
             raise too_many((), self.limits)
         sized, predicted = best
-        recipe = wide_recipe(Recipe.of(narrow.manifest), sized.args, lanes)
-        samples = self._samples(narrow)
-        made = self.engine.sandbox.run(self.limits, wide_graph, narrow.model, samples, recipe)
-        (priced,) = self.engine.measure_layout(made.onnx, [sized.args], self.limits)
-        if not isinstance(priced, LayoutStats):
-            raise priced
-        return _Wide(
+        recipe = batched_recipe(Recipe.of(single.manifest), sized.args, lanes)
+        samples = self._samples(single)
+        made = self.engine.sandbox.run(self.limits, batched_graph, single.model, samples, recipe)
+        (layout,) = self.engine.measure_layout(made.onnx, [sized.args], self.limits)
+        if not isinstance(layout, LayoutStats):
+            raise layout
+        return _Batched(
             graph=made.onnx,
-            priced=priced,
+            layout=layout,
             predicted=predicted,
             manifest=replace(
-                narrow.manifest,
+                single.manifest,
                 lanes=lanes,
                 lowering=recipe.lowering,
                 passes=made.passes,
@@ -246,9 +246,9 @@ class WideBuilder:
             network=made.network,
         )
 
-    def _salted(self, graph: bytes, priced: LayoutStats, salt: Salt) -> LayoutStats:
+    def _salted(self, graph: bytes, layout: LayoutStats, salt: Salt) -> LayoutStats:
         """The shape with tables as long as their columns: the more entries, the less salt does."""
-        args = priced.args
+        args = layout.args
         args = replace(args, lookup_range=filled(args.lookup_range, args.logrows))
         if not hides(salt, args.lookup_range, args.logrows, args.num_inner_cols):
             raise CannotBatch("in so many columns salt would not hide what tables hold")
@@ -260,22 +260,22 @@ class WideBuilder:
     def _generate(self, path: Path, logrows: int) -> None:
         self.engine.generate_srs(path, logrows, self.limits)
 
-    def _widened(self, narrow: Narrow, lanes: int) -> bytes:
-        return self.engine.sandbox.run(self.limits, widen, narrow.graph, lanes)
+    def _vectorized(self, single: SingleLane, lanes: int) -> bytes:
+        return self.engine.sandbox.run(self.limits, vectorize, single.graph, lanes)
 
-    def _samples(self, narrow: Narrow) -> list[Sample]:
+    def _samples(self, single: SingleLane) -> list[Sample]:
         """Inputs from all over the accepted range; what they are matters little here, because
-        lanes are compared with the narrow circuit and not with the model."""
-        inputs = narrow.manifest.inputs
+        lanes are compared with the single-lane circuit and not with the model."""
+        inputs = single.manifest.inputs
         signature = Signature(inputs=tuple(i.tensor for i in inputs), outputs=())
         ranges = {i.tensor.name: (i.lower, i.upper) for i in inputs}
         return list(draw(signature, ranges).plan[:_COMPARED])
 
-    def _rows(self, narrow: Narrow) -> list[list[Felts]]:
-        """Narrow engine inputs to compare on, each with a context of its own."""
-        manifest = narrow.manifest
+    def _rows(self, single: SingleLane) -> list[list[Felts]]:
+        """SingleLane engine inputs to compare on, each with a context of its own."""
+        manifest = single.manifest
         rows = []
-        samples = [*self._samples(narrow), *corner_samples(manifest.inputs)]
+        samples = [*self._samples(single), *corner_samples(manifest.inputs)]
         if manifest.commitments is not None:
             samples += [_nearer(manifest.inputs, s, by) for s in samples for by in _NEARER]
         for number, sample in enumerate(samples):
@@ -285,28 +285,28 @@ class WideBuilder:
             rows.append(row)
         if manifest.commitments is None:
             return rows
-        # Of other inputs values may have no entry in the table, as single inputs' may not.
-        assert narrow.hints is not None
+        # Of other inputs values may have no entry in the table, as those of a single lane may not.
+        assert single.hints is not None
         own = [row[: len(manifest.inputs)] for row in rows]
-        held = self.engine.sandbox.run(self.limits, inside, narrow.hints, own)
+        held = self.engine.sandbox.run(self.limits, inside, single.hints, own)
         if not held:
             raise CannotBatch("no input that was drawn has all its values in the table")
         return [rows[n] for n in held]
 
     def _compare(
         self,
-        narrow: Narrow,
-        wide: _Wide,
+        single: SingleLane,
+        batched: _Batched,
         lanes: int,
         rows: list[list[Felts]],
     ) -> None:
-        """Runs packs through the wide circuit's arithmetic: each lane must give the elements that
-        the narrow circuit gives."""
+        """Runs packs through the batched circuit's arithmetic: each lane must give the elements
+        that the single-lane circuit gives."""
         offsets = [(at, _full_pack(rows, lanes, at)) for at in range(0, len(rows), lanes)]
         packs = [join(pack) for _, pack in offsets]
-        settings = wide.priced.settings
-        found = self._outputs(wide.manifest, wide.graph, settings, packs, wide.network)
-        expected = self._expected(narrow, rows)
+        settings = batched.layout.settings
+        found = self._outputs(batched.manifest, batched.graph, settings, packs, batched.network)
+        expected = self._expected(single, rows)
         for (at, _), outputs in zip(offsets, found, strict=True):
             for lane, got in enumerate(split(outputs, lanes)):
                 if got != expected[(at + lane) % len(rows)]:
@@ -317,9 +317,9 @@ class WideBuilder:
                         lane=lane,
                     )
 
-    def _expected(self, narrow: Narrow, rows: list[list[Felts]]) -> list[list[Felts]]:
+    def _expected(self, single: SingleLane, rows: list[list[Felts]]) -> list[list[Felts]]:
         """What the circuit of one lane answers."""
-        return self._outputs(narrow.manifest, narrow.graph, narrow.settings, rows, narrow.hints)
+        return self._outputs(single.manifest, single.graph, single.settings, rows, single.hints)
 
     def _outputs(
         self,
@@ -339,7 +339,7 @@ class WideBuilder:
 
     def _try(
         self,
-        narrow: Narrow,
+        single: SingleLane,
         manifest: CircuitManifest,
         paths: dict[str, Path],
         rows: list[list[Felts]],
@@ -347,7 +347,7 @@ class WideBuilder:
         """Proves and verifies one full pack, and looks for each lane's output in its place."""
         pack = _full_pack(rows, manifest.lanes, 0)
         proof = trial_proof(self.engine, manifest, paths, join(pack), self.limits)
-        expected = self._expected(narrow, rows)
+        expected = self._expected(single, rows)
         for lane in range(manifest.lanes):
             segments = [s for s in manifest.lane_layout(lane) if s.role is Role.OUTPUT]
             found = [proof.instances[s.offset : s.offset + s.count] for s in segments]
@@ -375,23 +375,23 @@ def _full_pack(rows: list[list[Felts]], lanes: int, at: int) -> list[list[Felts]
     return [rows[(at + lane) % len(rows)] for lane in range(lanes)]
 
 
-def _plan_json(narrow: Narrow, wide: _Wide, lanes: int) -> bytes:
+def _plan_json(single: SingleLane, batched: _Batched, lanes: int) -> bytes:
     """Why the circuit is as it is: whose arithmetic it has, and the shape chosen for its lanes."""
-    priced = wide.priced
+    layout = batched.layout
     return canonical_json(
         {
             "schema": 1,
             "lanes": lanes,
-            "narrow": narrow.manifest.circuit_id,
-            "profile": narrow.manifest.profile.to_json(),
+            "single_lane": single.manifest.circuit_id,
+            "profile": single.manifest.profile.to_json(),
             "choice": {
-                "variant": f"{narrow.plan['choice']['variant']}, {lanes} lanes",
-                "recipe": wide.manifest.lowering,
-                "args": asdict(priced.args),
-                "rows": priced.rows,
-                "assignments": priced.assignments,
-                "predicted": wide.predicted.to_json(),
+                "variant": f"{single.plan['choice']['variant']}, {lanes} lanes",
+                "recipe": batched.manifest.lowering,
+                "args": asdict(layout.args),
+                "rows": layout.rows,
+                "assignments": layout.assignments,
+                "predicted": batched.predicted.to_json(),
             },
-            "accuracy": asdict(narrow.manifest.accuracy),
+            "accuracy": asdict(single.manifest.accuracy),
         }
     )

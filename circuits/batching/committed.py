@@ -1,7 +1,7 @@
 """Circuits of many lanes with committed hints: how they grow, and the recipe of one.
 
-Their integers are the narrow circuit's. With more rows the one table begins further down and ends
-where it ended, so that whatever one lane accepts all do.
+Their integers are the single-lane circuit's. With more rows the one table begins further down and
+ends where it ended, so that whatever one lane accepts all do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from circuits.batching.forecast import Growth
 from circuits.calibration.samples import Sample
 from circuits.committed.arrangement import Arrangement
-from circuits.compiler.recipe import Recipe, committed_anew
+from circuits.compiler.recipe import Recipe, recompile_committed
 from circuits.engine.layout_checks import cells_of
 from circuits.engine.port import RunArgs
 from circuits.errors import InputOutOfRange
@@ -32,8 +32,8 @@ _LANES = (12, 24)
 _MOST_LOGROWS = 20
 
 
-def wide_recipe(recipe: Recipe, args: RunArgs, lanes: int) -> Recipe:
-    """A narrow circuit's recipe with so many lanes in a size of its own."""
+def batched_recipe(recipe: Recipe, args: RunArgs, lanes: int) -> Recipe:
+    """A single-lane circuit's recipe with so many lanes in a size of its own."""
     assert recipe.lowering is not None
     steps = recipe.lowering["steps"] | {"logrows": args.logrows}
     lowering = recipe.lowering | {"columns": args.num_inner_cols, "steps": steps}
@@ -43,7 +43,7 @@ def wide_recipe(recipe: Recipe, args: RunArgs, lanes: int) -> Recipe:
 def committed_growths(
     cells: Mapping[tuple[int, int], tuple[int, int]], args: RunArgs
 ) -> tuple[Growth, ...]:
-    """How a circuit grows in each size, by ``cells_by_size``; ``args`` are the narrow circuit's."""
+    """How a circuit grows in each size, by ``cells_by_size``; ``args`` are those of one lane."""
     low, high = args.lookup_range
     found = []
     for (logrows, columns), counted in cells.items():
@@ -70,7 +70,9 @@ def cells_by_size(
             num_inner_cols=columns,
         )
         # Compared with the model when made.
-        return cells_of(committed_anew(graph, wide_recipe(recipe, args, lanes), judged=False).onnx)
+        return cells_of(
+            recompile_committed(graph, batched_recipe(recipe, args, lanes), judged=False).onnx
+        )
 
     def salted(logrows: int, columns: int) -> int:
         """Cells of random look-ups and of their sum."""
@@ -91,10 +93,10 @@ def cells_by_size(
     return found
 
 
-def wide_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> LoweredGraph:
+def batched_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> LoweredGraph:
     """The graph of a recipe of many lanes. Runs inside a sandbox child."""
     graph = float_graph(model, samples, recipe.limbs, recipe.expose)
-    return committed_anew(graph, recipe)
+    return recompile_committed(graph, recipe)
 
 
 def inside(network: bytes, rows: Sequence[Sequence[Sequence[str]]]) -> list[int]:

@@ -63,7 +63,7 @@ def _stretched(t: BatchTrace, node: NodeProto, place: int) -> None:
 
     That axis counts something else than inputs from then on: the support vectors of an SVM, say. So
     the lanes stand apart from it for the time of the operator, ``[L, 1, F]`` beside ``[1, S, F]``,
-    and the outcome ``[L, S, F]`` is then the wide form of ``[S, F]``.
+    and the outcome ``[L, S, F]`` is then the batched form of ``[S, F]``.
     """
     for position, name in enumerate(node.input):
         if not name:
@@ -76,7 +76,7 @@ def _stretched(t: BatchTrace, node: NodeProto, place: int) -> None:
         node.input[position] = t.reshaped(name, _apart(shape, at, lanes))
     out = t.shape(node, node.output[0])
     t.mark(node, len(out) - place)
-    t.reshape_output(node, t.wide(out, len(out) - place))
+    t.reshape_output(node, t.batched_shape(out, len(out) - place))
 
 
 def _apart(shape: Shape, at: int, lanes: int) -> list[int]:

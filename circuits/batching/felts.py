@@ -9,12 +9,12 @@ from circuits.format.field import Felts
 
 
 def join(rows: Sequence[Sequence[Felts]]) -> list[Felts]:
-    """The engine's input of a wide circuit, from that of a narrow one for each lane."""
+    """The engine's input of a batched circuit, from that of a single-lane one for each lane."""
     return [list(chain.from_iterable(tensors)) for tensors in zip(*rows, strict=True)]
 
 
 def split(tensors: Sequence[Felts], lanes: int) -> list[list[Felts]]:
-    """For each lane the tensors as a narrow circuit gives them. The inverse of ``join``."""
+    """For each lane the tensors as a single-lane circuit gives them. The inverse of ``join``."""
     return [
         [t[lane * (len(t) // lanes) : (lane + 1) * (len(t) // lanes)] for t in tensors]
         for lane in range(lanes)

@@ -24,17 +24,17 @@ from circuits.plan.layouts import (
     sizes,
 )
 
-#: More legs pay for small circuits, whose rows a table would fill; wide ones have rows enough.
+#: More legs pay for small circuits, whose rows a table would fill; batched ones have rows enough.
 _LEGS = (2, 3, 4, 6)
 #: Inner columns. Three cost as much as four, a larger domain for the quotient, and hold less:
 #: measured, 64 lanes of a dense network in 2^16 rows of three took as long as in 2^17 of two.
-_PRICED_COLUMNS = 2
+_MEASURED_COLUMNS = 2
 _FOLDED_COLUMNS = (1, 4)
-#: Lanes of the graphs that are priced.
+#: Lanes of the graphs that are measured.
 DRAFT_LANES = (2, 4)
 #: Lanes that are predicted to fit by less may not, for the engine's counts are right to some rows.
 _SURE = 1.01
-#: Shapes priced again at their own size.
+#: Shapes layout again at their own size.
 _FINALISTS = 4
 _DRAFT_LOGROWS = 17  # any: the layout's length hardly depends on it
 _MAX_DIGIT_BITS = 20
@@ -63,7 +63,7 @@ class Growth:
             return low + math.ceil((high - low) * (lanes - first) / (second - first))
 
         near, far = self.near, self.far
-        priced = replace(
+        layout = replace(
             near,
             rows=grown(near.rows, far.rows),
             assignments=grown(near.assignments, far.assignments),
@@ -72,8 +72,8 @@ class Growth:
             instance_shapes=((grown(_public(near), _public(far)),),),
         )
         if self.given:
-            return [priced] if priced.rows + _SPARE_ROWS <= 1 << priced.args.logrows else []
-        smallest = at_smallest(priced)
+            return [layout] if layout.rows + _SPARE_ROWS <= 1 << layout.args.logrows else []
+        smallest = at_smallest(layout)
         return [] if smallest is None else [replace(smallest, args=a) for a in sizes(smallest)]
 
     def in_columns(self, columns: int) -> Growth:
@@ -120,9 +120,9 @@ class Forecast:
         the cheapest. Of those of the same rows and columns the one with the fewest assignments."""
         found: dict[tuple[int, int], RunArgs] = {}
         ranked = sorted(self._all(lanes), key=lambda f: (not self._fits(f), *self.rank(f)))
-        for priced, _ in ranked:
-            size = priced.args.logrows, priced.args.num_inner_cols
-            found.setdefault(size, fill_table(priced.args))
+        for layout, _ in ranked:
+            size = layout.args.logrows, layout.args.num_inner_cols
+            found.setdefault(size, fill_table(layout.args))
         return list(found.values())[:_FINALISTS]
 
     def _all(self, lanes: int) -> list[tuple[LayoutStats, Prediction]]:
@@ -134,8 +134,8 @@ class Forecast:
 
     def rank(self, found: tuple[LayoutStats, Prediction]) -> tuple[float, float, int]:
         """By what the cheapest is least."""
-        priced, predicted = found
-        return predicted.of(self.target), predicted.prove_s, priced.assignments
+        layout, predicted = found
+        return predicted.of(self.target), predicted.prove_s, layout.assignments
 
 
 def growths(
@@ -144,7 +144,7 @@ def growths(
     """How a graph grows in the shapes that hold its ``bits``, from what the engine says of it with
     each of ``DRAFT_LANES``.
 
-    Each number of legs is priced in ``_PRICED_COLUMNS``; in ``_FOLDED_COLUMNS`` the same cells are
+    Each number of legs is measured in ``_MEASURED_COLUMNS``; in ``_FOLDED_COLUMNS`` the same cells are
     so many times fewer rows. Raises ``EngineError`` when the engine refuses them all.
     """
     drafts = _drafts(args, bits)
@@ -164,18 +164,18 @@ def growths(
 def choose_shape(
     engine: Engine, graph: bytes, forecast: Forecast, lanes: int
 ) -> tuple[LayoutStats, Prediction]:
-    """The cheapest shape of a wide graph that fits memory, priced at its own size. Raises
+    """The cheapest shape of a batched graph that fits memory, measured at its own size. Raises
     ``ModelTooLarge`` when none fits."""
     limits = forecast.limits
-    priced = _priced(engine, graph, forecast.sizes(lanes), limits)
+    layout = _measured_layout(engine, graph, forecast.sizes(lanes), limits)
     # A shape that is longer than was predicted, by its last rows, is looked at in its real size.
     longer = [
         replace(p.args, logrows=k)
-        for p in priced
+        for p in layout
         if p.args.logrows < (k := minimal_logrows(p)) <= MAX_LOGROWS
     ]
-    priced += _priced(engine, graph, longer, limits)
-    held = [p for p in priced if minimal_logrows(p) <= p.args.logrows]
+    layout += _measured_layout(engine, graph, longer, limits)
+    held = [p for p in layout if minimal_logrows(p) <= p.args.logrows]
     ranked = sorted(((p, forecast.costs.predict(p)) for p in held), key=forecast.rank)
     fitting = [found for found in ranked if found[1].peak_bytes <= limits.memory_bytes]
     if not fitting:
@@ -195,7 +195,7 @@ def too_many(ranked: Sequence[tuple[LayoutStats, Prediction]], limits: Limits) -
     )
 
 
-def _priced(
+def _measured_layout(
     engine: Engine, graph: bytes, shapes: Sequence[RunArgs], limits: Limits
 ) -> list[LayoutStats]:
     found = engine.measure_layout(graph, shapes, limits) if shapes else []
@@ -214,18 +214,18 @@ def _drafts(args: RunArgs, bits: int) -> list[RunArgs]:
             args,
             decomp_base=base,
             decomp_legs=legs,
-            num_inner_cols=_PRICED_COLUMNS,
+            num_inner_cols=_MEASURED_COLUMNS,
             logrows=_DRAFT_LOGROWS,
         )
         for base, legs in bases.items()
     ]
 
 
-def _public(priced: LayoutStats) -> int:
-    return sum(math.prod(shape) for shape in priced.instance_shapes)
+def _public(layout: LayoutStats) -> int:
+    return sum(math.prod(shape) for shape in layout.instance_shapes)
 
 
-def _folded(priced: LayoutStats, columns: int) -> LayoutStats:
+def _folded(layout: LayoutStats, columns: int) -> LayoutStats:
     """The same layout in another number of columns."""
-    rows = math.ceil(priced.rows * priced.args.num_inner_cols / columns)
-    return replace(priced, args=replace(priced.args, num_inner_cols=columns), rows=rows)
+    rows = math.ceil(layout.rows * layout.args.num_inner_cols / columns)
+    return replace(layout, args=replace(layout.args, num_inner_cols=columns), rows=rows)

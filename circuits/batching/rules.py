@@ -26,7 +26,7 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def _first(t: BatchTrace, node: NodeProto) -> tuple[int, Shape]:
-    """Lane axis and narrow shape of the first input, which must be the only one with lanes."""
+    """Lane axis and single-lane shape of the first input, which must be the only one with lanes."""
     axis = t.axis(node.input[0])
     if axis is None or any(i and t.axis(i) is not None for i in node.input[1:]):
         t.refuse(node, "an input that should be constant depends on the model's input")
@@ -191,7 +191,7 @@ def expand(t: BatchTrace, node: NodeProto) -> None:
     if out[at] != shape[axis]:
         t.refuse(node, f"it stretches the batch dimension to {out[at]}")
     t.constant(node, 1)
-    t.set_constant(node, 1, t.wide(out, at))
+    t.set_constant(node, 1, t.batched_shape(out, at))
     t.mark(node, at)
 
 

@@ -1,7 +1,7 @@
 """Where the lanes lie in each value of a graph, and the edits that keep them there.
 
-A value that depends on the input has a *lane axis*: in the wide graph that axis is ``lanes`` times
-as long as in the narrow one, and its outermost factor is the lane. (After ``[1, 10]`` is reshaped
+A value that depends on the input has a *lane axis*: in the batched graph that axis is ``lanes`` times
+as long as in the single-lane one, and its outermost factor is the lane. (After ``[1, 10]`` is reshaped
 to ``[10]`` the axis has length 10·lanes, ten elements of lane 0 first.) Values without one are the
 same for all lanes.
 """
@@ -25,9 +25,9 @@ Shape = tuple[int, ...]
 
 @dataclass
 class BatchTrace:
-    """One walk through a narrow graph that turns it, node by node, into a wide one.
+    """One walk through a single-lane graph that turns it, node by node, into a batched one.
 
-    ``shapes`` are those of the narrow graph; ``axes`` maps each value seen so far to its lane axis,
+    ``shapes`` are those of the single-lane graph; ``axes`` maps each value seen so far to its lane axis,
     or None. Rules read both, edit their node in place, and ``mark`` its outputs. ``before`` and
     ``after`` are nodes that a rule puts around its own.
     """
@@ -49,7 +49,7 @@ class BatchTrace:
         return self.axes.get(name)
 
     def shape(self, node: NodeProto, name: str) -> Shape:
-        """A value's shape in the narrow graph."""
+        """A value's shape in the single-lane graph."""
         if name not in self.shapes:
             self.refuse(node, f"the shape of {name!r} is not known")
         return self.shapes[name]
@@ -64,8 +64,8 @@ class BatchTrace:
             self.refuse(node, f"its input {name!r} is not a constant")
         return self.constants[name]
 
-    def wide(self, shape: Sequence[int], axis: int) -> list[int]:
-        """A narrow shape as it is in the wide graph."""
+    def batched_shape(self, shape: Sequence[int], axis: int) -> list[int]:
+        """A single-lane shape as it is in the batched graph."""
         return [d * self.lanes if i == axis else d for i, d in enumerate(shape)]
 
     # --- writing -----------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class BatchTrace:
             self.constants[made + EXACT] = values
 
     def reshape(self, node: NodeProto, source: str, output: int = 0) -> None:
-        """Turns the node into a Reshape of ``source`` to its wide output shape.
+        """Turns the node into a Reshape of ``source`` to its batched output shape.
 
         Elements keep their row-major order, so the lanes stay an outermost factor wherever as many
         elements stand before the new axis as stood before the old one; where nothing does, they
@@ -126,7 +126,7 @@ class BatchTrace:
         if at is None:
             source, at = self.moved(node, source, 0), 0
         target = self.add_constant(
-            np.array(self.wide(after, at), dtype=np.int64), node.output[output]
+            np.array(self.batched_shape(after, at), dtype=np.int64), node.output[output]
         )
         name, kept = node.name, node.output[output]
         node.CopyFrom(helper.make_node("Reshape", [source, target], [kept], name=name))
@@ -158,19 +158,19 @@ class BatchTrace:
             turned = f"{name}/turned{len(self._moved)}"
             self.before.append(helper.make_node("Transpose", [apart], [turned], perm=order))
             self._moved[name, to] = self._kept(
-                self.reshaped(turned, self.wide(shape, to)), shape, to
+                self.reshaped(turned, self.batched_shape(shape, to)), shape, to
             )
         return self._moved[name, to]
 
     def _renamed(self, name: str, shape: Shape, to: int) -> str:
         """Axes of length 1 between: the same elements in the same order, in another shape."""
         if (name, to) not in self._moved:
-            made = self.reshaped(name, self.wide(shape, to))
+            made = self.reshaped(name, self.batched_shape(shape, to))
             self._moved[name, to] = self._kept(made, shape, to)
         return self._moved[name, to]
 
     def _kept(self, name: str, shape: Shape, axis: int) -> str:
-        """Notes what a value that was added is in the narrow graph."""
+        """Notes what a value that was added is in the single-lane graph."""
         self.shapes[name], self.axes[name] = shape, axis
         return name
 

@@ -18,12 +18,12 @@ from circuits.format.wide_constants import EXACT
 from circuits.frontend.fixed_shapes import infer_shapes, static_shape
 from circuits.rewrite.context import CONTEXT_INPUT
 
-WIDENED = AppliedPass(name="widen", version=3)
+VECTORIZED = AppliedPass(name="vectorize", version=3)
 #: Below this opset Softmax and its like flatten everything behind their axis.
 _MIN_OPSET = 13
 
 
-def widen(data: bytes, lanes: int) -> bytes:
+def vectorize(data: bytes, lanes: int) -> bytes:
     """The graph with ``lanes`` inputs side by side in its batch dimension.
 
     ``data`` is a rewritten graph with static shapes. The first dimension of each input becomes
@@ -37,20 +37,20 @@ def widen(data: bytes, lanes: int) -> bytes:
         raise ValueError(f"a circuit has 1 to {MAX_LANES} lanes")
     if lanes == 1:
         return data
-    narrow = infer_shapes(onnx.load_model_from_string(data))
-    _check_form(narrow)
-    trace = _trace(narrow, lanes)
-    for value in narrow.graph.input:
-        _widen_input(trace, value)
+    single = infer_shapes(onnx.load_model_from_string(data))
+    _check_form(single)
+    trace = _trace(single, lanes)
+    for value in single.graph.input:
+        _vectorize_input(trace, value)
     nodes: list[NodeProto] = []
-    for node in narrow.graph.node:
-        _widen_node(trace, node)
+    for node in single.graph.node:
+        _vectorize_node(trace, node)
         nodes += [*trace.before, node, *trace.after]
         trace.before, trace.after = [], []
     _lanes_first(trace, nodes)
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del narrow.graph.node[:]
-    narrow.graph.node.extend(copies)
+    del single.graph.node[:]
+    single.graph.node.extend(copies)
     return _finished(trace)
 
 
@@ -72,7 +72,7 @@ def _trace(model: ModelProto, lanes: int) -> BatchTrace:
     return BatchTrace(model=model, lanes=lanes, shapes=shapes, constants=constants)
 
 
-def _widen_input(trace: BatchTrace, value: onnx.ValueInfoProto) -> None:
+def _vectorize_input(trace: BatchTrace, value: onnx.ValueInfoProto) -> None:
     shape = trace.shapes.get(value.name)
     axis = 1 if value.name == CONTEXT_INPUT else 0
     if shape is None or len(shape) <= axis:
@@ -91,7 +91,7 @@ def _widen_input(trace: BatchTrace, value: onnx.ValueInfoProto) -> None:
             _rename(node, value.name, made)
 
 
-def _widen_node(trace: BatchTrace, node: NodeProto) -> None:
+def _vectorize_node(trace: BatchTrace, node: NodeProto) -> None:
     if node.op_type == "Constant":
         values = _value_of(node)
         trace.constants[node.output[0]] = values
@@ -148,7 +148,7 @@ def _rename(node: NodeProto, old: str, new: str) -> None:
 
 
 def _finished(trace: BatchTrace) -> bytes:
-    """The wide model, its shapes inferred again and held to what the rules say they are."""
+    """The batched model, its shapes inferred again and held to what the rules say they are."""
     model, graph = trace.model, trace.model.graph
     used = {i for node in graph.node for i in node.input} | {o.name for o in graph.output}
     weights = [t for t in graph.initializer if t.name.removesuffix(EXACT) in used]
@@ -165,10 +165,10 @@ def _finished(trace: BatchTrace) -> bytes:
 
 
 def _check_shape(trace: BatchTrace, name: str, found: Shape | None) -> None:
-    axis, narrow = trace.axis(name), trace.shapes.get(name)
-    if narrow is None:
+    axis, single = trace.axis(name), trace.shapes.get(name)
+    if single is None:
         return
-    expected = narrow if axis is None else tuple(trace.wide(narrow, axis))
+    expected = single if axis is None else tuple(trace.batched_shape(single, axis))
     if found != expected:
         raise CannotBatch(
             f"value {name!r} has the shape {found} with {trace.lanes} lanes, expected {expected}"

@@ -117,7 +117,7 @@ class Builder:
             cost_model=self.cost_model,
             solc=solc,
             on_progress=on_progress,
-            before_plain=lambda: self._refuse_hopeless(graph, samples, profile),
+            before_plain=lambda: self._refuse_infeasible(graph, samples, profile),
         )
 
     def _solc(self) -> Solc | None:
@@ -137,7 +137,7 @@ class Builder:
         graph = compile_float(self.engine, model, samples, profile, self.limits)
         return self._estimate(graph, samples, profile)
 
-    def _refuse_hopeless(self, graph: FloatGraph, samples: Samples, profile: Profile) -> None:
+    def _refuse_infeasible(self, graph: FloatGraph, samples: Samples, profile: Profile) -> None:
         """Raises ``ModelTooLarge`` with an estimate, before hours go into planning what cannot be
         proved here. Small graphs are not worth an estimate."""
         size = graph_size(
@@ -161,7 +161,7 @@ class Builder:
 
     def _estimate(self, graph: FloatGraph, samples: Samples, profile: Profile) -> Estimate:
         task = LoweringTask.of(profile, samples, graph.signature)
-        costs = self.cost_model or CostModel.shipped()
+        costs = self.cost_model or CostModel.bundled()
         return estimate(self.engine, graph, task, profile, self.limits, costs)
 
     def build(
@@ -217,7 +217,7 @@ class Builder:
         self, plan: Plan, srs: SrsFile, out: Path, on_stage: OnStage | None
     ) -> dict[str, Path]:
         shape = plan.choice
-        graph, settings = shape.variant.onnx, shape.priced.settings
+        graph, settings = shape.variant.onnx, shape.layout.settings
         known = self.known_setup(sha256(graph), sha256(settings.encode()), srs.sha256)
         if known is None:
             self.engine.setup(graph, settings, srs.path, out, self.limits, on_stage=on_stage)

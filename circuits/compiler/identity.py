@@ -13,7 +13,7 @@ from circuits.srs.files import Policy
 #: before from the same order: circuits of the old kind stay usable, new orders get new ones.
 COMPILER = 10
 #: The same for circuits of several lanes made out of one of a single lane.
-WIDENING = 10
+BATCHING = 11
 
 
 def circuit_id(
@@ -35,6 +35,6 @@ def circuit_id(
     )
 
 
-def wide_circuit_id(narrow_id: str, lanes: int) -> str:
+def batched_circuit_id(single_id: str, lanes: int) -> str:
     """``sha256:…`` for the circuit of ``lanes`` lanes that is made out of a circuit of one."""
-    return digest_json({"circuit": narrow_id, "lanes": lanes, "widening": WIDENING})
+    return digest_json({"circuit": single_id, "lanes": lanes, "batching": BATCHING})

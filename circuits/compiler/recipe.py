@@ -60,7 +60,7 @@ class Recompiled:
     reference: bytes
 
 
-def committed_anew(graph: FloatGraph, recipe: Recipe, *, judged: bool = True) -> LoweredGraph:
+def recompile_committed(graph: FloatGraph, recipe: Recipe, *, judged: bool = True) -> LoweredGraph:
     """The graph with committed hints that a recipe stands for. Runs inside a sandbox child.
 
     It is held to the model on samples that nobody can know beforehand, unless it is not

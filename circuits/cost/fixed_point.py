@@ -1,7 +1,7 @@
 """What a float graph costs in the engine's fixed point, counted without asking the engine.
 
 Its own count takes a second for every million cells and settles for tens of millions, so whether a
-model is hopeless has to be known before. The numbers are those of EZKL 23.0.5, measured operator
+model is infeasible has to be known before. The numbers are those of EZKL 23.0.5, measured operator
 by operator (assignments an element, decompositions of two legs); sums are right within some tens
 of percent.
 """

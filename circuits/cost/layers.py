@@ -42,7 +42,7 @@ FIXED_POINT = RunArgs(
 )
 #: Cells by formula beyond which a node is not given to the engine, which counts a million a second.
 _LARGE = 2_000_000
-#: Cells up to which a model is priced once for each of its layers.
+#: Cells up to which a model is measured once for each of its layers.
 _LARGE_TO_GROW = 300_000
 
 
@@ -132,7 +132,7 @@ def cost_report(
     engine: EzklEngine, model: bytes, limits: Limits, child: Child | None = None
 ) -> CostReport:
     """Prices a model layer by layer; proves and sets up nothing. Seconds for small models; what is
-    not priced by ``limits.deadline_s``, and all of a graph of many nodes, is counted by formula.
+    not measured by ``limits.deadline_s``, and all of a graph of many nodes, is counted by formula.
 
     ``child`` may have inspected the model before: it then need not be rewritten again.
 
@@ -155,8 +155,8 @@ def cost_report(
     else:
         forms = ((model, ENGINE_DEFAULT), (parts.onnx, FIXED_POINT))
         totals = [_assignments(engine, onnx, args, limits) for onnx, args in forms]
-        before = _priced(engine, parts.exported, ENGINE_DEFAULT, limits, until)
-        after = _priced(engine, parts.rewritten, FIXED_POINT, limits, until)
+        before = _measured_layout(engine, parts.exported, ENGINE_DEFAULT, limits, until)
+        after = _measured_layout(engine, parts.rewritten, FIXED_POINT, limits, until)
         if integers:
             whole = _assignments(engine, integers.onnx, _integer_args(integers), limits)
     return CostReport(
@@ -193,10 +193,10 @@ def _integer_args(integers: Integers) -> RunArgs:
 
 def _assignments(engine: EzklEngine, onnx: bytes, args: RunArgs, limits: Limits) -> int | None:
     try:
-        (priced,) = engine.measure_layout(onnx, [args], limits)
+        (layout,) = engine.measure_layout(onnx, [args], limits)
     except EngineError:
         return None
-    return priced.assignments if isinstance(priced, LayoutStats) else None
+    return layout.assignments if isinstance(layout, LayoutStats) else None
 
 
 def _by_formula(parts: Sequence[Part]) -> dict[str, int]:
@@ -224,7 +224,7 @@ def in_words(report: CostReport) -> str:
     return ", ".join(parts if report.as_exported is not None else [refused, *parts])
 
 
-def _priced(
+def _measured_layout(
     engine: EzklEngine, parts: Sequence[Part], args: RunArgs, limits: Limits, until: float
 ) -> dict[str, int | None]:
     """Cells by layer; None for a layer of which the engine refuses a part."""
@@ -253,14 +253,14 @@ def _cells_of(
     if time.monotonic() >= until or part.counted > _LARGE:
         return part.counted, before + part.counted
     if grows and part.grown is not None:
-        (priced,) = child.call(_PRICE, part.grown, [args])
-        so_far = _cells(priced)
+        (layout,) = child.call(_PRICE, part.grown, [args])
+        so_far = _cells(layout)
         if so_far is not None:
             return max(0, so_far - before), so_far
     if part.onnx is None:
         return None, before
-    (priced,) = child.call(_PRICE, part.onnx, [args])
-    cells = _cells(priced)
+    (layout,) = child.call(_PRICE, part.onnx, [args])
+    cells = _cells(layout)
     return cells, before + (cells or 0)
 
 
@@ -269,9 +269,9 @@ def _add(found: dict[str, int | None], layer: str, cells: int | None) -> None:
     found[layer] = None if known is None or cells is None else known + cells
 
 
-def _cells(priced: object) -> int | None:
+def _cells(layout: object) -> int | None:
     """Without the borders, which a layer inside a model does not have."""
-    if not isinstance(priced, LayoutStats):
+    if not isinstance(layout, LayoutStats):
         return None
-    borders = sum(math.prod(shape) for shape in priced.instance_shapes)
-    return max(0, priced.assignments - borders)
+    borders = sum(math.prod(shape) for shape in layout.instance_shapes)
+    return max(0, layout.assignments - borders)

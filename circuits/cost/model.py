@@ -70,7 +70,7 @@ class CostModel:
     """Coefficients by quantity (``QUANTITIES``), one for each of ``TERMS``.
 
     ``error`` is the median relative error of each quantity on proofs left out of the fit,
-    ``source`` whose proofs they were: ``shipped``, or a machine's fingerprint.
+    ``source`` whose proofs they were: ``bundled``, or a machine's fingerprint.
     """
 
     coefficients: dict[str, tuple[float, ...]]
@@ -78,7 +78,7 @@ class CostModel:
     source: str
 
     @classmethod
-    def shipped(cls) -> CostModel:
+    def bundled(cls) -> CostModel:
         """The coefficients in the package: right in proportion, not to the second."""
         text = resources.files("circuits.plan").joinpath("coefficients.json").read_text()
         return cls.from_json(json.loads(text))
@@ -100,9 +100,9 @@ class CostModel:
             raise ValueError("the cost model has other quantities or terms than this version's")
         return cls(coefficients=coefficients, error=data["error"], source=data["source"])
 
-    def predict(self, priced: LayoutStats) -> Prediction:
+    def predict(self, layout: LayoutStats) -> Prediction:
         values = {
-            name: sum(c * f for c, f in zip(row, features(priced, name), strict=True))
+            name: sum(c * f for c, f in zip(row, features(layout, name), strict=True))
             for name, row in self.coefficients.items()
         }
         return Prediction(
@@ -113,50 +113,50 @@ class CostModel:
         )
 
 
-def features(priced: LayoutStats, quantity: str) -> Sequence[float]:
+def features(layout: LayoutStats, quantity: str) -> Sequence[float]:
     """The terms of one quantity for one shape, in the order of ``TERMS``.
 
     A proof's length does not depend on the number of rows, everything else grows with it.
     """
     rows = extended = 1.0
     if quantity != "proof_bytes":
-        rows = float(1 << priced.args.logrows)
-        extended = rows * extension(priced)
+        rows = float(1 << layout.args.logrows)
+        extended = rows * extension(layout)
     if quantity == "prove_s":
-        rows /= priced.args.logrows
-    columns = priced.args.num_inner_cols * blocks(priced)
-    all_columns = columns + priced.committed / _OPERANDS
+        rows /= layout.args.logrows
+    columns = layout.args.num_inner_cols * blocks(layout)
+    all_columns = columns + layout.committed / _OPERANDS
     return (
         1.0,
         rows,
         extended,
         rows * all_columns,
         extended * all_columns,
-        rows * columns * len(priced.range_checks),
-        rows * columns * len(priced.lookups) * table_columns(priced),
+        rows * columns * len(layout.range_checks),
+        rows * columns * len(layout.lookups) * table_columns(layout),
     )
 
 
-def extension(priced: LayoutStats) -> float:
+def extension(layout: LayoutStats) -> float:
     """How many times larger than in the plainest circuit the quotient's domain is: a power of two
     that holds the degree of the constraints. A gate multiplies a row's inner columns, and the
     look-up of a table in several columns multiplies by a choice between them."""
-    tables = table_columns(priced) + _LOOKUP_DEGREE
-    degree = max(_LOOKUP_DEGREE + 1, priced.args.num_inner_cols + 2, tables)
+    tables = table_columns(layout) + _LOOKUP_DEGREE
+    degree = max(_LOOKUP_DEGREE + 1, layout.args.num_inner_cols + 2, tables)
     return 2.0 ** (math.ceil(math.log2(degree - 1)) - math.ceil(math.log2(_LOOKUP_DEGREE)))
 
 
-def blocks(priced: LayoutStats) -> int:
+def blocks(layout: LayoutStats) -> int:
     """How often the layout is folded because it is longer than 2^k rows."""
-    return max(1, math.ceil(priced.rows / (1 << priced.args.logrows)))
+    return max(1, math.ceil(layout.rows / (1 << layout.args.logrows)))
 
 
-def table_columns(priced: LayoutStats) -> int:
+def table_columns(layout: LayoutStats) -> int:
     """Columns that a lookup table takes: one for each 2^k entries of its range."""
-    if not priced.lookups:
+    if not layout.lookups:
         return 0
-    low, high = priced.args.lookup_range
-    return (high - low) // (1 << priced.args.logrows) + 1
+    low, high = layout.args.lookup_range
+    return (high - low) // (1 << layout.args.logrows) + 1
 
 
 def machine_fingerprint() -> str:

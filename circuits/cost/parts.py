@@ -21,7 +21,7 @@ from circuits.frontend.outputs import plain_outputs
 from circuits.frontend.reading import read_model
 from circuits.lower import CannotLower, GraphVariant, lower
 from circuits.lower.committed.candidates import committed_cells
-from circuits.lower.prepare import prepared
+from circuits.lower.fold_norms import with_folded_norms
 from circuits.rewrite import rewrite
 from circuits.rewrite.pipeline import written_plainly
 
@@ -71,7 +71,7 @@ def _integers(
     plain: bytes, variant: GraphVariant, origins: Origins, operators: dict[str, str | None]
 ) -> Integers:
     """An integer graph's cost by layer of the uploaded model; layers unknown so far are noted."""
-    rewritten = prepared(plain)
+    rewritten = with_folded_norms(plain)
     made = {n.name: [v.name for v in n.outputs if v.name] for n in rewritten.graph}
     legs, layers = typical_legs(variant), dict[str, int]()
     for cost in cost_by_layer(variant, legs):

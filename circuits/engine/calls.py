@@ -62,18 +62,18 @@ def measure_layout(onnx: bytes, candidates: Sequence[RunArgs]) -> list[LayoutSta
         return [_engine_error(error)] * len(candidates)
     uncounted = constants_uncounted(onnx)
     cells = cells_of(onnx) if is_committed(onnx) else None
-    return [_attempt_price(args, uncounted, cells) for args in candidates]
+    return [_try_layout(args, uncounted, cells) for args in candidates]
 
 
-def _attempt_price(args: RunArgs, uncounted: int, cells: int | None) -> LayoutStats | EngineError:
+def _try_layout(args: RunArgs, uncounted: int, cells: int | None) -> LayoutStats | EngineError:
     try:
         ezkl.gen_settings("network.onnx", "settings.json", py_run_args=_run_args(args))
     except BaseException as error:  # a panic is no Exception
         return _engine_error(error)
-    return _priced(args, Path("settings.json").read_text(), uncounted, cells)
+    return _measured_layout(args, Path("settings.json").read_text(), uncounted, cells)
 
 
-def _priced(args: RunArgs, text: str, uncounted: int, cells: int | None) -> LayoutStats:
+def _measured_layout(args: RunArgs, text: str, uncounted: int, cells: int | None) -> LayoutStats:
     """``cells``: those of a graph with committed hints, for whose inputs and cuts the engine counts
     assignments that it does not make."""
     settings = json.loads(text)

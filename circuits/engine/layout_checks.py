@@ -71,7 +71,7 @@ def check_operators(network: bytes, input_visibility: str, table: str) -> None:
     meant, made = _meant(network, "" if committed else BOUND), _made(table)
     if meant != made if committed else meant - made:
         raise EngineError(
-            f"the engine lays out {_told(made)} elements of a graph that has {_told(meant)}:"
+            f"the engine lays out {_listed(made)} elements of a graph that has {_listed(meant)}:"
             " hints or hidden inputs might not be bound"
         )
 
@@ -100,7 +100,7 @@ def check_weights(network: bytes, table: str) -> None:
             )
 
 
-def _told(counts: Counter[tuple[str, int]]) -> str:
+def _listed(counts: Counter[tuple[str, int]]) -> str:
     return ", ".join(f"{n} x {op} of {size}" for (op, size), n in sorted(counts.items())) or "no"
 
 

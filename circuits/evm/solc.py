@@ -104,13 +104,13 @@ class Solc:
 
     def _contract(self, name: str, out: str, err: str) -> Contract:
         try:
-            told: dict[str, Any] = json.loads(out[out.index("{") :])  # solcjs remarks on itself
+            answer: dict[str, Any] = json.loads(out[out.index("{") :])  # solcjs remarks on itself
         except ValueError:
             raise SolcFailed(f"the Solidity compiler said: {(err or out)[:_SHOWN]}") from None
-        errors = [e["message"] for e in told.get("errors", ()) if e["severity"] == "error"]
+        errors = [e["message"] for e in answer.get("errors", ()) if e["severity"] == "error"]
         if errors:
             raise SolcFailed(f"the contract does not compile: {errors[0][:_SHOWN]}")
-        made = told["contracts"][_FILE][name]
+        made = answer["contracts"][_FILE][name]
         return Contract(
             abi=made["abi"],
             creation=bytes.fromhex(made["evm"]["bytecode"]["object"]),

@@ -265,8 +265,8 @@ class Binding:
             shown = 0 if self.claim.evaluated is None else self.claim.lanes
             if len(evaluations) != shown:
                 raise ValueError("not every lane's input is evaluated")
-            told = hashlib.sha256(felts_to_bytes(evaluations)).digest()
-            found.append(to_felt(_challenge(seed + told, LANE)))
+            digest = hashlib.sha256(felts_to_bytes(evaluations)).digest()
+            found.append(to_felt(_challenge(seed + digest, LANE)))
         if folded is not None:
             second = hashlib.sha256(seed + hashlib.sha256(folded).digest()).digest()
             found += [to_felt(_challenge(second, name)) for name in WEIGHTS_CHALLENGES]

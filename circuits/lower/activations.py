@@ -135,7 +135,7 @@ def softmax(low: Lowering, node: ir.Node) -> None:
     q = low.uniform(low.quantity(node.inputs[0]))
     low.tabled_layers = low.layers
     order = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, -1)
-    rows = low.settled(q.moved(q.view.reshape(-1)[order].reshape(1, -1, shape[axis]), q.step))
+    rows = low.materialized(q.moved(q.view.reshape(-1)[order].reshape(1, -1, shape[axis]), q.step))
     logarithm = node.op_type == "LogSoftmax"
     raised, reach, below = _above_zero(low, rows)
     shift = _sum_shift(shape[axis], reach)

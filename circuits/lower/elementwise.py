@@ -298,7 +298,7 @@ def extremum(low: Lowering, node: ir.Node) -> None:
         store(low, node, clipped(low, q, *limits))
         return
     operands = [low.broadcast(low.quantity(v), shape) for v in (a, b)]
-    x, y = (low.settled(q) for q in low.aligned(operands))
+    x, y = (low.materialized(q) for q in low.aligned(operands))
     if largest:
         store(low, node, low.new(low.maximum(x.tensor, y.tensor), x.step))
         return
@@ -314,14 +314,14 @@ def compare(low: Lowering, node: ir.Node) -> None:
     right: ir.Value | NDArray[np.float64]
     if low.is_known(a) and low.is_known(b):
         x, y = low.aligned([low.broadcast(low.quantity(v), shape) for v in (a, b)])
-        left, right = low.settled(x).tensor, low.settled(y).tensor
+        left, right = low.materialized(x).tensor, low.materialized(y).tensor
         if op in ("Less", "GreaterOrEqual"):
             left, right = right, left
         negate = op in ("GreaterOrEqual", "LessOrEqual")
     else:
         if not low.is_known(a):
             a, b, op = b, a, MIRRORED[op]
-        q = low.settled(low.broadcast(low.positive(low.quantity(a)), shape))
+        q = low.materialized(low.broadcast(low.positive(low.quantity(a)), shape))
         raw = np.broadcast_to(low.constant(node, b), shape)
         steps = np.broadcast_to(q.steps(), shape)
         assert node.outputs[0].name is not None

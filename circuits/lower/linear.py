@@ -333,7 +333,7 @@ def _direct_conv(
     low.layers += 1
     tensor = low.emit.op(
         "Conv",
-        [low.settled(q).tensor, low.emit.whole(rounded.weights)],
+        [low.materialized(q).tensor, low.emit.whole(rounded.weights)],
         shape_of(node.outputs[0]),
         group=groups,
         strides=attr(node, "strides"),

@@ -13,8 +13,8 @@ from circuits.integers.tables import TABLES
 from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
+from circuits.lower.fold_norms import with_folded_norms
 from circuits.lower.lowering import Lowering, refuse
-from circuits.lower.prepare import prepared
 from circuits.lower.quantity import fresh
 from circuits.lower.variant import BitWidths, GraphVariant, LoweringOptions
 from circuits.rewrite.edit import shape_of
@@ -92,7 +92,7 @@ def lower(
     values could outgrow the engine.
     """
     form = form or LoweringOptions()
-    model = prepared(data)
+    model = with_folded_norms(data)
     tabled = any(n.op_type in activations.TABLED for n in model.graph)
     low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
     input_scales = []
@@ -180,12 +180,12 @@ def _outputs(low: Lowering, model: ir.Model) -> tuple[list[tuple[str, ir.Value]]
         if step is None or step <= 0 or not math.log2(step).is_integer():
             smallest = float(np.abs(q.step).min())
             q = low.to_step(q, 2.0 ** (math.floor(math.log2(smallest)) - 12))
-        settled = low.settled(q)
+        own = low.materialized(q)
         # What came through tables has a scale in the engine's eyes: the settings are to say ours.
-        kept = low.emit.scale_of(settled.tensor)
-        settled = low.to_step(settled, min(float(settled.step.reshape(-1)[0]), 2.0**-kept))
-        scale = -int(math.log2(float(settled.step.reshape(-1)[0])))
-        tensor = low.emit.raised(settled.tensor, scale) if kept else settled.tensor
+        kept = low.emit.scale_of(own.tensor)
+        own = low.to_step(own, min(float(own.step.reshape(-1)[0]), 2.0**-kept))
+        scale = -int(math.log2(float(own.step.reshape(-1)[0])))
+        tensor = low.emit.raised(own.tensor, scale) if kept else own.tensor
         outputs.append((value.name, tensor))
         scales.append(scale)
     return outputs, scales

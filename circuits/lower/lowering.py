@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from circuits.lower.emit import Emitter, name_of, shape_of
 from circuits.lower.errors import CannotLower
-from circuits.lower.quantity import QuantizedValue, compact, fresh, gather, per_tensor, settle
+from circuits.lower.quantity import QuantizedValue, compact, fresh, gather, materialize, per_tensor
 from circuits.lower.variant import BitWidths, LoweringOptions, SingleRow
 from circuits.rewrite.edit import constant
 
@@ -255,9 +255,9 @@ class Lowering:
         step = np.broadcast_to(q.steps(), shape) if q.step.ndim else q.step
         return q.moved(np.broadcast_to(q.view, shape).copy(), step)
 
-    def settled(self, q: QuantizedValue) -> QuantizedValue:
+    def materialized(self, q: QuantizedValue) -> QuantizedValue:
         """q in order, in a tensor of its own shape."""
-        return settle(self.emit, q)
+        return materialize(self.emit, q)
 
     def new(self, tensor: ir.Value, step: NDArray[np.float64] | float) -> QuantizedValue:
         """A quantity on a tensor just emitted."""

@@ -107,7 +107,7 @@ def gather(
     return emit.reshape(picked, shape)
 
 
-def settle(emit: Emitter, q: QuantizedValue) -> QuantizedValue:
+def materialize(emit: Emitter, q: QuantizedValue) -> QuantizedValue:
     """The same value with its elements in order, in a tensor of its own shape."""
     if q.in_order and shape_of(q.tensor) == q.shape:
         return q
@@ -116,7 +116,7 @@ def settle(emit: Emitter, q: QuantizedValue) -> QuantizedValue:
 
 def compact(emit: Emitter, q: QuantizedValue) -> QuantizedValue:
     """A quantity on whose tensor an elementwise operator wastes nothing."""
-    return q if q.whole_tensor else settle(emit, q)
+    return q if q.whole_tensor else materialize(emit, q)
 
 
 def per_tensor(q: QuantizedValue, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -132,7 +132,7 @@ def arg_max(low: Lowering, node: ir.Node) -> None:
     q = low.quantity(node.inputs[0])
     if node.op_type == "ArgMin":
         q = replace(q, step=-q.step)
-    q = low.settled(low.uniform(q))
+    q = low.materialized(low.uniform(q))
     if attr(node, "select_last_index", 0):
         raise refuse(node, "select_last_index")
     axis = attr(node, "axis", 0) % q.view.ndim

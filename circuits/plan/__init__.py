@@ -1,4 +1,4 @@
-"""The planner: which circuit for a model, found by pricing candidates instead of by defaults.
+"""The planner: which circuit for a model, found by layouts candidates instead of by defaults.
 
 ``samples`` (calibration data), ``reference`` (onnxruntime), ``accuracy`` (how far a circuit is
 from it), ``committed``, ``integers`` and ``fixed_point`` (the roads to ``variants``: graphs with

@@ -54,7 +54,7 @@ FAMILIES = (
 class Sample:
     """One measured proof."""
 
-    priced: LayoutStats
+    layout: LayoutStats
     cost: dict[str, float]
 
 
@@ -95,7 +95,7 @@ def fit(samples: Sequence[Sample], source: str) -> CostModel:
     judged = np.arange(len(samples)) % _HELD_OUT == 0
     coefficients, error = {}, {}
     for quantity in QUANTITIES:
-        x = np.array([features(s.priced, quantity) for s in samples], dtype=np.float64)
+        x = np.array([features(s.layout, quantity) for s in samples], dtype=np.float64)
         y = np.array([s.cost[quantity] for s in samples], dtype=np.float64)
         off = np.abs(x[judged] @ _solve(x[~judged], y[~judged]) - y[judged]) / y[judged]
         error[quantity] = round(float(np.median(off)), 3)
@@ -133,19 +133,19 @@ def _measure_one(
     engine: Engine, family: Family, args: RunArgs, srs: SrsOf, folder: Path, limits: Limits
 ) -> Sample | None:
     model = _network(family)
-    priced = engine.measure_layout(model, [args], limits)[0]
-    if isinstance(priced, EngineError) or priced.rows > 1 << args.logrows:
+    layout = engine.measure_layout(model, [args], limits)[0]
+    if isinstance(layout, EngineError) or layout.rows > 1 << args.logrows:
         return None
     path = srs(args.logrows)
     try:
-        engine.setup(model, priced.settings, path, folder, limits)
+        engine.setup(model, layout.settings, path, folder, limits)
         files = CircuitFiles.of(set_up_files(folder, path))
         zeros = [[to_felt(1)] * (family.rows * family.widths[0])]
         proofs = [engine.prove(files, zeros, limits) for _ in range(2)]
     except EngineError:
         return None
     return Sample(
-        priced=replace(priced, args=args),
+        layout=replace(layout, args=args),
         cost={
             "prove_s": min(p.seconds["prove"] for p in proofs),
             "peak_bytes": float(max(p.peak_rss_bytes for p in proofs)),

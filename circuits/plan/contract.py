@@ -37,14 +37,14 @@ class Contracts:
         return self._known.get(_kind(shape))
 
     def measure(self, shape: Candidate) -> ContractSize:
-        """The size of this candidate's own contract. ``shape`` must be priced at its own k.
+        """The size of this candidate's own contract. ``shape`` must be measured at its own k.
 
         Raises ``EngineError`` when keys cannot be made and ``SolcFailed``.
         """
         with tempfile.TemporaryDirectory(prefix="zkml-contract-") as folder:
             out = Path(folder)
             srs = self._srs(shape.args.logrows)
-            onnx, settings = shape.variant.onnx, shape.priced.settings
+            onnx, settings = shape.variant.onnx, shape.layout.settings
             self._engine.setup(onnx, settings, srs, out, self._limits)
             source = self._engine.evm_verifier(
                 (out / "vk").read_bytes(),
@@ -63,12 +63,12 @@ class Contracts:
 
 def _kind(shape: Candidate) -> tuple[Any, ...]:
     """What a contract's size hangs on (seen to differ by less than a hundred bytes within one)."""
-    priced = shape.priced
+    layout = shape.layout
     return (
         shape.variant.label,
-        priced.args.num_inner_cols,
-        blocks(priced),
-        len(priced.lookups),
-        table_columns(priced),
-        len(priced.range_checks),
+        layout.args.num_inner_cols,
+        blocks(layout),
+        len(layout.lookups),
+        table_columns(layout),
+        len(layout.range_checks),
     )

@@ -44,7 +44,7 @@ def time_shape(
         try:
             path = srs(shape.args.logrows)
             started = time.monotonic()
-            engine.setup(shape.variant.onnx, shape.priced.settings, path, out, limits)
+            engine.setup(shape.variant.onnx, shape.layout.settings, path, out, limits)
             setup_s = time.monotonic() - started
             variant, paths = shape.variant, set_up_files(out, path)
             if variant.network is not None:

@@ -23,12 +23,12 @@ from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import count_integers, typical_integers
-from circuits.plan.layouts import Pricing, at_smallest
+from circuits.plan.layouts import Layouts, at_smallest
 from circuits.plan.variants import base_args, integer_args
 
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
 _FIXED_POINT = ((1, 28), (10, 56))
-#: Cells beyond which one shape is priced and the others are derived from it, and beyond which not
+#: Cells beyond which one shape is measured and the others are derived from it, and beyond which not
 #: even one is: the engine counts about a million a second.
 _MANY, _TOO_MANY = 100_000, 20_000_000
 #: Nodes beyond which neither the engine is asked nor a committed circuit written: for so many that
@@ -105,11 +105,11 @@ def estimate(
         found = [(costs.predict(p), p) for p in shapes]
         if not found:
             return None
-        predicted, priced = min(found, key=lambda f: f[0].of(profile.target))
+        predicted, layout = min(found, key=lambda f: f[0].of(profile.target))
         return Estimate(
             argument=argument,
-            logrows=priced.args.logrows,
-            columns=priced.args.num_inner_cols,
+            logrows=layout.args.logrows,
+            columns=layout.args.num_inner_cols,
             predicted=predicted,
             # Key generation transforms about the same columns once: it takes about as long as a
             # proof.
@@ -118,7 +118,7 @@ def estimate(
             limit_bytes=limits.memory_bytes,
             source=costs.source,
             error=costs.error,
-            assignments=priced.assignments,
+            assignments=layout.assignments,
             counted=counted,
         )
 
@@ -145,7 +145,7 @@ def estimate(
     typical = (
         list(_counted_shapes(size, profile))
         if by_formula
-        else _priced_shapes(engine, graph, task, profile, limits, size)
+        else _measured_shapes(engine, graph, task, profile, limits, size)
     )
     plain = cheapest("plain", typical, "formula" if by_formula else "engine")
     if committed and plain:
@@ -160,7 +160,7 @@ def estimate(
     return found
 
 
-def _priced_shapes(
+def _measured_shapes(
     engine: EzklEngine,
     graph: FloatGraph,
     task: LoweringTask,
@@ -169,14 +169,14 @@ def _priced_shapes(
     size: Count,
 ) -> list[LayoutStats]:
     """Typical shapes of a model without committed hints, as the engine prices them."""
-    pricing = Pricing(engine=engine, limits=limits, profile=profile)
+    layouts = Layouts(engine=engine, limits=limits, profile=profile)
     return [
         shape
         for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
         for shape in (
             _few_shapes(engine, onnx, args, bits, lookups, limits)
             if size.cells > _MANY
-            else pricing.shapes(onnx, args, bits, lookups)
+            else layouts.shapes(onnx, args, bits, lookups)
         )
     ]
 
@@ -225,14 +225,14 @@ def _few_shapes(
         num_inner_cols=1,
         lookup_range=lookups or (-2, 2),
     )
-    (priced,) = engine.measure_layout(onnx, [draft], limits)
-    if not isinstance(priced, LayoutStats):
+    (layout,) = engine.measure_layout(onnx, [draft], limits)
+    if not isinstance(layout, LayoutStats):
         return
     for columns in (1, 2):
         shape = replace(
-            priced,
+            layout,
             args=replace(draft, num_inner_cols=columns),
-            rows=math.ceil(priced.rows / columns),
+            rows=math.ceil(layout.rows / columns),
         )
         sized = at_smallest(shape)
         if sized is not None:

@@ -87,10 +87,10 @@ def _next_scale(
 
 def _try_fixed_point(task: Task, label: str, args: RunArgs) -> Variant | Rejected:
     try:
-        lowered, priced = _bounded(task, label, args)
+        lowered, layout = _bounded(task, label, args)
     except EngineError as error:
         return Rejected(label=label, reason=error.detail)
-    probe = Probe(task, lowered, priced)
+    probe = Probe(task, lowered, layout)
     measured = probe.measure_in_two_steps()
     if isinstance(measured, str):
         return Rejected(label=label, reason=measured)
@@ -110,13 +110,13 @@ def _try_fixed_point(task: Task, label: str, args: RunArgs) -> Variant | Rejecte
 
 
 def _bounded(task: Task, label: str, args: RunArgs) -> tuple[LoweredGraph, LayoutStats]:
-    """The graph at the engine's scales, with what nobody sees bounded, priced. Raises
+    """The graph at the engine's scales, with what nobody sees bounded, layout. Raises
     ``EngineError`` where it cannot be."""
     graph, accepted, visibility = task.graph, task.lowering.accepted, task.profile.visibility
     onnx, passes, hidden = graph.onnx, graph.passes, None
-    priced = _priced(task, onnx, args)
-    scales = priced.input_scales[: len(graph.signature.inputs)]
-    outputs = graph.decodings(priced.output_scales[-len(graph.signature.outputs) :])
+    layout = _measured_layout(task, onnx, args)
+    scales = layout.input_scales[: len(graph.signature.inputs)]
+    outputs = graph.decodings(layout.output_scales[-len(graph.signature.outputs) :])
     if visibility is not Visibility.PUBLIC:
         made = task.engine.sandbox.run(
             task.limits, bound_float, onnx, accepted, list(scales), visibility
@@ -126,7 +126,7 @@ def _bounded(task: Task, label: str, args: RunArgs) -> tuple[LoweredGraph, Layou
         onnx, passes = made[0], (*passes, made[1])
         shown = visibility.shows_input
         hidden = Hidden(weights=args.weights_bound) if shown else Hidden(inputs="digits")
-        priced = _priced(task, onnx, args)
+        layout = _measured_layout(task, onnx, args)
     lowered = LoweredGraph(
         label=label,
         onnx=onnx,
@@ -136,21 +136,21 @@ def _bounded(task: Task, label: str, args: RunArgs) -> tuple[LoweredGraph, Layou
         scale=None,
         hidden=hidden,
     )
-    return lowered, priced
+    return lowered, layout
 
 
-def _priced(task: Task, onnx: bytes, args: RunArgs) -> LayoutStats:
-    (priced,) = task.engine.measure_layout(onnx, [args], task.limits)
-    if isinstance(priced, EngineError):
-        raise priced
-    return priced
+def _measured_layout(task: Task, onnx: bytes, args: RunArgs) -> LayoutStats:
+    (layout,) = task.engine.measure_layout(onnx, [args], task.limits)
+    if isinstance(layout, EngineError):
+        raise layout
+    return layout
 
 
 class Probe:
-    """Runs samples through one priced candidate's arithmetic."""
+    """Runs samples through one layout candidate's arithmetic."""
 
-    def __init__(self, task: Task, graph: LoweredGraph, priced: LayoutStats) -> None:
-        self.task, self.graph, self.priced = task, graph, priced
+    def __init__(self, task: Task, graph: LoweredGraph, layout: LayoutStats) -> None:
+        self.task, self.graph, self.layout = task, graph, layout
         self.seen: list[list[Felts]] = []
         self._lookups: tuple[int, int] = (0, 0)
 
@@ -160,7 +160,7 @@ class Probe:
         quick = self.measure(few, self.task.reference["plan"][:_QUICK])
         if isinstance(quick, str) or quick.max_error > self.task.profile.max_error:
             return quick
-        count = max(_QUICK, _MEASURE_CELLS // max(1, self.priced.assignments))
+        count = max(_QUICK, _MEASURE_CELLS // max(1, self.layout.assignments))
         held_out = self.task.samples.held_out[:count]
         return self.measure(held_out, self.task.reference["held_out"][:count])
 
@@ -171,7 +171,7 @@ class Probe:
         encoded = [self.task.encode(self.graph.inputs, s) for s in samples]
         self.seen += encoded
         outputs = []
-        for result in self._simulate(self.priced.settings, encoded):
+        for result in self._simulate(self.layout.settings, encoded):
             if isinstance(result, EngineError):
                 return result.detail
             felts = self.graph.model_outputs(result.outputs)
@@ -193,13 +193,13 @@ class Probe:
         corners = [
             self.task.encode(self.graph.inputs, c) for c in corner_samples(self.graph.inputs)
         ]
-        for result in self._simulate(self.priced.settings, corners):
+        for result in self._simulate(self.layout.settings, corners):
             if isinstance(result, EngineError):
                 return f"fails at a corner of the accepted range: {result.detail}"
         bits = self._decomposition_bits([*corners, *self.seen[:BOUND_SAMPLES]])
         self.seen += corners
         lookups = None
-        if self.priced.lookups:
+        if self.layout.lookups:
             low, high = self._lookups
             room = (high - low) // 4 + 1
             lookups = (low - room, high + room)
@@ -213,10 +213,10 @@ class Probe:
         low, high = 1, 28
         while low < high:
             middle = (low + high) // 2
-            args = replace(self.priced.args, decomp_base=1 << middle, decomp_legs=WIDE_LEGS)
-            priced = self.task.engine.measure_layout(self.graph.onnx, [args], self.task.limits)[0]
-            fits = not isinstance(priced, EngineError) and not any(
-                isinstance(r, EngineError) for r in self._simulate(priced.settings, encoded)
+            args = replace(self.layout.args, decomp_base=1 << middle, decomp_legs=WIDE_LEGS)
+            layout = self.task.engine.measure_layout(self.graph.onnx, [args], self.task.limits)[0]
+            fits = not isinstance(layout, EngineError) and not any(
+                isinstance(r, EngineError) for r in self._simulate(layout.settings, encoded)
             )
             low, high = (low, middle) if fits else (middle + 1, high)
         return WIDE_LEGS * low

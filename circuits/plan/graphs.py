@@ -90,7 +90,7 @@ def integer_graphs(
 
 
 def typical_integers(graph: FloatGraph, task: LoweringTask) -> LoweredGraph | str:
-    """An integer graph with bits that most models do well with: for pricing, not for proving."""
+    """An integer graph with bits that most models do well with: for layouts, not for proving."""
     try:
         return _integer_graph(graph, task, TYPICAL, LoweringOptions())
     except CannotLower as error:
@@ -146,7 +146,7 @@ def _bits(recipe: dict[str, Any]) -> BitWidths:
 
 
 def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[LoweringOptions]:
-    """The forms worth pricing, the most promising first."""
+    """The forms worth layouts, the most promising first."""
 
     def make(form: LoweringOptions) -> GraphVariant:
         return lower(graph.plain, choice, task.accepted, form)

@@ -80,13 +80,13 @@ def _judged(task: Task, graph: LoweredGraph, witnessed: dict[bytes, Answers]) ->
 def _witnessed(task: Task, graph: LoweredGraph, args: RunArgs) -> Answers | str:
     """The engine's own answers for the held-out samples (as many as time allows), or why one has
     none. Tables are computed in floating point, which two programs may round apart."""
-    (priced,) = task.engine.measure_layout(graph.onnx, [args], task.limits)
-    if isinstance(priced, EngineError):
-        return priced.detail
-    count = max(_QUICK, _MEASURE_CELLS // max(1, priced.assignments))
+    (layout,) = task.engine.measure_layout(graph.onnx, [args], task.limits)
+    if isinstance(layout, EngineError):
+        return layout.detail
+    count = max(_QUICK, _MEASURE_CELLS // max(1, layout.assignments))
     encoded = [task.encode(graph.inputs, s) for s in task.samples.held_out[:count]]
     answers = []
-    for run in task.engine.simulate(graph.onnx, priced.settings, encoded, task.limits):
+    for run in task.engine.simulate(graph.onnx, layout.settings, encoded, task.limits):
         if isinstance(run, EngineError):
             return run.detail
         felts = graph.model_outputs(run.outputs)

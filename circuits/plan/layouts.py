@@ -2,7 +2,7 @@
 
 More legs make a smaller base, so a smaller range-check table and perhaps fewer rows, for more
 assignments an element. More inner columns make fewer rows of more columns. Which pays depends on
-the model, so each combination is priced.
+the model, so each combination is measured.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WORD_BITS = 112  # EZKL's integers have 128 bits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pricing:
+class Layouts:
     """What is needed to price a graph: who prices, and what the profile asks for."""
 
     engine: Engine
@@ -52,7 +52,7 @@ class Pricing:
         ``salt`` only those whose tables it hides.
 
         With wide tables in one column and in several. Shapes that the engine refuses are left out.
-        The counts are those of a draft at another k, which hardly differ; ``settle`` gives the one
+        The counts are those of a draft at another k, which hardly differ; ``at_own_size`` gives the one
         that is to be built.
         """
         tables = lookup_range or _NO_TABLE
@@ -61,12 +61,12 @@ class Pricing:
             return [replace(p, args=size) for p in first for size in _salted_sizes(p, salt)]
         return [replace(p, args=fill_table(size)) for p in first for size in sizes(p)]
 
-    def settle(self, onnx: bytes, draft: LayoutStats) -> LayoutStats | None:
-        """A shape of ``shapes`` priced at its own k; None when it does not fit after all."""
-        priced = self.engine.measure_layout(onnx, [draft.args], self.limits)[0]
-        if isinstance(priced, EngineError) or minimal_logrows(priced) > draft.args.logrows:
+    def at_own_size(self, onnx: bytes, draft: LayoutStats) -> LayoutStats | None:
+        """A shape of ``shapes`` layout at its own k; None when it does not fit after all."""
+        layout = self.engine.measure_layout(onnx, [draft.args], self.limits)[0]
+        if isinstance(layout, EngineError) or minimal_logrows(layout) > draft.args.logrows:
             return None
-        return priced
+        return layout
 
     def cheapest(self, onnx: bytes, args: RunArgs, bits: int) -> list[LayoutStats]:
         """A graph's shapes if its numbers had ``bits`` bits at most and its tables were free.
@@ -84,7 +84,7 @@ class Pricing:
     ) -> list[LayoutStats]:
         """Bases and numbers of legs in each number of columns, at the smallest k for it.
 
-        Pricing starts in the middle. More legs are tried while the range check's table decides k
+        Layouts starts in the middle. More legs are tried while the range check's table decides k
         somewhere: once rows do, a further leg only adds to them. Fewer are tried while their table
         fits the rows of a single column: a longer one makes every number of columns as long.
         """
@@ -113,8 +113,8 @@ class Pricing:
     ) -> list[LayoutStats]:
         """One shape in each number of columns."""
         drafts = [replace(args, num_inner_cols=c, logrows=_DRAFT_LOGROWS) for c in columns]
-        priced = self.engine.measure_layout(onnx, drafts, self.limits)
-        found = [at_smallest(p) for p in priced if not isinstance(p, EngineError)]
+        layout = self.engine.measure_layout(onnx, drafts, self.limits)
+        found = [at_smallest(p) for p in layout if not isinstance(p, EngineError)]
         return [shape for shape in found if shape is not None]
 
     def _bases(self, bits: int) -> list[tuple[int, int]]:
@@ -136,72 +136,72 @@ def _bits(base: int) -> int:
     return base.bit_length() - 1
 
 
-def sizes(priced: LayoutStats) -> list[RunArgs]:
+def sizes(layout: LayoutStats) -> list[RunArgs]:
     """Every k from the smallest at which the layout fits, while wide tables get narrower."""
-    low = priced.args.logrows
-    high = max(low, _one_column_logrows(priced))
-    return [replace(priced.args, logrows=k) for k in range(low, high + 1)]
+    low = layout.args.logrows
+    high = max(low, _one_column_logrows(layout))
+    return [replace(layout.args, logrows=k) for k in range(low, high + 1)]
 
 
-def _salted_sizes(priced: LayoutStats, salt: Salt) -> list[RunArgs]:
+def _salted_sizes(layout: LayoutStats, salt: Salt) -> list[RunArgs]:
     """The few smallest k at which salt hides all multiplicities, with tables as long as they can be
     in their columns: the more entries, the less salt does. None where something else than salted
     tables is looked up."""
-    if priced.range_checks or priced.dynamic_size or len(priced.lookups) != salt.tables:
+    if layout.range_checks or layout.dynamic_size or len(layout.lookups) != salt.tables:
         return []
     found = []
-    for k in range(priced.args.logrows, priced.args.logrows + _MORE_LOGROWS):
-        range_ = filled(priced.args.lookup_range, k)
-        if hides(salt, range_, k, priced.args.num_inner_cols):
-            found.append(replace(priced.args, logrows=k, lookup_range=range_))
+    for k in range(layout.args.logrows, layout.args.logrows + _MORE_LOGROWS):
+        range_ = filled(layout.args.lookup_range, k)
+        if hides(salt, range_, k, layout.args.num_inner_cols):
+            found.append(replace(layout.args, logrows=k, lookup_range=range_))
     return found
 
 
-def _one_column_logrows(priced: LayoutStats) -> int:
+def _one_column_logrows(layout: LayoutStats) -> int:
     """The smallest k at which a lookup table takes one column."""
-    if not priced.lookups:
+    if not layout.lookups:
         return 0
-    low, high = priced.args.lookup_range
+    low, high = layout.args.lookup_range
     return math.ceil(math.log2(high - low + 1 + RESERVED_ROWS))
 
 
-def minimal_logrows(priced: LayoutStats) -> int:
+def minimal_logrows(layout: LayoutStats) -> int:
     """The smallest k at which everything fits in one block of columns.
 
     A lookup table may take several columns, each of them a lookup argument of its own.
     """
-    return max(_logrows_of(_longest_range_check(priced)), _logrows_of(_longest_beside(priced)))
+    return max(_logrows_of(_longest_range_check(layout)), _logrows_of(_longest_beside(layout)))
 
 
-def at_smallest(priced: LayoutStats) -> LayoutStats | None:
+def at_smallest(layout: LayoutStats) -> LayoutStats | None:
     """The layout at the smallest k at which it fits; None where no k is large enough."""
-    logrows = minimal_logrows(priced)
+    logrows = minimal_logrows(layout)
     if logrows > MAX_LOGROWS:
         return None
-    return replace(priced, args=replace(priced.args, logrows=logrows))
+    return replace(layout, args=replace(layout.args, logrows=logrows))
 
 
-def _range_check_decides(priced: LayoutStats) -> bool:
+def _range_check_decides(layout: LayoutStats) -> bool:
     """Whether a smaller base alone could make the circuit shorter."""
-    return _logrows_of(_longest_range_check(priced)) > _logrows_of(_longest_beside(priced))
+    return _logrows_of(_longest_range_check(layout)) > _logrows_of(_longest_beside(layout))
 
 
-def _longest_range_check(priced: LayoutStats) -> int:
-    return max((high - low + 1 for low, high in priced.range_checks), default=0)
+def _longest_range_check(layout: LayoutStats) -> int:
+    return max((high - low + 1 for low, high in layout.range_checks), default=0)
 
 
-def _longest_beside(priced: LayoutStats) -> int:
+def _longest_beside(layout: LayoutStats) -> int:
     """Rows of whatever is no range check: the layout, products, constants, instances, tables."""
-    columns = priced.args.num_inner_cols
+    columns = layout.args.num_inner_cols
     table = 0
-    if priced.lookups:
-        low, high = priced.args.lookup_range
+    if layout.lookups:
+        low, high = layout.args.lookup_range
         table = math.ceil((high - low + 1) / MAX_TABLE_COLUMNS)
     return max(
-        priced.rows,
-        math.ceil(priced.constants / columns),
-        priced.dynamic_size,
-        sum(math.prod(s) for s in priced.instance_shapes),
+        layout.rows,
+        math.ceil(layout.constants / columns),
+        layout.dynamic_size,
+        sum(math.prod(s) for s in layout.instance_shapes),
         table,
     )
 

@@ -1,7 +1,7 @@
-"""Which forms of an integer graph are worth pricing.
+"""Which forms of an integer graph are worth layouts.
 
 A form changes the cost and nothing of the result. There are too many to have the engine lay each of
-them out in every shape, and most are hopeless; a count of what each layer needs, which is right to
+them out in every shape, and most are infeasible; a count of what each layer needs, which is right to
 some per cent, tells which.
 """
 
@@ -29,7 +29,7 @@ _SPARSE_FROM = 512
 _SPARSE_PAYS = 2
 #: Digits of these many bits stand for all that the engine will be asked to lay out.
 _LEGS = (2, 3, 4, 6)
-#: A form estimated so much more expensive than the cheapest is not priced.
+#: A form estimated so much more expensive than the cheapest is not measured.
 _HOPELESS = 1.4
 #: What the engine checks by table in every circuit with decompositions: digits, and signs.
 _SIGNS = (-1, 1)
@@ -79,7 +79,7 @@ def _forms(plain: GraphVariant) -> Iterator[LoweringOptions]:
 
 def estimate(variant: GraphVariant) -> float:
     """Seconds of proving in the best shape, by the counts of its layers alone."""
-    costs = CostModel.shipped()
+    costs = CostModel.bundled()
     return min((costs.predict(shape).prove_s for shape in shapes(variant)), default=math.inf)
 
 

@@ -53,7 +53,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         best = self.choice
-        others = _without_twins(self.ranked[1:], best)
+        others = _without_duplicates(self.ranked[1:], best)
         return {
             "schema": 1,
             "profile": self.profile.to_json(),
@@ -83,7 +83,7 @@ class Plan:
         return canonical_json(self.to_json())
 
 
-def _without_twins(ranked: Sequence[Candidate], best: Candidate) -> list[Candidate]:
+def _without_duplicates(ranked: Sequence[Candidate], best: Candidate) -> list[Candidate]:
     """Candidates that differ in more than legs: of those that do not, the first."""
 
     def kind(r: Candidate) -> tuple[object, ...]:

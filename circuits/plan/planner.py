@@ -85,7 +85,7 @@ def plan_circuit(
             " weights are shown, every target but evm",
             advice="Leave out --argument and --weights, or --visibility, --soundness and --target.",
         )
-    search = _Search(cost_model or CostModel.shipped(), profile.target)
+    search = _Search(cost_model or CostModel.bundled(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)
     plain = -math.inf  # what a committed circuit may cost for no other to be looked for
     if profile.may_commit:
@@ -178,15 +178,15 @@ class _Search:
             self.rejected.append(found)
             return
         if found.commitments is not None:
-            priced = [committed_shape(task.profile, found)]
+            layout = [committed_shape(task.profile, found)]
         else:
-            priced = task.pricing.shapes(
+            layout = task.layouts.shapes(
                 found.onnx, found.args, found.bound_bits, found.lookup_range, found.salt
             )
         self.ranked += [
-            Candidate(variant=found, priced=p, predicted=self.costs.predict(p)) for p in priced
+            Candidate(variant=found, layout=p, predicted=self.costs.predict(p)) for p in layout
         ]
-        if not priced:
+        if not layout:
             self.rejected.append(
                 Rejected(
                     label=found.label,
@@ -210,7 +210,7 @@ class _Search:
         # A product of two numbers with s fractional bits has 2s of them, and some before the point.
         bits = max(2, args.input_scale + args.param_scale)
         least = [
-            self.costs.predict(p).of(self.target) for p in task.pricing.cheapest(onnx, args, bits)
+            self.costs.predict(p).of(self.target) for p in task.layouts.cheapest(onnx, args, bits)
         ]
         return bool(least) and min(least) >= best
 
@@ -239,13 +239,13 @@ def _time_best(task: Task, ranked: list[Candidate], effort: Effort, srs: SrsOf) 
     timed: list[Candidate] = []
     for index in worth_timing(costs, proving, effort):
         candidate = firsts[index]
-        settled = _settled(task, candidate)
-        if settled is None:
+        sized = _at_own_size(task, candidate)
+        if sized is None:
             continue
-        task.say(f"timing k = {settled.args.logrows}")
-        result = time_shape(task.engine, settled, srs, task.limits)
+        task.say(f"timing k = {sized.args.logrows}")
+        result = time_shape(task.engine, sized, srs, task.limits)
         if isinstance(result, Measurement):
-            timed.append(replace(settled, timed=result))
+            timed.append(replace(sized, timed=result))
     if not timed:
         return ranked
     first = timed[0].cost(target)
@@ -255,12 +255,12 @@ def _time_best(task: Task, ranked: list[Candidate], effort: Effort, srs: SrsOf) 
     return [*timed, *rest]
 
 
-def _settled(task: Task, draft: Candidate) -> Candidate | None:
-    """A candidate priced at its own k, ready to be built; None when it does not fit after all."""
-    priced = task.pricing.settle(draft.variant.onnx, draft.priced)
-    if priced is None:
+def _at_own_size(task: Task, draft: Candidate) -> Candidate | None:
+    """A candidate measured at its own k, ready to be built; None when it does not fit after all."""
+    layout = task.layouts.at_own_size(draft.variant.onnx, draft.layout)
+    if layout is None:
         return None
-    return replace(draft, priced=priced)
+    return replace(draft, layout=layout)
 
 
 def _first_that_holds(
@@ -274,7 +274,7 @@ def _first_that_holds(
     for draft in ranked:
         if contracts is not None and _known_too_large(contracts, draft):
             continue
-        candidate = draft if draft.timed else _settled(task, draft)
+        candidate = draft if draft.timed else _at_own_size(task, draft)
         if candidate is None or not _holds(task, candidate):
             continue
         if contracts is None:
@@ -293,7 +293,7 @@ def _first_that_holds(
 def _holds(task: Task, candidate: Candidate) -> bool:
     variant = candidate.variant
     results = task.engine.simulate(
-        variant.onnx, candidate.priced.settings, variant.samples, task.limits, variant.network
+        variant.onnx, candidate.layout.settings, variant.samples, task.limits, variant.network
     )
     return not any(isinstance(r, EngineError) for r in results)
 
@@ -369,7 +369,7 @@ def _rank(ranked: Candidate, target: Target) -> tuple[float, ...]:
         ranked.predicted.prove_s,
         variant.measured.max_error,
         -min(ranked.headroom_bits, _ENOUGH_HEADROOM_BITS),
-        ranked.priced.assignments,
+        ranked.layout.assignments,
         args.logrows,
         args.num_inner_cols,
     )

@@ -23,7 +23,7 @@ from circuits.format.hidden import Salt
 from circuits.format.profile import Profile, Target
 from circuits.format.tensors import ContextEncoding, InputEncoding
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask, context_encoding
-from circuits.plan.layouts import Pricing
+from circuits.plan.layouts import Layouts
 
 #: Decomposition width while accuracy is measured: wide enough to hold anything sensible.
 WIDE_BASE, WIDE_LEGS = 1 << 28, 4
@@ -95,21 +95,21 @@ class ContractSize:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One variant in one shape, priced at its own k, with what it is predicted to cost, and what it
+    """One variant in one shape, measured at its own k, with what it is predicted to cost, and what it
     did cost if it was timed.
 
     ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
     """
 
     variant: Variant
-    priced: LayoutStats
+    layout: LayoutStats
     predicted: Prediction
     timed: Measurement | None = None
     contract: ContractSize | None = None
 
     @property
     def args(self) -> RunArgs:
-        return self.priced.args
+        return self.layout.args
 
     @property
     def headroom_bits(self) -> float:
@@ -125,8 +125,8 @@ class Candidate:
         return (self.contract.to_json() if self.contract else {}) | {
             "variant": variant.label,
             "args": asdict(self.args),
-            "rows": self.priced.rows,
-            "assignments": self.priced.assignments,
+            "rows": self.layout.rows,
+            "assignments": self.layout.assignments,
             "predicted": self.predicted.to_json(),
             "measured": asdict(self.timed) if self.timed else None,
             "error": asdict(variant.measured),
@@ -138,7 +138,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A variant that was tried and lost before pricing."""
+    """A variant that was tried and lost before layouts."""
 
     label: str
     reason: str
@@ -169,9 +169,9 @@ class Task:
         return context_encoding(self.profile)
 
     @property
-    def pricing(self) -> Pricing:
+    def layouts(self) -> Layouts:
         """This task as ``shapes`` sees it."""
-        return Pricing(engine=self.engine, limits=self.limits, profile=self.profile)
+        return Layouts(engine=self.engine, limits=self.limits, profile=self.profile)
 
     @property
     def decisive(self) -> float | None:

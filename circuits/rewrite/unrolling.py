@@ -162,19 +162,19 @@ def _lstm_step(
     peep = constant(input_at(node, 7))
     weights = np.zeros((3, layer.hidden)) if peep is None else peep.reshape(3, layer.hidden)
 
-    def peeped(gate: ir.Value, row: int, cell: ir.Value) -> ir.Value:
+    def peephole(gate: ir.Value, row: int, cell: ir.Value) -> ir.Value:
         if peep is None:
             return gate
         look = build.const(weights[row : row + 1].astype(np.float32))
         return layer.op("Add", gate, layer.op("Mul", cell, look))
 
-    opened = layer.bend[0](peeped(i, 0, c))
+    opened = layer.bend[0](peephole(i, 0, c))
     if attr(node, "input_forget", 0):
         kept = layer.op("Sub", build.const(1.0), opened)
     else:
-        kept = layer.bend[0](peeped(f, 2, c))
+        kept = layer.bend[0](peephole(f, 2, c))
     cell = layer.op("Add", layer.op("Mul", kept, c), layer.op("Mul", opened, layer.bend[1](g)))
-    out = layer.bend[0](peeped(o, 1, cell))
+    out = layer.bend[0](peephole(o, 1, cell))
     return layer.op("Mul", out, layer.bend[2](cell)), cell
 
 

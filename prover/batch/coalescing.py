@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from circuits.batching.errors import CannotBatch
-from circuits.compiler.identity import wide_circuit_id
+from circuits.compiler.identity import batched_circuit_id
 from circuits.errors import Canceled, Fault, InputOutOfRange, ZkmlError
 from circuits.format.digests import digest_json
 from circuits.format.manifest import CircuitManifest
@@ -115,9 +115,9 @@ class Coalescing:
                 self.single(job, held)
                 return
             members = [_Member(job=job, held=held), *joined]
-            wide = self.services.registry.open(ready[lanes])
-            assert wide is not None
-            _Pack(self.services, self.single, self.stopping, wide, members).run()
+            batched = self.services.registry.open(ready[lanes])
+            assert batched is not None
+            _Pack(self.services, self.single, self.stopping, batched, members).run()
 
     # --- who, and in which circuit ------------------------------------------------------------
 
@@ -155,15 +155,15 @@ class Coalescing:
             return
         if wanted in builds:
             return  # it could not be built
-        narrow = circuit.manifest.circuit_id
-        wide = wide_circuit_id(narrow, wanted)
+        single = circuit.manifest.circuit_id
+        batched = batched_circuit_id(single, wanted)
         request = {
             "profile": circuit.manifest.profile.to_json(),
-            "lanes": {"of": narrow, "count": wanted},
+            "lanes": {"of": single, "count": wanted},
         }
-        job_id = _build_job_id(self.services.store, wide)
+        job_id = _build_job_id(self.services.store, batched)
         self.services.store.create_job(
-            JobKind.CIRCUIT, job.model_id, wide, request, None, id=job_id
+            JobKind.CIRCUIT, job.model_id, batched, request, None, id=job_id
         )
         self.services.announce([job_id])
 
@@ -172,8 +172,8 @@ class Coalescing:
         found = {}
         for lanes in _WIDE:
             with suppress(JobNotFound):
-                wide = wide_circuit_id(circuit.manifest.circuit_id, lanes)
-                found[lanes] = self.services.store.job(_build_job_id(self.services.store, wide))
+                batched = batched_circuit_id(circuit.manifest.circuit_id, lanes)
+                found[lanes] = self.services.store.job(_build_job_id(self.services.store, batched))
         return found
 
     def _refused(self, circuit: Circuit) -> bool:
@@ -376,10 +376,10 @@ class _Pack:
             self.single(lead.job, lead.held)
 
 
-def _build_job_id(store: Store, wide: str) -> str:
+def _build_job_id(store: Store, batched: str) -> str:
     """The id of the tenant's job that builds a batched circuit. It is deterministic, so a failed
     build is not repeated."""
-    named = {"lanes": wide, "tenant": store.tenant}
+    named = {"lanes": batched, "tenant": store.tenant}
     return digest_json(named).removeprefix("sha256:")[:32]
 
 

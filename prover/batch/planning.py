@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from circuits.compiler.identity import wide_circuit_id
+from circuits.compiler.identity import batched_circuit_id
 from circuits.errors import Canceled, Fault, InputOutOfRange, ModelTooLarge, ZkmlError
 from circuits.format.manifest import CircuitManifest
 from prover import tracing
@@ -40,7 +40,7 @@ def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note)
     tracing.stage(Stage.COMPILE.value)
     services.store.set_stage(held.lease, Stage.COMPILE, 0.0)
     batch = services.store.batch(job.id)
-    circuit = _narrow(services, job, held, note)
+    circuit = _single_lane(services, job, held, note)
     good, failed = _in_range(services, batch, circuit.manifest)
     plan: dict[str, Any] = {"packs": [], "items": 0}
     packs: list[Pack] = []
@@ -51,7 +51,7 @@ def plan_batch(services: BatchServices, job: Job, held: LeaseKeeper, note: Note)
     return services.store.start_packs(held.lease, packs, failed, plan, timings)
 
 
-def _narrow(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> Circuit:
+def _single_lane(services: BatchServices, job: Job, held: LeaseKeeper, note: Note) -> Circuit:
     found = services.registry.open(job.circuit_id)
     if found is not None:
         return found
@@ -129,14 +129,14 @@ def _predictions(
     services: BatchServices, batch: Batch, circuit: Circuit, note: Note
 ) -> tuple[dict[int, float], str | None]:
     """Seconds of a proof by lanes, and the reason if inputs cannot share a proof."""
-    narrow = services.registry.narrow(circuit)
-    one = float(narrow.plan["choice"]["predicted"]["prove_s"])
+    single = services.registry.single_lane(circuit)
+    one = float(single.plan["choice"]["predicted"]["prove_s"])
     if batch.request.get("isolate"):
         return {1: one}, "one proof per input was requested"
     note("estimating batched proofs")
     wanted = batch.request.get("lanes")
     lanes = {*LANE_COUNTS, int(wanted)} if wanted else set(LANE_COUNTS)
-    known = shared_costs(services, narrow, lanes - {1})
+    known = shared_costs(services, single, lanes - {1})
     if known.why is not None:
         return {1: one}, known.why
     return {1: one, **known.prove_s}, None
@@ -152,7 +152,7 @@ def _build(
             made[n] = circuit.manifest.circuit_id
             continue
         try:
-            wide = services.registry.ensure_wide(
+            batched = services.registry.ensure_batched(
                 circuit, n, on_progress=note, should_stop=held.should_stop
             )
         except ZkmlError as error:
@@ -160,17 +160,17 @@ def _build(
                 raise
             _log.warning("lanes_given_up", lanes=n, code=error.code, detail=error.detail)
             return made, (n, error)
-        made[n] = wide.manifest.circuit_id
+        made[n] = batched.manifest.circuit_id
     return made, None
 
 
 def ready_lanes(services: BatchServices, circuit: Circuit) -> dict[int, str]:
     """The ids by lanes of all circuits with keys, including the single-lane ``circuit``."""
-    narrow, model_id = circuit.manifest.circuit_id, circuit.manifest.model_sha256
-    found = {1: narrow}
+    single, model_id = circuit.manifest.circuit_id, circuit.manifest.model_sha256
+    found = {1: single}
     for record in services.store.circuits(_MOST_LISTED, model_id=model_id).items:
         lanes = int(record.manifest.get("lanes", 1))
-        if lanes > 1 and record.id == wide_circuit_id(narrow, lanes):
+        if lanes > 1 and record.id == batched_circuit_id(single, lanes):
             found[lanes] = record.id
     return found
 

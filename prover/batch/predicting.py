@@ -9,14 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from circuits.compiler.identity import WIDENING
+from circuits.compiler.identity import BATCHING
 from circuits.cost.model import CostModel
 from circuits.errors import Canceled, Fault, ZkmlError
 from circuits.format.digests import digest_json
 from prover.batch.services import BatchServices
 
 if TYPE_CHECKING:
-    from circuits.batching.batched_circuit import Narrow
+    from circuits.batching.batched_circuit import SingleLane
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +29,21 @@ class SharedCosts:
     why: str | None = None
 
 
-def shared_costs(services: BatchServices, narrow: Narrow, lanes: Collection[int]) -> SharedCosts:
+def shared_costs(
+    services: BatchServices, single: SingleLane, lanes: Collection[int]
+) -> SharedCosts:
     """The costs for these numbers of lanes, from the cache or predicted now.
 
     Raises ``Canceled`` and transient errors; other errors become the reason in ``why``.
     """
     from circuits.batching.errors import CannotBatch
 
-    builder = services.registry.wide_builder()
-    costs = builder.cost_model or CostModel.shipped()
+    builder = services.registry.batched_builder()
+    costs = builder.cost_model or CostModel.bundled()
     key = digest_json(
         {
-            "circuit": narrow.manifest.circuit_id,
-            "widening": WIDENING,
+            "circuit": single.manifest.circuit_id,
+            "batching": BATCHING,
             "costs": {name: list(row) for name, row in costs.coefficients.items()},
             "memory": builder.limits.memory_bytes,
             "lanes": sorted(lanes),
@@ -54,7 +56,7 @@ def shared_costs(services: BatchServices, narrow: Narrow, lanes: Collection[int]
             prove_s={int(n): float(s) for n, s in kept["prove_s"].items()}, why=kept["why"]
         )
     try:
-        forecast = builder.forecast(narrow)
+        forecast = builder.forecast(single)
     except CannotBatch as error:
         found = SharedCosts(prove_s={}, why=error.detail)
     except ZkmlError as error:

@@ -24,7 +24,7 @@ from circuits.calibration.samples import (
     draw,
     read_calibration,
 )
-from circuits.compiler.identity import circuit_id, wide_circuit_id
+from circuits.compiler.identity import batched_circuit_id, circuit_id
 from circuits.cost.model import CostModel, machine_fingerprint
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, ShouldStop
@@ -43,7 +43,7 @@ from prover.settings import Settings
 from prover.store import Store
 
 if TYPE_CHECKING:
-    from circuits.batching.batched_circuit import Narrow, WideBuilder
+    from circuits.batching.batched_circuit import BatchedBuilder, SingleLane
     from circuits.compiler.build import Builder, BuiltCircuit
 
 _LOCK_POLL_S = 0.1
@@ -338,12 +338,12 @@ class CircuitRegistry:
 
     # --- batched circuits --------------------------------------------------------------------
 
-    def narrow(self, circuit: Circuit) -> Narrow:
+    def single_lane(self, circuit: Circuit) -> SingleLane:
         """A single-lane circuit, as input for building batched ones."""
-        from circuits.batching.batched_circuit import Narrow
+        from circuits.batching.batched_circuit import SingleLane
 
         manifest = circuit.manifest
-        return Narrow(
+        return SingleLane(
             manifest=manifest,
             model=self._artifacts.get(manifest.model_sha256),
             graph=self._artifacts.get(manifest.files["rewritten"]),
@@ -352,11 +352,11 @@ class CircuitRegistry:
             plan=json.loads(circuit.plan.read_bytes()),
         )
 
-    def wide_builder(self) -> WideBuilder:
+    def batched_builder(self) -> BatchedBuilder:
         """The builder of batched circuits, loaded on first use."""
-        from circuits.batching.batched_circuit import WideBuilder
+        from circuits.batching.batched_circuit import BatchedBuilder
 
-        return WideBuilder(
+        return BatchedBuilder(
             engine=self._engine,
             srs=SrsFolder(self._settings.srs_dir),
             policy=self._policy,
@@ -364,7 +364,7 @@ class CircuitRegistry:
             cost_model=machine_costs(self._settings),
         )
 
-    def ensure_wide(
+    def ensure_batched(
         self,
         circuit: Circuit,
         lanes: int,
@@ -376,7 +376,7 @@ class CircuitRegistry:
 
         Raises ``CannotBatch``, ``ModelTooLarge`` and the errors of building a circuit.
         """
-        wanted = wide_circuit_id(circuit.manifest.circuit_id, lanes)
+        wanted = batched_circuit_id(circuit.manifest.circuit_id, lanes)
         if (found := self.open(wanted)) is not None:
             return found
         with self._one_build_at_a_time(wanted, should_stop) as scratch:
@@ -384,8 +384,8 @@ class CircuitRegistry:
                 return found
             model_id = circuit.manifest.model_sha256
             load("circuits.batching.batched_circuit", should_stop)
-            built = self.wide_builder().build(
-                self.narrow(circuit),
+            built = self.batched_builder().build(
+                self.single_lane(circuit),
                 lanes,
                 scratch,
                 on_progress=on_progress,

@@ -166,11 +166,11 @@ class Pipeline:
 
     def _make_circuit(self, job: Job, work: _Work) -> dict[str, Any]:
         if "lanes" in job.request:
-            return self._make_wide(job, work)
+            return self._make_batched(job, work)
         circuit, built = self._circuit(job, work)
         return {"circuit": circuit.manifest.circuit_id, "built": built}
 
-    def _make_wide(self, job: Job, work: _Work) -> dict[str, Any]:
+    def _make_batched(self, job: Job, work: _Work) -> dict[str, Any]:
         """Builds a batched circuit if its proof is predicted to be much cheaper than single ones.
 
         Raises ``CannotBatch``, ``SharingCostsMore`` and ``ModelTooLarge`` otherwise.
@@ -178,12 +178,12 @@ class Pipeline:
         from circuits.batching.errors import SharingCostsMore
 
         count = int(job.request["lanes"]["count"])
-        narrow = self.registry.open(job.request["lanes"]["of"])
-        assert narrow is not None, "jobs that use the single-lane circuit request it"
+        single = self.registry.open(job.request["lanes"]["of"])
+        assert single is not None, "jobs that use the single-lane circuit request it"
         with work.stage(Stage.COMPILE):
             work.note("estimating batched proofs")
-            own = self.registry.narrow(narrow)
-            predicted = self.registry.wide_builder().forecast(own).at(count)
+            own = self.registry.single_lane(single)
+            predicted = self.registry.batched_builder().forecast(own).at(count)
             if predicted is None:
                 raise ModelTooLarge(f"{count} lanes need more memory than is allowed")
             alone = count * float(own.plan["choice"]["predicted"]["prove_s"])
@@ -192,10 +192,10 @@ class Pipeline:
                     f"a proof of {count} inputs is predicted to take {predicted.prove_s:.2f} s,"
                     f" one for each of them {alone:.2f} s"
                 )
-            wide = self.registry.ensure_wide(
-                narrow, count, on_progress=work.note, should_stop=work.held.should_stop
+            batched = self.registry.ensure_batched(
+                single, count, on_progress=work.note, should_stop=work.held.should_stop
             )
-        return {"circuit": wide.manifest.circuit_id, "built": True}
+        return {"circuit": batched.manifest.circuit_id, "built": True}
 
     def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
         """The job's circuit and whether it was built. Only building is a stage."""

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from securesystemslib.signer import CryptoSigner
 
 from circuits.batching.felts import join
-from circuits.batching.vectorize import widen
+from circuits.batching.vectorize import vectorize
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, ProofResult, RunArgs
 from circuits.engine.sandbox import Sandbox
@@ -184,7 +184,7 @@ def set_up(
     case: Case, engine: EzklEngine, srs: Path, folder: Path
 ) -> tuple[CircuitManifest, CircuitFiles]:
     """The circuit of a case, in a folder; nothing is proved, so ``proof_bytes`` is not known."""
-    rewritten = widen(
+    rewritten = vectorize(
         with_context(uploaded(case.seed), case.context.limbs, case.visibility.shows_input),
         case.lanes,
     )
@@ -192,12 +192,12 @@ def set_up(
         rewritten = bound_inputs(rewritten, [BOUND], by_table=False)
     if case.bounded and not case.visibility.shows_weights:
         rewritten = tie_weights(rewritten)
-    (priced,) = engine.measure_layout(rewritten, [run_args(case)], LIMITS)
-    if isinstance(priced, Exception):
-        raise priced
-    engine.setup(rewritten, priced.settings, srs, folder, LIMITS)
+    (layout,) = engine.measure_layout(rewritten, [run_args(case)], LIMITS)
+    if isinstance(layout, Exception):
+        raise layout
+    engine.setup(rewritten, layout.settings, srs, folder, LIMITS)
     residues = case.hidden.residues if case.hidden else 0
-    scale = priced.output_scales[-1 - residues]  # residues come last
+    scale = layout.output_scales[-1 - residues]  # residues come last
     manifest = describe(case, engine, srs, folder, rewritten, scale)
     files = CircuitFiles(
         compiled=folder / "compiled",

@@ -237,9 +237,9 @@ def test_a_bool_is_0_or_1_although_the_engine_checks_another_cell(
     for kind in ("bool", "int32"):
         out = folders[kind] = tmp_path / kind
         out.mkdir()
-        (priced,) = engine.measure_layout(flagged(kind), [args], PATIENCE)
-        assert isinstance(priced, LayoutStats)
-        engine.setup(flagged(kind), priced.settings, srs, out, PATIENCE)
+        (layout,) = engine.measure_layout(flagged(kind), [args], PATIENCE)
+        assert isinstance(layout, LayoutStats)
+        engine.setup(flagged(kind), layout.settings, srs, out, PATIENCE)
     honest = folders["bool"]
     files = CircuitFiles(
         compiled=honest / "compiled",
@@ -323,9 +323,9 @@ def test_a_weight_used_twice_is_one_cell_and_used_once_it_is_not(
         out = folders[exchanged] = tmp_path / str(exchanged)
         out.mkdir()
         onnx = two_products(exchanged=exchanged, tied=tied)
-        (priced,) = engine.measure_layout(onnx, [args], PATIENCE)
-        assert isinstance(priced, LayoutStats)
-        engine.setup(onnx, priced.settings, srs, out, PATIENCE)
+        (layout,) = engine.measure_layout(onnx, [args], PATIENCE)
+        assert isinstance(layout, LayoutStats)
+        engine.setup(onnx, layout.settings, srs, out, PATIENCE)
     honest = folders[False]
     files = CircuitFiles(
         compiled=folders[True] / "compiled",

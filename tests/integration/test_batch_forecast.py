@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from circuits.batching.forecast import DRAFT_LANES, Forecast, choose_shape, growths
-from circuits.batching.vectorize import widen
+from circuits.batching.vectorize import vectorize
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import RunArgs
@@ -24,10 +24,10 @@ BITS = 20
 
 
 def forecast_of(engine: EzklEngine, graph: bytes) -> Forecast:
-    graphs = {n: widen(graph, n) for n in DRAFT_LANES}
+    graphs = {n: vectorize(graph, n) for n in DRAFT_LANES}
     return Forecast(
         growths=growths(engine, graphs, ARGS, BITS, LIMITS),
-        costs=CostModel.shipped(),
+        costs=CostModel.bundled(),
         target=Target.SPEED,
         limits=LIMITS,
     )
@@ -40,17 +40,17 @@ def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) 
     for lanes in (8, 32):
         predicted = seen.at(lanes)
         assert predicted is not None
-        _, chosen = choose_shape(engine, widen(graph, lanes), seen, lanes)
+        _, chosen = choose_shape(engine, vectorize(graph, lanes), seen, lanes)
         assert chosen.prove_s == pytest.approx(predicted.prove_s, rel=0.05)
 
 
 def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngine) -> None:
     """Memory costs ten thousand times what it does, so that nothing fits."""
     graph = bind_context(rewrite(linear()).onnx, 1)
-    shipped = CostModel.shipped()
-    dear = tuple(10_000 * c for c in shipped.coefficients["peak_bytes"])
-    costs = replace(shipped, coefficients=shipped.coefficients | {"peak_bytes": dear})
+    bundled = CostModel.bundled()
+    dear = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
+    costs = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": dear})
     seen = replace(forecast_of(engine, graph), costs=costs)
     assert seen.at(8) is None
     with pytest.raises(ModelTooLarge):
-        choose_shape(engine, widen(graph, 8), seen, 8)
+        choose_shape(engine, vectorize(graph, 8), seen, 8)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from circuits.batching.batched_circuit import Narrow, WideBuilder
+from circuits.batching.batched_circuit import BatchedBuilder, SingleLane
 from circuits.committed.arithmetic import entries
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, ProofResult, Simulated
@@ -39,12 +39,12 @@ XS = [X, X[..., ::-1].copy(), X * np.float32(0.5)]
 CONTEXTS = [Context(job_id=f"job.{n}") for n in range(LANES)]
 
 
-def widened(narrow: Committed, out: Path) -> Committed:
-    built = narrow.built
-    made = WideBuilder(
-        engine=narrow.engine, srs=SrsFolder(narrow.srs), policy=Policy.DEVELOPMENT, limits=LIMITS
+def batched(single: Committed, out: Path) -> Committed:
+    built = single.built
+    made = BatchedBuilder(
+        engine=single.engine, srs=SrsFolder(single.srs), policy=Policy.DEVELOPMENT, limits=LIMITS
     ).build(
-        Narrow(
+        SingleLane(
             manifest=built.manifest,
             model=network(),
             graph=built.files["rewritten"].read_bytes(),
@@ -55,7 +55,7 @@ def widened(narrow: Committed, out: Path) -> Committed:
         LANES,
         out,
     )
-    return replace(narrow, built=made)
+    return replace(single, built=made)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def private(
     engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Committed:
     one = committed(Visibility.PRIVATE_INPUT, engine, srs_cache, tmp_path_factory.mktemp("one"))
-    return widened(one, tmp_path_factory.mktemp("private"))
+    return batched(one, tmp_path_factory.mktemp("private"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def public(
     engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Committed:
     one = committed(Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("one"))
-    return widened(one, tmp_path_factory.mktemp("public"))
+    return batched(one, tmp_path_factory.mktemp("public"))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def shown(
     one = committed(
         Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("one"), Weights.SHOWN
     )
-    return widened(one, tmp_path_factory.mktemp("shown"))
+    return batched(one, tmp_path_factory.mktemp("shown"))
 
 
 def failures(
@@ -254,16 +254,16 @@ def test_errors_of_two_lanes_do_not_cancel_in_any_sum(engine: EzklEngine, name: 
     profile = Profile(visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED)
     logrows = max(12, math.ceil(math.log2(made.cells + 20)))
     table = one.steps.base - entries(12), one.steps.base - 1
-    (priced,) = engine.measure_layout(
+    (layout,) = engine.measure_layout(
         made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS
     )
-    assert isinstance(priced, LayoutStats), priced
+    assert isinstance(layout, LayoutStats), layout
     count = len(challenge_names(lanes))
     given = [
         [[to_felt(n) for n in tensor], [to_felt(secrets.randbits(248)) for _ in range(count)]]
         for tensor in bent
     ]
-    first, *others = engine.simulate(made.onnx, priced.settings, given, LIMITS)
+    first, *others = engine.simulate(made.onnx, layout.settings, given, LIMITS)
     assert isinstance(first, Simulated)
     zero = to_felt(0)
     assert {*first.outputs[-1]} == {zero}

@@ -96,14 +96,14 @@ def test_the_engine_agrees_with_the_integers(
     profile = Profile(visibility=visibility, argument=Argument.COMMITTED, weights=weights)
     logrows = max(12, math.ceil(math.log2(made.cells + 20)))
     table = one.steps.base - entries(12), one.steps.base - 1
-    (priced,) = engine.measure_layout(
+    (layout,) = engine.measure_layout(
         made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS
     )
-    assert isinstance(priced, LayoutStats), priced
+    assert isinstance(layout, LayoutStats), layout
     felts = [[to_felt(int(n)) for n in r.reshape(-1)] for r in rows]
     (found,) = engine.simulate(
         made.onnx,
-        priced.settings,
+        layout.settings,
         [[*felts, [to_felt(0)] * lanes]],
         LIMITS,
         made.arrangement.to_bytes(),

@@ -41,14 +41,14 @@ def outputs(
     engine: EzklEngine, data: bytes, args: RunArgs, feeds: list[list[list[int]]]
 ) -> tuple[list[list[list[int]]], tuple[int, ...]]:
     """The witness's outputs for each sample, and their scales."""
-    (priced,) = engine.measure_layout(data, [args], LIMITS)
-    assert not isinstance(priced, EngineError), priced
+    (layout,) = engine.measure_layout(data, [args], LIMITS)
+    assert not isinstance(layout, EngineError), layout
     felts = [[[to_felt(n) for n in tensor] for tensor in sample] for sample in feeds]
     results = []
-    for simulated in engine.simulate(data, priced.settings, felts, LIMITS):
+    for simulated in engine.simulate(data, layout.settings, felts, LIMITS):
         assert not isinstance(simulated, EngineError), simulated
         results.append([[from_felt(f) for f in out] for out in simulated.outputs])
-    return results, priced.output_scales
+    return results, layout.output_scales
 
 
 FORMS = {
@@ -142,12 +142,12 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
     variant = lower((MODELS | TABLED)[name], BitWidths(input=5, weights=(5,)), BOUND, FORMS[form])
     # As in circuits: with range checks the engine takes some constants apart, whatever uses them.
     args = replace(args_of(variant), decomp_legs=4, ignore_range_check_inputs_outputs=True)
-    (priced,) = engine.measure_layout(variant.onnx, [args], LIMITS)
-    assert not isinstance(priced, EngineError)
+    (layout,) = engine.measure_layout(variant.onnx, [args], LIMITS)
+    assert not isinstance(layout, EngineError)
     costs = cost_by_layer(variant, legs=4)
-    borders = sum(int(np.prod(shape)) for shape in priced.instance_shapes)
+    borders = sum(int(np.prod(shape)) for shape in layout.instance_shapes)
     ours = sum(c.assignments for c in costs) + borders
-    assert ours == pytest.approx(priced.assignments, rel=0.1)
+    assert ours == pytest.approx(layout.assignments, rel=0.1)
 
 
 def test_a_models_costs_are_listed_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
 def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:
     data = bind_context(graph("y = Relu(x)", "float[1, 4] x"), 2)
     args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
-    (priced,) = engine.measure_layout(data, [args], LIMITS)
-    assert not isinstance(priced, EngineError)
-    assert priced.instance_shapes == ((1, 4), (1, 2), (1, 4))
+    (layout,) = engine.measure_layout(data, [args], LIMITS)
+    assert not isinstance(layout, EngineError)
+    assert layout.instance_shapes == ((1, 4), (1, 2), (1, 4))
 
 
 def test_a_node_named_like_a_constant_is_distinguished_from_it(engine: EzklEngine) -> None:
@@ -211,8 +211,8 @@ def test_a_node_named_like_a_constant_is_distinguished_from_it(engine: EzklEngin
     model = onnx.load_model_from_string(data)
     model.graph.node[1].name = "row"
     args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
-    (priced,) = engine.measure_layout(rewrite(model.SerializeToString()).onnx, [args], LIMITS)
-    assert not isinstance(priced, EngineError), priced
+    (layout,) = engine.measure_layout(rewrite(model.SerializeToString()).onnx, [args], LIMITS)
+    assert not isinstance(layout, EngineError), layout
 
 
 def test_every_value_keeps_a_leading_axis() -> None:

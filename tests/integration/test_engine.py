@@ -48,7 +48,7 @@ class Built:
     """A circuit with one float input of four numbers and a context of one element."""
 
     onnx: bytes
-    priced: LayoutStats
+    layout: LayoutStats
     files: CircuitFiles
 
     def inputs(self, *values: float, context: int = CONTEXT) -> list[list[str]]:
@@ -66,9 +66,9 @@ def build(engine: EzklEngine, srs: Path, out: Path, activation: str, **args: Any
         decomp_legs=4,
         **args,
     )
-    (priced,) = engine.measure_layout(onnx, [shape], LIMITS)
-    assert isinstance(priced, LayoutStats)
-    engine.setup(onnx, priced.settings, srs / f"dev{K}.srs", out, LIMITS)
+    (layout,) = engine.measure_layout(onnx, [shape], LIMITS)
+    assert isinstance(layout, LayoutStats)
+    engine.setup(onnx, layout.settings, srs / f"dev{K}.srs", out, LIMITS)
     files = CircuitFiles(
         compiled=out / "compiled",
         settings=out / "settings.json",
@@ -76,7 +76,7 @@ def build(engine: EzklEngine, srs: Path, out: Path, activation: str, **args: Any
         vk=out / "vk",
         srs=srs / f"dev{K}.srs",
     )
-    return Built(onnx=onnx, priced=priced, files=files)
+    return Built(onnx=onnx, layout=layout, files=files)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_proof_holds_for_no_other_statement(engine: EzklEngine, relu: Built, a
 
 def test_simulation_gives_the_outputs_of_the_proof(engine: EzklEngine, relu: Built) -> None:
     inputs = relu.inputs(1.0, -1.0, 2.0, 0.0)
-    (simulated,) = engine.simulate(relu.onnx, relu.priced.settings, [inputs], LIMITS)
+    (simulated,) = engine.simulate(relu.onnx, relu.layout.settings, [inputs], LIMITS)
     proof = engine.prove(relu.files, inputs, LIMITS)
 
     assert not isinstance(simulated, EngineError)
@@ -197,7 +197,7 @@ def test_a_disk_that_is_full_is_named_wherever_the_engine_finds_it(
         out.mkdir()
         filler.write_bytes(b"x" * (shutil.disk_usage(little_disk).free - room))
         try:
-            engine.setup(relu.onnx, relu.priced.settings, srs_cache / f"dev{K}.srs", out, LIMITS)
+            engine.setup(relu.onnx, relu.layout.settings, srs_cache / f"dev{K}.srs", out, LIMITS)
         except StorageFull:
             refused += 1
         else:
@@ -234,25 +234,25 @@ def test_a_scratch_disk_that_is_full_is_named(
 def test_one_settings_file_gives_one_verifying_key(
     engine: EzklEngine, relu: Built, srs_cache: Path, tmp_path: Path
 ) -> None:
-    engine.setup(relu.onnx, relu.priced.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)
+    engine.setup(relu.onnx, relu.layout.settings, srs_cache / f"dev{K}.srs", tmp_path, LIMITS)
 
     assert (tmp_path / "vk").read_bytes() == relu.files.vk.read_bytes()
     assert (tmp_path / "pk").read_bytes() == relu.files.pk.read_bytes()
 
 
 def test_the_same_candidate_is_priced_the_same(engine: EzklEngine, relu: Built) -> None:
-    assert engine.measure_layout(relu.onnx, [relu.priced.args], LIMITS) == [relu.priced]
+    assert engine.measure_layout(relu.onnx, [relu.layout.args], LIMITS) == [relu.layout]
 
 
 def test_an_infeasible_candidate_does_not_affect_the_others(
     engine: EzklEngine, relu: Built
 ) -> None:
-    args = relu.priced.args
+    args = relu.layout.args
     dominated = replace(args, input_visibility="nobody")
     answers = engine.measure_layout(relu.onnx, [dominated, args], LIMITS)
 
     assert isinstance(answers[0], EngineError)
-    assert answers[1] == relu.priced
+    assert answers[1] == relu.layout
 
 
 def test_a_damaged_circuit_is_an_error_and_not_a_proof(
@@ -339,10 +339,10 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         decomp_legs=4,
         ignore_range_check_inputs_outputs=True,
     )
-    (priced,) = engine.measure_layout(network, [args], LIMITS)
-    assert isinstance(priced, LayoutStats)
+    (layout,) = engine.measure_layout(network, [args], LIMITS)
+    assert isinstance(layout, LayoutStats)
     srs = srs_cache / "dev10.srs"
-    engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
+    engine.setup(network, layout.settings, srs, tmp_path, LIMITS)
     files = CircuitFiles(
         compiled=tmp_path / "compiled",
         settings=tmp_path / "settings.json",
@@ -351,7 +351,7 @@ def test_constants_beyond_float32_are_proved_as_they_are(
         srs=srs,
     )
     column = (1 << 10) - 12
-    assert uncounted < 0 < column < priced.constants, (priced.constants, uncounted)
+    assert uncounted < 0 < column < layout.constants, (layout.constants, uncounted)
     x = np.random.default_rng(2).integers(-64, 65, TERMS)
     proof = engine.prove(files, [[to_felt(int(n)) for n in x]], LIMITS)
     assert [from_felt(f) for f in proof.instances[TERMS:]] == (x @ weights).tolist()
@@ -394,11 +394,11 @@ def test_weights_that_two_products_share_are_put_back_once(engine: EzklEngine) -
         decomp_legs=3,
         ignore_range_check_inputs_outputs=True,
     )
-    (priced,) = engine.measure_layout(network, [args], LIMITS)
-    assert isinstance(priced, LayoutStats)
+    (layout,) = engine.measure_layout(network, [args], LIMITS)
+    assert isinstance(layout, LayoutStats)
     x, z = (np.random.default_rng(s).integers(-64, 65, TERMS) for s in (1, 2))
     felts = [[to_felt(int(n)) for n in v] for v in (x, z)]
-    (run,) = engine.simulate(network, priced.settings, [felts], LIMITS)
+    (run,) = engine.simulate(network, layout.settings, [felts], LIMITS)
     assert not isinstance(run, EngineError), run
     assert [from_felt(f) for f in run.outputs[0]] == ((x + z) @ weights).tolist()
 

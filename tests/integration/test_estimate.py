@@ -51,14 +51,14 @@ def engine() -> Iterator[EzklEngine]:
 def test_the_formula_counts_about_what_the_engine_counts(engine: EzklEngine, name: str) -> None:
     onnx = rewrite(MODELS[name]).onnx
     args = base_args(Profile(), input_scale=7, param_scale=7, scale_rebase_multiplier=1)
-    (priced,) = engine.measure_layout(
+    (layout,) = engine.measure_layout(
         onnx, [replace(args, decomp_base=1 << 14, decomp_legs=2)], LIMITS
     )
-    assert isinstance(priced, LayoutStats)
-    assert count(onnx).cells == pytest.approx(priced.assignments, rel=0.5)
+    assert isinstance(layout, LayoutStats)
+    assert count(onnx).cells == pytest.approx(layout.assignments, rel=0.5)
 
 
-def test_a_hopeless_model_is_estimated_without_asking_the_engine(
+def test_an_infeasible_model_is_estimated_without_asking_the_engine(
     engine: EzklEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine would count for minutes before it reported that this cannot be proved."""
@@ -74,7 +74,7 @@ def test_a_hopeless_model_is_estimated_without_asking_the_engine(
     samples = draw(signature, default_ranges(signature))
     floats = compile_float(engine, model, samples, profile, LIMITS)
     task = LoweringTask(accepted=default_ranges(signature), limbs=1)
-    found = estimate(engine, floats, task, profile, LIMITS, CostModel.shipped())
+    found = estimate(engine, floats, task, profile, LIMITS, CostModel.bundled())
     assert found.counted == "formula"
     assert found.assignments > 20_000_000
     assert not found.fits

@@ -63,12 +63,12 @@ def set_up(
         ignore_range_check_inputs_outputs=True,
         disable_freivalds=not freivalds,
     )
-    (priced,) = engine.measure_layout(onnx, [args], LIMITS)
-    assert isinstance(priced, LayoutStats)
-    cells = json.loads(priced.settings)["einsum_params"]["total_einsum_col_size"]
+    (layout,) = engine.measure_layout(onnx, [args], LIMITS)
+    assert isinstance(layout, LayoutStats)
+    cells = json.loads(layout.settings)["einsum_params"]["total_einsum_col_size"]
     assert bool(cells) == freivalds
     out.mkdir()
-    engine.setup(onnx, priced.settings, srs, out, LIMITS)
+    engine.setup(onnx, layout.settings, srs, out, LIMITS)
     return CircuitFiles(
         compiled=out / "compiled",
         settings=out / "settings.json",

@@ -53,9 +53,9 @@ def _gap(sandbox: Sandbox, case: Case) -> float:
     rewritten = rewrite(case.model(), samples)
     expected = run(case.model(), samples)
     with sandbox.session(Limits(deadline_s=60)) as child:
-        (priced,) = child.call("circuits.engine.calls:measure_layout", rewritten.onnx, [ARGS])
-        assert not isinstance(priced, EngineError), priced
-        scales = list(zip(rewritten.signature.inputs, priced.input_scales, strict=True))
+        (layout,) = child.call("circuits.engine.calls:measure_layout", rewritten.onnx, [ARGS])
+        assert not isinstance(layout, EngineError), layout
+        scales = list(zip(rewritten.signature.inputs, layout.input_scales, strict=True))
         felts = [
             [
                 [to_felt(int(v * 2.0**scale)) for v in np.ravel(sample[tensor.name]).tolist()]
@@ -64,13 +64,13 @@ def _gap(sandbox: Sandbox, case: Case) -> float:
             for sample in samples
         ]
         witnesses = child.call(
-            "circuits.engine.calls:simulate", rewritten.onnx, priced.settings, felts
+            "circuits.engine.calls:simulate", rewritten.onnx, layout.settings, felts
         )
     worst = 0.0
     for witness, answers in zip(witnesses, expected, strict=True):
         assert not isinstance(witness, EngineError), witness
         for found, scale, answer in zip(
-            witness.outputs, priced.output_scales, answers, strict=True
+            witness.outputs, layout.output_scales, answers, strict=True
         ):
             ours = np.array([from_felt(f) for f in found], dtype=np.float64) / 2.0**scale
             if ours.size != answer.size:

@@ -71,7 +71,7 @@ def test_every_shape_holds_the_numbers_that_it_is_for(plan: Plan) -> None:
     """More legs come with a smaller base; never so small that a value no longer fits."""
     for shape in plan.ranked:
         assert shape.headroom_bits >= 0, shape.args
-        for low, high in shape.priced.range_checks:
+        for low, high in shape.layout.range_checks:
             assert high - low < 1 << shape.args.logrows or shape.args.num_inner_cols > 1
 
 
@@ -80,7 +80,7 @@ def test_every_sample_and_corner_runs_through_what_is_chosen(
 ) -> None:
     shape = plan.choice
     results = engine.simulate(
-        shape.variant.onnx, shape.priced.settings, list(shape.variant.samples), LIMITS
+        shape.variant.onnx, shape.layout.settings, list(shape.variant.samples), LIMITS
     )
     assert len(results) >= 8
     assert [r for r in results if isinstance(r, Exception)] == []
@@ -100,9 +100,9 @@ def test_a_function_at_the_end_leaves_the_body_to_whole_numbers(
     plan = builder(engine, srs_cache).plan(MODELS[function], samples(), PLAIN)
     proven = [r for r in plan.ranked if r.variant.proven]
     assert proven
-    for ranked in proven:
-        low, high = ranked.variant.lookup_range or (0, 0)
-        assert ranked.args.lookup_range == (low, high)
+    for candidate in proven:
+        low, high = candidate.variant.lookup_range or (0, 0)
+        assert candidate.args.lookup_range == (low, high)
 
 
 def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> None:
@@ -110,7 +110,7 @@ def test_equal_orders_give_equal_plans(engine: EzklEngine, srs_cache: Path) -> N
     first = build.plan(MODELS["relu"], samples(), Profile())
     second = build.plan(MODELS["relu"], samples(), Profile())
     assert first.canonical() == second.canonical()
-    assert first.choice.priced.settings == second.choice.priced.settings
+    assert first.choice.layout.settings == second.choice.layout.settings
     assert first.choice.variant.onnx == second.choice.variant.onnx
 
 
@@ -128,9 +128,9 @@ def test_a_target_is_what_is_minimized(engine: EzklEngine, srs_cache: Path) -> N
 def test_the_conservative_profile_keeps_every_check(engine: EzklEngine, srs_cache: Path) -> None:
     profile = Profile(soundness=Soundness.CONSERVATIVE)
     plan = builder(engine, srs_cache).plan(MODELS["relu"], samples(), profile)
-    for ranked in plan.ranked:
-        assert ranked.args.disable_freivalds
-        assert not ranked.args.ignore_range_check_inputs_outputs
+    for candidate in plan.ranked:
+        assert candidate.args.disable_freivalds
+        assert not candidate.args.ignore_range_check_inputs_outputs
 
 
 def test_no_circuit_is_made_with_freivalds_products(engine: EzklEngine, srs_cache: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_committed_circuit_that_costs_less_is_planned_alone(
     said: list[str] = []
     profile = Profile(agreement=0.9)
     plan = builder(engine, srs_cache).plan(CNN, image(), profile, said.append)
-    assert all(ranked.variant.commitments is not None for ranked in plan.ranked)
+    assert all(candidate.variant.commitments is not None for candidate in plan.ranked)
     assert "choosing bits for each layer" not in said
     assert plan.profile == profile
 
@@ -188,7 +188,7 @@ def test_hidden_inputs_are_committed_to_wherever_that_serves(
     """Also where a plain circuit would be cheaper."""
     profile = Profile(visibility=Visibility.PRIVATE_INPUT, argument=argument)
     plan = builder(engine, srs_cache).plan(MODELS["relu"], samples(), profile)
-    found = {ranked.variant.commitments is not None for ranked in plan.ranked}
+    found = {candidate.variant.commitments is not None for candidate in plan.ranked}
     assert found == {argument is Argument.AUTO}
     cheap = builder(engine, srs_cache).plan(MODELS["relu"], samples(), Profile())
     assert cheap.choice.variant.commitments is None
@@ -207,9 +207,9 @@ def test_a_too_small_machine_is_reported_with_the_missing_memory(
     engine: EzklEngine, srs_cache: Path
 ) -> None:
     """Memory costs ten thousand times what it does, so that nothing fits."""
-    shipped = CostModel.shipped()
-    dear = tuple(10_000 * c for c in shipped.coefficients["peak_bytes"])
-    model = replace(shipped, coefficients=shipped.coefficients | {"peak_bytes": dear})
+    bundled = CostModel.bundled()
+    dear = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
+    model = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": dear})
     build = replace(builder(engine, srs_cache), cost_model=model)
     with pytest.raises(ModelTooLarge) as caught:
         build.plan(MODELS["relu"], samples(), Profile())

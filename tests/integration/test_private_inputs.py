@@ -121,8 +121,8 @@ def test_what_the_importer_cuts_off_a_bound_ends_the_build(
         decomp_base=64,
         input_visibility="private",
     )
-    (priced,) = engine.measure_layout(network, [args], LIMITS)
-    assert isinstance(priced, EngineError) == cut
+    (layout,) = engine.measure_layout(network, [args], LIMITS)
+    assert isinstance(layout, EngineError) == cut
     # Whoever has settings from elsewhere gets no key either: those of a graph without the cut.
     index.CopyFrom(numpy_helper.from_array(np.array([3, 5]), "i"))
     (other,) = engine.measure_layout(model.SerializeToString(), [args], LIMITS)
@@ -132,5 +132,5 @@ def test_what_the_importer_cuts_off_a_bound_ends_the_build(
         with pytest.raises(EngineError, match="might not be bound"):
             engine.setup(network, other.settings, srs, tmp_path, LIMITS)
     else:
-        assert isinstance(priced, LayoutStats)
-        engine.setup(network, priced.settings, srs, tmp_path, LIMITS)
+        assert isinstance(layout, LayoutStats)
+        engine.setup(network, layout.settings, srs, tmp_path, LIMITS)

@@ -85,7 +85,7 @@ class FakeApp(App):
             "fits": True,
             "advice": "",
             "limit_bytes": 1 << 33,
-            "cost_model": {"source": "shipped", "error": {"prove_s": 0.1}},
+            "cost_model": {"source": "bundled", "error": {"prove_s": 0.1}},
         }
 
     def _product(self, job: Job, name: str) -> bytes:

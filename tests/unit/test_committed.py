@@ -517,15 +517,15 @@ def test_sums_stay_within_their_bounds(name: str) -> None:
 @pytest.mark.parametrize("shown", [False, True], ids=["private", "public"])
 def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
     """By counting two of them: what is chosen fits, and not much is left free."""
-    narrow = arranged("dilated, grouped, pooled", shown=shown)
+    single = arranged("dilated, grouped, pooled", shown=shown)
     recipe = Recipe(
         accepted={"x": (-1.0, 1.0)},
         limbs=1,
         visibility=Visibility.PUBLIC if shown else Visibility.PRIVATE_INPUT,
         salt=False,
-        lowering={"argument": "committed", "columns": 1, "steps": narrow.steps.to_json()},
+        lowering={"argument": "committed", "columns": 1, "steps": single.steps.to_json()},
         lanes=1,
-        input_scales=tuple(own.scale for own in narrow.steps.inputs),
+        input_scales=tuple(own.scale for own in single.steps.inputs),
         argument=Argument.COMMITTED,
     )
     samples = [{"x": v} for v in inputs(4)]
@@ -533,24 +533,24 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
     cells = cells_by_size(data, samples, recipe, 10)
     assert not isinstance(cells, str)
     profile = Profile(argument=Argument.COMMITTED)
-    table = (narrow.steps.lowest, narrow.steps.base - 1)
+    table = (single.steps.lowest, single.steps.base - 1)
     forecast = Forecast(
         growths=committed_growths(cells, committed_args(profile, 10, 1, table)),
-        costs=CostModel.shipped(),
+        costs=CostModel.bundled(),
         target=Target.SPEED,
         limits=Limits(deadline_s=60, memory_bytes=64 << 30),
     )
     for lanes in (2, 5, 24, 31, 100):
         fitting = [p for growth in forecast.growths for p in growth.shapes(lanes)]
         least = {p.args.num_inner_cols: p for p in sorted(fitting, key=lambda p: -p.args.logrows)}
-        for priced in least.values():
-            steps = replace(narrow.steps, logrows=priced.args.logrows)
-            columns = priced.args.num_inner_cols
+        for layout in least.values():
+            steps = replace(single.steps, logrows=layout.args.logrows)
+            columns = layout.args.num_inner_cols
             made = write_circuit(
-                narrow.network, steps, shown=shown, columns=columns, results=["y"], lanes=lanes
+                single.network, steps, shown=shown, columns=columns, results=["y"], lanes=lanes
             )
-            assert made.cells <= priced.assignments <= 1.2 * made.cells
-            assert priced.args.lookup_range == (steps.lowest, steps.base - 1)
+            assert made.cells <= layout.assignments <= 1.2 * made.cells
+            assert layout.args.lookup_range == (steps.lowest, steps.base - 1)
     first = forecast.most(24)
     assert 24 <= first < 48
     assert forecast.at(first) == forecast.at(24)

@@ -189,5 +189,5 @@ def test_nobody_knows_the_inputs_of_a_rebuild_beforehand(monkeypatch: pytest.Mon
             lowering={"argument": "committed", "columns": 1, "steps": {}}, accepted={}
         )
         with pytest.raises(CannotLower, match="enough"):
-            recipes.committed_anew(graph, recipe)
+            recipes.recompile_committed(graph, recipe)
     assert seeds[0] != seeds[1]

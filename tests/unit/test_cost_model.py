@@ -20,7 +20,7 @@ from prover.jobs.circuit_registry import machine_costs
 from prover.settings import Settings
 
 
-def priced(logrows: int, columns: int, lookups: int, checks: int) -> LayoutStats:
+def layout(logrows: int, columns: int, lookups: int, checks: int) -> LayoutStats:
     args = RunArgs(
         input_scale=0,
         param_scale=0,
@@ -44,7 +44,7 @@ def priced(logrows: int, columns: int, lookups: int, checks: int) -> LayoutStats
     )
 
 
-SHAPES = [priced(*p) for p in itertools.product((8, 10, 12), (1, 2, 8), (0, 1), (0, 2))]
+SHAPES = [layout(*p) for p in itertools.product((8, 10, 12), (1, 2, 8), (0, 1), (0, 2))]
 #: What each term costs in a world made up for these tests.
 TRUTH = {
     "prove_s": (0.02, 1e-4, 1e-5, 2e-4, 1e-5, 1e-4, 3e-4),
@@ -58,13 +58,13 @@ def samples() -> list[Sample]:
     def cost(p: LayoutStats, quantity: str) -> float:
         return sum(c * f for c, f in zip(TRUTH[quantity], features(p, quantity), strict=True))
 
-    return [Sample(priced=p, cost={q: cost(p, q) for q in QUANTITIES}) for p in SHAPES]
+    return [Sample(layout=p, cost={q: cost(p, q) for q in QUANTITIES}) for p in SHAPES]
 
 
 def test_a_fit_predicts_what_it_was_fitted_to() -> None:
     model = fit(samples(), machine_fingerprint())
     for sample in samples():
-        assert model.predict(sample.priced).prove_s == pytest.approx(
+        assert model.predict(sample.layout).prove_s == pytest.approx(
             sample.cost["prove_s"], rel=0.01
         )
     assert all(error < 0.01 for error in model.error.values())
@@ -83,7 +83,7 @@ def test_a_cost_model_is_used_where_it_was_fitted_and_nowhere_else(tmp_path: Pat
     assert machine_costs(settings) is None
     assert "package" in _cost_model(settings).detail
 
-    own = replace(CostModel.shipped(), source=machine_fingerprint())
+    own = replace(CostModel.bundled(), source=machine_fingerprint())
     path.write_text(json.dumps(own.to_json()))
     assert machine_costs(settings) == own
     assert _cost_model(settings).level == "ok"
@@ -107,7 +107,7 @@ def test_coefficients_of_another_version_are_left_alone(
     tmp_path: Path, damage: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
     settings = Settings.load(home=tmp_path, redis_url=None)
-    told = replace(CostModel.shipped(), source=machine_fingerprint()).to_json()
+    told = replace(CostModel.bundled(), source=machine_fingerprint()).to_json()
     damaged = told | {"coefficients": damage(told["coefficients"])}
     settings.cost_model_path.write_text(json.dumps(damaged))
     assert machine_costs(settings) is None

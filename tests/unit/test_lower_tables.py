@@ -18,7 +18,7 @@ from circuits.lower import (
     run_integers,
 )
 from circuits.lower.bits import quantised
-from circuits.lower.prepare import prepared
+from circuits.lower.fold_norms import with_folded_norms
 from tests.cases.integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
 from tests.cases.tables import DENSE, TABLED
 
@@ -113,7 +113,7 @@ def test_affine_layers_in_a_row_become_one_where_that_is_cheaper() -> None:
         VECTOR,
         DENSE | {"w2": [5, 1], "b2": [1, 1]},
     )
-    assert [n.op_type for n in prepared(narrow).graph] == ["Gemm"]
+    assert [n.op_type for n in with_folded_norms(narrow).graph] == ["Gemm"]
     assert error(narrow, BitWidths(input=14, weights=(14,))) < 1e-3
     bottleneck = graph("a = MatMul(x, w) y = MatMul(a, w2)", VECTOR, {"w": [6, 1], "w2": [1, 6]})
-    assert len(prepared(bottleneck).graph) == 2
+    assert len(with_folded_norms(bottleneck).graph) == 2

@@ -1,4 +1,4 @@
-"""Which forms of an integer graph are priced."""
+"""Which forms of an integer graph are measured."""
 
 from __future__ import annotations
 

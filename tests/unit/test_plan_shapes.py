@@ -1,4 +1,4 @@
-"""The search over shapes finds the cheapest of all of them without pricing all of them."""
+"""The search over shapes finds the cheapest of all of them without layouts all of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import BUDGETS, Effort, worth_timing
-from circuits.plan.layouts import COLUMNS, LEGS, Pricing, minimal_logrows
+from circuits.plan.layouts import COLUMNS, LEGS, Layouts, minimal_logrows
 from circuits.plan.variants import integer_args
 
 _PROFILE = Profile()
-_COSTS = CostModel.shipped()
+_COSTS = CostModel.bundled()
 
 
 @dataclass
@@ -28,12 +28,12 @@ class Counter:
 
     layers: int
     relus: int
-    priced: list[RunArgs] = field(default_factory=list)
+    layout: list[RunArgs] = field(default_factory=list)
 
     def measure_layout(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits
     ) -> list[LayoutStats | EngineError]:
-        self.priced += candidates
+        self.layout += candidates
         return [self.one(args) for args in candidates]
 
     def one(self, args: RunArgs) -> LayoutStats:
@@ -53,8 +53,8 @@ class Counter:
         )
 
 
-def _seconds(priced: LayoutStats) -> float:
-    return _COSTS.predict(priced).prove_s
+def _seconds(layout: LayoutStats) -> float:
+    return _COSTS.predict(layout).prove_s
 
 
 def _cheapest_of_all(counter: Counter, bits: int) -> float:
@@ -75,12 +75,12 @@ def _cheapest_of_all(counter: Counter, bits: int) -> float:
 @given(st.integers(1, 50_000), st.integers(1, 2_000), st.integers(2, 40))
 def test_no_shape_is_cheaper_than_the_best_one_found(layers: int, relus: int, bits: int) -> None:
     counter = Counter(layers, relus)
-    pricing = Pricing(
+    layouts = Layouts(
         engine=cast(Engine, counter),
         limits=Limits(deadline_s=1, memory_bytes=1 << 30),
         profile=_PROFILE,
     )
-    shapes = pricing.shapes(b"", integer_args(_PROFILE, 0), bits, None)
+    shapes = layouts.shapes(b"", integer_args(_PROFILE, 0), bits, None)
     assert min(map(_seconds, shapes)) <= _cheapest_of_all(counter, bits) * (1 + 1e-9)
     assert all(p.args.decomp_base**p.args.decomp_legs >= 1 << bits for p in shapes)
 

@@ -35,11 +35,11 @@ def greatest(draft: Draft, value: Value) -> Value:
 
 def rows_alike(draft: Draft, value: Value) -> Value:
     """A plain value, along the last axis in steps of one length."""
-    settled = draft.settle(value)
-    lengths = draft.lengths(settled.addresses)
+    materialized = draft.materialize(value)
+    lengths = draft.lengths(materialized.addresses)
     if channelwise(np.moveaxis(lengths, -1, 0).reshape(lengths.shape[-1], 1, -1)):
-        return settled
-    return draft.uniform(settled)
+        return materialized
+    return draft.uniform(materialized)
 
 
 def _windows(node: Node, value: Value) -> tuple[Value, NDArray[np.float64], int]:
@@ -77,8 +77,8 @@ def _windows(node: Node, value: Value) -> tuple[Value, NDArray[np.float64], int]
 
 
 def max_pool(node: Node) -> Value:
-    settled = node.draft.settle(node.value(0))
-    found, inside, spatial = _windows(node, settled)
+    materialized = node.draft.materialize(node.value(0))
+    found, inside, spatial = _windows(node, materialized)
     if not np.all(inside):
         raise Refused("it pads")
     return as_onnx(greatest(node.draft, rows_alike(node.draft, found)), spatial)

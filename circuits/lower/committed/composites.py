@@ -37,7 +37,7 @@ def softmax(node: Node) -> Value:
     """exp(x - max x) over its sum."""
     exps, back = _exponentials(node)
     sums = total(node.draft, exps)
-    below = node.draft.settle(node.draft.apply(sums, reciprocal))
+    below = node.draft.materialize(node.draft.apply(sums, reciprocal))
     below = below.moved(lambda x: np.broadcast_to(x[..., None], exps.shape))
     return back(node.draft.times(exps, below))
 
@@ -50,13 +50,13 @@ def _exponentials(node: Node) -> tuple[Value, Callable[[Value], Value]]:
     if not np.all(allowed.any(axis=-1)):
         raise Refused("nothing is left of a row")
     own = Value(parts=value.parts, constant=np.where(allowed, value.constant, 0.0))
-    settled = draft.uniform(own)
+    uniform = draft.uniform(own)
     # What is masked stands for the first that is not, and has no part in the sum.
     order = np.where(allowed, np.arange(value.shape[-1]), allowed.argmax(axis=-1)[..., None])
-    clean = settled.moved(lambda x: np.take_along_axis(x, order, -1))
+    clean = uniform.moved(lambda x: np.take_along_axis(x, order, -1))
     top = greatest(draft, clean).moved(lambda x: np.broadcast_to(x[..., None], clean.shape))
     below = by_element(draft, Op.RECTIFY, top, clean)
-    exps = draft.settle(draft.apply(below, lambda x: np.exp(-x)))
+    exps = draft.materialize(draft.apply(below, lambda x: np.exp(-x)))
     exps = exps.moved(lambda x: np.where(allowed, x, 0))
     return exps, lambda v: v.moved(lambda x: np.moveaxis(x, -1, axis))
 
@@ -64,12 +64,12 @@ def _exponentials(node: Node) -> tuple[Value, Callable[[Value], Value]]:
 def log_softmax(node: Node) -> Value:
     """x - max x - log Σ exp(x - max x)."""
     draft, axis = node.draft, int(node.attributes.get("axis", -1))
-    settled = draft.uniform(node.value(0).moved(lambda x: np.moveaxis(x, axis, -1)))
-    top = greatest(draft, settled).moved(lambda x: np.broadcast_to(x[..., None], settled.shape))
-    below = by_element(draft, Op.RECTIFY, top, settled)
-    exps = draft.settle(draft.apply(below, lambda x: np.exp(-x)))
-    logs = draft.settle(draft.apply(total(draft, exps), np.log))
-    logs = logs.moved(lambda x: np.broadcast_to(x[..., None], settled.shape))
+    uniform = draft.uniform(node.value(0).moved(lambda x: np.moveaxis(x, axis, -1)))
+    top = greatest(draft, uniform).moved(lambda x: np.broadcast_to(x[..., None], uniform.shape))
+    below = by_element(draft, Op.RECTIFY, top, uniform)
+    exps = draft.materialize(draft.apply(below, lambda x: np.exp(-x)))
+    logs = draft.materialize(draft.apply(total(draft, exps), np.log))
+    logs = logs.moved(lambda x: np.broadcast_to(x[..., None], uniform.shape))
     found = below.plus(logs).scaled(np.array(-1.0))
     return found.moved(lambda x: np.moveaxis(x, -1, axis))
 
@@ -87,7 +87,7 @@ def _normalised(draft: Draft, value: Value, epsilon: float) -> Value:
     below = draft.apply(
         squares.plus(constant(np.full(squares.shape, epsilon))), lambda x: 1 / np.sqrt(x)
     )
-    return draft.times(centred, spread(draft.settle(below)))
+    return draft.times(centred, spread(draft.materialize(below)))
 
 
 def instance_norm(node: Node) -> Value:

@@ -108,8 +108,8 @@ def relu(node: Node) -> Value:
 
 
 def rectified(draft: Draft, value: Value) -> Value:
-    settled = draft.settle(value)
-    return by_element(draft, Op.RECTIFY, settled, 0)
+    materialized = draft.materialize(value)
+    return by_element(draft, Op.RECTIFY, materialized, 0)
 
 
 def by_element(draft: Draft, op: Op, left: Value, right: Value | float) -> Value:

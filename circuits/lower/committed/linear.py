@@ -76,7 +76,7 @@ def _convolved(
     value = _linear(draft, value, weights.size)
     if np.any(value.constant):
         if any(s[2:] != (0, 0) for s in steps) or np.any(value.constant != value.constant[:1, :1]):
-            value = draft.settle(value)
+            value = draft.materialize(value)
         else:
             own = value.constant[0, 0].reshape(-1, weights.shape[1])
             kernel = weights.sum(axis=(2, 3)).reshape(len(own), -1, weights.shape[1])
@@ -107,10 +107,10 @@ def _linear(draft: Draft, value: Value, weights: int) -> Value:
     )
     if ready and (len(value.parts) - 1) * weights <= 5 * value.size:
         return value
-    settled = draft.settle(value)
-    if channelwise(draft.lengths(settled.addresses)):
-        return settled
-    return draft.uniform(settled)
+    materialized = draft.materialize(value)
+    if channelwise(draft.lengths(materialized.addresses)):
+        return materialized
+    return draft.uniform(materialized)
 
 
 def transposed(node: Node) -> Value:

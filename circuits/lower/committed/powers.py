@@ -78,7 +78,7 @@ class Powers:
     of_column: Tensor
     of_lane: Tensor | None
     all_lanes: Tensor | None
-    _told: dict[Packing, Tensor] = field(default_factory=dict)
+    _separated: dict[Packing, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -137,17 +137,17 @@ class Powers:
         own = self.writer.take(self.of_output, range(pack.groups))
         return self.writer.reshape(own, (pack.groups, 1))
 
-    def told(self, pack: Packing) -> Tensor:
+    def separators(self, pack: Packing) -> Tensor:
         """What each output is multiplied by, as a row."""
         if pack.members == 1:
             return self.writer.take(self.of_output, range(pack.outputs))
-        if pack not in self._told:
+        if pack not in self._separated:
             groups = [n // pack.members for n in range(pack.outputs)]
             factors = self.writer.constant(pack.factors[None])
-            self._told[pack] = self.writer.multiply(
+            self._separated[pack] = self.writer.multiply(
                 self.writer.take(self.of_output, groups), factors
             )
-        return self._told[pack]
+        return self._separated[pack]
 
     # --- places -------------------------------------------------------------------------------
 

@@ -61,16 +61,16 @@ class SumResidue:
     def _given(self) -> Tensor:
         """Quotients and remainders as the sums that they make, with the border."""
         writer, step, base = self.writer, self.step, self.e.steps.base
-        given = self._times(self._told(self._fold(self.quotients)), base**self.own.digits)
+        given = self._times(self._separated(self._fold(self.quotients)), base**self.own.digits)
         for n, found in enumerate(self.remainders):
             row = self._fold(found)
             if n == 0:
                 row = self._with_border(row)
-            given = writer.add(given, self._times(self._told(row), base**n))
+            given = writer.add(given, self._times(self._separated(row), base**n))
         if self.own.digits == 0 and step.bordered:
             empty = self._border(None)
             assert empty is not None
-            given = writer.add(given, self._told(empty))
+            given = writer.add(given, self._separated(empty))
         return given
 
     def _with_border(self, row: Tensor) -> Tensor:
@@ -100,10 +100,10 @@ class SumResidue:
         """A row of outputs, of values in the sum's shape."""
         return self.powers.fold(values, self.step.shape, self.high, self.wide)
 
-    def _told(self, row: Tensor) -> Tensor:
+    def _separated(self, row: Tensor) -> Tensor:
         """A row of outputs, each under its own power."""
-        told = self.powers.told(self.pack)
-        return self.writer.matmul(row, self.writer.reshape(told, (row.size, 1)))
+        separators = self.powers.separators(self.pack)
+        return self.writer.matmul(row, self.writer.reshape(separators, (row.size, 1)))
 
     def _grouped(self, row: Tensor) -> Tensor:
         """A row of groups of outputs, each under its own power."""
@@ -122,7 +122,7 @@ class SumResidue:
         bias = full_bias(self.e.arrangement, self.number, self.step)
         if bias.ndim > 1:
             values = writer.constant(bias.reshape(1, -1))
-            return self.powers.in_each_lane(self._told(self._fold(values)))
+            return self.powers.in_each_lane(self._separated(self._fold(values)))
         found = self._grouped(writer.constant(self.pack.packed(bias[None])))
         places = self.powers.totals(self.high, self.wide)
         found = found if places is None else writer.multiply(found, places)
@@ -208,7 +208,7 @@ class SumResidue:
     def _weights(self, term: Convolution) -> Tensor:
         """Weights under the powers of their outputs: a row of channels and, in each, taps."""
         outputs = len(term.weights)
-        writer, told = self.writer, self.powers.told(self.pack)
+        writer, separators = self.writer, self.powers.separators(self.pack)
         weights = term.weights.astype(np.int64)
         if term.groups == 1:
             matrix = weights.transpose(1, 2, 3, 0).reshape(-1, outputs)
@@ -218,13 +218,13 @@ class SumResidue:
             return writer.reshape(under, (1, len(matrix)))
         if term.depthwise:
             taps = weights.size // outputs
-            each = self.e.gather([told], np.repeat(np.arange(outputs), taps))
+            each = self.e.gather([separators], np.repeat(np.arange(outputs), taps))
             return writer.multiply(each, writer.constant(weights.reshape(1, -1)))
         found, ours = [], outputs // term.groups
         for g in range(term.groups):
             part = weights[g * ours : (g + 1) * ours]
             matrix = part.transpose(1, 2, 3, 0).reshape(-1, ours)
-            powers = writer.take(told, range(g * ours, (g + 1) * ours))
+            powers = writer.take(separators, range(g * ours, (g + 1) * ours))
             under = writer.matmul(writer.constant(matrix), writer.reshape(powers, (ours, 1)))
             found.append(writer.reshape(under, (1, len(matrix))))
         return writer.join(found)
@@ -244,7 +244,7 @@ class SumResidue:
         writer, (high, wide, many) = self.writer, term.left.shape
         outputs = term.right.shape[2]
         turned = np.arange(high * wide * many).reshape(term.left.shape).transpose(1, 0, 2)
-        told = writer.reshape(self.powers.told(self.pack), (outputs, 1))
+        separators = writer.reshape(self.powers.separators(self.pack), (outputs, 1))
         found = []
         for left, right in zip(
             self._each_lane(term.left), self._each_lane(term.right), strict=True
@@ -253,7 +253,7 @@ class SumResidue:
             if self.wide is not None:
                 order = self.e.gather([left], turned.reshape(-1))
                 columns = writer.matmul(self.wide, writer.reshape(order, (wide, high * many)))
-            rows = writer.matmul(writer.reshape(right, (high * many, outputs)), told)
+            rows = writer.matmul(writer.reshape(right, (high * many, outputs)), separators)
             both = writer.multiply(columns, writer.reshape(rows, (1, high * many)))
             if self.high is not None:
                 both = writer.matmul(self.high, writer.reshape(both, (high, many)))
@@ -265,7 +265,7 @@ class SumResidue:
             self.e.less(self.e.view_all(view), self.e.offsets(view)) for view in term.views
         )
         both = self.powers.join_lanes(self.writer.multiply(left, right))
-        return self._told(self._fold(both))
+        return self._separated(self._fold(both))
 
     def _function(self, term: Function) -> list[Tensor]:
         """Straight pieces: a look-up for each kink of each element."""
@@ -273,7 +273,7 @@ class SumResidue:
         offset = int(offsets.reshape(-1)[0])
         assert np.all(offsets == offset)
         if term.start:
-            values = self._told(self._fold(self.e.view(term.view)))
+            values = self._separated(self._fold(self.e.view(term.view)))
             found.append(self._times(values, term.start))
         if not term.kinks:
             return found
@@ -287,7 +287,7 @@ class SumResidue:
         joined = self.powers.join_lanes(writer.reshape(over, (1, over.size)))
         folded = self.powers.fold(joined, (high, wide, outputs * count), self.high, self.wide)
         folded = writer.matmul(
-            self.powers.told(self.pack), writer.reshape(folded, (outputs, count))
+            self.powers.separators(self.pack), writer.reshape(folded, (outputs, count))
         )
         slopes = writer.constant(np.array(term.slopes, dtype=np.int64).reshape(-1, 1))
         found.append(writer.matmul(folded, slopes))

@@ -1,5 +1,5 @@
 """Values of a graph as they stand for elements of rows: movement, factors and sums cost nothing
-until a step needs integers of its own (``Draft.settle``).
+until a step needs integers of its own (``Draft.materialize``).
 
 While a network is being read its views hold *addresses* in the places' stead (``rows`` empty): a
 row's number times 2^40, plus the element's place in it. ``simplifying`` makes a network of it.
@@ -159,7 +159,7 @@ class Draft:
     steps: list[Step] = field(default_factory=list)
     alike: set[int] = field(default_factory=set)
     origins: dict[int, Integers] = field(default_factory=dict)
-    _settled: dict[bytes, Value] = field(default_factory=dict)
+    _materialized: dict[bytes, Value] = field(default_factory=dict)
 
     def add(self, step: Step) -> int:
         """A step's row."""
@@ -221,30 +221,30 @@ class Draft:
 
     # --- integers of a value's own -------------------------------------------------------------
 
-    def settle(self, value: Value) -> Value:
+    def materialize(self, value: Value) -> Value:
         """The value as elements of rows that the table bounds."""
         if value.plain and not self.wide(value.addresses):
             return value
         key = value.key
-        if key not in self._settled:
-            self._settled[key] = self.summed(value)
-        return self._settled[key]
+        if key not in self._materialized:
+            self._materialized[key] = self.summed(value)
+        return self._materialized[key]
 
     def uniform(self, value: Value) -> Value:
         """The same, all in steps of one length."""
-        settled = self.settle(value)
-        lengths = np.unique(self.lengths(settled.addresses))
+        materialized = self.materialize(value)
+        lengths = np.unique(self.lengths(materialized.addresses))
         rows = {int(n // ROW) for n in lengths if n != ZERO}
         if len(lengths[lengths != ZERO]) <= 1:
-            return settled
+            return materialized
         if len(rows) == 1:
             self.alike |= rows
-            return settled
-        key = settled.key
-        if key not in self._settled:
-            self._settled[key] = self.summed(settled)
-            self.alike.add(int(self._settled[key].addresses.reshape(-1)[0] // ROW))
-        return self._settled[key]
+            return materialized
+        key = materialized.key
+        if key not in self._materialized:
+            self._materialized[key] = self.summed(materialized)
+            self.alike.add(int(self._materialized[key].addresses.reshape(-1)[0] // ROW))
+        return self._materialized[key]
 
     def apply(self, value: Value, function: Map) -> Value:
         """A function of each element, not yet looked up."""
@@ -283,13 +283,13 @@ class Draft:
         """``Value.moved``, of functions looked up before where that makes them more."""
         found = value.moved(move)
         if found.size != value.size and any(p.function is not None for p in value.parts):
-            return self.settle(value).moved(move)
+            return self.materialize(value).moved(move)
         return found
 
     def joined(self, values: Sequence[Value], axis: int) -> Value:
         """Values behind one another along an axis."""
         if any(p.function is not None for v in values for p in v.parts):
-            values = [self.settle(v) if v.parts else v for v in values]
+            values = [self.materialize(v) if v.parts else v for v in values]
         most = max(len(v.parts) for v in values)
         parts = []
         for n in range(most):
@@ -342,8 +342,8 @@ class Draft:
                 parts.append(part)
                 continue
             bare = replace(part, factor=np.ones(value.shape))
-            settled = self.settle(Value(parts=(bare,), constant=np.zeros(value.shape)))
-            parts.append(replace(settled.parts[0], factor=part.factor))
+            materialized = self.materialize(Value(parts=(bare,), constant=np.zeros(value.shape)))
+            parts.append(replace(materialized.parts[0], factor=part.factor))
         return replace(value, parts=tuple(parts))
 
     def _layout(self, value: Value) -> tuple[Shape, Integers]:

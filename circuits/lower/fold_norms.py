@@ -23,7 +23,7 @@ _RULES = (
 
 
 @lru_cache(maxsize=8)
-def prepared(data: bytes) -> ir.Model:
+def with_folded_norms(data: bytes) -> ir.Model:
     """The same function with normalisations folded into weights, affine layers in a row merged, and
     shapes inferred. Remembered: whoever asks may read it, and not change it."""
     model = ir.from_proto(infer_shapes(onnx.load_model_from_string(data)))

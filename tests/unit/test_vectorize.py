@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.zoo.zoo import ZOO
 from circuits.batching.errors import CannotBatch
-from circuits.batching.vectorize import widen
+from circuits.batching.vectorize import vectorize
 from circuits.format.tensors import TensorSpec
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.compare import run
-from tests.cases.lanes import pack, widen_checked
+from tests.cases.lanes import pack, vectorize_checked
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 6))
 
@@ -89,11 +89,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", CARRIED)
 def test_every_lane_computes_what_the_single_lane_graph_computes(name: str) -> None:
-    narrow = graph(CARRIED[name])
+    single = graph(CARRIED[name])
     for lanes in (2, 3, 8):
-        wide = widen_checked(narrow, lanes)
-        assert wide == widen_checked(narrow, lanes)
-        assert onnx.load_from_string(wide).graph.input[0].type.tensor_type.shape.dim[
+        batched = vectorize_checked(single, lanes)
+        assert batched == vectorize_checked(single, lanes)
+        assert onnx.load_from_string(batched).graph.input[0].type.tensor_type.shape.dim[
             0
         ].dim_value == (lanes)
 
@@ -101,17 +101,17 @@ def test_every_lane_computes_what_the_single_lane_graph_computes(name: str) -> N
 @pytest.mark.parametrize("operator", REFUSED)
 def test_a_node_that_mixes_the_lanes_is_named(operator: str) -> None:
     with pytest.raises(CannotBatch) as caught:
-        widen(graph(REFUSED[operator]), 4)
+        vectorize(graph(REFUSED[operator]), 4)
     assert caught.value.context["op"] == operator
 
 
 def test_one_lane_changed_leaves_all_others_as_they_were() -> None:
-    wide = widen(graph(CARRIED["attention"]), 5)
+    batched = vectorize(graph(CARRIED["attention"]), 5)
     rng = np.random.default_rng(3)
     rows = [{"x": rng.normal(size=(1, 6)).astype(np.float32)} for _ in range(5)]
-    (before,) = run(wide, [pack(rows, [X])])
+    (before,) = run(batched, [pack(rows, [X])])
     rows[2] = {"x": rows[2]["x"] + 1}
-    (after,) = run(wide, [pack(rows, [X])])
+    (after,) = run(batched, [pack(rows, [X])])
     changed = np.abs(before[0] - after[0]).reshape(5, -1).max(axis=1) > 0
     assert changed.tolist() == [False, False, True, False, False]
 
@@ -131,7 +131,7 @@ SEQUENCES = {
 def test_inputs_without_a_leading_batch_are_batched_too(name: str) -> None:
     shape, body = SEQUENCES[name]
     for lanes in (2, 5):
-        widen_checked(graph(body, shape), lanes)
+        vectorize_checked(graph(body, shape), lanes)
 
 
 @pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
@@ -157,12 +157,12 @@ def test_recurrent_layers_keep_the_lanes_beside_the_steps(operator: str, output:
         opset_imports=[onnx.helper.make_opsetid("", 17)],
         ir_version=8,
     )
-    widen_checked(onnx.shape_inference.infer_shapes(made).SerializeToString(), 3)
+    vectorize_checked(onnx.shape_inference.infer_shapes(made).SerializeToString(), 3)
 
 
 def test_what_works_along_the_only_axis_of_an_input_is_refused_by_name() -> None:
     with pytest.raises(CannotBatch, match=r"Softmax at node .* along the batch"):
-        widen(graph("y = Softmax<axis=0>(x)", shape="6"), 2)
+        vectorize(graph("y = Softmax<axis=0>(x)", shape="6"), 2)
 
 
 @pytest.mark.parametrize("name", ["digits", "gradient-boosting", "attention", "minicnn-8", "svm"])
@@ -170,10 +170,10 @@ def test_models_exported_with_a_batch_of_one_are_batched_with_their_context(name
     built = ZOO[name].build()
     samples = [{n: a[i] for n, a in built.calibration.items()} for i in range(4)]
     bound = bind_context(rewrite(built.onnx, samples).onnx, 16)
-    wide = widen_checked(bound, 3, samples)
+    batched = vectorize_checked(bound, 3, samples)
     inputs = {
         i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
-        for i in onnx.load_from_string(wide).graph.input
+        for i in onnx.load_from_string(batched).graph.input
     }
     assert inputs.pop("zkml_context") == [1, 48]
     assert all(shape[0] == 3 for shape in inputs.values())
