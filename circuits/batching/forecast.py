@@ -144,8 +144,8 @@ def growths(
     """How a graph grows in the shapes that hold its ``bits``, from what the engine says of it with
     each of ``DRAFT_LANES``.
 
-    Each number of legs is measured in ``_MEASURED_COLUMNS``; in ``_FOLDED_COLUMNS`` the same cells are
-    so many times fewer rows. Raises ``EngineError`` when the engine refuses them all.
+    Each number of legs is measured in ``_MEASURED_COLUMNS``; in ``_FOLDED_COLUMNS`` the same
+    cells are so many times fewer rows. Raises ``EngineError`` when the engine refuses them all.
     """
     drafts = _drafts(args, bits)
     near, far = (engine.measure_layout(graphs[n], drafts, limits) for n in DRAFT_LANES)

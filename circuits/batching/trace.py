@@ -1,9 +1,9 @@
 """Where the lanes lie in each value of a graph, and the edits that keep them there.
 
-A value that depends on the input has a *lane axis*: in the batched graph that axis is ``lanes`` times
-as long as in the single-lane one, and its outermost factor is the lane. (After ``[1, 10]`` is reshaped
-to ``[10]`` the axis has length 10·lanes, ten elements of lane 0 first.) Values without one are the
-same for all lanes.
+A value that depends on the input has a *lane axis*: in the batched graph that axis is ``lanes``
+times as long as in the single-lane one, and its outermost factor is the lane. (After ``[1, 10]`` is
+reshaped to ``[10]`` the axis has length 10·lanes, ten elements of lane 0 first.) Values without one
+are the same for all lanes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Shape = tuple[int, ...]
 class BatchTrace:
     """One walk through a single-lane graph that turns it, node by node, into a batched one.
 
-    ``shapes`` are those of the single-lane graph; ``axes`` maps each value seen so far to its lane axis,
-    or None. Rules read both, edit their node in place, and ``mark`` its outputs. ``before`` and
+    ``shapes`` are those of the single-lane graph; ``axes`` maps each value seen so far to its lane
+    axis, or None. Rules read both, edit their node in place, and ``mark`` its outputs. ``before`` and
     ``after`` are nodes that a rule puts around its own.
     """
 

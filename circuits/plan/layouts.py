@@ -52,8 +52,8 @@ class Layouts:
         ``salt`` only those whose tables it hides.
 
         With wide tables in one column and in several. Shapes that the engine refuses are left out.
-        The counts are those of a draft at another k, which hardly differ; ``at_own_size`` gives the one
-        that is to be built.
+        The counts are those of a draft at another k, which hardly differ; ``at_own_size`` gives the
+        one that is to be built.
         """
         tables = lookup_range or _NO_TABLE
         first = self._drafts(onnx, args, bits, tables)
@@ -62,7 +62,7 @@ class Layouts:
         return [replace(p, args=fill_table(size)) for p in first for size in sizes(p)]
 
     def at_own_size(self, onnx: bytes, draft: LayoutStats) -> LayoutStats | None:
-        """A shape of ``shapes`` layout at its own k; None when it does not fit after all."""
+        """A shape of ``shapes`` measured at its own k; None when it does not fit after all."""
         layout = self.engine.measure_layout(onnx, [draft.args], self.limits)[0]
         if isinstance(layout, EngineError) or minimal_logrows(layout) > draft.args.logrows:
             return None

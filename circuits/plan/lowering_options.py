@@ -1,8 +1,8 @@
 """Which forms of an integer graph are worth layouts.
 
 A form changes the cost and nothing of the result. There are too many to have the engine lay each of
-them out in every shape, and most are infeasible; a count of what each layer needs, which is right to
-some per cent, tells which.
+them out in every shape, and most are infeasible; a count of what each layer needs, which is right
+to some per cent, tells which.
 """
 
 from __future__ import annotations

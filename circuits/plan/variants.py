@@ -95,8 +95,8 @@ class ContractSize:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One variant in one shape, measured at its own k, with what it is predicted to cost, and what it
-    did cost if it was timed.
+    """One variant in one shape, measured at its own k, with what it is predicted to cost, and what
+    it did cost if it was timed.
 
     ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
     """
