@@ -28,8 +28,8 @@ class BatchTrace:
     """One walk through a single-lane graph that turns it, node by node, into a batched one.
 
     ``shapes`` are those of the single-lane graph; ``axes`` maps each value seen so far to its lane
-    axis, or None. Rules read both, edit their node in place, and ``mark`` its outputs. ``before`` and
-    ``after`` are nodes that a rule puts around its own.
+    axis, or None. Rules read both, edit their node in place, and ``mark`` its outputs. ``before``
+    and ``after`` are nodes that a rule puts around its own.
     """
 
     model: ModelProto

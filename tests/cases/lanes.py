@@ -21,9 +21,9 @@ _SEED = 77
 
 
 def vectorize_checked(data: bytes, lanes: int, samples: Sequence[Sample] = ()) -> bytes:
-    """``vectorize``, held to the single-lane graph on samples and random inputs: ``_PACKS`` full packs
-    with other data in each lane, so that a lane which looks at its neighbours shows. ``samples`` need
-    not mention the context.
+    """``vectorize``, held to the single-lane graph on samples and random inputs: ``_PACKS`` full
+    packs with other data in each lane, so that a lane which looks at its neighbours shows.
+    ``samples`` need not mention the context.
     """
     batched = vectorize(data, lanes)
     specs = _specs(data)
