@@ -75,7 +75,7 @@ def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
             return {"at": {}, "why": "there is no single-lane circuit"}
         builder = app.registry.batched_builder()
         try:
-            forecast = builder.forecast(app.registry.narrow(circuit))
+            forecast = builder.forecast(app.registry.single_lane(circuit))
         except CannotBatch as error:
             return {"at": {}, "why": error.detail}
         found = {n: forecast.at(int(n)) for n in lanes.split(",") if n != "1"}

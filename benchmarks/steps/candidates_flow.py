@@ -111,7 +111,7 @@ def _set_one_up(
     }
     layouts = Layouts(engine=engine, limits=step_limits(), profile=profile)
     try:
-        layout = layouts.settle(shape.variant.onnx, shape.layout)
+        layout = layouts.at_own_size(shape.variant.onnx, shape.layout)
         if layout is None:
             return output | {"failed": "it does not fit its k"}
         srs = folder.ensure(
