@@ -15,9 +15,10 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from api.client import calls
-from api.client.calls import CHUNK, PART_BYTES, Call, digest_of
+from api.client import batch_calls, model_calls, proof_calls, service_calls, webhook_calls
+from api.client.calls import CHUNK, Call, refuse_problem
 from api.client.connection import LOOK_S, WAIT_S, Connection, EventReader, Place, sent_slowly
+from api.client.model_calls import PART_BYTES, digest_of
 from api.client.models import Batch, Event, Item, Job, Model
 from api.client.retries import Retries
 
@@ -49,38 +50,38 @@ class AsyncClient(Connection):
         super().__init__(base_url, api_key=api_key, timeout_s=timeout_s, retries=retries)
         self._http = httpx.AsyncClient(**self._options, transport=transport)
 
-    upload_model = _method(calls.upload_model)
-    model = _method(calls.model)
-    models = _method(calls.models)
-    change_model = _method(calls.change_model)
-    model_manifest = _method(calls.model_manifest)
-    sign_model = _method(calls.sign_model)
-    create_circuit = _method(calls.create_circuit)
-    circuit = _method(calls.circuit)
-    circuits = _method(calls.circuits)
-    circuit_file = _method(calls.circuit_file)
-    create_proof = _method(calls.create_proof)
-    proof = _method(calls.proof)
-    proofs = _method(calls.proofs)
-    cancel = _method(calls.cancel)
-    receipt = _method(calls.receipt)
-    proof_file = _method(calls.proof_file)
-    bundle = _method(calls.bundle)
-    create_batch = _method(calls.create_batch)
-    batch = _method(calls.batch)
-    batches = _method(calls.batches)
-    cancel_batch = _method(calls.cancel_batch)
-    item_bundle = _method(calls.item_bundle)
-    item_receipt = _method(calls.item_receipt)
-    create_webhook_endpoint = _method(calls.create_webhook_endpoint)
-    webhook_endpoints = _method(calls.webhook_endpoints)
-    enable_webhook_endpoint = _method(calls.enable_webhook_endpoint)
-    delete_webhook_endpoint = _method(calls.delete_webhook_endpoint)
-    replay_webhooks = _method(calls.replay_webhooks)
-    verify = _method(calls.verify)
-    usage = _method(calls.usage)
-    keys = _method(calls.keys)
-    ready = _method(calls.ready)
+    upload_model = _method(model_calls.upload_model)
+    model = _method(model_calls.model)
+    models = _method(model_calls.models)
+    change_model = _method(model_calls.change_model)
+    model_manifest = _method(model_calls.model_manifest)
+    sign_model = _method(model_calls.sign_model)
+    create_circuit = _method(model_calls.create_circuit)
+    circuit = _method(model_calls.circuit)
+    circuits = _method(model_calls.circuits)
+    circuit_file = _method(model_calls.circuit_file)
+    create_proof = _method(proof_calls.create_proof)
+    proof = _method(proof_calls.proof)
+    proofs = _method(proof_calls.proofs)
+    cancel = _method(proof_calls.cancel)
+    receipt = _method(proof_calls.receipt)
+    proof_file = _method(proof_calls.proof_file)
+    bundle = _method(proof_calls.bundle)
+    create_batch = _method(batch_calls.create_batch)
+    batch = _method(batch_calls.batch)
+    batches = _method(batch_calls.batches)
+    cancel_batch = _method(batch_calls.cancel_batch)
+    item_bundle = _method(batch_calls.item_bundle)
+    item_receipt = _method(batch_calls.item_receipt)
+    create_webhook_endpoint = _method(webhook_calls.create_webhook_endpoint)
+    webhook_endpoints = _method(webhook_calls.webhook_endpoints)
+    enable_webhook_endpoint = _method(webhook_calls.enable_webhook_endpoint)
+    delete_webhook_endpoint = _method(webhook_calls.delete_webhook_endpoint)
+    replay_webhooks = _method(webhook_calls.replay_webhooks)
+    verify = _method(service_calls.verify)
+    usage = _method(service_calls.usage)
+    keys = _method(service_calls.keys)
+    ready = _method(service_calls.ready)
 
     # --- waiting -----------------------------------------------------------------------------
 
@@ -158,22 +159,22 @@ class AsyncClient(Connection):
         """Uploads a large ONNX file. After a failure call it again within a day: it resumes.
         ``on_progress`` receives the uploaded and the total bytes."""
         digest, size = await asyncio.to_thread(digest_of, path)
-        upload = await self._send(calls.begin_upload(digest, size))
+        upload = await self._send(model_calls.begin_upload(digest, size))
         with path.open("rb") as file:
             while (part := upload.next_part(part_bytes)) is not None:
                 start, end = part
                 file.seek(start)
                 data = await asyncio.to_thread(file.read, end - start)
-                upload = await self._send(calls.upload_part(upload, start, data))
+                upload = await self._send(model_calls.upload_part(upload, start, data))
                 if on_progress is not None:
                     on_progress(sum(r.end - r.start for r in upload.received), size)
-        return await self._send(calls.finish_upload(digest, name or path.name, metadata))
+        return await self._send(model_calls.finish_upload(digest, name or path.name, metadata))
 
     async def batch_items(self, batch_id: str, *, state: str | None = None) -> AsyncIterator[Item]:
         """The rows in the order of the file, all or those in one state."""
         after: int | None = 0
         while after is not None:
-            page = await self._send(calls.items(batch_id, after, state))
+            page = await self._send(batch_calls.items(batch_id, after, state))
             for item in page.items:
                 yield item
             after = page.next_after
@@ -240,7 +241,7 @@ class AsyncClient(Connection):
         async with self._http.stream("GET", path, headers=headers) as answer:
             if answer.is_error:
                 await answer.aread()
-            calls.refuse_problem(answer)
+            refuse_problem(answer)
             yield answer
 
     async def aclose(self) -> None:
