@@ -30,7 +30,7 @@ from benchmarks.harness.metrics import counted
 from benchmarks.harness.rows import Key, Step
 from benchmarks.harness.system import Outcome
 from benchmarks.harness.tasks import RunSize, Task
-from benchmarks.servers.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
+from benchmarks.servers.hosts import Host, may_make_hosts, network, shared_redis
 from benchmarks.servers.postgres import is_installed, postgres
 from benchmarks.servers.s3 import BUCKET, WEED, s3
 from benchmarks.zoo.entry import Entry
@@ -104,10 +104,11 @@ class Hosts:
         self._home.mkdir(parents=True)
         begin = time.perf_counter()
         self._up = stack = ExitStack()
-        self._hosts = stack.enter_context(hosts(self._home))
-        database_url = stack.enter_context(postgres(SERVICES))
-        bucket = stack.enter_context(s3(SERVICES))
-        redis_url = stack.enter_context(shared_redis(self._home / "redis"))
+        bridge = stack.enter_context(network(self._home))
+        self._hosts = bridge.hosts
+        database_url = stack.enter_context(postgres(bridge.services))
+        bucket = stack.enter_context(s3(bridge.services))
+        redis_url = stack.enter_context(shared_redis(self._home / "redis", bridge.services))
         self._environment = environment(self._home / "home", self._srs) | {
             **bucket.environment,
             "ZKML_DATABASE_URL": database_url,

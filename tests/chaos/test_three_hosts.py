@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.servers.hosts import SERVICES, Host, hosts, may_make_hosts, shared_redis
+from benchmarks.servers.hosts import Host, may_make_hosts, network, shared_redis
 from benchmarks.servers.postgres import postgres
 from benchmarks.servers.s3 import BUCKET, s3
 from circuits.format.profile import Profile
@@ -53,11 +53,12 @@ def test_three_hosts_that_break_by_turns_end_every_job_once(
 ) -> None:
     chance = random.Random(SEED)
     with (
-        hosts(tmp_path) as made,
-        postgres(SERVICES) as database_url,
-        s3(SERVICES) as bucket,
-        shared_redis(tmp_path / "redis") as redis_url,
+        network(tmp_path) as bridge,
+        postgres(bridge.services) as database_url,
+        s3(bridge.services) as bucket,
+        shared_redis(tmp_path / "redis", bridge.services) as redis_url,
     ):
+        made = bridge.hosts
         for name, value in bucket.environment.items():
             monkeypatch.setenv(name, value)
         shared = {
