@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,14 @@ class Runtime:
             yield from self._with(name, workers, measured)
         stages = [
             (f"cancel at {stage}", partial(self._cancel, stage))
-            for stage in ("compile", "witness", "prove")
+            for stage in ("compile", "witness", "prove", "verify")  # signing takes milliseconds
         ]
         kills = [
             (f"recovery from a killed {part}", partial(self._recovery, kill))
             for part, kill in (
                 ("worker", partial(self._kill, "-m workers")),
                 ("engine child", self._kill_child),
-                ("fork server", partial(self._kill, "forkserver")),
+                ("fork server", lambda: self._fork_server().kill()),
                 ("API", partial(self._kill, "-m api")),
                 ("redis", partial(self._kill, "redis-server")),
             )
@@ -166,12 +166,16 @@ class Runtime:
     def _cancel(self, stage: str) -> Outcome:
         """The time from a cancellation during a stage to the job's end."""
         job = self._order() if stage == "compile" else self._post()
-        self._reaches(job, stage)
-        begin = time.perf_counter()
-        self._open().cancel(job.id)
-        for _ in self._open().events(job.id):
-            pass
-        latency_s = time.perf_counter() - begin
+        with ExitStack() as stack:
+            if stage == "verify":  # so short that it has to be held up
+                self._reaches(job, "prove")
+                stack.enter_context(self._no_new_child())
+            self._reaches(job, stage)
+            begin = time.perf_counter()
+            self._open().cancel(job.id)
+            for _ in self._open().events(job.id):
+                pass
+            latency_s = time.perf_counter() - begin
         state = self._open().proof(job.id).state
         if state != "canceled":
             raise SampleFailed(f"the job is {state}")
@@ -294,9 +298,24 @@ class Runtime:
     def _kill(self, word: str) -> None:
         self._below(word)[0].kill()
 
+    @contextmanager
+    def _no_new_child(self) -> Iterator[None]:
+        """Suspends the fork server. The next engine call waits for its child; running ones
+        continue."""
+        server = self._fork_server()
+        server.suspend()
+        try:
+            yield
+        finally:
+            server.resume()
+
     def _kill_child(self) -> None:
-        servers = {p.pid for p in self._below("forkserver")}
-        next(p for p in self._below("forkserver") if p.ppid() in servers).kill()
+        self._fork_server().children()[0].kill()
+
+    def _fork_server(self) -> psutil.Process:
+        """The worker's; the API may have one too."""
+        (worker,) = self._below("-m workers")
+        return next(p for p in worker.children() if "forkserver" in " ".join(p.cmdline()))
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
