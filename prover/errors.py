@@ -453,6 +453,15 @@ class StatementRefused(ZkmlError):
     code = "statement_refused"
 
 
+class VerificationUnfinished(ZkmlError):
+    """The service's own verification of a new proof did not finish."""
+
+    # Transient: proving succeeded under the same limits and needs far more. The proof is kept.
+    code = "verification_unfinished"
+    retryable = True
+    default_advice = "If it occurs again, raise ZKML_ENGINE_DEADLINE_S or ZKML_ENGINE_MEMORY_MB."
+
+
 class NoAnswer(ZkmlError):
     """The model's output is not finite on this input."""
 

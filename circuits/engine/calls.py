@@ -34,7 +34,13 @@ from circuits.engine.port import CircuitFiles, LayoutStats, ProofResult, RunArgs
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, redacted, report
 from circuits.engine.table_end import has_table
-from circuits.errors import EngineError, InputOutOfRange, StorageFull, ZkmlError
+from circuits.errors import (
+    EngineError,
+    EngineOutOfMemory,
+    InputOutOfRange,
+    StorageFull,
+    ZkmlError,
+)
 from circuits.format.commitments import Binding, Lanes, Subject, about, columns, usable_rows
 from circuits.format.field import Felts, from_felt, to_felt
 from circuits.format.hidden import Salt
@@ -292,16 +298,20 @@ def _completed(
 
 
 def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bool:
-    """Whether the proof holds; the engine reports "no" as an exception."""
+    """Whether the proof holds; the engine reports "no" as an exception. Raises
+    ``EngineOutOfMemory`` and ``StorageFull``, which are no answer."""
     Path("proof.json").write_bytes(proof_json)
     Path("settings.json").write_bytes(settings)
     Path("vk").write_bytes(vk)
     Path("srs").write_bytes(srs_part)
     try:
         return bool(ezkl.verify("proof.json", "settings.json", "vk", "srs", False))
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
-        if isinstance(error, (KeyboardInterrupt, MemoryError)):
-            raise
+        found = as_engine_error(error)
+        if isinstance(found, EngineOutOfMemory | StorageFull):
+            raise found from None
         return False
 
 

@@ -1,8 +1,8 @@
 """Which failures are retried, and when.
 
-Transient failures (a killed child, an unavailable store, a full disk) are retried after a pause
-that doubles, up to ``Settings.max_attempts``. Failures that would repeat are not retried: the same
-input would hit the same deadline or memory limit.
+Transient failures (a killed child, an unavailable store, a full disk, an own verification that did
+not finish) are retried after a pause that doubles, up to ``Settings.max_attempts``. Failures that
+would repeat are not retried: the same input would hit the same deadline or memory limit again.
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def check_statement(
     """All checks of ``verify_bundle`` except those of the envelope: (1), (2), (3), (5) and (6).
 
     For the prover, before it signs: ``unsigned`` is the future bundle with an empty ``receipt``.
-    ``memo`` is shared by statements about one proof.
+    ``memo`` is shared by statements about one proof. Also raises ``VerificationUnfinished`` when
+    the engine crashes or exceeds its limits.
     """
     evidence = Evidence(
         policy=policy or Policy(),
@@ -126,6 +127,7 @@ def check_statement(
         limits=limits,
         inputs=inputs,
         input_salt=input_salt,
+        own=True,
         memo=memo or Memo(),
     )
     evidence.bundle.fill(unsigned)

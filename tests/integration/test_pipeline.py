@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import ProofResult
+from circuits.engine.port import Limits, ProofResult
 from circuits.errors import EngineKilled, EngineTimeout
 from circuits.format.commitments import Weights
 from circuits.format.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
+from prover.jobs.build_turn import one_build_at_a_time
 from prover.records.job import Job, JobState, ModelVisibility
 from prover.records.usage import Grouping
 from prover.settings import Settings
@@ -369,9 +371,34 @@ def test_a_verification_that_could_not_run_is_no_refusal(
     assert inputs_kept(app) == []
 
 
-def test_a_proof_whose_worker_died_before_it_was_signed_is_not_made_twice(
-    app: App, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("short", [{"deadline_s": 0.001}, {"memory_bytes": 1 << 20}])
+def test_a_verification_that_exceeds_its_limits_is_made_again(
+    app: App, monkeypatch: pytest.MonkeyPatch, short: dict[str, Any]
 ) -> None:
+    """A real child, ended by its limit: that says nothing about the proof, which is kept."""
+    proved(app, tiny.linear(), INPUT)
+    verify, proofs = EzklEngine.verify, counted_proofs(monkeypatch)
+
+    def limited(
+        self: EzklEngine, proof: bytes, settings: bytes, vk: bytes, srs: bytes, limits: Limits
+    ) -> bool:
+        return verify(self, proof, settings, vk, srs, replace(limits, **short))
+
+    with monkeypatch.context() as poor:
+        poor.setattr(EzklEngine, "verify", limited)
+        job = proved(app, tiny.linear(), INPUT)
+    assert job.state is JobState.QUEUED
+    problem = app.store.events(job.id)[-1].data["problem"]
+    assert (problem["code"], problem["retryable"]) == ("verification_unfinished", True)
+
+    while app.store.job(job.id).state is JobState.QUEUED:
+        app.run(job.id, "test")
+    assert outputs(app.store.job(job.id))["y"] == OUTPUT
+    assert len(proofs) == 1
+
+
+def counted_proofs(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The proofs that the engine makes from now on."""
     proofs: list[bytes] = []
     prove = EzklEngine.prove
 
@@ -380,11 +407,18 @@ def test_a_proof_whose_worker_died_before_it_was_signed_is_not_made_twice(
         proofs.append(proof.proof_json)
         return proof
 
+    monkeypatch.setattr(EzklEngine, "prove", counted)
+    return proofs
+
+
+def test_a_proof_whose_worker_died_before_it_was_signed_is_not_made_twice(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def dies(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt  # as near to a killed worker as a thread comes
 
     proved(app, tiny.linear(), INPUT)
-    monkeypatch.setattr(EzklEngine, "prove", counted)
+    proofs = counted_proofs(monkeypatch)
     job = ordered(app, tiny.linear(), INPUT)
     with monkeypatch.context() as death:
         death.setattr("prover.jobs.pipeline.check_statement", dies)
@@ -419,7 +453,7 @@ def test_a_job_that_waits_for_anothers_build_can_be_canceled(app: App, srs_cache
     waiting = threading.Thread(target=app.run, args=(second.id, "other"))
     order = second.request["circuit"]["id"]
     assert order == first.request["circuit"]["id"]
-    with app.registry._one_build_at_a_time(order, None):
+    with one_build_at_a_time(app.settings.home, order, None):
         waiting.start()
         app.request_cancel(second.id)
         waiting.join(timeout=300)

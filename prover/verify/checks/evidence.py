@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import Engine, Limits
 from circuits.engine.proof_json import EzklProof
-from circuits.errors import Canceled, EngineKilled, StorageFull, ZkmlError, is_of_full_disk
+from circuits.errors import (
+    Canceled,
+    EngineError,
+    EngineKilled,
+    StorageFull,
+    ZkmlError,
+    is_of_full_disk,
+)
 from circuits.format.manifest import CircuitManifest, SrsRef
+from prover.errors import VerificationUnfinished
 from prover.memo import Memo
 from prover.statement.bundle import Bundle
 from prover.statement.envelope import Receipt
@@ -126,7 +134,12 @@ class Slot(Generic[T]):
 
 @dataclass(kw_only=True)
 class Evidence:
-    """All data under verification. The checks that read the parts fill the slots."""
+    """All data under verification. The checks that read the parts fill the slots.
+
+    ``own``: this process's own new proof. Another's file fails a check if the engine crashes or
+    exceeds its limits, since a file may be made to cause that. For an own proof such a check has no
+    result.
+    """
 
     policy: Policy
     engine: Engine
@@ -137,6 +150,7 @@ class Evidence:
     input_salt: bytes | None = None
     rebuild: Rebuild | None = None
     derive: Derive | None = None
+    own: bool = False
     memo: Memo = field(default_factory=Memo)
     bundle: Slot[Bundle] = field(default_factory=lambda: Slot("bundle"))
     receipt: Slot[Receipt] = field(default_factory=lambda: Slot("receipt"))
@@ -164,8 +178,8 @@ def perform(steps: Sequence[Step], evidence: Evidence) -> tuple[Check, ...]:
     """Runs every check, whatever the earlier ones found. A crash counts as a failure.
 
     Raises ``EngineKilled`` when a check's process is killed from outside repeatedly,
-    ``StorageFull`` when the disk is full, and ``Canceled`` when the engine had to stop: such a
-    check has no result.
+    ``StorageFull`` when the disk is full, ``Canceled`` when the engine had to stop, and
+    ``VerificationUnfinished`` when it fails on an own proof: such a check has no result.
     """
     checks: list[Check] = []
     for step in steps:
@@ -198,6 +212,10 @@ def _perform(step: Step, evidence: Evidence, failed: bool) -> Check:
     except (EngineKilled, StorageFull, Canceled):
         raise  # it did not run, so that it says nothing about the evidence
     except ZkmlError as error:
+        if evidence.own and isinstance(error, EngineError):
+            raise VerificationUnfinished(
+                f"the new proof could not be verified: {error.detail}"
+            ) from error
         status, detail = Status.FAIL, error.detail
     except Exception as error:
         if is_of_full_disk(error):
