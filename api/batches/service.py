@@ -10,6 +10,7 @@ from api.problem import RequestInvalid
 from api.queue import JobSender
 from circuits.format.manifest import CircuitManifest
 from prover.app import App
+from prover.batch.ingest import ingest
 from prover.batch.results import jsonl, write_bundle_file
 from prover.records.batch import Batch, ItemState
 from prover.records.batch_errors import BatchNotDone, CircuitForBatches, ItemNotDone
@@ -41,7 +42,8 @@ def create(app: App, sender: JobSender, query: BatchIn, path: Path, batch_id: st
     else:
         assert query.model is not None
         model, profile = app.store.model(query.model), query.profile()
-    batch = app.batches.ingest(
+    batch = ingest(
+        app.batches.services,
         model,
         path,
         profile,

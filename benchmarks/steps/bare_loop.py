@@ -17,7 +17,7 @@ import numpy as np
 
 from circuits.engine.port import CircuitFiles
 from prover.app import App
-from prover.jobs.pipeline import encode
+from prover.jobs.inputs import encode
 from prover.settings import Settings
 from prover.statement.context import Context
 

@@ -12,7 +12,7 @@ from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
 from prover.app.parts import CachedCircuit, Parts
-from prover.jobs.circuit_registry import BuildSpec
+from prover.jobs.build_spec import BuildSpec
 from prover.jobs.forgetting import forget_input
 from prover.jobs.inputs import parse_input, store_input
 from prover.logs import request_in_context

@@ -35,7 +35,7 @@ from prover.jobs.circuit_registry import Circuit
 from prover.jobs.forgetting import forget_input
 from prover.jobs.inputs import load_input
 from prover.jobs.lease import LeaseKeeper, holding
-from prover.jobs.pipeline import PROGRESS
+from prover.jobs.progress import PROGRESS
 from prover.logs import get_logger
 from prover.records.batch_errors import problem_of_item
 from prover.records.job import Job, JobKind, JobState, Stage

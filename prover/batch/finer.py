@@ -17,7 +17,8 @@ from circuits.format.profile import Profile
 from prover import tracing
 from prover.batch.options import OnInexact
 from prover.batch.services import BatchServices
-from prover.jobs.circuit_registry import BuildSpec, Circuit
+from prover.jobs.build_spec import BuildSpec
+from prover.jobs.circuit_registry import Circuit
 from prover.jobs.lease import LeaseKeeper
 from prover.records.batch import Batch, Pack
 from prover.records.job import Job, Stage

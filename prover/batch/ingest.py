@@ -16,7 +16,7 @@ from prover.batch.ranges import Tally
 from prover.batch.row import BadRow
 from prover.batch.rows import read_rows
 from prover.batch.services import BatchServices
-from prover.jobs.circuit_registry import BuildSpec
+from prover.jobs.build_spec import BuildSpec
 from prover.jobs.forgetting import forget_rows, forget_rows_left
 from prover.records.batch import Batch, BatchState, ItemState
 from prover.records.batch_errors import BatchNotFound

@@ -24,14 +24,9 @@ from circuits.srs.verify_part import extract
 from prover.batch.services import BatchServices
 from prover.errors import StatementRefused
 from prover.jobs.circuit_registry import Circuit
-from prover.jobs.pipeline import (
-    Answer,
-    encode,
-    measured_error,
-    owner_claim,
-    reference_graphs,
-    software_versions,
-)
+from prover.jobs.inputs import encode
+from prover.jobs.provenance import owner_claim, software_versions
+from prover.jobs.reference import Answer, measured_error, reference_answers
 from prover.memo import Memo
 from prover.statement.bundle import Bundle
 from prover.statement.commitment import SALT_BYTES, input_json
@@ -41,8 +36,6 @@ from prover.statement.predicate import MeasuredError
 from prover.statement.statement import build_statement
 from prover.verify.bundle import check_statement
 from prover.verify.policy import Policy
-
-_REFERENCE = "circuits.calibration.reference:answers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +95,14 @@ def prove_lanes(
         # Runs onnxruntime on the same inputs during the proof.
         engine = services.engine.until(should_stop)
         inputs = [lane.inputs for lane in lanes]
-        reference = pool.submit(_reference, services, engine, manifest, inputs)
+        reference = pool.submit(
+            reference_answers,
+            engine,
+            services.artifacts,
+            manifest,
+            inputs,
+            services.settings.engine_limits,
+        )
         proof = prove(
             lambda: services.engine.prove(
                 circuit.files,
@@ -141,19 +141,6 @@ def list_of_lanes(
     return Lanes.of(subjects, claim.evaluated, challenges).to_bytes()
 
 
-def _reference(
-    services: BatchServices,
-    engine: EzklEngine,
-    manifest: CircuitManifest,
-    inputs: list[dict[str, NDArray[Any]]],
-) -> list[Answer]:
-    model, near = reference_graphs(services.artifacts, manifest)
-    answers: list[Answer] = engine.sandbox.call(
-        _REFERENCE, model, near, inputs, limits=services.settings.engine_limits
-    )
-    return answers
-
-
 class SharedProof:
     """A proof of several lanes, from which each lane's statement is made, verified and signed."""
 
@@ -166,8 +153,9 @@ class SharedProof:
         proof: ProofResult,
         answers: Sequence[Answer],
     ) -> None:
-        self._shop, self._engine, self._circuit, self._answers = services, engine, circuit, answers
-        self._once = Memo()
+        self._services, self._engine = services, engine
+        self._circuit, self._answers = circuit, answers
+        self._memo = Memo()
         self._issued_at = datetime.now(UTC)
         self._software = software_versions()
         self._signer = services.keys().signer()
@@ -205,14 +193,14 @@ class SharedProof:
             measured_error=error,
             timings={name: round(s, 6) for name, s in timings.items()},
             peak_rss=self.proof.peak_rss_bytes,
-            verifier_domain=self._shop.settings.verifier_domain,
+            verifier_domain=self._services.settings.verifier_domain,
             worker=platform.node() or "unknown",
             software=self._software,
             input_salt=salt,
             issued_at=self._issued_at,
             lane=index,
             owner=self._owner,
-            memo=self._once,
+            memo=self._memo,
         )
         document = input_json(manifest.inputs, lane.inputs) if shows_input else None
         unsigned = replace(self.shared, input=document)
@@ -220,11 +208,11 @@ class SharedProof:
             statement,
             unsigned,
             engine=self._engine,
-            limits=self._shop.settings.engine_limits,
+            limits=self._services.settings.engine_limits,
             policy=Policy(minimum_soundness=manifest.profile.soundness),
             inputs=lane.inputs,
             input_salt=salt,
-            memo=self._once,
+            memo=self._memo,
         )
         if not report.ok:
             failed = report.failures[0]

@@ -16,7 +16,8 @@ from prover.batch.chunks import load_inputs, queued_items
 from prover.batch.packing import LANE_COUNTS, PackPlan, plan_packs
 from prover.batch.predicting import shared_costs
 from prover.batch.services import BatchServices
-from prover.jobs.circuit_registry import BuildSpec, Circuit
+from prover.jobs.build_spec import BuildSpec
+from prover.jobs.circuit_registry import Circuit
 from prover.jobs.lease import LeaseKeeper
 from prover.logs import get_logger
 from prover.records.batch import Batch, Pack

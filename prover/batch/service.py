@@ -1,18 +1,15 @@
-"""The batch service of the application: receive, run, cancel, deliver results."""
+"""The batches of the application: run, cancel, deliver results. ``ingest`` creates them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from circuits.errors import Canceled, EngineError, EngineKilled, ZkmlError
-from circuits.format.profile import Profile
 from prover.batch.chunks import queued_items
 from prover.batch.finer import finer_packs
-from prover.batch.ingest import ingest
-from prover.batch.options import BatchOptions, OnInexact
+from prover.batch.options import OnInexact
 from prover.batch.planning import plan_batch, split_packs
 from prover.batch.proving import PackOutcome, prove_pack
 from prover.batch.services import BatchServices
@@ -23,7 +20,7 @@ from prover.jobs.retries import as_zkml_error, is_transient, pause_s
 from prover.logs import get_logger
 from prover.records.batch import Batch, BatchState, Item, ItemState, Pack
 from prover.records.batch_errors import BatchExpired, ItemNotDone, problem_of_item
-from prover.records.job import Job, JobKind, JobState, ModelRecord
+from prover.records.job import Job, JobKind, JobState
 from prover.statement.bundle import Bundle, write_bundle
 
 _log = get_logger(__name__)
@@ -36,33 +33,6 @@ class BatchService:
     services: BatchServices
 
     # --- the requester's side ----------------------------------------------------------------
-
-    def ingest(
-        self,
-        model: ModelRecord,
-        path: Path,
-        profile: Profile,
-        calibration: bytes | None,
-        options: BatchOptions,
-        *,
-        circuit_id: str | None = None,
-        batch_id: str | None = None,
-        source: str = "",
-        on_row: Callable[[int], None] | None = None,
-    ) -> Batch:
-        """See ``ingest.ingest``."""
-        return ingest(
-            self.services,
-            model,
-            path,
-            profile,
-            calibration,
-            options,
-            circuit_id=circuit_id,
-            batch_id=batch_id,
-            source=source,
-            on_row=on_row,
-        )
 
     def batch(self, batch_id: str) -> Batch:
         """The current state of the batch. Ends a batch whose last worker died before it could, and
@@ -261,18 +231,18 @@ class SharedFiles:
     """A cache of the files of the last requested proof."""
 
     def __init__(self, services: BatchServices) -> None:
-        self._shop = services
+        self._services = services
         self._pack_id = ""
         self._files: dict[str, bytes] = {}
 
     def of(self, pack_id: str) -> dict[str, bytes]:
         """Proof, key, settings and so on, by their names in a bundle."""
         if pack_id != self._pack_id:
-            pack = self._shop.store.job(pack_id)
+            pack = self._services.store.job(pack_id)
             assert pack.result is not None
             if pack.removed_at is not None:
                 raise ResultRemoved(job=pack.id, removed_at=pack.removed_at.isoformat())
-            get = self._shop.artifacts.get
+            get = self._services.artifacts.get
             self._files = {name: get(digest) for name, digest in pack.result["files"].items()}
             self._pack_id = pack_id
         return self._files

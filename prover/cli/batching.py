@@ -103,6 +103,7 @@ def batch(
         visibility, soundness, target, tolerance, agreement, margin, argument, weights
     )
     from prover.app import App
+    from prover.batch.ingest import ingest
     from prover.batch.options import BatchOptions
     from prover.settings import Settings
 
@@ -127,8 +128,15 @@ def batch(
         with _Bars(terminal) as bars:
             if found is None:
                 bars.reading()
-                found = app.batches.ingest(
-                    record, inputs, profile, samples, wanted, source=source, on_row=bars.row
+                found = ingest(
+                    app.batches.services,
+                    record,
+                    inputs,
+                    profile,
+                    samples,
+                    wanted,
+                    source=source,
+                    on_row=bars.row,
                 )
             ended = bars.work(app, found.id, out)
         return _finish(app, ended, out, terminal, each=each)

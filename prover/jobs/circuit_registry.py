@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import importlib
 import json
-import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -28,7 +22,7 @@ from circuits.compiler.identity import batched_circuit_id, circuit_id
 from circuits.cost.model import CostModel, machine_fingerprint
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, ShouldStop
-from circuits.errors import Canceled, EngineError, InputOutOfRange, ModelError, NoPlan
+from circuits.errors import EngineError, InputOutOfRange, ModelError, NoPlan
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
@@ -36,6 +30,8 @@ from circuits.srs.files import Policy, SrsFolder
 from prover.admission import Place
 from prover.artifacts import Artifacts
 from prover.errors import CircuitNotFound
+from prover.jobs.build_spec import BuildSpec
+from prover.jobs.build_turn import load, one_build_at_a_time
 from prover.jobs.lease import LeaseKeeper
 from prover.logs import get_logger
 from prover.records.job import CircuitRecord, ModelRecord
@@ -46,7 +42,6 @@ if TYPE_CHECKING:
     from circuits.batching.batched_circuit import BatchedBuilder, SingleLane
     from circuits.compiler.build import Builder, BuiltCircuit
 
-_LOCK_POLL_S = 0.1
 #: Builds of smaller models need no more memory than is usual: their need is not predicted.
 _LARGE_MODEL = 100_000
 #: How many of the newest circuits are searched for one with the same graph.
@@ -55,40 +50,6 @@ _RECENT = 100
 #: Accuracy is a share of the output's range, so it degrades as the range grows.
 _MUCH_WIDER = 16
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildSpec:
-    """The specification of a circuit to build, as in a job's ``request["circuit"]``.
-
-    ``calibration`` is the artifact with calibration data; without it ``ranges`` are declared. The
-    ``id`` is a function of the other fields.
-    """
-
-    id: str
-    model_id: str
-    profile: Profile
-    calibration: str | None
-    ranges: dict[str, tuple[float, float]]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "model": self.model_id,
-            "profile": self.profile.to_json(),
-            "calibration": self.calibration,
-            "ranges": {name: list(r) for name, r in self.ranges.items()},
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> BuildSpec:
-        return cls(
-            id=data["id"],
-            model_id=data["model"],
-            profile=Profile.from_json(data["profile"]),
-            calibration=data["calibration"],
-            ranges={name: (low, high) for name, (low, high) in data["ranges"].items()},
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,14 +233,14 @@ class CircuitRegistry:
     ) -> tuple[Circuit, bool]:
         """The circuit of a build spec, built now if it does not exist; and whether it was built.
 
-        A machine builds one circuit at a time. Two machines may build the same circuit at once;
-        the first to be recorded is used. ``held``: the job that needs it. Raises ``Canceled`` when
-        that job must stop, or the host has no room for the build.
+        One process of a machine builds a circuit while the others wait. Two machines may build the
+        same circuit at once; the first to be recorded is used. ``held``: the job that needs it.
+        Raises ``Canceled`` when that job must stop, or the host has no room for the build.
         """
         should_stop = None if held is None else held.should_stop
         if (found := self.open(spec.id)) is not None:
             return found, False
-        with self._one_build_at_a_time(spec.id, should_stop) as scratch:
+        with one_build_at_a_time(self._settings.home, spec.id, should_stop) as scratch:
             if (found := self.open(spec.id)) is not None:
                 return found, False
             if held is not None and (needs := self._predicted_bytes(spec, should_stop)):
@@ -324,17 +285,7 @@ class CircuitRegistry:
             on_progress=on_progress,
             should_stop=should_stop,
         )
-        for path in built.files.values():
-            self._artifacts.put_file(path)
-        self._store.add_circuit(
-            CircuitRecord(
-                id=spec.id,
-                model_id=spec.model_id,
-                profile=spec.profile.to_json(),
-                manifest=built.manifest.to_json(),
-                created_at=datetime.now(UTC),
-            )
-        )
+        self._publish(spec.id, spec.model_id, spec.profile, built)
 
     # --- batched circuits --------------------------------------------------------------------
 
@@ -379,7 +330,7 @@ class CircuitRegistry:
         wanted = batched_circuit_id(circuit.manifest.circuit_id, lanes)
         if (found := self.open(wanted)) is not None:
             return found
-        with self._one_build_at_a_time(wanted, should_stop) as scratch:
+        with one_build_at_a_time(self._settings.home, wanted, should_stop) as scratch:
             if (found := self.open(wanted)) is not None:
                 return found
             model_id = circuit.manifest.model_sha256
@@ -391,20 +342,20 @@ class CircuitRegistry:
                 on_progress=on_progress,
                 should_stop=should_stop,
             )
-            self._publish(model_id, built)
+            self._publish(wanted, model_id, built.manifest.profile, built)
         made = self.open(wanted)
         assert made is not None
         return made
 
-    def _publish(self, model_id: str, built: BuiltCircuit) -> None:
-        """Stores a circuit's files and its record, which makes it available."""
+    def _publish(self, wanted: str, model_id: str, profile: Profile, built: BuiltCircuit) -> None:
+        """Stores a circuit's files and its record, which makes it available as ``wanted``."""
         for path in built.files.values():
             self._artifacts.put_file(path)
         self._store.add_circuit(
             CircuitRecord(
-                id=built.manifest.circuit_id,
+                id=wanted,
                 model_id=model_id,
-                profile=built.manifest.profile.to_json(),
+                profile=profile.to_json(),
                 manifest=built.manifest.to_json(),
                 created_at=datetime.now(UTC),
             )
@@ -416,42 +367,6 @@ class CircuitRegistry:
             return read_calibration(self._artifacts.get(spec.calibration), signature)
         return draw(signature, spec.ranges)
 
-    @contextlib.contextmanager
-    def _one_build_at_a_time(
-        self, circuit_id: str, should_stop: ShouldStop | None
-    ) -> Iterator[Path]:
-        """An empty folder to build one circuit in, for one process of this machine at a time.
-
-        First removes the files of an earlier build that was killed. Raises ``Canceled`` when told
-        to stop while another process builds.
-        """
-        folder = self._settings.home / "tmp" / f"build-{circuit_id.replace(':', '-')}"
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The lock file stays. If it were removed, a waiting process and a later one would hold
-        # locks on different files.
-        with folder.with_suffix(".lock").open("w") as handle:
-            while not _locked(handle):
-                if should_stop is not None and should_stop():
-                    raise Canceled
-                time.sleep(_LOCK_POLL_S)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(mode=0o700)
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def load(module: str, should_stop: ShouldStop | None) -> None:
-    """Imports a module that takes seconds to load, minutes on a busy machine. Raises ``Canceled``
-    when told to stop; the import continues in the background."""
-    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
-    thread.start()
-    while thread.is_alive():
-        if should_stop is not None and should_stop():
-            raise Canceled
-        thread.join(_LOCK_POLL_S)
-
 
 def machine_costs(settings: Settings) -> CostModel | None:
     """This machine's own cost model, if there is one; otherwise the package's is used."""
@@ -460,14 +375,6 @@ def machine_costs(settings: Settings) -> CostModel | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return model if model.source == machine_fingerprint() else None
-
-
-def _locked(handle: IO[str]) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _accepts(manifest: CircuitManifest, inputs: Mapping[str, NDArray[Any]]) -> bool:

@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.errors import InputShape
+from circuits.format.field import Felts, to_felt
 from circuits.format.input_forms import Columns, by_name, read_columns, read_payload
+from circuits.format.manifest import CircuitManifest
 from circuits.format.tensors import Signature
+from prover.statement.context import Context
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -74,3 +77,16 @@ def load_input(data: bytes) -> Arrays:
     with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
         names = json.loads(loaded["arr_0"].tobytes())
         return {name: loaded[f"arr_{at}"] for at, name in enumerate(names, start=1)}
+
+
+def encode(
+    manifest: CircuitManifest, inputs: dict[str, NDArray[Any]], context: Context
+) -> list[Felts]:
+    """The engine's input: inputs as field elements, then the context.
+
+    Raises ``InputOutOfRange`` for a value that the circuit does not accept.
+    """
+    felts = [[to_felt(n) for n in e.quantise(inputs[e.tensor.name])] for e in manifest.inputs]
+    if manifest.context.limbs:
+        felts.append(manifest.context.encode(context.digest))
+    return felts

@@ -7,22 +7,19 @@ pipeline has verified proof and statement.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
 import secrets
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.calibration.accuracy import compare, output_range
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.engine.session import redacted
@@ -35,26 +32,27 @@ from circuits.errors import (
     ZkmlError,
 )
 from circuits.format.digests import canonical_json
-from circuits.format.field import Felts, to_felt
+from circuits.format.field import Felts
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Visibility
 from circuits.srs.verify_part import extract
-from prover import tracing
 from prover.admission import proof_limits
 from prover.artifacts import Artifacts
 from prover.errors import (
     LeaseLost,
-    ModelNotFound,
-    NoAnswer,
     StatementRefused,
     StoreUnavailable,
 )
-from prover.jobs.circuit_registry import BuildSpec, Circuit, CircuitRegistry
+from prover.jobs.build_spec import BuildSpec
+from prover.jobs.circuit_registry import Circuit, CircuitRegistry
 from prover.jobs.forgetting import forget_input
-from prover.jobs.inputs import load_input
+from prover.jobs.inputs import encode, load_input
 from prover.jobs.kept_proofs import prove_once
 from prover.jobs.lease import LeaseKeeper
 from prover.jobs.notifications import Notifications
+from prover.jobs.progress import Progress
+from prover.jobs.provenance import owner_claim, software_versions
+from prover.jobs.reference import Answer, measured_error, reference_answers
 from prover.jobs.retries import as_zkml_error, is_transient, pause_s
 from prover.logs import get_logger
 from prover.records.job import Job, JobKind, Stage
@@ -65,29 +63,18 @@ from prover.statement.context import Context
 from prover.statement.envelope import sign_bundle
 from prover.statement.exactness import error_json
 from prover.statement.keys import KeyRing
-from prover.statement.predicate import MeasuredError, OwnerClaim
-from prover.statement.statement import Statement, build_statement, decode_outputs
+from prover.statement.predicate import MeasuredError
+from prover.statement.statement import Statement, build_statement
 from prover.store import Store
 from prover.verify.bundle import check_statement
 from prover.verify.policy import Policy
 
-_REFERENCE = "circuits.calibration.reference:answers"
 _log = get_logger(__name__)
 
 #: Jobs share a proof if it takes at most this share of the time of single proofs.
 _WORTH_WAITING = 0.8
 #: For how long, and how often, writing a job's end is retried without a database.
 _WRITE_S, _WRITE_PAUSE_S = 60.0, 0.5
-#: onnxruntime's outputs, and how many compared values are near a threshold.
-Answer = tuple[list[NDArray[Any]], int | None]
-#: Progress at the start of each stage.
-PROGRESS = {
-    Stage.COMPILE: 0.0,
-    Stage.WITNESS: 0.1,
-    Stage.PROVE: 0.15,
-    Stage.VERIFY: 0.9,
-    Stage.SIGN: 0.95,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +96,7 @@ class Pipeline:
 
         Errors of the job are not raised, only errors that prevent writing its end.
         """
-        work = _Work(job, held, self.store, self.notifications, on_progress)
+        work = Progress(job, held, self.store, self.notifications, on_progress)
         try:
             if job.kind is JobKind.CIRCUIT:
                 result = self._make_circuit(job, work)
@@ -143,7 +130,7 @@ class Pipeline:
         if settled is not None and settled.state.terminal:
             forget_input(self.artifacts, job)
 
-    def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError, work: _Work) -> None:
+    def _failed(self, job: Job, held: LeaseKeeper, error: ZkmlError, work: Progress) -> None:
         """Ends the job with a problem, or requeues it after a transient error."""
         if not Visibility(job.request["profile"]["visibility"]).shows_input:
             error = redacted(error)  # not only the job's owner can read its row
@@ -164,13 +151,13 @@ class Pipeline:
 
     # --- circuits ----------------------------------------------------------------------------
 
-    def _make_circuit(self, job: Job, work: _Work) -> dict[str, Any]:
+    def _make_circuit(self, job: Job, work: Progress) -> dict[str, Any]:
         if "lanes" in job.request:
             return self._make_batched(job, work)
         circuit, built = self._circuit(job, work)
         return {"circuit": circuit.manifest.circuit_id, "built": built}
 
-    def _make_batched(self, job: Job, work: _Work) -> dict[str, Any]:
+    def _make_batched(self, job: Job, work: Progress) -> dict[str, Any]:
         """Builds a batched circuit if its proof is predicted to be much cheaper than single ones.
 
         Raises ``CannotBatch``, ``SharingCostsMore`` and ``ModelTooLarge`` otherwise.
@@ -197,7 +184,7 @@ class Pipeline:
             )
         return {"circuit": batched.manifest.circuit_id, "built": True}
 
-    def _circuit(self, job: Job, work: _Work) -> tuple[Circuit, bool]:
+    def _circuit(self, job: Job, work: Progress) -> tuple[Circuit, bool]:
         """The job's circuit and whether it was built. Only building is a stage."""
         found = self.registry.open(job.circuit_id)
         if found is not None:
@@ -209,7 +196,7 @@ class Pipeline:
 
     # --- proofs ------------------------------------------------------------------------------
 
-    def _make_proof(self, job: Job, work: _Work) -> dict[str, Any]:
+    def _make_proof(self, job: Job, work: Progress) -> dict[str, Any]:
         circuit, _ = self._circuit(job, work)
         manifest = circuit.manifest
         engine = self.engine.until(work.held.should_stop)
@@ -255,7 +242,7 @@ class Pipeline:
         self,
         circuit: Circuit,
         felts: list[Felts],
-        work: _Work,
+        work: Progress,
         reference: Callable[[], Future[Answer]],
     ) -> ProofResult:
         def begin(stage: str) -> None:
@@ -289,16 +276,8 @@ class Pipeline:
         over = threading.Event()
 
         def run() -> Answer:
-            model, near = reference_graphs(self.artifacts, manifest)
-            found: list[Answer] = self.engine.sandbox.call(
-                _REFERENCE,
-                model,
-                near,
-                [inputs],
-                limits=self.settings.engine_limits,
-                should_stop=over.is_set,
-            )
-            return found[0]
+            engine, limits = self.engine.until(over.is_set), self.settings.engine_limits
+            return reference_answers(engine, self.artifacts, manifest, [inputs], limits)[0]
 
         with ThreadPoolExecutor(1, thread_name_prefix="reference") as pool:
             try:
@@ -314,7 +293,7 @@ class Pipeline:
         proof: ProofResult,
         error: MeasuredError,
         salt: bytes | None,
-        work: _Work,
+        work: Progress,
     ) -> tuple[Statement, Bundle]:
         """The statement about a proof, and the unsigned bundle for it."""
         manifest, files = circuit.manifest, circuit.files
@@ -360,120 +339,3 @@ def _persist(held: LeaseKeeper, write: Callable[[], Job]) -> Job:
             if held.lost or time.monotonic() >= until:
                 raise
             time.sleep(_WRITE_PAUSE_S)
-
-
-@dataclass
-class _Work:
-    """The progress of one attempt at a job."""
-
-    job: Job
-    held: LeaseKeeper
-    store: Store
-    notifications: Notifications
-    on_progress: Callable[[str], None] | None
-    timings: dict[str, float] = field(default_factory=dict)
-    peak_rss_bytes: int | None = None
-
-    def begin(self, stage: Stage) -> None:
-        """Writes that a stage begins."""
-        if self.held.should_stop():
-            raise Canceled
-        tracing.stage(stage.value)
-        self.store.set_stage(self.held.lease, stage, PROGRESS[stage], self.timings)
-        self.notifications.publish(self.job.id)
-
-    def note(self, text: str) -> None:
-        """Forwards the compiler's progress, and stops the compiler if the job must stop."""
-        if self.held.should_stop():
-            raise Canceled
-        if self.on_progress is not None:
-            self.on_progress(text)
-
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
-        """``begin``, and records the stage's seconds at its end."""
-        self.begin(stage)
-        started = time.monotonic()
-        yield
-        self.timings[stage.value] = time.monotonic() - started
-
-
-def reference_graphs(artifacts: Artifacts, manifest: CircuitManifest) -> tuple[bytes, bytes | None]:
-    """The reference model, and, for a model with thresholds, the graph that counts values near
-    them."""
-    near = manifest.files.get("near")
-    return artifacts.get(manifest.reference_sha256), artifacts.get(near) if near else None
-
-
-def encode(
-    manifest: CircuitManifest, inputs: dict[str, NDArray[Any]], context: Context
-) -> list[Felts]:
-    """The engine's input: inputs as field elements, then the context.
-
-    Raises ``InputOutOfRange`` for a value that the circuit does not accept.
-    """
-    felts = [[to_felt(n) for n in e.quantise(inputs[e.tensor.name])] for e in manifest.inputs]
-    if manifest.context.limbs:
-        felts.append(manifest.context.encode(context.digest))
-    return felts
-
-
-def measured_error(
-    manifest: CircuitManifest,
-    proof: ProofResult,
-    want: list[NDArray[Any]],
-    near: int | None = None,
-    lane: int = 0,
-) -> MeasuredError:
-    """The error of one lane's outputs against onnxruntime's on the same input.
-
-    The relative error refers to each output's range on the planning samples, since a single output
-    does not show the range. ``near``: compared values near a threshold. Raises ``NoAnswer`` if
-    onnxruntime's output is not finite.
-    """
-    if not all(np.isfinite(w).all() for w in want):
-        raise NoAnswer("onnxruntime's output for this input is NaN or infinite")
-    have = [
-        np.array(o.values, dtype=np.float64).reshape(w.shape)
-        for o, w in zip(decode_outputs(manifest, proof.instances, lane), want, strict=True)
-    ]
-    off = [float(np.abs(h - w).max(initial=0.0)) for h, w in zip(have, want, strict=True)]
-    known = manifest.measured.get("output_ranges") or [output_range(w[None]) for w in want]
-    ranges = [float(r) for r in known]
-    absolute, relative = max(off), max(o / r for o, r in zip(off, ranges, strict=True))
-    if not manifest.profile.visibility.shows_input:
-        relative = _bound(relative, manifest.profile.max_error)
-        absolute = relative * max(ranges)
-    return MeasuredError(
-        max_absolute=absolute,
-        max_relative=relative,
-        same_top1=compare([want], [have]).agreement == 1.0,
-        near_thresholds=near,
-    )
-
-
-def _bound(error: float, tolerance: float) -> float:
-    """The least of ``tolerance``, twice that, four times that… that an error does not exceed: what
-    is said of a hidden input, which its exact error would identify."""
-    bound = tolerance or sys.float_info.epsilon
-    while bound < error:
-        bound *= 2
-    return bound
-
-
-def owner_claim(store: Store, model_id: str) -> OwnerClaim | None:
-    """The owner's signature of the model, if there is one."""
-    try:
-        model = store.model(model_id)
-    except ModelNotFound:  # its owner withdrew it during the proof
-        return None
-    if model.owner_signature is None:
-        return None
-    return OwnerClaim(**model.owner_signature, licence=model.licence)
-
-
-@functools.cache
-def software_versions() -> Mapping[str, str]:
-    """Versions for receipts; looked up once per process."""
-    names = ("zkml-prover", "ezkl", "onnx", "onnxruntime", "numpy")
-    return {n: importlib.metadata.version(n) for n in names} | {"python": platform.python_version()}

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from circuits.format.profile import Profile
 from prover.app import App
+from prover.batch.ingest import ingest
 from prover.batch.options import BatchOptions, OnInexact
 from prover.batch.results import write_results
 from prover.records.batch import Batch, ItemState
@@ -56,7 +57,9 @@ def proved(app: App, folder: Path, wish: OnInexact) -> Batch:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps({"inputs": {"x": [[v]]}}) for v in ROWS))
     record, _ = app.add_model(steps(), "steps")
-    batch = app.batches.ingest(record, path, Profile(), None, BatchOptions(on_inexact=wish))
+    batch = ingest(
+        app.batches.services, record, path, Profile(), None, BatchOptions(on_inexact=wish)
+    )
     app.run(batch.job_id, "test")
     while pack := app.store.next_pack(batch.id):
         app.run(pack.id, "test")

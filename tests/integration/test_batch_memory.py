@@ -19,6 +19,7 @@ import re, sys
 from pathlib import Path
 from circuits.format.profile import Profile
 from prover.app import App
+from prover.batch.ingest import ingest
 from prover.batch.options import BatchOptions
 from prover.settings import Settings
 
@@ -26,7 +27,7 @@ home, rows, model, srs = map(Path, sys.argv[1:])
 app = App.open(Settings.load(home=home, redis_url=None, srs_dir=srs, plan_effort="fast"))
 app.engine.sandbox.start()
 record, _ = app.add_model(model.read_bytes(), "wide")
-batch = app.batches.ingest(record, rows, Profile(), None, BatchOptions(isolate=True))
+batch = ingest(app.batches.services, record, rows, Profile(), None, BatchOptions(isolate=True))
 app.run(batch.job_id, "test")
 batch = app.store.batch(batch.id)
 # Not ru_maxrss: that counts the memory of the test run, from before this program was executed.

@@ -18,6 +18,7 @@ from circuits.errors import EngineError
 from circuits.format.field import Felts, to_felt
 from circuits.format.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
+from prover.batch.ingest import ingest
 from prover.batch.options import BatchOptions
 from prover.batch.results import write_results
 from prover.batch.verify import verify_batch
@@ -53,7 +54,9 @@ def receive(
     lines = [{"id": f"row-{i}", "inputs": {"x": VALUES[i].tolist()}} for i in range(count)]
     path.write_text("\n".join(json.dumps(line) for line in lines))
     model, _ = app.add_model(linear(), "linear")
-    return app.batches.ingest(model, path, profile or Profile(), None, BatchOptions(**options))
+    return ingest(
+        app.batches.services, model, path, profile or Profile(), None, BatchOptions(**options)
+    )
 
 
 def proofs_of(app: App, batch: Batch) -> list[str]:
@@ -282,7 +285,7 @@ def test_a_row_far_outside_does_not_make_the_others_coarse(app: App, tmp_path: P
         model_id=model.id, circuit_id=None, payload=far, profile=Profile(), context=None
     )
     app.run(first.id, "test")
-    batch = finish(app, app.batches.ingest(model, path, Profile(), None, BatchOptions()))
+    batch = finish(app, ingest(app.batches.services, model, path, Profile(), None, BatchOptions()))
     items = app.store.items(batch.id)
     assert [i.state for i in items] == [ItemState.PROVED] * 3 + [ItemState.FAILED]
     assert (items[3].problem or {})["code"] == "input_out_of_range"
@@ -294,7 +297,7 @@ def test_a_batch_without_a_usable_row_has_failed_at_once(app: App, tmp_path: Pat
     path = tmp_path / "rows.jsonl"
     path.write_text('{"inputs": {"x": [1]}}\n')
     model, _ = app.add_model(linear(), "linear")
-    batch = app.batches.ingest(model, path, Profile(), None, BatchOptions())
+    batch = ingest(app.batches.services, model, path, Profile(), None, BatchOptions())
     assert (batch.state, batch.failed) == (BatchState.FAILED, 1)
 
 

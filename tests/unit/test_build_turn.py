@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from circuits.errors import Canceled
-from prover.jobs.circuit_registry import load
+from prover.jobs.build_turn import load
 
 SLOW = """
 import time
