@@ -2,8 +2,8 @@
 
 Written from docs/receipt.md, without the prover's own code for hints, challenges and commitments.
 ``FOLDER`` holds a circuit's files and ``job.json``: each lane's input as integers and its context,
-and what to bend. Writes ``proof.json``, and ``lanes.json`` where there are several; whoever
-verifies has to refuse it unless nothing was bent.
+and what to bend. Writes ``proof.json``, ``lanes.json`` where there are several and ``identity.bin``
+where weights are private; whoever verifies has to refuse it unless nothing was bent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 
 import ezkl
 import numpy as np
+from py_ecc import optimized_bn128 as curve
 
+Q = curve.field_modulus
 P = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 NAMES = (b"output", b"row", b"column", b"input-row", b"input-column")
 WEIGHTS_NAMES = (b"weights-row", b"weights-column")
@@ -32,6 +34,27 @@ def felt(n: int) -> str:
 
 def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def encoded(point: Any) -> bytes:
+    return b"".join(int(c).to_bytes(32, "big") for c in curve.normalize(point))
+
+
+def multiplied(points: list[Any], numbers: list[int]) -> Any:
+    """The sum of points times numbers, by eight bits at once."""
+    total = curve.Z1
+    for shift in reversed(range(0, 256, 8)):
+        for _ in range(8):
+            total = curve.double(total)
+        buckets = [curve.Z1] * 256
+        for point, n in zip(points, numbers, strict=False):
+            part = n % P >> shift & 255
+            buckets[part] = curve.add(buckets[part], point)
+        running = curve.Z1
+        for bucket in reversed(buckets[1:]):
+            running = curve.add(running, bucket)
+            total = curve.add(total, running)
+    return total
 
 
 def number(data: bytes) -> int:
@@ -234,7 +257,13 @@ class Prover:
         steps = self.header["steps"]
         self.base, self.logrows = steps["base"], steps["logrows"]
         self.shows_weights = self.header["weights"] == "shown"
-        if job["bend"] == "other weights":
+        self.hides_weights = self.header["weights"] == "private"
+        self.public = self.elements()  # of the identity
+        if job["bend"] == "weight outside the table":
+            self.network.steps[-1]["terms"][0]["weights"][0, 0, 0, 0] = -1 - self.base // 2
+        if job["bend"] == "result and constant":
+            self.network.steps[-1]["bias"][-1] += 1
+        if job["bend"] in ("other weights", "other private weight"):
             first = next(s for s in self.network.steps if "sum" in s)
             first["terms"][0]["weights"][0, 0, 0, 0] += 1
         self.lanes = len(job["inputs"])
@@ -281,13 +310,82 @@ class Prover:
             total += value * pow(challenges[3], a + 1, P) * pow(challenges[4], b + 1, P)
         return total % P
 
+    def elements(self) -> list[int]:
+        """Private weights, each half a base more, and the constants of sums. (Of circuits none of
+        whose rows are offset.)"""
+        sums = [step for step in self.network.steps if "sum" in step]
+        terms = [term for step in sums for term in step["terms"] if "weights" in term]
+        found = [int(w) + self.base // 2 for term in terms for w in term["weights"].reshape(-1)]
+        return found + [int(b) for step in sums for b in step["bias"].reshape(-1)]
+
+    def private_weights(self) -> list[int]:
+        """What is committed to, all in one column."""
+        own = [int.from_bytes(bytes.fromhex(f), "little") for f in self.header["identity_salt"]]
+        salt = [secrets.randbelow(P) for _ in range(6)]
+        if self.job["bend"] == "salt of the identity":
+            salt = own
+        return salt + self.elements()
+
+    def compared(self, seed: bytes, weights: list[int]) -> bytes:
+        """That the weights are those of the identity, from the polynomials' coefficients."""
+        how, rows = self.job["bend"], 1 << self.logrows
+        root = pow(7, (P - 1) // rows, P)
+        own = [int.from_bytes(bytes.fromhex(f), "little") for f in self.header["identity_salt"]]
+        power = number(seed + b"identity-columns")
+        apart = {
+            row: power * (mine - public) * pow(rows, -1, P) % P
+            for row, (mine, public) in enumerate(zip(weights, [*own, *self.public], strict=True))
+            if mine != public
+        }
+        difference = [
+            sum(d * pow(root, -row * j, P) for row, d in apart.items()) % P for j in range(rows)
+        ]
+        product = difference
+        for i in range(6):  # times X - root^i
+            shifted = zip([0, *product], [*product, 0], strict=True)
+            product = [(a - pow(root, i, P) * b) % P for a, b in shifted]
+        quotient = product[rows:]
+        if how == "forged quotient":
+            quotient[0] += 1
+        points = self.points(rows)
+        first = encoded(multiplied(points, quotient))
+        at = number(digest(seed + digest(first)) + b"identity-point")
+        if how == "place of one's own":
+            at = 12345
+        head = 1
+        for i in range(6):
+            head = head * (at - pow(root, i, P)) % P
+        vanishing = (pow(at, rows, P) - 1) * pow(head, -1, P)
+        if how == "quotient for its place":  # which solves the equation, after the fact
+            value = sum(c * pow(at, j, P) for j, c in enumerate(difference))
+            first = encoded(multiplied(points, [value * pow(vanishing, -1, P)]))
+            quotient = [value * pow(vanishing, -1, P)]
+        rest = list(difference)
+        for j, c in enumerate(quotient):
+            rest[j] -= vanishing * c
+        opening = [0] * (rows - 1)
+        carried = 0
+        for j in reversed(range(1, rows)):  # divided by X - at
+            carried = (rest[j] + carried * at) % P
+            opening[j - 1] = carried
+        return first + encoded(multiplied(points, opening))
+
+    def points(self, count: int) -> list[Any]:
+        """The first powers of the reference string."""
+        data = (self.folder / "srs").read_bytes()[4 : 4 + 64 * count]
+        raw = [
+            curve.FQ(int.from_bytes(data[n : n + 32], "little") * pow(1 << 256, -1, Q) % Q)
+            for n in range(0, len(data), 32)
+        ]
+        return [(x, y, curve.FQ.one()) for x, y in zip(raw[::2], raw[1::2], strict=True)]
+
     def commitment(self, tensor: list[str]) -> bytes:
         paths = [str(self.folder / n) for n in ("vk", "settings.json", "srs")]
         point: Any
         (point,) = ezkl.kzg_commit(tensor, *paths)
         return bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
 
-    def seed(self, tensor: list[str]) -> bytes:
+    def seed(self, *tensors: list[str]) -> bytes:
         def read(name: str) -> bytes:
             return (self.folder / name).read_bytes()
 
@@ -305,7 +403,7 @@ class Prover:
             read("srs_part"),
             read("claim.json"),
             *about,
-            self.commitment(tensor),
+            b"".join(self.commitment(tensor) for tensor in tensors),
         )
         return digest(b"zkml-prover/committed-hints/v1" + b"".join(digest(p) for p in parts))
 
@@ -326,7 +424,9 @@ class Prover:
         hints = self.hints()
         bend(hints)
         tensor = self.tensor(hints)
-        seed, how = self.seed(tensor), self.job["bend"]
+        weights = self.private_weights() if self.hides_weights else []
+        inputs = [tensor, [felt(n) for n in weights]] if weights else [tensor]
+        seed, how = self.seed(*inputs), self.job["bend"]
         challenges = self.challenges(seed)
         if how == "challenges":
             challenges = [1] * len(challenges)
@@ -334,7 +434,11 @@ class Prover:
             challenges = [0] * len(challenges)
         if how == "lanes told apart by nothing":
             challenges[-1] = 1
-        inputs = [tensor]
+        if how == "constant after challenges":
+            weights[-1] += 1
+            inputs[1] = [felt(n) for n in weights]
+        if weights:
+            (self.folder / "identity.bin").write_bytes(self.compared(seed, weights))
         if self.shows_weights:
             folded = self.network.folded(challenges)
             if how in ("result and weights", "weights under challenges"):
@@ -440,6 +544,7 @@ def by_name(text: str) -> Callable[[Hints, int], None]:
     return nearer if place.isdecimal() else unbent
 
 
+BENDS["constant after challenges"] = _raise("q2", 2, 1)
 BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]
 
 

@@ -50,6 +50,7 @@ from circuits.engine.port import (
     set_up_files,
 )
 from circuits.errors import CircuitNotFaithful
+from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json, sha256, sha256_file
 from circuits.format.field import Felts, to_felt
 from circuits.format.hidden import Hidden, Salt, filled, hides
@@ -130,6 +131,8 @@ class BatchedBuilder:
                 "with hashed inputs one hash would cover the inputs of all lanes, and nobody could"
                 " check a lane without the others"
             )
+        if manifest.profile.weights is Weights.PRIVATE:
+            raise CannotBatch("private weights are proved for one input at a time")
         return Forecast(
             growths=self._computed(single)
             if manifest.commitments is None

@@ -36,12 +36,10 @@ from circuits.committed.network import (
     View,
 )
 from circuits.errors import InputOutOfRange
-from circuits.format.commitments import Weights, usable_rows
+from circuits.format.commitments import COLUMN_SALT, Weights, salted_pieces
 from circuits.format.digests import canonical_json, parse_canonical_json
-from circuits.format.field import P
+from circuits.format.field import P, from_felt, to_felt
 
-#: Random elements at the head of each committed column. Two are told by a proof.
-COLUMN_SALT = 6
 _SCHEMA = 2
 
 
@@ -64,7 +62,8 @@ class Arrangement:
     """An integer network as a circuit proves it.
 
     ``shown``: whether inputs are public. ``looked_up``: random entries. ``lanes``: how many samples
-    a proof is about. ``weights``: where they are.
+    a proof is about. ``weights``: where they are. ``identity_salt``: that of the public commitments
+    to private weights, column after column, once these are made.
     """
 
     network: Network
@@ -73,6 +72,7 @@ class Arrangement:
     looked_up: int
     lanes: int = 1
     weights: Weights = Weights.SEALED
+    identity_salt: tuple[int, ...] = ()
 
     @property
     def parts(self) -> list[Part]:
@@ -115,13 +115,7 @@ class Arrangement:
     def pieces(self) -> list[tuple[int, int]]:
         """Where what is committed to stands in the tensor: start and end of each column's piece,
         behind the column's salt."""
-        room = usable_rows(self.steps.logrows) - COLUMN_SALT
-        size = sum(part.size for part in self.parts)
-        starts = range(0, size, room)
-        return [
-            (start + (n + 1) * COLUMN_SALT, min(start + room, size) + (n + 1) * COLUMN_SALT)
-            for n, start in enumerate(starts)
-        ]
+        return salted_pieces(sum(part.size for part in self.parts), self.steps.logrows)
 
     @property
     def elements(self) -> int:
@@ -149,13 +143,7 @@ class Arrangement:
         flat: list[int] = np.concatenate([a.reshape(-1) for a in arrays]).tolist()
         salt = [self._entry() for _ in range(self.looked_up)]
         flat += [*salt, sum(max(v, 0) for v in salt)]
-        out: list[int] = []
-        at = 0
-        for start, end in self.pieces:
-            out += [secrets.randbelow(P) for _ in range(COLUMN_SALT)]
-            out += flat[at : at + end - start]
-            at += end - start
-        return out
+        return salted(flat, self.steps.logrows)
 
     def _entry(self) -> int:
         return self.steps.lowest + secrets.randbelow(entries(self.steps.logrows))
@@ -185,6 +173,8 @@ class Arrangement:
             "network": [_step_json(step, array, view) for step in self.network.steps],
             "outputs": outputs,
         }
+        if self.weights is Weights.PRIVATE:
+            header["identity_salt"] = [to_felt(n) for n in self.identity_salt]
         data = b"".join(np.ascontiguousarray(a, dtype="<i8").tobytes() for a in arrays)
         return canonical_json(header) + b"\n" + data
 
@@ -207,7 +197,23 @@ class Arrangement:
             looked_up=header["looked_up"],
             lanes=header["lanes"],
             weights=Weights(header["weights"]),
+            identity_salt=tuple(from_felt(f) for f in header.get("identity_salt", ())),
         )
+
+
+def salted(values: Sequence[int], logrows: int, salt: Sequence[int] | None = None) -> list[int]:
+    """A tensor of so many elements, with random ones at the head of each column unless a ``salt``
+    is given."""
+    pieces = salted_pieces(len(values), logrows)
+    if salt is None:
+        salt = [secrets.randbelow(P) for _ in range(COLUMN_SALT * len(pieces))]
+    found: list[int] = []
+    at = 0
+    for n, (start, end) in enumerate(pieces):
+        found += salt[n * COLUMN_SALT : (n + 1) * COLUMN_SALT]
+        found += values[at : at + end - start]
+        at += end - start
+    return found
 
 
 def offsets_of(view: View, rows: Sequence[Integers]) -> Integers:

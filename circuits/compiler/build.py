@@ -184,10 +184,11 @@ class Builder:
             return ours.build(model, samples, profile, out, on_progress=on_progress)
         say = on_progress or (lambda _: None)
         plan = self.plan(model, samples, profile, say)
-        variant = plan.choice.variant
         say("reference string")
         srs = self.srs.ensure(plan.choice.args.logrows, self.policy, self._generate)
         paths = self._set_up(plan, srs, out, on_progress)
+        plan = _identified(self.engine, plan, paths, self.limits)
+        variant = plan.choice.variant
         contents = {
             "model": model,
             "rewritten": variant.onnx,
@@ -273,6 +274,18 @@ class Builder:
             hidden=_hidden(plan),
             commitments=variant.commitments,
         )
+
+
+def _identified(engine: EzklEngine, plan: Plan, paths: Mapping[str, Path], limits: Limits) -> Plan:
+    """The plan, its private weights committed to in public, if it has any."""
+    variant = plan.choice.variant
+    claim, network = variant.commitments, variant.network
+    if claim is None or claim.private is None or network is None:
+        return plan
+    network, identity = engine.commit_weights(network, CircuitFiles.of(paths), limits)
+    claim = replace(claim, network_sha256=sha256(network), identity=identity)
+    variant = replace(variant, network=network, commitments=claim)
+    return replace(plan, choice=replace(plan.choice, variant=variant))
 
 
 #: How files are named that no set-up makes.

@@ -14,13 +14,15 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import ezkl
 
+from circuits.committed.arrangement import Arrangement
 from circuits.committed.engine_inputs import committed_inputs
+from circuits.committed.private_weights import private_tensor
 from circuits.engine.constants import constants_uncounted, patch_constants
 from circuits.engine.layout_checks import (
     cells_of,
@@ -41,9 +43,20 @@ from circuits.errors import (
     StorageFull,
     ZkmlError,
 )
-from circuits.format.commitments import Binding, Lanes, Subject, about, columns, usable_rows
-from circuits.format.field import Felts, from_felt, to_felt
+from circuits.format.commitments import (
+    POINT_BYTES,
+    Binding,
+    Lanes,
+    Subject,
+    about,
+    columns,
+    salted_columns,
+    usable_rows,
+)
+from circuits.format.field import Felts, P, from_felt, to_felt
 from circuits.format.hidden import Salt
+from circuits.srs import identity
+from circuits.srs.identity import Comparison
 from circuits.srs.verify_part import extract
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
@@ -209,7 +222,7 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     report("witness")
     started = time.monotonic()
     settings = json.loads(files.settings.read_text())
-    given = _given(files, inputs, settings)
+    given, argument = _given(files, inputs, settings)
     try:
         witness = ezkl.gen_witness(
             _input_data(given), str(files.compiled), "witness.json", None, None
@@ -233,14 +246,18 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
         instances=list(parsed.instances),
         proof=parsed.proof,
         seconds=seconds,
+        identity=argument,
     )
 
 
-def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -> list[Felts]:
-    """What the engine takes for a proof: inputs, and hints or salt where the circuit has any."""
+def _given(
+    files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]
+) -> tuple[list[Felts], bytes | None]:
+    """What the engine takes for a proof: inputs, and hints or salt where the circuit has any; and
+    that private weights are those of their identity."""
     hints = files.hints.read_bytes() if files.hints else None
     if files.commitments is None or hints is None:
-        return _completed(inputs, hints, files.salt, settings)
+        return _completed(inputs, hints, files.salt, settings), None
     claim = files.commitments
     shape, lanes = claim.evaluated, claim.lanes
     sizes = [len(given) // lanes for given in inputs[:-1]]
@@ -268,21 +285,46 @@ def _given(files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]) -
 
     def challenges(tensors: Sequence[Felts]) -> Felts:
         points.extend(_committed(files, tensor, logrows) for tensor in tensors[len(points) :])
-        return binding.challenges(points[0], evaluate, *points[1:])
+        first = len(points) if claim.private is not None else 1
+        return binding.challenges(b"".join(points[:first]), evaluate, *points[first:])
 
-    return committed_inputs(hints, inputs, challenges)
+    given = committed_inputs(hints, inputs, challenges)
+    if claim.private is None:
+        return given, None
+    comparison = Comparison.of(binding, b"".join(points), logrows)
+    weights = [from_felt(felt) % P for felt in given[1]]
+    salt = Arrangement.from_bytes(hints).identity_salt
+
+    def commit(values: list[int]) -> bytes:
+        return _commit(files, [to_felt(n) for n in values])
+
+    return given, identity.prove(comparison, weights, salt, files.srs, commit)
+
+
+def commit_weights(network: bytes, files: CircuitFiles) -> tuple[bytes, tuple[str, ...]]:
+    """A network with private weights and, from now on, a salt for their identity; and that."""
+    arrangement = Arrangement.from_bytes(network)
+    logrows = arrangement.steps.logrows
+    tensor = private_tensor(arrangement)
+    points = _committed(files, [to_felt(n) for n in tensor], logrows)
+    count = salted_columns(len(tensor), logrows) * POINT_BYTES
+    found = [points[n : n + POINT_BYTES].hex() for n in range(0, count, POINT_BYTES)]
+    salt = identity.salts(tensor, logrows)
+    return replace(arrangement, identity_salt=tuple(salt)).to_bytes(), tuple(found)
 
 
 def _committed(files: CircuitFiles, tensor: Felts, logrows: int) -> bytes:
     """The commitments to a tensor as they stand in a proof: of each column by itself, since the
     engine's own count of columns is one less just below an edge."""
     size = usable_rows(logrows)
+    parts = [tensor[n * size : (n + 1) * size] for n in range(columns(len(tensor), logrows))]
+    return b"".join(_commit(files, part or [to_felt(0)]) for part in parts)
+
+
+def _commit(files: CircuitFiles, column: Felts) -> bytes:
+    """The commitment to a column, with what the engine puts on the rows behind it."""
     paths = (str(files.vk), str(files.settings), str(files.srs))
-    points = b""
-    for n in range(columns(len(tensor), logrows)):
-        column = tensor[n * size : (n + 1) * size]
-        points += b"".join(_point(ezkl.kzg_commit(column or [to_felt(0)], *paths)[0]))
-    return points
+    return b"".join(_point(ezkl.kzg_commit(column, *paths)[0]))
 
 
 def _completed(

@@ -22,6 +22,8 @@ from circuits.engine.port import (
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
 from circuits.format.field import Felts
+from circuits.srs.identity import Comparison
+from circuits.srs.identity import fault as identity_fault
 
 if TYPE_CHECKING:
     from circuits.committed.shown import NetworkFacts
@@ -105,6 +107,18 @@ class EzklEngine:
             "circuits.committed.shown:network_facts", network, challenges, limits=limits
         )
         return cast("NetworkFacts", facts)
+
+    def commit_weights(
+        self, network: bytes, files: CircuitFiles, limits: Limits
+    ) -> tuple[bytes, tuple[str, ...]]:
+        with self.sandbox.session(limits, reads=files.paths) as child:
+            made = child.call(_CALLS + "commit_weights", network, files)
+            return cast("tuple[bytes, tuple[str, ...]]", made)
+
+    def identity_fault(
+        self, comparison: Comparison, argument: bytes, srs_part: bytes, limits: Limits
+    ) -> str | None:
+        return self.sandbox.run(limits, identity_fault, comparison, argument, srs_part)
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         self.sandbox.call(

@@ -11,6 +11,7 @@ from circuits.errors import EngineError
 from circuits.format.commitments import Commitments
 from circuits.format.field import Felts, digits_end
 from circuits.format.hidden import Salt
+from circuits.srs.identity import Comparison
 
 if TYPE_CHECKING:
     from circuits.committed.shown import NetworkFacts
@@ -187,7 +188,8 @@ class ProofResult:
     """A proof as made, not yet verified.
 
     ``proof_json`` is the engine's own file (what ``ezkl verify`` reads), without timestamp and
-    without the unauthenticated ``pretty_public_inputs``.
+    without the unauthenticated ``pretty_public_inputs``. ``identity``: that private weights are
+    those of the circuit's identity (``circuits.srs.identity``).
     """
 
     proof_json: bytes
@@ -195,6 +197,7 @@ class ProofResult:
     proof: bytes
     seconds: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: int = 0
+    identity: bytes | None = None
 
 
 class Engine(Protocol):
@@ -262,6 +265,18 @@ class Engine(Protocol):
 
     def network_facts(self, network: bytes, challenges: Felts, limits: Limits) -> NetworkFacts:
         """What the network of a circuit with shown weights is, and what it folds to."""
+        ...
+
+    def commit_weights(
+        self, network: bytes, files: CircuitFiles, limits: Limits
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """A network with private weights and a salt for their identity; and the identity."""
+        ...
+
+    def identity_fault(
+        self, comparison: Comparison, argument: bytes, srs_part: bytes, limits: Limits
+    ) -> str | None:
+        """Why committed weights are not shown to be those of an identity; None where they are."""
         ...
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:

@@ -14,14 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from circuits.format.digests import canonical_json, parse_canonical_json
+from circuits.format.digests import canonical_json, digest_json, parse_canonical_json
 from circuits.format.field import P, felts_to_bytes, from_felt, to_felt
 
 #: Bytes of one commitment in a proof: x and y, big-endian.
 POINT_BYTES = 64
-#: The names of a committed circuit's inputs: what is committed to before the challenges, weights
-#: folded under them, and these.
-DATA, FOLDED, POINT = "zkml_committed", "zkml_folded", "zkml_challenges"
+#: The names of a committed circuit's inputs: what is committed to before the challenges, private
+#: weights too, weights folded under them, and these.
+DATA, WEIGHTS = "zkml_committed", "zkml_weights"
+FOLDED, POINT = "zkml_folded", "zkml_challenges"
+#: Random elements at the head of each column that holds a secret. Two are told by a proof.
+COLUMN_SALT = 6
 #: The fact in a graph's metadata that says how many cells the engine fills for it.
 CELLS = "zkml_cells"
 #: Challenges, in the order of the tensor that holds them: powers of ``output`` tell a layer's
@@ -35,6 +38,7 @@ LANE = "lane"
 WEIGHTS_CHALLENGES = ("weights-row", "weights-column")
 #: Rows of a column that no assignment may use.
 _RESERVED_ROWS = 6
+_IDENTITY = "zkml-prover/weights-identity/v1"
 _DOMAIN, _LANE_DOMAIN = b"zkml-prover/committed-hints/v1", b"zkml-prover/lane/v1"
 #: Of SHA-256's 256 bits, so many make an element that is surely below the modulus.
 _CHALLENGE_BYTES, _DIGEST_BYTES = 31, 32
@@ -45,6 +49,7 @@ class Weights(enum.StrEnum):
 
     SEALED = "sealed"  # constants of the circuit: whoever verifies needs its key only
     SHOWN = "shown"  # the verifier has them; one circuit and key serve an architecture
+    PRIVATE = "private"  # committed to in every proof; an identity names them, nothing shows them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,9 @@ class Commitments:
     be zero. ``output_bounds``: no element of an output is larger than this in magnitude.
     ``evaluated``: rows and columns in which a public input stands under its challenges; None where
     the input is private. ``folded``: how many elements shown weights fold to; None where they are
-    sealed. ``lanes``: how many inputs a proof is about.
+    sealed. ``lanes``: how many inputs a proof is about. ``private``: how many elements private
+    weights are committed to as, salt included; ``identity``: commitments to them under a salt that
+    no proof has, a point a column, in hex as proofs have them.
     """
 
     weights: Weights
@@ -67,12 +74,16 @@ class Commitments:
     evaluated: tuple[int, int] | None
     folded: int | None = None
     lanes: int = 1
+    private: int | None = None
+    identity: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One lane is not mentioned."""
-        optional = {} if self.lanes == 1 else {"lanes": self.lanes}
+        optional: dict[str, Any] = {} if self.lanes == 1 else {"lanes": self.lanes}
         if self.folded is not None:
             optional["folded"] = self.folded
+        if self.private is not None:
+            optional |= {"private": self.private, "identity": list(self.identity)}
         return optional | {
             "weights": self.weights.value,
             "network_sha256": self.network_sha256,
@@ -94,6 +105,8 @@ class Commitments:
             evaluated=None if evaluated is None else (evaluated[0], evaluated[1]),
             folded=data.get("folded"),
             lanes=data.get("lanes", 1),
+            private=data.get("private"),
+            identity=tuple(data.get("identity", ())),
         )
 
     @property
@@ -104,12 +117,13 @@ class Commitments:
     @property
     def sizes(self) -> list[int]:
         """Elements of each tensor that is committed to, in the proof's order."""
-        folded = [] if self.folded is None else [self.folded]
-        return [self.elements, *folded, len(self.challenges)]
+        more = [n for n in (self.private, self.folded) if n is not None]
+        return [self.elements, *more, len(self.challenges)]
 
     def committed(self, proof: bytes, logrows: int) -> tuple[bytes, ...]:
         """The commitments that the challenges are hashes of, the proof's first bytes: those to
-        input, hints and salt, and those to what shown weights fold to.
+        input, hints and salt, with those to private weights behind them, and those to what shown
+        weights fold to.
 
         Raises ``ValueError`` where the proof is shorter.
         """
@@ -120,7 +134,21 @@ class Commitments:
             at = end
         if len(proof) < at:
             raise ValueError("the proof is shorter than its commitments")
-        return tuple(found)
+        return tuple(found) if self.private is None else (b"".join(found),)
+
+    def private_points(self, committed: bytes, logrows: int) -> tuple[bytes, ...]:
+        """Those of the commitments that are to private weights: of the columns that hold any."""
+        first = columns(self.elements, logrows) * POINT_BYTES
+        return tuple(
+            committed[first + n * POINT_BYTES : first + (n + 1) * POINT_BYTES]
+            for n in range(salted_columns(self.private or 0, logrows))
+        )
+
+    def weights_identity(self, vk_sha256: str) -> str | None:
+        """The digest that names private weights in the circuit of a key; None of other weights."""
+        if self.private is None:
+            return None
+        return digest_json({"identity": list(self.identity), "type": _IDENTITY, "vk": vk_sha256})
 
 
 def challenge_names(lanes: int, weights: Weights = Weights.SEALED) -> tuple[str, ...]:
@@ -132,6 +160,22 @@ def challenge_names(lanes: int, weights: Weights = Weights.SEALED) -> tuple[str,
 def usable_rows(logrows: int) -> int:
     """Rows of a column that hold committed elements."""
     return (1 << logrows) - _RESERVED_ROWS
+
+
+def salted_pieces(size: int, logrows: int) -> list[tuple[int, int]]:
+    """Where so many elements stand in a tensor each of whose columns begins with salt: start and
+    end of each column's piece."""
+    room = usable_rows(logrows) - COLUMN_SALT
+    return [
+        (start + (n + 1) * COLUMN_SALT, min(start + room, size) + (n + 1) * COLUMN_SALT)
+        for n, start in enumerate(range(0, size, room))
+    ]
+
+
+def salted_columns(elements: int, logrows: int) -> int:
+    """How many columns such a tensor's elements stand in, salt included: at an edge one fewer than
+    it has."""
+    return -(-elements // usable_rows(logrows))
 
 
 def columns(elements: int, logrows: int) -> int:
@@ -230,22 +274,11 @@ class Binding:
     claim: Commitments
     about: Subject | Sequence[str]
 
-    def challenges(
-        self,
-        committed: bytes,
-        evaluate: Evaluate = lambda _: (),
-        folded: bytes | None = None,
-    ) -> list[str]:
-        """The challenges, as felts in the order of the claim's, under the commitments to input,
-        hints and salt. Those of shown weights hash the commitments to what they are ``folded`` to
-        under the others, too, and are left out where there is none.
-
-        That of the lanes is a hash of what ``evaluate`` gives, too. Raises ``ValueError`` where one
-        is zero, which no hash ever is in practice, or where there are other lanes than claimed.
-        """
+    def seed(self, committed: bytes) -> bytes:
+        """What every challenge is a hash of. Raises ``ValueError`` where there are other lanes than
+        claimed."""
         count = 1 if isinstance(self.about, Subject) else len(self.about)
-        several = not isinstance(self.about, Subject)
-        if count != self.claim.lanes or several != (count > 1):
+        if count != self.claim.lanes or isinstance(self.about, Subject) != (count == 1):
             raise ValueError("the proof is about another number of lanes")
         parts = (
             self.vk,
@@ -258,18 +291,33 @@ class Binding:
         hashed = hashlib.sha256(_DOMAIN)
         for part in parts:
             hashed.update(hashlib.sha256(part).digest())
-        seed = hashed.digest()
-        found = [to_felt(_challenge(seed, name)) for name in CHALLENGES]
-        if several:
+        return hashed.digest()
+
+    def challenges(
+        self,
+        committed: bytes,
+        evaluate: Evaluate = lambda _: (),
+        folded: bytes | None = None,
+    ) -> list[str]:
+        """The challenges, as felts in the order of the claim's, under the commitments to input,
+        hints and salt, and to private weights. Those of shown weights hash the commitments to what
+        they are ``folded`` to under the others, too, and are left out where there is none.
+
+        That of the lanes is a hash of what ``evaluate`` gives, too. Raises ``ValueError`` where one
+        is zero, which no hash ever is in practice, or where there are other lanes than claimed.
+        """
+        seed = self.seed(committed)
+        found = [to_felt(challenge(seed, name)) for name in CHALLENGES]
+        if not isinstance(self.about, Subject):
             evaluations = list(evaluate(found))
             shown = 0 if self.claim.evaluated is None else self.claim.lanes
             if len(evaluations) != shown:
                 raise ValueError("not every lane's input is evaluated")
             digest = hashlib.sha256(felts_to_bytes(evaluations)).digest()
-            found.append(to_felt(_challenge(seed + digest, LANE)))
+            found.append(to_felt(challenge(seed + digest, LANE)))
         if folded is not None:
             second = hashlib.sha256(seed + hashlib.sha256(folded).digest()).digest()
-            found += [to_felt(_challenge(second, name)) for name in WEIGHTS_CHALLENGES]
+            found += [to_felt(challenge(second, name)) for name in WEIGHTS_CHALLENGES]
         if to_felt(0) in found:
             raise ValueError("a challenge is zero")
         return found
@@ -281,7 +329,8 @@ def _about(about: Subject | Sequence[str]) -> tuple[bytes, bytes]:
     return b"".join(bytes.fromhex(leaf) for leaf in about), b"lanes"
 
 
-def _challenge(seed: bytes, name: str) -> int:
+def challenge(seed: bytes, name: str) -> int:
+    """A number below the modulus."""
     digest = hashlib.sha256(seed + name.encode()).digest()
     return int.from_bytes(digest[:_CHALLENGE_BYTES], "little")
 

@@ -218,6 +218,12 @@ class CircuitManifest:
         )
 
     @property
+    def weights_identity(self) -> str | None:
+        """The digest that names private weights; None of other weights."""
+        claim = self.commitments
+        return None if claim is None else claim.weights_identity(self.files["vk"])
+
+    @property
     def reference_sha256(self) -> str:
         """The model whose answers in onnxruntime this circuit's outputs are held to."""
         return self.files.get("reference", self.model_sha256)

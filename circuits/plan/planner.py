@@ -82,7 +82,7 @@ def plan_circuit(
     if profile.must_commit and not profile.may_commit:
         raise ProfileContradiction(
             "committed hints go with public and private inputs, standard soundness and, where the"
-            " weights are shown, every target but evm",
+            " weights are shown or private, every target but evm",
             advice="Leave out --argument and --weights, or --visibility, --soundness and --target.",
         )
     search = _Search(cost_model or CostModel.bundled(), profile.target)

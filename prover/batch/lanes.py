@@ -172,6 +172,7 @@ class SharedProof:
             manifest=canonical_json(circuit.manifest.to_json()),
             plan=circuit.plan.read_bytes(),
             weights=circuit.weights,
+            identity=proof.identity,
         )
 
     def state(self, index: int, lane: Lane, timings: Mapping[str, float]) -> Stated:

@@ -24,7 +24,17 @@ from prover.records.job import Job, Stage
 from prover.statement.context import Context
 from prover.statement.exactness import error_json, inexact, inexact_in_words
 
-_SHARED = ("proof", "settings", "vk", "srs_part", "manifest", "plan", "lanes", "weights")
+_SHARED = (
+    "proof",
+    "settings",
+    "vk",
+    "srs_part",
+    "manifest",
+    "plan",
+    "lanes",
+    "weights",
+    "identity",
+)
 
 
 @dataclass(kw_only=True)

@@ -49,6 +49,7 @@ def prove_once(
                 proof=parsed.proof,
                 seconds=kept["seconds"],
                 peak_rss_bytes=kept["peak_rss_bytes"],
+                identity=bytes.fromhex(kept["identity"]) if kept.get("identity") else None,
             )
     proof = prove()
     store.keep_proof(
@@ -58,6 +59,7 @@ def prove_once(
             "proof": artifacts.put(proof.proof_json),
             "seconds": proof.seconds,
             "peak_rss_bytes": proof.peak_rss_bytes,
+            "identity": proof.identity.hex() if proof.identity else None,
             "attempt": job.attempt,
         },
     )

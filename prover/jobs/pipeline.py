@@ -321,6 +321,7 @@ class Pipeline:
             manifest=canonical_json(manifest.to_json()),
             plan=circuit.plan.read_bytes(),
             weights=circuit.weights,
+            identity=proof.identity,
             input=input_json(manifest.inputs, inputs)
             if manifest.profile.visibility.shows_input
             else None,

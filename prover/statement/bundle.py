@@ -30,6 +30,7 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
     "signer.json": (1 * _MEBI, True),
     "lanes.json": (4 * _MEBI, False),
     "weights.bin": (128 * _MEBI, False),
+    "identity.bin": (128, False),
     "input.json": (64 * _MEBI, False),
     "model.onnx": (256 * _MEBI, False),
 }
@@ -42,7 +43,8 @@ class Bundle:
     ``receipt`` and ``signer`` are empty until ``envelope.sign_bundle`` fills them. ``signer`` is
     the public key of the signature, which can so be checked without a policy. ``lanes``: present if
     committed hints belong to several inputs (``circuits.format.commitments.Lanes``). ``weights``:
-    only if they are not in the circuit. ``input``: only if public. ``model``: only if the issuer
+    only if shown and not in the circuit. ``identity``: only if they are private
+    (``circuits.srs.identity``). ``input``: only if public. ``model``: only if the issuer
     chose to include it.
     """
 
@@ -56,6 +58,7 @@ class Bundle:
     signer: bytes = b""
     lanes: bytes | None = field(default=None, repr=False)
     weights: bytes | None = field(default=None, repr=False)
+    identity: bytes | None = field(default=None, repr=False)
     input: bytes | None = field(default=None, repr=False)
     model: bytes | None = field(default=None, repr=False)
 
@@ -74,6 +77,7 @@ _FIELDS = dict(
             "signer",
             "lanes",
             "weights",
+            "identity",
             "input",
             "model",
         ),

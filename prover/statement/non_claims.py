@@ -46,6 +46,8 @@ TEXTS = {
     " computed it from that model. It is unsalted: weights can be guessed.",
     "which-weights": "Which weights they were: the proof shows that some weights give this output."
     " That they are those of the model named rests on the signature alone.",
+    "weights-identity": "That the weights of the identity named are those of the model named: that"
+    " rests on the signature, or on an owner who opens the identity.",
     "conservative": "The conservative profile: this circuit leaves range checks of public values to"
     " the verifier.",
     "products": "That the outputs are the model's, against a dishonest prover: in circuits with"
@@ -64,6 +66,8 @@ def non_claims(manifest: CircuitManifest) -> list[str]:
     ids = [*_ALWAYS, _BY_VISIBILITY[manifest.profile.visibility]]
     if manifest.hidden is not None and not manifest.hidden.salted_tables:
         ids += _GUESSED.get(manifest.profile.visibility, ())
+    if manifest.weights_identity is not None:
+        ids.append("weights-identity")
     if manifest.profile.soundness is not Soundness.CONSERVATIVE:
         ids.append("conservative")
     if manifest.profile.soundness is Soundness.FREIVALDS:

@@ -42,11 +42,12 @@ class ReceiptId(Part):
     2 has ``lane``, for a proof that several inputs share; 3 has ``near_thresholds`` in the measured
     error, for a model that compares with constants, whether or not there is a lane; 4 has
     ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints; 6 has its
-    ``weights``, where these are not sealed.
+    ``weights``, where these are not sealed; 7 has the circuit's ``weights_identity``, where they
+    are private.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3, 4, 5, 6] = 1
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7] = 1
 
 
 class Issuer(Part):
@@ -84,7 +85,8 @@ class Model(Part):
 
 
 class Circuit(Part):
-    """The circuit and its frozen parts. ``proof_bytes`` is the length of each of its proofs."""
+    """The circuit and its frozen parts. ``proof_bytes`` is the length of each of its proofs,
+    ``weights_identity`` what names private weights: absent where they are not."""
 
     id: Text
     manifest_sha256: Digest
@@ -92,6 +94,9 @@ class Circuit(Part):
     vk_sha256: Digest
     plan_sha256: Digest
     proof_bytes: Annotated[int, Field(ge=1)]
+    weights_identity: Digest | None = Field(
+        default=None, exclude_if=lambda identity: identity is None
+    )
 
 
 class Srs(Part):
@@ -311,6 +316,9 @@ class Predicate(Part):
             raise ValueError("the schema version is not that of the fields stated")
         if self.profile.weights is Weights.SEALED:
             raise ValueError("sealed weights are not stated")
+        private = self.profile.weights is Weights.PRIVATE
+        if private != (self.circuit.weights_identity is not None):
+            raise ValueError("an identity names private weights, and no others")
         if self.lane is not None and self.lane.index >= self.lane.count:
             raise ValueError("there is no such lane")
         return self
@@ -318,10 +326,10 @@ class Predicate(Part):
 
 def schema_version(
     profile: ProfileClaim, error: MeasuredError, lane: LaneClaim | None, owner: OwnerClaim | None
-) -> Literal[1, 2, 3, 4, 5, 6]:
+) -> Literal[1, 2, 3, 4, 5, 6, 7]:
     """The version of a predicate with these parts."""
     if profile.weights is not None:
-        return 6
+        return 7 if profile.weights is Weights.PRIVATE else 6
     if profile.argument is not None:
         return 5
     if owner is not None:

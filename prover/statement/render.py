@@ -44,6 +44,7 @@ def summary(statement: Statement) -> dict[str, Any]:
         "model_sha256": p.model.sha256,
         "circuit": p.circuit.id,
         "vk_sha256": p.circuit.vk_sha256,
+        **({"weights_identity": identity} if (identity := p.circuit.weights_identity) else {}),
         "engine": f"{p.proof_system.engine} {p.proof_system.version}",
         **({"lane": p.lane.model_dump(mode="json")} if p.lane else {}),
         "profile": {
@@ -91,6 +92,8 @@ def in_words(statement: Statement) -> tuple[str, ...]:
 def _weights(p: Predicate) -> str:
     if p.profile.weights is Weights.SHOWN:
         return " with weights that come with the proof"
+    if p.circuit.weights_identity is not None:
+        return f" with private weights of identity {_short(p.circuit.weights_identity)}"
     return _WEIGHTS.get(p.profile.visibility, "")
 
 

@@ -133,6 +133,7 @@ def claims(manifest: CircuitManifest) -> dict[str, Any]:
             vk_sha256=files["vk"],
             plan_sha256=files["plan"],
             proof_bytes=manifest.proof_bytes,
+            weights_identity=manifest.weights_identity,
         ),
         "srs.logrows": srs.logrows,
         "srs.sha256": srs.sha256,

@@ -24,7 +24,8 @@ class Policy:
     signature is checked against the key in the bundle and the unknown signer is a warning.
     ``own`` are the keys of the verifying deployment: without named signers they are trusted, and
     other signers are a warning. ``manifest_sha256`` pins a circuit with the units of its inputs and
-    outputs, which ``circuit_id`` and ``vk_sha256`` alone do not fix. ``revoked`` adds keyids to
+    outputs, which ``circuit_id`` and ``vk_sha256`` alone do not fix; ``weights_identity`` pins
+    private weights, and with them the key. ``revoked`` adds keyids to
     refuse. ``context`` maps names in
     ``CONTEXT_FIELDS`` to expected values. ``engine_versions`` lists accepted versions.
     ``allow_insecure_srs``: a reference string that is not the public ceremony's is a warning, not a
@@ -40,6 +41,7 @@ class Policy:
     circuit_id: str | None = None
     vk_sha256: str | None = None
     manifest_sha256: str | None = None
+    weights_identity: str | None = None
     context: dict[str, str | int | None] = field(default_factory=dict)
     max_age_s: int | None = None
     engine_versions: frozenset[str] = frozenset({"23.0.5"})
@@ -124,6 +126,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "circuit_id": _text,
     "vk_sha256": _digest,
     "manifest_sha256": _digest,
+    "weights_identity": _digest,
     "context": _context,
     "max_age_s": _seconds,
     "engine_versions": _texts,

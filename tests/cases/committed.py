@@ -130,7 +130,13 @@ class Committed:
         subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
         data = normalise_proof((folder / "proof.json").read_bytes())
         proof = parse_proof(data)
-        return ProofResult(proof_json=data, instances=list(proof.instances), proof=proof.proof)
+        identity = folder / "identity.bin"
+        return ProofResult(
+            proof_json=data,
+            instances=list(proof.instances),
+            proof=proof.proof,
+            identity=identity.read_bytes() if identity.exists() else None,
+        )
 
     def stated(
         self,
@@ -174,6 +180,7 @@ class Committed:
             manifest=canonical_json(manifest.to_json()),
             plan=self.built.files["plan"].read_bytes(),
             weights=weights,
+            identity=proof.identity,
             input=input_json(manifest.inputs, {"x": x}) if shown else None,
             lanes=lanes,
         )

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuits.committed.arrangement import COLUMN_SALT
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.table_end import has_table
 from circuits.errors import CircuitNotFaithful
-from circuits.format.commitments import POINT_BYTES, Weights
+from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, Weights
 from circuits.format.digests import sha256
 from circuits.format.profile import Visibility
 from circuits.rebuild import derive, rebuild

@@ -22,7 +22,7 @@ from circuits.committed.arithmetic import (
     run,
 )
 from circuits.committed.arithmetic import lengths as lengths_of_rows
-from circuits.committed.arrangement import COLUMN_SALT, Arrangement
+from circuits.committed.arrangement import Arrangement
 from circuits.committed.network import (
     Function,
     Kind,
@@ -40,6 +40,7 @@ from circuits.engine.port import Limits
 from circuits.errors import InputOutOfRange
 from circuits.format.commitments import (
     CHALLENGES,
+    COLUMN_SALT,
     Binding,
     Commitments,
     Lanes,

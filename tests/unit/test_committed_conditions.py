@@ -12,11 +12,10 @@ from onnx import numpy_helper, parser
 
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import LARGEST_SUM, InputSteps, largest
-from circuits.committed.arrangement import COLUMN_SALT
 from circuits.committed.shown import NetworkFacts
 from circuits.compiler import recipe as recipes
 from circuits.format import commitments
-from circuits.format.commitments import Binding, Commitments, Subject, Weights
+from circuits.format.commitments import COLUMN_SALT, Binding, Commitments, Subject, Weights
 from circuits.lower.committed.candidates import recompiled
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import choose_steps, responses
@@ -82,10 +81,10 @@ def test_no_challenge_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
         vk=b"", settings=b"", srs_part=b"", claim=CLAIM, about=Subject(context=1, inputs=None)
     )
     assert binding.challenges(b"")
-    own = commitments._challenge
+    own = commitments.challenge
     last = commitments.CHALLENGES[-1]
     monkeypatch.setattr(
-        commitments, "_challenge", lambda seed, name: 0 if name == last else own(seed, name)
+        commitments, "challenge", lambda seed, name: 0 if name == last else own(seed, name)
     )
     with pytest.raises(ValueError, match="a challenge is zero"):
         binding.challenges(b"")

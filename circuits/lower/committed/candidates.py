@@ -167,7 +167,6 @@ def _candidates(
     every = [np.concatenate(both) for both in zip(plan, _inputs(graph, task.held_out), strict=True)]
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
-    packs = weights is Weights.SEALED
     first, margins = None, list(_MARGINS)
     for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
         if first is not None and logrows > first + _LONGER:
@@ -175,7 +174,7 @@ def _candidates(
         best = finer = None
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
             inside = _steps(
-                read, graph, task, every, seen.extents, bits, logrows, shown, margins, packs
+                read, graph, task, every, seen.extents, bits, logrows, shown, margins, weights
             )
             if inside is None:
                 break
@@ -188,7 +187,7 @@ def _candidates(
                 break
             # One bit more than the least that does, where it costs no rows: inputs differ.
             best, finer = found, best
-            if weights is Weights.SHOWN:
+            if weights is not Weights.SEALED:
                 break  # the table is the same for all weights, and finer costs nothing
         if finer is not None:
             best = finer
@@ -261,7 +260,7 @@ def _steps(
     logrows: int,
     shown: bool,
     margins: list[float],
-    packs: bool,
+    weights: Weights,
 ) -> tuple[Steps, Network, list[float]] | None:
     """Steps under which every sample has its entries in the table, the integers, and the margins
     from the least on that does; None where there are none."""
@@ -287,7 +286,8 @@ def _steps(
                 logrows=logrows,
                 inputs=inputs,
                 margin=margin,
-                packs=packs,
+                packs=weights is Weights.SEALED,
+                largest_weight=base // 2 - 1 if weights is Weights.PRIVATE else None,
             )
             integers = integer_network(read, steps)
         except CannotLower:

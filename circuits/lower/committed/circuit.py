@@ -1,4 +1,4 @@
-"""From an integer network to the graph that the engine lays out, with its weights as constants."""
+"""From an integer network to the graph that the engine lays out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,38 @@ from functools import cached_property
 
 import numpy as np
 
-from circuits.committed.arithmetic import UNUSED_ROWS, Steps, all_largest, entries, output_bounds
+from circuits.committed.arithmetic import (
+    LARGEST_SUM,
+    UNUSED_ROWS,
+    Steps,
+    all_largest,
+    entries,
+    output_bounds,
+)
 from circuits.committed.arrangement import Arrangement, offsets_of
-from circuits.committed.network import ZERO, Integers, Kind, Local, Network, Op, Sum, View
+from circuits.committed.network import (
+    ZERO,
+    Convolution,
+    Integers,
+    Kind,
+    Local,
+    Network,
+    Op,
+    Sum,
+    View,
+)
+from circuits.committed.private_weights import bounded, outside, unbounded, widest
 from circuits.committed.weight_folding import folded_count
 from circuits.format.commitments import (
     DATA,
     FOLDED,
     POINT,
+    WEIGHTS,
     Commitments,
     Weights,
     challenge_names,
     evaluation_shape,
+    salted_pieces,
 )
 from circuits.format.digests import sha256
 from circuits.format.hidden import RESIDUES, Salt, hides
@@ -71,7 +91,11 @@ def write_circuit(
     weights: Weights = Weights.SEALED,
 ) -> CommittedCircuit:
     """The circuit of an integer network. ``shown``: whether inputs are public; ``results``: the
-    outputs' names; ``lanes``: how many samples share a proof."""
+    outputs' names; ``lanes``: how many samples share a proof. Private weights
+    have no identity yet.
+
+    Raises ``CannotLower`` where private weights leave the table, or could sum up to too much.
+    """
     arrangement = Arrangement(
         network=network,
         steps=steps,
@@ -80,6 +104,14 @@ def write_circuit(
         lanes=lanes,
         weights=weights,
     )
+    bounds = output_bounds(network, steps)
+    if weights is Weights.PRIVATE:
+        if outside(arrangement):
+            raise CannotLower("a weight is larger than the table, and private weights are bounded")
+        if max(all_largest(widest(network, steps), steps), default=0) >= LARGEST_SUM:
+            raise CannotLower("a sum of weights that the table lets pass could outgrow 60 bits")
+        # Of weights, and of what they add up to, no bound says anything.
+        bounds = [LARGEST_SUM] * len(bounds)
     emission = Emission(Writer(columns), arrangement)
     evaluated, residues = emission.run(results)
     claim = Commitments(
@@ -87,10 +119,11 @@ def write_circuit(
         network_sha256=sha256(arrangement.to_bytes()),
         elements=arrangement.elements,
         residues=residues,
-        output_bounds=tuple(output_bounds(network, steps)),
+        output_bounds=tuple(bounds),
         evaluated=evaluated,
         folded=None if emission.folded is None else emission.folded.size,
         lanes=lanes,
+        private=emission.private_size,
     )
     writer = emission.writer
     return CommittedCircuit(
@@ -125,6 +158,9 @@ class Emission:
         self.lanes = arrangement.lanes
         data = writer.input(DATA, arrangement.elements)
         sums = [step for _, step in self.network.sums]
+        self.private_size: int | None = None
+        if arrangement.weights is Weights.PRIVATE:
+            self.private_size = self._private_weights()
         self.folded: Tensor | None = None
         if arrangement.weights is Weights.SHOWN:
             self.folded = writer.input(FOLDED, sum(folded_count(step) for step in sums))
@@ -140,7 +176,7 @@ class Emission:
         largest = all_largest(self.network, self.steps)
         self.packs = [
             Packing.of(step, largest[n], self.steps, self.steps.divisor(n))
-            if self.folded is None
+            if arrangement.weights is Weights.SEALED
             else Packing.none(step)
             for n, step in enumerate(sums)
         ]
@@ -168,6 +204,35 @@ class Emission:
             writer.output(name, self._result(output))
         writer.output(RESIDUES, writer.join(residues))
         return evaluated, sum(r.size for r in residues)
+
+    # --- private weights ----------------------------------------------------------------------
+
+    def _private_weights(self) -> int:
+        """Reads the committed weights as the table lets them pass, and each sum's constants; how
+        many elements their tensor has."""
+        writer, weights = self.writer, bounded(self.arrangement)
+        sizes = [part.size for part in (*weights, *unbounded(self.arrangement))]
+        *starts, size = np.cumsum([0, *sizes]).tolist()
+        pieces = salted_pieces(size, self.steps.logrows)
+        given = writer.input(WEIGHTS, pieces[-1][1])
+        places = [n for piece in pieces for n in range(*piece)]
+        terms = [term for _, step in self.network.sums for term in step.convolutions]
+        end = sum(sizes[: len(terms)])
+        self._weights = writer.rectified(writer.take(given, places[:end])) if end else given
+        self._weight_starts = dict(zip(terms, starts, strict=False))
+        self._constants = writer.take(given, places[end:])
+        self._constant_starts = [start - end for start in starts[len(terms) :]]
+        return given.size
+
+    def private_weights(self, term: Convolution, places: Integers) -> Tensor:
+        """Weights of a convolution, with the offset, by their places in it and in their shape."""
+        found = self.gather([self._weights], self._weight_starts[term] + places.reshape(-1))
+        return self.writer.reshape(found, places.shape)
+
+    def private_constants(self, number: int, size: int) -> Tensor:
+        """A sum's constants, as a row."""
+        start = self._constant_starts[number]
+        return self.gather([self._constants], np.arange(start, start + size))
 
     # --- rows ---------------------------------------------------------------------------------
 

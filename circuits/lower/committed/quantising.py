@@ -105,9 +105,11 @@ def choose_steps(
     inputs: Sequence[InputSteps],
     margin: float,
     packs: bool = True,
+    largest_weight: int | None = None,
 ) -> Steps:
     """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
-    still have entries in the table. ``packs``: whether outputs of bounded sums share powers."""
+    still have entries in the table. ``packs``: whether outputs of bounded sums share powers.
+    ``largest_weight``: what no weight may be larger than in integers, where they are bounded."""
     network = read.network
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     made = _Integers(network, steps)
@@ -118,9 +120,13 @@ def choose_steps(
         alike = row in read.alike
         if step.kind is Kind.RESULT and not (packs and _pays(step)):
             own = made.result_steps(step)
+            if largest_weight is not None:
+                own = made.lighter(step, own, largest_weight, whole=True)
         else:
             whole = step.kind is Kind.RESULT or made.whole(row, shown)
             own = _fitting(step, extent, steps, margin, alike=alike, whole=whole)
+            if largest_weight is not None:
+                own = made.lighter(step, own, largest_weight, whole=whole)
             own = made.adjusted(step, own, fixed=whole)
         span = float(extent.high.max() - extent.low.min())
         made.add(step, own, span * own.scale)
@@ -284,13 +290,31 @@ class _Integers:
 
     def _convolution(self, term: Convolution, scale: Floats) -> Convolution:
         """Weights in integers."""
-        lengths = self.of(term.view).max(axis=(0, 1))
-        lengths = np.where(lengths == 0, 1.0, lengths)
-        each = np.repeat(lengths.reshape(term.groups, -1), len(term.weights) // term.groups, axis=0)
-        weights = np.rint(term.weights * (scale[:, None] / each)[:, :, None, None])
+        weights = np.rint(self._scaled(term, scale))
         if not np.all(np.abs(weights) < LARGEST_SUM):
             raise CannotLower("a weight of this network outgrows 60 bits")
         return replace(term, weights=weights.astype(np.int64))
+
+    def _scaled(self, term: Convolution, scale: Floats) -> Floats:
+        lengths = self.of(term.view).max(axis=(0, 1))
+        lengths = np.where(lengths == 0, 1.0, lengths)
+        each = np.repeat(lengths.reshape(term.groups, -1), len(term.weights) // term.groups, axis=0)
+        found: Floats = term.weights * (scale[:, None] / each)[:, :, None, None]
+        return found
+
+    def lighter(self, step: Sum, own: SumSteps, most: int, *, whole: bool) -> SumSteps:
+        """Steps long enough that no weight is larger than ``most``."""
+        scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
+        scale = scale * float(self.table.base**own.digits)
+        largest = max(
+            (float(np.abs(self._scaled(t, scale)).max()) for t in step.convolutions), default=0.0
+        )
+        if largest <= most:
+            return own
+        factor = most / largest
+        return replace(
+            own, scale=own.scale * (2.0 ** math.floor(math.log2(factor)) if whole else factor)
+        )
 
     def _factor(self, term: Product | Pointwise, scale: float) -> float:
         return term.factor * scale / (self.one(term.left) * self.one(term.right))

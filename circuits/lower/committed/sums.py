@@ -20,7 +20,9 @@ from circuits.committed.network import (
     reach,
     tap_exponent,
 )
+from circuits.committed.private_weights import weight_offset
 from circuits.committed.weight_folding import full_bias
+from circuits.format.commitments import Weights
 from circuits.lower.committed.writing import Tensor
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class SumResidue:
         self.e, self.step, self.number = emission, step, number
         self.writer, self.powers = emission.writer, emission.powers
         self.quotients, *self.remainders = given
+        self.sealed = emission.arrangement.weights is Weights.SEALED
+        self.private = emission.arrangement.weights is Weights.PRIVATE
         self.own, self.pack = emission.steps.sums[number], emission.packs[number]
         self.high = self.powers.rows(step.rows, step.rows.results)
         self.wide = self.powers.columns(step.columns, step.columns.results)
@@ -120,10 +124,11 @@ class SumResidue:
         if (folded := self.e.next_folded(1)) is not None:
             return self.powers.in_each_lane(folded)
         bias = full_bias(self.e.arrangement, self.number, self.step)
+        private = self.e.private_constants(self.number, bias.size) if self.private else None
         if bias.ndim > 1:
-            values = writer.constant(bias.reshape(1, -1))
+            values = private or writer.constant(bias.reshape(1, -1))
             return self.powers.in_each_lane(self._separated(self._fold(values)))
-        found = self._grouped(writer.constant(self.pack.packed(bias[None])))
+        found = self._grouped(private or writer.constant(self.pack.packed(bias[None])))
         places = self.powers.totals(self.high, self.wide)
         found = found if places is None else writer.multiply(found, places)
         return self.powers.in_each_lane(found)
@@ -145,7 +150,7 @@ class SumResidue:
             offsets = np.zeros_like(offsets)
         values, channels = self.e.view(term.view), term.view.shape[2]
         single = self.step.rows.length == self.step.columns.length == term.groups == 1
-        if single and self.e.folded is None:
+        if single and self.sealed:
             matrix = term.weights[:, :, 0, 0].T.astype(np.int64)
             each = writer.matmul(values, writer.constant(self.pack.packed(matrix)))
             return [self._grouped(each)]
@@ -207,6 +212,8 @@ class SumResidue:
 
     def _weights(self, term: Convolution) -> Tensor:
         """Weights under the powers of their outputs: a row of channels and, in each, taps."""
+        if self.private:
+            return self._private_weights(term)
         outputs = len(term.weights)
         writer, separators = self.writer, self.powers.separators(self.pack)
         weights = term.weights.astype(np.int64)
@@ -227,6 +234,26 @@ class SumResidue:
             powers = writer.take(separators, range(g * ours, (g + 1) * ours))
             under = writer.matmul(writer.constant(matrix), writer.reshape(powers, (ours, 1)))
             found.append(writer.reshape(under, (1, len(matrix))))
+        return writer.join(found)
+
+    def _private_weights(self, term: Convolution) -> Tensor:
+        """The same of weights that are committed to, less the offset that these have."""
+        writer, separators = self.writer, self.powers.separators(self.pack)
+        offset = writer.constant(np.array([[weight_offset(self.e.steps)]]))
+        places = np.arange(term.weights.size).reshape(term.weights.shape)
+        if term.groups > 1 and term.depthwise:
+            taps = places.size // len(places)
+            each = self.e.gather([separators], np.repeat(np.arange(len(places)), taps))
+            own = self.e.private_weights(term, places.reshape(1, -1))
+            return writer.multiply(each, writer.subtract(own, offset))
+        found, ours = [], len(places) // term.groups
+        for g in range(term.groups):
+            part = places[g * ours : (g + 1) * ours].transpose(1, 2, 3, 0).reshape(-1, ours)
+            powers = writer.take(separators, range(g * ours, (g + 1) * ours))
+            own = self.e.private_weights(term, part)
+            under = writer.matmul(own, writer.reshape(powers, (ours, 1)))
+            more = writer.multiply(writer.total(powers), offset)
+            found.append(writer.subtract(writer.reshape(under, (1, len(part))), more))
         return writer.join(found)
 
     # --- products of values, functions --------------------------------------------------------

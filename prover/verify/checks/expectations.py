@@ -31,8 +31,8 @@ def expected_model(e: Evidence) -> str:
 # (8)
 def expected_circuit(e: Evidence) -> str:
     circuit, policy = e.predicate.circuit, e.policy
-    pins = (policy.circuit_id, policy.vk_sha256, policy.manifest_sha256)
-    if pins == (None, None, None):
+    pins = (policy.circuit_id, policy.vk_sha256, policy.manifest_sha256, policy.weights_identity)
+    if not any(pins):
         skip("no expected circuit was given")
     if policy.circuit_id not in (None, circuit.id):
         refuse(f"the receipt is about circuit {circuit.id}")
@@ -40,6 +40,8 @@ def expected_circuit(e: Evidence) -> str:
         refuse(f"the receipt is about verifying key {circuit.vk_sha256}")
     if policy.manifest_sha256 not in (None, circuit.manifest_sha256):
         refuse(f"the receipt is about manifest {circuit.manifest_sha256}")
+    if policy.weights_identity not in (None, circuit.weights_identity):
+        refuse(f"the receipt is about weights of identity {circuit.weights_identity}")
     if policy.manifest_sha256 is None and not policy.names_signers and e.rebuild is None:
         warn(
             "the expected circuit, but neither its id nor its key fixes the units of inputs and"

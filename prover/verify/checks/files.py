@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
-from circuits.format.commitments import Commitments, Weights
+from circuits.format.commitments import Commitments, Weights, salted_columns
 from circuits.format.digests import canonical_json, parse_canonical_json, sha256
 from circuits.format.field import SIGNED_LIMIT
 from circuits.format.hints import Hints
@@ -23,6 +24,8 @@ from prover.verify.checks.evidence import (
 _FIELD_BITS = 254
 #: Bits of the largest number of committed elements, far above what memory allows.
 MAX_ELEMENT_BITS = 32
+#: A commitment as a manifest has it.
+_POINT = re.compile(r"[0-9a-f]{128}")
 #: log2 of the most rows of a circuit: those of the public ceremony's largest string.
 MAX_LOGROWS = 28
 
@@ -74,6 +77,9 @@ def manifest(e: Evidence) -> str:
         _well_formed(manifest.hints, len(manifest.outputs))
     if manifest.commitments is not None:
         _well_committed(manifest.commitments, manifest)
+    private = manifest.commitments is not None and manifest.commitments.private is not None
+    if (e.bundle.value.identity is not None) != private:
+        refuse("a bundle must compare weights with an identity exactly where they are private")
     several = manifest.commitments is not None and manifest.lanes > 1
     if (e.bundle.value.lanes is not None) != several:
         refuse("a bundle must list lanes exactly where committed hints belong to several")
@@ -86,7 +92,8 @@ def manifest(e: Evidence) -> str:
 def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
     shape = claim.evaluated or (1, 1)
     folded = 1 if claim.folded is None else claim.folded
-    numbers = (claim.elements, folded, claim.residues, *claim.output_bounds, *shape)
+    private = 1 if claim.private is None else claim.private
+    numbers = (claim.elements, folded, private, claim.residues, *claim.output_bounds, *shape)
     if manifest.hints is not None or not all(type(n) is int and n > 0 for n in numbers):
         refuse("what the manifest says of committed hints is out of bounds")
     if not 1 <= manifest.srs.logrows <= MAX_LOGROWS:
@@ -98,7 +105,13 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
     shown = claim.weights is Weights.SHOWN
     if claim.weights is not manifest.profile.weights or shown != (claim.folded is not None):
         refuse("the manifest's profile and commitments disagree on where the weights are")
-    sizes = max(claim.elements, folded)
+    hides = claim.weights is Weights.PRIVATE
+    points = salted_columns(private, manifest.srs.logrows) if hides else 0
+    if hides != (claim.private is not None) or len(claim.identity) != points:
+        refuse("the manifest must have a commitment for each column of private weights")
+    if not all(type(p) is str and _POINT.fullmatch(p) for p in claim.identity):
+        refuse("a commitment of the weights' identity is not 128 hex digits")
+    sizes = max(claim.elements, folded, private)
     if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:
         refuse("what the manifest says of committed hints is out of bounds")
 

@@ -249,6 +249,13 @@ def challenges(e: Evidence) -> str:
 def challenges_of(e: Evidence) -> list[str]:
     """The challenges of committed hints, recomputed from the proof's first bytes and the other
     data that they hash."""
+    binding, (first, *folded) = binding_of(e)
+    lanes = None if binding.claim.lanes == 1 else _lanes(e)
+    return binding.challenges(first, lambda _: () if lanes is None else lanes.evaluations, *folded)
+
+
+def binding_of(e: Evidence) -> tuple[Binding, tuple[bytes, ...]]:
+    """What challenges hash, and the commitments among it."""
     manifest, bundle = e.manifest.value, e.bundle.value
     claim = manifest.commitments
     if claim is None:
@@ -271,8 +278,7 @@ def challenges_of(e: Evidence) -> list[str]:
         claim=claim,
         about=subject if lanes is None else lanes.leaves,
     )
-    first, *folded = claim.committed(e.proof.value.proof, manifest.srs.logrows)
-    return binding.challenges(first, lambda _: () if lanes is None else lanes.evaluations, *folded)
+    return binding, claim.committed(e.proof.value.proof, manifest.srs.logrows)
 
 
 def _lanes(e: Evidence) -> Lanes:

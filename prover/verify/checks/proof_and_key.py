@@ -158,6 +158,11 @@ def rebuild(e: Evidence) -> str:
         return "the key and the hash of the weights, rebuilt from the model, are the same"
     if visibility is Visibility.PRIVATE_WEIGHTS:
         warn("the same key, rebuilt: but this profile's key holds no weights of the model")
+    if manifest.weights_identity is not None:
+        warn(
+            "the same key, rebuilt: but it is the architecture's, and that the identity's weights"
+            " are the model's depends on the signature"
+        )
     if manifest.commitments is not None:
         return (
             "the verifying key, rebuilt from the model and the recipe's steps, is the same bytes;"

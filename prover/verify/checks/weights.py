@@ -1,4 +1,4 @@
-"""Check (38): shown weights, which are not in the circuit, are those of the claim."""
+"""Checks (38) and (39): weights that are not in the circuit are those of the claim."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from circuits.committed.shown import NetworkFacts
 from circuits.format.commitments import Commitments, Weights
 from circuits.format.digests import sha256
 from circuits.format.manifest import CircuitManifest, Role
+from circuits.srs import verify_part
+from circuits.srs.identity import Comparison
 from prover.verify.checks.evidence import Evidence, refuse, skip, warn
 from prover.verify.checks.ezkl_settings import EzklSettings
-from prover.verify.checks.instances import challenges_of, segment
+from prover.verify.checks.instances import binding_of, challenges_of, segment
+
+#: Of private weights: far more than a prover has time for, and few enough for a verifier.
+_MOST_COLUMNS = 64
 
 
 # (38)
 def weights(e: Evidence) -> str:
     manifest, data = e.manifest.value, e.bundle.value.weights
     claim = manifest.commitments
-    if claim is None or claim.weights is Weights.SEALED:
+    if claim is None or claim.weights is not Weights.SHOWN:
         if data is not None:
-            refuse("the bundle carries weights, but they are in the circuit")
-        skip("the weights are in the circuit")
+            refuse("the bundle carries weights, but its profile does not show them")
+        skip("no weights are shown")
     if data is None:
         refuse("the bundle lacks the weights, which are not in the circuit")
     digest = e.memo("sha256", lambda: sha256(data), data)
@@ -35,6 +40,29 @@ def weights(e: Evidence) -> str:
         # The graph has constants (steps, pieces of functions) that do not follow from the weights.
         warn(f"{detail}; only a rebuild (34) shows that the key is this graph's")
     return detail
+
+
+# (39)
+def identity(e: Evidence) -> str:
+    claim, argument = e.manifest.value.commitments, e.bundle.value.identity
+    if claim is None or claim.private is None or argument is None:
+        skip("the weights are not private")
+    binding, (committed,) = binding_of(e)
+    verify_part.check(binding.srs_part)
+    logrows = e.manifest.value.srs.logrows
+    comparison = Comparison.of(binding, committed, logrows)
+    if len(comparison.points) > _MOST_COLUMNS:
+        refuse(f"private weights take {len(comparison.points)} columns")
+    fault = e.memo(
+        "identity",
+        lambda: e.engine.identity_fault(comparison, argument, binding.srs_part, e.limits),
+        e.proof.value,
+        argument,
+    )
+    if fault is not None:
+        refuse(fault)
+    named = e.predicate.circuit.weights_identity
+    return f"{len(comparison.points)} commitment(s) are to the weights of identity {named}"
 
 
 def _of_model(e: Evidence) -> str:
