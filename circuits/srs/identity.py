@@ -107,10 +107,7 @@ def prove(
     scale = comparison.vanishing(at)
     xs = list(accumulate(repeat(root, rows - 1), lambda a, b: a * b % P, initial=1))
     inverses = _inverses([(x - at) % P for x in xs])
-    values = [
-        -scale * reduce(lambda total, c, x=x: (total * x + c) % P, reversed(coefficients), 0)
-        for x in xs
-    ]
+    values = [-scale * _evaluated(coefficients, x) for x in xs]
     for i, difference in enumerate(differences):
         values[i] += difference
     opened = [v * inverse % P for v, inverse in zip(values, inverses, strict=True)]
@@ -229,6 +226,10 @@ def _quotient(differences: Sequence[int], root: int, rows: int) -> list[int]:
                 ]
         found = [(a + b) % P for a, b in zip(found, product, strict=True)]
     return found
+
+
+def _evaluated(coefficients: Sequence[int], x: int) -> int:
+    return reduce(lambda total, c: (total * x + c) % P, reversed(coefficients), 0)
 
 
 def _inverses(values: Sequence[int]) -> list[int]:

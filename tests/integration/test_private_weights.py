@@ -1,0 +1,230 @@
+"""Private weights against provers who are not honest, through the verifier's own checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from circuits.committed.arrangement import Arrangement
+from circuits.compiler.build import BuiltCircuit
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import ProofResult
+from circuits.engine.proof_json import EzklProof
+from circuits.errors import CircuitNotFaithful
+from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, Commitments, Weights, columns
+from circuits.format.profile import Visibility
+from circuits.rebuild import derive, rebuild
+from circuits.srs.files import SrsFolder
+from prover.statement.bundle import write_bundle
+from prover.statement.context import Context
+from prover.statement.envelope import sign_bundle
+from prover.verify.bundle import verify_bundle
+from prover.verify.policy import Policy
+from prover.verify.report import Status
+from tests.cases.committed import Committed, X, committed, network
+from tests.conformance.make_vectors import signer
+from tests.conftest import LIMITS
+
+pytestmark = pytest.mark.slow
+
+HERE = Context(job_id="job")
+
+
+@pytest.fixture(scope="module")
+def private(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    """Private weights, and a private input."""
+    folder = tmp_path_factory.mktemp("private")
+    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, Weights.PRIVATE)
+
+
+@pytest.fixture(scope="module")
+def other(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Committed:
+    """Another model of the same architecture."""
+    out = tmp_path_factory.mktemp("other")
+    model = network(4)
+    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, out, Weights.PRIVATE, model)
+
+
+@pytest.fixture(scope="module")
+def honest(private: Committed) -> ProofResult:
+    proof = private.honest(X, contexts=[HERE])
+    assert private.failures(proof, X, HERE) == []
+    return proof
+
+
+def claim_of(circuit: Committed) -> Commitments:
+    claim = circuit.built.manifest.commitments
+    assert claim is not None
+    return claim
+
+
+def network_of(built: BuiltCircuit) -> Arrangement:
+    return Arrangement.from_bytes(built.files["hints"].read_bytes())
+
+
+def refusals(circuit: Committed, proof: ProofResult, policy: Policy | None = None) -> list[str]:
+    """The names of the checks that refuse a bundle, read from its bytes."""
+    statement, bundle = circuit.stated(proof, X, HERE)
+    data = write_bundle(sign_bundle(statement, bundle, signer(1)))
+    report = verify_bundle(data, engine=circuit.engine, policy=policy, limits=LIMITS)
+    return [check.name for check in report.failures]
+
+
+def test_another_implementation_of_the_specification_proves_too(
+    private: Committed, tmp_path: Path
+) -> None:
+    proof = private.dishonest(tmp_path, X, contexts=[HERE], bend="nothing")
+    assert private.failures(proof, X, HERE) == []
+
+
+@pytest.mark.parametrize(
+    ("bend", "refused_by"),
+    [
+        ("quotient", {"residues"}),
+        ("result", {"residues"}),
+        ("weight outside the table", {"residues", "identity"}),
+        ("other private weight", {"identity"}),
+        ("result and constant", {"identity"}),
+        ("constant after challenges", {"challenges", "identity"}),
+        ("salt of the identity", {"identity"}),
+        ("forged quotient", {"identity"}),
+        ("place of one's own", {"identity"}),
+        ("quotient for its place", {"identity"}),
+        ("challenges", {"challenges"}),
+        ("pasted", {"proof", "challenges", "identity"}),
+    ],
+)
+def test_bent_proofs_are_refused(
+    private: Committed, tmp_path: Path, bend: str, refused_by: set[str]
+) -> None:
+    """Each by the checks that are there for it, and no others."""
+    proof = private.dishonest(tmp_path, X, contexts=[HERE], bend=bend)
+    assert {*private.failures(proof, X, HERE)} == refused_by
+
+
+def test_proofs_of_one_identity_share_no_commitment(
+    private: Committed, honest: ProofResult
+) -> None:
+    claim, logrows = claim_of(private), private.built.manifest.srs.logrows
+    second = private.honest(X, contexts=[HERE])
+    assert second.identity != honest.identity
+    found = [
+        claim.private_points(claim.committed(p.proof, logrows)[0], logrows)
+        for p in (honest, second)
+    ]
+    points = [*found[0], *found[1], *(bytes.fromhex(point) for point in claim.identity)]
+    assert len({*points}) == 3 * len(claim.identity) > 0
+    salt = network_of(private.built).identity_salt
+    assert len({*salt}) == COLUMN_SALT * len(claim.identity)
+
+
+def test_a_receipt_names_the_identity_and_carries_no_weights(
+    private: Committed, honest: ProofResult
+) -> None:
+    statement, bundle = private.stated(honest, X, HERE)
+    named = statement.predicate.circuit.weights_identity
+    assert named == private.built.manifest.weights_identity
+    assert statement.predicate.receipt.schema_version == 7
+    assert "weights-identity" in {claim.id for claim in statement.predicate.non_claims}
+    assert bundle.weights is None
+    policies = [Policy(weights_identity=n) for n in (named, "sha256:" + "0" * 64)]
+    assert refusals(private, honest, policies[0]) == []
+    assert refusals(private, honest, policies[1]) == ["expected-circuit"]
+
+
+def test_a_key_is_an_architectures_and_an_identity_a_models(
+    private: Committed, other: Committed, honest: ProofResult
+) -> None:
+    for name in ("vk", "settings", "rewritten"):
+        assert private.built.files[name].read_bytes() == other.built.files[name].read_bytes()
+    assert private.built.manifest.weights_identity != other.built.manifest.weights_identity
+    proof = other.honest(X, contexts=[HERE])
+    assert other.failures(proof, X, HERE) == []
+    assert {*private.failures(proof, X, HERE)} == {"challenges", "identity"}
+    stolen = replace(proof, identity=honest.identity)
+    assert other.failures(stolen, X, HERE) == ["identity"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused_by"),
+    [
+        ({"identity": ()}, {"manifest"}),
+        ({"identity": ("00" * 64,)}, {"challenges", "identity"}),
+        ({"identity": ("0" * 127,)}, {"manifest"}),
+        ({"identity": ("A" * 128,)}, {"manifest"}),
+        ({"private": 5000}, {"manifest"}),
+        ({"private": 140}, {"challenges", "settings-agree", "identity"}),
+        ({"private": 0}, {"manifest"}),
+        ({"private": None, "identity": ()}, {"manifest"}),
+        ({"network_sha256": "sha256:" + "0" * 64}, {"challenges", "identity"}),
+    ],
+)
+def test_a_claim_is_the_circuits(
+    private: Committed, honest: ProofResult, changes: dict[str, Any], refused_by: set[str]
+) -> None:
+    manifest = private.built.manifest
+    forged = replace(manifest, commitments=replace(claim_of(private), **changes))
+    if changes.get("private", 1) is None:  # what is sealed has no identity
+        forged = replace(forged, profile=replace(forged.profile, weights=Weights.SEALED))
+    bent = replace(private, built=replace(private.built, manifest=forged))
+    assert refused_by <= {*refusals(bent, honest)}
+
+
+def _swapped(circuit: Committed, proof: ProofResult) -> ProofResult:
+    """The commitments to the weights are the identity's own."""
+    at = columns(claim_of(circuit).elements, circuit.built.manifest.srs.logrows) * POINT_BYTES
+    point = bytes.fromhex(claim_of(circuit).identity[0])
+    data = proof.proof[:at] + point + proof.proof[at + POINT_BYTES :]
+    made = EzklProof(instances=proof.instances, proof=data).to_bytes()
+    return replace(proof, proof=data, proof_json=made)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused_by"),
+    [
+        (lambda c, p: replace(p, identity=None), {"manifest"}),
+        (lambda c, p: replace(p, identity=p.identity[:-1]), {"identity"}),
+        (lambda c, p: replace(p, identity=bytes(128)), {"identity"}),
+        (lambda c, p: replace(p, identity=p.identity[64:] + p.identity[:64]), {"identity"}),
+        (_swapped, {"identity", "challenges", "proof"}),
+    ],
+)
+def test_an_argument_is_the_proofs(
+    private: Committed,
+    honest: ProofResult,
+    change: Callable[[Committed, ProofResult], ProofResult],
+    refused_by: set[str],
+) -> None:
+    assert refused_by <= {*refusals(private, change(private, honest))}
+
+
+def test_a_rebuild_gives_the_architectures_key_and_says_so(
+    private: Committed, other: Committed, honest: ProofResult
+) -> None:
+    manifest = private.built.manifest
+
+    def again(model: bytes, *_: Any) -> Any:
+        settings = private.files.settings.read_bytes()
+        folder = SrsFolder(private.srs)
+        return rebuild(private.engine, folder, model, manifest, settings, manifest.srs, LIMITS)
+
+    assert again(network()).vk == private.files.vk.read_bytes()
+    statement, bundle = private.stated(honest, X, HERE)
+    data = write_bundle(sign_bundle(statement, bundle, signer(1)))
+    report = verify_bundle(
+        data, engine=private.engine, model=network(), rebuild=again, limits=LIMITS
+    )
+    assert report.ok
+    found = {check.name: check for check in report.checks}
+    assert found["rebuild"].status is Status.WARN
+    forged = replace(manifest, commitments=replace(claim_of(private), residues=3))
+    with pytest.raises(CircuitNotFaithful, match="committed hints"):
+        derive(private.engine, network(), forged, LIMITS)
