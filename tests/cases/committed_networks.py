@@ -8,6 +8,7 @@ from onnx import numpy_helper, parser
 
 from circuits.committed.arithmetic import InputSteps
 from circuits.committed.arrangement import Arrangement
+from circuits.format.commitments import Weights
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import (
     check_steps,
@@ -173,7 +174,12 @@ def quantised(arrangement: Arrangement, x: NDArray[np.float32]) -> list[NDArray[
 
 
 def arranged(
-    name: str = "residual", *, shown: bool = False, logrows: int = 10, base: int = 256
+    name: str = "residual",
+    *,
+    shown: bool = False,
+    logrows: int = 10,
+    base: int = 256,
+    weights: Weights = Weights.SEALED,
 ) -> Arrangement:
     read = read_network(model(name))
     scale = base.bit_length() - 3
@@ -184,8 +190,11 @@ def arranged(
         logrows=logrows,
         inputs=[InputSteps(scale=scale, offset=1 << scale)],
         margin=2.0,
+        packs=weights is Weights.SEALED,
+        largest_weight=base // 2 - 1 if weights is Weights.PRIVATE else None,
     )
     check_steps(read, steps)
     integers = integer_network(read, steps)
     names = [f"y{n}" for n in range(len(integers.outputs))]
-    return write_circuit(integers, steps, shown=shown, columns=1, results=names).arrangement
+    made = write_circuit(integers, steps, shown=shown, columns=1, results=names, weights=weights)
+    return made.arrangement

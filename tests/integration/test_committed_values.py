@@ -72,6 +72,8 @@ def attention() -> bytes:
         (False, Weights.SEALED, 1),
         (True, Weights.SEALED, 1),
         (False, Weights.SHOWN, 1),
+        (False, Weights.PRIVATE, 1),
+        (True, Weights.PRIVATE, 2),
         (False, Weights.SEALED, 2),
     ],
 )
@@ -80,7 +82,8 @@ def test_the_engine_agrees_with_the_integers(
     engine: EzklEngine, name: str, shown: bool, weights: Weights, lanes: int
 ) -> None:
     """Outputs are those of the arithmetic, every residue is zero, and cells are as counted."""
-    one = arranged(name, logrows=12, base=1 << 11)
+    own = Weights.SEALED if weights is Weights.SHOWN else weights
+    one = arranged(name, logrows=12, base=1 << 11, weights=own)
     names = [f"y{n}" for n in range(len(one.network.outputs))]
     made = write_circuit(
         one.network,

@@ -239,22 +239,25 @@ class SumResidue:
     def _private_weights(self, term: Convolution) -> Tensor:
         """The same of weights that are committed to, less the offset that these have."""
         writer, separators = self.writer, self.powers.separators(self.pack)
-        offset = writer.constant(np.array([[weight_offset(self.e.steps)]]))
         places = np.arange(term.weights.size).reshape(term.weights.shape)
         if term.groups > 1 and term.depthwise:
             taps = places.size // len(places)
             each = self.e.gather([separators], np.repeat(np.arange(len(places)), taps))
             own = self.e.private_weights(term, places.reshape(1, -1))
-            return writer.multiply(each, writer.subtract(own, offset))
+            return writer.multiply(each, writer.subtract(own, self._offset()))
         found, ours = [], len(places) // term.groups
         for g in range(term.groups):
             part = places[g * ours : (g + 1) * ours].transpose(1, 2, 3, 0).reshape(-1, ours)
             powers = writer.take(separators, range(g * ours, (g + 1) * ours))
             own = self.e.private_weights(term, part)
             under = writer.matmul(own, writer.reshape(powers, (ours, 1)))
-            more = writer.multiply(writer.total(powers), offset)
+            more = writer.multiply(writer.total(powers), self._offset())
             found.append(writer.subtract(writer.reshape(under, (1, len(part))), more))
         return writer.join(found)
+
+    def _offset(self) -> Tensor:
+        """What private weights count more, as a constant that nothing else uses."""
+        return self.writer.constant(np.array([[weight_offset(self.e.steps)]]))
 
     # --- products of values, functions --------------------------------------------------------
 
