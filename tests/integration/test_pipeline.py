@@ -110,12 +110,13 @@ def test_each_visibility_proves_verifies_and_shows_only_what_it_should(
     assert inputs_kept(app) == []
 
 
-def test_a_retrained_model_with_shown_weights_needs_no_set_up(
-    app: App, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("weights", [Weights.SHOWN, Weights.PRIVATE])
+def test_a_retrained_model_whose_weights_are_no_constants_needs_no_set_up(
+    app: App, monkeypatch: pytest.MonkeyPatch, weights: Weights
 ) -> None:
     """One key serves an architecture. (All else of a set-up is found by the graph's digest.)"""
     profile = Profile(
-        visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED, weights=Weights.SHOWN
+        visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED, weights=weights
     )
     first = proved(app, tiny.linear(), INPUT, profile=profile)
     np.testing.assert_allclose(outputs(first)["y"], OUTPUT, atol=0.05)
@@ -125,11 +126,15 @@ def test_a_retrained_model_with_shown_weights_needs_no_set_up(
     bundles = [read_bundle(app.bundle(job)) for job in (first, retrained)]
     assert bundles[0].vk == bundles[1].vk
     assert bundles[0].settings == bundles[1].settings
-    assert bundles[0].weights != bundles[1].weights
+    assert (bundles[0].weights != bundles[1].weights) == (weights is Weights.SHOWN)
+    assert (bundles[0].identity != bundles[1].identity) == (weights is Weights.PRIVATE)
     for job in (first, retrained):
         report = app.verify(app.bundle(job), None)
         assert report["ok"]
-        assert {"name": "weights", "status": "pass"}.items() <= report["checks"][-2].items()
+        passed = {check["name"] for check in report["checks"] if check["status"] == "pass"}
+        assert passed & {"weights", "identity"} == {
+            "weights" if weights is Weights.SHOWN else "identity"
+        }
 
 
 def test_a_tenant_proves_anothers_model_and_the_receipt_has_its_owners_signature(app: App) -> None:
