@@ -196,7 +196,7 @@ class _ForkServer:
         if self._orders is not None and self._server is not None and self._server.poll() is None:
             return self._orders
         self._drop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = _blocking_pair(socket.SOCK_SEQPACKET)
         env = {
             **isolation.clean_environment(os.environ),
             "RUST_BACKTRACE": "0",
@@ -269,8 +269,8 @@ class Sandbox:
         ``reads`` are the files and folders that its calls read, ``writes`` the folders that they
         write: it sees no others (``circuits.engine.isolation``).
         """
-        calls, calls_end = socket.socketpair()
-        status, status_end = socket.socketpair()
+        calls, calls_end = _blocking_pair()
+        status, status_end = _blocking_pair()
         with contextlib.ExitStack() as stack:
             stack.enter_context(calls)
             stack.enter_context(status)
@@ -317,6 +317,15 @@ class Sandbox:
     def close(self) -> None:
         """Kills all children and the server."""
         self._server.close()
+
+
+def _blocking_pair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that block, whatever the process's default timeout is: Celery sets one
+    while a worker stops, and a child would not wait for its parent then."""
+    pair = socket.socketpair(socket.AF_UNIX, kind)
+    for end in pair:
+        end.setblocking(True)
+    return pair
 
 
 def _not_started(number: int) -> ZkmlError:

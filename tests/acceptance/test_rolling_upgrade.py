@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -73,7 +74,14 @@ def test_old_and_new_workers_share_the_work(
     old_tree: Path, url: str, tmp_path: Path, srs_cache: Path
 ) -> None:
     lay_out(url, SCHEMA)
-    settings = {"database_url": url, "srs_dir": str(srs_cache), "lease_s": 5.0, "sweep_s": 0.3}
+    settings: dict[str, Any] = {
+        "database_url": url,
+        "srs_dir": str(srs_cache),
+        "lease_s": 5.0,
+        "sweep_s": 0.3,
+        # A stopping worker hands its job over. The old program could fail one that it finished.
+        "stop_grace_s": 0,
+    }
     home, workers = tmp_path / "home", dict[int, str]()
 
     with RedisServer.start(tmp_path / "redis") as redis:

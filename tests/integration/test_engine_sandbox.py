@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,17 @@ def test_a_session_keeps_one_child_for_several_calls(sandbox: Sandbox) -> None:
     with sandbox.session(GENEROUS) as child:
         assert child.call("os:getpid") == child.call("os:getpid")
         assert child.peak_rss_bytes > MIB
+
+
+def test_a_child_waits_for_its_call_whatever_the_default_timeout_of_sockets(own: Sandbox) -> None:
+    """Celery sets one while a worker stops. Most of this call has not arrived when the child begins
+    to read it."""
+    own.call("os:getpid", limits=GENEROUS)
+    socket.setdefaulttimeout(5)
+    try:
+        assert own.call("builtins:len", bytes(64 * MIB), limits=GENEROUS) == 64 * MIB
+    finally:
+        socket.setdefaulttimeout(None)
 
 
 def test_a_deadlocked_call_is_killed_and_a_working_one_is_not(
