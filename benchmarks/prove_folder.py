@@ -1,9 +1,10 @@
 """Proves every model of a folder through the real pipeline, and reports the results.
 
 ``python -m benchmarks.prove_folder FOLDER [-o DIR] [--only NAME…]``, where the folder holds
-``NAME/network.onnx`` with ``NAME/input.json`` and optionally ``NAME/calibration.npz``. DIR gets
-``results.jsonl`` and ``report.md``; models that have a line there run again only if named. Other
-settings come from the environment (``ZKML_HOME``, ``ZKML_PLAN_EFFORT``…).
+``NAME/network.onnx`` with ``NAME/input.json`` and optionally ``NAME/calibration.npz``. Other
+``NAME/*.onnx``, the same model from other exporters, are only inspected. DIR gets ``results.jsonl``
+and ``report.md``; models that have a line there run again only if named. Other settings come from
+the environment (``ZKML_HOME``, ``ZKML_PLAN_EFFORT``…).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from circuits.format.profile import Profile
 from circuits.format.tensors import InputEncoding, Signature
 from prover.app import App
 from prover.jobs.inputs import parse_input
-from prover.records.job import Job, JobState
+from prover.records.job import Job, JobOptions, JobState
 from prover.settings import Settings
 from prover.statement.envelope import Receipt
 
@@ -46,29 +48,51 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Prover:
-    """Proves folders of one model each. ``commit`` is the version of the code."""
+    """Proves folders of one model each. ``commit`` is the version of the code; a job gets
+    ``seconds``, after which it is estimated instead."""
 
     app: App
     commit: str
     profile: Profile
+    seconds: float = 3600
 
     def row(self, folder: Path) -> Row:
         """One model, whatever its outcome."""
-        row = Row(name=folder.name, outcome=Outcome.FAILED, commit=self.commit)
+        row = Row(
+            name=folder.name,
+            outcome=Outcome.FAILED,
+            commit=self.commit,
+            inspected=self._inspected(folder),
+        )
         try:
             record, _ = self.app.add_model((folder / "network.onnx").read_bytes(), folder.name)
             payload = json.loads((folder / "input.json").read_text())
             inputs, _ = parse_input(payload, Signature.from_json(record.signature))
             calibration = folder / "calibration.npz"
             samples = calibration.read_bytes() if calibration.exists() else None
-            job = self.app.prove_inputs(record, inputs, self.profile, None, samples)
+            ends = JobOptions(deadline=datetime.now(UTC) + timedelta(seconds=self.seconds))
+            job = self.app.prove_inputs(record, inputs, self.profile, None, samples, options=ends)
             self.app.run(job.id, "benchmark")
             job = self.app.store.job(job.id)
+            if job.state is JobState.EXPIRED:
+                estimate = self.app.estimate(record.id, self.profile, samples)
+                return replace(row, outcome=Outcome.LATE, logrows=estimate["logrows"])
         except ZkmlError as error:
             return _refused(row, error.problem())
         if job.state is not JobState.SUCCEEDED:
             return _refused(row, job.problem or {})
         return self._judged(row, job, inputs)
+
+    def _inspected(self, folder: Path) -> dict[str, str]:
+        """Why the model's other files are refused at inspection, by name; empty: accepted."""
+        found = {}
+        for path in sorted(set(folder.glob("*.onnx")) - {folder / "network.onnx"}):
+            try:
+                self.app.inspect_bytes(path.read_bytes())
+                found[path.stem] = ""
+            except ZkmlError as error:
+                found[path.stem] = f"{error.code}: {error.detail}"
+        return found
 
     def _judged(self, row: Row, job: Job, inputs: Arrays) -> Row:
         """A finished job, its receipt compared with onnxruntime on the file as uploaded."""
@@ -268,7 +292,9 @@ def main() -> None:
     ]
     app = App.open(settings)
     try:
-        prover = Prover(app=app, commit=machine["commit"], profile=Profile())
+        prover = Prover(
+            app=app, commit=machine["commit"], profile=Profile(), seconds=60 * arguments.minutes
+        )
         for name in named:
             started = time.monotonic()
             rows[name] = prover.row(arguments.folder / name)
@@ -296,7 +322,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, help="for results.jsonl and report.md")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run these models, even again")
     parser.add_argument("--memory-gib", type=float, default=8.0, help="limit of an engine call")
-    parser.add_argument("--minutes", type=float, default=10.0, help="limit of an engine call")
+    parser.add_argument("--minutes", type=float, default=10.0, help="limit of a model")
     return parser.parse_args()
 
 

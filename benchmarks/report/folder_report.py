@@ -9,7 +9,7 @@ import enum
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Outcome(enum.StrEnum):
 
     PROVED = "proved"  # the proof is valid, its outputs are onnxruntime's within the tolerance
     REFUSED = "refused"  # the estimate exceeds the limits
+    LATE = "late"  # not proved within the time given; ``logrows`` is an estimate
     WRONG = "wrong"  # the proof is invalid, or its outputs exceed the tolerance
     FAILED = "failed"  # anything else
 
@@ -48,6 +49,7 @@ class Row:
     """One model: outcome, the circuit's lowering and size, seconds and bytes, errors on the model's
     own input (``given``) and on random ones (``drawn``); or the problem's code and detail.
 
+    ``inspected``: why other files of the model are refused at inspection (empty: they are not).
     ``repaired``: compared with a model that differs from the file, whose outputs are not numeric
     tensors or which onnxruntime refuses."""
 
@@ -64,6 +66,7 @@ class Row:
     drawn: Off | None = None
     code: str = ""
     detail: str = ""
+    inspected: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -118,7 +121,7 @@ def markdown(rows: Sequence[Row], run: Run) -> str:
         "# Every model of a folder, proved\n",
         f"{len(rows)} models: {total}.\n",
         f"Tolerance {run.tolerance:.0%} of an output's range; limits {run.memory_gib:g} GiB and"
-        f" {run.deadline_s:.0f} s an engine call; planner's effort {run.effort}. {run.machine}."
+        f" {run.deadline_s:.0f} s a model; planner's effort {run.effort}. {run.machine}."
         f" Commits {', '.join(commits)}.\n",
         "Errors compare the outputs of the verified receipt with onnxruntime's on the uploaded"
         " file, as shares of the range of onnxruntime's outputs on random inputs from the accepted"

@@ -1,14 +1,17 @@
-"""Outputs that are no tensors of numbers, made so: scikit-learn's exporters write maps and strings.
+"""Outputs that are no tensors of numbers, made so: scikit-learn's exporters write maps, sequences
+and strings.
 
-What is proved is the numbers: a ``ZipMap`` gives the tensor of scores that it would wrap, and a
-classifier with text labels gives the label's place in its list.
+What is proved is the numbers: a ``ZipMap`` gives the tensor of scores that it would wrap, a sequence
+its tensors, and a classifier with text labels gives the label's place in its list.
 """
 
 from __future__ import annotations
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 ML = "ai.onnx.ml"
+#: For a model that names no set of standard operators.
+_FIRST_OPSET = 9
 _CLASSIFIERS = frozenset({"TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"})
 
 
@@ -16,11 +19,15 @@ def plain_outputs(model: ModelProto) -> list[str]:
     """Rewrites such outputs in place; tells what was done, for people."""
     notes: list[str] = []
     graph = model.graph
-    for node in graph.node:
+    for node in list(graph.node):
+        if node.op_type == "SequenceConstruct":
+            notes.extend(_unpacked(graph, node))
         if node.domain != ML:
             continue
         if node.op_type == "ZipMap":
             _unzip(graph, node)
+            if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
+                model.opset_import.append(helper.make_opsetid("", _FIRST_OPSET))
             notes.append(f"output {node.output[0]!r}: the scores, without their ZipMap")
         elif node.op_type in _CLASSIFIERS:
             labels = _number_labels(node)
@@ -29,6 +36,21 @@ def plain_outputs(model: ModelProto) -> list[str]:
                 shown = ", ".join(labels[:8]) + ("…" if len(labels) > 8 else "")
                 notes.extend(f"output {name!r}: the place in [{shown}]" for name in reached)
     return notes
+
+
+def _unpacked(graph: GraphProto, node: NodeProto) -> list[str]:
+    """Replaces an output that is a sequence by its tensors."""
+    name = node.output[0]
+    place = next((i for i, output in enumerate(graph.output) if output.name == name), None)
+    if place is None or any(name in other.input for other in graph.node):
+        return []
+    kind = graph.output[place].type.sequence_type.elem_type
+    after = list(graph.output)[place + 1 :]
+    del graph.output[place:]
+    graph.output.extend(ValueInfoProto(name=tensor, type=kind) for tensor in node.input)
+    graph.output.extend(after)
+    graph.node.remove(node)
+    return [f"output {name!r}: its {len(node.input)} tensors, each an output"]
 
 
 def _unzip(graph: GraphProto, node: NodeProto) -> None:

@@ -126,7 +126,9 @@ def replace(node: ir.Node, builder: Builder, values: Sequence[ir.Value]) -> None
 
 
 def constant(value: ir.Value | None) -> NDArray[Any] | None:
-    """The value of a constant, or None."""
+    """The value of a constant, passed on or not; or None."""
+    while value is not None and (node := value.producer()) and node.op_type == "Identity":
+        value = node.inputs[0]
     if value is None:
         return None
     tensor = convenience.get_const_tensor(value)

@@ -73,6 +73,7 @@ PASSES: tuple[Pass, ...] = (
     microsoft.LOWER_QUANTISED_OPERATORS,
     opset.CONVERT_OPSET,
     training.DROP_TRAINING,
+    quantized.LEAVE_OUT_DYNAMIC_STEPS,
     functions.EXPAND_FUNCTIONS,
     GUARD_BRANCHES,
     FOLD_LEAVES,

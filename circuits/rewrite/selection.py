@@ -215,6 +215,36 @@ def _gather(node: ir.Node, build: Builder) -> ir.Value | None:
     return whole
 
 
+def _gather_elements(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Elements at computed places along an axis: sums of products with rows of a single one."""
+    data, places = node.inputs[0], node.inputs[1]
+    if data is None or places is None or not (has_shape(data) and has_shape(places)):
+        return None
+    if constant(places) is not None or not _computed(places) or data.dtype is None:
+        return None
+    shape, asked = shape_of(data), shape_of(places)
+    axis = attr(node, "axis", 0) % len(shape)
+    extent, count = shape[axis], asked[axis]
+    if any(shape[i] != asked[i] for i in range(len(shape)) if i != axis):
+        return None
+    rows = math.prod(asked) // count
+    if rows * count * extent > _MOST_ENTRIES or extent < 2:
+        return None
+    last = [i for i in range(len(shape)) if i != axis] + [axis]
+    flat = build.op("Reshape", _flattened(data, last, rows, extent, build),
+                    build.const(ints([rows, 1, extent])))  # fmt: skip
+    hot = _row_of(_flattened(places, last, rows * count, 1, build), extent, build)
+    chosen = build.op("Reshape", hot, build.const(ints([rows, count, extent])))
+    if data.dtype != DataType.FLOAT:
+        chosen = build.op("Cast", chosen, to=int(data.dtype))
+    picked = build.op(
+        "ReduceSum", build.op("Mul", chosen, flat), build.const(ints([2])), keepdims=0
+    )
+    whole = build.op("Reshape", picked, build.const(ints([asked[i] for i in last])))
+    back = [last.index(i) for i in range(len(shape))]
+    return whole if back == sorted(back) else build.op("Transpose", whole, perm=back)
+
+
 def _computed(places: ir.Value) -> bool:
     """Whether places come of a choice made in the graph: an input's own are the engine's to take,
     and may be negative."""
@@ -234,14 +264,14 @@ def _computed(places: ir.Value) -> bool:
 
 def _run(model: ir.Model) -> None:
     expand(model, {"TopK": _top_k})
-    expand(model, {"Gather": _gather, "OneHot": _one_hot})
+    expand(model, {"Gather": _gather, "GatherElements": _gather_elements, "OneHot": _one_hot})
 
 
 CHOOSE_BY_COMPARISONS = Pass(
     name="choose-by-comparisons",
-    version=1,
-    purpose="TopK's indices by rank; constant tables at computed places as products.",
+    version=2,
+    purpose="TopK's indices by rank; tables and elements at computed places as products.",
     reference="ONNX operator specification, TopK: of equal elements the lower index comes first",
     run=_run,
-    touches=frozenset(("Gather", "OneHot", "TopK")),
+    touches=frozenset(("Gather", "GatherElements", "OneHot", "TopK")),
 )

@@ -9,18 +9,22 @@ from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_a
 
 
 def _running_sum(node: ir.Node, build: Builder) -> ir.Value | None:
-    """Backwards on a turned axis; without its own element, less that element."""
+    """A product with a triangle of ones, along the axis moved to the end."""
     value, axis = node.inputs[0], constant(input_at(node, 1))
-    backwards, exclusive = attr(node, "reverse", 0), attr(node, "exclusive", 0)
-    if value is None or axis is None or not (backwards or exclusive):
+    if value is None or axis is None or value.dtype is None:
         return None
-    along = int(axis.reshape(-1)[0]) % len(shape_of(value))
-    turn = build.const(np.arange(shape_of(value)[along] - 1, -1, -1, dtype=np.int64))
-    source = build.op("Gather", value, turn, axis=along) if backwards else value
-    total = build.op("CumSum", source, build.const(np.array(along, dtype=np.int64)))
-    if exclusive:
-        total = build.op("Sub", total, source)
-    return build.op("Gather", total, turn, axis=along) if backwards else total
+    shape = shape_of(value)
+    last, along = len(shape) - 1, int(axis.reshape(-1)[0]) % len(shape)
+    ones = np.ones((shape[along], shape[along]), dtype=value.dtype.numpy())
+    triangle = np.triu(ones, int(attr(node, "exclusive", 0)))
+    if attr(node, "reverse", 0):
+        triangle = triangle.T
+    order = list(range(len(shape)))
+    order[along], order[last] = last, along
+    if along != last:
+        value = build.op("Transpose", value, perm=order)
+    total = build.op("MatMul", value, build.const(triangle))
+    return total if along == last else build.op("Transpose", total, perm=order)
 
 
 def _run(model: ir.Model) -> None:
@@ -29,8 +33,8 @@ def _run(model: ir.Model) -> None:
 
 PLAIN_SUMS = Pass(
     name="plain-sums",
-    version=1,
-    purpose="Exclusive and reversed running sums by plain ones.",
+    version=2,
+    purpose="Running sums as products with a triangle of ones.",
     reference="ONNX operator specification, CumSum; EZKL ignores exclusive and panics on reverse",
     run=_run,
     touches=frozenset(("CumSum",)),

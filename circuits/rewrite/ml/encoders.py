@@ -103,18 +103,24 @@ def binarizer(node: ir.Node, build: Builder) -> ir.Value:
 
 
 def feature_extractor(node: ir.Node, build: Builder) -> ir.Value:
-    """Columns of the first input, or, for a constant table and a place, the entry."""
+    """Entries along the last axis of the first input, at the places that the second one holds."""
     data, where = node.inputs[0], node.inputs[1]
     assert data is not None
     assert where is not None
-    picks = constant(where)
+    picks, table = constant(where), constant(data)
     if picks is not None:
-        flat = picks.reshape(-1).astype(np.int64)
-        return build.op("Gather", data, build.const(flat), axis=-1)
-    table = constant(data)
-    if table is None or not np.issubdtype(table.dtype, np.integer):
-        raise ValueError("a table of text, or places that depend on the input")
-    flat_place = build.op("Reshape", where, build.const(ints([-1])))
-    found = place_to_label(build, flat_place, table.reshape(-1).astype(np.int64))
-    found = found if table.dtype == np.int64 else build.op("Cast", found, to=int(data.dtype or 7))
-    return build.op("Reshape", found, build.const(ints([1, -1])))
+        places = build.const(picks.reshape(-1).astype(np.int64))
+    else:
+        places = build.op("Reshape", where, build.const(ints([-1])))
+    labels = None if table is None or table.size > table.shape[-1] else table.reshape(-1)
+    if picks is None and labels is not None and np.issubdtype(labels.dtype, np.integer):
+        found = place_to_label(build, places, labels.astype(np.int64))
+        found = build.op("Cast", found, to=int(data.dtype or DataType.INT64))
+    else:
+        found = build.op("Gather", data, places, axis=-1)
+    return build.op("Reshape", found, build.const(ints([1, -1]))) if _is_flat(data) else found
+
+
+def _is_flat(data: ir.Value) -> bool:
+    """Whether it has one row, which the operator answers as one of two dimensions."""
+    return data.shape is not None and all(n == 1 for n in list(data.shape)[:-1])
