@@ -44,8 +44,16 @@ lint-fix: install ## Apply the linters' automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-models: install ## Run the ONNX project's node tests through the compiler (results in docs/models.md)
-	$(BIN)/python -W ignore -m benchmarks.node_tests -o build/models $(ARGS)
+models: install build/frameworks/.installed ## Make the corpus of models, prove it, run ONNX's node tests (docs/models.md)
+	KERAS_BACKEND=torch build/frameworks/bin/python -W ignore -m benchmarks.corpus build/models/corpus
+	ZKML_HOME=build/models/home ZKML_PLAN_EFFORT=fast $(BIN)/python -W ignore -m benchmarks.prove_folder build/models/corpus -o benchmarks/results/corpus --minutes 3 $(ARGS)
+	$(BIN)/python -m benchmarks.report.models_page benchmarks/results/corpus
+	$(BIN)/python -W ignore -m benchmarks.node_tests -o build/models
+
+build/frameworks/.installed: benchmarks/corpus/requirements.txt
+	$(PYTHON) -m venv build/frameworks
+	build/frameworks/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 bench: install ## Measure against EZKL's default flow (see docs/benchmarks.md)
 	$(BIN)/zkml bench $(ARGS)

@@ -48,8 +48,8 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Prover:
-    """Proves folders of one model each. ``commit`` is the version of the code; a job gets
-    ``seconds``, after which it is estimated instead."""
+    """Proves folders of one model each. ``commit`` is the version of the code; a model
+    that takes longer than ``seconds``, or is estimated to, has its estimate for a result."""
 
     app: App
     commit: str
@@ -70,13 +70,16 @@ class Prover:
             inputs, _ = parse_input(payload, Signature.from_json(record.signature))
             calibration = folder / "calibration.npz"
             samples = calibration.read_bytes() if calibration.exists() else None
+            estimate = self.app.estimate(record.id, self.profile, samples)
+            late = replace(row, outcome=Outcome.LATE, logrows=estimate["logrows"])
+            if estimate["setup_s"] + estimate["prove_s"] > self.seconds:
+                return late
             ends = JobOptions(deadline=datetime.now(UTC) + timedelta(seconds=self.seconds))
             job = self.app.prove_inputs(record, inputs, self.profile, None, samples, options=ends)
             self.app.run(job.id, "benchmark")
             job = self.app.store.job(job.id)
             if job.state is JobState.EXPIRED:
-                estimate = self.app.estimate(record.id, self.profile, samples)
-                return replace(row, outcome=Outcome.LATE, logrows=estimate["logrows"])
+                return late
         except ZkmlError as error:
             return _refused(row, error.problem())
         if job.state is not JobState.SUCCEEDED:

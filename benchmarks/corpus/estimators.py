@@ -21,8 +21,8 @@ import xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
 from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common import _container
 from sklearn.base import is_classifier, is_regressor
-from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -135,9 +135,27 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 }
 
 
+def _plainly(op: str, *args: Any, **attributes: Any) -> Any:
+    """onnx's ``make_node``, for attributes that skl2onnx leaves as numpy's numbers and as truths, as
+    it does for histogram gradient boosting."""
+    plain: dict[str, Any] = {
+        name: [_plain_number(v) for v in values]
+        if isinstance(values, list | np.ndarray)
+        else values
+        for name, values in attributes.items()
+    }
+    return onnx.helper.make_node(op, *args, **plain)
+
+
+def _plain_number(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, bool) else value
+
+
 def make(folder: Path) -> dict[str, str]:
     """Fits and exports all of them. Returns what could not be, with the reason, by name."""
     failed = {}
+    _container.make_node = _plainly
     for name, one in (*_plain(), *_pipelines(), *_boosted()):
         try:
             with warnings.catch_warnings():

@@ -1,8 +1,8 @@
 """Outputs that are no tensors of numbers, made so: scikit-learn's exporters write maps, sequences
 and strings.
 
-What is proved is the numbers: a ``ZipMap`` gives the tensor of scores that it would wrap, a sequence
-its tensors, and a classifier with text labels gives the label's place in its list.
+What is proved is the numbers: a ``ZipMap`` gives the tensor of scores that it would wrap, a
+sequence its tensors, and a classifier with text labels gives the label's place in its list.
 """
 
 from __future__ import annotations

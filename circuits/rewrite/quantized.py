@@ -227,8 +227,9 @@ def _shifted(product: ir.Node) -> NDArray[np.float32] | None:
         return None
     shift = np.zeros(1) if zero is None else zero
     axis = 0 if product.op_type == "ConvInteger" else weights.ndim - 1
-    shaped = _along(shift.astype(np.float32), axis, weights.ndim)
-    return (weights.astype(np.float32) - shaped).astype(np.float32)
+    shaped = _along(shift, axis, weights.ndim).astype(np.float32)
+    less: NDArray[np.float32] = weights.astype(np.float32) - shaped
+    return less
 
 
 _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
