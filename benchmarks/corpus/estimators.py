@@ -136,8 +136,8 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 
 
 def _plainly(op: str, *args: Any, **attributes: Any) -> Any:
-    """onnx's ``make_node``, for attributes that skl2onnx leaves as numpy's numbers and as truths, as
-    it does for histogram gradient boosting."""
+    """onnx's ``make_node``, for attributes that skl2onnx leaves as numpy's numbers and as booleans,
+    as it does for histogram gradient boosting."""
     plain: dict[str, Any] = {
         name: [_plain_number(v) for v in values]
         if isinstance(values, list | np.ndarray)

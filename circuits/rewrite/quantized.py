@@ -191,6 +191,10 @@ def _run_continuous(model: ir.Model) -> bool:
             continue
         level, scale, zero = node.outputs
         products = [use.node for use in level.uses()]
+        if not products or any(output.is_graph_output() for output in node.outputs):
+            continue
+        if not {use.node for use in zero.uses()} <= set(products):
+            continue
         casts = [_only_cast(product) for product in products]
         weights = [_shifted(product) for product in products]
         if not all(p.inputs[0] is level and input_at(p, 2) is zero for p in products) or any(
@@ -213,8 +217,10 @@ def _run_continuous(model: ir.Model) -> bool:
 
 def _only_cast(product: ir.Node) -> ir.Node | None:
     """The cast to float that alone reads an integer product."""
-    uses = [use.node for use in product.outputs[0].uses()]
-    if product.op_type not in ("ConvInteger", "MatMulInteger") or len(uses) != 1:
+    result = product.outputs[0]
+    uses = [use.node for use in result.uses()]
+    integral = product.op_type in ("ConvInteger", "MatMulInteger")
+    if not integral or len(uses) != 1 or result.is_graph_output():
         return None
     single = uses[0].op_type == "Cast" and attr(uses[0], "to") == DataType.FLOAT
     return uses[0] if single else None

@@ -156,6 +156,16 @@ CASES: dict[str, Case] = {
         y = Relu(d)
         """,
     ),
+    "dynamic-quantisation": Case(
+        "q, s, z = DynamicQuantizeLinear(x) p = MatMulInteger(q, w, z, o) f = Cast<to = 1>(p)"
+        " y = Mul(f, s)",
+        X4,
+        """
+        f = MatMul(x, {2, -1, 0, 1})
+        y = Mul(f, {1})
+        """,
+        "<uint8[4, 1] w = {5, 2, 3, 4}, uint8 o = {3}>",
+    ),
     "expand-functions": Case(
         "a = CastLike(k, x) y = Mul(x, a)",
         X4,
@@ -390,8 +400,7 @@ CASES: dict[str, Case] = {
         "y = CumSum<exclusive = 1>(x, a)",
         X4,
         """
-        t1 = CumSum(x, {1})
-        y = Sub(t1, x)
+        y = MatMul(x, float32[4, 4])
         """,
         "<int64 a = {1}>",
     ),

@@ -71,7 +71,7 @@ def test_a_report_is_written_again_from_its_rows(tmp_path: Path) -> None:
     assert read_rows(tmp_path) == {"a": big, "b": good}
     text = (tmp_path / "report.md").read_text()
     assert text == markdown([big, good], RUN)
-    assert "2 models: 1 proved, 1 refused, 0 wrong, 0 failed" in text
+    assert "2 models: 1 proved, 1 refused, 0 late, 0 wrong, 0 failed" in text
     assert "2.000% (1 out of range)" in text
     assert "* a: `model_too_large`: 9 GiB" in text
     assert "tolerance on a random input: b" in text

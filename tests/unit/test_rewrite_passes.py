@@ -36,7 +36,9 @@ def test_a_pass_keeps_what_the_model_computes(name: str) -> None:
     assert ("fold-constants" if name == "fold-leftovers" else name) in {
         p.name for p in result.passes
     }
-    assert result.max_difference <= pipeline.TOLERANCE
+    rounds = any(step.rounds and step.name == name for step in pipeline.PASSES)
+    allowed = pipeline.ROUNDING_TOLERANCE if rounds else pipeline.TOLERANCE
+    assert result.max_difference <= allowed
     assert rewrite(result.onnx, samples(data)).onnx == result.onnx
 
 
@@ -155,6 +157,64 @@ def test_nearest_neighbours_are_looked_up_by_products() -> None:
     data = parser.parse_model(text).SerializeToString()
     found = rewrite(data, samples(data))
     assert b"TopK" not in found.onnx.replace(b"TopK/", b"").replace(b"i/", b"")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "m = ArgMin<axis = 1>(x) y = GatherElements<axis = 1>(x, m)",
+        "m = ArgMax<axis = 0>(x) y = GatherElements<axis = 0>(x, m)",
+        "v, i = TopK<axis = 1>(x, k) m = ArgMin<axis = 1>(v) p = GatherElements<axis = 1>(i, m)"
+        " y = Cast<to = 1>(p)",
+        "m = ArgMax<axis = 1>(x) y = ai.onnx.ml.ArrayFeatureExtractor(t, m)",
+        "m = ArgMax<axis = 1, keepdims = 0>(x) y = ai.onnx.ml.ArrayFeatureExtractor(t2, m)",
+    ],
+)
+def test_elements_at_computed_places_are_sums_of_products(text: str) -> None:
+    whole = f"""<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
+    g (float[3, 4] x) => (float y)
+    <float[4] t = {{0.5, 2, -1, 7}}, float[2, 4] t2 = {{0.5, 2, -1, 7, 1, 2, 3, 4}},
+     int64[1] k = {{3}}> {{ {text} }}"""
+    data = parser.parse_model(whole).SerializeToString()
+    found = onnx.load_model_from_string(rewrite(data, samples(data)).onnx)
+    operators = {node.op_type for node in found.graph.node}
+    assert not operators & {"ArrayFeatureExtractor", "GatherElements", "TopK"}
+    assert rewrite(data, samples(data)).max_difference <= pipeline.TOLERANCE
+
+
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("reverse", [0, 1])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_running_sums_go_the_way_the_model_says(axis: int, reverse: int, exclusive: int) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[3, 4] x) => (float y)
+    <int64 a = {{{axis}}}>
+    {{ y = CumSum<exclusive = {exclusive}, reverse = {reverse}>(x, a) }}"""
+    data = parser.parse_model(text).SerializeToString()
+    assert rewrite(data, samples(data)).max_difference <= pipeline.TOLERANCE
+
+
+def test_quantised_convolutions_may_be_dilated_and_padded() -> None:
+    """As onnxruntime quantises a temporal convolution: the border is padded between levels."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 1, 6] x) => (float y)
+    <float s = {0.02}, uint8 z = {120}, float t = {0.1}, uint8 o = {7}, float[1] u = {0.01},
+     int8[1] n = {0}, int8[1, 1, 3] w = {1, -2, 3}, int64[6] b = {0, 0, 4, 0, 0, 0}>
+    { q = QuantizeLinear(x, s, z) p = Pad(q, b, z) d = DequantizeLinear(p, s, z)
+      v = DequantizeLinear<axis = 0>(w, u, n) c = Conv<dilations = [2]>(d, v)
+      r = QuantizeLinear(c, t, o) y = DequantizeLinear(r, t, o) }"""
+    data = parser.parse_model(text).SerializeToString()
+    found = rewrite(data, samples(data))
+    assert found.max_difference <= pipeline.TOLERANCE
+    operators = [node.op_type for node in onnx.load_model_from_string(found.onnx).graph.node]
+    assert "Cast" not in operators
+
+
+def test_a_sequence_of_outputs_is_its_tensors() -> None:
+    """As several classifiers in one are exported."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 4] x) => (seq(float) s, float[1, 4] z)
+    { a = Relu(x) b = Neg(x) s = SequenceConstruct(a, b) z = Abs(x) }"""
+    data = parser.parse_model(text).SerializeToString()
+    assert [o.name for o in rewrite(data, samples(data)).signature.outputs] == ["a", "b", "z"]
 
 
 @pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])

@@ -55,7 +55,7 @@ def _run(model: ir.Model) -> None:
 
 LOWER_ESTIMATORS = Pass(
     name="lower-estimators",
-    version=3,
+    version=4,
     purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
     reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
     run=_run,
