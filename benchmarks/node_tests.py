@@ -140,7 +140,7 @@ def simulated(
     """How far the model's integers are from what is expected, with as many bits as may be of use;
     None where it has no such form."""
     try:
-        accepted = covering_ranges(sample)
+        accepted = covering_ranges(sample, ())
         variant = lower(found.onnx, _FINE, accepted)
     except (CannotLower, ZkmlError):
         return None

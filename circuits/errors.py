@@ -167,6 +167,12 @@ class InputType(InputError):
     code = "input_dtype"
 
 
+class InputCategory(InputError):
+    """An input holds a text that is none of the model's categories."""
+
+    code = "input_category"
+
+
 class InputNotFinite(InputError):
     """An input holds NaN or an infinity."""
 

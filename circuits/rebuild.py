@@ -66,7 +66,7 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
 
     ``samples`` only guard the float passes: what they give does not depend on them.
     """
-    graph = float_graph(model, samples, recipe.limbs, recipe.expose)
+    graph = float_graph(model, samples, recipe.limbs, recipe.expose, recipe.accepted)
     if recipe.argument is Argument.COMMITTED:
         lowered = recompile_committed(graph, recipe)
         return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)

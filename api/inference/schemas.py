@@ -131,7 +131,7 @@ def metadata(name: str, models: list[ModelRecord]) -> ModelMetadata:
     return ModelMetadata(
         name=name,
         versions=[version_of(record) for record in models],
-        inputs=[_tensor(t) for t in models[0].signature["inputs"]],
+        inputs=[_tensor(t) for t in models[0].signature["inputs"] if "missing_of" not in t],
         outputs=[_tensor(t) for t in models[0].signature["outputs"]],
     )
 
@@ -178,6 +178,9 @@ def flat(value: Any) -> list[Any]:
 
 
 def _tensor(spec: dict[str, Any]) -> TensorMetadata:
-    return TensorMetadata(
-        name=spec["name"], datatype=DATATYPES.get(spec["dtype"], "BYTES"), shape=spec["shape"]
-    )
+    return TensorMetadata(name=spec["name"], datatype=datatype_of(spec), shape=spec["shape"])
+
+
+def datatype_of(spec: dict[str, Any]) -> str:
+    """The protocol's name of what a tensor is sent as: categories are texts."""
+    return "BYTES" if "categories" in spec else DATATYPES.get(spec["dtype"], "BYTES")

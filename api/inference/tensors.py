@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.inference.schemas import DATATYPES, InferIn, InferInput, flat
+from api.inference.schemas import DATATYPES, InferIn, InferInput, datatype_of, flat
 from api.problem import RequestInvalid
 from api.requests import parse_json
 from circuits.errors import InputNames, InputShape, InputType
@@ -45,16 +45,15 @@ def inputs_of(request: InferIn, rest: bytes, model: ModelRecord) -> dict[str, An
 
     Raises ``InputNames``, ``InputShape``, ``InputType``, ``RequestInvalid``.
     """
-    wanted = {spec["name"]: spec for spec in model.signature["inputs"]}
+    wanted = {s["name"]: s for s in model.signature["inputs"] if "missing_of" not in s}
     found: dict[str, Any] = {}
     for given in request.inputs:
         spec = wanted.get(given.name)
         if spec is None or given.name in found:
             raise InputNames(f"The model's inputs are {sorted(wanted)}, each once.")
-        if _NUMPY.get(given.datatype) != spec["dtype"]:
+        if given.datatype != datatype_of(spec):
             raise InputType(
-                f"{given.name} is {given.datatype[:20]}; the model takes"
-                f" {DATATYPES.get(spec['dtype'])}."
+                f"{given.name} is {given.datatype[:20]}; the model takes {datatype_of(spec)}."
             )
         if given.shape != spec["shape"]:
             raise InputShape(f"{given.name} has shape {given.shape[:10]}, not {spec['shape']}.")
@@ -79,6 +78,8 @@ def _values(given: InferInput, rest: bytes) -> tuple[Sequence[Any], bytes]:
         raise RequestInvalid(f"{given.name}: binary_data_size does not fit the body.")
     import numpy as np
 
+    if given.datatype not in _NUMPY:
+        raise InputType(f"{given.name} is {given.datatype[:20]}, which is sent in the JSON.")
     dtype = np.dtype(_NUMPY[given.datatype]).newbyteorder("<")
     if size % dtype.itemsize:
         raise InputShape(f"{given.name} has {size} bytes, no multiple of {dtype.itemsize}.")

@@ -17,6 +17,21 @@ class TensorOut(BaseModel):
     name: str
     dtype: str = Field(description="A numpy name, e.g. `float32`.")
     shape: list[int]
+    missing_of: str | None = Field(
+        default=None,
+        exclude_if=lambda of: of is None,
+        description="It is the mask of that input, whose values may be null, and is not sent.",
+    )
+    categories: list[str] | None = Field(
+        default=None,
+        exclude_if=lambda texts: texts is None,
+        description="Texts are sent, and these are known: a number is a place among them.",
+    )
+    other: bool | None = Field(
+        default=None,
+        exclude_if=lambda other: other is None,
+        description="Whether other texts are taken too, all as the place after the last.",
+    )
 
 
 class SignatureOut(BaseModel):

@@ -78,7 +78,7 @@ def cells_by_size(
         """Cells of random look-ups and of their sum."""
         return 2 * columns * random_lookups(logrows, columns)
 
-    graph = float_graph(model, samples, recipe.limbs, recipe.expose)
+    graph = float_graph(model, samples, recipe.limbs, recipe.expose, recipe.accepted)
     found = {}
     try:
         for columns in _COLUMNS:
@@ -95,7 +95,7 @@ def cells_by_size(
 
 def batched_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) -> LoweredGraph:
     """The graph of a recipe of many lanes. Runs inside a sandbox child."""
-    graph = float_graph(model, samples, recipe.limbs, recipe.expose)
+    graph = float_graph(model, samples, recipe.limbs, recipe.expose, recipe.accepted)
     return recompile_committed(graph, recipe)
 
 

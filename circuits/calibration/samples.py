@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def read_calibration(data: bytes, signature: Signature) -> Samples:
     if columns.unused:
         raise CalibrationError(
             f"the calibration data has {columns.unused[0]!r}, which is no input of the model",
-            advice=f"The model's inputs are {', '.join(repr(n) for n in signature.names)}.",
+            advice=f"The model's inputs are {', '.join(repr(t.name) for t in signature.sent)}.",
         )
     arrays, count = columns.arrays, columns.rows
     if count < 2:
@@ -73,6 +73,9 @@ def read_calibration(data: bytes, signature: Signature) -> Samples:
             advice="One part is planned on, another is held out to measure accuracy.",
         )
     ranges = {n: (float(a.min()), float(a.max())) for n, a in arrays.items()}
+    ranges |= _declared(signature.inputs)
+    for mask in signature.masks.values():
+        ranges[mask.name] = 0.0, ranges[mask.name][1]
     order = np.random.default_rng(0).permutation(count)
     held = order[: max(1, min(MAX_HELD_OUT, count // 4))]
     plan = order[len(held) :][:MAX_PLAN]
@@ -106,11 +109,22 @@ def draw(signature: Signature, ranges: Mapping[str, Range], seed: int = 0) -> Sa
 
 
 def default_ranges(signature: Signature) -> dict[str, Range]:
-    """What is accepted where nothing is known: -1 to 1, or 0 to 1 for what cannot be negative."""
-    return {t.name: _clipped(1.0, t.dtype) for t in signature.inputs}
+    """What is accepted where nothing is known: -1 to 1, or 0 to 1 for what cannot be negative, and
+    every category."""
+    return {t.name: _clipped(1.0, t.dtype) for t in signature.inputs} | _declared(signature.inputs)
 
 
-def covering_ranges(sample: Sample) -> dict[str, Range]:
+def _declared(tensors: Iterable[TensorSpec]) -> dict[str, Range]:
+    """What is accepted whatever the data: all places of a list of categories."""
+    return {t.name: (0.0, float(t.places - 1)) for t in tensors if t.categories is not None}
+
+
+def never_true(ranges: Mapping[str, Range]) -> frozenset[str]:
+    """The inputs that are 0 whatever is proved: among them the masks where no value is missing."""
+    return frozenset(name for name, range_ in ranges.items() if range_ == (0.0, 0.0))
+
+
+def covering_ranges(sample: Sample, tensors: Iterable[TensorSpec]) -> dict[str, Range]:
     """Power-of-two ranges that hold a sample; from 0 where it has no negative value.
 
     What a circuit without calibration data is built for: few different ones, so later inputs of
@@ -137,7 +151,7 @@ def covering_ranges(sample: Sample) -> dict[str, Range]:
         bound = _covering(largest)
         low, high = _clipped(bound, values.dtype.name)
         out[name] = (low if (values < 0).any() else 0.0, high)
-    return out
+    return out | {n: r for n, r in _declared(tensors).items() if n in sample}
 
 
 def _covering(largest: float) -> float:

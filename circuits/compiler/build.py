@@ -66,7 +66,9 @@ def compile_float(
 ) -> FloatGraph:
     """The model after the float passes, made in a child: its bytes come from outside."""
     expose, limbs = not profile.visibility.shows_input, context_encoding(profile).limbs
-    return engine.sandbox.run(limits, float_graph, model, list(samples.plan), limbs, expose)
+    return engine.sandbox.run(
+        limits, float_graph, model, list(samples.plan), limbs, expose, samples.ranges
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

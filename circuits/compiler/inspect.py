@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from circuits.errors import DynamicShape, ModelError, UnsupportedOperator
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.frontend.fixed_shapes import Shapes, bind_shapes, infer_shapes, outputs_of
 from circuits.frontend.folding import folded
+from circuits.frontend.inputs import plain_inputs
 from circuits.frontend.operators import GraphFacts, attributes, refusal
 from circuits.frontend.outputs import plain_outputs
 from circuits.frontend.reading import read_model
@@ -90,17 +92,19 @@ def inspect_model(
     """
     model = read_model(data)
     notes = plain_outputs(model)
+    plain = plain_inputs(model)
     binding = bind_shapes(model, shapes)
     model = infer_shapes(model)
     written = written_plainly(model)
-    operators, final = _operators(model, written)
+    operators, final = _operators(model, written, plain.nodes)
     if not allow_refused:
         _raise_refused(operators)
     refused = any(o.status == "refused" for o in operators)
     constants = _folded(written)
     facts = GraphFacts.of(constants)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    signature = Signature(inputs=tuple(binding.inputs), outputs=_outputs(final, refused))
+    inputs = tuple(plain.told(binding.inputs))
+    signature = Signature(inputs=inputs, outputs=_outputs(final, refused))
     _require_distinct(model, signature)
     return ModelSummary(
         signature=signature,
@@ -109,7 +113,7 @@ def inspect_model(
         operators=operators,
         opset=opset,
         ir=model.ir_version,
-        notes=(*binding.notes, *notes),
+        notes=(*binding.notes, *plain.notes, *notes),
     )
 
 
@@ -145,10 +149,12 @@ def _outputs(final: ModelProto, refused: bool) -> tuple[TensorSpec, ...]:
         raise
 
 
-def _operators(model: ModelProto, plain: bytes) -> tuple[tuple[OperatorUse, ...], ModelProto]:
-    """What becomes of each node as the passes run, and of those nodes that passes add; and the
-    model that they leave."""
-    written = {_name(n): n for n in model.graph.node}
+def _operators(
+    model: ModelProto, plain: bytes, own: Collection[str]
+) -> tuple[tuple[OperatorUse, ...], ModelProto]:
+    """What becomes of each node but our ``own`` as the passes run, and of those nodes that passes
+    add; and the model that they leave."""
+    written = {_name(n): n for n in model.graph.node if n.name not in own}
     fate: dict[str, str] = {}
     current = model
     for step, data in passed(plain):

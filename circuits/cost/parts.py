@@ -17,6 +17,7 @@ from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
 from circuits.cost.layers import Integers, Part, Parts
 from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, known_dims, static_shape
 from circuits.frontend.folding import folded
+from circuits.frontend.inputs import plain_inputs
 from circuits.frontend.outputs import plain_outputs
 from circuits.frontend.reading import read_model
 from circuits.lower import CannotLower, GraphVariant, lower
@@ -39,6 +40,7 @@ def take_apart(data: bytes) -> Parts:
     origins = Origins(data)
     model = read_model(data)
     plain_outputs(model)
+    plain_inputs(model)
     bind_shapes(model)
     rewritten = rewrite(data)
     accepted = default_ranges(rewritten.signature)

@@ -10,6 +10,9 @@ CSV         a header that names each element (``x[0],x[1],…``, or ``x`` alone)
 ``.npy``    an array, for a model of one input
 ==========  ======================================================================================
 
+Where a value may be missing, null, NaN and an empty cell say so; a category is its text. Both come
+back as the circuit takes them: 0 and true in the input's mask, and the text's place in its list.
+
 Whatever the form, an input has one row (the model's own shape), or many: ``[N, *shape]``. Where the
 model's shape begins with a batch of 1, one row may leave it out, and many are ``[N, …]``. What the
 model has no input for is left out and named.
@@ -31,7 +34,7 @@ from numpy.typing import NDArray
 from circuits.errors import InputError, InputNames, InputShape, InputType
 from circuits.format.npz import MAGIC, read_npy, read_npz
 from circuits.format.tensors import Signature, TensorSpec
-from circuits.format.values import cast, numbers
+from circuits.format.values import apart, cast, numbers
 
 NPY = b"\x93NUMPY"
 ID = "id"
@@ -41,6 +44,8 @@ FORMS = (
 )
 #: So many of the columns that are wanted are named.
 _SHOWN = 3
+#: Cells of a missing value.
+_NONE = frozenset({"", "na", "nan", "none", "null"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +119,7 @@ def read_payload(payload: object, signature: Signature) -> Columns:
 
 def by_name(named: Mapping[str, Any], signature: Signature) -> Columns:
     """Rows from nested lists or arrays by the inputs' names."""
-    expected = signature.names
+    expected = [t.name for t in signature.sent]
     if len(expected) == 1 and expected[0] not in named and set(named) == {"arr_0"}:
         named = {expected[0]: named["arr_0"]}
     missing = [name for name in expected if name not in named]
@@ -127,11 +132,15 @@ def by_name(named: Mapping[str, Any], signature: Signature) -> Columns:
             expected=list(expected),
             got=[str(name)[:80] for name in named],
         )
-    arrays = {t.name: _rows(numbers(named[t.name], t), t) for t in signature.inputs}
-    return _checked(arrays, tuple(name[:80] for name in unknown))
+    masks = signature.masks
+    arrays = {
+        t.name: _rows(numbers(named[t.name], t, t.name in masks), t, t.name in masks)
+        for t in signature.sent
+    }
+    return _checked(arrays, signature, tuple(name[:80] for name in unknown))
 
 
-def _rows(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
+def _rows(array: NDArray[Any], tensor: TensorSpec, missing: bool) -> NDArray[Any]:
     """An array of the model's shape, also without its batch of 1, or of many times that, as
     ``[N, *shape]``."""
     shape = tensor.shape
@@ -155,26 +164,30 @@ def _rows(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
             expected=list(shape),
             got=list(array.shape),
         )
-    return cast(stacked, tensor)
+    return cast(stacked, tensor, missing)
 
 
 def _by_position(data: object, signature: Signature) -> Columns:
     """EZKL's lists: one for each input, flat or nested; or, for one input, one for each row."""
     if not isinstance(data, list):
         raise InputError("input_data must be a list with one list for each input", advice=FORMS)
-    inputs = signature.inputs
+    inputs, masks = signature.sent, signature.masks
     if len(inputs) == 1 and len(data) > 1 and _are_rows(data, inputs[0]):
-        rows = np.stack([numbers(row, inputs[0]).reshape(inputs[0].shape) for row in data])
-        return Columns(arrays={inputs[0].name: cast(rows, inputs[0])})
+        missing = inputs[0].name in masks
+        rows = [numbers(row, inputs[0], missing).reshape(inputs[0].shape) for row in data]
+        read = {inputs[0].name: cast(np.stack(rows), inputs[0], missing)}
+        return _checked(read, signature, ())
     if len(data) < len(inputs):
         raise InputNames(
             f"input_data has {len(data)} lists, the model has {len(inputs)} inputs",
             advice=f"In order: {', '.join(repr(t.name) for t in inputs)}.",
         )
     arrays = {
-        t.name: _flat_rows(numbers(values, t), t) for t, values in zip(inputs, data, strict=False)
+        t.name: _flat_rows(numbers(values, t, t.name in masks), t, t.name in masks)
+        for t, values in zip(inputs, data, strict=False)
     }
-    return _checked(arrays, tuple(f"input_data[{i}]" for i in range(len(inputs), len(data))))
+    unused = tuple(f"input_data[{i}]" for i in range(len(inputs), len(data)))
+    return _checked(arrays, signature, unused)
 
 
 def _are_rows(data: list[Any], tensor: TensorSpec) -> bool:
@@ -194,7 +207,7 @@ def _count(values: list[Any]) -> int:
     return count
 
 
-def _flat_rows(values: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
+def _flat_rows(values: NDArray[Any], tensor: TensorSpec, missing: bool) -> NDArray[Any]:
     """Any nesting with the right number of elements, or a multiple of it."""
     if not values.size or not tensor.size or values.size % tensor.size:
         raise InputShape(
@@ -203,14 +216,16 @@ def _flat_rows(values: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
             input=tensor.name,
             expected=list(tensor.shape),
         )
-    return cast(values.reshape(-1, *tensor.shape), tensor)
+    return cast(values.reshape(-1, *tensor.shape), tensor, missing)
 
 
-def _checked(arrays: dict[str, NDArray[Any]], unused: tuple[str, ...]) -> Columns:
+def _checked(
+    arrays: dict[str, NDArray[Any]], signature: Signature, unused: tuple[str, ...]
+) -> Columns:
     counts = {name: len(values) for name, values in arrays.items()}
     if len(set(counts.values())) > 1:
         raise InputShape(f"the inputs have different numbers of rows: {counts}")
-    return Columns(arrays=arrays, unused=unused)
+    return Columns(arrays=apart(arrays, signature), unused=unused)
 
 
 def _joined(parts: Sequence[Columns], signature: Signature) -> Columns:
@@ -222,12 +237,12 @@ def _joined(parts: Sequence[Columns], signature: Signature) -> Columns:
 
 def _only(signature: Signature) -> TensorSpec:
     """The only input of a model that has one."""
-    if len(signature.inputs) != 1:
+    if len(signature.sent) != 1:
         raise InputNames(
-            f"the file names no inputs, and the model has {len(signature.inputs)}",
-            advice=f"Name them in an .npz: {', '.join(repr(n) for n in signature.names)}.",
+            f"the file names no inputs, and the model has {len(signature.sent)}",
+            advice=f"Name them in an .npz: {', '.join(repr(t.name) for t in signature.sent)}.",
         )
-    return signature.inputs[0]
+    return signature.sent[0]
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -262,16 +277,16 @@ def read_header(cells: Sequence[str], signature: Signature) -> Header:
     one input of as many elements.
     """
     names = tuple(cells)
-    wanted = {t.name: column_names(t) for t in signature.inputs}
+    wanted = {t.name: column_names(t) for t in signature.sent}
     every = [name for columns in wanted.values() for name in columns]
     own = [name for name in names if name != ID]
     if len(set(names)) == len(names) and set(every) <= set(names):
         places = {n: tuple(names.index(c) for c in columns) for n, columns in wanted.items()}
         unused = tuple(name[:80] for name in own if name not in set(every))
         return Header(names, places, has_line=True, unused=unused)
-    if len(signature.inputs) == 1 and not set(every) & set(names):
-        tensor = signature.inputs[0]
-        without_header = all(_is_number(cell) for cell in names)
+    if len(signature.sent) == 1 and not set(every) & set(names):
+        tensor = signature.sent[0]
+        without_header = _is_row(names, tensor, tensor.name in signature.masks)
         if len(own) == tensor.size and len(names) - len(own) in (0, 1):
             order = tuple(i for i, name in enumerate(names) if name != ID)
             return Header(names, {tensor.name: order}, has_line=not without_header)
@@ -301,19 +316,42 @@ def row_of_cells(
     """One row of a table, each input in the model's shape. Raises the ``InputError`` family."""
     if len(cells) != len(header.names):
         raise InputError(f"the row has {len(cells)} cells, the header {len(header.names)}")
-    return {t.name: _cell_values(t, cells, header.wanted[t.name]) for t in signature.inputs}
+    masks = signature.masks
+    arrays = {
+        t.name: _cell_values(t, cells, header.wanted[t.name], t.name in masks)
+        for t in signature.sent
+    }
+    return apart(arrays, signature)
 
 
-def _cell_values(tensor: TensorSpec, cells: Sequence[str], places: Sequence[int]) -> NDArray[Any]:
+def _cell_values(
+    tensor: TensorSpec, cells: Sequence[str], places: Sequence[int], missing: bool
+) -> NDArray[Any]:
+    if tensor.categories is not None:
+        found = numbers([cells[i] for i in places], tensor)
+        return cast(found.reshape(tensor.shape), tensor)
     try:
-        found = np.array([float(cells[i]) for i in places], dtype=np.float64)
+        found = np.array([_number(cells[i], missing) for i in places], dtype=np.float64)
     except ValueError:
         raise InputType(
             f"input {tensor.name!r} has a cell that is no number",
             input=tensor.name,
             expected=tensor.dtype,
         ) from None
-    return cast(found.reshape(tensor.shape), tensor)
+    row: NDArray[Any] = cast(found.reshape(1, *tensor.shape), tensor, missing)[0]
+    return row
+
+
+def _number(cell: str, missing: bool) -> float:
+    return math.nan if missing and cell.lower() in _NONE else float(cell)
+
+
+def _is_row(cells: Sequence[str], tensor: TensorSpec, missing: bool) -> bool:
+    """Whether these are values, not names."""
+    if tensor.categories is not None:
+        return all(cell in tensor.categories for cell in cells)
+    given = [cell for cell in cells if not (missing and cell.lower() in _NONE)]
+    return all(_is_number(cell) for cell in given)
 
 
 def _is_number(cell: str) -> bool:

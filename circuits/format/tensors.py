@@ -7,6 +7,7 @@ of the engine's floating-point code to rebuild a proof's public instances from a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,25 +23,63 @@ _WHOLE = (
     " plan a circuit with calibration data that holds such numbers."
 )
 
+#: Categories of one input at most: each is compared with, and stands in every receipt.
+MOST_CATEGORIES = 1024
+_PRESENT = "Plan a circuit with calibration data in which values are missing."
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """A named tensor of the model: ``dtype`` is a numpy name (``float32``, ``int64``, ``bool``)."""
+    """A named tensor of the model: ``dtype`` is a numpy name (``float32``, ``int64``, ``bool``).
+
+    ``missing_of``: it is the mask of that input: true where a value is missing, which is 0 there.
+    ``categories``: it holds places in this list of texts; with ``other`` also the place after the
+    last, for any other text.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    missing_of: str | None = None
+    categories: tuple[str, ...] | None = None
+    other: bool = False
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def places(self) -> int:
+        """How many categories there are, that of all other texts included."""
+        return len(self.categories or ()) + self.other
+
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            **self.meaning(),
+        }
+
+    def meaning(self) -> dict[str, Any]:
+        """What its numbers stand for, where they are not the numbers that were sent."""
+        if self.missing_of is not None:
+            return {"missing_of": self.missing_of}
+        if self.categories is not None:
+            return {"categories": list(self.categories), "other": self.other}
+        return {}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> TensorSpec:
-        return cls(name=data["name"], dtype=data["dtype"], shape=tuple(data["shape"]))
+    def from_json(cls, data: Mapping[str, Any]) -> TensorSpec:
+        categories = data.get("categories")
+        return cls(
+            name=data["name"],
+            dtype=data["dtype"],
+            shape=tuple(data["shape"]),
+            missing_of=data.get("missing_of"),
+            categories=None if categories is None else tuple(categories),
+            other=data.get("other", False),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +94,16 @@ class Signature:
         """The inputs' names."""
         return tuple(t.name for t in self.inputs)
 
+    @property
+    def sent(self) -> tuple[TensorSpec, ...]:
+        """The inputs that people send: a mask of missing values follows from its input."""
+        return tuple(t for t in self.inputs if t.missing_of is None)
+
+    @property
+    def masks(self) -> dict[str, TensorSpec]:
+        """The masks by the names of the inputs that may have missing values."""
+        return {t.missing_of: t for t in self.inputs if t.missing_of is not None}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "inputs": [t.to_json() for t in self.inputs],
@@ -63,10 +112,28 @@ class Signature:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Signature:
-        return cls(
-            inputs=tuple(TensorSpec.from_json(t) for t in data["inputs"]),
-            outputs=tuple(TensorSpec.from_json(t) for t in data["outputs"]),
-        )
+        """Raises ``ValueError`` for a mask of no input, or categories that are none."""
+        inputs = tuple(TensorSpec.from_json(t) for t in data["inputs"])
+        check_meanings(inputs)
+        return cls(inputs=inputs, outputs=tuple(TensorSpec.from_json(t) for t in data["outputs"]))
+
+
+def check_meanings(inputs: Sequence[TensorSpec]) -> None:
+    """Raises ``ValueError`` unless each mask is one of an input of floats, the only one and of its
+    shape, and each list of categories holds some texts, each once, for integers."""
+    floats = {t.name: t.shape for t in inputs if t.dtype.startswith("float")}
+    for tensor in inputs:
+        if tensor.missing_of is not None:
+            if tensor.dtype != "bool" or floats.pop(tensor.missing_of, None) != tensor.shape:
+                raise ValueError(f"{tensor.name!r} is no mask of {tensor.missing_of!r}")
+        elif (texts := tensor.categories) is not None and (
+            tensor.dtype != "int64"
+            or not 0 < len(texts) <= MOST_CATEGORIES
+            or not all(isinstance(text, str) for text in texts)
+            or len({*texts}) < len(texts)
+            or type(tensor.other) is not bool
+        ):
+            raise ValueError(f"{tensor.name!r} has no list of categories")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +159,14 @@ class InputEncoding:
         if outside.any():
             at = int(outside.argmax())
             index = [int(i) for i in np.unravel_index(at, self.tensor.shape or (1,))]
+            if self.tensor.missing_of is not None:
+                raise InputOutOfRange(
+                    f"input {self.tensor.missing_of!r} has a missing value at {index}; the circuit"
+                    " accepts none",
+                    advice=_PRESENT,
+                    input=self.tensor.missing_of,
+                    index=index,
+                )
             whole = not self.tensor.dtype.startswith("float")
             raise InputOutOfRange(
                 f"input {self.tensor.name!r} has {float(x[at])!r} at {index}; the circuit accepts"

@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.errors import InputNotFinite, InputShape, InputType
-from circuits.format.tensors import TensorSpec
+from circuits.errors import InputCategory, InputNotFinite, InputShape, InputType
+from circuits.format.tensors import Signature, TensorSpec
+
+#: So many categories a message names.
+_SHOWN = 12
 
 
-def numbers(values: Any, tensor: TensorSpec) -> NDArray[Any]:
-    """A numeric array of whatever shape was sent; refuses text, nulls, booleans for numbers.
+def numbers(values: Any, tensor: TensorSpec, missing: bool = False) -> NDArray[Any]:
+    """A numeric array of whatever shape was sent; refuses text, booleans for numbers, and nulls
+    but where values may be ``missing``: there they are NaN.
 
-    Raises ``InputType``, ``InputShape`` for ragged lists, ``InputNotFinite``.
+    Texts of a tensor of categories become their places. Raises ``InputType``, ``InputShape`` for
+    ragged lists, ``InputNotFinite``, ``InputCategory``.
     """
+    if tensor.categories is not None:
+        return _places(values, tensor)
     if not isinstance(values, np.ndarray):
-        _refuse_non_numbers(values, tensor)
+        _refuse_non_numbers(values, tensor, missing)
     try:
         array = np.asarray(values)
-        if array.dtype == object:  # integers beyond 64 bits
+        if array.dtype == object:  # integers beyond 64 bits, or nulls
             array = array.astype(np.float64)
     except OverflowError:
         raise InputNotFinite(
             f"input {tensor.name!r} holds a number too large for {tensor.dtype}", input=tensor.name
         ) from None
     except (ValueError, TypeError):
-        raise InputShape(
-            f"input {tensor.name!r} is ragged: its lists have different lengths",
-            input=tensor.name,
-            expected=list(tensor.shape),
-        ) from None
+        raise _ragged(tensor) from None
     if array.dtype.kind not in "fiub" or (array.dtype.kind == "b" and tensor.dtype != "bool"):
         raise _wrong_type(tensor, str(array.dtype))
     return array
 
 
-def cast(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
-    """The array in the model's dtype; refuses what that dtype cannot hold.
+def cast(array: NDArray[Any], tensor: TensorSpec, missing: bool = False) -> NDArray[Any]:
+    """The array in the model's dtype; refuses what that dtype cannot hold, and NaN but where
+    values may be ``missing``.
 
     Raises ``InputNotFinite`` and ``InputType``.
     """
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputNotFinite(f"input {tensor.name!r} holds NaN or an infinity", input=tensor.name)
+    bad = np.isinf(array) if missing else ~np.isfinite(array)
+    if array.dtype.kind == "f" and bad.any():
+        index = [int(i) for i in np.argwhere(bad)[0]]
+        what = "NaN" if np.isnan(array[tuple(index)]) else "an infinity"
+        raise InputNotFinite(
+            f"input {tensor.name!r} holds {what} at {index[1:]} of row {index[0]}",
+            input=tensor.name,
+            index=index,
+        )
     if tensor.dtype.startswith("float"):
         with np.errstate(over="ignore"):
             cast = array.astype(tensor.dtype)
-        if not np.isfinite(cast).all():
+        if np.isinf(cast).any():
             raise InputNotFinite(
                 f"input {tensor.name!r} holds a number too large for {tensor.dtype}",
                 input=tensor.name,
@@ -71,7 +83,58 @@ def cast(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
     return array.astype(tensor.dtype)
 
 
-def _refuse_non_numbers(values: Any, tensor: TensorSpec) -> None:
+def apart(arrays: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, NDArray[Any]]:
+    """Arrays by name, in the signature's order, with each NaN as 0 and true in its mask."""
+    out = {}
+    for tensor in signature.inputs:
+        if tensor.missing_of is not None:
+            out[tensor.name] = np.isnan(arrays[tensor.missing_of])
+        elif tensor.name in signature.masks:
+            values = arrays[tensor.name]
+            out[tensor.name] = np.where(np.isnan(values), np.zeros((), values.dtype), values)
+        else:
+            out[tensor.name] = arrays[tensor.name]
+    return out
+
+
+def _places(values: Any, tensor: TensorSpec) -> NDArray[Any]:
+    """The place of each text among the tensor's categories."""
+    if isinstance(values, np.ndarray) and values.dtype.kind != "U":
+        raise _wrong_type(tensor, str(values.dtype))
+    if not isinstance(values, np.ndarray):
+        _refuse_non_texts(values, tensor)
+    try:
+        texts = np.asarray(values)
+    except (ValueError, TypeError):
+        raise _ragged(tensor) from None
+    place = {text: at for at, text in enumerate(tensor.categories or ())}
+    found = np.array([place.get(text, -1) for text in texts.reshape(-1).tolist()], dtype=np.int64)
+    unknown = np.flatnonzero(found < 0)
+    if len(unknown) and not tensor.other:
+        known = list(place)[:_SHOWN]
+        more = ", …" if len(place) > _SHOWN else ""
+        raise InputCategory(
+            f"input {tensor.name!r} holds {str(texts.reshape(-1)[unknown[0]])[:40]!r}, which is"
+            " none of the model's categories",
+            advice=f"They are {', '.join(repr(text[:40]) for text in known)}{more}.",
+            input=tensor.name,
+            categories=known,
+        )
+    return np.where(found < 0, len(place), found).reshape(texts.shape)
+
+
+def _refuse_non_texts(values: Any, tensor: TensorSpec) -> None:
+    """Raises at the first leaf that is no text. Iterative: a client chooses the depth."""
+    stack = [values]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(item)
+        elif not isinstance(item, str):
+            raise _wrong_type(tensor, "a number" if isinstance(item, int | float) else _named(item))
+
+
+def _refuse_non_numbers(values: Any, tensor: TensorSpec, missing: bool) -> None:
     """Raises at the first leaf that is no number. Iterative: a client chooses the depth."""
     stack = [values]
     while stack:
@@ -81,7 +144,7 @@ def _refuse_non_numbers(values: Any, tensor: TensorSpec) -> None:
         elif isinstance(item, bool):
             if tensor.dtype != "bool":
                 raise _wrong_type(tensor, "a boolean")
-        elif not isinstance(item, int | float):
+        elif not isinstance(item, int | float) and not (missing and item is None):
             raise _wrong_type(tensor, _named(item))
 
 
@@ -97,7 +160,22 @@ def _bounds(dtype: str) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
+def _ragged(tensor: TensorSpec) -> InputShape:
+    return InputShape(
+        f"input {tensor.name!r} is ragged: its lists have different lengths",
+        input=tensor.name,
+        expected=list(tensor.shape),
+    )
+
+
 def _wrong_type(tensor: TensorSpec, got: str) -> InputType:
+    if tensor.categories is not None:
+        return InputType(
+            f"input {tensor.name!r} holds {got} where a text belongs",
+            advice="Send the category as text, as the model was trained with it.",
+            input=tensor.name,
+            expected="text",
+        )
     return InputType(
         f"input {tensor.name!r} holds {got} where a {tensor.dtype} number belongs",
         advice="Send JSON numbers in nested lists; text, hex strings and nulls are not numbers.",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 ML = "ai.onnx.ml"
-#: For a model that names no set of standard operators.
-_FIRST_OPSET = 9
+#: The operator set that is named where nothing is written in one.
+OPSET = 17
 _CLASSIFIERS = frozenset({"TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"})
 
 
@@ -25,9 +25,8 @@ def plain_outputs(model: ModelProto) -> list[str]:
         if node.domain != ML:
             continue
         if node.op_type == "ZipMap":
+            name_opset(model)
             _unzip(graph, node)
-            if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
-                model.opset_import.append(helper.make_opsetid("", _FIRST_OPSET))
             notes.append(f"output {node.output[0]!r}: the scores, without their ZipMap")
         elif node.op_type in _CLASSIFIERS:
             labels = _number_labels(node)
@@ -51,6 +50,17 @@ def _unpacked(graph: GraphProto, node: NodeProto) -> list[str]:
     graph.output.extend(after)
     graph.node.remove(node)
     return [f"output {name!r}: its {len(node.input)} tensors, each an output"]
+
+
+def name_opset(model: ModelProto) -> None:
+    """Names an operator set for standard operators where a model has none of these, and whatever
+    set it names (onnxmltools, CatBoost)."""
+    standard = ("", "ai.onnx")
+    if all(node.domain not in standard for node in model.graph.node):
+        others = [o for o in model.opset_import if o.domain not in standard]
+        del model.opset_import[:]
+        model.opset_import.extend([helper.make_opsetid("", OPSET), *others])
+        model.ir_version = max(model.ir_version, 8)
 
 
 def _unzip(graph: GraphProto, node: NodeProto) -> None:

@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 
 #: Digits that a value of measured data has at most.
 _SHORT = 5
+#: No value of data but 0 is smaller.
+_TINY = 1e-30
 #: Comparisons that are the negation of the two that are decided: ``>`` and ``>=``.
 NEGATED = frozenset({"Less", "LessOrEqual"})
 #: The same comparison with its operands the other way round.
@@ -32,12 +34,16 @@ def decided(op: str, raw: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     whether ``x > level``, or ``x >= level`` where it is inclusive.
 
     An exporter's threshold one float beside a value of the data stands for the other comparison
-    with that value (skl2onnx writes such).
+    with that value (skl2onnx writes such), and one beside 0 for a comparison with 0 (LightGBM's
+    1e-35).
     """
     inclusive = op in ("GreaterOrEqual", "Less")
+    tiny = (raw != 0) & (np.abs(raw) < _TINY)
     beside = _neighbour(raw, -np.inf if inclusive else np.inf)
     moved = ~np.isnan(beside)
-    return np.where(moved, beside, raw), np.where(moved, not inclusive, inclusive)
+    level = np.where(moved, beside, raw)
+    turned = np.where(moved, not inclusive, inclusive)
+    return np.where(tiny, 0.0, level), np.where(tiny, raw < 0, turned)
 
 
 def cut(op: str, raw: Floats, steps: Floats) -> Floats:
@@ -61,7 +67,8 @@ def nearest(level: Floats) -> Floats:
 def _neighbour(raw: Floats, towards: float) -> Floats:
     """The next float32 in a direction where it is a short decimal and ``raw`` is none, else NaN."""
     own = raw.astype(np.float32)
-    beside = np.nextafter(own, np.float32(towards))
+    with np.errstate(over="ignore"):
+        beside = np.nextafter(own, np.float32(towards))
     distinct, where = np.unique(
         np.stack([own.reshape(-1), beside.reshape(-1)]), return_inverse=True
     )

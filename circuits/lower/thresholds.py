@@ -150,9 +150,10 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
     bits = 0
     for columns, test in _picked(model, samples[0]):
         name, places = columns
-        level, _ = decided(test.op, np.broadcast_to(test.level, places.shape))
+        own = places >= 0
+        level, _ = decided(test.op, np.broadcast_to(test.level, places.shape)[own])
         values = np.stack([np.asarray(s[name], dtype=np.float64).reshape(-1) for s in samples])
-        gaps = np.abs(values[:, places] - level)
+        gaps = np.abs(values[:, places[own]] - level)
         gaps = np.where(gaps > 0, gaps, np.inf).min(axis=0)
         # Values on the grid of tenths are told from thresholds between them; 1 bit for a tie.
         with np.errstate(divide="ignore"):
@@ -212,18 +213,22 @@ def _share(
     model = onnx.load_model_from_string(onnx_bytes)
     picked = _picked(model, sample)
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    known = 0
     for (name, places), test in picked:
         step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
         levels = np.broadcast_to(test.level, places.shape).reshape(-1)
         steps = np.broadcast_to(np.asarray(step, dtype=np.float64), places.shape).reshape(-1)
         for place, level, width in zip(places.reshape(-1), levels, steps, strict=True):
+            if place < 0:
+                continue
+            known += 1
             spans.setdefault((name, int(place)), []).append((level - width, level + width))
     free = 1.0
     for (name, at), near in spans.items():
         low, high = (float(end.reshape(-1)[at]) for end in ranges[name])
         covered = _covered(near, low, high)
         free *= 1.0 - min(1.0, covered / (high - low)) if high > low else 1.0
-    if len(picked) == len(tests_of(model)):
+    if known == sum(math.prod(shape) for shape in _shapes(onnx_bytes, sample)):
         return float(1.0 - free)
     drawn = _drawn(ranges, sample)
     return max(float(1.0 - free), float(np.mean(np.array(near_counts(graph, drawn)) > 0)))
@@ -262,7 +267,7 @@ def _drawn(ranges: Mapping[str, tuple[Floats, Floats]], sample: Sample) -> list[
 
 def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[np.int64]], Test]]:
     """Tests of float inputs that are compared as they come, each with the input's name and, in the
-    comparison's shape, the flat place of each element.
+    comparison's shape, the flat place of each element (-1: of another input, or computed).
 
     Found by running the graph on numbered elements: what is only moved shows their numbers.
     """
@@ -270,6 +275,8 @@ def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[
     names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
     if not found or not names:
         return []
+    # An imputed value is its input wherever that is not missing.
+    there = {n: np.zeros_like(v) if np.asarray(v).dtype == bool else v for n, v in sample.items()}
     exposed = _exposing(model, sorted({test.value for test in found}))
     at = {o.name: i for i, o in enumerate(exposed.graph.output)}
     data = exposed.SerializeToString()
@@ -278,17 +285,17 @@ def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[
         like = np.asarray(sample[name])
         order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
         codes = [order + 1, -3 * order - 7]
-        feeds = [{**sample, name: code.astype(like.dtype)} for code in codes]
+        feeds = [{**there, name: code.astype(like.dtype)} for code in codes]
         try:
             first, second = run(data, feeds)
         except ModelError:  # numbers that this model takes no input from
             continue
         for test in found:
             one, other = first[at[test.value]], second[at[test.value]]
-            places = one - 1
-            if np.array_equal(other, -3 * places - 7) and places.min(initial=0) >= 0:
+            moved = (other == -3 * (one - 1) - 7) & np.isin(one - 1, order)
+            if moved.any():
                 shape = np.broadcast_shapes(one.shape, test.level.shape)
-                where = np.broadcast_to(places, shape).astype(np.int64)
+                where = np.broadcast_to(np.where(moved, one - 1, -1), shape).astype(np.int64)
                 out.append(((name, where), test))
     return out
 

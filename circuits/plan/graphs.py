@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.calibration.samples import Range, Sample
+from circuits.calibration.samples import Range, Sample, never_true
 from circuits.cost.fixed_point import Count
 from circuits.cost.integers import TYPICAL, cells_of, typical_legs
 from circuits.engine.port import LayoutStats
@@ -51,13 +51,18 @@ _TABLE_PAYS = 256
 
 
 def float_graph(
-    model: bytes, samples: Sequence[Sample], limbs: int, expose: bool = False
+    model: bytes,
+    samples: Sequence[Sample],
+    limbs: int,
+    expose: bool = False,
+    accepted: Mapping[str, Range] | None = None,
 ) -> FloatGraph:
     """The model after every float pass, each compared with the original on ``samples``.
 
     ``expose``: the inputs are not public, so the context goes out as the first output.
+    ``accepted``: a mask that is never true masks nothing.
     """
-    rewritten = rewrite(model, samples)
+    rewritten = rewrite(model, samples, never_true(accepted or {}))
     return FloatGraph(
         onnx=bind_context(rewritten.onnx, limbs, expose=expose),
         plain=rewritten.onnx,

@@ -65,6 +65,8 @@ def _draw(rng: np.random.Generator, spec: TensorSpec, samples: Sequence[Sample])
         if seen.size:
             low, high = float(seen.min()), float(seen.max())
         low, high = max(low, -_LARGEST), min(high, _LARGEST)
+    if spec.categories is not None:
+        return rng.integers(0, spec.places, spec.shape)
     if spec.dtype == "bool":
         return rng.integers(0, 2, spec.shape).astype(bool)
     if "int" in spec.dtype:

@@ -7,11 +7,12 @@ from onnx import version_converter
 from onnx_ir.passes import common
 
 from circuits.errors import ModelError
+from circuits.frontend.outputs import OPSET
 from circuits.rewrite.edit import Pass, opset
 
 #: From here on axes and bounds are inputs, and Softmax means one axis.
 OLDEST = 13
-TARGET = 17
+TARGET = OPSET
 
 
 def _run(model: ir.Model) -> bool:

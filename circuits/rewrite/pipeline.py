@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ from circuits.errors import (
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import Signature
 from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, outputs_of
+from circuits.frontend.inputs import plain_inputs
 from circuits.frontend.operators import GraphFacts, refusal
 from circuits.frontend.outputs import plain_outputs
 from circuits.frontend.reading import read_model
@@ -55,8 +56,10 @@ from circuits.rewrite import reverse_recurrent as recurrent
 from circuits.rewrite.compare import Sample, difference, probes, run
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.ml.branches import GUARD_BRANCHES
+from circuits.rewrite.ml.categories import NUMBER_CATEGORIES
 from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
+from circuits.rewrite.ml.missing import MASK_MISSING
 from circuits.rewrite.ml.paths import FLOW_ALONG_PATHS
 
 #: Largest difference from the uploaded model, over the output's range, after any pass.
@@ -72,11 +75,13 @@ _MOST_RUNS, _LEAST_SAMPLES = 200_000, 8
 PASSES: tuple[Pass, ...] = (
     microsoft.LOWER_QUANTISED_OPERATORS,
     opset.CONVERT_OPSET,
+    NUMBER_CATEGORIES,
     training.DROP_TRAINING,
     quantized.LEAVE_OUT_DYNAMIC_STEPS,
     functions.EXPAND_FUNCTIONS,
     GUARD_BRANCHES,
     FOLD_LEAVES,
+    MASK_MISSING,
     LOWER_ESTIMATORS,
     folding.FOLD_CONSTANTS,
     FLOW_ALONG_PATHS,
@@ -129,35 +134,40 @@ class Rewritten:
     reference: bytes
 
 
-def rewrite(data: bytes, samples: Sequence[Sample] = ()) -> Rewritten:
-    """Rewrites an uploaded model; ``samples`` (inputs by name) also fix dynamic shapes.
+def rewrite(data: bytes, samples: Sequence[Sample] = (), absent: Collection[str] = ()) -> Rewritten:
+    """Rewrites an uploaded model; ``samples`` (inputs by name) also fix dynamic shapes. Masks of
+    missing values named in ``absent`` are false throughout.
 
     Equal inputs give equal bytes. Raises ``ModelError`` and its kin for a model that cannot be
     used, ``UnsupportedOperator`` naming a node that no pass could make provable, and
     ``CircuitNotFaithful`` naming a pass after which the graph computes something else.
     """
-    return _rewritten(data, samples) if samples else _rewritten_alone(data, PASSES)
+    if samples or absent:
+        return _rewritten(data, samples, absent)
+    return _rewritten_alone(data, PASSES)
 
 
 @lru_cache(maxsize=2)
 def _rewritten_alone(data: bytes, passes: tuple[Pass, ...]) -> Rewritten:
     """Remembered: what a model costs is asked for in several ways."""
-    return _rewritten(data, ())
+    return _rewritten(data, (), ())
 
 
-def _rewritten(data: bytes, samples: Sequence[Sample]) -> Rewritten:
+def _rewritten(data: bytes, samples: Sequence[Sample], absent: Collection[str]) -> Rewritten:
     model = read_model(data)
     notes = plain_outputs(model)
+    plain = plain_inputs(model, absent)
     shapes = {name: value.shape for name, value in samples[0].items()} if samples else None
     if shapes is not None:
         shapes = {i.name: shapes[i.name] for i in model.graph.input if i.name in shapes}
     binding = bind_shapes(model, shapes)
     applied = [AppliedPass(name="plain-outputs", version=1)] if notes else []
+    applied += [AppliedPass(name="plain-inputs", version=1)] if plain.notes else []
     if binding.notes:
         applied.append(AppliedPass(name="bind-shapes", version=1))
     model = infer_shapes(model)
     original = written_plainly(model)
-    inputs = Signature(inputs=tuple(binding.inputs), outputs=())
+    inputs = Signature(inputs=tuple(plain.told(binding.inputs)), outputs=())
     most = max(_LEAST_SAMPLES, _MOST_RUNS // max(1, len(model.graph.node)))
     feeds = probes(inputs, samples, most)
     original, expected, mended = _answers(original, feeds)
@@ -181,7 +191,7 @@ def _rewritten(data: bytes, samples: Sequence[Sample]) -> Rewritten:
         passes=tuple(applied),
         signature=signature,
         max_difference=worst,
-        reference=original if notes or mended else data,
+        reference=original if notes or plain.notes or mended else data,
     )
 
 

@@ -133,6 +133,6 @@ def _spec(
     services: BatchServices, model: ModelRecord, profile: Profile, tally: Tally
 ) -> BuildSpec | str:
     """The id of the newest circuit that fits the range of the rows, or a build spec for one."""
-    ranges = tally.ranges()
+    ranges = tally.ranges(Signature.from_json(model.signature).inputs)
     found = services.registry.find_covering(model.id, profile, ranges) if ranges else None
     return found.id if found else services.registry.spec_for_ranges(model, profile, ranges)

@@ -90,9 +90,9 @@ def _checked(columns: dict[str, _Column], signature: Signature) -> int:
 
     Raises ``BatchColumns`` for other names, shapes or lengths.
     """
-    wanted = {t.name: t for t in signature.inputs}
+    wanted = {t.name: t for t in signature.sent}
     if len(wanted) == 1 and set(columns) - {_ID} == {"arr_0"}:
-        columns[signature.inputs[0].name] = columns.pop("arr_0")  # numpy's default name
+        columns[signature.sent[0].name] = columns.pop("arr_0")  # numpy's default name
     missing = [n for n in wanted if n not in columns]
     unknown = [n for n in columns if n not in wanted and n != _ID]
     advice = f"The model's inputs are {', '.join(repr(n) for n in wanted)}."
@@ -134,7 +134,7 @@ def _row(
     try:
         given = values.pop(_ID, None) if _ID not in signature.names else None
         name = row_id(None if given is None else given.item(), number)
-        inputs = {t.name: values[t.name].reshape(t.shape) for t in signature.inputs}
+        inputs = {t.name: values[t.name].reshape(t.shape) for t in signature.sent}
         checked = check_inputs(inputs, signature)
         return Row(line=number, id=name, inputs=checked, unused=unused), False
     except ZkmlError as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from circuits.format.tensors import TensorSpec
 
 #: Share of the rows that the range always covers.
 _BULK = 0.99
@@ -38,9 +40,16 @@ class Tally:
             bits = math.ceil(math.log2(largest)) if largest > 0 else _LEAST
             self.counts.setdefault(name, Counter())[min(max(bits, _LEAST), _MOST)] += 1
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """Symmetric power-of-two ranges, at least ±1, by input."""
-        return {name: _covering(counts) for name, counts in self.counts.items()}
+    def ranges(self, tensors: Iterable[TensorSpec] = ()) -> dict[str, tuple[float, float]]:
+        """Symmetric power-of-two ranges, at least ±1, by input; for ``tensors`` that are masks or
+        categories what they are."""
+        found = {name: _covering(counts) for name, counts in self.counts.items()}
+        for tensor in tensors:
+            if tensor.missing_of is not None and tensor.name in found:
+                found[tensor.name] = 0.0, float(any(b >= 0 for b in self.counts[tensor.name]))
+            elif tensor.categories is not None and tensor.name in found:
+                found[tensor.name] = 0.0, float(tensor.places - 1)
+        return found
 
 
 def _covering(counts: Counter[int]) -> tuple[float, float]:

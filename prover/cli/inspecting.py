@@ -92,7 +92,9 @@ def _costs_or_why(engine: EzklEngine, data: bytes, child: Child) -> tuple[CostRe
 def _model(summary: dict[str, Any], terminal: Terminal) -> None:
     for kind in ("inputs", "outputs"):
         for tensor in summary["signature"][kind]:
-            terminal.line(f"{kind[:-1]:7} {tensor['name']}: {tensor['dtype']} {tensor['shape']}")
+            if "missing_of" not in tensor:
+                dtype = "text" if "categories" in tensor else tensor["dtype"]
+                terminal.line(f"{kind[:-1]:7} {tensor['name']}: {dtype} {tensor['shape']}")
     terminal.line(
         f"{summary['parameters']:,} parameters, about {summary['multiplications']:,}"
         f" multiplications; opset {summary['opset']}"

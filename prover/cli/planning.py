@@ -78,7 +78,7 @@ def plan(
             samples = read_calibration(read_file(calibration), signature)
         else:
             given = read_input(read_file(input_file), signature)[0] if input_file else {}
-            ranges = covering_ranges(given) or default_ranges(signature)
+            ranges = covering_ranges(given, signature.inputs) or default_ranges(signature)
             samples = draw(signature, ranges)
         builder = app.registry.builder()
         if effort is not None:

@@ -95,7 +95,7 @@ class CircuitRegistry:
     ) -> BuildSpec:
         """A build spec without samples, for ranges that cover ``inputs``, or default ranges."""
         signature = Signature.from_json(model.signature)
-        ranges = covering_ranges(inputs) if inputs else default_ranges(signature)
+        ranges = covering_ranges(inputs, signature.inputs) if inputs else default_ranges(signature)
         return self._spec(model, profile, draw(signature, ranges), None)
 
     def spec_for_ranges(
@@ -153,7 +153,8 @@ class CircuitRegistry:
 
     def _fits(self, record: CircuitRecord, inputs: Mapping[str, NDArray[Any]]) -> bool:
         manifest = CircuitManifest.from_json(record.manifest)
-        return _accepts(manifest, inputs) and self._serves(manifest, covering_ranges(inputs))
+        own = covering_ranges(inputs, [e.tensor for e in manifest.inputs])
+        return _accepts(manifest, inputs) and self._serves(manifest, own)
 
     def _serves(self, manifest: CircuitManifest, own: Mapping[str, tuple[float, float]]) -> bool:
         """Whether a circuit that accepts inputs of these ranges is also accurate for them."""

@@ -1,7 +1,8 @@
 """The input as a file, ``input.json``, and its published digest.
 
 ``input.json`` is canonical JSON: ``{"inputs":[{"dtype","name","shape","values"}, …]}`` in the
-model's order, values row-major, float32 values as doubles. A public input is published with its
+model's order, values row-major, float32 values as doubles: 0 where one is missing, which the mask
+beside it says, and a category's place for its text. A public input is published with its
 plain SHA-256. The commitment to any other input is salted, so that guesses cannot be confirmed.
 """
 
@@ -61,6 +62,9 @@ def parse_input_json(data: bytes, encodings: Sequence[InputEncoding]) -> dict[st
             inputs[tensor.name] = np.array(values).astype(tensor.dtype).reshape(tensor.shape)
     if input_json(encodings, inputs) != data:
         raise ValueError("a number does not fit its tensor's dtype")
+    for tensor in (e.tensor for e in encodings):
+        if tensor.missing_of is not None and inputs[tensor.missing_of][inputs[tensor.name]].any():
+            raise ValueError(f"{tensor.missing_of}: a value where it is missing")
     return inputs
 
 

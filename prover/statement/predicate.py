@@ -7,6 +7,7 @@ granted, one spelling for each digest, felt and time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from circuits.format.commitments import Weights
 from circuits.format.manifest import Role
 from circuits.format.profile import Soundness, Target, Visibility
+from circuits.format.tensors import MOST_CATEGORIES
 from prover.statement.context import Context
 from prover.statement.ownership import MAX_LICENCE, Scheme
 
@@ -43,11 +45,11 @@ class ReceiptId(Part):
     error, for a model that compares with constants, whether or not there is a lane; 4 has
     ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints; 6 has its
     ``weights``, where these are not sealed; 7 has the circuit's ``weights_identity``, where they
-    are private.
+    are private; 8 has a mask or categories among the inputs.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3, 4, 5, 6, 7] = 1
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7, 8] = 1
 
 
 class Issuer(Part):
@@ -144,7 +146,12 @@ class Instances(Part):
 
 
 class InputTensor(Part):
-    """One input: its encoding, and the range of values that the circuit accepts."""
+    """One input: its encoding, and the range of values that the circuit accepts.
+
+    ``missing_of``, else absent: it is the mask of that input, true where a value is missing, which
+    is 0 there. ``categories``, else absent with ``other``: its numbers are places among these
+    texts; with ``other`` also the place after the last, for any other text.
+    """
 
     name: str
     dtype: Text
@@ -152,6 +159,11 @@ class InputTensor(Part):
     scale: int
     lower: Number
     upper: Number
+    missing_of: str | None = Field(default=None, exclude_if=lambda of: of is None)
+    categories: Annotated[list[str], Field(max_length=MOST_CATEGORIES)] | None = Field(
+        default=None, exclude_if=lambda texts: texts is None
+    )
+    other: bool | None = Field(default=None, exclude_if=lambda other: other is None)
 
 
 class Commitment(Part):
@@ -311,7 +323,9 @@ class Predicate(Part):
 
     @model_validator(mode="after")
     def _lane_and_schema(self) -> Predicate:
-        stated = schema_version(self.profile, self.accuracy.this_input, self.lane, self.owner)
+        stated = schema_version(
+            self.profile, self.input.tensors, self.accuracy.this_input, self.lane, self.owner
+        )
         if self.receipt.schema_version != stated:
             raise ValueError("the schema version is not that of the fields stated")
         if self.profile.weights is Weights.SEALED:
@@ -325,9 +339,15 @@ class Predicate(Part):
 
 
 def schema_version(
-    profile: ProfileClaim, error: MeasuredError, lane: LaneClaim | None, owner: OwnerClaim | None
-) -> Literal[1, 2, 3, 4, 5, 6, 7]:
+    profile: ProfileClaim,
+    inputs: Sequence[InputTensor],
+    error: MeasuredError,
+    lane: LaneClaim | None,
+    owner: OwnerClaim | None,
+) -> Literal[1, 2, 3, 4, 5, 6, 7, 8]:
     """The version of a predicate with these parts."""
+    if any(t.missing_of is not None or t.categories is not None for t in inputs):
+        return 8
     if profile.weights is not None:
         return 7 if profile.weights is Weights.PRIVATE else 6
     if profile.argument is not None:

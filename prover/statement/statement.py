@@ -214,7 +214,9 @@ def build_statement(
     predicate = Predicate(
         receipt=ReceiptId(
             id=receipt_id(context.job_id, file_sha256),
-            schema_version=schema_version(known["profile"], measured_error, lane_claim, owner),
+            schema_version=schema_version(
+                known["profile"], known["input.tensors"], measured_error, lane_claim, owner
+            ),
         ),
         issued_at=(issued_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         issuer=Issuer(domain=verifier_domain, worker=worker, software=dict(software)),

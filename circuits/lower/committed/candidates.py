@@ -56,10 +56,18 @@ def committed_graphs(
     """Circuits of a rewritten model that keep the tolerance on the planning samples; or why there
     is none. ``shown``: whether inputs are public."""
     try:
-        read = read_network(graph.plain)
+        read = _read(graph)
         return list(_candidates(read, graph, task, shown, weights))
     except CannotLower as error:
         return error.detail
+
+
+def _read(graph: FloatGraph) -> Read:
+    """The network of a model. Raises ``CannotLower``, also for inputs that a table's end would not
+    bound: a mask that is neither 0 nor 1 would forge what it masks."""
+    if bounded := [t.name for t in graph.signature.inputs if t.meaning()]:
+        raise CannotLower(f"input {bounded[0]!r} has a range of its own")
+    return read_network(graph.plain)
 
 
 def committed_cells(
@@ -75,7 +83,7 @@ def committed_cells(
         accepted=dict(accepted), limbs=1, plan=samples, held_out=samples, agreement=0.0
     )
     try:
-        found = _candidates(read_network(plain), graph, task, True, Weights.SEALED)
+        found = _candidates(_read(graph), graph, task, True, Weights.SEALED)
         return next((made.size[2] for made in found if made.size), None)
     except (CannotLower, ArithmeticError, ValueError):
         return None
@@ -102,7 +110,7 @@ def recompiled(
     written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
     if not written or type(recipe["columns"]) is not int:
         raise CannotLower("the recipe is not written as this compiler writes it")
-    read = read_network(graph.plain)
+    read = _read(graph)
     check_steps(read, steps)
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import ArrayLike
 from onnx_ir import DataType
 
 from circuits.rewrite.edit import Builder, attr, constant, ints
@@ -49,7 +52,8 @@ def _adds_up_to_one(value: ir.Value | None) -> bool:
 
 
 def imputer(node: ir.Node, build: Builder) -> ir.Value:
-    """Replaces a marked value; inputs are finite, so where the mark is NaN there is none."""
+    """Replaces a marked value. Where the mark is NaN there is none: missing values have masks
+    (``circuits.rewrite.ml.missing``)."""
     x = node.inputs[0]
     assert x is not None
     mark = attr(node, "replaced_value_float")
@@ -68,6 +72,11 @@ def one_hot_encoder(node: ir.Node, build: Builder) -> ir.Value:
     x = node.inputs[0]
     if not categories or x is None or not attr(node, "zeros", 1):
         raise ValueError("categories that are text, or an error for unknown ones")
+    return one_hot(build, x, categories)
+
+
+def one_hot(build: Builder, x: ir.Value, categories: Sequence[float]) -> ir.Value:
+    """1 in the place of the category that x equals: ``[..., categories]``."""
     column = build.op("Unsqueeze", as_float(build, x), build.const(ints([-1])))
     level = build.const(np.array(categories, dtype=np.float32))
     return as_float(build, build.op("Equal", column, level))
@@ -83,8 +92,19 @@ def label_encoder(node: ir.Node, build: Builder) -> ir.Value:
     default = attr(node, "default_int64", -1) if target == DataType.INT64 else 0.0
     if target != DataType.INT64:
         default = attr(node, "default_float", 0.0)
-    column = build.op("Unsqueeze", as_float(build, x), build.const(ints([-1])))
-    found = as_float(build, build.op("Equal", column, build.const(np.array(keys, np.float32))))
+    return looked_up(build, x, keys, values, default, target)
+
+
+def looked_up(
+    build: Builder,
+    x: ir.Value,
+    keys: Sequence[float],
+    values: ArrayLike,
+    default: float,
+    target: DataType,
+) -> ir.Value:
+    """The value of the key that x equals, or the default, in the target's type."""
+    found = one_hot(build, x, keys)
     offsets = (np.array(values, dtype=np.float64) - default).astype(np.float32)
     mapped = build.op("MatMul", found, build.const(offsets[:, None]))
     flat = build.op("Squeeze", mapped, build.const(ints([-1])))

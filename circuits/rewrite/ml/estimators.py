@@ -22,14 +22,14 @@ from circuits.rewrite.ml.scores import (
 from circuits.rewrite.ml.trees import leaf_scores, read_forest
 
 
-def tree_regressor(node: ir.Node, build: Builder) -> ir.Value:
-    """TreeEnsembleRegressor with SUM or AVERAGE."""
+def tree_regressor(node: ir.Node, build: Builder, there: ir.Value | None = None) -> ir.Value:
+    """TreeEnsembleRegressor with SUM or AVERAGE. ``there``: 0 where a value is missing, else 1."""
     targets = attr(node, "n_targets", 1)
-    forest = read_forest(node, "target", targets)
+    forest = read_forest(node, "target", targets, missing=there is not None)
     aggregate = attr(node, "aggregate_function", "SUM")
     if aggregate not in ("SUM", "AVERAGE"):
         raise ValueError(f"aggregate function {aggregate!r}")
-    scores = leaf_scores(build, as_float(build, node.inputs[0]), forest)
+    scores = leaf_scores(build, as_float(build, node.inputs[0]), forest, there)
     if aggregate == "AVERAGE":
         scores = build.op("Mul", scores, build.const(1.0 / len(forest.roots)))
     return transformed(build, _with_base(node, build, scores), post_transform(node))
@@ -42,18 +42,22 @@ def _with_base(node: ir.Node, build: Builder, scores: ir.Value) -> ir.Value:
     return build.op("Add", scores, build.const(np.array([base], dtype=np.float32)))
 
 
-def tree_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
-    """TreeEnsembleClassifier; two classes with weights for one of them have rules of their own."""
+def tree_classifier(
+    node: ir.Node, build: Builder, there: ir.Value | None = None
+) -> Sequence[ir.Value]:
+    """TreeEnsembleClassifier; two classes with weights for one of them have rules of their own.
+    ``there``: 0 where a value is missing, else 1."""
+    missing = there is not None
     labels, post = class_labels(node), post_transform(node)
     ids = sorted(set(attr(node, "class_ids")))
     x = as_float(build, node.inputs[0])
     if len(labels) != 2 or len(ids) != 1:
-        forest = read_forest(node, "class", len(labels))
-        scores = _with_base(node, build, leaf_scores(build, x, forest))
+        forest = read_forest(node, "class", len(labels), missing=missing)
+        scores = _with_base(node, build, leaf_scores(build, x, forest, there))
         return [label_of(build, scores, labels), transformed(build, scores, post)]
-    forest = read_forest(node, "class", max(ids) + 1)
+    forest = read_forest(node, "class", max(ids) + 1, missing=missing)
     one = type(forest)(**{**vars(forest), "weights": forest.weights[:, ids]})
-    score = leaf_scores(build, x, one)
+    score = leaf_scores(build, x, one, there)
     base = attr(node, "base_values")
     if base:
         bias = np.array([[base[-1] if len(base) == 1 else base[ids[0]]]], dtype=np.float32)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir import DataType
 
+from circuits.frontend.inputs import BEYOND
 from circuits.rewrite.edit import Builder, attr, ints
 
 _COMPARE = {
@@ -23,6 +24,14 @@ _COMPARE = {
     "BRANCH_GTE": "GreaterOrEqual",
     "BRANCH_GT": "Greater",
     "BRANCH_EQ": "Equal",
+}
+_ALWAYS, _NEVER = "ALWAYS", "NEVER"
+#: Tests that hold where another does not, and the other way round.
+_OPPOSITE = {
+    "BRANCH_LEQ": "BRANCH_GT",
+    "BRANCH_LT": "BRANCH_GTE",
+    "BRANCH_GTE": "BRANCH_LT",
+    "BRANCH_GT": "BRANCH_LEQ",
 }
 
 
@@ -47,22 +56,30 @@ class Forest:
         return [n for n in range(len(self.features)) if n not in children]
 
 
-def read_forest(node: ir.Node, kind: str, outputs: int) -> Forest:
+def read_forest(node: ir.Node, kind: str, outputs: int, *, missing: bool = False) -> Forest:
     """The ensemble's attributes as arrays; ``kind`` is ``class`` or ``target``.
 
+    Where values may be ``missing`` each test is written so that it does not hold for one that is.
     Raises ``ValueError`` when they contradict each other.
     """
     trees, ids = attr(node, "nodes_treeids"), attr(node, "nodes_nodeids")
     place = {pair: i for i, pair in enumerate(zip(trees, ids, strict=True))}
     modes = [_text(m) for m in attr(node, "nodes_modes")]
+    true_ids, false_ids = attr(node, "nodes_truenodeids"), attr(node, "nodes_falsenodeids")
+    tracks = attr(node, "nodes_missing_value_tracks_true") or [0] * len(ids)
     on_true, on_false = np.full(len(ids), -1), np.full(len(ids), -1)
     for i, mode in enumerate(modes):
         if mode == "LEAF":
             continue
         if mode not in _COMPARE:
             raise ValueError(f"tree mode {mode!r}")
-        on_true[i] = place[trees[i], attr(node, "nodes_truenodeids")[i]]
-        on_false[i] = place[trees[i], attr(node, "nodes_falsenodeids")[i]]
+        on_true[i] = place[trees[i], true_ids[i]]
+        on_false[i] = place[trees[i], false_ids[i]]
+        if missing and tracks[i]:
+            if mode not in _OPPOSITE:
+                raise ValueError(f"tree mode {mode!r} that holds for a missing value")
+            modes[i] = _OPPOSITE[mode]
+            on_true[i], on_false[i] = on_false[i], on_true[i]
     weights = np.zeros((len(ids), outputs), dtype=np.float64)
     rows = zip(
         attr(node, f"{kind}_treeids"),
@@ -87,14 +104,19 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def leaf_scores(build: Builder, x: ir.Value, forest: Forest) -> ir.Value:
-    """The sum over trees of the weights of the leaf that x ``[N, F]`` reaches: ``[N, outputs]``."""
+def leaf_scores(
+    build: Builder, x: ir.Value, forest: Forest, there: ir.Value | None = None
+) -> ir.Value:
+    """The sum over trees of the weights of the leaf that x ``[N, F]`` reaches: ``[N, outputs]``.
+
+    ``there``: 0 where a value of x is missing, so that no test of it holds, else 1.
+    """
     inner = forest.inner
     if inner.size == 0:
         total = forest.weights.sum(axis=0, keepdims=True)
         zero = build.op("ReduceSum", build.op("Sub", x, x), build.const(ints([1])), keepdims=1)
         return build.op("Add", zero, build.const(total))
-    tests, column = _tests(build, x, forest, inner)
+    tests, column = _tests(build, x, forest, inner, there)
     flows, leaves = flow(build, tests, column, forest)
     ones = build.op("Concat", *flows, axis=1) if len(flows) > 1 else flows[0]
     scores = build.op("MatMul", ones, build.const(forest.weights[leaves]))
@@ -104,12 +126,21 @@ def leaf_scores(build: Builder, x: ir.Value, forest: Forest) -> ir.Value:
 
 
 def _tests(
-    build: Builder, x: ir.Value, forest: Forest, inner: NDArray[np.int64]
+    build: Builder,
+    x: ir.Value,
+    forest: Forest,
+    inner: NDArray[np.int64],
+    there: ir.Value | None,
 ) -> tuple[ir.Value, dict[int, int]]:
-    """Each distinct comparison once, as 0 or 1 ``[N, tests]``, and each node's column."""
+    """Each distinct comparison once, as 0 or 1 ``[N, tests]``, and each node's column. One with a
+    threshold that no value reaches only asks whether there is a value."""
     keys: dict[tuple[str, int, float], list[int]] = {}
     for n in inner.tolist():
-        key = (forest.modes[n], int(forest.features[n]), float(forest.thresholds[n]))
+        threshold = float(forest.thresholds[n])
+        mode = forest.modes[n]
+        if abs(threshold) >= BEYOND:
+            mode, threshold = _settled(mode, threshold), 0.0
+        key = (mode, int(forest.features[n]), threshold)
         keys.setdefault(key, []).append(n)
     column: dict[int, int] = {}
     parts = []
@@ -119,11 +150,30 @@ def _tests(
         for position, key in enumerate(chosen):
             column.update(dict.fromkeys(keys[key], offset + position))
         offset += len(chosen)
-        picked = build.op("Gather", x, build.const(ints(k[1] for k in chosen)), axis=1)
-        levels = build.const(np.array([[k[2] for k in chosen]], dtype=np.float32))
-        truth = build.op(_COMPARE[mode], picked, levels)
-        parts.append(build.op("Cast", truth, to=int(DataType.FLOAT)))
+        features = build.const(ints(k[1] for k in chosen))
+        thresholds = np.array([[k[2] for k in chosen]], dtype=np.float32)
+        if mode in (_ALWAYS, _NEVER):
+            holds = 1.0 if mode == _ALWAYS else 0.0
+            if there is None:
+                nothing = build.op("Mul", build.op("Gather", x, features, axis=1), build.const(0.0))
+                parts.append(build.op("Add", nothing, build.const(holds)))
+            else:
+                known = build.op("Gather", there, features, axis=1)
+                parts.append(build.op("Mul", known, build.const(holds)))
+            continue
+        picked = build.op("Gather", x, features, axis=1)
+        truth = build.op(_COMPARE[mode], picked, build.const(thresholds))
+        number = build.op("Cast", truth, to=int(DataType.FLOAT))
+        if there is not None:
+            number = build.op("Mul", number, build.op("Gather", there, features, axis=1))
+        parts.append(number)
     return (build.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]), column
+
+
+def _settled(mode: str, threshold: float) -> str:
+    """What a test with a threshold beyond all values is, of a value that is there."""
+    below = mode in ("BRANCH_LEQ", "BRANCH_LT")
+    return _ALWAYS if mode != "BRANCH_EQ" and below == (threshold > 0) else _NEVER
 
 
 def flow(

@@ -10,6 +10,7 @@ from circuits.format.digests import canonical_json, parse_canonical_json, sha256
 from circuits.format.field import SIGNED_LIMIT
 from circuits.format.hints import Hints
 from circuits.format.manifest import MAX_LANES, CircuitManifest
+from circuits.format.tensors import check_meanings
 from prover.statement.bundle import read_bundle
 from prover.statement.context import BITS
 from prover.statement.envelope import Receipt
@@ -73,6 +74,7 @@ def manifest(e: Evidence) -> str:
     for named in (manifest.inputs, manifest.outputs):
         if len({encoding.tensor.name for encoding in named}) != len(named):
             refuse("two tensors of the manifest have the same name")
+    _well_meant(manifest)
     if manifest.hints is not None:
         _well_formed(manifest.hints, len(manifest.outputs))
     if manifest.commitments is not None:
@@ -87,6 +89,24 @@ def manifest(e: Evidence) -> str:
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)
     return f"circuit {manifest.circuit_id}"
+
+
+def _well_meant(manifest: CircuitManifest) -> None:
+    """Masks and categories are what they are called, and count in ones."""
+    tensors = [i.tensor for i in manifest.inputs]
+    try:
+        check_meanings(tensors)
+    except ValueError as error:
+        refuse(f"of the manifest's inputs {error}")
+    for encoding in manifest.inputs:
+        tensor = encoding.tensor
+        most = 1 if tensor.missing_of is not None else tensor.places - 1
+        if tensor.meaning() and (
+            encoding.scale or encoding.lower < 0 or not encoding.upper <= most
+        ):
+            refuse(f"the range of input {tensor.name!r} is not that of what it stands for")
+    if manifest.commitments is not None and any(t.meaning() for t in tensors):
+        refuse("committed hints bound neither a mask nor categories")
 
 
 def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:

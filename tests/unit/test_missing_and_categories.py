@@ -1,0 +1,221 @@
+"""Missing values and categories: proved as the model, given NaN and text, answers them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from circuits.calibration.accuracy import compare
+from circuits.calibration.samples import accepted_ranges, read_calibration
+from circuits.compiler.inspect import inspect_model
+from circuits.errors import (
+    CalibrationError,
+    InputCategory,
+    InputNotFinite,
+    InputOutOfRange,
+    InputType,
+    ModelTooLarge,
+    UnsupportedOperator,
+)
+from circuits.format.input_forms import Columns, read_columns
+from circuits.format.tensors import InputEncoding, Signature
+from circuits.lower import choose_bits, lower
+from circuits.plan.integers import _MORE_BITS
+from circuits.rewrite import rewrite
+from circuits.rewrite.compare import run
+from prover.statement.commitment import input_json, parse_input_json
+from tests.cases.estimators import ML, model
+from tests.cases.missing import MISSING, TEXT, Case, Raw, numbers
+from tests.unit.test_field_cases import decoded
+
+
+def sent(rows: Raw) -> bytes:
+    """Rows as JSON, missing values by null and NaN in turn."""
+
+    def plain(values: NDArray[Any]) -> Any:
+        lists = values.tolist()
+        for at, row in enumerate(lists):
+            for place, value in enumerate(row):
+                if isinstance(value, float) and np.isnan(value) and at % 2:
+                    row[place] = None
+        return lists
+
+    return json.dumps({"inputs": {name: plain(values) for name, values in rows.items()}}).encode()
+
+
+def columns(case: Case) -> tuple[Signature, Columns]:
+    signature = inspect_model(case.onnx).signature
+    return signature, read_columns(sent(case.rows), signature)
+
+
+@pytest.mark.parametrize("name", [*MISSING, *TEXT])
+def test_a_thousand_rows_are_answered_as_the_model_answers_them(name: str) -> None:
+    """In integers, planned on a few rows; against onnxruntime on what was sent."""
+    case = (MISSING | TEXT)[name]()
+    signature, read = columns(case)
+    samples = [read.row(at) for at in range(read.rows)]
+    spread = {n: (float(a.min()), float(a.max())) for n, a in read.arrays.items()}
+    accepted = accepted_ranges(signature, spread, 0.1)
+    found = rewrite(case.onnx, samples[:48])
+    assert found.signature == signature
+    assert all(node.domain == "" for node in _nodes(found.onnx))
+    want = case.answers()
+    np.testing.assert_allclose(  # in floats nothing but rounding differs
+        [np.concatenate([o.reshape(-1) for o in a]) for a in run(found.onnx, samples)],
+        [np.concatenate([o.reshape(-1) for o in a]) for a in want],
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    errors = []
+    for choice in choose_bits(found.onnx, samples[:48], accepted, 0.01, 0.99):
+        for more in (0, *_MORE_BITS):
+            variant = lower(found.onnx, choice.finer(more), accepted)
+            errors.append(compare(want, decoded(variant, samples)).max_error)
+            if errors[-1] <= 0.01:
+                return
+    pytest.fail(f"errors are {errors}")
+
+
+def _nodes(data: bytes) -> Any:
+    import onnx
+
+    return onnx.load_model_from_string(data).graph.node
+
+
+def test_what_inspection_says() -> None:
+    summary = inspect_model(MISSING["less-small"]().onnx)
+    assert "input 'x': values may be missing (null, NaN)" in summary.notes
+    assert [(t.name, t.dtype, t.missing_of) for t in summary.signature.inputs] == [
+        ("x", "float32", None),
+        ("x/missing", "bool", "x"),
+    ]
+    strict, other = (inspect_model(TEXT[n]().onnx) for n in ("codes-strict", "codes-other"))
+    assert "input 'home': text, one of 'family', 'own', 'rent'" in strict.notes
+    assert "input 'home': text, one of 'family', 'own', 'rent', or any other" in other.notes
+    assert Signature.from_json(other.signature.to_json()) == other.signature
+
+
+def test_one_input_has_one_form_however_it_is_sent() -> None:
+    signature = inspect_model(MISSING["less-small"]().onnx).signature
+    null = b'{"inputs": {"x": [[41, null, 0.25, 3, null]]}}'
+    nan = b'{"input_data": [[41, NaN, 0.25, 3, NaN]]}'
+    table = b"x[0],x[1],x[2],x[3],x[4]\n41,,0.25,3,NaN\n"
+    bare = b"41,,0.25,3,na\n"
+    read = [read_columns(d, signature).arrays for d in (null, nan, table, bare)]
+    for arrays in read:
+        assert arrays["x"].tolist() == [[[41, 0, 0.25, 3, 0]]]
+        assert arrays["x/missing"].tolist() == [[[False, True, False, False, True]]]
+        assert list(arrays) == ["x", "x/missing"]
+
+
+def test_a_statement_has_no_value_where_one_is_missing() -> None:
+    signature = inspect_model(MISSING["less-small"]().onnx).signature
+    encodings = [
+        InputEncoding(tensor=t, scale=0, lower=0.0, upper=1.0 if t.missing_of else 99.0)
+        for t in signature.inputs
+    ]
+    row = read_columns(b'{"inputs": {"x": [[1, null, 3, 4, 5]]}}', signature).row(0)
+    document = input_json(encodings, row)
+    assert parse_input_json(document, encodings)["x"].tolist() == [[1, 0, 3, 4, 5]]
+    forged = document.replace(b"[1.0,0.0,3.0", b"[1.0,2.0,3.0")
+    assert forged != document
+    with pytest.raises(ValueError, match="a value where it is missing"):
+        parse_input_json(forged, encodings)
+
+
+def test_a_model_that_does_not_ask_takes_no_missing_value() -> None:
+    node = helper.make_node(
+        "LinearRegressor", ["x"], ["y"], domain=ML, coefficients=[1.0, 2.0], intercepts=[0.5]
+    )
+    signature = inspect_model(model([node], 2, {"y": TensorProto.FLOAT})).signature
+    with pytest.raises(InputNotFinite, match=r"'x' holds NaN at \[0, 1\] of row 1"):
+        read_columns(b'{"inputs": {"x": [[1, 2], [3, NaN]]}}', signature)
+    with pytest.raises(InputType, match="null"):
+        read_columns(b'{"inputs": {"x": [[1, null]]}}', signature)
+
+
+def test_a_model_that_asks_in_one_place_only_takes_none() -> None:
+    """Its other use of the value would have no answer."""
+    nodes = [
+        helper.make_node("IsNaN", ["x"], ["none"]),
+        helper.make_node("Cast", ["none"], ["flag"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "flag"], ["y"]),
+    ]
+    signature = inspect_model(model(nodes, 2, {"y": TensorProto.FLOAT})).signature
+    assert signature.names == ("x",)
+
+
+def test_calibration_without_missing_values_makes_a_circuit_that_takes_none() -> None:
+    case = MISSING["less-large"]()
+    signature = inspect_model(case.onnx).signature
+    whole = {"x": numbers(64, 20, missing=0.0)}
+    samples = read_calibration(sent(whole), signature)
+    assert samples.ranges["x/missing"] == (0.0, 0.0)
+    found = rewrite(case.onnx, samples.plan, ["x/missing"])
+    read = [name for node in _nodes(found.onnx) for name in node.input]
+    assert "x" in read
+    assert "x/missing" not in read
+    mask = signature.inputs[1]
+    encoding = InputEncoding(tensor=mask, scale=0, lower=0.0, upper=0.0)
+    with pytest.raises(InputOutOfRange, match=r"'x' has a missing value at \[0, 2\]"):
+        encoding.quantise(np.array([[False, False, True, False, False]]))
+
+
+def test_texts_that_the_model_does_not_know() -> None:
+    strict = inspect_model(TEXT["codes-strict"]().onnx).signature
+    row = {"age": [[30]], "used": [[0.5]], "purpose": [["boat"]], "home": [["own"]]}
+    with pytest.raises(InputCategory, match="'purpose' holds 'boat'") as refused:
+        read_columns(json.dumps({"inputs": row}).encode(), strict)
+    assert "'business', 'car'" in (refused.value.advice or "")
+    other = inspect_model(TEXT["codes-other"]().onnx).signature
+    read = read_columns(json.dumps({"inputs": row}).encode(), other).row(0)
+    assert read["purpose"].tolist() == [[4]]
+    for wrong in (3, None, True):
+        with pytest.raises(InputType, match="where a text belongs"):
+            read_columns(json.dumps({"inputs": row | {"purpose": [[wrong]]}}).encode(), other)
+
+
+def test_calibration_that_contradicts_the_signature() -> None:
+    signature = inspect_model(TEXT["codes-strict"]().onnx).signature
+    table = b"age,used,purpose,home\n30,0.5,car,own\n31,0.25,boat,own\n"
+    with pytest.raises(CalibrationError, match="'boat'"):
+        read_calibration(table, signature)
+    known = read_calibration(table.replace(b"boat", b"car"), signature)
+    assert known.ranges["purpose"] == (0.0, 3.0)  # whatever the data holds
+
+
+def _one_hot(texts: list[str]) -> bytes:
+    node = helper.make_node("OneHotEncoder", ["x"], ["hot"], domain=ML, cats_strings=texts)
+    graph = helper.make_graph(
+        [node, helper.make_node("ReduceSum", ["hot"], ["y"], keepdims=0)],
+        "texts",
+        [helper.make_tensor_value_info("x", TensorProto.STRING, ["N", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(ML, 3)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def test_limits_of_a_vocabulary() -> None:
+    assert inspect_model(_one_hot([str(i) for i in range(1024)]))
+    with pytest.raises(ModelTooLarge, match="1025 categories"):
+        inspect_model(_one_hot([str(i) for i in range(1025)]))
+    with pytest.raises(ModelTooLarge, match="256 characters"):
+        inspect_model(_one_hot(["a" * 257]))
+
+
+def test_text_that_is_not_looked_up_is_refused() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("StringNormalizer", ["x"], ["low"], case_change_action="LOWER")],
+        "texts",
+        [helper.make_tensor_value_info("x", TensorProto.STRING, [1])],
+        [helper.make_tensor_value_info("low", TensorProto.STRING, [1])],
+    )
+    written = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(UnsupportedOperator, match="StringNormalizer"):
+        inspect_model(written.SerializeToString())
