@@ -31,7 +31,7 @@ from circuits.format.digests import canonical_json, sha256
 from circuits.format.field import to_felt
 from circuits.format.hidden import Hidden, hides
 from circuits.format.manifest import CircuitManifest, SrsRef
-from circuits.format.profile import Argument, Visibility
+from circuits.format.profile import Argument
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.lower import BitWidths, LoweringOptions, lower
 from circuits.lower.graphs import LoweredGraph
@@ -51,13 +51,11 @@ _OTHER_COMPILER = "Another version of the compiler made it, or it is not what it
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
     """``srs_part`` is what verification needs of the reference string that the key was made over,
-    ``weights_hash`` the engine's Poseidon hash of the model's weights, where it is shown.
     ``answer``: onnxruntime's outputs of the model for an input, each with the width that it has on
     random inputs."""
 
     vk: bytes
     srs_part: bytes
-    weights_hash: str | None
     answer: Callable[[Sample], list[tuple[NDArray[Any], float]]] | None = None
 
 
@@ -92,12 +90,12 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
         )
     else:
         onnx, passes, hidden = graph.onnx, graph.passes, None
-        if recipe.visibility is not Visibility.PUBLIC:
-            bounded = bound_float(onnx, recipe.accepted, recipe.input_scales, recipe.visibility)
+        if not recipe.visibility.shows_input:
+            bounded = bound_float(onnx, recipe.accepted, recipe.input_scales)
             if isinstance(bounded, str):
                 raise CircuitNotFaithful(f"the accepted range cannot be enforced: {bounded}")
             onnx, passes = bounded[0], (*passes, bounded[1])
-            hidden = None if recipe.visibility.shows_input else Hidden(inputs="digits")
+            hidden = Hidden(inputs="digits")
         lowered = LoweredGraph(
             label="", onnx=onnx, passes=passes, inputs=(), outputs=(), scale=None, hidden=hidden
         )
@@ -173,8 +171,6 @@ def rebuild(
         out = Path(folder)
         engine.setup(made.onnx, settings.decode(), source.path, out, limits)
         vk = (out / "vk").read_bytes()
-    shown = manifest.profile.visibility is Visibility.HASHED_WEIGHTS
-    hashed = _weights_hash(engine, made.onnx, manifest, settings, limits) if shown else None
 
     def answer(inputs: Sample) -> list[tuple[NDArray[Any], float]]:
         samples = [dict(inputs), *_random_inputs(recompiled, manifest)]
@@ -183,7 +179,7 @@ def rebuild(
         return [*zip(found, widths, strict=True)]
 
     part = extract(source.path)
-    return Rebuilt(vk=vk, srs_part=part, weights_hash=hashed, answer=answer)
+    return Rebuilt(vk=vk, srs_part=part, answer=answer)
 
 
 def _random_inputs(recompiled: Recompiled, manifest: CircuitManifest) -> list[Sample]:
@@ -254,8 +250,6 @@ def derive(engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: 
 
 def _same_hidden(manifest: CircuitManifest, hidden: Hidden | None, args: RunArgs) -> None:
     """What the manifest says of values that proofs do not show."""
-    if not manifest.profile.visibility.shows_weights:
-        hidden = Hidden(weights=args.weights_bound)
     if hidden != manifest.hidden:
         raise CircuitNotFaithful(
             "the manifest says otherwise of what bounds and hides values that are not shown",
@@ -276,20 +270,6 @@ def _same_arithmetic(found: RunArgs, wanted: RunArgs) -> None:
         )
 
 
-def _weights_hash(
-    engine: EzklEngine, onnx: bytes, manifest: CircuitManifest, settings: bytes, limits: Limits
-) -> str | None:
-    """A witness has the hash beside it; of which input does not matter."""
-    sizes = [i.tensor.size * manifest.lanes for i in manifest.inputs]
-    if manifest.context.limbs:
-        sizes.append(manifest.context.limbs * manifest.lanes)
-    zeros = [[to_felt(0)] * size for size in sizes]
-    (run,) = engine.simulate(onnx, settings.decode(), [zeros], limits)
-    if not isinstance(run, Simulated):
-        raise run
-    return run.weights_hash
-
-
 def _compile(
     engine: EzklEngine, model: bytes, manifest: CircuitManifest, limits: Limits
 ) -> Recompiled:
@@ -297,9 +277,10 @@ def _compile(
         inputs=tuple(i.tensor for i in manifest.inputs),
         outputs=tuple(o.tensor for o in manifest.outputs),
     )
-    if manifest.hints is not None:
+    if manifest.hints is not None or not manifest.profile.visibility.shows_weights:
         raise CircuitNotFaithful(
-            "the circuit has public hints, which this version verifies and does not make again",
+            "the circuit has public hints, or weights that no identity names: this version verifies"
+            " it and does not make it again",
             advice=_OTHER_COMPILER,
         )
     recipe = Recipe.of(manifest)

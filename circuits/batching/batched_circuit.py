@@ -53,7 +53,7 @@ from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json, sha256, sha256_file
 from circuits.format.field import Felts, to_felt
-from circuits.format.hidden import Hidden, Salt, filled, hides
+from circuits.format.hidden import Salt, filled, hides
 from circuits.format.manifest import (
     CircuitManifest,
     Role,
@@ -217,8 +217,6 @@ class BatchedBuilder:
         hidden = manifest.hidden
         if hidden is not None and (salt := hidden.salt(lanes)) is not None:
             layout = self._salted(graph, layout, salt)
-        if not manifest.profile.visibility.shows_weights:
-            hidden = Hidden(weights=layout.args.weights_bound)
         passes = (*manifest.passes, VECTORIZED)
         made = replace(manifest, lanes=lanes, hidden=hidden, passes=passes)
         return _Batched(graph=graph, layout=layout, predicted=predicted, manifest=made)

@@ -24,12 +24,11 @@ from circuits.engine.port import (
     ShouldStop,
     set_up_files,
 )
-from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge
+from circuits.errors import CircuitNotFaithful, EngineError, ModelTooLarge, ProfileContradiction
 from circuits.evm.errors import SolcMissing
 from circuits.evm.solc import Solc
 from circuits.format.digests import sha256, sha256_file
 from circuits.format.field import Felts, to_felt
-from circuits.format.hidden import Hidden
 from circuits.format.manifest import CircuitManifest, Role, SrsRef
 from circuits.format.profile import Argument, Profile, Target
 from circuits.lower.graphs import FloatGraph, LoweringTask, context_encoding
@@ -64,7 +63,16 @@ def compile_float(
     profile: Profile,
     limits: Limits,
 ) -> FloatGraph:
-    """The model after the float passes, made in a child: its bytes come from outside."""
+    """The model after the float passes, made in a child: its bytes come from outside.
+
+    Raises ``ProfileContradiction`` for a visibility that no more circuits are built for.
+    """
+    if not profile.visibility.shows_weights:
+        raise ProfileContradiction(
+            f"no more circuits are built for the visibility {profile.visibility.value}: their"
+            " proofs are about some weights, which nothing ties to a model",
+            advice="Use --weights private: one identity names the weights in every proof.",
+        )
     expose, limbs = not profile.visibility.shows_input, context_encoding(profile).limbs
     return engine.sandbox.run(
         limits, float_graph, model, list(samples.plan), limbs, expose, samples.ranges
@@ -273,7 +281,7 @@ class Builder:
             proof_bytes=0,
             accuracy=plan.accuracy,
             lowering=variant.recipe,
-            hidden=_hidden(plan),
+            hidden=variant.hidden,
             commitments=variant.commitments,
         )
 
@@ -346,10 +354,3 @@ def tried(
     own = {"prove_s": round(trial.seconds["prove"], 4), "peak_rss_bytes": trial.peak_rss_bytes}
     manifest = replace(manifest, proof_bytes=len(trial.proof), measured={**own, **measured})
     return BuiltCircuit(manifest=manifest, files=paths)
-
-
-def _hidden(plan: Plan) -> Hidden | None:
-    """What the circuit enforces of values that its proofs do not show."""
-    if plan.profile.visibility.shows_weights:
-        return plan.choice.variant.hidden
-    return Hidden(weights=plan.choice.args.weights_bound)

@@ -27,7 +27,6 @@ from circuits.engine.constants import constants_uncounted, patch_constants
 from circuits.engine.layout_checks import (
     cells_of,
     check_operators,
-    check_weights,
     is_committed,
     leans_on_operators,
     salt_of,
@@ -162,13 +161,7 @@ def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
         lookup_min=witness["min_lookup_inputs"],
         lookup_max=witness["max_lookup_inputs"],
         range_max=witness["max_range_size"],
-        weights_hash=_weights_hash(witness),
     )
-
-
-def _weights_hash(witness: dict[str, Any]) -> str | None:
-    hashes = (witness.get("processed_params") or {}).get("poseidon_hash")
-    return str(hashes[0]) if hashes else None
 
 
 def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:
@@ -407,8 +400,6 @@ def _check_operators(onnx: bytes, args: RunArgs) -> None:
     """``onnx`` is ``network.onnx`` in the current folder."""
     table = ezkl.table("network.onnx", _run_args(args))
     check_operators(onnx, args.input_visibility, table)
-    if args.param_visibility != "fixed":
-        check_weights(onnx, table)
 
 
 def _run_args(args: RunArgs) -> Any:

@@ -12,7 +12,6 @@ import ast
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
 
 import onnx
 
@@ -23,8 +22,6 @@ from circuits.format.hidden import BOUND, RESIDUES, SALT, Salt
 
 #: The engine's words for operators that decompose or look up.
 _WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish", "SIGMOID": "Sigmoid"}
-#: Operators that the engine lays out as a loop, with a body of its own.
-_LOOPS = frozenset({"GRU", "If", "LSTM", "Loop", "RNN", "Scan"})
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 
@@ -76,30 +73,6 @@ def check_operators(network: bytes, input_visibility: str, table: str) -> None:
         )
 
 
-def check_weights(network: bytes, table: str) -> None:
-    """Raises ``EngineError`` where a weight that is not shown is used only once: its range check
-    and the hash of the weights would be about another cell (``circuits.format.hidden``). Weights of
-    loops are such: the engine makes constants of their own for a loop's body."""
-    rows = _rows(table)
-    nodes = onnx.load_model_from_string(network).graph.node
-    looped = len({row.number for row in rows}) < len(rows)
-    if looped or any(node.op_type in _LOOPS for node in nodes):
-        raise EngineError("nothing would bound the weights of a loop that the engine keeps")
-    users: dict[str, set[str]] = {}
-    for row in rows:
-        for source in _sources(row):
-            users.setdefault(source, set()).add(row.number)
-    zeros = {r.number for r in rows if r.operator == "SUB" and len({*_sources(r)}) == 1}
-    times_zero = {r.number for r in rows if r.operator == "MULT" and zeros & {*_sources(r)}}
-    for row in rows:
-        used_by = users.get(row.number, set())
-        if row.operator.startswith("CONST") and len(used_by) < 2 and not used_by & times_zero:
-            raise EngineError(
-                f"the engine splits a weight of shape {row.shape} that the graph uses twice:"
-                " nothing would bound it"
-            )
-
-
 def _listed(counts: Counter[tuple[str, int]]) -> str:
     return ", ".join(f"{n} x {op} of {size}" for (op, size), n in sorted(counts.items())) or "no"
 
@@ -120,27 +93,12 @@ def _meant(network: bytes, names: str) -> Counter[tuple[str, int]]:
 
 def _made(table: str) -> Counter[tuple[str, int]]:
     found: Counter[tuple[str, int]] = Counter()
-    for row in _rows(table):
-        if (word := _WORD.search(row.operator)) is not None:
-            found[_WORDS[word[1]], math.prod(ast.literal_eval(row.shape))] += 1
+    for _, _, operator, _, _, shape, _ in _rows(table):
+        if (word := _WORD.search(operator)) is not None:
+            found[_WORDS[word[1]], math.prod(ast.literal_eval(shape))] += 1
     return found
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A line of the engine's table."""
-
-    number: str
-    operator: str
-    inputs: str
-    shape: str
-
-
-def _rows(table: str) -> list[_Row]:
+def _rows(table: str) -> list[list[str]]:
     lines = [[cell.strip() for cell in line.split("│")] for line in table.splitlines()]
-    return [_Row(c[1], c[2], c[4], c[5]) for c in lines if len(c) == 7 and c[1].isdigit()]
-
-
-def _sources(row: _Row) -> list[str]:
-    """The numbers of the lines that it takes its operands from."""
-    return re.findall(r"\((\d+), \d+\)", row.inputs)
+    return [cells for cells in lines if len(cells) == 7 and cells[1].isdigit()]

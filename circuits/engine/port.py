@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from circuits.errors import EngineError
 from circuits.format.commitments import Commitments
-from circuits.format.field import Felts, digits_end
+from circuits.format.field import Felts
 from circuits.format.hidden import Salt
 from circuits.srs.identity import Comparison
 
@@ -51,11 +51,6 @@ class RunArgs:
     input_visibility: str = "public"
     output_visibility: str = "public"
     param_visibility: str = "fixed"
-
-    @property
-    def weights_bound(self) -> int:
-        """The largest magnitude that a range check leaves a number."""
-        return digits_end(self.decomp_base, self.decomp_legs) - 1
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> RunArgs:
@@ -126,14 +121,13 @@ class Simulated:
 
     ``lookup_min``/``lookup_max`` bound what went into tables, ``range_max`` what went into range
     checks: compare them with the circuit's tables before proving, since a value outside makes the
-    engine hang. ``weights_hash`` is there where the settings have the weights hashed.
+    engine hang.
     """
 
     outputs: list[Felts]
     lookup_min: int
     lookup_max: int
     range_max: int
-    weights_hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,10 @@ shows that each element lies in its accepted range: ``relu(n - high)`` and ``rel
 elements are summed, and the sum, a public residue, has to be 0. Each term is the result of a table
 or of a decomposition, so it is a small number and never negative: only zeros add up to 0.
 
-*Weights.* A weight that is used once is a loose cell in EZKL 23.0.5: its range check, and the hash
-of the weights, are about another copy of it. Used twice, it is one cell that all are about. So
-every weight is used once more, times zero; the sum of that is the residue.
+*Weights* of older circuits (no more are made). A weight that is used once is a loose cell in EZKL
+23.0.5: its range check, and the hash of the weights, are about another copy of it. Used twice, it
+is one cell that all are about. So every weight was used once more, times zero; the sum of that is
+the residue.
 
 *Salt.* The engine commits to how often each entry of a lookup table is used, without blinding. Such
 a commitment is a function of the values looked up, and whoever guesses an input can confirm the

@@ -16,6 +16,7 @@ class Visibility(enum.StrEnum):
     PUBLIC = "public"  # input and output in clear, weights fixed in the verifying key
     PRIVATE_INPUT = "private-input"  # the input is a witness: only the output is shown
     HASHED_INPUT = "hashed-input"  # a Poseidon hash of the input is shown
+    # Of older receipts: no more circuits are built for these.
     HASHED_WEIGHTS = "hashed-weights"  # a Poseidon hash of the weights is shown
     PRIVATE_WEIGHTS = "private-weights"  # "some weights": nothing ties them to a model
 

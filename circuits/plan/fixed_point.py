@@ -20,7 +20,7 @@ from circuits.engine.port import LayoutStats, RunArgs, Simulated
 from circuits.errors import EngineError
 from circuits.format.field import Felts
 from circuits.format.hidden import Hidden
-from circuits.format.profile import Profile, Visibility
+from circuits.format.profile import Profile
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.graphs import bound_float
 from circuits.plan.variants import (
@@ -117,15 +117,12 @@ def _bounded(task: Task, label: str, args: RunArgs) -> tuple[LoweredGraph, Layou
     layout = _measured_layout(task, onnx, args)
     scales = layout.input_scales[: len(graph.signature.inputs)]
     outputs = graph.decodings(layout.output_scales[-len(graph.signature.outputs) :])
-    if visibility is not Visibility.PUBLIC:
-        made = task.engine.sandbox.run(
-            task.limits, bound_float, onnx, accepted, list(scales), visibility
-        )
+    if not visibility.shows_input:
+        made = task.engine.sandbox.run(task.limits, bound_float, onnx, accepted, list(scales))
         if isinstance(made, str):
             raise EngineError(made)
         onnx, passes = made[0], (*passes, made[1])
-        shown = visibility.shows_input
-        hidden = Hidden(weights=args.weights_bound) if shown else Hidden(inputs="digits")
+        hidden = Hidden(inputs="digits")
         layout = _measured_layout(task, onnx, args)
     lowered = LoweredGraph(
         label=label,

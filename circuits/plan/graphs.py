@@ -34,15 +34,12 @@ from circuits.rewrite.hidden_values import (
     Bound,
     bound_inputs,
     count_elements,
-    largest_number,
-    tie_weights,
 )
 
 _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
 #: Its two places: here, and where a graph is left to the engine's own fixed point.
 BOUND_INPUTS = AppliedPass(name="bound-inputs", version=1)
-TIED_WEIGHTS = AppliedPass(name="tie-weights", version=1)
 #: Entries beyond which no table is made to bound an input.
 _WIDEST_TABLE = 1 << 16
 #: Elements from which on a table of its own costs less than decompositions: 5 assignments an
@@ -237,10 +234,6 @@ def lay_out(
         hidden = Hidden(
             inputs="table" if by_table else "digits", salted_tables=len(tables) if salted else 0
         )
-    elif not visibility.shows_weights:
-        own, largest = (TIED_WEIGHTS,), largest_number(onnx)
-        onnx, hidden = tie_weights(onnx), Hidden(weights=largest)
-        decomposed = max(decomposed, largest)
     largest = max(decomposed, bounds.largest if checked else 0)
     return LoweredGraph(
         label=variant.label,
@@ -257,13 +250,11 @@ def lay_out(
 
 
 def bound_float(
-    onnx: bytes, accepted: Mapping[str, Range], scales: Sequence[int], visibility: Visibility
+    onnx: bytes, accepted: Mapping[str, Range], scales: Sequence[int]
 ) -> tuple[bytes, AppliedPass] | str:
     """A graph for the engine's own fixed point in which what is not shown is bounded: its inputs,
-    which the engine will count in steps of ``2^-scale``, or its weights. The reason where a bound
-    cannot be written."""
-    if visibility.shows_input:
-        return tie_weights(onnx), TIED_WEIGHTS
+    which the engine will count in steps of ``2^-scale``. The reason where a bound cannot be
+    written."""
     limits = [
         replace(Bound.of(name, range_, scale), scale=scale)
         for (name, range_), scale in zip(accepted.items(), scales, strict=True)

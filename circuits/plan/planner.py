@@ -73,12 +73,6 @@ def plan_circuit(
         raise ProfileContradiction(
             "no circuit has Freivalds products: whoever makes a proof could choose the outputs"
         )
-    if profile.checks_ranges and not profile.visibility.shows_weights:
-        raise ProfileContradiction(
-            "the engine leaves weights unchecked where it checks inputs and outputs, so hidden"
-            " weights could be any field elements",
-            advice="Leave out --soundness conservative, or show the weights.",
-        )
     if profile.must_commit and not profile.may_commit:
         raise ProfileContradiction(
             "committed hints go with public and private inputs, standard soundness and, where the"

@@ -207,7 +207,6 @@ def base_args(
     profile: Profile, *, input_scale: int, param_scale: int, scale_rebase_multiplier: int
 ) -> RunArgs:
     """The settings that a profile fixes, with a shape that holds everything."""
-    visible = profile.visibility
     return RunArgs(
         input_scale=input_scale,
         param_scale=param_scale,
@@ -218,7 +217,6 @@ def base_args(
         lookup_range=_PROBE_LOOKUPS,
         ignore_range_check_inputs_outputs=not profile.checks_ranges,
         input_visibility=profile.engine_input,
-        param_visibility=visible.engine_params,
     )
 
 

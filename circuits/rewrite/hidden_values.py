@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from circuits.format.hidden import BOUND, RESIDUES, SALT, SALT_ELEMENTS
-from circuits.format.wide_constants import EXACT, exact_constants, fits_float32, written
+from circuits.format.wide_constants import EXACT, fits_float32, written
 from circuits.rewrite.edit import shape_of
 
 #: Operators that look an integer at scale 0 up, in a table of their own.
@@ -67,50 +67,10 @@ def bound_inputs(
     return made
 
 
-def tie_weights(data: bytes) -> bytes:
-    """The graph with every number that it computes with used twice, and one more output,
-    ``zkml_residues`` of shape ``[1, 1]``, always zero."""
-    model = ir.from_proto(onnx.load_model_from_string(data))
-    writing = _Writing(model.graph)
-    first = model.graph.inputs[0]
-    shape = list(shape_of(first))
-    weights = [t for t in model.graph.initializers.values() if t.dtype is _FLOAT and t.uses()]
-    value = first if first.dtype is _FLOAT else writing.op("Cast", [first], shape, to=_FLOAT)
-    size = math.prod(shape)
-    flat = writing.op("Reshape", [value, writing.integers([1, size])], [1, size])
-    any_number = writing.op("ReduceSum", [flat, writing.integers([1])], [1, 1], keepdims=1)
-    zero = writing.op("Sub", [any_number, any_number], [1, 1])
-    residue = zero
-    for weight in weights:
-        ones = max(0, 2 - len(shape_of(weight)))
-        times_zero = writing.op("Mul", [weight, zero], [1] * ones + list(shape_of(weight)))
-        rank = len(shape_of(times_zero))
-        total = writing.op(
-            "ReduceSum", [times_zero, writing.integers(range(rank))], [1] * rank, keepdims=1
-        )
-        if rank > 2:
-            total = writing.op("Reshape", [total, writing.integers([1, 1])], [1, 1])
-        residue = writing.op("Add", [residue, total], [1, 1])
-    residue.name = RESIDUES
-    model.graph.outputs.append(residue)
-    made: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return made
-
-
 def count_elements(data: bytes) -> int:
     """How many elements a graph's inputs have."""
     inputs = onnx.load_model_from_string(data).graph.input
     return sum(math.prod(d.dim_value for d in i.type.tensor_type.shape.dim) for i in inputs)
-
-
-def largest_number(data: bytes) -> int:
-    """The largest magnitude among the numbers that a graph of integers computes with."""
-    graph = onnx.load_model_from_string(data).graph
-    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    numbers = {n: a for n, a in arrays.items() if a.dtype == np.float32}
-    if EXACT.encode() in data:
-        numbers |= exact_constants(arrays)
-    return max((int(abs(n)) for a in numbers.values() for n in a.reshape(-1)), default=0)
 
 
 def salted_tables(graph: ir.Graph) -> list[str]:

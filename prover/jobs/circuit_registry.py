@@ -178,11 +178,12 @@ class CircuitRegistry:
         if record is None:
             return None
         manifest = CircuitManifest.from_json(record.manifest)
-        if manifest.hints is not None:
+        if manifest.hints is not None or not manifest.profile.visibility.shows_weights:
             raise CircuitNotFound(
-                f"circuit {circuit_id} has public hints: its receipts are verified, and no more are"
-                " made",
-                advice="Order a circuit of the same model and profile again.",
+                f"circuit {circuit_id} has public hints, or weights that no identity names: its"
+                " receipts are verified, and no more are made",
+                advice="Order a circuit of the same model again, with --weights private to hide"
+                " weights.",
             )
         paths: dict[str, Path] = {
             name: self._artifacts.local_path(manifest.files[name])

@@ -253,7 +253,7 @@ def test_the_key_is_rebuilt_from_the_model(
         rewritten = with_context(model, manifest.context.limbs, shows_input=True)
         engine.setup(rewritten, settings.decode(), path, tmp_path, LIMITS)
         part = verify_part.extract(path)
-        return Rebuilt(vk=(tmp_path / "vk").read_bytes(), srs_part=part, weights_hash=None)
+        return Rebuilt(vk=(tmp_path / "vk").read_bytes(), srs_part=part)
 
     assert judge(bundle, rebuild=rebuild).ok
     # An issuer who names another model is found out, whatever he signs.
@@ -266,7 +266,7 @@ def test_the_proof_is_checked_under_the_reference_string_of_the_key(
     good: Bundle, judge: Judge
 ) -> None:
     """Else an issuer puts in a part whose secret he knows, and opens commitments to anything."""
-    rebuilt = Rebuilt(vk=good.vk, srs_part=OTHER_PART, weights_hash=None)
+    rebuilt = Rebuilt(vk=good.vk, srs_part=OTHER_PART)
     report = judge(good, rebuild=lambda *_: rebuilt)
     assert names(report) == ["rebuild"]
     assert "another reference string" in report.failures[0].detail
@@ -291,7 +291,6 @@ def test_the_output_is_compared_with_onnxruntimes(
     rebuilt = Rebuilt(
         vk=good.vk,
         srs_part=good.srs_part,
-        weights_hash=None,
         answer=lambda _: [(np.array([answer]), 100.0)],
     )
     report = judge(forgery.resigned(), rebuild=lambda *_: rebuilt)
@@ -308,7 +307,6 @@ def test_an_output_that_is_far_off_for_its_own_width_is_a_warning(
     rebuilt = Rebuilt(
         vk=good.vk,
         srs_part=good.srs_part,
-        weights_hash=None,
         answer=lambda _: [(np.array([[0.0, 9.3984375, 4.1171875]]), 20.0)],
     )
     report = judge(forgery.resigned(), rebuild=lambda *_: rebuilt)

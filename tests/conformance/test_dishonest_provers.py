@@ -19,11 +19,11 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, LayoutStats, Limits, ProofResult
 from circuits.engine.proof_json import parse_proof
 from circuits.errors import EngineError
-from circuits.format.field import Felts, P, felts_to_bytes, to_felt
+from circuits.format.field import Felts, P, to_felt
 from circuits.format.hidden import Hidden
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Soundness, Visibility
-from circuits.rewrite.hidden_values import Bound, bound_inputs, tie_weights
+from circuits.rewrite.hidden_values import Bound, bound_inputs
 from circuits.srs.verify_part import extract
 from prover.statement.bundle import read_bundle, write_bundle
 from prover.verify.bundle import verify_bundle
@@ -59,10 +59,6 @@ HIDDEN_INPUTS = (
 SHOWN = (
     Case(name="public"),
     Case(name="conservative", soundness=Soundness.CONSERVATIVE),
-)
-HIDDEN_WEIGHTS = (
-    Case(name="hashed-weights", visibility=Visibility.HASHED_WEIGHTS),
-    Case(name="private-weights", visibility=Visibility.PRIVATE_WEIGHTS),
 )
 
 
@@ -105,17 +101,6 @@ class Attacked:
         data = bundle(self.case, 0, manifest, self.files, proof, stated)
         policy = Policy(trusted=(public_key(1),))
         return verify_bundle(data, engine=self.engine, policy=policy, now=NOW)
-
-    def with_weights(self, change: Callable[[np.ndarray], list[int]], folder: Path) -> Path:
-        """The compiled circuit with other numbers in the place of the weights."""
-        weights = quantised_weights(self.case.seed)[0].reshape(-1)
-        honest = felts_to_bytes(to_felt(int(n)) for n in weights)
-        circuit = self.files.compiled.read_bytes()
-        assert circuit.count(honest) == 1
-        path = folder / "compiled-otherwise"
-        bent = felts_to_bytes(to_felt(n) for n in change(weights))
-        path.write_bytes(circuit.replace(honest, bent))
-        return path
 
 
 @pytest.fixture(scope="module")
@@ -290,75 +275,3 @@ def test_old_circuits_are_named_and_strict_verification_refuses_them(
         assert check in [c.name for c in strict.failures]
         today = verify_bundle(vectors[name], engine=engine, now=NOW)
         assert check not in [c.name for c in today.warnings]
-
-
-def two_products(*, exchanged: bool, tied: bool) -> bytes:
-    """``y = x·A`` and ``z = x·B``; or, in a graph of the same layout, with A and B exchanged."""
-    first, second = ("B", "A") if exchanged else ("A", "B")
-    model = parser.parse_model(
-        f"""<ir_version: 8, opset_import: ["" : 17]>
-        g (float[1, 4] x) => (float[1, 3] y, float[1, 3] z) {{
-          y = MatMul(x, {first})
-          z = MatMul(x, {second})
-        }}"""
-    )
-    for name, base in (("A", 1), ("B", 50)):
-        values = np.arange(base, base + 12, dtype=np.float32).reshape(4, 3)
-        model.graph.initializer.append(numpy_helper.from_array(values, name))
-    data = bytes(model.SerializeToString())
-    return tie_weights(data) if tied else data
-
-
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("visibility", ["private", "hashed"])
-def test_a_weight_used_twice_is_one_cell_and_used_once_it_is_not(
-    visibility: str, tied: bool, engine: EzklEngine, srs: Path, tmp_path: Path
-) -> None:
-    """What EZKL hashes and range-checks is tied to what it computes with only where weights are
-    used twice: else a circuit of other weights fits the key."""
-    args = replace(run_args(HIDDEN_WEIGHTS[0]), input_scale=0, param_scale=0)
-    args = replace(args, param_visibility=visibility)
-    folders = {}
-    for exchanged in (False, True):
-        out = folders[exchanged] = tmp_path / str(exchanged)
-        out.mkdir()
-        onnx = two_products(exchanged=exchanged, tied=tied)
-        (layout,) = engine.measure_layout(onnx, [args], PATIENCE)
-        assert isinstance(layout, LayoutStats)
-        engine.setup(onnx, layout.settings, srs, out, PATIENCE)
-    honest = folders[False]
-    files = CircuitFiles(
-        compiled=folders[True] / "compiled",
-        settings=honest / "settings.json",
-        pk=honest / "pk",
-        vk=honest / "vk",
-        srs=srs,
-    )
-    x = [[to_felt(n) for n in (1, 2, 3, 4)]]
-    proof = engine.prove(files, x, PATIENCE)
-    parts = (files.settings.read_bytes(), files.vk.read_bytes(), extract(srs))
-    assert engine.verify(proof.proof_json, *parts, PATIENCE) is not tied
-
-
-@pytest.mark.parametrize("case", HIDDEN_WEIGHTS, ids=lambda c: c.name)
-def test_no_hidden_weight_lies_outside_its_range(
-    case: Case, attacked: Callable[[Case], Attacked], tmp_path: Path
-) -> None:
-    circuit = attacked(case)
-    assert circuit.manifest.hidden is not None
-    most = circuit.manifest.hidden.weights
-    assert most is not None
-    x = circuit.manifest.inputs[0].quantise(INPUT["x"])
-
-    def first(number: int) -> Callable[[np.ndarray], list[int]]:
-        return lambda weights: [number, *(int(n) for n in weights[1:])]
-
-    def refused(attacked: Attacked, number: int) -> list[str]:
-        return attacked.refused_by(x, attacked.with_weights(first(number), tmp_path))
-
-    # Another weight of the range: another hash, or "some weights" (which-weights, a non-claim).
-    assert refused(circuit, 3) == []
-    for number in (most + 1, -most - 1, P // 3):
-        assert refused(circuit, number) in (["engine"], ["proof"])
-    before = attacked(replace(case, bounded=False))
-    assert refused(before, most + 1) == []

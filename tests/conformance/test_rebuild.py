@@ -25,7 +25,7 @@ from prover.settings import Settings
 from prover.statement.bundle import Bundle, read_bundle, write_bundle
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
-from prover.verify.report import Report, Status
+from prover.verify.report import Report
 from tests.cases import tiny
 from tests.cases.verdicts import names
 from tests.conformance.forgeries import REBUILD_FORGERIES, Forgery, statement_of
@@ -211,36 +211,6 @@ def test_the_manifest_of_an_integer_circuit_is_rebuilt_too(
     bundle = forgery.resigned()
     assert names(bench.judge(bundle, model, rebuilds=False)) == []
     assert names(bench.judge(bundle, model)) == ["rebuild"]
-
-
-def test_hashed_weights_are_those_of_the_model(bench: Bench) -> None:
-    model, other = MODELS["integers"], tiny.linear(scale=-1.0)
-    good = bench.prove(other, Visibility.HASHED_WEIGHTS)
-    report = bench.judge(good, other)
-    assert report.failures == ()
-    assert "hash of the weights" in detail(report)
-    # The key holds no weights: the two models, alike but for those, have the same one.
-    own = bench.prove(model, Visibility.HASHED_WEIGHTS)
-    assert own.vk == good.vk
-    forgery, true = Forgery(good, copy.deepcopy(statement_of(good))), Forgery(own, {}).manifest
-    forgery.set_manifest(
-        replace(
-            forgery.manifest,
-            model_sha256=true.model_sha256,
-            rewritten_sha256=true.rewritten_sha256,
-        )
-    )
-    report = bench.judge(forgery.resigned(), model)
-    assert names(report) == ["rebuild"]
-    assert "is not that of the model's weights" in detail(report)
-
-
-def test_private_weights_stay_a_warning_whatever_is_rebuilt(bench: Bench) -> None:
-    bundle = bench.prove(MODELS["integers"], Visibility.PRIVATE_WEIGHTS)
-    report = bench.judge(bundle, MODELS["integers"])
-    assert report.failures == ()
-    (check,) = [c for c in report.checks if c.name == "rebuild"]
-    assert check.status is Status.WARN
 
 
 @pytest.mark.parametrize("visibility", [Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT])

@@ -41,7 +41,7 @@ fields: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.fixed_dictionaries(
         {},
         optional={
-            "visibility": st.sampled_from(["public", "private-input", "hashed-weights"]),
+            "visibility": st.sampled_from(["public", "private-input", "hashed-input"]),
             "max_error": st.floats(0.001, 1),
             "agreement": st.floats(0, 1),
             "range_margin": st.floats(0, 1000),

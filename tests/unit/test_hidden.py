@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from onnx import helper
 
-from circuits.engine.layout_checks import check_weights
-from circuits.errors import EngineError
+from circuits.calibration.samples import draw
+from circuits.compiler.build import compile_float
+from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits
+from circuits.errors import ProfileContradiction
 from circuits.format.field import from_felt
 from circuits.format.hidden import SALT_BITS, SEVERAL_SALT_BITS, Hidden, Salt, filled, hides
+from circuits.format.profile import Profile, Visibility
+from circuits.format.tensors import Signature
 
 
 def settings(low: int, high: int, logrows: int, columns: int) -> dict[str, dict[str, object]]:
@@ -67,31 +71,14 @@ def test_a_manifest_says_what_bounds_it() -> None:
             Hidden.from_json(hidden.to_json() | {"salted_tables": count})
 
 
-def table(*rows: tuple[int, str, str]) -> str:
-    return "\n".join(f"│ {n} │ {op} │ 0 │ {inputs} │ [1, 3] │" for n, op, inputs in rows)
-
-
-TIED = (
-    (0, "Input", ""),
-    (1, "CONST (scale=0)", ""),
-    (2, "EINSUM mk,kn->mn", "[(0, 0), (1, 0)]"),
-    (3, "SUB", "[(0, 0), (0, 0)]"),
-    (4, "MULT", "[(1, 0), (3, 0)]"),
+@pytest.mark.parametrize(
+    "visibility", [Visibility.HASHED_WEIGHTS, Visibility.PRIVATE_WEIGHTS], ids=lambda v: v.value
 )
-
-
-def graph(op: str) -> bytes:
-    node = helper.make_node(op, ["x"], ["y"])
-    made = helper.make_model(helper.make_graph([node], "g", [], []))
-    return bytes(made.SerializeToString())
-
-
-def test_hidden_weights_are_used_twice_and_in_no_loop() -> None:
-    check_weights(graph("MatMul"), table(*TIED))
-    with pytest.raises(EngineError, match="splits a weight"):
-        check_weights(
-            graph("MatMul"), table(*TIED, (5, "CONST (scale=0)", ""), (6, "ADD", "[(5, 0)]"))
-        )
-    for network, rows in ((graph("RNN"), TIED), (graph("MatMul"), (*TIED, *TIED))):
-        with pytest.raises(EngineError, match="loop"):
-            check_weights(network, table(*rows))
+def test_no_more_circuits_are_built_for_weights_that_nothing_names(
+    visibility: Visibility, engine: EzklEngine
+) -> None:
+    profile = Profile(visibility=visibility)
+    samples = draw(Signature(inputs=(), outputs=()), {})
+    with pytest.raises(ProfileContradiction) as caught:
+        compile_float(engine, b"", samples, profile, Limits())
+    assert "--weights private" in caught.value.advice

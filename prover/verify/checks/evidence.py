@@ -52,11 +52,6 @@ class Rebuilt(Protocol):
         ...
 
     @property
-    def weights_hash(self) -> str | None:
-        """The engine's Poseidon hash of the model's weights, where it is shown."""
-        ...
-
-    @property
     def answer(
         self,
     ) -> Callable[[Mapping[str, NDArray[Any]]], Sequence[tuple[NDArray[Any], float]]] | None:

@@ -11,7 +11,7 @@ from circuits.format.digests import sha256
 from circuits.format.field import digits_end
 from circuits.format.hidden import hides
 from circuits.format.manifest import Role
-from circuits.format.profile import Soundness, Visibility
+from circuits.format.profile import Soundness
 from circuits.srs import verify_part
 from prover.statement.commitment import parse_input_json
 from prover.verify.checks.evidence import (
@@ -22,7 +22,6 @@ from prover.verify.checks.evidence import (
     warn,
 )
 from prover.verify.checks.ezkl_settings import PUBLIC, EzklSettings
-from prover.verify.checks.instances import segment
 
 #: Differences allowed between onnxruntime's outputs on two machines: as shares of the element, of
 #: the output's typical element, and of the circuit's own error, which is mostly far larger.
@@ -134,10 +133,8 @@ def srs_pinned(e: Evidence) -> str:
 
 # (34)
 def rebuild(e: Evidence) -> str:
-    visibility = e.manifest.value.profile.visibility
     if e.rebuild is None:
-        also = ", and the hash of the weights," if visibility is Visibility.HASHED_WEIGHTS else ""
-        skip(f"not requested: that the key{also} belongs to the model depends on the signature")
+        skip("not requested: that the key belongs to the model depends on the signature")
     model = e.bundle.value.model if e.model is None else e.model
     if model is None:
         refuse("a rebuild needs the ONNX model, given or in the bundle")
@@ -150,14 +147,7 @@ def rebuild(e: Evidence) -> str:
     if made.srs_part != e.bundle.value.srs_part:
         refuse("the proof was checked under another reference string than the key was rebuilt over")
     _no_byte_appended(e)
-    hashed = visibility is Visibility.HASHED_WEIGHTS
-    if hashed and [made.weights_hash] != segment(e, Role.WEIGHTS_HASH, "weights"):
-        refuse("the hash in the proof is not that of the model's weights")
     _as_exact_as_stated(e, made)
-    if hashed:
-        return "the key and the hash of the weights, rebuilt from the model, are the same"
-    if visibility is Visibility.PRIVATE_WEIGHTS:
-        warn("the same key, rebuilt: but this profile's key holds no weights of the model")
     if manifest.weights_identity is not None:
         warn(
             "the same key, rebuilt: but it is the architecture's, and that the identity's weights"
