@@ -26,6 +26,8 @@ from circuits.rewrite.edit import (
 
 #: A mask below this lets nothing through; what it becomes.
 _NOTHING, _MASKED = -1e9, -40.0
+#: Powers of e of less than minus this add nothing that any pass may see.
+SATURATED = 16.0
 _CARRY = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -66,9 +68,22 @@ def _div(node: ir.Node, build: Builder) -> ir.Value | None:
     if source is x and votes is not None:
         return build.op("Mul", x, build.const(1.0 / votes))
     over = norm is not None and shape_of(norm) == (*shape_of(x)[:-1], 1)
-    if source is not x or not over or not adds_up_to_one(x):
+    if source is not x or not over:
         return None
-    return build.op("Identity", x)
+    if (powers := _maker(x, "Exp")) is not None:
+        return _softmax(powers.inputs[0], build)
+    return build.op("Identity", x) if adds_up_to_one(x) else None
+
+
+def _softmax(scores: ir.Value | None, build: Builder) -> ir.Value:
+    """Of scores less their largest, those far below it as less far."""
+    below = _maker(scores, "Sub")
+    top = None if below is None else _maker(below.inputs[1], "ReduceMax")
+    if below is not None and top is not None and top.inputs[0] is below.inputs[0]:
+        kind = np.float32 if scores is None or scores.dtype is None else scores.dtype.numpy()
+        bounds = [build.const(np.array(v, dtype=kind)) for v in (-SATURATED, 0.0)]
+        scores = build.op("Clip", scores, *bounds)
+    return build.op("Softmax", scores, axis=-1)
 
 
 def _votes(value: ir.Value | None) -> int | None:
@@ -222,7 +237,7 @@ def _run(model: ir.Model) -> None:
 
 SHORTEN_FORMULAS = Pass(
     name="shorten-formulas",
-    version=1,
+    version=2,
     purpose="Softmax as such and with finite masks; no division by a sum of one; x - x, x / x.",
     reference="scikit-learn's exporters: naive Bayes, one-vs-rest, power transforms",
     run=_run,

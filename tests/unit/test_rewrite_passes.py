@@ -148,6 +148,21 @@ def test_a_mask_of_minus_infinity_becomes_finite() -> None:
     assert all(np.isfinite(c).all() for c in constants if c.dtype.kind == "f")
 
 
+@pytest.mark.parametrize("of", ["x", "d"])
+def test_a_softmax_written_as_powers_is_one(of: str) -> None:
+    """With and without the largest taken off, also where scores are in the hundreds."""
+    text = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[2, 4] x) => (float y)
+    <int64[1] a = {{1}}>
+    {{ m = ReduceMax<axes = [1]>(x) d = Sub(x, m) e = Exp({of}) t = ReduceSum(e, a)
+       y = Div(e, t) }}"""
+    data = parser.parse_model(text).SerializeToString()
+    rows = [{"x": row * (1 if of == "x" else 300)} for row in (s["x"] for s in samples(data))]
+    found = rewrite(data, rows)
+    operators = [node.op_type for node in onnx.load_model_from_string(found.onnx).graph.node]
+    assert "Softmax" in operators
+    assert not {"Exp", "Div"} & {*operators}
+
+
 def test_nearest_neighbours_are_looked_up_by_products() -> None:
     """A table of classes at places that TopK found, as exporters write the vote."""
     text = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from onnx_ir import DataType
 
 from circuits.rewrite.edit import Builder, attr, ints
-
-#: sigmoid(-16) is 1e-7: scores farther out differ by less than any pass may.
-_SATURATED = 16.0
+from circuits.rewrite.identities import SATURATED
 
 
 def transformed(build: Builder, scores: ir.Value, post: str) -> ir.Value:
@@ -28,7 +26,7 @@ def sigmoid(build: Builder, scores: ir.Value) -> ir.Value:
     """Scores bent into 0…1, those beyond 16 as 16: the scores of unscaled features go into the
     thousands, and a table of all of them would be longer than any circuit."""
     return build.op(
-        "Sigmoid", build.op("Clip", scores, build.const(-_SATURATED), build.const(_SATURATED))
+        "Sigmoid", build.op("Clip", scores, build.const(-SATURATED), build.const(SATURATED))
     )
 
 
@@ -36,7 +34,7 @@ def _softmax(build: Builder, scores: ir.Value) -> ir.Value:
     """Softmax of scores not more than 16 below the largest, for the same reason."""
     largest = _row_maximum(build, scores)
     below = build.op("Sub", scores, largest)
-    near = build.op("Clip", below, build.const(-_SATURATED), build.const(0.0))
+    near = build.op("Clip", below, build.const(-SATURATED), build.const(0.0))
     return build.op("Softmax", near, axis=-1)
 
 
