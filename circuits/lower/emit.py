@@ -251,6 +251,9 @@ class Emitter:
         """The same elements in another shape (nothing when it is the shape already)."""
         if shape_of(value) == tuple(shape):
             return value
+        written = name_of(value) + EXACT in self.graph.initializers
+        if value.const_value is not None and not written:
+            return self._constant(value.const_value.numpy().reshape(shape))
         return self.op("Reshape", [value, self.indices(ints(shape))], shape)
 
     def finish(self, outputs: Sequence[tuple[str, ir.Value]]) -> bytes:

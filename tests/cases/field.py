@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
-from onnx import parser
+from onnx import numpy_helper, parser
+from onnxruntime.quantization import quantize_dynamic
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingClassifier, IsolationForest
+from sklearn.datasets import load_iris
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.ensemble import AdaBoostRegressor, GradientBoostingClassifier, IsolationForest
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     OneHotEncoder,
@@ -179,6 +185,58 @@ def recommender() -> Field:
     return Field(model, {"user": rng.normal(0, 1, (120, width)).astype(np.float32)})
 
 
+def _iris() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    x, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    return x[order].astype(np.float32), y[order]
+
+
+def discriminants() -> Field:
+    """Its softmax is written as powers over their sum, of scores in the hundreds."""
+    x, y = _iris()
+    fitted = QuadraticDiscriminantAnalysis().fit(x, y)
+    kinds = [("x", FloatTensorType([None, 4]))]
+    return Field(_exported(fitted, kinds, zipmap=False), {"x": x})
+
+
+def weighted_median() -> Field:
+    """AdaBoost's regressor: predictions sorted, weights summed along them, one picked."""
+    x, y = _prices()
+    fitted = AdaBoostRegressor(n_estimators=4, random_state=0).fit(x, y)
+    return Field(_exported(fitted, [("x", FloatTensorType([None, x.shape[1]]))]), {"x": x})
+
+
+def mean_of_neighbours() -> Field:
+    x, y = _prices(120)
+    fitted = KNeighborsRegressor(3).fit(StandardScaler().fit_transform(x[:40]), y[:40])
+    rows = StandardScaler().fit(x[:40]).transform(x).astype(np.float32)
+    return Field(_exported(fitted, [("x", FloatTensorType([None, x.shape[1]]))]), {"x": rows})
+
+
+def two_classifiers() -> Field:
+    """Their probabilities are a sequence of tensors."""
+    x, y = _iris()
+    both = np.stack([y, y > 0], axis=1).astype(np.int64)
+    fitted = MultiOutputClassifier(LogisticRegression(max_iter=300)).fit(x, both)
+    return Field(_exported(fitted, [("x", FloatTensorType([None, 4]))], zipmap=False), {"x": x})
+
+
+def dynamic_steps() -> Field:
+    """A network as onnxruntime quantises it at run time."""
+    rng = np.random.default_rng(3)
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1, 8] x) => (float y)
+    { h = MatMul(x, a) r = Relu(h) y = MatMul(r, b) }"""
+    model = parser.parse_model(text)
+    for name, shape in (("a", (8, 16)), ("b", (16, 3))):
+        weights = rng.normal(0, 0.4, shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weights, name))
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(model, f"{folder}/float.onnx")
+        quantize_dynamic(f"{folder}/float.onnx", f"{folder}/int8.onnx")
+        data = onnx.load(f"{folder}/int8.onnx").SerializeToString()
+    return Field(data, {"x": rng.uniform(-1, 1, (120, 8)).astype(np.float32)})
+
+
 FIELD: dict[str, Callable[[], Field]] = {
     "codes and numbers": codes,
     "double precision": double_input,
@@ -189,4 +247,9 @@ FIELD: dict[str, Callable[[], Field]] = {
     "power transform": power_transformer,
     "nearest neighbours": neighbours,
     "recommender": recommender,
+    "discriminants": discriminants,
+    "weighted median": weighted_median,
+    "mean of neighbours": mean_of_neighbours,
+    "two classifiers": two_classifiers,
+    "dynamic quantisation": dynamic_steps,
 }
