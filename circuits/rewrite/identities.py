@@ -68,8 +68,11 @@ def _div(node: ir.Node, build: Builder) -> ir.Value | None:
     if source is x and votes is not None:
         return build.op("Mul", x, build.const(1.0 / votes))
     over = norm is not None and shape_of(norm) == (*shape_of(x)[:-1], 1)
-    if source is not x or not over:
-        return None
+    return _over_its_sum(x, build) if source is x and over else None
+
+
+def _over_its_sum(x: ir.Value, build: Builder) -> ir.Value | None:
+    """x over its sum along the last axis."""
     if (powers := _maker(x, "Exp")) is not None:
         return _softmax(powers.inputs[0], build)
     return build.op("Identity", x) if adds_up_to_one(x) else None

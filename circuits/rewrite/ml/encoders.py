@@ -70,8 +70,10 @@ def one_hot_encoder(node: ir.Node, build: Builder) -> ir.Value:
     """1 in the place of the category, 0 elsewhere: ``[..., categories]``."""
     categories = attr(node, "cats_int64s")
     x = node.inputs[0]
-    if not categories or x is None or not attr(node, "zeros", 1):
-        raise ValueError("categories that are text, or an error for unknown ones")
+    if not categories or x is None:
+        raise ValueError("categories that are text")
+    if not attr(node, "zeros", 1):
+        raise ValueError("unknown categories are an error; fit it with handle_unknown='ignore'")
     return one_hot(build, x, categories)
 
 
