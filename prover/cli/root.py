@@ -120,7 +120,7 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """The whole command."""
     run(lambda: command_line(sys.argv))
 
 

@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
 from prover.cli import options
+from prover.cli.engine import SANDBOX
 from prover.cli.terminal import (
     EXIT_NO,
     EXIT_YES,
@@ -87,8 +87,7 @@ def verify(
     terminal = Terminal(as_json)
     if (bundle is None) == (ezkl is None):
         raise OptionsDisagree("give a bundle, or --ezkl with --settings and --vk")
-    engine = EzklEngine(Sandbox())
-    engine.sandbox.start()  # before the imports below: the engine loads beside them
+    engine = EzklEngine(SANDBOX)
     try:
         if ezkl is not None:
             report = _raw(engine, ezkl, settings, vk, srs_part, model, input_file)

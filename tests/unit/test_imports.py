@@ -77,6 +77,11 @@ def test_a_command_line_is_read_before_anything_heavy_is_loaded(
     assert loaded & banned == set()
 
 
+def test_the_engine_of_a_verification_starts_before_anything_heavy_is_loaded() -> None:
+    loaded = _loaded("import prover.cli.engine")
+    assert loaded & (_NEVER | _STORE | {"numpy", "pydantic", "rich", "typer"}) == set()
+
+
 def test_verifying_loads_no_more_than_verification() -> None:
     """After a whole run of ``zkml verify``, on a file that is no bundle."""
     loaded = _loaded(
