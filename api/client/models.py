@@ -44,11 +44,15 @@ class Problem(_Answer):
 
 
 class Tensor(_Answer):
-    """A named input or output of a model."""
+    """A named input or output of a model. ``missing_of``: it is that input's mask, and is not sent.
+    ``categories``: texts are sent, these or, with ``other``, any."""
 
     name: str
     dtype: str
     shape: list[int]
+    missing_of: str | None = None
+    categories: list[str] | None = None
+    other: bool = False
 
 
 class OwnerSignature(_Answer):

@@ -330,14 +330,17 @@ def _cell_values(
     if tensor.categories is not None:
         found = numbers([cells[i] for i in places], tensor)
         return cast(found.reshape(tensor.shape), tensor)
-    try:
-        found = np.array([_number(cells[i], missing) for i in places], dtype=np.float64)
-    except ValueError:
-        raise InputType(
-            f"input {tensor.name!r} has a cell that is no number",
-            input=tensor.name,
-            expected=tensor.dtype,
-        ) from None
+    found = np.empty(len(places))
+    for at, place in enumerate(places):
+        try:
+            found[at] = _number(cells[place], missing)
+        except ValueError:
+            raise InputType(
+                f"input {tensor.name!r} has {cells[place][:40]!r} in column"
+                f" {column_names(tensor)[at]!r}, which is no number",
+                input=tensor.name,
+                expected=tensor.dtype,
+            ) from None
     row: NDArray[Any] = cast(found.reshape(1, *tensor.shape), tensor, missing)[0]
     return row
 

@@ -7,7 +7,7 @@
 //   const bundle = await zkml.bundle(job.id); // `zkml verify` checks it without the service
 
 /** Numbers as nested arrays. */
-export type Tensor = number | boolean | Tensor[];
+export type Tensor = number | boolean | string | null | Tensor[];
 
 export interface Model {
   id: string;

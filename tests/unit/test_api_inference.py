@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -13,8 +14,11 @@ import numpy as np
 import pytest
 
 from api.client import Client
+from api.inference.schemas import InferIn, metadata
+from api.inference.tensors import inputs_of
+from api.models.schemas import TensorOut
 from circuits.errors import EngineTimeout
-from prover.records.job import JobState
+from prover.records.job import JobState, ModelRecord
 from tests.unit.fake_app import MODEL, FakeApp, serving
 
 tritonclient = pytest.importorskip("tritonclient.http")
@@ -242,3 +246,25 @@ def test_an_inference_without_a_proof_says_why(url: str, app: FakeApp) -> None:
     answer = httpx.post(f"{url}/v2/models/net/infer", json={"inputs": [X]}, timeout=30)
     problem = holds("inference_error_response", answer, 409)
     assert (problem["code"], problem["context"]["code"]) == ("proof_failed", "engine_timeout")
+
+
+def test_texts_are_bytes_and_a_mask_is_not_sent() -> None:
+    tensors = [
+        {"name": "x", "dtype": "float32", "shape": [1, 2]},
+        {"name": "x/missing", "dtype": "bool", "shape": [1, 2], "missing_of": "x"},
+        {"name": "t", "dtype": "int64", "shape": [1, 1], "categories": ["a", "b"], "other": False},
+    ]
+    now = datetime.now(UTC)
+    signature = {"inputs": tensors, "outputs": []}
+    record = ModelRecord(
+        id="m", name="net", size_bytes=1, signature=signature, summary={}, created_at=now
+    )
+    shown = metadata("net", [record]).inputs
+    assert [(t.name, t.datatype) for t in shown] == [("x", "FP32"), ("t", "BYTES")]
+    sent = [
+        {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, None]},
+        {"name": "t", "shape": [1, 1], "datatype": "BYTES", "data": ["b"]},
+    ]
+    request = InferIn.model_validate({"inputs": sent})
+    assert inputs_of(request, b"", record) == {"x": [[1.5, None]], "t": [["b"]]}
+    assert [TensorOut(**t).model_dump() for t in tensors] == tensors

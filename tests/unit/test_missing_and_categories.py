@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,16 @@ from circuits.errors import (
     UnsupportedOperator,
 )
 from circuits.format.input_forms import Columns, read_columns
+from circuits.format.manifest import CircuitManifest
 from circuits.format.tensors import InputEncoding, Signature
 from circuits.lower import choose_bits, lower
 from circuits.plan.integers import _MORE_BITS
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
+from prover.statement.bundle import read_bundle
 from prover.statement.commitment import input_json, parse_input_json
+from prover.verify.checks.evidence import Unmet
+from prover.verify.checks.files import _well_meant
 from tests.cases.estimators import ML, model
 from tests.cases.missing import MISSING, TEXT, Case, Raw, numbers
 from tests.unit.test_field_cases import decoded
@@ -126,6 +132,30 @@ def test_a_statement_has_no_value_where_one_is_missing() -> None:
     assert forged != document
     with pytest.raises(ValueError, match="a value where it is missing"):
         parse_input_json(forged, encodings)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"upper": 2.0}, "the range of input 'x/missing'"),
+        ({"lower": -1.0}, "the range of input 'x/missing'"),
+        ({"scale": 1}, "the range of input 'x/missing'"),
+        ({"tensor": {"missing_of": "z"}}, "'x/missing' is no mask of 'z'"),
+        ({"tensor": {"dtype": "int64"}}, "'x/missing' is no mask of 'x'"),
+        ({"tensor": {"shape": (1, 4)}}, "'x/missing' is no mask of 'x'"),
+    ],
+)
+def test_a_verifier_believes_no_other_mask(change: dict[str, Any], says: str) -> None:
+    """An issuer's manifest is his word: what a mask is called does not make it one."""
+    vector = Path(__file__).parents[1] / "conformance" / "vectors" / "public.zkml"
+    manifest = CircuitManifest.from_json(json.loads(read_bundle(vector.read_bytes()).manifest))
+    signature = inspect_model(MISSING["less-small"]().onnx).signature
+    value, mask = (InputEncoding(tensor=t, scale=0, lower=0.0, upper=1.0) for t in signature.inputs)
+    _well_meant(dataclasses.replace(manifest, inputs=(value, mask)))
+    tensor = dataclasses.replace(mask.tensor, **change.get("tensor", {}))
+    bent = dataclasses.replace(mask, **{**change, "tensor": tensor})
+    with pytest.raises(Unmet, match=says):
+        _well_meant(dataclasses.replace(manifest, inputs=(value, bent)))
 
 
 def test_a_model_that_does_not_ask_takes_no_missing_value() -> None:
