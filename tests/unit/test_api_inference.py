@@ -249,7 +249,7 @@ def test_an_inference_without_a_proof_says_why(url: str, app: FakeApp) -> None:
 
 
 def test_texts_are_bytes_and_a_mask_is_not_sent() -> None:
-    tensors = [
+    tensors: list[dict[str, Any]] = [
         {"name": "x", "dtype": "float32", "shape": [1, 2]},
         {"name": "x/missing", "dtype": "bool", "shape": [1, 2], "missing_of": "x"},
         {"name": "t", "dtype": "int64", "shape": [1, 1], "categories": ["a", "b"], "other": False},
