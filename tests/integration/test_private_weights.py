@@ -7,18 +7,37 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from circuits.committed.arithmetic import InputSteps, Steps, SumSteps, entries
 from circuits.committed.arrangement import Arrangement
+from circuits.committed.network import Axis, Convolution, Kind, Network, Sum, View
 from circuits.compiler.build import BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import ProofResult
+from circuits.engine.port import CircuitFiles, LayoutStats, ProofResult, set_up_files
 from circuits.engine.proof_json import EzklProof
 from circuits.errors import CircuitNotFaithful
-from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, Commitments, Weights, columns
-from circuits.format.profile import Visibility
+from circuits.format.commitments import (
+    COLUMN_SALT,
+    POINT_BYTES,
+    Binding,
+    Commitments,
+    Subject,
+    Weights,
+    columns,
+    doubled,
+)
+from circuits.format.digests import sha256
+from circuits.format.field import to_felt
+from circuits.format.profile import Argument, Profile, Visibility
+from circuits.lower.committed.circuit import write_circuit
+from circuits.plan.committed import committed_args
 from circuits.rebuild import derive, rebuild
+from circuits.srs.files import Policy as SrsPolicy
 from circuits.srs.files import SrsFolder
+from circuits.srs.identity import Comparison
+from circuits.srs.verify_part import extract
 from prover.statement.bundle import write_bundle
 from prover.statement.context import Context
 from prover.statement.envelope import sign_bundle
@@ -204,6 +223,65 @@ def test_an_argument_is_the_proofs(
     refused_by: set[str],
 ) -> None:
     assert refused_by <= {*refusals(private, change(private, honest))}
+
+
+def test_weights_of_several_columns(engine: EzklEngine, srs_cache: Path, tmp_path: Path) -> None:
+    """Each column has salt and a point of its own, in the engine's order."""
+    logrows, base = 11, 512
+    weights = np.random.default_rng(5).integers(-60, 60, (100, 30, 1, 1))
+    view = View(rows=(0,), places=np.arange(30).reshape(1, 1, 30))
+    axis = Axis(size=1, taps=1, stride=1, dilation=1, before=0, outputs=1)
+    dense = Convolution(view=view, weights=weights, height=axis, width=axis)
+    bias = np.arange(100)
+    step = Sum(kind=Kind.RESULT, shape=(1, 1, 100), terms=(dense,), bias=bias)
+    output = View(rows=(1,), places=np.arange(100))
+    own = SumSteps(scale=1.0, offset=0, digits=0, shifts=(0,) * 100)
+    made = write_circuit(
+        Network(inputs=(30,), steps=(step,), outputs=(output,)),
+        Steps(base=base, logrows=logrows, inputs=(InputSteps(scale=0, offset=8),), sums=(own,)),
+        shown=False,
+        columns=4,
+        results=["y"],
+        weights=Weights.PRIVATE,
+    )
+    profile = Profile(
+        visibility=Visibility.PRIVATE_INPUT, argument=Argument.COMMITTED, weights=Weights.PRIVATE
+    )
+    args = committed_args(profile, logrows, 4, (base - entries(logrows), base - 1))
+    (layout,) = engine.measure_layout(made.onnx, [args], LIMITS)
+    assert isinstance(layout, LayoutStats), layout
+    folder = SrsFolder(srs_cache)
+    srs = folder.ensure(
+        logrows, SrsPolicy.DEVELOPMENT, lambda path, k: engine.generate_srs(path, k, LIMITS)
+    ).path
+    engine.setup(made.onnx, layout.settings, srs, tmp_path, LIMITS)
+    files = CircuitFiles.of(set_up_files(tmp_path, srs))
+    data, points = engine.commit_weights(made.arrangement.to_bytes(), files, LIMITS)
+    assert len(points) == 2
+    (tmp_path / "network").write_bytes(data)
+    claim = replace(made.claim, network_sha256=sha256(data), identity=points)
+    files = replace(files, hints=tmp_path / "network", commitments=claim)
+    x = [n % 17 - 8 for n in range(30)]
+    proof = engine.prove(files, [[to_felt(n) for n in x], [to_felt(5)]], LIMITS)
+    parts = files.settings.read_bytes(), files.vk.read_bytes(), extract(srs)
+    assert engine.verify(proof.proof_json, *parts, LIMITS)
+    binding = Binding(
+        vk=parts[1],
+        settings=parts[0],
+        srs_part=parts[2],
+        claim=claim,
+        about=Subject(context=5, inputs=None),
+    )
+    (committed_to,) = claim.committed(proof.proof, logrows)
+    assert proof.instances[:5] == doubled(binding.challenges(committed_to))
+    assert proof.instances[-claim.residues :] == [to_felt(0)] * claim.residues
+    wanted = weights[:, :, 0, 0] @ np.array(x) + bias
+    assert proof.instances[5:-2] == [to_felt(int(n)) for n in wanted]
+    comparison = Comparison.of(binding, committed_to, logrows)
+    assert proof.identity is not None
+    assert engine.identity_fault(comparison, proof.identity, parts[2], LIMITS) is None
+    exchanged = replace(comparison, identity=comparison.identity[::-1])
+    assert engine.identity_fault(exchanged, proof.identity, parts[2], LIMITS) is not None
 
 
 def test_a_rebuild_gives_the_architectures_key_and_says_so(

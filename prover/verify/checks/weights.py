@@ -53,12 +53,7 @@ def identity(e: Evidence) -> str:
     comparison = Comparison.of(binding, committed, logrows)
     if len(comparison.points) > _MOST_COLUMNS:
         refuse(f"private weights take {len(comparison.points)} columns")
-    fault = e.memo(
-        "identity",
-        lambda: e.engine.identity_fault(comparison, argument, binding.srs_part, e.limits),
-        e.proof.value,
-        argument,
-    )
+    fault = e.engine.identity_fault(comparison, argument, binding.srs_part, e.limits)
     if fault is not None:
         refuse(fault)
     named = e.predicate.circuit.weights_identity
