@@ -1,4 +1,5 @@
-"""Makes the vectors about committed hints: ``python -m tests.conformance.make_committed_vectors``.
+"""Makes the vectors about committed hints: ``python -m tests.conformance.make_committed_vectors``,
+all or those that are named.
 
 Receipts of circuits with committed hints, of an honest prover and of others (``dishonest_hints``,
 written apart from the prover's own code). Every digest and signature is right; ``verdicts.json``
@@ -8,7 +9,9 @@ says what a verifier must find. What contracts must is in ``evm.json``.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +41,7 @@ class Vector:
     failures: list[str] = field(default_factory=list)
 
 
-SHOWN = Weights.SHOWN
+SHOWN, HIDDEN = Weights.SHOWN, Weights.PRIVATE
 VECTORS = {
     "sealed-private": Vector(visibility=PRIVATE),
     "sealed-public": Vector(visibility=PUBLIC),
@@ -71,6 +74,32 @@ VECTORS = {
         bend="weights under challenges",
         failures=["challenges", "weights"],
     ),
+    "hidden-private": Vector(visibility=PRIVATE, weights=HIDDEN),
+    "hidden-public": Vector(visibility=PUBLIC, weights=HIDDEN),
+    "another-weight": Vector(
+        visibility=PRIVATE, weights=HIDDEN, bend="other private weight", failures=["identity"]
+    ),
+    "a-result-and-its-constant": Vector(
+        visibility=PRIVATE, weights=HIDDEN, bend="result and constant", failures=["identity"]
+    ),
+    "a-constant-after-the-challenges": Vector(
+        visibility=PRIVATE,
+        weights=HIDDEN,
+        bend="constant after challenges",
+        failures=["challenges", "identity"],
+    ),
+    "a-weight-outside-the-table": Vector(
+        visibility=PRIVATE,
+        weights=HIDDEN,
+        bend="weight outside the table",
+        failures=["residues", "identity"],
+    ),
+    "a-quotient-of-ones-own": Vector(
+        visibility=PRIVATE, weights=HIDDEN, bend="forged quotient", failures=["identity"]
+    ),
+    "a-quotient-for-its-place": Vector(
+        visibility=PRIVATE, weights=HIDDEN, bend="quotient for its place", failures=["identity"]
+    ),
 }
 
 
@@ -90,7 +119,8 @@ def bundle(circuit: Committed, vector: Vector, name: str, folder: Path) -> bytes
     return write_bundle(sign_bundle(statement, unsigned, signer(1)))
 
 
-def main() -> None:
+def main(only: Sequence[str]) -> None:
+    """All vectors, or those of these names."""
     COMMITTED.mkdir(exist_ok=True)
     sandbox = Sandbox()
     engine = EzklEngine(sandbox)
@@ -99,7 +129,8 @@ def main() -> None:
         for logrows in range(10, 13):
             engine.generate_srs(folder / f"dev{logrows}.srs", logrows, LIMITS)
         made: dict[tuple[Visibility, Weights], Committed] = {}
-        for name, vector in VECTORS.items():
+        for name in only or VECTORS:
+            vector = VECTORS[name]
             kind = vector.visibility, vector.weights
             if kind not in made:
                 out = folder / "-".join(kind)
@@ -116,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from py_ecc import optimized_bn128 as curve
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.proof_json import parse_proof
@@ -52,7 +53,7 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
     claim, context = manifest["commitments"], statement_of(made)["predicate"]["context"]
     rows = (1 << manifest["srs"]["logrows"]) - 6
     points, at = [], 0
-    for size in (claim["elements"], claim.get("folded", 0)):
+    for size in (claim["elements"], claim.get("private", 0), claim.get("folded", 0)):
         end = at + 64 * ((size + size // rows + 1) // rows + 1) * (size > 0)
         points.append(proof.proof[at:end])
         at = end
@@ -64,16 +65,56 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
         shown = b"public" + b"".join((n % P).to_bytes(32, "little") for n in scaled)
     told = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
     number = int(context["digest"], 16).to_bytes(32, "big")
-    parts = (made.vk, made.settings, made.srs_part, told, number, shown, points[0])
+    first = points[0] + points[1]
+    parts = (made.vk, made.settings, made.srs_part, told, number, shown, first)
     hashed = [hashlib.sha256(part).digest() for part in parts]
     seed = hashlib.sha256(b"zkml-prover/committed-hints/v1" + b"".join(hashed)).digest()
     seeds = dict.fromkeys(("output", "row", "column", "input-row", "input-column"), seed)
     if vector.weights is Weights.SHOWN:
-        second = hashlib.sha256(seed + hashlib.sha256(points[1]).digest()).digest()
+        second = hashlib.sha256(seed + hashlib.sha256(points[2]).digest()).digest()
         seeds |= dict.fromkeys(("weights-row", "weights-column"), second)
     for (challenge, own), felt in zip(seeds.items(), proof.instances, strict=False):
         found = int.from_bytes(hashlib.sha256(own + challenge.encode()).digest()[:31], "little")
         assert felt == (2 * found % P).to_bytes(32, "little").hex()
+    if vector.weights is Weights.PRIVATE:
+        size = 64 * -(-claim["private"] // rows)
+        mine = [points[1][at : at + 64] for at in range(0, size, 64)]
+        public = [bytes.fromhex(point) for point in claim["identity"]]
+        assert _pairing_holds(made, seed, mine, public, manifest["srs"]["logrows"])
+
+
+def _pairing_holds(
+    made: Bundle, seed: bytes, own: list[bytes], public: list[bytes], logrows: int
+) -> bool:
+    """The equation of section 5."""
+
+    def number(data: bytes) -> int:
+        return int.from_bytes(hashlib.sha256(data).digest()[:31], "little")
+
+    def point(data: bytes) -> Any:
+        x, y = (curve.FQ(int.from_bytes(data[n : n + 32], "big")) for n in (0, 32))
+        return x, y, curve.FQ.one()
+
+    def coordinate(data: bytes) -> int:
+        return int(int.from_bytes(data, "little") * pow(1 << 256, -1, q) % q)
+
+    data, q = made.identity or b"", int(curve.field_modulus)
+    gamma = number(seed + b"identity-columns")
+    hashed = hashlib.sha256(data[:64]).digest()
+    zeta = number(hashlib.sha256(seed + hashed).digest() + b"identity-point")
+    n, omega = 1 << logrows, pow(7, (P - 1) >> logrows, P)
+    z = pow(zeta, n, P) - 1
+    for i in range(6):
+        z = z * pow(zeta - pow(omega, i, P), -1, P) % P
+    total = curve.multiply(point(data[:64]), -z % P)
+    for j, (a, b) in enumerate(zip(own, public, strict=True)):
+        apart = curve.add(point(a), curve.neg(point(b)))
+        total = curve.add(total, curve.multiply(apart, pow(gamma, j + 1, P)))
+    total = curve.add(total, curve.multiply(point(data[64:]), zeta))
+    raw = [coordinate(made.srs_part[at : at + 32]) for at in range(516 - 128, 516, 32)]
+    s_g2 = curve.FQ2(raw[:2]), curve.FQ2(raw[2:]), curve.FQ2.one()
+    left, right = curve.pairing(curve.G2, total), curve.pairing(s_g2, point(data[64:]))
+    return bool(left == right)
 
 
 def _weights(forgery: Forgery, data: bytes) -> None:
