@@ -144,8 +144,19 @@ def _refuse_non_numbers(values: Any, tensor: TensorSpec, missing: bool) -> None:
         elif isinstance(item, bool):
             if tensor.dtype != "bool":
                 raise _wrong_type(tensor, "a boolean")
-        elif not isinstance(item, int | float) and not (missing and item is None):
+        elif item is None and not missing:
+            raise _wrong_type(tensor, "null", _where_null(values))
+        elif item is not None and not isinstance(item, int | float):
             raise _wrong_type(tensor, _named(item))
+
+
+def _where_null(values: Any) -> str:
+    """The place of the first null, where the lists are no ragged ones."""
+    try:
+        found = np.argwhere(np.equal(np.array(values, dtype=object), None))
+    except ValueError:
+        return ""
+    return f", at {[int(i) for i in found[0]]}" if len(found) else ""
 
 
 def _named(item: object) -> str:
@@ -168,7 +179,7 @@ def _ragged(tensor: TensorSpec) -> InputShape:
     )
 
 
-def _wrong_type(tensor: TensorSpec, got: str) -> InputType:
+def _wrong_type(tensor: TensorSpec, got: str, where: str = "") -> InputType:
     if tensor.categories is not None:
         return InputType(
             f"input {tensor.name!r} holds {got} where a text belongs",
@@ -177,7 +188,7 @@ def _wrong_type(tensor: TensorSpec, got: str) -> InputType:
             expected="text",
         )
     return InputType(
-        f"input {tensor.name!r} holds {got} where a {tensor.dtype} number belongs",
+        f"input {tensor.name!r} holds {got} where a {tensor.dtype} number belongs{where}",
         advice="Send JSON numbers in nested lists; text, hex strings and nulls are not numbers.",
         input=tensor.name,
         expected=tensor.dtype,

@@ -36,7 +36,7 @@ from prover.statement.commitment import input_json, parse_input_json
 from prover.verify.checks.evidence import Unmet
 from prover.verify.checks.files import _well_meant
 from tests.cases.estimators import ML, model
-from tests.cases.missing import MISSING, TEXT, Case, Raw, numbers
+from tests.cases.missing import MISSING, TEXT, Case, Raw, boosted, numbers
 from tests.unit.test_field_cases import decoded
 
 
@@ -165,8 +165,8 @@ def test_a_model_that_does_not_ask_takes_no_missing_value() -> None:
     signature = inspect_model(model([node], 2, {"y": TensorProto.FLOAT})).signature
     with pytest.raises(InputNotFinite, match=r"'x' holds NaN at \[0, 1\] of row 1"):
         read_columns(b'{"inputs": {"x": [[1, 2], [3, NaN]]}}', signature)
-    with pytest.raises(InputType, match="null"):
-        read_columns(b'{"inputs": {"x": [[1, null]]}}', signature)
+    with pytest.raises(InputType, match=r"null where a float32 number belongs, at \[1, 0\]"):
+        read_columns(b'{"inputs": {"x": [[1, 2], [null, 4]]}}', signature)
 
 
 def test_a_model_that_asks_in_one_place_only_takes_none() -> None:
@@ -178,6 +178,12 @@ def test_a_model_that_asks_in_one_place_only_takes_none() -> None:
     ]
     signature = inspect_model(model(nodes, 2, {"y": TensorProto.FLOAT})).signature
     assert signature.names == ("x",)
+
+
+def test_an_equality_that_a_missing_value_passes_is_refused() -> None:
+    """onnxruntime puts several of them together and answers as none of them would."""
+    with pytest.raises(UnsupportedOperator, match="BRANCH_EQ"):
+        inspect_model(boosted("BRANCH_EQ", 3, 2, 3).onnx)
 
 
 def test_calibration_without_missing_values_makes_a_circuit_that_takes_none() -> None:

@@ -74,19 +74,17 @@ class _Masks:
             replace(node, build, [_imputed(node, mask, build)])
         elif op in _TREES and mask is not None:
             there = build.op("Sub", build.const(1.0), _number(mask, build))
-            made = _TREES[op](node, build, there)
+            try:
+                made = _TREES[op](node, build, there)
+            except ValueError as error:
+                raise _refused(node, str(error)) from error
             replace(node, build, [made] if isinstance(made, ir.Value) else made)
         elif op == "Where" and self._chooses(node):
             return
         elif op in MOVES or op in ELEMENTWISE or op in WITH_CONSTANT:
             self._hand_on(node, build)
         else:
-            raise UnsupportedOperator(
-                f"{op} at node {node.name!r} cannot be proved: what it reads may be missing",
-                advice="Impute before it.",
-                op=op,
-                node=node.name,
-            )
+            raise _refused(node, "what it reads may be missing")
 
     def _chooses(self, node: ir.Node) -> bool:
         """Whether it takes a value only where that is there."""
@@ -132,6 +130,15 @@ class _Masks:
         if shape == shape_of(value):
             return mask
         return build.op("Expand", mask, build.const(ints(shape)))
+
+
+def _refused(node: ir.Node, why: str) -> UnsupportedOperator:
+    return UnsupportedOperator(
+        f"{node.op_type} at node {node.name!r} cannot be proved: {why}",
+        advice="Impute before it.",
+        op=node.op_type,
+        node=node.name,
+    )
 
 
 def _made_missing(node: ir.Node) -> ir.Value | None:
