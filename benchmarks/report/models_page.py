@@ -42,13 +42,11 @@ def tables(rows: Sequence[Row]) -> str:
 def _group(heading: str, rows: Sequence[Row]) -> Iterator[str]:
     proved = [row for row in rows if row.outcome is Outcome.PROVED]
     yield f"**{heading}**: {len(proved)} of {len(rows)}.\n"
-    yield "| model | k | error, of the output's range | files inspected |"
-    yield "|---|--:|--:|--:|"
+    yield "| model | k | error, of the output's range |"
+    yield "|---|--:|--:|"
     for row in proved:
         assert row.given is not None
-        others = list(row.inspected.values())
-        files = f"{others.count('')} of {len(others)}" if others else ""
-        yield f"| {_title(row)} | {row.logrows} | {row.given.relative:.3%} | {files} |"
+        yield f"| {_title(row)} | {row.logrows} | {row.given.relative:.3%} |"
     rest = [row for row in rows if row.outcome is not Outcome.PROVED]
     if rest:
         yield "\n| not proved | why |\n|---|---|"
@@ -61,7 +59,7 @@ def _title(row: Row) -> str:
 
 def _why(row: Row) -> str:
     if row.outcome is Outcome.LATE:
-        return f"takes longer than the time given; estimated: k = {row.logrows}"
+        return f"takes longer than the time given; estimated k = {row.logrows}"
     if row.given is not None:
         return f"{row.detail}: {row.given.relative:.2%} (k = {row.logrows})"
     told = row.detail if len(row.detail) <= _REASON else row.detail[:_REASON] + "…"

@@ -14,6 +14,7 @@ from circuits.lower import activations, elementwise, linear, movement, recurrent
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
 from circuits.lower.fold_norms import with_folded_norms
+from circuits.lower.lookups import with_lookups
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import fresh
 from circuits.lower.variant import BitWidths, GraphVariant, LoweringOptions
@@ -92,7 +93,7 @@ def lower(
     values could outgrow the engine.
     """
     form = form or LoweringOptions()
-    model = with_folded_norms(data)
+    model = with_folded_norms(with_lookups(data, input_bounds))
     tabled = any(n.op_type in activations.TABLED for n in model.graph)
     low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
     input_scales = []

@@ -188,11 +188,17 @@ def _chosen_place(value: ir.Value) -> bool:
 
 
 def _gather(node: ir.Node, build: Builder) -> ir.Value | None:
-    """A constant table at computed places: products with rows of a single one."""
+    places = node.inputs[1]
+    return look_up(node, build) if places is not None and _computed(places) else None
+
+
+def look_up(node: ir.Node, build: Builder) -> ir.Value | None:
+    """A constant table at places that depend on the input and are within it: products with rows of
+    a single one."""
     table, places = constant(node.inputs[0]), node.inputs[1]
     if table is None or places is None or constant(places) is not None or not has_shape(places):
         return None
-    if table.dtype.kind not in "fiu" or not _computed(places):
+    if table.dtype.kind not in "fiu":
         return None
     axis = attr(node, "axis", 0) % max(table.ndim, 1)
     extent = table.shape[axis]
@@ -245,20 +251,31 @@ def _gather_elements(node: ir.Node, build: Builder) -> ir.Value | None:
     return whole if back == sorted(back) else build.op("Transpose", whole, perm=back)
 
 
+def source(value: ir.Value | None) -> ir.Value | None:
+    """What was only moved about, or written in another type, to be this value."""
+    while value is not None and (node := value.producer()) is not None and _moves(node):
+        value = node.inputs[0]
+    return value
+
+
+def _moves(node: ir.Node) -> bool:
+    picks = node.op_type == "Gather" and constant(node.inputs[1]) is not None
+    return node.op_type in _MOVES or picks
+
+
 def _computed(places: ir.Value) -> bool:
-    """Whether places come of a choice made in the graph: an input's own are the engine's to take,
-    and may be negative."""
+    """Whether places come of a choice made in the graph: an input's own may be negative, or beyond
+    the table (``circuits.lower.lookups`` knows its bounds)."""
     seen, stack = set(), [places]
     while stack:
-        value = stack.pop()
-        node = value.producer()
+        value = source(stack.pop())
+        node = None if value is None else value.producer()
         if node is None or id(node) in seen:
             continue
         seen.add(id(node))
-        if node.op_type in (*_MOVES, "Concat"):
-            stack.extend(v for v in node.inputs if v is not None)
-            continue
-        return True
+        if node.op_type != "Concat":
+            return True
+        stack.extend(v for v in node.inputs if v is not None)
     return False
 
 

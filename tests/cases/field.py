@@ -237,6 +237,20 @@ def dynamic_steps() -> Field:
     return Field(data, {"x": rng.uniform(-1, 1, (120, 8)).astype(np.float32)})
 
 
+def words() -> Field:
+    """Embeddings of a text's tokens, the largest of each column, a linear layer."""
+    rng = np.random.default_rng(7)
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (int64[1, 6] tokens) => (float y)
+    { e = Gather(table, tokens) m = ReduceMax<axes = [1], keepdims = 0>(e) y = MatMul(m, w) }"""
+    model = parser.parse_model(text)
+    for name, shape in (("table", (20, 5)), ("w", (5, 3))):
+        values = rng.normal(0, 1, shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    tokens = rng.integers(0, 20, (120, 6))
+    tokens[0, :2] = 0, 19
+    return Field(model.SerializeToString(), {"tokens": tokens})
+
+
 FIELD: dict[str, Callable[[], Field]] = {
     "codes and numbers": codes,
     "double precision": double_input,
@@ -252,4 +266,5 @@ FIELD: dict[str, Callable[[], Field]] = {
     "mean of neighbours": mean_of_neighbours,
     "two classifiers": two_classifiers,
     "dynamic quantisation": dynamic_steps,
+    "words": words,
 }

@@ -45,6 +45,24 @@ def test_more_bits_make_the_integers_as_exact_as_one_likes(name: str) -> None:
     assert fine < coarse / 20
 
 
+@pytest.mark.parametrize(("low", "high", "inside"), [(0, 5, True), (-1, 5, False), (0, 6, False)])
+def test_a_table_is_looked_up_only_within_its_bounds(low: int, high: int, inside: bool) -> None:
+    """ONNX counts a negative place from the end, and has no answer for one beyond."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (int64[1, 3] x) => (float[1, 3, 2] y)
+    <float[6, 2] t = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}> { y = Gather(t, x) }"""
+    data = parser.parse_model(text).SerializeToString()
+    bits = BitWidths(input=6, weights=(12,))
+    if not inside:
+        with pytest.raises(CannotLower):
+            lower(data, bits, {"x": (low, high)})
+        return
+    variant = lower(data, bits, {"x": (low, high)})
+    x = np.array([[[0, 5, 3]], [[1, 1, 4]]])
+    (got,) = run_integers(variant, {"x": x})
+    want = np.arange(12).reshape(6, 2)[x]
+    np.testing.assert_allclose(np.ldexp(got.astype(float), -variant.output_scales[0]), want)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
     bits = BitWidths(input=6, weights=(7,))
