@@ -144,11 +144,16 @@ class Commitments:
             for n in range(salted_columns(self.private or 0, logrows))
         )
 
-    def weights_identity(self, vk_sha256: str) -> str | None:
-        """The digest that names private weights in the circuit of a key; None of other weights."""
+    def weights_identity(self, vk_sha256: str, settings_sha256: str) -> str | None:
+        """The digest that names private weights in the circuit of a key; None of other weights.
+
+        It is of all of the claim and the settings, too: of sizes that are moved between tensors the
+        engine accepts the same proof, and they say which commitments are the weights'.
+        """
         if self.private is None:
             return None
-        return digest_json({"identity": list(self.identity), "type": _IDENTITY, "vk": vk_sha256})
+        files = {"settings": settings_sha256, "vk": vk_sha256}
+        return digest_json({"commitments": self.to_json(), "type": _IDENTITY, **files})
 
 
 def challenge_names(lanes: int, weights: Weights = Weights.SEALED) -> tuple[str, ...]:

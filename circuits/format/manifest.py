@@ -221,7 +221,9 @@ class CircuitManifest:
     def weights_identity(self) -> str | None:
         """The digest that names private weights; None of other weights."""
         claim = self.commitments
-        return None if claim is None else claim.weights_identity(self.files["vk"])
+        if claim is None:
+            return None
+        return claim.weights_identity(self.files["vk"], self.files["settings"])
 
     @property
     def reference_sha256(self) -> str:

@@ -64,7 +64,7 @@ def measured_error(
     known = manifest.measured.get("output_ranges") or [output_range(w[None]) for w in want]
     ranges = [float(r) for r in known]
     absolute, relative = max(off), max(o / r for o, r in zip(off, ranges, strict=True))
-    if not manifest.profile.visibility.shows_input:
+    if not manifest.profile.visibility.shows_input or manifest.weights_identity is not None:
         relative = _bound(relative, manifest.profile.max_error)
         absolute = relative * max(ranges)
     return MeasuredError(
@@ -77,7 +77,8 @@ def measured_error(
 
 def _bound(error: float, tolerance: float) -> float:
     """The least of ``tolerance``, twice that, four times that… that an error does not exceed: what
-    is said of a hidden input, which its exact error would identify."""
+    is said of a hidden input, which its exact error would identify, and of private weights, whose
+    exact outputs it would tell."""
     bound = tolerance or sys.float_info.epsilon
     while bound < error:
         bound *= 2

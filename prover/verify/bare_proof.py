@@ -254,7 +254,7 @@ def _require_version(files: _Files, e: Evidence) -> None:
 def _accepted(files: _Files, e: Evidence, proof: EzklProof) -> bool:
     verify_part.check(files.srs_part)
     if not files.parsed.value.fits(files.vk):
-        refuse("the settings describe a larger circuit than the key's")
+        refuse("the settings describe a circuit of another size than the key's")
     return e.engine.verify(proof.to_bytes(), files.settings, files.vk, files.srs_part, e.limits)
 
 

@@ -25,9 +25,8 @@ class Policy:
     ``own`` are the keys of the verifying deployment: without named signers they are trusted, and
     other signers are a warning. ``manifest_sha256`` pins a circuit with the units of its inputs and
     outputs, which ``circuit_id`` and ``vk_sha256`` alone do not fix; ``weights_identity`` pins
-    private weights, and with them the key. ``revoked`` adds keyids to
-    refuse. ``context`` maps names in
-    ``CONTEXT_FIELDS`` to expected values. ``engine_versions`` lists accepted versions.
+    private weights with key, settings and claim. ``revoked`` adds keyids to refuse. ``context``
+    maps names in ``CONTEXT_FIELDS`` to expected values. ``engine_versions`` lists accepted ones.
     ``allow_insecure_srs``: a reference string that is not the public ceremony's is a warning, not a
     failure. ``strict``: every warning is a failure. ``clock_skew_s`` is how far in the future a
     time of issue may be.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,9 +39,11 @@ from circuits.srs.files import Policy as SrsPolicy
 from circuits.srs.files import SrsFolder
 from circuits.srs.identity import Comparison
 from circuits.srs.verify_part import extract
+from prover.jobs.reference import measured_error
 from prover.statement.bundle import write_bundle
 from prover.statement.context import Context
 from prover.statement.envelope import sign_bundle
+from prover.statement.statement import decode_outputs
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Status
@@ -157,6 +160,34 @@ def test_a_receipt_names_the_identity_and_carries_no_weights(
     policies = [Policy(weights_identity=n) for n in (named, "sha256:" + "0" * 64)]
     assert refusals(private, honest, policies[0]) == []
     assert refusals(private, honest, policies[1]) == ["expected-circuit"]
+
+
+@pytest.mark.parametrize("changes", [{"elements": 5000}, {"private": 140}, {"residues": 3}])
+def test_an_identity_says_which_commitments_are_the_weights(
+    private: Committed, honest: ProofResult, changes: dict[str, Any]
+) -> None:
+    """With the sizes moved between tensors whose columns are as many in all, the engine accepts the
+    same key, and other commitments would be compared with the identity's points."""
+    manifest = private.built.manifest
+    policy = Policy(weights_identity=manifest.weights_identity)
+    moved = replace(manifest, commitments=replace(claim_of(private), **changes))
+    settings = replace(manifest, files=manifest.files | {"settings": "sha256:" + "0" * 64})
+    for forged in (moved, settings):
+        bent = replace(private, built=replace(private.built, manifest=forged))
+        assert "expected-circuit" in refusals(bent, honest, policy)
+
+
+def test_a_receipt_tells_little_of_the_weights(private: Committed, honest: ProofResult) -> None:
+    """A scale as fine as the table allows would confirm a guess of one layer; an exact error would
+    tell the exact output."""
+    sums = network_of(private.built).steps.sums
+    assert all(math.frexp(own.scale)[0] == 0.5 and not any(own.shifts) for own in sums)
+    manifest = private.built.manifest
+    (output,) = decode_outputs(manifest, honest.instances)
+    shown = replace(manifest.profile, visibility=Visibility.PUBLIC)
+    want = [np.array(output.values).reshape(output.shape) + 0.001]
+    error = measured_error(replace(manifest, profile=shown), honest, want)
+    assert error.max_relative == manifest.profile.max_error
 
 
 def test_a_key_is_an_architectures_and_an_identity_a_models(

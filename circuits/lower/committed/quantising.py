@@ -55,6 +55,8 @@ _MOST_DIGITS = 2
 #: Signed values reach a little below zero, by rounding, even where samples are never negative: this
 #: many bits below the base.
 _SLACK = 5
+#: Into how many parts a range is cut where its steps shall tell little.
+_SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
 #: samples, and steps at least.
 _BEND_BITS, _BEND = 9, 0.5
@@ -109,7 +111,9 @@ def choose_steps(
 ) -> Steps:
     """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
     still have entries in the table. ``packs``: whether outputs of bounded sums share powers.
-    ``largest_weight``: what no weight may be larger than in integers, where they are bounded."""
+    ``largest_weight``: what no weight may be larger than in integers, where they are bounded: where
+    they are private. Manifests show the steps, so that these then tell little of the weights: no
+    more of a sum than a power of two."""
     network = read.network
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     made = _Integers(network, steps)
@@ -117,16 +121,16 @@ def choose_steps(
     for (row, step), extent in zip(network.sums, extents, strict=True):
         while len(made.lengths) < row:
             made.local()
-        alike = row in read.alike
+        alike, coarse = row in read.alike, largest_weight is not None
         if step.kind is Kind.RESULT and not (packs and _pays(step)):
             own = made.result_steps(step)
             if largest_weight is not None:
-                own = made.lighter(step, own, largest_weight, whole=True)
+                own = made.lighter(step, own, largest_weight)
         else:
             whole = step.kind is Kind.RESULT or made.whole(row, shown)
-            own = _fitting(step, extent, steps, margin, alike=alike, whole=whole)
+            own = _fitting(step, extent, steps, margin, alike=alike, whole=whole, coarse=coarse)
             if largest_weight is not None:
-                own = made.lighter(step, own, largest_weight, whole=whole)
+                own = made.lighter(step, own, largest_weight)
             own = made.adjusted(step, own, fixed=whole)
         span = float(extent.high.max() - extent.low.min())
         made.add(step, own, span * own.scale)
@@ -134,9 +138,17 @@ def choose_steps(
 
 
 def _fitting(
-    step: Sum, extent: Extent, steps: Steps, margin: float, *, alike: bool, whole: bool
+    step: Sum,
+    extent: Extent,
+    steps: Steps,
+    margin: float,
+    *,
+    alike: bool,
+    whole: bool,
+    coarse: bool,
 ) -> SumSteps:
-    """Steps as fine as the table allows for what a sum was seen to hold."""
+    """Steps as fine as the table allows for what a sum was seen to hold. ``coarse``: they say no
+    more of it than a power of two, and in 32 parts how much of it lies below zero."""
     low, high = margin * np.minimum(extent.low, 0), margin * np.maximum(extent.high, 0)
     top = steps.base - 1
     if step.kind is Kind.RECTIFIED:
@@ -144,15 +156,17 @@ def _fitting(
         each, reach, offset = np.maximum(high, -low * below), top, 0
     else:
         share = float(-low.min() / max(float(high.max() - low.min()), 1e-30))
+        if coarse:
+            share = math.ceil(share * _SHARES) / _SHARES
         offset = min(top - 1, math.ceil(share * top) + (steps.base >> _SLACK))
         room = max(1, top - offset)
         each, reach = np.maximum(high, -low * (room / offset if offset else 0.0)), room
     largest = float(each.max()) or 1.0
     finer = np.floor(np.log2(largest / np.maximum(each, largest * 2.0**-_MOST_SHIFT)))
     scale = reach / largest
-    if whole:
+    if whole or coarse:
         scale = 2.0 ** math.floor(math.log2(scale))
-    shifts = tuple(0 if alike or whole else int(n) for n in finer)
+    shifts = tuple(0 if alike or whole or coarse else int(n) for n in finer)
     return SumSteps(scale=scale, offset=offset, digits=1, shifts=shifts)
 
 
@@ -302,8 +316,8 @@ class _Integers:
         found: Floats = term.weights * (scale[:, None] / each)[:, :, None, None]
         return found
 
-    def lighter(self, step: Sum, own: SumSteps, most: int, *, whole: bool) -> SumSteps:
-        """Steps long enough that no weight is larger than ``most``."""
+    def lighter(self, step: Sum, own: SumSteps, most: int) -> SumSteps:
+        """Steps longer by a power of two, so that no weight is larger than ``most``."""
         scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
         scale = scale * float(self.table.base**own.digits)
         largest = max(
@@ -311,10 +325,7 @@ class _Integers:
         )
         if largest <= most:
             return own
-        factor = most / largest
-        return replace(
-            own, scale=own.scale * (2.0 ** math.floor(math.log2(factor)) if whole else factor)
-        )
+        return replace(own, scale=own.scale * 2.0 ** math.floor(math.log2(most / largest)))
 
     def _factor(self, term: Product | Pointwise, scale: float) -> float:
         return term.factor * scale / (self.one(term.left) * self.one(term.right))

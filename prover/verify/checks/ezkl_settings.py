@@ -89,10 +89,15 @@ class EzklSettings:
     def fits(self, vk: bytes) -> bool:
         """Whether the key can belong to a circuit of this size.
 
+        A key's second byte is the log2 of its rows. The engine takes these from the key and from
+        the settings, each for another part of its equation, which shows nothing if they differ.
+
         The engine lays out a circuit by its settings before it reads the key, so one large number
         in the settings keeps it busy forever. A key has a commitment for each column, so settings
         that need more columns than the key has room for do not belong to it.
         """
+        if len(vk) < _COMMITMENT_BYTES or vk[1] != self.logrows:
+            return False
         return self.columns <= min(len(vk) // _COMMITMENT_BYTES, _MAX_COLUMNS)
 
     @property

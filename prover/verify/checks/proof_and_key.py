@@ -39,7 +39,7 @@ def proof(e: Evidence) -> str:
     bundle = e.bundle.value
     verify_part.check(bundle.srs_part)
     if not EzklSettings.parse(bundle.settings).fits(bundle.vk):
-        refuse("the settings describe a larger circuit than the key's")
+        refuse("the settings describe a circuit of another size than the key's")
     parts = (bundle.proof, bundle.settings, bundle.vk, bundle.srs_part)
     if not e.memo("verified", lambda: e.engine.verify(*parts, e.limits), *parts):
         refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
