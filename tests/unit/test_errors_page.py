@@ -19,7 +19,7 @@ from api.problem import catalogue, status_of, title_of
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 _ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (yes|no) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 #: The first loads the engine, whose place is a child process; the others need other programs.
-_LEFT_OUT = ("circuits.engine.calls", "benchmarks.scripts", "prover.store.migrations")
+_LEFT_OUT = ("circuits.engine.calls", "benchmarks.corpus", "prover.store.migrations")
 ROWS = {code: rest for code, *rest in _ROW.findall(PAGE)}
 
 
