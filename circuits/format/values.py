@@ -153,9 +153,10 @@ def _refuse_non_numbers(values: Any, tensor: TensorSpec, missing: bool) -> None:
 def _where_null(values: Any) -> str:
     """The place of the first null, where the lists are no ragged ones."""
     try:
-        found = np.argwhere(np.equal(np.array(values, dtype=object), None))
+        sent = np.array(values, dtype=object)
     except ValueError:
         return ""
+    found = np.argwhere(np.vectorize(lambda item: item is None, otypes=[bool])(sent))
     return f", at {[int(i) for i in found[0]]}" if len(found) else ""
 
 
