@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper, parser
 
 from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes
+from circuits.frontend.inputs import plain_inputs
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.pipeline import Draft
 
@@ -39,10 +40,21 @@ def graph(
 
 
 def samples(data: bytes, low: float = -3.0, high: float = 3.0) -> list[dict[str, np.ndarray]]:
+    """Of ``x``, and of its mask where values may be missing; a text is one of the first two."""
     rng = np.random.default_rng(7)
-    value = onnx.load_model_from_string(data).graph.input[0]
+    model = onnx.load_model_from_string(data)
+    plain_inputs(model)
+    value, *masks = model.graph.input
     shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
-    return [{"x": rng.uniform(low, high, shape).astype(np.float32)} for _ in range(8)]
+    if value.type.tensor_type.elem_type == onnx.TensorProto.INT64:
+        return [{"x": rng.integers(0, 2, shape)} for _ in range(8)]
+    drawn: list[dict[str, np.ndarray]]
+    drawn = [{"x": rng.uniform(low, high, shape).astype(np.float32)} for _ in range(8)]
+    for mask in masks:
+        for sample in drawn:
+            sample[mask.name] = rng.random(shape) < 0.3
+            sample["x"][sample[mask.name]] = 0
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Case:
 def after(step: Pass, data: bytes) -> str:
     """The nodes of a model after one pass, a line each."""
     model = onnx.load_model_from_string(data)
+    plain_inputs(model)
     bind_shapes(model, None)
     draft = Draft(infer_shapes(model))
     draft.run(step)
@@ -147,6 +160,33 @@ CASES: dict[str, Case] = {
         y = Relu(u)
         """,
         opset=11,
+    ),
+    "number-categories": Case(
+        'c = ai.onnx.ml.LabelEncoder<keys_strings = ["a", "b"], values_floats = [2.5, 4.0],'
+        " default_float = 1.0>(x) y = Relu(c)",
+        "string[1, 2] x",
+        """
+        t1 = Cast<to = 1>(x)
+        t2 = Unsqueeze(t1, {-1})
+        t3 = Equal(t2, {0, 1, 2})
+        t4 = Cast<to = 1>(t3)
+        t5 = MatMul(t4, {2.5, 4, 1})
+        t6 = Squeeze(t5, {-1})
+        c = Add(t6, {0})
+        y = Relu(c)
+        """,
+        domains='"ai.onnx.ml" : 3',
+    ),
+    "mask-missing": Case(
+        "n = IsNaN(x) w = Where(n, z, x) y = Relu(w)",
+        X4,
+        """
+        x/given = Identity(x)
+        n = Identity(x/missing)
+        w = Where(n, {1.5}, x/given)
+        y = Relu(w)
+        """,
+        "<float z = {1.5}>",
     ),
     "drop-training": Case(
         "d = Dropout(x) y = Relu(d)",
