@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,8 @@ from circuits.committed.network import (
     Function,
     Kind,
     Local,
+    Pointwise,
+    Product,
     Sum,
     exponents,
     gathered,
@@ -475,6 +478,17 @@ def test_challenges_of_weights_hash_what_they_fold_to() -> None:
         plain.challenges(b"tniop", folded=b"folded"),
     ):
         assert not {*both[-2:]} & {*others}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_steps_of_private_weights_say_little_of_them(name: str) -> None:
+    """Manifests show them: powers of two, but for a product's, whose factor is an integer. No
+    weight is larger than the table lets pass."""
+    made = arranged(name, logrows=12, base=1 << 11, weights=Weights.PRIVATE)
+    for (_, step), own in zip(made.network.sums, made.steps.sums, strict=True):
+        if not any(isinstance(term, Product | Pointwise) for term in step.terms):
+            assert math.frexp(own.scale)[0] == 0.5
+        assert all(np.abs(term.weights).max() < 1 << 10 for term in step.convolutions)
 
 
 def test_challenges_are_shown_doubled() -> None:
