@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
+from circuits.calibration.samples import Sample
 from circuits.lower import GraphVariant, run_integers
 from circuits.lower.bits import quantised
 from circuits.rewrite import rewrite
@@ -142,3 +144,14 @@ def answers(data: bytes, x: Array) -> Array:
 def decoded(variant: GraphVariant, x: Array) -> Array:
     out = run_integers(variant, {"x": quantised(x, variant.input_scales[0])})[0]
     return np.ldexp(out.astype(np.float64), -variant.output_scales[0])
+
+
+def outputs_of(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[Array]]:
+    """Each sample's outputs as the circuit computes them."""
+    scales = zip(samples[0], variant.input_scales, strict=True)
+    feeds = {n: quantised(np.stack([s[n] for s in samples]), k) for n, k in scales}
+    columns = [
+        np.ldexp(np.asarray(o, dtype=np.float64), -k)
+        for o, k in zip(run_integers(variant, feeds), variant.output_scales, strict=True)
+    ]
+    return [[column[i] for column in columns] for i in range(len(samples))]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import compare
-from circuits.calibration.samples import Sample
-from circuits.lower import GraphVariant, choose_bits, lower, run_integers
-from circuits.lower.bits import quantised
+from circuits.lower import choose_bits, lower
 from circuits.plan.integers import _MORE_BITS
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 from tests.cases.field import FIELD
+from tests.cases.integers import outputs_of
 
 TOLERANCE, MARGIN = 0.01, 0.25
 
@@ -38,18 +34,7 @@ def test_it_has_integers_that_keep_the_tolerance(name: str) -> None:
     for choice in choose_bits(found.onnx, planned, accepted, TOLERANCE, 0.99):
         for more in (0, *_MORE_BITS):
             variant = lower(found.onnx, choice.finer(more), accepted)
-            errors.append(compare(want, decoded(variant, held_out)).max_error)
+            errors.append(compare(want, outputs_of(variant, held_out)).max_error)
             if errors[-1] <= TOLERANCE:
                 return
     pytest.fail(f"errors are {errors}")
-
-
-def decoded(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
-    """Each sample's outputs as the circuit would say them."""
-    scales = zip(samples[0], variant.input_scales, strict=True)
-    feeds = {n: quantised(np.stack([s[n] for s in samples]), k) for n, k in scales}
-    columns = [
-        np.ldexp(np.asarray(o, dtype=np.float64), -k)
-        for o, k in zip(run_integers(variant, feeds), variant.output_scales, strict=True)
-    ]
-    return [[column[i] for column in columns] for i in range(len(samples))]

@@ -36,8 +36,8 @@ from prover.statement.commitment import input_json, parse_input_json
 from prover.verify.checks.evidence import Unmet
 from prover.verify.checks.files import _well_meant
 from tests.cases.estimators import ML, model
+from tests.cases.integers import outputs_of
 from tests.cases.missing import MISSING, TEXT, Case, Raw, boosted, numbers
-from tests.unit.test_field_cases import decoded
 
 
 def sent(rows: Raw) -> bytes:
@@ -81,7 +81,7 @@ def test_a_thousand_rows_are_answered_as_the_model_answers_them(name: str) -> No
     for choice in choose_bits(found.onnx, samples[:48], accepted, 0.01, 0.99):
         for more in (0, *_MORE_BITS):
             variant = lower(found.onnx, choice.finer(more), accepted)
-            errors.append(compare(want, decoded(variant, samples)).max_error)
+            errors.append(compare(want, outputs_of(variant, samples)).max_error)
             if errors[-1] <= 0.01:
                 return
     pytest.fail(f"errors are {errors}")
