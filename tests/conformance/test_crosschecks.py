@@ -315,6 +315,18 @@ def test_an_output_that_is_far_off_for_its_own_width_is_a_warning(
     assert "25 % of its range off" in check.detail
 
 
+@pytest.mark.parametrize(("width", "found"), [(100.0, []), (1e-3, ["rebuild"])])
+def test_what_two_machines_differ_by_is_no_more_than_an_outputs_width(
+    good: Bundle, judge: Judge, width: float, found: list[str]
+) -> None:
+    """Where most elements are masked with a large number, it says nothing of the others."""
+    forgery = Forgery(good, statement_of(good))
+    forgery.predicate["accuracy"]["this_input"] |= {"max_absolute": 0.0, "max_relative": 0.0}
+    answer = np.array([[3e-6, 4.3984375, 4.1171875]])
+    rebuilt = Rebuilt(vk=good.vk, srs_part=good.srs_part, answer=lambda _: [(answer, width)])
+    assert names(judge(forgery.resigned(), rebuild=lambda *_: rebuilt)) == found
+
+
 # --- pins ------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,8 @@ def expected_circuit(e: Evidence) -> str:
     if policy.manifest_sha256 is None and not policy.names_signers and e.rebuild is None:
         warn(
             "the expected circuit, but neither its id nor its key fixes the units of inputs and"
-            " outputs: pin manifest_sha256, name the signers, or rebuild"
+            " outputs, or says which weights it does not hold: pin manifest_sha256, name the"
+            " signers, or rebuild"
         )
     return "the receipt is about the expected circuit"
 
