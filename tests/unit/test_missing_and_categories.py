@@ -181,7 +181,7 @@ def test_a_model_that_asks_in_one_place_only_takes_none() -> None:
 
 
 def test_an_equality_that_a_missing_value_passes_is_refused() -> None:
-    """With several of these on one input, onnxruntime's answers were not those of the single tests."""
+    """With several of these on one input, onnxruntime's answers were not those of single tests."""
     with pytest.raises(UnsupportedOperator, match="BRANCH_EQ"):
         inspect_model(boosted("BRANCH_EQ", 3, 2, 3).onnx)
 
