@@ -46,7 +46,7 @@ lint-fix: install ## Apply the linters' automatic fixes
 
 models: install build/frameworks/.installed ## Make the corpus of models, prove it, run ONNX's node tests (docs/models.md)
 	KERAS_BACKEND=torch build/frameworks/bin/python -W ignore -m benchmarks.corpus build/models/corpus
-	ZKML_HOME=build/models/home ZKML_PLAN_EFFORT=fast $(BIN)/python -W ignore -m benchmarks.prove_folder build/models/corpus -o benchmarks/results/corpus --minutes 3 $(ARGS)
+	ZKML_HOME=build/models/home ZKML_PLAN_EFFORT=fast $(BIN)/python -W ignore -m benchmarks.prove_folder build/models/corpus -o benchmarks/results/corpus --minutes 1.5 $(ARGS)
 	$(BIN)/python -m benchmarks.report.models_page benchmarks/results/corpus
 	$(BIN)/python -W ignore -m benchmarks.node_tests -o build/models
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.prove_folder import Prover
+from benchmarks.report import models_page
 from benchmarks.report.folder_report import Off, Outcome, Row, Run, markdown, read_rows, write
 from circuits.format.profile import Profile
 from prover.app import App
@@ -75,3 +76,17 @@ def test_a_report_is_written_again_from_its_rows(tmp_path: Path) -> None:
     assert "2.000% (1 out of range)" in text
     assert "* a: `model_too_large`: 9 GiB" in text
     assert "tolerance on a random input: b" in text
+
+
+def test_the_models_page_has_a_table_for_each_kind() -> None:
+    off = Off(inputs=1, absolute=0.5, relative=0.002, top=1)
+    rows = [
+        Row(name="sklearn-Ridge", outcome=Outcome.PROVED, commit="", logrows=6, given=off),
+        Row(name="pytorch-deep", outcome=Outcome.LATE, commit="", logrows=19,
+            inspected={"script-13": "", "dynamo-18": "model_invalid: no"}),
+    ]  # fmt: skip
+    text = models_page.tables(rows)
+    assert text.startswith("1 of 2 models prove within 1 %")
+    assert "Of 2 further files" in text
+    assert "| Ridge | 6 | 0.200% |" in text
+    assert "| pytorch-deep | takes longer than the time given; estimated k = 19 |" in text
