@@ -59,7 +59,7 @@ def _title(row: Row) -> str:
 
 def _why(row: Row) -> str:
     if row.outcome is Outcome.LATE:
-        return f"takes longer than the time given; estimated k = {row.logrows}"
+        return f"not proved in the time given; estimated k = {row.logrows}"
     if row.given is not None:
         return f"{row.detail}: {row.given.relative:.2%} (k = {row.logrows})"
     told = row.detail if len(row.detail) <= _REASON else row.detail[:_REASON] + "…"

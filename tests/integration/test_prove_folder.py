@@ -89,4 +89,4 @@ def test_the_models_page_has_a_table_for_each_kind() -> None:
     assert text.startswith("1 of 2 models prove within 1 %")
     assert "Of 2 further files" in text
     assert "| Ridge | 6 | 0.200% |" in text
-    assert "| pytorch-deep | takes longer than the time given; estimated k = 19 |" in text
+    assert "| pytorch-deep | not proved in the time given; estimated k = 19 |" in text
