@@ -276,14 +276,12 @@ def _off(
 
 def main() -> None:
     arguments = _arguments()
-    settings = Settings.load(
-        engine_memory_mb=int(arguments.memory_gib * 1024), engine_deadline_s=60 * arguments.minutes
-    )
+    settings = Settings.load(engine_memory_mb=int(arguments.memory_gib * 1024))
     machine = describe()
     run = Run(
         tolerance=Profile().max_error,
         memory_gib=arguments.memory_gib,
-        deadline_s=settings.engine_deadline_s,
+        deadline_s=60 * arguments.minutes,
         effort=settings.plan_effort,
         machine=f"{machine['processor']}, {machine['cores']} cores, {machine['system']}",
     )
