@@ -53,10 +53,12 @@ def _unpacked(graph: GraphProto, node: NodeProto) -> list[str]:
 
 
 def name_opset(model: ModelProto) -> None:
-    """Names an operator set for standard operators where a model has none of these, and whatever
-    set it names (onnxmltools, CatBoost)."""
+    """Names an operator set for standard operators where a model has none of these but Identity, and
+    whatever old set it names (onnxmltools, CatBoost)."""
     standard = ("", "ai.onnx")
-    if all(node.domain not in standard for node in model.graph.node):
+    version = max((o.version for o in model.opset_import if o.domain in standard), default=0)
+    used = {node.op_type for node in model.graph.node if node.domain in standard}
+    if not used or (used == {"Identity"} and version < OPSET):
         others = [o for o in model.opset_import if o.domain not in standard]
         del model.opset_import[:]
         model.opset_import.extend([helper.make_opsetid("", OPSET), *others])

@@ -37,6 +37,22 @@ def test_a_tree_with_its_zipmap_gives_labels_and_scores_as_tensors() -> None:
     assert np.mean(labels == y) > 0.97
 
 
+def test_missing_values_are_asked_for_in_an_operator_set_without_where() -> None:
+    """As onnxmltools writes LightGBM's regressor: a tree and an Identity, of operator set 8."""
+    x, y = iris()
+    fitted = DecisionTreeRegressor(max_depth=3, random_state=0).fit(x, y).tree_
+    attributes = tree_attributes(fitted, fitted.value[:, 0, :], "target")
+    tracks = [0, 1] + [0] * (fitted.node_count - 2)
+    tree = helper.make_node("TreeEnsembleRegressor", ["x"], ["t"], domain=ML, n_targets=1,
+                            nodes_missing_value_tracks_true=tracks, **attributes)  # fmt: skip
+    made = onnx.load_model_from_string(
+        model([tree, helper.make_node("Identity", ["t"], ["y"])], 4, {"y": TensorProto.FLOAT})
+    )
+    made.opset_import[0].version = 8
+    found = rewrite(made.SerializeToString())
+    assert [i.name for i in found.signature.inputs] == ["x", "x/missing"]
+
+
 def test_text_labels_become_places_in_their_list() -> None:
     data = iris_tree(classlabels_strings=["setosa", "versicolor", "virginica"])
     summary = inspect_model(data)
