@@ -53,8 +53,8 @@ def _unpacked(graph: GraphProto, node: NodeProto) -> list[str]:
 
 
 def name_opset(model: ModelProto) -> None:
-    """Names an operator set for standard operators where a model has none of these but Identity, and
-    whatever old set it names (onnxmltools, CatBoost)."""
+    """Names an operator set for standard operators where a model has none of these, or none but
+    Identity, and whatever old set it names (onnxmltools, CatBoost)."""
     standard = ("", "ai.onnx")
     version = max((o.version for o in model.opset_import if o.domain in standard), default=0)
     used = {node.op_type for node in model.graph.node if node.domain in standard}
