@@ -129,7 +129,7 @@ def salts(tensor: Sequence[int], logrows: int) -> list[int]:
 def check(comparison: Comparison, argument: bytes, srs_part: bytes) -> None:
     """Raises ``ValueError`` unless the commitments are to the same weights, each under salt of its
     own. ``srs_part``: checked before (``circuits.srs.verify_part``)."""
-    from py_ecc import optimized_bn128 as curve
+    from circuits.srs.curve import bn128 as curve
 
     if len(argument) != ARGUMENT_BYTES:
         raise ValueError(f"the argument has {len(argument)} bytes, not {ARGUMENT_BYTES}")
@@ -174,26 +174,26 @@ def to_point(data: bytes) -> Point:
 
 def to_bytes(point: Any) -> bytes:
     """The inverse, of a point in py_ecc's coordinates."""
-    from py_ecc import optimized_bn128 as curve
+    from circuits.srs.curve import bn128 as curve
 
     return b"".join(int(c).to_bytes(32, "big") for c in curve.normalize(point))
 
 
 def _on_curve(point: Point) -> Any:
-    from py_ecc import optimized_bn128 as curve
+    from circuits.srs.curve import bn128 as curve
 
     return curve.FQ(point[0]), curve.FQ(point[1]), curve.FQ.one()
 
 
 def _sum(terms: Any) -> Any:
-    from py_ecc import optimized_bn128 as curve
+    from circuits.srs.curve import bn128 as curve
 
     return reduce(curve.add, (curve.multiply(p, n % P) for p, n in terms))
 
 
 def _g2(data: bytes) -> Any:
     """s·G2 as an SRS file has it."""
-    from py_ecc import optimized_bn128 as curve
+    from circuits.srs.curve import bn128 as curve
 
     raw = [
         int.from_bytes(data[n : n + 32], "little") * _UNMONTGOMERY % Q for n in range(0, 128, 32)

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from py_ecc import optimized_bn128 as curve
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.proof_json import parse_proof
 from circuits.format.commitments import Weights
 from circuits.format.digests import sha256
+from circuits.srs.curve import bn128 as curve
 from prover.statement.bundle import Bundle, read_bundle
 from tests.cases.verdicts import judged, names
 from tests.conformance.forgeries import Forgery, statement_of

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from py_ecc import optimized_bn128 as curve
 
 from circuits.committed.arrangement import salted
 from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, usable_rows
 from circuits.format.field import P
+from circuits.srs.curve import bn128 as curve
 from circuits.srs.g2 import Q
 from circuits.srs.identity import Comparison, check, fault, prove, salts, to_bytes
 from circuits.srs.verify_part import extract
@@ -154,3 +156,12 @@ def test_another_reference_string_is_refused(srs: Path, argument: bytes) -> None
         *(c for p in curve.normalize(curve.multiply(curve.G2, SECRET + 1)) for c in p.coeffs)
     )
     assert fault(KNOWN, argument, part) is not None
+
+
+def test_the_curve_leaves_the_recursion_limit_alone() -> None:
+    """Or hostile JSON of ten thousand levels would end the process."""
+    program = (
+        "import sys; before = sys.getrecursionlimit(); import circuits.srs.curve;"
+        " assert 'py_ecc' in sys.modules; assert sys.getrecursionlimit() == before"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
