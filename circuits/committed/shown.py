@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from circuits.committed.arithmetic import all_largest, bounds_of, output_bounds, output_scales
 from circuits.committed.arrangement import Arrangement
 from circuits.committed.weight_folding import folded_weights
+from circuits.errors import ProofMalformed
 from circuits.format.commitments import Weights, evaluated_at, evaluation_shape
 from circuits.format.field import P, from_felt, to_felt
 
@@ -38,7 +39,16 @@ class NetworkFacts:
 
 
 def network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
-    """Raises some ``Exception`` where ``data`` is no network."""
+    """Raises ``ProofMalformed`` where ``data`` is no network."""
+    try:
+        return _network_facts(data, challenges)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever hostile bytes trip over
+        raise ProofMalformed(f"the weights are no network: {error}") from error
+
+
+def _network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
     arrangement = Arrangement.from_bytes(data)
     network, steps = arrangement.network, arrangement.steps
     folded = folded_weights(arrangement, [from_felt(c) % P for c in challenges])

@@ -137,12 +137,14 @@ def test_some_jobs_always_have_a_proof_of_their_own(
 def test_a_model_that_cannot_batch_is_reported_once_and_proved_alone(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sum over a batch, which mixes inputs."""
+    """A product of the input with itself, in which the batch has two places."""
     total = model(
-        [helper.make_node("CumSum", ["x", "axis"], ["y"], name="total")],
+        [
+            helper.make_node("Transpose", ["x"], ["turned"]),
+            helper.make_node("MatMul", ["turned", "x"], ["y"]),
+        ],
         {"x": (TensorProto.FLOAT, [1, 4])},
-        {"y": (TensorProto.FLOAT, [1, 4])},
-        {"axis": np.array(0, dtype=np.int64)},
+        {"y": (TensorProto.FLOAT, [4, 4])},
     )
     for round_number in range(2):
         jobs = ordered(app, 2, onnx=total)
@@ -157,7 +159,7 @@ def test_a_model_that_cannot_batch_is_reported_once_and_proved_alone(
             app.run(order.id, "test")
             problem = app.store.job(order.id).problem or {}
             assert problem["code"] == "model_cannot_batch"
-            assert "'total'" in problem["detail"]
+            assert "sums over the batch dimension" in problem["detail"]
         assert round_number == 0 or own
 
 
