@@ -67,8 +67,8 @@ def test_an_infeasible_model_is_estimated_without_asking_the_engine(
         raise AssertionError("the engine was asked to count")
 
     monkeypatch.setattr(EzklEngine, "measure_layout", asked)
-    constants = WIDE.replace(">", ", int64 a = {1}>")
-    model = graph("c = Conv(x, w) y = CumSum(c, a)", "float[1, 3, 160, 160] x", constants)
+    constants = WIDE.replace(">", ", float a = {1.5}>")
+    model = graph("c = Conv(x, w) y = Div(a, c)", "float[1, 3, 160, 160] x", constants)
     profile = Profile()
     signature = rewrite(model).signature
     samples = draw(signature, default_ranges(signature))
