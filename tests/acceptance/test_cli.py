@@ -274,6 +274,7 @@ def test_ctrl_c_leaves_nothing(workspace: Workspace) -> None:
     assert scratch(workspace.home) == []
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_under_a_job_is_named(workspace: Workspace, tmp_path: Path) -> None:
     """The database cannot write down how the job ends: the command still says what happened."""
     home = tmp_path / "home"

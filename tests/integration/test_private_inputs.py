@@ -73,6 +73,7 @@ def private(
     return Private(builder.build(linear(), samples, profile, out), engine)
 
 
+@pytest.mark.long
 def test_salted_proofs_share_no_point_and_no_guess_matches(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ TOLERANCE, MARGIN = 0.01, 0.25
 
 
 @pytest.mark.parametrize("name", FIELD)
+@pytest.mark.slow
 def test_it_has_integers_that_keep_the_tolerance(name: str) -> None:
     """Planned on some rows, held to the others; the accepted range as a circuit has it."""
     field = FIELD[name]()

@@ -60,6 +60,7 @@ def columns(case: Case) -> tuple[Signature, Columns]:
 
 
 @pytest.mark.parametrize("name", [*MISSING, *TEXT])
+@pytest.mark.slow
 def test_a_thousand_rows_are_answered_as_the_model_answers_them(name: str) -> None:
     """In integers, planned on a few rows; against onnxruntime on what was sent."""
     case = (MISSING | TEXT)[name]()
