@@ -120,6 +120,14 @@ class UnsupportedOperator(ModelError):
 
     code = "model_unsupported_operator"
 
+    @classmethod
+    def at(
+        cls, op: str, node: str, why: str, *, advice: str, **context: Any
+    ) -> UnsupportedOperator:
+        """That the operator ``op`` at the node named ``node`` cannot be proved, and why."""
+        detail = f"{op} at node {node!r} cannot be proved: {why}"
+        return cls(detail, advice=advice, op=op, node=node, **context)
+
 
 class ModelTooLarge(ModelError):
     """The model exceeds a limit of this machine or of the format."""

@@ -38,7 +38,7 @@ class ProfileIn(BaseModel):
     weights: Weights = Field(
         _DEFAULT.weights,
         description="Of committed hints: `sealed` in the circuit, `shown` beside the proof, or"
-        " `private`: committed to anew in each proof, under an identity that receipts name.",
+        " `private`: committed to again in each proof, under an identity that receipts name.",
     )
     max_error: float = Field(
         _DEFAULT.max_error, strict=True, gt=0, le=1, description="Of the output's range."

@@ -1,4 +1,4 @@
-"""Private weights as a tensor of their own, which every proof commits to anew.
+"""Private weights as a tensor of their own, which every proof commits to again.
 
 The weights of convolutions come first, each counted ``weight_offset`` more: the table rectifies
 them, so that what the circuit reads lies in its range. Behind them stand the constants of each sum,

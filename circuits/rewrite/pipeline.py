@@ -349,9 +349,4 @@ def _refuse_leftovers(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if (why := refusal(node, facts)) is not None:
             label = node.name or node.output[0]
-            raise UnsupportedOperator(
-                f"{node.op_type} at node {label!r} cannot be proved: {why.reason}",
-                advice=why.instead,
-                op=node.op_type,
-                node=label,
-            )
+            raise UnsupportedOperator.at(node.op_type, label, why.reason, advice=why.instead)

@@ -74,7 +74,7 @@ WeightsOption = Annotated[
         "--weights",
         help="For committed hints. sealed: weights are constants of the circuit; no single proof"
         " shows them. shown: bundles carry the weights (public models); one circuit and key serve"
-        " an architecture. private: committed to anew in each proof, under an identity that every"
+        " an architecture. private: committed to again in each proof, under an identity that every"
         " receipt names; no number of proofs shows them.",
     ),
 ]

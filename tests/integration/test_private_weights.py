@@ -166,8 +166,8 @@ def test_a_receipt_names_the_identity_and_carries_no_weights(
 def test_an_identity_says_which_commitments_are_the_weights(
     private: Committed, honest: ProofResult, changes: dict[str, Any]
 ) -> None:
-    """With the sizes moved between tensors whose columns are as many in all, the engine accepts the
-    same key, and other commitments would be compared with the identity's points."""
+    """With the sizes moved between tensors whose columns are as many in total, the engine accepts
+    the same key, and other commitments would be compared with the identity's points."""
     manifest = private.built.manifest
     policy = Policy(weights_identity=manifest.weights_identity)
     moved = replace(manifest, commitments=replace(claim_of(private), **changes))

@@ -93,12 +93,8 @@ def _answer(node: ir.Node, found: Lookup, texts: Texts, build: Builder) -> ir.Va
 
 
 def _refused(node: ir.Node, why: str) -> UnsupportedOperator:
-    return UnsupportedOperator(
-        f"{node.op_type} at node {node.name!r} cannot be proved: it {why}",
-        advice="Give each column of text an input of its own, or encode it before the model.",
-        op=node.op_type,
-        node=node.name,
-    )
+    advice = "Give each column of text an input of its own, or encode it before the model."
+    return UnsupportedOperator.at(node.op_type, node.name or "", f"it {why}", advice=advice)
 
 
 NUMBER_CATEGORIES = Pass(

@@ -38,12 +38,12 @@ def _named(made: Made) -> Expansion:
         try:
             return made(node, build)
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise UnsupportedOperator(
-                f"{node.op_type} at node {node.name!r} cannot be proved: {error}",
+            raise UnsupportedOperator.at(
+                node.op_type,
+                node.name or "",
+                str(error),
                 advice="Export the estimator with numeric features and labels.",
-                op=node.op_type,
                 domain=ML,
-                node=node.name,
             ) from error
 
     return expansion

@@ -48,13 +48,12 @@ def svm_classifier(node: ir.Node, build: Builder) -> Sequence[ir.Value]:
     iteration for them at a tolerance of its own, so that no formula gives its answers.
     """
     if attr(node, "prob_a"):
-        raise UnsupportedOperator(
-            f"{node.op_type} at node {node.name!r} cannot be proved: its probabilities come from an"
-            " iteration, not from a formula",
+        raise UnsupportedOperator.at(
+            node.op_type,
+            node.name or "",
+            "its probabilities come from an iteration, not from a formula",
             advice="Fit it with probability=False: its label and its decision scores prove.",
-            op=node.op_type,
             domain=node.domain,
-            node=node.name,
         )
     labels, post = class_labels(node), post_transform(node)
     counts = attr(node, "vectors_per_class")

@@ -133,12 +133,7 @@ class _Masks:
 
 
 def _refused(node: ir.Node, why: str) -> UnsupportedOperator:
-    return UnsupportedOperator(
-        f"{node.op_type} at node {node.name!r} cannot be proved: {why}",
-        advice="Impute before it.",
-        op=node.op_type,
-        node=node.name,
-    )
+    return UnsupportedOperator.at(node.op_type, node.name or "", why, advice="Impute before it.")
 
 
 def _made_missing(node: ir.Node) -> ir.Value | None:
