@@ -176,7 +176,7 @@ class InputType(InputError):
 
 
 class InputCategory(InputError):
-    """An input holds a text that is none of the model's categories."""
+    """An input holds a text, or a number, that is none of the model's categories."""
 
     code = "input_category"
 

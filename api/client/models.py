@@ -45,7 +45,8 @@ class Problem(_Answer):
 
 class Tensor(_Answer):
     """A named input or output of a model. ``missing_of``: it is that input's mask, and is not sent.
-    ``categories``: texts are sent, these or, with ``other``, any."""
+    ``categories``: texts are sent, these or, with ``other``, any. ``column_of``: it follows from
+    the numbers in that input's column ``column``, which are some of these."""
 
     name: str
     dtype: str
@@ -53,6 +54,8 @@ class Tensor(_Answer):
     missing_of: str | None = None
     categories: list[str] | None = None
     other: bool = False
+    column_of: str | None = None
+    column: int = 0
 
 
 class OwnerSignature(_Answer):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from circuits.format.tensors import is_sent
 from prover.records.job import Job, ModelRecord
 
 PLATFORM = "onnx_zkml"
@@ -131,7 +132,7 @@ def metadata(name: str, models: list[ModelRecord]) -> ModelMetadata:
     return ModelMetadata(
         name=name,
         versions=[version_of(record) for record in models],
-        inputs=[_tensor(t) for t in models[0].signature["inputs"] if "missing_of" not in t],
+        inputs=[_tensor(t) for t in models[0].signature["inputs"] if is_sent(t)],
         outputs=[_tensor(t) for t in models[0].signature["outputs"]],
     )
 

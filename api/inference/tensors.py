@@ -16,6 +16,7 @@ from api.inference.schemas import DATATYPES, InferIn, InferInput, datatype_of, f
 from api.problem import RequestInvalid
 from api.requests import parse_json
 from circuits.errors import InputNames, InputShape, InputType
+from circuits.format.tensors import is_sent
 from prover.records.job import ModelRecord
 
 _SIZE = "binary_data_size"
@@ -45,7 +46,7 @@ def inputs_of(request: InferIn, rest: bytes, model: ModelRecord) -> dict[str, An
 
     Raises ``InputNames``, ``InputShape``, ``InputType``, ``RequestInvalid``.
     """
-    wanted = {s["name"]: s for s in model.signature["inputs"] if "missing_of" not in s}
+    wanted = {s["name"]: s for s in model.signature["inputs"] if is_sent(s)}
     found: dict[str, Any] = {}
     for given in request.inputs:
         spec = wanted.get(given.name)

@@ -32,6 +32,12 @@ class TensorOut(BaseModel):
         exclude_if=lambda other: other is None,
         description="Whether other texts are taken too, all as the place after the last.",
     )
+    column_of: str | None = Field(
+        default=None,
+        exclude_if=lambda of: of is None,
+        description="It holds the places of the numbers in that input's `column`, and is not sent.",
+    )
+    column: int | None = Field(default=None, exclude_if=lambda column: column is None)
 
 
 class SignatureOut(BaseModel):

@@ -7,6 +7,7 @@ of the engine's floating-point code to rebuild a proof's public instances from a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ _WHOLE = (
 
 #: Categories of one input at most: each is compared with, and stands in every receipt.
 MOST_CATEGORIES = 1024
+#: Axes of an input that has columns.
+_RANK = 2
+#: A category of a column of numbers.
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _PRESENT = "Plan a circuit with calibration data in which values are missing."
 
 
@@ -34,7 +39,8 @@ class TensorSpec:
 
     ``missing_of``: it is the mask of that input: true where a value is missing, which is 0 there.
     ``categories``: it holds places in this list of texts; with ``other`` also the place after the
-    last, for any other text.
+    last, for any other text. ``column_of``: these stand for the numbers in that input's column
+    ``column``, ``[rows, 1]``, where the input itself is 0.
     """
 
     name: str
@@ -43,6 +49,8 @@ class TensorSpec:
     missing_of: str | None = None
     categories: tuple[str, ...] | None = None
     other: bool = False
+    column_of: str | None = None
+    column: int = 0
 
     @property
     def size(self) -> int:
@@ -65,9 +73,12 @@ class TensorSpec:
         """What its numbers stand for, where they are not the numbers that were sent."""
         if self.missing_of is not None:
             return {"missing_of": self.missing_of}
-        if self.categories is not None:
-            return {"categories": list(self.categories), "other": self.other}
-        return {}
+        if self.categories is None:
+            return {}
+        told: dict[str, Any] = {"categories": list(self.categories), "other": self.other}
+        if self.column_of is not None:
+            told |= {"column_of": self.column_of, "column": self.column}
+        return told
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TensorSpec:
@@ -79,7 +90,14 @@ class TensorSpec:
             missing_of=data.get("missing_of"),
             categories=None if categories is None else tuple(categories),
             other=data.get("other", False),
+            column_of=data.get("column_of"),
+            column=data.get("column", 0),
         )
+
+
+def is_sent(tensor: Mapping[str, Any]) -> bool:
+    """Whether people send an input, given as JSON: masks and columns follow from what they send."""
+    return "missing_of" not in tensor and "column_of" not in tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +114,8 @@ class Signature:
 
     @property
     def sent(self) -> tuple[TensorSpec, ...]:
-        """The inputs that people send: a mask of missing values follows from its input."""
-        return tuple(t for t in self.inputs if t.missing_of is None)
+        """The inputs that people send: masks and columns of categories follow from these."""
+        return tuple(t for t in self.inputs if is_sent(t.meaning()))
 
     @property
     def masks(self) -> dict[str, TensorSpec]:
@@ -120,7 +138,10 @@ class Signature:
 
 def check_meanings(inputs: Sequence[TensorSpec]) -> None:
     """Raises ``ValueError`` unless each mask is one of an input of floats, the only one and of its
-    shape, and each list of categories holds some texts, each once, for integers."""
+    shape, each list of categories holds some texts, each once, for integers, and each column is
+    the only one of its place in a plain input of rows."""
+    plain = {t.name: t.shape for t in inputs if not t.meaning()}
+    columns: set[tuple[str, int]] = set()
     floats = {t.name: t.shape for t in inputs if t.dtype.startswith("float")}
     for tensor in inputs:
         if tensor.missing_of is not None:
@@ -134,6 +155,26 @@ def check_meanings(inputs: Sequence[TensorSpec]) -> None:
             or type(tensor.other) is not bool
         ):
             raise ValueError(f"{tensor.name!r} has no list of categories")
+        if tensor.column_of is not None:
+            place = tensor.column_of, tensor.column
+            if not _is_column(tensor, plain) or place in columns:
+                raise ValueError(f"{tensor.name!r} is no column of {tensor.column_of!r}")
+            columns.add(place)
+
+
+def _is_column(tensor: TensorSpec, plain: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether it may stand for the numbers in a column of one of these inputs, by their shapes."""
+    shape = plain.get(tensor.column_of) if isinstance(tensor.column_of, str) else None
+    return (
+        shape is not None
+        and len(shape) == _RANK
+        and tensor.shape == (shape[0], 1)
+        and type(tensor.column) is int
+        and 0 <= tensor.column < shape[1]
+        and tensor.categories is not None
+        and not tensor.other
+        and all(_WHOLE_NUMBER.fullmatch(text) for text in tensor.categories)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

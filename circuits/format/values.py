@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,11 +84,21 @@ def cast(array: NDArray[Any], tensor: TensorSpec, missing: bool = False) -> NDAr
 
 
 def apart(arrays: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, NDArray[Any]]:
-    """Arrays by name, in the signature's order, with each NaN as 0 and true in its mask."""
-    out = {}
+    """Arrays by name, in the signature's order, with each NaN as 0 and true in its mask, and each
+    number of a column of categories as 0 and its place in theirs.
+
+    Raises ``InputCategory``.
+    """
+    out: dict[str, NDArray[Any]] = {}
     for tensor in signature.inputs:
         if tensor.missing_of is not None:
             out[tensor.name] = np.isnan(arrays[tensor.missing_of])
+        elif tensor.column_of is not None:
+            values, column = out[tensor.column_of].copy(), tensor.column
+            values[..., column] = 0
+            out[tensor.column_of] = values
+            sent = arrays[tensor.column_of][..., column : column + 1]
+            out[tensor.name] = _places_of_numbers(sent, tensor)
         elif tensor.name in signature.masks:
             values = arrays[tensor.name]
             out[tensor.name] = np.where(np.isnan(values), np.zeros((), values.dtype), values)
@@ -111,16 +121,37 @@ def _places(values: Any, tensor: TensorSpec) -> NDArray[Any]:
     found = np.array([place.get(text, -1) for text in texts.reshape(-1).tolist()], dtype=np.int64)
     unknown = np.flatnonzero(found < 0)
     if len(unknown) and not tensor.other:
-        known = list(place)[:_SHOWN]
-        more = ", …" if len(place) > _SHOWN else ""
-        raise InputCategory(
-            f"input {tensor.name!r} holds {str(texts.reshape(-1)[unknown[0]])[:40]!r}, which is"
-            " none of the model's categories",
-            advice=f"They are {', '.join(repr(text[:40]) for text in known)}{more}.",
-            input=tensor.name,
-            categories=known,
-        )
+        what = repr(str(texts.reshape(-1)[unknown[0]])[:40])
+        raise _unknown(tensor, f"input {tensor.name!r} holds {what}", repr)
     return np.where(found < 0, len(place), found).reshape(texts.shape)
+
+
+def _places_of_numbers(column: NDArray[Any], tensor: TensorSpec) -> NDArray[np.int64]:
+    """The place of each number, ``[…, rows, 1]``, without what stands behind its decimal point, as
+    a model casts it before it encodes it."""
+    place = {int(text): at for at, text in enumerate(tensor.categories or ())}
+    whole = np.trunc(column) if column.dtype.kind == "f" else column
+    found = np.array([place.get(n, -1) for n in whole.reshape(-1).tolist()], dtype=np.int64)
+    found = found.reshape(column.shape)
+    if (found < 0).any():
+        at = [int(i) for i in np.argwhere(found < 0)[0]]
+        what = column[tuple(at)].item()
+        *rows, index = *at[: -len(tensor.shape)], [at[-2], tensor.column]
+        where = f"{index} of row {rows[0]}" if rows else str(index)
+        raise _unknown(tensor, f"input {tensor.column_of!r} holds {what!r} at {where}", str)
+    return found
+
+
+def _unknown(tensor: TensorSpec, what: str, shown: Callable[[str], str]) -> InputCategory:
+    categories = tensor.categories or ()
+    known = list(categories)[:_SHOWN]
+    more = ", …" if len(categories) > _SHOWN else ""
+    return InputCategory(
+        f"{what}, which is none of the categories that the model knows there",
+        advice=f"They are {', '.join(shown(text[:40]) for text in known)}{more}.",
+        input=tensor.column_of or tensor.name,
+        categories=known,
+    )
 
 
 def _refuse_non_texts(values: Any, tensor: TensorSpec) -> None:

@@ -20,6 +20,7 @@ MANY = 1 << 20
 _SEED = 20231
 #: Numbers of this magnitude are drawn at most.
 _LARGEST = 1e300
+_LARGEST_WHOLE = 2.0**62
 
 
 def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
@@ -47,8 +48,9 @@ def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]
 
 
 def probes(signature: Signature, samples: Sequence[Sample], most: int = MANY) -> list[Sample]:
-    """The caller's samples, as many as ``most``, and random ones drawn from the range of all of
-    them (or from -1…1, or 0…1)."""
+    """The caller's samples, as many as ``most``, and random ones, each element drawn from its range
+    among all of them (or from -1…1, or 0…1): a model may have no answer for what is usual in
+    another column."""
     rng = np.random.default_rng(_SEED)
     drawn: list[Sample] = [
         {spec.name: _draw(rng, spec, samples) for spec in signature.inputs}
@@ -58,20 +60,22 @@ def probes(signature: Signature, samples: Sequence[Sample], most: int = MANY) ->
 
 
 def _draw(rng: np.random.Generator, spec: TensorSpec, samples: Sequence[Sample]) -> NDArray[Any]:
-    low, high = 0.0 if "int" in spec.dtype else -1.0, 1.0
+    low = np.full(spec.shape, 0.0 if "int" in spec.dtype else -1.0)
+    high = np.ones(spec.shape)
     if samples:
         seen = np.stack([np.asarray(s[spec.name], dtype=np.float64) for s in samples])
-        seen = seen[np.isfinite(seen)]
-        if seen.size:
-            low, high = float(seen.min()), float(seen.max())
-        low, high = max(low, -_LARGEST), min(high, _LARGEST)
+        finite = np.isfinite(seen)
+        low = np.where(finite.any(axis=0), np.where(finite, seen, np.inf).min(axis=0), low)
+        high = np.where(finite.any(axis=0), np.where(finite, seen, -np.inf).max(axis=0), high)
+        low, high = np.maximum(low, -_LARGEST), np.minimum(high, _LARGEST)
     if spec.categories is not None:
         return rng.integers(0, spec.places, spec.shape)
     if spec.dtype == "bool":
         return rng.integers(0, 2, spec.shape).astype(bool)
     if "int" in spec.dtype:
-        top = min(int(high), np.iinfo(np.int64).max - 1)
-        bottom = max(int(low), np.iinfo(np.int64).min)
+        bottom, top = (
+            np.clip(end, -_LARGEST_WHOLE, _LARGEST_WHOLE).astype(np.int64) for end in (low, high)
+        )
         return rng.integers(bottom, top, spec.shape, endpoint=True).astype(spec.dtype)
     return rng.uniform(low, high, spec.shape).astype(spec.dtype)
 

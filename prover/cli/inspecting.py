@@ -14,6 +14,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Child, Sandbox
 from circuits.errors import Fault, ZkmlError
+from circuits.format.tensors import is_sent
 from circuits.plan.picture import draw_layers
 from prover.cli import options
 from prover.cli.binding import bound
@@ -92,7 +93,7 @@ def _costs_or_why(engine: EzklEngine, data: bytes, child: Child) -> tuple[CostRe
 def _model(summary: dict[str, Any], terminal: Terminal) -> None:
     for kind in ("inputs", "outputs"):
         for tensor in summary["signature"][kind]:
-            if "missing_of" not in tensor:
+            if is_sent(tensor):
                 dtype = "text" if "categories" in tensor else tensor["dtype"]
                 terminal.line(f"{kind[:-1]:7} {tensor['name']}: {dtype} {tensor['shape']}")
     terminal.line(

@@ -65,6 +65,8 @@ def parse_input_json(data: bytes, encodings: Sequence[InputEncoding]) -> dict[st
     for tensor in (e.tensor for e in encodings):
         if tensor.missing_of is not None and inputs[tensor.missing_of][inputs[tensor.name]].any():
             raise ValueError(f"{tensor.missing_of}: a value where it is missing")
+        if tensor.column_of is not None and inputs[tensor.column_of][:, tensor.column].any():
+            raise ValueError(f"{tensor.column_of}: a number where a category stands")
     return inputs
 
 

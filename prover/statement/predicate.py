@@ -45,11 +45,11 @@ class ReceiptId(Part):
     error, for a model that compares with constants, whether or not there is a lane; 4 has
     ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints; 6 has its
     ``weights``, where these are not sealed; 7 has the circuit's ``weights_identity``, where they
-    are private; 8 has a mask or categories among the inputs.
+    are private; 8 has a mask or categories among the inputs; 9 has a column of categories.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3, 4, 5, 6, 7, 8] = 1
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 1
 
 
 class Issuer(Part):
@@ -150,7 +150,9 @@ class InputTensor(Part):
 
     ``missing_of``, else absent: it is the mask of that input, true where a value is missing, which
     is 0 there. ``categories``, else absent with ``other``: its numbers are places among these
-    texts; with ``other`` also the place after the last, for any other text.
+    texts; with ``other`` also the place after the last, for any other text. ``column_of``, else
+    absent with ``column``: they stand for the numbers of that column of that input, which is 0
+    there.
     """
 
     name: str
@@ -164,6 +166,8 @@ class InputTensor(Part):
         default=None, exclude_if=lambda texts: texts is None
     )
     other: bool | None = Field(default=None, exclude_if=lambda other: other is None)
+    column_of: str | None = Field(default=None, exclude_if=lambda of: of is None)
+    column: Count | None = Field(default=None, exclude_if=lambda column: column is None)
 
 
 class Commitment(Part):
@@ -344,10 +348,10 @@ def schema_version(
     error: MeasuredError,
     lane: LaneClaim | None,
     owner: OwnerClaim | None,
-) -> Literal[1, 2, 3, 4, 5, 6, 7, 8]:
+) -> Literal[1, 2, 3, 4, 5, 6, 7, 8, 9]:
     """The version of a predicate with these parts."""
     if any(t.missing_of is not None or t.categories is not None for t in inputs):
-        return 8
+        return 9 if any(t.column_of is not None for t in inputs) else 8
     if profile.weights is not None:
         return 7 if profile.weights is Weights.PRIVATE else 6
     if profile.argument is not None:

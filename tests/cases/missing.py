@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -20,7 +20,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
@@ -379,4 +379,41 @@ TEXT: dict[str, Callable[[], Case]] = {
     "codes-linear": lambda: encoded(OrdinalEncoder(), LogisticRegression(), []),
     "matrix": text_matrix,
     "tables": mapped,
+}
+
+
+# --- columns of categories ---------------------------------------------------------------------
+
+
+def codes(count: int, seed: int) -> NDArray[np.float32]:
+    """Codes beside measurements: columns 0 and 2, and 1 and 3."""
+    rng = np.random.default_rng(seed)
+    measured = rng.normal(0, 2, (2, count))
+    columns = [rng.integers(4, 8, count), measured[0], 10 * rng.integers(-1, 2, count), measured[1]]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def coded_columns() -> Case:
+    """Two columns are encoded, and the others of the same tensor scaled."""
+    x = codes(400, 21)
+    price = 3 * (x[:, 0] == 5) - 2 * (x[:, 2] == 0) + x[:, 1] - x[:, 3] / 2
+    split = ColumnTransformer([
+        ("codes", OneHotEncoder(), [0, 2]),
+        ("rest", StandardScaler(), [1, 3]),
+    ])  # fmt: skip
+    fitted = make_pipeline(split, Ridge()).fit(x, price)
+    return Case(_exported(fitted, _floats(4)), {"x": codes(1000, 22)})
+
+
+def coded_alone() -> Case:
+    """Every column is encoded: of the tensor itself nothing is read."""
+    x = codes(400, 23)[:, [0, 2]].astype(np.int64)
+    fitted = OneHotEncoder(sparse_output=False).fit(x)
+    sent = codes(1000, 24)[:, [0, 2]].astype(np.int64)
+    return Case(_exported(fitted, [("x", Int64TensorType([None, 2]))]), {"x": sent})
+
+
+CODES: dict[str, Callable[[], Case]] = {
+    "codes-beside-measurements": coded_columns,
+    "codes-alone": coded_alone,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from prover.app import App
 from prover.records.job import Job, JobState
 from prover.settings import Settings
 from prover.statement.bundle import read_bundle
-from tests.cases.missing import TEXT, boosted, histogram_regression
+from tests.cases.missing import CODES, TEXT, boosted, histogram_regression
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -109,21 +109,8 @@ def test_a_private_mask_is_0_or_1_and_no_value_under_it_counts(
     honest = [manifest.inputs[0].quantise(np.array([values])), [0, 1, 0, 1, 0, 0]]
     twin = _of_integers(app, engine, manifest, circuit.files, tmp_path)
 
-    def made(x: list[int], mask: list[int]) -> dict[Role, list[int]]:
-        felts = [[to_felt(n) for n in values] for values in (x, mask)]
-        proof: bytes = engine.sandbox.call(
-            "tests.conformance.adversary:prove_anything",
-            circuit.files,
-            [*felts, manifest.context.encode(0)],
-            twin,
-            limits=LIMITS,
-            reads=[*circuit.files.paths, twin, Path(__file__).parents[1]],
-        )
-        instances = parse_proof(proof).instances
-        return {
-            s.role: [from_felt(f) for f in instances[s.offset : s.offset + s.count]]
-            for s in manifest.layout
-        }
+    def made(*inputs: list[int]) -> dict[Role, list[int]]:
+        return _instances(engine, manifest, circuit.files, inputs, twin)
 
     right = made(*honest)
     assert right[Role.RESIDUE] == [0]
@@ -131,6 +118,57 @@ def test_a_private_mask_is_0_or_1_and_no_value_under_it_counts(
     assert made(other, honest[1])[Role.OUTPUT] == right[Role.OUTPUT]
     for forged in ([0, 2, 0, 1, 0, 0], [0, 1, -1, 1, 0, 0]):
         assert made(honest[0], forged)[Role.RESIDUE] != [0]
+
+
+def test_a_private_column_holds_a_category_of_the_model_or_there_is_no_proof(
+    app: App, engine: EzklEngine
+) -> None:
+    row = [6.0, 0.5, -10.0, 1.5]
+    case = CODES["codes-beside-measurements"]()
+    job = proved(app, case.onnx, {"x": [row]}, Profile(visibility=Visibility.PRIVATE_INPUT))
+    assert app.verify(app.bundle(job), None)["ok"]
+    assert statement(app, job)["receipt"]["schema_version"] == 9
+    assert job.result is not None
+    (want,) = case.answers({"x": np.array([row], dtype=np.float32)})
+    np.testing.assert_allclose(job.result["outputs"]["variable"], want[0], atol=0.1)
+    assert job.circuit_id is not None
+    circuit = app.registry.open(job.circuit_id)
+    assert circuit is not None
+    numbers = circuit.manifest.inputs[0].quantise(np.array([[0.0, 0.5, 0.0, 1.5]]))
+
+    def made(numbers: list[int], *places: int) -> dict[Role, list[int]]:
+        inputs = [numbers, *([place] for place in places)]
+        return _instances(engine, circuit.manifest, circuit.files, inputs)
+
+    right = made(numbers, 2, 0)
+    assert right[Role.RESIDUE] == [0]
+    assert made([numbers[0] + 3, *numbers[1:]], 2, 0)[Role.OUTPUT] == right[Role.OUTPUT]
+    for forged in ((4, 0), (-1, 0), (2, 3), (2, -1)):
+        assert made(numbers, *forged)[Role.RESIDUE] != [0]
+
+
+def _instances(
+    engine: EzklEngine,
+    manifest: CircuitManifest,
+    files: CircuitFiles,
+    inputs: Sequence[list[int]],
+    compiled: Path | None = None,
+) -> dict[Role, list[int]]:
+    """What a proof shows that somebody makes, under the circuit's key, of whatever he likes."""
+    felts = [[to_felt(n) for n in values] for values in inputs]
+    proof: bytes = engine.sandbox.call(
+        "tests.conformance.adversary:prove_anything",
+        files,
+        [*felts, manifest.context.encode(0)],
+        compiled or files.compiled,
+        limits=LIMITS,
+        reads=[*files.paths, *([compiled] if compiled else []), Path(__file__).parents[1]],
+    )
+    instances = parse_proof(proof).instances
+    return {
+        s.role: [from_felt(f) for f in instances[s.offset : s.offset + s.count]]
+        for s in manifest.layout
+    }
 
 
 def _of_integers(

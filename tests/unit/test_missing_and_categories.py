@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from circuits.calibration.accuracy import compare
 from circuits.calibration.samples import accepted_ranges, read_calibration
@@ -37,7 +37,7 @@ from prover.verify.checks.evidence import Unmet
 from prover.verify.checks.files import _well_meant
 from tests.cases.estimators import ML, model
 from tests.cases.integers import outputs_of
-from tests.cases.missing import MISSING, TEXT, Case, Raw, boosted, numbers
+from tests.cases.missing import CODES, MISSING, TEXT, Case, Raw, boosted, numbers
 
 
 def sent(rows: Raw) -> bytes:
@@ -59,11 +59,11 @@ def columns(case: Case) -> tuple[Signature, Columns]:
     return signature, read_columns(sent(case.rows), signature)
 
 
-@pytest.mark.parametrize("name", [*MISSING, *TEXT])
+@pytest.mark.parametrize("name", [*MISSING, *TEXT, *CODES])
 @pytest.mark.slow
 def test_a_thousand_rows_are_answered_as_the_model_answers_them(name: str) -> None:
     """In integers, planned on a few rows; against onnxruntime on what was sent."""
-    case = (MISSING | TEXT)[name]()
+    case = (MISSING | TEXT | CODES)[name]()
     signature, read = columns(case)
     samples = [read.row(at) for at in range(read.rows)]
     spread = {n: (float(a.min()), float(a.max())) for n, a in read.arrays.items()}
@@ -256,3 +256,86 @@ def test_text_that_is_not_looked_up_is_refused() -> None:
     written = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(UnsupportedOperator, match="StringNormalizer"):
         inspect_model(written.SerializeToString())
+
+
+def test_a_column_that_is_encoded_holds_places() -> None:
+    summary = inspect_model(CODES["codes-beside-measurements"]().onnx)
+    assert "input 'x', column 0: one of 4, 5, 6, 7" in summary.notes
+    signature = summary.signature
+    assert [(t.name, t.shape, t.column_of, t.column) for t in signature.inputs] == [
+        ("x", (1, 4), None, 0),
+        ("x/0", (1, 1), "x", 0),
+        ("x/2", (1, 1), "x", 2),
+    ]
+    assert [t.name for t in signature.sent] == ["x"]
+    assert Signature.from_json(signature.to_json()) == signature
+    rows = b'{"inputs": {"x": [[[4, 1.5, 10, 2]], [[7.0, 0, -10, 0]]]}}'
+    read = read_columns(rows, signature).arrays
+    assert read["x"].tolist() == [[[0, 1.5, 0, 2]], [[0, 0, 0, 0]]]
+    assert (read["x/0"].tolist(), read["x/2"].tolist()) == ([[[0]], [[3]]], [[[2]], [[0]]])
+
+
+@pytest.mark.parametrize("data", [
+    b'{"inputs": {"x": [[[4, 1.5, 10, 2]], [[9, 0, 0, 0]]]}}',
+    b"4,1.5,10,2\n9,0,0,0\n",
+])  # fmt: skip
+def test_a_number_that_is_no_category_is_refused_with_its_place(data: bytes) -> None:
+    signature = inspect_model(CODES["codes-beside-measurements"]().onnx).signature
+    with pytest.raises(InputCategory, match=r"'x' holds 9\.0 at \[0, 0\]") as refused:
+        read_columns(data, signature)
+    assert refused.value.advice == "They are 4, 5, 6, 7."
+
+
+def test_a_column_of_which_the_model_asks_more_is_refused() -> None:
+    """Its number and its place would be two inputs that nothing ties together."""
+    first = numpy_helper.from_array(np.array([0], dtype=np.int64))
+    nodes = [
+        helper.make_node("Constant", [], ["first"], value=first),
+        helper.make_node("ArrayFeatureExtractor", ["x", "first"], ["code"], domain=ML),
+        helper.make_node(
+            "OneHotEncoder", ["code"], ["hot"], domain=ML, cats_int64s=[1, 2, 3], zeros=0
+        ),
+        helper.make_node("ReduceSum", ["hot"], ["ones"], keepdims=0),
+        helper.make_node("Mul", ["x", "ones"], ["y"]),
+    ]
+    with pytest.raises(UnsupportedOperator, match="something else asks for the number too"):
+        inspect_model(model(nodes, 2, {"y": TensorProto.FLOAT}))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"upper": 4.0}, "the range of input 'x/0'"),
+        ({"tensor": {"column_of": "z"}}, "'x/0' is no column of 'z'"),
+        ({"tensor": {"column": 4}}, "'x/0' is no column of 'x'"),
+        ({"tensor": {"column": 2}}, "'x/2' is no column of 'x'"),
+        ({"tensor": {"shape": (2, 1)}}, "'x/0' is no column of 'x'"),
+        ({"tensor": {"categories": ("4", "five", "6", "7")}}, "'x/0' is no column of 'x'"),
+        ({"tensor": {"categories": None}}, "'x/0' is no column of 'x'"),
+    ],
+)
+def test_a_verifier_believes_no_other_column(change: dict[str, Any], says: str) -> None:
+    vector = Path(__file__).parents[1] / "conformance" / "vectors" / "public.zkml"
+    manifest = CircuitManifest.from_json(json.loads(read_bundle(vector.read_bytes()).manifest))
+    signature = inspect_model(CODES["codes-beside-measurements"]().onnx).signature
+    own = [
+        InputEncoding(tensor=t, scale=0, lower=0.0, upper=max(0.0, t.places - 1.0))
+        for t in signature.inputs
+    ]
+    _well_meant(dataclasses.replace(manifest, inputs=tuple(own)))
+    tensor = dataclasses.replace(own[1].tensor, **change.get("tensor", {}))
+    own[1] = dataclasses.replace(own[1], **{**change, "tensor": tensor})
+    with pytest.raises(Unmet, match=says):
+        _well_meant(dataclasses.replace(manifest, inputs=tuple(own)))
+
+
+def test_a_statement_has_no_number_where_a_category_stands() -> None:
+    signature = inspect_model(CODES["codes-beside-measurements"]().onnx).signature
+    encodings = [InputEncoding(tensor=t, scale=0, lower=0.0, upper=9.0) for t in signature.inputs]
+    row = read_columns(b'{"inputs": {"x": [[5, 1, 0, 2]]}}', signature).row(0)
+    document = input_json(encodings, row)
+    assert parse_input_json(document, encodings)["x/0"].tolist() == [[1]]
+    forged = document.replace(b"[0.0,1.0,0.0,2.0]", b"[5.0,1.0,0.0,2.0]")
+    assert forged != document
+    with pytest.raises(ValueError, match="x: a number where a category stands"):
+        parse_input_json(forged, encodings)

@@ -73,7 +73,10 @@ def one_hot_encoder(node: ir.Node, build: Builder) -> ir.Value:
     if not categories or x is None:
         raise ValueError("categories that are text")
     if not attr(node, "zeros", 1):
-        raise ValueError("unknown categories are an error; fit it with handle_unknown='ignore'")
+        raise ValueError(
+            "unknown categories are an error, and something else asks for the number too, or makes"
+            " it; fit it with handle_unknown='ignore'"
+        )
     return one_hot(build, x, categories)
 
 
