@@ -498,6 +498,14 @@ def _swap(*names: str) -> Callable[[Hints, int], None]:
     return bend
 
 
+def _carried(hints: Hints, quotient: str, remainder: str, base: int) -> None:
+    """A quotient larger by one and a remainder below zero, where that is least so."""
+    low = hints[remainder]
+    at = max(range(len(low)), key=low.__getitem__)
+    hints[quotient][at] += 1
+    low[at] -= base
+
+
 #: The hints of ``tests.integration.test_committed.network``.
 _HIDDEN = ("q0", "lo0", "rows0", "columns0", "q1", "lo1", "q2", "lo2")
 BENDS: dict[str, Callable[[Hints, int], None]] = {
@@ -508,6 +516,7 @@ BENDS: dict[str, Callable[[Hints, int], None]] = {
     "column": _raise("columns0", 2, 1),
     "sum of salt": _raise("sum", 0, 1),
     "negative remainder": lambda h, base: _both(_raise("q0", 5, 1), _raise("lo0", 5, -base))(h, 0),
+    "rounded to the next": lambda h, base: _carried(h, "q0", "lo0.2", base),
     "result": _raise("q2", 0, 1),
     "negative input": lambda h, _: h["input"].__setitem__(5, -3),
     # Of three lanes: 72 quotients and 5 hidden ones, 3 results each.
@@ -533,14 +542,8 @@ def by_name(text: str) -> Callable[[Hints, int], None]:
         own = hints[name][int(place)]
         hints[name][int(place)] += 1 if own <= 0 else -1
 
-    def carried(hints: Hints, base: int) -> None:
-        low = hints[f"lo{place}"]
-        at = max(range(len(low)), key=low.__getitem__)
-        hints[f"q{place}"][at] += 1
-        low[at] -= base
-
     if name == "carry":
-        return carried
+        return lambda h, base: _carried(h, f"q{place}", f"lo{place}", base)
     return nearer if place.isdecimal() else unbent
 
 

@@ -51,10 +51,12 @@ Bounds = tuple[int, int]
 @dataclass(frozen=True, kw_only=True)
 class InputSteps:
     """An input's integers are its values times 2 to the ``scale``, and ``offset`` below zero at the
-    least; where the table bounds them so much is added."""
+    least; where the table bounds them so much is added. ``finer``: so many bits more
+    than the table's they have, where only the verifier bounds them and nothing looks them up."""
 
     scale: int
     offset: int
+    finer: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,10 @@ class Steps:
         return int(self.base ** self.sums[number].digits)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """No finer input is written, as in recipes of older compilers."""
+        inputs = [asdict(own) for own in self.inputs]
+        plain = [{k: v for k, v in own.items() if (k, v) != ("finer", 0)} for own in inputs]
+        return {**asdict(self), "inputs": plain}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Steps:
@@ -185,7 +190,8 @@ def bounds(network: Network, steps: Steps) -> list[Bounds]:
 def bounds_of(own: InputSteps | SumSteps, steps: Steps) -> Bounds:
     """What the integers of a sum's row can mean, and of an input, whether the table bounds it or
     whoever verifies."""
-    return -own.offset, steps.base - 1 - own.offset
+    finer = own.finer if isinstance(own, InputSteps) else 0
+    return -own.offset, (steps.base << finer) - 1 - own.offset
 
 
 def local_bounds(step: Local, found: Sequence[Bounds], widest: int) -> Bounds:

@@ -210,12 +210,13 @@ class Kind(enum.StrEnum):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sum:
     """Terms and ``bias`` added up, rescaled: a row of hints. ``bias`` has an element a channel, or
-    one for each of ``shape``."""
+    one for each of ``shape``. ``rounded``: the model itself rounds it to whole numbers."""
 
     kind: Kind
     shape: Shape
     terms: tuple[Term, ...]
     bias: Numbers
+    rounded: bool = False
 
     @property
     def size(self) -> int:

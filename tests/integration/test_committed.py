@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import numpy_helper, parser
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.table_end import has_table
@@ -244,3 +245,42 @@ def test_what_is_committed_to_is_salted_in_every_column(private: Committed) -> N
         mine, others = (set(t[start : start + COLUMN_SALT]) for t in (first, second))
         assert len(mine) == len(others) == COLUMN_SALT
         assert not mine & others
+
+
+def quantised() -> bytes:
+    """A layer in 8 bits, and one behind it."""
+    rng = np.random.default_rng(9)
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 1, 6, 6] x) => (float[1, 3] y) {
+      q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+      f = Flatten(d) h = MatMul(f, w)
+      i = QuantizeLinear(h, t, z) j = DequantizeLinear(i, t, z)
+      y = MatMul(j, v)
+    }""")
+    constants = {
+        "s": np.float32(2 / 255),
+        "z": np.uint8(127),
+        "t": np.float32(0.05),
+        "w": rng.normal(0, 0.3, (36, 5)).astype(np.float32),
+        "v": rng.normal(0, 0.3, (5, 3)).astype(np.float32),
+    }
+    for name, values in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+    return bytes(model.SerializeToString())
+
+
+def test_who_rounds_otherwise_than_the_model_has_no_proof(
+    engine: EzklEngine, srs_cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "circuit").mkdir()
+    rounded = committed(
+        Visibility.PUBLIC, engine, srs_cache, tmp_path / "circuit", model=quantised()
+    )
+    manifest = rounded.built.manifest
+    proof = rounded.honest(X, contexts=[here()])
+    assert rounded.failures(proof, X, here()) == []
+    derive(rounded.engine, quantised(), manifest, LIMITS)
+    for bend in ("quotient", "remainder", "rounded to the next"):
+        (tmp_path / bend).mkdir()
+        bent = rounded.dishonest(tmp_path / bend, X, contexts=[here()], bend=bend)
+        assert "residues" in rounded.failures(bent, X, here())

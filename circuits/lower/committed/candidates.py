@@ -15,13 +15,14 @@ from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
-from circuits.committed.network import Floats, Network, gathered
+from circuits.committed.network import Floats, Network, Sum, gathered
 from circuits.format.commitments import Weights, usable_rows
 from circuits.format.digests import canonical_json
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import InputEncoding, Signature, TensorSpec
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
+    FINER_BITS,
     Extent,
     check_steps,
     choose_steps,
@@ -112,6 +113,9 @@ def recompiled(
         raise CannotLower("the recipe is not written as this compiler writes it")
     read = _read(graph)
     check_steps(read, steps)
+    for row, own in enumerate(steps.inputs):
+        if own.finer and not (shown and _is_rounded(read.network, row)):
+            raise CannotLower("an input is larger than what bounds it")
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(
         integers,
@@ -273,9 +277,10 @@ def _steps(
     """Steps under which every sample has its entries in the table, the integers, and the margins
     from the least on that does; None where there are none."""
     base = 1 << bits
-    inputs = []
+    inputs: list[InputSteps] = []
     for tensor in graph.signature.inputs:
-        own = input_steps(tensor.dtype, task.accepted[tensor.name], base)
+        fine = shown and _is_rounded(read.network, len(inputs))
+        own = input_steps(tensor.dtype, task.accepted[tensor.name], base, fine=fine)
         if own is None:
             return None
         inputs.append(own)
@@ -311,13 +316,26 @@ def _accepted(
     """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
     lower, upper = accepted
     if not shown:
-        lower, upper = (math.ldexp(end - own.offset, -own.scale) for end in (0, base - 1))
+        lower, upper = (
+            math.ldexp(end - own.offset, -own.scale) for end in (0, (base << own.finer) - 1)
+        )
     return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
 
 
-def input_steps(dtype: str, accepted: Range, base: int) -> InputSteps | None:
-    """An input's steps; None where a range has more of them than the table."""
+def _is_rounded(network: Network, row: int) -> bool:
+    """Whether an input is rounded before anything else is done with it: then how far it lies from
+    the middle between two steps decides, and no table is asked."""
+    readers = [s for s in network.steps if any(row in view.rows for view in s.views)]
+    return bool(readers) and all(isinstance(step, Sum) and step.rounded for step in readers)
+
+
+def input_steps(dtype: str, accepted: Range, base: int, *, fine: bool = False) -> InputSteps | None:
+    """An input's steps; None where a range has more of them than the table. ``fine``: far more than
+    the table has entries."""
     lower, upper = accepted
+    if fine and dtype.startswith("f"):
+        steps = input_steps(dtype, accepted, base << FINER_BITS)
+        return None if steps is None else replace(steps, finer=FINER_BITS)
     scale = math.floor(math.log2((base - 1) / max(upper - lower, abs(lower), abs(upper), 1e-9)))
     if not dtype.startswith("f"):
         scale = min(scale, 0)

@@ -342,7 +342,9 @@ class Emission:
         elif step.op is Op.MINIMUM:
             self.rows.append(Row(all=writer.subtract(a, over)))
         else:
-            assert isinstance(step.right, View)
+            if not isinstance(step.right, View):
+                every = np.tile((left + int(step.right)).reshape(-1), self.lanes)
+                b = writer.constant(every[None])
             self.rows.append(Row(all=writer.add(b, over)))
 
     def less(self, value: Tensor, offsets: Integers) -> Tensor:

@@ -133,19 +133,30 @@ def clip(node: Node) -> Value:
 
 def _above(draft: Draft, value: Value, low: float) -> Value:
     """The larger of a value and a number."""
+    bare, shift = _shifted(value)
+    if bare.plain and draft.is_rounded(bare.addresses):
+        op = Op.MAXIMUM if low - shift else Op.RECTIFY
+        found = by_element(draft, op, bare, low - shift)
+        return found.plus(constant(np.full(value.shape, shift)))
     shifted = value.plus(constant(np.full(value.shape, -low)))
     return rectified(draft, shifted).plus(constant(np.full(value.shape, low)))
 
 
 def _below(draft: Draft, value: Value, high: float) -> Value:
     """The smaller of a value and a number."""
-    shift = float(value.constant.reshape(-1)[0]) if value.size else 0.0
-    bare = Value(parts=value.parts, constant=np.zeros(value.shape))
-    if np.any(value.constant != shift):
-        bare, shift = value, 0.0
+    bare, shift = _shifted(value)
     own = draft.uniform(bare)
     found = by_element(draft, Op.MINIMUM, own, high - shift)
     return found.plus(constant(np.full(value.shape, shift)))
+
+
+def _shifted(value: Value) -> tuple[Value, float]:
+    """A value as one without a constant and a number that is added everywhere; 0 where it is not
+    the same."""
+    shift = float(value.constant.reshape(-1)[0]) if value.size else 0.0
+    if np.any(value.constant != shift):
+        return value, 0.0
+    return Value(parts=value.parts, constant=np.zeros(value.shape)), shift
 
 
 def _larger(node: Node, sign: float) -> Value:

@@ -55,6 +55,9 @@ _MOST_DIGITS = 2
 #: Signed values reach a little below zero, by rounding, even where samples are never negative: this
 #: many bits below the base.
 _SLACK = 5
+#: By how much an input is finer that is rounded: then few values lie so near the middle between two
+#: steps that they go to the other one.
+FINER_BITS = 10
 #: Into how many parts a range is cut where its steps shall tell little.
 _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
@@ -91,6 +94,7 @@ def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
             known.append(local(step, known))
             continue
         sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
+        sums = np.rint(sums) if step.rounded else sums
         flat = sums.reshape(-1, sums.shape[-1])
         extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
         read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums
@@ -122,7 +126,12 @@ def choose_steps(
         while len(made.lengths) < row:
             made.local()
         alike, coarse = row in read.alike, largest_weight is not None
-        if step.kind is Kind.RESULT and not (packs and _pays(step)):
+        if step.rounded:
+            own = _fitting(step, extent, steps, margin, alike=True, whole=False, coarse=False)
+            own = replace(own, scale=1.0, digits=made.rounded_digits(step))
+            if largest_weight is not None and made.lighter(step, own, largest_weight) != own:
+                raise CannotLower("a weight before a rounding has more bits than the table")
+        elif step.kind is Kind.RESULT and not (packs and _pays(step)):
             own = made.result_steps(step)
             if largest_weight is not None:
                 own = made.lighter(step, own, largest_weight)
@@ -185,6 +194,12 @@ def check_steps(read: Read, steps: Steps) -> None:
         raise CannotLower("the steps are those of another network")
     if not 2 <= steps.base <= entries(steps.logrows):
         raise CannotLower("the steps fit no table")
+    for given in steps.inputs:
+        if type(given.finer) is not int or not 0 <= given.finer <= FINER_BITS:
+            raise CannotLower("an input is longer than any that is chosen")
+        longest = steps.base << given.finer
+        if type(given.scale) is not int or not 0 <= given.offset < longest:
+            raise CannotLower("an input is offset as no table allows")
     made = _Integers(network, steps)
     for (row, step), own in zip(network.sums, steps.sums, strict=True):
         if type(own.scale) is not float or not math.isfinite(own.scale) or own.scale <= 0:
@@ -195,7 +210,10 @@ def check_steps(read: Read, steps: Steps) -> None:
         ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
         least = 0 if step.kind is Kind.RESULT else 1
-        if type(own.digits) is not int or not least <= own.digits <= _MOST_DIGITS:
+        if step.rounded and (own.scale, own.digits) != (1.0, made.rounded_digits(step)):
+            raise CannotLower("a sum is rounded to other steps than the model's")
+        longest = _MOST_DIGITS + step.rounded
+        if type(own.digits) is not int or not least <= own.digits <= longest:
             raise CannotLower("a sum has a remainder that is none")
         signed = step.kind is not Kind.RECTIFIED and own.digits > 0
         if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
@@ -203,9 +221,6 @@ def check_steps(read: Read, steps: Steps) -> None:
         while len(made.lengths) < row:
             made.local()
         made.add(step, own)
-    for given in steps.inputs:
-        if type(given.scale) is not int or not 0 <= given.offset < steps.base:
-            raise CannotLower("an input is offset as no table allows")
 
 
 def integer_network(read: Read, steps: Steps) -> Network:
@@ -387,12 +402,24 @@ class _Integers:
             return replace(own, digits=_MOST_DIGITS)
         return replace(own, digits=digits, scale=own.scale * math.floor(factor) / factor)
 
+    def rounded_digits(self, step: Sum) -> int:
+        """How many digits the remainder of a rounded sum has: the sum is exact to far below one."""
+        rows = {row for view in step.views for row in view.rows}
+        finer = [own.finer for row, own in enumerate(self.table.inputs) if row in rows]
+        return _MOST_DIGITS + any(finer)
+
     def result_steps(self, step: Sum) -> SumSteps:
         """Steps of a sum that is given out: finer than any single one of its terms."""
         finest = 1.0
         for term in step.terms:
             lengths = [float(self.of(view).max(initial=1.0)) for view in term.views]
             finest = max(finest, math.prod(lengths))
+            if isinstance(term, Convolution) and lengths == [
+                1.0
+            ]:  # whole numbers, times their step
+                finest = max(
+                    finest, 1.0 / max(float(np.abs(term.weights).max()), 2.0**-_MOST_SHIFT)
+                )
         scale = 2.0 ** (math.ceil(math.log2(finest)) + _RESULT_BITS)
         return SumSteps(scale=scale, offset=0, digits=0, shifts=(0,) * step.shape[2])
 

@@ -120,6 +120,14 @@ def same(node: Node) -> Value:
     return node.value(0)
 
 
+def rounded(node: Node) -> Value:
+    """A tie goes up, and not to the even number: rounding decides before what is one at all."""
+    value = node.value(0)
+    if not value.parts:
+        raise Refused("it rounds a constant")
+    return node.draft.rounded(value)
+
+
 def concat(node: Node) -> Value:
     return node.draft.joined([node.value(n) for n in range(len(node.values))], _axis_of(node, 0))
 
@@ -177,6 +185,7 @@ _STEPS: dict[str, Callable[[Node], Value | list[Value]]] = {
     "ReduceMean": axes.reduce_mean,
     "ReduceSum": axes.reduce_sum,
     "Relu": elementwise.relu,
+    "Round": rounded,
     "Softmax": composites.softmax,
     "Sub": elementwise.sub,
     "Sum": elementwise.add_all,

@@ -83,9 +83,10 @@ class _Simplifier:
         if flat[0] == ZERO or (row := int(flat[0] // ROW)) < self.first:
             return None
         inner = self.steps[row - self.first]
-        if not isinstance(inner, Sum) or inner.shape != step.shape or readers[row] != 1:
+        if not isinstance(inner, Sum) or inner.shape != step.shape or inner.rounded:
             return None
-        if not np.array_equal(flat, row * ROW + np.arange(inner.size)):
+        whole = np.array_equal(flat, row * ROW + np.arange(inner.size))
+        if readers[row] != 1 or not whole:
             return None
         factor = term.weights.reshape(-1)
         same = bool(np.all(factor == factor[0]))
@@ -139,6 +140,7 @@ class _Simplifier:
                 if (
                     isinstance(own, Sum)
                     and own.kind is Kind.SIGNED
+                    and not own.rounded
                     and not read[row]
                     and not any(isinstance(t, Function) for t in own.terms)
                 ):

@@ -213,6 +213,13 @@ class Draft:
             found[mine] = row * ROW + roots[mine] % ROW % channels
         return found.reshape(addresses.shape)
 
+    def is_rounded(self, addresses: Integers) -> bool:
+        """Whether these are elements of one sum that is rounded."""
+        rows = np.unique(addresses // ROW)
+        at = int(rows[0]) - len(self.inputs)
+        step = self.steps[at] if len(rows) == 1 and at >= 0 else None
+        return isinstance(step, Sum) and step.rounded
+
     def wide(self, addresses: Integers) -> bool:
         """Whether an element of these may outgrow the table: totals may."""
         rows = np.unique(addresses[addresses != ZERO] // ROW)
@@ -220,6 +227,15 @@ class Draft:
         return any(isinstance(s, Local) and s.op is Op.TOTAL for s in own)
 
     # --- integers of a value's own -------------------------------------------------------------
+
+    def rounded(self, value: Value) -> Value:
+        """The whole numbers that the model itself rounds a value to."""
+        found = self.summed(value)
+        step = self.steps[-1]
+        assert isinstance(step, Sum)
+        self.steps[-1] = replace(step, rounded=True)
+        self.alike.add(len(self.inputs) + len(self.steps) - 1)
+        return found
 
     def materialize(self, value: Value) -> Value:
         """The value as elements of rows that the table bounds."""
