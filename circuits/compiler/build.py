@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,26 +110,27 @@ class Builder:
         if should_stop is not None:
             return self.until(should_stop).plan(model, samples, profile, on_progress)
         solc = self._solc() if profile.target is Target.EVM else None
-        graph = compile_float(
-            self.engine,
-            model,
-            samples,
-            profile,
-            self.limits,
-        )
-        return plan_circuit(
-            self.engine,
-            graph,
-            samples,
-            profile,
-            self.limits,
-            effort=self.effort,
-            srs=lambda k: self.srs.ensure(k, self.policy, self._generate).path,
-            cost_model=self.cost_model,
-            solc=solc,
-            on_progress=on_progress,
-            before_plain=lambda: self._refuse_infeasible(graph, samples, profile),
-        )
+        with self._keeping() as ours:
+            graph = compile_float(ours.engine, model, samples, profile, self.limits)
+            return plan_circuit(
+                ours.engine,
+                graph,
+                samples,
+                profile,
+                self.limits,
+                effort=self.effort,
+                srs=lambda k: self.srs.ensure(k, self.policy, self._generate).path,
+                cost_model=self.cost_model,
+                solc=solc,
+                on_progress=on_progress,
+                before_plain=lambda: ours._refuse_infeasible(graph, samples, profile),
+            )
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[Builder]:
+        """This builder with one child for all that is computed of a model."""
+        with self.engine.keeping(self.limits) as engine:
+            yield replace(self, engine=engine)
 
     def _solc(self) -> Solc | None:
         """The compiler for verifier contracts; None when none is named and none is on PATH.
@@ -144,8 +146,9 @@ class Builder:
 
     def estimate(self, model: bytes, samples: Samples, profile: Profile) -> Estimate:
         """What a circuit would cost, in about a second: nothing is measured, nothing built."""
-        graph = compile_float(self.engine, model, samples, profile, self.limits)
-        return self._estimate(graph, samples, profile)
+        with self._keeping() as ours:
+            graph = compile_float(ours.engine, model, samples, profile, self.limits)
+            return ours._estimate(graph, samples, profile)
 
     def _refuse_infeasible(self, graph: FloatGraph, samples: Samples, profile: Profile) -> None:
         """Raises ``ModelTooLarge`` with an estimate, before hours go into planning what cannot be

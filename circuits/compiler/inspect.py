@@ -13,14 +13,12 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from circuits.errors import DynamicShape, ModelError, UnsupportedOperator
 from circuits.format.tensors import Signature, TensorSpec
-from circuits.frontend.fixed_shapes import Shapes, bind_shapes, infer_shapes, outputs_of
+from circuits.frontend.fixed_shapes import Shapes, outputs_of
 from circuits.frontend.folding import folded
-from circuits.frontend.inputs import plain_inputs
 from circuits.frontend.operators import GraphFacts, attributes, refusal
-from circuits.frontend.outputs import plain_outputs
-from circuits.frontend.reading import read_model
 from circuits.rewrite.fold_constants import FOLD_CONSTANTS
-from circuits.rewrite.pipeline import passed, written_plainly
+from circuits.rewrite.pipeline import passed
+from circuits.rewrite.uploaded import uploaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,21 +88,16 @@ def inspect_model(
     files, external data, unbound dimensions, control flow, operators that no pass rewrites. With
     ``allow_refused`` such operators are listed with status ``refused`` instead.
     """
-    model = read_model(data)
-    notes = plain_outputs(model)
-    plain = plain_inputs(model)
-    binding = bind_shapes(model, shapes)
-    model = infer_shapes(model)
-    written = written_plainly(model)
-    operators, final = _operators(model, written, plain.nodes)
+    found = uploaded(data, shapes)
+    model = found.model
+    operators, final = _operators(model, found.written, found.plain.nodes)
     if not allow_refused:
         _raise_refused(operators)
     refused = any(o.status == "refused" for o in operators)
-    constants = _folded(written)
+    constants = _folded(found.written)
     facts = GraphFacts.of(constants)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    inputs = tuple(plain.told(binding.inputs))
-    signature = Signature(inputs=inputs, outputs=_outputs(final, refused))
+    signature = Signature(inputs=found.inputs, outputs=_outputs(final, refused))
     _require_distinct(model, signature)
     return ModelSummary(
         signature=signature,
@@ -113,7 +106,7 @@ def inspect_model(
         operators=operators,
         opset=opset,
         ir=model.ir_version,
-        notes=(*binding.notes, *plain.notes, *notes),
+        notes=(*found.bound, *found.plain.notes, *found.notes),
     )
 
 

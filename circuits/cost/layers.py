@@ -7,7 +7,6 @@ rescale serves several layers. In integers the compiler counts by itself.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections import defaultdict
@@ -20,7 +19,8 @@ from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.engine.sandbox import Child
 from circuits.errors import EngineError, EngineTimeout
 
-_PARTS, _PRICE = "circuits.cost.parts", "circuits.engine.calls:measure_layout"
+_PARTS = "circuits.cost.parts:take_apart"
+_PRICE = "circuits.engine.calls:measure_layout"
 #: The settings that EZKL comes with.
 ENGINE_DEFAULT = RunArgs(
     input_scale=7,
@@ -128,20 +128,14 @@ class CostReport:
         return asdict(self) | {"layers": [layer.to_json() for layer in self.layers]}
 
 
-def cost_report(
-    engine: EzklEngine, model: bytes, limits: Limits, child: Child | None = None
-) -> CostReport:
+def cost_report(engine: EzklEngine, model: bytes, limits: Limits) -> CostReport:
     """Prices a model layer by layer; proves and sets up nothing. Seconds for small models; what is
     not measured by ``limits.deadline_s``, and all of a graph of many nodes, is counted by formula.
-
-    ``child`` may have inspected the model before: it then need not be rewritten again.
 
     Raises what rewriting raises for a model that cannot be proved.
     """
     until = time.monotonic() + limits.deadline_s
-    with contextlib.ExitStack() as stack:
-        child = child or stack.enter_context(engine.sandbox.session(limits, loads=_PARTS))
-        parts: Parts = child.call(f"{_PARTS}:take_apart", model)
+    parts: Parts = engine.sandbox.compute(_PARTS, model, limits=limits)
     integers = parts.integers if isinstance(parts.integers, Integers) else None
     before: Mapping[str, int | None]
     after: Mapping[str, int | None]

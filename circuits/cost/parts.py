@@ -15,16 +15,13 @@ from circuits.calibration.samples import default_ranges
 from circuits.cost.fixed_point import node_cells
 from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
 from circuits.cost.layers import Integers, Part, Parts
-from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, known_dims, static_shape
+from circuits.frontend.fixed_shapes import known_dims, static_shape
 from circuits.frontend.folding import folded
-from circuits.frontend.inputs import plain_inputs
-from circuits.frontend.outputs import plain_outputs
-from circuits.frontend.reading import read_model
 from circuits.lower import CannotLower, GraphVariant, lower
 from circuits.lower.committed.candidates import committed_cells
 from circuits.lower.fold_norms import with_folded_norms
 from circuits.rewrite import rewrite
-from circuits.rewrite.pipeline import written_plainly
+from circuits.rewrite.uploaded import Layer, uploaded
 
 #: Nodes beyond which no part is made: the engine's count of so many takes minutes.
 _MOST_NODES = 400
@@ -37,14 +34,11 @@ def take_apart(data: bytes) -> Parts:
 
     Raises what rewriting raises for a model that cannot be proved.
     """
-    origins = Origins(data)
-    model = read_model(data)
-    plain_outputs(model)
-    plain_inputs(model)
-    bind_shapes(model)
+    found = uploaded(data)
+    origins = Origins(found.layers)
     rewritten = rewrite(data)
     accepted = default_ranges(rewritten.signature)
-    before = folded(written_plainly(infer_shapes(model)))
+    before = folded(found.written)
     after = onnx.load_model_from_string(rewritten.onnx)
     large = max(len(before.graph.node), len(after.graph.node)) > _MOST_NODES
     exported = _parts(before, origins, large=large)
@@ -86,10 +80,9 @@ def _integers(
 class Origins:
     """Finds a rewritten node's layer in the uploaded model."""
 
-    def __init__(self, data: bytes) -> None:
-        nodes = read_model(data).graph.node
-        self.operators: dict[str, str] = {node.name: node.op_type for node in nodes}
-        self._layer: dict[str, str] = {name: node.name for node in nodes for name in node.output}
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.operators = {layer.name: layer.op for layer in layers}
+        self._layer = {name: layer.name for layer in layers for name in layer.outputs}
         self._layer |= {name: name for name in self.operators}
 
     def of(self, *names: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +45,12 @@ class EzklEngine:
     def until(self, should_stop: ShouldStop) -> EzklEngine:
         """This engine for work that may be told to stop (``Sandbox.until``)."""
         return EzklEngine(self.sandbox.until(should_stop))
+
+    @contextlib.contextmanager
+    def keeping(self, limits: Limits) -> Iterator[EzklEngine]:
+        """This engine with one child for all that is only computed (``Sandbox.keeping``)."""
+        with self.sandbox.keeping(limits) as sandbox:
+            yield EzklEngine(sandbox)
 
     def measure_layout(
         self, onnx: bytes, candidates: Sequence[RunArgs], limits: Limits

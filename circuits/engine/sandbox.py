@@ -20,8 +20,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -48,6 +48,8 @@ _POLL_S = 0.1
 _END_S = 60.0
 #: Signals that a process does not send itself.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+#: Deadlines of a call that a child for many may work in all.
+_KEPT_CALLS = 4
 _OUT_OF_MEMORY = (b"memory allocation of", b"Cannot allocate memory", b"MemoryError")
 
 
@@ -108,6 +110,12 @@ class Child:
                 return value
         except (EOFError, ConnectionError):
             raise self._post_mortem() from None
+
+    def again(self, limits: Limits, should_stop: ShouldStop | None) -> Child:
+        """The same child for another call, with a deadline of its own."""
+        self._limits, self._should_stop = limits, should_stop
+        self._deadline = time.monotonic() + limits.deadline_s
+        return self
 
     def _wait(self) -> None:
         """Returns when the child has said something, or kills it."""
@@ -231,13 +239,63 @@ class _ForkServer:
             self._server = None
 
 
+class _Kept:
+    """One child for calls that share what it remembers, begun anew where one has failed."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._lock = threading.Lock()
+        self._stack = contextlib.ExitStack()
+        self._child: Child | None = None
+        # Seconds of processor time count from its beginning, deadlines from each call.
+        self._limits = replace(limits, deadline_s=_KEPT_CALLS * limits.deadline_s)
+
+    def call(self, sandbox: Sandbox, function: str, args: Sequence[Any], limits: Limits) -> Any:
+        """One call in it; in a child of its own where another thread calls."""
+        if not self._lock.acquire(blocking=False):
+            return sandbox.call(function, *args, limits=limits)
+        try:
+            used = self._child is not None
+            try:
+                return self._call(sandbox, function, args, limits)
+            except EngineOutOfMemory:
+                if not used:
+                    raise
+                return self._call(sandbox, function, args, limits)  # what it remembered took room
+        finally:
+            self._lock.release()
+
+    def _call(self, sandbox: Sandbox, function: str, args: Sequence[Any], limits: Limits) -> Any:
+        try:
+            if self._child is None:
+                session = sandbox.session(self._limits, loads=function.partition(":")[0])
+                self._child = self._stack.enter_context(session)
+            return self._child.again(limits, sandbox.should_stop).call(function, *args)
+        except BaseException:
+            self._drop()
+            raise
+
+    def close(self) -> None:
+        """Ends the child; what another thread still has it do ends it with an error."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
+    def _drop(self) -> None:
+        self._child = None
+        self._stack.close()
+
+
 class Sandbox:
     """Forks engine children. One per process is enough; safe to use from several threads."""
 
-    def __init__(self, *, nice: int = 5) -> None:
+    def __init__(self, *, nice: int = 5, keeps: Limits | None = None) -> None:
+        """``keeps``: as in ``keeping``, for as long as the sandbox is open."""
         self._nice = nice
         self._server = _ForkServer()
-        self._should_stop: ShouldStop | None = None
+        self.should_stop: ShouldStop | None = None
+        self._kept = None if keeps is None else _Kept(keeps)
 
     def start(self) -> None:
         """Starts the fork server without waiting for it; ``session`` does so by itself."""
@@ -250,8 +308,23 @@ class Sandbox:
         The fork server is shared, so closing either closes both.
         """
         view = copy.copy(self)
-        view._should_stop = _either(self._should_stop, should_stop)
+        view.should_stop = _either(self.should_stop, should_stop)
         return view
+
+    @contextlib.contextmanager
+    def keeping(self, limits: Limits) -> Iterator[Sandbox]:
+        """This sandbox with one child, of these limits, for all that is only computed in the block
+        (``run`` and ``compute``), so that what one call has parsed serves the next. All must be
+        about one model: it could tamper with the others."""
+        if self._kept is not None:
+            yield self
+            return
+        view = copy.copy(self)
+        view._kept = kept = _Kept(limits)
+        try:
+            yield view
+        finally:
+            kept.close()
 
     @contextlib.contextmanager
     def session(
@@ -287,7 +360,7 @@ class Sandbox:
             with calls_end, status_end:
                 fds = [calls_end.fileno(), status_end.fileno(), stderr.fileno()]
                 self._server.order(json.dumps(order).encode(), fds)
-            stop = _either(self._should_stop, should_stop)
+            stop = _either(self.should_stop, should_stop)
             yield Child(_Wires(calls, status, stderr), limits, stop)
 
     def call(
@@ -310,13 +383,22 @@ class Sandbox:
     ) -> T:
         """One call of a function that this process has imported, by its place in a module."""
         assert not kwargs, "arguments of calls have places"
-        name = f"{function.__module__}:{function.__qualname__}"
-        result: T = self.call(name, *args, limits=limits)
+        result: T = self.compute(
+            f"{function.__module__}:{function.__qualname__}", *args, limits=limits
+        )
         return result
+
+    def compute(self, function: str, *args: Any, limits: Limits) -> Any:
+        """One call that reads and writes no file, nor has the engine work."""
+        if self._kept is not None:
+            return self._kept.call(self, function, args, limits)
+        return self.call(function, *args, limits=limits)
 
     def close(self) -> None:
         """Kills all children and the server."""
         self._server.close()
+        if self._kept is not None:
+            self._kept.close()
 
 
 def _blocking_pair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:

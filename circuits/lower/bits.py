@@ -81,14 +81,14 @@ class Calibrator:
         #: The fewest fractional bits of an input: what it is compared with is told apart by them.
         self.least_input = bits_for_thresholds(onnx, samples)
 
-    def variant(self, bits: BitWidths) -> GraphVariant:
-        """The model lowered with these bits."""
-        return lower(self.onnx, bits, self.input_bounds)
+    def variant(self, bits: BitWidths, *, write: bool = False) -> GraphVariant:
+        """The model lowered with these bits; only ``write`` gives its graph."""
+        return lower(self.onnx, bits, self.input_bounds, write=write)
 
     def error(self, bits: BitWidths) -> Error:
         """What these bits cost in accuracy; infinite when they cannot be lowered."""
         try:
-            variant = self.variant(bits)
+            variant = self.variant(bits, write=True)
         except CannotLower:
             return Error(np.inf, 0.0)
         graph = parsed(variant.onnx, variant.scale)

@@ -8,8 +8,9 @@ beside it (``circuits.format.wide_constants``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from circuits.format.wide_constants import EXACT, fits_float32, written
 from circuits.integers.scales import LEVELLED, scale_after
 from circuits.lower.bounds import Intervals
+from circuits.lower.cells import cells
+from circuits.lower.variant import LoweredNode
 from circuits.rewrite.edit import ints
 
 #: Beyond this no constant is of use: the engine's integers are 128 bits wide.
@@ -53,7 +56,8 @@ class Emitter:
         self._equal: dict[tuple[Any, ...], ir.Value] = {}
         #: The float node that is being lowered: (name, operator).
         self.source = ("", "")
-        self.sources: dict[str, tuple[str, str]] = {}
+        #: What there is to say of each node, by name.
+        self.nodes: dict[str, LoweredNode] = {}
         self.graph = ir.Graph([], [], nodes=[], opset_imports={"": 17}, name="integers")
         self._count = 0
 
@@ -102,18 +106,32 @@ class Emitter:
         attrs = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
         node = ir.Node("", op_type, inputs, attrs, num_outputs=1, name=self._name(op_type))
         self.graph.append(node)
-        self.sources[node.name or ""] = self.source
         output = node.outputs[0]
         output.name = node.name
         output.shape = ir.Shape(list(shape))
         output.type = ir.TensorType(dtype)
         scale, shift = scale_after(op_type, [self.scale_of(v) for v in inputs], self.scale)
+        self._count_cells(op_type, inputs, output, divided=shift > 0)
         self._scales[name_of(output)], self._divided[name_of(output)] = scale, shift
         names = [name_of(v) for v in inputs]
         facts = dict(attributes) | {"scale": scale}
         interval = self.intervals.after(op_type, names, self._constants, facts, shift)
         self.intervals.known[name_of(output)] = interval
         return output
+
+    def _count_cells(
+        self, op_type: str, inputs: Sequence[ir.Value], output: ir.Value, *, divided: bool
+    ) -> None:
+        shapes = [shape_of(value) for value in inputs]
+        base, each = cells(op_type, shapes, shape_of(output), divided=divided)
+        self.nodes[name_of(output)] = LoweredNode(
+            source=self.source, cells=base, cells_per_leg=each
+        )
+
+    @property
+    def border(self) -> int:
+        """How many values go in and come out."""
+        return sum(math.prod(shape_of(v)) for v in [*self.graph.inputs, *self.graph.outputs])
 
     # --- the engine's scales -------------------------------------------------------------------
 
@@ -153,9 +171,9 @@ class Emitter:
         factor = np.array([2.0**-by], dtype=np.float32)
         node = ir.Node("", "Mul", [value, self._constant(factor)], name=self._name("Shift"))
         self.graph.append(node)
-        self.sources[node.name or ""] = self.source
         moved = node.outputs[0]
         moved.name, moved.shape, moved.type = node.name, value.shape, value.type
+        self._count_cells("Mul", [value], moved, divided=False)
         self.intervals.known[name_of(moved)] = self.intervals.known[name_of(value)]
         self._scales[name_of(moved)] = self.scale_of(value) + by
         return moved
@@ -256,8 +274,8 @@ class Emitter:
             return self._constant(value.const_value.numpy().reshape(shape))
         return self.op("Reshape", [value, self.indices(ints(shape))], shape)
 
-    def finish(self, outputs: Sequence[tuple[str, ir.Value]]) -> bytes:
-        """The graph's bytes, with the named outputs."""
+    def finish(self, outputs: Sequence[tuple[str, ir.Value]]) -> None:
+        """Names the outputs, and takes out what nobody reads."""
         given: set[int] = set()
         for name, value in outputs:
             source = value
@@ -268,6 +286,9 @@ class Emitter:
             source.name = name
             self.graph.outputs.append(source)
         self._prune()
+
+    def written(self) -> bytes:
+        """The graph's bytes."""
         model = ir.Model(self.graph, ir_version=8)
         data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
         onnx.checker.check_model(data)
@@ -279,7 +300,7 @@ class Emitter:
             value = node.outputs[0]
             if not value.uses() and not value.is_graph_output():
                 self.graph.remove(node, safe=True)
-                del self.sources[name_of(value)]
+                del self.nodes[name_of(value)]
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -301,4 +322,4 @@ def name_of(value: ir.Value) -> str:
 def shape_of(value: ir.Value) -> tuple[int, ...]:
     """A value's shape: every value of an integer graph has one."""
     assert value.shape is not None
-    return tuple(int(d) for d in value.shape.numpy())
+    return cast("tuple[int, ...]", value.shape.dims)

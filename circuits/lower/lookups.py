@@ -28,6 +28,8 @@ def with_lookups(data: bytes, input_bounds: Mapping[str, tuple[float, float]]) -
 
 @lru_cache(maxsize=4)
 def _with_lookups(data: bytes, ends: Ends) -> bytes:
+    if b"Gather" not in data:
+        return data
     model = ir.from_proto(onnx.load_model_from_string(data))
     bounds = {name: (low, high) for name, low, high in ends}
     found = False

@@ -85,8 +85,11 @@ def lower(
     bits: BitWidths,
     input_bounds: Mapping[str, tuple[float, float]],
     form: LoweringOptions | None = None,
+    *,
+    write: bool = True,
 ) -> GraphVariant:
-    """Quantises a rewritten graph; equal arguments give equal bytes.
+    """Quantises a rewritten graph; equal arguments give equal bytes, none without ``write``: for
+    whoever asks only what the graph costs.
 
     ``input_bounds`` are the lowest and highest accepted value of each input, in the model's units.
     Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
@@ -111,7 +114,8 @@ def lower(
     _walk(low, model)
     try:
         outputs, output_scales = _outputs(low, model)
-        onnx_bytes = low.emit.finish(outputs)
+        low.emit.finish(outputs)
+        onnx_bytes = low.emit.written() if write else b""
         bounds = low.emit.intervals.summary()
     except ValueError as error:
         raise CannotLower(str(error)) from error
@@ -132,7 +136,8 @@ def lower(
         layers=low.layers,
         relus=tuple(low.emit.intervals.relus),
         single_rows=tuple(low.single_rows),
-        sources=tuple(low.emit.sources.items()),
+        nodes=tuple(low.emit.nodes.values()),
+        border=low.emit.border,
         compared=low.compared,
         scale=low.emit.scale,
         tabled_layers=low.tabled_layers,

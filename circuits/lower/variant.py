@@ -94,6 +94,17 @@ class SingleRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoweredNode:
+    """A node of an integer graph: the node of the float graph that it comes from, as (name,
+    operator), and the assignments that it takes, with those for each leg of a decomposition
+    (``circuits.lower.cells``)."""
+
+    source: tuple[str, str]
+    cells: int
+    cells_per_leg: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ValueBounds:
     """What no accepted input can exceed, by interval arithmetic.
 
@@ -116,8 +127,8 @@ class GraphVariant:
     ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
     holds with its own largest magnitude (to choose ``LoweringOptions.relu_tables`` by),
     ``single_rows`` the products of a single row (for ``LoweringOptions.sparse``).
-    ``sources`` says for each node by name which node of the float graph it comes from, as
-    (name, operator).
+    ``nodes`` says of each node where it comes from and what it costs; ``border`` counts the values
+    of inputs and outputs.
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
     where there are none; ``tabled_layers`` the linear layers before the last of them. ``lookups``
@@ -135,7 +146,8 @@ class GraphVariant:
     layers: int
     relus: tuple[tuple[int, int], ...]
     single_rows: tuple[SingleRow, ...] = ()
-    sources: tuple[tuple[str, tuple[str, str]], ...] = ()
+    nodes: tuple[LoweredNode, ...] = ()
+    border: int = 0
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     scale: int = 0
     tabled_layers: int = 0

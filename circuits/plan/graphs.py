@@ -84,8 +84,8 @@ def integer_graphs(
         return [
             made
             for choice in choices
-            for form in _forms(graph, task, choice)
-            for made in _held_or_not(graph, task, choice, form)
+            for variant in _forms(graph, task, choice)
+            for made in _held_or_not(graph, task, variant)
         ]
     except CannotLower as error:
         return error.detail
@@ -94,7 +94,7 @@ def integer_graphs(
 def typical_integers(graph: FloatGraph, task: LoweringTask) -> LoweredGraph | str:
     """An integer graph with bits that most models do well with: for layouts, not for proving."""
     try:
-        return _integer_graph(graph, task, TYPICAL, LoweringOptions())
+        return _integer_graph(graph, task, lower(graph.plain, TYPICAL, task.accepted))
     except CannotLower as error:
         return error.detail
 
@@ -103,7 +103,7 @@ def likely_shapes(graph: FloatGraph, task: LoweringTask) -> list[LayoutStats]:
     """Shapes of an integer graph with bits that most models do well with, by count; none where
     there is no such graph."""
     try:
-        variant = lower(graph.plain, TYPICAL, task.accepted)
+        variant = lower(graph.plain, TYPICAL, task.accepted, write=False)
     except CannotLower:
         return []
     return shapes(variant)
@@ -112,14 +112,14 @@ def likely_shapes(graph: FloatGraph, task: LoweringTask) -> list[LayoutStats]:
 def count_integers(graph: FloatGraph, task: LoweringTask) -> Count | None:
     """The cells of an integer graph with typical bits; None where there is no such form."""
     try:
-        variant = lower(graph.plain, TYPICAL, task.accepted)
+        variant = lower(graph.plain, TYPICAL, task.accepted, write=False)
     except CannotLower:
         return None
     return Count(
         cells=cells_of(variant, typical_legs(variant)),
         tables=len(variant.lookups),
         constants=0,
-        nodes=len(variant.sources),
+        nodes=len(variant.nodes),
     )
 
 
@@ -137,7 +137,7 @@ def thresholds(
     """
     quantum: Mapping[str, Any] | float = 2.0 ** -min(scales)
     if recipe is not None:
-        quantum = lower(graph.plain, _bits(recipe), accepted).compared
+        quantum = lower(graph.plain, _bits(recipe), accepted, write=False).compared
     near = near_thresholds(graph.plain, samples, quantum, accepted)
     telling = near_graph(graph.plain, quantum)
     return None if near is None or telling is None else (asdict(near), telling)
@@ -147,8 +147,8 @@ def _bits(recipe: dict[str, Any]) -> BitWidths:
     return BitWidths.from_json(recipe["bits"])
 
 
-def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[LoweringOptions]:
-    """The forms worth layouts, the most promising first."""
+def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[GraphVariant]:
+    """The model in the forms worth layouts, the most promising first."""
 
     def make(form: LoweringOptions) -> GraphVariant:
         return lower(graph.plain, choice, task.accepted, form)
@@ -157,31 +157,30 @@ def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[Low
     chosen = within_factor(candidates)
     if task.salt:
         # Salt hides what tables hold, and not what decompositions do: one form without them.
-        tabled = [(s, form) for s, form in candidates if make(form).value_bounds.decomposed <= 1]
-        chosen += [form for form in within_factor(tabled)[:1] if form not in chosen]
+        tabled = [(s, made) for s, made in candidates if made.value_bounds.decomposed <= 1]
+        known = [made.form for made in chosen]
+        chosen += [made for made in within_factor(tabled)[:1] if made.form not in known]
     return chosen
 
 
 def _held_or_not(
-    graph: FloatGraph, task: LoweringTask, bits: BitWidths, form: LoweringOptions
+    graph: FloatGraph, task: LoweringTask, variant: GraphVariant
 ) -> Iterator[LoweredGraph]:
     """A graph, and the same with wider tables and nothing spent on keeping them narrow."""
-    held = _integer_graph(graph, task, bits, form)
+    held = _integer_graph(graph, task, variant)
     yield held
     if not held.scale:
         return
     try:
-        free = _integer_graph(graph, task, bits, replace(form, saturate=False))
+        form = replace(variant.form, saturate=False)
+        free = lower(graph.plain, variant.bits, task.accepted, form)
     except CannotLower:
         return
-    if free.onnx != held.onnx:
-        yield free
+    if free.onnx != variant.onnx:
+        yield _integer_graph(graph, task, free)
 
 
-def _integer_graph(
-    graph: FloatGraph, task: LoweringTask, bits: BitWidths, form: LoweringOptions
-) -> LoweredGraph:
-    variant = lower(graph.plain, bits, task.accepted, form)
+def _integer_graph(graph: FloatGraph, task: LoweringTask, variant: GraphVariant) -> LoweredGraph:
     laid_out = lay_out(
         graph,
         variant,

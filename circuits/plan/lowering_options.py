@@ -38,23 +38,23 @@ _SIGNS = (-1, 1)
 def within_factor(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
     """What is estimated near the cheapest, the cheapest first."""
     by_cost = sorted(estimated, key=lambda entry: entry[0])
-    return [form for seconds, form in by_cost if seconds <= by_cost[0][0] * _HOPELESS]
+    return [found for seconds, found in by_cost if seconds <= by_cost[0][0] * _HOPELESS]
 
 
 def weigh_forms(
     make: Callable[[LoweringOptions], GraphVariant],
-) -> list[tuple[float, LoweringOptions]]:
-    """The forms that a model offers, each with its cost by ``estimate``.
+) -> list[tuple[float, GraphVariant]]:
+    """The model in the forms that it offers, each with its cost by ``estimate``.
 
     ``make`` lowers the model in a form. Of forms that come to the same graph only the first is
     taken.
     """
     plain = make(LoweringOptions())
-    distinct: dict[bytes, tuple[float, LoweringOptions]] = {}
+    distinct: dict[bytes, tuple[float, GraphVariant]] = {}
     for form in _forms(plain):
         variant = plain if form == LoweringOptions() else make(form)
         if variant.onnx not in distinct:
-            distinct[variant.onnx] = (estimate(variant), form)
+            distinct[variant.onnx] = (estimate(variant), variant)
     return list(distinct.values())
 
 

@@ -1,6 +1,6 @@
 """The float stage of the graph compiler: named passes from an exported model to one that proves.
 
-``pipeline`` runs them and compares with onnxruntime after each; one module a pass.
+``pipeline`` runs them and compares what comes out with onnxruntime; one module a pass.
 """
 
 from circuits.rewrite.context import bind_context

@@ -8,24 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.passes import common
 
-from circuits.errors import (
-    CircuitNotFaithful,
-    DynamicShape,
-    ModelError,
-    UnsupportedOperator,
-    ZkmlError,
-)
+from circuits.errors import CircuitNotFaithful, DynamicShape, ModelError, UnsupportedOperator
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import Signature
-from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes, outputs_of
-from circuits.frontend.inputs import plain_inputs
+from circuits.frontend.fixed_shapes import outputs_of
 from circuits.frontend.operators import GraphFacts, refusal
-from circuits.frontend.outputs import plain_outputs
-from circuits.frontend.reading import read_model
 from circuits.rewrite import (
     broadcasting,
     comparisons,
@@ -54,6 +43,7 @@ from circuits.rewrite import inline_functions as functions
 from circuits.rewrite import rescaled_answers as scales
 from circuits.rewrite import reverse_recurrent as recurrent
 from circuits.rewrite.compare import Sample, difference, probes, run
+from circuits.rewrite.draft import Draft
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.ml.branches import GUARD_BRANCHES
 from circuits.rewrite.ml.categories import NUMBER_CATEGORIES
@@ -61,6 +51,7 @@ from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
 from circuits.rewrite.ml.missing import MASK_MISSING
 from circuits.rewrite.ml.paths import FLOW_ALONG_PATHS
+from circuits.rewrite.uploaded import Uploaded, uploaded
 
 #: Largest difference from the uploaded model, over the output's range, after any pass.
 TOLERANCE = 1e-5
@@ -70,6 +61,9 @@ HALF_TOLERANCE = 4e-3
 ROUNDING_TOLERANCE = 2e-2
 #: Samples times nodes that are run after a pass, of which a few samples in any case.
 _MOST_RUNS, _LEAST_SAMPLES = 200_000, 8
+
+#: Each sample's outputs.
+Answers = list[list[NDArray[np.float64]]]
 
 #: In the order in which they run.
 PASSES: tuple[Pass, ...] = (
@@ -154,45 +148,43 @@ def _rewritten_alone(data: bytes, passes: tuple[Pass, ...]) -> Rewritten:
 
 
 def _rewritten(data: bytes, samples: Sequence[Sample], absent: Collection[str]) -> Rewritten:
-    model = read_model(data)
-    notes = plain_outputs(model)
-    plain = plain_inputs(model, absent)
-    shapes = {name: value.shape for name, value in samples[0].items()} if samples else None
-    if shapes is not None:
-        shapes = {i.name: shapes[i.name] for i in model.graph.input if i.name in shapes}
-    binding = bind_shapes(model, shapes)
-    applied = [AppliedPass(name="plain-outputs", version=1)] if notes else []
-    applied += [AppliedPass(name="plain-inputs", version=1)] if plain.notes else []
-    if binding.notes:
+    found = _uploaded(data, samples, absent)
+    applied = [AppliedPass(name="plain-outputs", version=1)] if found.notes else []
+    applied += [AppliedPass(name="plain-inputs", version=1)] if found.plain.notes else []
+    if found.bound and not samples:
         applied.append(AppliedPass(name="bind-shapes", version=1))
-    model = infer_shapes(model)
-    original = written_plainly(model)
-    inputs = Signature(inputs=tuple(plain.told(binding.inputs)), outputs=())
-    most = max(_LEAST_SAMPLES, _MOST_RUNS // max(1, len(model.graph.node)))
+    inputs = Signature(inputs=found.inputs, outputs=())
+    most = max(_LEAST_SAMPLES, _MOST_RUNS // max(1, len(found.model.graph.node)))
     feeds = probes(inputs, samples, most)
-    original, expected, mended = _answers(original, feeds)
-    applied += mended
-
-    _require_one_shape(model, expected)
-    half = _counts_in_halves(model)
-    worst, current = 0.0, original
-    for step, changed in passed(original):
-        allowed = ROUNDING_TOLERANCE if step.rounds else HALF_TOLERANCE if half else TOLERANCE
-        worst = max(worst, _held(step.name, expected, changed, feeds, allowed))
-        if step.rounds:
-            expected = run(changed, feeds)  # later steps are held to what this one rounds
-        current = changed
-        applied.append(AppliedPass(name=step.name, version=step.version))
+    original, expected, mended = _answers(found.written, feeds)
+    _require_one_shape(found.model, expected)
+    steps = passed(original)
+    usual = HALF_TOLERANCE if _counts_in_halves(found.model) else TOLERANCE
+    worst = _held(expected, steps, feeds, usual)
+    current = steps[-1][1] if steps else original
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
-    signature = Signature(inputs=inputs.inputs, outputs=outputs_of(final))
+    applied += [*mended, *(AppliedPass(name=s.name, version=s.version) for s, _ in steps)]
     return Rewritten(
         onnx=current,
         passes=tuple(applied),
-        signature=signature,
+        signature=Signature(inputs=inputs.inputs, outputs=outputs_of(final)),
         max_difference=worst,
-        reference=original if notes or plain.notes or mended else data,
+        reference=original if found.notes or found.plain.notes or mended else data,
     )
+
+
+def _uploaded(data: bytes, samples: Sequence[Sample], absent: Collection[str]) -> Uploaded:
+    """The model in the samples' shapes. Mostly these are its own: as it was inspected."""
+    if not samples:
+        return uploaded(data, absent=absent)
+    shapes = {name: value.shape for name, value in samples[0].items()}
+    try:
+        found = uploaded(data, absent=absent)
+    except ModelError:  # it has no shapes of its own, or none that fit
+        return uploaded(data, shapes, absent)
+    own = all(shapes.get(tensor.name, tensor.shape) == tensor.shape for tensor in found.inputs)
+    return found if own else uploaded(data, shapes, absent)
 
 
 def passed(data: bytes) -> tuple[tuple[Pass, bytes], ...]:
@@ -208,118 +200,67 @@ def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], 
     for step in passes:
         if not draft.run(step):
             continue
-        changed = _bytes(draft.model)
+        changed = draft.written
         if changed != current:
             found.append((step, changed))
             current = changed
     return tuple(found)
 
 
-class Draft:
-    """A model between passes: parsed again only where one has changed it."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
-        self._graph: ir.Model | None = None
-        self._folded = False
-
-    @property
-    def operators(self) -> set[str]:
-        return {node.op_type for node in self.model.graph.node}
-
-    def run(self, step: Pass) -> bool:
-        """Runs a pass and infers shapes; whether it can have changed anything. Compares nothing.
-
-        Raises ``ModelError`` naming the pass for whatever it trips over.
-        """
-        if not step.concerns(self.operators) or (step.folds and self._folded):
-            return False
-        try:
-            graph = self._graph or ir.from_proto(self.model)
-            before = [id(node) for node in graph.graph], set(graph.graph.initializers)
-            idle = step.run(graph) is False
-            after = [id(node) for node in graph.graph], set(graph.graph.initializers)
-            if idle or ((step.touches or step.folds) and before == after):
-                self._graph, self._folded = graph, self._folded or step.folds
-                return False  # it replaces nodes, and found none to replace
-            if step.touches and before[0] == after[0]:
-                self._graph = None
-                return False
-            self._write(graph)
-        except ZkmlError:
-            raise
-        except Exception as error:  # models come from outside: whatever a pass trips over is theirs
-            raise ModelError(
-                f"the model cannot be rewritten: pass {step.name!r}: {type(error).__name__}:"
-                f" {str(error).splitlines()[0] if str(error) else ''}"[:300],
-                advice="Run onnx.checker.check_model(model, full_check=True) on it and export it"
-                " again.",
-            ) from error
-        self._folded = step.folds
-        return True
-
-    def _write(self, graph: ir.Model) -> None:
-        common.RemoveUnusedNodesPass()(graph)
-        common.RemoveUnusedOpsetsPass()(graph)
-        common.ClearMetadataAndDocStringPass()(graph)
-        written = ir.to_proto(graph)
-        del written.graph.value_info[:]  # inferred again, in the order of the nodes
-        self.model, self._graph = infer_shapes(written), None
-
-
-def _answers(
-    original: bytes, feeds: Sequence[Sample]
-) -> tuple[bytes, list[list[NDArray[np.float64]]], list[AppliedPass]]:
+def _answers(original: bytes, feeds: Sequence[Sample]) -> tuple[bytes, Answers, list[AppliedPass]]:
     """onnxruntime's answers; for a model that it refuses, those of the model with types
     repaired."""
     try:
         return original, run(original, feeds), []
     except ModelError:
-        mended, applied = original, []
+        draft, mended, applied = Draft(onnx.load_model_from_string(original)), original, []
         for step in _REPAIRS:
-            draft = Draft(onnx.load_model_from_string(mended))
-            draft.run(step)
-            changed = _bytes(draft.model)
-            if changed != mended:
-                mended = changed
+            if draft.run(step) and draft.written != mended:
+                mended = draft.written
                 applied.append(AppliedPass(name=step.name, version=step.version))
         if not applied:
             raise
         return mended, run(mended, feeds), applied
 
 
-#: Written once by the same hand as all later steps, so that only real changes show.
-_NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: None)
-
-
-def written_plainly(model: onnx.ModelProto) -> bytes:
-    """A model whose shapes are bound without what nothing reads, written as after every pass."""
-    draft = Draft(model)
-    draft.run(_NOTHING)
-    return _bytes(draft.model)
-
-
-def _bytes(model: onnx.ModelProto) -> bytes:
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
 def _held(
-    name: str,
-    expected: list[list[NDArray[np.float64]]],
-    changed: bytes,
-    feeds: Sequence[Sample],
-    allowed: float,
+    expected: Answers, steps: Sequence[tuple[Pass, bytes]], feeds: Sequence[Sample], usual: float
 ) -> float:
-    gap = difference(expected, run(changed, feeds))
-    if gap > allowed:
-        raise CircuitNotFaithful(
-            f"after the pass {name!r} the graph differs from the uploaded model by {gap:.3g} of the"
-            f" output's range (at most {allowed:g} is allowed)",
-            rewriting=name,
-            difference=gap,
-        )
-    return gap
+    """How far passes lead from the uploaded model's answers, at most ``usual``, in one comparison
+    for all between two that round: what comes after such a pass is held to what it rounds.
+
+    Raises ``CircuitNotFaithful`` naming the first pass after which more is off.
+    """
+    worst, start = 0.0, 0
+    for place, (step, changed) in enumerate(steps):
+        last = place + 1 == len(steps)
+        if not (last or step.rounds or steps[place + 1][0].rounds):
+            continue
+        answers = run(changed, feeds)
+        gap = difference(expected, answers)
+        if gap > (ROUNDING_TOLERANCE if step.rounds else usual):
+            _blame(expected, steps[start : place + 1], feeds, usual)
+        worst = max(worst, gap)
+        if step.rounds:
+            expected = answers
+        start = place + 1
+    return worst
+
+
+def _blame(
+    expected: Answers, steps: Sequence[tuple[Pass, bytes]], feeds: Sequence[Sample], usual: float
+) -> None:
+    """Raises ``CircuitNotFaithful`` for the first of some passes that changes the answers."""
+    for step, changed in steps:
+        allowed = ROUNDING_TOLERANCE if step.rounds else usual
+        gap = difference(expected, run(changed, feeds))
+        if gap > allowed:
+            raise CircuitNotFaithful(
+                f"after the pass {step.name!r} the graph differs from the uploaded model by"
+                f" {gap:.3g} of the output's range (at most {allowed:g} is allowed)",
+                rewriting=step.name,
+                difference=gap,
+            )
 
 
 def _require_one_shape(

@@ -86,7 +86,7 @@ class Models(Parts):
     def inspect_bytes(self, data: bytes, *, allow_refused: bool = False) -> dict[str, Any]:
         """Inspects a model in a child process: ``circuits.compiler.inspect.ModelSummary`` as
         JSON."""
-        summary: dict[str, Any] = self.engine.sandbox.call(
+        summary: dict[str, Any] = self.engine.sandbox.compute(
             _INSPECT, data, allow_refused, limits=INSPECT_LIMITS
         )
         return summary

@@ -12,7 +12,7 @@ from rich.table import Table
 from circuits.cost.layers import CostReport, cost_report, in_words, largest_first
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
-from circuits.engine.sandbox import Child, Sandbox
+from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
 from circuits.format.tensors import is_sent
 from circuits.plan.picture import draw_layers
@@ -53,16 +53,15 @@ def inspect(
     data = read_model_file(path)
     if data[:4] == b"PK\x03\x04":
         return _bundle(data, terminal)
-    sandbox = Sandbox()
+    sandbox = Sandbox(keeps=_LIMITS)
+    engine = EzklEngine(sandbox)
     try:
         data = bound(sandbox, data, shape, terminal=terminal)
         if write is not None:
             write_file(write, data)
-        engine = EzklEngine(sandbox)
-        with sandbox.session(_LIMITS, loads="circuits.cost.parts") as child:
-            summary = child.call(_INSPECT, data, True)
-            refused = any(o["status"] == "refused" for o in summary["operators"])
-            costs, unknown = (None, "") if refused else _costs_or_why(engine, data, child)
+        summary = sandbox.compute(_INSPECT, data, True, limits=_LIMITS)
+        refused = any(o["status"] == "refused" for o in summary["operators"])
+        costs, unknown = (None, "") if refused else _costs_or_why(engine, data)
     finally:
         sandbox.close()
     _model(summary, terminal)
@@ -80,10 +79,10 @@ def inspect(
     return EXIT_USAGE if refused else EXIT_YES
 
 
-def _costs_or_why(engine: EzklEngine, data: bytes, child: Child) -> tuple[CostReport | None, str]:
+def _costs_or_why(engine: EzklEngine, data: bytes) -> tuple[CostReport | None, str]:
     """The costs of a model's layers on random inputs, or why they are unknown."""
     try:
-        return cost_report(engine, data, _LIMITS, child), ""
+        return cost_report(engine, data, _LIMITS), ""
     except ZkmlError as error:
         if error.fault is Fault.OURS:
             raise

@@ -63,13 +63,14 @@ def plan(
         visibility, soundness, target, tolerance, agreement, margin, argument, weights
     )
     from circuits.calibration.samples import covering_ranges, default_ranges, draw, read_calibration
+    from circuits.engine.sandbox import Sandbox
     from circuits.format.tensors import Signature
     from prover.app import App
     from prover.jobs.inputs import read_input
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None)
-    app = App.open(settings)
+    app = App.open(settings, Sandbox(nice=settings.engine_nice, keeps=settings.engine_limits))
     try:
         data = read_model_file(model, limit=settings.max_model_bytes)
         data = bound(app.engine.sandbox, data, shape, calibration, input_file, terminal=terminal)

@@ -91,7 +91,7 @@ def prove(
     settings = Settings.load(redis_url=None, memory_budget_mb=0)  # one job, alone
     check_writable(out)
     data = read_model_file(model, limit=settings.max_model_bytes)
-    sandbox = Sandbox(nice=settings.engine_nice)
+    sandbox = Sandbox(nice=settings.engine_nice, keeps=settings.engine_limits)
     sandbox.start()  # before the imports of the next line: the engine loads beside them
     try:
         from prover.app import App

@@ -31,7 +31,7 @@ def reference_answers(
 ) -> list[Answer]:
     """onnxruntime's outputs for each input, from a child process. Raises the engine's errors."""
     near = manifest.files.get("near")  # counts values near thresholds, if the model has any
-    answers: list[Answer] = engine.sandbox.call(
+    answers: list[Answer] = engine.sandbox.compute(
         "circuits.calibration.reference:answers",
         artifacts.get(manifest.reference_sha256),
         artifacts.get(near) if near else None,

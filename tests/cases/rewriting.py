@@ -16,8 +16,8 @@ from onnx import helper, numpy_helper, parser
 
 from circuits.frontend.fixed_shapes import bind_shapes, infer_shapes
 from circuits.frontend.inputs import plain_inputs
+from circuits.rewrite.draft import Draft
 from circuits.rewrite.edit import Pass
-from circuits.rewrite.pipeline import Draft
 
 X2 = "float[1, 2] x"
 X4 = "float[N, 4] x"

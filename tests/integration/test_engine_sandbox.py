@@ -85,6 +85,36 @@ def test_a_session_keeps_one_child_for_several_calls(sandbox: Sandbox) -> None:
         assert child.peak_rss_bytes > MIB
 
 
+def test_what_only_computes_may_share_a_child_that_is_replaced_when_it_ends(own: Sandbox) -> None:
+    assert own.compute("os:getpid", limits=GENEROUS) != own.compute("os:getpid", limits=GENEROUS)
+    with own.keeping(GENEROUS) as kept:
+        first = kept.compute("os:getpid", limits=GENEROUS)
+        assert kept.compute("os:getpid", limits=GENEROUS) == first
+        assert kept.call("os:getpid", limits=GENEROUS) != first
+        with pytest.raises(EngineKilled):
+            kept.compute("os:kill", first, signal.SIGKILL, limits=GENEROUS)
+        second = kept.compute("os:getpid", limits=GENEROUS)
+        assert second != first
+        with pytest.raises(EngineTimeout):
+            kept.compute("time:sleep", 20, limits=Limits(deadline_s=0.2))
+        third = kept.compute("os:getpid", limits=GENEROUS)
+        assert third != second
+        with pytest.raises(Canceled):
+            kept.until(lambda: True).compute("time:sleep", 20, limits=GENEROUS)
+        last = kept.compute("os:getpid", limits=GENEROUS)
+    until(lambda: is_gone(last))
+
+
+def test_a_shared_child_that_others_have_filled_is_replaced(own: Sandbox) -> None:
+    """What earlier calls left in its memory does not fail a call that has room alone."""
+    with own.keeping(Limits(deadline_s=30, memory_bytes=1 << 30)) as kept:
+        hold = "tests.integration.imported:hold"
+        assert kept.compute(hold, 500 * MIB, limits=GENEROUS) == 1
+        first = kept.compute("os:getpid", limits=GENEROUS)
+        assert kept.compute(hold, 900 * MIB, limits=GENEROUS) == 1
+        assert kept.compute("os:getpid", limits=GENEROUS) != first
+
+
 def test_a_child_waits_for_its_call_whatever_the_default_timeout_of_sockets(own: Sandbox) -> None:
     """Celery sets one while a worker stops. Most of this call has not arrived when the child begins
     to read it."""

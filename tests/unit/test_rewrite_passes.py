@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,8 +13,10 @@ import onnx_ir as ir
 import pytest
 from onnx import parser
 
+from circuits.compiler.inspect import inspect_model
 from circuits.errors import CircuitNotFaithful, UnsupportedOperator
-from circuits.rewrite import bind_context, pipeline, rewrite
+from circuits.frontend import reading
+from circuits.rewrite import bind_context, compare, draft, pipeline, rewrite, uploaded
 from circuits.rewrite.context import CONTEXT_INPUT
 from circuits.rewrite.edit import Pass, expand
 from tests.cases.rewriting import CASES, IMAGE, X4, after, graph, samples
@@ -102,15 +105,38 @@ def test_a_model_is_parsed_again_only_if_a_pass_changed_it(
         parsed.append(model)
         return ir.from_proto(model)
 
-    monkeypatch.setattr(
-        pipeline, "ir", SimpleNamespace(from_proto=from_proto, to_proto=ir.to_proto)
-    )
+    monkeypatch.setattr(draft, "ir", SimpleNamespace(from_proto=from_proto, to_proto=ir.to_proto))
     steps = " ".join(f"v{i + 1} = Relu(v{i})" for i in range(400))
     found = rewrite(graph(f"v0 = Neg(x) {steps} y = Neg(v400)", X4))
     assert len(parsed) <= 3 + len(found.passes)
     before = len(parsed)
     rewrite(graph(f"v0 = Neg(x) {steps} y = Neg(v400)", X4))
     assert len(parsed) == before
+
+
+def test_what_was_inspected_is_not_read_again_to_be_rewritten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Samples have the shapes that the model is inspected in, mostly."""
+    read, ran = [], []
+
+    def read_model(data: bytes) -> onnx.ModelProto:
+        read.append(data)
+        return reading.read_model(data)
+
+    def run(data: bytes, feeds: Any) -> Any:
+        ran.append(data)
+        return compare.run(data, feeds)
+
+    monkeypatch.setattr(uploaded, "read_model", read_model)
+    monkeypatch.setattr(pipeline, "run", run)
+    data = graph("d = Dropout(x) y = Gelu(d)", X4, opset=20)
+    inspect_model(data)
+    found = rewrite(data, samples(data))
+    assert len(found.passes) > 1
+    assert read == [data]
+    # The model as it came and as it leaves, however many passes are between.
+    assert len(ran) == 2
 
 
 def test_what_no_pass_makes_provable_is_refused_with_its_node() -> None:
