@@ -23,7 +23,7 @@ from circuits.rewrite.edit import attr, ints, shape_of
 
 #: What stands in a graph for these takes a table; ``BitWidths.table`` is for graphs with any of
 #: them.
-TABLED = frozenset({*TABLES, "LSTM", "LogSoftmax", "Softmax"})
+TABLED = frozenset({*TABLES, "LogSoftmax", "Softmax"})
 #: Relative error allowed, in bits, where a step and a table's have no ratio of a power of two.
 _RATIO_BITS = 12
 #: A table of more entries than this fits no circuit worth having.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from circuits.format.manifest import AppliedPass
 from circuits.integers.tables import TABLES
-from circuits.lower import activations, elementwise, linear, movement, recurrent, windows
+from circuits.lower import activations, elementwise, linear, movement, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
 from circuits.lower.fold_norms import with_folded_norms
@@ -50,7 +50,6 @@ HANDLERS: Mapping[str, Handler] = {
     "GreaterOrEqual": elementwise.compare,
     "HardSigmoid": elementwise.hard_sigmoid,
     "HardSwish": elementwise.hard_swish,
-    "LSTM": recurrent.lstm,
     "LeakyRelu": elementwise.leaky_relu,
     "Less": elementwise.compare,
     "LessOrEqual": elementwise.compare,

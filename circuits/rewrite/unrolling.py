@@ -79,9 +79,13 @@ def wants_unrolling(node: ir.Node) -> bool:
     )
 
 
+def _where_wanted(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    return _unrolled(node, build) if wants_unrolling(node) else None
+
+
 def _unrolled(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     sequence = node.inputs[0]
-    if not wants_unrolling(node) or sequence is None or not has_shape(sequence):
+    if sequence is None or not has_shape(sequence):
         return None
     layer = _layer(node, build)
     if layer is None:
@@ -193,11 +197,16 @@ def _gru_step(node: ir.Node, layer: _Layer, x: ir.Value, h: ir.Value) -> ir.Valu
     return layer.op("Add", layer.op("Mul", other, fresh), layer.op("Mul", update, h))
 
 
-_EXPANSIONS: dict[str, Expansion] = dict.fromkeys(GATES, _unrolled)
+_EXPANSIONS: dict[str, Expansion] = dict.fromkeys(GATES, _where_wanted)
 
 
 def _run(model: ir.Model) -> None:
     expand(model, _EXPANSIONS)
+
+
+def unroll(model: ir.Model) -> None:
+    """Writes every recurrent layer step by step, for those who have no operator of its own."""
+    expand(model, dict.fromkeys(GATES, _unrolled))
 
 
 UNROLL_RECURRENT = Pass(

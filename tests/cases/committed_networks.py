@@ -96,6 +96,13 @@ VALUES = {
       y = MatMul(m, u)
       z = Mul(c, s)
     }""",
+    "recurrent": """<ir_version: 8, opset_import: ["" : 14]>
+    g (float[1, 2, 9, 7] x) => (float[6, 1, 1, 2] y, float[1, 1, 2] z) {
+      r = Reshape(x, sequence)
+      l, a, c = LSTM<hidden_size = 3>(r, lw, lr, lb)
+      s = Squeeze(l, second)
+      y, z = GRU<hidden_size = 2>(s, gw, gr, gb)
+    }""",
 }
 VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "linear layers in a row": {
@@ -118,6 +125,14 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "transposed": {"k": (2, 4, 3, 2)},
     "attention": {"w": (7, 4), "u": (7, 4), "m": (7, 4)},
     "functions": {"w": (126, 4), "wb": (4,), "u": (4, 4)},
+    "recurrent": {
+        "lw": (1, 12, 21),
+        "lr": (1, 12, 3),
+        "lb": (1, 24),
+        "gw": (1, 6, 3),
+        "gr": (1, 6, 2),
+        "gb": (1, 12),
+    },
 }
 EVERY = MODELS | VALUES
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -151,6 +166,8 @@ def model(name: str) -> bytes:
         "low": np.float32(-1),
         "high": np.float32(2),
         "shape": np.array([1, 18, 7]),
+        "sequence": np.array([6, 1, 21]),
+        "second": np.array([1]),
         "variance": np.array([0.5, 1, 2], dtype=np.float32),
     }
     used = {operand for node in made.graph.node for operand in node.input}

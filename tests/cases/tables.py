@@ -40,11 +40,6 @@ TABLED: dict[str, bytes] = {
         "float[4, 6] x",
         {"wq": [6, 3], "wk": [6, 3], "wv": [6, 3]},
     ),
-    "lstm": graph(
-        "a, y, c = LSTM<hidden_size = 2>(x, w, r, b)",
-        "float[3, 1, 4] x",
-        {"w": [1, 8, 4], "r": [1, 8, 2], "b": [1, 16]},
-    ),
     "exp, log": graph(
         "a = MatMul(x, w) e = Exp(a) s = Add(e, v) y = Log(s)", VECTOR, {"w": [6, 5], "v": [5]}
     ),

@@ -15,13 +15,14 @@ from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
-from circuits.committed.network import Floats, Network, Sum, gathered
+from circuits.committed.network import Floats, Function, Network, Sum, gathered
 from circuits.format.commitments import Weights, usable_rows
 from circuits.format.digests import canonical_json
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import InputEncoding, Signature, TensorSpec
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
+    BENDS,
     FINER_BITS,
     Extent,
     check_steps,
@@ -175,47 +176,56 @@ def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
 def _candidates(
     read: Read, graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
 ) -> Iterator[LoweredGraph]:
-    plan = _inputs(graph, task.plan)
-    every = [np.concatenate(both) for both in zip(plan, _inputs(graph, task.held_out), strict=True)]
+    def exact(wanted: list[list[NDArray[Any]]], got: list[list[NDArray[Any]]]) -> bool:
+        measured = compare(wanted, got)
+        return measured.max_error <= task.max_error and measured.agreement >= task.agreement
+
+    plan, held_out = _inputs(graph, task.plan), _inputs(graph, task.held_out)
+    every = [np.concatenate(both) for both in zip(plan, held_out, strict=True)]
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
+    unseen = _shaped(graph, responses(read.network, held_out).outputs)
     first, margins = None, list(_MARGINS)
-    for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
-        if first is not None and logrows > first + _LONGER:
-            return
-        best = finer = None
+
+    def tables(logrows: int, bend: int) -> list[tuple[Steps, Network]]:
+        """What is exact enough on the samples to plan on, the finest first."""
+        nonlocal margins
+        passing: list[tuple[Steps, Network]] = []
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
             inside = _steps(
-                read, graph, task, every, seen.extents, bits, logrows, shown, margins, weights
+                read, graph, task, every, seen.extents, bits, logrows, shown, margins, bend, weights
             )
             if inside is None:
                 break
             steps, integers, margins = inside
-            found = steps, integers
             scales = output_scales(read.network, steps)
-            answers = _answers(graph, integers, steps, scales, plan)[0]
-            measured = compare(reference, answers)
-            if measured.max_error > task.max_error or measured.agreement < task.agreement:
+            if not exact(reference, _answers(graph, integers, steps, scales, plan)[0]):
                 break
-            # One bit more than the least that does, where it costs no rows: inputs differ.
-            best, finer = found, best
+            passing.append((steps, integers))
             if weights is not Weights.SEALED:
                 break  # the table is the same for all weights, and finer costs nothing
-        if finer is not None:
-            best = finer
-        if best is None:
+        return passing
+
+    terms = [term for _, step in read.network.sums for term in step.terms]
+    bends = BENDS if any(isinstance(term, Function) for term in terms) else BENDS[:1]
+    for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
+        if first is not None and logrows > first + _LONGER:
+            return
+        passing = next(filter(None, (tables(logrows, bend) for bend in bends)), [])
+        # One bit more than the least that does, where it costs no rows: inputs differ.
+        for steps, integers in passing[max(len(passing) - 2, 0) :: -1]:
+            scales = output_scales(read.network, steps)
+            answers = _answers(graph, integers, steps, scales, held_out)[0]
+            if serves := exact(unseen, answers):
+                break
+        if not passing or (made := _fitting(integers, graph, steps, shown, weights)) is None:
             continue
-        made = _fitting(best[1], graph, best[0], shown, weights)
-        if made is None:
-            continue
-        first = first or logrows
-        steps, scales = best[0], output_scales(read.network, best[0])
+        if serves:
+            first = first or logrows
         accepted = [
             _accepted(task.accepted[tensor.name], tensor, own, steps.base, shown)
             for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
         ]
-        held_out = _inputs(graph, task.held_out)
-        answers, _ = _answers(graph, best[1], steps, scales, held_out)
         yield replace(_described(made, graph, steps, accepted, scales), answers=answers)
 
 
@@ -272,6 +282,7 @@ def _steps(
     logrows: int,
     shown: bool,
     margins: list[float],
+    bend: int,
     weights: Weights,
 ) -> tuple[Steps, Network, list[float]] | None:
     """Steps under which every sample has its entries in the table, the integers, and the margins
@@ -290,15 +301,17 @@ def _steps(
     ]
     corners = _inputs(graph, corner_samples(tuple(edges)))
     every = [np.concatenate(both) for both in zip(every, corners, strict=True)]
+    extremes = responses(read.network, corners).extents
     for number, margin in enumerate(margins):
         try:
             steps = choose_steps(
                 read,
-                extents,
+                [e.reaching(least, margin) for e, least in zip(extents, extremes, strict=True)],
                 base=base,
                 logrows=logrows,
                 inputs=inputs,
                 margin=margin,
+                bend=bend,
                 packs=weights is Weights.SEALED,
                 largest_weight=base // 2 - 1 if weights is Weights.PRIVATE else None,
             )

@@ -61,8 +61,8 @@ FINER_BITS = 10
 #: Into how many parts a range is cut where its steps shall tell little.
 _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
-#: samples, and steps at least.
-_BEND_BITS, _BEND = 9, 0.5
+#: samples, the fewest that do, and steps at least.
+BENDS, _BEND = (9, 11, 13), 0.5
 #: Cells that a result's quotient and remainder take, more than a result by itself.
 _SPLIT_CELLS = 7
 
@@ -74,6 +74,13 @@ class Extent:
 
     low: Floats
     high: Floats
+
+    def reaching(self, least: Extent, margin: float) -> Extent:
+        """What, ``margin`` times as far, holds ``least`` as well."""
+        return Extent(
+            low=np.minimum(self.low, least.low / margin),
+            high=np.maximum(self.high, least.high / margin),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +117,15 @@ def choose_steps(
     logrows: int,
     inputs: Sequence[InputSteps],
     margin: float,
+    bend: int = BENDS[0],
     packs: bool = True,
     largest_weight: int | None = None,
 ) -> Steps:
     """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
-    still have entries in the table. ``packs``: whether outputs of bounded sums share powers.
-    ``largest_weight``: what no weight may be larger than in integers, where they are bounded: where
-    they are private. Manifests show the steps, so that these then tell little of the weights: no
-    more of a sum than a power of two."""
+    still have entries in the table. ``bend``: one of ``BENDS``. ``packs``: whether outputs of
+    bounded sums share powers. ``largest_weight``: what no weight may be larger than in integers,
+    where they are bounded: where they are private. Manifests show the steps, so that these then
+    tell little of the weights: no more of a sum than a power of two."""
     network = read.network
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     made = _Integers(network, steps)
@@ -142,7 +150,7 @@ def choose_steps(
                 own = made.lighter(step, own, largest_weight)
             own = made.adjusted(step, own, fixed=whole)
         span = float(extent.high.max() - extent.low.min())
-        made.add(step, own, span * own.scale)
+        made.add(step, own, span * own.scale / 2**bend)
     return replace(steps, sums=tuple(made.sums))
 
 
@@ -286,9 +294,9 @@ class _Integers:
         self.lengths.append(own.reshape(-1))
         self.bounds.append(local_bounds(made, self.bounds, self.table.base - 1))
 
-    def add(self, step: Sum, own: SumSteps, span: float = 0.0) -> None:
-        """The next step, a sum in steps of its own. ``span``: how many of them its values differ by
-        on samples; where the pieces of functions are chosen, these miss them by a part of it."""
+    def add(self, step: Sum, own: SumSteps, miss: float = 0.0) -> None:
+        """The next step, a sum in steps of its own. ``miss``: by how many of them the pieces of
+        functions may miss these, where pieces are chosen."""
         scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
         lengths = np.broadcast_to(scale, step.shape).reshape(-1)
         divisor = float(self.table.base**own.digits)
@@ -300,7 +308,7 @@ class _Integers:
                 terms.append(self._convolution(term, scale * divisor))
             elif isinstance(term, Function):
                 given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
-                made, started = self._function(term, own.scale, divisor, given, span)
+                made, started = self._function(term, own.scale, divisor, given, miss)
                 bias = bias + started
                 kinks.append(made.kinks)
                 terms.append(made)
@@ -351,7 +359,7 @@ class _Integers:
         scale: float,
         divisor: float,
         given: tuple[int, ...] | None,
-        span: float,
+        miss: float,
     ) -> tuple[Function, int]:
         """A function in straight pieces, and what it is at the least that its elements can be."""
         assert term.exact is not None
@@ -361,7 +369,7 @@ class _Integers:
         far = 2.0 * self.table.base
         values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
         if given is None:
-            ends = pieces(values, 2 * max(_BEND, span / 2**_BEND_BITS))
+            ends = pieces(values, 2 * max(_BEND, miss))
         else:
             ends = [0, *(k - low for k in given), high - low]
             if ends != sorted({*ends}):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -20,6 +21,7 @@ from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
 from circuits.lower.committed.values import ROW, Draft, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
+from circuits.rewrite.unrolling import GATES, unroll
 
 _ADVICE = "Leave out --argument committed: the other circuits take more operators."
 
@@ -37,7 +39,7 @@ def read_network(data: bytes) -> Read:
 
     Raises ``CannotLower`` naming the first node that has no place in one.
     """
-    graph = onnx.load_model_from_string(data).graph
+    graph = _unrolled(onnx.load_model_from_string(data)).graph
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     reader = _Reader(graph, arrays)
     for node in graph.node:
@@ -45,6 +47,15 @@ def read_network(data: bytes) -> Read:
     outputs = [reader.given(output.name) for output in graph.output]
     network, alike = network_of(reader.draft, outputs)
     return Read(network=network, alike=alike)
+
+
+def _unrolled(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same without recurrent layers: products, sums and functions step by step."""
+    if not any(node.op_type in GATES for node in model.graph.node):
+        return model
+    made = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    unroll(made)
+    return ir.to_proto(made)
 
 
 class _Reader:
