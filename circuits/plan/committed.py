@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from circuits.calibration.accuracy import Measured
 from circuits.engine.port import LayoutStats, RunArgs
 from circuits.errors import EngineError
 from circuits.format.commitments import columns
@@ -23,7 +24,7 @@ def committed(task: Task) -> Iterator[Variant | Rejected]:
     """Circuits with committed hints that keep the tolerance."""
     task.say("committed hints")
     shown, weights = task.profile.visibility.shows_input, task.profile.weights
-    made: list[LoweredGraph] | str
+    made: list[LoweredGraph] | Measured | str
     try:
         made = task.engine.sandbox.run(
             task.limits, committed_graphs, task.graph, task.lowering, shown, weights
@@ -34,6 +35,9 @@ def committed(task: Task) -> Iterator[Variant | Rejected]:
         made = error.detail
     if isinstance(made, str):
         yield Rejected(label="committed hints", reason=made)
+        return
+    if isinstance(made, Measured):
+        yield Rejected(label="committed hints", reason="not exact enough", measured=made)
         return
     if not made:
         yield Rejected(label="committed hints", reason="no size is exact enough and small enough")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from circuits.calibration.accuracy import Measured
 from circuits.cost.fixed_point import Count, count
 from circuits.cost.model import CostModel, Prediction
 from circuits.engine.ezkl_engine import EzklEngine
@@ -126,7 +127,7 @@ def estimate(
     many = size.nodes > _MANY_NODES
     committed = None
     if profile.may_commit and (profile.must_commit or not many):
-        graphs: list[LoweredGraph] | str
+        graphs: list[LoweredGraph] | Measured | str
         shown = profile.visibility.shows_input
         try:
             graphs = engine.sandbox.run(
@@ -134,7 +135,7 @@ def estimate(
             )
         except EngineError as error:
             graphs = error.detail
-        made = [] if isinstance(graphs, str) else graphs
+        made = graphs if isinstance(graphs, list) else []
         shapes = (committed_shape(profile, found) for found in made)
         committed = cheapest("committed", shapes, "formula")
         if committed is None and profile.must_commit:

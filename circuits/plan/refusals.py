@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from circuits.calibration.accuracy import FAR_OFF
 from circuits.engine.port import Limits
 from circuits.errors import ModelTooLarge, NoPlan
 from circuits.evm.contract import MAX_CONTRACT_BYTES
@@ -50,24 +52,36 @@ def no_plan(rejected: Sequence[Rejected], profile: Profile, *, calibrated: bool)
         f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
         f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
         f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
-        advice="Allow a larger error (--tolerance)."
+        advice=f"{_allow(best.measured.max_error)}."
         if calibrated
         else "Allow a larger error, or give calibration data like the inputs you will prove.",
         best=asdict(best.measured),
     )
 
 
-def too_large(ranked: Sequence[Candidate], limits: Limits) -> ModelTooLarge:
-    """Nothing fits the memory allowed."""
+def _allow(error: float) -> str:
+    """What a circuit with such an error needs, with a little more: other samples may fare worse."""
+    allowed = f" {math.ceil(1050 * error) / 1000:g}" if error < FAR_OFF else ""
+    return f"Allow a larger error (--tolerance{allowed})"
+
+
+def too_large(
+    ranked: Sequence[Candidate], rejected: Sequence[Rejected], limits: Limits
+) -> ModelTooLarge:
+    """Nothing that is exact enough fits the memory allowed."""
     if not ranked:
         return ModelTooLarge("the model needs more than 2^26 rows in every shape tried")
     least = min(ranked, key=lambda r: r.predicted.peak_bytes)
     p, gib = least.predicted, 1 << 30
+    advice = "Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model."
+    near = min((r.measured.max_error for r in rejected if r.measured), default=math.inf)
+    if near < FAR_OFF:
+        advice = f"{_allow(near)}: others are off by {near:.3%}. {advice}"
     return ModelTooLarge(
-        f"the smallest circuit (k = {least.args.logrows}) needs about"
+        f"the smallest circuit that is exact enough (k = {least.args.logrows}) needs about"
         f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"
         f" {limits.memory_bytes / gib:.1f} GiB",
-        advice="Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model.",
+        advice=advice,
         logrows=least.args.logrows,
         predicted=p.to_json(),
         limit_bytes=limits.memory_bytes,

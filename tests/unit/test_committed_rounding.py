@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
+from circuits.calibration.accuracy import Measured
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import Steps, run
 from circuits.committed.network import Kind
@@ -68,21 +69,30 @@ def answers(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([session.run(None, {"x": row})[0] for row in x])
 
 
-@pytest.fixture(scope="module")
-def made() -> LoweredGraph:
+def task(max_error: float) -> LoweringTask:
     x = TensorSpec(name="x", dtype="float32", shape=(1, 12))
     samples = draw(Signature(inputs=(x,), outputs=()), {"x": (-1.0, 1.0)})
-    task = LoweringTask(
+    return LoweringTask(
         accepted={"x": (-1.0, 1.0)},
         limbs=1,
         plan=samples.plan,
         held_out=samples.held_out,
-        max_error=0.01,
+        max_error=max_error,
         agreement=0.99,
     )
-    found = committed_graphs(graph(), task, True, Weights.SEALED)
-    assert not isinstance(found, str), found
+
+
+@pytest.fixture(scope="module")
+def made() -> LoweredGraph:
+    found = committed_graphs(graph(), task(0.01), True, Weights.SEALED)
+    assert isinstance(found, list), found
     return found[0]
+
+
+def test_what_is_not_exact_enough_says_how_near_it_came() -> None:
+    found = committed_graphs(graph(), task(1e-9), True, Weights.SEALED)
+    assert isinstance(found, Measured)
+    assert 1e-9 < found.max_error < 0.01
 
 
 def test_each_quantisation_is_one_sum() -> None:

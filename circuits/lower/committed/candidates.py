@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare
+from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, Measured, compare
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
@@ -52,14 +52,24 @@ _TYPICAL_SAMPLES = 8
 _MUCH_TO_COUNT, _MANY = 1 << 23, 1_000
 
 
+class _Inexact(CannotLower):
+    """No table makes a network exact enough: how near it came."""
+
+    def __init__(self, measured: Measured) -> None:
+        super().__init__(f"it is off by {measured.max_error:.3%} of the output's range")
+        self.measured = measured
+
+
 def committed_graphs(
     graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
-) -> list[LoweredGraph] | str:
-    """Circuits of a rewritten model that keep the tolerance on the planning samples; or why there
-    is none. ``shown``: whether inputs are public."""
+) -> list[LoweredGraph] | Measured | str:
+    """Circuits of a rewritten model that keep the tolerance on the planning samples; else how near
+    one came, or why there is none. ``shown``: whether inputs are public."""
     try:
         read = _read(graph)
         return list(_candidates(read, graph, task, shown, weights))
+    except _Inexact as error:
+        return error.measured
     except CannotLower as error:
         return error.detail
 
@@ -178,6 +188,7 @@ def _candidates(
 ) -> Iterator[LoweredGraph]:
     def exact(wanted: list[list[NDArray[Any]]], got: list[list[NDArray[Any]]]) -> bool:
         measured = compare(wanted, got)
+        tried.append(measured)
         return measured.max_error <= task.max_error and measured.agreement >= task.agreement
 
     plan, held_out = _inputs(graph, task.plan), _inputs(graph, task.held_out)
@@ -186,6 +197,8 @@ def _candidates(
     reference = _shaped(graph, seen.outputs)
     unseen = _shaped(graph, responses(read.network, held_out).outputs)
     first, margins = None, list(_MARGINS)
+    tried: list[Measured] = []
+    found = 0
 
     def tables(logrows: int, bend: int) -> list[tuple[Steps, Network]]:
         """What is exact enough on the samples to plan on, the finest first."""
@@ -226,7 +239,10 @@ def _candidates(
             _accepted(task.accepted[tensor.name], tensor, own, steps.base, shown)
             for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
         ]
+        found += 1
         yield replace(_described(made, graph, steps, accepted, scales), answers=answers)
+    if tried and not found:
+        raise _Inexact(min(tried, key=lambda measured: measured.max_error))
 
 
 def _inputs(graph: FloatGraph, samples: Sequence[Sample]) -> list[Floats]:
