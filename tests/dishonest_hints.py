@@ -2,8 +2,9 @@
 
 Written from docs/receipt.md, without the prover's own code for hints, challenges and commitments.
 ``FOLDER`` holds a circuit's files and ``job.json``: each lane's input as integers and its context,
-and what to bend. Writes ``proof.json``, ``lanes.json`` where there are several and ``identity.bin``
-where weights are private; whoever verifies has to refuse it unless nothing was bent.
+and what to bend. Writes ``proof.json``, ``lanes.json`` where there are several, ``identity.bin``
+where weights are private and ``input_identity.bin`` where an identity names the input; whoever
+verifies has to refuse it unless nothing was bent.
 """
 
 from __future__ import annotations
@@ -268,6 +269,10 @@ class Prover:
             first["terms"][0]["weights"][0, 0, 0, 0] += 1
         self.lanes = len(job["inputs"])
         self.list: dict[str, list[str]] = {"leaves": [], "evaluations": []}
+        self.names_input = "blinding" in self.header
+        self.published: list[int] = []  # coefficients of the identity's polynomial
+        self.added: list[int] = []  # what takes its salt to this proof's own
+        self.named = b""
 
     def lane(self, x: list[int]) -> Hints:
         inputs, at = [], 0
@@ -288,6 +293,8 @@ class Prover:
             for _ in range(self.header["looked_up"])
         ]
         found["sum"] = [sum(max(n, 0) for n in found["salt"])]
+        if self.names_input:
+            found["blinding"] = [secrets.randbelow(P) for _ in range(6)]
         return found
 
     def tensor(self, hints: Hints) -> list[str]:
@@ -299,7 +306,49 @@ class Prover:
     def about(self, lane: int) -> tuple[bytes, bytes]:
         shown = b"".join(bytes.fromhex(felt(n)) for n in self.job["inputs"][lane])
         context = int(self.job["contexts"][lane]).to_bytes(32, "big")
+        if self.names_input:
+            return context, b"committed" + self.named
         return context, b"public" + shown if self.header["shown"] else b"private"
+
+    def name_input(self, hints: Hints) -> None:
+        """The identity, of the input that is published, and what the proof adds to its salt."""
+        how, x = self.job["bend"], [int(n) for n in self.job["inputs"][0]]
+        if how in ("another input", "added after its place"):
+            x[0] += 1
+        if how == "another last element":
+            x[-1] -= 1
+        if how == "input below the table":  # reads as the lowest that there is, as x[5] is
+            x[5] += hints["input"][5]
+        own = hints["blinding"]
+        self.published = x + [secrets.randbelow(P) for _ in own]
+        self.added = [t - s for t, s in zip(own, self.published[len(x) :], strict=True)]
+        public = encoded(multiplied(self.points(len(self.published)), self.published))
+        if how == "identity of the weights":
+            claim = json.loads((self.folder / "claim.json").read_bytes())
+            public = bytes.fromhex(claim["identity"][0])
+        if how == "difference of a lower degree":  # as if all that differs were salt
+            self.added[0] += 1
+        self.named = public + encoded(multiplied(self.points(6), self.added))
+
+    def opened(self, at: int, hints: Hints) -> bytes:
+        """That the identity's polynomial, with what is added, has the value that is shown."""
+        how, x = self.job["bend"], [int(n) for n in self.job["inputs"][0]]
+        first = self.named
+        if how == "place of one's own":
+            at = 12345
+        if how == "added after its place":  # which solves the equation, after the fact
+            true = sum(c * pow(at, j, P) for j, c in enumerate([*x, *hints["blinding"]]))
+            value = sum(c * pow(at, j, P) for j, c in enumerate(self.published))
+            self.added = [(true - value) * pow(at, -len(x), P) % P]
+            first = first[:64] + encoded(multiplied(self.points(1), self.added))
+        rest = list(self.published)
+        for j, c in enumerate(self.added):
+            rest[j] += pow(at, len(x), P) * c
+        opening, carried = [0] * (len(rest) - 1), 0
+        for j in reversed(range(1, len(rest))):  # divided by X - at
+            carried = (rest[j] + carried * at) % P
+            opening[j - 1] = carried
+        return first + encoded(multiplied(self.points(len(opening)), opening))
 
     def evaluation(self, lane: int, challenges: list[int]) -> int:
         rows, columns = json.loads((self.folder / "claim.json").read_bytes())["evaluated"]
@@ -409,6 +458,9 @@ class Prover:
 
     def challenges(self, seed: bytes) -> list[int]:
         found = [number(seed + n) for n in NAMES]
+        if self.names_input:
+            claim = json.loads((self.folder / "claim.json").read_bytes())
+            found[3] = pow(found[4], claim["evaluated"][1], P)
         if self.lanes == 1:
             return found
         told = []
@@ -423,6 +475,8 @@ class Prover:
     def prove(self, bend: Callable[[Hints], None]) -> dict[str, Any]:
         hints = self.hints()
         bend(hints)
+        if self.names_input:
+            self.name_input(hints)
         tensor = self.tensor(hints)
         weights = self.private_weights() if self.hides_weights else []
         inputs = [tensor, [felt(n) for n in weights]] if weights else [tensor]
@@ -439,6 +493,9 @@ class Prover:
             inputs[1] = [felt(n) for n in weights]
         if weights:
             (self.folder / "identity.bin").write_bytes(self.compared(seed, weights))
+        if self.names_input:
+            argument = self.opened(challenges[4], hints)
+            (self.folder / "input_identity.bin").write_bytes(argument)
         if self.shows_weights:
             folded = self.network.folded(challenges)
             if how in ("result and weights", "weights under challenges"):
@@ -547,6 +604,7 @@ def by_name(text: str) -> Callable[[Hints, int], None]:
     return nearer if place.isdecimal() else unbent
 
 
+BENDS["input below the table"] = _raise("input", 5, -3)
 BENDS["constant after challenges"] = _raise("q2", 2, 1)
 BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]
 

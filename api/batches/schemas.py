@@ -54,6 +54,7 @@ class BatchIn(BaseModel):
     max_error: float | None = Field(None, gt=0, le=1)
     agreement: float | None = Field(None, ge=0, le=1)
     range_margin: float | None = Field(None, ge=0, le=1000)
+    input_scale: int | None = Field(None, ge=-32, le=32)
 
     @model_validator(mode="after")
     def _one_of_each(self) -> BatchIn:

@@ -40,6 +40,14 @@ class ProfileIn(BaseModel):
         description="Of committed hints: `sealed` in the circuit, `shown` beside the proof, or"
         " `private`: committed to again in each proof, under an identity that receipts name.",
     )
+    input_scale: int | None = Field(
+        _DEFAULT.input_scale,
+        strict=True,
+        ge=-32,
+        le=32,
+        description="Inputs of floats count in steps of 2^-scale, so that one identity of an input"
+        " serves several circuits. Absent: as fine as the circuit has room for.",
+    )
     max_error: float = Field(
         _DEFAULT.max_error, strict=True, gt=0, le=1, description="Of the output's range."
     )

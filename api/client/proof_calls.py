@@ -19,6 +19,7 @@ def create_proof(
     profile: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
     isolate: bool | None = None,
+    input_salt: str | None = None,
     metadata: Mapping[str, str] | None = None,
     deadline_s: float | None = None,
     deduplicate: bool | None = None,
@@ -29,11 +30,11 @@ def create_proof(
 ) -> Call[Job]:
     """Proves one input; returns at once, or after at most ``wait_s`` (60) seconds.
 
-    ``isolate``: never share the proof with other jobs. ``deadline_s``: an unfinished job expires
-    then. ``deduplicate``: return an existing proof of the same input, circuit and context.
-    ``urgency``: order among your own jobs, 0 before 7; default 3. ``client_id``: your own id for
-    the proof. ``idempotency_key``: random by default; pass your own to repeat a request after a
-    crash.
+    ``isolate``: never share the proof with other jobs. ``input_salt``: that of an input's identity,
+    for another proof under it. ``deadline_s``: an unfinished job expires then. ``deduplicate``:
+    return an existing proof of the same input, circuit and context. ``urgency``: order among your
+    own jobs, 0 before 7; default 3. ``client_id``: your own id for the proof. ``idempotency_key``:
+    random by default; pass your own to repeat a request after a crash.
     """
     body = given(
         model=model,
@@ -43,6 +44,7 @@ def create_proof(
         profile=profile,
         context=context,
         isolate=isolate,
+        input_salt=input_salt,
         metadata=metadata,
         deadline_s=deadline_s,
         deduplicate=deduplicate,

@@ -47,6 +47,12 @@ class ProofIn(DeadlineIn):
     profile: ProfileIn | None = None
     context: ContextIn | None = None
     isolate: bool = Field(False, strict=True, description="Never share the proof with other jobs.")
+    input_salt: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="Of the identity of the input, with visibility `committed-input`; absent: a new"
+        " one, and so a new identity. The job's result has both.",
+    )
     metadata: Metadata = Field(default_factory=dict)
     deduplicate: bool = Field(
         False,

@@ -52,6 +52,7 @@ def _request(app: App, sender: JobSender, body: ProofIn, options: JobOptions) ->
             deduplicate=body.deduplicate,
             urgency=body.urgency,
             isolate=body.isolate,
+            input_salt=body.input_salt,
             metadata=body.metadata,
         ),
     )

@@ -133,6 +133,8 @@ class BatchedBuilder:
             )
         if manifest.profile.weights is Weights.PRIVATE:
             raise CannotBatch("private weights are proved for one input at a time")
+        if manifest.profile.visibility.names_input:
+            raise CannotBatch("an input that an identity names has a proof to itself")
         return Forecast(
             growths=self._computed(single)
             if manifest.commitments is None

@@ -63,7 +63,8 @@ class Arrangement:
 
     ``shown``: whether inputs are public. ``looked_up``: random entries. ``lanes``: how many samples
     a proof is about. ``weights``: where they are. ``identity_salt``: that of the public commitments
-    to private weights, column after column, once these are made.
+    to private weights, column after column, once these are made. ``blinding``: random elements
+    behind an input that an identity names.
     """
 
     network: Network
@@ -73,6 +74,7 @@ class Arrangement:
     lanes: int = 1
     weights: Weights = Weights.SEALED
     identity_salt: tuple[int, ...] = ()
+    blinding: int = 0
 
     @property
     def parts(self) -> list[Part]:
@@ -83,6 +85,8 @@ class Arrangement:
         found = [replace(part, lanes=self.lanes) for part in found]
         found.append(Part(name="salt", shape=(self.looked_up,)))
         found.append(Part(name="sum", shape=(1,)))
+        if self.blinding:
+            found.append(Part(name="blinding", shape=(self.blinding,)))
         return found
 
     @property
@@ -122,9 +126,10 @@ class Arrangement:
         """The tensor's length."""
         return self.pieces[-1][1]
 
-    def committed(self, inputs: Sequence[Sequence[int]]) -> list[int]:
+    def committed(self, inputs: Sequence[Sequence[int]], blinding: Sequence[int] = ()) -> list[int]:
         """The tensor for the samples of all lanes, with new salt: elements of the field, which
-        nobody may see twice. ``inputs``: integers of each input in ONNX's order, lane after lane.
+        nobody may see twice. ``inputs``: integers of each input in ONNX's order, lane after lane;
+        ``blinding``: the random elements behind them, new ones where none are given.
 
         Raises ``InputOutOfRange`` where a result has no entry in the table.
         """
@@ -143,6 +148,7 @@ class Arrangement:
         flat: list[int] = np.concatenate([a.reshape(-1) for a in arrays]).tolist()
         salt = [self._entry() for _ in range(self.looked_up)]
         flat += [*salt, sum(max(v, 0) for v in salt)]
+        flat += blinding or [secrets.randbelow(P) for _ in range(self.blinding)]
         return salted(flat, self.steps.logrows)
 
     def _entry(self) -> int:
@@ -175,6 +181,8 @@ class Arrangement:
         }
         if self.weights is Weights.PRIVATE:
             header["identity_salt"] = [to_felt(n) for n in self.identity_salt]
+        if self.blinding:
+            header["blinding"] = self.blinding
         data = b"".join(np.ascontiguousarray(a, dtype="<i8").tobytes() for a in arrays)
         return canonical_json(header) + b"\n" + data
 
@@ -198,6 +206,7 @@ class Arrangement:
             lanes=header["lanes"],
             weights=Weights(header["weights"]),
             identity_salt=tuple(from_felt(f) for f in header.get("identity_salt", ())),
+            blinding=header.get("blinding", 0),
         )
 
 

@@ -16,12 +16,15 @@ Challenges = Callable[[Sequence[Felts]], Felts]
 
 
 def committed_inputs(
-    network: bytes, inputs: Sequence[Felts], challenges: Challenges | None = None
+    network: bytes,
+    inputs: Sequence[Felts],
+    challenges: Challenges | None = None,
+    blinding: Sequence[int] = (),
 ) -> list[Felts]:
     """The engine's inputs for the circuit's own ones (``inputs``, each of all lanes one behind the
     other; the last is the context): what is committed to, private weights, what shown weights fold
     to, and the ``challenges`` of these. (Without these, where nothing is proved, any elements stand
-    in their place.)
+    in their place.) ``blinding``: as in ``Arrangement.committed``.
 
     Raises ``InputOutOfRange`` where a result has no entry in the circuit's table.
     """
@@ -29,7 +32,7 @@ def committed_inputs(
     names = challenge_names(arrangement.lanes, arrangement.weights)
     made = challenges or (lambda _: [to_felt(n + 2) for n in range(len(names))])
     own = [[from_felt(felt) for felt in given] for given in inputs[:-1]]
-    tensors = [[to_felt(n) for n in arrangement.committed(own)]]
+    tensors = [[to_felt(n) for n in arrangement.committed(own, blinding)]]
     if arrangement.weights is Weights.PRIVATE:
         tensors.append([to_felt(n) for n in private_tensor(arrangement)])
     found = made(tensors)

@@ -8,7 +8,7 @@ from typing import Any
 
 from circuits.calibration.samples import Range, draw
 from circuits.errors import CircuitNotFaithful
-from circuits.format.commitments import Weights
+from circuits.format.commitments import COLUMN_SALT, Weights
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Argument, Visibility
 from circuits.format.tensors import Signature
@@ -77,4 +77,5 @@ def recompile_committed(graph: FloatGraph, recipe: Recipe, *, judged: bool = Tru
         shown=not recipe.expose,
         weights=recipe.weights,
         lanes=recipe.lanes,
+        blinding=COLUMN_SALT if recipe.visibility.names_input else 0,
     )

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from circuits.format.commitments import (
     Subject,
     about,
     columns,
+    place_in,
     salted_columns,
     usable_rows,
 )
@@ -56,6 +57,7 @@ from circuits.format.field import Felts, P, from_felt, to_felt
 from circuits.format.hidden import Salt
 from circuits.srs import identity
 from circuits.srs.identity import Comparison
+from circuits.srs.input_identity import SALT_BYTES, NamedInput
 from circuits.srs.verify_part import extract
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
@@ -205,8 +207,9 @@ def _point(point: Any) -> tuple[bytes, bytes]:
     return bytes.fromhex(point.x)[::-1], bytes.fromhex(point.y)[::-1]
 
 
-def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
-    """Witness and proof of one input, unverified.
+def prove(files: CircuitFiles, inputs: list[Felts], input_salt: bytes | None = None) -> ProofResult:
+    """Witness and proof of one input, unverified. ``input_salt``: of its identity, if the circuit
+    names it by one; else, and where it is left out, new.
 
     Raises ``InputOutOfRange`` when the witness leaves the circuit's tables, before proving: the
     engine would wait for ever (its log needs the GIL that this call holds).
@@ -215,10 +218,10 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
     report("witness")
     started = time.monotonic()
     settings = json.loads(files.settings.read_text())
-    given, argument = _given(files, inputs, settings)
+    given = _given(files, inputs, settings, input_salt)
     try:
         witness = ezkl.gen_witness(
-            _input_data(given), str(files.compiled), "witness.json", None, None
+            _input_data(given.inputs), str(files.compiled), "witness.json", None, None
         )
     except BaseException as error:
         raise _witness_error(error) from None
@@ -239,27 +242,44 @@ def prove(files: CircuitFiles, inputs: list[Felts]) -> ProofResult:
         instances=list(parsed.instances),
         proof=parsed.proof,
         seconds=seconds,
-        identity=argument,
+        identity=given.weights,
+        input_identity=given.named,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """What the engine takes for a proof: ``inputs``, and hints or salt where the circuit has any;
+    and that private ``weights``, and an input that is ``named``, are those of their identities."""
+
+    inputs: list[Felts]
+    weights: bytes | None = None
+    named: bytes | None = None
+
+
 def _given(
-    files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any]
-) -> tuple[list[Felts], bytes | None]:
-    """What the engine takes for a proof: inputs, and hints or salt where the circuit has any; and
-    that private weights are those of their identity."""
+    files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any], input_salt: bytes | None
+) -> _Given:
     hints = files.hints.read_bytes() if files.hints else None
     if files.commitments is None or hints is None:
-        return _completed(inputs, hints, files.salt, settings), None
+        return _Given(inputs=_completed(inputs, hints, files.salt, settings))
     claim = files.commitments
-    shape, lanes = claim.evaluated, claim.lanes
+    secret = None
+    if claim.blinding is not None:
+        integers = [from_felt(felt) for given in inputs[:-1] for felt in given]
+        secret = NamedInput.of(integers, input_salt or os.urandom(SALT_BYTES), files.srs)
+    shape, lanes = None if secret else claim.evaluated, claim.lanes
     sizes = [len(given) // lanes for given in inputs[:-1]]
     own = [
         [given[n * size : (n + 1) * size] for given, size in zip(inputs, sizes, strict=False)]
         for n in range(lanes)
     ]
     subjects = [
-        Subject(context=from_felt(context), inputs=None if shape is None else given)
+        Subject(
+            context=from_felt(context),
+            inputs=None if shape is None else given,
+            named=secret.named if secret else None,
+        )
         for context, given in zip(inputs[-1], own, strict=True)
     ]
     binding = Binding(
@@ -281,17 +301,21 @@ def _given(
         first = len(points) if claim.private is not None else 1
         return binding.challenges(b"".join(points[:first]), evaluate, *points[first:])
 
-    given = committed_inputs(hints, inputs, challenges)
-    if claim.private is None:
-        return given, None
-    comparison = Comparison.of(binding, b"".join(points), logrows)
-    weights = [from_felt(felt) % P for felt in given[1]]
-    salt = Arrangement.from_bytes(hints).identity_salt
+    given = committed_inputs(hints, inputs, challenges, secret.blinding if secret else ())
 
     def commit(values: list[int]) -> bytes:
         return _commit(files, [to_felt(n) for n in values])
 
-    return given, identity.prove(comparison, weights, salt, files.srs, commit)
+    named = None
+    if secret is not None:
+        named = secret.argument(place_in(given[-1]), logrows, commit)
+    if claim.private is None:
+        return _Given(inputs=given, named=named)
+    comparison = Comparison.of(binding, b"".join(points), logrows)
+    weights = [from_felt(felt) % P for felt in given[1]]
+    salt = Arrangement.from_bytes(hints).identity_salt
+    argument = identity.prove(comparison, weights, salt, files.srs, commit)
+    return _Given(inputs=given, weights=argument, named=named)
 
 
 def commit_weights(network: bytes, files: CircuitFiles) -> tuple[bytes, tuple[str, ...]]:

@@ -25,6 +25,8 @@ from circuits.errors import EngineError
 from circuits.format.field import Felts
 from circuits.srs.identity import Comparison
 from circuits.srs.identity import fault as identity_fault
+from circuits.srs.input_identity import Evaluated
+from circuits.srs.input_identity import fault as input_fault
 
 if TYPE_CHECKING:
     from circuits.committed.shown import NetworkFacts
@@ -92,10 +94,11 @@ class EzklEngine:
         limits: Limits,
         on_stage: OnStage | None = None,
         should_stop: ShouldStop | None = None,
+        input_salt: bytes | None = None,
     ) -> ProofResult:
         with self.sandbox.session(limits, should_stop, reads=files.paths) as child:
             result: ProofResult = child.call(
-                _CALLS + "prove", files, inputs, on_stage=on_stage, may_stall=True
+                _CALLS + "prove", files, inputs, input_salt, on_stage=on_stage, may_stall=True
             )
             return replace(result, peak_rss_bytes=child.peak_rss_bytes)
 
@@ -126,6 +129,11 @@ class EzklEngine:
         self, comparison: Comparison, argument: bytes, srs_part: bytes, limits: Limits
     ) -> str | None:
         return self.sandbox.run(limits, identity_fault, comparison, argument, srs_part)
+
+    def input_fault(
+        self, known: Evaluated, argument: bytes, srs_part: bytes, limits: Limits
+    ) -> str | None:
+        return self.sandbox.run(limits, input_fault, known, argument, srs_part)
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:
         self.sandbox.call(

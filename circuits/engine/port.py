@@ -12,6 +12,7 @@ from circuits.format.commitments import Commitments
 from circuits.format.field import Felts
 from circuits.format.hidden import Salt
 from circuits.srs.identity import Comparison
+from circuits.srs.input_identity import Evaluated
 
 if TYPE_CHECKING:
     from circuits.committed.shown import NetworkFacts
@@ -183,7 +184,8 @@ class ProofResult:
 
     ``proof_json`` is the engine's own file (what ``ezkl verify`` reads), without timestamp and
     without the unauthenticated ``pretty_public_inputs``. ``identity``: that private weights are
-    those of the circuit's identity (``circuits.srs.identity``).
+    those of the circuit's identity (``circuits.srs.identity``), ``input_identity``: that the input
+    is the one that its identity names (``circuits.srs.input_identity``).
     """
 
     proof_json: bytes
@@ -192,6 +194,7 @@ class ProofResult:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_rss_bytes: int = 0
     identity: bytes | None = None
+    input_identity: bytes | None = None
 
 
 class Engine(Protocol):
@@ -241,9 +244,11 @@ class Engine(Protocol):
         limits: Limits,
         on_stage: OnStage | None = None,
         should_stop: ShouldStop | None = None,
+        input_salt: bytes | None = None,
     ) -> ProofResult:
         """Witness and proof of one input, hints included. Refuses a witness that leaves the
-        circuit's tables (``InputOutOfRange``). The result is *unverified*: callers must call
+        circuit's tables (``InputOutOfRange``). ``input_salt``: 32 bytes, of the input's identity
+        where there is one; new if absent. The result is *unverified*: callers must call
         ``verify``."""
         ...
 
@@ -271,6 +276,12 @@ class Engine(Protocol):
         self, comparison: Comparison, argument: bytes, srs_part: bytes, limits: Limits
     ) -> str | None:
         """Why committed weights are not shown to be those of an identity; None where they are."""
+        ...
+
+    def input_fault(
+        self, known: Evaluated, argument: bytes, srs_part: bytes, limits: Limits
+    ) -> str | None:
+        """Why an input is not shown to be the one that an identity names; None where it is."""
         ...
 
     def generate_srs(self, path: Path, logrows: int, limits: Limits) -> None:

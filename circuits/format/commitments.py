@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from circuits.format.digests import canonical_json, digest_json, parse_canonical_json
+from circuits.format.digests import canonical_json, digest_json, parse_canonical_json, sha256
 from circuits.format.field import P, felts_to_bytes, from_felt, to_felt
 
 #: Bytes of one commitment in a proof: x and y, big-endian.
@@ -31,6 +31,8 @@ CELLS = "zkml_cells"
 #: outputs apart, those of ``row`` and ``column`` a convolution's places, and the last two are
 #: where a public input is evaluated.
 CHALLENGES = ("output", "row", "column", "input-row", "input-column")
+#: The number of that in which an input is a polynomial which an identity commits to.
+_PLACE = CHALLENGES.index("input-column")
 #: With several lanes one more, behind these: its powers tell the lanes apart.
 LANE = "lane"
 #: Where weights are shown, the last ones: they hash what the weights fold to as well, which is
@@ -39,6 +41,7 @@ WEIGHTS_CHALLENGES = ("weights-row", "weights-column")
 #: Rows of a column that no assignment may use.
 _RESERVED_ROWS = 6
 _IDENTITY = "zkml-prover/weights-identity/v1"
+_INPUT_IDENTITY = "zkml-prover/input-identity/v1"
 _DOMAIN, _LANE_DOMAIN = b"zkml-prover/committed-hints/v1", b"zkml-prover/lane/v1"
 #: Of SHA-256's 256 bits, so many make an element that is surely below the modulus.
 _CHALLENGE_BYTES, _DIGEST_BYTES = 31, 32
@@ -59,11 +62,12 @@ class Commitments:
     ``network_sha256``: the digest of the network's integers (``Weights``). ``elements``: how many
     elements are committed to before the challenges. ``residues``: how many public instances have to
     be zero. ``output_bounds``: no element of an output is larger than this in magnitude.
-    ``evaluated``: rows and columns in which a public input stands under its challenges; None where
-    the input is private. ``folded``: how many elements shown weights fold to; None where they are
-    sealed. ``lanes``: how many inputs a proof is about. ``private``: how many elements private
-    weights are committed to as, salt included; ``identity``: commitments to them under a salt that
-    no proof has, a point a column, in hex as proofs have them.
+    ``evaluated``: rows and columns in which a public input stands under its challenges, or one that
+    an identity names; None where the input is private. ``blinding``: how many random elements stand
+    behind the latter; None of other inputs. ``folded``: how many elements shown weights fold to;
+    None where they are sealed. ``lanes``: how many inputs a proof is about. ``private``: how many
+    elements private weights are committed to as, salt included; ``identity``: commitments to them
+    under a salt that no proof has, a point a column, in hex as proofs have them.
     """
 
     weights: Weights
@@ -76,6 +80,7 @@ class Commitments:
     lanes: int = 1
     private: int | None = None
     identity: tuple[str, ...] = ()
+    blinding: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One lane is not mentioned."""
@@ -84,6 +89,8 @@ class Commitments:
             optional["folded"] = self.folded
         if self.private is not None:
             optional |= {"private": self.private, "identity": list(self.identity)}
+        if self.blinding is not None:
+            optional["blinding"] = self.blinding
         return optional | {
             "weights": self.weights.value,
             "network_sha256": self.network_sha256,
@@ -107,6 +114,7 @@ class Commitments:
             lanes=data.get("lanes", 1),
             private=data.get("private"),
             identity=tuple(data.get("identity", ())),
+            blinding=data.get("blinding"),
         )
 
     @property
@@ -196,14 +204,18 @@ def columns(elements: int, logrows: int) -> int:
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """What a proof of one input is about: the context's digest (below 2^248) and, where they are
-    public, the inputs."""
+    public, the inputs. ``named``: where an identity names the input, its commitment and that to
+    what the proof adds to its salt (``circuits.srs.input_identity``)."""
 
     context: int
     inputs: Sequence[Sequence[str]] | None
+    named: bytes | None = None
 
     @property
     def parts(self) -> tuple[bytes, bytes]:
         """What is hashed of it."""
+        if self.named is not None:
+            return self.context.to_bytes(32, "big"), b"committed" + self.named
         if self.inputs is None:
             return self.context.to_bytes(32, "big"), b"private"
         shown = b"".join(felts_to_bytes(f) for f in self.inputs)
@@ -313,6 +325,9 @@ class Binding:
         """
         seed = self.seed(committed)
         found = [to_felt(challenge(seed, name)) for name in CHALLENGES]
+        if self.claim.blinding is not None and self.claim.evaluated is not None:
+            # A polynomial in one challenge: the next row's first power follows a row's last.
+            found[_PLACE - 1] = to_felt(pow(place_in(found), self.claim.evaluated[1], P))
         if not isinstance(self.about, Subject):
             evaluations = list(evaluate(found))
             shown = 0 if self.claim.evaluated is None else self.claim.lanes
@@ -388,3 +403,30 @@ def joined(evaluations: Sequence[str], challenge: str) -> str:
 def _number(felt: str) -> int:
     """An element as a number from 0 to the modulus."""
     return from_felt(felt) % P
+
+
+def place_in(challenges: Sequence[str]) -> int:
+    """Where a circuit evaluates an input that an identity names."""
+    return _number(challenges[_PLACE])
+
+
+def value_of(claim: Commitments, place: int, shown: str) -> int:
+    """The value there of the input's polynomial, whose constant is the first element, by what the
+    circuit shows. Raises ``ValueError`` where no identity names the input."""
+    if claim.evaluated is None or claim.blinding is None:
+        raise ValueError("no identity names the input")
+    return _number(shown) * pow(place, -claim.evaluated[1] - 1, P) % P
+
+
+def input_identity(point: bytes, srs_part: bytes, inputs: Sequence[tuple[int, int]]) -> str:
+    """The digest that names an input: that of its commitment, of the reference string and of what
+    is committed to, by the elements and the scale of each of ``inputs``. No circuit is part of it.
+    """
+    return digest_json(
+        {
+            "commitment": point.hex(),
+            "inputs": [{"elements": n, "scale": scale} for n, scale in inputs],
+            "srs_part": sha256(srs_part),
+            "type": _INPUT_IDENTITY,
+        }
+    )

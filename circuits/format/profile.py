@@ -15,6 +15,7 @@ class Visibility(enum.StrEnum):
 
     PUBLIC = "public"  # input and output in clear, weights fixed in the verifying key
     PRIVATE_INPUT = "private-input"  # the input is a witness: only the output is shown
+    COMMITTED_INPUT = "committed-input"  # an identity names the input: a commitment under salt
     HASHED_INPUT = "hashed-input"  # a Poseidon hash of the input is shown
     # Of older receipts: no more circuits are built for these.
     HASHED_WEIGHTS = "hashed-weights"  # a Poseidon hash of the weights is shown
@@ -23,7 +24,13 @@ class Visibility(enum.StrEnum):
     @property
     def shows_input(self) -> bool:
         """Whether the input stands in clear among the public instances."""
-        return self not in (Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT)
+        hidden = Visibility.PRIVATE_INPUT, Visibility.COMMITTED_INPUT, Visibility.HASHED_INPUT
+        return self not in hidden
+
+    @property
+    def names_input(self) -> bool:
+        """Whether an identity names the input, the same in every proof about it."""
+        return self is Visibility.COMMITTED_INPUT
 
     @property
     def shows_weights(self) -> bool:
@@ -86,7 +93,9 @@ class Profile:
 
     ``max_error`` is the largest error over the output's range, ``agreement`` the share of samples
     with the same top-1 answer, ``range_margin`` the room kept beyond the calibrated input range
-    (0.25: a quarter of its width on each side).
+    (0.25: a quarter of its width on each side). ``input_scale``: inputs of floats count in steps of
+    2^-scale, of committed hints, so that one identity of an input serves several circuits; None:
+    in the finest that the circuit has room for.
     """
 
     visibility: Visibility = Visibility.PUBLIC
@@ -97,6 +106,7 @@ class Profile:
     range_margin: float = 0.25
     argument: Argument = Argument.AUTO
     weights: Weights = Weights.SEALED  # of a circuit with committed hints
+    input_scale: int | None = None
 
     @property
     def engine_input(self) -> str:
@@ -107,18 +117,26 @@ class Profile:
     @property
     def may_commit(self) -> bool:
         """Whether there are circuits with committed hints of this profile: whoever verifies has to
-        compute their challenges, and what shown weights fold to, which a contract does not."""
+        compute their challenges, and what shown weights fold to or an identity commits to, which a
+        contract does not."""
+        known = self.weights is Weights.SEALED and not self.visibility.names_input
         return (
             self.argument is not Argument.PLAIN
             and self.soundness is Soundness.STANDARD
-            and self.visibility in (Visibility.PUBLIC, Visibility.PRIVATE_INPUT)
-            and (self.target is not Target.EVM or self.weights is Weights.SEALED)
+            and self.visibility.shows_weights
+            and self.visibility is not Visibility.HASHED_INPUT
+            and (self.target is not Target.EVM or known)
         )
 
     @property
     def must_commit(self) -> bool:
         """Whether only circuits with committed hints are of this profile."""
-        return self.argument is Argument.COMMITTED or self.weights is not Weights.SEALED
+        return (
+            self.argument is Argument.COMMITTED
+            or self.weights is not Weights.SEALED
+            or self.visibility.names_input
+            or self.input_scale is not None
+        )
 
     def chosen(self, *, committed: bool) -> Profile:
         """The profile of a circuit that was planned for this one."""
@@ -154,8 +172,11 @@ class Profile:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """An argument that the planner chooses, and sealed weights, are not mentioned."""
+        """An argument that the planner chooses, sealed weights and a scale that it chooses are not
+        mentioned."""
         data = asdict(self)
+        if self.input_scale is None:
+            del data["input_scale"]
         if self.weights is Weights.SEALED:
             del data["weights"]
         if self.argument is Argument.AUTO:
@@ -173,6 +194,7 @@ class Profile:
             range_margin=data["range_margin"],
             argument=Argument(data.get("argument", Argument.AUTO)),
             weights=Weights(data.get("weights", Weights.SEALED)),
+            input_scale=data.get("input_scale"),
         )
 
     @property

@@ -136,6 +136,11 @@ class Signature:
         return cls(inputs=inputs, outputs=tuple(TensorSpec.from_json(t) for t in data["outputs"]))
 
 
+def scale_wanted(dtype: str, wanted: int) -> int:
+    """The scale of an input where one is asked for: integers count in steps of one at least."""
+    return wanted if dtype.startswith("f") else min(wanted, 0)
+
+
 def check_meanings(inputs: Sequence[TensorSpec]) -> None:
     """Raises ``ValueError`` unless each mask is one of an input of floats, the only one and of its
     shape, each list of categories holds some texts, each once, for integers, and each column is

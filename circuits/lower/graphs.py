@@ -52,7 +52,7 @@ class LoweringTask:
     samples are only run, to be judged by the planner. ``salt``: whether tables are salted
     (``circuits.format.hidden``), ``checked``: whether the engine decomposes inputs and outputs.
     ``finer``: bits added to each choice, where the planner found those without not exact enough on
-    other samples."""
+    other samples. ``input_scale``: as a profile has it."""
 
     accepted: dict[str, Range]
     limbs: int
@@ -64,6 +64,7 @@ class LoweringTask:
     max_error: float = 0.01
     agreement: float = 0.99
     finer: int = 0
+    input_scale: int | None = None
 
     @classmethod
     def of(cls, profile: Profile, samples: Samples, signature: Signature) -> LoweringTask:
@@ -79,6 +80,7 @@ class LoweringTask:
             held_out=samples.held_out,
             max_error=profile.max_error,
             agreement=profile.agreement if samples.calibrated else 0.0,
+            input_scale=profile.input_scale,
         )
 
 

@@ -75,9 +75,11 @@ def plan_circuit(
         )
     if profile.must_commit and not profile.may_commit:
         raise ProfileContradiction(
-            "committed hints go with public and private inputs, standard soundness and, where the"
-            " weights are shown or private, every target but evm",
-            advice="Leave out --argument and --weights, or --visibility, --soundness and --target.",
+            "committed hints go with public, private and committed inputs, standard soundness and,"
+            " where the weights are shown or private or the input is committed to, every target but"
+            " evm",
+            advice="Leave out --argument, --weights and --input-scale, or --visibility, --soundness"
+            " and --target.",
         )
     search = _Search(cost_model or CostModel.bundled(), profile.target)
     task = _task(engine, graph, samples, profile, limits, search, on_progress)

@@ -73,7 +73,7 @@ class Comparison:
     @property
     def root(self) -> int:
         """ω, in the order of rows."""
-        return pow(_GENERATOR, (P - 1) >> self.logrows, P)
+        return root_of(self.logrows)
 
     def vanishing(self, at: int) -> int:
         """Z(ζ) = (ζ^n − 1) / Π_{i < 6} (ζ − ω^i). Raises ``ValueError`` where ζ is on a row."""
@@ -83,6 +83,11 @@ class Comparison:
         if found == 0:
             raise ValueError("the identity's challenge is a row")
         return found
+
+
+def root_of(logrows: int) -> int:
+    """ω of so many rows: row i stands for its i-th power."""
+    return pow(_GENERATOR, (P - 1) >> logrows, P)
 
 
 def prove(
@@ -101,8 +106,8 @@ def prove(
         for i in range(COLUMN_SALT)
     ]
     coefficients = _quotient(differences, root, rows)
-    powers = [_on_curve(p) for p in _points(srs, 0, COLUMN_SALT)]
-    quotient = to_bytes(_sum(zip(powers, coefficients, strict=True)))
+    powers = [on_curve(p) for p in powers_of(srs, 0, COLUMN_SALT)]
+    quotient = to_bytes(combined(zip(powers, coefficients, strict=True)))
     at = comparison.place(quotient)
     scale = comparison.vanishing(at)
     xs = list(accumulate(repeat(root, rows - 1), lambda a, b: a * b % P, initial=1))
@@ -111,13 +116,15 @@ def prove(
     for i, difference in enumerate(differences):
         values[i] += difference
     opened = [v * inverse % P for v, inverse in zip(values, inverses, strict=True)]
-    usable = usable_rows(comparison.logrows)
-    last = [_on_curve(p) for p in _points(srs, rows + usable, rows - usable)]
-    head, behind = (to_point(commit(v)) for v in (opened[:usable], [0] * usable))
-    opening = _sum(
-        [(_on_curve(head), 1), (_on_curve(behind), -1), *zip(last, opened[usable:], strict=True)]
-    )
-    return quotient + to_bytes(opening)
+    return quotient + committed_values(opened, comparison.logrows, srs, commit)
+
+
+def committed_values(values: Sequence[int], logrows: int, srs: Path, commit: Commit) -> bytes:
+    """The commitment to a polynomial by its values on all rows, also those that no tensor has."""
+    rows, usable = 1 << logrows, usable_rows(logrows)
+    last = [on_curve(p) for p in powers_of(srs, rows + usable, rows - usable)]
+    head, behind = (on_curve(to_point(commit(list(v)))) for v in (values[:usable], [0] * usable))
+    return to_bytes(combined([(head, 1), (behind, -1), *zip(last, values[usable:], strict=True)]))
 
 
 def salts(tensor: Sequence[int], logrows: int) -> list[int]:
@@ -136,7 +143,7 @@ def check(comparison: Comparison, argument: bytes, srs_part: bytes) -> None:
     if not len(comparison.points) == len(comparison.identity) > 0:
         raise ValueError("the identity has another number of commitments than the proof")
     quotient, opening = (
-        _on_curve(to_point(argument[n : n + POINT_BYTES])) for n in (0, POINT_BYTES)
+        on_curve(to_point(argument[n : n + POINT_BYTES])) for n in (0, POINT_BYTES)
     )
     at = comparison.place(argument[:POINT_BYTES])
     terms = [(quotient, -comparison.vanishing(at)), (opening, at)]
@@ -145,10 +152,10 @@ def check(comparison: Comparison, argument: bytes, srs_part: bytes) -> None:
     ):
         if mine == public:
             raise ValueError("a commitment has the identity's own salt")
-        difference = curve.add(_on_curve(to_point(mine)), curve.neg(_on_curve(to_point(public))))
+        difference = curve.add(on_curve(to_point(mine)), curve.neg(on_curve(to_point(public))))
         terms.append((difference, power))
-    pair = curve.pairing(curve.G2, _sum(terms), final_exponentiate=False) * curve.pairing(
-        _g2(srs_part[-128:]), curve.neg(opening), final_exponentiate=False
+    pair = curve.pairing(curve.G2, combined(terms), final_exponentiate=False) * curve.pairing(
+        g2(srs_part[-128:]), curve.neg(opening), final_exponentiate=False
     )
     if curve.final_exponentiate(pair) != curve.FQ12.one():
         raise ValueError("the commitments are to other weights than the identity's")
@@ -179,20 +186,22 @@ def to_bytes(point: Any) -> bytes:
     return b"".join(int(c).to_bytes(32, "big") for c in curve.normalize(point))
 
 
-def _on_curve(point: Point) -> Any:
+def on_curve(point: Point) -> Any:
+    """A point in py_ecc's coordinates."""
     from circuits.srs.curve import bn128 as curve
 
     return curve.FQ(point[0]), curve.FQ(point[1]), curve.FQ.one()
 
 
-def _sum(terms: Any) -> Any:
+def combined(terms: Any) -> Any:
+    """The sum of points times numbers."""
     from circuits.srs.curve import bn128 as curve
 
     return reduce(curve.add, (curve.multiply(p, n % P) for p, n in terms))
 
 
-def _g2(data: bytes) -> Any:
-    """s·G2 as an SRS file has it."""
+def g2(data: bytes) -> Any:
+    """s·G2 as an SRS file has it, in py_ecc's coordinates."""
     from circuits.srs.curve import bn128 as curve
 
     raw = [
@@ -201,7 +210,7 @@ def _g2(data: bytes) -> Any:
     return curve.FQ2(raw[:2]), curve.FQ2(raw[2:]), curve.FQ2.one()
 
 
-def _points(srs: Path, first: int, count: int) -> list[Point]:
+def powers_of(srs: Path, first: int, count: int) -> list[Point]:
     """Points of an SRS file's first group: 2^k powers of s, then as many Lagrange polynomials."""
     with srs.open("rb") as handle:
         handle.seek(4 + first * POINT_BYTES)
@@ -229,7 +238,7 @@ def _quotient(differences: Sequence[int], root: int, rows: int) -> list[int]:
 
 
 def _evaluated(coefficients: Sequence[int], x: int) -> int:
-    return reduce(lambda total, c: (total * x + c) % P, reversed(coefficients), 0)
+    return reduce(lambda found, c: (found * x + c) % P, reversed(coefficients), 0)
 
 
 def _inverses(values: Sequence[int]) -> list[int]:

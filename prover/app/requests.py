@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from circuits.errors import ProfileContradiction
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from circuits.format.tensors import Signature
@@ -19,6 +20,7 @@ from prover.logs import request_in_context
 from prover.records.batch_errors import CircuitForBatches
 from prover.records.idempotency import content_of
 from prover.records.job import Job, JobKind, JobOptions, ModelRecord
+from prover.statement.commitment import SALT_BYTES
 from prover.statement.context import Context
 from prover.tracing import carrier
 
@@ -152,12 +154,21 @@ class Requests(Parts):
         }
         if unused:
             request["unused_inputs"] = list(unused)
+        if profile.visibility.names_input:  # one for all attempts: a proof is kept
+            request.setdefault("input_salt", secrets.token_hex(SALT_BYTES))
+        elif options.input_salt is not None:
+            raise ProfileContradiction(
+                "a salt is given for the identity of an input, and the profile names none",
+                advice="Ask for the visibility committed-input, or leave out the salt.",
+            )
         circuit_id = circuit if isinstance(circuit, str) else circuit.id
         if not isinstance(circuit, str):
             request["circuit"] = circuit.to_json()
         content = None
         if options.deduplicate or profile.visibility.shows_input:
-            content = content_of(circuit_id, context, inputs, isolate=options.isolate)
+            content = content_of(
+                circuit_id, context, inputs, isolate=options.isolate, salt=options.input_salt
+            )
         self._check_quota(options, content)
         key = self.artifacts.new_private_key()
         self.artifacts.put_private(key, store_input(inputs))

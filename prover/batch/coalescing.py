@@ -58,7 +58,8 @@ def may_share(job: Job) -> bool:
     """Whether a job may share a proof with others.
 
     Not if the request asked for a separate proof; not for a contract, which knows one verifying
-    key; not with hashed inputs, whose hash would cover all lanes; and not after an earlier attempt,
+    key; not with hashed inputs, whose hash would cover all lanes, nor with those that an identity
+    names; and not after an earlier attempt,
     which this job may have caused to fail.
     """
     profile = Profile.from_json(job.request["profile"])
@@ -68,6 +69,7 @@ def may_share(job: Job) -> bool:
         and job.attempt <= 1
         and not job.request.get("isolate")
         and profile.visibility is not Visibility.HASHED_INPUT
+        and not profile.visibility.names_input
         and profile.target is not Target.EVM
         and context.get("consumer") is None
     )

@@ -40,12 +40,14 @@ from prover.verify.policy import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """One input of a proof. ``number`` is the owner's number of it."""
+    """One input of a proof. ``number`` is the owner's number of it, ``salt`` opens the commitment
+    to an input that is private."""
 
     number: int
     inputs: dict[str, NDArray[Any]]
     context: Context
     felts: list[Felts]
+    salt: bytes | None
 
     @classmethod
     def of(
@@ -57,7 +59,9 @@ class Lane:
     ) -> Lane:
         """Raises ``InputOutOfRange`` for a value that the circuit does not accept."""
         felts = encode(manifest, inputs, context)
-        return cls(number=number, inputs=inputs, context=context, felts=felts)
+        shows_input = manifest.profile.visibility.shows_input
+        salt = None if shows_input else secrets.token_bytes(SALT_BYTES)
+        return cls(number=number, inputs=inputs, context=context, felts=felts, salt=salt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,7 @@ def prove_lanes(
                 limits,
                 on_stage=on_stage,
                 should_stop=should_stop,
+                input_salt=lanes[0].salt,
             )
         )
         answers = reference.result()
@@ -173,6 +178,7 @@ class SharedProof:
             plan=circuit.plan.read_bytes(),
             weights=circuit.weights,
             identity=proof.identity,
+            input_identity=proof.input_identity,
         )
 
     def state(self, index: int, lane: Lane, timings: Mapping[str, float]) -> Stated:
@@ -182,8 +188,7 @@ class SharedProof:
         this input is not finite.
         """
         manifest = self._circuit.manifest
-        shows_input = manifest.profile.visibility.shows_input
-        salt = None if shows_input else secrets.token_bytes(SALT_BYTES)
+        shows_input, salt = manifest.profile.visibility.shows_input, lane.salt
         error = measured_error(manifest, self.proof, *self._answers[index], lane=index)
         statement = build_statement(
             manifest,

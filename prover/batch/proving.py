@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from circuits.errors import Fault, InputOutOfRange, ZkmlError
+from circuits.format.digests import sha256
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile
 from prover import tracing
@@ -34,6 +35,7 @@ _SHARED = (
     "lanes",
     "weights",
     "identity",
+    "input_identity",
 )
 
 
@@ -77,6 +79,7 @@ def prove_pack(services: BatchServices, job: Job, held: LeaseKeeper) -> PackOutc
             make,
             circuit=circuit.manifest.circuit_id,
             lanes=[lane.number for lane in lanes],
+            **_named_by(circuit.manifest, lanes[0]),
         ),
     )
     outcome.timings |= made.proof.seconds
@@ -87,6 +90,14 @@ def prove_pack(services: BatchServices, job: Job, held: LeaseKeeper) -> PackOutc
     _state_all(services, job, made, lanes, outcome)
     outcome.timings["receipts"] = time.monotonic() - started
     return outcome
+
+
+def _named_by(manifest: CircuitManifest, lane: Lane) -> dict[str, str]:
+    """What a kept proof has to be of besides, where an identity names the input: its salt, which
+    each attempt draws anew."""
+    if lane.salt is None or not manifest.profile.visibility.names_input:
+        return {}
+    return {"salt": sha256(lane.salt)}
 
 
 def _begin(services: BatchServices, held: LeaseKeeper, name: str) -> None:

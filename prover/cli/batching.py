@@ -92,6 +92,7 @@ def batch(
     margin: options.Margin = options.DEFAULT.range_margin,
     argument: options.ArgumentOption = options.DEFAULT.argument,
     weights: options.WeightsOption = options.DEFAULT.weights,
+    input_scale: options.InputScaleOption = None,
     as_json: options.Json = False,
 ) -> int:
     """Prove MODEL on every row of INPUTS. Rows that cannot be proved are reported and skipped.
@@ -100,7 +101,7 @@ def batch(
     """
     terminal = Terminal(as_json)
     profile = options.profile(
-        visibility, soundness, target, tolerance, agreement, margin, argument, weights
+        visibility, soundness, target, tolerance, agreement, margin, argument, weights, input_scale
     )
     from prover.app import App
     from prover.batch.ingest import ingest

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from circuits.errors import Fault, ZkmlError
 from circuits.format.commitments import Weights
 from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 
@@ -53,7 +54,12 @@ Margin = Annotated[
     ),
 ]
 VisibilityOption = Annotated[
-    Visibility, typer.Option("--visibility", help="What the proof shows, hashes or hides.")
+    Visibility,
+    typer.Option(
+        "--visibility",
+        help="What the proof shows or hides. committed-input: receipts name the input by an"
+        " identity, the same in every proof about it, which shows nothing of it.",
+    ),
 ]
 SoundnessOption = Annotated[
     Literal["standard", "conservative"],
@@ -79,6 +85,17 @@ WeightsOption = Annotated[
     ),
 ]
 
+InputScaleOption = Annotated[
+    int | None,
+    typer.Option(
+        "--input-scale",
+        min=-32,
+        max=32,
+        help="Inputs of floats count in steps of 2^-SCALE: one identity of an input serves every"
+        " circuit of its scale. Default: as fine as the circuit has room for.",
+    ),
+]
+
 DEFAULT = Profile()
 
 
@@ -91,6 +108,7 @@ def profile(
     margin: float,
     argument: Argument = Argument.AUTO,
     weights: Weights = Weights.SEALED,
+    input_scale: int | None = None,
 ) -> Profile:
     """The profile that the options ask for."""
     return Profile(
@@ -102,4 +120,25 @@ def profile(
         range_margin=margin,
         argument=argument,
         weights=weights,
+        input_scale=input_scale,
     )
+
+
+class OptionsDisagree(ZkmlError):
+    """These options do not go together."""
+
+    code = "options_disagree"
+    fault = Fault.INPUT
+
+
+def read_salt(text: str) -> bytes:
+    """The salt of an input, from hex digits."""
+    from prover.statement.commitment import SALT_BYTES
+
+    try:
+        salt = bytes.fromhex(text)
+    except ValueError:
+        salt = b""
+    if len(salt) != SALT_BYTES:
+        raise OptionsDisagree(f"--salt is not {2 * SALT_BYTES} hex digits")
+    return salt

@@ -40,6 +40,7 @@ def plan(
     margin: options.Margin = options.DEFAULT.range_margin,
     argument: options.ArgumentOption = options.DEFAULT.argument,
     weights: options.WeightsOption = options.DEFAULT.weights,
+    input_scale: options.InputScaleOption = None,
     effort: Annotated[
         Effort | None,
         typer.Option(
@@ -60,7 +61,7 @@ def plan(
     """Plan a circuit for MODEL: show the choice, the runners-up, and why they lost."""
     terminal = Terminal(as_json)
     profile = options.profile(
-        visibility, soundness, target, tolerance, agreement, margin, argument, weights
+        visibility, soundness, target, tolerance, agreement, margin, argument, weights, input_scale
     )
     from circuits.calibration.samples import covering_ranges, default_ranges, draw, read_calibration
     from circuits.engine.sandbox import Sandbox

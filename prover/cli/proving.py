@@ -32,7 +32,7 @@ from prover.cli.terminal import (
     write_file,
 )
 from prover.errors import JobAlreadyDone
-from prover.records.job import Job, JobState, Stage
+from prover.records.job import Job, JobOptions, JobState, Stage
 
 if TYPE_CHECKING:
     from prover.statement.predicate import OutputTensor, Predicate
@@ -78,12 +78,21 @@ def prove(
     margin: options.Margin = options.DEFAULT.range_margin,
     argument: options.ArgumentOption = options.DEFAULT.argument,
     weights: options.WeightsOption = options.DEFAULT.weights,
+    input_scale: options.InputScaleOption = None,
+    salt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX",
+            help="Salt of the input's identity, from an earlier proof or `zkml identity`, with"
+            " --visibility committed-input. Default: a new one, which is a new identity.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Prove MODEL on INPUT and write a bundle that verifies offline."""
     terminal = Terminal(as_json)
     profile = options.profile(
-        visibility, soundness, target, tolerance, agreement, margin, argument, weights
+        visibility, soundness, target, tolerance, agreement, margin, argument, weights, input_scale
     )
     from circuits.engine.sandbox import Sandbox
     from prover.settings import Settings
@@ -110,7 +119,12 @@ def prove(
         tell_unused(unused, terminal)
         samples = read_file(calibration) if calibration else None
         job = app.prove_inputs(
-            record, arrays, profile, {"nonce": nonce} if nonce else None, samples
+            record,
+            arrays,
+            profile,
+            {"nonce": nonce} if nonce else None,
+            samples,
+            options=JobOptions(input_salt=options.read_salt(salt).hex() if salt else None),
         )
         done = _run(app, job, terminal)
         return _finish(app, done, out, terminal)
@@ -225,8 +239,11 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
     terminal.line(f"Proved in {job.timings['prove']:.2f} s and verified{built}.")
     for sentence in _accuracy(predicate):
         terminal.line(sentence)
-    salt = job.result["input_salt"]
-    if salt is not None:
+    salt, identity = job.result["input_salt"], job.result.get("input_identity")
+    if identity is not None:
+        terminal.line(f"Identity of the input, for everyone: {identity}")
+        terminal.line(f"Its salt, which nobody else may see, for proofs under the same: {salt}")
+    elif salt is not None:
         terminal.line(f"Salt of the input's commitment, for those who may check the input: {salt}")
     terminal.line(f"Wrote {out} ({len(bundle):,} bytes). Check it with: zkml verify {out}")
     terminal.object(
@@ -240,6 +257,7 @@ def _finish(app: Any, job: Job, out: Path, terminal: Terminal) -> int:
             "outputs": job.result["outputs"],
             "error": {"reference": predicate.accuracy.this_input.reference, **job.result["error"]},
             "input_salt": salt,
+            **({"input_identity": identity} if identity else {}),
             "timings": job.timings,
             "peak_rss_bytes": job.peak_rss_bytes,
         }

@@ -49,6 +49,7 @@ _COMMANDS = (
     _Command(name="prove", module="proving", panel=_PROOFS, logs=False),
     _Command(name="batch", module="batching", panel=_PROOFS),
     _Command(name="verify", module="verifying", panel=_PROOFS, logs=False),
+    _Command(name="identity", module="naming", panel=_PROOFS),
     _Command(name="remote", module="remote", panel=_PROOFS, logs=False, options=_PASS_ON),
     _Command(name="inspect", module="inspecting", panel=_CIRCUITS, logs=False),
     _Command(name="plan", module="planning", panel=_CIRCUITS),

@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.errors import Fault, ZkmlError
 from prover.cli import options
 from prover.cli.engine import SANDBOX
+from prover.cli.options import OptionsDisagree, read_salt
 from prover.cli.terminal import (
     EXIT_NO,
     EXIT_YES,
@@ -33,13 +33,6 @@ _MARKS = {
     Status.WARN: "[yellow]warn[/]",
     Status.SKIP: "[dim]skip[/]",
 }
-
-
-class OptionsDisagree(ZkmlError):
-    """These options do not go together."""
-
-    code = "options_disagree"
-    fault = Fault.INPUT
 
 
 def verify(
@@ -167,15 +160,7 @@ def _salt(text: str | None, input_file: Path | None) -> bytes | None:
         return None
     if input_file is None:
         raise OptionsDisagree("--salt needs --input")
-    from prover.statement.commitment import SALT_BYTES
-
-    try:
-        salt = bytes.fromhex(text)
-    except ValueError:
-        salt = b""
-    if len(salt) != SALT_BYTES:
-        raise OptionsDisagree(f"--salt is not {2 * SALT_BYTES} hex digits")
-    return salt
+    return read_salt(text)
 
 
 def _inputs(bundle: bytes, path: Path) -> Any:

@@ -19,6 +19,8 @@ from prover.records.job import Job, Lease
 from prover.store import Store
 
 _log = get_logger(__name__)
+#: Parts of a proof beside its file.
+_BESIDE = ("identity", "input_identity")
 
 
 def prove_once(
@@ -49,7 +51,7 @@ def prove_once(
                 proof=parsed.proof,
                 seconds=kept["seconds"],
                 peak_rss_bytes=kept["peak_rss_bytes"],
-                identity=bytes.fromhex(kept["identity"]) if kept.get("identity") else None,
+                **{n: bytes.fromhex(kept[n]) for n in _BESIDE if kept.get(n)},
             )
     proof = prove()
     store.keep_proof(
@@ -59,7 +61,7 @@ def prove_once(
             "proof": artifacts.put(proof.proof_json),
             "seconds": proof.seconds,
             "peak_rss_bytes": proof.peak_rss_bytes,
-            "identity": proof.identity.hex() if proof.identity else None,
+            **{n: data.hex() for n in _BESIDE if (data := getattr(proof, n))},
             "attempt": job.attempt,
         },
     )

@@ -204,10 +204,13 @@ class Pipeline:
         inputs = load_input(self.artifacts.get_private(job.input_key))
         context = Context.from_request(job.id, job.request.get("context"))
         felts = encode(manifest, inputs, context)
+        given = job.request.get("input_salt")
+        salt = bytes.fromhex(given) if given else secrets.token_bytes(SALT_BYTES)
+        if manifest.profile.visibility.shows_input:
+            salt = None
         with self._reference(manifest, inputs) as reference:
-            proof = self._prove(circuit, felts, work, reference)
+            proof = self._prove(circuit, felts, salt, work, reference)
             error = measured_error(manifest, proof, *reference().result())
-        salt = None if manifest.profile.visibility.shows_input else secrets.token_bytes(SALT_BYTES)
         with work.stage(Stage.VERIFY):
             statement, unsigned = self._state(circuit, context, inputs, proof, error, salt, work)
             report = check_statement(
@@ -236,12 +239,14 @@ class Pipeline:
                 },
                 "error": error_json(error, manifest.profile),
                 "input_salt": salt.hex() if salt else None,
+                **_named(statement),
             }
 
     def _prove(
         self,
         circuit: Circuit,
         felts: list[Felts],
+        salt: bytes | None,
         work: Progress,
         reference: Callable[[], Future[Answer]],
     ) -> ProofResult:
@@ -260,6 +265,7 @@ class Pipeline:
                 proof_limits(self.settings, work.job),
                 on_stage=begin,
                 should_stop=work.held.should_stop,
+                input_salt=salt,
             ),
             circuit=circuit.manifest.circuit_id,
         )
@@ -322,11 +328,18 @@ class Pipeline:
             plan=circuit.plan.read_bytes(),
             weights=circuit.weights,
             identity=proof.identity,
+            input_identity=proof.input_identity,
             input=input_json(manifest.inputs, inputs)
             if manifest.profile.visibility.shows_input
             else None,
         )
         return statement, unsigned
+
+
+def _named(statement: Statement) -> dict[str, str]:
+    """The identity of the input, where one names it, for the job's result."""
+    identity = statement.predicate.input.identity
+    return {} if identity is None else {"input_identity": identity}
 
 
 def _persist(held: LeaseKeeper, write: Callable[[], Job]) -> Job:

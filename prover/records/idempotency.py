@@ -111,10 +111,12 @@ def content_of(
     inputs: Mapping[str, NDArray[Any]],
     *,
     isolate: bool,
+    salt: str | None = None,
 ) -> str:
-    """A digest of what a proof would say: circuit, context (without the job's id), input, and
-    whether it may be shared with other inputs."""
-    digest = hashlib.sha256(canonical_json([circuit_id, context or {}, isolate]))
+    """A digest of what a proof would say: circuit, context (without the job's id), input, whether
+    it may be shared with other inputs, and the salt that was asked for, if any."""
+    asked = [circuit_id, context or {}, isolate, *([salt] if salt else [])]
+    digest = hashlib.sha256(canonical_json(asked))
     for name, array in sorted(inputs.items()):
         digest.update(canonical_json([name, str(array.dtype), list(array.shape)]))
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -101,7 +101,8 @@ class JobOptions:
     ``deduplicate``: return a job with the same content that has succeeded or is in progress.
     ``keyed``: the idempotency key's response is stored with the job. ``urgency``: 0 is first, 7
     last among the tenant's jobs (RFC 9218). ``isolate``: never share a proof with other jobs
-    (``prover.batch.coalescing``). ``metadata``: the tenant's own words.
+    (``prover.batch.coalescing``). ``metadata``: the tenant's own words. ``input_salt``: 64 hex
+    digits, of the identity that names the input.
     """
 
     id: str | None = None
@@ -113,10 +114,16 @@ class JobOptions:
     urgency: int = URGENCY
     isolate: bool = False
     metadata: dict[str, str] | None = None
+    input_salt: str | None = None
 
     def to_request(self) -> dict[str, Any]:
         """The options that are stored in the job's ``request``."""
-        kept = {"client_id": self.client_id, "body": self.body, "isolate": self.isolate or None}
+        kept = {
+            "client_id": self.client_id,
+            "body": self.body,
+            "isolate": self.isolate or None,
+            "input_salt": self.input_salt,
+        }
         return {name: value for name, value in kept.items() if value is not None}
 
 

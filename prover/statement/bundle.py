@@ -31,6 +31,7 @@ _MEMBERS: dict[str, tuple[int, bool]] = {
     "lanes.json": (4 * _MEBI, False),
     "weights.bin": (128 * _MEBI, False),
     "identity.bin": (128, False),
+    "input_identity.bin": (192, False),
     "input.json": (64 * _MEBI, False),
     "model.onnx": (256 * _MEBI, False),
 }
@@ -44,7 +45,8 @@ class Bundle:
     the public key of the signature, which can so be checked without a policy. ``lanes``: present if
     committed hints belong to several inputs (``circuits.format.commitments.Lanes``). ``weights``:
     only if shown and not in the circuit. ``identity``: only if they are private
-    (``circuits.srs.identity``). ``input``: only if public. ``model``: only if the issuer
+    (``circuits.srs.identity``). ``input_identity``: only if an identity names the input
+    (``circuits.srs.input_identity``). ``input``: only if public. ``model``: only if the issuer
     chose to include it.
     """
 
@@ -59,6 +61,7 @@ class Bundle:
     lanes: bytes | None = field(default=None, repr=False)
     weights: bytes | None = field(default=None, repr=False)
     identity: bytes | None = field(default=None, repr=False)
+    input_identity: bytes | None = field(default=None, repr=False)
     input: bytes | None = field(default=None, repr=False)
     model: bytes | None = field(default=None, repr=False)
 
@@ -78,6 +81,7 @@ _FIELDS = dict(
             "lanes",
             "weights",
             "identity",
+            "input_identity",
             "input",
             "model",
         ),

@@ -13,6 +13,7 @@ _ALWAYS = ("model-quality", "input-truth", "exactness", "issuer-word", "proof-sy
 _BY_VISIBILITY = {
     Visibility.PUBLIC: "secrecy",
     Visibility.PRIVATE_INPUT: "which-input",
+    Visibility.COMMITTED_INPUT: "input-identity",
     Visibility.HASHED_INPUT: "input-secrecy",
     Visibility.HASHED_WEIGHTS: "hashed-weights",
     Visibility.PRIVATE_WEIGHTS: "which-weights",
@@ -36,6 +37,9 @@ TEXTS = {
     " confirmed; where a proof shows weights or hidden layers, nothing has to be guessed.",
     "which-input": "Which input it was: only that the issuer knew one that gives this output. The"
     " service that proved it saw the input.",
+    "input-identity": "Whose or which input the identity names: that is the word of whoever"
+    " published it, or shown by an owner who opens it. The service that proved it saw the input."
+    " Proofs of one identity are about one input, as anybody can see.",
     "input-secrecy": "Secrecy of an input that can be guessed: its hash is unsalted. The service"
     " that proved it saw the input.",
     "guessed-input": "That an input which can be guessed stays hidden: this circuit's tables are"

@@ -45,11 +45,12 @@ class ReceiptId(Part):
     error, for a model that compares with constants, whether or not there is a lane; 4 has
     ``owner``; 5 has the profile's ``argument``, for a circuit with committed hints; 6 has its
     ``weights``, where these are not sealed; 7 has the circuit's ``weights_identity``, where they
-    are private; 8 has a mask or categories among the inputs; 9 has a column of categories.
+    are private; 8 has a mask or categories among the inputs; 9 has a column of categories; 10 has
+    the input's ``identity``.
     """
 
     id: Annotated[str, Field(pattern=r"^rcpt-[0-9a-f]{32}$")]
-    schema_version: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9] = 1
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = 1
 
 
 class Issuer(Part):
@@ -178,10 +179,12 @@ class Commitment(Part):
 
 
 class InputClaim(Part):
-    """The input X."""
+    """The input X. ``identity`` names it, the same in all proofs about it: absent where the profile
+    does not say so."""
 
     tensors: list[InputTensor]
     commitment: Commitment
+    identity: Digest | None = Field(default=None, exclude_if=lambda identity: identity is None)
 
 
 class OutputTensor(Part):
@@ -337,6 +340,8 @@ class Predicate(Part):
         private = self.profile.weights is Weights.PRIVATE
         if private != (self.circuit.weights_identity is not None):
             raise ValueError("an identity names private weights, and no others")
+        if self.profile.visibility.names_input != (self.input.identity is not None):
+            raise ValueError("an identity names committed inputs, and no others")
         if self.lane is not None and self.lane.index >= self.lane.count:
             raise ValueError("there is no such lane")
         return self
@@ -348,8 +353,10 @@ def schema_version(
     error: MeasuredError,
     lane: LaneClaim | None,
     owner: OwnerClaim | None,
-) -> Literal[1, 2, 3, 4, 5, 6, 7, 8, 9]:
+) -> Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]:
     """The version of a predicate with these parts."""
+    if profile.visibility.names_input:
+        return 10
     if any(t.missing_of is not None or t.categories is not None for t in inputs):
         return 9 if any(t.column_of is not None for t in inputs) else 8
     if profile.weights is not None:
@@ -358,6 +365,5 @@ def schema_version(
         return 5
     if owner is not None:
         return 4
-    if error.near_thresholds is not None:
-        return 3
-    return 1 if lane is None else 2
+    older: Literal[1, 2] = 1 if lane is None else 2
+    return older if error.near_thresholds is None else 3

@@ -15,6 +15,7 @@ _SHOWN = 8  # values of an output that a sentence lists
 _INPUT = {
     Visibility.PUBLIC: "the public input of digest {input}",
     Visibility.PRIVATE_INPUT: "an input that stays private",
+    Visibility.COMMITTED_INPUT: "the input of identity {identity}, which stays private",
     Visibility.HASHED_INPUT: "an input that stays private, whose Poseidon hash is shown",
     Visibility.HASHED_WEIGHTS: "the public input of digest {input}",
     Visibility.PRIVATE_WEIGHTS: "the public input of digest {input}",
@@ -53,6 +54,7 @@ def summary(statement: Statement) -> dict[str, Any]:
         },
         "srs": {"origin": p.srs.origin, "logrows": p.srs.logrows},
         "input": p.input.commitment.model_dump(mode="json"),
+        **({"input_identity": named} if (named := p.input.identity) else {}),
         "outputs": [
             {"name": o.name, "shape": o.shape, "values": list(o.values)} for o in p.outputs
         ],
@@ -68,7 +70,7 @@ def in_words(statement: Statement) -> tuple[str, ...]:
         f"Model {_short(p.model.sha256)}, compiled to circuit"
         f" {printable(_short(p.circuit.id))} by"
         f" {printable(p.proof_system.engine)} {printable(p.proof_system.version)},"
-        f" on {_INPUT[p.profile.visibility].format(input=_short(p.input.commitment.sha256))}"
+        f" on {_input(p)}"
         f"{_weights(p)} gives:"
     ]
     said += [f"  {_output(o)}" for o in p.outputs]
@@ -87,6 +89,11 @@ def in_words(statement: Statement) -> tuple[str, ...]:
         f" {_short(p.srs.sha256)} ({p.srs.origin})."
     )
     return tuple(said)
+
+
+def _input(p: Predicate) -> str:
+    digest, identity = _short(p.input.commitment.sha256), _short(p.input.identity or "")
+    return _INPUT[p.profile.visibility].format(input=digest, identity=identity)
 
 
 def _weights(p: Predicate) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
 
 from circuits.engine.port import ProofResult
+from circuits.format.commitments import POINT_BYTES, input_identity
 from circuits.format.digests import canonical_json, parse_canonical_json, sha256
 from circuits.format.field import felts_to_bytes
 from circuits.format.manifest import CircuitManifest, Role
@@ -138,7 +140,8 @@ def claims(manifest: CircuitManifest) -> dict[str, Any]:
         "srs.logrows": srs.logrows,
         "srs.sha256": srs.sha256,
         "srs.origin": srs.origin,
-        "profile": ProfileClaim(**manifest.own_profile.to_json()),
+        # A scale that was asked for is that of the tensors.
+        "profile": ProfileClaim(**replace(manifest.own_profile, input_scale=None).to_json()),
         "instances.layout": [SegmentClaim(**s.to_json()) for s in manifest.layout],
         "input.tensors": [InputTensor(**e.to_json()) for e in manifest.inputs],
         "context.limbs": manifest.context.limbs,
@@ -167,6 +170,14 @@ def decode_outputs(
         values = encoding.decode(felts).reshape(-1).tolist()
         outputs.append(OutputTensor(**encoding.to_json(), felts=felts, values=values))
     return outputs
+
+
+def named_in(manifest: CircuitManifest, argument: bytes | None, srs_part: bytes) -> str | None:
+    """The identity of the input that a proof's argument is about; None where there is none."""
+    if argument is None:
+        return None
+    inputs = [(i.tensor.size, i.scale) for i in manifest.inputs]
+    return input_identity(argument[:POINT_BYTES], srs_part, inputs)
 
 
 def receipt_id(job_id: str, proof_file_sha256: str) -> str:
@@ -241,6 +252,7 @@ def build_statement(
                 kind="plain" if input_salt is None else "salted",
                 sha256=commit(input_json(manifest.inputs, inputs), input_salt),
             ),
+            identity=named_in(manifest, proof.input_identity, srs_part),
         ),
         outputs=decode_outputs(manifest, proof.instances, lane),
         context=ContextClaim(

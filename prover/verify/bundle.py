@@ -84,6 +84,7 @@ def verify_bundle(
     (37) challenges: challenges of committed hints hash the proof's commitments and the context
     (38) weights: shown weights are the proof's and, where the model is given, the model's
     (39) identity: private weights are those that the circuit's identity names
+    (40) input-identity: an input that is not shown is the one that the receipt's identity names
 
     The caller must still judge whether to trust the signer, and read ``not_claimed``. Without (34),
     that the verifying key belongs to the model depends on the signature.
@@ -217,4 +218,5 @@ _STEPS: tuple[Step, ...] = (
     Step(37, "challenges", Layer.INSTANCES, instances.challenges),
     Step(38, "weights", Layer.INSTANCES, weights.weights),
     Step(39, "identity", Layer.INSTANCES, weights.identity),
+    Step(40, "input-identity", Layer.INSTANCES, weights.input_identity),
 )

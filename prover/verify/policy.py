@@ -25,11 +25,11 @@ class Policy:
     ``own`` are the keys of the verifying deployment: without named signers they are trusted, and
     other signers are a warning. ``manifest_sha256`` pins a circuit with the units of its inputs and
     outputs, which ``circuit_id`` and ``vk_sha256`` alone do not fix; ``weights_identity`` pins
-    private weights with key, settings and claim. ``revoked`` adds keyids to refuse. ``context``
-    maps names in ``CONTEXT_FIELDS`` to expected values. ``engine_versions`` lists accepted ones.
-    ``allow_insecure_srs``: a reference string that is not the public ceremony's is a warning, not a
-    failure. ``strict``: every warning is a failure. ``clock_skew_s`` is how far in the future a
-    time of issue may be.
+    private weights with key, settings and claim, ``input_identity`` an input whatever the circuit.
+    ``revoked`` adds keyids to refuse. ``context`` maps names in ``CONTEXT_FIELDS`` to expected
+    values. ``engine_versions`` lists accepted ones. ``allow_insecure_srs``: a reference string that
+    is not the public ceremony's is a warning, not a failure. ``strict``: every warning is a
+    failure. ``clock_skew_s`` is how far in the future a time of issue may be.
     """
 
     trusted: tuple[PublicKey, ...] | None = None
@@ -41,6 +41,7 @@ class Policy:
     vk_sha256: str | None = None
     manifest_sha256: str | None = None
     weights_identity: str | None = None
+    input_identity: str | None = None
     context: dict[str, str | int | None] = field(default_factory=dict)
     max_age_s: int | None = None
     engine_versions: frozenset[str] = frozenset({"23.0.5"})
@@ -126,6 +127,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "vk_sha256": _digest,
     "manifest_sha256": _digest,
     "weights_identity": _digest,
+    "input_identity": _digest,
     "context": _context,
     "max_age_s": _seconds,
     "engine_versions": _texts,

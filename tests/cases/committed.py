@@ -107,7 +107,8 @@ class Committed:
         ]
 
     def honest(self, *xs: NDArray[Any], contexts: Sequence[Context]) -> ProofResult:
-        return self.engine.prove(self.files, join(self.rows(xs, contexts)), LIMITS)
+        rows = join(self.rows(xs, contexts))
+        return self.engine.prove(self.files, rows, LIMITS, input_salt=SALT)
 
     def dishonest(
         self, folder: Path, *xs: NDArray[Any], contexts: Sequence[Context], bend: str
@@ -130,12 +131,12 @@ class Committed:
         subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
         data = normalise_proof((folder / "proof.json").read_bytes())
         proof = parse_proof(data)
-        identity = folder / "identity.bin"
+        beside = {n: folder / f"{n}.bin" for n in ("identity", "input_identity")}
         return ProofResult(
             proof_json=data,
             instances=list(proof.instances),
             proof=proof.proof,
-            identity=identity.read_bytes() if identity.exists() else None,
+            **{n: path.read_bytes() for n, path in beside.items() if path.exists()},
         )
 
     def stated(
@@ -181,6 +182,7 @@ class Committed:
             plan=self.built.files["plan"].read_bytes(),
             weights=weights,
             identity=proof.identity,
+            input_identity=proof.input_identity,
             input=input_json(manifest.inputs, {"x": x}) if shown else None,
             lanes=lanes,
         )
@@ -217,6 +219,7 @@ def committed(
     weights: Weights = Weights.SEALED,
     model: bytes | None = None,
     target: Target = Target.SPEED,
+    input_scale: int | None = None,
 ) -> Committed:
     builder = Builder(
         engine=engine,
@@ -235,5 +238,6 @@ def committed(
         target=target,
         max_error=0.05,
         agreement=0.9,
+        input_scale=input_scale,
     )
     return Committed(builder.build(model or network(), samples, profile, out), engine, srs)

@@ -28,6 +28,7 @@ from tests.conftest import LIMITS
 
 COMMITTED = FOLDER / "committed"
 PRIVATE, PUBLIC = Visibility.PRIVATE_INPUT, Visibility.PUBLIC
+NAMED = Visibility.COMMITTED_INPUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,23 @@ VECTORS = {
     ),
     "a-quotient-for-its-place": Vector(
         visibility=PRIVATE, weights=HIDDEN, bend="quotient for its place", failures=["identity"]
+    ),
+    "named-sealed": Vector(visibility=NAMED),
+    "named-hidden": Vector(visibility=NAMED, weights=HIDDEN),
+    "another-input": Vector(visibility=NAMED, bend="another input", failures=["input-identity"]),
+    "another-last-element": Vector(
+        visibility=NAMED, bend="another last element", failures=["input-identity"]
+    ),
+    "an-addition-after-its-place": Vector(
+        visibility=NAMED,
+        bend="added after its place",
+        failures=["challenges", "input-identity"],
+    ),
+    "weights-called-an-input": Vector(
+        visibility=NAMED,
+        weights=HIDDEN,
+        bend="identity of the weights",
+        failures=["input-identity"],
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -63,6 +64,8 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
         scale = manifest["inputs"][0]["scale"]
         scaled = [int(abs(v) * 2.0**scale + 0.5) * (1 if v >= 0 else -1) for v in values]
         shown = b"public" + b"".join((n % P).to_bytes(32, "little") for n in scaled)
+    if "blinding" in claim:
+        shown = b"committed" + (made.input_identity or b"")[:128]
     told = json.dumps(claim, sort_keys=True, separators=(",", ":")).encode()
     number = int(context["digest"], 16).to_bytes(32, "big")
     first = points[0] + points[1]
@@ -73,9 +76,21 @@ def test_the_specification_gives_the_challenges(name: str) -> None:
     if vector.weights is Weights.SHOWN:
         second = hashlib.sha256(seed + hashlib.sha256(points[2]).digest()).digest()
         seeds |= dict.fromkeys(("weights-row", "weights-column"), second)
-    for (challenge, own), felt in zip(seeds.items(), proof.instances, strict=False):
-        found = int.from_bytes(hashlib.sha256(own + challenge.encode()).digest()[:31], "little")
-        assert felt == (2 * found % P).to_bytes(32, "little").hex()
+    found = {
+        challenge: int.from_bytes(hashlib.sha256(own + challenge.encode()).digest()[:31], "little")
+        for challenge, own in seeds.items()
+    }
+    if "blinding" in claim:
+        found["input-row"] = pow(found["input-column"], claim["evaluated"][1], P)
+    for n, felt in zip(found.values(), proof.instances, strict=False):
+        assert felt == (2 * n % P).to_bytes(32, "little").hex()
+    if "blinding" in claim:
+        evaluation = int.from_bytes(bytes.fromhex(proof.instances[len(found)]), "little")
+        sizes = [math.prod(entry["shape"]) for entry in manifest["inputs"]]
+        assert claim["evaluated"][1] == math.isqrt(sum(sizes) + 6 - 1) + 1
+        assert _input_pairing_holds(
+            made, sum(sizes), claim["evaluated"][1], found["input-column"], evaluation
+        )
     if vector.weights is Weights.PRIVATE:
         size = 64 * -(-claim["private"] // rows)
         mine = [points[1][at : at + 64] for at in range(0, size, 64)]
@@ -91,14 +106,7 @@ def _pairing_holds(
     def number(data: bytes) -> int:
         return int.from_bytes(hashlib.sha256(data).digest()[:31], "little")
 
-    def point(data: bytes) -> Any:
-        x, y = (curve.FQ(int.from_bytes(data[n : n + 32], "big")) for n in (0, 32))
-        return x, y, curve.FQ.one()
-
-    def coordinate(data: bytes) -> int:
-        return int(int.from_bytes(data, "little") * pow(1 << 256, -1, q) % q)
-
-    data, q = made.identity or b"", int(curve.field_modulus)
+    data = made.identity or b""
     gamma = number(seed + b"identity-columns")
     hashed = hashlib.sha256(data[:64]).digest()
     zeta = number(hashlib.sha256(seed + hashed).digest() + b"identity-point")
@@ -106,15 +114,37 @@ def _pairing_holds(
     z = pow(zeta, n, P) - 1
     for i in range(6):
         z = z * pow(zeta - pow(omega, i, P), -1, P) % P
-    total = curve.multiply(point(data[:64]), -z % P)
+    total = curve.multiply(_point(data[:64]), -z % P)
     for j, (a, b) in enumerate(zip(own, public, strict=True)):
-        apart = curve.add(point(a), curve.neg(point(b)))
+        apart = curve.add(_point(a), curve.neg(_point(b)))
         total = curve.add(total, curve.multiply(apart, pow(gamma, j + 1, P)))
-    total = curve.add(total, curve.multiply(point(data[64:]), zeta))
-    raw = [coordinate(made.srs_part[at : at + 32]) for at in range(516 - 128, 516, 32)]
+    total = curve.add(total, curve.multiply(_point(data[64:]), zeta))
+    return _pairings_agree(made, total, _point(data[64:]))
+
+
+def _input_pairing_holds(made: Bundle, n: int, width: int, zeta: int, shown: int) -> bool:
+    """That of an input which an identity names."""
+    data = made.input_identity or b""
+    public, added, opening = (_point(data[at : at + 64]) for at in (0, 64, 128))
+    value = shown * pow(zeta, -width - 1, P) % P
+    total = curve.add(public, curve.multiply(added, pow(zeta, n, P)))
+    total = curve.add(total, curve.neg(curve.multiply(curve.G1, value)))
+    total = curve.add(total, curve.multiply(opening, zeta))
+    return _pairings_agree(made, total, opening)
+
+
+def _point(data: bytes) -> Any:
+    x, y = (curve.FQ(int.from_bytes(data[n : n + 32], "big")) for n in (0, 32))
+    return x, y, curve.FQ.one()
+
+
+def _pairings_agree(made: Bundle, total: Any, opening: Any) -> bool:
+    """e(total, G2) = e(opening, s·G2)."""
+    q = int(curve.field_modulus)
+    words = [made.srs_part[at : at + 32] for at in range(516 - 128, 516, 32)]
+    raw = [int.from_bytes(w, "little") * pow(1 << 256, -1, q) % q for w in words]
     s_g2 = curve.FQ2(raw[:2]), curve.FQ2(raw[2:]), curve.FQ2.one()
-    left, right = curve.pairing(curve.G2, total), curve.pairing(s_g2, point(data[64:]))
-    return bool(left == right)
+    return bool(curve.pairing(curve.G2, total) == curve.pairing(s_g2, opening))
 
 
 def _weights(forgery: Forgery, data: bytes) -> None:

@@ -47,7 +47,7 @@ def edited(data: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
 
 def judged(data: bytes, engine: EzklEngine) -> Report:
     report = verify_bundle(data, policy=POLICY, engine=engine, now=NOW)
-    assert len(report.checks) == 39
+    assert len(report.checks) == 40
     assert not any("did not finish" in check.detail for check in report.checks)
     assert json.dumps(report.to_json())
     return report

@@ -17,12 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, ProofResult
-from circuits.errors import EngineKilled, EngineTimeout
+from circuits.errors import EngineKilled, EngineTimeout, ProfileContradiction
 from circuits.format.commitments import Weights
 from circuits.format.profile import Argument, Profile, Soundness, Visibility
 from prover.app import App
+from prover.app.requests import NO_OPTIONS
 from prover.jobs.build_turn import one_build_at_a_time
-from prover.records.job import Job, JobState, ModelVisibility
+from prover.records.job import Job, JobOptions, JobState, ModelVisibility
 from prover.records.usage import Grouping
 from prover.settings import Settings
 from prover.statement.bundle import read_bundle
@@ -56,6 +57,7 @@ def ordered(
     inputs: dict[str, Any],
     profile: Profile | None = None,
     context: dict[str, Any] | None = None,
+    options: JobOptions = NO_OPTIONS,
 ) -> Job:
     record, _ = app.add_model(model, "model")
     return app.request_proof(
@@ -64,6 +66,7 @@ def ordered(
         payload={"inputs": inputs},
         profile=profile or Profile(),
         context=context,
+        options=options,
     )
 
 
@@ -135,6 +138,28 @@ def test_a_retrained_model_whose_weights_are_no_constants_needs_no_set_up(
         assert passed & {"weights", "identity"} == {
             "weights" if weights is Weights.SHOWN else "identity"
         }
+
+
+def test_receipts_of_several_models_name_one_input(app: App) -> None:
+    """Under the salt of its owner; without it each proof has a new one."""
+    profile = Profile(visibility=Visibility.COMMITTED_INPUT, input_scale=6)
+    options = JobOptions(input_salt="5a" * 32)
+    models = tiny.linear(), tiny.linear(scale=0.9)
+    jobs = [proved(app, m, INPUT, profile=profile, options=options) for m in models]
+    jobs.append(proved(app, models[0], INPUT, profile=profile))
+    np.testing.assert_allclose(outputs(jobs[0])["y"], OUTPUT, atol=0.05)
+    results = [job.result or {} for job in jobs]
+    names = [result["input_identity"] for result in results]
+    assert names[0] == names[1] != names[2]
+    assert results[0]["input_salt"] == options.input_salt != results[2]["input_salt"]
+    for job, name in zip(jobs, names, strict=True):
+        for wanted in names:
+            report = app.verify(app.bundle(job), {"input_identity": wanted})
+            assert report["ok"] == (wanted == name)
+        assert report["statement"]["input_identity"] == name
+    private = replace(profile, visibility=Visibility.PRIVATE_INPUT)
+    with pytest.raises(ProfileContradiction, match="names none"):
+        ordered(app, models[0], INPUT, profile=private, options=options)
 
 
 def test_a_tenant_proves_anothers_model_and_the_receipt_has_its_owners_signature(app: App) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper, parser
 
@@ -16,6 +17,7 @@ from circuits.committed.shown import NetworkFacts
 from circuits.compiler import recipe as recipes
 from circuits.format import commitments
 from circuits.format.commitments import COLUMN_SALT, Binding, Commitments, Subject, Weights
+from circuits.format.field import P, from_felt, to_felt
 from circuits.lower.committed.candidates import recompiled
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import choose_steps, responses
@@ -190,3 +192,57 @@ def test_nobody_knows_the_inputs_of_a_rebuild_beforehand(monkeypatch: pytest.Mon
         with pytest.raises(CannotLower, match="enough"):
             recipes.recompile_committed(graph, recipe)
     assert seeds[0] != seeds[1]
+
+
+# --- inputs that an identity names -----------------------------------------------------------
+
+
+def test_what_is_evaluated_of_a_named_input_is_one_polynomial() -> None:
+    """The row's challenge is no hash of its own, and what is hashed says of which kind it is."""
+    named = replace(CLAIM, evaluated=(6, 7), blinding=COLUMN_SALT)
+    subject = Subject(context=1, inputs=None, named=b"points")
+    binding = Binding(vk=b"", settings=b"", srs_part=b"", claim=named, about=subject)
+    *_, row, column = (from_felt(f) % P for f in binding.challenges(b""))
+    assert row == pow(column, 7, P)
+    parts = [
+        Subject(context=1, inputs=None).parts,
+        subject.parts,
+        Subject(context=1, inputs=None, named=b"others").parts,
+        Subject(context=1, inputs=[[to_felt(1)]]).parts,
+    ]
+    assert len({*parts}) == len(parts)
+
+
+def test_a_named_input_is_compared_as_the_circuit_reads_it() -> None:
+    """Behind the table, and with the random elements that hide its value."""
+    arrangement = arranged("residual")
+    plain, named = (
+        write_circuit(
+            arrangement.network,
+            arrangement.steps,
+            shown=False,
+            columns=1,
+            results=["y"],
+            blinding=blinding,
+        )
+        for blinding in (0, COLUMN_SALT)
+    )
+    assert plain.claim.evaluated is None
+    count = sum(arrangement.network.inputs) + COLUMN_SALT
+    assert named.claim.evaluated == commitments.evaluation_shape(count)
+    assert named.claim.elements == plain.claim.elements + COLUMN_SALT
+    graph = onnx.load_model_from_string(named.onnx).graph
+    made = {name: node for node in graph.node for name in node.output}
+    reached, wanted = set[str](), [o.name for o in graph.output if "evaluation" in o.name]
+    while wanted:
+        node = made.get(wanted.pop())
+        if node is None or node.op_type == "HardSwish":
+            continue
+        # Nothing but the blinding comes from what is committed to without the table.
+        if commitments.DATA in node.input:
+            reached.update(node.input[1:])
+        wanted += node.input
+    places = {t.name: numpy_helper.to_array(t).tolist() for t in graph.initializer}
+    found = sorted(n for name in reached for n in places[name])
+    last = named.arrangement.pieces[-1][1]
+    assert found == [*range(last - COLUMN_SALT, last)]

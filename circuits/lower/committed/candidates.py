@@ -16,10 +16,10 @@ from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import InputSteps, Run, Steps, output_scales, run
 from circuits.committed.network import Floats, Function, Network, Sum, gathered
-from circuits.format.commitments import Weights, usable_rows
+from circuits.format.commitments import COLUMN_SALT, Weights, usable_rows
 from circuits.format.digests import canonical_json
 from circuits.format.manifest import AppliedPass
-from circuits.format.tensors import InputEncoding, Signature, TensorSpec
+from circuits.format.tensors import InputEncoding, Signature, TensorSpec, scale_wanted
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.quantising import (
     BENDS,
@@ -109,6 +109,7 @@ def recompiled(
     shown: bool,
     weights: Weights,
     lanes: int = 1,
+    blinding: int = 0,
 ) -> LoweredGraph:
     """The circuit that a recipe stands for, if it is one that this compiler could have chosen. Its
     inputs have the range that its table accepts, or that its sums are bounded for where the
@@ -136,6 +137,7 @@ def recompiled(
         results=_names(graph),
         weights=weights,
         lanes=lanes,
+        blinding=blinding,
     )
     if not _in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
@@ -219,6 +221,7 @@ def _candidates(
                 break  # the table is the same for all weights, and finer costs nothing
         return passing
 
+    blinding = COLUMN_SALT if task.visibility.names_input else 0
     terms = [term for _, step in read.network.sums for term in step.terms]
     bends = BENDS if any(isinstance(term, Function) for term in terms) else BENDS[:1]
     for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
@@ -231,7 +234,10 @@ def _candidates(
             answers = _answers(graph, integers, steps, scales, held_out)[0]
             if serves := exact(unseen, answers):
                 break
-        if not passing or (made := _fitting(integers, graph, steps, shown, weights)) is None:
+        if not passing:
+            continue
+        made = _fitting(integers, graph, steps, shown, weights, blinding)
+        if made is None:
             continue
         if serves:
             first = first or logrows
@@ -307,7 +313,8 @@ def _steps(
     inputs: list[InputSteps] = []
     for tensor in graph.signature.inputs:
         fine = shown and _is_rounded(read.network, len(inputs))
-        own = input_steps(tensor.dtype, task.accepted[tensor.name], base, fine=fine)
+        accepted = task.accepted[tensor.name]
+        own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=task.input_scale)
         if own is None:
             return None
         inputs.append(own)
@@ -358,10 +365,17 @@ def _is_rounded(network: Network, row: int) -> bool:
     return bool(readers) and all(isinstance(step, Sum) and step.rounded for step in readers)
 
 
-def input_steps(dtype: str, accepted: Range, base: int, *, fine: bool = False) -> InputSteps | None:
-    """An input's steps; None where a range has more of them than the table. ``fine``: far more than
-    the table has entries."""
+def input_steps(
+    dtype: str, accepted: Range, base: int, *, fine: bool = False, wanted: int | None = None
+) -> InputSteps | None:
+    """An input's steps, of the scale that is ``wanted`` of floats if any; None where a range has
+    more of them than the table. ``fine``: far more than the table has entries."""
     lower, upper = accepted
+    if wanted is not None:
+        scale = scale_wanted(dtype, wanted)
+        low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
+        fits = max(high, 0) - min(low, 0) <= base - 1
+        return InputSteps(scale=scale, offset=max(0, -low)) if fits else None
     if fine and dtype.startswith("f"):
         steps = input_steps(dtype, accepted, base << FINER_BITS)
         return None if steps is None else replace(steps, finer=FINER_BITS)
@@ -378,12 +392,19 @@ def input_steps(dtype: str, accepted: Range, base: int, *, fine: bool = False) -
 
 
 def _fitting(
-    integers: Network, graph: FloatGraph, steps: Steps, shown: bool, weights: Weights
+    integers: Network,
+    graph: FloatGraph,
+    steps: Steps,
+    shown: bool,
+    weights: Weights,
+    blinding: int,
 ) -> CommittedCircuit | None:
     """The circuit over the fewest columns that it fits; None where it takes too many.
 
     All of it stands in one block of columns, so that random look-ups reach each of them.
     """
+    if blinding and sum(integers.inputs) + blinding > usable_rows(steps.logrows):
+        return None
     columns = 1
     while columns <= _MOST_COLUMNS:
         made = write_circuit(
@@ -393,6 +414,7 @@ def _fitting(
             columns=columns,
             results=_names(graph),
             weights=weights,
+            blinding=blinding,
         )
         if _in_one_block(made, steps):
             return made

@@ -40,6 +40,7 @@ from circuits.format.commitments import (
     challenge_names,
     evaluation_shape,
     salted_pieces,
+    usable_rows,
 )
 from circuits.format.digests import sha256
 from circuits.format.hidden import RESIDUES, Salt, hides
@@ -89,12 +90,14 @@ def write_circuit(
     results: Sequence[str],
     lanes: int = 1,
     weights: Weights = Weights.SEALED,
+    blinding: int = 0,
 ) -> CommittedCircuit:
     """The circuit of an integer network. ``shown``: whether inputs are public; ``results``: the
-    outputs' names; ``lanes``: how many samples share a proof. Private weights
-    have no identity yet.
+    outputs' names; ``lanes``: how many samples share a proof; ``blinding``: random elements behind
+    an input that an identity names. Private weights have no identity yet.
 
-    Raises ``CannotLower`` where private weights leave the table, or could sum up to too much.
+    Raises ``CannotLower`` where private weights leave the table, or could sum up to too much, and
+    where an input that an identity names is longer than a column.
     """
     arrangement = Arrangement(
         network=network,
@@ -103,7 +106,10 @@ def write_circuit(
         looked_up=random_lookups(steps.logrows, columns) * columns,
         lanes=lanes,
         weights=weights,
+        blinding=blinding,
     )
+    if blinding and sum(network.inputs) + blinding > usable_rows(steps.logrows):
+        raise CannotLower("an input that an identity names has more elements than a column")
     bounds = output_bounds(network, steps)
     if weights is Weights.PRIVATE:
         if outside(arrangement):
@@ -124,6 +130,7 @@ def write_circuit(
         folded=None if emission.folded is None else emission.folded.size,
         lanes=lanes,
         private=emission.private_size,
+        blinding=blinding or None,
     )
     writer = emission.writer
     return CommittedCircuit(
@@ -287,7 +294,8 @@ class Emission:
         return offsets_of(view, self.arrangement.row_offsets)
 
     def _inputs(self) -> Tensor | None:
-        """The rows of the inputs, and all of them, joined, where they are public."""
+        """The rows of the inputs, and what is evaluated of them: all, joined, where they are
+        public; what the circuit reads and random elements behind, where an identity names them."""
         given = self.parts["input"]
         if not self.arrangement.shown:
             given = self.writer.rectified(given)
@@ -300,6 +308,9 @@ class Emission:
                 row.joined = self.gather([every], np.arange(at, at + size))
             self.rows.append(row)
             at += size
+        if self.arrangement.blinding:
+            offsets = np.concatenate(self.arrangement.row_offsets[: len(self.network.inputs)])
+            return self.writer.join([self.less(given, offsets), self.parts["blinding"]])
         return every
 
     def _sum(self, step: Sum, number: int) -> list[Tensor]:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from circuits.format.commitments import Commitments, Weights, salted_columns
+from circuits.format.commitments import (
+    COLUMN_SALT,
+    Commitments,
+    Weights,
+    evaluation_shape,
+    salted_columns,
+)
 from circuits.format.digests import canonical_json, parse_canonical_json, sha256
 from circuits.format.field import SIGNED_LIMIT
 from circuits.format.hints import Hints
 from circuits.format.manifest import MAX_LANES, CircuitManifest
 from circuits.format.tensors import check_meanings
-from prover.statement.bundle import read_bundle
+from circuits.srs.input_identity import ARGUMENT_BYTES
+from prover.statement.bundle import Bundle, read_bundle
 from prover.statement.context import BITS
 from prover.statement.envelope import Receipt
 from prover.statement.statement import receipt_id
@@ -79,16 +86,28 @@ def manifest(e: Evidence) -> str:
         _well_formed(manifest.hints, len(manifest.outputs))
     if manifest.commitments is not None:
         _well_committed(manifest.commitments, manifest)
-    private = manifest.commitments is not None and manifest.commitments.private is not None
-    if (e.bundle.value.identity is not None) != private:
-        refuse("a bundle must compare weights with an identity exactly where they are private")
-    several = manifest.commitments is not None and manifest.lanes > 1
-    if (e.bundle.value.lanes is not None) != several:
-        refuse("a bundle must list lanes exactly where committed hints belong to several")
+    _beside(e.bundle.value, manifest)
     if any(s.count < 0 for s in manifest.layout):
         refuse("the manifest has a tensor of negative size")
     e.manifest.fill(manifest)
     return f"circuit {manifest.circuit_id}"
+
+
+def _beside(bundle: Bundle, manifest: CircuitManifest) -> None:
+    """What a bundle carries beside the proof is what its manifest calls for."""
+    private = manifest.commitments is not None and manifest.commitments.private is not None
+    if (bundle.identity is not None) != private:
+        refuse("a bundle must compare weights with an identity exactly where they are private")
+    argument = bundle.input_identity
+    if (argument is not None) != manifest.profile.visibility.names_input:
+        refuse("a bundle must show an input's identity exactly where its profile names one")
+    if argument is not None and manifest.commitments is None:
+        refuse("only committed hints show an input's identity")
+    if argument is not None and len(argument) != ARGUMENT_BYTES:
+        refuse(f"the argument for the input's identity has not {ARGUMENT_BYTES} bytes")
+    several = manifest.commitments is not None and manifest.lanes > 1
+    if (bundle.lanes is not None) != several:
+        refuse("a bundle must list lanes exactly where committed hints belong to several")
 
 
 def _well_meant(manifest: CircuitManifest) -> None:
@@ -131,9 +150,22 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
         refuse("the manifest must have a commitment for each column of private weights")
     if not all(type(p) is str and _POINT.fullmatch(p) for p in claim.identity):
         refuse("a commitment of the weights' identity is not 128 hex digits")
+    _well_named(claim, manifest)
     sizes = max(claim.elements, folded, private)
     if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:
         refuse("what the manifest says of committed hints is out of bounds")
+
+
+def _well_named(claim: Commitments, manifest: CircuitManifest) -> None:
+    """An identity names all elements of the inputs, in the one shape that there is for them."""
+    named = manifest.profile.visibility.names_input
+    if claim.blinding != (COLUMN_SALT if named else None):
+        refuse("an input has random elements behind it exactly where an identity names it")
+    if not named:
+        return
+    count = sum(i.tensor.size for i in manifest.inputs)
+    if claim.lanes != 1 or claim.evaluated != evaluation_shape(count + COLUMN_SALT):
+        refuse("what an identity names is not evaluated as it has to be")
 
 
 def _well_formed(hints: Hints, outputs: int) -> None:

@@ -29,6 +29,7 @@ from circuits.format.hints import challenge
 from circuits.format.manifest import RESIDUES, Role
 from circuits.format.profile import Visibility
 from circuits.format.tensors import InputEncoding
+from circuits.srs.input_identity import NAMED_BYTES
 from prover.statement.commitment import commit, input_json, parse_input_json
 from prover.statement.non_claims import non_claims
 from prover.statement.statement import claims, decode_outputs
@@ -129,11 +130,16 @@ def _evaluated(e: Evidence) -> str:
 
 # (24)
 def expected_input(e: Evidence) -> str:
+    wanted, named = e.policy.input_identity, e.predicate.input.identity
+    if wanted not in (None, named):
+        refuse(f"the receipt is about the input of identity {named}")
     if e.inputs is None:
+        if wanted is not None:
+            return "the receipt is about the input of the expected identity, which (40) checks"
         skip("no expected input was given")
     manifest = e.manifest.value
     visibility = manifest.profile.visibility
-    if visibility is Visibility.PRIVATE_INPUT:
+    if visibility in (Visibility.PRIVATE_INPUT, Visibility.COMMITTED_INPUT):
         return _opened(e)
     for encoding in manifest.inputs:
         name = encoding.tensor.name
@@ -261,13 +267,15 @@ def binding_of(e: Evidence) -> tuple[Binding, tuple[bytes, ...]]:
     if claim is None:
         refuse("no hints are committed to")
     shown = manifest.profile.visibility.shows_input
-    if shown != (claim.evaluated is not None):
+    named = None if bundle.input_identity is None else bundle.input_identity[:NAMED_BYTES]
+    if (shown or named is not None) != (claim.evaluated is not None):
         refuse("circuit and profile disagree on whether the input is public")
     inputs = None
     if shown:
         values = _claimed_input(e)
         inputs = [quantised(i, values[i.tensor.name]) for i in manifest.inputs]
-    subject = Subject(context=e.predicate.context.context().digest, inputs=inputs)
+    context = e.predicate.context.context().digest
+    subject = Subject(context=context, inputs=inputs, named=named)
     lanes = None if claim.lanes == 1 else _lanes(e)
     if lanes is not None and lanes.leaves[lane_of(e)] != subject.leaf:
         refuse("this statement's lane has another input or context in the list of lanes")

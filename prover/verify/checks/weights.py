@@ -1,14 +1,17 @@
-"""Checks (38) and (39): weights that are not in the circuit are those of the claim."""
+"""Checks (38) to (40): weights that are not in the circuit are those of the claim, and an input
+that is not shown is the one that its identity names."""
 
 from __future__ import annotations
 
 from circuits.committed.arithmetic import LARGEST_SUM
 from circuits.committed.shown import NetworkFacts
-from circuits.format.commitments import Commitments, Weights
+from circuits.format.commitments import Commitments, Weights, place_in, value_of
 from circuits.format.digests import sha256
 from circuits.format.manifest import CircuitManifest, Role
 from circuits.srs import verify_part
 from circuits.srs.identity import Comparison
+from circuits.srs.input_identity import Evaluated
+from prover.statement.statement import named_in
 from prover.verify.checks.evidence import Evidence, refuse, skip, warn
 from prover.verify.checks.ezkl_settings import EzklSettings
 from prover.verify.checks.instances import binding_of, challenges_of, segment
@@ -58,6 +61,27 @@ def identity(e: Evidence) -> str:
         refuse(fault)
     named = e.predicate.circuit.weights_identity
     return f"{len(comparison.points)} commitment(s) are to the weights of identity {named}"
+
+
+# (40)
+def input_identity(e: Evidence) -> str:
+    manifest, argument = e.manifest.value, e.bundle.value.input_identity
+    claim = manifest.commitments
+    if claim is None or claim.blinding is None or argument is None:
+        skip("no identity names the input")
+    part = e.bundle.value.srs_part
+    verify_part.check(part)
+    named = named_in(manifest, argument, part)
+    if named != e.predicate.input.identity:
+        refuse(f"the argument is about the input of identity {named}")
+    place = place_in(challenges_of(e))
+    (shown,) = segment(e, Role.EVALUATION, manifest.inputs[0].tensor.name)
+    count = sum(i.tensor.size for i in manifest.inputs)
+    known = Evaluated(elements=count, place=place, value=value_of(claim, place, shown))
+    fault = e.engine.input_fault(known, argument, part, e.limits)
+    if fault is not None:
+        refuse(fault)
+    return f"what the circuit evaluates of its {count} elements is the input of identity {named}"
 
 
 def _of_model(e: Evidence) -> str:
