@@ -204,10 +204,7 @@ class Pipeline:
         inputs = load_input(self.artifacts.get_private(job.input_key))
         context = Context.from_request(job.id, job.request.get("context"))
         felts = encode(manifest, inputs, context)
-        given = job.request.get("input_salt")
-        salt = bytes.fromhex(given) if given else secrets.token_bytes(SALT_BYTES)
-        if manifest.profile.visibility.shows_input:
-            salt = None
+        salt = _salt(job, manifest)
         with self._reference(manifest, inputs) as reference:
             proof = self._prove(circuit, felts, salt, work, reference)
             error = measured_error(manifest, proof, *reference().result())
@@ -334,6 +331,15 @@ class Pipeline:
             else None,
         )
         return statement, unsigned
+
+
+def _salt(job: Job, manifest: CircuitManifest) -> bytes | None:
+    """What opens the commitment to an input that is not shown: that of its identity, which each
+    attempt has to have, or a new one."""
+    if manifest.profile.visibility.shows_input:
+        return None
+    given: str | None = job.request.get("input_salt")
+    return bytes.fromhex(given) if given else secrets.token_bytes(SALT_BYTES)
 
 
 def _named(statement: Statement) -> dict[str, str]:

@@ -131,12 +131,14 @@ class Committed:
         subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
         data = normalise_proof((folder / "proof.json").read_bytes())
         proof = parse_proof(data)
-        beside = {n: folder / f"{n}.bin" for n in ("identity", "input_identity")}
+        beside = [folder / f"{n}.bin" for n in ("identity", "input_identity")]
+        identity, named = (path.read_bytes() if path.exists() else None for path in beside)
         return ProofResult(
             proof_json=data,
             instances=list(proof.instances),
             proof=proof.proof,
-            **{n: path.read_bytes() for n, path in beside.items() if path.exists()},
+            identity=identity,
+            input_identity=named,
         )
 
     def stated(
