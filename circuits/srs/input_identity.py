@@ -21,7 +21,6 @@ from typing import Any
 from circuits.errors import SrsError
 from circuits.format.commitments import COLUMN_SALT, POINT_BYTES
 from circuits.format.field import P, felts_to_bytes, to_felt
-from circuits.srs.files import read_logrows
 from circuits.srs.identity import (
     Commit,
     combined,
@@ -74,7 +73,9 @@ class NamedInput:
         """The identity: J. It is the same in all proofs over this reference string. Raises
         ``SrsError`` where this is too short."""
         count = len(self.integers)
-        if (k := least_logrows(count)) > read_logrows(self.srs):
+        with self.srs.open("rb") as handle:
+            longest = int.from_bytes(handle.read(4), "little")
+        if (k := least_logrows(count)) > longest:
             raise SrsError(f"an input of {count} elements needs a reference string of k = {k}")
         points = [on_curve(p) for p in powers_of(self.srs, 0, count + COLUMN_SALT)]
         salted = combined(zip(points[count:], self.elements, strict=True))

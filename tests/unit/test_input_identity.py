@@ -23,9 +23,7 @@ from circuits.srs.input_identity import (
     least_logrows,
 )
 from circuits.srs.verify_part import extract
-from tests.unit.test_identity import LOGROWS, SECRET, commit, srs
-
-__all__ = ["srs"]
+from tests.cases.small_srs import LOGROWS, SECRET, commit, written
 
 INPUT, SALT, PLACE = (5, -7, 0, 3, 2, -9, 1), bytes(range(32)), 987654321
 
@@ -37,6 +35,11 @@ def value(known: NamedInput, place: int = PLACE) -> int:
 
 def shown(known: NamedInput, place: int = PLACE) -> Evaluated:
     return Evaluated(elements=len(known.integers), place=place, value=value(known, place))
+
+
+@pytest.fixture(scope="module")
+def srs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("srs"))
 
 
 @pytest.fixture
