@@ -14,10 +14,8 @@ from onnx import ModelProto, NodeProto, TensorProto
 from circuits.errors import DynamicShape, ModelError, UnsupportedOperator
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.frontend.fixed_shapes import Shapes, outputs_of
-from circuits.frontend.folding import folded
 from circuits.frontend.operators import GraphFacts, attributes, refusal
-from circuits.rewrite.fold_constants import FOLD_CONSTANTS
-from circuits.rewrite.pipeline import passed
+from circuits.rewrite.pipeline import folded_alone, passed
 from circuits.rewrite.uploaded import uploaded
 
 
@@ -94,7 +92,7 @@ def inspect_model(
     if not allow_refused:
         _raise_refused(operators)
     refused = any(o.status == "refused" for o in operators)
-    constants = _folded(found.written)
+    constants = folded_alone(found.written)
     facts = GraphFacts.of(constants)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     signature = Signature(inputs=found.inputs, outputs=_outputs(final, refused))
@@ -108,15 +106,6 @@ def inspect_model(
         ir=model.ir_version,
         notes=(*found.bound, *found.plain.notes, *found.notes),
     )
-
-
-def _folded(written: bytes) -> ModelProto:
-    """The model with its constants folded, and nothing else done to it: as a pass has left it,
-    where that was the first to change anything."""
-    steps = passed(written)
-    if steps and steps[0][0] is not FOLD_CONSTANTS:
-        return folded(written)
-    return onnx.load_model_from_string(steps[0][1] if steps else written)
 
 
 def _require_distinct(model: ModelProto, signature: Signature) -> None:

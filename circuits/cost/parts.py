@@ -16,11 +16,11 @@ from circuits.cost.fixed_point import node_cells
 from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
 from circuits.cost.layers import Integers, Part, Parts
 from circuits.frontend.fixed_shapes import known_dims, static_shape
-from circuits.frontend.folding import folded
 from circuits.lower import CannotLower, GraphVariant, lower
 from circuits.lower.committed.candidates import committed_cells
 from circuits.lower.fold_norms import with_folded_norms
 from circuits.rewrite import rewrite
+from circuits.rewrite.pipeline import folded_alone
 from circuits.rewrite.uploaded import Layer, uploaded
 
 #: Nodes beyond which no part is made: the engine's count of so many takes minutes.
@@ -38,7 +38,7 @@ def take_apart(data: bytes) -> Parts:
     origins = Origins(found.layers)
     rewritten = rewrite(data)
     accepted = default_ranges(rewritten.signature)
-    before = folded(found.written)
+    before = folded_alone(found.written)
     after = onnx.load_model_from_string(rewritten.onnx)
     large = max(len(before.graph.node), len(after.graph.node)) > _MOST_NODES
     exported = _parts(before, origins, large=large)

@@ -7,13 +7,15 @@ below 2^53 (where float64 is exact and fast), int64 below 2^63, Python integers 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
+from onnx import numpy_helper
+from onnx.helper import get_attribute_value
 
 from circuits.format.wide_constants import exact_constants
 from circuits.integers.scales import LEVELLED, scale_after
@@ -22,29 +24,36 @@ from circuits.integers.tables import TABLES, entries
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Node:
+    """An operator with the names of what it reads and makes."""
+
+    name: str
+    op_type: str
+    input: tuple[str, ...]
+    output: tuple[str, ...]
+
+
 class Graph:
-    """A parsed integer graph: nodes in order, constants, input and output names.
+    """An integer graph: nodes in order with their attributes, constants, inputs' shapes, outputs.
 
     ``scale`` is that of the engine's tables.
     """
 
-    def __init__(self, data: bytes, scale: int = 0) -> None:
-        model = onnx.load_model_from_string(data)
-        self.nodes: list[NodeProto] = list(model.graph.node)
-        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.constants |= exact_constants(self.constants)
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        attributes: dict[str, dict[str, Any]],
+        constants: dict[str, Array],
+        shapes: Mapping[str, tuple[int, ...]],
+        outputs: Sequence[str],
+        scale: int,
+    ) -> None:
+        self.nodes, self.attributes = nodes, attributes
+        self.constants = constants | exact_constants(constants)
         #: Constants that are shapes, axes or indices: no numbers of the computation.
         self.places = {n for n, c in self.constants.items() if c.dtype == np.int64}
-        self.inputs = [i.name for i in model.graph.input]
-        self.shapes = {
-            i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim)
-            for i in model.graph.input
-        }
-        self.outputs = [o.name for o in model.graph.output]
-        self.attributes = {
-            n.name: {a.name: onnx.helper.get_attribute_value(a) for a in n.attribute}
-            for n in self.nodes
-        }
+        self.shapes, self.inputs, self.outputs = shapes, [*shapes], outputs
         #: Nodes that only change the engine's scale, and those that it divides by 2^k.
         self.relabels: set[str] = set()
         self.divided: dict[str, int] = {}
@@ -67,13 +76,13 @@ class Graph:
             if shift:
                 self.divided[node.name] = shift
 
-    def _raises(self, node: NodeProto) -> int | None:
+    def _raises(self, node: Node) -> int | None:
         factor = self.constants.get(node.input[1]) if node.op_type == "Mul" else None
         if factor is None or factor.size != 1 or not 0 < float(factor.reshape(-1)[0]) < 1:
             return None
         return -int(np.log2(float(factor.reshape(-1)[0])))
 
-    def _level(self, node: NodeProto, found: list[int]) -> list[int]:
+    def _level(self, node: Node, found: list[int]) -> list[int]:
         """One scale for all operands: constants are written divided by it."""
         level = max(found)
         for name, scale in zip(node.input, found, strict=True):
@@ -87,7 +96,15 @@ class Graph:
 @lru_cache(maxsize=16)
 def parsed(data: bytes, scale: int = 0) -> Graph:
     """The graph, parsed once; ``scale`` as for ``Graph``."""
-    return Graph(data, scale)
+    graph = onnx.load_model_from_string(data).graph
+    return Graph(
+        [Node(n.name, n.op_type, tuple(n.input), tuple(n.output)) for n in graph.node],
+        {n.name: {a.name: get_attribute_value(a) for a in n.attribute} for n in graph.node},
+        {t.name: numpy_helper.to_array(t) for t in graph.initializer},
+        {i.name: tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in graph.input},
+        [o.name for o in graph.output],
+        scale,
+    )
 
 
 def exact_type(largest: int) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.integers.interpreter import parsed, run_graph
+from circuits.integers.interpreter import run_graph
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
 from circuits.lower.thresholds import bits_for_thresholds, showing_compared
@@ -80,18 +80,25 @@ class Calibrator:
         self.answers = len(self.expected) if answers is None else answers
         #: The fewest fractional bits of an input: what it is compared with is told apart by them.
         self.least_input = bits_for_thresholds(onnx, samples)
+        self._errors: dict[BitWidths, Error] = {}
 
-    def variant(self, bits: BitWidths, *, write: bool = False) -> GraphVariant:
-        """The model lowered with these bits; only ``write`` gives its graph."""
-        return lower(self.onnx, bits, self.input_bounds, write=write)
+    def variant(self, bits: BitWidths) -> GraphVariant:
+        """The model lowered with these bits, not written."""
+        return lower(self.onnx, bits, self.input_bounds, write=False)
 
     def error(self, bits: BitWidths) -> Error:
         """What these bits cost in accuracy; infinite when they cannot be lowered."""
+        if bits not in self._errors:
+            self._errors[bits] = self._measured(bits)
+        return self._errors[bits]
+
+    def _measured(self, bits: BitWidths) -> Error:
         try:
-            variant = self.variant(bits, write=True)
+            variant = self.variant(bits)
         except CannotLower:
             return Error(np.inf, 0.0)
-        graph = parsed(variant.onnx, variant.scale)
+        graph = variant.graph
+        assert graph is not None
         scales = dict(zip(graph.inputs, variant.input_scales, strict=True))
         feeds = {n: quantised(v, scales[n]) for n, v in self.inputs.items()}
         # Nearly exact is enough here: float64 errs by 2^-53 of a value.

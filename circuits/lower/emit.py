@@ -18,6 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from circuits.format.wide_constants import EXACT, fits_float32, written
+from circuits.integers.interpreter import Graph, Node
 from circuits.integers.scales import LEVELLED, scale_after
 from circuits.lower.bounds import Intervals
 from circuits.lower.cells import cells
@@ -293,6 +294,29 @@ class Emitter:
         data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
         onnx.checker.check_model(data)
         return data
+
+    def graph_to_run(self) -> Graph:
+        """The graph as ``circuits.integers`` runs it: what reading its bytes would give."""
+        return Graph(
+            [
+                Node(
+                    n.name or "",
+                    n.op_type,
+                    tuple(name_of(v) for v in n.inputs if v is not None),
+                    (name_of(n.outputs[0]),),
+                )
+                for n in self.graph
+            ],
+            {n.name or "": {a.name: a.value for a in n.attributes.values()} for n in self.graph},
+            {
+                name: value.const_value.numpy()
+                for name, value in self.graph.initializers.items()
+                if value.const_value is not None
+            },
+            {name_of(v): shape_of(v) for v in self.graph.inputs},
+            [name_of(v) for v in self.graph.outputs],
+            self.scale,
+        )
 
     def _prune(self) -> None:
         """Takes multiplications out that nobody reads: their factors went into the next weights."""

@@ -104,7 +104,8 @@ class LoweredGraph:
     ``lookup_range``: what tables must hold, or None when there are none. ``recipe`` rebuilds it;
     ``answers`` are the circuit's exact ones for the held-out samples; ``hidden`` says how values
     are bounded that are not shown. With ``commitments`` hints are committed to: ``network``
-    computes them, and the circuit has the one ``size``: k, columns, cells.
+    computes them, and the circuit has the one ``size``: k, columns, cells. ``estimated_s``: seconds
+    of a proof by the count of its layers, to be compared among one model's graphs.
     """
 
     label: str
@@ -121,6 +122,7 @@ class LoweredGraph:
     network: bytes | None = field(default=None, repr=False)
     commitments: Commitments | None = None
     size: tuple[int, int, int] | None = None
+    estimated_s: float = 0.0
 
     def model_outputs(self, simulated: Sequence[list[str]]) -> list[list[str]]:
         """The model's outputs among all that the engine's arithmetic gives out of a graph without

@@ -87,8 +87,8 @@ def lower(
     *,
     write: bool = True,
 ) -> GraphVariant:
-    """Quantises a rewritten graph; equal arguments give equal bytes, none without ``write``: for
-    whoever asks only what the graph costs.
+    """Quantises a rewritten graph; equal arguments give equal bytes. Without ``write`` there are
+    none, but the graph to run: for whoever asks only what it costs and answers.
 
     ``input_bounds`` are the lowest and highest accepted value of each input, in the model's units.
     Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
@@ -115,6 +115,7 @@ def lower(
         outputs, output_scales = _outputs(low, model)
         low.emit.finish(outputs)
         onnx_bytes = low.emit.written() if write else b""
+        graph = None if write else low.emit.graph_to_run()
         bounds = low.emit.intervals.summary()
     except ValueError as error:
         raise CannotLower(str(error)) from error
@@ -138,6 +139,7 @@ def lower(
         nodes=tuple(low.emit.nodes.values()),
         border=low.emit.border,
         compared=low.compared,
+        graph=graph,
         scale=low.emit.scale,
         tabled_layers=low.tabled_layers,
         lookups=tuple(f"{op} at scale {s}" for op, s in sorted(low.emit.intervals.lookups)),

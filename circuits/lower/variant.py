@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.format.manifest import AppliedPass
+from circuits.integers.interpreter import Graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,8 @@ class GraphVariant:
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
     where there are none; ``tabled_layers`` the linear layers before the last of them. ``lookups``
-    names the engine's tables: each is a lookup argument.
+    names the engine's tables: each is a lookup argument. ``graph`` stands for ``onnx`` where that
+    was not written.
     """
 
     onnx: bytes
@@ -152,3 +154,4 @@ class GraphVariant:
     scale: int = 0
     tabled_layers: int = 0
     lookups: tuple[str, ...] = ()
+    graph: Graph | None = field(default=None, repr=False)

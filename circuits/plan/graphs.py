@@ -28,7 +28,7 @@ from circuits.lower import (
 from circuits.lower.bits import quantised
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_graph, near_thresholds
-from circuits.plan.lowering_options import shapes, weigh_forms, within_factor
+from circuits.plan.lowering_options import estimate, shapes, weigh_forms, within_factor
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.hidden_values import (
     Bound,
@@ -190,7 +190,8 @@ def _integer_graph(graph: FloatGraph, task: LoweringTask, variant: GraphVariant)
         salt=task.salt,
         checked=task.checked,
     )
-    return replace(laid_out, answers=_outputs(variant, task.held_out))
+    answers = _outputs(variant, task.held_out)
+    return replace(laid_out, answers=answers, estimated_s=estimate(variant))
 
 
 def lay_out(

@@ -8,6 +8,7 @@ witnesses say how exact a graph is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from circuits.engine.port import RunArgs
 from circuits.errors import EngineError
+from circuits.format.profile import Target
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.graphs import integer_graphs
 from circuits.plan.variants import Rejected, Task, Variant, integer_args, judged
@@ -28,6 +30,8 @@ Answers = list[list[NDArray[Any]]]
 _MORE_BITS = (2, 4, 6)
 #: Assignments that simulating one graph's held-out samples may take; at least ``_QUICK`` are run.
 _MEASURE_CELLS, _QUICK = 8_000_000, 8
+#: By how much the estimate of a graph may be off, against that of another of the same model.
+_SLOWER = 1.1
 
 
 def integers(task: Task) -> Iterator[Variant | Rejected]:
@@ -39,8 +43,7 @@ def integers(task: Task) -> Iterator[Variant | Rejected]:
         return
     if not made:
         yield Rejected(label="integers", reason="no choice of bits is exact enough")
-    witnessed: dict[bytes, Answers] = {}
-    tried = [_judged(task, candidate, witnessed) for candidate in made]
+    tried = _all_judged(task, made)
     yield from tried
     yield from _finer(task, tried)
 
@@ -55,9 +58,26 @@ def _finer(task: Task, tried: Sequence[Variant | Rejected]) -> Iterator[Variant 
         made = task.engine.sandbox.run(task.limits, integer_graphs, task.graph, wanted)
         if isinstance(made, str) or not made:
             return
-        witnessed: dict[bytes, Answers] = {}
-        tried = [_judged(task, candidate, witnessed) for candidate in made]
+        tried = _all_judged(task, made)
         yield from tried
+
+
+def _all_judged(task: Task, made: Sequence[LoweredGraph]) -> list[Variant | Rejected]:
+    """How exact graphs are, in their order: without those that are clearly slower than an exact one
+    before them, as far as it is speed that counts."""
+    witnessed: dict[bytes, Answers] = {}
+    tried: list[Variant | Rejected] = []
+    fastest = math.inf
+    weighs = task.profile.target is Target.SPEED and not task.lowering.salt
+    for graph in made:
+        if weighs and graph.estimated_s > _SLOWER * fastest:
+            tried.append(Rejected(label=graph.label, reason="estimated no faster than another"))
+            continue
+        found = _judged(task, graph, witnessed)
+        tried.append(found)
+        if isinstance(found, Variant):
+            fastest = min(fastest, graph.estimated_s)
+    return tried
 
 
 def _judged(task: Task, graph: LoweredGraph, witnessed: dict[bytes, Answers]) -> Variant | Rejected:

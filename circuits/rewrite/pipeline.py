@@ -14,6 +14,7 @@ from circuits.errors import CircuitNotFaithful, DynamicShape, ModelError, Unsupp
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import Signature
 from circuits.frontend.fixed_shapes import outputs_of
+from circuits.frontend.folding import folded
 from circuits.frontend.operators import GraphFacts, refusal
 from circuits.rewrite import (
     broadcasting,
@@ -205,6 +206,15 @@ def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], 
             found.append((step, changed))
             current = changed
     return tuple(found)
+
+
+def folded_alone(written: bytes) -> onnx.ModelProto:
+    """The model with its constants folded, and nothing else done to it: as a pass has left it,
+    where that was the first to change anything."""
+    steps = passed(written)
+    if steps and steps[0][0] is not folding.FOLD_CONSTANTS:
+        return folded(written)
+    return onnx.load_model_from_string(steps[0][1] if steps else written)
 
 
 def _answers(original: bytes, feeds: Sequence[Sample]) -> tuple[bytes, Answers, list[AppliedPass]]:

@@ -243,6 +243,6 @@ def test_what_is_done_twice_is_written_once(name: str) -> None:
         "float[1, 30] x",
         {"w": [30, 8], "w2": [30, 8], "b": [8], "vl": [], "vh": [], "vt": []},
     )
-    nodes = parsed(lower(data, BitWidths(input=5, weights=(6, 7)), BOUND).onnx).nodes
-    written = [(n.op_type, tuple(n.input), str(n.attribute)) for n in nodes]
+    found = parsed(lower(data, BitWidths(input=5, weights=(6, 7)), BOUND).onnx)
+    written = [(n.op_type, n.input, str(found.attributes[n.name])) for n in found.nodes]
     assert len(set(written)) == len(written)

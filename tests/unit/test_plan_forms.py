@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from circuits.format.profile import Target
 from circuits.lower import BitWidths, LoweringOptions, lower
+from circuits.plan import integers
 from circuits.plan.lowering_options import weigh_forms, within_factor
+from circuits.plan.variants import Rejected, Variant
 from tests.cases.integers import BOUND, graph
 
 BITS = BitWidths(input=5, weights=(6,))
@@ -29,3 +34,32 @@ def test_recipes_of_choices_that_are_no_more_are_read() -> None:
     for other in ({"packed_from": 96}, {"hints": True}, {"lanes": 2}, {"unheard_of": 1}):
         with pytest.raises(ValueError, match="another compiler"):
             LoweringOptions.from_json(asdict(sparse) | gone | other)
+
+
+def test_what_is_clearly_slower_than_an_exact_graph_is_not_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def judged(_: object, graph: SimpleNamespace, __: object) -> Any:
+        asked.append(graph.label)
+        exact = graph.label != "inexact"
+        return object.__new__(Variant) if exact else Rejected(label=graph.label, reason="")
+
+    monkeypatch.setattr(integers, "_judged", judged)
+    made: Any = [
+        SimpleNamespace(label=label, estimated_s=seconds)
+        for label, seconds in (("inexact", 1.0), ("exact", 2.0), ("near", 2.1), ("slow", 2.5))
+    ]
+
+    def task(target: Target, *, salt: bool = False) -> Any:
+        lowering = SimpleNamespace(salt=salt)
+        return SimpleNamespace(profile=SimpleNamespace(target=target), lowering=lowering)
+
+    found = integers._all_judged(task(Target.SPEED), made)
+    assert [isinstance(f, Variant) for f in found] == [False, True, True, False]
+    assert asked == ["inexact", "exact", "near"]
+    for other in (task(Target.EVM), task(Target.SPEED, salt=True)):
+        asked.clear()
+        integers._all_judged(other, made)
+        assert len(asked) == len(made)
