@@ -40,7 +40,10 @@ def committed(task: Task) -> Iterator[Variant | Rejected]:
         yield Rejected(label="committed hints", reason="not exact enough", measured=made)
         return
     if not made:
-        yield Rejected(label="committed hints", reason="no size is exact enough and small enough")
+        asked = task.profile.input_scale
+        steps = "" if asked is None else f" with inputs in steps of 2^{-asked}"
+        reason = f"no size is exact enough and small enough{steps}"
+        yield Rejected(label="committed hints", reason=reason)
     for graph in made:
         args = committed_shape(task.profile, graph).args
         yield judged(task, graph, args, graph.answers, proven=False)

@@ -68,13 +68,15 @@ class Lane:
 class Stated:
     """The result of one lane: its signed bundle, and its owner's result with the measured error.
 
-    ``salt`` opens the commitment to an input that is private.
+    ``salt`` opens the commitment to an input that is private, and makes its ``identity`` where one
+    names it.
     """
 
     bundle: Bundle
     outputs: dict[str, Any]
     error: MeasuredError
     salt: bytes | None
+    identity: str | None
 
 
 #: Makes a proof or reuses a kept one: ``prover.jobs.kept_proofs.prove_once`` of a job.
@@ -233,4 +235,5 @@ class SharedProof:
             },
             error=error,
             salt=salt,
+            identity=statement.predicate.input.identity,
         )

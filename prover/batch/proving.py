@@ -162,6 +162,7 @@ def _stored(services: BatchServices, stated: Stated, profile: Profile) -> dict[s
         "signer": put(bundle.signer),
         "input": put(bundle.input) if bundle.input is not None else None,
         "input_salt": stated.salt.hex() if stated.salt else None,
+        **({"input_identity": stated.identity} if stated.identity else {}),
         "outputs": stated.outputs,
         "error": error_json(stated.error, profile),
     }

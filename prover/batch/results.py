@@ -53,6 +53,8 @@ def line_of(item: Item) -> dict[str, Any]:
         }
         if item.result["input_salt"]:
             line["input_salt"] = item.result["input_salt"]
+        if item.result.get("input_identity"):
+            line["input_identity"] = item.result["input_identity"]
     if item.problem is not None:
         line["problem"] = item.problem
     return line

@@ -161,10 +161,11 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
         (Profile(argument=Argument.PLAIN, visibility=Visibility.PRIVATE_INPUT), True),
         (Profile(soundness=Soundness.CONSERVATIVE), True),
         (Profile(visibility=Visibility.HASHED_INPUT), False),
+        (Profile(visibility=Visibility.COMMITTED_INPUT), False),
         (Profile(argument=Argument.COMMITTED), True),
         (Profile(argument=Argument.COMMITTED, visibility=Visibility.PRIVATE_INPUT), True),
     ],
-    ids=["private", "conservative", "hashed", "committed", "committed-private"],
+    ids=["private", "conservative", "hashed", "named", "committed", "committed-private"],
 )
 def test_every_profile_is_batched_or_says_why_not(
     app: App, tmp_path: Path, profile: Profile, shared: bool

@@ -123,8 +123,9 @@ def test_a_private_input_stays_private_in_a_shared_proof(app: App) -> None:
         (Profile(), {"context": {"consumer": "0x" + "00" * 20}}),
         (Profile(target=Target.EVM), {}),
         (Profile(visibility=Visibility.HASHED_INPUT), {}),
+        (Profile(visibility=Visibility.COMMITTED_INPUT), {}),
     ],
-    ids=["isolated", "for-a-contract", "evm", "hashed"],
+    ids=["isolated", "for-a-contract", "evm", "hashed", "named"],
 )
 def test_some_jobs_always_have_a_proof_of_their_own(
     app: App, profile: Profile, more: dict[str, Any]

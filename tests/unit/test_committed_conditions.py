@@ -18,6 +18,7 @@ from circuits.compiler import recipe as recipes
 from circuits.format import commitments
 from circuits.format.commitments import COLUMN_SALT, Binding, Commitments, Subject, Weights
 from circuits.format.field import P, from_felt, to_felt
+from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.lower.committed.candidates import recompiled
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import choose_steps, responses
@@ -246,3 +247,19 @@ def test_a_named_input_is_compared_as_the_circuit_reads_it() -> None:
     found = sorted(n for name in reached for n in places[name])
     last = named.arrangement.pieces[-1][1]
     assert found == [*range(last - COLUMN_SALT, last)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"target": Target.EVM},
+        {"soundness": Soundness.CONSERVATIVE},
+        {"argument": Argument.PLAIN},
+    ],
+)
+def test_only_a_circuit_with_committed_hints_names_an_input(other: dict[str, Any]) -> None:
+    """A contract has no pairing of an identity; whatever is built besides would name nothing."""
+    named = Profile(visibility=Visibility.COMMITTED_INPUT)
+    assert named.must_commit
+    assert named.may_commit
+    assert not replace(named, **other).may_commit
