@@ -198,21 +198,20 @@ def _candidates(
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
     unseen = _shaped(graph, responses(read.network, held_out).outputs)
-    first, margins = None, list(_MARGINS)
+    first = None
     tried: list[Measured] = []
     found = 0
 
     def tables(logrows: int, bend: int) -> list[tuple[Steps, Network]]:
         """What is exact enough on the samples to plan on, the finest first."""
-        nonlocal margins
         passing: list[tuple[Steps, Network]] = []
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
             inside = _steps(
-                read, graph, task, every, seen.extents, bits, logrows, shown, margins, bend, weights
+                read, graph, task, every, seen.extents, bits, logrows, shown, bend, weights
             )
             if inside is None:
                 break
-            steps, integers, margins = inside
+            steps, integers = inside
             scales = output_scales(read.network, steps)
             if not exact(reference, _answers(graph, integers, steps, scales, plan)[0]):
                 break
@@ -303,12 +302,11 @@ def _steps(
     bits: int,
     logrows: int,
     shown: bool,
-    margins: list[float],
     bend: int,
     weights: Weights,
-) -> tuple[Steps, Network, list[float]] | None:
-    """Steps under which every sample has its entries in the table, the integers, and the margins
-    from the least on that does; None where there are none."""
+) -> tuple[Steps, Network] | None:
+    """Steps under which every sample has its entries in the table, and the integers; None where
+    there are none."""
     base = 1 << bits
     inputs: list[InputSteps] = []
     for tensor in graph.signature.inputs:
@@ -325,7 +323,7 @@ def _steps(
     corners = _inputs(graph, corner_samples(tuple(edges)))
     every = [np.concatenate(both) for both in zip(every, corners, strict=True)]
     extremes = responses(read.network, corners).extents
-    for number, margin in enumerate(margins):
+    for margin in _MARGINS:
         try:
             steps = choose_steps(
                 read,
@@ -342,7 +340,7 @@ def _steps(
         except CannotLower:
             return None
         if not np.any(_run(integers, steps, every).outside):
-            return steps, integers, margins[number:]
+            return steps, integers
     return None
 
 
