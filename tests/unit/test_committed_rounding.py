@@ -95,6 +95,12 @@ def test_what_is_not_exact_enough_says_how_near_it_came() -> None:
     assert 1e-9 < found.max_error < 0.01
 
 
+def test_private_weights_are_too_long_to_round_behind() -> None:
+    found = committed_graphs(graph(), task(0.01), False, Weights.PRIVATE)
+    assert isinstance(found, str)
+    assert "longer than the table" in found
+
+
 def test_each_quantisation_is_one_sum() -> None:
     network = read_network(graph().plain).network
     sums = [step for _, step in network.sums]

@@ -67,6 +67,10 @@ def committed_graphs(
     one came, or why there is none. ``shown``: whether inputs are public."""
     try:
         read = _read(graph)
+        if weights is Weights.PRIVATE and any(step.rounded for _, step in read.network.sums):
+            raise CannotLower(
+                "before a rounding, weights are longer than the table that bounds them"
+            )
         return list(_candidates(read, graph, task, shown, weights))
     except _Inexact as error:
         return error.measured
