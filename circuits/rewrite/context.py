@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import onnx
-import onnx_ir as ir
+from onnx import GraphProto, TensorProto, helper
 
 from circuits.errors import ModelError, ProfileContradiction
 
@@ -26,36 +28,59 @@ def bind_context(data: bytes, limbs: int, *, expose: bool = False) -> bytes:
     """
     if limbs == 0:
         return data
-    model = ir.from_proto(onnx.load_model_from_string(data))
+    model = onnx.load_model_from_string(data)
     graph = model.graph
-    if any(i.name == CONTEXT_INPUT for i in graph.inputs):
+    if any(i.name == CONTEXT_INPUT for i in graph.input):
         raise ModelError(
             f"the model has an input named {CONTEXT_INPUT!r}, which names the proof's context here",
             advice="Rename that input and export the model again.",
         )
     if expose:
         _refuse_passed_through(graph)
-    kind = ir.TensorType(ir.DataType.FLOAT)
-    context = ir.val(CONTEXT_INPUT, shape=[1, limbs], type=kind)
-    graph.inputs.append(context)
+    _tell_constants(graph)
+    context = helper.make_tensor_value_info(CONTEXT_INPUT, TensorProto.FLOAT, [1, limbs])
+    graph.input.append(context)
     if expose:
-        carried = ir.val(CONTEXT_OUTPUT, shape=[1, limbs], type=kind)
-        graph.append(ir.node("Identity", [context], outputs=[carried]))
-        graph.outputs.insert(0, carried)
-    bound: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return bound
+        names = {node.name for node in graph.node}
+        number = next(n for n in count() if f"node_Identity_{n}" not in names)
+        graph.node.add(
+            op_type="Identity",
+            name=f"node_Identity_{number}",
+            input=[CONTEXT_INPUT],
+            output=[CONTEXT_OUTPUT],
+        )
+        carried = helper.make_tensor_value_info(CONTEXT_OUTPUT, TensorProto.FLOAT, [1, limbs])
+        outputs = [carried, *graph.output]
+        del graph.output[:]
+        graph.output.extend(outputs)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
-def _refuse_passed_through(graph: ir.Graph) -> None:
+def _tell_constants(graph: GraphProto) -> None:
+    """Types and shapes of all constants, before those of values, as onnx-ir writes them."""
+    told = {value.name: value for value in graph.value_info}
+    given = {value.name for value in graph.input}
+    constants = [
+        told.pop(t.name, None) or helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+        for t in graph.initializer
+        if t.name not in given
+    ]
+    del graph.value_info[:]
+    graph.value_info.extend([*constants, *told.values()])
+
+
+def _refuse_passed_through(graph: GraphProto) -> None:
     """Raises ``ProfileContradiction`` where an output is an input that is not to be shown: it would
     be shown, and EZKL makes a cell of its own of such an output, tied to no private input."""
-    for output in graph.outputs:
-        source: ir.Value | None = output
-        while source is not None and (node := source.producer()) is not None:
-            source = node.inputs[0] if node.op_type in _SAME_NUMBERS and node.inputs else None
-        if source is not None and source in graph.inputs:
+    makers = {name: node for node in graph.node for name in node.output}
+    inputs = {value.name for value in graph.input}
+    for output in graph.output:
+        source = output.name
+        while (node := makers.get(source)) and node.op_type in _SAME_NUMBERS and node.input:
+            source = node.input[0]
+        if source in inputs:
             raise ProfileContradiction(
-                f"output {output.name!r} is the input {source.name!r}, which the profile keeps"
+                f"output {output.name!r} is the input {source!r}, which the profile keeps"
                 " private: a proof would show it",
                 advice="Export the model without that output, or prove it with public visibility.",
             )
