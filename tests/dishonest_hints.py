@@ -73,6 +73,7 @@ class Network:
         self.steps = [self.step(entry) for entry in self.header["network"]]
         assert self.at == len(self.numbers)
         self.base = self.header["steps"]["base"]
+        self.lie = ""  # what all later steps are made to agree with
         self.sums = self.header["steps"]["sums"]
 
     def array(self, shape: list[int]) -> Any:
@@ -170,8 +171,17 @@ class Network:
                     continue
                 right = step["right"]
                 b = self.read(right, rows) if isinstance(right, dict) else right
-                over = np.maximum(a - b, 0)
-                made = {"rectify": over, "maximum": b + over, "minimum": a - over}[step["op"]]
+                over, under = np.maximum(a - b, 0), np.maximum(b - a, 0)
+                made = {
+                    "rectify": over,
+                    "maximum": b + over,
+                    "minimum": a - over,
+                    "above": np.minimum(over, 1),
+                    "below": np.minimum(under, 1),
+                    "chosen": a * b,
+                }[step["op"]]
+                if self.lie == "other bit" and step["op"] == "above":
+                    made = 1 - made
                 rows.append(np.asarray(made).reshape(-1))
                 continue
             own, full = self.sums[number], self.full(step, rows)
@@ -181,6 +191,8 @@ class Network:
             sums = full[-top : high - top, -left : wide - left] + step["bias"]
             sums = sums + divisor * own["offset"]
             quotients, rest = sums // divisor, sums % divisor
+            if self.lie == "other order" and number == len(self.sums) - 2:
+                quotients = quotients[..., ::-1].copy()  # scores, the last first
             hints[f"q{number}"] = list(quotients.reshape(-1))
             for n in range(own["digits"]):
                 digits = rest // self.base**n % self.base
@@ -259,6 +271,7 @@ class Prover:
         self.base, self.logrows = steps["base"], steps["logrows"]
         self.shows_weights = self.header["weights"] == "shown"
         self.hides_weights = self.header["weights"] == "private"
+        self.network.lie = job["bend"]
         self.public = self.elements()  # of the identity
         if job["bend"] == "weight outside the table":
             self.network.steps[-1]["terms"][0]["weights"][0, 0, 0, 0] = -1 - self.base // 2

@@ -10,7 +10,7 @@ leaves it as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -138,8 +138,16 @@ def lengths(network: Network, steps: Steps) -> list[Floats]:
             whole = steps.base**own.digits if step.kind is Kind.RESULT else 1
             found.append(np.broadcast_to(scale * whole, step.shape).reshape(-1))
             continue
-        every = lengths_of(step.left, found)
-        found.append((every.max(axis=-1) if step.op is Op.TOTAL else every).reshape(-1))
+        found.append(local_lengths(step, lengths_of(step.left, found)).reshape(-1))
+    return found
+
+
+def local_lengths(step: Local, left: Floats) -> Floats:
+    """What the values of a local step's row are multiplied by, where those of its left view are by
+    ``left``."""
+    if step.in_ones:
+        return np.ones_like(left)
+    found: Floats = left.max(axis=-1) if step.op is Op.TOTAL else left
     return found
 
 
@@ -194,21 +202,28 @@ def bounds_of(own: InputSteps | SumSteps, steps: Steps) -> Bounds:
     return -own.offset, (steps.base << finer) - 1 - own.offset
 
 
-def local_bounds(step: Local, found: Sequence[Bounds], widest: int) -> Bounds:
+def local_bounds(
+    step: Local, found: Sequence[Bounds] | Mapping[int, Bounds], widest: int
+) -> Bounds:
     """The same of a local step's row, from those of the rows before."""
     low, high = _bounds_of(step.left, found)
     if step.op is Op.RECTIFY:
         return 0, widest
+    if step.in_ones:
+        return 0, 1
     if step.op is Op.TOTAL:
         count = step.left.shape[-1]
         return count * low, count * high
     if not isinstance(step.right, View):
         return min(low, int(step.right)), max(high, int(step.right))
     other = _bounds_of(step.right, found)
+    if step.op is Op.CHOSEN:
+        corners = [a * b for a in (low, high) for b in other]
+        return min(corners), max(corners)
     return min(low, other[0]), max(high, other[1])
 
 
-def _bounds_of(view: View, found: Sequence[Bounds]) -> Bounds:
+def _bounds_of(view: View, found: Sequence[Bounds] | Mapping[int, Bounds]) -> Bounds:
     pairs = [found[row] for row in view.rows]
     return min(0, *(low for low, _ in pairs)), max(0, *(high for _, high in pairs))
 
@@ -285,7 +300,7 @@ def run(network: Network, steps: Steps, inputs: Sequence[Integers]) -> Run:
             remainders.append(rest % steps.base)
             rest = rest // steps.base
         splits.append(Split(full=full.astype(np.int64), quotients=quotients, remainders=remainders))
-        if own.digits:
+        if own.digits or step.kind is not Kind.RESULT:
             lowest = steps.lowest if step.kind is Kind.RECTIFIED else 0
             np.logical_or(outside, _beyond(quotients, lowest, steps.base), out=outside)
         read = np.maximum(quotients, 0) if step.kind is Kind.RECTIFIED else quotients - own.offset
@@ -313,10 +328,11 @@ def _beyond(values: Numbers, lowest: int, end: int) -> NDArray[np.bool_]:
 def _asked(step: Sum | Local, rows: Sequence[Numbers]) -> list[Numbers]:
     """What a step looks up beside hints."""
     if isinstance(step, Local):
-        if step.op is Op.TOTAL:
+        if step.op in (Op.TOTAL, Op.CHOSEN):
             return []
         right = gathered(step.right, rows) if isinstance(step.right, View) else step.right
-        return [gathered(step.left, rows) - right]
+        over = gathered(step.left, rows) - right
+        return [-over if step.op is Op.BELOW else over]
     found = []
     for term in step.terms:
         if isinstance(term, Function) and term.kinks:

@@ -108,7 +108,7 @@ class Arrangement:
             left = offsets_of(step.left, found)
             if step.op is Op.TOTAL:
                 left = left.sum(axis=-1)
-            elif step.op is Op.RECTIFY:
+            elif step.op in (Op.RECTIFY, Op.ABOVE, Op.BELOW, Op.CHOSEN):
                 left = np.zeros_like(left)
             elif step.op is Op.MAXIMUM and isinstance(step.right, View):
                 left = offsets_of(step.right, found)

@@ -251,12 +251,16 @@ class Op(enum.StrEnum):
     MAXIMUM = "maximum"  # b + max(a - b, 0)
     MINIMUM = "minimum"  # a - max(a - b, 0)
     TOTAL = "total"  # the sums of a's last axis
+    ABOVE = "above"  # 1 where a is larger than b, else 0
+    BELOW = "below"  # 1 where a is smaller than b, else 0
+    CHOSEN = "chosen"  # a times b: a where b is 1, 0 where it is 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Local:
-    """A step of the circuit's own, on elements that count in steps of one length. ``right`` is a
-    view of the same shape, or a constant; zero for ``TOTAL``."""
+    """A step of the circuit's own, on elements that count in steps of one length (those of
+    ``CHOSEN`` may differ). ``right`` is a view of the same shape, or a constant; zero for
+    ``TOTAL``."""
 
     op: Op
     left: View
@@ -270,6 +274,11 @@ class Local:
     @property
     def views(self) -> list[View]:
         return [self.left, *([self.right] if isinstance(self.right, View) else [])]
+
+    @property
+    def in_ones(self) -> bool:
+        """Whether its row counts in ones, whatever it compares counts in."""
+        return self.op in (Op.ABOVE, Op.BELOW)
 
 
 Step = Sum | Local
@@ -344,10 +353,19 @@ def local(step: Local, known: Sequence[Numbers]) -> Numbers:
         total: Numbers = left.sum(axis=-1)
         return total.reshape(len(left), -1)
     right = gathered(step.right, known) if isinstance(step.right, View) else step.right
-    over = np.maximum(left - right, 0)
-    found = {Op.RECTIFY: over, Op.MAXIMUM: right + over, Op.MINIMUM: left - over}[step.op]
-    row: Numbers = found.reshape(len(left), -1)
+    found = _BY_ELEMENT[step.op](left, right)
+    row: Numbers = np.asarray(found, dtype=left.dtype).reshape(len(left), -1)
     return row
+
+
+_BY_ELEMENT: dict[Op, Callable[[Any, Any], Any]] = {
+    Op.RECTIFY: lambda a, b: np.maximum(a - b, 0),
+    Op.MAXIMUM: np.maximum,
+    Op.MINIMUM: np.minimum,
+    Op.ABOVE: np.greater,
+    Op.BELOW: np.less,
+    Op.CHOSEN: np.multiply,
+}
 
 
 def summed(step: Sum, known: Sequence[Numbers]) -> Numbers:

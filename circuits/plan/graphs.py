@@ -26,6 +26,7 @@ from circuits.lower import (
     run_integers,
 )
 from circuits.lower.bits import quantised
+from circuits.lower.committed.candidates import ARGUMENT, committed_quanta
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_graph, near_thresholds
 from circuits.plan.lowering_options import estimate, shapes, weigh_forms, within_factor
@@ -136,7 +137,9 @@ def thresholds(
     ``scales`` are the circuit's input scales, ``recipe`` its recipe if it counts in integers.
     """
     quantum: Mapping[str, Any] | float = 2.0 ** -min(scales)
-    if recipe is not None:
+    if recipe is not None and recipe.get("argument") == ARGUMENT:
+        quantum = committed_quanta(graph, recipe, samples)
+    elif recipe is not None:
         quantum = lower(graph.plain, _bits(recipe), accepted, write=False).compared
     near = near_thresholds(graph.plain, samples, quantum, accepted)
     telling = near_graph(graph.plain, quantum)

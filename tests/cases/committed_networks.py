@@ -103,6 +103,16 @@ VALUES = {
       s = Squeeze(l, second)
       y, z = GRU<hidden_size = 2>(s, gw, gr, gb)
     }""",
+    "decisions": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y, int64[1, 1] z, float[1, 4] v) {
+      f = Flatten(x)
+      c = Gemm(f, w, wb) d = Gemm(f, m)
+      g = Greater(c, d) n = Not(g) o = LessOrEqual(c, high) b = And(n, o)
+      y = Where(b, c, d)
+      z = ArgMax<axis = 1>(c)
+      p = Cast<to = 1>(z) i = Sub(p, places) j = Abs(i) k = Sub(one, j) h = Relu(k)
+      v = Mul(h, d)
+    }""",
 }
 VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "linear layers in a row": {
@@ -133,6 +143,7 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "gr": (1, 6, 2),
         "gb": (1, 12),
     },
+    "decisions": {"w": (126, 4), "wb": (4,), "m": (126, 4)},
 }
 EVERY = MODELS | VALUES
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -165,6 +176,8 @@ def model(name: str) -> bytes:
     constants = {
         "low": np.float32(-1),
         "high": np.float32(2),
+        "one": np.float32(1),
+        "places": np.arange(4, dtype=np.float32),
         "shape": np.array([1, 18, 7]),
         "sequence": np.array([6, 1, 21]),
         "second": np.array([1]),

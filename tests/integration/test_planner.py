@@ -170,6 +170,27 @@ def image() -> Samples:
     return draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-1.0, 1.0)})
 
 
+#: The place of the largest score alone, of the same network and of a small one.
+CLASS = "s = MatMul(f, w) z = ArgMax<axis = 1>(s) y = Cast<to = 1>(z)"
+CNN_CLASS = graph(
+    "a = Conv<strides = [1, 1]>(x, k) b = Relu(a) c = Conv<strides = [2, 2]>(b, j) d = Relu(c)"
+    f" f = Flatten(d) {CLASS}",
+    "float[1, 1, 14, 14] x",
+    {"k": [8, 1, 3, 3], "j": [8, 8, 3, 3], "w": [200, 10]},
+)
+SMALL_CLASS = graph(f"f = Relu(x) {CLASS}", "float[1, 4] x", {"w": [4, 3]})
+
+
+def test_a_class_does_not_keep_a_network_from_committed_hints(
+    engine: EzklEngine, srs_cache: Path
+) -> None:
+    large = builder(engine, srs_cache).estimate(CNN_CLASS, image(), Profile())
+    small = builder(engine, srs_cache).estimate(SMALL_CLASS, samples(), Profile())
+    assert (large.argument, small.argument) == ("committed", "plain")
+    plan = builder(engine, srs_cache).plan(SMALL_CLASS, samples(), Profile())
+    assert plan.choice.variant.commitments is None
+
+
 def test_a_committed_circuit_that_costs_less_is_planned_alone(
     engine: EzklEngine, srs_cache: Path
 ) -> None:

@@ -141,11 +141,14 @@ def test_integers_come_close(name: str) -> None:
     network, x = arrangement.network, inputs(20)
     made = run(network, arrangement.steps, quantised(arrangement, x))
     assert not np.any(made.outside)
-    wanted = responses(read_network(model(name)).network, rows(x)).outputs
+    seen = responses(read_network(model(name)).network, rows(x))
+    near = [((np.abs(gaps) < 0.01 * np.ptp(gaps)) & (gaps != 0)).any(axis=1) for gaps in seen.gaps]
+    clear = ~np.any([np.zeros(len(x), dtype=bool), *near], axis=0)
+    assert clear.mean() > 0.3
     scales = output_scales(network, arrangement.steps)
-    for output, scale, expected in zip(network.outputs, scales, wanted, strict=True):
+    for output, scale, expected in zip(network.outputs, scales, seen.outputs, strict=True):
         values = np.ldexp(gathered(output, made.rows).astype(np.float64), -scale)
-        assert np.abs(values - expected).max() < 0.03 * np.ptp(expected)
+        assert np.abs(values - expected)[clear].max() < 0.03 * np.ptp(expected)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -506,7 +509,7 @@ def test_groups_of_outputs_fit_the_field(name: str) -> None:
     ):
         pack = Packing.of(step, size, steps, steps.divisor(n))
         assert pack.groups * pack.members >= step.shape[2]
-        if step.bordered or not steps.sums[n].digits:
+        if step.bordered or (step.kind is Kind.RESULT and not steps.sums[n].digits):
             assert pack.members == 1
         if pack.members == 1:
             continue

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.committed.network import Local, Op
+from circuits.committed.network import (
+    ZERO,
+    Convolution,
+    Floats,
+    Integers,
+    Kind,
+    Local,
+    Op,
+    Sum,
+    alone,
+)
 from circuits.lower.committed.elementwise import by_element
 from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
 from circuits.lower.committed.values import (
@@ -20,13 +31,14 @@ from circuits.lower.committed.values import (
 )
 
 
-def greatest(draft: Draft, value: Value) -> Value:
-    """The largest elements of the last axis, whose steps are of one length: a tree."""
+def greatest(draft: Draft, value: Value, op: Op = Op.MAXIMUM) -> Value:
+    """The largest elements of the last axis, or the smallest, whose steps are of one length: a
+    tree."""
     while (count := value.shape[-1]) > 1:
         half = count // 2
         a = value.moved(lambda x, half=half: x[..., :half])  # type: ignore[misc]
         b = value.moved(lambda x, half=half: x[..., half : 2 * half])  # type: ignore[misc]
-        found = by_element(draft, Op.MAXIMUM, a, b)
+        found = by_element(draft, op, a, b)
         if count % 2:
             found = draft.joined([found, value.moved(lambda x: x[..., -1:])], -1)
         value = found
@@ -95,6 +107,8 @@ def total(draft: Draft, value: Value) -> Value:
     """Sums over the last axis."""
     if value.shape[-1] == 1:
         return value.moved(lambda x: x[..., 0])
+    if value.parts and draft.counts_in_ones(value):
+        return _counted(draft, value)
     part = value.parts[0]
     if (
         len(value.parts) == 1
@@ -108,6 +122,47 @@ def total(draft: Draft, value: Value) -> Value:
         return total.plus(constant(value.constant.sum(axis=-1)))
     rows = rows_alike(draft, value)
     return draft.row(Local(op=Op.TOTAL, left=raw(rows.addresses)), value.shape[:-1])
+
+
+def _counted(draft: Draft, value: Value) -> Value:
+    """The same of what counts in ones: as exact as that. What is counted several times is read
+    once, times a number; an index counted from its own row of a single one is that index again."""
+    count, size = value.shape[-1], math.prod(value.shape[:-1])
+    flat = value.reshaped((size, count))
+    rows = [_gathered(flat, row) for row in range(size)]
+    if len({weights.tobytes() for _, weights in rows}) > 1:
+        flat = draft.materialize(flat)
+        rows = [(addresses, np.ones(count)) for addresses in flat.addresses]
+    addresses, weights = np.stack([own for own, _ in rows]), rows[0][1]
+    term = Convolution(
+        view=raw(addresses.reshape(size, 1, -1)),
+        weights=weights.reshape(1, -1, 1, 1),
+        height=alone(size),
+        width=alone(1),
+    )
+    bias = flat.constant.sum(axis=-1).reshape(size, 1, 1)
+    step = Sum(
+        kind=Kind.SIGNED,
+        shape=(size, 1, 1),
+        terms=(term,),
+        bias=bias[0, 0] if np.all(bias == bias[0]) else bias,
+    )
+    found = draft.row(step, value.shape[:-1])
+    if np.all(weights == 1) and not np.any(bias):
+        draft.index(found, addresses)
+    return found
+
+
+def _gathered(flat: Value, row: int) -> tuple[Integers, Floats]:
+    """The elements that a row of a value adds up, and how often each."""
+    addresses = np.concatenate([part.addresses[row] for part in flat.parts])
+    factors = np.concatenate([np.broadcast_to(p.factor, flat.shape)[row] for p in flat.parts])
+    distinct, place = np.unique(addresses, return_inverse=True)
+    weights = np.bincount(place, weights=factors)
+    kept = (distinct != ZERO) & (weights != 0)
+    if not np.any(kept):
+        kept[:1] = True
+    return distinct[kept], weights[kept]
 
 
 def _reduced(node: Node) -> tuple[Value, Callable[[Value], Value]]:
@@ -140,6 +195,42 @@ def reduce_mean(node: Node) -> Value:
 def reduce_max(node: Node) -> Value:
     value, back = _reduced(node)
     return back(greatest(node.draft, rows_alike(node.draft, value)))
+
+
+def reduce_min(node: Node) -> Value:
+    value, back = _reduced(node)
+    return back(greatest(node.draft, rows_alike(node.draft, value), Op.MINIMUM))
+
+
+def reduce_squares(node: Node) -> Value:
+    """Σ (f · x + c)². Where all sums are of the same x it is one product of a matrix, as
+    Σ f² · x² + 2 · f · c · x + c²."""
+    draft = node.draft
+    value, back = _reduced(node)
+    count, size = value.shape[-1], math.prod(value.shape[:-1])
+    (part, *others) = value.parts
+    addresses = part.addresses.reshape(size, count)
+    if others or part.function is not None or not np.all(addresses == addresses[:1]):
+        found = total(draft, draft.times(value, value))
+    else:
+        x = of_addresses(addresses[:1].reshape(1, 1, count))
+        factor, added = (
+            np.broadcast_to(n, value.shape).reshape(size, count, 1, 1)
+            for n in (part.factor, value.constant)
+        )
+        terms = tuple(
+            Convolution(view=raw(own.addresses), weights=weights, height=alone(1), width=alone(1))
+            for own, weights in (
+                (draft.materialize(draft.times(x, x)), factor**2),
+                (draft.materialize(x), 2 * factor * added),
+            )
+        )
+        bias = (added**2).sum(axis=(1, 2, 3))
+        step = Sum(kind=Kind.SIGNED, shape=(1, 1, size), terms=terms, bias=bias)
+        found = draft.row(step, value.shape[:-1])
+    if node.proto.op_type == "ReduceL2":
+        found = draft.apply(found, lambda x: np.sqrt(np.maximum(x, 0)))
+    return back(found)
 
 
 def reduce_l1(node: Node) -> Value:

@@ -321,7 +321,8 @@ class Emission:
             self.writer.rectified(self.parts[f"remainders-{number}-{n}"])
             for n in range(self.steps.sums[number].digits)
         ]
-        own = self.writer.rectified(given) if digits else given
+        bare = step.kind is Kind.RESULT and not digits
+        own = given if bare else self.writer.rectified(given)
         row = own
         if step.kind is Kind.RESULT:
             for n in range(len(digits)):  # base · quotient + remainder, from the left
@@ -341,15 +342,29 @@ class Emission:
             self.rows.append(Row(all=total if self.lanes == 1 else None, joined=total))
             return
         a = self.view_all(step.left)
+        if step.op is Op.CHOSEN:
+            assert isinstance(step.right, View)
+            b = self.less(self.view_all(step.right), self.offsets(step.right))
+            self.rows.append(Row(all=writer.multiply(self.less(a, left), b)))
+            return
         if isinstance(step.right, View):
             right = self.offsets(step.right)
             b = self.view_all(step.right)
+            if step.op is Op.BELOW:
+                a, b, left, right = b, a, right, left
             over = self.less(writer.subtract(a, b), left - right)
+        elif step.op is Op.BELOW:
+            every = np.tile((left + int(step.right)).reshape(-1), self.lanes)
+            over = writer.subtract(writer.constant(every[None]), a)
         else:
             over = self.less(a, left + int(step.right))
         over = writer.rectified(over)
         if step.op is Op.RECTIFY:
             self.rows.append(Row(all=over))
+        elif step.in_ones:
+            one = writer.constant(np.array([[1]]))
+            beyond = writer.rectified(writer.subtract(over, one))
+            self.rows.append(Row(all=writer.subtract(over, beyond)))
         elif step.op is Op.MINIMUM:
             self.rows.append(Row(all=writer.subtract(a, over)))
         else:

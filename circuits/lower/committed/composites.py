@@ -8,6 +8,7 @@ import numpy as np
 
 from circuits.committed.network import Op
 from circuits.lower.committed.axes import greatest, total
+from circuits.lower.committed.choices import choose
 from circuits.lower.committed.elementwise import by_element, spread
 from circuits.lower.committed.functions import reciprocal
 from circuits.lower.committed.nodes import Node, Refused
@@ -18,7 +19,9 @@ MASKED = -1e4
 
 
 def where(node: Node) -> Value:
-    """A choice that is constant. What a softmax masks stays where it is, far below."""
+    """A choice. What a softmax masks, where it is constant, stays where it is, far below."""
+    if node.value(0).parts:
+        return choose(node)
     chosen, a, b = node.constant(0) != 0, node.value(1), node.value(2)
     shape = np.broadcast_shapes(chosen.shape, a.shape, b.shape)
     chosen = np.broadcast_to(chosen, shape)

@@ -72,6 +72,15 @@ def function(node: Node) -> Value:
     return node.draft.apply(node.value(0), FUNCTIONS[node.proto.op_type](node.attributes))
 
 
+def absolute(node: Node) -> Value:
+    """2 · max(x, 0) - x of what counts in ones, exactly; else a function."""
+    value = node.value(0)
+    if not value.parts or not node.draft.counts_in_ones(value):
+        return function(node)
+    twice = rectified(node.draft, value).scaled(np.array(2.0))
+    return twice.plus(value.scaled(np.array(-1.0)))
+
+
 def powered(node: Node) -> Value:
     value, exponent = node.value(0), node.constant(1)
     if np.any(exponent != exponent.reshape(-1)[0]):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.arithmetic import Steps, entries
-from circuits.committed.network import Span, Sum
+from circuits.committed.network import Kind, Span, Sum
 from circuits.format.commitments import LANE
 from circuits.lower.committed.writing import Tensor, Writer
 
@@ -36,7 +36,7 @@ class Packing:
     @classmethod
     def of(cls, step: Sum, largest: int, steps: Steps, divisor: int) -> Packing:
         bits = (largest + divisor * (entries(steps.logrows) + 1)).bit_length()
-        if step.bordered or divisor == 1 or bits > _FIELD_BITS // 2:
+        if step.bordered or (divisor == 1 and step.kind is Kind.RESULT) or bits > _FIELD_BITS // 2:
             return cls.none(step)
         outputs = step.shape[2]
         groups = math.ceil(outputs / (_FIELD_BITS // bits))

@@ -21,6 +21,7 @@ from circuits.committed.arithmetic import (
     entries,
     lengths_of,
     local_bounds,
+    local_lengths,
 )
 from circuits.committed.network import (
     ZERO,
@@ -52,8 +53,8 @@ _MOST_SHIFT = 12
 #: A product's factor in integers is at least this, or it takes a longer remainder.
 _LEAST_FACTOR = 4
 _MOST_DIGITS = 2
-#: Signed values reach a little below zero, by rounding, even where samples are never negative: this
-#: many bits below the base.
+#: Signed values reach a little beyond zero, by rounding, even where samples never do: this many
+#: bits below the base.
 _SLACK = 5
 #: By how much an input is finer that is rounded: then few values lie so near the middle between two
 #: steps that they go to the other one.
@@ -85,11 +86,12 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True)
 class Responses:
-    """A float network on samples: its outputs ``[samples, elements]`` and the extents of its
-    sums."""
+    """A float network on samples: its outputs ``[samples, elements]``, the extents of its sums, and
+    by how much the sides of each of its ``comparisons`` differ."""
 
     outputs: list[Floats]
     extents: list[Extent]
+    gaps: list[Floats]
 
 
 def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
@@ -106,7 +108,34 @@ def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
         extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
         read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums
         known.append(read.reshape(len(read), -1))
-    return Responses(outputs=[gathered(o, known) for o in network.outputs], extents=extents)
+    return Responses(
+        outputs=[gathered(o, known) for o in network.outputs],
+        extents=extents,
+        gaps=[gap(network, number, known) for number in comparisons(network)],
+    )
+
+
+def comparisons(network: Network) -> list[int]:
+    """The numbers of the steps that compare what no other comparison decides."""
+    jumping: set[int] = set()
+    found = []
+    for number, step in enumerate(network.steps):
+        after = not jumping.isdisjoint(row for view in step.views for row in view.rows)
+        compares = isinstance(step, Local) and step.in_ones
+        if compares and not after:
+            found.append(number)
+        if compares or after:
+            jumping.add(len(network.inputs) + number)
+    return found
+
+
+def gap(network: Network, number: int, rows: Sequence[Any]) -> Floats:
+    """By how much the sides of a comparison differ, ``[samples, elements]``."""
+    step = network.steps[number]
+    assert isinstance(step, Local)
+    right = gathered(step.right, rows) if isinstance(step.right, View) else step.right
+    found = np.asarray(gathered(step.left, rows) - right, dtype=np.float64)
+    return found.reshape(len(found), -1)
 
 
 def choose_steps(
@@ -139,6 +168,8 @@ def choose_steps(
             own = replace(own, scale=1.0, digits=made.rounded_digits(step))
             if largest_weight is not None and made.lighter(step, own, largest_weight) != own:
                 raise CannotLower("a weight before a rounding has more bits than the table")
+        elif row in read.ones:
+            own = made.in_ones(step)
         elif step.kind is Kind.RESULT and not (packs and _pays(step)):
             own = made.result_steps(step)
             if largest_weight is not None:
@@ -175,7 +206,8 @@ def _fitting(
         share = float(-low.min() / max(float(high.max() - low.min()), 1e-30))
         if coarse:
             share = math.ceil(share * _SHARES) / _SHARES
-        offset = min(top - 1, math.ceil(share * top) + (steps.base >> _SLACK))
+        slack = steps.base >> _SLACK
+        offset = min(top - 1 - slack, math.ceil(share * top) + slack)
         room = max(1, top - offset)
         each, reach = np.maximum(high, -low * (room / offset if offset else 0.0)), room
     largest = float(each.max()) or 1.0
@@ -217,18 +249,24 @@ def check_steps(read: Read, steps: Steps) -> None:
             type(n) is int and 0 <= n <= most for n in own.shifts
         ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
-        least = 0 if step.kind is Kind.RESULT else 1
-        if step.rounded and (own.scale, own.digits) != (1.0, made.rounded_digits(step)):
-            raise CannotLower("a sum is rounded to other steps than the model's")
-        longest = _MOST_DIGITS + step.rounded
-        if type(own.digits) is not int or not least <= own.digits <= longest:
-            raise CannotLower("a sum has a remainder that is none")
-        signed = step.kind is not Kind.RECTIFIED and own.digits > 0
+        _check_digits(step, own, ones=row in read.ones, rounded=made.rounded_digits(step))
+        signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
         if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
             raise CannotLower("a sum is offset as no table allows")
         while len(made.lengths) < row:
             made.local()
         made.add(step, own)
+
+
+def _check_digits(step: Sum, own: SumSteps, *, ones: bool, rounded: int) -> None:
+    """``ones``: whether a sum counts in ones. ``rounded``: a rounded sum's digits."""
+    if ones and (own.scale != 1 or own.digits != 0 or any(own.shifts)):
+        raise CannotLower("what counts in ones would count in other steps")
+    if step.rounded and (own.scale, own.digits) != (1.0, rounded):
+        raise CannotLower("a sum is rounded to other steps than the model's")
+    least = 0 if ones or step.kind is Kind.RESULT else 1
+    if type(own.digits) is not int or not least <= own.digits <= _MOST_DIGITS + step.rounded:
+        raise CannotLower("a sum has a remainder that is none")
 
 
 def integer_network(read: Read, steps: Steps) -> Network:
@@ -257,6 +295,8 @@ class _Integers:
 
     def __init__(self, network: Network, steps: Steps) -> None:
         self.network, self.table = network, steps
+        #: What the rows that count in ones can be.
+        self.counts: dict[int, Bounds] = {}
         self.lengths: list[Floats] = [
             np.full(size, 2.0**own.scale)
             for size, own in zip(network.inputs, steps.inputs, strict=True)
@@ -284,12 +324,14 @@ class _Integers:
         """The next step, which is a local one."""
         step = self.network.steps[len(self.steps)]
         assert isinstance(step, Local)
-        left = self.of(step.left)
-        own = left.max(axis=-1) if step.op is Op.TOTAL else left
+        own = local_lengths(step, self.of(step.left))
         right = step.right
-        if not isinstance(right, View) and right != 0:
-            right = int(np.rint(right * self.one(step.left)))
+        if not isinstance(right, View):
+            reached = right * self.one(step.left) if right else 0  # compared as sums are rounded
+            right = math.floor(reached + 0.5) if step.in_ones else int(np.rint(reached))
         made = replace(step, right=right)
+        if step.in_ones or self._counted(step):
+            self.counts[len(self.lengths)] = self._count(made)
         self.steps.append(made)
         self.lengths.append(own.reshape(-1))
         self.bounds.append(local_bounds(made, self.bounds, self.table.base - 1))
@@ -416,6 +458,51 @@ class _Integers:
         finer = [own.finer for row, own in enumerate(self.table.inputs) if row in rows]
         return _MOST_DIGITS + any(finer)
 
+    def _counted(self, step: Local) -> bool:
+        return all(row in self.counts for view in step.views for row in view.rows)
+
+    def _count(self, step: Local) -> Bounds:
+        """What a local step that counts in ones can be."""
+        if step.in_ones:
+            return 0, 1
+        if step.op is not Op.RECTIFY:
+            return local_bounds(step, self.counts, 0)
+        right = step.right
+        low = self._of_counts(right)[0] if isinstance(right, View) else int(right)
+        return 0, max(0, self._of_counts(step.left)[1] - low)
+
+    def _of_counts(self, view: View) -> Bounds:
+        found = [self.counts[row] for row in view.rows]
+        return min(0, *(low for low, _ in found)), max(0, *(high for _, high in found))
+
+    def in_ones(self, step: Sum) -> SumSteps:
+        """Steps of a sum that counts in ones: no remainder, and all of it in the table."""
+        low, high = float(step.bias.min()), float(step.bias.max())
+        for term in step.terms:
+            least, most = self._reach(term)
+            low, high = low + least, high + most
+        low, high = (max(0, low), max(0, high)) if step.kind is Kind.RECTIFIED else (low, high)
+        self.counts[len(self.lengths)] = int(low), int(high)
+        offset = 0
+        if step.kind is Kind.SIGNED:
+            offset = max(0, -int(low))
+            if high + offset >= self.table.base:
+                raise CannotLower("a count of this network is larger than the table")
+        return SumSteps(scale=1.0, offset=offset, digits=0, shifts=(0,) * step.shape[2])
+
+    def _reach(self, term: Term) -> tuple[float, float]:
+        """The least and the largest that a term which counts in ones can be."""
+        (low, high), *others = (self._of_counts(view) for view in term.views)
+        if isinstance(term, Convolution):
+            above = np.maximum(term.weights, 0).sum(axis=(1, 2, 3))
+            below = np.minimum(term.weights, 0).sum(axis=(1, 2, 3))
+            least, most = above * low + below * high, above * high + below * low
+            return float(least.min()), float(most.max())
+        assert isinstance(term, (Product, Pointwise))
+        many = term.left.shape[2] if isinstance(term, Product) else 1
+        corners = [0, *(many * a * b * term.factor for a in (low, high) for b in others[0])]
+        return min(corners), max(corners)
+
     def result_steps(self, step: Sum) -> SumSteps:
         """Steps of a sum that is given out: finer than any single one of its terms."""
         finest = 1.0
@@ -437,6 +524,6 @@ def _sources(network: Network, rows: set[int]) -> set[int]:
     found = set(rows)
     for at in reversed(range(len(network.steps))):
         step = network.steps[at]
-        if at + len(network.inputs) in found and isinstance(step, Local):
+        if at + len(network.inputs) in found and isinstance(step, Local) and not step.in_ones:
             found.update(row for view in step.views for row in view.rows)
     return found

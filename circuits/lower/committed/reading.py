@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from onnx import NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from circuits.committed.network import Network
-from circuits.lower.committed import axes, composites, elementwise, linear
+from circuits.lower.committed import axes, choices, composites, elementwise, linear
 from circuits.lower.committed.functions import FUNCTIONS
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
@@ -28,10 +28,13 @@ _ADVICE = "Leave out --argument committed: the other circuits take more operator
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """A network, and the rows whose elements all count in steps of one length."""
+    """A network, and of its rows those whose elements all count in steps of one length, those that
+    count in ones, and those that decide a comparison with a constant, by the name of its output."""
 
     network: Network
     alike: frozenset[int]
+    ones: frozenset[int]
+    decided: Mapping[str, int]
 
 
 def read_network(data: bytes) -> Read:
@@ -45,8 +48,14 @@ def read_network(data: bytes) -> Read:
     for node in graph.node:
         reader.read(node)
     outputs = [reader.given(output.name) for output in graph.output]
-    network, alike = network_of(reader.draft, outputs)
-    return Read(network=network, alike=alike)
+    network, numbers, alike = network_of(reader.draft, outputs)
+    decided = reader.draft.decided
+    return Read(
+        network=network,
+        alike=alike,
+        ones=frozenset(numbers[row] for row in reader.draft.ones if row in numbers),
+        decided={name: numbers[row] for name, row in decided.items() if row in numbers},
+    )
 
 
 def _unrolled(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -65,6 +74,7 @@ class _Reader:
         shapes = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input]
         self.draft = Draft(inputs=[math.prod(shape) for shape in shapes])
         self.draft.alike |= {*range(len(shapes))}
+        self.made = {name: node for node in graph.node for name in node.output}
         self.known = {name: constant(a) for name, a in arrays.items() if a.dtype.kind in "fiub"}
         for row, (value, shape) in enumerate(zip(graph.input, shapes, strict=True)):
             places = row * ROW + np.arange(math.prod(shape), dtype=np.int64)
@@ -77,11 +87,25 @@ class _Reader:
         if step is None:
             raise _refuse(node, "this operator is not there yet")
         try:
-            found = step(Node(self.draft, node, attributes, values))
+            found = self._one_hot(node) or step(Node(self.draft, node, attributes, values))
         except Refused as error:
             raise _refuse(node, str(error)) from None
         results = found if isinstance(found, list) else [found]
         self.known.update(zip(node.output, results, strict=False))
+
+    def _one_hot(self, node: NodeProto) -> Value | None:
+        """max(1 - |i|, 0) of integers i: how the rewriter writes that i is zero."""
+        less = self.made.get(node.input[0]) if node.op_type == "Relu" else None
+        gap = self.made.get(less.input[1]) if less is not None and less.op_type == "Sub" else None
+        if less is None or gap is None or gap.op_type != "Abs":
+            return None
+        one, inner = self.known[less.input[0]], self.known[gap.input[0]]
+        fits = np.broadcast_shapes(one.shape, inner.shape) == inner.shape
+        if one.parts or np.any(one.constant != 1) or not inner.parts or not fits:
+            return None
+        if not self.draft.counts_in_ones(inner):
+            return None
+        return choices.one_hot(self.draft, inner)
 
     def given(self, name: str) -> NDArray[np.int64]:
         """An output's addresses: of one row."""
@@ -167,21 +191,31 @@ _MOVES = (
 _STEPS: dict[str, Callable[[Node], Value | list[Value]]] = {
     **dict.fromkeys(_MOVES, move),
     **dict.fromkeys(FUNCTIONS, elementwise.function),
+    "Abs": elementwise.absolute,
     "Add": elementwise.add,
+    "And": choices.logic,
+    "ArgMax": choices.arg,
+    "ArgMin": choices.arg,
     "AveragePool": axes.average_pool,
     "BatchNormalization": elementwise.batch_norm,
+    "Cast": same,
     "Clip": elementwise.clip,
     "Concat": concat,
     "Conv": linear.conv,
     "ConvTranspose": linear.transposed,
     "Div": elementwise.div,
+    "Equal": choices.equal,
     "Gemm": linear.gemm,
     "GlobalAveragePool": axes.global_average,
     "GlobalMaxPool": axes.global_max,
+    "Greater": choices.compare,
+    "GreaterOrEqual": choices.compare,
     "Identity": same,
     "InstanceNormalization": composites.instance_norm,
     "LayerNormalization": composites.layer_norm,
     "LeakyRelu": elementwise.leaky,
+    "Less": choices.compare,
+    "LessOrEqual": choices.compare,
     "LogSoftmax": composites.log_softmax,
     "MatMul": linear.matmul,
     "Max": elementwise.maximum,
@@ -189,18 +223,25 @@ _STEPS: dict[str, Callable[[Node], Value | list[Value]]] = {
     "Min": elementwise.minimum,
     "Mul": elementwise.mul,
     "Neg": elementwise.neg,
+    "Not": choices.negation,
+    "Or": choices.logic,
     "PRelu": elementwise.prelu,
     "Pow": elementwise.powered,
     "ReduceL1": axes.reduce_l1,
+    "ReduceL2": axes.reduce_squares,
     "ReduceMax": axes.reduce_max,
     "ReduceMean": axes.reduce_mean,
+    "ReduceMin": axes.reduce_min,
     "ReduceSum": axes.reduce_sum,
+    "ReduceSumSquare": axes.reduce_squares,
     "Relu": elementwise.relu,
     "Round": rounded,
+    "Sign": choices.sign,
     "Softmax": composites.softmax,
     "Sub": elementwise.sub,
     "Sum": elementwise.add_all,
     "Where": composites.where,
+    "Xor": choices.logic,
 }
 
 

@@ -26,12 +26,14 @@ from circuits.committed.network import (
     Term,
     View,
 )
-from circuits.lower.committed.values import ROW, Draft
+from circuits.lower.committed.values import ROW, Draft, rows_of
 
 
-def network_of(draft: Draft, outputs: Sequence[Integers]) -> tuple[Network, frozenset[int]]:
-    """The network of a draft, and the rows whose elements all count in steps of one length.
-    ``outputs``: addresses."""
+def network_of(
+    draft: Draft, outputs: Sequence[Integers]
+) -> tuple[Network, dict[int, int], frozenset[int]]:
+    """The network of a draft, its rows by their numbers in the draft, and those whose elements all
+    count in steps of one length. ``outputs``: addresses."""
     made = _Simplifier(draft, list(outputs))
     made.join_sums()
     made.rectify()
@@ -50,9 +52,9 @@ class _Simplifier:
         found: Counter[int] = Counter()
         for step in self.steps:
             for view in step.views:
-                found.update(_rows(view.places))
+                found.update(rows_of(view.places))
         for output in self.outputs:
-            found.update(_rows(output))
+            found.update(rows_of(output))
         return found
 
     # --- sums in sums ---------------------------------------------------------------------------
@@ -103,7 +105,7 @@ class _Simplifier:
 
         def moved(places: Integers) -> Integers:
             """Elements of a sum in the stead of those that it is rectified to."""
-            for row in _rows(places):
+            for row in rows_of(places):
                 if row in instead:
                     mine = (places != ZERO) & (places // ROW == row)
                     places = np.where(mine, instead[row][np.where(mine, places % ROW, 0)], places)
@@ -133,9 +135,9 @@ class _Simplifier:
         read: Counter[int] = Counter()
         for step in self.steps:
             for view in step.views:
-                read.update(_rows(view.places))
+                read.update(rows_of(view.places))
         for output in self.outputs:
-            for row in _rows(output):
+            for row in rows_of(output):
                 own = self.steps[row - self.first] if row >= self.first else None
                 if (
                     isinstance(own, Sum)
@@ -148,22 +150,22 @@ class _Simplifier:
 
     # --- numbering ------------------------------------------------------------------------------
 
-    def network(self) -> tuple[Network, frozenset[int]]:
+    def network(self) -> tuple[Network, dict[int, int], frozenset[int]]:
         """What something reads, renumbered."""
-        live = {row for output in self.outputs for row in _rows(output)}
+        live = {row for output in self.outputs for row in rows_of(output)}
         for at in reversed(range(len(self.steps))):
             if at + self.first in live:
-                live.update(r for view in self.steps[at].views for r in _rows(view.places))
+                live.update(r for view in self.steps[at].views for r in rows_of(view.places))
         kept = [at for at in range(len(self.steps)) if at + self.first in live]
         numbers = {row: row for row in range(self.first)}
         numbers |= {at + self.first: self.first + n for n, at in enumerate(kept)}
         sizes = [*self.inputs, *(self.steps[at].size for at in kept)]
 
         def view(places: Integers) -> View:
-            rows = sorted(numbers[row] for row in _rows(places)) or [0]
+            rows = sorted(numbers[row] for row in rows_of(places)) or [0]
             starts = dict(zip(rows, np.cumsum([0, *(sizes[r] for r in rows)]), strict=False))
             found = np.full(places.shape, ZERO)
-            for row in _rows(places):
+            for row in rows_of(places):
                 mine = (places != ZERO) & (places // ROW == row)
                 found[mine] = starts[numbers[row]] + places[mine] % ROW
             return View(rows=tuple(rows), places=found)
@@ -176,12 +178,8 @@ class _Simplifier:
             for n, step in enumerate(steps)
             if isinstance(step, Sum) and len(step.convolutions) < len(step.terms)
         }
-        return Network(inputs=tuple(self.inputs), steps=steps, outputs=outputs), frozenset(alike)
-
-
-def _rows(places: Integers) -> list[int]:
-    """The rows that addresses are in."""
-    return [int(n) for n in np.unique(places[places != ZERO] // ROW)]
+        network = Network(inputs=tuple(self.inputs), steps=steps, outputs=outputs)
+        return network, numbers, frozenset(alike)
 
 
 def _scaled(term: Term, factor: Floats) -> Term:

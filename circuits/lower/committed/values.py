@@ -37,6 +37,10 @@ from circuits.committed.network import (
 
 Map = Callable[[Floats], Floats]
 ROW = 1 << 40
+#: In the place of a length: that of what counts in ones.
+_ONES = 1 << 62
+#: Parts of a value that is multiplied by bits part by part.
+_FEW = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +84,7 @@ class Value:
         for part in self.parts:
             found.update(np.ascontiguousarray(part.addresses).tobytes())
             found.update(np.broadcast_to(part.factor, self.shape).tobytes())
-            found.update(str(id(part.function)).encode())
+            found.update(b"square" if part.square else str(id(part.function)).encode())
         found.update(np.ascontiguousarray(self.constant).tobytes())
         return found.digest()
 
@@ -153,25 +157,79 @@ def raw(addresses: Integers) -> View:
 @dataclass(kw_only=True)
 class Draft:
     """A network being read. ``alike``: rows all of whose elements count in steps of one length;
-    ``origins``: for each element of a local step's row the one in whose steps it counts."""
+    ``origins``: for each element of a local step's row the one in whose steps it counts; ``ones``:
+    rows of integers that count in ones, exactly, ``bits`` those of them that are 0 or 1;
+    ``decided``: the rows that compare computed values with constants, by their outputs' names."""
 
     inputs: list[int]
     steps: list[Step] = field(default_factory=list)
     alike: set[int] = field(default_factory=set)
     origins: dict[int, Integers] = field(default_factory=dict)
+    ones: set[int] = field(default_factory=set)
+    bits: set[int] = field(default_factory=set)
+    decided: dict[str, int] = field(default_factory=dict)
+    #: Where the bits stand that say whether an index is beyond 0, 1, 2 …, by its address.
+    beyond: dict[int, Integers] = field(default_factory=dict)
+    _indices: set[bytes] = field(default_factory=set)
     _materialized: dict[bytes, Value] = field(default_factory=dict)
+    #: Keys name functions by their ids, which must not be given to others.
+    _kept: list[Value] = field(default_factory=list)
 
     def add(self, step: Step) -> int:
         """A step's row."""
         self.steps.append(step)
         row = len(self.inputs) + len(self.steps) - 1
-        if isinstance(step, Sum) and not self._by_channel(step):
+        if self._in_ones(step):
+            self.ones.add(row)
+        if isinstance(step, Sum) and (row in self.ones or not self._by_channel(step)):
             self.alike.add(row)
-        if isinstance(step, Local):
+        if isinstance(step, Local) and step.in_ones:
+            self.bits.add(row)
+        elif isinstance(step, Local):
             left = step.left.places
+            if step.op is Op.CHOSEN and self.bits.issuperset(rows_of(left)):
+                self.bits.add(row)
             first = left.max(axis=-1) if step.op is Op.TOTAL else left
             self.origins[row] = self._roots(first.reshape(-1))
         return row
+
+    def _in_ones(self, step: Step) -> bool:
+        """Whether a row holds integers that count in ones: made of such by integers alone."""
+        if isinstance(step, Local) and step.in_ones:
+            return True
+        if not self.ones:
+            return False
+        numbers: list[NDArray[Any]] = []
+        if isinstance(step, Local):
+            numbers = [] if isinstance(step.right, View) else [np.array(step.right)]
+        else:
+            for term in step.terms:
+                if isinstance(term, Function):
+                    return False
+                numbers.append(
+                    term.weights if isinstance(term, Convolution) else np.array(term.factor)
+                )
+            numbers.append(step.bias)
+        rows = [row for view in step.views for row in rows_of(view.places)]
+        return self.ones.issuperset(rows) and all(np.all(n == np.rint(n)) for n in numbers)
+
+    def counts_in_ones(self, value: Value) -> bool:
+        """Whether a value would count in ones if it were materialized."""
+        if value.parts and not self.ones:
+            return False
+        return all(
+            part.function is None
+            and np.all(part.factor == np.rint(part.factor))
+            and self.ones.issuperset(rows_of(part.addresses))
+            for part in value.parts
+        ) and bool(np.all(value.constant == np.rint(value.constant)))
+
+    def is_truth(self, value: Value) -> bool:
+        """Whether a value is bits, or negated ones."""
+        if len(value.parts) != 1 or not self._of_bits(value):
+            return False
+        factor, added = value.parts[0].factor, value.constant
+        return bool(np.all((factor == 1) & (added == 0) | (factor == -1) & (added == 1)))
 
     def _by_channel(self, step: Sum) -> bool:
         """Whether the channels of a sum may count in steps of different lengths: those of a
@@ -207,6 +265,9 @@ class Draft:
         found = roots.copy()
         for row in np.unique(roots[roots != ZERO] // ROW):
             mine = (roots != ZERO) & (roots // ROW == row)
+            if int(row) in self.ones:
+                found[mine] = _ONES
+                continue
             step = self.steps[int(row) - len(self.inputs)] if row >= len(self.inputs) else None
             one = int(row) in self.alike or not isinstance(step, Sum)
             channels = 1 if one or not isinstance(step, Sum) else step.shape[2]
@@ -222,14 +283,16 @@ class Draft:
 
     def wide(self, addresses: Integers) -> bool:
         """Whether an element of these may outgrow the table: totals may."""
-        rows = np.unique(addresses[addresses != ZERO] // ROW)
-        own = [self.steps[int(r) - len(self.inputs)] for r in rows if r >= len(self.inputs)]
+        rows = rows_of(addresses)
+        own = [self.steps[r - len(self.inputs)] for r in rows if r >= len(self.inputs)]
         return any(isinstance(s, Local) and s.op is Op.TOTAL for s in own)
 
     # --- integers of a value's own -------------------------------------------------------------
 
     def rounded(self, value: Value) -> Value:
         """The whole numbers that the model itself rounds a value to."""
+        if self.counts_in_ones(value):
+            return value
         found = self.summed(value)
         step = self.steps[-1]
         assert isinstance(step, Sum)
@@ -244,6 +307,7 @@ class Draft:
         key = value.key
         if key not in self._materialized:
             self._materialized[key] = self.summed(value)
+            self._kept.append(value)
         return self._materialized[key]
 
     def uniform(self, value: Value) -> Value:
@@ -262,6 +326,23 @@ class Draft:
             self.alike.add(int(self._materialized[key].addresses.reshape(-1)[0] // ROW))
         return self._materialized[key]
 
+    def index(self, value: Value, bits: Integers, *, new: bool = False) -> None:
+        """Notes values as indices where each is the count of the bits which say that it is beyond
+        0, 1, 2 …: where these are new, or were noted before."""
+        for address, own in zip(value.addresses.reshape(-1).tolist(), bits, strict=True):
+            if new or own.tobytes() in self._indices:
+                self._indices.add(own.tobytes())
+                self.beyond[address] = own
+
+    def compact(self, value: Value) -> Value:
+        """``uniform``, with elements that occur several times materialized once."""
+        flat = value.reshaped((value.size,))
+        kept, places = distinct(flat)
+        if len(kept) == flat.size:
+            return self.uniform(value)
+        found = self.uniform(flat.moved(lambda x: x[kept]))
+        return found.moved(lambda x: x[places].reshape(value.shape))
+
     def apply(self, value: Value, function: Map) -> Value:
         """A function of each element, not yet looked up."""
         found = _one_function(value) or (self.uniform(value).addresses, _identity)
@@ -276,6 +357,9 @@ class Draft:
 
     def times(self, a: Value, b: Value) -> Value:
         """Products of two values, element by element."""
+        for bits, value in ((a, b), (b, a)):
+            if self._of_bits(bits):
+                return self._chosen(bits, value)
         shape = np.broadcast_shapes(a.shape, b.shape)
         first, second = _one_function(a), _one_function(b)
         if first and second and np.array_equal(first[0], second[0]):
@@ -292,6 +376,33 @@ class Draft:
         left, right = (raw(_as_map(v.addresses)) for v in own)
         term = Pointwise(left=left, right=right, factor=1.0)
         return self.row(_signed(left.shape, (term,)), shape)  # type: ignore[arg-type]
+
+    def _of_bits(self, value: Value) -> bool:
+        """Whether a value is a few bits times constants."""
+        return 0 < len(value.parts) <= _FEW and all(
+            p.function is None and self.bits.issuperset(rows_of(p.addresses)) for p in value.parts
+        )
+
+    def _chosen(self, bits: Value, value: Value) -> Value:
+        """A value times what is made of bits: its parts where a bit is one."""
+        shape = np.broadcast_shapes(bits.shape, value.shape)
+        plain = all(p.function is None and not self.wide(p.addresses) for p in value.parts)
+        several = len(value.parts) > 1 and value.size < math.prod(shape)
+        if not plain or several or len(value.parts) > _FEW:
+            value = self.materialize(value)
+        bits, value = bits.broadcast(shape), value.broadcast(shape)
+        parts = [replace(p, factor=p.factor * bits.constant) for p in value.parts]
+        parts += [replace(p, factor=p.factor * value.constant) for p in bits.parts]
+        for bit in bits.parts:
+            for part in value.parts:
+                step = Local(op=Op.CHOSEN, left=raw(part.addresses), right=raw(bit.addresses))
+                key = b"chosen" + part.addresses.tobytes() + bit.addresses.tobytes()
+                if key not in self._materialized:
+                    self._materialized[key] = self.row(step, shape)
+                found = self._materialized[key].reshaped(shape).addresses
+                parts.append(Part(addresses=found, factor=part.factor * bit.factor))
+        own = tuple(p for p in parts if np.any(p.factor))
+        return Value(parts=own, constant=bits.constant * value.constant)
 
     def moved(
         self, value: Value, move: Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -390,6 +501,23 @@ class Draft:
             return bool(np.all(factor == factor[0, 0, 0]))
         lengths = self.lengths(part.addresses).reshape(-1)[order].reshape(shape)
         return bool(np.all(factor == factor[:1, :1])) and channelwise(lengths)
+
+
+def rows_of(addresses: Integers) -> list[int]:
+    """The rows that addresses are in."""
+    return [int(n) for n in np.unique(addresses[addresses != ZERO] // ROW)]
+
+
+def distinct(flat: Value) -> tuple[Integers, Integers]:
+    """Where the different elements of a flat value stand first, and which of them each is."""
+    numbers = [flat.constant, *(np.broadcast_to(p.factor, flat.shape) for p in flat.parts)]
+    keys = [(n + 0.0).view(np.int64) for n in numbers]
+    keys += [p.addresses for p in flat.parts]
+    _, first, place = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[place.reshape(-1)]
 
 
 def channelwise(lengths: Integers) -> bool:
