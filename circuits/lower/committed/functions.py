@@ -111,14 +111,26 @@ def pieces(values: Floats, error: float) -> list[int]:
     """Where straight pieces begin that stay so near to a function's values on 0, 1, 2 …: each is
     the longest that does, from its first value to its last."""
     found, start, end = [0], 0, len(values) - 1
+    places = np.arange(len(values), dtype=np.float64)
+
+    def near(start: int, end: int) -> bool:
+        if end >= len(values):
+            return False
+        # What np.linspace gives, which takes longer than all the rest.
+        line = places[: end - start + 1] * ((values[end] - values[start]) / (end - start))
+        line += values[start]
+        line[-1] = values[end]
+        line -= values[start : end + 1]
+        return bool(np.abs(line).max() <= error)
+
     while start < end:
         step = 1
-        while start + step < end and _near(values, start, start + 2 * step, error):
+        while start + step < end and near(start, start + 2 * step):
             step *= 2
         low, high = start + step, min(start + 2 * step, end)
         while low < high:  # the longest piece in between
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if _near(values, start, middle, error) else (low, middle - 1)
+            low, high = (middle, high) if near(start, middle) else (low, middle - 1)
         start = low
         found.append(start)
     return found
@@ -133,10 +145,3 @@ def balanced(values: Floats, ends: Sequence[int]) -> Floats:
         missed.append((over.max() + over.min()) / 2)
     sides = np.array([missed[0], *missed, missed[-1]])
     return np.asarray(values[list(ends)] - (sides[1:] + sides[:-1]) / 2)
-
-
-def _near(values: Floats, start: int, end: int, error: float) -> bool:
-    if end >= len(values):
-        return False
-    line = np.linspace(values[start], values[end], end - start + 1)
-    return bool(np.abs(line - values[start : end + 1]).max() <= error)
