@@ -181,6 +181,7 @@ def test_a_device_is_written_to_and_not_replaced(workspace: Workspace) -> None:
     assert Path("/dev/null").is_char_device()
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace) -> None:
     """The file size limit stands in for a full disk."""
     out = workspace.folder / "small" / "out.zkml"

@@ -190,6 +190,7 @@ def test_a_killed_queue_is_started_again(running: Up, client: Client) -> None:
     until(lambda: client.ready().ready)
 
 
+@pytest.mark.long
 def test_jobs_survive_a_restart_of_everything(home: Path) -> None:
     with up(home, **FAST) as first, Client(first.url, timeout_s=300) as client:
         job, _ = caught_proving(first, client)
@@ -254,6 +255,7 @@ def test_told_to_stop_while_it_starts_it_stops(tmp_path: Path) -> None:
     assert gone(below)
 
 
+@pytest.mark.long
 def test_killed_processes_do_not_fill_the_disk(home: Path) -> None:
     """A worker killed while it builds leaves megabytes of keys: the next build removes them."""
     with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:

@@ -38,6 +38,7 @@ def test_prove_there_and_verify_here(service: Up, client: Client, tmp_path: Path
     assert (other.code, other.json["ok"]) == (1, False)
 
 
+@pytest.mark.long
 def test_batches_usage_and_webhooks(service: Up, tmp_path: Path) -> None:
     to = ("--url", service.url, "--json")
     rows, out = tmp_path / "rows.jsonl", tmp_path / "batch.zkml"

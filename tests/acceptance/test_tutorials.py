@@ -18,7 +18,7 @@ from circuits.evm.errors import SolcMissing
 from circuits.evm.solc import Solc
 from tests.acceptance.processes import HANGS_S, ROOT, environment, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PAGES = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -41,7 +41,7 @@ from tests.acceptance.processes import gone, until
 from tests.cases import tiny
 from tests.chaos.deployment import Deployment, deployed, finished
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(7200)]
 
 JOBS = int(os.environ.get("ZKML_CHAOS_JOBS", "12"))
 WORKERS = int(os.environ.get("ZKML_CHAOS_WORKERS", "2"))

@@ -51,6 +51,7 @@ def service(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.long
 def test_the_commands_do_what_the_page_says(service: str, tmp_path: Path) -> None:
     for name in ("digits.onnx", "sample.json"):
         shutil.copy(DIGITS / name, tmp_path)

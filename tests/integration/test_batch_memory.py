@@ -38,6 +38,7 @@ app.close()
 """
 
 
+@pytest.mark.long
 def test_ten_thousand_rows_of_64_floats_stay_under_300_mb(tmp_path: Path, srs_cache: Path) -> None:
     from tests.cases.tiny import wide
 

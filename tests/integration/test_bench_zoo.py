@@ -38,18 +38,14 @@ def test_networks_have_as_many_parameters_as_published(network: Network, paramet
     assert network.parameters == parameters
 
 
-#: Trained convolutions take half a minute each on a busy machine; a run of the benchmarks shows
-#: their accuracy, and the tests below check their layers.
-LONG_TO_TRAIN = ("cnn-28-6-16-10", "lenet5", "lenet5-padded")
+#: These take up to half a minute each to train; a run of the benchmarks shows their accuracy, and
+#: the tests below check their layers.
+LONG_TO_TRAIN = ("cnn-28-6-16-10", "lenet5", "lenet5-padded", "mlp-784-56-10", "mlp-784-128-10")
 
 
 @pytest.mark.parametrize(
     "entry",
-    [
-        pytest.param(e, id=e.name, marks=[pytest.mark.slow] if e.name == "mlp-784-128-10" else [])
-        for e in ENTRIES
-        if e.name not in LONG_TO_TRAIN
-    ],
+    [pytest.param(e, id=e.name) for e in ENTRIES if e.name not in LONG_TO_TRAIN],
 )
 def test_every_model_builds_runs_and_is_worth_measuring(entry: Entry, tmp_path: Path) -> None:
     fixture = build_fixture(entry, tmp_path)

@@ -126,6 +126,7 @@ def test_each_lane_of_an_honest_proof_verifies_and_the_circuit_is_rebuilt(
     assert made.vk == private.files.vk.read_bytes()
 
 
+@pytest.mark.long
 def test_another_implementation_of_the_specification_proves_too(
     private: Committed, public: Committed, shown: Committed, tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_false_evaluation_of_another_lane_is_rejected(public: Committed, tmp_p
         ("other weights", "weights"),
     ],
 )
+@pytest.mark.long
 def test_cheating_in_one_lane_is_refused_where_weights_are_shown(
     shown: Committed, tmp_path: Path, bend: str, refused_by: str
 ) -> None:

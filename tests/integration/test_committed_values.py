@@ -149,6 +149,7 @@ def test_values_are_proved_and_rebuilt(values: Committed, tmp_path: Path) -> Non
     assert values.failures(same, X, HERE) == []
 
 
+@pytest.mark.long
 def test_every_kind_of_hint_is_bound(values: Committed, tmp_path: Path) -> None:
     """A quotient larger by one, a remainder larger by one, and a remainder below zero behind a
     larger quotient, of every sum."""

@@ -140,6 +140,7 @@ def test_when_every_contract_is_too_large_the_smallest_is_told(
     assert caught.value.context["contract_bytes"] == smallest
 
 
+@pytest.mark.long
 def test_what_comes_first_loses_where_its_contract_is_too_large(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

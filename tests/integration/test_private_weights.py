@@ -112,16 +112,18 @@ def test_another_implementation_of_the_specification_proves_too(
     [
         ("quotient", {"residues"}),
         ("result", {"residues"}),
-        ("weight outside the table", {"residues", "identity"}),
+        pytest.param("weight outside the table", {"residues", "identity"}, marks=pytest.mark.long),
         ("other private weight", {"identity"}),
-        ("result and constant", {"identity"}),
-        ("constant after challenges", {"challenges", "identity"}),
+        pytest.param("result and constant", {"identity"}, marks=pytest.mark.long),
+        pytest.param(
+            "constant after challenges", {"challenges", "identity"}, marks=pytest.mark.long
+        ),
         ("salt of the identity", {"identity"}),
         ("forged quotient", {"identity"}),
-        ("place of one's own", {"identity"}),
-        ("quotient for its place", {"identity"}),
+        pytest.param("place of one's own", {"identity"}, marks=pytest.mark.long),
+        pytest.param("quotient for its place", {"identity"}, marks=pytest.mark.long),
         ("challenges", {"challenges"}),
-        ("pasted", {"proof", "challenges", "identity"}),
+        pytest.param("pasted", {"proof", "challenges", "identity"}, marks=pytest.mark.long),
     ],
 )
 def test_bent_proofs_are_refused(
@@ -256,6 +258,7 @@ def test_an_argument_is_the_proofs(
     assert refused_by <= {*refusals(private, change(private, honest))}
 
 
+@pytest.mark.long
 def test_weights_of_several_columns(engine: EzklEngine, srs_cache: Path, tmp_path: Path) -> None:
     """Each column has salt and a point of its own, in the engine's order."""
     logrows, base = 11, 512

@@ -59,6 +59,7 @@ def test_a_job_delivered_many_times_does_its_work_once(deployment: Deployment) -
     assert deployment.count("started", job) == 1
 
 
+@pytest.mark.long
 def test_a_tenants_first_job_waits_for_one_job_of_each_worker_at_most(
     deployment: Deployment,
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_job_that_kills_every_worker_is_set_aside(deployment: Deployment) -> N
     assert len(failed.problem["context"]["losses"]) == 2
 
 
+@pytest.mark.long
 def test_a_stopping_workers_job_continues_on_another(deployment: Deployment) -> None:
     leaving = deployment.start_worker()
     job = deployment.post(600)
@@ -171,6 +173,7 @@ def test_a_queue_that_is_away_is_named_and_the_job_is_not_lost(tmp_path: Path) -
         deployment.close()
 
 
+@pytest.mark.long
 def test_a_worker_rides_out_a_queue_that_restarts(tmp_path: Path) -> None:
     server = RedisServer.start(tmp_path / "redis")
     deployment = Deployment(tmp_path, server.url)
@@ -203,6 +206,7 @@ def test_a_worker_without_a_queue_names_the_setting(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 def test_what_ends_within_the_grace_time_is_finished_and_nothing_new_begun(
     deployment: Deployment,
 ) -> None:
@@ -217,6 +221,7 @@ def test_what_ends_within_the_grace_time_is_finished_and_nothing_new_begun(
     assert deployment.store.job(later.id).state is JobState.QUEUED
 
 
+@pytest.mark.long
 def test_a_second_signal_gives_the_job_back_at_once(deployment: Deployment) -> None:
     leaving = deployment.start_worker(ZKML_STOP_GRACE_S="600")
     job = deployment.post(300)
@@ -230,6 +235,7 @@ def test_a_second_signal_gives_the_job_back_at_once(deployment: Deployment) -> N
     assert deployment.store.job(job.id).state is JobState.QUEUED
 
 
+@pytest.mark.long
 def test_a_worker_for_one_job_takes_one_and_needs_no_queue(deployment: Deployment) -> None:
     jobs = [deployment.post(0.0) for _ in range(2)]
     for done in (1, 2, 2):
@@ -239,6 +245,7 @@ def test_a_worker_for_one_job_takes_one_and_needs_no_queue(deployment: Deploymen
         assert states.count(JobState.SUCCEEDED) == done
 
 
+@pytest.mark.long
 def test_a_worker_to_which_nothing_comes_though_a_job_waits_ends(deployment: Deployment) -> None:
     """Its queue is another's: as if Celery had stopped consuming."""
     with RedisServer.start(deployment.settings.home / "elsewhere") as elsewhere:
