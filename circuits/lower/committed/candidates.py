@@ -223,7 +223,7 @@ def _candidates(
     unseen = _shaped(graph, responses(read.network, held_out).outputs)
     first = None
     tried: list[Measured] = []
-    found = 0
+    found = too_large = False
 
     def tables(logrows: int, bend: int) -> list[tuple[Steps, Network]]:
         """What is exact enough on the samples to plan on, the finest first."""
@@ -263,6 +263,7 @@ def _candidates(
             continue
         made = _fitting(integers, graph, steps, shown, weights, blinding)
         if made is None:
+            too_large = True
             continue
         if serves:
             first = first or logrows
@@ -270,8 +271,10 @@ def _candidates(
             _accepted(task.accepted[tensor.name], tensor, own, steps.base, shown)
             for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
         ]
-        found += 1
+        found = True
         yield replace(_described(made, graph, steps, accepted, scales), answers=answers)
+    if too_large and not found:
+        raise CannotLower(f"it needs more than {_MOST_COLUMNS} columns of 2^{_MOST_LOGROWS} rows")
     if tried and not found:
         raise _Inexact(min(tried, key=lambda measured: measured.max_error))
 
