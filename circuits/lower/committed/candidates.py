@@ -265,8 +265,7 @@ def _candidates(
         if made is None:
             too_large = True
             continue
-        if serves:
-            first = first or logrows
+        first = first or (logrows if serves else None)
         accepted = [
             _accepted(task.accepted[tensor.name], tensor, own, steps.base, shown)
             for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
