@@ -96,6 +96,15 @@ VALUES = {
       y = MatMul(m, u)
       z = Mul(c, s)
     }""",
+    "a function beyond the table that another term brings back": """<ir_version: 8,
+                                                                   opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
+      f = Flatten(x)
+      c = Gemm(f, w, wb)
+      s = Softplus(c) r = Relu(c)
+      d = Sub(s, r)
+      y = MatMul(d, u)
+    }""",
     "recurrent": """<ir_version: 8, opset_import: ["" : 14]>
     g (float[1, 2, 9, 7] x) => (float[6, 1, 1, 2] y, float[1, 1, 2] z) {
       r = Reshape(x, sequence)
@@ -135,6 +144,11 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "transposed": {"k": (2, 4, 3, 2)},
     "attention": {"w": (7, 4), "u": (7, 4), "m": (7, 4)},
     "functions": {"w": (126, 4), "wb": (4,), "u": (4, 4)},
+    "a function beyond the table that another term brings back": {
+        "w": (126, 4),
+        "wb": (4,),
+        "u": (4, 4),
+    },
     "recurrent": {
         "lw": (1, 12, 21),
         "lr": (1, 12, 3),

@@ -345,12 +345,15 @@ class _Integers:
         bias = np.asarray(step.bias * (scale * divisor), dtype=np.float64)
         terms: list[Term] = []
         kinks: list[tuple[int, ...]] = []
+        # What lies beyond the table is refused, by however much it does; other terms may bring back
+        # what a function alone has beyond it.
+        far = 2.0 * self.table.base + self._beside_functions(step, scale)
         for term in step.terms:
             if isinstance(term, Convolution):
                 terms.append(self._convolution(term, scale * divisor))
             elif isinstance(term, Function):
                 given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
-                made, started = self._function(term, own.scale, divisor, given, miss)
+                made, started = self._function(term, own.scale, divisor, given, miss, far)
                 bias = bias + started
                 kinks.append(made.kinks)
                 terms.append(made)
@@ -402,13 +405,12 @@ class _Integers:
         divisor: float,
         given: tuple[int, ...] | None,
         miss: float,
+        far: float,
     ) -> tuple[Function, int]:
         """A function in straight pieces, and what it is at the least that its elements can be."""
         assert term.exact is not None
         low, high = self._range(term.view)
         every = np.arange(low, high + 1, dtype=np.float64) / self.one(term.view)
-        # What lies beyond the table is refused, by however much it does.
-        far = 2.0 * self.table.base
         values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
         if given is None:
             ends = pieces(values, 2 * max(_BEND, miss))
@@ -433,6 +435,25 @@ class _Integers:
             slopes=tuple(changes[1:]),
         )
         return made, reached[0] - changes[0] * low
+
+    def _beside_functions(self, step: Sum, scale: Floats) -> float:
+        """How far a sum's other terms reach, in its steps."""
+        functions = [term for term in step.terms if isinstance(term, Function)]
+        if len(functions) == len(step.terms) == 1:
+            return 0.0
+        found = float(np.abs(step.bias * scale).max(initial=0.0))
+        for term in step.terms:
+            if isinstance(term, Convolution):
+                each = np.abs(self._scaled(term, scale)).sum(axis=(1, 2, 3))
+                found += float(each.max(initial=0.0)) * self._edge(term.view)
+            elif not isinstance(term, Function):
+                many = term.left.shape[2] if isinstance(term, Product) else 1
+                edges = self._edge(term.left) * self._edge(term.right)
+                found += many * abs(self._factor(term, float(scale.min()))) * edges
+        return found + 2.0 * self.table.base * (len(functions) - 1)
+
+    def _edge(self, view: View) -> int:
+        return max((abs(end) for row in view.rows for end in self.bounds[row]), default=0)
 
     def _range(self, view: View) -> Bounds:
         found = [self.bounds[row] for row in view.rows]
