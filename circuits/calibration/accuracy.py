@@ -17,7 +17,7 @@ _APART = 4.0
 #: A rebuilt circuit's error on random inputs from which on it is another function, and the share
 #: of them that it has to serve.
 FAR_OFF, MOST_SERVED = 0.1, 0.75
-#: The share of them that it may be so far off on where it compares computed values: beside a tie.
+#: The share of them that it may be so far off on, where it decides a comparison otherwise.
 MOST_TURNED = 0.05
 #: One sample's outputs.
 Outputs = Sequence[NDArray[Any]]
@@ -56,8 +56,8 @@ def compare(
     return Measured(max_error=worst, agreement=float(agreed.mean()), samples=len(reference))
 
 
-def share_far_off(reference: Sequence[Outputs], got: Sequence[Outputs]) -> float:
-    """The share of samples of which an output is off by more than ``FAR_OFF`` of its range."""
+def far_off(reference: Sequence[Outputs], got: Sequence[Outputs]) -> NDArray[np.bool_]:
+    """The samples of which an output is off by more than ``FAR_OFF`` of its range."""
     off = np.zeros(len(reference), dtype=bool)
     for index in range(len(reference[0])):
         want = np.stack([np.asarray(r[index], dtype=np.float64) for r in reference])
@@ -65,7 +65,7 @@ def share_far_off(reference: Sequence[Outputs], got: Sequence[Outputs]) -> float
         far = FAR_OFF * output_range(want)
         pairs = zip(want, have, strict=True)
         off |= np.array([_largest_difference(w, h) > far for w, h in pairs])
-    return float(off.mean())
+    return off
 
 
 def _largest_difference(want: NDArray[Any], have: NDArray[Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -270,3 +271,56 @@ def test_a_rebuild_takes_a_class_that_few_random_inputs_turn() -> None:
     bent = replace(graph, reference=inverted.SerializeToString())
     with pytest.raises(CannotLower, match="of their range off"):
         recompiled(bent, recipe, samples, shown=True, weights=Weights.SEALED)
+
+
+RARE: dict[str, tuple[str, str]] = {
+    "class": ("s = MatMul(x, v) g = Greater(s, high) y = Cast<to = 1>(g)", "float[1, 1] y"),
+    "branch": (
+        "s = MatMul(x, v) g = Greater(s, high) u = MatMul(x, w) y = Where(g, u, three)",
+        "float[1, 3] y",
+    ),
+    "class of a branch": (
+        "s = MatMul(x, v) g = Greater(s, high) u = MatMul(x, w) z = Where(g, u, ahead)"
+        " h = Greater(z, level) y = Cast<to = 1>(h)",
+        "float[1, 3] y",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [*RARE])
+def test_an_issuer_cannot_erase_what_few_random_inputs_show(kind: str) -> None:
+    """A sum in steps so long that a rare answer is never given: on all other inputs nothing is
+    off."""
+    body, output = RARE[kind]
+    made = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 13]> g (float[1, 8] x) => ({output}) {{ {body} }}"""
+    )
+    rng = np.random.default_rng(4)
+    constants = {
+        "w": rng.normal(size=(8, 3)),
+        "v": np.ones((8, 1)),
+        "high": np.array([3.0]),
+        "ahead": np.array([4.0, 0.0, 0.0]),
+        "level": np.array([7.0, 0.5, 0.5]),
+        "three": np.array(3.0),
+    }
+    used = {name for node in made.graph.node for name in node.input}
+    for name in sorted(used & {*constants}):
+        value = constants[name].astype(np.float32)
+        made.graph.initializer.append(numpy_helper.from_array(value, name))
+    graph = float_graph(made.SerializeToString(), [], 1)
+    accepted = {"x": (-1.0, 1.0)}
+    drawn = draw(graph.signature, accepted)
+    task = LoweringTask(accepted=accepted, limbs=1, plan=drawn.plan, held_out=drawn.held_out)
+    circuits = committed_graphs(graph, task, True, Weights.SEALED)
+    assert isinstance(circuits, list), circuits
+    recipe = circuits[0].recipe
+    assert recipe is not None
+    other = draw(graph.signature, accepted, seed=9)
+    samples = [*other.plan, *other.held_out]
+    recompiled(graph, recipe, samples, shown=True, weights=Weights.SEALED)
+    for number in range(len(recipe["steps"]["sums"])):
+        bent = copy.deepcopy(recipe)
+        bent["steps"]["sums"][number]["scale"] *= 2.0**-14
+        with pytest.raises(CannotLower, match=r"far off|range off|counts in ones"):
+            recompiled(graph, bent, samples, shown=True, weights=Weights.SEALED)

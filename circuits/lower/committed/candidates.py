@@ -12,11 +12,12 @@ import onnx
 from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import (
+    FAR_OFF,
     MOST_SERVED,
     MOST_TURNED,
     Measured,
     compare,
-    share_far_off,
+    far_off,
 )
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
@@ -42,6 +43,7 @@ from circuits.lower.committed.quantising import (
     check_steps,
     choose_steps,
     comparisons,
+    float_rows,
     gap,
     integer_network,
     responses,
@@ -164,7 +166,7 @@ def recompiled(
     if not _in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
     if samples:
-        _hold_to_model(graph, integers, steps, scales, samples)
+        _hold_to_model(read.network, graph, integers, steps, scales, samples)
     accepted = [
         _accepted((-math.inf, math.inf), tensor, own, steps.base, shown=False)
         for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
@@ -173,25 +175,52 @@ def recompiled(
 
 
 def _hold_to_model(
+    model: Network,
     graph: FloatGraph,
     network: Network,
     steps: Steps,
     scales: Sequence[int],
     samples: Sequence[Sample],
 ) -> None:
-    """Raises ``CannotLower`` where most samples leave the table, or integers are far off."""
+    """Raises ``CannotLower`` where most samples leave the table, or integers are far off: but for
+    the few samples on which they decide a comparison otherwise than the model, beside a tie."""
     reference = run_reference(graph.reference, samples)
     values = _inputs(graph, samples)
     finite = [all(np.isfinite(output).all() for output in outputs) for outputs in reference]
     judged = ~_run(network, steps, values).outside & np.array(finite, dtype=bool)
     if judged.mean() < MOST_SERVED:
         raise CannotLower(f"only {judged.mean():.0%} of inputs in its range stay in its table")
-    got = _answers(graph, network, steps, scales, [v[judged] for v in values])[0]
+    served = [v[judged] for v in values]
+    got, made = _answers(graph, network, steps, scales, served)
     kept = [outputs for outputs, own in zip(reference, judged, strict=True) if own]
-    turned = MOST_TURNED if any(isinstance(s, Local) and s.in_ones for s in network.steps) else 0.0
-    if share_far_off(kept, got) > turned:
+    far = far_off(kept, got)
+    if np.any(far & _decided_alike(model, network, steps, made, served)) or (
+        far.mean() > MOST_TURNED
+    ):
         measured = compare(kept, got)
         raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
+
+
+def _decided_alike(
+    model: Network, network: Network, steps: Steps, made: Run, values: Sequence[Floats]
+) -> NDArray[np.bool_]:
+    """The samples on which integers decide all comparisons as the model does. Raises
+    ``CannotLower`` where what one compares is far off although all before it are decided alike."""
+    alike = np.ones(len(values[0]), dtype=bool)
+    every, true = lengths(network, steps), float_rows(model, values)[0]
+    for number, step in enumerate(network.steps):
+        if not isinstance(step, Local) or not step.in_ones:
+            continue
+        for view, own in zip(step.views, model.steps[number].views, strict=True):
+            length = lengths_of(view, every)
+            found = gathered(view, made.rows) / np.where(length == 0, 1.0, length)
+            wanted = gathered(own, true)
+            off = np.abs(found - wanted)[alike].max(initial=0.0)
+            if off > FAR_OFF * (float(np.ptp(wanted)) or 1.0):
+                raise CannotLower("what a comparison compares is far off")
+        row = len(network.inputs) + number
+        alike &= np.all(made.rows[row] == true[row], axis=1)
+    return alike
 
 
 def _names(graph: FloatGraph) -> list[str]:

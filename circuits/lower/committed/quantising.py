@@ -96,6 +96,16 @@ class Responses:
 
 def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
     """A network in the model's own units, on inputs ``[samples, elements]``."""
+    known, extents = float_rows(network, inputs)
+    return Responses(
+        outputs=[gathered(o, known) for o in network.outputs],
+        extents=extents,
+        gaps=[gap(network, number, known) for number in comparisons(network)],
+    )
+
+
+def float_rows(network: Network, inputs: Sequence[Floats]) -> tuple[list[Any], list[Extent]]:
+    """Every row of a network in the model's own units, and the extents of its sums."""
     known: list[Any] = list(inputs)
     extents = []
     for step in network.steps:
@@ -108,11 +118,7 @@ def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
         extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
         read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums
         known.append(read.reshape(len(read), -1))
-    return Responses(
-        outputs=[gathered(o, known) for o in network.outputs],
-        extents=extents,
-        gaps=[gap(network, number, known) for number in comparisons(network)],
-    )
+    return known, extents
 
 
 def comparisons(network: Network) -> list[int]:
