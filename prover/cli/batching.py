@@ -84,7 +84,7 @@ def batch(
         ),
     ] = None,
     nonce: Annotated[str | None, typer.Option(help="Nonce bound into the proofs.")] = None,
-    visibility: options.VisibilityOption = options.DEFAULT.visibility,
+    visibility: options.VisibilityOption = "public",
     soundness: options.SoundnessOption = "standard",
     target: options.TargetOption = options.DEFAULT.target,
     tolerance: options.Tolerance = options.DEFAULT.max_error,

@@ -42,8 +42,7 @@ def identity(
     shape: options.Shapes = None,
     as_json: options.Json = False,
 ) -> int:
-    """Name INPUT as receipts with --visibility committed-input do, for any model that takes inputs
-    like MODEL's."""
+    """Give the identity of INPUT, which receipts with --visibility committed-input name."""
     terminal = Terminal(as_json)
     from circuits.format.commitments import input_identity
     from circuits.format.tensors import InputEncoding, Signature, scale_wanted

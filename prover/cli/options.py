@@ -54,7 +54,7 @@ Margin = Annotated[
     ),
 ]
 VisibilityOption = Annotated[
-    Visibility,
+    Literal["public", "private-input", "committed-input", "hashed-input"],
     typer.Option(
         "--visibility",
         help="What the proof shows or hides. committed-input: receipts name the input by an"
@@ -100,7 +100,7 @@ DEFAULT = Profile()
 
 
 def profile(
-    visibility: Visibility,
+    visibility: str,
     soundness: str,
     target: Target,
     tolerance: float,
@@ -112,7 +112,7 @@ def profile(
 ) -> Profile:
     """The profile that the options ask for."""
     return Profile(
-        visibility=visibility,
+        visibility=Visibility(visibility),
         soundness=Soundness(soundness),
         target=target,
         max_error=tolerance,

@@ -32,7 +32,7 @@ def plan(
             "--input", metavar="INPUT", help="Without samples: an input that the ranges must cover."
         ),
     ] = None,
-    visibility: options.VisibilityOption = options.DEFAULT.visibility,
+    visibility: options.VisibilityOption = "public",
     soundness: options.SoundnessOption = "standard",
     target: options.TargetOption = options.DEFAULT.target,
     tolerance: options.Tolerance = options.DEFAULT.max_error,

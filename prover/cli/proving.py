@@ -70,7 +70,7 @@ def prove(
     nonce: Annotated[
         str | None, typer.Option(help="Nonce bound into the proof, against replay.")
     ] = None,
-    visibility: options.VisibilityOption = options.DEFAULT.visibility,
+    visibility: options.VisibilityOption = "public",
     soundness: options.SoundnessOption = "standard",
     target: options.TargetOption = options.DEFAULT.target,
     tolerance: options.Tolerance = options.DEFAULT.max_error,
