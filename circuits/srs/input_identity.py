@@ -32,6 +32,7 @@ from circuits.srs.identity import (
     to_bytes,
     to_point,
 )
+from circuits.srs.verify_part import extract
 
 #: Bytes of the commitments J and Q, and of the whole argument with its opening.
 NAMED_BYTES, ARGUMENT_BYTES = 2 * POINT_BYTES, 3 * POINT_BYTES
@@ -61,10 +62,12 @@ class NamedInput:
 
     @cached_property
     def elements(self) -> list[int]:
-        """The identity's random elements. Another input has others under the same salt, or the
-        difference of two identities would tell that of their inputs."""
+        """The identity's random elements. Another input, and another reference string, has others
+        under the same salt: the difference of two identities would tell that of their inputs, and
+        identities over many strings whose makers tell their secrets would confirm a guess."""
         known = hashlib.sha256(felts_to_bytes(to_felt(n) for n in self.integers)).digest()
-        seed = hashlib.sha256(_SALTED + self.salt + known).digest()
+        string = hashlib.sha256(extract(self.srs)).digest()
+        seed = hashlib.sha256(_SALTED + self.salt + known + string).digest()
         wide = (hashlib.sha512(seed + bytes([n])).digest() for n in range(COLUMN_SALT))
         return [int.from_bytes(data, "little") % P for data in wide]
 

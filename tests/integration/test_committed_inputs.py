@@ -33,6 +33,7 @@ from prover.statement.context import Context
 from prover.statement.envelope import sign_bundle
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
+from prover.verify.report import Report
 from tests.cases.committed import SALT, Committed, X, committed, network
 from tests.conformance.make_vectors import signer
 from tests.conftest import LIMITS
@@ -81,12 +82,16 @@ def name_of(circuit: Committed, proof: ProofResult) -> str:
     return found
 
 
-def refusals(circuit: Committed, proof: ProofResult, policy: Policy | None = None) -> list[str]:
-    """The names of the checks that refuse a bundle, read from its bytes."""
+def verified(circuit: Committed, proof: ProofResult, policy: Policy | None = None) -> Report:
+    """What a verifier says of a bundle, read from its bytes."""
     statement, bundle = circuit.stated(proof, X, HERE)
     data = write_bundle(sign_bundle(statement, bundle, signer(1)))
-    report = verify_bundle(data, engine=circuit.engine, policy=policy, limits=LIMITS)
-    return [check.name for check in report.failures]
+    return verify_bundle(data, engine=circuit.engine, policy=policy, limits=LIMITS)
+
+
+def refusals(circuit: Committed, proof: ProofResult, policy: Policy | None = None) -> list[str]:
+    """The names of the checks that refuse a bundle."""
+    return [check.name for check in verified(circuit, proof, policy).failures]
 
 
 def test_one_identity_names_the_input_of_several_models(
@@ -103,6 +108,11 @@ def test_one_identity_names_the_input_of_several_models(
     assert refusals(named, honest, Policy(input_identity="sha256:" + "0" * 64)) == [
         "expected-input"
     ]
+    circuit = named.stated(honest, X, HERE)[0].predicate.circuit
+    fixed = replace(pinned, manifest_sha256=circuit.manifest_sha256)
+    for policy, warned in ((pinned, True), (fixed, False)):
+        warnings = [check.name for check in verified(named, honest, policy).warnings]
+        assert ("expected-input" in warnings) == warned
     bent = X.copy()
     bent[0, 0, 0, 0] = 1.0
     assert name_of(named, named.honest(bent, contexts=[HERE])) != name

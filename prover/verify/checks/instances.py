@@ -135,6 +135,12 @@ def expected_input(e: Evidence) -> str:
         refuse(f"the receipt is about the input of identity {named}")
     if e.inputs is None:
         if wanted is not None:
+            policy = e.policy
+            if policy.manifest_sha256 is None and not policy.names_signers and e.rebuild is None:
+                warn(
+                    "the expected identity, but nothing fixes what the circuit counts its inputs"
+                    " in: pin manifest_sha256, name the signers, or rebuild"
+                )
             return "the receipt is about the input of the expected identity, which (40) checks"
         skip("no expected input was given")
     manifest = e.manifest.value
