@@ -275,6 +275,39 @@ def test_a_column_that_is_encoded_holds_places() -> None:
     assert (read["x/0"].tolist(), read["x/2"].tolist()) == ([[[0]], [[3]]], [[[2]], [[0]]])
 
 
+def test_a_text_of_another_column_for_which_there_is_no_number_is_refused() -> None:
+    """One list of texts serves a matrix: an encoder without a number for some would give NaN."""
+    encoded = [
+        helper.make_node(
+            "LabelEncoder",
+            [f"c{n}"],
+            [f"e{n}"],
+            domain=ML,
+            keys_strings=keys,
+            values_floats=[1.0, 4.0],
+            default_float=float("nan"),
+        )
+        for n, keys in enumerate((["boat", "car"], ["own", "rent"]))
+    ]
+    nodes = [
+        *(helper.make_node("Gather", ["x", f"i{n}"], [f"c{n}"], axis=1) for n in range(2)),
+        *encoded,
+        helper.make_node("Concat", ["e0", "e1"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.STRING, [1, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [numpy_helper.from_array(np.array([n]), f"i{n}") for n in range(2)],
+    )
+    made = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 15), helper.make_opsetid(ML, 2)], ir_version=8
+    )
+    with pytest.raises(UnsupportedOperator, match="no number for categories of another column"):
+        inspect_model(made.SerializeToString())
+
+
 @pytest.mark.parametrize("data", [
     b'{"inputs": {"x": [[[4, 1.5, 10, 2]], [[9, 0, 0, 0]]]}}',
     b"4,1.5,10,2\n9,0,0,0\n",
