@@ -304,7 +304,7 @@ def test_a_text_of_another_column_for_which_there_is_no_number_is_refused() -> N
     made = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 15), helper.make_opsetid(ML, 2)], ir_version=8
     )
-    with pytest.raises(UnsupportedOperator, match="no number for categories of another column"):
+    with pytest.raises(UnsupportedOperator, match="no answer for categories of another column"):
         inspect_model(made.SerializeToString())
 
 

@@ -147,13 +147,11 @@ def _answer(node: ir.Node, found: Lookup, texts: Categories, build: Builder) -> 
     """What is looked up, of places among ``texts``."""
     places = node.inputs[0]
     assert places is not None
+    if not found.other and not set(texts) <= set(found.texts):
+        raise _refused(node, "has no answer for categories of another column")
     if found.values is None:
-        if not found.other and not set(texts) <= set(found.texts):
-            raise _refused(node, "fails on categories of another column")
         where = {text: at for at, text in enumerate(texts)}
         return one_hot(build, places, [where.get(text, -1) for text in found.texts])
-    if not np.isfinite(found.default) and not set(texts) <= set(found.texts):
-        raise _refused(node, "has no number for categories of another column")
     known = dict(zip(found.texts, found.values, strict=True))
     values = np.array([known.get(text, found.default) for text in texts], dtype=np.float64)
     target = DataType.INT64 if found.whole else DataType.FLOAT
