@@ -95,6 +95,7 @@ def measure(folder: Path, *planted: Planted, header: Header = HEADER) -> Results
     return run(list(system_tasks([ZOO["digits"]], systems, AMOUNT, cache)), header, folder)
 
 
+@pytest.mark.slow
 def test_a_planted_slow_down_of_two_is_seen(tmp_path: Path) -> None:
     before = measure(tmp_path / "old", Planted(sleep_s=0.2))
     after = measure(tmp_path / "new", Planted(sleep_s=0.4))
@@ -219,6 +220,7 @@ def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:
         measure(tmp_path / "run", Planted(), header=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -19,6 +19,8 @@ from circuits.srs.identity import Comparison, check, fault, prove, salts, to_byt
 from circuits.srs.verify_part import extract
 from tests.cases.small_srs import LOGROWS, SECRET, USABLE, commit, montgomery, written
 
+pytestmark = pytest.mark.slow  # pairings in Python
+
 WEIGHTS = [5, 0, 7, 3, 2, 9]  # of two columns
 
 

@@ -25,6 +25,8 @@ from circuits.srs.input_identity import (
 from circuits.srs.verify_part import extract
 from tests.cases.small_srs import LOGROWS, SECRET, commit, written
 
+pytestmark = pytest.mark.slow  # pairings in Python
+
 INPUT, SALT, PLACE = (5, -7, 0, 3, 2, -9, 1), bytes(range(32)), 987654321
 
 
