@@ -150,12 +150,17 @@ def simulate(
     except BaseException as error:
         return [_engine_error(error)] * len(samples)
     salt, drawn = salt_of(onnx), json.loads(settings)
-    return [_attempt_simulate(_completed(sample, hints, salt, drawn)) for sample in samples]
+    return [_attempt_simulate(sample, hints, salt, drawn) for sample in samples]
 
 
-def _attempt_simulate(sample: list[Felts]) -> Simulated | EngineError:
+def _attempt_simulate(
+    sample: list[Felts], hints: bytes | None, salt: Salt | None, settings: dict[str, Any]
+) -> Simulated | EngineError:
     try:
-        witness = ezkl.gen_witness(_input_data(sample), "compiled", None, None, None)
+        full = _completed(sample, hints, salt, settings)
+        witness = ezkl.gen_witness(_input_data(full), "compiled", None, None, None)
+    except InputOutOfRange as error:
+        return EngineError(error.detail)
     except BaseException as error:
         return _engine_error(error)
     return Simulated(

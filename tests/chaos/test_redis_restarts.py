@@ -17,7 +17,7 @@ import pytest
 from prover.errors import QueueUnavailable
 from prover.host.redis_server import RedisServer
 from prover.records.job import JobState
-from tests.integration.fake_deployment import Deployment
+from tests.integration.fake_deployment import Deployment, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -49,6 +49,7 @@ def test_workers_outlive_a_redis_that_is_killed_again_and_again(tmp_path: Path) 
             done = deployment.store.count_jobs()[JobState.SUCCEEDED]
             starved += goes_on(deployment, workers, limits, done, ordered)
         starved += goes_on(deployment, workers, limits, ordered - 1, ordered)
+        until(lambda: deployment.diary().split().count("ended") == ordered)
         descriptors = [psutil.Process(worker.pid).num_fds() for worker in workers]
     finally:
         deployment.close()
