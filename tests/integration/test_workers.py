@@ -86,7 +86,7 @@ def test_a_tenants_first_job_waits_for_one_job_of_each_worker_at_most(
 def test_the_job_of_a_killed_worker_continues(deployment: Deployment) -> None:
     doomed = deployment.start_worker()
     job = deployment.post(2.0)
-    deployment.wait(job, JobState.RUNNING)
+    until(lambda: deployment.count("started", job) == 1)
     doomed.send_signal(signal.SIGKILL)
     doomed.wait()
     successor = deployment.start_worker()
