@@ -32,7 +32,7 @@ chaos: install ## Inject random faults for a long time, and check that no job is
 	ZKML_CHAOS_JOBS=300 ZKML_CHAOS_WORKERS=3 ZKML_CHAOS_EXAMPLES=2000 ZKML_CHAOS_RESTARTS=50 $(BIN)/python -m pytest -s tests/chaos
 
 check: install lint ## The fast checks
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not long"
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))') --dist loadfile -m "not slow and not long"
 
 lint: install ## Formatting, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -122,7 +122,7 @@ def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: in
         (4, 2, 64, 12),
         (10, 5, 32, 15),
         pytest.param(100, 4, 256, 17, marks=pytest.mark.slow),
-        (25, 12, "auto", 18),
+        pytest.param(25, 12, "auto", 18, marks=pytest.mark.slow),
     ],
 )
 def test_an_isolation_forest_is_one_ensemble(

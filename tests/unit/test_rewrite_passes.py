@@ -63,6 +63,7 @@ def test_dilated_pooling_is_a_maximum_of_shifted_images() -> None:
     rewrite(data, samples(data))
 
 
+@pytest.mark.slow
 def test_equal_models_give_equal_bytes_in_every_process() -> None:
     code = (
         "import sys; from circuits.rewrite import rewrite;"
