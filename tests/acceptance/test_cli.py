@@ -80,6 +80,7 @@ def test_the_output_says_what_was_proved_and_how_to_check_it(workspace: Workspac
     assert scratch(workspace.home) == []
 
 
+@pytest.mark.long
 def test_who_proves_beside_a_jump_of_the_model_is_told_what_the_proof_missed(
     workspace: Workspace,
 ) -> None:
@@ -153,6 +154,7 @@ def test_a_model_that_cannot_be_proved_is_named(
     assert done.problem["advice"]
 
 
+@pytest.mark.long
 def test_a_tolerance_that_nothing_meets_names_the_best(workspace: Workspace) -> None:
     done = workspace.prove(
         workspace.write("sigmoid.onnx", tiny.linear(activation="Sigmoid")),
@@ -176,6 +178,7 @@ def test_output_that_cannot_be_written_is_known_before_the_work(workspace: Works
         assert (done.code, done.problem["code"]) == (USAGE, "file_unwritable")
 
 
+@pytest.mark.long
 def test_a_device_is_written_to_and_not_replaced(workspace: Workspace) -> None:
     assert workspace.prove(workspace.model, workspace.input, "-o", "/dev/null").code == YES
     assert Path("/dev/null").is_char_device()
@@ -350,6 +353,7 @@ def test_a_bundle_is_checked_against_the_policy(workspace: Workspace) -> None:
         assert (done.code, done.json["ok"]) == (code, code == YES), args
 
 
+@pytest.mark.long
 def test_the_key_is_rebuilt_from_the_model(workspace: Workspace) -> None:
     done = workspace.zkml(
         "verify", workspace.bundle, "--model", workspace.model, "--rebuild", "--json"

@@ -104,6 +104,7 @@ def succeeds(client: Client) -> bool:
     return client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
+@pytest.mark.long
 def test_what_a_killed_engine_left_is_tried_again_and_the_worker_goes_on(
     running: Up, client: Client
 ) -> None:
@@ -179,6 +180,7 @@ def test_a_job_outlives_a_queue_that_forgets(home: Path) -> None:
         assert client.wait(waiting.id, timeout_s=300).state == "succeeded"
 
 
+@pytest.mark.long
 def test_a_killed_queue_is_started_again(running: Up, client: Client) -> None:
     (queue,) = [p for p in running.children() if "redis-server" in p.name()]
     queue.kill()
@@ -198,7 +200,9 @@ def test_jobs_survive_a_restart_of_everything(home: Path) -> None:
         assert client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM]
+)
 def test_it_ends_in_order_in_the_middle_of_a_proof(home: Path, number: signal.Signals) -> None:
     with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         _, child = caught_proving(running, client)

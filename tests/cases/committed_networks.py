@@ -106,7 +106,7 @@ VALUES = {
       y = MatMul(d, u)
     }""",
     "recurrent": """<ir_version: 8, opset_import: ["" : 14]>
-    g (float[1, 2, 9, 7] x) => (float[6, 1, 1, 2] y, float[1, 1, 2] z) {
+    g (float[1, 2, 9, 7] x) => (float[3, 1, 1, 2] y, float[1, 1, 2] z) {
       r = Reshape(x, sequence)
       l, a, c = LSTM<hidden_size = 3>(r, lw, lr, lb)
       s = Squeeze(l, second)
@@ -150,7 +150,7 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "u": (4, 4),
     },
     "recurrent": {
-        "lw": (1, 12, 21),
+        "lw": (1, 12, 42),
         "lr": (1, 12, 3),
         "lb": (1, 24),
         "gw": (1, 6, 3),
@@ -193,7 +193,7 @@ def model(name: str) -> bytes:
         "one": np.float32(1),
         "places": np.arange(4, dtype=np.float32),
         "shape": np.array([1, 18, 7]),
-        "sequence": np.array([6, 1, 21]),
+        "sequence": np.array([3, 1, 42]),
         "second": np.array([1]),
         "variance": np.array([0.5, 1, 2], dtype=np.float32),
     }

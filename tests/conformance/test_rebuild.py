@@ -122,6 +122,7 @@ def test_an_honest_circuit_is_rebuilt_to_the_byte(
     assert "same bytes" in detail(report)
 
 
+@pytest.mark.long
 def test_a_circuit_of_hidden_inputs_is_compared_with_its_model(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

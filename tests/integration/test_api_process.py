@@ -148,7 +148,10 @@ def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
     assert job.id in json.loads(message)["headers"]["argsrepr"]
 
 
-@pytest.mark.parametrize("silent", [False, True], ids=["refuses", "says nothing"])
+@pytest.mark.parametrize(
+    "silent",
+    [pytest.param(False, marks=pytest.mark.long, id="refuses"), pytest.param(True, id="says nothing")],
+)
 def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path, silent: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         gone = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
@@ -210,7 +213,9 @@ def test_while_the_database_is_away_nobody_gets_in(tmp_path: Path) -> None:
             assert http.get(proof, headers=forged).status_code == 401
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_it_stops_cleanly_with_a_stream_open(tmp_path: Path, number: signal.Signals) -> None:
     with api(tmp_path) as (process, url), Client(url) as zkml:
         model = zkml.upload_model(DIGITS)
@@ -225,6 +230,7 @@ def test_it_stops_cleanly_with_a_stream_open(tmp_path: Path, number: signal.Sign
             list(events)
 
 
+@pytest.mark.long
 def test_numbers_that_no_tensor_holds_are_refused(tmp_path: Path) -> None:
     with api(tmp_path) as (_, url), Client(url) as zkml:
         model = zkml.upload_model(DIGITS)
@@ -252,6 +258,7 @@ def test_a_model_that_is_no_model_is_refused_by_the_real_inspection(tmp_path: Pa
         assert zkml.models().items == []
 
 
+@pytest.mark.long
 def test_settings_that_cannot_be_used_end_the_process_with_2(tmp_path: Path) -> None:
     for env in ({"ZKML_LEASE_S": "soon"}, {"ZKML_DATABASE_URL": "nonsense"}):
         done = subprocess.run(

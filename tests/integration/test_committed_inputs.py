@@ -187,6 +187,7 @@ def test_bent_proofs_are_refused(
     ("bend", "refused_by"),
     [("nothing", set()), ("identity of the weights", {"input-identity"})],
 )
+@pytest.mark.long
 def test_an_identity_of_weights_names_no_input(
     other: Committed, tmp_path: Path, bend: str, refused_by: set[str]
 ) -> None:
@@ -252,6 +253,7 @@ def test_a_claim_is_the_circuits(
 
 
 @pytest.mark.parametrize("visibility", [Visibility.PRIVATE_INPUT, Visibility.PUBLIC])
+@pytest.mark.long
 def test_only_a_profile_that_names_inputs_has_an_identity(
     named: Committed, honest: ProofResult, visibility: Visibility
 ) -> None:

@@ -223,7 +223,10 @@ def test_a_list_of_lanes_is_the_one_that_was_hashed(private: Committed) -> None:
     assert "manifest" in failures(private, proof, None, 0)
 
 
-@pytest.mark.parametrize("name", ["attention", "functions", "linear layers in a row"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("attention", marks=pytest.mark.long), "functions", "linear layers in a row"],
+)
 def test_errors_of_two_lanes_do_not_cancel_in_any_sum(engine: EzklEngine, name: str) -> None:
     """Products of values and functions included: one more in a lane's hint and one less in
     another's, and two lanes' hints swapped, leave a residue under challenges that are drawn."""

@@ -71,8 +71,8 @@ def attention() -> bytes:
     [
         (False, Weights.SEALED, 1),
         (True, Weights.SEALED, 1),
-        (False, Weights.SHOWN, 1),
-        (False, Weights.PRIVATE, 1),
+        pytest.param(False, Weights.SHOWN, 1, marks=pytest.mark.long),
+        pytest.param(False, Weights.PRIVATE, 1, marks=pytest.mark.long),
         (True, Weights.PRIVATE, 2),
         (False, Weights.SEALED, 2),
     ],

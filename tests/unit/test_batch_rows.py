@@ -126,7 +126,7 @@ def test_an_archive_that_is_no_npz_is_refused(tmp_path: Path) -> None:
         rows(written(tmp_path, b"PK\x03\x04 and nothing more"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_rows_are_never_held_together(tmp_path: Path) -> None:
     wide = Signature(inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 64)),), outputs=())
     jsonl, npz = tmp_path / "rows.jsonl", tmp_path / "rows.npz"

@@ -121,7 +121,7 @@ def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: in
     [
         (4, 2, 64, 12),
         (10, 5, 32, 15),
-        pytest.param(100, 4, 256, 17, marks=pytest.mark.slow),
+        pytest.param(100, 4, 256, 17, marks=pytest.mark.long),
         pytest.param(25, 12, "auto", 18, marks=pytest.mark.slow),
     ],
 )
