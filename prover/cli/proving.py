@@ -154,6 +154,8 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     detail: dict[str, str] = {}
     previous = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    if Terminal.interrupted:
+        interrupted.set()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

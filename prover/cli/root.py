@@ -125,8 +125,16 @@ def main() -> None:
     run(lambda: command_line(sys.argv))
 
 
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """As Python's own, and noted: what is raised within one of its callbacks is lost."""
+    Terminal.interrupted = True
+    raise KeyboardInterrupt
+
+
 def run(commands: Callable[[], Callable[..., Any]]) -> NoReturn:
     """Runs a command line and exits with the documented exit codes."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     # A closed pipe (`zkml … | head`) ends the process quietly, as it does other commands.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     terminal = wants_json(sys.argv)

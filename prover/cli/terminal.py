@@ -35,9 +35,11 @@ class FileUnwritable(ZkmlError):
 
 
 class Terminal:
-    """Output of one command. ``spoke``: whether this process has reported how its command ended."""
+    """Output of one command. ``spoke``: whether this process has reported how its command ended;
+    ``interrupted``: whether Ctrl-C was pressed."""
 
     spoke: ClassVar[bool] = False
+    interrupted: ClassVar[bool] = False
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
