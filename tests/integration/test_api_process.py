@@ -150,7 +150,10 @@ def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "silent",
-    [pytest.param(False, marks=pytest.mark.long, id="refuses"), pytest.param(True, id="says nothing")],
+    [
+        pytest.param(False, marks=pytest.mark.long, id="refuses"),
+        pytest.param(True, id="says nothing"),
+    ],
 )
 def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path, silent: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
