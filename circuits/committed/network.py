@@ -210,7 +210,7 @@ class Kind(enum.StrEnum):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sum:
     """Terms and ``bias`` added up, rescaled: a row of hints. ``bias`` has an element a channel, or
-    one for each of ``shape``. ``rounded``: the model itself rounds it to whole numbers."""
+    one for each of ``shape``. ``rounded``: the model itself rounds it to integers."""
 
     kind: Kind
     shape: Shape

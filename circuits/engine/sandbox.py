@@ -48,7 +48,7 @@ _POLL_S = 0.1
 _END_S = 60.0
 #: Signals that a process does not send itself.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
-#: Deadlines of a call that a child for many may work in all.
+#: How long a child shared by many calls may work altogether, in deadlines of one call.
 _KEPT_CALLS = 4
 _OUT_OF_MEMORY = (b"memory allocation of", b"Cannot allocate memory", b"MemoryError")
 
@@ -240,7 +240,7 @@ class _ForkServer:
 
 
 class _Kept:
-    """One child for calls that share what it remembers, begun anew where one has failed."""
+    """One child for calls that share what it remembers, started again where one has failed."""
 
     def __init__(self, limits: Limits) -> None:
         self._lock = threading.Lock()

@@ -157,7 +157,7 @@ def _rewritten(data: bytes, samples: Sequence[Sample], absent: Collection[str]) 
     inputs = Signature(inputs=found.inputs, outputs=())
     most = max(_LEAST_SAMPLES, _MOST_RUNS // max(1, len(found.model.graph.node)))
     feeds = probes(inputs, samples, most)
-    original, expected, mended = _answers(found.written, feeds)
+    original, expected, repaired = _answers(found.written, feeds)
     _require_one_shape(found.model, expected)
     steps = passed(original)
     usual = HALF_TOLERANCE if _counts_in_halves(found.model) else TOLERANCE
@@ -165,13 +165,13 @@ def _rewritten(data: bytes, samples: Sequence[Sample], absent: Collection[str]) 
     current = steps[-1][1] if steps else original
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
-    applied += [*mended, *(AppliedPass(name=s.name, version=s.version) for s, _ in steps)]
+    applied += [*repaired, *(AppliedPass(name=s.name, version=s.version) for s, _ in steps)]
     return Rewritten(
         onnx=current,
         passes=tuple(applied),
         signature=Signature(inputs=inputs.inputs, outputs=outputs_of(final)),
         max_difference=worst,
-        reference=original if found.notes or found.plain.notes or mended else data,
+        reference=original if found.notes or found.plain.notes or repaired else data,
     )
 
 
@@ -223,14 +223,14 @@ def _answers(original: bytes, feeds: Sequence[Sample]) -> tuple[bytes, Answers, 
     try:
         return original, run(original, feeds), []
     except ModelError:
-        draft, mended, applied = Draft(onnx.load_model_from_string(original)), original, []
+        draft, repaired, applied = Draft(onnx.load_model_from_string(original)), original, []
         for step in _REPAIRS:
-            if draft.run(step) and draft.written != mended:
-                mended = draft.written
+            if draft.run(step) and draft.written != repaired:
+                repaired = draft.written
                 applied.append(AppliedPass(name=step.name, version=step.version))
         if not applied:
             raise
-        return mended, run(mended, feeds), applied
+        return repaired, run(repaired, feeds), applied
 
 
 def _held(

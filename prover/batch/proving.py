@@ -94,7 +94,7 @@ def prove_pack(services: BatchServices, job: Job, held: LeaseKeeper) -> PackOutc
 
 def _named_by(manifest: CircuitManifest, lane: Lane) -> dict[str, str]:
     """What a kept proof has to be of besides, where an identity names the input: its salt, which
-    each attempt draws anew."""
+    each attempt draws again."""
     if lane.salt is None or not manifest.profile.visibility.names_input:
         return {}
     return {"salt": sha256(lane.salt)}

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from circuits.calibration.samples import draw
+from circuits.calibration.samples import Samples, draw
 from circuits.committed.arithmetic import InputSteps, Steps, output_scales, run
 from circuits.committed.network import Local, Network, gathered
 from circuits.format.commitments import Weights
@@ -230,16 +230,21 @@ def test_a_class_alone_does_not_decide_how_exact_its_score_is() -> None:
         assert quanta.max() < 0.01 * 8
 
 
-def test_values_beside_a_threshold_are_counted_in_the_steps_of_the_circuit() -> None:
-    graph = classifier()
+def smallest(graph: FloatGraph) -> tuple[dict[str, Any], Samples]:
+    """The recipe of a model's smallest circuit, and the samples that it was chosen on."""
     drawn = draw(graph.signature, {"x": (-1.0, 1.0)})
     task = LoweringTask(
         accepted={"x": (-1.0, 1.0)}, limbs=1, plan=drawn.plan, held_out=drawn.held_out
     )
     made = committed_graphs(graph, task, True, Weights.SEALED)
     assert isinstance(made, list), made
-    recipe = made[0].recipe
-    assert recipe is not None
+    assert made[0].recipe is not None
+    return made[0].recipe, drawn
+
+
+def test_values_beside_a_threshold_are_counted_in_the_steps_of_the_circuit() -> None:
+    graph = classifier()
+    recipe, drawn = smallest(graph)
     quanta = committed_quanta(graph, recipe, drawn.plan)
     telling = near_graph(graph.plain, quanta)
     wide = near_graph(graph.plain, {name: 1000 * n for name, n in quanta.items()})
@@ -252,14 +257,7 @@ def test_values_beside_a_threshold_are_counted_in_the_steps_of_the_circuit() -> 
 
 def test_a_rebuild_takes_a_class_that_few_random_inputs_turn() -> None:
     graph = classifier()
-    drawn = draw(graph.signature, {"x": (-1.0, 1.0)})
-    task = LoweringTask(
-        accepted={"x": (-1.0, 1.0)}, limbs=1, plan=drawn.plan, held_out=drawn.held_out
-    )
-    made = committed_graphs(graph, task, True, Weights.SEALED)
-    assert isinstance(made, list), made
-    recipe = made[0].recipe
-    assert recipe is not None
+    recipe, _ = smallest(graph)
     other = draw(graph.signature, {"x": (-1.0, 1.0)}, seed=9)
     samples = [*other.plan, *other.held_out]
     recompiled(graph, recipe, samples, shown=True, weights=Weights.SEALED)

@@ -536,9 +536,7 @@ class _Integers:
         for term in step.terms:
             lengths = [float(self.of(view).max(initial=1.0)) for view in term.views]
             finest = max(finest, math.prod(lengths))
-            if isinstance(term, Convolution) and lengths == [
-                1.0
-            ]:  # whole numbers, times their step
+            if isinstance(term, Convolution) and lengths == [1.0]:  # integers, times their step
                 finest = max(
                     finest, 1.0 / max(float(np.abs(term.weights).max()), 2.0**-_MOST_SHIFT)
                 )

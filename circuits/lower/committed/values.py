@@ -290,7 +290,7 @@ class Draft:
     # --- integers of a value's own -------------------------------------------------------------
 
     def rounded(self, value: Value) -> Value:
-        """The whole numbers that the model itself rounds a value to."""
+        """The integers that the model itself rounds a value to."""
         if self.counts_in_ones(value):
             return value
         found = self.summed(value)
