@@ -198,7 +198,7 @@ def _hold_to_model(
     """Compares a circuit of hidden inputs with onnxruntime on random ones, loosely: whoever issued
     the recipe chose its steps, and nobody sees the input that the proof is about.
 
-    (``circuits.lower.committed.candidates`` does so for circuits with committed hints.)
+    (``circuits.lower.committed.recompiling`` does so for circuits with committed hints.)
     """
     samples = _random_inputs(recompiled, manifest)
     lanes, (low, high) = manifest.lanes, layout.args.lookup_range

@@ -58,7 +58,7 @@ from circuits.format.commitments import (
 )
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Target, Visibility
-from circuits.lower.committed.candidates import input_steps, recompiled
+from circuits.lower.committed.candidates import input_steps
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.functions import pieces
 from circuits.lower.committed.powers import Packing
@@ -67,6 +67,7 @@ from circuits.lower.committed.quantising import (
     responses,
 )
 from circuits.lower.committed.reading import read_network
+from circuits.lower.committed.recompiling import recompiled
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.committed import committed_args

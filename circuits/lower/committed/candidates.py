@@ -12,14 +12,9 @@ import onnx
 from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import (
-    FAR_OFF,
-    MOST_SERVED,
-    MOST_TURNED,
     Measured,
     compare,
-    far_off,
 )
-from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, corner_samples, draw
 from circuits.committed.arithmetic import (
     InputSteps,
@@ -30,9 +25,8 @@ from circuits.committed.arithmetic import (
     output_scales,
     run,
 )
-from circuits.committed.network import Floats, Function, Local, Network, Sum, gathered
+from circuits.committed.network import Floats, Function, Network, Sum, gathered
 from circuits.format.commitments import COLUMN_SALT, Weights, usable_rows
-from circuits.format.digests import canonical_json
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import InputEncoding, Signature, TensorSpec, scale_wanted
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
@@ -40,10 +34,8 @@ from circuits.lower.committed.quantising import (
     BENDS,
     FINER_BITS,
     Extent,
-    check_steps,
     choose_steps,
     comparisons,
-    float_rows,
     gap,
     integer_network,
     responses,
@@ -86,7 +78,7 @@ def committed_graphs(
     """Circuits of a rewritten model that keep the tolerance on the planning samples; else how near
     one came, or why there is none. ``shown``: whether inputs are public."""
     try:
-        read = _read(graph)
+        read = read_bounded(graph)
         if weights is Weights.PRIVATE and any(step.rounded for _, step in read.network.sums):
             raise CannotLower(
                 "before a rounding, weights are longer than the table that bounds them"
@@ -98,7 +90,7 @@ def committed_graphs(
         return error.detail
 
 
-def _read(graph: FloatGraph) -> Read:
+def read_bounded(graph: FloatGraph) -> Read:
     """The network of a model. Raises ``CannotLower``, also for inputs that a table's end would not
     bound: a mask that is neither 0 nor 1 would forge what it masks."""
     if bounded := [t.name for t in graph.signature.inputs if t.meaning()]:
@@ -119,120 +111,22 @@ def committed_cells(
         accepted=dict(accepted), limbs=1, plan=samples, held_out=samples, agreement=0.0
     )
     try:
-        found = _candidates(_read(graph), graph, task, True, Weights.SEALED)
+        found = _candidates(read_bounded(graph), graph, task, True, Weights.SEALED)
         return next((made.size[2] for made in found if made.size), None)
     except (CannotLower, ArithmeticError, ValueError):
         return None
 
 
-def recompiled(
-    graph: FloatGraph,
-    recipe: dict[str, Any],
-    samples: Sequence[Sample],
-    *,
-    shown: bool,
-    weights: Weights,
-    lanes: int = 1,
-    blinding: int = 0,
-) -> LoweredGraph:
-    """The circuit that a recipe stands for, if it is one that this compiler could have chosen. Its
-    inputs have the range that its table accepts, or that its sums are bounded for where the
-    verifier looks at the input.
-
-    What steps it takes is otherwise free, so the integers are held to onnxruntime on ``samples``,
-    loosely: these are drawn, and steps are chosen for a user's own. Whoever issued the recipe must
-    not know them. Raises ``CannotLower`` or ``KeyError`` where it is no recipe for this model.
-    """
-    steps = Steps.from_json(recipe["steps"])
-    written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
-    if not written or type(recipe["columns"]) is not int:
-        raise CannotLower("the recipe is not written as this compiler writes it")
-    read = _read(graph)
-    check_steps(read, steps)
-    for row, own in enumerate(steps.inputs):
-        if own.finer and not (shown and _is_rounded(read.network, row)):
-            raise CannotLower("an input is larger than what bounds it")
-    integers, scales = integer_network(read, steps), output_scales(read.network, steps)
-    made = write_circuit(
-        integers,
-        steps,
-        shown=shown,
-        columns=recipe["columns"],
-        results=_names(graph),
-        weights=weights,
-        lanes=lanes,
-        blinding=blinding,
-    )
-    if not _in_one_block(made, steps):
-        raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
-    if samples:
-        _hold_to_model(read.network, graph, integers, steps, scales, samples)
-    accepted = [
-        _accepted((-math.inf, math.inf), tensor, own, steps.base, shown=False)
-        for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
-    ]
-    return _described(made, graph, steps, accepted, scales)
-
-
-def _hold_to_model(
-    model: Network,
-    graph: FloatGraph,
-    network: Network,
-    steps: Steps,
-    scales: Sequence[int],
-    samples: Sequence[Sample],
-) -> None:
-    """Raises ``CannotLower`` where most samples leave the table, or integers are far off: but for
-    the few samples on which they decide a comparison otherwise than the model, beside a tie."""
-    reference = run_reference(graph.reference, samples)
-    values = _inputs(graph, samples)
-    finite = [all(np.isfinite(output).all() for output in outputs) for outputs in reference]
-    judged = ~_run(network, steps, values).outside & np.array(finite, dtype=bool)
-    if judged.mean() < MOST_SERVED:
-        raise CannotLower(f"only {judged.mean():.0%} of inputs in its range stay in its table")
-    served = [v[judged] for v in values]
-    got, made = _answers(graph, network, steps, scales, served)
-    kept = [outputs for outputs, own in zip(reference, judged, strict=True) if own]
-    far = far_off(kept, got)
-    if np.any(far & _decided_alike(model, network, steps, made, served)) or (
-        far.mean() > MOST_TURNED
-    ):
-        measured = compare(kept, got)
-        raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
-
-
-def _decided_alike(
-    model: Network, network: Network, steps: Steps, made: Run, values: Sequence[Floats]
-) -> NDArray[np.bool_]:
-    """The samples on which integers decide all comparisons as the model does. Raises
-    ``CannotLower`` where what one compares is far off although all before it are decided alike."""
-    alike = np.ones(len(values[0]), dtype=bool)
-    every, true = lengths(network, steps), float_rows(model, values)[0]
-    for number, step in enumerate(network.steps):
-        if not isinstance(step, Local) or not step.in_ones:
-            continue
-        for view, own in zip(step.views, model.steps[number].views, strict=True):
-            length = lengths_of(view, every)
-            found = gathered(view, made.rows) / np.where(length == 0, 1.0, length)
-            wanted = gathered(own, true)
-            off = np.abs(found - wanted)[alike].max(initial=0.0)
-            if off > FAR_OFF * (float(np.ptp(wanted)) or 1.0):
-                raise CannotLower("what a comparison compares is far off")
-        row = len(network.inputs) + number
-        alike &= np.all(made.rows[row] == true[row], axis=1)
-    return alike
-
-
-def _names(graph: FloatGraph) -> list[str]:
+def output_names(graph: FloatGraph) -> list[str]:
     return [output.name for output in graph.signature.outputs]
 
 
-def _run(network: Network, steps: Steps, values: Sequence[Floats]) -> Run:
+def run_samples(network: Network, steps: Steps, values: Sequence[Floats]) -> Run:
     scaled = zip(values, steps.inputs, strict=True)
     return run(network, steps, [_integers(v, own.scale) for v, own in scaled])
 
 
-def _in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
+def in_one_block(made: CommittedCircuit, steps: Steps) -> bool:
     """Whether random look-ups reach every column: they stand in the last block."""
     return made.cells <= made.columns * (usable_rows(steps.logrows) - _SPARE_ROWS)
 
@@ -245,7 +139,7 @@ def _candidates(
         tried.append(measured)
         return measured.max_error <= task.max_error and measured.agreement >= task.agreement
 
-    plan, held_out = _inputs(graph, task.plan), _inputs(graph, task.held_out)
+    plan, held_out = inputs_of(graph, task.plan), inputs_of(graph, task.held_out)
     every = [np.concatenate(both) for both in zip(plan, held_out, strict=True)]
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
@@ -265,7 +159,7 @@ def _candidates(
                 break
             steps, integers = inside
             scales = output_scales(read.network, steps)
-            answers, made_of = _answers(graph, integers, steps, scales, plan)
+            answers, made_of = answers_of(graph, integers, steps, scales, plan)
             if not exact(reference, answers):
                 break
             if _misjudged(integers, steps, made_of, seen.gaps) > _DECISIVE * task.max_error:
@@ -285,7 +179,7 @@ def _candidates(
         # One bit more than the least that does, where it costs no rows: inputs differ.
         for steps, integers in passing[max(len(passing) - 2, 0) :: -1]:
             scales = output_scales(read.network, steps)
-            answers = _answers(graph, integers, steps, scales, held_out)[0]
+            answers = answers_of(graph, integers, steps, scales, held_out)[0]
             if serves := exact(unseen, answers):
                 break
         if not passing:
@@ -296,11 +190,11 @@ def _candidates(
             continue
         first = first or (logrows if serves else None)
         accepted = [
-            _accepted(task.accepted[tensor.name], tensor, own, steps.base, shown)
+            accepted_input(task.accepted[tensor.name], tensor, own, steps.base, shown)
             for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
         ]
         found = True
-        yield replace(_described(made, graph, steps, accepted, scales), answers=answers)
+        yield replace(described(made, graph, steps, accepted, scales), answers=answers)
     if too_large and not found:
         raise CannotLower(f"it needs more than {_MOST_COLUMNS} columns of 2^{_MOST_LOGROWS} rows")
     if tried and not found:
@@ -327,9 +221,9 @@ def committed_quanta(
     model, by the names of the comparisons' outputs and in their shapes: a step, and the most that
     they are off by on ``samples``."""
     read, steps = read_network(graph.plain), Steps.from_json(recipe["steps"])
-    network, values = integer_network(read, steps), _inputs(graph, samples)
+    network, values = integer_network(read, steps), inputs_of(graph, samples)
     every, first = lengths(network, steps), len(network.inputs)
-    made, gaps = _run(network, steps, values), responses(read.network, values).gaps
+    made, gaps = run_samples(network, steps, values), responses(read.network, values).gaps
     wanted = dict(zip(comparisons(network), gaps, strict=True))
     found = {}
     for name, row in read.decided.items():
@@ -344,7 +238,7 @@ def committed_quanta(
     return found
 
 
-def _inputs(graph: FloatGraph, samples: Sequence[Sample]) -> list[Floats]:
+def inputs_of(graph: FloatGraph, samples: Sequence[Sample]) -> list[Floats]:
     """Each input of all samples, ``[samples, elements]``."""
     return [
         np.array([np.asarray(s[t.name], dtype=np.float64).reshape(-1) for s in samples]).reshape(
@@ -371,7 +265,7 @@ def _integers(maps: Floats, scale: int) -> NDArray[np.int64]:
     return rounded
 
 
-def _answers(
+def answers_of(
     graph: FloatGraph,
     network: Network,
     steps: Steps,
@@ -379,7 +273,7 @@ def _answers(
     values: Sequence[Floats],
 ) -> tuple[list[list[NDArray[Any]]], Run]:
     """The circuit's outputs, and how it came to them."""
-    made = _run(network, steps, values)
+    made = run_samples(network, steps, values)
     outputs = [
         np.ldexp(gathered(output, made.rows).astype(np.float64), -scale)
         for output, scale in zip(network.outputs, scales, strict=True)
@@ -404,17 +298,17 @@ def _steps(
     base = 1 << bits
     inputs: list[InputSteps] = []
     for tensor in graph.signature.inputs:
-        fine = shown and _is_rounded(read.network, len(inputs))
+        fine = shown and is_rounded(read.network, len(inputs))
         accepted = task.accepted[tensor.name]
         own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=task.input_scale)
         if own is None:
             return None
         inputs.append(own)
     edges = [
-        _accepted(task.accepted[t.name], t, own, base, shown)
+        accepted_input(task.accepted[t.name], t, own, base, shown)
         for t, own in zip(graph.signature.inputs, inputs, strict=True)
     ]
-    corners = _inputs(graph, corner_samples(tuple(edges)))
+    corners = inputs_of(graph, corner_samples(tuple(edges)))
     every = [np.concatenate(both) for both in zip(every, corners, strict=True)]
     extremes = responses(read.network, corners).extents
     for margin in _MARGINS:
@@ -433,12 +327,12 @@ def _steps(
             integers = integer_network(read, steps)
         except CannotLower:
             return None
-        if not np.any(_run(integers, steps, every).outside):
+        if not np.any(run_samples(integers, steps, every).outside):
             return steps, integers
     return None
 
 
-def _accepted(
+def accepted_input(
     accepted: Range, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
 ) -> InputEncoding:
     """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
@@ -450,7 +344,7 @@ def _accepted(
     return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
 
 
-def _is_rounded(network: Network, row: int) -> bool:
+def is_rounded(network: Network, row: int) -> bool:
     """Whether an input is rounded before anything else is done with it: then how far it lies from
     the middle between two steps decides, and no table is asked."""
     readers = [s for s in network.steps if any(row in view.rows for view in s.views)]
@@ -504,17 +398,17 @@ def _fitting(
             steps,
             shown=shown,
             columns=columns,
-            results=_names(graph),
+            results=output_names(graph),
             weights=weights,
             blinding=blinding,
         )
-        if _in_one_block(made, steps):
+        if in_one_block(made, steps):
             return made
         columns = max(columns + 1, made.cells // usable_rows(steps.logrows))
     return None
 
 
-def _described(
+def described(
     made: CommittedCircuit,
     graph: FloatGraph,
     steps: Steps,

@@ -1,0 +1,147 @@
+"""A circuit that a recipe stands for, held to its model: what a rebuild asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuits.calibration.accuracy import (
+    FAR_OFF,
+    MOST_SERVED,
+    MOST_TURNED,
+    compare,
+    far_off,
+)
+from circuits.calibration.reference import run_reference
+from circuits.calibration.samples import Sample
+from circuits.committed.arithmetic import (
+    Run,
+    Steps,
+    lengths,
+    lengths_of,
+    output_scales,
+)
+from circuits.committed.network import Floats, Local, Network, gathered
+from circuits.format.commitments import Weights
+from circuits.format.digests import canonical_json
+from circuits.lower.committed.candidates import (
+    accepted_input,
+    answers_of,
+    described,
+    in_one_block,
+    inputs_of,
+    is_rounded,
+    output_names,
+    read_bounded,
+    run_samples,
+)
+from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.quantising import (
+    check_steps,
+    float_rows,
+    integer_network,
+)
+from circuits.lower.errors import CannotLower
+from circuits.lower.graphs import FloatGraph, LoweredGraph
+
+
+def recompiled(
+    graph: FloatGraph,
+    recipe: dict[str, Any],
+    samples: Sequence[Sample],
+    *,
+    shown: bool,
+    weights: Weights,
+    lanes: int = 1,
+    blinding: int = 0,
+) -> LoweredGraph:
+    """The circuit that a recipe stands for, if it is one that this compiler could have chosen. Its
+    inputs have the range that its table accepts, or that its sums are bounded for where the
+    verifier looks at the input.
+
+    What steps it takes is otherwise free, so the integers are held to onnxruntime on ``samples``,
+    loosely: these are drawn, and steps are chosen for a user's own. Whoever issued the recipe must
+    not know them. Raises ``CannotLower`` or ``KeyError`` where it is no recipe for this model.
+    """
+    steps = Steps.from_json(recipe["steps"])
+    written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
+    if not written or type(recipe["columns"]) is not int:
+        raise CannotLower("the recipe is not written as this compiler writes it")
+    read = read_bounded(graph)
+    check_steps(read, steps)
+    for row, own in enumerate(steps.inputs):
+        if own.finer and not (shown and is_rounded(read.network, row)):
+            raise CannotLower("an input is larger than what bounds it")
+    integers, scales = integer_network(read, steps), output_scales(read.network, steps)
+    made = write_circuit(
+        integers,
+        steps,
+        shown=shown,
+        columns=recipe["columns"],
+        results=output_names(graph),
+        weights=weights,
+        lanes=lanes,
+        blinding=blinding,
+    )
+    if not in_one_block(made, steps):
+        raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
+    if samples:
+        _hold_to_model(read.network, graph, integers, steps, scales, samples)
+    accepted = [
+        accepted_input((-math.inf, math.inf), tensor, own, steps.base, shown=False)
+        for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
+    ]
+    return described(made, graph, steps, accepted, scales)
+
+
+def _hold_to_model(
+    model: Network,
+    graph: FloatGraph,
+    network: Network,
+    steps: Steps,
+    scales: Sequence[int],
+    samples: Sequence[Sample],
+) -> None:
+    """Raises ``CannotLower`` where most samples leave the table, or integers are far off: but for
+    the few samples on which they decide a comparison otherwise than the model, beside a tie."""
+    reference = run_reference(graph.reference, samples)
+    values = inputs_of(graph, samples)
+    finite = [all(np.isfinite(output).all() for output in outputs) for outputs in reference]
+    judged = ~run_samples(network, steps, values).outside & np.array(finite, dtype=bool)
+    if judged.mean() < MOST_SERVED:
+        raise CannotLower(f"only {judged.mean():.0%} of inputs in its range stay in its table")
+    served = [v[judged] for v in values]
+    got, made = answers_of(graph, network, steps, scales, served)
+    kept = [outputs for outputs, own in zip(reference, judged, strict=True) if own]
+    far = far_off(kept, got)
+    if np.any(far & _decided_alike(model, network, steps, made, served)) or (
+        far.mean() > MOST_TURNED
+    ):
+        measured = compare(kept, got)
+        raise CannotLower(f"its outputs are {measured.max_error:.0%} of their range off")
+
+
+def _decided_alike(
+    model: Network, network: Network, steps: Steps, made: Run, values: Sequence[Floats]
+) -> NDArray[np.bool_]:
+    """The samples on which integers decide all comparisons as the model does. Raises
+    ``CannotLower`` where what one compares is far off although all before it are decided alike."""
+    alike = np.ones(len(values[0]), dtype=bool)
+    every, true = lengths(network, steps), float_rows(model, values)[0]
+    for number, step in enumerate(network.steps):
+        if not isinstance(step, Local) or not step.in_ones:
+            continue
+        for view, own in zip(step.views, model.steps[number].views, strict=True):
+            length = lengths_of(view, every)
+            found = gathered(view, made.rows) / np.where(length == 0, 1.0, length)
+            wanted = gathered(own, true)
+            off = np.abs(found - wanted)[alike].max(initial=0.0)
+            if off > FAR_OFF * (float(np.ptp(wanted)) or 1.0):
+                raise CannotLower("what a comparison compares is far off")
+        row = len(network.inputs) + number
+        alike &= np.all(made.rows[row] == true[row], axis=1)
+    return alike
