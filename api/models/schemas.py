@@ -112,18 +112,16 @@ class LayerCostsOut(BaseModel):
 
     layer: str = Field(description="The node's name in the uploaded model.")
     op: str
-    as_exported: int | None = Field(description="null: the engine refuses it without rewriting.")
-    rewritten: int | None = Field(description="In the engine's fixed-point arithmetic.")
+    as_exported: int = Field(description="In the engine's fixed-point arithmetic.")
+    rewritten: int = Field(description="The same, of the graph that the passes leave.")
     integers: int | None = Field(description="null: the model cannot be lowered to integers.")
 
 
 class ModelCostsOut(BaseModel):
-    """A model's cost in assignments (cells that a proof fills), before planning."""
+    """A model's cost in assignments (cells that a proof fills), by formula, before planning."""
 
-    as_exported: int | None = Field(
-        description="null: the engine refuses the model without rewriting."
-    )
-    rewritten: int | None
+    as_exported: int
+    rewritten: int
     integers: int | None
     committed: int | None = Field(
         None, description="With committed hints; null: not possible, or not counted."
@@ -132,9 +130,6 @@ class ModelCostsOut(BaseModel):
         description="Why the model cannot be lowered to integers; empty if it can."
     )
     layers: list[LayerCostsOut]
-    counted: str = Field(
-        description="Counted by the `engine` or, for a graph of many nodes, by `formula`."
-    )
     links: dict[str, str]
 
 

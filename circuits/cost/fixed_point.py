@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto
 
 from circuits.frontend.fixed_shapes import infer_shapes, known_dims
 from circuits.frontend.operators import attributes
@@ -79,22 +79,25 @@ Shapes = Mapping[str, list[int]]
 
 def count(data: bytes) -> Count:
     """Counts a rewritten graph at the engine's usual settings, rescaling after each product."""
-    model = infer_shapes(onnx.load_model_from_string(data))
+    model = onnx.load_model_from_string(data)
     graph = model.graph
-    shapes = {v.name: known_dims(v) for v in [*graph.input, *graph.value_info, *graph.output]}
-    shapes |= {t.name: list(t.dims) for t in graph.initializer}
     return Count(
-        cells=sum(node_cells(node, shapes) for node in graph.node),
+        cells=sum(cells for _, cells in cells_by_node(model)),
         tables=len({n.op_type for n in graph.node} & _TABLES),
         constants=sum(math.prod(t.dims) for t in graph.initializer),
         nodes=len(graph.node),
     )
 
 
-def node_cells(node: NodeProto, shapes: Shapes) -> int:
-    """Cells of one node."""
-    if not node.output or not node.input:
-        return 0
+def cells_by_node(model: ModelProto) -> list[tuple[NodeProto, int]]:
+    """The nodes that read something, each with its cells."""
+    graph = infer_shapes(model).graph
+    shapes = {v.name: known_dims(v) for v in [*graph.input, *graph.value_info, *graph.output]}
+    shapes |= {t.name: list(t.dims) for t in graph.initializer}
+    return [(n, _node_cells(n, shapes)) for n in graph.node if n.input and n.output]
+
+
+def _node_cells(node: NodeProto, shapes: Shapes) -> int:
     special = _SPECIAL.get(node.op_type)
     if special is not None:
         return special(node, shapes)

@@ -45,7 +45,7 @@ LATER = (
     "circuits.calibration.reference",
     "onnxruntime",
     "circuits.compiler.inspect",
-    "circuits.cost.parts",
+    "circuits.cost.by_layer",
     "circuits.plan.graphs",
 )
 _IDLE_S = 0.3

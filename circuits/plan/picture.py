@@ -81,22 +81,16 @@ def draw_plan(document: dict[str, Any], path: Path) -> None:
 
 def draw_layers(costs: CostReport, path: Path) -> None:
     """Draws what each of the most expensive layers costs, in the graph's order: as exported, and
-    below it in the form that is proved. Raises ``PlotsMissing``."""
+    below it after rewriting. Raises ``PlotsMissing``."""
     plt = _pyplot()
-    dearest = sorted(costs.layers, key=lambda c: -max(c.after, c.as_exported or 0))[:_BARS]
+    dearest = sorted(costs.layers, key=lambda c: -max(c.after, c.as_exported))[:_BARS]
     layers = [c for c in costs.layers if c in dearest and (c.after or c.as_exported)]
     figure, axes = plt.subplots(figsize=(8, 1.6 + 0.4 * len(layers)), layout="constrained")
     rows = np.arange(len(layers))
-    axes.barh(
-        rows - 0.2, [c.as_exported or 0 for c in layers], 0.36, color=_PALE, label="as exported"
-    )
+    exported = [c.as_exported for c in layers]
+    axes.barh(rows - 0.2, exported, 0.36, color=_PALE, label="as exported")
     after = [c.after for c in layers]
     axes.barh(rows + 0.2, after, 0.36, color=_FRONTIER, label="after rewriting")
-    for row, layer in zip(rows, layers, strict=True):
-        if layer.as_exported is None:
-            axes.annotate(
-                " refused as exported", (0, row - 0.2), va="center", fontsize=7, color=_INK
-            )
     axes.set_yticks(rows, [f"{c.op}  {c.layer[-32:]}" for c in layers], fontsize=8)
     axes.invert_yaxis()
     axes.set_title(in_words(costs), fontsize=10, loc="left")

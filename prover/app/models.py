@@ -93,11 +93,11 @@ class Models(Parts):
 
     def model_costs(self, model_id: str) -> dict[str, Any]:
         """Each layer's cost before and after rewriting (``circuits.cost.layers.CostReport`` as
-        JSON). The first call takes seconds; then the process caches it."""
+        JSON). The process caches it."""
 
         def count() -> dict[str, Any]:
             data = self.artifacts.get(self.store.model(model_id).id)
-            return cost_report(self.engine, data, INSPECT_LIMITS).to_json()
+            return cost_report(self.engine.sandbox, data, INSPECT_LIMITS).to_json()
 
         return self._costs.get((self.store.tenant, model_id), count)
 

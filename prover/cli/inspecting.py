@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from circuits.cost.layers import CostReport, cost_report, in_words, largest_first
-from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.errors import Fault, ZkmlError
@@ -54,14 +53,13 @@ def inspect(
     if data[:4] == b"PK\x03\x04":
         return _bundle(data, terminal)
     sandbox = Sandbox(keeps=_LIMITS)
-    engine = EzklEngine(sandbox)
     try:
         data = bound(sandbox, data, shape, terminal=terminal)
         if write is not None:
             write_file(write, data)
         summary = sandbox.compute(_INSPECT, data, True, limits=_LIMITS)
         refused = any(o["status"] == "refused" for o in summary["operators"])
-        costs, unknown = (None, "") if refused else _costs_or_why(engine, data)
+        costs, unknown = (None, "") if refused else _costs_or_why(sandbox, data)
     finally:
         sandbox.close()
     _model(summary, terminal)
@@ -79,10 +77,10 @@ def inspect(
     return EXIT_USAGE if refused else EXIT_YES
 
 
-def _costs_or_why(engine: EzklEngine, data: bytes) -> tuple[CostReport | None, str]:
+def _costs_or_why(sandbox: Sandbox, data: bytes) -> tuple[CostReport | None, str]:
     """The costs of a model's layers on random inputs, or why they are unknown."""
     try:
-        return cost_report(engine, data, _LIMITS), ""
+        return cost_report(sandbox, data, _LIMITS), ""
     except ZkmlError as error:
         if error.fault is Fault.OURS:
             raise
@@ -118,9 +116,8 @@ def _model(summary: dict[str, Any], terminal: Terminal) -> None:
 
 def _costs(costs: CostReport, terminal: Terminal) -> None:
     """Totals, and the layers that cost most, before and after rewriting."""
-    how = "" if costs.counted == "engine" else " (by formula: the graph has many nodes)"
-    terminal.line(f"assignments, before planning: {in_words(costs)}{how}")
-    if costs.integer_unsupported:
+    terminal.line(f"assignments, before planning: {in_words(costs)}")
+    if costs.integer_unsupported and costs.committed is None:
         terminal.line(f"note: proved in fixed point: {costs.integer_unsupported}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("layer", "operator"):
@@ -131,15 +128,11 @@ def _costs(costs: CostReport, terminal: Terminal) -> None:
         table.add_row(
             layer.layer,
             layer.op,
-            _cells(layer.as_exported, "refused"),
-            _cells(layer.rewritten, "refused"),
-            _cells(layer.integers, ""),
+            f"{layer.as_exported:,}",
+            f"{layer.rewritten:,}",
+            "" if layer.integers is None else f"{layer.integers:,}",
         )
     terminal.table(table)
-
-
-def _cells(count: int | None, instead: str) -> str:
-    return instead if count is None else f"{count:,}"
 
 
 def _batch(path: Path, terminal: Terminal) -> int:

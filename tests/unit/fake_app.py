@@ -61,7 +61,6 @@ class FakeApp(App):
             "committed": 9,
             "integer_unsupported": "",
             "layers": [layer],
-            "counted": "engine",
         }
 
     def request_proof(self, **asked: Any) -> Job:

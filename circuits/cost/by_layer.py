@@ -1,0 +1,101 @@
+"""The count behind a cost report: each node's cells by formula, under its layer's name.
+
+Passes name what they add after the node that they replace (``circuits.rewrite.edit.Builder``), so
+that a rewritten node's name tells which layer of the uploaded model it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import ModelProto
+
+from circuits.calibration.samples import default_ranges
+from circuits.cost.fixed_point import cells_by_node
+from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
+from circuits.cost.layers import CostReport, LayerCosts
+from circuits.lower import CannotLower, GraphVariant, lower
+from circuits.lower.committed.candidates import committed_cells
+from circuits.lower.fold_norms import with_folded_norms
+from circuits.rewrite import rewrite
+from circuits.rewrite.pipeline import folded_alone
+from circuits.rewrite.uploaded import Layer, uploaded
+
+
+def count_layers(data: bytes) -> CostReport:
+    """The cost of an uploaded model, for inputs of -1…1 (or 0…1).
+
+    Raises what rewriting raises for a model that cannot be proved.
+    """
+    found = uploaded(data)
+    rewritten = rewrite(data)
+    accepted = default_ranges(rewritten.signature)
+    origins = Origins(found.layers)
+    exported = _fixed_point(folded_alone(found.written), origins)
+    after = _fixed_point(onnx.load_model_from_string(rewritten.onnx), origins)
+    integers, why_not = None, ""
+    try:
+        variant = lower(rewritten.onnx, TYPICAL, accepted, write=False)
+        integers = _integers(rewritten.onnx, variant, origins)
+    except CannotLower as error:
+        why_not = error.detail
+    return CostReport(
+        as_exported=sum(exported.values()),
+        rewritten=sum(after.values()),
+        integers=None if integers is None else sum(integers.values()),
+        committed=committed_cells(rewritten.onnx, rewritten.signature, accepted),
+        integer_unsupported=why_not,
+        layers=tuple(
+            LayerCosts(
+                layer=layer,
+                op=origins.operators[layer],
+                as_exported=exported.get(layer, 0),
+                rewritten=after.get(layer, 0),
+                integers=None if integers is None else integers.get(layer, 0),
+            )
+            # As the uploaded graph has them, then those that rewriting added.
+            for layer in dict.fromkeys([*exported, *after, *(integers or ())])
+        ),
+    )
+
+
+def _fixed_point(model: ModelProto, origins: Origins) -> dict[str, int]:
+    """Cells in the engine's fixed point, by layer."""
+    found: dict[str, int] = {}
+    for node, cells in cells_by_node(model):
+        layer = origins.of(node.op_type, node.name or node.output[0], *node.output)
+        found[layer] = found.get(layer, 0) + cells
+    return found
+
+
+def _integers(plain: bytes, variant: GraphVariant, origins: Origins) -> dict[str, int]:
+    """Cells of an integer graph, by layer."""
+    made = {n.name: [v.name for v in n.outputs if v.name] for n in with_folded_norms(plain).graph}
+    found: dict[str, int] = {}
+    for cost in cost_by_layer(variant, typical_legs(variant)):
+        layer = origins.of(cost.op, cost.layer, *made.get(cost.layer, ()))
+        found[layer] = found.get(layer, 0) + cost.assignments
+    return found
+
+
+class Origins:
+    """Finds a rewritten node's layer in the uploaded model. ``operators`` has those of all layers
+    found so far."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.operators = {layer.name: layer.op for layer in layers}
+        self._layer = {name: layer.name for layer in layers for name in layer.outputs}
+        self._layer |= {name: name for name in self.operators}
+
+    def of(self, op: str, *names: str) -> str:
+        """The layer that one of a node's names leads to, else the first of these names, as a layer
+        of the node's own operator."""
+        for name in names:
+            stem = name
+            while stem:
+                if stem in self._layer:
+                    return self._layer[stem]
+                stem = stem.rpartition("/")[0]
+        self.operators.setdefault(names[0], op)
+        return names[0]
