@@ -10,9 +10,8 @@ import onnx_ir as ir
 from circuits.rewrite.edit import (
     Builder,
     Expansion,
-    Pass,
     constant,
-    expand,
+    expanding,
     has_shape,
     ints,
     shape_of,
@@ -69,15 +68,10 @@ def _sized(expansion: Expansion) -> Expansion:
     return guarded
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Expand": _sized(_expand), "MatMul": _sized(_matmul)})
-
-
-EXPLICIT_BROADCASTS = Pass(
+EXPLICIT_BROADCASTS = expanding(
+    {"Expand": _sized(_expand), "MatMul": _sized(_matmul)},
     name="explicit-broadcasts",
     version=1,
     purpose="Expand to a higher rank by a Reshape first, stacks of matrices of one size.",
     reference="ONNX operator specification, Expand and MatMul; EZKL repeats the wrong axis",
-    run=_run,
-    touches=frozenset(("Expand", "MatMul")),
 )

@@ -9,10 +9,9 @@ import onnx_ir as ir
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     attr,
     constant,
-    expand,
+    expanding,
     input_at,
     is_float,
     shape_of,
@@ -98,15 +97,10 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
 }
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
-EXTREMA_AND_MASKS = Pass(
+EXTREMA_AND_MASKS = expanding(
+    _EXPANSIONS,
     name="extrema-and-masks",
     version=2,
     purpose="Max and Min of many or of constants, Trilu, OneHot levels, last ArgMax, Tile.",
     reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )

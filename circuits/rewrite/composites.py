@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, ints, shape_of
+from circuits.rewrite.edit import Builder, attr, constant, expanding, ints, shape_of
 
 
 def _gelu(node: ir.Node, build: Builder) -> ir.Value:
@@ -128,15 +128,10 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
 }
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
-EXPAND_COMPOSITES = Pass(
+EXPAND_COMPOSITES = expanding(
+    _EXPANSIONS,
     name="expand-composites",
     version=3,
     purpose="Gelu, Celu, Mish, Swish, norms over groups and windows as formulas.",
     reference="ONNX operator specification, the operators' function bodies",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )

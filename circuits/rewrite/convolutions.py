@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_at, shape_of
+from circuits.rewrite.edit import Builder, attr, constant, expanding, input_at, shape_of
 
 
 def spread_kernel(weights: NDArray[Any], dilations: Sequence[int]) -> NDArray[Any]:
@@ -119,15 +119,10 @@ def _border(
     return before + [max(a, 0) for a in after], [max(-a, 0) for a in after]
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Conv": _conv, "ConvTranspose": _transposed})
-
-
-PLAIN_CONVOLUTIONS = Pass(
+PLAIN_CONVOLUTIONS = expanding(
+    {"Conv": _conv, "ConvTranspose": _transposed},
     name="plain-convolutions",
     version=2,
     purpose="Dilated kernels spread with zeros, transposed convolutions of one group and by pads.",
     reference="ONNX operator specification, Conv and ConvTranspose",
-    run=_run,
-    touches=frozenset(("Conv", "ConvTranspose")),
 )

@@ -106,6 +106,17 @@ def expand(model: ir.Model, expansions: Mapping[str, Expansion], domain: str = "
             replace(node, builder, [new] if isinstance(new, ir.Value) else new)
 
 
+def expanding(
+    expansions: Mapping[str, Expansion], *, domain: str = "", **described: Any
+) -> Pass:
+    """A pass that offers nodes to their expansions and looks at no other operators."""
+
+    def run(model: ir.Model) -> None:
+        expand(model, expansions, domain)
+
+    return Pass(run=run, touches=frozenset(expansions), **described)
+
+
 def names_in(graph: ir.Graph) -> set[str]:
     """Every name of a node or value of the graph."""
     values = [v for node in graph for v in node.outputs]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_at, shape_of
+from circuits.rewrite.edit import Builder, attr, constant, expanding, input_at, shape_of
 
 
 def _along_axis(node: ir.Node, build: Builder) -> ir.Value | None:
@@ -45,15 +45,10 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
 }
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
-EXPLICIT_INDICES = Pass(
+EXPLICIT_INDICES = expanding(
+    _EXPANSIONS,
     name="explicit-indices",
     version=1,
     purpose="Negative constant indices of Gather and Scatter as positive ones.",
     reference="ONNX operator specification, Gather; EZKL casts indices to unsigned numbers",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )

@@ -14,10 +14,9 @@ from onnx_ir import DataType
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     attr,
     constant,
-    expand,
+    expanding,
     input_at,
     is_float,
     shape_of,
@@ -165,15 +164,10 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
 }
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
-INTEGER_ARITHMETIC = Pass(
+INTEGER_ARITHMETIC = expanding(
+    _EXPANSIONS,
     name="integer-arithmetic",
     version=2,
     purpose="Truncating casts, integer division, remainders, shifts by Floor; no NaN.",
     reference="ONNX operator specification, Cast and Div; EZKL does not truncate",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )

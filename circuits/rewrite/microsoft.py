@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_at
+from circuits.rewrite.edit import Builder, attr, constant, expanding, input_at
 
 DOMAIN = "com.microsoft"
 
@@ -117,17 +117,12 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
 }
 
 
-def _run(model: ir.Model) -> None:
-    if any(node.domain == DOMAIN for node in model.graph):
-        expand(model, _EXPANSIONS, domain=DOMAIN)
-
-
-LOWER_QUANTISED_OPERATORS = Pass(
+LOWER_QUANTISED_OPERATORS = expanding(
+    _EXPANSIONS,
+    domain=DOMAIN,
     name="lower-quantised-operators",
     version=1,
     purpose="onnxruntime's own quantised operators as quantisation around standard ones.",
     reference="https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
     rounds=True,
 )

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     attr,
     constant,
-    expand,
+    expanding,
     input_at,
     ints,
     positive_axis,
@@ -105,15 +104,10 @@ def _surround(
     return build.op("Concat", *parts, axis=axis)
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Pad": _pad})
-
-
-EXPLICIT_PADDING = Pass(
+EXPLICIT_PADDING = expanding(
+    {"Pad": _pad},
     name="explicit-padding",
     version=1,
     purpose="Reflect, edge, wrap padding as Gather, constants as Concat, negative as Slice.",
     reference="ONNX operator specification, Pad; EZKL pads with zeros only",
-    run=_run,
-    touches=frozenset(("Pad",)),
 )

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.rewrite.edit import Builder, Pass, attr, expand, ints, shape_of
+from circuits.rewrite.edit import Builder, attr, expanding, ints, shape_of
 from circuits.rewrite.padding import padded_indices
 
 
@@ -144,15 +144,10 @@ def _factors(node: ir.Node, extents: Sequence[int]) -> NDArray[np.float32]:
     return factors.astype(np.float32)
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"MaxPool": _max_pool, "AveragePool": _average_pool})
-
-
-EXPLICIT_POOLING = Pass(
+EXPLICIT_POOLING = expanding(
+    {"MaxPool": _max_pool, "AveragePool": _average_pool},
     name="explicit-pooling",
     version=1,
     purpose="Pooling with pads, ceil_mode or dilations as pooling without, on an extended image.",
     reference="ONNX operator specification, MaxPool and AveragePool; zkonduit/ezkl pads with zeros",
-    run=_run,
-    touches=frozenset(("AveragePool", "MaxPool")),
 )

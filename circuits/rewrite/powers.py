@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     attr,
     constant,
-    expand,
+    expanding,
     has_shape,
     input_at,
     ints,
@@ -123,15 +122,10 @@ def _power(base: ir.Value, power: float, build: Builder) -> ir.Value:
     return build.op("Pow", base, build.const(np.array(power, dtype=base.dtype.numpy())))
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Pow": _pow, "ReduceProd": _product})
-
-
-PLAIN_POWERS = Pass(
+PLAIN_POWERS = expanding(
+    {"Pow": _pow, "ReduceProd": _product},
     name="plain-powers",
     version=3,
     purpose="Negative, zero and fractional powers, one for each column, short products.",
     reference="EZKL 23.0.5 casts a whole exponent to an unsigned number",
-    run=_run,
-    touches=frozenset(("Pow", "ReduceProd")),
 )

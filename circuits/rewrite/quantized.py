@@ -14,7 +14,7 @@ from circuits.rewrite.edit import (
     Pass,
     attr,
     constant,
-    expand,
+    expanding,
     input_at,
     names_in,
     replace,
@@ -248,17 +248,12 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
 }
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
-GIVE_QUANTISATION_MEANING = Pass(
+GIVE_QUANTISATION_MEANING = expanding(
+    _EXPANSIONS,
     name="quantisation-meaning",
     version=3,
     purpose="(De)QuantizeLinear, QLinear and integer products as rounding, clipping and scaling.",
     reference="ONNX operator specification, QuantizeLinear; EZKL takes it for an identity",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )
 
 #: Its steps are about half a per cent of the range of each input; how far that moves an answer is

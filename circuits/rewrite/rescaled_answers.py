@@ -12,10 +12,9 @@ from onnx_ir import DataType
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     attr,
     constant,
-    expand,
+    expanding,
     has_shape,
     input_at,
     ints,
@@ -94,15 +93,10 @@ def counts_in_ones(value: ir.Value | None) -> bool:
     return node.op_type in _CARRY and all(counts_in_ones(v) for v in node.inputs if v is not None)
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Equal": _equal, "Gather": _indexed, "OneHot": _indexed})
-
-
-COUNT_IN_ONES = Pass(
+COUNT_IN_ONES = expanding(
+    {"Equal": _equal, "Gather": _indexed, "OneHot": _indexed},
     name="count-in-ones",
     version=1,
     purpose="The answers of Equal and computed indices as integers.",
     reference="zkonduit/ezkl, circuit/ops/hybrid.rs: out_scale of Equals is that of its operands",
-    run=_run,
-    touches=frozenset(("Equal", "Gather", "OneHot")),
 )

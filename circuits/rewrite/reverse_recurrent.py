@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_at, shape_of
+from circuits.rewrite.edit import Builder, attr, constant, expanding, input_at, shape_of
 
 #: Inputs that hold one slice for each direction: W, R, B, initial_h, initial_c, P.
 _PER_DIRECTION = (1, 2, 3, 5, 6, 7)
@@ -71,15 +71,10 @@ _EXPANSIONS: dict[str, Callable[[ir.Node, Builder], Sequence[ir.Value] | None]] 
 }
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
-SPLIT_DIRECTIONS = Pass(
+SPLIT_DIRECTIONS = expanding(
+    _EXPANSIONS,
     name="split-directions",
     version=1,
     purpose="Reverse and bidirectional LSTM, GRU and RNN as forward ones on turned sequences.",
     reference="ONNX operator specification, LSTM; EZKL panics on two directions",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )

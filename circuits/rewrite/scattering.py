@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     attr,
     constant,
-    expand,
+    expanding,
     has_shape,
     ints,
     is_float,
@@ -146,15 +145,10 @@ def _slice(value: ir.Value, at: int, axis: int, build: Builder) -> ir.Value:
     return build.op("Slice", value, *ends)
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"ScatterElements": _by_places, "ScatterND": _by_rows})
-
-
-PLAIN_SCATTER = Pass(
+PLAIN_SCATTER = expanding(
+    {"ScatterElements": _by_places, "ScatterND": _by_rows},
     name="plain-scatter",
     version=2,
     purpose="Scattering by indices that are computed, equal or reduced, as comparisons.",
     reference="ONNX operator specification, ScatterElements and ScatterND",
-    run=_run,
-    touches=frozenset(("ScatterElements", "ScatterND")),
 )

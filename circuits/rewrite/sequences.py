@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from circuits.rewrite.edit import Builder, Pass, attr, constant, expand, input_at, shape_of
+from circuits.rewrite.edit import Builder, attr, constant, expanding, input_at, shape_of
 
 
 def _running_sum(node: ir.Node, build: Builder) -> ir.Value | None:
@@ -27,15 +27,10 @@ def _running_sum(node: ir.Node, build: Builder) -> ir.Value | None:
     return total if along == last else build.op("Transpose", total, perm=order)
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"CumSum": _running_sum})
-
-
-PLAIN_SUMS = Pass(
+PLAIN_SUMS = expanding(
+    {"CumSum": _running_sum},
     name="plain-sums",
     version=2,
     purpose="Running sums as products with a triangle of ones.",
     reference="ONNX operator specification, CumSum; EZKL ignores exclusive and panics on reverse",
-    run=_run,
-    touches=frozenset(("CumSum",)),
 )

@@ -9,9 +9,8 @@ import onnx_ir as ir
 
 from circuits.rewrite.edit import (
     Builder,
-    Pass,
     constant,
-    expand,
+    expanding,
     has_shape,
     input_at,
     shape_of,
@@ -31,15 +30,10 @@ def _dropout(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     return [kept, build.const(np.ones(shape_of(kept), dtype=bool))]
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Dropout": _dropout})
-
-
-DROP_TRAINING = Pass(
+DROP_TRAINING = expanding(
+    {"Dropout": _dropout},
     name="drop-training",
     version=2,
     purpose="Remove Dropout: at inference it is the identity.",
     reference="ONNX operator specification, Dropout: training_mode defaults to false",
-    run=_run,
-    touches=frozenset(("Dropout",)),
 )

@@ -14,11 +14,10 @@ import onnx_ir as ir
 
 from circuits.rewrite.edit import (
     Builder,
-    Expansion,
-    Pass,
     attr,
     constant,
     expand,
+    expanding,
     has_shape,
     input_at,
     ints,
@@ -197,23 +196,15 @@ def _gru_step(node: ir.Node, layer: _Layer, x: ir.Value, h: ir.Value) -> ir.Valu
     return layer.op("Add", layer.op("Mul", other, fresh), layer.op("Mul", update, h))
 
 
-_EXPANSIONS: dict[str, Expansion] = dict.fromkeys(GATES, _where_wanted)
-
-
-def _run(model: ir.Model) -> None:
-    expand(model, _EXPANSIONS)
-
-
 def unroll(model: ir.Model) -> None:
     """Writes every recurrent layer step by step, for those who have no operator of its own."""
     expand(model, dict.fromkeys(GATES, _unrolled))
 
 
-UNROLL_RECURRENT = Pass(
+UNROLL_RECURRENT = expanding(
+    dict.fromkeys(GATES, _where_wanted),
     name="unroll-recurrent",
     version=1,
     purpose="LSTM, GRU and RNN with clipping, other activations or a cell output, step by step.",
     reference="ONNX operator specification, LSTM, GRU and RNN; EZKL ignores these attributes",
-    run=_run,
-    touches=frozenset(_EXPANSIONS),
 )

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.rewrite.edit import Builder, Pass, constant, expand
+from circuits.rewrite.edit import Builder, constant, expanding
 
 _Floats = NDArray[np.float64]
 #: Operators of one value and constants.
@@ -127,15 +127,10 @@ def _copied(
     return copy(value)
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {"Mul": _mul})
-
-
-GUARD_BRANCHES = Pass(
+GUARD_BRANCHES = expanding(
+    {"Mul": _mul},
     name="guard-branches",
     version=1,
     purpose="Powers and logarithms that count for one sign only, of that sign's values.",
     reference="scikit-learn, PowerTransformer; Yeo and Johnson (2000)",
-    run=_run,
-    touches=frozenset(("Pow",)),
 )

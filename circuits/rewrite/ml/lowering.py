@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from circuits.errors import UnsupportedOperator
 from circuits.frontend.outputs import ML
-from circuits.rewrite.edit import Builder, Expansion, Pass, expand
+from circuits.rewrite.edit import Builder, Expansion, expanding
 from circuits.rewrite.ml import encoders, estimators, machines
 
 Made = Callable[[ir.Node, Builder], Sequence[ir.Value] | ir.Value]
@@ -49,15 +49,11 @@ def _named(made: Made) -> Expansion:
     return expansion
 
 
-def _run(model: ir.Model) -> None:
-    expand(model, {op: _named(made) for op, made in _OPERATORS.items()}, domain=ML)
-
-
-LOWER_ESTIMATORS = Pass(
+LOWER_ESTIMATORS = expanding(
+    {op: _named(made) for op, made in _OPERATORS.items()},
+    domain=ML,
     name="lower-estimators",
     version=4,
     purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
     reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
-    run=_run,
-    touches=frozenset(_OPERATORS),
 )
