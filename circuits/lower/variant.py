@@ -68,21 +68,10 @@ class LoweringOptions:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoweringOptions:
-        """The form of a recipe, also of one that names choices which are no more. Raises
-        ``ValueError`` where it makes another choice there than the only one left."""
-        known = {f.name for f in fields(cls)}
-        gone = {
-            "conv": "matmul",
-            "doubled_from": None,
-            "hints": False,
-            "lanes": 1,
-            "paired_from": 0,
-            "packed_from": 0,
-            "packed_matrices": False,
-        }
-        if any(value != gone.get(name) for name, value in data.items() if name not in known):
+        """The form of a recipe. Raises ``ValueError`` where it names other choices than these."""
+        if data.keys() != {f.name for f in fields(cls)}:
             raise ValueError("the recipe is for another compiler")
-        return cls(**{name: value for name, value in data.items() if name in known})
+        return cls(**data)
 
 
 @dataclass(frozen=True, kw_only=True)
