@@ -112,16 +112,14 @@ class LayerCostsOut(BaseModel):
 
     layer: str = Field(description="The node's name in the uploaded model.")
     op: str
-    as_exported: int = Field(description="In the engine's fixed-point arithmetic.")
-    rewritten: int = Field(description="The same, of the graph that the passes leave.")
+    fixed_point: int = Field(description="In the engine's fixed-point arithmetic.")
     integers: int | None = Field(description="null: the model cannot be lowered to integers.")
 
 
 class ModelCostsOut(BaseModel):
     """A model's cost in assignments (cells that a proof fills), by formula, before planning."""
 
-    as_exported: int
-    rewritten: int
+    fixed_point: int
     integers: int | None
     committed: int | None = Field(
         None, description="With committed hints; null: not possible, or not counted."

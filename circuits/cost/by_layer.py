@@ -19,7 +19,6 @@ from circuits.lower import CannotLower, GraphVariant, lower
 from circuits.lower.committed.candidates import committed_cells
 from circuits.lower.fold_norms import with_folded_norms
 from circuits.rewrite import rewrite
-from circuits.rewrite.pipeline import folded_alone
 from circuits.rewrite.uploaded import Layer, uploaded
 
 
@@ -28,12 +27,10 @@ def count_layers(data: bytes) -> CostReport:
 
     Raises what rewriting raises for a model that cannot be proved.
     """
-    found = uploaded(data)
     rewritten = rewrite(data)
     accepted = default_ranges(rewritten.signature)
-    origins = Origins(found.layers)
-    exported = _fixed_point(folded_alone(found.written), origins)
-    after = _fixed_point(onnx.load_model_from_string(rewritten.onnx), origins)
+    origins = Origins(uploaded(data).layers)
+    fixed_point = _fixed_point(onnx.load_model_from_string(rewritten.onnx), origins)
     integers, why_not = None, ""
     try:
         variant = lower(rewritten.onnx, TYPICAL, accepted, write=False)
@@ -41,8 +38,7 @@ def count_layers(data: bytes) -> CostReport:
     except CannotLower as error:
         why_not = error.detail
     return CostReport(
-        as_exported=sum(exported.values()),
-        rewritten=sum(after.values()),
+        fixed_point=sum(fixed_point.values()),
         integers=None if integers is None else sum(integers.values()),
         committed=committed_cells(rewritten.onnx, rewritten.signature, accepted),
         integer_unsupported=why_not,
@@ -50,12 +46,10 @@ def count_layers(data: bytes) -> CostReport:
             LayerCosts(
                 layer=layer,
                 op=origins.operators[layer],
-                as_exported=exported.get(layer, 0),
-                rewritten=after.get(layer, 0),
+                fixed_point=fixed_point.get(layer, 0),
                 integers=None if integers is None else integers.get(layer, 0),
             )
-            # As the uploaded graph has them, then those that rewriting added.
-            for layer in dict.fromkeys([*exported, *after, *(integers or ())])
+            for layer in dict.fromkeys([*fixed_point, *(integers or ())])
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What each layer of an uploaded model costs to prove, before and after rewriting."""
+"""What each layer of an uploaded model costs to prove once it is rewritten."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ class LayerCosts:
 
     layer: str
     op: str
-    as_exported: int
-    rewritten: int
+    fixed_point: int
     integers: int | None
 
     @property
-    def after(self) -> int:
+    def least(self) -> int:
         """What it costs in the cheaper form that does not commit to hints."""
-        return self.rewritten if self.integers is None else self.integers
+        return self.fixed_point if self.integers is None else self.integers
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,14 +32,12 @@ class LayerCosts:
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """Assignments of a model in EZKL's fixed point ``as_exported`` and ``rewritten``, in
-    ``integers``, and with ``committed`` hints, in all and but for the last layer by layer; None
-    where there is no such form (``integer_unsupported`` says why). By formula, with typical bits:
-    ``zkml plan`` chooses them.
+    """Assignments of a model in EZKL's ``fixed_point``, in ``integers``, and with ``committed``
+    hints, in all and but for the last layer by layer; None where there is no such form
+    (``integer_unsupported`` says why). By formula, with typical bits: ``zkml plan`` chooses them.
     """
 
-    as_exported: int
-    rewritten: int
+    fixed_point: int
     integers: int | None
     committed: int | None
     integer_unsupported: str
@@ -60,15 +57,14 @@ def cost_report(sandbox: Sandbox, model: bytes, limits: Limits) -> CostReport:
 
 
 def largest_first(layers: Sequence[LayerCosts]) -> list[LayerCosts]:
-    """Layers by what they cost after rewriting, most expensive first."""
-    return sorted(layers, key=lambda layer: -layer.after)
+    """Layers by what they cost, most expensive first."""
+    return sorted(layers, key=lambda layer: -layer.least)
 
 
 def in_words(report: CostReport) -> str:
-    """The totals: ``12,345 as exported, …``."""
+    """The totals: ``12,345 in fixed point, …``."""
     known = {
-        "as exported": report.as_exported,
-        "rewritten": report.rewritten,
+        "in fixed point": report.fixed_point,
         "in integers": report.integers,
         "with committed hints": report.committed,
     }

@@ -80,17 +80,18 @@ def draw_plan(document: dict[str, Any], path: Path) -> None:
 
 
 def draw_layers(costs: CostReport, path: Path) -> None:
-    """Draws what each of the most expensive layers costs, in the graph's order: as exported, and
-    below it after rewriting. Raises ``PlotsMissing``."""
+    """Draws what each of the most expensive layers costs, in the graph's order: in fixed point, and
+    below it in integers. Raises ``PlotsMissing``."""
     plt = _pyplot()
-    dearest = sorted(costs.layers, key=lambda c: -max(c.after, c.as_exported))[:_BARS]
-    layers = [c for c in costs.layers if c in dearest and (c.after or c.as_exported)]
+    dearest = sorted(costs.layers, key=lambda c: -c.fixed_point)[:_BARS]
+    layers = [c for c in costs.layers if c in dearest and (c.fixed_point or c.integers)]
     figure, axes = plt.subplots(figsize=(8, 1.6 + 0.4 * len(layers)), layout="constrained")
     rows = np.arange(len(layers))
-    exported = [c.as_exported for c in layers]
-    axes.barh(rows - 0.2, exported, 0.36, color=_PALE, label="as exported")
-    after = [c.after for c in layers]
-    axes.barh(rows + 0.2, after, 0.36, color=_FRONTIER, label="after rewriting")
+    for at, label, color, cells in (
+        (-0.2, "in fixed point", _PALE, [c.fixed_point for c in layers]),
+        (0.2, "in integers", _FRONTIER, [c.integers or 0 for c in layers]),
+    ):
+        axes.barh(rows + at, cells, 0.36, color=color, label=label)
     axes.set_yticks(rows, [f"{c.op}  {c.layer[-32:]}" for c in layers], fontsize=8)
     axes.invert_yaxis()
     axes.set_title(in_words(costs), fontsize=10, loc="left")

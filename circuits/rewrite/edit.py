@@ -106,9 +106,7 @@ def expand(model: ir.Model, expansions: Mapping[str, Expansion], domain: str = "
             replace(node, builder, [new] if isinstance(new, ir.Value) else new)
 
 
-def expanding(
-    expansions: Mapping[str, Expansion], *, domain: str = "", **described: Any
-) -> Pass:
+def expanding(expansions: Mapping[str, Expansion], *, domain: str = "", **described: Any) -> Pass:
     """A pass that offers nodes to their expansions and looks at no other operators."""
 
     def run(model: ir.Model) -> None:

@@ -92,7 +92,7 @@ class Models(Parts):
         return summary
 
     def model_costs(self, model_id: str) -> dict[str, Any]:
-        """Each layer's cost before and after rewriting (``circuits.cost.layers.CostReport`` as
+        """Each layer's cost (``circuits.cost.layers.CostReport`` as
         JSON). The process caches it."""
 
         def count() -> dict[str, Any]:

@@ -115,21 +115,20 @@ def _model(summary: dict[str, Any], terminal: Terminal) -> None:
 
 
 def _costs(costs: CostReport, terminal: Terminal) -> None:
-    """Totals, and the layers that cost most, before and after rewriting."""
+    """Totals, and the layers that cost most."""
     terminal.line(f"assignments, before planning: {in_words(costs)}")
     if costs.integer_unsupported and costs.committed is None:
         terminal.line(f"note: proved in fixed point: {costs.integer_unsupported}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("layer", "operator"):
         table.add_column(column)
-    for column in ("as exported", "rewritten", "in integers"):
+    for column in ("in fixed point", "in integers"):
         table.add_column(column, justify="right")
     for layer in largest_first(costs.layers)[:_LAYERS_SHOWN]:
         table.add_row(
             layer.layer,
             layer.op,
-            f"{layer.as_exported:,}",
-            f"{layer.rewritten:,}",
+            f"{layer.fixed_point:,}",
             "" if layer.integers is None else f"{layer.integers:,}",
         )
     terminal.table(table)

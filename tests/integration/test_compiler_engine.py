@@ -155,18 +155,17 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
 
 
 def test_a_models_costs_are_listed_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
-    """Each layer before and after rewriting, under the name that the user gave it."""
+    """Under the names that the user gave them."""
     costs = cost_report(engine.sandbox, MODELS["residual"], LIMITS)
     assert costs.integers is not None
-    assert costs.integers < costs.rewritten < costs.as_exported
     assert costs.committed is not None
+    assert costs.committed < costs.integers < costs.fixed_point
     names = {n.name for n in read_model(MODELS["residual"]).graph.node}
-    assert {layer.layer for layer in costs.layers if layer.as_exported} <= names
-    assert sum(c.as_exported for c in costs.layers) == costs.as_exported
-    assert sum(c.rewritten for c in costs.layers) == costs.rewritten
+    assert {layer.layer for layer in costs.layers if layer.fixed_point} <= names
+    assert sum(c.fixed_point for c in costs.layers) == costs.fixed_point
     assert sum(c.integers or 0 for c in costs.layers) == costs.integers
     draw_layers(costs, tmp_path / "layers.svg")
-    assert "as exported" in (tmp_path / "layers.svg").read_text()
+    assert "in fixed point" in (tmp_path / "layers.svg").read_text()
 
 
 def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
@@ -175,7 +174,7 @@ def test_costs_without_an_integer_form_say_why(engine: EzklEngine) -> None:
     assert costs.integers is None
     assert {layer.integers for layer in costs.layers} == {None}
     assert "Div" in costs.integer_unsupported
-    assert costs.rewritten
+    assert costs.fixed_point
 
 
 def test_the_context_reaches_the_instances(engine: EzklEngine) -> None:

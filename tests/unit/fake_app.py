@@ -53,10 +53,9 @@ class FakeApp(App):
 
     def model_costs(self, model_id: str) -> dict[str, Any]:
         self.store.model(model_id)
-        layer = {"layer": "y", "op": "MatMul", "as_exported": 98, "rewritten": 8, "integers": 6}
+        layer = {"layer": "y", "op": "MatMul", "fixed_point": 8, "integers": 6}
         return {
-            "as_exported": 120,
-            "rewritten": 20,
+            "fixed_point": 20,
             "integers": 11,
             "committed": 9,
             "integer_unsupported": "",
