@@ -6,7 +6,6 @@ scratch, removed afterwards) and never sees a path that a client chose.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import json
 import logging
@@ -385,6 +384,8 @@ def evm_verifier(vk: bytes, settings: bytes, srs_part: bytes) -> str:
     The engine writes it and then wants its own copy of a compiler for the ABI, which it would
     download: it is shown an empty home and no way out, and its complaint about that is expected.
     """
+    import asyncio
+
     Path("vk").write_bytes(vk)
     Path("settings.json").write_bytes(settings)
     Path("srs").write_bytes(srs_part)

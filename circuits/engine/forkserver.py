@@ -1,4 +1,5 @@
-"""The server that engine children are forked from: ``python -m circuits.engine.forkserver FD``.
+"""The server that engine children are forked from: ``python -m circuits.engine.forkserver FD
+[MODULE]...``, which loads these modules too before it serves.
 
 It imports the engine once and then only forks, so a call costs milliseconds instead of an
 interpreter's start. One socket (``FD``) takes orders; each order carries three descriptors: the
@@ -264,14 +265,15 @@ def _kill(child: _Child) -> None:
 
 
 def main() -> None:
-    signal.signal(END_SIGNAL, lambda *_: sys.exit())
+    signal.signal(END_SIGNAL, signal.SIG_DFL)  # until there is a server, nothing is to be tidied
     orders = socket.socket(fileno=int(sys.argv[1]))
     without_network = isolation.without_network()  # now: it wants a process of one thread
     isolation.prepare()
-    for name in PRELOAD:
+    for name in (*PRELOAD, *sys.argv[2:]):
         importlib.import_module(name)
     gc.freeze()  # keeps the collector from touching, and so copying, pages shared with children
     _Server(orders, without_network).run()
+    os._exit(0)  # the parent waits, and there is nothing to tear down
 
 
 if __name__ == "__main__":

@@ -179,9 +179,9 @@ class _ForkServer:
         self._orders: socket.socket | None = None
         atexit.register(self.close)
 
-    def start(self) -> None:
+    def start(self, loads: Sequence[str] = ()) -> None:
         with self._lock:
-            self._ensure()
+            self._ensure(loads)
 
     def order(self, order: bytes, fds: list[int]) -> None:
         """Sends one order. Raises ``EngineKilled`` when no server can be had."""
@@ -200,7 +200,7 @@ class _ForkServer:
             self._drop()
         atexit.unregister(self.close)
 
-    def _ensure(self) -> socket.socket:
+    def _ensure(self, loads: Sequence[str] = ()) -> socket.socket:
         if self._orders is not None and self._server is not None and self._server.poll() is None:
             return self._orders
         self._drop()
@@ -216,7 +216,7 @@ class _ForkServer:
         }
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "circuits.engine.forkserver", str(theirs.fileno())],
+                [sys.executable, "-m", "circuits.engine.forkserver", str(theirs.fileno()), *loads],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -297,9 +297,17 @@ class Sandbox:
         self.should_stop: ShouldStop | None = None
         self._kept = None if keeps is None else _Kept(keeps)
 
-    def start(self) -> None:
-        """Starts the fork server without waiting for it; ``session`` does so by itself."""
-        self._server.start()
+    def start(self, *loads: str) -> None:
+        """Starts the fork server without waiting for it; ``session`` does so by itself. ``loads``:
+        modules that the first calls need, beside the engine."""
+        self._server.start(loads)
+
+    def configured(self, *, nice: int, keeps: Limits) -> Sandbox:
+        """This sandbox, perhaps started already, with settings that were read since. Closing either
+        closes both."""
+        view = copy.copy(self)
+        view._nice, view._kept = nice, _Kept(keeps)
+        return view
 
     def until(self, should_stop: ShouldStop) -> Sandbox:
         """This sandbox for work that may be told to stop: every call of it, even one that has no

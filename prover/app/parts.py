@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits
@@ -15,8 +15,6 @@ from circuits.format.manifest import CircuitManifest
 from circuits.format.tensors import Signature
 from prover.admission import Sizing
 from prover.artifacts import Artifacts
-from prover.batch.service import BatchService
-from prover.batch.services import Announce, BatchServices
 from prover.cache import Cache
 from prover.jobs.bus import open_notifications
 from prover.jobs.circuit_registry import CircuitRegistry
@@ -24,6 +22,10 @@ from prover.jobs.notifications import Notifications
 from prover.settings import Settings
 from prover.statement.keys import KeyRing
 from prover.store import Store
+
+if TYPE_CHECKING:
+    from prover.batch.service import BatchService
+    from prover.batch.services import Announce
 
 #: Limits of reading an untrusted model.
 INSPECT_LIMITS = Limits(deadline_s=120, memory_bytes=4 << 30)
@@ -117,7 +119,10 @@ class Parts:
 
     @cached_property
     def batches(self) -> BatchService:
-        """The batch service: many inputs, few proofs."""
+        """The batch service: many inputs, few proofs. Loaded on first use."""
+        from prover.batch.service import BatchService
+        from prover.batch.services import BatchServices
+
         services = BatchServices(
             settings=self.settings,
             store=self.store,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prover.admission import Place
 from prover.app.parts import Parts
-from prover.batch.coalescing import Coalescing, may_share
 from prover.jobs.forgetting import forget_input
 from prover.jobs.housekeeping import keep_house
 from prover.jobs.lease import holding
@@ -14,6 +14,9 @@ from prover.jobs.pipeline import Pipeline
 from prover.logs import log_context
 from prover.records.job import Job, JobKind, Lease
 from prover.tracing import job_span
+
+if TYPE_CHECKING:
+    from prover.batch.coalescing import Coalescing
 
 _OF_BATCHES = (JobKind.BATCH, JobKind.PACK)
 
@@ -97,8 +100,8 @@ class Work(Parts):
             with job_span(job):
                 if job.kind in _OF_BATCHES:
                     self.batches.run(job, held, on_progress)
-                elif self.settings.coalesce_ms and may_share(job):
-                    self._coalescing(lease.owner, stopping).run(job, held)
+                elif (shared := self._coalescing(job, lease.owner, stopping)) is not None:
+                    shared.run(job, held)
                 else:
                     self._pipeline().run(job, held, on_progress)
 
@@ -138,7 +141,14 @@ class Work(Parts):
             keys=self.keys,
         )
 
-    def _coalescing(self, owner: str, stopping: Callable[[], bool]) -> Coalescing:
+    def _coalescing(self, job: Job, owner: str, stopping: Callable[[], bool]) -> Coalescing | None:
+        """What proves the job together with others; None where it may not share a proof."""
+        if not self.settings.coalesce_ms:
+            return None
+        from prover.batch.coalescing import Coalescing, may_share
+
+        if not may_share(job):
+            return None
         return Coalescing(
             services=self.batches.services,
             single=self._pipeline().run,

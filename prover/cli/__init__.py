@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 
@@ -13,10 +14,11 @@ _COLLECT_AFTER = 50_000
 def main() -> None:
     """Entry point of the console script."""
     gc.set_threshold(_COLLECT_AFTER)
-    if sys.argv[1:2] == ["verify"]:
-        from prover.cli.engine import SANDBOX
+    atexit.register(gc.freeze)  # the end of a process needs no look for garbage either
+    if sys.argv[1:2] in (["prove"], ["verify"]):
+        from prover.cli.engine import LOADS, SANDBOX
 
-        SANDBOX.start()  # the engine loads beside the imports of the command line
+        SANDBOX.start(*LOADS[sys.argv[1]])  # the engine loads beside this process's own imports
     from prover.cli.root import main as run
 
     run()

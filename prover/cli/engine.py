@@ -1,4 +1,5 @@
-"""The engine's processes for ``zkml verify``, which starts them before its own imports."""
+"""The engine's processes for ``zkml prove`` and ``zkml verify``, which start them before their own
+imports."""
 
 from __future__ import annotations
 
@@ -6,3 +7,8 @@ from circuits.engine.sandbox import Sandbox
 
 #: Starts with its first use or ``start``; restarts after ``close``.
 SANDBOX = Sandbox()
+#: What the engine's server loads at once for the commands that start it early.
+LOADS: dict[str, tuple[str, ...]] = {
+    "prove": ("circuits.frontend.binding", "circuits.calibration.reference", "onnxruntime"),
+    "verify": (),
+}

@@ -7,15 +7,15 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from circuits.errors import Fault
 from circuits.format.tensors import Signature
@@ -94,14 +94,13 @@ def prove(
     profile = options.profile(
         visibility, soundness, target, tolerance, agreement, margin, argument, weights, input_scale
     )
-    from circuits.engine.sandbox import Sandbox
+    from prover.cli.engine import SANDBOX
     from prover.settings import Settings
 
     settings = Settings.load(redis_url=None, memory_budget_mb=0)  # one job, alone
     check_writable(out)
     data = read_model_file(model, limit=settings.max_model_bytes)
-    sandbox = Sandbox(nice=settings.engine_nice, keeps=settings.engine_limits)
-    sandbox.start()  # before the imports of the next line: the engine loads beside them
+    sandbox = SANDBOX.configured(nice=settings.engine_nice, keeps=settings.engine_limits)
     try:
         from prover.app import App
         from prover.logs import log_defects_only
@@ -156,39 +155,39 @@ def _run(app: Any, job: Job, terminal: Terminal) -> Job:
     previous = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     if Terminal.interrupted:
         interrupted.set()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-    )
     try:
-        with (
-            ThreadPoolExecutor(1) as pool,
-            Progress(
-                *columns,
-                console=terminal.err,
-                transient=True,
-                disable=not terminal.err.is_terminal,
-            ) as bars,
-        ):
-            bar = bars.add_task(_SAYS[None], total=1.0)
+        with ThreadPoolExecutor(1) as pool:
             running = pool.submit(_run_to_end, app, job.id, owner, detail_setter(detail))
             import securesystemslib.signer  # noqa: F401 - loads while the engine works
 
-            while not wait([running], timeout=0.1).done:
-                row = app.store.job(job.id)
-                says = _SAYS[row.stage]
-                if row.stage is Stage.COMPILE and detail:
-                    says = f"{says}: {detail['at']}"
-                bars.update(bar, description=says, completed=row.progress)
-                if interrupted.is_set():
-                    _cancel(app, job, running)
+            with _progress(terminal) as show:
+                while not wait([running], timeout=0.1).done:
+                    row = app.store.job(job.id)
+                    says = _SAYS[row.stage]
+                    if row.stage is Stage.COMPILE and detail:
+                        says = f"{says}: {detail['at']}"
+                    show(says, row.progress)
+                    if interrupted.is_set():
+                        _cancel(app, job, running)
             running.result()
     finally:
         signal.signal(signal.SIGINT, previous)
     done: Job = app.store.job(job.id)
     return done
+
+
+@contextlib.contextmanager
+def _progress(terminal: Terminal) -> Iterator[Callable[[str, float], None]]:
+    """Shows on a terminal what is being done and how far it is, from 0 to 1."""
+    if not sys.stderr.isatty():
+        yield lambda says, done: None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=terminal.err, transient=True) as bars:
+        bar = bars.add_task(_SAYS[None], total=1.0)
+        yield lambda says, done: bars.update(bar, description=says, completed=done)
 
 
 def _run_to_end(app: Any, job_id: str, owner: str, on_progress: Any) -> None:

@@ -9,13 +9,15 @@ import contextlib
 import json
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from circuits.errors import Fault, ZkmlError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 EXIT_YES, EXIT_NO, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -43,13 +45,29 @@ class Terminal:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def out(self) -> Console:
+        """Stdout, with styles where it is a terminal. Loads rich."""
+        from rich.console import Console
+
+        return Console(highlight=False, soft_wrap=True)
+
+    @cached_property
+    def err(self) -> Console:
+        """Stderr, likewise."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def line(self, text: str = "", *, style: str = "") -> None:
         """A line for people, on stdout unless ``--json`` reserves that."""
-        if not self.as_json:
+        if self.as_json:
+            return
+        if style:
             self.out.print(text, style=style, markup=False)
+        else:
+            print(text)
 
     def table(self, table: Table) -> None:
         """A table for people."""

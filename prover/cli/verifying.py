@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from circuits.engine.ezkl_engine import EzklEngine
 from prover.cli import options
@@ -240,6 +239,14 @@ def _arrays(path: Path) -> list[Any]:
 
 
 def _show(report: Report, terminal: Terminal) -> None:
+    if not terminal.as_json:
+        _tell(report, terminal)
+    terminal.object(report.to_json())
+
+
+def _tell(report: Report, terminal: Terminal) -> None:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("check", no_wrap=True)
@@ -261,7 +268,6 @@ def _show(report: Report, terminal: Terminal) -> None:
         for check in report.failures:
             terminal.line(f"({check.number}) {check.name} [{check.layer}]: {check.detail}")
         terminal.line("NOT VERIFIED", style="bold red")
-    terminal.object(report.to_json())
 
 
 def _escaped(text: str) -> str:
