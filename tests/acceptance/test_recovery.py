@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ FAST = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Path:
     """A home in which the model's circuit is built already, by `zkml prove`."""
     folder = tmp_path_factory.mktemp("recovery")
     (folder / "model.onnx").write_bytes(MODEL)
@@ -52,7 +53,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Path:
 
 
 @pytest.fixture
-def running(home: Path) -> Iterator[Up]:
+def home(built: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a test that ends its service."""
+    return Path(shutil.copytree(built, tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def running(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One service, of a copy too, for the tests that only end parts of it."""
+    home = shutil.copytree(built, tmp_path_factory.mktemp("running") / "home")
     with up(home, **FAST) as service:
         yield service
 
@@ -165,19 +174,18 @@ def test_a_killed_worker_is_replaced_and_its_job_continues(running: Up, client: 
     )
 
 
-def test_a_job_outlives_a_queue_that_forgets(home: Path) -> None:
-    with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
-        blocking, child = caught_proving(running, client)
-        waiting = client.create_proof(
-            model=client.upload_model(MODEL).id, input_data=INPUT, context={"nonce": "2"}
-        )
-        url = (home / "redis" / "url").read_text()
-        with redis.Redis.from_url(url) as connection:
-            connection.flushall()
-        child.resume()
+def test_a_job_outlives_a_queue_that_forgets(running: Up, client: Client) -> None:
+    blocking, child = caught_proving(running, client)
+    waiting = client.create_proof(
+        model=client.upload_model(MODEL).id, input_data=INPUT, context={"nonce": "2"}
+    )
+    url = (running.home / "redis" / "url").read_text()
+    with redis.Redis.from_url(url) as connection:
+        connection.flushall()
+    child.resume()
 
-        assert client.wait(blocking.id, timeout_s=300).state == "succeeded"
-        assert client.wait(waiting.id, timeout_s=300).state == "succeeded"
+    assert client.wait(blocking.id, timeout_s=300).state == "succeeded"
+    assert client.wait(waiting.id, timeout_s=300).state == "succeeded"
 
 
 @pytest.mark.long
@@ -232,16 +240,16 @@ def test_nothing_outlives_a_service_that_is_killed(home: Path) -> None:
         assert client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
-def test_a_home_has_one_service_at_a_time(running: Up) -> None:
-    second = zkml(running.home, "up", "--port", "0", "--json")
+def test_a_home_has_one_service_at_a_time(service: Up) -> None:
+    second = zkml(service.home, "up", "--port", "0", "--json")
     assert (second.code, second.problem["code"]) == (2, "already_running")
     assert "ZKML_HOME" in second.problem["advice"]
-    assert running.process.poll() is None
+    assert service.process.poll() is None
 
 
-def test_a_port_that_is_taken_is_named(running: Up, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named(service: Up, tmp_path: Path) -> None:
     """Another service answers there: it must not be taken for the new one."""
-    port = running.url.rpartition(":")[2]
+    port = service.url.rpartition(":")[2]
     second = zkml(tmp_path / "other", "up", "--port", port, "--json")
     assert (second.code, second.problem["code"]) == (2, "address_unusable")
     assert port in second.problem["detail"]

@@ -9,15 +9,27 @@ from pathlib import Path
 import pytest
 
 from api.client import Client, verify_offline
-from tests.acceptance.processes import DIGITS, Up, zkml
+from tests.acceptance.processes import Up, zkml
+from tests.cases import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+MODEL, INPUTS = tiny.linear(scale=1.25), {"inputs": {"x": [[1.0, -1.0, 2.0, 0.0]]}}
 
-def test_prove_there_and_verify_here(service: Up, client: Client, tmp_path: Path) -> None:
-    out = tmp_path / "proof.zkml"
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(MODEL)
+    return path
+
+
+def test_prove_there_and_verify_here(
+    service: Up, client: Client, model: Path, tmp_path: Path
+) -> None:
+    out, sample = tmp_path / "proof.zkml", tmp_path / "input.json"
+    sample.write_text(json.dumps(INPUTS))
     to = ("--url", service.url, "--json")
-    model, sample = DIGITS / "digits.onnx", DIGITS / "sample.json"
     done = zkml(tmp_path, "remote", "prove", model, sample, "-o", out, "--nonce", "mine", *to)
     assert (done.code, done.json["ok"]) == (0, True)
     proof = done.json["proof"]["id"]
@@ -39,12 +51,12 @@ def test_prove_there_and_verify_here(service: Up, client: Client, tmp_path: Path
 
 
 @pytest.mark.long
-def test_batches_usage_and_webhooks(service: Up, tmp_path: Path) -> None:
+def test_batches_usage_and_webhooks(service: Up, model: Path, tmp_path: Path) -> None:
     to = ("--url", service.url, "--json")
     rows, out = tmp_path / "rows.jsonl", tmp_path / "batch.zkml"
-    rows.write_text((json.dumps(json.loads((DIGITS / "sample.json").read_text())) + "\n") * 2)
+    rows.write_text((json.dumps(INPUTS) + "\n") * 2)
     options = ("-o", out, "--isolate")
-    done = zkml(tmp_path, "remote", "batch", DIGITS / "digits.onnx", rows, *options, *to)
+    done = zkml(tmp_path, "remote", "batch", model, rows, *options, *to)
     assert (done.code, done.json["batch"]["progress"]["done"]) == (0, 2)
     assert zkml(tmp_path, "verify", out, "--json").json["ok"]
 
@@ -68,9 +80,8 @@ def test_batches_usage_and_webhooks(service: Up, tmp_path: Path) -> None:
 
 
 def test_a_signer_that_is_not_trusted_is_refused_offline(client: Client, tmp_path: Path) -> None:
-    model = client.upload_model(DIGITS / "digits.onnx")
-    inputs = json.loads((DIGITS / "sample.json").read_text())["inputs"]
-    job = client.prove(model=model.id, inputs=inputs)
+    model = client.upload_model(MODEL)
+    job = client.prove(model=model.id, inputs=INPUTS["inputs"])
     bundle = client.bundle(job.id)
     assert verify_offline(bundle, trusted=client.keys()).ok
     nobody = verify_offline(bundle, policy={"keyids": []})

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import httpx
 import pytest
 
 from api.client import Client, ServerProblem
-from tests.acceptance.processes import DIGITS, until, up, zkml
+from tests.acceptance.processes import until, up, zkml
+from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
 
-IMAGE = json.loads((DIGITS / "sample.json").read_text())["inputs"]
+MODEL, INPUTS = tiny.linear(), {"x": [[1.0, -1.0, 2.0, 0.0]]}
 
 
 def key(home: Path, tenant: str) -> tuple[str, str]:
@@ -34,12 +34,12 @@ def test_two_tenants_on_one_service(tmp_path: Path) -> None:
         Client(running.url, api_key=second, timeout_s=300) as other,
     ):
         assert httpx.get(f"{running.url}/v1/models").status_code == 401
-        model = one.upload_model(DIGITS / "digits.onnx")
-        jobs = [one.create_proof(model=model.id, inputs=IMAGE)]
+        model = one.upload_model(MODEL)
+        jobs = [one.create_proof(model=model.id, inputs=INPUTS)]
         with pytest.raises(ServerProblem, match="model_not_found"):
-            other.create_proof(model=model.id, inputs=IMAGE)
-        other.upload_model(DIGITS / "digits.onnx", name="the same bytes")
-        jobs.append(other.create_proof(model=model.id, inputs=IMAGE))
+            other.create_proof(model=model.id, inputs=INPUTS)
+        other.upload_model(MODEL, name="the same bytes")
+        jobs.append(other.create_proof(model=model.id, inputs=INPUTS))
         done = [c.wait(j.id, timeout_s=300) for c, j in zip((one, other), jobs, strict=True)]
 
         assert [job.state for job in done] == ["succeeded", "succeeded"]
@@ -61,7 +61,7 @@ def test_two_tenants_on_one_service(tmp_path: Path) -> None:
     for secret in (first, second):
         assert secret[18:] not in running.log.read_text()
     used = zkml(home, "quotas", "list", "--json").json["tenants"]
-    assert used["first"]["used"]["stored_bytes"] > 1_000_000  # a proving key among it
+    assert used["first"]["used"]["stored_bytes"] > 100 * len(MODEL)  # a proving key among it
     assert used["second"]["used"]["proving_s_today"] > 0
 
 
