@@ -26,7 +26,8 @@ Outputs = Sequence[NDArray[Any]]
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """``max_error``: largest absolute error over the range of that output's reference values.
-    ``agreement``: share of samples with the same top-1 answer (1.0 for outputs of one value)."""
+    ``agreement``: share of top answers, along the last axis, that are the same: of the output where
+    it is least (1.0 for outputs of one value)."""
 
     max_error: float
     agreement: float
@@ -41,19 +42,19 @@ def compare(
 ) -> Measured:
     """Compares outputs sample by sample; both lists have one entry a sample, in order.
 
-    With ``decisive`` (a share of the output's range), samples whose two largest reference values
+    With ``decisive`` (a share of the output's range), answers whose two largest reference values
     lie within twice that of each other do not count as disagreeing: what onnxruntime itself is
     undecided about, as it is on much random data, says nothing of a circuit.
     """
-    worst, agreed = 0.0, np.ones(len(reference), dtype=bool)
+    worst, agreement = 0.0, 1.0
     for index in range(len(reference[0])):
         want = np.stack([np.asarray(r[index], dtype=np.float64) for r in reference])
         have = np.stack([np.asarray(g[index], dtype=np.float64) for g in got])
         have = have.reshape(want.shape)
         worst = max(worst, _largest_difference(want, have) / output_range(want))
         room = 0.0 if decisive is None else 2 * decisive * output_range(want)
-        agreed &= _top1_agrees(want, have, room)
-    return Measured(max_error=worst, agreement=float(agreed.mean()), samples=len(reference))
+        agreement = min(agreement, top1_agreement(want, have, room))
+    return Measured(max_error=worst, agreement=agreement, samples=len(reference))
 
 
 def far_off(reference: Sequence[Outputs], got: Sequence[Outputs]) -> NDArray[np.bool_]:
@@ -94,13 +95,12 @@ def output_range(reference: NDArray[Any]) -> float:
     return min(width, _APART * varied) if varied > 0 else width
 
 
-def _top1_agrees(want: NDArray[Any], have: NDArray[Any], room: float) -> NDArray[np.bool_]:
-    """Whether the largest entry along the last axis is the same, for each sample.
+def top1_agreement(want: NDArray[Any], have: NDArray[Any], room: float = 0.0) -> float:
+    """How often the largest entry along the last axis is the same, over all samples and other axes.
 
     Entries within ``room`` of the largest count as the largest; with none, only ties do.
     """
-    if want.ndim < 2 or want.shape[-1] < 2:
-        return np.ones(len(want), dtype=bool)
+    if want.ndim < 2 or want.shape[-1] < 2 or not want.size:
+        return 1.0
     chosen = np.take_along_axis(want, have.argmax(-1)[..., None], -1)[..., 0]
-    same = chosen >= want.max(-1) - room
-    return np.asarray(same.reshape(len(want), -1).all(-1))
+    return float(np.mean(chosen >= want.max(-1) - room))

@@ -104,9 +104,9 @@ class Accuracy:
     """The circuit against onnxruntime on the uploaded model, on samples held out from planning.
 
     ``max_error`` is the largest absolute error over the output's range (0.004: 0.4 %),
-    ``agreement`` the share of samples with the same top-1 answer, ``calibrated`` whether the
-    samples were the user's own. (Drawn samples on which the reference itself is undecided within
-    the allowed error count as agreeing.)
+    ``agreement`` the share of top answers (the largest along an output's last axis) that are the
+    model's, ``calibrated`` whether the samples were the user's own. (Of drawn samples those count
+    as agreeing on which the reference itself is undecided within the allowed error.)
     """
 
     max_error: float

@@ -91,11 +91,11 @@ class Argument(enum.StrEnum):
 class Profile:
     """A circuit's specification beside the model; part of the circuit's identity.
 
-    ``max_error`` is the largest error over the output's range, ``agreement`` the share of samples
-    with the same top-1 answer, ``range_margin`` the room kept beyond the calibrated input range
-    (0.25: a quarter of its width on each side). ``input_scale``: inputs of floats count in steps of
-    2^-scale, of committed hints, so that one identity of an input serves several circuits; None:
-    in the finest that the circuit has room for.
+    ``max_error`` is the largest error over the output's range, ``agreement`` the share of top
+    answers (the largest along an output's last axis) that are the model's, ``range_margin`` the
+    room kept beyond the calibrated input range (0.25: a quarter of its width on each side).
+    ``input_scale``: inputs of floats count in steps of 2^-scale, of committed hints, so that one
+    identity of an input serves several circuits; None: in the finest that the circuit has room for.
     """
 
     visibility: Visibility = Visibility.PUBLIC

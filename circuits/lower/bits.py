@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.calibration.accuracy import top1_agreement
 from circuits.integers.interpreter import run_graph
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
@@ -48,7 +49,7 @@ _TYPICAL = BitWidths(input=6, weights=(6,), table=10)
 
 @dataclass(frozen=True)
 class Error:
-    """Largest error over the output's range, and the share of samples with the same top answer."""
+    """Largest error over the output's range, and the share of top answers that are the same."""
 
     largest: float
     agreement: float
@@ -122,10 +123,7 @@ def measure(expected: Sequence[NDArray[np.float64]], got: Sequence[NDArray[np.fl
     for want, have in zip(expected, got, strict=True):
         spread = float(want.max() - want.min()) or float(np.abs(want).max()) or 1.0
         largest = max(largest, float(np.abs(want - have.reshape(want.shape)).max()) / spread)
-        flat = want.reshape(want.shape[0], -1)
-        if flat.shape[1] > 1:
-            same = flat.argmax(axis=1) == have.reshape(flat.shape).argmax(axis=1)
-            agreement = min(agreement, float(same.mean()))
+        agreement = min(agreement, top1_agreement(want, have.reshape(want.shape)))
     return Error(largest, agreement)
 
 

@@ -101,7 +101,7 @@ def plan_circuit(
         raise no_plan(search.rejected, profile, calibrated=samples.calibrated)
     fitting = [r for r in search.ranked if r.predicted.peak_bytes <= limits.memory_bytes]
     if not fitting:
-        raise too_large(search.ranked, search.rejected, limits)
+        raise too_large(search.ranked, search.rejected, limits, profile)
     fitting = _secret_first(fitting, profile.target)
     fitting.sort(key=lambda r: _rank(r, profile.target))
     if srs is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from circuits.calibration.accuracy import FAR_OFF
+from circuits.calibration.accuracy import FAR_OFF, Measured
 from circuits.engine.port import Limits
 from circuits.errors import ModelTooLarge, NoPlan
 from circuits.evm.contract import MAX_CONTRACT_BYTES
@@ -52,21 +52,35 @@ def no_plan(rejected: Sequence[Rejected], profile: Profile, *, calibrated: bool)
         f"no candidate meets the accuracy asked for (error at most {profile.max_error:.3%} of the"
         f" output's range, same top answer on {profile.agreement:.1%}); the best, {best.label},"
         f" reached {best.measured.max_error:.3%} and {best.measured.agreement:.1%}",
-        advice=f"{_allow(best.measured.max_error)}."
+        advice=f"{_allow(best.measured, profile)}."
         if calibrated
         else "Allow a larger error, or give calibration data like the inputs you will prove.",
         best=asdict(best.measured),
     )
 
 
-def _allow(error: float) -> str:
-    """What a circuit with such an error needs, with a little more: other samples may fare worse."""
-    allowed = f" {math.ceil(1050 * error) / 1000:g}" if error < FAR_OFF else ""
-    return f"Allow a larger error (--tolerance{allowed})"
+def _allow(measured: Measured, profile: Profile) -> str:
+    """What such a circuit needs, with a little more: other samples may fare worse."""
+    needed = []
+    if measured.max_error > profile.max_error:
+        allowed = f" {math.ceil(1050 * measured.max_error) / 1000:g}"
+        needed.append(
+            f"a larger error (--tolerance{allowed if measured.max_error < FAR_OFF else ''})"
+        )
+    if measured.agreement < profile.agreement:
+        share = math.floor(100 * measured.agreement) / 100
+        needed.append(
+            f"other top answers (--agreement {share:g}, or 0 if the largest entry of an output is"
+            " no answer)"
+        )
+    return f"Allow {' and '.join(needed)}"
 
 
 def too_large(
-    ranked: Sequence[Candidate], rejected: Sequence[Rejected], limits: Limits
+    ranked: Sequence[Candidate],
+    rejected: Sequence[Rejected],
+    limits: Limits,
+    profile: Profile,
 ) -> ModelTooLarge:
     """Nothing that is exact enough fits the memory allowed."""
     if not ranked:
@@ -74,9 +88,13 @@ def too_large(
     least = min(ranked, key=lambda r: r.predicted.peak_bytes)
     p, gib = least.predicted, 1 << 30
     advice = "Raise ZKML_ENGINE_MEMORY_MB on a larger machine, or export a smaller model."
-    near = min((r.measured.max_error for r in rejected if r.measured), default=math.inf)
-    if near < FAR_OFF:
-        advice = f"{_allow(near)}: others are off by {near:.3%}. {advice}"
+    missed = [r.measured for r in rejected if r.measured and not r.measured.meets(profile)]
+    near = min(missed, key=lambda measured: measured.max_error, default=None)
+    if near is not None and near.max_error < FAR_OFF:
+        advice = (
+            f"{_allow(near, profile)}: a smaller one is off by {near.max_error:.3%} and has"
+            f" {near.agreement:.1%} of the top answers. {advice}"
+        )
     return ModelTooLarge(
         f"the smallest circuit that is exact enough (k = {least.args.logrows}) needs about"
         f" {p.peak_bytes / gib:.1f} GiB and {p.prove_s:.0f} s; the limit is"

@@ -42,7 +42,7 @@ Tolerance = Annotated[
 Agreement = Annotated[
     float,
     typer.Option(
-        "--agreement", min=0.0, max=1.0, help="Required share of samples with the same top class."
+        "--agreement", min=0.0, max=1.0, help="Required share of top answers that are the model's."
     ),
 ]
 Margin = Annotated[

@@ -67,3 +67,12 @@ def test_a_profile_is_met_up_to_and_including_its_bounds() -> None:
     measured = compare(rows([0.0, 100.0]), rows([0.0, 101.0]))
     assert measured.meets(Profile(max_error=0.01))
     assert not measured.meets(Profile(max_error=0.009))
+
+
+def test_agreement_counts_each_row_of_an_output() -> None:
+    """Logits of three tokens are three answers."""
+    reference = [[np.array([[[1.0, 2.0], [2.0, 1.0], [3.0, 1.0]]])]]
+    got = [[np.array([[[1.0, 2.0], [1.0, 2.0], [3.0, 1.0]]])]]
+    assert compare(reference, got).agreement == pytest.approx(2 / 3)
+    other = [[reference[0][0], np.array([[1.0, 0.0]])]]
+    assert compare(other, [[got[0][0], np.array([[0.0, 1.0]])]]).agreement == 0.0

@@ -10,7 +10,7 @@ from circuits.committed.network import Op
 from circuits.lower.committed.axes import greatest, total
 from circuits.lower.committed.choices import choose
 from circuits.lower.committed.elementwise import by_element, spread
-from circuits.lower.committed.functions import reciprocal
+from circuits.lower.committed.functions import power, reciprocal
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.values import Draft, Value, constant
 
@@ -87,9 +87,7 @@ def _normalised(draft: Draft, value: Value, epsilon: float) -> Value:
     mean = total(draft, value).scaled(np.array(-1 / count))
     centred = draft.uniform(value.plus(spread(mean)))
     squares = total(draft, draft.times(centred, centred)).scaled(np.array(1 / count))
-    below = draft.apply(
-        squares.plus(constant(np.full(squares.shape, epsilon))), lambda x: 1 / np.sqrt(x)
-    )
+    below = draft.apply(squares.plus(constant(np.full(squares.shape, epsilon))), power(-0.5))
     return draft.times(centred, spread(draft.materialize(below)))
 
 
