@@ -33,7 +33,7 @@ from circuits.format.hidden import Hidden, hides
 from circuits.format.manifest import CircuitManifest, SrsRef
 from circuits.format.profile import Argument
 from circuits.format.tensors import Signature, TensorSpec
-from circuits.lower import BitWidths, LoweringOptions, lower
+from circuits.lower import BitWidths, lower
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import bound_float, float_graph, lay_out
@@ -69,20 +69,16 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
         lowered = recompile_committed(graph, recipe)
         return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)
     if recipe.lowering is not None:
-        chosen = BitWidths.from_json(recipe.lowering["bits"])
-        try:
-            form = LoweringOptions.from_json(recipe.lowering["form"])
-        except ValueError:
-            form = None
-        alike = {"bits": chosen.to_json(), "form": recipe.lowering["form"]}
-        if form is None or canonical_json(recipe.lowering) != canonical_json(alike):
+        chosen, tables = BitWidths.from_json(recipe.lowering["bits"]), recipe.lowering.get("tables")
+        alike = {"bits": chosen.to_json(), "tables": bool(tables)}
+        if canonical_json(recipe.lowering) != canonical_json(alike):
             raise CircuitNotFaithful(
                 "the manifest's lowering is no recipe as this compiler has it",
                 advice=_OTHER_COMPILER,
             )
         lowered = lay_out(
             graph,
-            lower(graph.plain, chosen, recipe.accepted, form),
+            lower(graph.plain, chosen, recipe.accepted, tables=bool(tables)),
             recipe.accepted,
             recipe.limbs,
             recipe.visibility,

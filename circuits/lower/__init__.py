@@ -9,12 +9,11 @@ from circuits.lower.bits import choose_bits
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
 from circuits.lower.running import run_integers
-from circuits.lower.variant import BitWidths, GraphVariant, LoweringOptions, ValueBounds
+from circuits.lower.variant import BitWidths, GraphVariant, ValueBounds
 
 __all__ = [
     "BitWidths",
     "CannotLower",
-    "LoweringOptions",
     "GraphVariant",
     "ValueBounds",
     "choose_bits",

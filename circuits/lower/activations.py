@@ -51,8 +51,7 @@ def logistic(low: Lowering, q: QuantizedValue) -> QuantizedValue:
 
 def through(low: Lowering, op: str, q: QuantizedValue) -> QuantizedValue:
     """An operator of ``TABLES`` on a value."""
-    if low.form.saturate:
-        q = _saturated(low, op, q)
+    q = _saturated(low, op, q)
     halvings = _halvings(low, q) if op == "Log" else np.zeros(())
     if np.any(halvings):
         q = low.scale(q, np.exp2(-halvings))
@@ -175,7 +174,7 @@ def _above_zero(
     spread = float(highest.max() - lowest.min())
     useful, _ = TABLES["Exp"].useful(emit.scale)
     assert useful is not None
-    hold = low.form.saturate and spread * step > -useful
+    hold = spread * step > -useful
     reach = np.round(-useful / step) if hold else spread
     base = emit.op("Sub", [top, emit.whole(np.full(1, reach))], tensor_shape(top))
     above = emit.op("Sub", [rows.tensor, emit.reshape(base, [1, shape[1], 1])], shape)

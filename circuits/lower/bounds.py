@@ -35,7 +35,6 @@ class Intervals:
 
     def __init__(self) -> None:
         self.known: dict[str, Interval] = {}
-        self.relus: list[tuple[int, int]] = []
         #: The engine's tables: operator and scale.
         self.lookups: set[tuple[str, int]] = set()
         self._decomposed = 0.0
@@ -86,8 +85,6 @@ class Intervals:
         if op in _LINEAR:
             partial = evaluate(op, [_reach(x) for x in operands], attributes)
             self._largest = max(self._largest, float(partial.max(initial=0.0)))
-        if op in _RECTIFYING:
-            self.relus.append((operands[0][0].size, widened(reach)))
         if op in _TABLES:
             low, high = operands[0]
             self._tables.append((float(low.min()), float(high.max())))

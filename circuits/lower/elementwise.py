@@ -330,7 +330,7 @@ def compare(low: Lowering, node: ir.Node) -> None:
         negate = op in NEGATED
     if op == "Equal":
         store(low, node, _truth(low, "Equal", left, right, shape))
-    elif low.form.step_tables and not _in_steps(low, left, right):
+    elif low.tables and not _in_steps(low, left, right):
         store(low, node, low.new(_stepped(low, left, right, shape, negate), 1.0))
     else:
         truth = _truth(low, "Greater", left, right, shape)

@@ -13,10 +13,12 @@ from circuits.format.wide_constants import fits_float32
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import MOST_PLACES, ZERO, QuantizedValue, gather
-from circuits.lower.variant import BitWidths, SingleRow
+from circuits.lower.variant import BitWidths
 from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
+#: A single row is multiplied without its zeros if they leave at most one in so many.
+_SPARSE = 2
 #: Entries of a matrix that has those of a stack along its diagonal, at most.
 _MOST_BLOCKS = 1 << 22
 
@@ -113,9 +115,7 @@ def _product(
 ) -> ir.Value:
     if len(view) == 1:
         nonzero = int(np.count_nonzero(weights, axis=0).max(initial=0))
-        counted = SingleRow(multiplications=weights.size, nonzero=nonzero * weights.shape[1])
-        low.single_rows.append(counted)
-        if low.form.sparse and nonzero < len(weights):
+        if _SPARSE * nonzero <= len(weights):
             return _sparse_product(low, q, view[0], weights, max(1, nonzero))
     left, right = gather(low.emit, q, view, (1, *view.shape)), low.emit.whole(weights)
     return low.emit.op("MatMul", [left, right], [1, len(view), weights.shape[1]])

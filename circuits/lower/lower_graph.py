@@ -17,12 +17,12 @@ from circuits.lower.fold_norms import with_folded_norms
 from circuits.lower.lookups import with_lookups
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import fresh
-from circuits.lower.variant import BitWidths, GraphVariant, LoweringOptions
+from circuits.lower.variant import BitWidths, GraphVariant
 from circuits.rewrite.edit import shape_of
 
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
 MAX_BITS = 120
-_PASS = AppliedPass(name="integer-lowering", version=9)
+_PASS = AppliedPass(name="integer-lowering", version=10)
 
 Handler = Callable[[Lowering, ir.Node], None]
 
@@ -83,8 +83,8 @@ def lower(
     data: bytes,
     bits: BitWidths,
     input_bounds: Mapping[str, tuple[float, float]],
-    form: LoweringOptions | None = None,
     *,
+    tables: bool = False,
     write: bool = True,
 ) -> GraphVariant:
     """Quantises a rewritten graph; equal arguments give equal bytes. Without ``write`` there are
@@ -94,10 +94,9 @@ def lower(
     Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
     values could outgrow the engine.
     """
-    form = form or LoweringOptions()
     model = with_folded_norms(with_lookups(data, input_bounds))
     tabled = any(n.op_type in activations.TABLED for n in model.graph)
-    low = Lowering(bits=bits, form=form, emit=Emitter(bits.table if tabled else 0))
+    low = Lowering(bits=bits, tables=tables, emit=Emitter(bits.table if tabled else 0))
     input_scales = []
     for value in model.graph.inputs:
         assert value.name is not None
@@ -126,16 +125,14 @@ def lower(
         )
     return GraphVariant(
         onnx=onnx_bytes,
-        label=_label(bits, form, tabled=bool(low.emit.scale)),
+        label=_label(bits, tables=tables, functions=bool(low.emit.scale)),
         passes=(_PASS,),
         bits=bits,
-        form=form,
+        tables=tables,
         input_scales=tuple(input_scales),
         output_scales=tuple(output_scales),
         value_bounds=bounds,
         layers=low.layers,
-        relus=tuple(low.emit.intervals.relus),
-        single_rows=tuple(low.single_rows),
         nodes=tuple(low.emit.nodes.values()),
         border=low.emit.border,
         compared=low.compared,
@@ -146,17 +143,13 @@ def lower(
     )
 
 
-def _label(bits: BitWidths, form: LoweringOptions, *, tabled: bool) -> str:
+def _label(bits: BitWidths, *, tables: bool, functions: bool) -> str:
     """What tells this variant from the model's others, for a person."""
     parts = [f"integers in {bits.input}", f"weights {list(bits.weights)}"]
-    if tabled:
-        parts.append(f"functions in {bits.table}" + ("" if form.saturate else ", not held"))
-    if form.relu_tables:
-        parts.append(f"{form.relu_tables} tables")
-    if form.step_tables:
-        parts.append("comparisons by table")
-    if form.sparse:
-        parts.append("sparse rows")
+    if functions:
+        parts.append(f"functions in {bits.table}")
+    if tables:
+        parts.append("ReLUs and comparisons by table")
     return ", ".join(parts)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from circuits.lower.emit import Emitter, name_of, shape_of
 from circuits.lower.errors import CannotLower
 from circuits.lower.quantity import QuantizedValue, compact, fresh, gather, materialize, per_tensor
-from circuits.lower.variant import BitWidths, LoweringOptions, SingleRow
+from circuits.lower.variant import BitWidths
 from circuits.rewrite.edit import constant
 
 #: Relative error allowed where two steps have no whole-number ratio.
@@ -30,14 +30,13 @@ class Lowering:
     """Quantities by the name of the value that they stand for, and counters."""
 
     bits: BitWidths
-    form: LoweringOptions
+    #: Whether ReLUs and comparisons become tables.
+    tables: bool = False
     emit: Emitter = field(default_factory=Emitter)
     known: dict[str, QuantizedValue] = field(default_factory=dict)
     layers: int = 0
     #: Linear layers before the last function that is looked up.
     tabled_layers: int = 0
-    relus: int = 0
-    single_rows: list[SingleRow] = field(default_factory=list)
     #: In what steps each comparison with a constant counts, by its output's name.
     compared: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -132,21 +131,19 @@ class Lowering:
                 tensor, times = q.tensor, 1.0
             rectified = self.emit.times(self.rectified(tensor), times)
             return QuantizedValue(rectified, q.view, q.step)
-        self.relus += 1
         twice = self._plus_magnitude(q.tensor, q.tensor)
         low, high = self.emit.intervals.known[name_of(q.tensor)]
         self.emit.intervals.narrow(name_of(twice), 2 * np.maximum(low, 0), 2 * np.maximum(high, 0))
         return QuantizedValue(twice, q.view, q.step / 2)
 
     def rectified(self, tensor: ir.Value) -> ir.Value:
-        """max(n, 0), by decomposition or, for the first ``form.relu_tables``, by table."""
+        """max(n, 0), by decomposition or by table."""
         op = "HardSwish" if self._tabled(tensor) else "Relu"
-        self.relus += 1
         return self.emit.op(op, [tensor], shape_of(tensor))
 
     def _tabled(self, tensor: ir.Value) -> bool:
-        """Whether the next ReLU becomes a table."""
-        return self.relus < self.form.relu_tables and self.emit.scale_of(tensor) == 0
+        """Whether a ReLU of it becomes a table: HardSwish, which equals ReLU at scale 0."""
+        return self.tables and self.emit.scale_of(tensor) == 0
 
     def _plus_magnitude(self, tensor: ir.Value, signed: ir.Value) -> ir.Value:
         """``tensor + |signed|``."""
@@ -189,7 +186,6 @@ class Lowering:
 
     def _twice_the_maximum(self, a: ir.Value, b: ir.Value) -> ir.Value:
         shape = shape_of(a)
-        self.relus += 1
         total = self.emit.op("Add", [a, b], shape)
         result = self._plus_magnitude(total, self.emit.op("Sub", [a, b], shape))
         (a_low, a_high), (b_low, b_high) = (

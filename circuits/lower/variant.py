@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,39 +51,6 @@ class BitWidths:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoweringOptions:
-    """Choices that change the cost and nothing of the result.
-
-    ``relu_tables``: how many ReLUs, from the first one on, become a HardSwish table (equal to ReLU
-    on integers at scale 0). ``sparse``: products of a single row leave out weights that are zero.
-    ``step_tables``: comparisons become a Sigmoid table, which at scale 0 is the step from 0 to 1.
-    ``saturate``: values are held to the range in which a function still moves before they go into
-    its table, which then is narrow.
-    """
-
-    relu_tables: int = 0
-    sparse: bool = False
-    step_tables: bool = False
-    saturate: bool = True
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LoweringOptions:
-        """The form of a recipe. Raises ``ValueError`` where it names other choices than these."""
-        if data.keys() != {f.name for f in fields(cls)}:
-            raise ValueError("the recipe is for another compiler")
-        return cls(**data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SingleRow:
-    """A product of a single row: its ``multiplications``, and those that are left when weights of
-    zero are left out (``nonzero``)."""
-
-    multiplications: int
-    nonzero: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class LoweredNode:
     """A node of an integer graph: the node of the float graph that it comes from, as (name,
     operator), and the assignments that it takes, with those for each leg of a decomposition
@@ -114,11 +81,9 @@ class GraphVariant:
     ``rebase_frac_zero_constants``: whole constants stay at scale 0 (``circuits.integers.scales``).
 
     Feed input i with ``round(x · 2^input_scales[i])``; output i means ``n / 2^output_scales[i]``.
-    ``layers`` is the number of linear layers, ``relus`` the values that each ReLU, in order,
-    holds with its own largest magnitude (to choose ``LoweringOptions.relu_tables`` by),
-    ``single_rows`` the products of a single row (for ``LoweringOptions.sparse``).
-    ``nodes`` says of each node where it comes from and what it costs; ``border`` counts the values
-    of inputs and outputs.
+    ``tables``: comparisons and ReLUs are tables (at scale 0 Sigmoid is the step from 0 to 1, and
+    HardSwish is ReLU). ``layers`` is the number of linear layers. ``nodes`` says of each node where
+    it comes from and what it costs; ``border`` counts the values of inputs and outputs.
     ``compared`` gives the steps in which the operands of each comparison with a constant count,
     by the name of its output in the float graph. ``scale`` is that of the functions in tables, 0
     where there are none; ``tabled_layers`` the linear layers before the last of them. ``lookups``
@@ -130,13 +95,11 @@ class GraphVariant:
     label: str
     passes: tuple[AppliedPass, ...]
     bits: BitWidths
-    form: LoweringOptions
+    tables: bool
     input_scales: tuple[int, ...]
     output_scales: tuple[int, ...]
     value_bounds: ValueBounds
     layers: int
-    relus: tuple[tuple[int, int], ...]
-    single_rows: tuple[SingleRow, ...] = ()
     nodes: tuple[LoweredNode, ...] = ()
     border: int = 0
     compared: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -20,7 +20,6 @@ from circuits.lower import (
     BitWidths,
     CannotLower,
     GraphVariant,
-    LoweringOptions,
     choose_bits,
     lower,
     run_integers,
@@ -76,17 +75,16 @@ def integer_graphs(
 ) -> list[LoweredGraph] | str:
     """Graphs of integers that keep the tolerance on the planning samples, cheapest bits first.
 
-    Each in the forms that may pay: the first ReLUs as tables, comparisons as tables. Where an
-    operator is no map of integers the answer is the reason: the model then takes the other road.
+    Without tables for ReLUs and comparisons and with them, as may pay. Where an operator is no map
+    of integers the answer is the reason: the model then takes the other road.
     """
     try:
         choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)
         choices = [choice.finer(task.finer) for choice in choices]
         return [
-            made
+            _integer_graph(graph, task, variant)
             for choice in choices
             for variant in _forms(graph, task, choice)
-            for made in _held_or_not(graph, task, variant)
         ]
     except CannotLower as error:
         return error.detail
@@ -153,34 +151,17 @@ def _bits(recipe: dict[str, Any]) -> BitWidths:
 def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[GraphVariant]:
     """The model in the forms worth layouts, the most promising first."""
 
-    def make(form: LoweringOptions) -> GraphVariant:
-        return lower(graph.plain, choice, task.accepted, form)
+    def make(tables: bool) -> GraphVariant:
+        return lower(graph.plain, choice, task.accepted, tables=tables)
 
     candidates = weigh_forms(make)
     chosen = within_factor(candidates)
     if task.salt:
         # Salt hides what tables hold, and not what decompositions do: one form without them.
         tabled = [(s, made) for s, made in candidates if made.value_bounds.decomposed <= 1]
-        known = [made.form for made in chosen]
-        chosen += [made for made in within_factor(tabled)[:1] if made.form not in known]
+        known = [made.tables for made in chosen]
+        chosen += [made for made in within_factor(tabled)[:1] if made.tables not in known]
     return chosen
-
-
-def _held_or_not(
-    graph: FloatGraph, task: LoweringTask, variant: GraphVariant
-) -> Iterator[LoweredGraph]:
-    """A graph, and the same with wider tables and nothing spent on keeping them narrow."""
-    held = _integer_graph(graph, task, variant)
-    yield held
-    if not held.scale:
-        return
-    try:
-        form = replace(variant.form, saturate=False)
-        free = lower(graph.plain, variant.bits, task.accepted, form)
-    except CannotLower:
-        return
-    if free.onnx != variant.onnx:
-        yield _integer_graph(graph, task, free)
 
 
 def _integer_graph(graph: FloatGraph, task: LoweringTask, variant: GraphVariant) -> LoweredGraph:
@@ -247,7 +228,7 @@ def lay_out(
         scale=variant.scale,
         bound_bits=max(1, largest.bit_length()),
         lookup_range=lookup_range,
-        recipe={"bits": variant.bits.to_json(), "form": asdict(variant.form)},
+        recipe={"bits": variant.bits.to_json(), "tables": variant.tables},
         hidden=hidden,
     )
 

@@ -18,7 +18,7 @@ from circuits.errors import EngineError
 from circuits.format.field import from_felt, to_felt
 from circuits.frontend.reading import read_model
 from circuits.integers.tables import TABLES, entries
-from circuits.lower import BitWidths, GraphVariant, LoweringOptions, lower, run_integers
+from circuits.lower import BitWidths, GraphVariant, lower, run_integers
 from circuits.lower.bits import quantised
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import PASSES, bind_context, rewrite
@@ -52,8 +52,8 @@ def outputs(
 
 
 FORMS = {
-    "matmul": LoweringOptions(),
-    "tables, sparse": LoweringOptions(relu_tables=9, step_tables=True, sparse=True),
+    "digits": False,
+    "tables": True,
 }
 
 
@@ -77,7 +77,7 @@ def test_the_interpreter_gives_the_engines_witness(
     engine: EzklEngine, name: str, form: str
 ) -> None:
     data = (MODELS | TABLED)[name]
-    variant = lower(data, BitWidths(input=6, weights=(7,), table=7), BOUND, FORMS[form])
+    variant = lower(data, BitWidths(input=6, weights=(7,), table=7), BOUND, tables=FORMS[form])
     x = inputs_of(data, 4)
     x[2:] = np.sign(x[2:])
     whole = quantised(x, variant.input_scales[0])
@@ -143,7 +143,9 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
 def test_costs_by_layer_add_up_to_what_the_engine_counts(
     engine: EzklEngine, name: str, form: str
 ) -> None:
-    variant = lower((MODELS | TABLED)[name], BitWidths(input=5, weights=(5,)), BOUND, FORMS[form])
+    variant = lower(
+        (MODELS | TABLED)[name], BitWidths(input=5, weights=(5,)), BOUND, tables=FORMS[form]
+    )
     # As in circuits: with range checks the engine takes some constants apart, whatever uses them.
     args = replace(args_of(variant), decomp_legs=4, ignore_range_check_inputs_outputs=True)
     (layout,) = engine.measure_layout(variant.onnx, [args], LIMITS)

@@ -12,7 +12,6 @@ from circuits.lower import (
     BitWidths,
     CannotLower,
     GraphVariant,
-    LoweringOptions,
     choose_bits,
     lower,
     run_integers,
@@ -30,10 +29,10 @@ from tests.cases.integers import (
 )
 
 
-def error(data: bytes, bits: BitWidths, form: LoweringOptions | None = None) -> float:
+def error(data: bytes, bits: BitWidths) -> float:
     x = inputs_of(data)
     want = answers(data, x)
-    got = decoded(lower(data, bits, BOUND, form), x).reshape(want.shape)
+    got = decoded(lower(data, bits, BOUND), x).reshape(want.shape)
     return float(np.abs(want - got).max() / (want.max() - want.min()))
 
 
@@ -64,18 +63,13 @@ def test_a_table_is_looked_up_only_within_its_bounds(low: int, high: int, inside
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_form_changes_the_cost_and_not_one_integer(name: str) -> None:
+def test_tables_change_the_cost_and_not_one_integer(name: str) -> None:
     bits = BitWidths(input=6, weights=(7,))
     x = inputs_of(MODELS[name])
-    forms = [
-        LoweringOptions(),
-        LoweringOptions(relu_tables=9),
-        LoweringOptions(sparse=True),
-        LoweringOptions(step_tables=True),
-    ]
-    results = [decoded(lower(MODELS[name], bits, BOUND, form), x) for form in forms]
-    for other in results[1:]:
-        np.testing.assert_array_equal(results[0].reshape(-1), other.reshape(-1))
+    by_digits, by_table = (
+        decoded(lower(MODELS[name], bits, BOUND, tables=tables), x) for tables in (False, True)
+    )
+    np.testing.assert_array_equal(by_digits.reshape(-1), by_table.reshape(-1))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -84,18 +78,16 @@ def test_no_accepted_input_exceeds_the_bounds(name: str) -> None:
     variant = lower(MODELS[name], BitWidths(input=6, weights=(7,)), BOUND)
     model = onnx.load_model_from_string(variant.onnx)
     seen = [n.input[0] for n in model.graph.node if n.op_type in ("Abs", "Relu")]
-    assert len(seen) == len(variant.relus)
     x = inputs_of(MODELS[name], 64)
     x[32:] = np.sign(x[32:])
-    for name_, (size, most) in zip(seen, variant.relus, strict=True):
+    for name_ in seen:
         del model.graph.output[:]
         model.graph.output.append(
             helper.make_tensor_value_info(name_, onnx.TensorProto.FLOAT, None)
         )
         shown = GraphVariant(**{**vars(variant), "onnx": model.SerializeToString()})
         values = run_integers(shown, {"x": quantised(x, 6)})[0]
-        assert values[0].size == size
-        assert np.abs(values).max() <= most <= variant.value_bounds.decomposed
+        assert np.abs(values).max() <= variant.value_bounds.decomposed
 
 
 def test_what_goes_to_the_other_child_is_no_larger_than_what_came() -> None:
@@ -105,10 +97,10 @@ def test_what_goes_to_the_other_child_is_no_larger_than_what_came() -> None:
     def most(share: str) -> int:
         body = f"d = MatMul(x, w) {share} m = Mul(d, e) r = Sub(d, m) y = Relu(r)"
         data = graph(body, VECTOR, {"w": [6, 6], "t": [6]})
-        return lower(data, BitWidths(input=6, weights=(7,)), BOUND).relus[-1][1]
+        return lower(data, BitWidths(input=6, weights=(7,)), BOUND).value_bounds.decomposed
 
     alone = graph("d = MatMul(x, w) y = Relu(d)", VECTOR, {"w": [6, 6], "t": [6]})
-    came = lower(alone, BitWidths(input=6, weights=(7,)), BOUND).relus[-1][1]
+    came = lower(alone, BitWidths(input=6, weights=(7,)), BOUND).value_bounds.decomposed
     assert most("c = Greater(x, t) e = Cast<to = 1>(c)") == came
     assert most("e = HardSigmoid(x)") > came
 
@@ -119,16 +111,15 @@ def test_equal_arguments_give_equal_bytes() -> None:
     assert lower(data, bits, BOUND).onnx == lower(data, bits, BOUND).onnx
 
 
-def test_the_first_relus_become_tables_whichever_operator_they_come_from() -> None:
+def test_with_tables_no_relu_and_no_maximum_is_decomposed() -> None:
     data = MODELS["conv, norm, max pool"]
     bits = BitWidths(input=6, weights=(7,))
-    plain = lower(data, bits, BOUND)
-    variant = lower(data, bits, BOUND, LoweringOptions(relu_tables=2))
+    plain, variant = (lower(data, bits, BOUND, tables=tables) for tables in (False, True))
     kinds = [n.op_type for n in onnx.load_model_from_string(variant.onnx).graph.node]
-    assert kinds.count("HardSwish") == 2
+    assert kinds.count("HardSwish") > 1
     assert plain.value_bounds.lookup is None
-    assert variant.value_bounds.lookup is not None
-    assert max(variant.value_bounds.lookup) <= max(most for _, most in plain.relus[:2])
+    assert variant.value_bounds.decomposed <= 1
+    assert max(variant.value_bounds.lookup or ()) <= plain.value_bounds.decomposed
 
 
 def test_a_transposed_convolution_multiplies_none_of_its_gaps() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from circuits.format.profile import Target
-from circuits.lower import BitWidths, LoweringOptions, lower
+from circuits.lower import BitWidths, lower
 from circuits.plan import integers
 from circuits.plan.lowering_options import weigh_forms, within_factor
 from circuits.plan.variants import Rejected, Variant
@@ -22,16 +21,8 @@ DENSE = graph("y = MatMul(x, w)", "float[1, 400] x", {"w": [400, 300]})
 
 def test_forms_that_cannot_pay_are_not_priced() -> None:
     assert within_factor([(1.5, "dear"), (1.3, "near"), (1.0, "least")]) == ["least", "near"]
-    weighed = weigh_forms(lambda form: lower(DENSE, BITS, BOUND, form))
-    assert within_factor(weighed)[0].form == LoweringOptions()
-
-
-def test_a_recipe_of_other_choices_is_for_another_compiler() -> None:
-    sparse = LoweringOptions(sparse=True)
-    assert LoweringOptions.from_json(asdict(sparse)) == sparse
-    for other in ({"packed_from": 0}, {"hints": True}, {"unheard_of": 1}):
-        with pytest.raises(ValueError, match="another compiler"):
-            LoweringOptions.from_json(asdict(sparse) | other)
+    (alone,) = weigh_forms(lambda tables: lower(DENSE, BITS, BOUND, tables=tables))
+    assert not alone[1].tables
 
 
 def test_what_is_clearly_slower_than_an_exact_graph_is_not_judged(
