@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
+from onnx_ir.passes import common
 
 from circuits.errors import ModelError
 from circuits.lower.levels import MIRRORED, decided
 from circuits.rewrite.compare import Sample, run
+from circuits.rewrite.edit import Builder, names_in
 
 _COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 #: A step is so many times smaller than the gap between a calibration value and a threshold.
@@ -100,44 +103,30 @@ def near_counts(graph: bytes, samples: Sequence[Sample]) -> list[int]:
 def near_graph(onnx_bytes: bytes, quantum: Mapping[str, Any] | float) -> bytes | None:
     """The float graph with one output: how many compared values are within a quantum of their
     threshold. None for a model that compares nothing with a constant."""
-    model = onnx.load_model_from_string(onnx_bytes)
-    found = tests_of(model)
+    found = tests_of(onnx.load_model_from_string(onnx_bytes))
     if not found:
         return None
-    graph = _exposing(model, []).graph
-    parts = []
-    for number, test in enumerate(found):
+    model = ir.from_proto(onnx.load_model_from_string(onnx_bytes))
+    graph = model.graph
+    made = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    values = {value.name: value for value in made}
+    build = Builder(graph, "near", names_in(graph))
+    counts = []
+    for test in found:
         step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
-        stem = f"near/{number}"
-        kind = _type_of(model, test.value)
         level, _ = decided(test.op, test.level)  # on which integers decide exactly
-        graph.initializer.append(_constant(f"{stem}/level", level))
-        graph.initializer.append(_constant(f"{stem}/step", np.asarray(step, dtype=np.float64)))
-        graph.initializer.append(_constant(f"{stem}/zero", np.zeros(())))
-        value = test.value
-        if kind != TensorProto.DOUBLE:
-            value = f"{stem}/value"
-            cast = helper.make_node("Cast", [test.value], [value], to=TensorProto.DOUBLE)
-            graph.node.append(cast)
-        for op, inputs, output in (
-            ("Sub", [value, f"{stem}/level"], "gap"),
-            ("Abs", [f"{stem}/gap"], "far"),
-            ("Less", [f"{stem}/far", f"{stem}/step"], "close"),
-            ("Greater", [f"{stem}/far", f"{stem}/zero"], "apart"),
-            ("And", [f"{stem}/close", f"{stem}/apart"], "both"),
-        ):
-            graph.node.append(helper.make_node(op, inputs, [f"{stem}/{output}"]))
-        one = helper.make_node("Cast", [f"{stem}/both"], [f"{stem}/counted"], to=TensorProto.FLOAT)
-        total = helper.make_node("ReduceSum", [f"{stem}/counted"], [f"{stem}/sum"], keepdims=0)
-        graph.node.extend([one, total])
-        parts.append(f"{stem}/sum")
-    graph.node.append(helper.make_node("Sum", parts, ["near"]))
-    graph.output.append(helper.make_tensor_value_info("near", TensorProto.FLOAT, []))
-    whole = ModelProto()
-    whole.CopyFrom(model)
-    whole.graph.CopyFrom(graph)
-    _prune(whole)
-    return bytes(whole.SerializeToString(deterministic=True))
+        value = build.op("Cast", values[test.value], to=ir.DataType.DOUBLE)
+        gap = build.op("Abs", build.op("Sub", value, build.const(np.asarray(level))))
+        close = build.op("Less", gap, build.const(np.asarray(step, dtype=np.float64)))
+        both = build.op("And", close, build.op("Greater", gap, build.const(np.zeros(()))))
+        ones = build.op("Cast", both, to=ir.DataType.FLOAT)
+        counts.append(build.op("ReduceSum", ones, keepdims=0))
+    total = build.op("Sum", *counts)
+    total.shape, total.type = ir.Shape([]), ir.TensorType(ir.DataType.FLOAT)
+    graph.extend(build.nodes)
+    graph.outputs[:] = [total]
+    common.RemoveUnusedNodesPass()(model)
+    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
 
 
 def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
@@ -309,34 +298,6 @@ def _shapes(onnx_bytes: bytes, sample: Sample) -> list[tuple[int, ...]]:
         zip(values, run(_exposing(model, values).SerializeToString(), [sample])[0], strict=True)
     )
     return [np.broadcast_shapes(answers[t.value].shape, t.level.shape) for t in found]
-
-
-def _constant(name: str, values: Floats) -> TensorProto:
-    return numpy_helper.from_array(np.asarray(values, dtype=np.float64), name)
-
-
-def _type_of(model: ModelProto, name: str) -> int:
-    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
-        if value.name == name:
-            return int(value.type.tensor_type.elem_type)
-    return TensorProto.UNDEFINED
-
-
-def _prune(model: ModelProto) -> None:
-    """Takes out what does not lead to an output."""
-    graph = model.graph
-    needed = {o.name for o in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    kept.reverse()
-    constants = [t for t in graph.initializer if t.name in needed]
-    nodes = [*kept]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(constants)
 
 
 def _exposing(model: ModelProto, values: Sequence[str]) -> ModelProto:
