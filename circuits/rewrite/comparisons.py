@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir as ir
 
@@ -86,19 +84,16 @@ def _tile(node: ir.Node, build: Builder) -> ir.Value | None:
     return value
 
 
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
-    "Max": _extremum,
-    "Min": _extremum,
-    "Trilu": _trilu,
-    "OneHot": _one_hot,
-    "ArgMax": _hardmax_last,
-    "ArgMin": _hardmax_last,
-    "Tile": _tile,
-}
-
-
 EXTREMA_AND_MASKS = expanding(
-    _EXPANSIONS,
+    {
+        "Max": _extremum,
+        "Min": _extremum,
+        "Trilu": _trilu,
+        "OneHot": _one_hot,
+        "ArgMax": _hardmax_last,
+        "ArgMin": _hardmax_last,
+        "Tile": _tile,
+    },
     name="extrema-and-masks",
     version=2,
     purpose="Max and Min of many or of constants, Trilu, OneHot levels, last ArgMax, Tile.",

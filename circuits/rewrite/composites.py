@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
@@ -116,20 +115,17 @@ def _swish(node: ir.Node, build: Builder) -> ir.Value:
     return build.op("Mul", x, build.op("Sigmoid", inner))
 
 
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
-    "Celu": _celu,
-    "Gelu": _gelu,
-    "Mish": _mish,
-    "Swish": _swish,
-    "MeanVarianceNormalization": _mean_variance,
-    "GroupNormalization": _group_normalisation,
-    "LpNormalization": _lp_normalisation,
-    "LpPool": _lp_pool,
-}
-
-
 EXPAND_COMPOSITES = expanding(
-    _EXPANSIONS,
+    {
+        "Celu": _celu,
+        "Gelu": _gelu,
+        "Mish": _mish,
+        "Swish": _swish,
+        "MeanVarianceNormalization": _mean_variance,
+        "GroupNormalization": _group_normalisation,
+        "LpNormalization": _lp_normalisation,
+        "LpPool": _lp_pool,
+    },
     name="expand-composites",
     version=3,
     purpose="Gelu, Celu, Mish, Swish, norms over groups and windows as formulas.",

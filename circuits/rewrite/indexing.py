@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir as ir
 
@@ -36,17 +34,14 @@ def _attributes(node: ir.Node) -> dict[str, object]:
     return {name: attr(node, name) for name in node.attributes}
 
 
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
-    "Gather": _along_axis,
-    "GatherElements": _along_axis,
-    "ScatterElements": _along_axis,
-    "GatherND": _by_position,
-    "ScatterND": _by_position,
-}
-
-
 EXPLICIT_INDICES = expanding(
-    _EXPANSIONS,
+    {
+        "Gather": _along_axis,
+        "GatherElements": _along_axis,
+        "ScatterElements": _along_axis,
+        "GatherND": _by_position,
+        "ScatterND": _by_position,
+    },
     name="explicit-indices",
     version=1,
     purpose="Negative constant indices of Gather and Scatter as positive ones.",

@@ -6,8 +6,6 @@ stay below 2^23, where a float holds every integer and every half between.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir as ir
 from onnx_ir import DataType
@@ -154,18 +152,15 @@ def _not_a_number(node: ir.Node, build: Builder) -> ir.Value:
     return build.const(np.zeros(shape_of(node.outputs[0]), dtype=bool))
 
 
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
-    "Cast": _cast,
-    "Div": _div,
-    "Mod": _mod,
-    "BitShift": _shift,
-    "IsNaN": _not_a_number,
-    "IsInf": _not_a_number,
-}
-
-
 INTEGER_ARITHMETIC = expanding(
-    _EXPANSIONS,
+    {
+        "Cast": _cast,
+        "Div": _div,
+        "Mod": _mod,
+        "BitShift": _shift,
+        "IsNaN": _not_a_number,
+        "IsInf": _not_a_number,
+    },
     name="integer-arithmetic",
     version=2,
     purpose="Truncating casts, integer division, remainders, shifts by Floor; no NaN.",

@@ -97,28 +97,27 @@ def _quantize(node: ir.Node, build: Builder) -> ir.Value:
 
 
 _POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
-    "BiasGelu": _gelu,
-    "DequantizeLinear": _quantize,
-    "FastGelu": _gelu,
-    "FusedMatMul": _fused_matmul,
-    "Gelu": _gelu,
-    "QGemm": _gemm,
-    "QLinearAdd": _binary("Add"),
-    "QLinearAveragePool": _unary("AveragePool", *_POOL),
-    "QLinearConcat": _concat,
-    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
-    "QLinearLeakyRelu": _unary("LeakyRelu", "alpha"),
-    "QLinearMul": _binary("Mul"),
-    "QLinearSigmoid": _unary("Sigmoid"),
-    "QLinearSoftmax": _unary("Softmax", "axis"),
-    "QLinearWhere": _where,
-    "QuantizeLinear": _quantize,
-}
 
 
 LOWER_QUANTISED_OPERATORS = expanding(
-    _EXPANSIONS,
+    {
+        "BiasGelu": _gelu,
+        "DequantizeLinear": _quantize,
+        "FastGelu": _gelu,
+        "FusedMatMul": _fused_matmul,
+        "Gelu": _gelu,
+        "QGemm": _gemm,
+        "QLinearAdd": _binary("Add"),
+        "QLinearAveragePool": _unary("AveragePool", *_POOL),
+        "QLinearConcat": _concat,
+        "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
+        "QLinearLeakyRelu": _unary("LeakyRelu", "alpha"),
+        "QLinearMul": _binary("Mul"),
+        "QLinearSigmoid": _unary("Sigmoid"),
+        "QLinearSoftmax": _unary("Softmax", "axis"),
+        "QLinearWhere": _where,
+        "QuantizeLinear": _quantize,
+    },
     domain=DOMAIN,
     name="lower-quantised-operators",
     version=1,

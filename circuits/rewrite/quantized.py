@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -238,18 +236,15 @@ def _shifted(product: ir.Node) -> NDArray[np.float32] | None:
     return less
 
 
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], ir.Value | None]] = {
-    "QuantizeLinear": _quantize,
-    "DequantizeLinear": _dequantize,
-    "QLinearMatMul": _qlinear,
-    "QLinearConv": _qlinear,
-    "MatMulInteger": _integer_product,
-    "ConvInteger": _integer_product,
-}
-
-
 GIVE_QUANTISATION_MEANING = expanding(
-    _EXPANSIONS,
+    {
+        "QuantizeLinear": _quantize,
+        "DequantizeLinear": _dequantize,
+        "QLinearMatMul": _qlinear,
+        "QLinearConv": _qlinear,
+        "MatMulInteger": _integer_product,
+        "ConvInteger": _integer_product,
+    },
     name="quantisation-meaning",
     version=3,
     purpose="(De)QuantizeLinear, QLinear and integer products as rounding, clipping and scaling.",

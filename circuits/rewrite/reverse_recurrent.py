@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -64,15 +64,12 @@ def _one(
     return build.ops(node.op_type, *inputs, outputs=len(node.outputs), **attributes)
 
 
-_EXPANSIONS: dict[str, Callable[[ir.Node, Builder], Sequence[ir.Value] | None]] = {
-    "LSTM": _directions,
-    "GRU": _directions,
-    "RNN": _directions,
-}
-
-
 SPLIT_DIRECTIONS = expanding(
-    _EXPANSIONS,
+    {
+        "LSTM": _directions,
+        "GRU": _directions,
+        "RNN": _directions,
+    },
     name="split-directions",
     version=1,
     purpose="Reverse and bidirectional LSTM, GRU and RNN as forward ones on turned sequences.",
