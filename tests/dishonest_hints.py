@@ -1,7 +1,7 @@
-"""A prover of committed hints who is not honest: ``python -m tests.dishonest_hints FOLDER``.
+"""A prover of committed hints who is not honest. ``prove`` is called in a child of the engine's.
 
 Written from docs/receipt.md, without the prover's own code for hints, challenges and commitments.
-``FOLDER`` holds a circuit's files and ``job.json``: each lane's input as integers and its context,
+Its folder holds a circuit's files and ``job.json``: each lane's input as integers and its context,
 and what to bend. Writes ``proof.json``, ``lanes.json`` where there are several, ``identity.bin``
 where weights are private and ``input_identity.bin`` where an identity names the input; whoever
 verifies has to refuse it unless nothing was bent.
@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sys
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +42,23 @@ def encoded(point: Any) -> bytes:
 
 
 def multiplied(points: list[Any], numbers: list[int]) -> Any:
-    """The sum of points times numbers, by eight bits at once."""
+    """The sum of points times numbers, by eight bits at once; numbers below zero are small too."""
+    least = [
+        (point, n) if n <= P // 2 else (curve.neg(point), P - n)
+        for point, n in zip(points, (n % P for n in numbers), strict=False)
+    ]
     total = curve.Z1
     for shift in reversed(range(0, 256, 8)):
         for _ in range(8):
             total = curve.double(total)
-        buckets = [curve.Z1] * 256
-        for point, n in zip(points, numbers, strict=False):
-            part = n % P >> shift & 255
-            buckets[part] = curve.add(buckets[part], point)
+        buckets: dict[int, Any] = {}
+        for point, n in least:
+            if part := n >> shift & 255:
+                buckets[part] = curve.add(buckets[part], point) if part in buckets else point
         running = curve.Z1
-        for bucket in reversed(buckets[1:]):
-            running = curve.add(running, bucket)
-            total = curve.add(total, running)
+        for part, lower in pairwise([*sorted(buckets, reverse=True), 0]):
+            running = curve.add(running, buckets[part])
+            total = curve.add(total, curve.multiply(running, part - lower))
     return total
 
 
@@ -622,8 +626,7 @@ BENDS["constant after challenges"] = _raise("q2", 2, 1)
 BENDS["result and weights"] = BENDS["weights under challenges"] = BENDS["result"]
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def prove(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
     prover = Prover(folder, job)
     bend = BENDS.get(job["bend"]) or by_name(job["bend"])
@@ -637,7 +640,3 @@ def main() -> None:
     if prover.lanes > 1:
         text = json.dumps(prover.list, sort_keys=True, separators=(",", ":"))
         (folder / "lanes.json").write_text(text)
-
-
-if __name__ == "__main__":
-    main()

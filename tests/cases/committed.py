@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +18,7 @@ from circuits.batching.felts import join
 from circuits.calibration.samples import draw
 from circuits.compiler.build import Builder, BuiltCircuit
 from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.port import CircuitFiles, ProofResult
+from circuits.engine.port import CircuitFiles, Limits, ProofResult
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json
@@ -39,6 +37,8 @@ from prover.verify.bundle import check_statement
 from tests.conftest import LIMITS
 
 ROOT = Path(__file__).parents[2]
+#: Of a prover that computes commitments in Python.
+PATIENCE = Limits(deadline_s=300, memory_bytes=4 << 30)
 
 SALT = bytes(32)
 
@@ -127,8 +127,10 @@ class Committed:
             "bend": bend,
         }
         (folder / "job.json").write_text(json.dumps(job))
-        command = [sys.executable, "-m", "tests.dishonest_hints", str(folder)]
-        subprocess.run(command, cwd=ROOT, check=True, timeout=300, capture_output=True)
+        reads = [ROOT / "tests"]
+        self.engine.sandbox.call(
+            "tests.dishonest_hints:prove", folder, limits=PATIENCE, reads=reads, writes=[folder]
+        )
         data = normalise_proof((folder / "proof.json").read_bytes())
         proof = parse_proof(data)
         beside = [folder / f"{n}.bin" for n in ("identity", "input_identity")]
@@ -214,10 +216,10 @@ class Committed:
 
 
 def committed(
-    visibility: Visibility,
     engine: EzklEngine,
     srs: Path,
     out: Path,
+    visibility: Visibility,
     weights: Weights = Weights.SEALED,
     model: bytes | None = None,
     target: Target = Target.SPEED,
@@ -243,3 +245,7 @@ def committed(
         input_scale=input_scale,
     )
     return Committed(builder.build(model or network(), samples, profile, out), engine, srs)
+
+
+#: ``committed`` with the engine and a folder.
+Circuits = Callable[..., Committed]

@@ -106,9 +106,9 @@ VALUES = {
       y = MatMul(d, u)
     }""",
     "recurrent": """<ir_version: 8, opset_import: ["" : 14]>
-    g (float[1, 2, 9, 7] x) => (float[3, 1, 1, 2] y, float[1, 1, 2] z) {
+    g (float[1, 2, 9, 7] x) => (float[2, 1, 1, 2] y, float[1, 1, 2] z) {
       r = Reshape(x, sequence)
-      l, a, c = LSTM<hidden_size = 3>(r, lw, lr, lb)
+      l, a, c = LSTM<hidden_size = 2>(r, lw, lr, lb)
       s = Squeeze(l, second)
       y, z = GRU<hidden_size = 2>(s, gw, gr, gb)
     }""",
@@ -150,10 +150,10 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "u": (4, 4),
     },
     "recurrent": {
-        "lw": (1, 12, 42),
-        "lr": (1, 12, 3),
-        "lb": (1, 24),
-        "gw": (1, 6, 3),
+        "lw": (1, 8, 63),
+        "lr": (1, 8, 2),
+        "lb": (1, 16),
+        "gw": (1, 6, 2),
         "gr": (1, 6, 2),
         "gb": (1, 12),
     },
@@ -193,7 +193,7 @@ def model(name: str) -> bytes:
         "one": np.float32(1),
         "places": np.arange(4, dtype=np.float32),
         "shape": np.array([1, 18, 7]),
-        "sequence": np.array([3, 1, 42]),
+        "sequence": np.array([2, 1, 63]),
         "second": np.array([1]),
         "variance": np.array([0.5, 1, 2], dtype=np.float32),
     }

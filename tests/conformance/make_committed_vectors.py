@@ -153,7 +153,7 @@ def main(only: Sequence[str]) -> None:
             if kind not in made:
                 out = folder / "-".join(kind)
                 out.mkdir()
-                made[kind] = committed(vector.visibility, engine, folder, out, vector.weights)
+                made[kind] = committed(engine, folder, out, *kind)
             work = folder / name
             work.mkdir()
             data = bundle(made[kind], vector, name, work)

@@ -128,7 +128,7 @@ def _committed(builder: Builder, solc: Solc, out: Path, visibility: Visibility) 
     provers."""
     (out / "circuit").mkdir(parents=True)
     made = committed(
-        visibility, builder.engine, builder.srs.folder, out / "circuit", target=Target.EVM
+        builder.engine, builder.srs.folder, out / "circuit", visibility, target=Target.EVM
     )
     manifest, files = made.built.manifest, made.files
     part = extract(files.srs)

@@ -1,19 +1,26 @@
-"""A job store on SQLite and on PostgreSQL; a disk that is soon full."""
+"""A job store on SQLite and on PostgreSQL; circuits with committed hints; a disk that is soon
+full."""
 
 from __future__ import annotations
 
+import functools
 import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
 from benchmarks.servers.postgres import postgres
+from circuits.engine.ezkl_engine import EzklEngine
 from prover.store import Store
 from prover.testing import ManualClock, model_record
 from tests.cases.jobs import lay_out
+
+if TYPE_CHECKING:
+    from tests.cases.committed import Circuits, Committed
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +58,21 @@ def store(url: str, clock: ManualClock) -> Iterator[Store]:
     with Store.open(url, max_attempts=2, clock=clock) as opened:
         opened.add_model(model_record())
         yield opened
+
+
+@pytest.fixture(scope="session")
+def circuit(
+    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Circuits:
+    """``committed`` with the engine and a folder: each circuit is built once."""
+    from tests.cases.committed import committed
+
+    @functools.cache
+    def made(*asked: Any, **more: Any) -> Committed:
+        folder = tmp_path_factory.mktemp("committed")
+        return committed(engine, srs_cache, folder, *asked, **more)
+
+    return made
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.table_end import has_table
 from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, Weights
@@ -21,34 +20,26 @@ from circuits.format.profile import Visibility
 from circuits.rebuild import derive, rebuild
 from circuits.srs.files import SrsFolder
 from prover.statement.context import Context
-from tests.cases.committed import Committed, X, committed, network
+from tests.cases.committed import Circuits, Committed, X, network
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def private(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    folder = tmp_path_factory.mktemp("private")
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder)
+def private(circuit: Circuits) -> Committed:
+    return circuit(Visibility.PRIVATE_INPUT)
 
 
 @pytest.fixture(scope="module")
-def public(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    return committed(Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("public"))
+def public(circuit: Circuits) -> Committed:
+    return circuit(Visibility.PUBLIC)
 
 
 @pytest.fixture(scope="module")
-def shown(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
+def shown(circuit: Circuits) -> Committed:
     """A private input, and weights that the verifier has."""
-    folder = tmp_path_factory.mktemp("shown")
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, Weights.SHOWN)
+    return circuit(Visibility.PRIVATE_INPUT, Weights.SHOWN)
 
 
 def here(job: str = "job") -> Context:
@@ -153,12 +144,10 @@ def test_a_proof_with_shown_weights_is_of_these_and_no_others(
 
 
 def test_another_model_of_the_architecture_has_the_same_circuit(
-    shown: Committed, engine: EzklEngine, srs_cache: Path, tmp_path: Path
+    shown: Committed, circuit: Circuits
 ) -> None:
     """The key, the settings and the graph hold nothing of the weights."""
-    other = committed(
-        Visibility.PRIVATE_INPUT, engine, srs_cache, tmp_path, Weights.SHOWN, network(4)
-    )
+    other = circuit(Visibility.PRIVATE_INPUT, Weights.SHOWN, network(4))
     mine, theirs = shown.built, other.built
     for name in ("vk", "settings", "rewritten"):
         assert mine.files[name].read_bytes() == theirs.files[name].read_bytes()
@@ -270,12 +259,9 @@ def quantised() -> bytes:
 
 
 def test_who_rounds_otherwise_than_the_model_has_no_proof(
-    engine: EzklEngine, srs_cache: Path, tmp_path: Path
+    circuit: Circuits, tmp_path: Path
 ) -> None:
-    (tmp_path / "circuit").mkdir()
-    rounded = committed(
-        Visibility.PUBLIC, engine, srs_cache, tmp_path / "circuit", model=quantised()
-    )
+    rounded = circuit(Visibility.PUBLIC, model=quantised())
     manifest = rounded.built.manifest
     proof = rounded.honest(X, contexts=[here()])
     assert rounded.failures(proof, X, here()) == []

@@ -24,7 +24,7 @@ from prover.statement.context import Context
 from prover.statement.envelope import sign_bundle
 from prover.verify.bundle import verify_bundle
 from prover.verify.report import Check, Status
-from tests.cases.committed import Committed, X, committed, network
+from tests.cases.committed import Circuits, Committed, X, network
 from tests.conformance.make_vectors import signer
 from tests.conftest import LIMITS
 
@@ -35,12 +35,9 @@ Settings = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def shown(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
+def shown(circuit: Circuits) -> Committed:
     """Two committed tensors before the challenges: input, hints and salt, and folded weights."""
-    folder = tmp_path_factory.mktemp("shown")
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, Weights.SHOWN)
+    return circuit(Visibility.PRIVATE_INPUT, Weights.SHOWN)
 
 
 @pytest.fixture(scope="module")
@@ -240,10 +237,8 @@ def test_weights_are_written_in_one_way(shown: Committed, honest: ProofResult) -
         assert "weights" in bent.failures(honest, X, HERE, data), name
 
 
-def test_no_bundle_carries_weights_that_are_sealed(
-    engine: EzklEngine, srs_cache: Path, tmp_path: Path
-) -> None:
-    sealed = committed(Visibility.PRIVATE_INPUT, engine, srs_cache, tmp_path)
+def test_no_bundle_carries_weights_that_are_sealed(circuit: Circuits) -> None:
+    sealed = circuit(Visibility.PRIVATE_INPUT)
     assert sealed.files.hints is not None
     proof = sealed.honest(X, contexts=[HERE])
     assert sealed.failures(proof, X, HERE) == []
@@ -274,13 +269,9 @@ def test_who_has_the_model_needs_no_signature_for_its_weights(
     assert judged(network(4)).failed
 
 
-def test_another_models_weights_are_not_the_models(
-    shown: Committed, engine: EzklEngine, srs_cache: Path, tmp_path: Path
-) -> None:
+def test_another_models_weights_are_not_the_models(engine: EzklEngine, circuit: Circuits) -> None:
     """Everything is that of another model of the architecture, but what the manifest calls it."""
-    out = tmp_path / "other"
-    out.mkdir()
-    other = committed(Visibility.PRIVATE_INPUT, engine, srs_cache, out, Weights.SHOWN, network(4))
+    other = circuit(Visibility.PRIVATE_INPUT, Weights.SHOWN, network(4))
     mine = sha256(network())
     manifest = replace(other.built.manifest, model_sha256=mine)
     forged = replace(other, built=replace(other.built, manifest=manifest))

@@ -19,7 +19,6 @@ from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from circuits.engine.ezkl_engine import EzklEngine
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Profile, Visibility
 from circuits.rebuild import rebuild
@@ -28,7 +27,7 @@ from prover.app import App
 from prover.records.job import JobState
 from prover.settings import Settings
 from prover.statement.context import Context
-from tests.cases.committed import Committed, X, committed
+from tests.cases.committed import Circuits, Committed, X
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -55,11 +54,8 @@ def classes() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def labels(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    folder = tmp_path_factory.mktemp("labels")
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, model=classes())
+def labels(circuit: Circuits) -> Committed:
+    return circuit(Visibility.PRIVATE_INPUT, model=classes())
 
 
 def test_a_class_is_proved_and_rebuilt(labels: Committed, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from circuits.batching.batched_circuit import BatchedBuilder
 from circuits.batching.errors import CannotBatch
-from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import ProofResult
 from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import (
@@ -34,7 +33,7 @@ from prover.statement.envelope import sign_bundle
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Report
-from tests.cases.committed import SALT, Committed, X, committed, network
+from tests.cases.committed import SALT, Circuits, Committed, X, network
 from tests.conformance.make_vectors import signer
 from tests.conftest import LIMITS
 
@@ -46,21 +45,14 @@ NAMED = Visibility.COMMITTED_INPUT
 
 
 @pytest.fixture(scope="module")
-def named(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    folder = tmp_path_factory.mktemp("named")
-    return committed(NAMED, engine, srs_cache, folder, input_scale=SCALE)
+def named(circuit: Circuits) -> Committed:
+    return circuit(NAMED, input_scale=SCALE)
 
 
 @pytest.fixture(scope="module")
-def other(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
+def other(circuit: Circuits) -> Committed:
     """Another model, whose weights are private as well."""
-    folder, model = tmp_path_factory.mktemp("other"), network(4)
-    private = Weights.PRIVATE
-    return committed(NAMED, engine, srs_cache, folder, private, model, input_scale=SCALE)
+    return circuit(NAMED, Weights.PRIVATE, network(4), input_scale=SCALE)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from circuits.rebuild import rebuild
 from circuits.srs.files import Policy, SrsFolder
 from prover.batch.lanes import list_of_lanes
 from prover.statement.context import Context
-from tests.cases.committed import Committed, X, committed, network
+from tests.cases.committed import Circuits, Committed, X, network
 from tests.cases.committed_networks import arranged, inputs, quantised
 from tests.conftest import LIMITS
 
@@ -59,29 +59,19 @@ def batched(single: Committed, out: Path) -> Committed:
 
 
 @pytest.fixture(scope="module")
-def private(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    one = committed(Visibility.PRIVATE_INPUT, engine, srs_cache, tmp_path_factory.mktemp("one"))
-    return batched(one, tmp_path_factory.mktemp("private"))
+def private(circuit: Circuits, tmp_path_factory: pytest.TempPathFactory) -> Committed:
+    return batched(circuit(Visibility.PRIVATE_INPUT), tmp_path_factory.mktemp("private"))
 
 
 @pytest.fixture(scope="module")
-def public(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    one = committed(Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("one"))
-    return batched(one, tmp_path_factory.mktemp("public"))
+def public(circuit: Circuits, tmp_path_factory: pytest.TempPathFactory) -> Committed:
+    return batched(circuit(Visibility.PUBLIC), tmp_path_factory.mktemp("public"))
 
 
 @pytest.fixture(scope="module")
-def shown(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
+def shown(circuit: Circuits, tmp_path_factory: pytest.TempPathFactory) -> Committed:
     """A public input and shown weights."""
-    one = committed(
-        Visibility.PUBLIC, engine, srs_cache, tmp_path_factory.mktemp("one"), Weights.SHOWN
-    )
+    one = circuit(Visibility.PUBLIC, Weights.SHOWN)
     return batched(one, tmp_path_factory.mktemp("shown"))
 
 

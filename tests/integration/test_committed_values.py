@@ -23,7 +23,7 @@ from circuits.plan.committed import committed_args
 from circuits.rebuild import rebuild
 from circuits.srs.files import SrsFolder
 from prover.statement.context import Context
-from tests.cases.committed import Committed, X, committed
+from tests.cases.committed import Circuits, Committed, X
 from tests.cases.committed_networks import EVERY, arranged, inputs, quantised
 from tests.conftest import LIMITS
 
@@ -124,11 +124,8 @@ def test_the_engine_agrees_with_the_integers(
 
 
 @pytest.fixture(scope="module")
-def values(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
-    folder = tmp_path_factory.mktemp("values")
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, model=attention())
+def values(circuit: Circuits) -> Committed:
+    return circuit(Visibility.PRIVATE_INPUT, model=attention())
 
 
 def test_values_are_proved_and_rebuilt(values: Committed, tmp_path: Path) -> None:

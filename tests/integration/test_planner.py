@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,9 +55,17 @@ def builder(engine: EzklEngine, srs: Path) -> Builder:
 PLAIN = Profile(argument=Argument.PLAIN)
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def plan(request: pytest.FixtureRequest, engine: EzklEngine, srs_cache: Path) -> Plan:
-    return builder(engine, srs_cache).plan(MODELS[request.param], samples(), PLAIN)
+@pytest.fixture(scope="module")
+def plans(engine: EzklEngine, srs_cache: Path) -> Callable[[str], Plan]:
+    """The plain plan of one of ``MODELS``, made once."""
+    return functools.cache(
+        lambda name: builder(engine, srs_cache).plan(MODELS[name], samples(), PLAIN)
+    )
+
+
+@pytest.fixture(params=MODELS)
+def plan(request: pytest.FixtureRequest, plans: Callable[[str], Plan]) -> Plan:
+    return plans(request.param)
 
 
 def test_what_is_chosen_is_exact_enough_and_the_cheapest_that_is(plan: Plan) -> None:
@@ -94,11 +104,10 @@ def test_reasons_are_given_for_everything_that_was_not_chosen(plan: Plan) -> Non
 
 @pytest.mark.parametrize("function", ["sigmoid", "softmax"])
 def test_a_function_at_the_end_leaves_the_body_to_whole_numbers(
-    engine: EzklEngine, srs_cache: Path, function: str
+    plans: Callable[[str], Plan], function: str
 ) -> None:
     """Its tables hold what any accepted input can ask for, which no sample has to show."""
-    plan = builder(engine, srs_cache).plan(MODELS[function], samples(), PLAIN)
-    proven = [r for r in plan.ranked if r.variant.proven]
+    proven = [r for r in plans(function).ranked if r.variant.proven]
     assert proven
     for candidate in proven:
         low, high = candidate.variant.lookup_range or (0, 0)

@@ -47,7 +47,7 @@ from prover.statement.statement import decode_outputs
 from prover.verify.bundle import verify_bundle
 from prover.verify.policy import Policy
 from prover.verify.report import Status
-from tests.cases.committed import Committed, X, committed, network
+from tests.cases.committed import Circuits, Committed, X, network
 from tests.conformance.make_vectors import signer
 from tests.conftest import LIMITS
 
@@ -57,22 +57,15 @@ HERE = Context(job_id="job")
 
 
 @pytest.fixture(scope="module")
-def private(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
+def private(circuit: Circuits) -> Committed:
     """Private weights, and a private input."""
-    folder = tmp_path_factory.mktemp("private")
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, folder, Weights.PRIVATE)
+    return circuit(Visibility.PRIVATE_INPUT, Weights.PRIVATE)
 
 
 @pytest.fixture(scope="module")
-def other(
-    engine: EzklEngine, srs_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Committed:
+def other(circuit: Circuits) -> Committed:
     """Another model of the same architecture."""
-    out = tmp_path_factory.mktemp("other")
-    model = network(4)
-    return committed(Visibility.PRIVATE_INPUT, engine, srs_cache, out, Weights.PRIVATE, model)
+    return circuit(Visibility.PRIVATE_INPUT, Weights.PRIVATE, network(4))
 
 
 @pytest.fixture(scope="module")
