@@ -137,6 +137,7 @@ def check(comparison: Comparison, argument: bytes, srs_part: bytes) -> None:
     """Raises ``ValueError`` unless the commitments are to the same weights, each under salt of its
     own. ``srs_part``: checked before (``circuits.srs.verify_part``)."""
     from circuits.srs.curve import bn128 as curve
+    from circuits.srs.curve import is_one
 
     if len(argument) != ARGUMENT_BYTES:
         raise ValueError(f"the argument has {len(argument)} bytes, not {ARGUMENT_BYTES}")
@@ -157,7 +158,7 @@ def check(comparison: Comparison, argument: bytes, srs_part: bytes) -> None:
     pair = curve.pairing(curve.G2, combined(terms), final_exponentiate=False) * curve.pairing(
         g2(srs_part[-128:]), curve.neg(opening), final_exponentiate=False
     )
-    if curve.final_exponentiate(pair) != curve.FQ12.one():
+    if not is_one(pair):
         raise ValueError("the commitments are to other weights than the identity's")
 
 
