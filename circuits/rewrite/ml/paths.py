@@ -2,8 +2,9 @@
 
 Such a program multiplies all tests of a tree by a matrix of its paths (1: the test holds on the way
 to the leaf, -1: it does not, 0: it is not asked) and finds the leaf whose sum is the number of
-tests that have to hold. Where the matrix is that of trees, one multiplication for each test does
-the same (``circuits.rewrite.ml.trees``), and what is looked up at the leaf's place is a product.
+tests that have to hold, which no sum exceeds. Where the matrix is that of trees, one multiplication
+for each test does the same (``circuits.rewrite.ml.trees``), and what is looked up at the leaf's
+place is a product.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _MOVES = frozenset(
     | {"Transpose", "Unsqueeze"}
 )
 _CARRY = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+#: How sums are compared with what they reach at most: which operand they are (of Equal, any).
+_REACHES = {"Equal": None, "Greater": 0, "GreaterOrEqual": 0, "Less": 1, "LessOrEqual": 1}
 #: Leaves of one tree at most: each pair of them is compared.
 _MOST_LEAVES = 1 << 10
 Matrix = NDArray[np.float64]
@@ -53,7 +56,7 @@ class Paths:
 
 def _cast(node: ir.Node, build: Builder) -> ir.Value | None:
     """``Equal(MatMul(tests, paths), tests that hold)`` in numbers, as flows of ones."""
-    reached = _maker(node.inputs[0], "Equal")
+    reached = next(filter(None, (_maker(node.inputs[0], op) for op in _REACHES)), None)
     paths = None if reached is None or not has_shape(node.outputs[0]) else _paths(reached)
     grown = None if paths is None else _forest(paths)
     if paths is None or grown is None:
@@ -77,8 +80,11 @@ def _cast(node: ir.Node, build: Builder) -> ir.Value | None:
 
 
 def _paths(node: ir.Node) -> Paths | None:
-    """What an Equal compares, where it is sums along paths."""
-    for found, wanted in (node.inputs[:2], node.inputs[1::-1]):
+    """What a node compares, where it is sums along paths with what they reach at most."""
+    side = _REACHES[node.op_type]
+    for place, (found, wanted) in enumerate((node.inputs[:2], node.inputs[1::-1])):
+        if side not in (None, place):
+            continue
         sums, level = _maker(found, "MatMul"), constant(wanted)
         if sums is None or level is None or not has_shape(found):
             continue
@@ -96,12 +102,19 @@ def _paths(node: ir.Node) -> Paths | None:
                 continue
             if math.prod(out) != matrix.shape[0] * matrix.shape[2]:
                 continue
-            needed = np.broadcast_to(level, out).reshape(matrix.shape[0], -1)
-            return _read(truths, matrix, needed.astype(np.float64))
+            needed = np.broadcast_to(level, out).reshape(matrix.shape[0], -1).astype(np.float64)
+            return _read(truths, matrix, _least(node.op_type, needed), equal=side is None)
     return None
 
 
-def _read(truths: ir.Value, matrix: Matrix, needed: Matrix) -> Paths | None:
+def _least(op: str, level: Matrix) -> Matrix:
+    """The integer that a sum has to be, or to be at least."""
+    if op in ("Greater", "Less"):
+        return np.floor(level) + 1
+    return level if op == "Equal" else np.ceil(level)
+
+
+def _read(truths: ir.Value, matrix: Matrix, needed: Matrix, *, equal: bool) -> Paths | None:
     """The paths, where every sum is compared with the number of tests that have to hold."""
     if not np.isin(matrix, (-1.0, 0.0, 1.0)).all() or matrix.shape[2] > _MOST_LEAVES:
         return None
@@ -109,7 +122,8 @@ def _read(truths: ir.Value, matrix: Matrix, needed: Matrix) -> Paths | None:
     holding = (matrix > 0).sum(axis=1)
     if np.any((needed != holding) & ~empty):
         return None
-    always = np.where(empty, (needed == 0).astype(np.int64), -1)
+    reaches = (needed == 0) if equal else (needed <= 0)
+    always = np.where(empty, reaches.astype(np.int64), -1)
     return Paths(truths, matrix, always)
 
 
@@ -131,9 +145,11 @@ def _truth(value: ir.Value) -> bool:
     return True
 
 
-def _forest(paths: Paths) -> tuple[Forest, dict[int, int], dict[int, int]] | None:
+def _forest(
+    paths: Paths, *, alone: bool = False
+) -> tuple[Forest, dict[int, int], dict[int, int]] | None:
     """The trees that the paths are of, each node's test and each leaf's place; None where they are
-    of none: then two leaves could be reached, or none."""
+    of none: then two leaves could be reached, or none. ``alone``: no matrix is of several trees."""
     trees, tests, leaves = paths.matrix.shape
     on_true: list[int] = []
     on_false: list[int] = []
@@ -162,9 +178,12 @@ def _forest(paths: Paths) -> tuple[Forest, dict[int, int], dict[int, int]] | Non
         return node
 
     for tree in range(trees):
-        true = np.flatnonzero(paths.always[tree] < 0)
-        if not len(true) or not _covers(paths.matrix[tree][:, true]) or grow(tree, true) is None:
+        parted = _parted(paths.matrix[tree], np.flatnonzero(paths.always[tree] < 0))
+        if not parted or (alone and len(parted) > 1):
             return None
+        for own in parted:
+            if not _covers(paths.matrix[tree][:, own]) or grow(tree, own) is None:
+                return None
     count = len(on_true)
     forest = Forest(
         features=np.zeros(count, dtype=np.int64),
@@ -175,6 +194,21 @@ def _forest(paths: Paths) -> tuple[Forest, dict[int, int], dict[int, int]] | Non
         weights=np.zeros((count, 1), dtype=np.float32),
     )
     return forest, column, number
+
+
+def _parted(matrix: Matrix, leaves: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Leaves whose paths share tests, directly or by others: those of one tree each."""
+    asked = (matrix[:, leaves] != 0).astype(np.float64)
+    beside = asked.T @ asked > 0
+    found, left = [], np.ones(len(leaves), dtype=bool)
+    while left.any():
+        own = np.zeros(len(leaves), dtype=bool)
+        own[np.argmax(left)] = True
+        while (grown := beside[own].any(axis=0) | own).sum() > own.sum():
+            own = grown
+        found.append(leaves[own])
+        left &= ~own
+    return found
 
 
 def _covers(matrix: Matrix) -> bool:
@@ -264,7 +298,7 @@ def _one_hot(node: ir.Node) -> tuple[int, int] | None:
     if value is None or reached is None or not has_shape(value) or not has_shape(node.outputs[0]):
         return None
     paths = _paths(reached)
-    if paths is None or np.any(paths.always > 0) or _forest(paths) is None:
+    if paths is None or np.any(paths.always > 0) or _forest(paths, alone=True) is None:
         return None
     rows, leaves = paths.matrix.shape[0], paths.matrix.shape[2]
     shape = shape_of(value)
@@ -287,9 +321,9 @@ def _run(model: ir.Model) -> None:
 
 FLOW_ALONG_PATHS = Pass(
     name="flow-along-paths",
-    version=1,
+    version=2,
     purpose="Forests written as products with matrices of paths: one product for each test.",
     reference="Hummingbird (OSDI 2020), section 4.1: GEMM strategy",
     run=_run,
-    touches=frozenset(("Equal",)),
+    touches=frozenset(_REACHES),
 )
