@@ -51,8 +51,8 @@ Bounds = tuple[int, int]
 @dataclass(frozen=True, kw_only=True)
 class InputSteps:
     """An input's integers are its values times 2 to the ``scale``, and ``offset`` below zero at the
-    least; where the table bounds them so much is added. ``finer``: so many bits more
-    than the table's they have, where only the verifier bounds them and nothing looks them up."""
+    least; where the table bounds them so much is added. ``finer``: so many bits more than the
+    table's they have, where nothing looks them up: public ones, and such as only decide."""
 
     scale: int
     offset: int
@@ -92,7 +92,10 @@ class Steps:
 
     def divisor(self, number: int) -> int:
         """What the sum of this number is divided by."""
-        return int(self.base ** self.sums[number].digits)
+        return self.divisor_of(self.sums[number])
+
+    def divisor_of(self, own: SumSteps) -> int:
+        return int(self.base**own.digits)
 
     def to_json(self) -> dict[str, Any]:
         """No finer input is written, as in recipes of older compilers."""
@@ -122,6 +125,11 @@ class Steps:
 def entries(logrows: int) -> int:
     """How many different entries a table of one column has."""
     return (1 << logrows) - UNUSED_ROWS
+
+
+def has_digits(own: InputSteps, base: int) -> bool:
+    """Whether an input's integers are so many digits, each of which the table bounds."""
+    return base.bit_count() == 1 and own.finer % (base.bit_length() - 1) == 0
 
 
 def lengths(network: Network, steps: Steps) -> list[Floats]:
@@ -190,9 +198,31 @@ def bounds(network: Network, steps: Steps) -> list[Bounds]:
         if isinstance(step, Local):
             found.append(local_bounds(step, found, widest))
             continue
-        found.append(bounds_of(steps.sums[number], steps))
+        decides = step.kind is Kind.DECIDED and is_decided(step, steps.divisor(number), found)
+        found.append((0, 1) if decides else bounds_of(steps.sums[number], steps))
         number += 1
     return found
+
+
+def is_decided(step: Sum, divisor: int, found: Sequence[Bounds]) -> bool:
+    """Whether a sum's quotient is 0 or 1, whatever its rows hold within their bounds."""
+    low, high = 0, 0
+    for term in step.terms:
+        if not isinstance(term, Convolution) or not _small(term.weights):
+            return False
+        ends = _bounds_of(term.view, found)
+        each = term.weights.astype(np.int64)
+        below = np.minimum(each, 0).sum(axis=(1, 2, 3))
+        above = np.maximum(each, 0).sum(axis=(1, 2, 3))
+        low += min(int(a) * ends[0] + int(b) * ends[1] for a, b in zip(above, below, strict=True))
+        high += max(int(a) * ends[1] + int(b) * ends[0] for a, b in zip(above, below, strict=True))
+    bias = step.bias.astype(np.int64)
+    return low + int(bias.min()) >= 0 and high + int(bias.max()) < 2 * divisor
+
+
+def _small(weights: Numbers) -> bool:
+    """Whether int64 holds sums of these."""
+    return float(np.abs(weights.astype(np.float64)).sum()) < LARGEST_SUM
 
 
 def bounds_of(own: InputSteps | SumSteps, steps: Steps) -> Bounds:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from circuits.committed.arithmetic import Split, Steps, entries, run
+from circuits.committed.arithmetic import Split, Steps, entries, has_digits, run
 from circuits.committed.network import (
     ZERO,
     Axis,
@@ -80,6 +80,9 @@ class Arrangement:
     def parts(self) -> list[Part]:
         """What is committed to, in order, without the columns' salt."""
         found = [Part(name="input", shape=(sum(self.network.inputs),))]
+        for row, size in enumerate(self.network.inputs):
+            digits = range(1, self.digits(row))
+            found += [Part(name=f"input-{row}-{digit}", shape=(size,)) for digit in digits]
         for n, (_, step) in enumerate(self.network.sums):
             found += _hints(step, n, self.steps.sums[n].digits)
         found = [replace(part, lanes=self.lanes) for part in found]
@@ -88,6 +91,16 @@ class Arrangement:
         if self.blinding:
             found.append(Part(name="blinding", shape=(self.blinding,)))
         return found
+
+    def digits(self, row: int) -> int:
+        """How many digits an input has of which the table bounds each: one, if the verifier bounds
+        it."""
+        own, base = self.steps.inputs[row], self.steps.base
+        if self.shown or not own.finer:
+            return 1
+        if not has_digits(own, base):
+            raise ValueError("an input is no whole number of digits")
+        return 1 + own.finer // (base.bit_length() - 1)
 
     @property
     def offsets(self) -> list[int]:
@@ -135,14 +148,18 @@ class Arrangement:
         """
         values = [np.array(given, dtype=np.int64).reshape(self.lanes, -1) for given in inputs]
         lifted = [v + offset for v, offset in zip(values, self.offsets, strict=True)]
-        if not self.shown and any(v.min() < 0 or v.max() >= self.steps.base for v in lifted):
+        ends = [self.steps.base << own.finer for own in self.steps.inputs]
+        outside = [v.min() < 0 or v.max() >= end for v, end in zip(lifted, ends, strict=True)]
+        if not self.shown and any(outside):
             raise InputOutOfRange("the input lies outside of the circuit's table")
         found = run(self.network, self.steps, values)
         if np.any(found.outside):
             raise InputOutOfRange(
                 "the input drives a value inside the model outside the circuit's table"
             )
-        arrays = [np.concatenate(lifted, axis=1)]
+        digits = [self._digits(v, row) for row, v in enumerate(lifted)]
+        arrays = [np.concatenate([own[0] for own in digits], axis=1)]
+        arrays += [more for own in digits for more in own[1:]]
         for split, (_, step) in zip(found.splits, self.network.sums, strict=True):
             arrays += _hint_values(split, step)
         flat: list[int] = np.concatenate([a.reshape(-1) for a in arrays]).tolist()
@@ -150,6 +167,14 @@ class Arrangement:
         flat += [*salt, sum(max(v, 0) for v in salt)]
         flat += blinding or [secrets.randbelow(P) for _ in range(self.blinding)]
         return salted(flat, self.steps.logrows)
+
+    def _digits(self, values: Integers, row: int) -> list[Integers]:
+        """An input's digits, the least first."""
+        found = []
+        for _ in range(1, self.digits(row)):
+            found.append(values % self.steps.base)
+            values = values // self.steps.base
+        return [*found, values]
 
     def _entry(self) -> int:
         return self.steps.lowest + secrets.randbelow(entries(self.steps.logrows))

@@ -205,18 +205,21 @@ class Kind(enum.StrEnum):
     RECTIFIED = "rectified"  # its quotient where that is positive, else 0
     SIGNED = "signed"  # its quotient
     RESULT = "result"  # itself: it is given out, and no step reads it
+    DECIDED = "decided"  # 1 where it is above zero, else 0: in integers its quotient
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sum:
     """Terms and ``bias`` added up, rescaled: a row of hints. ``bias`` has an element a channel, or
-    one for each of ``shape``. ``rounded``: the model itself rounds it to integers."""
+    one for each of ``shape``. ``rounded``: the model itself rounds it to integers. ``inclusive``:
+    what decides is whether it is at least zero."""
 
     kind: Kind
     shape: Shape
     terms: tuple[Term, ...]
     bias: Numbers
     rounded: bool = False
+    inclusive: bool = False
 
     @property
     def size(self) -> int:

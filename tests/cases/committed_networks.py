@@ -158,8 +158,24 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         "gb": (1, 12),
     },
     "decisions": {"w": (126, 4), "wb": (4,), "m": (126, 4)},
+    "trees": {"levels": (6,), "w": (12, 4)},
 }
 EVERY = MODELS | VALUES
+#: Elements of the input that are compared with constants as they come, and ones that flow by these.
+TREES = {
+    "trees": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y, float[1, 6] z) {
+      f = Flatten(x)
+      t = Gather<axis = 1>(f, tested) g = Greater(t, levels) b = Cast<to = 1>(g)
+      s = LessOrEqual(t, levels) n = Cast<to = 1>(s)
+      r = Gather<axis = 1>(b, first) k = Gather<axis = 1>(n, second)
+      a = Mul(r, k) c = Sub(r, a)
+      m = Gather<axis = 1>(b, third) d = Mul(c, m) e = Sub(c, d)
+      h = Mul(e, k)
+      z = Concat<axis = 1>(a, d, h)
+      l = Concat<axis = 1>(a, d, e, b) y = MatMul(l, w)
+    }""",
+}
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "strided, padded, uneven": {"k": (3, 2, 3, 2), "kb": (3,), "w": (45, 4), "wb": (4,)},
     "dilated, grouped, pooled": {
@@ -183,7 +199,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 
 def model(name: str) -> bytes:
     rng = np.random.default_rng(5)
-    made = parser.parse_model(EVERY[name])
+    made = parser.parse_model((EVERY | TREES)[name])
     for tensor, shape in (SHAPES | VALUE_SHAPES)[name].items():
         values = rng.normal(size=shape).astype(np.float32)
         made.graph.initializer.append(numpy_helper.from_array(values, tensor))
@@ -194,7 +210,10 @@ def model(name: str) -> bytes:
         "places": np.arange(4, dtype=np.float32),
         "shape": np.array([1, 18, 7]),
         "sequence": np.array([2, 1, 63]),
-        "second": np.array([1]),
+        "second": np.array([1]) if name in EVERY else np.array([2, 3]),
+        "tested": np.array([0, 17, 17, 60, 99, 125]),
+        "first": np.array([0, 1]),
+        "third": np.array([4, 5]),
         "variance": np.array([0.5, 1, 2], dtype=np.float32),
     }
     used = {operand for node in made.graph.node for operand in node.input}
@@ -226,13 +245,15 @@ def arranged(
     weights: Weights = Weights.SEALED,
 ) -> Arrangement:
     read = read_network(model(name))
-    scale = base.bit_length() - 3
+    digit = base.bit_length() - 1
+    finer = digit if name in TREES else 0
+    scale = digit + finer - 2
     steps = choose_steps(
         read,
         responses(read.network, rows(inputs(20))).extents,
         base=base,
         logrows=logrows,
-        inputs=[InputSteps(scale=scale, offset=1 << scale)],
+        inputs=[InputSteps(scale=scale, offset=1 << scale, finer=finer)],
         margin=2.0,
         packs=weights is Weights.SEALED,
         largest_weight=base // 2 - 1 if weights is Weights.PRIVATE else None,

@@ -58,9 +58,9 @@ from circuits.format.commitments import (
 )
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Target, Visibility
-from circuits.lower.committed.candidates import input_steps
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.functions import pieces
+from circuits.lower.committed.input_steps import input_steps
 from circuits.lower.committed.powers import Packing
 from circuits.lower.committed.quantising import (
     check_steps,

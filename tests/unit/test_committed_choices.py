@@ -162,7 +162,6 @@ def test_an_index_takes_neither_products_nor_remainders() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "g = Greater(x, three) y = Cast<to = 1>(g)",
         "s = MatMul(x, swap) g = LessOrEqual(s, three) y = Cast<to = 1>(g)",
         "s = Slice(x, zero, one) g = Equal(three, s) y = Cast<to = 1>(g)",
         "y = Sign(x)",

@@ -14,6 +14,7 @@ from circuits.lower.bits import choose_bits, quantised
 from circuits.lower.thresholds import near_counts, near_graph, near_thresholds
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
+from tests.cases.committed_road import answers, lowered
 from tests.cases.tiny import model
 
 OPERATORS = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
@@ -55,6 +56,10 @@ def test_equal_to_a_threshold_is_decided_as_the_model_does(op: str, levels: list
     (got,) = run_integers(variant, {"x": quantised(x[:, None], variant.input_scales[0])})
     want = [answer[0] for answer in run(data, samples(x))]
     np.testing.assert_array_equal(np.ravel(got), np.ravel(want) * 2.0 ** variant.output_scales[0])
+    for shown in (True, False):
+        graph, made = lowered(comparing(op, levels), samples(x), bounds, shown=shown)
+        assert made.inputs[0].scale == chosen.input
+        np.testing.assert_array_equal(np.ravel(answers(graph, made, samples(x))[0]), np.ravel(want))
 
 
 def test_a_wrong_decision_is_near_a_threshold_and_a_right_one_mostly_is_not() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,14 +24,19 @@ from circuits.committed.arithmetic import (
     output_scales,
     run,
 )
-from circuits.committed.network import Floats, Function, Network, Sum, gathered
+from circuits.committed.network import Floats, Function, Kind, Network, gathered
 from circuits.format.commitments import COLUMN_SALT, Weights, usable_rows
 from circuits.format.manifest import AppliedPass
-from circuits.format.tensors import InputEncoding, Signature, TensorSpec, scale_wanted
+from circuits.format.tensors import InputEncoding, Signature
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
+from circuits.lower.committed.input_steps import (
+    accepted_input,
+    choose_inputs,
+    compares,
+    is_tested,
+)
 from circuits.lower.committed.quantising import (
     BENDS,
-    FINER_BITS,
     Extent,
     choose_steps,
     comparisons,
@@ -43,6 +47,7 @@ from circuits.lower.committed.quantising import (
 from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
+from circuits.lower.thresholds import bits_for_thresholds
 
 #: Bits of activations that are tried, and by how many a table is longer at least.
 _LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1
@@ -95,7 +100,11 @@ def read_bounded(graph: FloatGraph) -> Read:
     bound: a mask that is neither 0 nor 1 would forge what it masks."""
     if bounded := [t.name for t in graph.signature.inputs if t.meaning()]:
         raise CannotLower(f"input {bounded[0]!r} has a range of its own")
-    return read_network(graph.plain)
+    read = read_network(graph.plain)
+    for row in range(len(read.network.inputs)):
+        if compares(read.network, row) and not is_tested(read.network, row):
+            raise CannotLower("an input is compared with constants, and used otherwise as well")
+    return read
 
 
 def committed_cells(
@@ -144,6 +153,7 @@ def _candidates(
     seen = responses(read.network, plan)
     reference = _shaped(graph, seen.outputs)
     unseen = _shaped(graph, responses(read.network, held_out).outputs)
+    told_apart = _told_apart(read.network, graph, task)
     first = None
     tried: list[Measured] = []
     found = too_large = False
@@ -152,26 +162,25 @@ def _candidates(
         """What is exact enough on the samples to plan on, the finest first."""
         passing: list[tuple[Steps, Network]] = []
         for bits in range(min(_MOST_BITS, logrows - _TABLE_BITS), _LEAST_BITS - 1, -1):
+            inputs = choose_inputs(read.network, graph, task, 1 << bits, shown, told_apart)
             inside = _steps(
-                read, graph, task, every, seen.extents, bits, logrows, shown, bend, weights
+                read, graph, task, every, seen.extents, inputs, bits, logrows, shown, bend, weights
             )
             if inside is None:
                 break
             steps, integers = inside
             scales = output_scales(read.network, steps)
             answers, made_of = answers_of(graph, integers, steps, scales, plan)
-            if not exact(reference, answers):
-                break
-            if _misjudged(integers, steps, made_of, seen.gaps) > _DECISIVE * task.max_error:
+            misjudged = _misjudged(integers, steps, made_of, seen.gaps)
+            if not exact(reference, answers) or misjudged > _DECISIVE * task.max_error:
                 break
             passing.append((steps, integers))
-            if weights is not Weights.SEALED:
-                break  # the table is the same for all weights, and finer costs nothing
+            if weights is not Weights.SEALED or told_apart is not None:
+                break  # the table is the same for all weights, and finer costs nothing or less
         return passing
 
     blinding = COLUMN_SALT if task.visibility.names_input else 0
-    terms = [term for _, step in read.network.sums for term in step.terms]
-    bends = BENDS if any(isinstance(term, Function) for term in terms) else BENDS[:1]
+    bends = BENDS if _functions(read.network) else BENDS[:1]
     for logrows in range(LEAST_LOGROWS, _MOST_LOGROWS + 1):
         if first is not None and logrows > first + _LONGER:
             return
@@ -201,6 +210,17 @@ def _candidates(
         raise _Inexact(min(tried, key=lambda measured: measured.max_error))
 
 
+def _told_apart(network: Network, graph: FloatGraph, task: LoweringTask) -> int | None:
+    """Fractional bits that tell inputs from the constants that they are compared with."""
+    if not any(step.kind is Kind.DECIDED for _, step in network.sums):
+        return None
+    return bits_for_thresholds(graph.plain, task.plan)
+
+
+def _functions(network: Network) -> bool:
+    return any(isinstance(term, Function) for _, step in network.sums for term in step.terms)
+
+
 def _misjudged(network: Network, steps: Steps, made: Run, gaps: Sequence[Floats]) -> float:
     """By how much the sides of comparisons are off, over the range of their differences: an answer
     that is only a class says nothing of how near the decision was."""
@@ -225,7 +245,8 @@ def committed_quanta(
     every, first = lengths(network, steps), len(network.inputs)
     made, gaps = run_samples(network, steps, values), responses(read.network, values).gaps
     wanted = dict(zip(comparisons(network), gaps, strict=True))
-    found = {}
+    scales = np.array([own.scale for own in steps.inputs])
+    found = {name: np.exp2(-scales[rows].astype(np.float64)) for name, rows in read.tested.items()}
     for name, row in read.decided.items():
         number = row - first
         view = network.steps[number].views[0]
@@ -287,6 +308,7 @@ def _steps(
     task: LoweringTask,
     every: Sequence[Floats],
     extents: Sequence[Extent],
+    inputs: Sequence[InputSteps] | None,
     bits: int,
     logrows: int,
     shown: bool,
@@ -295,15 +317,9 @@ def _steps(
 ) -> tuple[Steps, Network] | None:
     """Steps under which every sample has its entries in the table, and the integers; None where
     there are none."""
+    if inputs is None:
+        return None
     base = 1 << bits
-    inputs: list[InputSteps] = []
-    for tensor in graph.signature.inputs:
-        fine = shown and is_rounded(read.network, len(inputs))
-        accepted = task.accepted[tensor.name]
-        own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=task.input_scale)
-        if own is None:
-            return None
-        inputs.append(own)
     edges = [
         accepted_input(task.accepted[t.name], t, own, base, shown)
         for t, own in zip(graph.signature.inputs, inputs, strict=True)
@@ -330,51 +346,6 @@ def _steps(
         if not np.any(run_samples(integers, steps, every).outside):
             return steps, integers
     return None
-
-
-def accepted_input(
-    accepted: Range, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
-) -> InputEncoding:
-    """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
-    lower, upper = accepted
-    if not shown:
-        lower, upper = (
-            math.ldexp(end - own.offset, -own.scale) for end in (0, (base << own.finer) - 1)
-        )
-    return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
-
-
-def is_rounded(network: Network, row: int) -> bool:
-    """Whether an input is rounded before anything else is done with it: then how far it lies from
-    the middle between two steps decides, and no table is asked."""
-    readers = [s for s in network.steps if any(row in view.rows for view in s.views)]
-    return bool(readers) and all(isinstance(step, Sum) and step.rounded for step in readers)
-
-
-def input_steps(
-    dtype: str, accepted: Range, base: int, *, fine: bool = False, wanted: int | None = None
-) -> InputSteps | None:
-    """An input's steps, of the scale that is ``wanted`` of floats if any; None where a range has
-    more of them than the table. ``fine``: far more than the table has entries."""
-    lower, upper = accepted
-    if wanted is not None:
-        scale = scale_wanted(dtype, wanted)
-        low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
-        fits = max(high, 0) - min(low, 0) <= base - 1
-        return InputSteps(scale=scale, offset=max(0, -low)) if fits else None
-    if fine and dtype.startswith("f"):
-        steps = input_steps(dtype, accepted, base << FINER_BITS)
-        return None if steps is None else replace(steps, finer=FINER_BITS)
-    scale = math.floor(math.log2((base - 1) / max(upper - lower, abs(lower), abs(upper), 1e-9)))
-    if not dtype.startswith("f"):
-        scale = min(scale, 0)
-        if upper - lower > base - 1:
-            return None
-    low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
-    if max(high, 0) - low > base - 1:
-        scale -= 1
-        low = math.floor(math.ldexp(lower, scale))
-    return InputSteps(scale=scale, offset=max(0, -low))
 
 
 def _fitting(

@@ -1,20 +1,40 @@
 """Comparisons and what is chosen by them: bits, which count in ones and are exact.
 
-Values that are compared stand in one row, so that equal ones have equal integers. A comparison with
-a constant whose other side is an input as it comes has no form here: the integers of
-``circuits.lower`` take steps from the gaps between data and thresholds, and are exact at ties.
+Values that are compared stand in one row, so that equal ones have equal integers. An input as it
+comes is compared with constants by sums of their own kind (``Kind.DECIDED``), in the steps that
+``circuits.lower`` takes from the gaps between data and thresholds: exact at ties.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from circuits.committed.network import ZERO, Floats, Integers, Op, Sum
+from circuits.committed.network import (
+    ZERO,
+    Convolution,
+    Floats,
+    Integers,
+    Kind,
+    Op,
+    Sum,
+    alone,
+)
 from circuits.lower.committed.axes import total
 from circuits.lower.committed.elementwise import by_element, spread
+from circuits.lower.committed.flows import single
 from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import ROW, Draft, Part, Value, constant, distinct, rows_of
-from circuits.lower.levels import MIRRORED
+from circuits.lower.committed.values import (
+    ROW,
+    Draft,
+    Part,
+    Value,
+    constant,
+    distinct,
+    of_addresses,
+    raw,
+    rows_of,
+)
+from circuits.lower.levels import MIRRORED, NEGATED
 
 #: Where two sides have this share of elements of their own, their differences are fewer sums.
 _MANY = 0.75
@@ -24,11 +44,53 @@ _MANY = 0.75
 
 
 def compare(node: Node) -> Value:
+    if (tested := _tested(node)) is not None:
+        return tested
     left, right, op = _sides(node)
     above = op in ("Greater", "LessOrEqual")
     found = by_element(node.draft, Op.ABOVE if above else Op.BELOW, left, right)
     _note(node, found, left, right)
     return found if op in ("Greater", "Less") else _negated(found)
+
+
+def _tested(node: Node) -> Value | None:
+    """Elements of inputs as they come, compared with constants; None where these are no such."""
+    draft, op = node.draft, node.proto.op_type
+    shape = np.broadcast_shapes(node.value(0).shape, node.value(1).shape)
+    value, levels = (spread(draft, node.value(n), shape) for n in (0, 1))
+    if not value.parts:
+        value, levels, op = levels, value, MIRRORED[op]
+    if levels.parts or not value.plain or not np.all(np.isfinite(levels.constant)):
+        return None
+    rows = np.unique(value.addresses // ROW)
+    if rows[0] < 0 or rows[-1] >= len(draft.inputs):
+        return None
+    found = _bits_of(draft, value.addresses, levels.constant, op in ("GreaterOrEqual", "Less"))
+    draft.tested[node.proto.output[0]] = value.addresses
+    return _negated(found) if op in NEGATED else found
+
+
+def _bits_of(draft: Draft, addresses: Integers, levels: Floats, inclusive: bool) -> Value:
+    """Whether elements of inputs are beyond constants (``inclusive``: or at them): each comparison
+    once."""
+    flat = zip(addresses.reshape(-1).tolist(), levels.reshape(-1).tolist(), strict=True)
+    keys = [(address, level, inclusive) for address, level in flat]
+    new = [key for key in dict.fromkeys(keys) if key not in draft.tests]
+    if new:
+        view = raw(np.array([key[0] for key in new]).reshape(1, 1, -1))
+        ones = np.ones((len(new), 1, 1, 1))
+        term = Convolution(view=view, weights=ones, height=alone(1), width=alone(1))
+        step = Sum(
+            kind=Kind.DECIDED,
+            shape=(1, 1, len(new)),
+            terms=(term,),
+            bias=np.array([-key[1] for key in new]),
+            inclusive=inclusive,
+        )
+        made = draft.row(step, (len(new),)).addresses.tolist()
+        draft.tests.update(zip(new, made, strict=True))
+    found = np.array([draft.tests[key] for key in keys], dtype=np.int64)
+    return of_addresses(found.reshape(addresses.shape))
 
 
 def equal(node: Node) -> Value:
@@ -140,7 +202,11 @@ def logic(node: Node) -> Value:
     a, b = (spread(node.draft, v, shape) for v in (a, b))
     if not a.parts:
         a, b = b, a
-    both = a.scaled(b.constant) if not b.parts else node.draft.times(a, b)
+    if not b.parts:
+        both = a.scaled(b.constant)
+    else:
+        a, b = (single(node.draft, v) for v in (a, b))
+        both = node.draft.times(a, b)
     if node.proto.op_type == "And":
         return both
     return a.plus(b).plus(both.scaled(np.array(-1.0 if node.proto.op_type == "Or" else -2.0)))

@@ -112,6 +112,8 @@ def write_circuit(
         raise CannotLower("an input that an identity names has more elements than a column")
     bounds = output_bounds(network, steps)
     if weights is Weights.PRIVATE:
+        if any(step.kind is Kind.DECIDED for _, step in network.sums):
+            raise CannotLower("nothing bounds private constants that an input is compared with")
         if outside(arrangement):
             raise CannotLower("a weight is larger than the table, and private weights are bounded")
         if max(all_largest(widest(network, steps), steps), default=0) >= LARGEST_SUM:
@@ -301,17 +303,27 @@ class Emission:
             given = self.writer.rectified(given)
         total, at = sum(self.network.inputs), 0
         every = self.powers.join_lanes(given) if self.arrangement.shown else None
-        for size in self.network.inputs:
+        for number, size in enumerate(self.network.inputs):
             places = [lane * total + at + n for lane in range(self.lanes) for n in range(size)]
-            row = Row(all=self.gather([given], np.array(places)))
+            row = Row(all=self._with_digits(self.gather([given], np.array(places)), number))
             if every is not None:  # it is evaluated, so it is joined anyway
                 row.joined = self.gather([every], np.arange(at, at + size))
             self.rows.append(row)
             at += size
         if self.arrangement.blinding:
             offsets = np.concatenate(self.arrangement.row_offsets[: len(self.network.inputs)])
-            return self.writer.join([self.less(given, offsets), self.parts["blinding"]])
+            whole = self.writer.join([row.all for row in self.rows if row.all is not None])
+            return self.writer.join([self.less(whole, offsets), self.parts["blinding"]])
         return every
+
+    def _with_digits(self, least: Tensor, number: int) -> Tensor:
+        """An input of each lane, of its least digits and the others."""
+        writer, value = self.writer, least
+        for digit in range(1, self.arrangement.digits(number)):
+            more = writer.rectified(self.parts[f"input-{number}-{digit}"])
+            place = writer.constant(np.array([[self.steps.base**digit]]))
+            value = writer.add(value, writer.multiply(more, place))
+        return value
 
     def _sum(self, step: Sum, number: int) -> list[Tensor]:
         """A sum's row. Its quotients and remainders as its residue has them, joined: what the table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from circuits.committed.network import Floats, Local, Op
+from circuits.lower.committed.flows import shortened, single
 from circuits.lower.committed.functions import FUNCTIONS, power, reciprocal
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.values import Draft, Value, constant, raw
@@ -33,14 +34,16 @@ def add(node: Node) -> Value:
 
 def sub(node: Node) -> Value:
     a, b = _pair(node)
-    return a.plus(b.scaled(np.array(-1.0)))
+    return shortened(node.draft, a.plus(b.scaled(np.array(-1.0))))
 
 
 def mul(node: Node) -> Value:
     a, b = _pair(node)
     if not b.parts:
         return a.scaled(b.constant)
-    return b.scaled(a.constant) if not a.parts else node.draft.times(a, b)
+    if not a.parts:
+        return b.scaled(a.constant)
+    return node.draft.times(single(node.draft, a), single(node.draft, b))
 
 
 def div(node: Node) -> Value:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.network import Axis, Convolution, Floats, Kind, Product, Sum, Term
+from circuits.lower.committed.flows import as_elements
 from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
 from circuits.lower.committed.values import (
     Draft,
@@ -182,12 +183,14 @@ def _product(draft: Draft, left: Value, right: Value) -> Value:
         raise Refused("a stack of matrices multiplies one")
     inner, outer = matrix.shape[-2:]
     matrix = matrix.reshape(inner, outer)
-    rows = left.moved(lambda a: a.reshape(-1, 1, inner))
+    rows, bias = left.moved(lambda a: a.reshape(-1, 1, inner)), np.zeros(outer)
+    if rows.shape[0] == 1 and len(rows.parts) > 1 and all(p.function is None for p in rows.parts):
+        rows, matrix, bias = as_elements(rows, matrix)
     found = _convolved(
         draft,
         rows,
         matrix.T[:, :, None, None],
-        np.zeros(outer),
+        bias,
         [(1, 1, 0, 0)] * 2,
     )
     shape = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from circuits.committed.arithmetic import (
     all_largest,
     bounds_of,
     entries,
+    is_decided,
     lengths_of,
     local_bounds,
     local_lengths,
@@ -45,6 +46,7 @@ from circuits.committed.network import (
 from circuits.lower.committed.functions import balanced, pieces
 from circuits.lower.committed.reading import Read
 from circuits.lower.errors import CannotLower
+from circuits.lower.levels import cut
 
 #: Bits by which a result's step is finer than a single step of what it is a sum of.
 _RESULT_BITS = 10
@@ -59,6 +61,8 @@ _SLACK = 5
 #: By how much an input is finer that is rounded: then few values lie so near the middle between two
 #: steps that they go to the other one.
 FINER_BITS = 10
+#: And one that is only compared with constants, which are told apart as data and thresholds are.
+MOST_FINER = 40
 #: Into how many parts a range is cut where its steps shall tell little.
 _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
@@ -117,12 +121,14 @@ def float_rows(network: Network, inputs: Sequence[Floats]) -> tuple[list[Any], l
         flat = sums.reshape(-1, sums.shape[-1])
         extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
         read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums
+        if step.kind is Kind.DECIDED:
+            read = (sums >= 0 if step.inclusive else sums > 0).astype(np.float64)
         known.append(read.reshape(len(read), -1))
     return known, extents
 
 
 def comparisons(network: Network) -> list[int]:
-    """The numbers of the steps that compare what no other comparison decides."""
+    """The numbers of the steps that compare computed values which no other comparison decides."""
     jumping: set[int] = set()
     found = []
     for number, step in enumerate(network.steps):
@@ -130,7 +136,7 @@ def comparisons(network: Network) -> list[int]:
         compares = isinstance(step, Local) and step.in_ones
         if compares and not after:
             found.append(number)
-        if compares or after:
+        if compares or after or (isinstance(step, Sum) and step.kind is Kind.DECIDED):
             jumping.add(len(network.inputs) + number)
     return found
 
@@ -169,7 +175,9 @@ def choose_steps(
         while len(made.lengths) < row:
             made.local()
         alike, coarse = row in read.alike, largest_weight is not None
-        if step.rounded:
+        if step.kind is Kind.DECIDED:
+            own = made.deciding(step)
+        elif step.rounded:
             own = _fitting(step, extent, steps, margin, alike=True, whole=False, coarse=False)
             own = replace(own, scale=1.0, digits=made.rounded_digits(step))
             if largest_weight is not None and made.lighter(step, own, largest_weight) != own:
@@ -241,7 +249,7 @@ def check_steps(read: Read, steps: Steps) -> None:
     if not 2 <= steps.base <= entries(steps.logrows):
         raise CannotLower("the steps fit no table")
     for given in steps.inputs:
-        if type(given.finer) is not int or not 0 <= given.finer <= FINER_BITS:
+        if type(given.finer) is not int or not 0 <= given.finer <= MOST_FINER:
             raise CannotLower("an input is longer than any that is chosen")
         longest = steps.base << given.finer
         if type(given.scale) is not int or not 0 <= given.offset < longest:
@@ -255,7 +263,10 @@ def check_steps(read: Read, steps: Steps) -> None:
             type(n) is int and 0 <= n <= most for n in own.shifts
         ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
-        _check_digits(step, own, ones=row in read.ones, rounded=made.rounded_digits(step))
+        if step.kind is not Kind.DECIDED:
+            _check_digits(step, own, ones=row in read.ones, rounded=made.rounded_digits(step))
+        elif own != made.deciding(step) or type(own.digits) is not int:
+            raise CannotLower("a comparison has another remainder than is chosen")
         signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
         if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
             raise CannotLower("a sum is offset as no table allows")
@@ -345,6 +356,9 @@ class _Integers:
     def add(self, step: Sum, own: SumSteps, miss: float = 0.0) -> None:
         """The next step, a sum in steps of its own. ``miss``: by how many of them the pieces of
         functions may miss these, where pieces are chosen."""
+        if step.kind is Kind.DECIDED:
+            self._decide(step, own)
+            return
         scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
         lengths = np.broadcast_to(scale, step.shape).reshape(-1)
         divisor = float(self.table.base**own.digits)
@@ -375,6 +389,38 @@ class _Integers:
         self.lengths.append(lengths * whole)
         self.sums.append(replace(own, kinks=tuple(kinks)))
         self.bounds.append(bounds_of(own, self.table))
+
+    def deciding(self, step: Sum) -> SumSteps:
+        """Steps of a sum that compares an input with constants: the fewest digits under which its
+        quotient is 0 or 1."""
+        none = (0,) * step.shape[2]
+        for digits in itertools.count(1):
+            own = SumSteps(scale=1.0, offset=0, digits=digits, shifts=none)
+            divisor = self.table.divisor_of(own)
+            if is_decided(self._decisive(step, divisor), divisor, self.bounds):
+                break
+        return own
+
+    def _decisive(self, step: Sum, divisor: int) -> Sum:
+        """n - cut - 1 + divisor, whose quotient is 1 where the integer n is beyond the cut."""
+        (term,) = step.convolutions
+        op = "GreaterOrEqual" if step.inclusive else "Greater"
+        cuts = cut(op, -step.bias, 1 / self.of(term.view)[0, 0])
+        if divisor >= LARGEST_SUM or not np.all(np.abs(cuts) < LARGEST_SUM):
+            raise CannotLower("an input that is compared has more bits than 60")
+        ones = replace(term, weights=term.weights.astype(np.int64))
+        bias = divisor - 1 - cuts.astype(np.int64)
+        return replace(step, terms=(ones,), bias=bias, inclusive=False)
+
+    def _decide(self, step: Sum, own: SumSteps) -> None:
+        made = self._decisive(step, self.table.divisor_of(own))
+        if not is_decided(made, self.table.divisor_of(own), self.bounds):
+            raise CannotLower("a comparison could have another answer than 0 and 1")
+        self.steps.append(made)
+        self.counts[len(self.lengths)] = 0, 1
+        self.lengths.append(np.ones(step.size))
+        self.sums.append(own)
+        self.bounds.append((0, 1))
 
     def _convolution(self, term: Convolution, scale: Floats) -> Convolution:
         """Weights in integers."""
@@ -431,7 +477,7 @@ class _Integers:
             slope = round((reached[n + 1] - total) / width)
             slopes.append(slope)
             total += slope * width
-        changes = [slopes[0], *(b - a for a, b in pairwise(slopes))]
+        changes = [slopes[0], *(b - a for a, b in itertools.pairwise(slopes))]
         made = replace(
             term,
             exact=None,

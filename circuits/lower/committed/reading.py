@@ -29,12 +29,14 @@ _ADVICE = "Leave out --argument committed: the other circuits take more operator
 @dataclass(frozen=True, kw_only=True)
 class Read:
     """A network, and of its rows those whose elements all count in steps of one length, those that
-    count in ones, and those that decide a comparison with a constant, by the name of its output."""
+    count in ones, and those that decide a comparison of a computed value with a constant, by the
+    name of its output. ``tested``: which input is each element that is compared with one."""
 
     network: Network
     alike: frozenset[int]
     ones: frozenset[int]
     decided: Mapping[str, int]
+    tested: Mapping[str, NDArray[np.int64]]
 
 
 def read_network(data: bytes) -> Read:
@@ -55,6 +57,7 @@ def read_network(data: bytes) -> Read:
         alike=alike,
         ones=frozenset(numbers[row] for row in reader.draft.ones if row in numbers),
         decided={name: numbers[row] for name, row in decided.items() if row in numbers},
+        tested={name: addresses // ROW for name, addresses in reader.draft.tested.items()},
     )
 
 

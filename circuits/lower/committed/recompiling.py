@@ -21,26 +21,27 @@ from circuits.calibration.samples import Sample
 from circuits.committed.arithmetic import (
     Run,
     Steps,
+    has_digits,
     lengths,
     lengths_of,
     output_scales,
 )
-from circuits.committed.network import Floats, Local, Network, gathered
+from circuits.committed.network import Floats, Kind, Local, Network, gathered
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json
 from circuits.lower.committed.candidates import (
-    accepted_input,
     answers_of,
     described,
     in_one_block,
     inputs_of,
-    is_rounded,
     output_names,
     read_bounded,
     run_samples,
 )
 from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.input_steps import accepted_input, is_rounded, is_tested
 from circuits.lower.committed.quantising import (
+    FINER_BITS,
     check_steps,
     float_rows,
     integer_network,
@@ -74,7 +75,9 @@ def recompiled(
     read = read_bounded(graph)
     check_steps(read, steps)
     for row, own in enumerate(steps.inputs):
-        if own.finer and not (shown and is_rounded(read.network, row)):
+        rounded = own.finer <= FINER_BITS and shown and is_rounded(read.network, row)
+        tested = is_tested(read.network, row) and (shown or has_digits(own, steps.base))
+        if own.finer and not (rounded or tested):
             raise CannotLower("an input is larger than what bounds it")
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(
@@ -133,7 +136,8 @@ def _decided_alike(
     alike = np.ones(len(values[0]), dtype=bool)
     every, true = lengths(network, steps), float_rows(model, values)[0]
     for number, step in enumerate(network.steps):
-        if not isinstance(step, Local) or not step.in_ones:
+        decides = step.in_ones if isinstance(step, Local) else step.kind is Kind.DECIDED
+        if not decides:
             continue
         for view, own in zip(step.views, model.steps[number].views, strict=True):
             length = lengths_of(view, every)

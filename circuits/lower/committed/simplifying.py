@@ -85,10 +85,10 @@ class _Simplifier:
         if flat[0] == ZERO or (row := int(flat[0] // ROW)) < self.first:
             return None
         inner = self.steps[row - self.first]
-        if not isinstance(inner, Sum) or inner.shape != step.shape or inner.rounded:
+        if not isinstance(inner, Sum) or inner.shape != step.shape:
             return None
         whole = np.array_equal(flat, row * ROW + np.arange(inner.size))
-        if readers[row] != 1 or not whole:
+        if inner.rounded or inner.kind is Kind.DECIDED or readers[row] != 1 or not whole:
             return None
         factor = term.weights.reshape(-1)
         same = bool(np.all(factor == factor[0]))
@@ -123,7 +123,8 @@ class _Simplifier:
                 continue
             own = self.steps[row - self.first]
             whole = np.array_equal(np.sort(flat), row * ROW + np.arange(own.size))
-            if not isinstance(own, Sum) or not whole or readers[row] != 1:
+            signed = isinstance(own, Sum) and own.kind is Kind.SIGNED
+            if not isinstance(own, Sum) or not signed or not whole or readers[row] != 1:
                 continue
             self.steps[row - self.first] = replace(own, kind=Kind.RECTIFIED)
             instead[at + self.first] = flat

@@ -168,6 +168,13 @@ class Draft:
     ones: set[int] = field(default_factory=set)
     bits: set[int] = field(default_factory=set)
     decided: dict[str, int] = field(default_factory=dict)
+    #: Which elements of inputs are compared with constants, by the comparisons' outputs' names.
+    tested: dict[str, Integers] = field(default_factory=dict)
+    #: Where it stands whether an input's element, by its address, is beyond a constant, or at it.
+    tests: dict[tuple[int, float, bool], int] = field(default_factory=dict)
+    #: The addresses of what products of bits are of, and those of flows by what makes them.
+    products: dict[int, tuple[int, int]] = field(default_factory=dict)
+    flows: dict[tuple[Op | None, int, int], int] = field(default_factory=dict)
     #: Where the bits stand that say whether an index is beyond 0, 1, 2 …, by its address.
     beyond: dict[int, Integers] = field(default_factory=dict)
     _indices: set[bytes] = field(default_factory=set)
@@ -183,11 +190,11 @@ class Draft:
             self.ones.add(row)
         if isinstance(step, Sum) and (row in self.ones or not self._by_channel(step)):
             self.alike.add(row)
-        if isinstance(step, Local) and step.in_ones:
+        if self._decides(step):
             self.bits.add(row)
         elif isinstance(step, Local):
             left = step.left.places
-            if step.op is Op.CHOSEN and self.bits.issuperset(rows_of(left)):
+            if self._of_truths(step):
                 self.bits.add(row)
             first = left.max(axis=-1) if step.op is Op.TOTAL else left
             self.origins[row] = self._roots(first.reshape(-1))
@@ -195,7 +202,7 @@ class Draft:
 
     def _in_ones(self, step: Step) -> bool:
         """Whether a row holds integers that count in ones: made of such by integers alone."""
-        if isinstance(step, Local) and step.in_ones:
+        if self._decides(step):
             return True
         if not self.ones:
             return False
@@ -212,6 +219,18 @@ class Draft:
             numbers.append(step.bias)
         rows = [row for view in step.views for row in rows_of(view.places)]
         return self.ones.issuperset(rows) and all(np.all(n == np.rint(n)) for n in numbers)
+
+    def _decides(self, step: Step) -> bool:
+        return step.in_ones if isinstance(step, Local) else step.kind is Kind.DECIDED
+
+    def _of_truths(self, step: Local) -> bool:
+        """Whether a step of the circuit's own makes bits of bits."""
+        keeps = step.op in (Op.CHOSEN, Op.RECTIFY, Op.MAXIMUM)
+        views = step.views[:1] if step.op is Op.CHOSEN else step.views
+        bounded = step.op is Op.CHOSEN or isinstance(step.right, View)
+        return (
+            keeps and bounded and all(self.bits.issuperset(rows_of(view.places)) for view in views)
+        )
 
     def counts_in_ones(self, value: Value) -> bool:
         """Whether a value would count in ones if it were materialized."""
@@ -398,7 +417,14 @@ class Draft:
                 step = Local(op=Op.CHOSEN, left=raw(part.addresses), right=raw(bit.addresses))
                 key = b"chosen" + part.addresses.tobytes() + bit.addresses.tobytes()
                 if key not in self._materialized:
-                    self._materialized[key] = self.row(step, shape)
+                    self._materialized[key] = made = self.row(step, shape)
+                    if self.bits.issuperset(rows_of(part.addresses)):
+                        both = zip(
+                            *(v.places.reshape(-1).tolist() for v in step.views), strict=True
+                        )
+                        self.products |= dict(
+                            zip(made.addresses.reshape(-1).tolist(), both, strict=True)
+                        )
                 found = self._materialized[key].reshaped(shape).addresses
                 parts.append(Part(addresses=found, factor=part.factor * bit.factor))
         own = tuple(p for p in parts if np.any(p.factor))

@@ -1,0 +1,126 @@
+"""Steps of inputs: how fine their integers are, and what bounds them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from circuits.calibration.samples import Range
+from circuits.committed.arithmetic import InputSteps
+from circuits.committed.network import ZERO, Kind, Network, Step, Sum
+from circuits.format.tensors import InputEncoding, TensorSpec, scale_wanted
+from circuits.lower.committed.quantising import FINER_BITS, MOST_FINER
+from circuits.lower.graphs import FloatGraph, LoweringTask
+
+
+def choose_inputs(
+    network: Network,
+    graph: FloatGraph,
+    task: LoweringTask,
+    base: int,
+    shown: bool,
+    told_apart: int | None,
+) -> list[InputSteps] | None:
+    """The steps of all inputs; None where the range of one has too many of them.
+
+    ``shown``: whether they are public, and so bounded by whoever verifies. ``told_apart``:
+    fractional bits that tell what is compared with constants from these.
+    """
+    found: list[InputSteps] = []
+    for row, tensor in enumerate(graph.signature.inputs):
+        accepted, wanted = task.accepted[tensor.name], task.input_scale
+        if told_apart is not None and is_tested(network, row):
+            own = tested_steps(tensor.dtype, accepted, base, told_apart, shown, wanted)
+        else:
+            fine = shown and is_rounded(network, row)
+            own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=wanted)
+        if own is None:
+            return None
+        found.append(own)
+    return found
+
+
+def accepted_input(
+    accepted: Range, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
+) -> InputEncoding:
+    """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
+    lower, upper = accepted
+    if not shown:
+        lower, upper = (
+            math.ldexp(end - own.offset, -own.scale) for end in (0, (base << own.finer) - 1)
+        )
+    return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
+
+
+def is_rounded(network: Network, row: int) -> bool:
+    """Whether an input is rounded before anything else is done with it: then how far it lies from
+    the middle between two steps decides, and no table is asked."""
+    readers = _readers(network, row)
+    return bool(readers) and all(isinstance(step, Sum) and step.rounded for step in readers)
+
+
+def _readers(network: Network, row: int) -> list[Step]:
+    """Steps that read a row, and not only zeros in its stead."""
+    return [
+        step
+        for step in network.steps
+        if any(row in view.rows and np.any(view.places != ZERO) for view in step.views)
+    ]
+
+
+def compares(network: Network, row: int) -> bool:
+    """Whether an input is compared with constants."""
+    return any(s.kind is Kind.DECIDED for _, s in network.sums if row in s.views[0].rows)
+
+
+def is_tested(network: Network, row: int) -> bool:
+    """Whether an input is compared with constants, and nothing else is done with it: then no step
+    looks it up as it is."""
+    readers = _readers(network, row)
+    alone = all(isinstance(s, Sum) and s.kind is Kind.DECIDED for s in readers)
+    return bool(readers) and alone and not any(row in output.rows for output in network.outputs)
+
+
+def tested_steps(
+    dtype: str, accepted: Range, base: int, told_apart: int, shown: bool, wanted: int | None
+) -> InputSteps | None:
+    """Steps of an input that is only compared with constants: as fine as its values are told from
+    these; None where nothing tells them or a range has too many steps. One that is not public has
+    whole digits, each of which the table bounds."""
+    if dtype.startswith("f") and not told_apart:
+        return None
+    scale = scale_wanted(dtype, told_apart if wanted is None else wanted)
+    lower, upper = (math.ldexp(end, scale) for end in accepted)
+    low, high = math.floor(lower), math.ceil(upper)
+    digit = base.bit_length() - 1
+    more = max(0, (max(high, 0) - min(low, 0)).bit_length() - digit)
+    more = more if shown else math.ceil(more / digit) * digit
+    return InputSteps(scale=scale, offset=max(0, -low), finer=more) if more <= MOST_FINER else None
+
+
+def input_steps(
+    dtype: str, accepted: Range, base: int, *, fine: bool = False, wanted: int | None = None
+) -> InputSteps | None:
+    """An input's steps, of the scale that is ``wanted`` of floats if any; None where a range has
+    more of them than the table. ``fine``: far more than the table has entries."""
+    lower, upper = accepted
+    if wanted is not None:
+        scale = scale_wanted(dtype, wanted)
+        low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
+        fits = max(high, 0) - min(low, 0) <= base - 1
+        return InputSteps(scale=scale, offset=max(0, -low)) if fits else None
+    if fine and dtype.startswith("f"):
+        steps = input_steps(dtype, accepted, base << FINER_BITS)
+        return None if steps is None else replace(steps, finer=FINER_BITS)
+    scale = math.floor(math.log2((base - 1) / max(upper - lower, abs(lower), abs(upper), 1e-9)))
+    if not dtype.startswith("f"):
+        scale = min(scale, 0)
+        if upper - lower > base - 1:
+            return None
+    low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
+    if max(high, 0) - low > base - 1:
+        scale -= 1
+        low = math.floor(math.ldexp(lower, scale))
+    return InputSteps(scale=scale, offset=max(0, -low))

@@ -1,0 +1,139 @@
+"""Inputs that are compared with constants in circuits with committed hints: the conditions under
+which a quotient is a bit, each with a case that nothing else would refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper, parser
+from skl2onnx import to_onnx
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
+
+from circuits.calibration.samples import draw
+from circuits.committed.arithmetic import InputSteps, bounds
+from circuits.committed.network import Kind, Local, Op, Sum
+from circuits.format.commitments import Weights
+from circuits.lower.committed import input_steps
+from circuits.lower.committed.candidates import read_bounded
+from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.quantising import check_steps, choose_steps, responses
+from circuits.lower.committed.reading import read_network
+from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.errors import CannotLower
+from circuits.plan.graphs import float_graph
+from tests.cases.committed_networks import arranged, model
+
+
+def test_a_quotient_is_a_bit_only_where_no_input_gives_another() -> None:
+    arrangement = arranged("trees")
+    network, steps = arrangement.network, arrangement.steps
+    assert network.sums[0][1].kind is Kind.DECIDED
+    assert bounds(network, steps)[1] == (0, 1)
+    (own,) = steps.inputs
+    longer = replace(steps, inputs=(replace(own, finer=own.finer + 8),))
+    assert bounds(network, longer)[1] == (0, steps.base - 1)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_the_digits_of_a_remainder_are_the_fewest(more: int) -> None:
+    steps = arranged("trees").steps
+    first, *rest = steps.sums
+    read = read_network(model("trees"))
+    check_steps(read, steps)
+    other = replace(steps, sums=(replace(first, digits=first.digits + more), *rest))
+    with pytest.raises(CannotLower, match="another remainder"):
+        check_steps(read, other)
+
+
+def test_thresholds_are_shown_but_not_private() -> None:
+    """A private constant could be anything, and with it the quotient."""
+    made = arranged("trees")
+    for weights in (Weights.SEALED, Weights.SHOWN):
+        write_circuit(
+            made.network, made.steps, shown=True, columns=1, results=["y", "z"], weights=weights
+        )
+    with pytest.raises(CannotLower, match="nothing bounds private constants"):
+        write_circuit(
+            made.network,
+            made.steps,
+            shown=True,
+            columns=1,
+            results=["y", "z"],
+            weights=Weights.PRIVATE,
+        )
+
+
+def test_an_input_that_is_not_public_has_whole_digits() -> None:
+    steps = input_steps.tested_steps("float32", (-3.0, 3.0), 256, 11, shown=False, wanted=None)
+    assert steps == InputSteps(scale=11, offset=3 << 11, finer=8)
+    made = arranged("trees")
+    (own,) = made.steps.inputs
+    uneven = replace(made.steps, inputs=(replace(own, finer=own.finer - 1),))
+    for base in (256, 255):
+        with pytest.raises(ValueError, match="no whole number of digits"):
+            replace(made, steps=replace(uneven, base=base)).digits(0)
+
+
+def of_input(body: str) -> bytes:
+    made = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 3] x) => (float[1, 3] y) {{ g = Greater(x, t) b = Cast<to = 1>(g) {body} }}"""
+    )
+    for name, value in (("t", [0.5, -0.25, 0.0]), ("w", np.eye(3) + 0.5)):
+        array = np.array(value, dtype=np.float32)
+        made.graph.initializer.append(numpy_helper.from_array(array, name))
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("body", ["y = Mul(b, x)", "s = MatMul(x, w) r = Relu(s) y = Add(r, b)"])
+def test_an_input_that_is_used_otherwise_as_well_keeps_to_other_circuits(body: str) -> None:
+    """Steps that tell values from thresholds are too fine for the table."""
+    graph = float_graph(of_input(body), [], 1)
+    with pytest.raises(CannotLower, match="used otherwise as well"):
+        read_bounded(graph)
+
+
+def test_a_rebuild_refuses_steps_that_tell_no_values_apart() -> None:
+    graph = float_graph(of_input("y = MatMul(b, w)"), [], 1)
+    read = read_bounded(graph)
+    x = np.random.default_rng(3).uniform(-1, 1, (20, 3))
+    drawn = draw(graph.signature, {"x": (-1.0, 1.0)}, seed=7).plan
+
+    def rebuilt(own: InputSteps, *, shown: bool) -> None:
+        steps = choose_steps(
+            read,
+            responses(read.network, [x]).extents,
+            base=256,
+            logrows=10,
+            inputs=[own],
+            margin=2.0,
+        )
+        recipe: dict[str, Any] = {"columns": 1, "steps": steps.to_json()}
+        recompiled(graph, recipe, drawn, shown=shown, weights=Weights.SEALED)
+
+    rebuilt(InputSteps(scale=13, offset=1 << 13, finer=7), shown=True)
+    rebuilt(InputSteps(scale=13, offset=1 << 13, finer=8), shown=False)
+    with pytest.raises(CannotLower, match="larger than what bounds it"):
+        rebuilt(InputSteps(scale=13, offset=1 << 13, finer=7), shown=False)
+    with pytest.raises(CannotLower, match="off"):
+        rebuilt(InputSteps(scale=0, offset=1, finer=0), shown=True)
+
+
+def test_what_goes_down_trees_takes_no_hints() -> None:
+    """Four levels, with tests that hold and such that do not."""
+    x, y = load_wine(return_X_y=True)
+    fitted = RandomForestClassifier(5, max_depth=4, random_state=0).fit(x, y)
+    made = to_onnx(fitted, x[:1].astype(np.float32), options={"zipmap": False}, target_opset=17)
+    read = read_network(float_graph(made.SerializeToString(), [], 1).plain)
+    sums = [step.kind for step in read.network.steps if isinstance(step, Sum)]
+    assert sums[0] is Kind.DECIDED
+    assert Kind.DECIDED not in sums[1:]
+    flows = [step for step in read.network.steps if isinstance(step, Local)]
+    inner = sum(t.tree_.node_count // 2 for t in fitted.estimators_)
+    assert sum(s.size for s in flows if s.op is Op.CHOSEN) <= inner
+    # Scores, and what the label's score is compared by.
+    assert len(sums) <= 1 + 3
