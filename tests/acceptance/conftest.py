@@ -1,4 +1,4 @@
-"""One running service for the tests that only use it."""
+"""One running service, and one home of the command line, for the tests that only use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.client import Client
-from tests.acceptance.processes import DEFAULTS, Up, up
+from tests.acceptance.processes import DEFAULTS, Up, Workspace, up
 
 MAX_MODEL_BYTES = 1 << 20
 
@@ -25,6 +25,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     home = tmp_path_factory.mktemp("service") / "home"
     with up(home, ZKML_MAX_MODEL_BYTES=str(MAX_MODEL_BYTES)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose circuit is built."""
+    made = Workspace(tmp_path_factory.mktemp("desk"))
+    done = made.prove(made.model, made.input, "-o", made.bundle, "--nonce", "mine")
+    assert done.code == 0, done
+    assert done.json["outputs"]["y"] == [[0.0, 0.25, 2.25]]
+    return made
 
 
 @pytest.fixture

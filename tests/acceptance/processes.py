@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from tests.cases import tiny
+
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "benchmarks" / "demo" / "digits"
 ZKML = str(Path(sys.executable).with_name("zkml"))
@@ -24,6 +26,8 @@ ZKML = str(Path(sys.executable).with_name("zkml"))
 DEFAULTS = {"ZKML_PLAN_EFFORT": "fast"}
 #: Seconds after which a command hangs. Nothing here measures how fast the machine is.
 HANGS_S = 300.0
+#: Exit codes of every command.
+YES, NO, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
@@ -75,6 +79,30 @@ def zkml(home: Path, *args: str | Path, **env: str) -> Ended:
     )
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Ended(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+class Workspace:
+    """A folder with a home, a model, an input and a good bundle."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.model = folder / "model.onnx"
+        self.input = folder / "input.json"
+        self.bundle = folder / "good.zkml"
+        self.model.write_bytes(tiny.linear())
+        self.input.write_text('{"inputs": {"x": [[1, -1, 2, 0]]}}')
+
+    def zkml(self, *args: str | Path, **env: str) -> Ended:
+        return zkml(self.home, *args, **env)
+
+    def prove(self, *args: str | Path, **env: str) -> Ended:
+        return self.zkml("prove", *args, "--json", **env)
+
+    def write(self, name: str, data: bytes | str) -> Path:
+        path = self.folder / name
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
 
 
 @dataclass(frozen=True, kw_only=True)

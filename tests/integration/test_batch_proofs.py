@@ -162,7 +162,7 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
         (Profile(soundness=Soundness.CONSERVATIVE), True),
         (Profile(visibility=Visibility.HASHED_INPUT), False),
         (Profile(visibility=Visibility.COMMITTED_INPUT), False),
-        (Profile(argument=Argument.COMMITTED), True),
+        pytest.param(Profile(argument=Argument.COMMITTED), True, marks=pytest.mark.long),
         (Profile(argument=Argument.COMMITTED, visibility=Visibility.PRIVATE_INPUT), True),
     ],
     ids=["private", "conservative", "hashed", "named", "committed", "committed-private"],

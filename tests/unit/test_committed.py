@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from circuits.batching.committed import cells_by_size, committed_growths
 from circuits.batching.forecast import Forecast
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import (
-    Run,
     all_largest,
     entries,
     lengths_of,
@@ -28,35 +25,17 @@ from circuits.committed.network import (
     Function,
     Kind,
     Local,
-    Pointwise,
-    Product,
-    Sum,
-    exponents,
     gathered,
-    reach,
-    results,
 )
-from circuits.committed.weight_folding import folded_weights
 from circuits.compiler.recipe import Recipe
 from circuits.cost.model import CostModel
 from circuits.engine.port import Limits
 from circuits.errors import InputOutOfRange
 from circuits.format.commitments import (
-    CHALLENGES,
     COLUMN_SALT,
-    Binding,
-    Commitments,
-    Lanes,
-    Subject,
     Weights,
-    columns,
-    doubled,
-    evaluation,
-    halved,
-    joined,
     usable_rows,
 )
-from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Target, Visibility
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.functions import pieces
@@ -265,82 +244,6 @@ def test_an_input_beyond_the_table_is_refused() -> None:
             arrangement.committed([[number] + [0] * 125])
 
 
-def test_columns_of_a_committed_tensor() -> None:
-    """As the engine lays them out: one more just below an edge."""
-    rows = usable_rows(8)
-    assert rows == 250
-    sizes = (1, 247, 248, 249, 250, 251, 498, 499, 500)
-    assert [columns(n, 8) for n in sizes] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-
-
-def claim(**changes: object) -> Commitments:
-    plain = Commitments(
-        weights=Weights.SEALED,
-        network_sha256="sha256:" + "0" * 64,
-        elements=10,
-        residues=2,
-        output_bounds=(1000,),
-        evaluated=None,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def test_challenges_are_hashes_of_all_that_a_prover_could_choose() -> None:
-    plain = Binding(
-        vk=b"key",
-        settings=b"settings",
-        srs_part=b"srs",
-        claim=claim(),
-        about=Subject(context=5, inputs=None),
-    )
-    first = plain.challenges(b"point")
-    assert len({*first}) == len(CHALLENGES)
-    others = [
-        replace(plain, vk=b"yek"),
-        replace(plain, settings=b"other"),
-        replace(plain, srs_part=b"crs"),
-        replace(plain, claim=claim(network_sha256="sha256:" + "1" * 64)),
-        replace(plain, claim=claim(elements=11)),
-        replace(plain, about=Subject(context=6, inputs=None)),
-        replace(plain, about=Subject(context=5, inputs=[[]])),
-        replace(plain, about=Subject(context=5, inputs=[[to_felt(1)]])),
-    ]
-    found = [tuple(b.challenges(b"point")) for b in others] + [tuple(plain.challenges(b"tniop"))]
-    assert len({tuple(first), *found}) == len(found) + 1
-    assert all(not {*first} & {*other} for other in found)
-
-
-def test_the_lanes_challenge_hashes_every_lane_and_its_evaluation() -> None:
-    subjects = [Subject(context=n, inputs=[[to_felt(n)]]) for n in range(3)]
-    leaves = [s.leaf for s in subjects]
-    plain = Binding(
-        vk=b"key",
-        settings=b"settings",
-        srs_part=b"srs",
-        claim=claim(lanes=3, evaluated=(1, 1)),
-        about=leaves,
-    )
-    first = plain.challenges(b"point", lambda found: Lanes.of(subjects, (1, 1), found).evaluations)
-    assert len({*first}) == len(CHALLENGES) + 1
-    lanes = Lanes.of(subjects, (1, 1), first)
-    assert plain.challenges(b"point", lambda _: lanes.evaluations) == first
-    assert Lanes.from_bytes(lanes.to_bytes()) == lanes
-    bent = [to_felt(from_felt(lanes.evaluations[0]) + 1), *lanes.evaluations[1:]]
-    other = plain.challenges(b"point", lambda _: bent)
-    assert (other[:-1], other[-1] != first[-1]) == (first[:-1], True)
-    swapped = replace(plain, about=[leaves[1], leaves[0], leaves[2]])
-    assert not {*swapped.challenges(b"point", lambda _: lanes.evaluations)} & {*first}
-    for about in (leaves[:2], subjects[0]):
-        with pytest.raises(ValueError, match="number of lanes"):
-            replace(plain, about=about).challenges(b"point", lambda _: lanes.evaluations)
-    for wrong in ((), lanes.evaluations[:2]):
-        with pytest.raises(ValueError, match="evaluated"):
-            plain.challenges(b"point", lambda _, given=wrong: given)  # type: ignore[misc]
-    assert joined(lanes.evaluations, to_felt(10)) == to_felt(
-        sum(from_felt(e) * 10 ** (n + 1) for n, e in enumerate(lanes.evaluations))
-    )
-
-
 def test_lanes_are_committed_to_part_by_part() -> None:
     """The tensor of two lanes holds what each lane's own holds."""
     one = arranged("dilated, grouped, pooled")
@@ -360,144 +263,6 @@ def test_lanes_are_committed_to_part_by_part() -> None:
     single, together = [parts(one, row) for row in rows], parts(both, rows[0] + rows[1])
     for name in single[0].keys() - {"salt", "sum"}:
         assert together[name] == single[0][name] + single[1][name]
-
-
-def test_an_evaluation_depends_on_inputs_and_their_order() -> None:
-    at = [to_felt(n) for n in (2, 3, 5, 7, 11)]
-    value = evaluation([to_felt(n) for n in (4, -6, 9)], (2, 2), at)
-    assert from_felt(value) == 7 * (11 * 4 - 11**2 * 6) + 7**2 * 11 * 9
-    assert value != evaluation([to_felt(n) for n in (-6, 4, 9)], (2, 2), at)
-
-
-def under_powers(step: Sum, full: NDArray[np.int64], at: tuple[int, int, int]) -> int:
-    """A sum's coefficients at challenges."""
-    output, row, column = at
-    if step.rows.length == 1:
-        row = 1
-    if step.columns.length == 1:
-        column = 1
-    return sum(
-        int(n)
-        * row ** (y + step.rows.first)
-        * column ** (x + step.columns.first)
-        * output ** (f + 1)
-        for (y, x, f), n in np.ndenumerate(full)
-    )
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_weights_fold_to_what_a_circuit_multiplies_with(name: str) -> None:
-    """Feature maps times what weights fold to are the sums with their border, under powers."""
-    arrangement, at = replace(arranged(name), shown=True), (3, 5, 7)
-    network = arrangement.network
-    made: Run = run(network, arrangement.steps, quantised(arrangement, inputs(1)))
-    folded = iter(folded_weights(arrangement, at))
-    for number, ((_, step), split) in enumerate(zip(network.sums, made.splits, strict=True)):
-        row, column = (
-            5 if step.rows.length > 1 else 1,
-            7 if step.columns.length > 1 else 1,
-        )
-        far = (
-            reach([t.height for t in step.convolutions]),
-            reach([t.width for t in step.convolutions]),
-        )
-        total = 0
-        for term in step.convolutions:
-            values = gathered(term.view, made.rows)[0]
-            for _, high, _ in term.height.phases:
-                for _, wide, _ in term.width.phases:
-                    for c in range(values.shape[2]):
-                        part = sum(
-                            int(values[i, j, c])
-                            * row ** exponents(term.height, i, far[0])
-                            * column ** exponents(term.width, j, far[1])
-                            for i in high
-                            for j in wide
-                        )
-                        total += part * next(folded)
-        full = split.full.copy()
-        offset = arrangement.steps.divisor(number) * arrangement.steps.sums[number].offset
-        results(step, full)[...] += step.bias + offset
-        assert (total + next(folded) - under_powers(step, full[0], at)) % P == 0
-    assert list(folded) == []
-
-
-def test_large_weights_fold_alike() -> None:
-    """In doubles, and in integers where doubles would not hold them."""
-    arrangement = arranged("dilated, grouped, pooled")
-    *others, last = arrangement.network.steps
-    assert isinstance(last, Sum)
-    (term,) = last.convolutions
-    powers = [pow(11, n + 1, P) for n in range(last.shape[2])]
-    for factor in (1, 1 << 40):
-        large = replace(term, weights=term.weights * factor)
-        steps = (*others, replace(last, terms=(large,)))
-        network = replace(arrangement.network, steps=steps)
-        found = folded_weights(replace(arrangement, network=network), (11, 2, 3))
-        count = term.view.shape[2]
-        by_input = large.weights[:, :, 0, 0].T
-        wanted = [sum(int(w) * p for w, p in zip(r, powers, strict=True)) for r in by_input]
-        assert found[-1 - count : -1] == [n % P for n in wanted]
-
-
-def test_a_circuit_of_shown_weights_has_none_of_them() -> None:
-    first = arranged("residual")
-    steps = [
-        replace(
-            s,
-            terms=tuple(replace(t, weights=t.weights + 1) for t in s.convolutions),
-            bias=s.bias + 1,
-        )
-        if isinstance(s, Sum)
-        else s
-        for s in first.network.steps
-    ]
-    made = [
-        write_circuit(
-            network, first.steps, shown=False, columns=1, results=["y"], weights=Weights.SHOWN
-        )
-        for network in (first.network, replace(first.network, steps=tuple(steps)))
-    ]
-    assert made[0].onnx == made[1].onnx
-    claims = [replace(m.claim, network_sha256="", output_bounds=(1,)) for m in made]
-    assert claims[0] == claims[1]
-    assert made[0].claim.network_sha256 != made[1].claim.network_sha256
-
-
-def test_challenges_of_weights_hash_what_they_fold_to() -> None:
-    shown = claim(weights=Weights.SHOWN, folded=4)
-    plain = Binding(
-        vk=b"key",
-        settings=b"settings",
-        srs_part=b"srs",
-        claim=shown,
-        about=Subject(context=5, inputs=None),
-    )
-    first = plain.challenges(b"point")
-    both = plain.challenges(b"point", folded=b"folded")
-    assert both[:-2] == first
-    assert len({*both}) == len(shown.challenges) == len(CHALLENGES) + 2
-    for others in (
-        plain.challenges(b"point", folded=b"other"),
-        plain.challenges(b"tniop", folded=b"folded"),
-    ):
-        assert not {*both[-2:]} & {*others}
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_steps_of_private_weights_say_little_of_them(name: str) -> None:
-    """Manifests show them: powers of two, but for a product's, whose factor is an integer. No
-    weight is larger than the table lets pass."""
-    made = arranged(name, logrows=12, base=1 << 11, weights=Weights.PRIVATE)
-    for (_, step), own in zip(made.network.sums, made.steps.sums, strict=True):
-        if not any(isinstance(term, Product | Pointwise) for term in step.terms):
-            assert math.frexp(own.scale)[0] == 0.5
-        assert all(np.abs(term.weights).max() < 1 << 10 for term in step.convolutions)
-
-
-def test_challenges_are_shown_doubled() -> None:
-    assert doubled([to_felt(3), to_felt(-1)]) == [to_felt(6), to_felt(2 * (P - 1) - P)]
-    assert halved(doubled([to_felt(3), to_felt(-1)])) == [to_felt(3), to_felt(-1)]
 
 
 @pytest.mark.parametrize("name", EVERY)
