@@ -11,6 +11,8 @@ from circuits.srs.curve import bn128 as curve
 from circuits.srs.curve import is_one
 from circuits.srs.g2 import Q
 
+pytestmark = pytest.mark.slow  # pairings in Python
+
 
 def miller(a: int, b: int) -> Any:
     """Of a·G1 and b·G2."""
