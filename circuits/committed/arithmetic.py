@@ -92,10 +92,7 @@ class Steps:
 
     def divisor(self, number: int) -> int:
         """What the sum of this number is divided by."""
-        return self.divisor_of(self.sums[number])
-
-    def divisor_of(self, own: SumSteps) -> int:
-        return int(self.base**own.digits)
+        return int(self.base ** self.sums[number].digits)
 
     def to_json(self) -> dict[str, Any]:
         """No finer input is written, as in recipes of older compilers."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from circuits.committed.arithmetic import (
     all_largest,
     bounds_of,
     entries,
-    is_decided,
     lengths_of,
     local_bounds,
     local_lengths,
@@ -43,10 +42,10 @@ from circuits.committed.network import (
     results,
     summed,
 )
+from circuits.lower.committed.deciding import deciding
 from circuits.lower.committed.functions import balanced, pieces
 from circuits.lower.committed.reading import Read
 from circuits.lower.errors import CannotLower
-from circuits.lower.levels import cut
 
 #: Bits by which a result's step is finer than a single step of what it is a sum of.
 _RESULT_BITS = 10
@@ -176,7 +175,7 @@ def choose_steps(
             made.local()
         alike, coarse = row in read.alike, largest_weight is not None
         if step.kind is Kind.DECIDED:
-            own = made.deciding(step)
+            own, _ = made.deciding(step)
         elif step.rounded:
             own = _fitting(step, extent, steps, margin, alike=True, whole=False, coarse=False)
             own = replace(own, scale=1.0, digits=made.rounded_digits(step))
@@ -265,8 +264,6 @@ def check_steps(read: Read, steps: Steps) -> None:
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
         if step.kind is not Kind.DECIDED:
             _check_digits(step, own, ones=row in read.ones, rounded=made.rounded_digits(step))
-        elif own != made.deciding(step) or type(own.digits) is not int:
-            raise CannotLower("a comparison has another remainder than is chosen")
         signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
         if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
             raise CannotLower("a sum is offset as no table allows")
@@ -390,32 +387,14 @@ class _Integers:
         self.sums.append(replace(own, kinks=tuple(kinks)))
         self.bounds.append(bounds_of(own, self.table))
 
-    def deciding(self, step: Sum) -> SumSteps:
-        """Steps of a sum that compares an input with constants: the fewest digits under which its
-        quotient is 0 or 1."""
-        none = (0,) * step.shape[2]
-        for digits in itertools.count(1):
-            own = SumSteps(scale=1.0, offset=0, digits=digits, shifts=none)
-            divisor = self.table.divisor_of(own)
-            if is_decided(self._decisive(step, divisor), divisor, self.bounds):
-                break
-        return own
-
-    def _decisive(self, step: Sum, divisor: int) -> Sum:
-        """n - cut - 1 + divisor, whose quotient is 1 where the integer n is beyond the cut."""
-        (term,) = step.convolutions
-        op = "GreaterOrEqual" if step.inclusive else "Greater"
-        cuts = cut(op, -step.bias, 1 / self.of(term.view)[0, 0])
-        if divisor >= LARGEST_SUM or not np.all(np.abs(cuts) < LARGEST_SUM):
-            raise CannotLower("an input that is compared has more bits than 60")
-        ones = replace(term, weights=term.weights.astype(np.int64))
-        bias = divisor - 1 - cuts.astype(np.int64)
-        return replace(step, terms=(ones,), bias=bias, inclusive=False)
+    def deciding(self, step: Sum) -> tuple[SumSteps, Sum]:
+        """A sum that compares an input with constants, in integers, and its steps."""
+        return deciding(step, self.of(step.views[0])[0, 0], self.bounds, self.table)
 
     def _decide(self, step: Sum, own: SumSteps) -> None:
-        made = self._decisive(step, self.table.divisor_of(own))
-        if not is_decided(made, self.table.divisor_of(own), self.bounds):
-            raise CannotLower("a comparison could have another answer than 0 and 1")
+        chosen, made = self.deciding(step)
+        if own != chosen or type(own.digits) is not int:
+            raise CannotLower("a comparison has another remainder than is chosen")
         self.steps.append(made)
         self.counts[len(self.lengths)] = 0, 1
         self.lengths.append(np.ones(step.size))
@@ -477,7 +456,7 @@ class _Integers:
             slope = round((reached[n + 1] - total) / width)
             slopes.append(slope)
             total += slope * width
-        changes = [slopes[0], *(b - a for a, b in itertools.pairwise(slopes))]
+        changes = [slopes[0], *(b - a for a, b in pairwise(slopes))]
         made = replace(
             term,
             exact=None,

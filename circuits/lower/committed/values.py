@@ -419,12 +419,10 @@ class Draft:
                 if key not in self._materialized:
                     self._materialized[key] = made = self.row(step, shape)
                     if self.bits.issuperset(rows_of(part.addresses)):
-                        both = zip(
-                            *(v.places.reshape(-1).tolist() for v in step.views), strict=True
-                        )
-                        self.products |= dict(
-                            zip(made.addresses.reshape(-1).tolist(), both, strict=True)
-                        )
+                        flat = [a.reshape(-1).tolist() for a in (part.addresses, bit.addresses)]
+                        both = zip(*flat, strict=True)
+                        places = made.addresses.reshape(-1).tolist()
+                        self.products |= dict(zip(places, both, strict=True))
                 found = self._materialized[key].reshaped(shape).addresses
                 parts.append(Part(addresses=found, factor=part.factor * bit.factor))
         own = tuple(p for p in parts if np.any(p.factor))
