@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
-from benchmarks.servers.postgres import postgres
 from circuits.engine.port import Limits
 from circuits.engine.sandbox import Sandbox
 from circuits.format.profile import Profile
@@ -33,24 +30,8 @@ _numbers = count()
 HERE = Place(host="here", owner="here:1", memory_bytes=1000 * MB, slots=3)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path / 'zkml.db'}"
-    if request.param == "postgres":
-        base = sa.make_url(request.getfixturevalue("server")).set(drivername="postgresql+psycopg")
-        admin = sa.create_engine(base)
-        schema = f"test_{secrets.token_hex(6)}"
-        with admin.begin() as conn:
-            conn.exec_driver_sql(f"CREATE SCHEMA {schema}")
-        admin.dispose()
-        mine = base.update_query_dict({"options": f"-csearch_path={schema}"})
-        url = mine.render_as_string(hide_password=False)
+@pytest.fixture
+def store(url: str, clock: ManualClock) -> Iterator[Store]:
     with Store.open(url, clock=clock, sizing=Sizing(compile_bytes=100 * MB)) as opened:
         opened.add_model(model_record())
         yield opened

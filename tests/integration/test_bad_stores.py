@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 
-from benchmarks.servers.postgres import postgres
 from circuits.errors import StorageFull
 from prover.artifacts import Artifacts
 from prover.errors import ArtifactsUnavailable, StoreUnavailable
@@ -33,15 +31,6 @@ from workers.celery_app import make_celery
 from workers.sweep import sweep_once
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'zkml.db'}"
-        return
-    with postgres() as server:
-        yield server
-
-
 def order(store: Store) -> Job:
     return store.create_job(JobKind.PROOF, model_record().id, "c", {}, None)
 
@@ -52,7 +41,7 @@ def order_many(store: Store) -> None:
 
 
 def raw(url: str) -> sa.Engine:
-    return sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    return sa.create_engine(url)
 
 
 # --- versions side by side -------------------------------------------------------------------
