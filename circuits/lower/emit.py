@@ -243,29 +243,6 @@ class Emitter:
         self.graph.register_initializer(value)
         return value
 
-    def factored(self, value: ir.Value) -> tuple[ir.Value, float]:
-        """``(v, c)`` with ``value = c · v``: what was multiplied and by which whole number, where
-        one multiplication by a constant made the value; itself and 1 elsewhere."""
-        node, times = value.producer(), 1.0
-        if node is None or node.op_type != "Mul" or self.scale_of(value):
-            return value, times
-        operand, constant = node.inputs
-        assert operand is not None
-        assert constant is not None
-        factor = self._constants.get(name_of(constant))
-        if factor is None or factor.size != 1 or self.scale_of(operand):
-            return value, times
-        return operand, float(factor.reshape(-1)[0])
-
-    def times(self, value: ir.Value, factor: float) -> ir.Value:
-        """``factor · value``, for a small whole number; what multiplies already multiplies more."""
-        operand, already = self.factored(value)
-        if fits_float32(np.full(1, factor * already)):
-            value, factor = operand, factor * already
-        if factor == 1:
-            return value
-        return self.op("Mul", [value, self.whole(np.full(1, factor))], shape_of(value))
-
     def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """The same elements in another shape (nothing when it is the shape already)."""
         if shape_of(value) == tuple(shape):
@@ -276,7 +253,7 @@ class Emitter:
         return self.op("Reshape", [value, self.indices(ints(shape))], shape)
 
     def finish(self, outputs: Sequence[tuple[str, ir.Value]]) -> None:
-        """Names the outputs, and takes out what nobody reads."""
+        """Names the outputs."""
         given: set[int] = set()
         for name, value in outputs:
             source = value
@@ -286,7 +263,6 @@ class Emitter:
             self.intervals.known[name] = self.intervals.known[name_of(source)]
             source.name = name
             self.graph.outputs.append(source)
-        self._prune()
 
     def written(self) -> bytes:
         """The graph's bytes."""
@@ -317,14 +293,6 @@ class Emitter:
             [name_of(v) for v in self.graph.outputs],
             self.scale,
         )
-
-    def _prune(self) -> None:
-        """Takes multiplications out that nobody reads: their factors went into the next weights."""
-        for node in [n for n in reversed(self.graph) if n.op_type == "Mul"]:
-            value = node.outputs[0]
-            if not value.uses() and not value.is_graph_output():
-                self.graph.remove(node, safe=True)
-                del self.nodes[name_of(value)]
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[np.float64]:

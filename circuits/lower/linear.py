@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.format.wide_constants import fits_float32
 from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import MOST_PLACES, ZERO, QuantizedValue, gather
@@ -70,13 +69,7 @@ def matrix_product(
     low.layers += 1
     if groups is None:
         groups = np.zeros(len(view), dtype=np.int64)
-    # What the left side was multiplied by, the weights can be multiplied by for nothing.
-    tensor, times = low.emit.factored(q.tensor)
-    whole = rounded.weights * times
-    if fits_float32(whole):
-        product, places = _by_groups(low, replace(q, tensor=tensor), view, whole, groups)
-    else:
-        product, places = _by_groups(low, q, view, rounded.weights, groups)
+    product, places = _by_groups(low, q, view, rounded.weights, groups)
     result = low.new(product, rounded.step)
     result = result.moved(places, result.step)
     return result if bias is None else low.add_constant(result, bias)

@@ -125,12 +125,7 @@ class Lowering:
         """max(x, 0): where no table has it, as half of ``n + |n|``, which is cheaper."""
         q = compact(self.emit, self.positive(q))
         if self._tabled(q.tensor):
-            # A positive factor goes through a ReLU, and on into the next weights.
-            tensor, times = self.emit.factored(q.tensor)
-            if times < 0:
-                tensor, times = q.tensor, 1.0
-            rectified = self.emit.times(self.rectified(tensor), times)
-            return QuantizedValue(rectified, q.view, q.step)
+            return QuantizedValue(self.rectified(q.tensor), q.view, q.step)
         twice = self._plus_magnitude(q.tensor, q.tensor)
         low, high = self.emit.intervals.known[name_of(q.tensor)]
         self.emit.intervals.narrow(name_of(twice), 2 * np.maximum(low, 0), 2 * np.maximum(high, 0))
