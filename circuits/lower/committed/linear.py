@@ -158,10 +158,11 @@ def gemm(node: Node) -> Value:
     found = _product(node.draft, left, right)
     if node.attributes.get("alpha", 1.0) != 1.0:
         found = found.scaled(np.array(node.attributes["alpha"]))
-    if node.has(2):
-        beta = np.array(node.attributes.get("beta", 1.0))
-        found = found.plus(node.value(2).scaled(beta))
-    return found
+    if not node.has(2):
+        return found
+    added = node.value(2).scaled(np.array(node.attributes.get("beta", 1.0)))
+    bare = found.parts and not added.parts
+    return node.draft.biased(found, added) if bare else found.plus(added)
 
 
 def matmul(node: Node) -> Value:

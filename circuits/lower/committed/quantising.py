@@ -67,6 +67,9 @@ _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
 #: samples, the fewest that do, and steps at least.
 BENDS, _BEND = (9, 11, 13), 0.5
+#: Pieces grow with the root of how near they are, so what all of them miss is least for their number
+#: where each function's misses grow with its elements to this power.
+_FEWER = 2 / 3
 #: Cells that a result's quotient and remainder take, more than a result by itself.
 _SPLIT_CELLS = 7
 
@@ -80,10 +83,11 @@ class Extent:
     high: Floats
 
     def reaching(self, least: Extent, margin: float) -> Extent:
-        """What, ``margin`` times as far, holds ``least`` as well."""
+        """What, ``margin`` times as far, holds ``least`` as well, rounded."""
+        within = (1 + 2.0**-_SLACK) / margin
         return Extent(
-            low=np.minimum(self.low, least.low / margin),
-            high=np.maximum(self.high, least.high / margin),
+            low=np.minimum(self.low, least.low * within),
+            high=np.maximum(self.high, least.high * within),
         )
 
 
@@ -170,6 +174,7 @@ def choose_steps(
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     made = _Integers(network, steps)
     shown = {row for output in network.outputs for row in output.rows}
+    most = max((step.size for _, step in network.sums if _bends(step)), default=1)
     for (row, step), extent in zip(network.sums, extents, strict=True):
         while len(made.lengths) < row:
             made.local()
@@ -194,7 +199,8 @@ def choose_steps(
                 own = made.lighter(step, own, largest_weight)
             own = made.adjusted(step, own, fixed=whole)
         span = float(extent.high.max() - extent.low.min())
-        made.add(step, own, span * own.scale / 2**bend)
+        # The fewer elements a function is of, the less its pieces cost.
+        made.add(step, own, span * own.scale / 2**bend * (step.size / most) ** _FEWER)
     return replace(steps, sums=tuple(made.sums))
 
 
@@ -230,6 +236,10 @@ def _fitting(
         scale = 2.0 ** math.floor(math.log2(scale))
     shifts = tuple(0 if alike or whole or coarse else int(n) for n in finer)
     return SumSteps(scale=scale, offset=offset, digits=1, shifts=shifts)
+
+
+def _bends(step: Sum) -> bool:
+    return any(isinstance(term, Function) for term in step.terms)
 
 
 def _pays(step: Sum) -> bool:

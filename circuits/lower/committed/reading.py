@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,8 @@ class _Reader:
         self.draft = Draft(inputs=[math.prod(shape) for shape in shapes])
         self.draft.alike |= {*range(len(shapes))}
         self.made = {name: node for node in graph.node for name in node.output}
+        self.readers = Counter(name for node in graph.node for name in node.input)
+        self.readers.update(output.name for output in graph.output)
         self.known = {name: constant(a) for name, a in arrays.items() if a.dtype.kind in "fiub"}
         for row, (value, shape) in enumerate(zip(graph.input, shapes, strict=True)):
             places = row * ROW + np.arange(math.prod(shape), dtype=np.int64)
@@ -90,7 +93,8 @@ class _Reader:
         if step is None:
             raise _refuse(node, "this operator is not there yet")
         try:
-            found = self._one_hot(node) or step(Node(self.draft, node, attributes, values))
+            found = self._one_hot(node) or self._biased(node)
+            found = found or step(Node(self.draft, node, attributes, values))
         except Refused as error:
             raise _refuse(node, str(error)) from None
         results = found if isinstance(found, list) else [found]
@@ -109,6 +113,17 @@ class _Reader:
         if not self.draft.counts_in_ones(inner):
             return None
         return choices.one_hot(self.draft, inner)
+
+    def _biased(self, node: NodeProto) -> Value | None:
+        """A constant that is added to a product which nothing else reads."""
+        if node.op_type != "Add":
+            return None
+        for name, other in (node.input, reversed(node.input)):
+            made, value, added = self.made.get(name), self.known[name], self.known[other]
+            alone = made is not None and made.op_type == "MatMul" and self.readers[name] == 1
+            if alone and value.parts and not added.parts:
+                return self.draft.biased(value, added)
+        return None
 
     def given(self, name: str) -> NDArray[np.int64]:
         """An output's addresses: of one row."""

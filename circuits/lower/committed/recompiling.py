@@ -30,13 +30,10 @@ from circuits.committed.network import Floats, Kind, Local, Network, gathered
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json
 from circuits.lower.committed.candidates import (
-    answers_of,
     described,
     in_one_block,
-    inputs_of,
     output_names,
     read_bounded,
-    run_samples,
 )
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.input_steps import accepted_input, is_rounded, is_tested
@@ -45,6 +42,11 @@ from circuits.lower.committed.quantising import (
     check_steps,
     float_rows,
     integer_network,
+)
+from circuits.lower.committed.sampling import (
+    answers_of,
+    inputs_of,
+    run_samples,
 )
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph
@@ -118,7 +120,8 @@ def _hold_to_model(
     if judged.mean() < MOST_SERVED:
         raise CannotLower(f"only {judged.mean():.0%} of inputs in its range stay in its table")
     served = [v[judged] for v in values]
-    got, made = answers_of(graph, network, steps, scales, served)
+    made = run_samples(network, steps, served)
+    got = answers_of(graph, network, scales, made.rows)
     kept = [outputs for outputs, own in zip(reference, judged, strict=True) if own]
     far = far_off(kept, got)
     if np.any(far & _decided_alike(model, network, steps, made, served)) or (

@@ -306,6 +306,22 @@ class Draft:
         own = [self.steps[r - len(self.inputs)] for r in rows if r >= len(self.inputs)]
         return any(isinstance(s, Local) and s.op is Op.TOTAL for s in own)
 
+    def biased(self, value: Value, added: Value) -> Value:
+        """A plain value plus a constant: as part of the sum that it is the whole row of, where
+        nothing reads that row yet."""
+        shape = np.broadcast_shapes(value.shape, added.shape)
+        row = int(value.addresses.reshape(-1)[0] // ROW) - len(self.inputs)
+        step = self.steps[row] if row >= 0 else None
+        fresh = isinstance(step, Sum) and shape == value.shape
+        if not fresh or not value.plain or whole_row(value.addresses, self) is None:
+            return value.plus(added)
+        assert isinstance(step, Sum)
+        own = np.empty(step.size)
+        own[value.addresses.reshape(-1) % ROW] = added.broadcast(shape).constant.reshape(-1)
+        bias = own.reshape(step.shape) + step.bias
+        self.steps[row] = _signed(step.shape, step.terms, bias)
+        return value
+
     # --- integers of a value's own -------------------------------------------------------------
 
     def rounded(self, value: Value) -> Value:

@@ -1,0 +1,218 @@
+"""The fewest bits with which a network is exact enough, in a table of a given length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from circuits.calibration.accuracy import Measured, compare
+from circuits.calibration.samples import corner_samples
+from circuits.committed.arithmetic import (
+    InputSteps,
+    Steps,
+    lengths,
+    lengths_of,
+    output_scales,
+)
+from circuits.committed.network import Floats, Function, Kind, Network
+from circuits.format.commitments import Weights
+from circuits.format.tensors import InputEncoding
+from circuits.lower.committed.input_steps import accepted_input, choose_inputs
+from circuits.lower.committed.quantising import (
+    BENDS,
+    Extent,
+    choose_steps,
+    comparisons,
+    gap,
+    integer_network,
+    responses,
+)
+from circuits.lower.committed.reading import Read
+from circuits.lower.committed.sampling import (
+    Answers,
+    answers_of,
+    inputs_of,
+    run_samples,
+    shaped,
+)
+from circuits.lower.errors import CannotLower
+from circuits.lower.graphs import FloatGraph, LoweringTask
+from circuits.lower.thresholds import bits_for_thresholds
+
+#: Bits of activations that are tried, and by how many a table is longer at least.
+_LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1
+#: By how much hidden results may exceed those seen on samples, the least that does first.
+_MARGINS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+#: Share of the tolerance that the sides of a comparison may be off by.
+_DECISIVE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Integers that are exact enough on the samples planned on, with the inputs that they accept;
+    their ``answers`` for the held-out ones, and how exact these are."""
+
+    steps: Steps
+    integers: Network
+    accepted: tuple[InputEncoding, ...]
+    scales: list[int]
+    answers: Answers
+    held_out: Measured
+
+
+class Search:
+    """A network and what it is held to. ``tried``: how exact each choice of bits was."""
+
+    def __init__(
+        self, read: Read, graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
+    ) -> None:
+        """``shown``: whether inputs are public."""
+        self.read, self.graph, self.task = read, graph, task
+        self.shown, self.weights = shown, weights
+        self.tried: list[Measured] = []
+        plan, held_out = inputs_of(graph, task.plan), inputs_of(graph, task.held_out)
+        self._values = [np.concatenate(both) for both in zip(plan, held_out, strict=True)]
+        self._seen = responses(read.network, plan)
+        self._reference = shaped(graph, self._seen.outputs)
+        self._unseen = shaped(graph, responses(read.network, held_out).outputs)
+        self._corners: dict[Any, tuple[list[Floats], list[Extent]]] = {}
+        terms = [term for _, step in read.network.sums for term in step.terms]
+        bent = any(isinstance(term, Function) for term in terms)
+        self._bends = BENDS if bent else BENDS[:1]
+
+    def coarsest(self, logrows: int) -> Trial | None:
+        """Of one bit more than the least that does, since inputs differ, or of the first beyond
+        that which serves held-out samples too, if one does; None where nothing is exact enough."""
+        most = min(_MOST_BITS, logrows - _TABLE_BITS)
+        for bend in self._bends:
+            finest = self._trial(most, logrows, bend)
+            if finest is None:
+                continue
+            if self.weights is not Weights.SEALED or self._told_apart is not None:
+                return (
+                    finest  # the table is the same for all weights, and finer costs nothing or less
+                )
+            more = iter(range(_LEAST_BITS, most))
+            for bits in more:
+                if self._trial(bits, logrows, bend) is not None:
+                    break
+            for bits in more:
+                found = self._trial(bits, logrows, bend)
+                if found is not None and self.serves(found):
+                    return found
+            return finest
+        return None
+
+    def serves(self, trial: Trial) -> bool:
+        """Whether integers are exact enough on held-out samples too."""
+        return self._exact(trial.held_out)
+
+    def _exact(self, measured: Measured) -> bool:
+        task = self.task
+        return measured.max_error <= task.max_error and measured.agreement >= task.agreement
+
+    def _trial(self, bits: int, logrows: int, bend: int) -> Trial | None:
+        """Integers of so many bits, if they are exact enough on the samples planned on."""
+        inside = self._inside(bits, logrows, bend)
+        if inside is None:
+            return None
+        steps, integers, rows = inside
+        scales = output_scales(self.read.network, steps)
+        planned = len(self.task.plan)
+        seen, unseen = (
+            [r[:planned] for r in rows],
+            [r[planned : len(self._values[0])] for r in rows],
+        )
+        self.tried.append(compare(self._reference, answers_of(self.graph, integers, scales, seen)))
+        if not self._exact(self.tried[-1]):
+            return None
+        if _misjudged(integers, steps, seen, self._seen.gaps) > _DECISIVE * self.task.max_error:
+            return None
+        answers = answers_of(self.graph, integers, scales, unseen)
+        measured = compare(self._unseen, answers)
+        self.tried.append(measured)
+        return Trial(
+            steps=steps,
+            integers=integers,
+            accepted=self._accepted(steps.inputs, steps.base),
+            scales=scales,
+            answers=answers,
+            held_out=measured,
+        )
+
+    def _inside(
+        self, bits: int, logrows: int, bend: int
+    ) -> tuple[Steps, Network, list[Any]] | None:
+        """Steps under which every sample has its entries in the table, the integers, and their
+        rows; None where there are none."""
+        base = 1 << bits
+        inputs = choose_inputs(
+            self.read.network, self.graph, self.task, base, self.shown, self._told_apart
+        )
+        if inputs is None:
+            return None
+        corners, extremes = self._at_corners(self._accepted(inputs, base))
+        every = [np.concatenate(both) for both in zip(self._values, corners, strict=True)]
+        for margin in _MARGINS:
+            try:
+                steps = choose_steps(
+                    self.read,
+                    [
+                        e.reaching(least, margin)
+                        for e, least in zip(self._seen.extents, extremes, strict=True)
+                    ],
+                    base=base,
+                    logrows=logrows,
+                    inputs=inputs,
+                    margin=margin,
+                    bend=bend,
+                    packs=self.weights is Weights.SEALED,
+                    largest_weight=base // 2 - 1 if self.weights is Weights.PRIVATE else None,
+                )
+                integers = integer_network(self.read, steps)
+            except CannotLower:
+                return None
+            made = run_samples(integers, steps, every)
+            if not np.any(made.outside):
+                return steps, integers, made.rows
+        return None
+
+    def _accepted(self, inputs: Sequence[InputSteps], base: int) -> tuple[InputEncoding, ...]:
+        """The inputs as a circuit of these steps accepts them."""
+        return tuple(
+            accepted_input(self.task.accepted[t.name], t, own, base, self.shown)
+            for t, own in zip(self.graph.signature.inputs, inputs, strict=True)
+        )
+
+    def _at_corners(self, edges: tuple[InputEncoding, ...]) -> tuple[list[Floats], list[Extent]]:
+        """The corners of the accepted range, and what the model's sums reach there."""
+        key = tuple((own.lower, own.upper) for own in edges)
+        if key not in self._corners:
+            corners = inputs_of(self.graph, corner_samples(edges))
+            self._corners[key] = corners, responses(self.read.network, corners).extents
+        return self._corners[key]
+
+
+def _told_apart(network: Network, graph: FloatGraph, task: LoweringTask) -> int | None:
+    """Fractional bits that tell inputs from the constants that they are compared with."""
+    if not any(step.kind is Kind.DECIDED for _, step in network.sums):
+        return None
+    return bits_for_thresholds(graph.plain, task.plan)
+
+
+def _misjudged(
+    network: Network, steps: Steps, rows: Sequence[Any], gaps: Sequence[Floats]
+) -> float:
+    """By how much the sides of comparisons are off, over the range of their differences: an answer
+    that is only a class says nothing of how near the decision was."""
+    every, worst = lengths(network, steps), 0.0
+    for number, wanted in zip(comparisons(network), gaps, strict=True):
+        step = network.steps[number]
+        length = lengths_of(step.views[0], every).reshape(-1)
+        found = gap(network, number, rows) / np.where(length == 0, 1.0, length)
+        width = float(np.ptp(wanted)) or float(np.abs(wanted).max(initial=0.0)) or 1.0
+        worst = max(worst, float(np.abs(found - wanted).max(initial=0.0)) / width)
+    return worst
