@@ -182,11 +182,12 @@ class Pointwise:
 class Function:
     """A function of each element of a feature map. The model's own (``exact``, times ``factor``)
     where it was read; in integers ``start · x + Σ slope · max(x - kink, 0)``, and the bias of its
-    sum has the rest."""
+    sum has the rest. ``added``: how many of its values, most of them small, are added up."""
 
     view: View
     factor: float = 1.0
     exact: Callable[[Floats], Floats] | None = None
+    added: int = 1
     start: int = 0
     kinks: tuple[int, ...] = ()
     slopes: tuple[int, ...] = ()

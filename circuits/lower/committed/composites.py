@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.committed.network import Op
 from circuits.lower.committed.axes import greatest, total
 from circuits.lower.committed.choices import choose
 from circuits.lower.committed.elementwise import by_element, spread
-from circuits.lower.committed.functions import power, reciprocal
+from circuits.lower.committed.functions import power
 from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import Draft, Value, constant
+from circuits.lower.committed.values import Draft, Value, constant, distinct
+
+Move = Callable[[Value], Value]
 
 #: A softmax gives nothing to what lies so far below.
 MASKED = -1e4
@@ -37,31 +40,49 @@ def where(node: Node) -> Value:
 
 
 def softmax(node: Node) -> Value:
-    """exp(x - max x) over its sum."""
-    exps, back = _exponentials(node)
-    sums = total(node.draft, exps)
-    below = node.draft.materialize(node.draft.apply(sums, reciprocal))
-    below = below.moved(lambda x: np.broadcast_to(x[..., None], exps.shape))
-    return back(node.draft.times(exps, below))
-
-
-def _exponentials(node: Node) -> tuple[Value, Callable[[Value], Value]]:
-    """exp(x - max x) with the axis of a softmax as the last one, and what puts that axis back."""
+    """exp(x - max x) over its sum; of what occurs several times in a row, as what is masked does,
+    once."""
     draft, axis = node.draft, int(node.attributes.get("axis", -1))
     value = node.value(0).moved(lambda x: np.moveaxis(x, axis, -1))
     allowed = value.constant > MASKED
     if not np.all(allowed.any(axis=-1)):
         raise Refused("nothing is left of a row")
     own = Value(parts=value.parts, constant=np.where(allowed, value.constant, 0.0))
-    uniform = draft.uniform(own)
+    once, back = _once(own, allowed)
+    compact = draft.compact(own)
     # What is masked stands for the first that is not, and has no part in the sum.
     order = np.where(allowed, np.arange(value.shape[-1]), allowed.argmax(axis=-1)[..., None])
-    clean = uniform.moved(lambda x: np.take_along_axis(x, order, -1))
-    top = greatest(draft, clean).moved(lambda x: np.broadcast_to(x[..., None], clean.shape))
-    below = by_element(draft, Op.RECTIFY, top, clean)
-    exps = draft.materialize(draft.apply(below, lambda x: np.exp(-x)))
-    exps = exps.moved(lambda x: np.where(allowed, x, 0))
-    return exps, lambda v: v.moved(lambda x: np.moveaxis(x, -1, axis))
+    top = greatest(draft, compact.moved(lambda x: np.take_along_axis(x, order, -1)))
+
+    def spread(v: Value) -> Value:
+        return once(v.moved(lambda x: np.broadcast_to(x[..., None], value.shape)))
+
+    below = by_element(draft, Op.RECTIFY, spread(top), once(compact))
+    exps = draft.apply(below, lambda x: np.exp(-x), added=value.shape[-1])
+    exps = draft.materialize(exps)
+    # What is added up has e^0 in it.
+    share = draft.apply(total(draft, back(exps)), lambda x: 1 / np.maximum(x, 1.0))
+    share = draft.materialize(share)
+    found = back(draft.times(exps, spread(share)))
+    return found.moved(lambda x: np.moveaxis(x, -1, axis))
+
+
+def _once(value: Value, allowed: NDArray[np.bool_]) -> tuple[Move, Move]:
+    """What takes of every row the different elements that are ``allowed``, and what puts these back
+    to their places, and zeros to the others. Both do nothing where all are."""
+    size, count = value.size, value.shape[-1]
+    _, elements = distinct(value.reshaped((size,)))
+    pairs = elements + size * (np.arange(size) // count)
+    _, first, place = np.unique(pairs[allowed.reshape(-1)], return_index=True, return_inverse=True)
+    if len(first) == size:
+        return lambda v: v, lambda v: v
+    taken = np.flatnonzero(allowed)[first]
+    places = np.full(value.shape, -1)
+    places[allowed] = place
+    return (
+        lambda v: v.moved(lambda x: x.reshape(-1)[taken]),
+        lambda v: v.moved(lambda x: np.where(places < 0, 0, x[places])),
+    )
 
 
 def log_softmax(node: Node) -> Value:

@@ -107,10 +107,11 @@ FUNCTIONS: dict[str, Callable[[Mapping[str, Any]], Map]] = {
 }
 
 
-def pieces(values: Floats, error: float) -> list[int]:
+def pieces(values: Floats, error: Floats | float) -> list[int]:
     """Where straight pieces begin that stay so near to a function's values on 0, 1, 2 …: each is
     the longest that does, from its first value to its last."""
     found, start, end = [0], 0, len(values) - 1
+    allowed = np.broadcast_to(np.asarray(error, dtype=np.float64), values.shape)
     places = np.arange(len(values), dtype=np.float64)
 
     def near(start: int, end: int) -> bool:
@@ -121,7 +122,7 @@ def pieces(values: Floats, error: float) -> list[int]:
         line += values[start]
         line[-1] = values[end]
         line -= values[start : end + 1]
-        return bool(np.abs(line).max() <= error)
+        return bool(np.all(np.abs(line) <= allowed[start : end + 1]))
 
     while start < end:
         step = 1

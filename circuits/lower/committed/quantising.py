@@ -66,9 +66,9 @@ MOST_FINER = 40
 _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
 #: samples, the fewest that do, and steps at least.
-BENDS, _BEND = (9, 11, 13), 0.5
-#: Pieces grow with the root of how near they are, so what all of them miss is least for their number
-#: where each function's misses grow with its elements to this power.
+BENDS, _BEND = (8, 9, 11, 13), 0.5
+#: A function takes more pieces as the root of what they may miss falls: all of them together take
+#: the fewest where each may miss as much as its elements to this power.
 _FEWER = 2 / 3
 #: Cells that a result's quotient and remainder take, more than a result by itself.
 _SPLIT_CELLS = 7
@@ -454,7 +454,9 @@ class _Integers:
         every = np.arange(low, high + 1, dtype=np.float64) / self.one(term.view)
         values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
         if given is None:
-            ends = pieces(values, 2 * max(_BEND, miss))
+            least = max(_BEND, miss / math.sqrt(term.added))  # of what is small, more is added up
+            near = np.clip(np.abs(values) * (miss / np.abs(values).max(initial=1.0)), least, None)
+            ends = pieces(values, 2 * (near if term.added > 1 else max(_BEND, miss)))
         else:
             ends = [0, *(k - low for k in given), high - low]
             if ends != sorted({*ends}):

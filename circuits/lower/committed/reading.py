@@ -93,8 +93,8 @@ class _Reader:
         if step is None:
             raise _refuse(node, "this operator is not there yet")
         try:
-            found = self._one_hot(node) or self._biased(node)
-            found = found or step(Node(self.draft, node, attributes, values))
+            own = self._one_hot(node) or self._biased(node)
+            found = own or step(Node(self.draft, node, attributes, values))
         except Refused as error:
             raise _refuse(node, str(error)) from None
         results = found if isinstance(found, list) else [found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -81,29 +82,34 @@ class Search:
         self._corners: dict[Any, tuple[list[Floats], list[Extent]]] = {}
         terms = [term for _, step in read.network.sums for term in step.terms]
         bent = any(isinstance(term, Function) for term in terms)
-        self._bends = BENDS if bent else BENDS[:1]
+        self._bends: tuple[int, ...] = BENDS if bent else BENDS[:1]
+        self._least = _LEAST_BITS
 
     def coarsest(self, logrows: int) -> Trial | None:
         """Of one bit more than the least that does, since inputs differ, or of the first beyond
-        that which serves held-out samples too, if one does; None where nothing is exact enough."""
+        that which serves held-out samples too, if one does; None where nothing is exact enough.
+
+        Called with one length after another, the shortest first: what did not do in a shorter table
+        is not tried again.
+        """
         most = min(_MOST_BITS, logrows - _TABLE_BITS)
-        for bend in self._bends:
-            finest = self._trial(most, logrows, bend)
+        for number, bend in enumerate(self._bends):
+            trial = lru_cache(partial(self._trial, logrows=logrows, bend=bend))
+            finest = trial(most)
             if finest is None:
                 continue
+            self._bends = self._bends[number:]
             if self.weights is not Weights.SEALED or self._told_apart is not None:
-                return (
-                    finest  # the table is the same for all weights, and finer costs nothing or less
-                )
-            more = iter(range(_LEAST_BITS, most))
-            for bits in more:
-                if self._trial(bits, logrows, bend) is not None:
-                    break
-            for bits in more:
-                found = self._trial(bits, logrows, bend)
-                if found is not None and self.serves(found):
-                    return found
-            return finest
+                return finest  # the table is the same for all, and finer costs nothing or less
+            enough = most
+            while self._least < enough:
+                middle = (self._least + enough) // 2
+                if trial(middle) is None:
+                    self._least = middle + 1
+                else:
+                    enough = middle
+            more = (trial(bits) for bits in range(enough + 1, most))
+            return next((t for t in more if t is not None and self.serves(t)), finest)
         return None
 
     def serves(self, trial: Trial) -> bool:

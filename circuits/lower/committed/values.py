@@ -46,11 +46,12 @@ _FEW = 2
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
     """Elements by their addresses, each put through ``function`` and times ``factor``. ``square``:
-    whether the function is x · x."""
+    whether the function is x · x; ``added``: how many of its values are added up."""
 
     addresses: Integers
     factor: Floats
     function: Map | None = None
+    added: int = 1
     square: bool = False
 
 
@@ -378,8 +379,9 @@ class Draft:
         found = self.uniform(flat.moved(lambda x: x[kept]))
         return found.moved(lambda x: x[places].reshape(value.shape))
 
-    def apply(self, value: Value, function: Map) -> Value:
-        """A function of each element, not yet looked up."""
+    def apply(self, value: Value, function: Map, *, added: int = 1) -> Value:
+        """A function of each element, not yet looked up. ``added``: how many of its values, most of
+        them small, are added up."""
         found = _one_function(value) or (self.uniform(value).addresses, _identity)
         inner = found[1]
         base = self.uniform(of_addresses(found[0]))
@@ -387,6 +389,7 @@ class Draft:
             addresses=base.addresses,
             factor=np.ones(value.shape),
             function=lambda x: function(inner(x)),
+            added=added,
         )
         return Value(parts=(part,), constant=np.zeros(value.shape))
 
@@ -483,7 +486,10 @@ class Draft:
             if part.square:
                 terms.append(Pointwise(left=view, right=view, factor=float(factor.flat[0])))
             elif part.function is not None:
-                terms.append(Function(view=view, factor=float(factor.flat[0]), exact=part.function))
+                number = float(factor.flat[0])
+                terms.append(
+                    Function(view=view, factor=number, exact=part.function, added=part.added)
+                )
             else:
                 weights = factor[0, 0].reshape(-1, 1, 1, 1).copy()
                 terms.append(
@@ -550,9 +556,10 @@ def rows_of(addresses: Integers) -> list[int]:
 
 def distinct(flat: Value) -> tuple[Integers, Integers]:
     """Where the different elements of a flat value stand first, and which of them each is."""
-    numbers = [flat.constant, *(np.broadcast_to(p.factor, flat.shape) for p in flat.parts)]
-    keys = [(n + 0.0).view(np.int64) for n in numbers]
-    keys += [p.addresses for p in flat.parts]
+    factors = [np.broadcast_to(p.factor, flat.shape) for p in flat.parts]
+    keys = [(n + 0.0).view(np.int64) for n in (flat.constant, *factors)]
+    parts = zip(flat.parts, factors, strict=True)
+    keys += [np.where(factor == 0, ZERO, part.addresses) for part, factor in parts]
     _, first, place = np.unique(np.stack(keys), axis=1, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
