@@ -106,6 +106,7 @@ class LoweredGraph:
     are bounded that are not shown. With ``commitments`` hints are committed to: ``network``
     computes them, and the circuit has the one ``size``: k, columns, cells. ``estimated_s``: seconds
     of a proof by the count of its layers, to be compared among one model's graphs.
+    ``holds_corners``: whether every corner of the accepted range leads to a proof.
     """
 
     label: str
@@ -123,6 +124,7 @@ class LoweredGraph:
     commitments: Commitments | None = None
     size: tuple[int, int, int] | None = None
     estimated_s: float = 0.0
+    holds_corners: bool = True
 
     def model_outputs(self, simulated: Sequence[list[str]]) -> list[list[str]]:
         """The model's outputs among all that the engine's arithmetic gives out of a graph without

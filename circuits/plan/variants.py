@@ -37,7 +37,7 @@ class Variant(LoweredGraph):
     """A lowered graph with the engine's settings, and how exact it is.
 
     ``proven``: whether its bounds hold for *every* accepted input (interval arithmetic) or were
-    seen on samples and at the corners of the accepted range, with a margin.
+    seen on samples and, where it ``holds_corners``, at those of the accepted range, with a margin.
     """
 
     args: RunArgs
@@ -198,7 +198,8 @@ def judged(
     measured = compare(task.reference["held_out"][: len(answers)], answers, decisive=task.decisive)
     if not measured.meets(task.profile):
         return Rejected(label=graph.label, reason="not exact enough", measured=measured)
-    tried = [*corner_samples(graph.inputs), *task.samples.held_out[:BOUND_SAMPLES]]
+    corners = corner_samples(graph.inputs) if graph.holds_corners else []
+    tried = [*corners, *task.samples.held_out[:BOUND_SAMPLES]]
     samples = tuple(task.encode(graph.inputs, s) for s in tried)
     return Variant.of(graph, args=args, proven=proven, measured=measured, samples=samples)
 

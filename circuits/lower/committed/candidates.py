@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,9 @@ _MOST_COLUMNS = 4
 _SPARE_ROWS = 16
 #: Sizes beyond the first that fits.
 _LONGER = 2
+#: Share of the rows and columns that a circuit may have at most which does not hold the corners of
+#: the accepted range.
+_WITHOUT_CORNERS = 0.7
 ARGUMENT = "committed"
 _COMMITTED = AppliedPass(name="commit-hints", version=1)
 #: Drawn samples that tell how many cells a model takes.
@@ -115,34 +119,40 @@ def _room(logrows: int, columns: int = _MOST_COLUMNS) -> int:
 def _candidates(
     read: Read, graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
 ) -> Iterator[LoweredGraph]:
+    """Circuits for every input that is accepted, and much smaller ones that hold no corner of the
+    accepted range: where a network divides by how much its input varies, a corner at which that is
+    nothing would cost all others their bits."""
     least = least_cells(read.network, read.ones, shown=shown)
     sizes = [k for k in range(LEAST_LOGROWS, _MOST_LOGROWS + 1) if least <= _room(k)]
-    too_large = CannotLower(f"it needs more than {_MOST_COLUMNS} columns of 2^{_MOST_LOGROWS} rows")
-    if not sizes:
-        raise too_large
-    search = Search(read, graph, task, shown, weights)
     blinding = COLUMN_SALT if task.visibility.names_input else 0
-    first, found, exact = None, False, False
-    for logrows in sizes:
-        if first is not None and logrows > first + _LONGER:
-            return
-        trial = search.coarsest(logrows)
-        if trial is None:
-            continue
-        exact = True
-        made = _fitting(trial.integers, graph, trial.steps, shown, weights, blinding)
-        if made is None:
-            continue
-        found, serves = True, search.serves(trial)
-        first = first or (logrows if serves else None)
-        own = described(made, graph, trial.steps, trial.accepted, trial.scales)
-        yield replace(own, answers=trial.answers)
-        if serves and made.columns == 1 and trial.held_out.agreement == 1:
-            return  # no size beyond it is cheaper
-    if exact and not found:
-        raise too_large
-    if search.tried and not found:
-        raise _Inexact(min(search.tried, key=lambda measured: measured.max_error))
+    tried: list[Measured] = []
+    area, exact = math.inf, not sizes
+    for corners in (True, False):
+        search = Search(read, graph, task, shown, weights, corners=corners)
+        most, first = area if corners else _WITHOUT_CORNERS * area, None
+        for logrows in sizes:
+            if 1 << logrows > most or (first is not None and logrows > first + _LONGER):
+                break
+            trial = search.coarsest(logrows)
+            if trial is None:
+                continue
+            exact = True
+            made = _fitting(trial.integers, graph, trial.steps, shown, weights, blinding)
+            if made is None or made.columns << logrows > most:
+                continue
+            serves = search.serves(trial)
+            area, first = min(area, made.columns << logrows), first or (logrows if serves else None)
+            own = described(made, graph, trial.steps, trial.accepted, trial.scales)
+            yield replace(own, answers=trial.answers, holds_corners=corners)
+            if serves and made.columns == 1 and trial.held_out.agreement == 1:
+                break  # no size beyond it is cheaper
+        tried += search.tried
+    if area < math.inf:
+        return
+    if exact:
+        raise CannotLower(f"it needs more than {_MOST_COLUMNS} columns of 2^{_MOST_LOGROWS} rows")
+    if tried:
+        raise _Inexact(min(tried, key=lambda measured: measured.max_error))
 
 
 def committed_quanta(

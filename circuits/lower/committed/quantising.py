@@ -197,6 +197,8 @@ def choose_steps(
             own = _fitting(step, extent, steps, margin, alike=alike, whole=whole, coarse=coarse)
             if largest_weight is not None:
                 own = made.lighter(step, own, largest_weight)
+            else:
+                own = made.keeping_weights(step, own)
             own = made.adjusted(step, own, fixed=whole)
         span = float(extent.high.max() - extent.low.min())
         # The fewer elements a function is of, the less its pieces cost.
@@ -436,6 +438,24 @@ class _Integers:
             return own
         return replace(own, scale=own.scale * 2.0 ** math.floor(math.log2(most / largest)))
 
+    def keeping_weights(self, step: Sum, own: SumSteps) -> SumSteps:
+        """A longer remainder where the weights of what was added up before, as a mean is, would
+        have few bits."""
+        scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64)) * self.table.base
+        for term in step.convolutions:
+            added_up = any(
+                isinstance(source, Local) and source.op is Op.TOTAL
+                for source in self._sources(term.view)
+            )
+            if added_up and np.abs(self._scaled(term, scale)).max() < 2.0**_RESULT_BITS:
+                return replace(own, digits=_MOST_DIGITS)
+        return own
+
+    def _sources(self, view: View) -> list[Sum | Local]:
+        """The steps that a view's rows are of."""
+        rows = [row - len(self.network.inputs) for row in view.rows]
+        return [self.network.steps[row] for row in rows if row >= 0]
+
     def _factor(self, term: Product | Pointwise, scale: float) -> float:
         return term.factor * scale / (self.one(term.left) * self.one(term.right))
 
@@ -571,12 +591,10 @@ class _Integers:
         """Steps of a sum that is given out: finer than any single one of its terms."""
         finest = 1.0
         for term in step.terms:
-            lengths = [float(self.of(view).max(initial=1.0)) for view in term.views]
-            finest = max(finest, math.prod(lengths))
-            if isinstance(term, Convolution) and lengths == [1.0]:  # integers, times their step
-                finest = max(
-                    finest, 1.0 / max(float(np.abs(term.weights).max()), 2.0**-_MOST_SHIFT)
-                )
+            one = math.prod(float(self.of(view).max(initial=1.0)) for view in term.views)
+            if isinstance(term, Convolution):  # small weights are of what counts in large numbers
+                one /= min(1.0, max(float(np.abs(term.weights).max()), 2.0**-_MOST_SHIFT))
+            finest = max(finest, one)
         scale = 2.0 ** (math.ceil(math.log2(finest)) + _RESULT_BITS)
         return SumSteps(scale=scale, offset=0, digits=0, shifts=(0,) * step.shape[2])
 

@@ -68,11 +68,19 @@ class Search:
     """A network and what it is held to. ``tried``: how exact each choice of bits was."""
 
     def __init__(
-        self, read: Read, graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
+        self,
+        read: Read,
+        graph: FloatGraph,
+        task: LoweringTask,
+        shown: bool,
+        weights: Weights,
+        *,
+        corners: bool = True,
     ) -> None:
-        """``shown``: whether inputs are public."""
+        """``shown``: whether inputs are public; ``corners``: whether those of the accepted range
+        have their entries in the table, too."""
         self.read, self.graph, self.task = read, graph, task
-        self.shown, self.weights = shown, weights
+        self.shown, self.weights, self.corners = shown, weights, corners
         self.tried: list[Measured] = []
         plan, held_out = inputs_of(graph, task.plan), inputs_of(graph, task.held_out)
         self._values = [np.concatenate(both) for both in zip(plan, held_out, strict=True)]
@@ -160,8 +168,10 @@ class Search:
         )
         if inputs is None:
             return None
-        corners, extremes = self._at_corners(self._accepted(inputs, base))
-        every = [np.concatenate(both) for both in zip(self._values, corners, strict=True)]
+        every, extremes = self._values, self._seen.extents
+        if self.corners:
+            corners, extremes = self._at_corners(self._accepted(inputs, base))
+            every = [np.concatenate(both) for both in zip(every, corners, strict=True)]
         for margin in _MARGINS:
             try:
                 steps = choose_steps(
