@@ -12,9 +12,10 @@ from circuits.calibration.samples import Range, Sample
 from circuits.committed.arithmetic import Steps, output_scales
 from circuits.committed.network import gathered
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import committed_graphs, inputs_of, run_samples
+from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.committed.quantising import integer_network
 from circuits.lower.committed.reading import read_network
+from circuits.lower.committed.sampling import inputs_of, run_samples
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.graphs import float_graph
 

@@ -152,5 +152,6 @@ def test_no_class_changes_but_where_the_receipt_says_so(
     assert np.all(np.array(near_counts(telling, samples(x[off])), dtype=int) > 0)
     # Little is excused.
     assert np.mean(near_counts(telling, samples(rows(rng, 1_000)))) < 0.02
-    assert np.mean(close) < (0.03 if committed else 0.02)  # scores have its table's bits
+    # A committed circuit's scores are as coarse as the tolerance lets them be.
+    assert np.mean(close) < (0.04 if committed else 0.02)
     assert len(changed) < count / 200

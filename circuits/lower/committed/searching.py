@@ -92,6 +92,7 @@ class Search:
         bent = any(isinstance(term, Function) for term in terms)
         self._bends: tuple[int, ...] = BENDS if bent else BENDS[:1]
         self._least = _LEAST_BITS
+        self._told_apart = _told_apart(read.network, graph, task)
 
     def coarsest(self, logrows: int) -> Trial | None:
         """Of one bit more than the least that does, since inputs differ, or of the first beyond
