@@ -1,21 +1,10 @@
-"""The real engine, and the vectors."""
+"""The vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from circuits.engine.ezkl_engine import EzklEngine
-from circuits.engine.sandbox import Sandbox
 from tests.conformance.make_vectors import FOLDER
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[EzklEngine]:
-    sandbox = Sandbox()
-    yield EzklEngine(sandbox)
-    sandbox.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from circuits.cost.integers import cost_by_layer
 from circuits.cost.layers import cost_report
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
-from circuits.engine.sandbox import Sandbox
 from circuits.errors import EngineError
 from circuits.format.field import from_felt, to_felt
 from circuits.frontend.reading import read_model
@@ -30,11 +29,6 @@ from tests.cases.tables import TABLED
 pytestmark = pytest.mark.slow
 
 LIMITS = Limits(deadline_s=60)
-
-
-@pytest.fixture(scope="module")
-def engine() -> EzklEngine:
-    return EzklEngine(Sandbox())
 
 
 def outputs(

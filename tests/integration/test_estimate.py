@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,6 @@ from circuits.cost.fixed_point import count
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits
-from circuits.engine.sandbox import Sandbox
 from circuits.format.profile import Profile
 from circuits.lower.graphs import LoweringTask
 from circuits.plan.estimate import estimate
@@ -38,13 +36,6 @@ MODELS = {
         "float[1, 12, 8] x",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[EzklEngine]:
-    sandbox = Sandbox()
-    yield EzklEngine(sandbox)
-    sandbox.close()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -25,13 +23,6 @@ ARGS = RunArgs(
 )
 #: Of the largest value, or of 0.5: tables and rescales round.
 TOLERANCE = 0.01
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    opened = Sandbox()
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("operator", sorted(FAITHFUL))
