@@ -181,7 +181,7 @@ class _Server:
                 os.environ["RAYON_NUM_THREADS"] = str(order["threads"])
             # A model is a million objects that live as long as the call: looking through them again
             # and again takes a quarter of its time.
-            gc.set_threshold(50_000, 20, 100)
+            gc.set_threshold(200_000, 50, 100)
             os.nice(order["nice"])
             isolation.limit(
                 memory_bytes=order["memory_bytes"], cpu_s=order["cpu_s"], cores=os.cpu_count() or 1

@@ -48,7 +48,7 @@ def _hints(step: Sum, *, in_ones: bool) -> int:
     """Quotients and remainders are looked up and added up; a bare result is only added up."""
     if step.kind is Kind.RESULT:
         return step.size
-    return 2 * step.size if in_ones else 4 * step.size
+    return 2 * step.size if in_ones or step.kind is Kind.DECIDED else 4 * step.size
 
 
 def _read(term: Term) -> int:
