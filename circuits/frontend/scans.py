@@ -164,16 +164,19 @@ def _at_once(
     one = [i.type.tensor_type.shape.dim[:1] for i in body.input[: len(states)]]
     if len(scanned) != 1 or rows[inputs[-1]] != 1 or any(rows[n] != 2 for n in inputs[:-1]):
         return None
-    if any(dim[0].dim_value not in (0, 1) for dim in one) or body.initializer:
+    if any(dim[0].dim_value not in (0, 1) for dim in one):
         return None
     names = dict(zip(inputs, [*states, *scanned], strict=True))
+    # From opset 13, or 18, on the axes are an input.
+    numbers = {t.name: numpy_helper.to_array(t) for t in body.initializer}
     same = dict(zip(inputs, inputs, strict=True))
     many = {inputs[-1]}
     out = []
     for inner in body.node:
         axes = [list(a.ints) for a in inner.attribute if a.name == "axes"]
-        along = inner.op_type in _ALONG and axes == [[1]] and len(inner.input) == 1
-        if not along and inner.op_type not in _EACH:
+        axes += [numbers[name].tolist() for name in inner.input[1:] if name in numbers]
+        along = inner.op_type in _ALONG and axes == [[1]]
+        if not along and (inner.op_type not in _EACH or numbers.keys() & {*inner.input}):
             return None
         if inner.op_type == "Identity":
             same[inner.output[0]] = same.get(inner.input[0], "")
@@ -182,6 +185,7 @@ def _at_once(
         if many.intersection(inner.input):
             many.update(inner.output)
         names |= {value: f"{stem}/{value}" for value in inner.output}
+        names |= {name: f"{stem}/{name}" for name in numbers}
         copied.name = f"{stem}/{inner.output[0]}"
         copied.input[:] = [names[value] for value in inner.input]
         copied.output[:] = [names[value] for value in inner.output]
@@ -189,6 +193,9 @@ def _at_once(
     kept = zip(body.output, inputs[: len(states)], strict=False)
     if any(same.get(value.name) != state for value, state in kept):
         return None
+    for tensor in body.initializer:
+        graph.initializer.add().CopyFrom(tensor)
+        graph.initializer[-1].name = f"{stem}/{tensor.name}"
     out.extend(_kept(states, node))
     axis = _constant(graph, f"{stem}/axis", [1]) if opset >= 13 else None
     for value, output in zip(body.output[len(states) :], node.output[len(states) :], strict=True):

@@ -15,6 +15,10 @@ from circuits.rewrite.edit import (
     shape_of,
     size,
 )
+from circuits.rewrite.selection import source
+
+#: Squares of roots below this are floats.
+_LARGEST_ROOT = 1e18
 
 
 def _extremum(node: ir.Node, build: Builder) -> ir.Value | None:
@@ -84,6 +88,28 @@ def _tile(node: ir.Node, build: Builder) -> ir.Value | None:
     return value
 
 
+def _of_root(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Of the root of squares it is compared that they are on the same side of a square."""
+    root, limit = node.inputs[0], constant(node.inputs[1])
+    maker = None if root is None else root.producer()
+    if maker is None or maker.op_type != "Sqrt" or limit is None or limit.size != 1:
+        return None
+    squares = source(maker.inputs[0])
+    made = None if squares is None else squares.producer()
+    number = limit.reshape(-1)[0]
+    whole = made is not None and made.op_type == "ReduceSumSquare" and limit.dtype == np.float32
+    if not whole or not 0 < number < _LARGEST_ROOT:
+        return None
+    below = node.op_type in ("Less", "GreaterOrEqual")
+    edge = number * number
+    # The first number whose root is not below it, or the last whose root is not above it.
+    while np.sqrt(edge) >= number if below else np.sqrt(edge) <= number:
+        edge = np.nextafter(edge, np.float32(0 if below else np.inf))
+    while np.sqrt(edge) < number if below else np.sqrt(edge) > number:
+        edge = np.nextafter(edge, np.float32(np.inf if below else 0))
+    return build.op(node.op_type, maker.inputs[0], build.const(np.array([edge], np.float32)))
+
+
 EXTREMA_AND_MASKS = expanding(
     {
         "Max": _extremum,
@@ -93,9 +119,11 @@ EXTREMA_AND_MASKS = expanding(
         "ArgMax": _hardmax_last,
         "ArgMin": _hardmax_last,
         "Tile": _tile,
+        **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _of_root),
     },
     name="extrema-and-masks",
-    version=2,
-    purpose="Max and Min of many or of constants, Trilu, OneHot levels, last ArgMax, Tile.",
+    version=3,
+    purpose="Max and Min of many or of constants, roots against one, Trilu, OneHot levels, last"
+    " ArgMax, Tile.",
     reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",
 )

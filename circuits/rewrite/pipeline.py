@@ -25,7 +25,9 @@ from circuits.rewrite import (
     identities,
     indexing,
     integers,
+    masked_places,
     microsoft,
+    neighbours,
     opset,
     padding,
     pooling,
@@ -81,6 +83,8 @@ PASSES: tuple[Pass, ...] = (
     folding.FOLD_CONSTANTS,
     FLOW_ALONG_PATHS,
     identities.SHORTEN_FORMULAS,
+    neighbours.ADD_UP_CHOSEN,
+    masked_places.LOOK_UP_MASKED,
     quantized.GIVE_QUANTISATION_MEANING,
     composites.EXPAND_COMPOSITES,
     defaults.FILL_DEFAULTS,
@@ -109,6 +113,7 @@ _REPAIRS = (
     functions.EXPAND_FUNCTIONS,
     functions.LOWER_OPSET,
     repair.WIDEN_INTEGERS,
+    repair.EXTRACT_FROM_THE_END,
 )
 
 

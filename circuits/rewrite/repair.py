@@ -1,4 +1,5 @@
-"""Models that exporters wrote and onnxruntime refuses: small integers where ONNX has none.
+"""Models that exporters wrote and onnxruntime refuses: small integers where ONNX has none, and
+places outside a table.
 
 Tried only on a model that onnxruntime does not load as it is; what comes out is then the reference.
 """
@@ -9,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir import DataType
 
-from circuits.rewrite.edit import Builder, Pass, expand
+from circuits.frontend.outputs import ML
+from circuits.rewrite.edit import Builder, Pass, constant, expand, ints, shape_of
 
 _NARROW = (DataType.INT8, DataType.INT16, DataType.UINT8, DataType.UINT16)
 
@@ -46,4 +48,28 @@ WIDEN_INTEGERS = Pass(
     purpose="Casts to 8- and 16-bit integers as casts to 32 bits, where onnxruntime needs it.",
     reference="ONNX operator specification, MatMul: no 8-bit integers",
     run=_run,
+)
+
+
+def _extract(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Gather along the last axis, which counts negative places from the end."""
+    data, places = node.inputs
+    if constant(data) is None or data is None or len(shape_of(data)) != 1:
+        return None
+    flat = build.op("Reshape", places, build.const(ints([-1])))
+    found = build.op("Gather", data, flat, axis=0)
+    return build.op("Reshape", found, build.const(ints([1, -1])))
+
+
+def _run_extract(model: ir.Model) -> None:
+    expand(model, {"ArrayFeatureExtractor": _extract}, domain=ML)
+
+
+EXTRACT_FROM_THE_END = Pass(
+    name="extract-from-the-end",
+    version=1,
+    purpose="Features at negative places, where a mask leaves them out, for onnxruntime to run.",
+    reference="onnxruntime, ml/array_feature_extractor.cc: places are in [0, stride)",
+    run=_run_extract,
+    touches=frozenset(("ArrayFeatureExtractor",)),
 )

@@ -40,17 +40,17 @@ _MOST_PAIRS, _MOST_ENTRIES = 1 << 17, 1 << 20
 def _top_k(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     """Values and indices by rank. Of equal elements the first comes first, as ONNX has it."""
     x, k = node.inputs[0], constant(input_at(node, 1))
-    if len(node.outputs) < 2 or not _used(node.outputs[1]) or k is None or not has_shape(x):
+    if len(node.outputs) < 2 or not used(node.outputs[1]) or k is None or not has_shape(x):
         return None
     assert x is not None
-    values_used = _used(node.outputs[0])
+    values_used = used(node.outputs[0])
     shape, count = shape_of(x), int(k.reshape(-1)[0])
     axis = attr(node, "axis", -1) % len(shape)
     extent = shape[axis]
     rows = math.prod(shape) // extent
     if rows * extent * min(extent, 6 * count) > 2 * _MOST_PAIRS:
         return None
-    ordered = x if values_used else _without_monotone(x)
+    ordered = x if values_used else without_monotone(x)
     last = [i for i in range(len(shape)) if i != axis] + [axis]
     flat = _flattened(ordered, last, rows, extent, build)
     if flat.dtype is not None and not is_float(ordered):
@@ -82,11 +82,11 @@ def _top_k(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     return [unflattened(values), unflattened(indices)]
 
 
-def _used(value: ir.Value) -> bool:
+def used(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
 
 
-def _without_monotone(value: ir.Value) -> ir.Value:
+def without_monotone(value: ir.Value) -> ir.Value:
     """What has the same order: nearest neighbours are chosen by distances, as by their squares."""
     while (node := value.producer()) is not None and node.op_type in _MONOTONE:
         before = node.inputs[0]

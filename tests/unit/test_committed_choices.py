@@ -78,6 +78,12 @@ KINDS: dict[str, tuple[str, str]] = {
         "s = Reshape(a, wide) d = Sub(s, rows) y = ReduceSumSquare<axes = [1]>(d)",
         "float[3, 1] y",
     ),
+    "weighted": (
+        "g = Greater(a, b) h = Cast<to = 1>(g) i = Mul(h, table) "
+        "y = ReduceSum<keepdims = 0>(i, last)",
+        "float[3] y",
+    ),
+    "picked": ("s = Relu(a) i = Mul(s, picks) y = ReduceSum<keepdims = 0>(i, last)", "float[3] y"),
 }
 _FIRST, _SECOND = np.triu_indices(5, 1)
 _COUNTS = np.zeros((10, 5), dtype=np.float32)
@@ -94,6 +100,11 @@ CONSTANTS: Mapping[str, NDArray[Any]] = {
     "second": _SECOND.astype(np.int64),
     "counts": _COUNTS,
     "wide": np.array([1, 5]),
+    "last": np.array([1]),
+    "table": np.array(
+        [[1.5, -2, 0, 4, 0.25], [0, 0, 3, 0, 0], [-3, 2.5, 1, 0, 8]], dtype=np.float32
+    ),
+    "picks": np.array([[0, 2, 0, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=np.float32),
     "rows": np.array([[1, 2, 3, 4, 5], [0, 0, 0, 0, 0], [-3, 2, 1, 0, 8]], dtype=np.float32),
 }
 

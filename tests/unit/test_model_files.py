@@ -193,16 +193,18 @@ def test_what_is_no_shape_is_refused(text: str) -> None:
         parse_shapes([text])
 
 
-def distances(rows: int, *, moves: bool = False) -> bytes:
+def distances(rows: int, *, moves: bool = False, opset: int = 17) -> bytes:
     """Squared distances to constant rows by a Scan, as skl2onnx writes nearest neighbours; of what
-    ``moves``, to each row from where the last one has led."""
+    ``moves``, to each row from where the last one has led. From opset 18 on axes are an input."""
     kind = onnx.TensorProto.FLOAT
     after = helper.make_node("Add", ["a", "row"], ["b"])
+    given = ["axes"] if opset >= 18 else []
+    axes: dict[str, Any] = {} if given else {"axes": [1]}
     body = helper.make_graph(
         [
             after if moves else helper.make_node("Identity", ["a"], ["b"]),
             helper.make_node("Sub", ["a", "row"], ["gap"]),
-            helper.make_node("ReduceSumSquare", ["gap"], ["d"], axes=[1], keepdims=0),
+            helper.make_node("ReduceSumSquare", ["gap", *given], ["d"], keepdims=0, **axes),
         ],
         "body",
         [
@@ -213,6 +215,7 @@ def distances(rows: int, *, moves: bool = False) -> bytes:
             helper.make_tensor_value_info("b", kind, [1, 2]),
             helper.make_tensor_value_info("d", kind, [1]),
         ],
+        [numpy_helper.from_array(np.array([1]), name) for name in given],
     )
     table = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
     scan = helper.make_node("Scan", ["x", "t"], ["z", "y"], body=body, num_scan_inputs=1)
@@ -221,13 +224,14 @@ def distances(rows: int, *, moves: bool = False) -> bytes:
         {"x": (kind, [1, 2])},
         {"y": (kind, [rows, 1])},
         {"t": table},
+        opset=max(opset, 17),
     )
 
 
 @pytest.mark.parametrize("moves", [False, True], ids=["all at once", "step by step"])
-@pytest.mark.parametrize(("opset", "ir"), [(17, 8), (11, 6), (9, 3)])
+@pytest.mark.parametrize(("opset", "ir"), [(18, 8), (17, 8), (11, 6), (9, 3)])
 def test_a_scan_over_constants_is_written_out(opset: int, ir: int, moves: bool) -> None:
-    made = onnx.load_model_from_string(distances(6, moves=moves))
+    made = onnx.load_model_from_string(distances(6, moves=moves, opset=opset))
     made.opset_import[0].version, made.ir_version = opset, ir
     data = made.SerializeToString()
     operators = [n.op_type for n in read_model(data).graph.node]

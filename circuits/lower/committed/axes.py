@@ -16,6 +16,7 @@ from circuits.committed.network import (
     Kind,
     Local,
     Op,
+    Product,
     Sum,
     alone,
 )
@@ -110,6 +111,10 @@ def total(draft: Draft, value: Value) -> Value:
     if value.parts and draft.counts_in_ones(value):
         return _counted(draft, value)
     part = value.parts[0]
+    if any(np.any(p.factor != p.factor[..., :1]) for p in value.parts) and (
+        found := _weighted(draft, value)
+    ):
+        return found
     if (
         len(value.parts) == 1
         and part.function is None
@@ -122,6 +127,34 @@ def total(draft: Draft, value: Value) -> Value:
         return total.plus(constant(value.constant.sum(axis=-1)))
     rows = rows_alike(draft, value)
     return draft.row(Local(op=Op.TOTAL, left=raw(rows.addresses)), value.shape[:-1])
+
+
+def _weighted(draft: Draft, value: Value) -> Value | None:
+    """The same where factors differ: what is picked by them, or one product with a matrix; None
+    where its rows are of different elements."""
+    count, size = value.shape[-1], math.prod(value.shape[:-1])
+    flat, added = value.reshaped((size, count)), value.constant.sum(axis=-1)
+    if any(p.function is not None for p in flat.parts):
+        return None
+    read = np.any([p.factor != 0 for p in flat.parts], axis=0)
+    if np.all(read.sum(axis=-1) <= 1) and size > 1:
+        rows, places = np.arange(size), read.argmax(axis=-1)
+        bare = Value(parts=flat.parts, constant=np.zeros(flat.shape))
+        picked = bare.moved(lambda x: x[rows, places]).reshaped(value.shape[:-1])
+        return picked.plus(constant(added))
+    if not all(np.all(p.addresses == p.addresses[:1]) for p in flat.parts):
+        return None
+    terms = tuple(
+        Convolution(
+            view=raw(p.addresses[:1].reshape(1, 1, count)),
+            weights=np.broadcast_to(p.factor, flat.shape).reshape(size, count, 1, 1),
+            height=alone(1),
+            width=alone(1),
+        )
+        for p in flat.parts
+    )
+    step = Sum(kind=Kind.SIGNED, shape=(1, 1, size), terms=terms, bias=added.reshape(-1))
+    return draft.row(step, value.shape[:-1])
 
 
 def _counted(draft: Draft, value: Value) -> Value:
@@ -203,29 +236,39 @@ def reduce_min(node: Node) -> Value:
 
 
 def reduce_squares(node: Node) -> Value:
-    """Σ (f · x + c)². Where all sums are of the same x it is one product of a matrix, as
-    Σ f² · x² + 2 · f · c · x + c²."""
+    """Σ (f · x + c)², a distance where c is a point's. With y = f · x + m, and m the mean of all c,
+    the sums of one x are Σ y² + 2 · Σ (c - m) · y + Σ (c - m)²: the squares are few and small, and
+    what they are off by is the same for all."""
     draft = node.draft
     value, back = _reduced(node)
     count, size = value.shape[-1], math.prod(value.shape[:-1])
     (part, *others) = value.parts
     addresses = part.addresses.reshape(size, count)
-    if others or part.function is not None or not np.all(addresses == addresses[:1]):
+    factor, added = (
+        np.broadcast_to(n, value.shape).reshape(size, count) for n in (part.factor, value.constant)
+    )
+    alike = np.all(addresses == addresses[:1]) and np.all(factor == factor[:1])
+    if others or part.function is not None or not alike:
         found = total(draft, draft.times(value, value))
     else:
-        x = of_addresses(addresses[:1].reshape(1, 1, count))
-        factor, added = (
-            np.broadcast_to(n, value.shape).reshape(size, count, 1, 1)
-            for n in (part.factor, value.constant)
+        x, middle = of_addresses(addresses[:1]), added.mean(axis=0)
+        apart = added - middle
+        y = draft.uniform(x.scaled(factor[:1]).plus(constant(middle[None])))
+        row, column = (raw(y.addresses.reshape(shape)) for shape in ((1, 1, -1), (1, -1, 1)))
+        square = Product(left=row, right=column, factor=1.0)
+        length = draft.row(
+            Sum(kind=Kind.SIGNED, shape=(1, 1, 1), terms=(square,), bias=np.zeros(1)), (1, 1, 1)
         )
         terms = tuple(
-            Convolution(view=raw(own.addresses), weights=weights, height=alone(1), width=alone(1))
-            for own, weights in (
-                (draft.materialize(draft.times(x, x)), factor**2),
-                (draft.materialize(x), 2 * factor * added),
+            Convolution(
+                view=raw(own.addresses.reshape(1, 1, -1)),
+                weights=weights.reshape(size, -1, 1, 1),
+                height=alone(1),
+                width=alone(1),
             )
+            for own, weights in ((length, np.ones(size)), (x, 2 * factor * apart))
         )
-        bias = (added**2).sum(axis=(1, 2, 3))
+        bias = (apart**2 + 2 * apart * middle).sum(axis=1)
         step = Sum(kind=Kind.SIGNED, shape=(1, 1, size), terms=terms, bias=bias)
         found = draft.row(step, value.shape[:-1])
     if node.proto.op_type == "ReduceL2":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from circuits.committed.network import Floats, Local, Op
+from circuits.committed.network import ZERO, Floats, Local, Op
 from circuits.lower.committed.flows import shortened, single
-from circuits.lower.committed.functions import FUNCTIONS, power, reciprocal
+from circuits.lower.committed.functions import FUNCTIONS, of_count, power, reciprocal
 from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import Draft, Value, constant, raw
+from circuits.lower.committed.values import ROW, Draft, Value, constant, raw
 
 _SQUARE = 2
 
@@ -50,7 +50,8 @@ def div(node: Node) -> Value:
     a, b = _pair(node)
     if not b.parts:
         return a.scaled(1 / b.constant)
-    below = node.draft.apply(node.value(1), reciprocal)
+    counts = node.draft.counts_in_ones(node.value(1))
+    below = node.draft.apply(node.value(1), of_count if counts else reciprocal)
     below = spread(node.draft, below, b.shape)
     return below.scaled(a.constant) if not a.parts else node.draft.times(a, below)
 
@@ -171,15 +172,34 @@ def _shifted(value: Value) -> tuple[Value, float]:
     return Value(parts=value.parts, constant=np.zeros(value.shape)), shift
 
 
-def _larger(node: Node, sign: float) -> Value:
+def _extremum(node: Node, op: Op) -> Value:
+    """The largest or smallest of values, two after two."""
     found = node.value(0)
     for n in range(1, len(node.values)):
         other = node.value(n)
         shape = np.broadcast_shapes(found.shape, other.shape)
         a, b = (spread(node.draft, v, shape) for v in (found, other))
-        found = _max_of_two(node.draft, a.scaled(np.array(sign)), b.scaled(np.array(sign)))
-        found = found.scaled(np.array(sign))
+        alike = _alike(node.draft, a, b)
+        if alike is not None:
+            found = by_element(node.draft, op, *alike)
+        elif op is Op.MAXIMUM:
+            found = _max_of_two(node.draft, a, b)
+        else:
+            a, b = (v.scaled(np.array(-1.0)) for v in (a, b))
+            found = _max_of_two(node.draft, a, b).scaled(np.array(-1.0))
     return found
+
+
+def _alike(draft: Draft, a: Value, b: Value) -> tuple[Value, Value] | None:
+    """Two values whose elements all count in steps of one length, if they do as they are."""
+    if not (a.plain and b.plain) or any(draft.wide(v.addresses) for v in (a, b)):
+        return None
+    both = draft.joined([v.reshaped((v.size,)) for v in (a, b)], 0)
+    lengths = np.unique(draft.lengths(both.addresses))
+    if len({int(n // ROW) for n in lengths if n != ZERO}) > 1:
+        return None
+    draft.uniform(both)
+    return a, b
 
 
 def _max_of_two(draft: Draft, a: Value, b: Value) -> Value:
@@ -190,8 +210,8 @@ def _max_of_two(draft: Draft, a: Value, b: Value) -> Value:
 
 
 def maximum(node: Node) -> Value:
-    return _larger(node, 1.0)
+    return _extremum(node, Op.MAXIMUM)
 
 
 def minimum(node: Node) -> Value:
-    return _larger(node, -1.0)
+    return _extremum(node, Op.MINIMUM)

@@ -21,6 +21,12 @@ def reciprocal(x: Floats) -> Floats:
     return 1 / np.where(np.abs(x) < _LEAST, _LEAST, x)
 
 
+def of_count(x: Floats) -> Floats:
+    """1 / x of a count. Where none are counted there is no share: 0, so that a count that may never
+    occur decides no steps."""
+    return np.asarray(np.where(x == 0, 0.0, 1 / np.where(x == 0, 1.0, x)))
+
+
 def power(exponent: float) -> Map:
     """x to a constant power; of negative x only for whole ones."""
 

@@ -39,6 +39,8 @@ Map = Callable[[Floats], Floats]
 ROW = 1 << 40
 #: In the place of a length: that of what counts in ones.
 _ONES = 1 << 62
+#: Sums of so many bits are in no table; they are rounded as others are.
+_MOST_COUNT = 1 << 15
 #: Parts of a value that is multiplied by bits part by part.
 _FEW = 2
 
@@ -218,6 +220,8 @@ class Draft:
                     term.weights if isinstance(term, Convolution) else np.array(term.factor)
                 )
             numbers.append(step.bias)
+        if any(n.ndim == 4 and np.abs(n).sum(axis=(1, 2, 3)).max() >= _MOST_COUNT for n in numbers):
+            return False
         rows = [row for view in step.views for row in rows_of(view.places)]
         return self.ones.issuperset(rows) and all(np.all(n == np.rint(n)) for n in numbers)
 

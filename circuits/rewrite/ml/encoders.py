@@ -11,6 +11,7 @@ from onnx_ir import DataType
 
 from circuits.rewrite.edit import Builder, attr, constant, ints
 from circuits.rewrite.ml.scores import place_to_label
+from circuits.rewrite.selection import source
 
 
 def as_float(build: Builder, value: ir.Value | None) -> ir.Value:
@@ -127,6 +128,14 @@ def binarizer(node: ir.Node, build: Builder) -> ir.Value:
     return as_float(build, build.op("Greater", as_float(build, node.inputs[0]), limit))
 
 
+def _is_ranked(places: ir.Value) -> bool:
+    """Whether places are TopK's, or chosen by a mask: what is made of these is simplified as it
+    stands."""
+    value = source(places)
+    node = None if value is None else value.producer()
+    return node is not None and node.op_type in ("TopK", "Where")
+
+
 def feature_extractor(node: ir.Node, build: Builder) -> ir.Value:
     """Entries along the last axis of the first input, at the places that the second one holds."""
     data, where = node.inputs[0], node.inputs[1]
@@ -138,7 +147,8 @@ def feature_extractor(node: ir.Node, build: Builder) -> ir.Value:
     else:
         places = build.op("Reshape", where, build.const(ints([-1])))
     labels = None if table is None or table.size > table.shape[-1] else table.reshape(-1)
-    if picks is None and labels is not None and np.issubdtype(labels.dtype, np.integer):
+    named = labels is not None and np.issubdtype(labels.dtype, np.integer)
+    if picks is None and named and labels is not None and not _is_ranked(where):
         found = place_to_label(build, places, labels.astype(np.int64))
         found = build.op("Cast", found, to=int(data.dtype or DataType.INT64))
     else:
