@@ -63,7 +63,8 @@ class InputSteps:
 class SumSteps:
     """A sum's integers are its values times ``scale``, and in each channel 2 to its ``shifts``
     more: its quotient's, or those of a result that has no remainder. ``digits``: how many digits
-    its remainder has. ``kinks``: where the pieces of its functions begin."""
+    its remainder has. ``kinks``: where the pieces of its functions begin; none of a curve, whose
+    pieces the model alone decides."""
 
     scale: float
     offset: int
@@ -117,6 +118,11 @@ class Steps:
                 for entry in data["sums"]
             ),
         )
+
+
+def nearest(number: float) -> int:
+    """The integer that an input becomes: halves go away from zero."""
+    return int(math.copysign(math.floor(abs(number) + 0.5), number))
 
 
 def entries(logrows: int) -> int:

@@ -182,12 +182,16 @@ class Pointwise:
 class Function:
     """A function of each element of a feature map. The model's own (``exact``, times ``factor``)
     where it was read; in integers ``start · x + Σ slope · max(x - kink, 0)``, and the bias of its
-    sum has the rest. ``added``: how many of its values, most of them small, are added up."""
+    sum has the rest. ``added``: how many of its values, most of them small, are added up. ``ties``,
+    of a function that the model writes in many steps: the numbers between some, ascending, that it
+    compares x with. An integer that stands for one of these has the function's value there, and not
+    beside it."""
 
     view: View
     factor: float = 1.0
     exact: Callable[[Floats], Floats] | None = None
     added: int = 1
+    ties: Callable[[Floats], Floats] | None = None
     start: int = 0
     kinks: tuple[int, ...] = ()
     slopes: tuple[int, ...] = ()

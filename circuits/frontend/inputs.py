@@ -150,16 +150,20 @@ def _asks_for_missing(graph: GraphProto, name: str) -> bool:
         elif op in TREES:
             found |= any(attributes.get("nodes_missing_value_tracks_true", ()))
             found |= any(abs(t) >= BEYOND for t in attributes.get("nodes_values", ()))
-        elif op == "Where" and asked.get(node.input[0]) in (
-            (node.input[2], False),
-            (node.input[1], True),
-        ):
+        elif op == "Where" and _chooses(node, asked, reached):
             continue
         elif _hands_on(node, attributes, reached, constants):
             reached.update(node.output)
         else:
             return False
     return found and reached.isdisjoint(o.name for o in graph.output)
+
+
+def _chooses(node: NodeProto, asked: Mapping[str, tuple[str, bool]], reached: set[str]) -> bool:
+    """Whether it takes a value only where that is there, and another where it is missing."""
+    of, there = asked.get(node.input[0], ("", False))
+    given, other = node.input[1:] if there else node.input[:0:-1]
+    return given == of and other not in reached
 
 
 def _imputes(attributes: Mapping[str, Any]) -> bool:

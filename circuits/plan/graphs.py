@@ -7,15 +7,18 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from circuits.calibration.samples import Range, Sample, never_true
 from circuits.cost.fixed_point import Count
 from circuits.cost.integers import TYPICAL, cells_of, typical_legs
 from circuits.engine.port import LayoutStats
+from circuits.format.commitments import Weights
 from circuits.format.hidden import Hidden
 from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Visibility
+from circuits.frontend.labels import signs_of
 from circuits.lower import (
     BitWidths,
     CannotLower,
@@ -67,6 +70,11 @@ def float_graph(
         signature=rewritten.signature,
         reference=rewritten.reference,
     )
+
+
+def labels_of(reference: bytes) -> list[tuple[int, int]]:
+    """The outputs of a model that are signs of others, and these."""
+    return signs_of(onnx.load_model_from_string(reference).graph)
 
 
 def integer_graphs(
@@ -128,6 +136,7 @@ def thresholds(
     accepted: Mapping[str, Range],
     scales: Sequence[int],
     recipe: dict[str, Any] | None,
+    weights: Weights,
 ) -> tuple[dict[str, Any], bytes] | None:
     """How many samples, and what share of the accepted range, lie within one quantum of a constant
     that the model compares with; and the graph that tells it of any input.
@@ -136,7 +145,7 @@ def thresholds(
     """
     quantum: Mapping[str, Any] | float = 2.0 ** -min(scales)
     if recipe is not None and recipe.get("argument") == ARGUMENT:
-        quantum = committed_quanta(graph, recipe, samples)
+        quantum = committed_quanta(graph, recipe, samples, weights)
     elif recipe is not None:
         quantum = lower(graph.plain, _bits(recipe), accepted, write=False).compared
     near = near_thresholds(graph.plain, samples, quantum, accepted)

@@ -19,16 +19,18 @@ from circuits.errors import EngineError, NoPlan, ProfileContradiction
 from circuits.evm.solc import Solc
 from circuits.format.manifest import Accuracy
 from circuits.format.profile import Profile, Soundness, Target
+from circuits.frontend.labels import undecided
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.plan.committed import committed, committed_shape, least_shape
 from circuits.plan.contract import Contracts
 from circuits.plan.effort import Effort, SrsOf, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
-from circuits.plan.graphs import likely_shapes, thresholds
+from circuits.plan.graphs import labels_of, likely_shapes, thresholds
 from circuits.plan.integers import integers
 from circuits.plan.plan import Plan
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
 from circuits.plan.variants import Candidate, Measurement, Rejected, Task, Variant
+from circuits.rewrite.pipeline import TOLERANCE
 
 #: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
 #: how many seconds it may take in any case.
@@ -320,8 +322,9 @@ def _task(
 
         return answered(part, ask, None if samples.calibrated else samples.ranges)
 
-    plan, plan_answers = reference(samples.plan)
-    held_out, held_out_answers = reference(samples.held_out)
+    signs = engine.sandbox.run(limits, labels_of, graph.reference)
+    plan, plan_answers = _decided(reference(samples.plan), signs)
+    held_out, held_out_answers = _decided(reference(samples.held_out), signs)
     answered_samples = replace(samples, plan=plan, held_out=held_out)
     return Task(
         engine=engine,
@@ -334,6 +337,18 @@ def _task(
         dominated=search.dominated,
         on_progress=on_progress,
     )
+
+
+def _decided(
+    answered: tuple[tuple[Sample, ...], Any], signs: Sequence[tuple[int, int]]
+) -> tuple[tuple[Sample, ...], Any]:
+    """The samples, with their answers, whose labels are more than the rounding of a score that is
+    next to zero: no circuit can be asked for that. All of them where none is."""
+    samples, answers = answered
+    near = undecided(answers, signs, TOLERANCE)
+    kept = [n for n, own in enumerate(near) if not any(tied.any() for tied in own)]
+    kept = kept or [*range(len(samples))]
+    return tuple(samples[n] for n in kept), [answers[n] for n in kept]
 
 
 def _compares(graph: FloatGraph) -> bool:
@@ -354,6 +369,7 @@ def _near_thresholds(
         task.lowering.accepted,
         [e.scale for e in variant.inputs],
         variant.recipe,
+        task.profile.weights,
     )
 
 

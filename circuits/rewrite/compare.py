@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from circuits.errors import ModelError
 from circuits.format.tensors import Signature, TensorSpec
+from circuits.frontend.labels import undecided
 
 Sample = Mapping[str, NDArray[Any]]
 
@@ -78,6 +79,24 @@ def _draw(rng: np.random.Generator, spec: TensorSpec, samples: Sequence[Sample])
         )
         return rng.integers(bottom, top, spec.shape, endpoint=True).astype(spec.dtype)
     return rng.uniform(low, high, spec.shape).astype(spec.dtype)
+
+
+def settled(
+    before: list[list[NDArray[np.float64]]],
+    after: list[list[NDArray[np.float64]]],
+    signs: Sequence[tuple[int, int]],
+    allowed: float,
+) -> list[list[NDArray[np.float64]]]:
+    """The answers after, with the label before wherever it is the sign of a score (``signs_of``)
+    that no more than ``allowed`` of its range parts from zero: floats summed in another order may
+    give the other sign, and the score itself is compared. The label has to be its own score's."""
+    found = [list(answer) for answer in after]
+    for old, new, near in zip(before, found, undecided(before, signs, allowed), strict=True):
+        for (label, score), tied in zip(signs, near, strict=True):
+            if new[label].shape == tied.shape and new[score].size == tied.size:
+                own = np.sign(new[score]).reshape(tied.shape) == new[label]
+                new[label] = np.where(tied & own, old[label], new[label])
+    return found
 
 
 def difference(

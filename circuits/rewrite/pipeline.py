@@ -15,6 +15,7 @@ from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import Signature
 from circuits.frontend.fixed_shapes import outputs_of
 from circuits.frontend.folding import folded
+from circuits.frontend.labels import signs_of
 from circuits.frontend.operators import GraphFacts, refusal
 from circuits.rewrite import (
     broadcasting,
@@ -45,7 +46,7 @@ from circuits.rewrite import fold_constants as folding
 from circuits.rewrite import inline_functions as functions
 from circuits.rewrite import rescaled_answers as scales
 from circuits.rewrite import reverse_recurrent as recurrent
-from circuits.rewrite.compare import Sample, difference, probes, run
+from circuits.rewrite.compare import Sample, difference, probes, run, settled
 from circuits.rewrite.draft import Draft
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.ml.branches import GUARD_BRANCHES
@@ -166,7 +167,7 @@ def _rewritten(data: bytes, samples: Sequence[Sample], absent: Collection[str]) 
     _require_one_shape(found.model, expected)
     steps = passed(original)
     usual = HALF_TOLERANCE if _counts_in_halves(found.model) else TOLERANCE
-    worst = _held(expected, steps, feeds, usual)
+    worst = _held(expected, steps, feeds, usual, signs_of(found.model.graph))
     current = steps[-1][1] if steps else original
     final = onnx.load_model_from_string(current)
     _refuse_leftovers(final)
@@ -239,10 +240,15 @@ def _answers(original: bytes, feeds: Sequence[Sample]) -> tuple[bytes, Answers, 
 
 
 def _held(
-    expected: Answers, steps: Sequence[tuple[Pass, bytes]], feeds: Sequence[Sample], usual: float
+    expected: Answers,
+    steps: Sequence[tuple[Pass, bytes]],
+    feeds: Sequence[Sample],
+    usual: float,
+    signs: Sequence[tuple[int, int]],
 ) -> float:
     """How far passes lead from the uploaded model's answers, at most ``usual``, in one comparison
     for all between two that round: what comes after such a pass is held to what it rounds.
+    ``signs``: the labels that are signs of scores.
 
     Raises ``CircuitNotFaithful`` naming the first pass after which more is off.
     """
@@ -251,10 +257,10 @@ def _held(
         last = place + 1 == len(steps)
         if not (last or step.rounds or steps[place + 1][0].rounds):
             continue
-        answers = run(changed, feeds)
+        answers = settled(expected, run(changed, feeds), signs, usual)
         gap = difference(expected, answers)
         if gap > (ROUNDING_TOLERANCE if step.rounds else usual):
-            _blame(expected, steps[start : place + 1], feeds, usual)
+            _blame(expected, steps[start : place + 1], feeds, usual, signs)
         worst = max(worst, gap)
         if step.rounds:
             expected = answers
@@ -263,12 +269,16 @@ def _held(
 
 
 def _blame(
-    expected: Answers, steps: Sequence[tuple[Pass, bytes]], feeds: Sequence[Sample], usual: float
+    expected: Answers,
+    steps: Sequence[tuple[Pass, bytes]],
+    feeds: Sequence[Sample],
+    usual: float,
+    signs: Sequence[tuple[int, int]],
 ) -> None:
     """Raises ``CircuitNotFaithful`` for the first of some passes that changes the answers."""
     for step, changed in steps:
         allowed = ROUNDING_TOLERANCE if step.rounds else usual
-        gap = difference(expected, run(changed, feeds))
+        gap = difference(expected, settled(expected, run(changed, feeds), signs, usual))
         if gap > allowed:
             raise CircuitNotFaithful(
                 f"after the pass {step.name!r} the graph differs from the uploaded model by"

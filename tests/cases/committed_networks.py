@@ -14,9 +14,9 @@ from circuits.lower.committed.quantising import (
     check_steps,
     choose_steps,
     integer_network,
-    responses,
 )
 from circuits.lower.committed.reading import read_network
+from circuits.lower.committed.responses import responses
 
 MODELS = {
     "strided, padded, uneven": """<ir_version: 8, opset_import: ["" : 13]>

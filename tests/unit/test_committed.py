@@ -41,12 +41,10 @@ from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.functions import pieces
 from circuits.lower.committed.input_steps import input_steps
 from circuits.lower.committed.powers import Packing
-from circuits.lower.committed.quantising import (
-    check_steps,
-    responses,
-)
+from circuits.lower.committed.quantising import check_steps
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.committed import committed_args

@@ -22,10 +22,10 @@ from circuits.lower.committed.quantising import (
     check_steps,
     choose_steps,
     integer_network,
-    responses,
 )
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.thresholds import near_counts, near_graph

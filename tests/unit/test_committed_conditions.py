@@ -20,9 +20,10 @@ from circuits.format.commitments import COLUMN_SALT, Binding, Commitments, Subje
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import choose_steps, responses
+from circuits.lower.committed.quantising import choose_steps
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.plan.graphs import float_graph
 from prover.verify.checks import weights

@@ -20,9 +20,10 @@ from circuits.format.commitments import Weights
 from circuits.lower.committed import input_steps
 from circuits.lower.committed.candidates import read_bounded
 from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import check_steps, choose_steps, responses
+from circuits.lower.committed.quantising import check_steps, choose_steps
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.plan.graphs import float_graph
 from tests.cases.committed_networks import arranged, model
@@ -89,7 +90,9 @@ def of_input(body: str) -> bytes:
     return bytes(made.SerializeToString())
 
 
-@pytest.mark.parametrize("body", ["y = Mul(b, x)", "s = MatMul(x, w) r = Relu(s) y = Add(r, b)"])
+@pytest.mark.parametrize(
+    "body", ["s = MatMul(x, w) y = Mul(b, s)", "s = MatMul(x, w) r = Relu(s) y = Add(r, b)"]
+)
 def test_an_input_that_is_used_otherwise_as_well_keeps_to_other_circuits(body: str) -> None:
     """Steps that tell values from thresholds are too fine for the table."""
     graph = float_graph(of_input(body), [], 1)

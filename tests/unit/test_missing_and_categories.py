@@ -181,6 +181,18 @@ def test_a_model_that_asks_in_one_place_only_takes_none() -> None:
     assert signature.names == ("x",)
 
 
+def test_a_choice_between_a_value_and_itself_asks_for_no_missing_one() -> None:
+    """As skl2onnx writes a QuantileTransformer."""
+    nodes = [
+        helper.make_node("IsNaN", ["x"], ["none"]),
+        helper.make_node("Not", ["none"], ["there"]),
+        helper.make_node("Where", ["there", "x", "x"], ["same"]),
+        helper.make_node("Relu", ["same"], ["y"]),
+    ]
+    signature = inspect_model(model(nodes, 2, {"y": TensorProto.FLOAT})).signature
+    assert signature.names == ("x",)
+
+
 def test_an_equality_that_a_missing_value_passes_is_refused() -> None:
     """With several of these on one input, onnxruntime's answers were not those of single tests."""
     with pytest.raises(UnsupportedOperator, match="BRANCH_EQ"):

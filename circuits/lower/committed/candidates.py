@@ -21,8 +21,9 @@ from circuits.format.tensors import InputEncoding, Signature
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.counting import least_cells
 from circuits.lower.committed.input_steps import compares, is_tested
-from circuits.lower.committed.quantising import comparisons, gap, integer_network, responses
+from circuits.lower.committed.quantising import integer_network
 from circuits.lower.committed.reading import Read, read_network
+from circuits.lower.committed.responses import comparisons, gap, responses
 from circuits.lower.committed.sampling import inputs_of, run_samples
 from circuits.lower.committed.searching import Search
 from circuits.lower.errors import CannotLower
@@ -43,6 +44,8 @@ _COMMITTED = AppliedPass(name="commit-hints", version=1)
 #: Drawn samples that tell how many cells a model takes.
 _TYPICAL_SAMPLES = 8
 _MUCH_TO_COUNT, _MANY = 1 << 23, 1_000
+#: How small a part of a step tells how a value changes with it.
+_CLOSE = 64
 
 
 class _Inexact(CannotLower):
@@ -59,7 +62,7 @@ def committed_graphs(
     """Circuits of a rewritten model that keep the tolerance on the planning samples; else how near
     one came, or why there is none. ``shown``: whether inputs are public."""
     try:
-        read = read_bounded(graph)
+        read = read_bounded(graph, weights)
         if weights is Weights.PRIVATE and any(step.rounded for _, step in read.network.sums):
             raise CannotLower(
                 "before a rounding, weights are longer than the table that bounds them"
@@ -71,12 +74,12 @@ def committed_graphs(
         return error.detail
 
 
-def read_bounded(graph: FloatGraph) -> Read:
+def read_bounded(graph: FloatGraph, weights: Weights = Weights.SEALED) -> Read:
     """The network of a model. Raises ``CannotLower``, also for inputs that a table's end would not
     bound: a mask that is neither 0 nor 1 would forge what it masks."""
     if bounded := [t.name for t in graph.signature.inputs if t.meaning()]:
         raise CannotLower(f"input {bounded[0]!r} has a range of its own")
-    read = read_network(graph.plain)
+    read = read_network(graph.plain, weights)
     for row in range(len(read.network.inputs)):
         if compares(read.network, row) and not is_tested(read.network, row):
             raise CannotLower("an input is compared with constants, and used otherwise as well")
@@ -96,7 +99,8 @@ def committed_cells(
         accepted=dict(accepted), limbs=1, plan=samples, held_out=samples, agreement=0.0
     )
     try:
-        found = _candidates(read_bounded(graph), graph, task, True, Weights.SEALED)
+        sealed = Weights.SEALED
+        found = _candidates(read_bounded(graph, sealed), graph, task, True, sealed)
         return next((made.size[2] for made in found if made.size), None)
     except (CannotLower, ArithmeticError, ValueError):
         return None
@@ -156,12 +160,15 @@ def _candidates(
 
 
 def committed_quanta(
-    graph: FloatGraph, recipe: dict[str, Any], samples: Sequence[Sample]
+    graph: FloatGraph,
+    recipe: dict[str, Any],
+    samples: Sequence[Sample],
+    weights: Weights = Weights.SEALED,
 ) -> dict[str, NDArray[Any]]:
     """How near a circuit's values have to be to a constant for it to decide otherwise than the
     model, by the names of the comparisons' outputs and in their shapes: a step, and the most that
     they are off by on ``samples``."""
-    read, steps = read_network(graph.plain), Steps.from_json(recipe["steps"])
+    read, steps = read_network(graph.plain, weights), Steps.from_json(recipe["steps"])
     network, values = integer_network(read, steps), inputs_of(graph, samples)
     every, first = lengths(network, steps), len(network.inputs)
     made, gaps = run_samples(network, steps, values), responses(read.network, values).gaps
@@ -177,6 +184,11 @@ def committed_quanta(
             inside = gap(network, number, made.rows) / own.reshape(-1) - wanted[number]
             off = float(np.abs(inside[~made.outside]).max(initial=0.0))
         found[name] = 1 / own + off
+    for name, (row, apart) in read.compared.items():
+        near, x = 2.0 ** -steps.inputs[row].scale / _CLOSE, np.unique(values[row])
+        moved = [np.abs(apart(x + side) - apart(x)) for side in (near, -near)]
+        # The lesser of two sides: at a tie one of them may jump.
+        found.setdefault(name, _CLOSE * np.minimum(*moved).max())
     return found
 
 

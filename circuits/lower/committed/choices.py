@@ -2,7 +2,8 @@
 
 Values that are compared stand in one row, so that equal ones have equal integers. An input as it
 comes is compared with constants by sums of their own kind (``Kind.DECIDED``), in the steps that
-``circuits.lower`` takes from the gaps between data and thresholds: exact at ties.
+``circuits.lower`` takes from the gaps between data and thresholds: exact at ties. Where it is asked
+whether it equals one, it has a form only as part of a curve (``curves``).
 """
 
 from __future__ import annotations
@@ -141,8 +142,7 @@ def _against(draft: Draft, value: Value, levels: Floats) -> tuple[Value, float]:
     with constants."""
     if not value.parts:
         raise Refused("both of its operands are constant")
-    if _as_it_comes(draft, value):
-        raise Refused("it compares an input with a constant, which other circuits do exactly")
+    draft.compares_inputs |= _as_it_comes(draft, value)
     bare = Value(parts=value.parts, constant=np.zeros(value.shape))
     rest = levels - value.constant
     if bare.plain and np.all(rest == rest.reshape(-1)[:1]):

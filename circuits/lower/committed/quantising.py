@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from circuits.committed.arithmetic import (
     lengths_of,
     local_bounds,
     local_lengths,
+    nearest,
 )
 from circuits.committed.network import (
     ZERO,
@@ -37,14 +37,11 @@ from circuits.committed.network import (
     Sum,
     Term,
     View,
-    gathered,
-    local,
-    results,
-    summed,
 )
 from circuits.lower.committed.deciding import deciding
 from circuits.lower.committed.functions import balanced, pieces
 from circuits.lower.committed.reading import Read
+from circuits.lower.committed.responses import SLACK, Extent
 from circuits.lower.errors import CannotLower
 
 #: Bits by which a result's step is finer than a single step of what it is a sum of.
@@ -54,9 +51,6 @@ _MOST_SHIFT = 12
 #: A product's factor in integers is at least this, or it takes a longer remainder.
 _LEAST_FACTOR = 4
 _MOST_DIGITS = 2
-#: Signed values reach a little beyond zero, by rounding, even where samples never do: this many
-#: bits below the base.
-_SLACK = 5
 #: By how much an input is finer that is rounded: then few values lie so near the middle between two
 #: steps that they go to the other one.
 FINER_BITS = 10
@@ -72,85 +66,6 @@ BENDS, _BEND = (8, 9, 11, 13), 0.5
 _FEWER = 2 / 3
 #: Cells that a result's quotient and remainder take, more than a result by itself.
 _SPLIT_CELLS = 7
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extent:
-    """The least and the largest of a sum's values in each channel, as far as samples show them, and
-    of what its functions read."""
-
-    low: Floats
-    high: Floats
-
-    def reaching(self, least: Extent, margin: float) -> Extent:
-        """What, ``margin`` times as far, holds ``least`` as well, rounded."""
-        within = (1 + 2.0**-_SLACK) / margin
-        return Extent(
-            low=np.minimum(self.low, least.low * within),
-            high=np.maximum(self.high, least.high * within),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Responses:
-    """A float network on samples: its outputs ``[samples, elements]``, the extents of its sums, and
-    by how much the sides of each of its ``comparisons`` differ."""
-
-    outputs: list[Floats]
-    extents: list[Extent]
-    gaps: list[Floats]
-
-
-def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
-    """A network in the model's own units, on inputs ``[samples, elements]``."""
-    known, extents = float_rows(network, inputs)
-    return Responses(
-        outputs=[gathered(o, known) for o in network.outputs],
-        extents=extents,
-        gaps=[gap(network, number, known) for number in comparisons(network)],
-    )
-
-
-def float_rows(network: Network, inputs: Sequence[Floats]) -> tuple[list[Any], list[Extent]]:
-    """Every row of a network in the model's own units, and the extents of its sums."""
-    known: list[Any] = list(inputs)
-    extents = []
-    for step in network.steps:
-        if isinstance(step, Local):
-            known.append(local(step, known))
-            continue
-        sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
-        sums = np.rint(sums) if step.rounded else sums
-        flat = sums.reshape(-1, sums.shape[-1])
-        extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
-        read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums
-        if step.kind is Kind.DECIDED:
-            read = (sums >= 0 if step.inclusive else sums > 0).astype(np.float64)
-        known.append(read.reshape(len(read), -1))
-    return known, extents
-
-
-def comparisons(network: Network) -> list[int]:
-    """The numbers of the steps that compare computed values which no other comparison decides."""
-    jumping: set[int] = set()
-    found = []
-    for number, step in enumerate(network.steps):
-        after = not jumping.isdisjoint(row for view in step.views for row in view.rows)
-        compares = isinstance(step, Local) and step.in_ones
-        if compares and not after:
-            found.append(number)
-        if compares or after or (isinstance(step, Sum) and step.kind is Kind.DECIDED):
-            jumping.add(len(network.inputs) + number)
-    return found
-
-
-def gap(network: Network, number: int, rows: Sequence[Any]) -> Floats:
-    """By how much the sides of a comparison differ, ``[samples, elements]``."""
-    step = network.steps[number]
-    assert isinstance(step, Local)
-    right = gathered(step.right, rows) if isinstance(step.right, View) else step.right
-    found = np.asarray(gathered(step.left, rows) - right, dtype=np.float64)
-    return found.reshape(len(found), -1)
 
 
 def choose_steps(
@@ -227,7 +142,7 @@ def _fitting(
         share = float(-low.min() / max(float(high.max() - low.min()), 1e-30))
         if coarse:
             share = math.ceil(share * _SHARES) / _SHARES
-        slack = steps.base >> _SLACK
+        slack = steps.base >> SLACK
         offset = min(top - 1 - slack, math.ceil(share * top) + slack)
         room = max(1, top - offset)
         each, reach = np.maximum(high, -low * (room / offset if offset else 0.0)), room
@@ -382,9 +297,13 @@ class _Integers:
                 terms.append(self._convolution(term, scale * divisor))
             elif isinstance(term, Function):
                 given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
+                if curve := term.ties is not None:
+                    if given:
+                        raise CannotLower("a function's pieces are not its own")
+                    given, miss = None, 0.0
                 made, started = self._function(term, own.scale, divisor, given, miss, far)
                 bias = bias + started
-                kinks.append(made.kinks)
+                kinks.append(() if curve else made.kinks)
                 terms.append(made)
             else:
                 factor = np.rint(self._factor(term, own.scale) * divisor)
@@ -471,8 +390,12 @@ class _Integers:
         """A function in straight pieces, and what it is at the least that its elements can be."""
         assert term.exact is not None
         low, high = self._range(term.view)
-        every = np.arange(low, high + 1, dtype=np.float64) / self.one(term.view)
-        values = np.clip(np.nan_to_num(term.factor * term.exact(every) * scale), -far, far)
+        every = np.arange(low, high + 1, dtype=np.float64) / (one := self.one(term.view))
+        exact = np.array(term.exact(every))
+        if term.ties is not None:
+            ties = term.ties(every)
+            exact[[nearest(tie * one) - low for tie in ties]] = term.exact(ties)
+        values = np.clip(np.nan_to_num(term.factor * exact * scale), -far, far)
         if given is None:
             least = max(_BEND, miss / math.sqrt(term.added))  # of what is small, more is added up
             near = np.clip(np.abs(values) * (miss / np.abs(values).max(initial=1.0)), least, None)
@@ -493,6 +416,7 @@ class _Integers:
             term,
             exact=None,
             factor=1.0,
+            ties=None,
             start=changes[0],
             kinks=tuple(low + end for end in ends[1:-1]),
             slopes=tuple(changes[1:]),

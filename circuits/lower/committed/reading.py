@@ -15,50 +15,60 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from circuits.committed.network import Network
+from circuits.committed.network import Local, Network
+from circuits.format.commitments import Weights
 from circuits.lower.committed import axes, choices, composites, elementwise, linear
+from circuits.lower.committed.curves import Curves
 from circuits.lower.committed.functions import FUNCTIONS
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
-from circuits.lower.committed.values import ROW, Draft, Value, constant, of_addresses
+from circuits.lower.committed.values import ROW, Draft, Map, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
 from circuits.rewrite.unrolling import GATES, unroll
 
 _ADVICE = "Leave out --argument committed: the other circuits take more operators."
+_COMPARED = "it compares an input with a constant, which other circuits do exactly"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
     """A network, and of its rows those whose elements all count in steps of one length, those that
     count in ones, and those that decide a comparison of a computed value with a constant, by the
-    name of its output. ``tested``: which input is each element that is compared with one."""
+    name of its output. ``tested``: which input is each element that is compared with one.
+    ``compared``, of what is part of a curve: the row of an input, and by how much both sides differ
+    where all its elements are a number, ``[numbers, elements]``."""
 
     network: Network
     alike: frozenset[int]
     ones: frozenset[int]
     decided: Mapping[str, int]
     tested: Mapping[str, NDArray[np.int64]]
+    compared: Mapping[str, tuple[int, Map]]
 
 
-def read_network(data: bytes) -> Read:
-    """The network of a rewritten model.
+def read_network(data: bytes, weights: Weights = Weights.SEALED) -> Read:
+    """The network of a rewritten model. Curves hold what would else be weights, and are constants
+    of the circuit: none are made where ``weights`` are not.
 
     Raises ``CannotLower`` naming the first node that has no place in one.
     """
     graph = _unrolled(onnx.load_model_from_string(data)).graph
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    reader = _Reader(graph, arrays)
+    reader = _Reader(graph, arrays, weights)
     for node in graph.node:
         reader.read(node)
     outputs = [reader.given(output.name) for output in graph.output]
-    network, numbers, alike = network_of(reader.draft, outputs)
-    decided = reader.draft.decided
+    draft = reader.draft
+    if reader.curves is not None:
+        draft, outputs = reader.curves.replaced(outputs)
+    network, numbers, alike = network_of(draft, outputs)
     return Read(
         network=network,
         alike=alike,
-        ones=frozenset(numbers[row] for row in reader.draft.ones if row in numbers),
-        decided={name: numbers[row] for name, row in decided.items() if row in numbers},
+        ones=frozenset(numbers[row] for row in draft.ones if row in numbers),
+        decided={name: numbers[row] for name, row in draft.decided.items() if row in numbers},
         tested={name: addresses // ROW for name, addresses in reader.draft.tested.items()},
+        compared=draft.compared,
     )
 
 
@@ -74,10 +84,13 @@ def _unrolled(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Reader:
     """Values by name."""
 
-    def __init__(self, graph: onnx.GraphProto, arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, arrays: dict[str, NDArray[Any]], weights: Weights
+    ) -> None:
         shapes = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input]
         self.draft = Draft(inputs=[math.prod(shape) for shape in shapes])
         self.draft.alike |= {*range(len(shapes))}
+        self.curves = Curves(self.draft) if weights is Weights.SEALED else None
         self.made = {name: node for node in graph.node for name in node.output}
         self.readers = Counter(name for node in graph.node for name in node.input)
         self.readers.update(output.name for output in graph.output)
@@ -92,13 +105,29 @@ class _Reader:
         step = _STEPS.get(node.op_type)
         if step is None:
             raise _refuse(node, "this operator is not there yet")
+        start = len(self.draft.steps)
+        if self.curves is not None and node.op_type in _MIXING:
+            values = [None if v is None else self.curves.whole(v) for v in values]
         try:
             own = self._one_hot(node) or self._biased(node)
             found = own or step(Node(self.draft, node, attributes, values))
         except Refused as error:
             raise _refuse(node, str(error)) from None
+        self._compared_inputs(node, start)
         results = found if isinstance(found, list) else [found]
         self.known.update(zip(node.output, results, strict=False))
+
+    def _compared_inputs(self, node: NodeProto, start: int) -> None:
+        """Notes the comparisons of inputs with constants among the steps from a place on."""
+        if self.draft.compares_inputs:
+            self.draft.compares_inputs = False
+            if self.curves is None:
+                raise _refuse(node, _COMPARED)
+            for at, step in enumerate(self.draft.steps[start:], len(self.draft.inputs) + start):
+                if isinstance(step, Local) and step.in_ones:
+                    self.draft.elsewhere[at] = _refuse(node, _COMPARED)
+        if self.curves is not None:
+            self.curves.follow()
 
     def _one_hot(self, node: NodeProto) -> Value | None:
         """max(1 - |i|, 0) of integers i: how the rewriter writes that i is zero."""
@@ -206,6 +235,7 @@ _MOVES = (
     "Transpose",
     "Unsqueeze",
 )
+_MIXING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _STEPS: dict[str, Callable[[Node], Value | list[Value]]] = {
     **dict.fromkeys(_MOVES, move),
     **dict.fromkeys(FUNCTIONS, elementwise.function),

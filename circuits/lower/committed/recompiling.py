@@ -24,9 +24,19 @@ from circuits.committed.arithmetic import (
     has_digits,
     lengths,
     lengths_of,
+    nearest,
     output_scales,
 )
-from circuits.committed.network import Floats, Kind, Local, Network, gathered
+from circuits.committed.network import (
+    Floats,
+    Function,
+    Kind,
+    Local,
+    Network,
+    Step,
+    Sum,
+    gathered,
+)
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json
 from circuits.lower.committed.candidates import (
@@ -37,17 +47,9 @@ from circuits.lower.committed.candidates import (
 )
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.input_steps import accepted_input, is_rounded, is_tested
-from circuits.lower.committed.quantising import (
-    FINER_BITS,
-    check_steps,
-    float_rows,
-    integer_network,
-)
-from circuits.lower.committed.sampling import (
-    answers_of,
-    inputs_of,
-    run_samples,
-)
+from circuits.lower.committed.quantising import FINER_BITS, check_steps, integer_network
+from circuits.lower.committed.responses import float_rows
+from circuits.lower.committed.sampling import answers_of, inputs_of, run_samples
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph
 
@@ -74,7 +76,7 @@ def recompiled(
     written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
     if not written or type(recipe["columns"]) is not int:
         raise CannotLower("the recipe is not written as this compiler writes it")
-    read = read_bounded(graph)
+    read = read_bounded(graph, weights)
     check_steps(read, steps)
     for row, own in enumerate(steps.inputs):
         rounded = own.finer <= FINER_BITS and shown and is_rounded(read.network, row)
@@ -137,8 +139,10 @@ def _decided_alike(
     """The samples on which integers decide all comparisons as the model does. Raises
     ``CannotLower`` where what one compares is far off although all before it are decided alike."""
     alike = np.ones(len(values[0]), dtype=bool)
-    every, true = lengths(network, steps), float_rows(model, values)[0]
+    every, true = lengths(network, steps), float_rows(model, values)
     for number, step in enumerate(network.steps):
+        if isinstance(step, Sum):
+            alike &= _same_sides(model.steps[number], step, every, true, made.rows)
         decides = step.in_ones if isinstance(step, Local) else step.kind is Kind.DECIDED
         if not decides:
             continue
@@ -151,4 +155,22 @@ def _decided_alike(
                 raise CannotLower("what a comparison compares is far off")
         row = len(network.inputs) + number
         alike &= np.all(made.rows[row] == true[row], axis=1)
+    return alike
+
+
+def _same_sides(
+    model: Step, step: Sum, lengths: Sequence[Floats], true: Sequence[Any], made: Sequence[Any]
+) -> NDArray[np.bool_]:
+    """The samples on which integers that functions are of lie where the model's numbers do: below,
+    on or above each that it compares them with."""
+    assert isinstance(model, Sum)
+    alike = np.ones(len(made[0]), dtype=bool)
+    for own, term in zip(model.terms, step.terms, strict=True):
+        if not isinstance(own, Function) or not isinstance(term, Function) or own.ties is None:
+            continue
+        length = float(lengths_of(term.view, lengths).max())
+        x = gathered(own.view, true).reshape(len(alike), -1)
+        n = gathered(term.view, made).reshape(len(alike), -1)
+        for tie in own.ties(np.arange(n.min() - 1, n.max() + 2) / length):
+            alike &= np.all(np.sign(x - tie) == np.sign(n - nearest(tie * length)), axis=1)
     return alike

@@ -22,16 +22,9 @@ from circuits.committed.network import Floats, Function, Kind, Network
 from circuits.format.commitments import Weights
 from circuits.format.tensors import InputEncoding
 from circuits.lower.committed.input_steps import accepted_input, choose_inputs
-from circuits.lower.committed.quantising import (
-    BENDS,
-    Extent,
-    choose_steps,
-    comparisons,
-    gap,
-    integer_network,
-    responses,
-)
+from circuits.lower.committed.quantising import BENDS, choose_steps, integer_network
 from circuits.lower.committed.reading import Read
+from circuits.lower.committed.responses import Extent, comparisons, gap, responses
 from circuits.lower.committed.sampling import (
     Answers,
     answers_of,

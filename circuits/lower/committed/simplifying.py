@@ -4,7 +4,7 @@ is rectified by its own look-up, and what nothing reads is left out."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -171,7 +171,7 @@ class _Simplifier:
                 found[mine] = starts[numbers[row]] + places[mine] % ROW
             return View(rows=tuple(rows), places=found)
 
-        steps = tuple(_viewed(self.steps[at], view) for at in kept)
+        steps = tuple(viewed(self.steps[at], view) for at in kept)
         outputs = tuple(view(output) for output in self.outputs)
         alike = {numbers[row] for row in self.alike if row in numbers}
         alike |= {
@@ -190,16 +190,15 @@ def _scaled(term: Term, factor: Floats) -> Term:
     return replace(term, factor=term.factor * float(factor[0]))
 
 
-def _mapped(step: Step, moved: object) -> Step:
-    return _viewed(step, lambda places: View(rows=(), places=moved(places)))  # type: ignore[operator]
+def _mapped(step: Step, moved: Callable[[Integers], Integers]) -> Step:
+    return viewed(step, lambda places: View(rows=(), places=moved(places)))
 
 
-def _viewed(step: Step, view: object) -> Step:
-    """A step with other views."""
+def viewed(step: Step, view: Callable[[Integers], View]) -> Step:
+    """A step with other views, made of the places that the old ones hold."""
 
     def new(old: View) -> View:
-        made: View = view(old.places)  # type: ignore[operator]
-        return made
+        return view(old.places)
 
     if isinstance(step, Local):
         right = new(step.right) if isinstance(step.right, View) else step.right

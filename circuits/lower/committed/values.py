@@ -34,6 +34,7 @@ from circuits.committed.network import (
     View,
     alone,
 )
+from circuits.lower.errors import CannotLower
 
 Map = Callable[[Floats], Floats]
 ROW = 1 << 40
@@ -162,7 +163,9 @@ class Draft:
     """A network being read. ``alike``: rows all of whose elements count in steps of one length;
     ``origins``: for each element of a local step's row the one in whose steps it counts; ``ones``:
     rows of integers that count in ones, exactly, ``bits`` those of them that are 0 or 1;
-    ``decided``: the rows that compare computed values with constants, by their outputs' names."""
+    ``decided``: the rows that compare computed values with constants, by their outputs' names;
+    ``elsewhere``: those that compare inputs with constants, each with the refusal that it is unless
+    a curve is made of it; ``compared``: see ``Read``."""
 
     inputs: list[int]
     steps: list[Step] = field(default_factory=list)
@@ -178,6 +181,10 @@ class Draft:
     #: The addresses of what products of bits are of, and those of flows by what makes them.
     products: dict[int, tuple[int, int]] = field(default_factory=dict)
     flows: dict[tuple[Op | None, int, int], int] = field(default_factory=dict)
+    elsewhere: dict[int, CannotLower] = field(default_factory=dict)
+    compared: dict[str, tuple[int, Map]] = field(default_factory=dict)
+    #: Whether the node that is being read compares inputs with constants.
+    compares_inputs: bool = False
     #: Where the bits stand that say whether an index is beyond 0, 1, 2 …, by its address.
     beyond: dict[int, Integers] = field(default_factory=dict)
     _indices: set[bytes] = field(default_factory=set)
