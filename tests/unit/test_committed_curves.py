@@ -14,11 +14,12 @@ from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import Steps, output_scales
 from circuits.committed.network import Function, Kind, Local, Sum
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import answers_of, committed_graphs, committed_quanta
+from circuits.lower.committed.candidates import committed_graphs, committed_quanta
 from circuits.lower.committed.quantising import integer_network
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
 from circuits.lower.committed.responses import responses
+from circuits.lower.committed.sampling import answers_of, run_samples
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_counts, near_graph
@@ -105,7 +106,8 @@ def test_its_integers_are_as_near_as_the_table_is_fine(body: str) -> None:
     network = integer_network(read_network(graph.plain), steps)
     wanted = answers(model(body), x)
     scales = output_scales(network, steps)
-    found, _ = answers_of(graph, network, steps, scales, [x.astype(np.float64)])
+    made_of = run_samples(network, steps, [x.astype(np.float64)])
+    found = answers_of(graph, network, scales, made_of.rows)
     off = np.abs(np.concatenate([row[0] for row in found]) - wanted)
     assert off.max() <= 0.01 * (wanted.max() - wanted.min())
 
