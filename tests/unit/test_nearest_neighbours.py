@@ -14,8 +14,9 @@ from onnx import numpy_helper, parser
 
 from circuits.committed.arithmetic import InputSteps, output_scales, run
 from circuits.committed.network import Local, gathered
-from circuits.lower.committed.quantising import choose_steps, integer_network, responses
+from circuits.lower.committed.quantising import choose_steps, integer_network
 from circuits.lower.committed.reading import read_network
+from circuits.lower.committed.responses import responses
 from circuits.rewrite import rewrite
 
 ROWS, FEATURES = 21, 3
