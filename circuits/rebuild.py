@@ -34,7 +34,8 @@ from circuits.format.manifest import CircuitManifest, SrsRef
 from circuits.format.profile import Argument
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.lower import BitWidths, lower
-from circuits.lower.graphs import LoweredGraph
+from circuits.lower.graphs import FloatGraph, LoweredGraph
+from circuits.lower.thresholds import bits_between_thresholds
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import bound_float, float_graph, lay_out
 from circuits.plan.variants import integer_args
@@ -84,6 +85,7 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
             recipe.visibility,
             salt=recipe.salt,
         )
+        _tell_thresholds(graph, samples, lowered)
     else:
         onnx, passes, hidden = graph.onnx, graph.passes, None
         if not recipe.visibility.shows_input:
@@ -99,6 +101,17 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
         batched = vectorize(lowered.onnx, recipe.lanes)
         lowered = replace(lowered, onnx=batched, passes=(*lowered.passes, VECTORIZED))
     return Recompiled(graph=lowered, signature=graph.signature, reference=graph.reference)
+
+
+def _tell_thresholds(graph: FloatGraph, samples: Sequence[Sample], lowered: LoweredGraph) -> None:
+    """Steps of inputs tell the thresholds apart that these are compared with: random inputs need
+    not come between them. (``circuits.lower.committed.recompiling`` asks so of committed hints.)"""
+    least = bits_between_thresholds(graph.plain, samples[0]) if samples else {}
+    for own in lowered.inputs:
+        if own.scale < least.get(own.tensor.name, own.scale):
+            raise CircuitNotFaithful(
+                f"input {own.tensor.name!r} counts in steps that do not tell its thresholds apart"
+            )
 
 
 def _committed(made: LoweredGraph, manifest: CircuitManifest) -> None:

@@ -27,6 +27,8 @@ from circuits.rewrite.edit import Builder, names_in
 _COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 #: A step is so many times smaller than the gap between a calibration value and a threshold.
 _MARGIN = 4.0
+#: And than the gap between two thresholds of one element, or between one and 0.
+_BETWEEN = 2.0
 #: Bits of a float32's significand: a step of a threshold's last bit tells all its neighbours apart.
 _SIGNIFICAND = 23
 #: Fractional bits of an input that compares at most.
@@ -131,13 +133,15 @@ def near_graph(onnx_bytes: bytes, quantum: Mapping[str, Any] | float) -> bytes |
 
 def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
     """Fractional bits with which no sample lies within a quarter of its distance from a threshold
-    that it is not equal to: of inputs that are compared as they come. 0 where none is.
+    that it is not equal to: of inputs that are compared as they come. 0 where none is. No fewer
+    than tell thresholds from each other.
 
     No more than tell a threshold from the next float32 are ever of use.
     """
     model = onnx.load_model_from_string(onnx_bytes)
-    bits = 0
-    for columns, test in _picked(model, samples[0]):
+    picked = _picked(model, samples[0])
+    bits = max(_between(picked).values(), default=0)
+    for columns, test in picked:
         name, places = columns
         own = places >= 0
         level, _ = decided(test.op, np.broadcast_to(test.level, places.shape)[own])
@@ -151,6 +155,39 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
         needed = np.minimum(wanted, np.where(level == 0, MOST_BITS, enough))
         bits = max(bits, 1, int(needed.max(initial=0.0)))
     return min(bits, MOST_BITS)
+
+
+def bits_between_thresholds(onnx_bytes: bytes, sample: Sample) -> dict[str, int]:
+    """Fractional bits that each input of floats which is compared as it comes takes at least, by
+    its name: whatever samples a circuit was planned with. ``sample`` only runs the model."""
+    return _between(_picked(onnx.load_model_from_string(onnx_bytes), sample))
+
+
+def bits_between(levels: Floats) -> int:
+    """Fractional bits that tell the thresholds of one element from each other, and from 0.
+
+    With fewer, no integer would be between two of them, and what a model answers there would never
+    occur; or all values of an element would be on one side.
+    """
+    known = np.unique(np.append(levels[np.isfinite(levels)], 0.0))
+    gaps, larger = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
+    wanted = np.ceil(np.log2(_BETWEEN / gaps))
+    enough = _SIGNIFICAND + 1 - np.floor(np.log2(larger))
+    return min(MOST_BITS, int(np.minimum(wanted, enough).max(initial=1.0)))
+
+
+def _between(picked: Sequence[tuple[tuple[str, NDArray[np.int64]], Test]]) -> dict[str, int]:
+    """``bits_between`` of the element of each input that takes most."""
+    levels: dict[tuple[str, int], list[Floats]] = {}
+    for (name, places), test in picked:
+        own = places >= 0
+        found, _ = decided(test.op, np.broadcast_to(test.level, places.shape)[own])
+        for place, level in zip(places[own].tolist(), found, strict=True):
+            levels.setdefault((name, place), []).append(level)
+    bits: dict[str, int] = {}
+    for (name, _), own_levels in levels.items():
+        bits[name] = max(bits.get(name, 1), bits_between(np.array(own_levels)))
+    return bits
 
 
 def showing_compared(onnx_bytes: bytes) -> bytes:

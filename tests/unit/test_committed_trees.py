@@ -3,6 +3,7 @@ which a quotient is a bit, each with a case that nothing else would refuse."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -16,16 +17,23 @@ from sklearn.ensemble import RandomForestClassifier
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import InputSteps, bounds
 from circuits.committed.network import Kind, Local, Op, Sum
+from circuits.compiler.recipe import Recipe
+from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import Weights
+from circuits.format.profile import Visibility
+from circuits.lower import BitWidths
 from circuits.lower.committed import input_steps
-from circuits.lower.committed.candidates import read_bounded
+from circuits.lower.committed.candidates import committed_graphs, read_bounded
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import check_steps, choose_steps
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
 from circuits.lower.committed.responses import responses
 from circuits.lower.errors import CannotLower
+from circuits.lower.graphs import LoweringTask
+from circuits.lower.thresholds import bits_between
 from circuits.plan.graphs import float_graph
+from circuits.rebuild import recompiled_graph
 from tests.cases.committed_networks import arranged, model
 
 
@@ -122,8 +130,105 @@ def test_a_rebuild_refuses_steps_that_tell_no_values_apart() -> None:
     rebuilt(InputSteps(scale=13, offset=1 << 13, finer=8), shown=False)
     with pytest.raises(CannotLower, match="larger than what bounds it"):
         rebuilt(InputSteps(scale=13, offset=1 << 13, finer=7), shown=False)
-    with pytest.raises(CannotLower, match="off"):
+    with pytest.raises(CannotLower, match="do not tell its thresholds apart"):
         rebuilt(InputSteps(scale=0, offset=1, finer=0), shown=True)
+
+
+def in_two_units() -> bytes:
+    """A score by a number of years, and by one of cents: all that is accepted is one range."""
+    made = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2] x) => (float[1, 3] y) { g = Greater(x, t) b = Cast<to = 1>(g) y = MatMul(b, w) }
+    """)
+    weights = np.array([[-2, 1, 0.5], [0, -1, 1.5]], np.float32)
+    for name, value in (("t", np.array([30, 5e5], np.float32)), ("w", weights)):
+        made.graph.initializer.append(numpy_helper.from_array(value, name))
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_rebuild_refuses_steps_under_which_an_answer_never_occurs(committed: bool) -> None:
+    """Steps of 512: nobody is 31 to 255 years old, and no random input is."""
+
+    def rebuilt(scale: int) -> None:
+        if not committed:
+            bits = BitWidths(input=scale, weights=(8, 8)).to_json()
+            recompiled_graph(
+                in_two_units(), drawn, replace(recipe, lowering={"bits": bits, "tables": False})
+            )
+            return
+        longest = (10**6).bit_length() + scale
+        own = InputSteps(scale=scale, offset=0, finer=max(0, math.ceil((longest - 8) / 8) * 8))
+        extents = responses(read.network, [x]).extents
+        steps = choose_steps(read, extents, base=256, logrows=10, inputs=[own], margin=2.0)
+        lowering = {"columns": 1, "steps": steps.to_json()}
+        recompiled(graph, lowering, drawn, shown=False, weights=Weights.SEALED)
+
+    graph = float_graph(in_two_units(), [], 1)
+    read = read_bounded(graph)
+    x = np.random.default_rng(3).uniform(0, 1e6, (20, 2))
+    drawn = draw(graph.signature, {"x": (0.0, 1e6)}, seed=7).plan
+    recipe = Recipe(
+        accepted={"x": (0.0, 1e6)},
+        limbs=1,
+        visibility=Visibility.PRIVATE_INPUT,
+        salt=False,
+        lowering=None,
+        lanes=1,
+        input_scales=(0,),
+    )
+    rebuilt(1)
+    with pytest.raises((CannotLower, CircuitNotFaithful), match="do not tell its thresholds apart"):
+        rebuilt(-9)
+
+
+@pytest.mark.parametrize(
+    ("levels", "bits"),
+    [
+        ([], 1),
+        ([0.0], 1),
+        ([30.0], 1),
+        ([0.01], 8),
+        ([0.25, 0.5, 0.5], 3),
+        ([3.0, 3.0 + 2**-10], 11),
+        ([3.0, float(np.nextafter(np.float32(3), np.float32(4)))], 23),
+        ([1.0, 1 + 2**-40], 24),
+        ([1e-20], 30),
+    ],
+)
+def test_thresholds_of_an_element_are_told_apart(levels: list[float], bits: int) -> None:
+    assert bits_between(np.array(levels)) == bits
+
+
+def test_steps_that_are_asked_for_tell_thresholds_apart() -> None:
+    graph = float_graph(in_two_units(), [], 1)
+    drawn = draw(graph.signature, {"x": (0.0, 1e6)}, seed=7).plan
+    task = LoweringTask(
+        accepted={"x": (0.0, 1e6)},
+        limbs=1,
+        plan=drawn,
+        held_out=drawn,
+        agreement=0.0,
+        input_scale=-9,
+    )
+    found = committed_graphs(graph, task, False, Weights.SEALED)
+    assert isinstance(found, str)
+    assert "not told apart" in found
+    assert not isinstance(
+        committed_graphs(graph, replace(task, input_scale=1), False, Weights.SEALED), str
+    )
+
+
+def test_an_input_has_no_more_steps_than_doubles_tell_apart() -> None:
+    """One that is public is compared with the ends of its range in doubles: a step beyond the last
+    would be a bit of two."""
+    steps = arranged("trees").steps
+    (own,) = steps.inputs
+    check_steps(read_network(model("trees")), steps)
+    longer = replace(steps, base=1 << 14, logrows=15, inputs=(replace(own, finer=40),))
+    with pytest.raises(CannotLower, match="doubles"):
+        check_steps(read_network(model("trees")), longer)
+    ends = 0.0, float(1 << 40)
+    assert input_steps.tested_steps("float32", ends, 1 << 14, 13, shown=True, wanted=None) is None
 
 
 def test_what_goes_down_trees_takes_no_hints() -> None:

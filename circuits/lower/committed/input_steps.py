@@ -11,8 +11,10 @@ from circuits.calibration.samples import Range
 from circuits.committed.arithmetic import InputSteps
 from circuits.committed.network import ZERO, Kind, Network, Step, Sum
 from circuits.format.tensors import InputEncoding, TensorSpec, scale_wanted
-from circuits.lower.committed.quantising import FINER_BITS, MOST_FINER
+from circuits.lower.committed.quantising import EXACT, FINER_BITS, MOST_FINER
 from circuits.lower.graphs import FloatGraph, LoweringTask
+from circuits.lower.levels import decided
+from circuits.lower.thresholds import bits_between
 
 
 def choose_inputs(
@@ -83,6 +85,26 @@ def is_tested(network: Network, row: int) -> bool:
     return bool(readers) and alone and not any(row in output.rows for output in network.outputs)
 
 
+def least_scale(network: Network, row: int, dtype: str) -> int:
+    """The scale that an input which is only compared with constants has at least, of whatever
+    samples: one that tells these apart."""
+    if not dtype.startswith("f"):
+        return 0
+    places, levels = [], []
+    for _, step in network.sums:
+        view = step.views[0] if step.kind is Kind.DECIDED else None
+        if view is None or row not in view.rows:
+            continue
+        start = sum(network.sizes[n] for n in view.rows if n < row)
+        place = view.places.reshape(-1) - start
+        own = (place >= 0) & (place < network.sizes[row])
+        op = "GreaterOrEqual" if step.inclusive else "Greater"
+        levels.append(decided(op, -step.bias[own])[0])
+        places.append(place[own])
+    place, level = np.concatenate(places), np.concatenate(levels)
+    return max(bits_between(level[place == n]) for n in np.unique(place))
+
+
 def tested_steps(
     dtype: str, accepted: Range, base: int, told_apart: int, shown: bool, wanted: int | None
 ) -> InputSteps | None:
@@ -97,7 +119,9 @@ def tested_steps(
     digit = base.bit_length() - 1
     more = max(0, (max(high, 0) - min(low, 0)).bit_length() - digit)
     more = more if shown else math.ceil(more / digit) * digit
-    return InputSteps(scale=scale, offset=max(0, -low), finer=more) if more <= MOST_FINER else None
+    if more > MOST_FINER or base << more > EXACT:
+        return None
+    return InputSteps(scale=scale, offset=max(0, -low), finer=more)
 
 
 def input_steps(

@@ -56,6 +56,8 @@ _MOST_DIGITS = 2
 FINER_BITS = 10
 #: And one that is only compared with constants, which are told apart as data and thresholds are.
 MOST_FINER = 40
+#: All of an input's steps are no more than doubles have integers.
+EXACT = 1 << 53
 #: Into how many parts a range is cut where its steps shall tell little.
 _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
@@ -178,6 +180,8 @@ def check_steps(read: Read, steps: Steps) -> None:
         if type(given.finer) is not int or not 0 <= given.finer <= MOST_FINER:
             raise CannotLower("an input is longer than any that is chosen")
         longest = steps.base << given.finer
+        if longest > EXACT:  # what whoever verifies bounds is compared in doubles
+            raise CannotLower("an input has more steps than doubles tell apart")
         if type(given.scale) is not int or not 0 <= given.offset < longest:
             raise CannotLower("an input is offset as no table allows")
     made = _Integers(network, steps)

@@ -46,7 +46,7 @@ from circuits.lower.committed.candidates import (
     read_bounded,
 )
 from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.input_steps import accepted_input, is_rounded, is_tested
+from circuits.lower.committed.input_steps import accepted_input, is_rounded, is_tested, least_scale
 from circuits.lower.committed.quantising import FINER_BITS, check_steps, integer_network
 from circuits.lower.committed.responses import float_rows
 from circuits.lower.committed.sampling import answers_of, inputs_of, run_samples
@@ -78,11 +78,18 @@ def recompiled(
         raise CannotLower("the recipe is not written as this compiler writes it")
     read = read_bounded(graph, weights)
     check_steps(read, steps)
-    for row, own in enumerate(steps.inputs):
+    for row, (own, tensor) in enumerate(zip(steps.inputs, graph.signature.inputs, strict=True)):
         rounded = own.finer <= FINER_BITS and shown and is_rounded(read.network, row)
         tested = is_tested(read.network, row) and (shown or has_digits(own, steps.base))
         if own.finer and not (rounded or tested):
             raise CannotLower("an input is larger than what bounds it")
+        if is_tested(read.network, row):
+            least = least_scale(read.network, row, tensor.dtype)
+            if own.scale < least:
+                raise CannotLower(
+                    f"an input counts in steps that do not tell its thresholds apart: its scale is"
+                    f" {own.scale}, and {least} the least that does"
+                )
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(
         integers,

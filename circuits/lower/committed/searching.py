@@ -20,8 +20,13 @@ from circuits.committed.arithmetic import (
 )
 from circuits.committed.network import Floats, Function, Kind, Network
 from circuits.format.commitments import Weights
-from circuits.format.tensors import InputEncoding
-from circuits.lower.committed.input_steps import accepted_input, choose_inputs
+from circuits.format.tensors import InputEncoding, scale_wanted
+from circuits.lower.committed.input_steps import (
+    accepted_input,
+    choose_inputs,
+    is_tested,
+    least_scale,
+)
 from circuits.lower.committed.quantising import BENDS, choose_steps, integer_network
 from circuits.lower.committed.reading import Read
 from circuits.lower.committed.responses import Extent, comparisons, gap, responses
@@ -207,10 +212,23 @@ class Search:
 
 
 def _told_apart(network: Network, graph: FloatGraph, task: LoweringTask) -> int | None:
-    """Fractional bits that tell inputs from the constants that they are compared with."""
+    """Fractional bits that tell inputs from the constants that they are compared with. Raises
+    ``CannotLower`` where the scale that is asked for does not even tell these apart."""
     if not any(step.kind is Kind.DECIDED for _, step in network.sums):
         return None
-    return bits_for_thresholds(graph.plain, task.plan)
+    least = 0
+    for row, tensor in enumerate(graph.signature.inputs):
+        if not is_tested(network, row):
+            continue
+        own, asked = least_scale(network, row, tensor.dtype), task.input_scale
+        if asked is not None and scale_wanted(tensor.dtype, asked) < own:
+            raise CannotLower(
+                f"in steps of 2^{-asked}, constants that an input is compared with are not told"
+                f" apart: that takes 2^{-own}"
+            )
+        least = max(least, own)
+    found = bits_for_thresholds(graph.plain, task.plan)
+    return max(found, least) if found else found
 
 
 def _misjudged(
