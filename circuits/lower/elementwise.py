@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from circuits.lower.emit import name_of
 from circuits.lower.emit import shape_of as tensor_shape
-from circuits.lower.levels import MIRRORED, NEGATED, cut
+from circuits.lower.levels import NEGATED, cut
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import ZERO, QuantizedValue, compact, gather, per_tensor
+from circuits.rewrite.comparisons import MIRRORED
 from circuits.rewrite.edit import attr, constant, input_at, shape_of
 from circuits.rewrite.integers import is_whole
 

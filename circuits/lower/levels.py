@@ -19,14 +19,6 @@ _SHORT = 5
 _TINY = 1e-30
 #: Comparisons that are the negation of the two that are decided: ``>`` and ``>=``.
 NEGATED = frozenset({"Less", "LessOrEqual"})
-#: The same comparison with its operands the other way round.
-MIRRORED = {
-    "Equal": "Equal",
-    "Greater": "Less",
-    "GreaterOrEqual": "LessOrEqual",
-    "Less": "Greater",
-    "LessOrEqual": "GreaterOrEqual",
-}
 
 
 def decided(op: str, raw: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -20,8 +20,9 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from onnx_ir.passes import common
 
 from circuits.errors import ModelError
-from circuits.lower.levels import MIRRORED, decided
+from circuits.lower.levels import decided
 from circuits.rewrite.compare import Sample, run
+from circuits.rewrite.comparisons import MIRRORED
 from circuits.rewrite.edit import Builder, names_in
 
 _COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})

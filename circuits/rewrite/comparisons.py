@@ -17,6 +17,14 @@ from circuits.rewrite.edit import (
 )
 from circuits.rewrite.selection import source
 
+#: The same comparison with its operands the other way round.
+MIRRORED = {
+    "Equal": "Equal",
+    "Greater": "Less",
+    "GreaterOrEqual": "LessOrEqual",
+    "Less": "Greater",
+    "LessOrEqual": "GreaterOrEqual",
+}
 #: Squares of roots below this are floats.
 _LARGEST_ROOT = 1e18
 
@@ -110,6 +118,31 @@ def _of_root(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.op(node.op_type, maker.inputs[0], build.const(np.array([edge], np.float32)))
 
 
+def _compared(node: ir.Node, build: Builder) -> ir.Value | None:
+    if node.op_type != "Equal" and (found := _of_root(node, build)) is not None:
+        return found
+    left, right = node.inputs
+    for value, other, op in ((left, right, node.op_type), (right, left, MIRRORED[node.op_type])):
+        limit = constant(other)
+        if limit is None or not np.isinf(limit).all() or not _is_finite(value):
+            continue
+        truth = op != "Equal" and (limit > 0) == op.startswith("Less")
+        return build.const(np.broadcast_to(truth, shape_of(node.outputs[0])).copy())
+    return None
+
+
+def _is_finite(value: ir.Value | None) -> bool:
+    """Whether a value is an element of inputs, which are finite, or one of the largest of them."""
+    value = source(value)
+    if value is None or constant(value) is not None:
+        return False
+    node = value.producer()
+    if node is None:
+        return value.is_graph_input()
+    reduces = node.op_type in ("ReduceMax", "ReduceMin")
+    return reduces and _is_finite(node.inputs[0])
+
+
 EXTREMA_AND_MASKS = expanding(
     {
         "Max": _extremum,
@@ -119,10 +152,10 @@ EXTREMA_AND_MASKS = expanding(
         "ArgMax": _hardmax_last,
         "ArgMin": _hardmax_last,
         "Tile": _tile,
-        **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _of_root),
+        **dict.fromkeys(MIRRORED, _compared),
     },
     name="extrema-and-masks",
-    version=3,
+    version=4,
     purpose="Max and Min of many or of constants, roots against one, Trilu, OneHot levels, last"
     " ArgMax, Tile.",
     reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",

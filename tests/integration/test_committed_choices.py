@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from circuits.format.manifest import CircuitManifest
-from circuits.format.profile import Profile, Visibility
+from circuits.format.profile import Argument, Profile, Visibility
 from circuits.rebuild import rebuild
 from circuits.srs.files import SrsFolder
 from prover.app import App
@@ -156,4 +157,24 @@ def test_labels_are_proved_with_committed_hints(app: App, name: str) -> None:
     (other,) = done.result["outputs"].keys() - {"label"}
     found = np.array(done.result["outputs"][other]).reshape(scores.shape)
     assert np.abs(found - scores).max() < 0.02 * max(1.0, float(np.ptp(scores)))
+    assert app.verify(app.bundle(done), None)["ok"]
+
+
+def test_a_model_of_more_inputs_than_a_proof_has_tensors_is_proved(app: App) -> None:
+    """One tensor of hints has all of them."""
+    made = parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 1] a, float[1, 1] b, float[1, 1] c, float[1, 1] d) => (float[1, 3] y) {
+      x = Concat<axis = 1>(a, b, c, d) h = Gemm(x, w, wb) r = Relu(h) y = Gemm(r, v, vb)
+    }""")
+    made.graph.initializer.extend(onnx.load_model_from_string(perceptron()).graph.initializer)
+    names, (x, _) = "abcd", rows()
+    calibration = io.BytesIO()
+    np.savez(calibration, **{n: x[:, at : at + 1] for at, n in enumerate(names)})
+    record, _ = app.add_model(made.SerializeToString(), "columns")
+    given = {n: x[90:91, at : at + 1] for at, n in enumerate(names)}
+    profile = Profile(argument=Argument.COMMITTED)
+    job = app.prove_inputs(record, given, profile, None, calibration.getvalue())
+    app.run(job.id, "test")
+    done = app.store.job(job.id)
+    assert done.state is JobState.SUCCEEDED, done.problem
     assert app.verify(app.bundle(done), None)["ok"]

@@ -76,3 +76,9 @@ def test_agreement_counts_each_row_of_an_output() -> None:
     assert compare(reference, got).agreement == pytest.approx(2 / 3)
     other = [[reference[0][0], np.array([[1.0, 0.0]])]]
     assert compare(other, [[got[0][0], np.array([[0.0, 1.0]])]]).agreement == 0.0
+
+
+def test_what_float32_does_not_tell_apart_is_a_tie() -> None:
+    near = float(np.nextafter(np.float32(3.0), np.float32(4.0)))
+    assert compare(rows([3.0, near]), rows([3.0, 2.9])).agreement == 1.0
+    assert compare(rows([3.0, 3.0001]), rows([3.0, 2.9])).agreement == 0.0

@@ -175,6 +175,19 @@ def test_a_mask_of_minus_infinity_becomes_finite() -> None:
     assert all(np.isfinite(c).all() for c in constants if c.dtype.kind == "f")
 
 
+@pytest.mark.parametrize("test", ["Equal(m, i)", "Less(m, i)", "Greater(i, m)"])
+def test_what_is_an_input_is_never_infinite(test: str) -> None:
+    """As exporters ask whether a mask leaves nothing of a row."""
+    body = f"m = ReduceMax<axes = [1]>(x) a = {test} z = Where(a, o, x) y = Relu(z)"
+    model = onnx.load_model_from_string(graph(body, "float[1, 2] x"))
+    for name, value in (("i", -np.inf), ("o", 0.0)):
+        constant = np.full((1, 1), value, dtype=np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(constant, name))
+    data = model.SerializeToString()
+    found = onnx.load_model_from_string(rewrite(data, samples(data)).onnx)
+    assert [node.op_type for node in found.graph.node] == ["Where", "Relu"]
+
+
 @pytest.mark.parametrize("of", ["x", "d"])
 def test_a_softmax_written_as_powers_is_one(of: str) -> None:
     """With and without the largest taken off, also where scores are in the hundreds."""

@@ -35,7 +35,8 @@ from circuits.lower.committed.values import (
     raw,
     rows_of,
 )
-from circuits.lower.levels import MIRRORED, NEGATED
+from circuits.lower.levels import NEGATED
+from circuits.rewrite.comparisons import MIRRORED
 
 #: Where two sides have this share of elements of their own, their differences are fewer sums.
 _MANY = 0.75

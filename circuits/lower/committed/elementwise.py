@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from circuits.committed.network import ZERO, Floats, Local, Op
@@ -127,6 +129,8 @@ def rectified(draft: Draft, value: Value) -> Value:
 
 def by_element(draft: Draft, op: Op, left: Value, right: Value | float) -> Value:
     """A local step of plain values."""
+    if not isinstance(right, Value) and not math.isfinite(right):
+        raise Refused("it compares with an infinity")
     other = raw(right.addresses) if isinstance(right, Value) else right
     return draft.row(Local(op=op, left=raw(left.addresses), right=other), left.shape)
 

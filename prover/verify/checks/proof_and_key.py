@@ -96,7 +96,10 @@ def settings_agree(e: Evidence) -> str:
     for name, (found, wanted) in facts.items():
         if found != wanted:
             refuse(f"{name}: the settings have {found!r}, the manifest {wanted!r}")
-    _scales("input", settings.input_scales, [i.scale for i in manifest.inputs])
+    scales = [i.scale for i in manifest.inputs]
+    if manifest.commitments is not None:  # one tensor has all of the model's inputs, as integers
+        scales = [0] * len(settings.input_scales)
+    _scales("input", settings.input_scales, scales)
     last = len(settings.output_scales) - (manifest.residues > 0)  # residues come behind
     outputs = settings.output_scales[last - len(manifest.outputs) : last]
     _scales("output", outputs, [o.scale for o in manifest.outputs])
