@@ -169,7 +169,8 @@ def test_a_model_of_more_inputs_than_a_proof_has_tensors_is_proved(app: App) -> 
     made.graph.initializer.extend(onnx.load_model_from_string(perceptron()).graph.initializer)
     names, (x, _) = "abcd", rows()
     calibration = io.BytesIO()
-    np.savez(calibration, **{n: x[:, at : at + 1] for at, n in enumerate(names)})
+    columns: dict[str, Any] = {n: x[:, at : at + 1] for at, n in enumerate(names)}
+    np.savez(calibration, **columns)
     record, _ = app.add_model(made.SerializeToString(), "columns")
     given = {n: x[90:91, at : at + 1] for at, n in enumerate(names)}
     profile = Profile(argument=Argument.COMMITTED)
