@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from circuits.committed.arithmetic import InputSteps, output_scales, run
+from circuits.committed.arrangement import Arrangement
 from circuits.committed.network import Local, gathered
+from circuits.format.commitments import Weights
+from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.committed.quantising import choose_steps, integer_network
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.responses import responses
+from circuits.lower.graphs import LoweringTask
+from circuits.plan.graphs import float_graph
 from circuits.rewrite import rewrite
 
 ROWS, FEATURES = 21, 3
@@ -189,3 +194,34 @@ def test_a_mean_of_what_is_near_has_integers() -> None:
     (scale,) = output_scales(network, steps)
     found = np.ldexp(gathered(network.outputs[0], made.rows).astype(np.float64), -scale)
     np.testing.assert_allclose(found[:, 0], near_means(6.0), atol=0.05)
+
+
+def test_a_mean_of_nothing_has_no_proof() -> None:
+    """Nor has it another answer: it is no number in the model, and targets are 2 to 4."""
+    made = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 3] x) => (float[1, 1] y) {
+      n = Greater(x, t) c = Cast<to = 1>(n) m = Mul(c, u) a = ReduceSum(m, last)
+      b = ReduceSum(c, last) y = Div(a, b) }""")
+    own = {"t": [[0.1, 0.3, 0.2]], "u": [[2, 3, 4]]}
+    constants = {name: np.array(values, dtype=np.float32) for name, values in own.items()}
+    for name, value in {**constants, "last": np.array([1])}.items():
+        made.graph.initializer.append(numpy_helper.from_array(value, name))
+    x = np.random.default_rng(0).uniform(-1, 1, (120, 1, 3)).astype(np.float32)
+    some = [{"x": row} for row in x if np.any(row > constants["t"])]
+    task = LoweringTask(
+        accepted={"x": (-1.0, 1.0)}, limbs=1, plan=tuple(some[:40]), held_out=tuple(some[40:])
+    )
+    graph = float_graph(made.SerializeToString(), some[:2], 1)
+    found = committed_graphs(graph, task, False, Weights.SEALED)
+    assert isinstance(found, list)
+    assert not any(circuit.holds_corners for circuit in found)
+    for circuit in found:
+        assert circuit.network is not None
+        own_network = Arrangement.from_bytes(circuit.network)
+        (step,) = own_network.steps.inputs
+        sent = np.rint(np.ldexp(x.reshape(-1, 3), step.scale)).astype(np.int64)
+        outside = run(own_network.network, own_network.steps, [sent]).outside
+        nothing = ~np.any(x > constants["t"], axis=(1, 2))
+        assert np.any(nothing)
+        assert np.all(outside[nothing])
+        assert not np.any(outside[~nothing])

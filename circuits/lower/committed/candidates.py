@@ -147,7 +147,7 @@ def _candidates(
             serves = search.serves(trial)
             area, first = min(area, made.columns << logrows), first or (logrows if serves else None)
             own = described(made, graph, trial.steps, trial.accepted, trial.scales)
-            yield replace(own, answers=trial.answers, holds_corners=corners)
+            yield replace(own, answers=trial.answers, holds_corners=search.holds_corners(trial))
             if serves and made.columns == 1 and trial.held_out.agreement == 1:
                 break  # no size beyond it is cheaper
         tried += search.tried

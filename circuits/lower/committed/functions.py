@@ -22,9 +22,9 @@ def reciprocal(x: Floats) -> Floats:
 
 
 def of_count(x: Floats) -> Floats:
-    """1 / x of a count. Where none are counted there is no share: 0, so that a count that may never
-    occur decides no steps."""
-    return np.asarray(np.where(x == 0, 0.0, 1 / np.where(x == 0, 1.0, x)))
+    """1 / x of a count. Where none are counted there is no share, and no entry in a table: what a
+    model has no answer for has no proof."""
+    return np.asarray(np.where(x == 0, np.inf, 1 / np.where(x == 0, 1.0, x)))
 
 
 def power(exponent: float) -> Map:

@@ -399,7 +399,8 @@ class _Integers:
         if term.ties is not None:
             ties = term.ties(every)
             exact[[nearest(tie * one) - low for tie in ties]] = term.exact(ties)
-        values = np.clip(np.nan_to_num(term.factor * exact * scale), -far, far)
+        values = np.nan_to_num(term.factor * exact * scale, nan=far)  # no number has no entry
+        values = np.clip(values, -far, far)
         if given is None:
             least = max(_BEND, miss / math.sqrt(term.added))  # of what is small, more is added up
             near = np.clip(np.abs(values) * (miss / np.abs(values).max(initial=1.0)), least, None)

@@ -60,6 +60,7 @@ def responses(network: Network, inputs: Sequence[Floats]) -> Responses:
 
     def seen(step: Sum, sums: Floats) -> None:
         flat = sums.reshape(-1, step.shape[2])
+        flat = np.where(np.isfinite(flat), flat, 0.0)  # what is no number decides no steps
         extents.append(Extent(low=flat.min(axis=0), high=flat.max(axis=0)))
 
     known = float_rows(network, inputs, seen)
@@ -80,9 +81,11 @@ def float_rows(
     known: list[Any] = list(inputs)
     for step in network.steps:
         if isinstance(step, Local):
-            known.append(local(step, known))
+            with np.errstate(invalid="ignore"):
+                known.append(local(step, known))
             continue
-        sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
         sums = np.rint(sums) if step.rounded else sums
         seen(step, sums)
         read = np.maximum(sums, 0) if step.kind is Kind.RECTIFIED else sums

@@ -123,6 +123,14 @@ class Search:
         """Whether integers are exact enough on held-out samples too."""
         return self._exact(trial.held_out)
 
+    def holds_corners(self, trial: Trial) -> bool:
+        """Whether integers were held to every corner of the accepted range: the model may have no
+        answer at some."""
+        if not self.corners:
+            return False
+        (answered, *_), _ = self._at_corners(trial.accepted)
+        return len(answered) == len(corner_samples(trial.accepted))
+
     def _exact(self, measured: Measured) -> bool:
         task = self.task
         return measured.max_error <= task.max_error and measured.agreement >= task.agreement
@@ -203,11 +211,15 @@ class Search:
         )
 
     def _at_corners(self, edges: tuple[InputEncoding, ...]) -> tuple[list[Floats], list[Extent]]:
-        """The corners of the accepted range, and what the model's sums reach there."""
+        """The corners of the accepted range at which the model has an answer, and what its sums
+        reach at corners."""
         key = tuple((own.lower, own.upper) for own in edges)
         if key not in self._corners:
             corners = inputs_of(self.graph, corner_samples(edges))
-            self._corners[key] = corners, responses(self.read.network, corners).extents
+            found = responses(self.read.network, corners)
+            finite = [np.isfinite(output).all(axis=1) for output in found.outputs]
+            answered = [values[np.all(finite, axis=0)] for values in corners]
+            self._corners[key] = answered, found.extents
         return self._corners[key]
 
 
