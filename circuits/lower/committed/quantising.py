@@ -63,6 +63,8 @@ _SHARES = 32
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
 #: samples, the fewest that do, and steps at least.
 BENDS, _BEND = (8, 9, 11, 13), 0.5
+#: How many steps they may miss it by in any recipe.
+_MOST_MISSED = 3.0
 #: A function takes more pieces as the root of what they may miss falls: all of them together take
 #: the fewest where each may miss as much as its elements to this power.
 _FEWER = 2 / 3
@@ -305,7 +307,9 @@ class _Integers:
                     if given:
                         raise CannotLower("a function's pieces are not its own")
                     given, miss = None, 0.0
-                made, started = self._function(term, own.scale, divisor, given, miss, far)
+                made, started, off = self._function(term, own.scale, divisor, given, miss, far)
+                if given is not None and off > self._allowed(step, own, far):
+                    raise CannotLower("a function's pieces are those of another")
                 bias = bias + started
                 kinks.append(() if curve else made.kinks)
                 terms.append(made)
@@ -390,8 +394,9 @@ class _Integers:
         given: tuple[int, ...] | None,
         miss: float,
         far: float,
-    ) -> tuple[Function, int]:
-        """A function in straight pieces, and what it is at the least that its elements can be."""
+    ) -> tuple[Function, int, float]:
+        """A function in straight pieces, what it is at the least that its elements can be, and by
+        how many steps the pieces miss it at most, but for slopes being integers."""
         assert term.exact is not None
         low, high = self._range(term.view)
         every = np.arange(low, high + 1, dtype=np.float64) / (one := self.one(term.view))
@@ -416,6 +421,9 @@ class _Integers:
             slope = round((reached[n + 1] - total) / width)
             slopes.append(slope)
             total += slope * width
+        joints = np.array([reached[0], *np.cumsum(np.array(slopes) * np.diff(ends)) + reached[0]])
+        joined = np.interp(np.arange(len(values)), ends, joints / divisor)
+        off = float(np.abs(joined - values).max()) - float(np.diff(ends).max()) / divisor
         changes = [slopes[0], *(b - a for a, b in pairwise(slopes))]
         made = replace(
             term,
@@ -426,7 +434,16 @@ class _Integers:
             kinks=tuple(low + end for end in ends[1:-1]),
             slopes=tuple(changes[1:]),
         )
-        return made, reached[0] - changes[0] * low
+        return made, reached[0] - changes[0] * low, off
+
+    def _allowed(self, step: Sum, own: SumSteps, far: float) -> float:
+        """By how many steps the pieces that are chosen for any samples miss a function, and more:
+        anywhere, since random inputs need not come to where a recipe's would be another function's.
+        """
+        reach = 2.0 * far + float(np.ptp(step.bias)) * own.scale
+        if own.digits or step.kind is not Kind.RESULT:
+            reach = min(reach, float(entries(self.table.logrows)))
+        return max(_MOST_MISSED, reach / float(1 << (BENDS[0] - 2)))
 
     def _beside_functions(self, step: Sum, scale: Floats) -> float:
         """How far a sum's other terms reach, in its steps."""
