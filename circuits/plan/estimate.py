@@ -32,6 +32,8 @@ _FIXED_POINT = ((1, 28), (10, 56))
 #: Cells beyond which one shape is measured and the others are derived from it, and beyond which not
 #: even one is: the engine counts about a million a second.
 _MANY, _TOO_MANY = 100_000, 20_000_000
+#: Rows of the largest circuit that the engine lays out.
+_MOST_CELLS = 1 << 26
 #: Nodes beyond which neither the engine is asked nor a committed circuit written: for so many that
 #: takes seconds, for ten times as many minutes.
 _MANY_NODES = 1_000
@@ -98,8 +100,8 @@ def estimate(
     """The cheapest typical shape of a model: with committed hints where the planner would choose
     them, by their own count, else as the engine prices it.
 
-    Raises ``ModelTooLarge`` when no shape exists at all (more than 2^26 rows), with what was tried,
-    and ``NoPlan`` where the profile asks for committed hints and the model has no such form.
+    Raises ``ModelTooLarge`` where the model fills more than 2^26 rows in every shape, ``NoPlan``
+    where there is no circuit for another reason, or none of the profile's argument.
     """
 
     def cheapest(argument: str, shapes: Iterable[LayoutStats], counted: str) -> Estimate | None:
@@ -125,7 +127,7 @@ def estimate(
 
     size = graph_size(engine, graph, task, limits)
     many = size.nodes > _MANY_NODES
-    committed = None
+    committed, reason = None, ""
     if profile.may_commit and (profile.must_commit or not many):
         graphs: list[LoweredGraph] | Measured | str
         shown = profile.visibility.shows_input
@@ -136,6 +138,7 @@ def estimate(
         except EngineError as error:
             graphs = error.detail
         made = graphs if isinstance(graphs, list) else []
+        reason = f": {graphs}" if isinstance(graphs, str) else ""
         shapes = (committed_shape(profile, found) for found in made)
         committed = cheapest("committed", shapes, "formula")
         if committed is None and profile.must_commit:
@@ -153,10 +156,15 @@ def estimate(
         target = profile.target
         return min(committed, plain, key=lambda e: (not e.fits, e.predicted.of(target)))
     found = committed or plain
-    if found is None:
+    if found is None and size.cells > _MOST_CELLS:
         raise ModelTooLarge(
             f"no shape of this model fits 2^26 rows: it fills about {size.cells:,} cells",
             advice="Export a smaller model: fewer channels, a smaller image, fewer steps.",
+        )
+    if found is None:
+        raise NoPlan(
+            f"the estimate found no circuit for this model{reason}",
+            advice="`zkml plan` with calibration data says what each candidate lacks.",
         )
     return found
 
