@@ -50,10 +50,11 @@ def test_a_batch_shares_proofs_and_every_item_is_verified(
     assert 2 in sweep.predicted_s
 
 
+@pytest.mark.long
 def test_choices_are_found_among_the_candidates_that_are_timed(tmp_path: Path) -> None:
     with ExitStack() as stack:
         cache = tmp_path / "cache"
-        tasks = by_round(planning.tasks([ZOO["autoencoder"]], AMOUNT, cache, stack))
+        tasks = by_round(planning.tasks([ZOO["attention"]], AMOUNT, cache, stack))
         results = run(tasks, HEADER, tmp_path / "run")
     assert [row.reason for row in results.rows if row.status is not Status.OK] == []
     (planned,) = aggregates.planned(results)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from circuits.calibration.accuracy import Measured, compare
-from circuits.calibration.samples import corner_samples
+from circuits.calibration.samples import corner_samples, draw
 from circuits.committed.arithmetic import (
     InputSteps,
     Steps,
@@ -45,6 +45,8 @@ from circuits.lower.thresholds import bits_for_thresholds
 _LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1
 #: By how much hidden results may exceed those seen on samples, the least that does first.
 _MARGINS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+#: Inputs drawn from the accepted range that a circuit holds which does not hold its corners.
+_DRAWN = 32
 #: Share of the tolerance that the sides of a comparison may be off by.
 _DECISIVE = 0.5
 
@@ -76,7 +78,7 @@ class Search:
         corners: bool = True,
     ) -> None:
         """``shown``: whether inputs are public; ``corners``: whether those of the accepted range
-        have their entries in the table, too."""
+        have their entries in the table, too, or only inputs drawn from it."""
         self.read, self.graph, self.task = read, graph, task
         self.shown, self.weights, self.corners = shown, weights, corners
         self.tried: list[Measured] = []
@@ -128,7 +130,7 @@ class Search:
         answer at some."""
         if not self.corners:
             return False
-        (answered, *_), _ = self._at_corners(trial.accepted)
+        (answered, *_), _ = self._others(trial.accepted)
         return len(answered) == len(corner_samples(trial.accepted))
 
     def _exact(self, measured: Measured) -> bool:
@@ -175,10 +177,8 @@ class Search:
         )
         if inputs is None:
             return None
-        every, extremes = self._values, self._seen.extents
-        if self.corners:
-            corners, extremes = self._at_corners(self._accepted(inputs, base))
-            every = [np.concatenate(both) for both in zip(every, corners, strict=True)]
+        others, extremes = self._others(self._accepted(inputs, base))
+        every = [np.concatenate(both) for both in zip(self._values, others, strict=True)]
         for margin in _MARGINS:
             try:
                 steps = choose_steps(
@@ -210,12 +210,17 @@ class Search:
             for t, own in zip(self.graph.signature.inputs, inputs, strict=True)
         )
 
-    def _at_corners(self, edges: tuple[InputEncoding, ...]) -> tuple[list[Floats], list[Extent]]:
-        """The corners of the accepted range at which the model has an answer, and what its sums
-        reach at corners."""
+    def _others(self, edges: tuple[InputEncoding, ...]) -> tuple[list[Floats], list[Extent]]:
+        """Of other accepted inputs those at which the model has an answer, and what its sums reach
+        there: the corners of the accepted range, or inputs drawn from all of it, as a rebuild
+        draws them."""
         key = tuple((own.lower, own.upper) for own in edges)
         if key not in self._corners:
-            corners = inputs_of(self.graph, corner_samples(edges))
+            drawn = draw(
+                self.graph.signature, {own.tensor.name: (own.lower, own.upper) for own in edges}
+            )
+            samples = corner_samples(edges) if self.corners else drawn.plan[:_DRAWN]
+            corners = inputs_of(self.graph, samples)
             found = responses(self.read.network, corners)
             finite = [np.isfinite(output).all(axis=1) for output in found.outputs]
             answered = [values[np.all(finite, axis=0)] for values in corners]
