@@ -250,7 +250,7 @@ class Builder:
         reference = self.engine.sandbox.run(
             self.limits, run_reference, plan.reference, [plan.trial]
         )
-        spread = max(float(np.ptp(r)) for r in reference[0]) or 1.0
+        spread = max((float(np.ptp(r)) for r in reference[0] if r.size), default=0.0) or 1.0
         measured = compare(reference, [outputs])
         # One sample's range is narrower than that of many, so this bound is a loose one: it is
         # here to catch a circuit that computes something else, not to measure again.
