@@ -8,7 +8,7 @@ the whole accepted range, and of every input that is proved.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ _COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 _MARGIN = 4.0
 #: And than the gap between two thresholds of one element, or between one and 0.
 _BETWEEN = 2.0
+#: By how much of it a sum of float32 may miss what it is exactly.
+_ALIKE = 2.0**-16
 #: Bits of a float32's significand: a step of a threshold's last bit tells all its neighbours apart.
 _SIGNIFICAND = 23
 #: Fractional bits of an input that compares at most.
@@ -140,9 +142,8 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
     No more than tell a threshold from the next float32 are ever of use.
     """
     model = onnx.load_model_from_string(onnx_bytes)
-    picked = _picked(model, samples[0])
-    bits = max(_between(picked).values(), default=0)
-    for columns, test in picked:
+    bits = max(_between(model, samples[0]).values(), default=0)
+    for columns, test in _picked(model, samples[0]):
         name, places = columns
         own = places >= 0
         level, _ = decided(test.op, np.broadcast_to(test.level, places.shape)[own])
@@ -159,9 +160,10 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
 
 
 def bits_between_thresholds(onnx_bytes: bytes, sample: Sample) -> dict[str, int]:
-    """Fractional bits that each input of floats which is compared as it comes takes at least, by
-    its name: whatever samples a circuit was planned with. ``sample`` only runs the model."""
-    return _between(_picked(onnx.load_model_from_string(onnx_bytes), sample))
+    """Fractional bits that each input of floats which is compared takes at least, by its name, as
+    it comes or scaled and shifted: whatever samples a circuit was planned with. ``sample`` only
+    runs the model."""
+    return _between(onnx.load_model_from_string(onnx_bytes), sample)
 
 
 def bits_between(levels: Floats) -> int:
@@ -177,18 +179,61 @@ def bits_between(levels: Floats) -> int:
     return min(MOST_BITS, int(np.minimum(wanted, enough).max(initial=1.0)))
 
 
-def _between(picked: Sequence[tuple[tuple[str, NDArray[np.int64]], Test]]) -> dict[str, int]:
+def _between(model: ModelProto, sample: Sample) -> dict[str, int]:
     """``bits_between`` of the element of each input that takes most."""
-    levels: dict[tuple[str, int], list[Floats]] = {}
-    for (name, places), test in picked:
-        own = places >= 0
-        found, _ = decided(test.op, np.broadcast_to(test.level, places.shape)[own])
-        for place, level in zip(places[own].tolist(), found, strict=True):
+    levels: dict[tuple[str, int], list[float]] = {}
+    for name, places, found in _levels(model, sample):
+        for place, level in zip(places.tolist(), found.tolist(), strict=True):
             levels.setdefault((name, place), []).append(level)
     bits: dict[str, int] = {}
-    for (name, _), own_levels in levels.items():
-        bits[name] = max(bits.get(name, 1), bits_between(np.array(own_levels)))
+    for (name, _), own in levels.items():
+        bits[name] = max(bits.get(name, 1), bits_between(np.array(own)))
     return bits
+
+
+def _levels(model: ModelProto, sample: Sample) -> Iterator[tuple[str, NDArray[np.int64], Floats]]:
+    """Elements of float inputs by their flat places, each with the number from which on what is
+    compared decides otherwise, in the input's own units: of comparisons with constants that read a
+    single element, scaled and shifted at most.
+
+    Found by running the graph on elements that are all 0, then all 1, then numbered: the first two
+    tell shift and factor, the next two the element and whether it is that one alone.
+    """
+    found = tests_of(model)
+    names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
+    if not found or not names:
+        return
+    there = {n: np.zeros_like(v) if np.asarray(v).dtype == bool else v for n, v in sample.items()}
+    exposed = _exposing(model, sorted({test.value for test in found}))
+    at = {o.name: i for i, o in enumerate(exposed.graph.output)}
+    data = exposed.SerializeToString()
+    for name in names:
+        like = np.asarray(sample[name])
+        order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
+        codes = [0 * order, 0 * order + 1, order + 1, -3 * order - 7]
+        try:
+            made = run(data, [{**there, name: code.astype(like.dtype)} for code in codes])
+        except ModelError:  # numbers that this model takes no input from
+            continue
+        for test in found:
+            shift, unit, one, other = (m[at[test.value]].astype(np.float64) for m in made)
+            factor = unit - shift
+            with np.errstate(divide="ignore", invalid="ignore"):
+                place = np.rint((one - shift) / factor - 1)
+                alone = np.isfinite(place) & (place >= 0) & (place < like.size)
+                for code, values in ((place + 1, one), (-3 * place - 7, other)):
+                    wide = np.abs(factor * code) + np.abs(shift)
+                    alone &= np.abs(factor * code + shift - values) <= _ALIKE * wide
+            level, _ = decided(test.op, test.level)
+            shape = np.broadcast_shapes(alone.shape, level.shape)
+            own = np.broadcast_to(alone, shape)
+            spread = (np.broadcast_to(x, shape)[own] for x in (place, level, shift, factor))
+            where, level, shift, factor = spread
+            given = (level - shift) / factor
+            near = np.abs(given) <= _ALIKE * np.abs(
+                shift / factor
+            )  # float32 does not tell it from 0
+            yield name, where.astype(np.int64), np.where(near, 0.0, given)
 
 
 def showing_compared(onnx_bytes: bytes) -> bytes:

@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
-from circuits.lower import lower, run_integers
+from circuits.calibration.samples import draw
+from circuits.compiler.recipe import Recipe
+from circuits.errors import CircuitNotFaithful
+from circuits.format.profile import Visibility
+from circuits.lower import BitWidths, lower, run_integers
 from circuits.lower.bits import choose_bits, quantised
 from circuits.lower.thresholds import near_counts, near_graph, near_thresholds
+from circuits.plan.graphs import float_graph
+from circuits.rebuild import recompiled_graph
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 from tests.cases.committed_road import answers, lowered
@@ -106,3 +112,38 @@ def test_steps_grow_finer_with_the_gap_between_values_and_thresholds() -> None:
     assert bits(2.0, 9.9, 18.0) == 6
     # The float beside the threshold is told apart; nothing finer is of use.
     assert bits(2.0, float(np.nextafter(np.float32(10), np.float32(0))), 18.0) == 21
+
+
+def test_steps_tell_thresholds_of_scaled_inputs_apart() -> None:
+    """An issuer's steps of 512 years would let nobody be younger than 30."""
+    made = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 13]> g (float[1, 2] x) => (float[1, 3] y) {
+        c = Sub(x, mean) z = Div(c, std) g = Greater(z, t) b = Cast<to = 1>(g) y = MatMul(b, w) }"""
+    )
+    scaler = {"mean": [[40, 5e5]], "std": [[12, 3e5]], "t": [[-0.8, 0.1]]}
+    for name, values in (scaler | {"w": [[-2, 1, 0.5], [0, -1, 1.5]]}).items():
+        tensor = numpy_helper.from_array(np.array(values, dtype=np.float32), name)
+        made.graph.initializer.append(tensor)
+    data = made.SerializeToString()
+    ranges = {"x": (0.0, 1e6)}
+    drawn = draw(float_graph(data, [], 1).signature, ranges, seed=7).plan
+
+    def rebuilt(scale: int) -> None:
+        lowering = {"bits": BitWidths(input=scale, weights=(16, 16)).to_json(), "tables": False}
+        recompiled_graph(
+            data,
+            drawn,
+            Recipe(
+                accepted=ranges,
+                limbs=1,
+                visibility=Visibility.PRIVATE_INPUT,
+                salt=False,
+                lowering=lowering,
+                lanes=1,
+                input_scales=(0,),
+            ),
+        )
+
+    rebuilt(6)
+    with pytest.raises(CircuitNotFaithful, match="tell its thresholds apart"):
+        rebuilt(-9)
