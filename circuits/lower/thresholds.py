@@ -8,7 +8,7 @@ the whole accepted range, and of every input that is proved.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,28 +199,17 @@ def _levels(model: ModelProto, sample: Sample) -> Iterator[tuple[str, NDArray[np
     Found by running the graph on elements that are all 0, then all 1, then numbered: the first two
     tell shift and factor, the next two the element and whether it is that one alone.
     """
-    found = tests_of(model)
-    names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
-    if not found or not names:
-        return
-    there = {n: np.zeros_like(v) if np.asarray(v).dtype == bool else v for n, v in sample.items()}
-    exposed = _exposing(model, sorted({test.value for test in found}))
-    at = {o.name: i for i, o in enumerate(exposed.graph.output)}
-    data = exposed.SerializeToString()
-    for name in names:
-        like = np.asarray(sample[name])
-        order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
-        codes = [0 * order, 0 * order + 1, order + 1, -3 * order - 7]
-        try:
-            made = run(data, [{**there, name: code.astype(like.dtype)} for code in codes])
-        except ModelError:  # numbers that this model takes no input from
-            continue
+
+    def codes(order: Floats) -> list[Floats]:
+        return [0 * order, 0 * order + 1, order + 1, -3 * order - 7]
+
+    for name, order, found, at, made in _probed(model, sample, codes):
         for test in found:
             shift, unit, one, other = (m[at[test.value]].astype(np.float64) for m in made)
             factor = unit - shift
             with np.errstate(divide="ignore", invalid="ignore"):
                 place = np.rint((one - shift) / factor - 1)
-                alone = np.isfinite(place) & (place >= 0) & (place < like.size)
+                alone = np.isfinite(place) & (place >= 0) & (place < order.size)
                 for code, values in ((place + 1, one), (-3 * place - 7, other)):
                     wide = np.abs(factor * code) + np.abs(shift)
                     alone &= np.abs(factor * code + shift - values) <= _ALIKE * wide
@@ -343,25 +332,12 @@ def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[
 
     Found by running the graph on numbered elements: what is only moved shows their numbers.
     """
-    found = tests_of(model)
-    names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
-    if not found or not names:
-        return []
-    # An imputed value is its input wherever that is not missing.
-    there = {n: np.zeros_like(v) if np.asarray(v).dtype == bool else v for n, v in sample.items()}
-    exposed = _exposing(model, sorted({test.value for test in found}))
-    at = {o.name: i for i, o in enumerate(exposed.graph.output)}
-    data = exposed.SerializeToString()
     out = []
-    for name in names:
-        like = np.asarray(sample[name])
-        order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
-        codes = [order + 1, -3 * order - 7]
-        feeds = [{**there, name: code.astype(like.dtype)} for code in codes]
-        try:
-            first, second = run(data, feeds)
-        except ModelError:  # numbers that this model takes no input from
-            continue
+
+    def codes(order: Floats) -> list[Floats]:
+        return [order + 1, -3 * order - 7]
+
+    for name, order, found, at, (first, second) in _probed(model, sample, codes):
         for test in found:
             one, other = first[at[test.value]], second[at[test.value]]
             moved = (other == -3 * (one - 1) - 7) & np.isin(one - 1, order)
@@ -370,6 +346,32 @@ def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[
                 where = np.broadcast_to(np.where(moved, one - 1, -1), shape).astype(np.int64)
                 out.append(((name, where), test))
     return out
+
+
+def _probed(
+    model: ModelProto, sample: Sample, codes: Callable[[Floats], list[Floats]]
+) -> Iterator[tuple[str, Floats, list[Test], dict[str, int], list[list[NDArray[Any]]]]]:
+    """Float inputs by their names with the numbers of their elements, and what comparisons with
+    constants compare (by places of their values' names) where an input's elements are each of
+    ``codes`` of these numbers, and the other inputs the sample's."""
+    found = tests_of(model)
+    names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
+    if not found or not names:
+        return
+    # An imputed value is its input wherever that is not missing.
+    there = {n: np.zeros_like(v) if np.asarray(v).dtype == bool else v for n, v in sample.items()}
+    exposed = _exposing(model, sorted({test.value for test in found}))
+    at = {o.name: i for i, o in enumerate(exposed.graph.output)}
+    data = exposed.SerializeToString()
+    for name in names:
+        like = np.asarray(sample[name])
+        order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
+        feeds = [{**there, name: code.astype(like.dtype)} for code in codes(order)]
+        try:
+            made = run(data, feeds)
+        except ModelError:  # numbers that this model takes no input from
+            continue
+        yield name, order, found, at, made
 
 
 def _shapes(onnx_bytes: bytes, sample: Sample) -> list[tuple[int, ...]]:

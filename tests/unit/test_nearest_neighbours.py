@@ -14,7 +14,7 @@ from onnx import numpy_helper, parser
 
 from circuits.committed.arithmetic import InputSteps, output_scales, run
 from circuits.committed.arrangement import Arrangement
-from circuits.committed.network import Local, gathered
+from circuits.committed.network import Local, Network, gathered
 from circuits.format.commitments import Weights
 from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.committed.quantising import choose_steps, integer_network
@@ -113,17 +113,14 @@ def test_places_that_are_given_out_are_found(body: str) -> None:
     np.testing.assert_allclose(answers(found.onnx), answers(data), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["mean of targets", "votes"])
-def test_the_nearest_are_exact_in_integers(kind: str) -> None:
-    """Each row is compared with the k-th three times, and otherwise with a few others."""
-    data = neighbours(KINDS[kind], 5)
+def integers(data: bytes, bits: int) -> tuple[Network, NDArray[np.float64]]:
+    """A model's network in a table of so many bits, and its answers for all rows."""
     read = read_network(rewrite(data, [{"x": row[None]} for row in rows()]).onnx)
-    inputs = [rows().astype(np.float64)]
     steps = choose_steps(
         read,
-        responses(read.network, inputs).extents,
-        base=1 << 10,
-        logrows=12,
+        responses(read.network, [rows().astype(np.float64)]).extents,
+        base=1 << bits,
+        logrows=bits + 2,
         inputs=[InputSteps(scale=0, offset=8)],
         margin=1.5,
     )
@@ -131,7 +128,15 @@ def test_the_nearest_are_exact_in_integers(kind: str) -> None:
     made = run(network, steps, [rows().astype(np.int64)])
     assert not np.any(made.outside)
     (scale,) = output_scales(network, steps)
-    found = np.ldexp(gathered(network.outputs[0], made.rows).astype(np.float64), -scale)
+    values = gathered(network.outputs[0], made.rows).astype(np.float64)
+    return network, np.ldexp(values, -scale)
+
+
+@pytest.mark.parametrize("kind", ["mean of targets", "votes"])
+def test_the_nearest_are_exact_in_integers(kind: str) -> None:
+    """Each row is compared with the k-th three times, and otherwise with a few others."""
+    data = neighbours(KINDS[kind], 5)
+    network, found = integers(data, bits=10)
     np.testing.assert_allclose(found, answers(data), atol=0.02)
     local = [step for step in network.steps if isinstance(step, Local)]
     assert sum(step.size for step in local if step.in_ones) == 3 * ROWS
@@ -178,21 +183,7 @@ def test_what_is_near_is_counted_at_its_own_place(limit: float) -> None:
 
 def test_a_mean_of_what_is_near_has_integers() -> None:
     """The share of each is as exact as the counts that occur need, not as a count of one does."""
-    read = read_network(rewrite(radius(6.0), [{"x": row[None]} for row in rows()]).onnx)
-    inputs = [rows().astype(np.float64)]
-    steps = choose_steps(
-        read,
-        responses(read.network, inputs).extents,
-        base=1 << 12,
-        logrows=14,
-        inputs=[InputSteps(scale=0, offset=8)],
-        margin=1.5,
-    )
-    network = integer_network(read, steps)
-    made = run(network, steps, [rows().astype(np.int64)])
-    assert not np.any(made.outside)
-    (scale,) = output_scales(network, steps)
-    found = np.ldexp(gathered(network.outputs[0], made.rows).astype(np.float64), -scale)
+    _, found = integers(radius(6.0), bits=12)
     np.testing.assert_allclose(found[:, 0], near_means(6.0), atol=0.05)
 
 

@@ -203,7 +203,7 @@ def _all(sources: Integers, axis: int) -> Integers:
 
 
 class _Replacing:
-    """A draft being written anew: rows that are ``kept``, and curves, of which other steps ``read``
+    """A draft being rewritten: rows that are ``kept``, and curves, of which other steps ``read``
     some elements."""
 
     def __init__(
