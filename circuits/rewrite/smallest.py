@@ -73,7 +73,7 @@ def _network(extent: int, wire: int) -> list[tuple[list[tuple[int, int]], set[in
     its place in the order; with the wires that are still needed behind each layer.
 
     Blocks as long as that wire's place are sorted, and merged in pairs of which the smaller half
-    goes on (Batcher), without what the wire does not depend on.
+    is kept (Batcher), without what the wire does not depend on.
     """
     block = 1 << wire.bit_length()
     layers, merged = list[list[tuple[int, int]]](), 1

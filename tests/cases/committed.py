@@ -26,6 +26,7 @@ from circuits.format.field import Felts, to_felt
 from circuits.format.profile import Argument, Profile, Target, Visibility
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.plan.effort import Effort
+from circuits.rebuild import rebuild
 from circuits.srs.files import Policy, SrsFolder
 from circuits.srs.verify_part import extract
 from prover.statement.bundle import Bundle
@@ -105,6 +106,20 @@ class Committed:
             ]
             for x, c in zip(xs, contexts, strict=True)
         ]
+
+    def assert_rebuilt(self, model: bytes) -> None:
+        """The model gives the same verifying key again."""
+        manifest = self.built.manifest
+        made = rebuild(
+            self.engine,
+            SrsFolder(self.srs),
+            model,
+            manifest,
+            self.files.settings.read_bytes(),
+            manifest.srs,
+            LIMITS,
+        )
+        assert made.vk == self.files.vk.read_bytes()
 
     def honest(self, *xs: NDArray[Any], contexts: Sequence[Context]) -> ProofResult:
         rows = join(self.rows(xs, contexts))

@@ -17,8 +17,7 @@ from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, Weights
 from circuits.format.digests import sha256
 from circuits.format.profile import Visibility
-from circuits.rebuild import derive, rebuild
-from circuits.srs.files import SrsFolder
+from circuits.rebuild import derive
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X, network
 from tests.conftest import LIMITS
@@ -49,17 +48,7 @@ def here(job: str = "job") -> Context:
 def test_honest_proofs_verify_and_are_rebuilt(private: Committed) -> None:
     proof = private.honest(X, contexts=[here()])
     assert private.failures(proof, X, here()) == []
-    manifest = private.built.manifest
-    made = rebuild(
-        private.engine,
-        SrsFolder(private.srs),
-        network(),
-        manifest,
-        private.files.settings.read_bytes(),
-        manifest.srs,
-        LIMITS,
-    )
-    assert made.vk == private.files.vk.read_bytes()
+    private.assert_rebuilt(network())
 
 
 def test_another_implementation_of_the_specification_proves_too(

@@ -22,14 +22,11 @@ from sklearn.svm import SVC
 
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Argument, Profile, Visibility
-from circuits.rebuild import rebuild
-from circuits.srs.files import SrsFolder
 from prover.app import App
 from prover.records.job import JobState
 from prover.settings import Settings
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X
-from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
 
@@ -62,17 +59,7 @@ def labels(circuit: Circuits) -> Committed:
 def test_a_class_is_proved_and_rebuilt(labels: Committed, tmp_path: Path) -> None:
     proof = labels.honest(X, contexts=[HERE])
     assert labels.failures(proof, X, HERE) == []
-    manifest = labels.built.manifest
-    made = rebuild(
-        labels.engine,
-        SrsFolder(labels.srs),
-        classes(),
-        manifest,
-        labels.files.settings.read_bytes(),
-        manifest.srs,
-        LIMITS,
-    )
-    assert made.vk == labels.files.vk.read_bytes()
+    labels.assert_rebuilt(classes())
     same = labels.dishonest(tmp_path, X, contexts=[HERE], bend="nothing")
     assert labels.failures(same, X, HERE) == []
 

@@ -24,7 +24,6 @@ from circuits.format.field import to_felt
 from circuits.format.profile import Argument, Profile, Visibility
 from circuits.lower.committed.circuit import write_circuit
 from circuits.plan.committed import committed_args
-from circuits.rebuild import rebuild
 from circuits.srs.files import Policy, SrsFolder
 from prover.batch.lanes import list_of_lanes
 from prover.statement.context import Context
@@ -104,16 +103,7 @@ def test_each_lane_of_an_honest_proof_verifies_and_the_circuit_is_rebuilt(
     # Nothing but outputs grows with the lanes: six challenges and the residues of one.
     one = manifest.residues + 6
     assert len(proof.instances) == one + LANES * manifest.outputs[0].tensor.size
-    made = rebuild(
-        private.engine,
-        SrsFolder(private.srs),
-        network(),
-        manifest,
-        private.files.settings.read_bytes(),
-        manifest.srs,
-        LIMITS,
-    )
-    assert made.vk == private.files.vk.read_bytes()
+    private.assert_rebuilt(network())
 
 
 @pytest.mark.long

@@ -19,8 +19,6 @@ from circuits.format.field import from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Visibility
 from circuits.lower.committed.circuit import write_circuit
 from circuits.plan.committed import committed_args
-from circuits.rebuild import rebuild
-from circuits.srs.files import SrsFolder
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X
 from tests.cases.committed_networks import arranged, inputs, quantised
@@ -111,17 +109,7 @@ def test_decisions_are_proved_and_rebuilt(decided: Committed, tmp_path: Path) ->
     assert made.digits(0) > 1
     proof = decided.honest(X, contexts=[HERE])
     assert decided.failures(proof, X, HERE) == []
-    manifest = decided.built.manifest
-    again = rebuild(
-        decided.engine,
-        SrsFolder(decided.srs),
-        tree(),
-        manifest,
-        decided.files.settings.read_bytes(),
-        manifest.srs,
-        LIMITS,
-    )
-    assert again.vk == decided.files.vk.read_bytes()
+    decided.assert_rebuilt(tree())
     same = decided.dishonest(tmp_path, X, contexts=[HERE], bend="nothing")
     assert decided.failures(same, X, HERE) == []
 

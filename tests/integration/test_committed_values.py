@@ -20,8 +20,6 @@ from circuits.format.field import from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Visibility
 from circuits.lower.committed.circuit import write_circuit
 from circuits.plan.committed import committed_args
-from circuits.rebuild import rebuild
-from circuits.srs.files import SrsFolder
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X
 from tests.cases.committed_networks import EVERY, arranged, inputs, quantised
@@ -131,17 +129,7 @@ def values(circuit: Circuits) -> Committed:
 def test_values_are_proved_and_rebuilt(values: Committed, tmp_path: Path) -> None:
     proof = values.honest(X, contexts=[HERE])
     assert values.failures(proof, X, HERE) == []
-    manifest = values.built.manifest
-    made = rebuild(
-        values.engine,
-        SrsFolder(values.srs),
-        attention(),
-        manifest,
-        values.files.settings.read_bytes(),
-        manifest.srs,
-        LIMITS,
-    )
-    assert made.vk == values.files.vk.read_bytes()
+    values.assert_rebuilt(attention())
     same = values.dishonest(tmp_path, X, contexts=[HERE], bend="nothing")
     assert values.failures(same, X, HERE) == []
 
