@@ -87,7 +87,7 @@ def entries() -> list[Entry]:
             build=lstm,
             multiplications=gates * (FEATURES + HIDDEN) + 3 * STEPS * HIDDEN + HIDDEN,
             activations=gates + STEPS * HIDDEN,
-            bound_by="multiplications, and rescaling between the steps",
+            bound_by="pieces of its functions",
             tables="sigmoid, tanh",
         ),
         Entry(
