@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
                 app.close()
     except ZkmlError as exc:
         structlog.get_logger("zkml.api").error("cannot_serve", **exc.problem())
-        return 3 if exc.fault in (Fault.OURS, Fault.BUSY) else 2
+        return 3 if exc.fault in (Fault.INTERNAL, Fault.BUSY) else 2
     return 0
 
 

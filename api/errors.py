@@ -112,7 +112,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 async def _on_domain(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, ZkmlError)
-    if exc.fault in (Fault.OURS, Fault.BUSY):
+    if exc.fault in (Fault.INTERNAL, Fault.BUSY):
         log.error("request_failed", code=exc.code, detail=exc.detail)
     return render(exc, request)
 

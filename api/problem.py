@@ -16,7 +16,7 @@ STATUS = {
     Fault.NOT_FOUND: 404,
     Fault.CONFLICT: 409,
     Fault.TOO_LARGE: 413,
-    Fault.OURS: 500,
+    Fault.INTERNAL: 500,
     Fault.BUSY: 503,
 }
 #: Domain errors with a specific HTTP status.

@@ -259,7 +259,7 @@ def main() -> int:
         code = app(standalone_mode=False)  # typer.Exit and interruption are returned as a status
     except ZkmlError as error:
         _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.advice}" if error.advice else ""))
-        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+        return 3 if error.fault in (Fault.INTERNAL, Fault.BUSY) else 2
     except _USAGE_ERROR as error:  # usage: an unknown option, a value out of bounds
         output = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
         _notes.print(f"[red]{output}[/red]")

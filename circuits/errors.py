@@ -21,7 +21,7 @@ class Fault(enum.StrEnum):
     NOT_FOUND = "not-found"  # the caller named something that is not here: exit 2, HTTP 404
     CONFLICT = "conflict"  # right request, wrong moment: exit 2, HTTP 409
     TOO_LARGE = "too-large"  # over a stated limit: exit 2, HTTP 413
-    OURS = "internal"  # exit 3, HTTP 5xx
+    INTERNAL = "internal"  # exit 3, HTTP 5xx
     BUSY = "busy"  # not now, for a reason that passes: exit 3, HTTP 503
 
 
@@ -29,7 +29,7 @@ class ZkmlError(Exception):
     """Something failed that should not have."""
 
     code: ClassVar[str] = "internal"
-    fault: ClassVar[Fault] = Fault.OURS
+    fault: ClassVar[Fault] = Fault.INTERNAL
     retryable: ClassVar[bool] = False
     default_advice: ClassVar[str] = ""
 

@@ -21,7 +21,7 @@ def main() -> int:
         return serve(settings)
     except ZkmlError as error:
         print(f"zkml worker: {error.detail}", error.advice, file=sys.stderr)
-        return 3 if error.fault in {Fault.OURS, Fault.BUSY} else 2
+        return 3 if error.fault in {Fault.INTERNAL, Fault.BUSY} else 2
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class RemoteFailed(RemoteRefused):
     """The service failed."""
 
     code = "remote_failed"
-    fault = Fault.OURS
+    fault = Fault.INTERNAL
 
 
 class ServiceUnreachable(ZkmlError):
@@ -229,7 +229,7 @@ def connected(url: str, key_file: Path | None) -> Iterator[Client]:
         with Client(url, api_key=key) as zkml:
             yield zkml
     except ServerProblem as error:
-        inner = error.problem.fault in (Fault.OURS, Fault.BUSY)
+        inner = error.problem.fault in (Fault.INTERNAL, Fault.BUSY)
         raise (RemoteFailed if inner else RemoteRefused)(error.problem) from None
     except (httpx.TransportError, httpx.InvalidURL, UnexpectedAnswer) as error:
         raise ServiceUnreachable(f"{url} does not respond like the service: {error}.") from None
@@ -258,7 +258,7 @@ def _not_proved(job: Job, terminal: Terminal) -> int:
         else {"code": "canceled", "detail": f"the proof is {job.state}"}
     )
     terminal.problem(problem)
-    return EXIT_FAILED if problem.get("fault") in (Fault.OURS, Fault.BUSY) else EXIT_USAGE
+    return EXIT_FAILED if problem.get("fault") in (Fault.INTERNAL, Fault.BUSY) else EXIT_USAGE
 
 
 def _verified(

@@ -121,7 +121,7 @@ def _went_well(row: Row | None) -> bool:
 def _status(error: ZkmlError) -> Status:
     if isinstance(error, NotEnoughMemory | SampleTimeout | BudgetSpent | PeerMissing):
         return Status.SKIPPED
-    return Status.FAILED if error.fault in (Fault.OURS, Fault.BUSY) else Status.REFUSED
+    return Status.FAILED if error.fault in (Fault.INTERNAL, Fault.BUSY) else Status.REFUSED
 
 
 def _reason(outcome: Outcome) -> dict[str, str] | None:

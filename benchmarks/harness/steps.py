@@ -40,7 +40,7 @@ def run_step(
         print(json.dumps(steps[step](EzklEngine(sandbox), Path(work), *arguments)))
     except ZkmlError as error:
         print(json.dumps({"problem": error.problem()}))
-        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+        return 3 if error.fault in (Fault.INTERNAL, Fault.BUSY) else 2
     finally:
         sandbox.close()
     return 0

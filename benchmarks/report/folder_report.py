@@ -106,7 +106,7 @@ def write(folder: Path, rows: Iterable[Row], run: Run) -> None:
     (folder / REPORT).write_text(markdown(ordered, run))
 
 
-_HEAD = """| model | | road | k | build, s | prove, s | memory, MB | error | random inputs |
+_HEAD = """| model | | lowering | k | build, s | prove, s | memory, MB | error | random inputs |
 |---|---|---|--:|--:|--:|--:|--:|--:|
 """
 

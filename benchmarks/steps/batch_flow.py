@@ -96,7 +96,7 @@ def main(step: str, *arguments: str) -> int:
         print(json.dumps(STEPS[step](*arguments)))
     except ZkmlError as error:
         print(json.dumps({"problem": error.problem()}))
-        return 3 if error.fault in (Fault.OURS, Fault.BUSY) else 2
+        return 3 if error.fault in (Fault.INTERNAL, Fault.BUSY) else 2
     return 0
 
 

@@ -308,5 +308,5 @@ def _refusal(output: dict[str, Any]) -> Exception:
         detail = f"{output.get('done')} of {output.get('total')} inputs were proved: {output}"[:400]
     if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
         return NotEnoughMemory(detail, problem=problem)
-    ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
+    ours = problem.get("fault") in (Fault.INTERNAL.value, Fault.BUSY.value, None)
     return (SampleFailed if ours else SystemRefused)(detail, problem=problem)

@@ -138,7 +138,7 @@ class _OneSystem:
         if measured.returncode == 0:
             return measured.output
         problem = measured.output["problem"]
-        refused = problem["fault"] not in (Fault.OURS.value, Fault.BUSY.value)
+        refused = problem["fault"] not in (Fault.INTERNAL.value, Fault.BUSY.value)
         kind = PeerMissing if problem["code"] in _MISSING else SystemRefused
         raise (kind if refused else SampleFailed)(problem["detail"], advice=problem.get("advice"))
 

@@ -202,5 +202,5 @@ def _median_error(pairs: np.ndarray) -> float:
 def _refusal(output: dict[str, Any]) -> Exception:
     problem = output.get("problem") or output
     detail = str(problem.get("detail") or json.dumps(output)[:400])
-    ours = problem.get("fault") in (Fault.OURS.value, Fault.BUSY.value, None)
+    ours = problem.get("fault") in (Fault.INTERNAL.value, Fault.BUSY.value, None)
     return (SampleFailed if ours else SystemRefused)(detail, problem=problem)

@@ -88,7 +88,7 @@ def _step(step: str, workdir: Workdir, *arguments: str) -> process.Measured:
         problem = measured.output.get("problem", {})
         if problem.get("code") in (ModelTooLarge.code, EngineOutOfMemory.code):
             raise NotEnoughMemory(problem["detail"], advice=problem.get("advice"), problem=problem)
-        refused = problem.get("fault") not in (Fault.OURS.value, Fault.BUSY.value, None)
+        refused = problem.get("fault") not in (Fault.INTERNAL.value, Fault.BUSY.value, None)
         raise (SystemRefused if refused else SampleFailed)(
             problem.get("detail", "no reason was given"),
             advice=problem.get("advice"),

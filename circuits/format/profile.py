@@ -71,7 +71,7 @@ class Soundness(enum.StrEnum):
 
 
 class Target(enum.StrEnum):
-    """What the planner makes small."""
+    """Optimisation target of the planner."""
 
     SPEED = "speed"
     MEMORY = "memory"

@@ -22,7 +22,7 @@ class SrsUnreachable(SrsError):
     """The SRS could not be downloaded."""
 
     code = "srs_unreachable"
-    fault = Fault.OURS
+    fault = Fault.INTERNAL
     retryable = True
     default_advice = "Set ZKML_SRS_SOURCE_URL to a mirror, or import a file with `zkml srs import`."
 

@@ -159,7 +159,7 @@ def _build(
         except ZkmlError as error:
             if isinstance(error, Canceled) or error.fault is Fault.BUSY:
                 raise
-            _log.warning("lanes_given_up", lanes=n, code=error.code, detail=error.detail)
+            _log.warning("lanes_abandoned", lanes=n, code=error.code, detail=error.detail)
             return made, (n, error)
         made[n] = batched.manifest.circuit_id
     return made, None

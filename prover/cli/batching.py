@@ -379,8 +379,8 @@ def _tell_inexact(app: Any, batch: Any, terminal: Terminal) -> None:
 
 
 def _code_of(problem: dict[str, Any]) -> int:
-    ours = problem.get("fault") in (Fault.OURS, Fault.BUSY, None)
-    return EXIT_FAILED if ours else EXIT_USAGE
+    internal = problem.get("fault") in (Fault.INTERNAL, Fault.BUSY, None)
+    return EXIT_FAILED if internal else EXIT_USAGE
 
 
 def verify_all(

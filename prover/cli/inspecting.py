@@ -82,7 +82,7 @@ def _costs_or_why(sandbox: Sandbox, data: bytes) -> tuple[CostReport | None, str
     try:
         return cost_report(sandbox, data, _LIMITS), ""
     except ZkmlError as error:
-        if error.fault is Fault.OURS:
+        if error.fault is Fault.INTERNAL:
             raise
         return None, f"{error.detail.rstrip('.')}."
 

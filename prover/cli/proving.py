@@ -294,5 +294,5 @@ def _accuracy(predicate: Predicate) -> Iterator[str]:
 
 def _code_of(problem: dict[str, Any]) -> int:
     """The exit code of a failed job, from its problem's ``fault``."""
-    ours = problem.get("fault") in (Fault.OURS, Fault.BUSY, None)
-    return EXIT_FAILED if ours else EXIT_USAGE
+    internal = problem.get("fault") in (Fault.INTERNAL, Fault.BUSY, None)
+    return EXIT_FAILED if internal else EXIT_USAGE

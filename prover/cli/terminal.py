@@ -113,7 +113,7 @@ _MOST_DATA = (1 << 31) - 1
 
 def exit_code(error: ZkmlError) -> int:
     """The exit code for an error."""
-    return EXIT_FAILED if error.fault in (Fault.OURS, Fault.BUSY) else EXIT_USAGE
+    return EXIT_FAILED if error.fault in (Fault.INTERNAL, Fault.BUSY) else EXIT_USAGE
 
 
 def read_file(path: Path, *, limit: int | None = None) -> bytes:

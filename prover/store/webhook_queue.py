@@ -96,9 +96,9 @@ class WebhookQueue(Repository):
                 .where(_PENDING, of.attempts == due.number)
                 .values(state=state.value, next_at=None if delivered else next_at)
             )
-            given_up = state is DeliveryState.FAILED and noted.rowcount == 1
+            abandoned = state is DeliveryState.FAILED and noted.rowcount == 1
             last = row.delivered_at
-            if given_up and (last is None or last < due.queued_at):
+            if abandoned and (last is None or last < due.queued_at):
                 disabled = disabled or DisabledReason.FAILING
             return _note_endpoint(conn, row, now, delivered, disabled, pause)
 

@@ -27,7 +27,7 @@ DEFAULTS = {"ZKML_PLAN_EFFORT": "fast"}
 #: Seconds after which a command hangs. Nothing here measures how fast the machine is.
 HANGS_S = 300.0
 #: Exit codes of every command.
-YES, NO, USAGE, OURS, INTERRUPTED = 0, 1, 2, 3, 130
+YES, NO, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ import pytest
 from prover.statement.bundle import read_bundle, write_bundle
 from tests.acceptance.processes import (
     HANGS_S,
+    INTERNAL,
     NO,
-    OURS,
     ROOT,
     USAGE,
     YES,
@@ -49,7 +49,7 @@ def test_a_home_that_cannot_be_made_is_named(workspace: Workspace) -> None:
         assert (done.code, done.problem["code"]) == (USAGE, code), args
         assert "ZKML_" in done.problem["advice"]
     doctor = workspace.zkml("doctor", "--json", **env)
-    assert doctor.code == OURS
+    assert doctor.code == INTERNAL
     assert {f["level"] for f in doctor.json["findings"] if f["name"] == "home"} == {"problem"}
 
 
@@ -152,7 +152,7 @@ def test_srs_files_are_made_listed_and_judged(workspace: Workspace, tmp_path: Pa
         ZKML_SRS_SOURCE_URL="http://127.0.0.1:9/{k}",
         ZKML_SRS_DIR=str(tmp_path / "other"),
     )
-    assert (refused.code, refused.problem["code"]) == (OURS, "srs_unreachable")
+    assert (refused.code, refused.problem["code"]) == (INTERNAL, "srs_unreachable")
     assert (workspace.zkml("srs", "list", **folder)).code == YES
 
 

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from onnx import external_data_helper, load_from_string
 
 from tests.acceptance.processes import (
     HANGS_S,
+    INTERNAL,
     INTERRUPTED,
-    OURS,
     USAGE,
     YES,
     ZKML,
+    Ended,
     Workspace,
     environment,
     scratch,
@@ -29,6 +31,40 @@ from tests.acceptance.processes import (
 from tests.cases import tiny
 
 pytestmark = pytest.mark.slow
+
+
+def prove_with_small_files(
+    home: Path, workspace: Workspace, out: Path, limit: int
+) -> subprocess.CompletedProcess[str]:
+    """``zkml prove`` where no file may exceed ``limit`` bytes, which stands in for a full disk."""
+    return subprocess.run(
+        [ZKML, "prove", workspace.model, workspace.input, "-o", out, "--json"],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=HANGS_S,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+
+
+def prove_until(
+    condition: Callable[[], bool], home: Path, model: Path, given: Path, out: Path
+) -> Ended:
+    """``zkml prove`` that gets Ctrl-C once the condition holds."""
+    process = subprocess.Popen(
+        [ZKML, "prove", model, given, "-o", out, "--json"],
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the test run itself was started to ignore Ctrl-C, its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    until(condition)
+    process.send_signal(signal.SIGINT)
+    said, err = process.communicate(timeout=HANGS_S)
+    return Ended(code=process.returncode, out=said, err=err)
 
 
 def test_the_output_says_what_was_proved_and_how_to_check_it(workspace: Workspace) -> None:
@@ -150,20 +186,10 @@ def test_a_device_is_written_to_and_not_replaced(workspace: Workspace) -> None:
 
 @pytest.mark.long
 def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace) -> None:
-    """The file size limit stands in for a full disk."""
     out = workspace.folder / "small" / "out.zkml"
     out.parent.mkdir()
-    limit = 20_000
-    done = subprocess.run(
-        [ZKML, "prove", str(workspace.model), str(workspace.input), "-o", str(out), "--json"],
-        env=environment(workspace.home),
-        capture_output=True,
-        text=True,
-        timeout=HANGS_S,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert done.returncode in (USAGE, OURS), done.stderr
+    done = prove_with_small_files(workspace.home, workspace, out, 20_000)
+    assert done.returncode in (USAGE, INTERNAL), done.stderr
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout)["problem"]["code"]
     assert list(out.parent.iterdir()) == []
@@ -191,7 +217,7 @@ def test_a_full_file_system_is_named(workspace: Workspace, tmp_path: Path) -> No
             "-o",
             workspace.folder / "n.zkml",
         )
-        assert home.code in (USAGE, OURS)
+        assert home.code in (USAGE, INTERNAL)
     finally:
         subprocess.run(["umount", str(full)], check=True)
 
@@ -201,22 +227,15 @@ def test_ctrl_c_leaves_nothing(workspace: Workspace) -> None:
     given = workspace.write("slow.json", json.dumps({"input_data": [[0.5] * 64]}))
     out = workspace.folder / "interrupted" / "out.zkml"
     out.parent.mkdir()
-    process = subprocess.Popen(
-        [ZKML, "prove", str(model), str(given), "-o", str(out), "--json"],
-        env=environment(workspace.home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    working = workspace.home / "tmp"
+    done = prove_until(
+        lambda: any(p.is_dir() for p in working.iterdir()), workspace.home, model, given, out
     )
-    until(lambda: any(p.is_dir() for p in (workspace.home / "tmp").iterdir()))
-    process.send_signal(signal.SIGINT)
-    said, err = process.communicate(timeout=HANGS_S)
-
-    assert process.returncode == INTERRUPTED
-    assert "Traceback" not in err
-    assert json.loads(said)["problem"]["code"] == "canceled"
+    assert done.code == INTERRUPTED
+    assert "Traceback" not in done.err
+    assert done.problem["code"] == "canceled"
     assert list(out.parent.iterdir()) == []
-    assert not any(p.is_dir() for p in (workspace.home / "tmp").iterdir())
+    assert not any(p.is_dir() for p in working.iterdir())
     assert scratch(workspace.home) == []
 
 
@@ -228,24 +247,8 @@ def test_a_disk_that_fills_up_under_a_job_is_named(workspace: Workspace, tmp_pat
     assert first.code == YES
     database = home / "zkml.db"
     size = database.stat().st_size
-    done = subprocess.run(
-        [
-            ZKML,
-            "prove",
-            str(workspace.model),
-            str(workspace.input),
-            "-o",
-            str(tmp_path / "x"),
-            "--json",
-        ],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=HANGS_S,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),
-    )
-    assert done.returncode in (USAGE, OURS)
+    done = prove_with_small_files(home, workspace, tmp_path / "x", size // 2)
+    assert done.returncode in (USAGE, INTERNAL)
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout)["problem"]["advice"]
     assert not (tmp_path / "x").exists()
@@ -253,28 +256,9 @@ def test_a_disk_that_fills_up_under_a_job_is_named(workspace: Workspace, tmp_pat
 
 def test_ctrl_c_before_the_work_is_reported_too(workspace: Workspace, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    process = subprocess.Popen(
-        [
-            ZKML,
-            "prove",
-            str(workspace.model),
-            str(workspace.input),
-            "-o",
-            str(tmp_path / "x"),
-            "--json",
-        ],
-        env=environment(home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Where the test run itself was started to ignore Ctrl-C, its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    until(home.exists)
-    process.send_signal(signal.SIGINT)
-    said, err = process.communicate(timeout=HANGS_S)
-    assert process.returncode == INTERRUPTED, err
-    assert json.loads(said)["problem"]["code"] == "canceled"
+    done = prove_until(home.exists, home, workspace.model, workspace.input, tmp_path / "x")
+    assert done.code == INTERRUPTED, done.err
+    assert done.problem["code"] == "canceled"
     assert scratch(home) == []
 
 

@@ -1,5 +1,5 @@
-"""A job store on SQLite and on PostgreSQL; circuits with committed hints; a disk that is soon
-full."""
+"""A job store on SQLite and on PostgreSQL; an application; circuits with committed hints; a disk
+that is soon full."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from prover.testing import ManualClock, model_record
 from tests.cases.jobs import lay_out
 
 if TYPE_CHECKING:
+    from prover.app import App
     from tests.cases.committed import Circuits, Committed
 
 
@@ -58,6 +59,16 @@ def store(url: str, clock: ManualClock) -> Iterator[Store]:
     with Store.open(url, max_attempts=2, clock=clock) as opened:
         opened.add_model(model_record())
         yield opened
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[App]:
+    """One application for all jobs that need none of their own: it builds each circuit once."""
+    from tests.cases.pipeline import open_app
+
+    opened = open_app(tmp_path_factory.mktemp("pipeline"), srs_cache)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

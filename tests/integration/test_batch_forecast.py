@@ -48,8 +48,8 @@ def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngi
     """Memory costs ten thousand times what it does, so that nothing fits."""
     graph = bind_context(rewrite(linear()).onnx, 1)
     bundled = CostModel.bundled()
-    dear = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
-    costs = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": dear})
+    costly = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
+    costs = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": costly})
     seen = replace(forecast_of(engine, graph), costs=costs)
     assert seen.at(8) is None
     with pytest.raises(ModelTooLarge):

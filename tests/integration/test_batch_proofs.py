@@ -269,7 +269,7 @@ def test_canceling_while_planning_and_proofs_end_leaves_nothing_behind(
         assert all(job.state.terminal for job in [*jobs, app.store.job(batch.job_id)])
 
 
-def test_what_is_not_proved_by_the_deadline_is_given_up(app: App, tmp_path: Path) -> None:
+def test_what_is_not_proved_by_the_deadline_is_canceled(app: App, tmp_path: Path) -> None:
     ended = finish(app, receive(app, tmp_path, 5, lanes=4, deadline_s=1e-6))
     assert ended.state is BatchState.EXPIRED
     assert ended.counts == {ItemState.EXPIRED: 5}

@@ -16,7 +16,7 @@ from prover.records.webhook import SignatureScheme
 from prover.store import Store
 from prover.testing import START, ManualClock, model_record
 
-PROBLEM = {"code": "engine_killed", "detail": "", "fault": "ours", "retryable": True}
+PROBLEM = {"code": "engine_killed", "detail": "", "fault": "internal", "retryable": True}
 
 
 @pytest.fixture

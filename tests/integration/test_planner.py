@@ -238,8 +238,8 @@ def test_a_too_small_machine_is_reported_with_the_missing_memory(
 ) -> None:
     """Memory costs ten thousand times what it does, so that nothing fits."""
     bundled = CostModel.bundled()
-    dear = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
-    model = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": dear})
+    costly = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
+    model = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": costly})
     build = replace(builder(engine, srs_cache), cost_model=model)
     with pytest.raises(ModelTooLarge) as caught:
         build.plan(MODELS["relu"], samples(), Profile())

@@ -28,7 +28,7 @@ def test_the_context_goes_out_first_and_the_model_is_as_before() -> None:
     assert np.array_equal(y, alone)
 
 
-def test_without_a_context_there_is_nothing_to_hand_on() -> None:
+def test_without_a_context_there_is_nothing_to_expose() -> None:
     assert bind_context(uploaded(4), 0, expose=True) == uploaded(4)
 
 

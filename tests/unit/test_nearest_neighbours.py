@@ -26,7 +26,7 @@ from circuits.rewrite import rewrite
 
 ROWS, FEATURES = 21, 3
 _RNG = np.random.default_rng(5)
-#: Whole numbers near one another: many rows are equally far from an input, and some are equal.
+#: Integers near one another: many rows are equally far from an input, and some are equal.
 TABLE = _RNG.integers(0, 4, (ROWS, FEATURES)).astype(np.float32)
 CONSTANTS: Mapping[str, NDArray[Any]] = {
     "table": TABLE,

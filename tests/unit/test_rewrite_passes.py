@@ -26,7 +26,7 @@ STEPS = tuple(dict.fromkeys((*pipeline.PASSES, *pipeline._REPAIRS)))
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_a_pass_rewrites_a_graph_as_its_case_shows(step: Pass) -> None:
-    """Each pass has a case, in tests/cases/rewriting.py."""
+    """Each pass has a case, in tests/cases/rewriting."""
     assert after(step, CASES[step.name].model) == CASES[step.name].nodes
 
 

@@ -20,7 +20,7 @@ from circuits.plan.graphs import float_graph
 from circuits.rebuild import recompiled_graph
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
-from tests.cases.committed_road import answers, lowered
+from tests.cases.committed_lowering import answers, lowered
 from tests.cases.tiny import model
 
 OPERATORS = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")

@@ -24,7 +24,7 @@ from circuits.lower.bits import quantised
 from circuits.lower.committed.candidates import committed_quanta
 from circuits.lower.thresholds import near_counts, near_graph
 from circuits.rewrite import rewrite
-from tests.cases.committed_road import answers, lowered
+from tests.cases.committed_lowering import answers, lowered
 
 WIDTH = 6
 CHUNK = 5_000
