@@ -28,6 +28,16 @@ _WHOLE = (
 MOST_CATEGORIES = 1024
 #: Axes of an input that has columns.
 _RANK = 2
+
+
+def quantised(values: NDArray[Any], scale: int) -> NDArray[np.float64]:
+    """Values in steps of 2^-scale, half away from zero, as EZKL's own quantisation rounds (Rust's
+    f64::round)."""
+    scaled = np.ldexp(values.astype(np.float64), scale)
+    rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+    return rounded
+
+
 #: A category of a column of numbers.
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _PRESENT = "Plan a circuit with calibration data in which values are missing."
@@ -224,10 +234,7 @@ class InputEncoding:
                 lower=self.lower,
                 upper=self.upper,
             )
-        scaled = np.ldexp(x, self.scale)
-        # Half away from zero, as EZKL's own quantisation rounds (Rust's f64::round).
-        rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
-        return [int(v) for v in rounded]
+        return [int(v) for v in quantised(x, self.scale)]
 
     def to_json(self) -> dict[str, Any]:
         return {

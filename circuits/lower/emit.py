@@ -23,7 +23,7 @@ from circuits.integers.scales import LEVELLED, scale_after
 from circuits.lower.bounds import Intervals
 from circuits.lower.cells import cells
 from circuits.lower.variant import LoweredNode
-from circuits.rewrite.edit import ints
+from circuits.rewrite.edit import initializer, ints
 
 #: Beyond this no constant is of use: the engine's integers are 128 bits wide.
 _LARGEST = 2.0**120
@@ -203,7 +203,7 @@ class Emitter:
         self._exact += values.size
         value = self._constant(stand_ins)
         self._constants[name_of(value)] = values
-        self._register(name_of(value) + EXACT, data)
+        initializer(self.graph, name_of(value) + EXACT, data)
         return value
 
     def spread(self, values: NDArray[Any]) -> ir.Value:
@@ -230,18 +230,7 @@ class Emitter:
         name = self._name("const")
         exact = values if values.dtype == np.int64 else values.astype(np.float64)
         self._constants[name] = exact
-        return self._register(name, values)
-
-    def _register(self, name: str, values: NDArray[Any]) -> ir.Value:
-        tensor = ir.Tensor(values, name=name)
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(values.shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
-        self.graph.register_initializer(value)
-        return value
+        return initializer(self.graph, name, values)
 
     def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """The same elements in another shape (nothing when it is the shape already)."""

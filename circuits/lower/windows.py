@@ -132,12 +132,14 @@ def arg_max(low: Lowering, node: ir.Node) -> None:
     q = low.quantity(node.inputs[0])
     if node.op_type == "ArgMin":
         q = replace(q, step=-q.step)
-    q = low.materialized(low.uniform(q))
     if attr(node, "select_last_index", 0):
         raise refuse(node, "select_last_index")
+    q = low.uniform(q)
     axis = attr(node, "axis", 0) % q.view.ndim
-    shape = shape_of(node.outputs[0])
-    keep = attr(node, "keepdims", 1)
-    found = low.emit.op("ArgMax", [q.tensor], shape, ir.DataType.INT64, axis=axis, keepdims=keep)
-    number = low.emit.op("Cast", [found], shape, to=int(ir.DataType.FLOAT))
-    store(low, node, low.new(number, 1.0))
+    view = np.moveaxis(q.view, axis, -1)
+    one = q.step.reshape(-1)[0]
+    rows = low.materialized(q.moved(view.reshape(1, -1, view.shape[-1]), one))
+    shape = [1, rows.shape[1]]
+    found = low.emit.op("ArgMax", [rows.tensor], shape, ir.DataType.INT64, axis=2, keepdims=0)
+    number = low.new(low.emit.op("Cast", [found], shape, to=int(ir.DataType.FLOAT)), 1.0)
+    store(low, node, number.moved(number.view.reshape(shape_of(node.outputs[0])), number.step))

@@ -18,6 +18,7 @@ from circuits.format.commitments import Weights
 from circuits.format.hidden import Hidden
 from circuits.format.manifest import AppliedPass
 from circuits.format.profile import Visibility
+from circuits.format.tensors import quantised
 from circuits.frontend.labels import signs_of
 from circuits.lower import (
     BitWidths,
@@ -27,7 +28,6 @@ from circuits.lower import (
     lower,
     run_integers,
 )
-from circuits.lower.bits import quantised
 from circuits.lower.committed.candidates import ARGUMENT, committed_quanta
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_graph, near_thresholds
@@ -42,7 +42,7 @@ from circuits.rewrite.hidden_values import (
 _BOUND = AppliedPass(name="bind-context", version=1)
 _HANDED_ON = AppliedPass(name="hand-on-context", version=1)
 #: Its two places: here, and where a graph is left to the engine's own fixed point.
-BOUND_INPUTS = AppliedPass(name="bound-inputs", version=1)
+BOUND_INPUTS = AppliedPass(name="bound-inputs", version=2)
 #: Entries beyond which no table is made to bound an input.
 _WIDEST_TABLE = 1 << 16
 #: Elements from which on a table of its own costs less than decompositions: 5 assignments an

@@ -76,16 +76,16 @@ class Builder:
         if isinstance(array, float):
             array = np.array(array, dtype=np.float32)
         values = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
-        name = self._name("const")
-        tensor = ir.tensor(values, name=name)
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(values.shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
-        self.graph.register_initializer(value)
-        return value
+        return initializer(self.graph, self._name("const"), values)
+
+
+def initializer(graph: ir.Graph, name: str, values: NDArray[Any]) -> ir.Value:
+    """A new constant of the graph."""
+    tensor = ir.Tensor(values, name=name)
+    shape, type_ = ir.Shape(values.shape), ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=shape, type=type_, const_value=tensor)
+    graph.register_initializer(value)
+    return value
 
 
 #: Gives a node's new outputs (one per old output), or None to leave the node alone.
@@ -142,6 +142,21 @@ def constant(value: ir.Value | None) -> NDArray[Any] | None:
         return None
     tensor = convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def made_by(value: ir.Value | None, op: str) -> ir.Node | None:
+    """The node that makes a value, if it is of this operator."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == op else None
+
+
+def behind(value: ir.Value | None, operators: Collection[str]) -> ir.Value | None:
+    """What a value was before such operators, each of which has it as its first input."""
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type not in operators:
+            break
+        value = node.inputs[0]
+    return value
 
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:

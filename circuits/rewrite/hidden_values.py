@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from circuits.format.hidden import BOUND, RESIDUES, SALT, SALT_ELEMENTS
+from circuits.format.tensors import quantised
 from circuits.format.wide_constants import EXACT, fits_float32, written
-from circuits.rewrite.edit import shape_of
+from circuits.rewrite.edit import Builder, initializer, ints, names_in, shape_of
 
 #: Operators that look an integer at scale 0 up, in a table of their own.
 TABLES = ("HardSwish", "Sigmoid")
@@ -34,9 +34,7 @@ class Bound:
     def of(cls, name: str, accepted: tuple[float, float], scale: int) -> Bound:
         """The bound of an input of a graph of integers, quantised as the input is: half away from
         zero, in steps of ``2^-scale``."""
-        low, high = (
-            int(np.copysign(np.floor(abs(math.ldexp(x, scale)) + 0.5), x)) for x in accepted
-        )
+        low, high = (int(quantised(np.array(end), scale)) for end in accepted)
         return cls(name=name, low=low, high=high)
 
 
@@ -51,18 +49,20 @@ def bound_inputs(
     Raises ``ValueError`` where float32 cannot write a bound in the graph's numbers.
     """
     model = ir.from_proto(onnx.load_model_from_string(data))
-    writing = _Writing(model.graph)
-    inputs = {value.name: value for value in model.graph.inputs}
+    graph = model.graph
+    build = Builder(graph, BOUND, names_in(graph))
+    inputs = {value.name: value for value in graph.inputs}
     beyond = [
-        part for bound in bounds for part in writing.beyond(inputs[bound.name], bound, by_table)
+        part for bound in bounds for part in _beyond(build, inputs[bound.name], bound, by_table)
     ]
-    whole = writing.op("Concat", beyond, [1, sum(shape_of(p)[1] for p in beyond)], axis=1)
-    residue = writing.op("ReduceSum", [whole, writing.integers([1])], [1, 1], keepdims=1)
+    whole = build.op("Concat", *beyond, axis=1)
+    residue = build.op("ReduceSum", whole, build.const(ints([1])), keepdims=1)
     if salted:
-        for number, op in enumerate(salted_tables(model.graph)):
-            residue = writing.op("Add", [residue, writing.salt(number, op)], [1, 1])
-    residue.name = RESIDUES
-    model.graph.outputs.append(residue)
+        for number, op in enumerate(salted_tables([*graph, *build.nodes])):
+            residue = build.op("Add", residue, _salt(build, number, op))
+    graph.extend(build.nodes)
+    residue.name, residue.shape, residue.type = RESIDUES, ir.Shape([1, 1]), ir.TensorType(_FLOAT)
+    graph.outputs.append(residue)
     made: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     return made
 
@@ -73,84 +73,41 @@ def count_elements(data: bytes) -> int:
     return sum(math.prod(d.dim_value for d in i.type.tensor_type.shape.dim) for i in inputs)
 
 
-def salted_tables(graph: ir.Graph) -> list[str]:
+def salted_tables(nodes: Iterable[ir.Node]) -> list[str]:
     """The tables of a graph of integers at scale 0, the one that bounds inputs included."""
-    found = {node.op_type for node in graph}
+    found = {node.op_type for node in nodes}
     return [op for op in TABLES if op in found]
 
 
-class _Writing:
-    def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
-        self._count = 0
-        names = [(t.name or "", t) for t in graph.initializers.values()]
-        self._exact = sum(math.prod(shape_of(t)[:-1]) for name, t in names if name.endswith(EXACT))
+def _beyond(build: Builder, value: ir.Value, bound: Bound, by_table: bool) -> list[ir.Value]:
+    """By how much each element is above its range, and below it: ``[1, n]`` each."""
+    row = build.const(ints([1, math.prod(shape_of(value))]))
+    if value.dtype is not _FLOAT:
+        value = build.op("Cast", value, to=_FLOAT)
+    low, high = (_number(build, end, bound.scale) for end in (bound.low, bound.high))
+    over = [build.op("Sub", value, high), build.op("Sub", low, value)]
+    rectified = [build.op("HardSwish" if by_table else "Relu", gap) for gap in over]
+    return [build.op("Reshape", part, row) for part in rectified]
 
-    def beyond(self, value: ir.Value, bound: Bound, by_table: bool) -> list[ir.Value]:
-        """By how much each element is above its range, and below it: ``[1, n]`` each."""
-        shape = list(shape_of(value))
-        if value.dtype is not _FLOAT:
-            value = self.op("Cast", [value], shape, to=_FLOAT)
-        parts = []
-        for first, second in (
-            (value, self._number(bound.high, bound.scale)),
-            (self._number(bound.low, bound.scale), value),
-        ):
-            over = self.op("Sub", [first, second], shape)
-            rectified = self.op("HardSwish" if by_table else "Relu", [over], shape)
-            size = math.prod(shape)
-            flat = self.integers([1, size])
-            parts.append(self.op("Reshape", [rectified, flat], [1, size]))
-        return parts
 
-    def salt(self, number: int, op: str) -> ir.Value:
-        """Random look-ups times zero: a constant that the engine does not know to be one."""
-        shape = [1, SALT_ELEMENTS]
-        value = ir.val(f"{SALT}_{number}", shape=shape, type=ir.TensorType(_FLOAT))
-        self._graph.inputs.append(value)
-        looked_up = self.op(op, [value], shape)
-        zeros = self._constant(np.zeros((SALT_ELEMENTS, 1), dtype=np.float32))
-        return self.op("MatMul", [looked_up, zeros], [1, 1])
+def _salt(build: Builder, number: int, op: str) -> ir.Value:
+    """Random look-ups times zero: a constant that the engine does not know to be one."""
+    shape = [1, SALT_ELEMENTS]
+    value = ir.val(f"{SALT}_{number}", shape=shape, type=ir.TensorType(_FLOAT))
+    build.graph.inputs.append(value)
+    zeros = build.const(np.zeros((SALT_ELEMENTS, 1), dtype=np.float32))
+    return build.op("MatMul", build.op(op, value), zeros)
 
-    def op(
-        self, kind: str, inputs: Sequence[ir.Value], shape: Sequence[int], **attributes: Any
-    ) -> ir.Value:
-        """A new node's only output."""
-        self._count += 1
-        attrs = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
-        name = f"{BOUND}_{self._count}"
-        node = ir.Node("", kind, inputs, attrs, num_outputs=1, name=name)
-        self._graph.append(node)
-        output = node.outputs[0]
-        output.name, output.shape, output.type = name, ir.Shape(list(shape)), ir.TensorType(_FLOAT)
-        return output
 
-    def _number(self, number: int, scale: int) -> ir.Value:
-        values = np.array([math.ldexp(number, -scale)])
-        if fits_float32(values):
-            return self._constant(values.astype(np.float32))
-        if scale:
-            raise ValueError(f"float32 does not hold the bound {values[0]!r}")
-        stand_ins, data = written(np.array([number], dtype=object), self._exact)
-        self._exact += 1
-        value = self._constant(stand_ins)
-        self._constant(data, f"{value.name}{EXACT}")
-        return value
-
-    def integers(self, values: Sequence[int]) -> ir.Value:
-        """A constant of shapes or axes."""
-        return self._constant(np.array(values, dtype=np.int64))
-
-    def _constant(self, values: np.ndarray, name: str | None = None) -> ir.Value:
-        if name is None:
-            self._count += 1
-            name = f"{BOUND}_const_{self._count}"
-        tensor = ir.Tensor(values, name=name)
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(values.shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
-        self._graph.register_initializer(value)
-        return value
+def _number(build: Builder, number: int, scale: int) -> ir.Value:
+    values = np.array([math.ldexp(number, -scale)])
+    if fits_float32(values):
+        return build.const(values.astype(np.float32))
+    if scale:
+        raise ValueError(f"float32 does not hold the bound {values[0]!r}")
+    constants = build.graph.initializers.items()
+    before = sum(math.prod(shape_of(t)[:-1]) for name, t in constants if name.endswith(EXACT))
+    stand_ins, exact = written(np.array([number], dtype=object), before)
+    value = build.const(stand_ins)
+    initializer(build.graph, f"{value.name}{EXACT}", exact)
+    return value

@@ -22,7 +22,6 @@ from onnx import TensorProto, helper, numpy_helper
 from securesystemslib.signer import CryptoSigner
 
 from circuits.batching.felts import join
-from circuits.batching.vectorize import vectorize
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import CircuitFiles, Limits, ProofResult, RunArgs
 from circuits.engine.sandbox import Sandbox
@@ -66,8 +65,9 @@ def public_key(seed: int) -> PublicKey:
     return replace(PublicKey.of(signer(seed).public_key), created_at="2026-01-01T00:00:00Z")
 
 
-def uploaded(seed: int) -> bytes:
-    """``relu(x·W + b)``, float32 [1, 4] to [1, 3]: the model as a user would upload it."""
+def uploaded(seed: int, rows: int = 1) -> bytes:
+    """``relu(x·W + b)``, float32 [1, 4] to [1, 3]: the model as a user would upload it, or with a
+    row for each lane."""
     rng = np.random.default_rng(seed)
     weights = numpy_helper.from_array(rng.normal(size=(4, 3)).astype(np.float32), "W")
     bias = numpy_helper.from_array(rng.normal(size=3).astype(np.float32), "b")
@@ -75,21 +75,21 @@ def uploaded(seed: int) -> bytes:
         helper.make_node("Gemm", ["x", "W", "b"], ["g"]),
         helper.make_node("Relu", ["g"], ["y"]),
     ]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 4])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, 3])]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, [weights, bias])
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     proto.ir_version = 8
     return bytes(proto.SerializeToString())
 
 
-def with_context(model: bytes, limbs: int, shows_input: bool) -> bytes:
+def with_context(model: bytes, limbs: int, shows_input: bool, rows: int = 1) -> bytes:
     """The model with a context input that no operator uses.
 
     Where the inputs are not shown, the context is handed on as the first output instead.
     """
     proto = onnx.load_from_string(model)
-    shape = [1, limbs]
+    shape = [rows, limbs]
     proto.graph.input.append(helper.make_tensor_value_info("context", TensorProto.FLOAT, shape))
     if not shows_input:
         proto.graph.node.append(helper.make_node("Identity", ["context"], ["context_out"]))
@@ -180,10 +180,8 @@ def set_up(
     case: Case, engine: EzklEngine, srs: Path, folder: Path
 ) -> tuple[CircuitManifest, CircuitFiles]:
     """The circuit of a case, in a folder; nothing is proved, so ``proof_bytes`` is not known."""
-    rewritten = vectorize(
-        with_context(uploaded(case.seed), case.context.limbs, case.visibility.shows_input),
-        case.lanes,
-    )
+    lanes, shown = case.lanes, case.visibility.shows_input
+    rewritten = with_context(uploaded(case.seed, lanes), case.context.limbs, shown, lanes)
     if case.bounded and not case.visibility.shows_input:
         rewritten = bound_inputs(rewritten, [BOUND], by_table=False)
     (layout,) = engine.measure_layout(rewritten, [run_args(case)], LIMITS)

@@ -13,14 +13,20 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import RunArgs
 from circuits.errors import ModelTooLarge
 from circuits.format.profile import Target
+from circuits.lower import BitWidths, lower
 from circuits.rewrite import bind_context, rewrite
 from tests.cases.tiny import linear, wide
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
 
-ARGS = RunArgs(input_scale=7, param_scale=7, scale_rebase_multiplier=10, logrows=17)
+ARGS = RunArgs(input_scale=0, param_scale=0, scale_rebase_multiplier=1, logrows=17)
 BITS = 20
+
+
+def integers(model: bytes) -> bytes:
+    bits = BitWidths(input=7, weights=(7,))
+    return bind_context(lower(rewrite(model).onnx, bits, {"x": (-1.0, 1.0)}).onnx, 1)
 
 
 def forecast_of(engine: EzklEngine, graph: bytes) -> Forecast:
@@ -35,7 +41,7 @@ def forecast_of(engine: EzklEngine, graph: bytes) -> Forecast:
 
 @pytest.mark.parametrize("model", [linear(), wide(32)], ids=["linear", "wide"])
 def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) -> None:
-    graph = bind_context(rewrite(model).onnx, 1)
+    graph = integers(model)
     seen = forecast_of(engine, graph)
     for lanes in (8, 32):
         predicted = seen.at(lanes)
@@ -46,7 +52,7 @@ def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) 
 
 def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngine) -> None:
     """Memory costs ten thousand times what it does, so that nothing fits."""
-    graph = bind_context(rewrite(linear()).onnx, 1)
+    graph = integers(linear())
     bundled = CostModel.bundled()
     costly = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
     costs = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": costly})
