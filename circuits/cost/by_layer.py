@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
+import onnx_ir as ir
 from onnx import ModelProto
 
 from circuits.calibration.samples import default_ranges
@@ -17,7 +18,7 @@ from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
 from circuits.cost.layers import CostReport, LayerCosts
 from circuits.lower import CannotLower, GraphVariant, lower
 from circuits.lower.committed.candidates import committed_cells
-from circuits.lower.fold_norms import with_folded_norms
+from circuits.lower.preparing import prepared
 from circuits.rewrite import rewrite
 from circuits.rewrite.uploaded import Layer, uploaded
 
@@ -34,7 +35,7 @@ def count_layers(data: bytes) -> CostReport:
     integers, why_not = None, ""
     try:
         variant = lower(rewritten.onnx, TYPICAL, accepted, write=False)
-        integers = _integers(rewritten.onnx, variant, origins)
+        integers = _integers(prepared(rewritten.onnx, accepted).graph, variant, origins)
     except CannotLower as error:
         why_not = error.detail
     return CostReport(
@@ -63,9 +64,9 @@ def _fixed_point(model: ModelProto, origins: Origins) -> dict[str, int]:
     return found
 
 
-def _integers(plain: bytes, variant: GraphVariant, origins: Origins) -> dict[str, int]:
-    """Cells of an integer graph, by layer."""
-    made = {n.name: [v.name for v in n.outputs if v.name] for n in with_folded_norms(plain).graph}
+def _integers(graph: ir.Graph, variant: GraphVariant, origins: Origins) -> dict[str, int]:
+    """Cells of an integer graph, by layer of the float ``graph`` that was lowered."""
+    made = {n.name: [v.name for v in n.outputs if v.name] for n in graph}
     found: dict[str, int] = {}
     for cost in cost_by_layer(variant, typical_legs(variant)):
         layer = origins.of(cost.op, cost.layer, *made.get(cost.layer, ()))

@@ -167,10 +167,6 @@ def _reshape(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return x[0].reshape(x[0].shape[0], *(int(d) for d in x[1]))
 
 
-def _transpose(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
-    return x[0].transpose(0, *(p + 1 for p in attributes["perm"]))
-
-
 def _gather(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     taken: Array = np.take(x[0], x[1], axis=attributes.get("axis", 0) + 1)
     return taken
@@ -219,38 +215,6 @@ def _relu(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return positive
 
 
-def patches(
-    image: Array, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
-) -> Array:
-    """Windows of ``[samples, 1, C, *spatial]``: ``[samples, *positions, C, *kernel]``."""
-    rank = len(kernel)
-    width = [(0, 0)] * 3 + [(pads[i], pads[rank + i]) for i in range(rank)]
-    padded = _surrounded(image, width)
-    axes = tuple(range(3, 3 + rank))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), axis=axes)
-    places: tuple[Any, ...] = (slice(None), 0, slice(None))
-    strided: Array = windows[places + tuple(slice(None, None, s) for s in strides)]
-    order = [0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank)]
-    return strided.transpose(order)
-
-
-def _conv(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
-    """Images ``[samples, 1, C, *spatial]`` by kernels ``[F, C / groups, *kernel]``."""
-    image, kernels = x[0], x[1]
-    groups = attributes.get("group", 1)
-    rank = kernels.ndim - 2
-    windows = patches(image, kernels.shape[2:], attributes["strides"], attributes["pads"])
-    positions = windows.shape[1 : 1 + rank]
-    per_group = kernels.shape[0] // groups
-    split = windows.reshape(windows.shape[0], -1, groups, kernels[0].size)
-    parts = [
-        split[:, :, g] @ kernels[g * per_group : (g + 1) * per_group].reshape(per_group, -1).T
-        for g in range(groups)
-    ]
-    flat = np.concatenate(parts, axis=-1)
-    return np.moveaxis(flat, -1, 1).reshape(image.shape[0], 1, kernels.shape[0], *positions)
-
-
 def _greater(x: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     truth: Array = (x[0] > x[1]).astype(x[0].dtype)
     return truth
@@ -279,12 +243,10 @@ OPERATORS: dict[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Identity": lambda x, a: x[0],
     "MatMul": lambda x, a: x[0] @ x[1],
     "Reshape": _reshape,
-    "Transpose": _transpose,
     "Gather": _gather,
     "Concat": _concat,
     "ReduceSum": _reduce_sum,
     "ArgMax": _argmax,
-    "Conv": _conv,
     "Pad": _pad,
     "Greater": _greater,
     "Equal": _equal,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 #: Operators whose operands the engine multiplies up to the largest of their scales.
 LEVELLED = frozenset({"Add", "Sub", "Greater", "Equal", "Concat"})
-_MULTIPLYING = frozenset({"Mul", "MatMul", "Conv"})
+_MULTIPLYING = frozenset({"Mul", "MatMul"})
 #: Operators whose results count from 0 whatever their operands are.
 _COUNTING = frozenset({"Greater", "Equal", "ArgMax"})
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.format.tensors import quantised
+
 Floats = NDArray[np.float64]
 
 #: Euler's number as the engine's table of powers has it: a float32.
@@ -68,5 +70,4 @@ def entries(op: str, numbers: NDArray[Any], scale: int) -> Floats:
     one = 2.0**scale
     with np.errstate(over="ignore"):
         exact = one * TABLES[op].function(np.asarray(numbers, dtype=np.float64) / one)
-    rounded: Floats = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
-    return rounded
+    return quantised(exact, 0)

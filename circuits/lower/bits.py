@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.calibration.accuracy import top1_agreement
+from circuits.format.tensors import quantised
 from circuits.integers.interpreter import run_graph
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
@@ -108,13 +109,6 @@ class Calibrator:
         error = measure(self.expected[: self.answers], got[: self.answers])
         compared = measure(self.expected[self.answers :], got[self.answers :])
         return replace(error, largest=max(error.largest, compared.largest / _COMPARED))
-
-
-def quantised(values: NDArray[Any], scale: int) -> NDArray[np.float64]:
-    """``round(x · 2^scale)``, half away from zero, as ``InputEncoding`` rounds."""
-    scaled = np.ldexp(values.astype(np.float64), scale)
-    rounded: NDArray[np.float64] = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
-    return rounded
 
 
 def measure(expected: Sequence[NDArray[np.float64]], got: Sequence[NDArray[np.float64]]) -> Error:

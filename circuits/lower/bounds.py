@@ -82,7 +82,7 @@ class Intervals:
 
     def _note(self, op: str, operands: list[Interval], attributes: Attributes) -> None:
         reach = _magnitude(operands[0])
-        if op in _LINEAR:
+        if op == "MatMul":
             partial = evaluate(op, [_reach(x) for x in operands], attributes)
             self._largest = max(self._largest, float(partial.max(initial=0.0)))
         if op in _TABLES:
@@ -178,11 +178,9 @@ def _by_constant(op: str, x: Interval, weights: Array, attributes: Attributes) -
     return middle - spread, middle + spread
 
 
-_LINEAR = frozenset({"MatMul", "Conv"})
 _RULES: Mapping[str, Callable[[str, list[Interval], Attributes], Interval]] = {
     "Abs": _absolute,
     "ArgMax": _place,
-    "Conv": _linear,
     "Equal": _truth,
     "Greater": _truth,
     "MatMul": _linear,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from circuits.integers.tables import TABLES
 
-_FREE = frozenset({"Reshape", "Gather", "Transpose", "Identity", "Concat", "Pad"})
+_FREE = frozenset({"Reshape", "Gather", "Identity", "Concat", "Pad"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Cast", *TABLES})
 _DIVISION = (28, 9)
 _DECOMPOSED = {
@@ -42,8 +42,6 @@ def _cells(op: str, operands: Sequence[Sequence[int]], shape: Sequence[int]) -> 
         return out, 0
     if op == "ReduceSum":
         return math.prod(first), 0
-    if op == "Conv":
-        return out * (1 + math.prod(operands[1][1:])), 0
     if op == "MatMul":
         return out * (first[-1] + first[-1] % 2), 0  # whole rows of the usual two inner columns
     if op in _DECOMPOSED:

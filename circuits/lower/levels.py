@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.format.tensors import quantised
+
 Floats = NDArray[np.float64]
 
 #: Digits that a value of measured data has at most.
@@ -44,16 +46,10 @@ def cut(op: str, raw: Floats, steps: Floats) -> Floats:
     Of what counts in integers nothing was rounded, and there the floor decides ``x > t``.
     """
     level, inclusive = decided(op, raw)
-    rounded = nearest(level / steps)
+    rounded = quantised(level / steps, 0)
     exact = raw / steps
     whole = np.ceil(exact) - 1 if op in ("GreaterOrEqual", "Less") else np.floor(exact)
     return np.where(steps < 1, np.where(inclusive, rounded - 1, rounded), whole)
-
-
-def nearest(level: Floats) -> Floats:
-    """The nearest integer, half away from zero, as ``InputEncoding`` rounds."""
-    rounded: Floats = np.copysign(np.floor(np.abs(level) + 0.5), level)
-    return rounded
 
 
 def _neighbour(raw: Floats, towards: float) -> Floats:

@@ -18,8 +18,6 @@ from circuits.rewrite.edit import attr, input_at, shape_of
 
 #: A single row is multiplied without its zeros if they leave at most one in so many.
 _SPARSE = 2
-#: Entries of a matrix that has those of a stack along its diagonal, at most.
-_MOST_BLOCKS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -54,25 +52,26 @@ def matrix_product(
     view: NDArray[np.int64],
     steps: NDArray[np.float64],
     weights: NDArray[np.float64],
-    bias: NDArray[np.float64] | None,
     groups: NDArray[np.int64] | None = None,
 ) -> QuantizedValue:
-    """``[P, K] · [K, F] + [F]``, where ``view`` picks the left side's elements and ``steps`` are
-    theirs. The result has shape ``[P, F]`` and one step.
+    """``[S, P, K] · [S, K, F]``, a stack of products, where ``view`` picks the left side's elements
+    and ``steps`` are theirs. The result has shape ``[S, P, F]`` and one step.
 
-    ``groups`` [P]: rows of one group have zeros in the same places, and are multiplied without.
+    ``groups`` [P], of a single product: rows of one group have zeros in the same places, and are
+    multiplied without.
     """
-    if steps.size > 1 and not np.all(steps == steps[:1]):
+    if steps.size > 1 and not np.all(steps == steps[:, :1]):
         raise ValueError("the steps of a window differ from place to place")
-    per_input = np.broadcast_to(steps, view.shape)[0] if steps.size > 1 else steps.reshape(-1)
-    rounded = round_weights(weights, per_input[:, None], low.bits, low.layers)
+    per_input = np.broadcast_to(steps, view.shape)[:, 0, :, None] if steps.size > 1 else steps
+    rounded = round_weights(weights, per_input, low.bits, low.layers)
     low.layers += 1
     if groups is None:
-        groups = np.zeros(len(view), dtype=np.int64)
-    product, places = _by_groups(low, q, view, rounded.weights, groups)
-    result = low.new(product, rounded.step)
-    result = result.moved(places, result.step)
-    return result if bias is None else low.add_constant(result, bias)
+        product = _product(low, q, view, rounded.weights)
+        shape = (*view.shape[:2], weights.shape[2])
+        result = low.new(product, rounded.step)
+        return result.moved(result.view.reshape(shape), result.step)
+    product, places = _by_groups(low, q, view[0], rounded.weights[0], groups)
+    return low.new(product, rounded.step).moved(places[None], np.array(rounded.step))
 
 
 def _by_groups(
@@ -93,41 +92,46 @@ def _by_groups(
             terms = np.flatnonzero(np.any(view[rows] != ZERO, axis=0))
         if not terms.size:
             continue
-        product = _product(low, q, view[np.ix_(rows, terms)], weights[terms])
-        parts.append(low.emit.reshape(product, [1, len(rows), outputs]))
+        product = _product(low, q, view[np.ix_(rows, terms)][None], weights[terms][None])
         size = len(rows) * outputs
+        parts.append(low.emit.reshape(product, [1, size]))
         places[rows] = np.arange(count, count + size).reshape(-1, outputs)
         count += size
     if len(parts) == 1:
         return parts[0], places
-    return low.emit.op("Concat", parts, [1, count // outputs, outputs], axis=1), places
+    return low.emit.op("Concat", parts, [1, count], axis=1), places
 
 
 def _product(
     low: Lowering, q: QuantizedValue, view: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> ir.Value:
-    if len(view) == 1:
-        nonzero = int(np.count_nonzero(weights, axis=0).max(initial=0))
-        if _SPARSE * nonzero <= len(weights):
-            return _sparse_product(low, q, view[0], weights, max(1, nonzero))
+    stack, rows, inner = view.shape
+    if rows == 1:
+        nonzero = int(np.count_nonzero(weights, axis=1).max(initial=0))
+        if _SPARSE * nonzero <= inner:
+            return _sparse_product(low, q, view[:, 0], weights, max(1, nonzero))
+    if stack == 1:
+        view, weights = view[0], weights[0]
+    shape = (1, *view.shape[:-1], weights.shape[-1])
     left, right = gather(low.emit, q, view, (1, *view.shape)), low.emit.whole(weights)
-    return low.emit.op("MatMul", [left, right], [1, len(view), weights.shape[1]])
+    return low.emit.op("MatMul", [left, right], shape)
 
 
 def _sparse_product(
     low: Lowering,
     q: QuantizedValue,
-    row: NDArray[np.int64],
+    rows: NDArray[np.int64],
     weights: NDArray[np.float64],
     most: int,
 ) -> ir.Value:
-    """``[K] · [K, F]`` as F dot products of the ``most`` places, or fewer, whose weight is not
-    zero: ``[1, F]``."""
-    outputs = weights.shape[1]
+    """``[S, K] · [S, K, F]``, a row each, as S · F dot products of the ``most`` places, or fewer,
+    whose weight is not zero: ``[1, S · F]``."""
     # A stable sort by "is zero" puts the others in front, in their order.
-    places = np.argsort(weights == 0, axis=0, kind="stable")[:most].T
-    chosen = np.take_along_axis(weights.T, places, axis=1)
-    left = gather(low.emit, q, row[places], (1, outputs, 1, most))
+    places = np.argsort(weights == 0, axis=1, kind="stable")[:, :most].transpose(0, 2, 1)
+    chosen = np.take_along_axis(weights.transpose(0, 2, 1), places, axis=2)
+    outputs = chosen.shape[0] * chosen.shape[1]
+    picked = np.take_along_axis(rows[:, None], places, axis=2)
+    left = gather(low.emit, q, picked, (1, outputs, 1, most))
     right = low.emit.whole(chosen.reshape(1, outputs, most, 1))
     product = low.emit.op("MatMul", [left, right], [1, outputs, 1, 1])
     return low.emit.reshape(product, [1, outputs])
@@ -136,17 +140,17 @@ def _sparse_product(
 def _prepared(low: Lowering, q: QuantizedValue, view_of: NDArray[np.int64]) -> QuantizedValue:
     """q with one step, when its steps differ between the places of a window."""
     steps = _steps_at(q, view_of)
-    return q if steps.size == 1 or bool(np.all(steps == steps[:1])) else low.uniform(q)
+    return q if steps.size == 1 or bool(np.all(steps == steps[:, :1])) else low.uniform(q)
 
 
 def _steps_at(q: QuantizedValue, places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Steps of the elements at logical ``places`` ([P, K], ``ZERO`` for padding)."""
+    """Steps of the elements at logical ``places`` ([S, P, K], ``ZERO`` for padding)."""
     if q.step.size == 1:
         return q.step.reshape(1)
     flat = np.append(q.steps().reshape(-1), np.nan)
     steps = flat[places]
     # A zero may have any step: give it its column's.
-    column = np.nanmax(np.where(np.isnan(steps), -np.inf, steps), axis=0)
+    column = np.where(np.isnan(steps), -np.inf, steps).max(axis=1, keepdims=True)
     column = np.where(np.isinf(column), 1.0, column)
     return np.where(np.isnan(steps), column, steps)
 
@@ -156,18 +160,18 @@ def windowed(
     q: QuantizedValue,
     places: NDArray[np.int64],
     weights: NDArray[np.float64],
-    bias: NDArray[np.float64] | None,
     groups: NDArray[np.int64] | None = None,
 ) -> QuantizedValue:
-    """A product over windows: ``places`` [P, K] are logical places in q, ``weights`` [K, F].
+    """A stack of products over windows: ``places`` [S, P, K] are logical places in q, ``weights``
+    [S, K, F].
 
     ``groups`` as for ``matrix_product``.
     """
     q = _prepared(low, q, places)
-    growth = low.bits.weight(low.layers) + len(weights).bit_length() + 1
+    growth = low.bits.weight(low.layers) + weights.shape[1].bit_length() + 1
     q = low.fitting(q, growth)
     flat = np.append(q.view.reshape(-1), ZERO)
-    return matrix_product(low, q, flat[places], _steps_at(q, places), weights, bias, groups)
+    return matrix_product(low, q, flat[places], _steps_at(q, places), weights, groups)
 
 
 def matmul(low: Lowering, node: ir.Node) -> None:
@@ -177,61 +181,39 @@ def matmul(low: Lowering, node: ir.Node) -> None:
     if low.is_known(a) and low.is_known(b):
         result = _dynamic(low, low.quantity(a), low.quantity(b))
     elif low.is_known(a):
-        result = _by_right(low, node, low.quantity(a), low.constant(node, b))
+        result = _by_right(low, low.quantity(a), low.constant(node, b))
     else:
         result = _by_left(low, node, low.constant(node, a), low.quantity(b))
     store(low, node, result.moved(result.view.reshape(out), result.step))
 
 
-def _by_right(
-    low: Lowering, node: ir.Node, q: QuantizedValue, weights: NDArray[np.float64]
-) -> QuantizedValue:
+def _by_right(low: Lowering, q: QuantizedValue, weights: NDArray[np.float64]) -> QuantizedValue:
+    """Rows by a matrix, or each matrix of a stack by one of its own."""
     if weights.ndim > 2 and math.prod(weights.shape[:-2]) > 1:
-        return _stacked(node, low, q, weights)
-    matrix = _one_matrix(node, weights[:, None] if weights.ndim == 1 else weights)
-    places = np.arange(q.view.size).reshape(-1, len(matrix))
-    return windowed(low, q, places, matrix, None)
-
-
-def _stacked(
-    node: ir.Node, low: Lowering, q: QuantizedValue, weights: NDArray[np.float64]
-) -> QuantizedValue:
-    """A matrix of its own for each matrix of a stack: one product with all of them along a
-    diagonal, so that they are one layer."""
-    lead = np.broadcast_shapes(q.shape[:-2], weights.shape[:-2])
-    count, (inner, outer) = math.prod(lead), weights.shape[-2:]
-    if count * count * inner * outer > _MOST_BLOCKS:
-        raise refuse(node, "its weights are a large stack of matrices")
-    rows = q.shape[-2]
-    blocks = np.broadcast_to(weights, (*lead, inner, outer)).reshape(count, inner, outer)
-    whole = np.zeros((count, inner, count, outer))
-    whole[np.arange(count), :, np.arange(count)] = blocks
-    logical = np.arange(q.view.size).reshape(q.shape)
-    stack = np.broadcast_to(logical, (*lead, rows, inner)).reshape(count, rows, inner)
-    places = stack.transpose(1, 0, 2).reshape(rows, count * inner)
-    product = windowed(low, q, places, whole.reshape(count * inner, -1), None)
-    view = product.view.reshape(rows, count, outer).transpose(1, 0, 2)
-    return product.moved(view.reshape(*lead, rows, outer), product.step)
+        lead = np.broadcast_shapes(q.shape[:-2], weights.shape[:-2])
+        logical = np.arange(q.view.size).reshape(q.shape)
+        stack = np.broadcast_to(logical, (*lead, *q.shape[-2:])).reshape(-1, *q.shape[-2:])
+        matrices = np.broadcast_to(weights, (*lead, *weights.shape[-2:]))
+        return windowed(low, q, stack, matrices.reshape(-1, *weights.shape[-2:]))
+    matrix = weights.reshape(weights.shape[-2:] if weights.ndim > 1 else (-1, 1))
+    places = np.arange(q.view.size).reshape(1, -1, len(matrix))
+    return windowed(low, q, places, matrix[None])
 
 
 def _by_left(
     low: Lowering, node: ir.Node, weights: NDArray[np.float64], q: QuantizedValue
 ) -> QuantizedValue:
     """A x = (xᵀ Aᵀ)ᵀ, for each matrix of a stack of x."""
-    matrix = _one_matrix(node, weights[None] if weights.ndim == 1 else weights).T
+    if math.prod(weights.shape[:-2]) != 1:
+        raise refuse(node, "its weights are a stack of matrices")
+    matrix = weights.reshape(weights.shape[-2:] if weights.ndim > 1 else (1, -1)).T
     inner, rows = len(matrix), matrix.size // len(matrix)
     shape = q.shape if q.view.ndim > 1 else (q.view.size, 1)
     logical = np.arange(q.view.size).reshape(shape)
-    places = np.swapaxes(logical, -1, -2).reshape(-1, inner)
-    product = windowed(low, q, places, matrix, None)
+    places = np.swapaxes(logical, -1, -2).reshape(1, -1, inner)
+    product = windowed(low, q, places, matrix[None])
     stacked = product.view.reshape(*shape[:-2], shape[-1], rows)
     return product.moved(np.swapaxes(stacked, -1, -2), product.step)
-
-
-def _one_matrix(node: ir.Node, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    if math.prod(weights.shape[:-2]) != 1:
-        raise refuse(node, "its weights are a stack of matrices")
-    return weights.reshape(weights.shape[-2:])
 
 
 def _dynamic(low: Lowering, a: QuantizedValue, b: QuantizedValue) -> QuantizedValue:
@@ -240,7 +222,7 @@ def _dynamic(low: Lowering, a: QuantizedValue, b: QuantizedValue) -> QuantizedVa
     b = low.fitting(b, low.bits_of(a) + a.shape[-1].bit_length())
     if a.view.ndim < 2 or b.view.ndim < 2:
         raise ValueError("a product of two values needs matrices")
-    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    lead = np.broadcast_shapes((1,), a.shape[:-2], b.shape[:-2])  # lanes go in front
     left = low.broadcast(a, (*lead, *a.shape[-2:]))
     right = low.broadcast(b, (*lead, *b.shape[-2:]))
     shape = (*lead, a.shape[-2], b.shape[-1])
@@ -259,36 +241,38 @@ def gemm(low: Lowering, node: ir.Node) -> None:
     if attr(node, "transB", 0):
         weights = weights.T
     weights = weights * float(attr(node, "alpha", 1.0))
-    bias, added = None, input_at(node, 2)
-    beta = float(attr(node, "beta", 1.0))
-    if added is not None and not low.is_known(added):
-        bias = low.constant(node, added) * beta
-    places = np.arange(q.view.size).reshape(q.shape)
-    product = windowed(low, q, places, weights, bias)
+    places = np.arange(q.view.size).reshape(1, *q.shape)
+    product = windowed(low, q, places, weights[None])
+    product = product.moved(product.view[0], product.step)
+    added, beta = input_at(node, 2), np.array(float(attr(node, "beta", 1.0)))
     if low.is_known(added):
-        other = low.scale(low.quantity(added), np.array(beta))
+        other = low.scale(low.quantity(added), beta)
         product = low.add(product, low.broadcast(other, product.shape))
+    elif added is not None:
+        product = low.add_constant(product, low.constant(node, added) * beta)
     store(low, node, product)
 
 
 def conv(low: Lowering, node: ir.Node) -> None:
-    """A convolution of any rank, as a product over its patches; in groups, as it stands."""
+    """A convolution of any rank, as a product over its patches: of each group its own."""
     q = low.quantity(node.inputs[0])
     weights = low.constant(node, node.inputs[1])
     weights = spread_kernel(weights, attr(node, "dilations") or [1] * (weights.ndim - 2))
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = low.constant(node, node.inputs[2])
+    groups = attr(node, "group", 1)
+    picks = conv_places(q.shape, weights.shape[2:], attr(node, "strides"), attr(node, "pads"))
+    stack = picks.reshape(len(picks), groups, -1).transpose(1, 0, 2)
+    columns = weights.reshape(groups, weights.shape[0] // groups, -1).transpose(0, 2, 1)
+    _store_map(low, node, windowed(low, q, stack, columns))
+
+
+def _store_map(low: Lowering, node: ir.Node, product: QuantizedValue) -> None:
+    """Records a feature map, ``[groups, places, channels of a group]``, with its bias."""
     out = shape_of(node.outputs[0])
-    if attr(node, "group", 1) > 1:
-        store(low, node, _direct_conv(low, node, q, weights, bias))
-        return
-    strides, pads = attr(node, "strides"), attr(node, "pads")
-    picks = conv_places(q.shape, weights.shape[2:], strides, pads)
-    columns = weights.reshape(weights.shape[0], -1).T
-    product = windowed(low, q, picks, columns, bias)
-    view = product.view.reshape(out[0], *out[2:], out[1])
-    store(low, node, product.moved(np.moveaxis(view, -1, 1), product.step))
+    rows = product.moved(product.view.transpose(1, 0, 2).reshape(-1, out[1]), product.step)
+    if (added := input_at(node, 2)) is not None:
+        rows = low.add_constant(rows, low.constant(node, added))
+    view = rows.view.reshape(out[0], *out[2:], out[1])
+    store(low, node, rows.moved(np.moveaxis(view, -1, 1), rows.step))
 
 
 def conv_places(
@@ -306,47 +290,6 @@ def conv_places(
     strided = windows[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
     order = [0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank)]
     return np.ascontiguousarray(strided.transpose(order)).reshape(-1, image[1] * math.prod(kernel))
-
-
-def _direct_conv(
-    low: Lowering,
-    node: ir.Node,
-    q: QuantizedValue,
-    weights: NDArray[np.float64],
-    bias: NDArray[np.float64] | None,
-) -> QuantizedValue:
-    growth = low.bits.weight(low.layers) + int(weights[0].size).bit_length() + 1
-    q, channel = _channel_steps(low, low.fitting(q, growth))
-    groups = attr(node, "group", 1)
-    per_group = q.shape[1] // groups
-    filters = weights.shape[0] // groups
-    index = (np.arange(weights.shape[0]) // filters)[:, None] * per_group + np.arange(per_group)
-    factors = channel[index].reshape(*index.shape, *([1] * (weights.ndim - 2)))
-    rounded = round_weights(weights, factors, low.bits, low.layers)
-    low.layers += 1
-    tensor = low.emit.op(
-        "Conv",
-        [low.materialized(q).tensor, low.emit.whole(rounded.weights)],
-        shape_of(node.outputs[0]),
-        group=groups,
-        strides=attr(node, "strides"),
-        pads=attr(node, "pads"),
-        dilations=[1] * (weights.ndim - 2),
-        kernel_shape=list(weights.shape[2:]),
-    )
-    result = low.new(tensor, rounded.step)
-    if bias is None:
-        return result
-    return low.add_constant(result, bias.reshape(1, -1, *([1] * (weights.ndim - 2))))
-
-
-def _channel_steps(low: Lowering, q: QuantizedValue) -> tuple[QuantizedValue, NDArray[np.float64]]:
-    """q and its step for each channel; counted in one step when they differ within a channel."""
-    steps = np.moveaxis(q.steps(), 1, 0).reshape(q.shape[1], -1)
-    if not bool(np.all(steps == steps[:, :1])):
-        q = low.uniform(q)
-        steps = np.moveaxis(q.steps(), 1, 0).reshape(q.shape[1], -1)
-    return q, steps[:, 0]
 
 
 def conv_transpose(low: Lowering, node: ir.Node) -> None:
@@ -374,12 +317,7 @@ def conv_transpose(low: Lowering, node: ir.Node) -> None:
     )
     flipped = np.flip(weights, axis=axes)
     columns = np.moveaxis(flipped, 1, -1).reshape(-1, weights.shape[1])
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = low.constant(node, node.inputs[2])
-    product = windowed(low, q, picks, columns, bias, _phases(out, strides))
-    view = product.view.reshape(out[0], *out[2:], out[1])
-    store(low, node, product.moved(np.moveaxis(view, -1, 1), product.step))
+    _store_map(low, node, windowed(low, q, picks[None], columns[None], _phases(out, strides)))
 
 
 def _phases(out: tuple[int, ...], strides: list[int]) -> NDArray[np.int64]:

@@ -10,28 +10,28 @@ import onnx_ir as ir
 
 from circuits.format.manifest import AppliedPass
 from circuits.integers.tables import TABLES
-from circuits.lower import activations, elementwise, linear, movement, windows
+from circuits.lower import activations, comparisons, elementwise, linear, movement, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower
-from circuits.lower.fold_norms import with_folded_norms
-from circuits.lower.lookups import with_lookups
 from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.moving import MOVES
+from circuits.lower.preparing import prepared
 from circuits.lower.quantity import fresh
 from circuits.lower.variant import BitWidths, GraphVariant
 from circuits.rewrite.edit import shape_of
 
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
 MAX_BITS = 120
-_PASS = AppliedPass(name="integer-lowering", version=10)
+_PASS = AppliedPass(name="integer-lowering", version=11)
 
 Handler = Callable[[Lowering, ir.Node], None]
 
 HANDLERS: Mapping[str, Handler] = {
-    **dict.fromkeys(movement.MOVES, movement.move),
+    **dict.fromkeys((*MOVES, "Identity"), movement.move),
     **dict.fromkeys(TABLES, activations.table),
     "Abs": elementwise.absolute,
     "Add": elementwise.add,
-    "And": elementwise.logical,
+    "And": comparisons.logical,
     "ArgMax": windows.arg_max,
     "ArgMin": windows.arg_max,
     "AveragePool": windows.average_pool,
@@ -42,17 +42,17 @@ HANDLERS: Mapping[str, Handler] = {
     "Conv": linear.conv,
     "ConvTranspose": linear.conv_transpose,
     "Div": elementwise.div,
-    "Equal": elementwise.compare,
+    "Equal": comparisons.compare,
     "Gemm": linear.gemm,
     "GlobalAveragePool": windows.global_average,
     "GlobalMaxPool": windows.global_max,
-    "Greater": elementwise.compare,
-    "GreaterOrEqual": elementwise.compare,
+    "Greater": comparisons.compare,
+    "GreaterOrEqual": comparisons.compare,
     "HardSigmoid": elementwise.hard_sigmoid,
     "HardSwish": elementwise.hard_swish,
     "LeakyRelu": elementwise.leaky_relu,
-    "Less": elementwise.compare,
-    "LessOrEqual": elementwise.compare,
+    "Less": comparisons.compare,
+    "LessOrEqual": comparisons.compare,
     "LogSoftmax": activations.softmax,
     "MatMul": linear.matmul,
     "Max": elementwise.extremum,
@@ -60,8 +60,8 @@ HANDLERS: Mapping[str, Handler] = {
     "Min": elementwise.extremum,
     "Mul": elementwise.mul,
     "Neg": elementwise.neg,
-    "Not": elementwise.logical,
-    "Or": elementwise.logical,
+    "Not": comparisons.logical,
+    "Or": comparisons.logical,
     "PRelu": elementwise.leaky_relu,
     "Pow": elementwise.power,
     "ReduceL1": windows.reduce_sum,
@@ -75,7 +75,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Softmax": activations.softmax,
     "Sub": elementwise.sub,
     "Sum": elementwise.add,
-    "Where": elementwise.where,
+    "Where": comparisons.where,
 }
 
 
@@ -94,7 +94,7 @@ def lower(
     Raises ``CannotLower`` naming the node for an operator that is no map of integers, or whose
     values could outgrow the engine.
     """
-    model = with_folded_norms(with_lookups(data, input_bounds))
+    model = prepared(data, input_bounds)
     tabled = any(n.op_type in activations.TABLED for n in model.graph)
     low = Lowering(bits=bits, tables=tables, emit=Emitter(bits.table if tabled else 0))
     input_scales = []

@@ -5,50 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
-from circuits.lower.elementwise import look_up
 from circuits.lower.emit import shape_of
 from circuits.lower.linear import store
 from circuits.lower.lowering import Lowering, refuse
+from circuits.lower.moving import mover
 from circuits.lower.quantity import ZERO, QuantizedValue, fresh
 from circuits.rewrite.edit import constant
-
-MOVES = frozenset(
-    {
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Identity",
-        "Pad",
-        "Reshape",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
 
 
 def move(low: Lowering, node: ir.Node) -> None:
     """Moves the places of the first operand as ONNX's reference implementation moves elements."""
-    if node.op_type == "Gather" and not low.is_known(node.inputs[0]):
-        table = low.constant(node, node.inputs[0])
-        store(low, node, look_up(low, table, low.quantity(node.inputs[1])))
-        return
     q = low.quantity(node.inputs[0])
-    outcomes = _moved(node, q.view)
-    spread = _moved(node, q.steps()) if q.step.size > 1 else [q.step] * len(outcomes)
+    moved = mover(ir.to_proto(node), [_places(node, value) for value in node.inputs[1:]])
+    outcomes = [view - 1 for view in moved(q.view + 1)]  # a zero of its own is at none
+    spread = moved(q.steps()) if q.step.size > 1 else [q.step] * len(outcomes)
     for output, view, step in zip(node.outputs, outcomes, spread, strict=True):
         assert output.name is not None
         # Padding puts a zero: any step does for it.
@@ -56,46 +29,11 @@ def move(low: Lowering, node: ir.Node) -> None:
         low.known[output.name] = q.moved(view.astype(np.int64), np.asarray(safe, dtype=np.float64))
 
 
-def _moved(node: ir.Node, array: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    names = ["x"]
-    constants = []
-    for position, value in enumerate(node.inputs[1:], start=1):
-        if value is None or (node.op_type == "Pad" and position == 2):
-            names.append("")
-            continue
-        known = constant(value)
-        if known is None:
-            raise refuse(node, "places that depend on the input")
-        names.append(f"c{position}")
-        constants.append(numpy_helper.from_array(np.asarray(known), f"c{position}"))
-    if node.op_type == "Pad":
-        _check_pad(node)
-        names[2:3] = ["fill"]
-        fill = np.array(ZERO, dtype=array.dtype)
-        constants.append(numpy_helper.from_array(fill, "fill"))
-    attributes = {a.name: a.value for a in node.attributes.values()}
-    outputs = [f"y{i}" for i in range(len(node.outputs))]
-    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-    graph = helper.make_graph(
-        [helper.make_node(node.op_type, names, outputs, **attributes)],
-        "move",
-        [helper.make_tensor_value_info("x", kind, array.shape)],
-        [helper.make_tensor_value_info(o, kind, None) for o in outputs],
-        constants,
-    )
-    version = node.graph.opset_imports.get("", 17) if node.graph is not None else 17
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
-    results = ReferenceEvaluator(onnx.ModelProto.FromString(model.SerializeToString())).run(
-        None, {"x": np.ascontiguousarray(array)}
-    )
-    assert isinstance(results, list)
-    return [np.asarray(r) for r in results]
-
-
-def _check_pad(node: ir.Node) -> None:
-    fill = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if fill is not None and np.any(fill != 0):
-        raise refuse(node, "padding with something else than zero")
+def _places(node: ir.Node, value: ir.Value | None) -> NDArray[np.generic] | None:
+    known = constant(value)
+    if value is not None and known is None:
+        raise refuse(node, "places that depend on the input")
+    return known
 
 
 def concat(low: Lowering, node: ir.Node) -> None:

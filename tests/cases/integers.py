@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from circuits.calibration.samples import Sample
+from circuits.format.tensors import quantised
 from circuits.lower import GraphVariant, run_integers
-from circuits.lower.bits import quantised
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 

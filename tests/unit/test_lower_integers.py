@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper, parser
 
+from circuits.format.tensors import quantised
 from circuits.integers.interpreter import parsed
 from circuits.lower import (
     BitWidths,
@@ -16,7 +17,6 @@ from circuits.lower import (
     lower,
     run_integers,
 )
-from circuits.lower.bits import quantised
 from circuits.rewrite import rewrite
 from tests.cases.integers import (
     BOUND,

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from circuits.format.tensors import quantised
 from circuits.integers.tables import TABLES
 from circuits.lower import (
     BitWidths,
@@ -16,10 +17,8 @@ from circuits.lower import (
     lower,
     run_integers,
 )
-from circuits.lower.bits import quantised
-from circuits.lower.fold_norms import with_folded_norms
 from tests.cases.integers import BOUND, VECTOR, answers, decoded, graph, inputs_of
-from tests.cases.tables import DENSE, TABLED
+from tests.cases.tables import TABLED
 
 
 def error(data: bytes, bits: BitWidths) -> float:
@@ -103,15 +102,3 @@ def test_logarithms_of_shares_are_exact_far_below_the_largest() -> None:
     want = answers(data, x)
     assert want.min() < -100
     np.testing.assert_allclose(got.reshape(want.shape), want, atol=0.5)
-
-
-def test_affine_layers_in_a_row_become_one_where_that_is_cheaper() -> None:
-    narrow = graph(
-        "a = Gemm(x, w, b) c = MatMul(a, w2) y = Add(c, b2)",
-        VECTOR,
-        DENSE | {"w2": [5, 1], "b2": [1, 1]},
-    )
-    assert [n.op_type for n in with_folded_norms(narrow).graph] == ["Gemm"]
-    assert error(narrow, BitWidths(input=14, weights=(14,))) < 1e-3
-    bottleneck = graph("a = MatMul(x, w) y = MatMul(a, w2)", VECTOR, {"w": [6, 1], "w2": [1, 6]})
-    assert len(with_folded_norms(bottleneck).graph) == 2
