@@ -87,12 +87,12 @@ FAITHFUL = frozenset(
         "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh",
         "AveragePool", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip", "Concat", "Constant",
         "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "Div",
-        "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor", "GRU",
+        "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor",
         "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
         "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Hardmax", "Identity",
-        "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual",
+        "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual",
         "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mul", "Neg", "Not",
-        "OneHot", "Or", "PRelu", "Pad", "Pow", "RNN", "Range", "Reciprocal", "ReduceL1", "ReduceL2",
+        "OneHot", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2",
         "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
         "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND",
         "Selu", "Shape", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "Softmax",
@@ -111,6 +111,13 @@ REFUSED: Mapping[str, Refusal] = {
     "DynamicQuantizeLinear": Refusal("its scale depends on the input", _FLOAT_EXPORT),
     "BitShift": Refusal("the engine does not truncate", "Divide by a power of two, take Floor."),
     "Trilu": Refusal("the engine ignores its diagonal", "Multiply by a constant mask."),
+    **dict.fromkeys(
+        ("GRU", "LSTM", "RNN"),
+        Refusal(
+            "it has sequence lengths, weights that are computed, or activations with parameters",
+            "Export it with constant weights, the usual activations and no lengths.",
+        ),
+    ),
     "Dropout": Refusal("it is in training mode", "Export in evaluation mode: model.eval()."),
 }
 
@@ -268,23 +275,6 @@ def _top_k(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     return None
 
 
-def _recurrent(node: NodeProto, facts: GraphFacts) -> Refusal | None:
-    if attributes(node).get("direction", b"forward") != b"forward":
-        return Refusal("the engine runs forwards only", "Export two layers, one on turned input.")
-    if len(node.input) > 4 and node.input[4]:
-        return Refusal("its sequence lengths are given as an input", "Export without lengths.")
-    attrs = attributes(node)
-    named = attrs.get("activations")
-    defaults = {"LSTM": [b"Sigmoid", b"Tanh", b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"]}
-    if named and named != defaults.get(node.op_type, [b"Tanh"]):
-        return Refusal("the engine has the default activations only", "Use those.")
-    if attrs.get("clip") or attrs.get("input_forget"):
-        return Refusal("the engine neither clips nor couples gates", "Export without it.")
-    if node.op_type == "LSTM" and len(node.output) > 2 and node.output[2] in facts.used:
-        return Refusal("the engine gives the cell state of one step earlier", "Leave it out.")
-    return None
-
-
 def _expand(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     if len(facts.shapes.get(node.input[0], [])) < len(facts.shapes.get(node.output[0], [])):
         return Refusal("the engine repeats the wrong axis", "Add the new axes with Reshape first.")
@@ -315,18 +305,15 @@ _CHECKS: Mapping[str, Callable[[NodeProto, GraphFacts], Refusal | None]] = {
     "CumSum": _cum_sum,
     "Div": _div,
     "Expand": _expand,
-    "GRU": _recurrent,
     "Gather": _indices,
     "GatherElements": _indices,
     "GatherND": _indices,
-    "LSTM": _recurrent,
     "Max": _two_inputs,
     "MaxPool": _windows,
     "Min": _two_inputs,
     "OneHot": _one_hot,
     "Pad": _pad,
     "Pow": _pow,
-    "RNN": _recurrent,
     "ScatterElements": _scatter,
     "ScatterND": _scatter,
     "TopK": _top_k,

@@ -45,7 +45,6 @@ from circuits.rewrite import (
 from circuits.rewrite import fold_constants as folding
 from circuits.rewrite import inline_functions as functions
 from circuits.rewrite import rescaled_answers as scales
-from circuits.rewrite import reverse_recurrent as recurrent
 from circuits.rewrite.compare import Sample, difference, probes, run, settled
 from circuits.rewrite.draft import Draft
 from circuits.rewrite.edit import Pass
@@ -89,7 +88,6 @@ PASSES: tuple[Pass, ...] = (
     quantized.GIVE_QUANTISATION_MEANING,
     composites.EXPAND_COMPOSITES,
     defaults.FILL_DEFAULTS,
-    recurrent.SPLIT_DIRECTIONS,
     unrolling.UNROLL_RECURRENT,
     padding.EXPLICIT_PADDING,
     pooling.EXPLICIT_POOLING,

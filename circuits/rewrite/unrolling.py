@@ -1,22 +1,23 @@
-"""Recurrent layers written out step by step, where the engine's own reading of them is wrong.
+"""Recurrent layers written out step by step.
 
-It runs every LSTM, GRU and RNN with the default activations and without clipping, and gives the
-cell state of an LSTM after one step too few.
+The engine alone has operators of their own for them, and reads some wrongly: two directions,
+clipping, other activations, the cell state of an LSTM.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from circuits.rewrite.edit import (
     Builder,
     attr,
     constant,
-    expand,
     expanding,
     has_shape,
     input_at,
@@ -31,8 +32,9 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "GRU": ("Sigmoid", "Tanh"),
     "RNN": ("Tanh",),
 }
-#: Activations that are operators of that name, with the same default parameters.
-_OPERATORS = frozenset({"Sigmoid", "Tanh", "Relu", "HardSigmoid", "Softsign", "Softplus", "Elu"})
+#: Activations that are operators of that name; of these, those that have parameters.
+_PLAIN = frozenset({"Relu", "Sigmoid", "Softplus", "Softsign", "Tanh"})
+_SHAPED = frozenset({"Elu", "HardSigmoid"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class _Layer:
     recurrence: ir.Value  # [H, G·H]
     input_bias: ir.Value  # [1, G·H]
     state_bias: ir.Value
+    peepholes: NDArray[Any] | None
     hidden: int
     gates: int
     bend: tuple[Callable[[ir.Value], ir.Value], ...]
@@ -64,58 +67,58 @@ class _Layer:
         return self.op("Add", self.op("MatMul", h, self.recurrence), self.state_bias)
 
 
-def wants_unrolling(node: ir.Node) -> bool:
-    """Whether the node asks for what the engine does not do."""
-    named = tuple(attr(node, "activations") or DEFAULTS[node.op_type])
-    cell = node.op_type == "LSTM" and len(node.outputs) > 2 and bool(node.outputs[2].uses())
-    exported = node.op_type == "LSTM" and any(o.is_graph_output() for o in node.outputs[2:])
-    return (
-        named != DEFAULTS[node.op_type]
-        or bool(attr(node, "clip", 0.0))
-        or bool(attr(node, "input_forget", 0))
-        or cell
-        or exported
-    )
-
-
-def _where_wanted(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
-    return _unrolled(node, build) if wants_unrolling(node) else None
-
-
 def _unrolled(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
-    sequence = node.inputs[0]
-    if sequence is None or not has_shape(sequence):
+    """All steps of each direction. Y is ``[steps, directions, batch, hidden]``, Y_h and Y_c are
+    ``[directions, batch, hidden]``."""
+    sequence, direction = node.inputs[0], attr(node, "direction", "forward")
+    if sequence is None or not has_shape(sequence) or attr(node, "layout", 0):
         return None
-    layer = _layer(node, build)
-    if layer is None:
-        return None
-    steps, batch, _ = shape_of(sequence)
-    h, c = (_state(node, build, place, (batch, layer.hidden)) for place in (5, 6))
+    count = 2 if direction == "bidirectional" else 1
+    made = []
+    for number in range(count):
+        layer = _layer(node, build, number, count)
+        if layer is None:
+            return None
+        backwards = direction == "reverse" or number == 1
+        made.append(_one_direction(node, layer, sequence, number, count, backwards=backwards))
+    if count == 1:
+        return made[0][: len(node.outputs)]
+    pairs = zip(zip(*made, strict=True), (1, 0, 0), strict=True)
+    joined = [build.op("Concat", *pair, axis=axis) for pair, axis in pairs]
+    return joined[: len(node.outputs)]
+
+
+def _one_direction(
+    node: ir.Node, layer: _Layer, sequence: ir.Value, number: int, count: int, *, backwards: bool
+) -> list[ir.Value]:
+    """Y, Y_h and Y_c of one direction."""
+    build, (steps, batch, _) = layer.build, shape_of(sequence)
+    h, c = (_state(node, build, place, (batch, layer.hidden), number, count) for place in (5, 6))
     states = []
-    for step in range(steps):
+    for step in reversed(range(steps)) if backwards else range(steps):
         x = build.op("Gather", sequence, build.const(np.array(step, dtype=np.int64)), axis=0)
         h, c = _step(node, layer, x, h, c)
         states.append(h)
     front, second = build.const(ints([0])), build.const(ints([0, 1]))
-    rows = [build.op("Unsqueeze", s, second) for s in states]
+    rows = [build.op("Unsqueeze", s, second) for s in (states[::-1] if backwards else states)]
     whole = build.op("Concat", *rows, axis=0) if len(rows) > 1 else rows[0]
-    ends = [build.op("Unsqueeze", v, front) for v in (h, c)]
-    return [whole, *ends][: len(node.outputs)]
+    return [whole, *(build.op("Unsqueeze", v, front) for v in (h, c))]
 
 
-def _layer(node: ir.Node, build: Builder) -> _Layer | None:
-    """The layer's parts; None for what is not constant, or not written here."""
+def _layer(node: ir.Node, build: Builder, number: int, count: int) -> _Layer | None:
+    """The parts of one direction; None for what is not constant, or not written here."""
     weights, recurrence = constant(node.inputs[1]), constant(node.inputs[2])
     biases, lengths = constant(input_at(node, 3)), input_at(node, 4)
-    plain = attr(node, "direction", "forward") == "forward" and not attr(node, "layout", 0)
-    named = attr(node, "activations") or DEFAULTS[node.op_type]
+    named = attr(node, "activations") or DEFAULTS[node.op_type] * count
     shaped = attr(node, "activation_alpha") or attr(node, "activation_beta")
-    if weights is None or recurrence is None or lengths is not None or not plain:
+    if weights is None or recurrence is None or lengths is not None:
         return None
-    if (biases is None and input_at(node, 3) is not None) or not {*named} <= _OPERATORS or shaped:
+    if biases is None and input_at(node, 3) is not None:
         return None
-    width = weights.shape[1]
-    both = np.zeros((2, width), np.float32) if biases is None else biases.reshape(2, width)
+    if not {*named} <= (_PLAIN if shaped else _PLAIN | _SHAPED):
+        return None
+    width, each = weights.shape[1], len(named) // count
+    both = np.zeros((2, width), np.float32) if biases is None else biases[number].reshape(2, width)
     clip = float(attr(node, "clip", 0.0))
 
     def bent(op_type: str) -> Callable[[ir.Value], ir.Value]:
@@ -128,22 +131,33 @@ def _layer(node: ir.Node, build: Builder) -> _Layer | None:
 
     return _Layer(
         build=build,
-        weights=build.const(weights[0].T.copy()),
-        recurrence=build.const(recurrence[0].T.copy()),
+        weights=build.const(weights[number].T.copy()),
+        recurrence=build.const(recurrence[number].T.copy()),
         input_bias=build.const(both[:1].copy()),
         state_bias=build.const(both[1:].copy()),
+        peepholes=_peepholes(node, number),
         hidden=recurrence.shape[2],
         gates=GATES[node.op_type],
-        bend=tuple(bent(name) for name in named),
+        bend=tuple(bent(name) for name in named[number * each : (number + 1) * each]),
     )
 
 
-def _state(node: ir.Node, build: Builder, place: int, shape: tuple[int, int]) -> ir.Value:
+def _peepholes(node: ir.Node, number: int) -> NDArray[Any] | None:
+    """What the gates of an LSTM see of its cell, ``[3, hidden]``."""
+    given = constant(input_at(node, 7))
+    return None if given is None else given[number].reshape(3, -1).astype(np.float32)
+
+
+def _state(
+    node: ir.Node, build: Builder, place: int, shape: tuple[int, int], number: int, count: int
+) -> ir.Value:
     """The state before the first step: zeros unless the model gives one."""
     given = input_at(node, place)
     if given is None or (place == 6 and node.op_type != "LSTM"):
         return build.const(np.zeros(shape, dtype=np.float32))
-    return build.op("Squeeze", given, build.const(ints([0])))
+    if count == 1:
+        return build.op("Squeeze", given, build.const(ints([0])))
+    return build.op("Gather", given, build.const(np.array(number, dtype=np.int64)), axis=0)
 
 
 def _step(
@@ -162,13 +176,11 @@ def _lstm_step(
     """Gates in the order input, output, forget, cell."""
     build = layer.build
     i, o, f, g = layer.split(layer.op("Add", layer.of_input(x), layer.of_state(h)))
-    peep = constant(input_at(node, 7))
-    weights = np.zeros((3, layer.hidden)) if peep is None else peep.reshape(3, layer.hidden)
 
     def peephole(gate: ir.Value, row: int, cell: ir.Value) -> ir.Value:
-        if peep is None:
+        if layer.peepholes is None:
             return gate
-        look = build.const(weights[row : row + 1].astype(np.float32))
+        look = build.const(layer.peepholes[row : row + 1])
         return layer.op("Add", gate, layer.op("Mul", cell, look))
 
     opened = layer.bend[0](peephole(i, 0, c))
@@ -196,15 +208,10 @@ def _gru_step(node: ir.Node, layer: _Layer, x: ir.Value, h: ir.Value) -> ir.Valu
     return layer.op("Add", layer.op("Mul", other, fresh), layer.op("Mul", update, h))
 
 
-def unroll(model: ir.Model) -> None:
-    """Writes every recurrent layer step by step, for those who have no operator of its own."""
-    expand(model, dict.fromkeys(GATES, _unrolled))
-
-
 UNROLL_RECURRENT = expanding(
-    dict.fromkeys(GATES, _where_wanted),
+    dict.fromkeys(GATES, _unrolled),
     name="unroll-recurrent",
-    version=1,
-    purpose="LSTM, GRU and RNN with clipping, other activations or a cell output, step by step.",
-    reference="ONNX operator specification, LSTM, GRU and RNN; EZKL ignores these attributes",
+    version=2,
+    purpose="LSTM, GRU and RNN, in one direction or two, step by step.",
+    reference="ONNX operator specification, LSTM, GRU and RNN",
 )

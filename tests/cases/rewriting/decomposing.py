@@ -45,18 +45,6 @@ CASES: dict[str, Case] = {
         """,  # noqa: E501
         KERNEL,
     ),
-    "split-directions": Case(
-        'y, h = RNN<hidden_size = 2, direction = "bidirectional">(x, w, r)',
-        "float[3, 1, 2] x",
-        """
-        t1 = RNN<hidden_size = 2>(x, {1, 2, 3, 4}, {1, -2, 3, -4})
-        t2 = Gather<axis = 0>(x, {2, 1, 0})
-        t3 = RNN<hidden_size = 2>(t2, {5, 6, 7, 8}, {5, -6, 7, -8})
-        t4 = Gather<axis = 0>(t3, {2, 1, 0})
-        y = Concat<axis = 1>(t1, t4)
-        """,
-        "<float[2, 2, 2] w = {1,2,3,4,5,6,7,8}, float[2, 2, 2] r = {1,-2,3,-4,5,-6,7,-8}>",
-    ),
     "unroll-recurrent": Case(
         "y, h = RNN<hidden_size = 1, clip = 2.0>(x, w, r)",
         "float[2, 1, 2] x",
