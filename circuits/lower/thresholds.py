@@ -8,7 +8,7 @@ the whole accepted range, and of every input that is proved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,114 @@ class Test:
     level: Floats
     output: str
 
+    def step(self, quantum: Mapping[str, Any] | float) -> Floats:
+        """The quantum of this comparison."""
+        own = quantum if isinstance(quantum, float) else quantum.get(self.output, 0.0)
+        return np.asarray(own, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Elements of a float input that a test compares, scaled and shifted at most: their flat
+    ``places`` (-1: none's alone), the ``factor`` and the ``shift`` of each, in the comparison's
+    shape."""
+
+    name: str
+    test: Test
+    places: NDArray[np.int64]
+    factor: Floats
+    shift: Floats
+
+    @property
+    def level(self) -> Floats:
+        """What decides each element."""
+        return np.broadcast_to(decided(self.test.op, self.test.level)[0], self.places.shape)
+
+    @property
+    def as_they_come(self) -> NDArray[np.bool_]:
+        own: NDArray[np.bool_] = (self.places >= 0) & (self.factor == 1) & (self.shift == 0)
+        return own
+
+
+class Compared:
+    """What a rewritten float model compares with constants."""
+
+    def __init__(self, onnx_bytes: bytes) -> None:
+        self.model = onnx.load_model_from_string(onnx_bytes)
+        self.tests = _tests_of(self.model)
+        self.values = sorted({test.value for test in self.tests})
+
+    def near_graph(self, quantum: Mapping[str, Any] | float) -> bytes:
+        """The graph with one output: how many values are within a quantum of their threshold."""
+        model = ir.from_proto(self.model)
+        graph = model.graph
+        made = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+        values = {value.name: value for value in made}
+        build = Builder(graph, "near", names_in(graph))
+        counts = []
+        for test in self.tests:
+            level, _ = decided(test.op, test.level)  # on which integers decide exactly
+            value = build.op("Cast", values[test.value], to=ir.DataType.DOUBLE)
+            gap = build.op("Abs", build.op("Sub", value, build.const(np.asarray(level))))
+            close = build.op("Less", gap, build.const(test.step(quantum)))
+            both = build.op("And", close, build.op("Greater", gap, build.const(np.zeros(()))))
+            ones = build.op("Cast", both, to=ir.DataType.FLOAT)
+            counts.append(build.op("ReduceSum", ones, keepdims=0))
+        total = build.op("Sum", *counts)
+        total.shape, total.type = ir.Shape([]), ir.TensorType(ir.DataType.FLOAT)
+        graph.extend(build.nodes)
+        graph.outputs[:] = [total]
+        common.RemoveUnusedNodesPass()(model)
+        return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+
+    def on(self, feeds: Sequence[Sample]) -> list[dict[str, Floats]]:
+        """The compared values by their names, on inputs."""
+        found = run(_giving(self.model, self.values), feeds)
+        return [dict(zip(self.values, made, strict=True)) for made in found]
+
+    def count(self, sample: Sample) -> int:
+        """How many comparisons there are, of single elements."""
+        (values,) = self.on([sample])
+        shapes = (np.broadcast_shapes(values[t.value].shape, t.level.shape) for t in self.tests)
+        return sum(math.prod(shape) for shape in shapes)
+
+    def probed(self, sample: Sample) -> Iterator[Probed]:
+        """Each test with the elements of each float input that it compares.
+
+        Found by running the graph on elements that are all 0, then all 1, then numbered: the first
+        two tell shift and factor, the next two the element and whether it is that one alone.
+        ``sample`` has the other inputs.
+        """
+        # An imputed value is its input wherever that is not missing.
+        there = {n: np.zeros_like(v) if v.dtype == bool else v for n, v in sample.items()}
+        floats = [name for name, like in sample.items() if like.dtype.kind == "f"]
+        for name in floats if self.tests else ():
+            like = np.asarray(sample[name])
+            order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
+            codes = (0 * order, 0 * order + 1, order + 1, -3 * order - 7)
+            try:
+                made = self.on([{**there, name: code.astype(like.dtype)} for code in codes])
+            except ModelError:  # numbers that this model takes no input from
+                continue
+            for test in self.tests:
+                yield _told(name, test, order.size, [values[test.value] for values in made])
+
+
+def _told(name: str, test: Test, size: int, made: Sequence[Floats]) -> Probed:
+    """What the values of a test tell on the four codes of ``probed``."""
+    shift, unit, one, other = made
+    factor = unit - shift
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = np.rint((one - shift) / factor - 1)
+        alone = np.isfinite(place) & (place >= 0) & (place < size)
+        for code, values in ((place + 1, one), (-3 * place - 7, other)):
+            wide = np.abs(factor * code) + np.abs(shift)
+            alone &= np.abs(factor * code + shift - values) <= _ALIKE * wide
+    shape = np.broadcast_shapes(alone.shape, test.level.shape)
+    where = np.where(alone, place, -1).astype(np.int64)
+    spread = (np.broadcast_to(x, shape) for x in (where, factor, shift))
+    return Probed(name, test, *spread)  # type: ignore[arg-type]
+
 
 def near_thresholds(
     onnx_bytes: bytes,
@@ -80,22 +188,33 @@ def near_thresholds(
     name of the comparison's output, what broadcasts to its shape. ``accepted``: the range of each
     input, else that of the samples.
     """
-    graph = near_graph(onnx_bytes, quantum)
-    if graph is None or not samples:
+    compared = Compared(onnx_bytes)
+    if not compared.tests or not samples:
         return None
-    counts = near_counts(graph, samples)
-    seen = {name: _ranges(name, samples) for name in samples[0]}
+    graph, first = compared.near_graph(quantum), samples[0]
+    seen = {name: _ranges(name, samples) for name in first}
     whole = seen | {
         name: (np.full_like(seen[name][0], low), np.full_like(seen[name][1], high))
         for name, (low, high) in (accepted or {}).items()
         if name in seen
     }
+    probed, count = [*compared.probed(first)], compared.count(first)
+    exact = sum(int(own.as_they_come.sum()) for own in probed) == count
+
+    def share(ranges: Mapping[str, tuple[Floats, Floats]]) -> float:
+        """By arithmetic for inputs that are compared as they come, on drawn samples for values that
+        are computed."""
+        near = _share(probed, quantum, ranges)
+        if exact:
+            return near
+        return max(near, float(np.mean(np.array(near_counts(graph, _drawn(ranges, first))) > 0)))
+
     return NearThresholds(
         samples=len(samples),
-        within_one_quantum=sum(count > 0 for count in counts),
-        comparisons=sum(math.prod(shape) for shape in _shapes(onnx_bytes, samples[0])),
-        share_of_range=_share(onnx_bytes, graph, quantum, samples[0], seen),
-        share_of_accepted=_share(onnx_bytes, graph, quantum, samples[0], whole),
+        within_one_quantum=sum(count > 0 for count in near_counts(graph, samples)),
+        comparisons=count,
+        share_of_range=share(seen),
+        share_of_accepted=share(whole),
     )
 
 
@@ -108,30 +227,8 @@ def near_counts(graph: bytes, samples: Sequence[Sample]) -> list[int]:
 def near_graph(onnx_bytes: bytes, quantum: Mapping[str, Any] | float) -> bytes | None:
     """The float graph with one output: how many compared values are within a quantum of their
     threshold. None for a model that compares nothing with a constant."""
-    found = tests_of(onnx.load_model_from_string(onnx_bytes))
-    if not found:
-        return None
-    model = ir.from_proto(onnx.load_model_from_string(onnx_bytes))
-    graph = model.graph
-    made = [*graph.inputs, *(value for node in graph for value in node.outputs)]
-    values = {value.name: value for value in made}
-    build = Builder(graph, "near", names_in(graph))
-    counts = []
-    for test in found:
-        step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
-        level, _ = decided(test.op, test.level)  # on which integers decide exactly
-        value = build.op("Cast", values[test.value], to=ir.DataType.DOUBLE)
-        gap = build.op("Abs", build.op("Sub", value, build.const(np.asarray(level))))
-        close = build.op("Less", gap, build.const(np.asarray(step, dtype=np.float64)))
-        both = build.op("And", close, build.op("Greater", gap, build.const(np.zeros(()))))
-        ones = build.op("Cast", both, to=ir.DataType.FLOAT)
-        counts.append(build.op("ReduceSum", ones, keepdims=0))
-    total = build.op("Sum", *counts)
-    total.shape, total.type = ir.Shape([]), ir.TensorType(ir.DataType.FLOAT)
-    graph.extend(build.nodes)
-    graph.outputs[:] = [total]
-    common.RemoveUnusedNodesPass()(model)
-    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+    compared = Compared(onnx_bytes)
+    return compared.near_graph(quantum) if compared.tests else None
 
 
 def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
@@ -141,14 +238,14 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
 
     No more than tell a threshold from the next float32 are ever of use.
     """
-    model = onnx.load_model_from_string(onnx_bytes)
-    bits = max(_between(model, samples[0]).values(), default=0)
-    for columns, test in _picked(model, samples[0]):
-        name, places = columns
-        own = places >= 0
-        level, _ = decided(test.op, np.broadcast_to(test.level, places.shape)[own])
-        values = np.stack([np.asarray(s[name], dtype=np.float64).reshape(-1) for s in samples])
-        gaps = np.abs(values[:, places[own]] - level)
+    probed = [*Compared(onnx_bytes).probed(samples[0])]
+    bits = max(_between(probed).values(), default=0)
+    for found in probed:
+        if not np.any(own := found.as_they_come):
+            continue
+        level = found.level[own]
+        values = np.stack([np.asarray(s[found.name], np.float64).reshape(-1) for s in samples])
+        gaps = np.abs(values[:, found.places[own]] - level)
         gaps = np.where(gaps > 0, gaps, np.inf).min(axis=0)
         # Values on the grid of tenths are told from thresholds between them; 1 bit for a tie.
         with np.errstate(divide="ignore"):
@@ -163,7 +260,7 @@ def bits_between_thresholds(onnx_bytes: bytes, sample: Sample) -> dict[str, int]
     """Fractional bits that each input of floats which is compared takes at least, by its name, as
     it comes or scaled and shifted: whatever samples a circuit was planned with. ``sample`` only
     runs the model."""
-    return _between(onnx.load_model_from_string(onnx_bytes), sample)
+    return _between([*Compared(onnx_bytes).probed(sample)])
 
 
 def bits_between(levels: Floats) -> int:
@@ -179,50 +276,22 @@ def bits_between(levels: Floats) -> int:
     return min(MOST_BITS, int(np.minimum(wanted, enough).max(initial=1.0)))
 
 
-def _between(model: ModelProto, sample: Sample) -> dict[str, int]:
-    """``bits_between`` of the element of each input that takes most."""
+def _between(probed: Sequence[Probed]) -> dict[str, int]:
+    """``bits_between`` of the element of each input that takes most, by the numbers from which on
+    what is compared decides otherwise, in the input's own units."""
     levels: dict[tuple[str, int], list[float]] = {}
-    for name, places, found in _levels(model, sample):
-        for place, level in zip(places.tolist(), found.tolist(), strict=True):
-            levels.setdefault((name, place), []).append(level)
+    for found in probed:
+        own = found.places >= 0
+        factor, shift = found.factor[own], found.shift[own]
+        given = (found.level[own] - shift) / factor
+        # float32 does not tell it from 0
+        given = np.where(np.abs(given) <= _ALIKE * np.abs(shift / factor), 0.0, given)
+        for place, level in zip(found.places[own].tolist(), given.tolist(), strict=True):
+            levels.setdefault((found.name, place), []).append(level)
     bits: dict[str, int] = {}
-    for (name, _), own in levels.items():
-        bits[name] = max(bits.get(name, 1), bits_between(np.array(own)))
+    for (name, _), each in levels.items():
+        bits[name] = max(bits.get(name, 1), bits_between(np.array(each)))
     return bits
-
-
-def _levels(model: ModelProto, sample: Sample) -> Iterator[tuple[str, NDArray[np.int64], Floats]]:
-    """Elements of float inputs by their flat places, each with the number from which on what is
-    compared decides otherwise, in the input's own units: of comparisons with constants that read a
-    single element, scaled and shifted at most.
-
-    Found by running the graph on elements that are all 0, then all 1, then numbered: the first two
-    tell shift and factor, the next two the element and whether it is that one alone.
-    """
-
-    def codes(order: Floats) -> list[Floats]:
-        return [0 * order, 0 * order + 1, order + 1, -3 * order - 7]
-
-    for name, order, found, at, made in _probed(model, sample, codes):
-        for test in found:
-            shift, unit, one, other = (m[at[test.value]].astype(np.float64) for m in made)
-            factor = unit - shift
-            with np.errstate(divide="ignore", invalid="ignore"):
-                place = np.rint((one - shift) / factor - 1)
-                alone = np.isfinite(place) & (place >= 0) & (place < order.size)
-                for code, values in ((place + 1, one), (-3 * place - 7, other)):
-                    wide = np.abs(factor * code) + np.abs(shift)
-                    alone &= np.abs(factor * code + shift - values) <= _ALIKE * wide
-            level, _ = decided(test.op, test.level)
-            shape = np.broadcast_shapes(alone.shape, level.shape)
-            own = np.broadcast_to(alone, shape)
-            spread = (np.broadcast_to(x, shape)[own] for x in (place, level, shift, factor))
-            where, level, shift, factor = spread
-            given = (level - shift) / factor
-            near = np.abs(given) <= _ALIKE * np.abs(
-                shift / factor
-            )  # float32 does not tell it from 0
-            yield name, where.astype(np.int64), np.where(near, 0.0, given)
 
 
 def showing_compared(onnx_bytes: bytes) -> bytes:
@@ -232,20 +301,18 @@ def showing_compared(onnx_bytes: bytes) -> bytes:
     What depends on another comparison is left out: it jumps where that one does.
     """
     model = onnx.load_model_from_string(onnx_bytes)
-    given = {o.name for o in model.graph.output}
+    outputs = [o.name for o in model.graph.output]
     jumping: set[str] = set()
     for node in model.graph.node:
         if node.op_type in _COMPARISONS or jumping.intersection(node.input):
             jumping.update(node.output)
     inputs = {i.name for i in model.graph.input}  # rounded alike with what they are compared to
-    shown = sorted({test.value for test in tests_of(model)} - given - jumping - inputs)
-    if not shown:
-        return onnx_bytes
-    whole = _exposing(model, [*(o.name for o in model.graph.output), *shown])
-    return bytes(whole.SerializeToString())
+    values = {test.value for test in _tests_of(model)}
+    shown = sorted(values - {*outputs} - jumping - inputs)
+    return _giving(model, [*outputs, *shown]) if shown else onnx_bytes
 
 
-def tests_of(model: ModelProto) -> list[Test]:
+def _tests_of(model: ModelProto) -> list[Test]:
     """The comparisons of a value with a constant, as ``value op constant``."""
     constants = {t.name: t for t in model.graph.initializer}
     found = []
@@ -263,36 +330,25 @@ def tests_of(model: ModelProto) -> list[Test]:
 
 
 def _share(
-    onnx_bytes: bytes,
-    graph: bytes,
+    probed: Sequence[Probed],
     quantum: Mapping[str, Any] | float,
-    sample: Sample,
     ranges: Mapping[str, tuple[Floats, Floats]],
 ) -> float:
-    """What part of the ranges is near a threshold: by arithmetic for inputs that are compared as
-    they come, on drawn samples for values that are computed."""
-    model = onnx.load_model_from_string(onnx_bytes)
-    picked = _picked(model, sample)
+    """What part of the ranges of inputs that are compared as they come is near a threshold."""
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    known = 0
-    for (name, places), test in picked:
-        step = quantum if isinstance(quantum, float) else quantum.get(test.output, 0.0)
-        levels = np.broadcast_to(test.level, places.shape).reshape(-1)
-        steps = np.broadcast_to(np.asarray(step, dtype=np.float64), places.shape).reshape(-1)
-        for place, level, width in zip(places.reshape(-1), levels, steps, strict=True):
-            if place < 0:
-                continue
-            known += 1
-            spans.setdefault((name, int(place)), []).append((level - width, level + width))
+    for found in probed:
+        own = found.as_they_come
+        levels = np.broadcast_to(found.test.level, own.shape)[own]
+        steps = np.broadcast_to(found.test.step(quantum), own.shape)[own]
+        for place, level, width in zip(found.places[own], levels, steps, strict=True):
+            near = spans.setdefault((found.name, int(place)), [])
+            near.append((level - width, level + width))
     free = 1.0
     for (name, at), near in spans.items():
         low, high = (float(end.reshape(-1)[at]) for end in ranges[name])
         covered = _covered(near, low, high)
         free *= 1.0 - min(1.0, covered / (high - low)) if high > low else 1.0
-    if known == sum(math.prod(shape) for shape in _shapes(onnx_bytes, sample)):
-        return float(1.0 - free)
-    drawn = _drawn(ranges, sample)
-    return max(float(1.0 - free), float(np.mean(np.array(near_counts(graph, drawn)) > 0)))
+    return float(1.0 - free)
 
 
 def _covered(spans: list[tuple[float, float]], low: float, high: float) -> float:
@@ -326,66 +382,7 @@ def _drawn(ranges: Mapping[str, tuple[Floats, Floats]], sample: Sample) -> list[
     return [{name: one(name, like) for name, like in likes.items()} for _ in range(_DRAWN)]
 
 
-def _picked(model: ModelProto, sample: Sample) -> list[tuple[tuple[str, NDArray[np.int64]], Test]]:
-    """Tests of float inputs that are compared as they come, each with the input's name and, in the
-    comparison's shape, the flat place of each element (-1: of another input, or computed).
-
-    Found by running the graph on numbered elements: what is only moved shows their numbers.
-    """
-    out = []
-
-    def codes(order: Floats) -> list[Floats]:
-        return [order + 1, -3 * order - 7]
-
-    for name, order, found, at, (first, second) in _probed(model, sample, codes):
-        for test in found:
-            one, other = first[at[test.value]], second[at[test.value]]
-            moved = (other == -3 * (one - 1) - 7) & np.isin(one - 1, order)
-            if moved.any():
-                shape = np.broadcast_shapes(one.shape, test.level.shape)
-                where = np.broadcast_to(np.where(moved, one - 1, -1), shape).astype(np.int64)
-                out.append(((name, where), test))
-    return out
-
-
-def _probed(
-    model: ModelProto, sample: Sample, codes: Callable[[Floats], list[Floats]]
-) -> Iterator[tuple[str, Floats, list[Test], dict[str, int], list[list[NDArray[Any]]]]]:
-    """Float inputs by their names with the numbers of their elements, and what comparisons with
-    constants compare (by places of their values' names) where an input's elements are each of
-    ``codes`` of these numbers, and the other inputs the sample's."""
-    found = tests_of(model)
-    names = [n for n in sample if np.asarray(sample[n]).dtype.kind == "f"]
-    if not found or not names:
-        return
-    # An imputed value is its input wherever that is not missing.
-    there = {n: np.zeros_like(v) if np.asarray(v).dtype == bool else v for n, v in sample.items()}
-    exposed = _exposing(model, sorted({test.value for test in found}))
-    at = {o.name: i for i, o in enumerate(exposed.graph.output)}
-    data = exposed.SerializeToString()
-    for name in names:
-        like = np.asarray(sample[name])
-        order = np.arange(like.size, dtype=np.float64).reshape(like.shape)
-        feeds = [{**there, name: code.astype(like.dtype)} for code in codes(order)]
-        try:
-            made = run(data, feeds)
-        except ModelError:  # numbers that this model takes no input from
-            continue
-        yield name, order, found, at, made
-
-
-def _shapes(onnx_bytes: bytes, sample: Sample) -> list[tuple[int, ...]]:
-    """The shape of each comparison."""
-    model = onnx.load_model_from_string(onnx_bytes)
-    found = tests_of(model)
-    values = sorted({test.value for test in found})
-    answers = dict(
-        zip(values, run(_exposing(model, values).SerializeToString(), [sample])[0], strict=True)
-    )
-    return [np.broadcast_shapes(answers[t.value].shape, t.level.shape) for t in found]
-
-
-def _exposing(model: ModelProto, values: Sequence[str]) -> ModelProto:
+def _giving(model: ModelProto, values: Sequence[str]) -> bytes:
     """The model with these values as its outputs, and no others."""
     kinds = {v.name: v for v in [*model.graph.value_info, *model.graph.input, *model.graph.output]}
     copy = ModelProto()
@@ -398,4 +395,4 @@ def _exposing(model: ModelProto, values: Sequence[str]) -> ModelProto:
             output.CopyFrom(kinds[name])
         else:
             output.type.tensor_type.elem_type = TensorProto.FLOAT
-    return copy
+    return bytes(copy.SerializeToString())

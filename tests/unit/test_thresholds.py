@@ -13,8 +13,9 @@ from circuits.calibration.samples import draw
 from circuits.compiler.recipe import Recipe
 from circuits.errors import CircuitNotFaithful
 from circuits.format.profile import Visibility
+from circuits.format.tensors import quantised
 from circuits.lower import BitWidths, lower, run_integers
-from circuits.lower.bits import choose_bits, quantised
+from circuits.lower.bits import choose_bits
 from circuits.lower.thresholds import near_counts, near_graph, near_thresholds
 from circuits.plan.graphs import float_graph
 from circuits.rebuild import recompiled_graph
