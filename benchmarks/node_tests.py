@@ -23,8 +23,8 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from circuits.calibration.samples import covering_ranges
 from circuits.errors import InputNotFinite, ModelError, ZkmlError
+from circuits.format.tensors import quantised
 from circuits.lower import BitWidths, CannotLower, lower, run_integers
-from circuits.lower.bits import quantised
 from circuits.rewrite import Rewritten, rewrite
 from circuits.rewrite.compare import run
 

@@ -417,8 +417,8 @@ def _vocabularies(graph: GraphProto, inputs: list[str]) -> dict[str, _Vocabulary
 
 @dataclass(frozen=True)
 class Lookup:
-    """A list of texts that a node looks up: its answers are ``values`` (None: a one at the text's
-    place), and ``default`` for other texts, which it takes as ``other`` says."""
+    """A list of texts, or numbers, that a node looks up: its answers are ``values`` (None: a one at
+    the text's place), and ``default`` for other texts, which it takes as ``other`` says."""
 
     texts: tuple[Any, ...]
     other: bool
@@ -428,7 +428,8 @@ class Lookup:
 
 
 def lookup(op: str, attributes: Mapping[str, Any]) -> Lookup | None:
-    """What an operator of ai.onnx.ml looks texts up in; None where it does something else."""
+    """What an operator of ai.onnx.ml looks texts up in, and LabelEncoder numbers too; None where it
+    does something else."""
     if op == "OneHotEncoder" and attributes.get("cats_strings"):
         texts = tuple(_texts(attributes["cats_strings"]))
         return Lookup(texts, bool(attributes.get("zeros", 1)))
@@ -440,7 +441,9 @@ def lookup(op: str, attributes: Mapping[str, Any]) -> Lookup | None:
         return Lookup(texts, default is not None, values, other, whole=True)
     if op != "LabelEncoder":
         return None
-    keys = attributes.get("keys_strings") or attributes.get("keys_tensor")
+    kinds = ("keys_strings", "keys_int64s", "keys_floats")
+    listed = next((attributes[kind] for kind in kinds if attributes.get(kind)), None)
+    keys = attributes.get("keys_tensor") if listed is None else listed
     texts = () if keys is None else tuple(_texts(keys))
     for name, default_name in (
         ("values_int64s", "default_int64"),
@@ -464,9 +467,13 @@ def lookup(op: str, attributes: Mapping[str, Any]) -> Lookup | None:
     return None
 
 
-def _texts(values: Iterable[Any]) -> Iterator[str]:
+def _texts(values: Iterable[Any]) -> Iterator[Any]:
+    """Texts as such; numbers as they are."""
     for value in values:
-        yield value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        if isinstance(value, int | float | np.number):
+            yield value
+        else:
+            yield value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:

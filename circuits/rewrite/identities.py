@@ -16,11 +16,13 @@ from circuits.rewrite.edit import (
     Builder,
     Pass,
     attr,
+    behind,
     constant,
     expand,
     has_shape,
     input_at,
     is_float,
+    made_by,
     shape_of,
 )
 
@@ -33,11 +35,11 @@ _CARRY = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 def _exp(node: ir.Node, build: Builder) -> ir.Value | None:
     """exp(x - log Σ exp x) is a softmax."""
-    inner = _maker(node.inputs[0], "Sub")
+    inner = made_by(node.inputs[0], "Sub")
     if inner is None:
         return None
     scores, norm = inner.inputs[0], inner.inputs[1]
-    maker = _maker(_behind(norm), "ReduceLogSumExp")
+    maker = made_by(behind(norm, _CARRY), "ReduceLogSumExp")
     if maker is None or scores is None or maker.inputs[0] is not scores or not has_shape(scores):
         return None
     axes = attr(maker, "axes")
@@ -58,11 +60,11 @@ def _div(node: ir.Node, build: Builder) -> ir.Value | None:
         return None
     if x is norm:
         return build.const(np.ones(shape_of(x), dtype=x.dtype.numpy()))
-    total = _maker(norm, "ReduceSum")
+    total = made_by(norm, "ReduceSum")
     if total is None or not has_shape(norm) or shape_of(x)[-1:] == (1,):
         return None
     summed = total.inputs[0]
-    size = _maker(summed, "Abs")
+    size = made_by(summed, "Abs")
     source = size.inputs[0] if size is not None else summed
     votes = _votes(source)
     if source is x and votes is not None:
@@ -73,15 +75,15 @@ def _div(node: ir.Node, build: Builder) -> ir.Value | None:
 
 def _over_its_sum(x: ir.Value, build: Builder) -> ir.Value | None:
     """x over its sum along the last axis."""
-    if (powers := _maker(x, "Exp")) is not None:
+    if (powers := made_by(x, "Exp")) is not None:
         return _softmax(powers.inputs[0], build)
     return build.op("Identity", x) if adds_up_to_one(x) else None
 
 
 def _softmax(scores: ir.Value | None, build: Builder) -> ir.Value:
     """Of scores less their largest, those far below it as less far."""
-    below = _maker(scores, "Sub")
-    top = None if below is None else _maker(below.inputs[1], "ReduceMax")
+    below = made_by(scores, "Sub")
+    top = None if below is None else made_by(below.inputs[1], "ReduceMax")
     if below is not None and top is not None and top.inputs[0] is below.inputs[0]:
         kind = np.float32 if scores is None or scores.dtype is None else scores.dtype.numpy()
         bounds = [build.const(np.array(v, dtype=kind)) for v in (-SATURATED, 0.0)]
@@ -91,14 +93,14 @@ def _softmax(scores: ir.Value | None, build: Builder) -> ir.Value:
 
 def _votes(value: ir.Value | None) -> int | None:
     """How many votes are counted, where counts of votes for every class stand side by side."""
-    whole = _maker(value, "Concat")
+    whole = made_by(value, "Concat")
     if whole is None:
         return None
     voters: ir.Value | None = None
     classes: list[float] = []
     for part in whole.inputs:
-        count = _maker(part, "ReduceSum")
-        truth = _maker(_behind(count.inputs[0]) if count is not None else None, "Equal")
+        count = made_by(part, "ReduceSum")
+        truth = made_by(behind(count.inputs[0], _CARRY) if count is not None else None, "Equal")
         if truth is None:
             return None
         level = constant(truth.inputs[1])
@@ -115,17 +117,12 @@ def _votes(value: ir.Value | None) -> int | None:
 
 def _table_behind(value: ir.Value | None) -> NDArray[Any] | None:
     """The constants that a value is one of, where it was looked up."""
-    node = None
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type not in _CARRY:
-            break
-        value = node.inputs[0]
-    if node is None:
-        return None
-    if node.op_type == "Gather":
+    found = behind(value, _CARRY)
+    if (node := made_by(found, "Gather")) is not None:
         return constant(node.inputs[0])
-    if node.op_type == "MatMul" and _maker(node.inputs[0], "OneHot") is not None:
-        return constant(node.inputs[1])
+    product = made_by(found, "MatMul")
+    if product is not None and made_by(product.inputs[0], "OneHot") is not None:
+        return constant(product.inputs[1])
     return None
 
 
@@ -165,7 +162,7 @@ def _mirrored(value: ir.Value | None) -> bool:
 
 
 def _negates(first: ir.Value | None, second: ir.Value | None) -> bool:
-    maker = _maker(first, "Neg")
+    maker = made_by(first, "Neg")
     return maker is not None and maker.inputs[0] is second
 
 
@@ -218,19 +215,6 @@ def _mul(node: ir.Node, build: Builder) -> ir.Value | None:
         if np.all(known == 1):
             return build.op("Identity", value)
     return None
-
-
-def _maker(value: ir.Value | None, op: str) -> ir.Node | None:
-    node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op else None
-
-
-def _behind(value: ir.Value | None) -> ir.Value | None:
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type not in _CARRY:
-            break
-        value = node.inputs[0]
-    return value
 
 
 def _run(model: ir.Model) -> None:

@@ -35,19 +35,13 @@ def _pow(node: ir.Node, build: Builder) -> ir.Value | None:
     if values.size != 1:
         return _column_powers(node, base, exponent, build)
     power = float(values[0])
-    plain: ir.Value | None = None
     if power == 0:
-        plain = build.const(np.ones(shape_of(node.outputs[0]), dtype=base.dtype.numpy()))
-    elif power == 1 and shape_of(base) == shape_of(node.outputs[0]):
-        plain = base
-    elif power < 0 and power.is_integer():
-        plain = build.op("Reciprocal", base if power == -1 else _power(base, -power, build))
-    elif abs(power) == 0.5:
-        root = build.op("Sqrt", base)
-        plain = root if power > 0 else build.op("Reciprocal", root)
-    elif exponent.size > 1:
-        plain = _power(base, power, build)
-    return plain
+        return build.const(np.ones(shape_of(node.outputs[0]), dtype=base.dtype.numpy()))
+    if power == 1:
+        return base if shape_of(base) == shape_of(node.outputs[0]) else None
+    inverse = power < 0 and power.is_integer()
+    changes = inverse or abs(power) == 0.5 or exponent.size > 1
+    return _single(base, power, build) if changes else None
 
 
 def _exponential(node: ir.Node, build: Builder) -> ir.Value | None:

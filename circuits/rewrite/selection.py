@@ -18,12 +18,14 @@ from circuits.rewrite.edit import (
     Builder,
     Pass,
     attr,
+    behind,
     constant,
     expand,
     has_shape,
     input_at,
     ints,
     is_float,
+    made_by,
     shape_of,
 )
 
@@ -134,8 +136,8 @@ def _one_by_one(
     flat: ir.Value, rows: int, extent: int, count: int, largest: int, build: Builder
 ) -> ir.Value:
     """The same for few of many: the first of the largest, taken below all others, and so on."""
-    highest, opposite = _highest(flat, build), _highest(build.op("Neg", flat), build)
-    reach = build.op("Add", build.op("Add", highest, opposite), build.const(1.0))
+    top, bottom = highest(flat, build), highest(build.op("Neg", flat), build)
+    reach = build.op("Add", build.op("Add", top, bottom), build.const(1.0))
     left = flat if largest else build.op("Neg", flat)
     hot = []
     for number in range(count):
@@ -147,7 +149,7 @@ def _one_by_one(
     return columns[0] if count == 1 else build.op("Concat", *columns, axis=2)
 
 
-def _highest(flat: ir.Value, build: Builder) -> ir.Value:
+def highest(flat: ir.Value, build: Builder) -> ir.Value:
     """The largest of each row; its axis was an attribute before opset 18."""
     if build.graph.opset_imports.get("", 18) < 18:
         return build.op("ReduceMax", flat, axes=[1], keepdims=1)
@@ -180,11 +182,8 @@ def _one_hot(node: ir.Node, build: Builder) -> ir.Value | None:
 
 def _chosen_place(value: ir.Value) -> bool:
     """Whether it is a place that ArgMax found, moved about or not."""
-    while (node := value.producer()) is not None and node.op_type in _MOVES:
-        if node.inputs[0] is None:
-            return False
-        value = node.inputs[0]
-    return node is not None and node.op_type in ("ArgMax", "ArgMin", "ReduceSum")
+    found = behind(value, _MOVES)
+    return any(made_by(found, op) is not None for op in ("ArgMax", "ArgMin", "ReduceSum"))
 
 
 def _gather(node: ir.Node, build: Builder) -> ir.Value | None:
@@ -265,7 +264,7 @@ def _moves(node: ir.Node) -> bool:
 
 def _computed(places: ir.Value) -> bool:
     """Whether places come of a choice made in the graph: an input's own may be negative, or beyond
-    the table (``circuits.lower.lookups`` knows its bounds)."""
+    the table (``circuits.lower.preparing`` knows its bounds)."""
     seen, stack = set(), [places]
     while stack:
         value = source(stack.pop())

@@ -15,10 +15,10 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
 from circuits.errors import EngineError
 from circuits.format.field import from_felt, to_felt
+from circuits.format.tensors import quantised
 from circuits.frontend.reading import read_model
 from circuits.integers.tables import TABLES, entries
 from circuits.lower import BitWidths, GraphVariant, lower, run_integers
-from circuits.lower.bits import quantised
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import PASSES, bind_context, rewrite
 from circuits.rewrite.compare import run

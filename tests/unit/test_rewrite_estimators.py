@@ -13,8 +13,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 from circuits.compiler.inspect import inspect_model
 from circuits.errors import UnsupportedOperator
+from circuits.format.tensors import quantised
 from circuits.lower import BitWidths, lower, run_integers
-from circuits.lower.bits import quantised
 from circuits.lower.thresholds import near_thresholds
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run

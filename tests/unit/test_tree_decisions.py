@@ -19,8 +19,8 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn import ensemble, tree
 
 from circuits.calibration.samples import Range
+from circuits.format.tensors import quantised
 from circuits.lower import GraphVariant, choose_bits, lower, run_integers
-from circuits.lower.bits import quantised
 from circuits.lower.committed.candidates import committed_quanta
 from circuits.lower.thresholds import near_counts, near_graph
 from circuits.rewrite import rewrite

@@ -55,53 +55,33 @@ def rows_alike(draft: Draft, value: Value) -> Value:
     return draft.uniform(materialized)
 
 
-def _windows(node: Node, value: Value) -> tuple[Value, NDArray[np.float64], int]:
-    """What each output of a pool reads, in the last axis ``[height, width, channels, taps]``, and
-    what of it are elements."""
-    kernel = [int(n) for n in node.attributes["kernel_shape"]]
-    spatial = len(kernel)
-    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise Refused("padding is not spelled out")
-    if node.attributes.get("ceil_mode", 0):
-        raise Refused("only whole windows are pooled")
-    strides = both_axes(node.attributes.get("strides", [1] * spatial), 1)
-    dilations = both_axes(node.attributes.get("dilations", [1] * spatial), 1)
-    pads = node.attributes.get("pads", [0] * (2 * spatial))
-    before, after = both_axes(pads[:spatial], 0), both_axes(pads[spatial:], 0)
-    taps = both_axes(kernel, 1)
+def _windows(node: Node, value: Value) -> Value:
+    """What each output of a pool reads, in the last axis: ``[height, width, channels, taps]``."""
+    attributes = node.attributes
+    taps = both_axes(attributes["kernel_shape"], 1)
+    down, across = both_axes(attributes.get("strides", [1]), 1)
+    whole = not any(attributes.get("pads", ())) and not attributes.get("ceil_mode", 0)
+    if not whole or any(d != 1 for d in attributes.get("dilations", ())):
+        raise Refused("only whole windows of neighbours are pooled")
 
     def windows(a: NDArray[np.float64]) -> NDArray[np.float64]:
-        padded = np.pad(a, [*zip(before, after, strict=True), (0, 0)])
-        sizes = [
-            (padded.shape[n] - (taps[n] - 1) * dilations[n] - 1) // strides[n] + 1 for n in (0, 1)
-        ]
-        found = [
-            padded[
-                t * dilations[0] : t * dilations[0] + (sizes[0] - 1) * strides[0] + 1 : strides[0],
-                u * dilations[1] : u * dilations[1] + (sizes[1] - 1) * strides[1] + 1 : strides[1],
-            ]
-            for t in range(taps[0])
-            for u in range(taps[1])
-        ]
-        return np.stack(found, axis=-1)
+        every = np.lib.stride_tricks.sliding_window_view(a, (taps[0], taps[1]), axis=(0, 1))
+        found = every[::down, ::across]
+        return found.reshape(*found.shape[:3], -1)
 
-    image = image_of(value)
-    return node.draft.moved(image, windows), windows(np.ones(image.shape)), spatial
+    return node.draft.moved(image_of(value), windows)
 
 
 def max_pool(node: Node) -> Value:
-    materialized = node.draft.materialize(node.value(0))
-    found, inside, spatial = _windows(node, materialized)
-    if not np.all(inside):
-        raise Refused("it pads")
+    found = _windows(node, node.draft.materialize(node.value(0)))
+    spatial = len(node.attributes["kernel_shape"])
     return as_onnx(greatest(node.draft, rows_alike(node.draft, found)), spatial)
 
 
 def average_pool(node: Node) -> Value:
-    found, inside, spatial = _windows(node, node.value(0))
-    count = inside.shape[-1] if node.attributes.get("count_include_pad", 0) else inside.sum(axis=-1)
-    sums = total(node.draft, found)
-    return as_onnx(sums.scaled(np.asarray(1.0 / count, dtype=np.float64)), spatial)
+    found = _windows(node, node.value(0))
+    mean = total(node.draft, found).scaled(np.array(1.0 / found.shape[-1]))
+    return as_onnx(mean, len(node.attributes["kernel_shape"]))
 
 
 def total(draft: Draft, value: Value) -> Value:

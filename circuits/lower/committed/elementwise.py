@@ -138,11 +138,7 @@ def by_element(draft: Draft, op: Op, left: Value, right: Value | float) -> Value
 def clip(node: Node) -> Value:
     """low + max(min(x, high) - low, 0)."""
     value = node.value(0)
-    bounds = [node.constant(n) if node.has(n) else None for n in (1, 2)]
-    for number, name in enumerate(("min", "max")):
-        if name in node.attributes:
-            bounds[number] = np.array(node.attributes[name])
-    low, high = (None if b is None else float(b.reshape(-1)[0]) for b in bounds)
+    low, high = (float(node.constant(n).reshape(-1)[0]) if node.has(n) else None for n in (1, 2))
     if low is not None:
         value = _above(node.draft, value, low)
     return value if high is None else _below(node.draft, value, high)

@@ -47,24 +47,9 @@ def softplus(x: Floats) -> Floats:
     return np.logaddexp(x, 0.0)
 
 
-def gelu(x: Floats) -> Floats:
-    return np.asarray(0.5 * x * (1 + _erf(x / math.sqrt(2))))
-
-
-def _gelu(attributes: Mapping[str, Any]) -> Map:
-    if attributes.get("approximate", b"none") == b"tanh":
-        return lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return gelu
-
-
 def _elu(attributes: Mapping[str, Any]) -> Map:
     alpha = float(attributes.get("alpha", 1.0))
     return lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-def _celu(attributes: Mapping[str, Any]) -> Map:
-    alpha = float(attributes.get("alpha", 1.0))
-    return lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
 
 
 def _selu(attributes: Mapping[str, Any]) -> Map:
@@ -90,17 +75,14 @@ FUNCTIONS: dict[str, Callable[[Mapping[str, Any]], Map]] = {
     "Asin": _always(lambda x: np.arcsin(np.clip(x, -1, 1))),
     "Asinh": _always(np.arcsinh),
     "Atan": _always(np.arctan),
-    "Celu": _celu,
     "Cos": _always(np.cos),
     "Cosh": _always(np.cosh),
     "Elu": _elu,
     "Erf": _always(_erf),
     "Exp": _always(np.exp),
-    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _always(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
     "Log": _always(lambda x: np.log(np.maximum(x, _LEAST))),
-    "Mish": _always(lambda x: x * np.tanh(softplus(x))),
     "Reciprocal": _always(reciprocal),
     "Selu": _selu,
     "Sigmoid": _always(sigmoid),

@@ -115,34 +115,29 @@ def _linear(draft: Draft, value: Value, weights: int) -> Value:
 
 
 def transposed(node: Node) -> Value:
+    """A convolution of the image with zeros between its elements, by the kernel turned around."""
     value, weights = node.value(0), node.constant(1)
-    spatial, groups = weights.ndim - 2, int(node.attributes.get("group", 1))
-    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in node.attributes:
-        raise Refused("padding is not spelled out")
-    weights = weights.reshape(*weights.shape[:2], *both_axes(weights.shape[2:], 1))
-    strides = both_axes(node.attributes.get("strides", [1] * spatial), 1)
-    dilations = both_axes(node.attributes.get("dilations", [1] * spatial), 1)
-    pads = node.attributes.get("pads", [0] * (2 * spatial))
-    more = both_axes(node.attributes.get("output_padding", [0] * spatial), 0)
+    attributes, spatial = node.attributes, weights.ndim - 2
+    plain = attributes.get("auto_pad", b"NOTSET") == b"NOTSET" and "output_shape" not in attributes
+    if not plain or attributes.get("group", 1) != 1 or any(attributes.get("output_padding", ())):
+        raise Refused("groups and padding are not spelled out")
+    if any(d != 1 for d in attributes.get("dilations", ())):
+        raise Refused("its kernel has gaps")
+    taps = both_axes(weights.shape[2:], 1)
+    strides = both_axes(attributes.get("strides", [1] * spatial), 1)
+    pads = attributes.get("pads", [0] * (2 * spatial))
     before, after = both_axes(pads[:spatial], 0), both_axes(pads[spatial:], 0)
     image = image_of(value)
     high, wide = image.shape[:2]
 
     def spread(a: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Zeros between elements, and those that the kernel reaches beyond them."""
-        size = ((high - 1) * strides[0] + 1, (wide - 1) * strides[1] + 1)
-        full = np.zeros((*size, a.shape[2]))
+        full = np.zeros(((high - 1) * strides[0] + 1, (wide - 1) * strides[1] + 1, a.shape[2]))
         full[:: strides[0], :: strides[1]] = a
         return full
 
     stretched = node.draft.moved(image, spread)
-    # [channels, outputs of a group, …] to [outputs, channels of a group, …], turned around.
-    own = weights.reshape(groups, -1, *weights.shape[1:]).transpose(0, 2, 1, 3, 4)
-    kernel = own.reshape(-1, own.shape[2], *own.shape[3:])[:, :, ::-1, ::-1]
-    steps = [
-        (1, d, (t - 1) * d - b, (t - 1) * d - a + m)
-        for d, t, b, a, m in zip(dilations, weights.shape[2:], before, after, more, strict=True)
-    ]
+    kernel = weights.reshape(*weights.shape[:2], *taps).transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+    steps = [(1, 1, t - 1 - b, t - 1 - a) for t, b, a in zip(taps, before, after, strict=True)]
     if any(s[2] < 0 for s in steps):
         raise Refused("it cuts more than the kernel reaches")
     bias = node.constant(2) if node.has(2) else np.zeros(len(kernel))

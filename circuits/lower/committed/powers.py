@@ -22,7 +22,7 @@ Wide = NDArray[np.object_]
 @dataclass(frozen=True)
 class Packing:
     """How the outputs of a sum are told apart: ``members`` of them, of ``bits`` bits each, under
-    one power of the challenge (``circuits.lower.hinting`` has the argument).
+    one power of the challenge (decision 0015 has the argument).
 
     Quotients and remainders that the table bounds differ from true ones by less than 2^bits. A
     border, or a result without a remainder, is bounded by nothing: such sums have one member a

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from circuits.committed.network import Local, Network
 from circuits.format.commitments import Weights
@@ -24,7 +22,7 @@ from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
 from circuits.lower.committed.values import ROW, Draft, Map, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
-from circuits.rewrite.unrolling import GATES, unroll
+from circuits.lower.moving import MOVES, mover
 
 _ADVICE = "Leave out --argument committed: the other circuits take more operators."
 _COMPARED = "it compares an input with a constant, which other circuits do exactly"
@@ -52,7 +50,7 @@ def read_network(data: bytes, weights: Weights = Weights.SEALED) -> Read:
 
     Raises ``CannotLower`` naming the first node that has no place in one.
     """
-    graph = _unrolled(onnx.load_model_from_string(data)).graph
+    graph = onnx.load_model_from_string(data).graph
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     reader = _Reader(graph, arrays, weights)
     for node in graph.node:
@@ -70,15 +68,6 @@ def read_network(data: bytes, weights: Weights = Weights.SEALED) -> Read:
         tested={name: addresses // ROW for name, addresses in reader.draft.tested.items()},
         compared=draft.compared,
     )
-
-
-def _unrolled(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same without recurrent layers: products, sums and functions step by step."""
-    if not any(node.op_type in GATES for node in model.graph.node):
-        return model
-    made = ir.from_proto(onnx.shape_inference.infer_shapes(model))
-    unroll(made)
-    return ir.to_proto(made)
 
 
 class _Reader:
@@ -171,31 +160,13 @@ class _Reader:
 
 def move(node: Node) -> Value | list[Value]:
     """Any operator that only moves its first operand's elements about, as onnx itself has it."""
-    value = node.value(0)
-    rest = {f"c{n}": node.constant(n) for n in range(1, len(node.values)) if node.has(n)}
-    padded = node.proto.op_type == "Pad"
-    rest = {n: a.astype(np.float64 if padded and n == "c2" else np.int64) for n, a in rest.items()}
-    if node.proto.op_type == "Pad" and (
-        node.attributes.get("mode", b"constant") not in (b"constant", "constant")
-        or np.any(rest.get("c2", np.zeros(1)))
-    ):
-        raise Refused("only zeros are padded with")
-    names = ["x", *(f"c{n}" if node.has(n) else "" for n in range(1, len(node.values)))]
-    proto = NodeProto()
-    proto.CopyFrom(node.proto)
-    del proto.input[:]
-    proto.input.extend(names)
-    evaluator = ReferenceEvaluator(proto)
-    found = []
-    for number in range(len(node.proto.output)):
-
-        def moved(x: NDArray[np.float64], number: int = number) -> NDArray[np.float64]:
-            results: Any = evaluator.run(None, {"x": x, **rest})
-            made: NDArray[np.float64] = results[number]
-            return made
-
-        found.append(node.draft.moved(value, moved))
-    return found
+    value, count = node.value(0), len(node.proto.output)
+    rest = [node.constant(n) if node.has(n) else None for n in range(1, len(node.values))]
+    try:
+        moved = mover(node.proto, rest)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    return [node.draft.moved(value, lambda x, n=n: moved(x)[n]) for n in range(count)]  # type: ignore[misc]
 
 
 def same(node: Node) -> Value:
@@ -218,26 +189,9 @@ def _axis_of(node: Node, default: int) -> int:
     return int(node.attributes.get("axis", default))
 
 
-_MOVES = (
-    "DepthToSpace",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "Pad",
-    "Reshape",
-    "Slice",
-    "SpaceToDepth",
-    "Split",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-)
 _MIXING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _STEPS: dict[str, Callable[[Node], Value | list[Value]]] = {
-    **dict.fromkeys(_MOVES, move),
+    **dict.fromkeys(MOVES, move),
     **dict.fromkeys(FUNCTIONS, elementwise.function),
     "Abs": elementwise.absolute,
     "Add": elementwise.add,

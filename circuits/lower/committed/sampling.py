@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from circuits.calibration.samples import Sample
 from circuits.committed.arithmetic import Run, Steps, run
 from circuits.committed.network import Floats, Network, gathered
+from circuits.format.tensors import quantised
 from circuits.lower.graphs import FloatGraph
 
 #: Each sample's outputs, in their shapes.
@@ -29,15 +30,7 @@ def inputs_of(graph: FloatGraph, samples: Sequence[Sample]) -> list[Floats]:
 
 def run_samples(network: Network, steps: Steps, values: Sequence[Floats]) -> Run:
     scaled = zip(values, steps.inputs, strict=True)
-    return run(network, steps, [_integers(v, own.scale) for v, own in scaled])
-
-
-def _integers(maps: Floats, scale: int) -> NDArray[np.int64]:
-    scaled = np.ldexp(maps, scale)
-    rounded: NDArray[np.int64] = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled).astype(
-        np.int64
-    )
-    return rounded
+    return run(network, steps, [quantised(v, own.scale).astype(np.int64) for v, own in scaled])
 
 
 def answers_of(

@@ -19,7 +19,7 @@ from circuits.errors import UnsupportedOperator
 from circuits.frontend.inputs import MOVES, Lookup, lookup
 from circuits.frontend.outputs import ML
 from circuits.rewrite.edit import Builder, Pass, attr, constant, names_in, replace
-from circuits.rewrite.ml.encoders import looked_up, one_hot
+from circuits.rewrite.ml.encoders import looked_up, one_hot, plain_attributes
 
 Categories = tuple[str, ...] | tuple[int, ...]
 #: For each column of a value what it may hold.
@@ -58,8 +58,7 @@ def _run(model: ir.Model) -> bool:
                 texts[output] = held[0]
                 output.dtype = DataType.INT64
             continue
-        attributes = {name: attr(node, name) for name in node.attributes}
-        found = _lookup(node.op_type, _plain(attributes)) if node.domain == ML else None
+        found = _lookup(node.op_type, plain_attributes(node)) if node.domain == ML else None
         if found is None:
             raise _refused(node, "reads text")
         build = Builder(graph, node.outputs[0].name or node.op_type, taken)
@@ -133,14 +132,6 @@ def _lookup(op: str, attributes: dict[str, Any]) -> Lookup | None:
     if op == "OneHotEncoder" and attributes.get("cats_int64s"):
         return Lookup(tuple(attributes["cats_int64s"]), bool(attributes.get("zeros", 1)))
     return lookup(op, attributes)
-
-
-def _plain(attributes: dict[str, object]) -> dict[str, object]:
-    """Tensors as arrays of one dimension."""
-    return {
-        name: value.numpy().reshape(-1) if isinstance(value, ir.TensorProtocol) else value
-        for name, value in attributes.items()
-    }
 
 
 def _answer(node: ir.Node, found: Lookup, texts: Categories, build: Builder) -> ir.Value:

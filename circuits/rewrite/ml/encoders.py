@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike
 from onnx_ir import DataType
 
+from circuits.frontend.inputs import Lookup, lookup
 from circuits.rewrite.edit import Builder, attr, constant, ints
 from circuits.rewrite.ml.scores import place_to_label
 from circuits.rewrite.selection import source
@@ -36,8 +38,6 @@ def normalizer(node: ir.Node, build: Builder) -> ir.Value:
     x = as_float(build, node.inputs[0])
     last = build.const(ints([-1]))
     kind = attr(node, "norm", "MAX")
-    if kind == "L1" and _adds_up_to_one(node.inputs[0]):
-        return x  # a division that changes nothing would cost more than all before it
     if kind == "L1":
         norm = build.op("ReduceSum", build.op("Abs", x), last, keepdims=1)
     elif kind == "L2":
@@ -45,11 +45,6 @@ def normalizer(node: ir.Node, build: Builder) -> ir.Value:
     else:
         raise ValueError(f"norm {kind!r}")
     return build.op("Div", x, norm)
-
-
-def _adds_up_to_one(value: ir.Value | None) -> bool:
-    maker = None if value is None else value.producer()
-    return maker is not None and maker.op_type == "Softmax" and attr(maker, "axis", -1) == -1
 
 
 def imputer(node: ir.Node, build: Builder) -> ir.Value:
@@ -88,17 +83,28 @@ def one_hot(build: Builder, x: ir.Value, categories: Sequence[float]) -> ir.Valu
     return as_float(build, build.op("Equal", column, level))
 
 
+def plain_attributes(node: ir.Node) -> dict[str, Any]:
+    """A node's attributes, tensors as arrays of one dimension."""
+    found = {name: attr(node, name) for name in node.attributes}
+    return {
+        name: value.numpy().reshape(-1) if isinstance(value, ir.TensorProtocol) else value
+        for name, value in found.items()
+    }
+
+
+def numbers_for_numbers(node: ir.Node) -> Lookup | None:
+    """What a LabelEncoder looks numbers up in, if it does and answers with numbers."""
+    found = lookup(node.op_type, plain_attributes(node)) if node.op_type == "LabelEncoder" else None
+    text = found is None or any(isinstance(key, str) for key in found.texts)
+    return None if text else found
+
+
 def label_encoder(node: ir.Node, build: Builder) -> ir.Value:
-    """A table from integers to numbers, as a product with one-hot rows."""
-    keys = attr(node, "keys_int64s") or attr(node, "keys_floats")
-    values = attr(node, "values_int64s") or attr(node, "values_floats")
-    x, target = node.inputs[0], node.outputs[0].dtype
-    if not keys or not values or x is None or target is None:
+    """A table from numbers to numbers, as a product with one-hot rows."""
+    found, x, target = numbers_for_numbers(node), node.inputs[0], node.outputs[0].dtype
+    if found is None or found.values is None or x is None or target is None:
         raise ValueError("keys or values that are text")
-    default = attr(node, "default_int64", -1) if target == DataType.INT64 else 0.0
-    if target != DataType.INT64:
-        default = attr(node, "default_float", 0.0)
-    return looked_up(build, x, keys, values, default, target)
+    return looked_up(build, x, found.texts, found.values, found.default, target)
 
 
 def looked_up(

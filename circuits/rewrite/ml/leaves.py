@@ -30,6 +30,7 @@ from circuits.rewrite.edit import (
     replace,
     shape_of,
 )
+from circuits.rewrite.ml.encoders import numbers_for_numbers
 
 _TREE = "TreeEnsembleRegressor"
 _PLAIN = frozenset({"Reshape", "Identity"})
@@ -51,13 +52,6 @@ _FORMULAS: Mapping[str, Callable[..., NDArray[Any]]] = {
     "And": np.logical_and,
     "Or": np.logical_or,
     "Not": np.logical_not,
-}
-_ONLY_FORMULAS: Mapping[str, Callable[..., NDArray[Any]]] = {
-    "Div": np.divide,
-    "Exp": np.exp,
-    "Log": np.log,
-    "Sqrt": np.sqrt,
-    "Pow": np.power,
 }
 #: The same where integers would be divided otherwise.
 _ONLY_FLOATS: Mapping[str, Callable[..., NDArray[Any]]] = {
@@ -135,7 +129,7 @@ def _computed(node: ir.Node, known: Mapping[str, _Leaves]) -> _Leaves | None:
 def _applied(node: ir.Node, operands: Sequence[_Leaves]) -> _Leaves | None:
     op, first = node.op_type, operands[0]
     if node.domain == ML:
-        return _encoded(node, first) if op == "LabelEncoder" else None
+        return _encoded(node, first)
     if op in _PLAIN:
         return first if op == "Identity" or _keeps_rank(node) else None
     if op == "Cast":
@@ -153,16 +147,12 @@ def _keeps_rank(node: ir.Node) -> bool:
 
 
 def _encoded(node: ir.Node, keys: _Leaves) -> _Leaves | None:
-    known = attr(node, "keys_int64s") or attr(node, "keys_floats")
-    whole = attr(node, "values_int64s")
-    values = whole or attr(node, "values_floats")
-    if not known or not values:
+    found = numbers_for_numbers(node)
+    if found is None or found.values is None:
         return None
-    default = attr(node, "default_int64", -1) if whole else attr(node, "default_float", 0.0)
-    table = dict(zip(known, values, strict=True))
-    return np.array(
-        [table.get(k, default) for k in keys.tolist()], np.int64 if whole else np.float32
-    )
+    table = dict(zip(found.texts, found.values, strict=True))
+    answers = [table.get(key, found.default) for key in keys.tolist()]
+    return np.array(answers, np.int64 if found.whole else np.float32)
 
 
 def _fold(model: ir.Model, node: ir.Node, taken: set[str]) -> bool:

@@ -53,7 +53,7 @@ LOWER_ESTIMATORS = expanding(
     {op: _named(made) for op, made in _OPERATORS.items()},
     domain=ML,
     name="lower-estimators",
-    version=4,
+    version=5,
     purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
     reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
 )

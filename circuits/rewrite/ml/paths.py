@@ -21,11 +21,13 @@ from circuits.rewrite.edit import (
     Builder,
     Pass,
     attr,
+    behind,
     constant,
     expand,
     has_shape,
     input_at,
     ints,
+    made_by,
     shape_of,
 )
 from circuits.rewrite.ml.trees import Forest, flow
@@ -223,13 +225,7 @@ def _covers(matrix: Matrix) -> bool:
 
 def _maker(value: ir.Value | None, op: str) -> ir.Node | None:
     """The operator that made a value, behind what only writes it differently."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type == op:
-            return node
-        if node.op_type not in _CARRY:
-            return None
-        value = node.inputs[0]
-    return None
+    return made_by(behind(value, _CARRY), op)
 
 
 def _arg_max(node: ir.Node, build: Builder) -> ir.Value | None:

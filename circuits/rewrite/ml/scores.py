@@ -9,6 +9,7 @@ from onnx_ir import DataType
 
 from circuits.rewrite.edit import Builder, attr, ints
 from circuits.rewrite.identities import SATURATED
+from circuits.rewrite.selection import highest
 
 
 def transformed(build: Builder, scores: ir.Value, post: str) -> ir.Value:
@@ -32,17 +33,10 @@ def sigmoid(build: Builder, scores: ir.Value) -> ir.Value:
 
 def _softmax(build: Builder, scores: ir.Value) -> ir.Value:
     """Softmax of scores not more than 16 below the largest, for the same reason."""
-    largest = _row_maximum(build, scores)
+    largest = highest(scores, build)
     below = build.op("Sub", scores, largest)
     near = build.op("Clip", below, build.const(-SATURATED), build.const(0.0))
     return build.op("Softmax", near, axis=-1)
-
-
-def _row_maximum(build: Builder, scores: ir.Value) -> ir.Value:
-    """Axes became an input in opset 18."""
-    if build.graph.opset_imports.get("", 1) >= 18:
-        return build.op("ReduceMax", scores, build.const(ints([1])), keepdims=1)
-    return build.op("ReduceMax", scores, axes=[1], keepdims=1)
 
 
 def post_transform(node: ir.Node) -> str:
