@@ -33,17 +33,20 @@ WITH_BODIES = (
     "BlackmanWindow",
     "CastLike",
     "CausalConvWithState",
+    "Celu",
     "CenterCropPad",
     "DynamicQuantizeLinear",
     "FlexAttention",
     "HammingWindow",
     "HannWindow",
     "LinearAttention",
+    "Mish",
     "NegativeLogLikelihoodLoss",
     "RMSNormalization",
     "RotaryEmbedding",
     "SoftmaxCrossEntropyLoss",
     "SwiGLU",
+    "Swish",
 )
 
 

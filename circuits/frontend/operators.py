@@ -85,7 +85,7 @@ def attributes(node: NodeProto) -> Mapping[str, object]:
 FAITHFUL = frozenset(
     {
         "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh",
-        "AveragePool", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip", "Concat", "Constant",
+        "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant",
         "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "Div",
         "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor",
         "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
@@ -288,18 +288,11 @@ def _cum_sum(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     return None
 
 
-def _celu(node: NodeProto, facts: GraphFacts) -> Refusal | None:
-    if attributes(node).get("alpha", 1.0) != 1.0:
-        return Refusal("the engine leaves alpha out of the exponent", "Use Elu of a scaled value.")
-    return None
-
-
 _CHECKS: Mapping[str, Callable[[NodeProto, GraphFacts], Refusal | None]] = {
     "ArgMax": _arg,
     "ArgMin": _arg,
     "AveragePool": _windows,
     "Cast": _cast,
-    "Celu": _celu,
     "Conv": _windows,
     "ConvTranspose": _windows,
     "CumSum": _cum_sum,

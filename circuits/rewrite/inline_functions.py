@@ -71,8 +71,8 @@ def _means_the_same(node: ir.Node, version: int) -> bool:
 
 EXPAND_FUNCTIONS = Pass(
     name="expand-functions",
-    version=1,
-    purpose="Attention, RMSNormalization, losses and the like as ONNX defines them.",
+    version=2,
+    purpose="Attention, RMSNormalization, Celu, losses and the like as ONNX defines them.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
     touches=frozenset((*WITH_BODIES, "Scan")),
