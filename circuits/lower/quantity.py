@@ -85,8 +85,7 @@ def gather(
 ) -> ir.Value:
     """The elements at ``view`` as a tensor of that shape, or of ``shape``.
 
-    Everything keeps a leading axis of 1: without one, EZKL's importer moves convolutions to a
-    layout without batch, which it then lays out wrongly.
+    What is gathered keeps a leading axis of 1: lanes go there (``circuits.batching.vectorize``).
     """
     shape = view.shape if shape is None else shape
     if view.size > MOST_PLACES:

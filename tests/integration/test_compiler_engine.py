@@ -189,17 +189,3 @@ def test_a_node_named_like_a_constant_is_distinguished_from_it(engine: EzklEngin
     args = RunArgs(input_scale=4, param_scale=4, scale_rebase_multiplier=1, logrows=14)
     (layout,) = engine.measure_layout(rewrite(model.SerializeToString()).onnx, [args], LIMITS)
     assert not isinstance(layout, EngineError), layout
-
-
-def test_every_value_keeps_a_leading_axis() -> None:
-    """Without one, EZKL's importer moves convolutions to a layout that it lays out wrongly."""
-    variant = lower(MODELS["depthwise"], BitWidths(input=4, weights=(5,)), BOUND)
-    model = onnx.load_model_from_string(variant.onnx)
-    assert "Conv" in {node.op_type for node in model.graph.node}
-    shapes = onnx.shape_inference.infer_shapes(model).graph.value_info
-    made = {name for node in model.graph.node for name in node.output}
-    assert made
-    for value in shapes:
-        if value.name not in made:
-            continue
-        assert value.type.tensor_type.shape.dim[0].dim_value == 1
