@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import ModelProto, NodeProto
 
-from circuits.frontend.fixed_shapes import infer_shapes, known_dims
+from circuits.frontend.fixed_shapes import known_dims
 from circuits.frontend.operators import attributes
 
 #: After each product, numbers come back to their scale by a division with remainder.
@@ -90,8 +90,8 @@ def count(data: bytes) -> Count:
 
 
 def cells_by_node(model: ModelProto) -> list[tuple[NodeProto, int]]:
-    """The nodes that read something, each with its cells."""
-    graph = infer_shapes(model).graph
+    """The nodes of a rewritten graph that read something, each with its cells."""
+    graph = model.graph
     shapes = {v.name: known_dims(v) for v in [*graph.input, *graph.value_info, *graph.output]}
     shapes |= {t.name: list(t.dims) for t in graph.initializer}
     return [(n, _node_cells(n, shapes)) for n in graph.node if n.input and n.output]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -10,12 +12,12 @@ from circuits.errors import ModelError, ZkmlError
 from circuits.frontend.fixed_shapes import infer_shapes
 from circuits.rewrite.edit import Pass
 
-#: Written once by the same hand as all later steps, so that only real changes show.
-_NOTHING = Pass(name="", version=0, purpose="", reference="", run=lambda model: None)
-
 
 class Draft:
     """A model between passes: parsed again only where one has changed it."""
+
+    #: The graph of the last plain model by its bytes, for the first draft of these: it is edited.
+    _last: ClassVar[dict[bytes, ir.Model]] = {}
 
     def __init__(self, model: onnx.ModelProto) -> None:
         """``model`` has bound shapes."""
@@ -25,10 +27,21 @@ class Draft:
         self._folded = False
 
     @classmethod
-    def plain(cls, model: onnx.ModelProto) -> Draft:
-        """A model without what nothing reads, written as after every pass."""
+    def plain(cls, model: onnx.ModelProto) -> bytes:
+        """A model, whose shapes are inferred, without what nothing reads: written by the same hand
+        as after every pass, so that only real changes show."""
         draft = cls(model)
-        draft.run(_NOTHING)
+        graphs: list[ir.Model] = []
+        draft.run(Pass(name="", version=0, purpose="", reference="", run=graphs.append))
+        data = draft.written
+        cls._last = {data: graphs[0]}
+        return data
+
+    @classmethod
+    def of(cls, data: bytes) -> Draft:
+        """A model as it was written."""
+        draft = cls(onnx.load_model_from_string(data))
+        draft._graph = cls._last.pop(data, None)
         return draft
 
     @property

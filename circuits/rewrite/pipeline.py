@@ -200,7 +200,7 @@ def passed(data: bytes) -> tuple[tuple[Pass, bytes], ...]:
 
 @lru_cache(maxsize=4)
 def _passed(data: bytes, passes: tuple[Pass, ...]) -> tuple[tuple[Pass, bytes], ...]:
-    draft = Draft(onnx.load_model_from_string(data))
+    draft = Draft.of(data)
     found, current = [], data
     for step in passes:
         if not draft.run(step):

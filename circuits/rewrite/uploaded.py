@@ -66,7 +66,7 @@ def _uploaded(
     model = infer_shapes(model)
     return Uploaded(
         model=model,
-        written=Draft.plain(model).written,
+        written=Draft.plain(model),
         inputs=tuple(plain.told(binding.inputs)),
         layers=layers,
         plain=plain,
