@@ -1,5 +1,8 @@
 """What runs inside an engine child. The only module that imports ``ezkl``.
 
+Verification needs neither numpy nor onnx, so what does is imported where it is used. A server for
+all calls loads it beforehand (``circuits.engine.forkserver``).
+
 Every function takes and returns plain picklable values, works in the current folder (the child's
 scratch, removed afterwards) and never sees a path that a client chose.
 """
@@ -19,17 +22,6 @@ from typing import Any
 
 import ezkl
 
-from circuits.committed.arrangement import Arrangement
-from circuits.committed.engine_inputs import committed_inputs
-from circuits.committed.private_weights import private_tensor
-from circuits.engine.constants import constants_uncounted, patch_constants
-from circuits.engine.layout_checks import (
-    cells_of,
-    check_operators,
-    is_committed,
-    leans_on_operators,
-    salt_of,
-)
 from circuits.engine.port import CircuitFiles, LayoutStats, ProofResult, RunArgs, Simulated
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, redacted, report
@@ -73,6 +65,9 @@ _NO_WAY_OUT = "http://127.0.0.1:9"
 
 def measure_layout(onnx: bytes, candidates: Sequence[RunArgs]) -> list[LayoutStats | EngineError]:
     """The engine's own count of what each candidate would cost, in order."""
+    from circuits.engine.constants import constants_uncounted
+    from circuits.engine.layout_checks import cells_of, is_committed, leans_on_operators
+
     Path("network.onnx").write_bytes(onnx)
     try:
         if leans_on_operators(onnx) and candidates:
@@ -144,6 +139,8 @@ def simulate(
     onnx: bytes, settings: str, samples: Sequence[list[Felts]], hints: bytes | None = None
 ) -> list[Simulated | EngineError]:
     """Runs samples through the circuit's arithmetic, in order, without keys."""
+    from circuits.engine.layout_checks import salt_of
+
     try:
         _compile(onnx, settings, Path())
     except BaseException as error:
@@ -172,6 +169,8 @@ def _attempt_simulate(
 
 def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:
     """Compiles and makes keys, into the folder ``out``; returns seconds by step."""
+    from circuits.engine.layout_checks import is_committed
+
     report("compile")
     seconds = {}
     started = time.monotonic()
@@ -267,6 +266,8 @@ def _given(
     hints = files.hints.read_bytes() if files.hints else None
     if files.commitments is None or hints is None:
         return _Given(inputs=_completed(inputs, hints, files.salt, settings))
+    from circuits.committed.engine_inputs import committed_inputs
+
     claim = files.commitments
     secret = None
     if claim.blinding is not None:
@@ -317,6 +318,8 @@ def _given(
         return _Given(inputs=given, named=named)
     comparison = Comparison.of(binding, b"".join(points), logrows)
     weights = [from_felt(felt) % P for felt in given[1]]
+    from circuits.committed.arrangement import Arrangement
+
     salt = Arrangement.from_bytes(hints).identity_salt
     argument = identity.prove(comparison, weights, salt, files.srs, commit)
     return _Given(inputs=given, weights=argument, named=named)
@@ -324,6 +327,9 @@ def _given(
 
 def commit_weights(network: bytes, files: CircuitFiles) -> tuple[bytes, tuple[str, ...]]:
     """A network with private weights and, from now on, a salt for their identity; and that."""
+    from circuits.committed.arrangement import Arrangement
+    from circuits.committed.private_weights import private_tensor
+
     arrangement = Arrangement.from_bytes(network)
     logrows = arrangement.steps.logrows
     tensor = private_tensor(arrangement)
@@ -356,6 +362,8 @@ def _completed(
 ) -> list[Felts]:
     """Inputs and, behind them, salt. With committed hints, what takes their place."""
     if hints is not None:
+        from circuits.committed.engine_inputs import committed_inputs
+
         return committed_inputs(hints, inputs)
     return inputs if salt is None else [*inputs, *salt.draw(settings)]
 
@@ -418,6 +426,9 @@ def generate_srs(path: Path, logrows: int) -> None:
 
 
 def _compile(onnx: bytes, settings: str, out: Path) -> None:
+    from circuits.engine.constants import patch_constants
+    from circuits.engine.layout_checks import leans_on_operators
+
     Path("network.onnx").write_bytes(onnx)
     (out / "settings.json").write_text(settings)
     if leans_on_operators(onnx):
@@ -428,6 +439,8 @@ def _compile(onnx: bytes, settings: str, out: Path) -> None:
 
 def _check_operators(onnx: bytes, args: RunArgs) -> None:
     """``onnx`` is ``network.onnx`` in the current folder."""
+    from circuits.engine.layout_checks import check_operators
+
     table = ezkl.table("network.onnx", _run_args(args))
     check_operators(onnx, args.input_visibility, table)
 

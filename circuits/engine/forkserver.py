@@ -1,5 +1,5 @@
 """The server that engine children are forked from: ``python -m circuits.engine.forkserver FD
-[MODULE]...``, which loads these modules too before it serves.
+[MODULE]...``, which loads these modules, or all that the engine's calls need, before it serves.
 
 It imports the engine once and then only forks, so a call costs milliseconds instead of an
 interpreter's start. One socket (``FD``) takes orders; each order carries three descriptors: the
@@ -34,14 +34,23 @@ import socket
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from circuits.engine import isolation
 
-PRELOAD = ("circuits.engine.calls",)
-#: Loaded once there is nothing to do: calls of these work at once, and fast after that.
+#: Loaded before it serves, unless others are named.
+PRELOAD = (
+    "circuits.engine.calls",
+    "circuits.engine.constants",
+    "circuits.engine.layout_checks",
+    "circuits.committed.engine_inputs",
+    "circuits.committed.private_weights",
+)
+#: Loaded, unless others are named, once there is nothing to do: calls of these work at once, and
+#: fast after that.
 LATER = (
     "circuits.calibration.reference",
     "onnxruntime",
@@ -69,14 +78,14 @@ class _Ended(BaseException):
 
 
 class _Server:
-    def __init__(self, orders: socket.socket, without_network: bool) -> None:
+    def __init__(self, orders: socket.socket, without_network: bool, later: Sequence[str]) -> None:
         self._importing = False
         signal.signal(END_SIGNAL, self._end)
         self._orders = orders
         self._without_network = without_network
         self._scratch, self._scratch_lock = _scratch_root()
         self._children: dict[int, _Child] = {}
-        self._later = list(LATER)
+        self._later = list(later)
         self._selector = selectors.DefaultSelector()
         self._selector.register(orders, selectors.EVENT_READ)
         self._wake, wake_end = socket.socketpair()
@@ -269,10 +278,11 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     without_network = isolation.without_network()  # now: it wants a process of one thread
     isolation.prepare()
-    for name in (*PRELOAD, *sys.argv[2:]):
+    named = sys.argv[2:]
+    for name in named or PRELOAD:
         importlib.import_module(name)
     gc.freeze()  # keeps the collector from touching, and so copying, pages shared with children
-    _Server(orders, without_network).run()
+    _Server(orders, without_network, () if named else LATER).run()
     os._exit(0)  # the parent waits, and there is nothing to tear down
 
 

@@ -23,10 +23,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from circuits.engine import forkserver, isolation, session, stall
-from circuits.engine.port import Limits, OnStage, ShouldStop
 from circuits.errors import (
     Canceled,
     EngineError,
@@ -38,6 +37,9 @@ from circuits.errors import (
     ZkmlError,
     is_of_full_disk,
 )
+
+if TYPE_CHECKING:
+    from circuits.engine.port import Limits, OnStage, ShouldStop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -299,7 +301,7 @@ class Sandbox:
 
     def start(self, *loads: str) -> None:
         """Starts the fork server without waiting for it; ``session`` does so by itself. ``loads``:
-        modules that the first calls need, beside the engine."""
+        the only modules that it loads before it is asked, instead of what all calls need."""
         self._server.start(loads)
 
     def configured(self, *, nice: int, keeps: Limits) -> Sandbox:

@@ -83,6 +83,10 @@ class Models(Parts):
         )
         return self.store.add_model(record), True
 
+    def has_model(self, model: bytes) -> bool:
+        """Whether this tenant has stored these bytes, which then were inspected."""
+        return self._find_model(sha256(model)) is not None
+
     def inspect_bytes(self, data: bytes, *, allow_refused: bool = False) -> dict[str, Any]:
         """Inspects a model in a child process: ``circuits.compiler.inspect.ModelSummary`` as
         JSON."""

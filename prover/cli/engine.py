@@ -7,8 +7,13 @@ from circuits.engine.sandbox import Sandbox
 
 #: Starts with its first use or ``start``; restarts after ``close``.
 SANDBOX = Sandbox()
-#: What the engine's server loads at once for the commands that start it early.
+#: What the engine's server loads for the commands that start it early.
 LOADS: dict[str, tuple[str, ...]] = {
-    "prove": ("circuits.frontend.binding", "circuits.calibration.reference", "onnxruntime"),
-    "verify": (),
+    "prove": (
+        "circuits.engine.calls",
+        "circuits.committed.engine_inputs",
+        "circuits.calibration.reference",
+        "onnxruntime",
+    ),
+    "verify": ("circuits.engine.calls",),
 }

@@ -111,7 +111,9 @@ def prove(
         sandbox.close()
         raise
     try:
-        data = bound(app.engine.sandbox, data, shape, calibration, input_file, terminal=terminal)
+        if shape or not app.has_model(data):  # a stored one has a batch axis open at most
+            sandbox = app.engine.sandbox
+            data = bound(sandbox, data, shape, calibration, input_file, terminal=terminal)
         record, _ = app.add_model(data, model.name)
         signature = Signature.from_json(record.signature)
         arrays, unused = _read_input(input_file, signature, settings.max_input_bytes)

@@ -82,6 +82,12 @@ def test_the_engine_of_a_command_starts_before_anything_heavy_is_loaded() -> Non
     assert loaded & (_NEVER | _STORE | {"numpy", "pydantic", "rich", "typer"}) == set()
 
 
+def test_the_engines_process_of_a_verification_loads_neither_numpy_nor_onnx() -> None:
+    loaded = _loaded("import circuits.engine.forkserver, circuits.engine.calls")
+    assert "ezkl" in loaded
+    assert loaded & {"numpy", "onnx", "onnxruntime", "scipy"} == set()
+
+
 def test_verifying_loads_no_more_than_verification() -> None:
     """After a whole run of ``zkml verify``, on a file that is no bundle."""
     loaded = _loaded(
@@ -92,7 +98,8 @@ def test_verifying_loads_no_more_than_verification() -> None:
         "sys.stdout = sys.__stdout__"
     )
     assert "prover.verify.bundle" in loaded
-    assert loaded & (_NEVER | _STORE | {"rich", "structlog", "securesystemslib"}) == set()
+    banned = _NEVER | _STORE | {"circuits.committed", "rich", "structlog", "securesystemslib"}
+    assert loaded & banned == set()
 
 
 def test_proving_starts_without_clients_of_services_and_compilers() -> None:

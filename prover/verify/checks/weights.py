@@ -3,8 +3,8 @@ that is not shown is the one that its identity names."""
 
 from __future__ import annotations
 
-from circuits.committed.arithmetic import LARGEST_SUM
-from circuits.committed.shown import NetworkFacts
+from typing import TYPE_CHECKING
+
 from circuits.format.commitments import Commitments, Weights, place_in, value_of
 from circuits.format.digests import sha256
 from circuits.format.manifest import CircuitManifest, Role
@@ -15,6 +15,9 @@ from prover.statement.statement import named_in
 from prover.verify.checks.evidence import Evidence, refuse, skip, warn
 from prover.verify.checks.ezkl_settings import EzklSettings
 from prover.verify.checks.instances import binding_of, challenges_of, segment
+
+if TYPE_CHECKING:
+    from circuits.committed.shown import NetworkFacts
 
 #: Of private weights: far more than a prover has time for, and few enough for a verifier.
 _MOST_COLUMNS = 64
@@ -98,6 +101,8 @@ def _fits(
     facts: NetworkFacts, claim: Commitments, manifest: CircuitManifest, settings: EzklSettings
 ) -> None:
     """Checks that the network fits this manifest and these settings and exceeds no bound."""
+    from circuits.committed.arithmetic import LARGEST_SUM
+
     if not facts.canonical:
         refuse("the weights are not in canonical form")
     if facts.largest_sum >= LARGEST_SUM:
