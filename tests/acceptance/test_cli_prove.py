@@ -93,6 +93,7 @@ def test_who_proves_beside_a_jump_of_the_model_is_told_what_the_proof_missed(
     assert "exceeds the tolerance of 1 %" in done.out
 
 
+@pytest.mark.long  # tests/unit/test_inputs.py reads them all
 def test_inputs_of_every_form_give_the_same_output(workspace: Workspace) -> None:
     flat = workspace.write("flat.json", '{"input_data": [[1, -1, 2, 0]]}')
     array = workspace.folder / "input.npz"
@@ -104,7 +105,10 @@ def test_inputs_of_every_form_give_the_same_output(workspace: Workspace) -> None
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("{", "input_invalid"), ('{"inputs": {"x": [1, 2, 3]}}', "input_shape")],
+    [
+        pytest.param("{", "input_invalid", marks=pytest.mark.long),
+        ('{"inputs": {"x": [1, 2, 3]}}', "input_shape"),
+    ],
 )
 def test_an_input_that_does_not_fit_is_refused(workspace: Workspace, text: str, code: str) -> None:
     out = workspace.folder / "never.zkml"

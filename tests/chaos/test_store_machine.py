@@ -32,6 +32,7 @@ from prover.records.job import JobKind, JobState, Lease, Stage
 from prover.records.usage import Grouping
 from prover.store import Store
 from prover.testing import ManualClock, model_record
+from tests.effort import examples
 
 TTL_S, MAX_ATTEMPTS, QUARANTINE = 30.0, 4, 2
 PROBLEM = {"code": "engine_killed", "detail": "", "fault": "internal", "retryable": True}
@@ -234,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("ZKML_CHAOS_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("ZKML_CHAOS_EXAMPLES", examples(10, 100))),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

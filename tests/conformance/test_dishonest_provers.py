@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,13 @@ SHOWN = (
     Case(name="public"),
     Case(name="conservative", soundness=Soundness.CONSERVATIVE),
 )
+
+
+def cases(*every: Case) -> list[Any]:
+    """Conservative circuits only add checks: they are for the long run."""
+    conservative = Soundness.CONSERVATIVE
+    long = pytest.mark.long
+    return [pytest.param(c, marks=long) if c.soundness is conservative else c for c in every]
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ def preimage(seed: int, wanted: Sequence[int]) -> list[int]:
     return [row[3] for row in rows] + [1]
 
 
-@pytest.mark.parametrize("case", SHOWN, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", cases(*SHOWN), ids=lambda c: c.name)
 def test_no_input_that_is_shown_lies_outside_its_range(
     case: Case, attacked: Callable[[Case], Attacked]
 ) -> None:
@@ -166,7 +174,7 @@ def test_no_input_that_is_shown_lies_outside_its_range(
     assert chosen == ["engine"] or "input-instances" in chosen
 
 
-@pytest.mark.parametrize("case", HIDDEN_INPUTS, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", cases(*HIDDEN_INPUTS), ids=lambda c: c.name)
 def test_no_hidden_input_lies_outside_its_range(
     case: Case, attacked: Callable[[Case], Attacked]
 ) -> None:

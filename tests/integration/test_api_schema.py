@@ -26,6 +26,7 @@ from prover.records.job import JobKind
 from prover.records.tenant import DEFAULT_TENANT
 from prover.records.webhook import SignatureScheme
 from prover.settings import Settings
+from tests.effort import examples
 from tests.unit.fake_app import serving
 
 pytestmark = pytest.mark.slow
@@ -114,7 +115,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @schema.parametrize()
 @settings(
-    max_examples=6,
+    max_examples=examples(3, 12),
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Argument, Profile, Visibility
 from prover.app import App
 from prover.records.job import JobState
-from prover.settings import Settings
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X
 
@@ -108,14 +107,6 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "support vectors": lambda: exported(SVC()),
     "nearest of 150 rows": lambda: exported(KNeighborsClassifier()),
 }
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[App]:
-    home = tmp_path_factory.mktemp("choices")
-    opened = App.open(Settings.load(home=home, srs_dir=srs_cache, plan_effort="fast"))
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,12 @@ def honest(named: Committed) -> ProofResult:
     return proof
 
 
+@pytest.fixture(scope="module")
+def elsewhere(named: Committed) -> ProofResult:
+    """Of the same input in another context."""
+    return named.honest(X, contexts=[THERE])
+
+
 def claim_of(circuit: Committed) -> Commitments:
     claim = circuit.built.manifest.commitments
     assert claim is not None
@@ -154,14 +160,14 @@ def test_a_receipt_names_the_input_and_does_not_carry_it(
     [
         ("nothing", set()),
         ("another input", {"input-identity"}),
-        ("another last element", {"input-identity"}),
+        pytest.param("another last element", {"input-identity"}, marks=pytest.mark.long),
         ("input below the table", {"input-identity"}),
         ("difference of a lower degree", {"input-identity"}),
-        ("place of one's own", {"input-identity"}),
+        pytest.param("place of one's own", {"input-identity"}, marks=pytest.mark.long),
         ("added after its place", {"challenges", "input-identity"}),
-        ("challenges", {"challenges", "input-identity"}),
-        ("result", {"residues"}),
-        ("pasted", {"proof", "challenges", "input-identity"}),
+        pytest.param("challenges", {"challenges", "input-identity"}, marks=pytest.mark.long),
+        pytest.param("result", {"residues"}, marks=pytest.mark.long),
+        pytest.param("pasted", {"proof", "challenges", "input-identity"}, marks=pytest.mark.long),
     ],
 )
 def test_bent_proofs_are_refused(
@@ -211,10 +217,11 @@ def test_an_identity_of_an_input_names_no_weights(other: Committed) -> None:
 def test_an_argument_is_the_proofs(
     named: Committed,
     honest: ProofResult,
+    elsewhere: ProofResult,
     change: Callable[[bytes, bytes], bytes | None],
     refused_by: set[str],
 ) -> None:
-    mine, its = honest.input_identity, named.honest(X, contexts=[THERE]).input_identity
+    mine, its = honest.input_identity, elsewhere.input_identity
     assert mine is not None
     assert its is not None
     made = replace(honest, input_identity=change(mine, its))

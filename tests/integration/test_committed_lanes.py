@@ -122,15 +122,15 @@ def test_another_implementation_of_the_specification_proves_too(
 @pytest.mark.parametrize(
     ("bend", "refused_by"),
     [
-        ("quotient of the last lane", "residues"),
-        ("border of the last lane", "residues"),
+        pytest.param("quotient of the last lane", "residues", marks=pytest.mark.long),
+        pytest.param("border of the last lane", "residues", marks=pytest.mark.long),
         ("result of the last lane", "residues"),
         ("results that cancel", "residues"),
-        ("quotients that cancel", "residues"),
-        ("results swapped", "residues"),
+        pytest.param("quotients that cancel", "residues", marks=pytest.mark.long),
+        pytest.param("results swapped", "residues", marks=pytest.mark.long),
         ("lanes swapped behind the input", "residues"),
         ("lanes told apart by nothing", "challenges"),
-        ("shown output", "proof"),
+        pytest.param("shown output", "proof", marks=pytest.mark.long),
     ],
 )
 def test_cheating_in_one_lane_is_refused_in_every_lane(

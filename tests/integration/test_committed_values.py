@@ -68,11 +68,11 @@ def attention() -> bytes:
     ("shown", "weights", "lanes"),
     [
         (False, Weights.SEALED, 1),
-        (True, Weights.SEALED, 1),
+        pytest.param(True, Weights.SEALED, 1, marks=pytest.mark.long),
         pytest.param(False, Weights.SHOWN, 1, marks=pytest.mark.long),
         pytest.param(False, Weights.PRIVATE, 1, marks=pytest.mark.long),
         (True, Weights.PRIVATE, 2),
-        (False, Weights.SEALED, 2),
+        pytest.param(False, Weights.SEALED, 2, marks=pytest.mark.long),
     ],
 )
 @pytest.mark.parametrize("name", EVERY)

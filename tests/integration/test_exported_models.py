@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,18 +11,9 @@ from onnx import TensorProto, helper
 from circuits.format.profile import Profile
 from prover.app import App
 from prover.records.job import Job, JobState
-from prover.settings import Settings
 from tests.cases.estimators import iris, iris_tree
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[App]:
-    home = tmp_path_factory.mktemp("exported")
-    opened = App.open(Settings.load(home=home, srs_dir=srs_cache, plan_effort="fast"))
-    yield opened
-    opened.close()
 
 
 def proved(app: App, model: bytes, values: list[list[float]]) -> Job:

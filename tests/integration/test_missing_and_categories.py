@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from circuits.format.manifest import CircuitManifest, Role
 from circuits.format.profile import Profile, Visibility
 from prover.app import App
 from prover.records.job import Job, JobState
-from prover.settings import Settings
 from prover.statement.bundle import read_bundle
 from tests.cases.missing import CODES, TEXT, boosted, histogram_regression
 from tests.conftest import LIMITS
@@ -29,14 +28,6 @@ pytestmark = pytest.mark.slow
 
 ROW = [41.0, None, 0.25, None, 1.5]
 PERSON = {"age": [[30.0]], "used": [[0.5]], "purpose": [["boat"]], "home": [["own"]]}
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory, srs_cache: Path) -> Iterator[App]:
-    home = tmp_path_factory.mktemp("missing")
-    opened = App.open(Settings.load(home=home, srs_dir=srs_cache, plan_effort="fast"))
-    yield opened
-    opened.close()
 
 
 def proved(app: App, model: bytes, inputs: dict[str, Any], profile: Profile | None = None) -> Job:

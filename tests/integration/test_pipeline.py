@@ -24,6 +24,11 @@ from tests.cases.pipeline import INPUT, OUTPUT, inputs_kept, ordered, outputs, p
 
 pytestmark = pytest.mark.slow
 
+#: Of visibilities that ask for more.
+PROFILES = {
+    Visibility.COMMITTED_INPUT: Profile(visibility=Visibility.COMMITTED_INPUT, input_scale=6)
+}
+
 
 @pytest.mark.parametrize("visibility", [v for v in Visibility if v.shows_weights])
 def test_each_visibility_proves_verifies_and_shows_only_what_it_should(
@@ -33,7 +38,7 @@ def test_each_visibility_proves_verifies_and_shows_only_what_it_should(
         app,
         tiny.linear(),
         INPUT,
-        profile=Profile(visibility=visibility),
+        profile=PROFILES.get(visibility, Profile(visibility=visibility)),
         context={"nonce": "mine"},
     )
     assert outputs(job)["y"] == OUTPUT
@@ -75,7 +80,7 @@ def test_a_retrained_model_whose_weights_are_no_constants_needs_no_set_up(
 
 def test_receipts_of_several_models_name_one_input(app: App) -> None:
     """Under the salt of its owner; without it each proof has a new one."""
-    profile = Profile(visibility=Visibility.COMMITTED_INPUT, input_scale=6)
+    profile = PROFILES[Visibility.COMMITTED_INPUT]
     options = JobOptions(input_salt="5a" * 32)
     models = tiny.linear(), tiny.linear(scale=0.9)
     jobs = [proved(app, m, INPUT, profile=profile, options=options) for m in models]

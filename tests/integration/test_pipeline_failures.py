@@ -45,17 +45,16 @@ def test_a_circuit_for_large_numbers_does_not_serve_small_ones(app: App) -> None
     ("settings", "code"),
     [
         ({"engine_memory_mb": 64}, "engine_out_of_memory"),
-        ({"engine_deadline_s": 0.05}, "engine_timeout"),
+        ({"engine_deadline_s": 0.001}, "engine_timeout"),
     ],
 )
 def test_an_engine_without_room_or_time_fails_the_job_by_name(
     app: App, srs_cache: Path, settings: dict[str, Any], code: str
 ) -> None:
-    model = tiny.wide(128)
-    outputs(proved(app, model, {"x": [[0.5] * 128]}))
+    outputs(proved(app, tiny.linear(), INPUT))
     poor = open_app(app.settings.home, srs_cache, **settings)
     try:
-        failed = proved(poor, model, {"x": [[0.5] * 128]})
+        failed = proved(poor, tiny.linear(), INPUT)
         assert failed.state is JobState.FAILED
         assert failed.problem is not None
         assert failed.problem["code"] == code
@@ -63,7 +62,7 @@ def test_an_engine_without_room_or_time_fails_the_job_by_name(
         assert inputs_kept(poor) == []
     finally:
         poor.close()
-    outputs(proved(app, model, {"x": [[0.5] * 128]}))
+    outputs(proved(app, tiny.linear(), INPUT))
 
 
 def killed_verifications(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:

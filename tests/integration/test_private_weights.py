@@ -103,7 +103,7 @@ def test_another_implementation_of_the_specification_proves_too(
 @pytest.mark.parametrize(
     ("bend", "refused_by"),
     [
-        ("quotient", {"residues"}),
+        pytest.param("quotient", {"residues"}, marks=pytest.mark.long),
         ("result", {"residues"}),
         pytest.param("weight outside the table", {"residues", "identity"}, marks=pytest.mark.long),
         ("other private weight", {"identity"}),
@@ -115,7 +115,7 @@ def test_another_implementation_of_the_specification_proves_too(
         ("forged quotient", {"identity"}),
         pytest.param("place of one's own", {"identity"}, marks=pytest.mark.long),
         pytest.param("quotient for its place", {"identity"}, marks=pytest.mark.long),
-        ("challenges", {"challenges"}),
+        pytest.param("challenges", {"challenges"}, marks=pytest.mark.long),
         pytest.param("pasted", {"proof", "challenges", "identity"}, marks=pytest.mark.long),
     ],
 )
