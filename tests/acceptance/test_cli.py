@@ -59,10 +59,17 @@ def test_a_home_that_cannot_be_made_is_named(workspace: Workspace) -> None:
 def test_a_bundle_is_checked_against_the_policy(workspace: Workspace) -> None:
     other = workspace.write("other.onnx", tiny.linear(scale=2.0))
     wrong = workspace.write("wrong.json", '{"inputs": {"x": [[1, -1, 2, 0.25]]}}')
-    expected = ["--model", workspace.model, "--input", workspace.input, "--nonce", "mine"]
+    expected: list[str | Path] = [
+        "--model",
+        workspace.model,
+        "--input",
+        workspace.input,
+        "--nonce",
+        "mine",
+    ]
     done = workspace.zkml("verify", workspace.bundle, *expected, "--json")
     assert (done.code, done.json["ok"]) == (YES, True)
-    others = ["--model", other, "--input", wrong, "--nonce", "not mine"]
+    others: list[str | Path] = ["--model", other, "--input", wrong, "--nonce", "not mine"]
     # Strict: this machine made the reference string.
     done = workspace.zkml("verify", workspace.bundle, *others, "--strict", "--json")
     assert (done.code, done.json["ok"]) == (NO, False)
