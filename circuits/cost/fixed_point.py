@@ -148,15 +148,6 @@ def _reduction(node: NodeProto, shapes: Shapes) -> int:
     return inner * each.get(node.op_type, 2) + out * RESCALE
 
 
-def _recurrent(node: NodeProto, shapes: Shapes) -> int:
-    """Every step multiplies input and state by their weights, then bends and mixes the gates."""
-    steps = (_shape(node, shapes, 0) or [0])[0]
-    weights, state = _shape(node, shapes, 1), _shape(node, shapes, 2)
-    gates = weights[1] if len(weights) > 1 else 0
-    mixed = 2 * (1 + RESCALE) + _TABLE + 3 * (3 + RESCALE)
-    return steps * (math.prod(weights) + math.prod(state) + gates * mixed)
-
-
 _SPECIAL: Mapping[str, Callable[[NodeProto, Shapes], int]] = {
     "Conv": _convolution,
     "ConvTranspose": _transposed,
@@ -166,5 +157,4 @@ _SPECIAL: Mapping[str, Callable[[NodeProto, Shapes], int]] = {
     "AveragePool": _pool,
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ArgMax", "ArgMin"), _reduction),
     **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"), _reduction),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
 }

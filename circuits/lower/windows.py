@@ -63,27 +63,15 @@ def average_pool(low: Lowering, node: ir.Node) -> None:
     store(low, node, _sum_over(low, q, places, shape_of(node.outputs[0]), share))
 
 
-def global_average(low: Lowering, node: ir.Node) -> None:
-    q = low.quantity(node.inputs[0])
-    places = np.arange(q.view.size).reshape(q.shape[0] * q.shape[1], -1)
-    store(low, node, _sum_over(low, q, places, shape_of(node.outputs[0]), 1.0 / places.shape[1]))
-
-
-def global_max(low: Lowering, node: ir.Node) -> None:
-    q = low.positive(low.quantity(node.inputs[0]))
-    places = np.arange(q.view.size).reshape(q.shape[0] * q.shape[1], -1)
-    store(low, node, _maximum_over(low, q, places, shape_of(node.outputs[0]), False))
-
-
 def reduce_sum(low: Lowering, node: ir.Node) -> None:
-    """ReduceSum and ReduceMean, ReduceL1 and ReduceSumSquare."""
+    """ReduceSum, ReduceL1, ReduceSumSquare; ReduceMean and GlobalAveragePool."""
     q = low.quantity(node.inputs[0])
     if node.op_type == "ReduceL1":
         q = magnitude(low, q)
     elif node.op_type == "ReduceSumSquare":
         q = square(low, q)
     places, count = _reduced(node, q.shape)
-    share = 1.0 / count if node.op_type == "ReduceMean" else 1.0
+    share = 1.0 / count if node.op_type in ("ReduceMean", "GlobalAveragePool") else 1.0
     store(low, node, _sum_over(low, q, places, shape_of(node.outputs[0]), share))
 
 
@@ -93,6 +81,8 @@ def _reduced(node: ir.Node, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], 
         raise refuse(node, "axes that are not constant")
     axes = attr(node, "axes") if given is None else [int(a) for a in given]
     rank = len(shape)
+    if node.op_type.startswith("Global"):
+        axes = range(2, rank)
     chosen = [a % rank for a in axes] if axes else list(range(rank))
     kept = [a for a in range(rank) if a not in chosen]
     count = math.prod(shape[a] for a in chosen)

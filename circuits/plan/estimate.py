@@ -1,9 +1,9 @@
 """What a circuit for a model would cost, answered before any heavy work.
 
 Prices a few typical number formats instead of measuring which one is exact enough, so the answer
-takes about a second and a plan may end up cheaper or more expensive by some tens of percent. A
-graph whose cells the engine would count for minutes is counted by formula
-(``circuits.cost.fixed_point``) instead.
+takes about a second and a plan may end up cheaper or more expensive by some tens of percent.
+Graphs of integers are counted by their layers. One in fixed point is laid out by the engine or,
+where that would take minutes, counted by formula (``circuits.cost.fixed_point``).
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from circuits.format.profile import Profile
 from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.committed import committed_shape
-from circuits.plan.graphs import count_integers, typical_integers
+from circuits.plan.graphs import count_integers, likely_shapes
 from circuits.plan.layouts import Layouts, at_smallest
-from circuits.plan.variants import base_args, integer_args
+from circuits.plan.variants import base_args
 
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
 _FIXED_POINT = ((1, 28), (10, 56))
+_TABLE = (-(1 << 14), 1 << 14)
 #: Cells beyond which one shape is measured and the others are derived from it, and beyond which not
 #: even one is: the engine counts about a million a second.
 _MANY, _TOO_MANY = 100_000, 20_000_000
@@ -145,13 +146,7 @@ def estimate(
             raise NoPlan(graphs if isinstance(graphs, str) else "no committed circuit is exact")
         if committed and (profile.must_commit or not profile.visibility.shows_input):
             return committed
-    by_formula = size.cells > _TOO_MANY or many
-    typical = (
-        list(_counted_shapes(size, profile))
-        if by_formula
-        else _measured_shapes(engine, graph, task, profile, limits, size)
-    )
-    plain = cheapest("plain", typical, "formula" if by_formula else "engine")
+    plain = cheapest("plain", *_plain_shapes(engine, graph, task, profile, limits, size))
     if committed and plain:
         target = profile.target
         return min(committed, plain, key=lambda e: (not e.fits, e.predicted.of(target)))
@@ -169,25 +164,28 @@ def estimate(
     return found
 
 
-def _measured_shapes(
+def _plain_shapes(
     engine: EzklEngine,
     graph: FloatGraph,
     task: LoweringTask,
     profile: Profile,
     limits: Limits,
     size: Count,
-) -> list[LayoutStats]:
-    """Typical shapes of a model without committed hints, as the engine prices them."""
+) -> tuple[list[LayoutStats], str]:
+    """Typical shapes of a model without committed hints, and who counted their cells: of a graph of
+    integers by its layers, of one in fixed point the engine, unless that would take minutes."""
+    integers = engine.sandbox.run(limits, likely_shapes, graph, task)
+    if integers or size.cells > _TOO_MANY or size.nodes > _MANY_NODES:
+        return integers or list(_counted_shapes(size, profile)), "formula"
     layouts = Layouts(engine=engine, limits=limits, profile=profile)
-    return [
-        shape
-        for onnx, args, bits, lookups in _candidates(engine, graph, task, profile, limits)
-        for shape in (
-            _few_shapes(engine, onnx, args, bits, lookups, limits)
-            if size.cells > _MANY
-            else layouts.shapes(onnx, args, bits, lookups)
-        )
-    ]
+    found: list[LayoutStats] = []
+    for multiplier, bits in _FIXED_POINT:
+        args = base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=multiplier)
+        if size.cells > _MANY:
+            found += _few_shapes(engine, graph.onnx, args, bits, limits)
+        else:
+            found += layouts.shapes(graph.onnx, args, bits, _TABLE)
+    return found, "engine"
 
 
 def graph_size(engine: EzklEngine, graph: FloatGraph, task: LoweringTask, limits: Limits) -> Count:
@@ -206,7 +204,7 @@ def _counted_shapes(size: Count, profile: Profile) -> Iterator[LayoutStats]:
     for columns in (1, 2):
         shape = at_smallest(
             LayoutStats.counted(
-                replace(digits, num_inner_cols=columns, lookup_range=(-(1 << 14), 1 << 14)),
+                replace(digits, num_inner_cols=columns, lookup_range=_TABLE),
                 size.cells,
                 lookups=("table",) * size.tables,
                 range_checks=((-1, 1), (0, (1 << _WIDE_DIGIT) - 1)),
@@ -218,12 +216,7 @@ def _counted_shapes(size: Count, profile: Profile) -> Iterator[LayoutStats]:
 
 
 def _few_shapes(
-    engine: EzklEngine,
-    onnx: bytes,
-    args: RunArgs,
-    bits: int,
-    lookups: tuple[int, int] | None,
-    limits: Limits,
+    engine: EzklEngine, onnx: bytes, args: RunArgs, bits: int, limits: Limits
 ) -> Iterator[LayoutStats]:
     """One and two columns of the widest sensible digits, for the price of one count."""
     legs = max(2, math.ceil(bits / _WIDE_DIGIT))
@@ -232,7 +225,7 @@ def _few_shapes(
         decomp_base=1 << math.ceil(bits / legs),
         decomp_legs=legs,
         num_inner_cols=1,
-        lookup_range=lookups or (-2, 2),
+        lookup_range=_TABLE,
     )
     (layout,) = engine.measure_layout(onnx, [draft], limits)
     if not isinstance(layout, LayoutStats):
@@ -246,22 +239,3 @@ def _few_shapes(
         sized = at_smallest(shape)
         if sized is not None:
             yield sized
-
-
-def _candidates(
-    engine: EzklEngine, graph: FloatGraph, task: LoweringTask, profile: Profile, limits: Limits
-) -> list[tuple[bytes, RunArgs, int, tuple[int, int] | None]]:
-    """Graphs to price, each with its settings, bits to decompose and lookup range."""
-    integers = engine.sandbox.run(limits, typical_integers, graph, task)
-    if not isinstance(integers, str):
-        args = integer_args(profile, integers.scale or 0)
-        return [(integers.onnx, args, integers.bound_bits, integers.lookup_range)]
-    return [
-        (
-            graph.onnx,
-            base_args(profile, input_scale=7, param_scale=7, scale_rebase_multiplier=multiplier),
-            bits,
-            (-(1 << 14), 1 << 14),
-        )
-        for multiplier, bits in _FIXED_POINT
-    ]

@@ -98,14 +98,6 @@ def integer_graphs(
         return error.detail
 
 
-def typical_integers(graph: FloatGraph, task: LoweringTask) -> LoweredGraph | str:
-    """An integer graph with bits that most models do well with: for layouts, not for proving."""
-    try:
-        return _integer_graph(graph, task, lower(graph.plain, TYPICAL, task.accepted))
-    except CannotLower as error:
-        return error.detail
-
-
 def likely_shapes(graph: FloatGraph, task: LoweringTask) -> list[LayoutStats]:
     """Shapes of an integer graph with bits that most models do well with, by count; none where
     there is no such graph."""

@@ -186,6 +186,8 @@ def _reduced(node: Node) -> tuple[Value, Callable[[Value], Value]]:
     if not axes and node.attributes.get("noop_with_empty_axes", 0):
         raise Refused("it reduces nothing")
     rank = len(value.shape)
+    if node.proto.op_type.startswith("Global"):
+        axes = [*range(2, rank)]
     gone = sorted(int(a) % rank for a in axes) or list(range(rank))
     kept = [a for a in range(rank) if a not in gone]
     keepdims = node.attributes.get("keepdims", 1)
@@ -259,17 +261,3 @@ def reduce_squares(node: Node) -> Value:
 def reduce_l1(node: Node) -> Value:
     value, back = _reduced(node)
     return back(total(node.draft, node.draft.apply(value, np.abs)))
-
-
-def global_average(node: Node) -> Value:
-    value = node.value(0)
-    last = value.moved(lambda x: x.reshape(*x.shape[:2], -1))
-    found = total(node.draft, last).scaled(np.array(1 / last.shape[-1]))
-    return found.reshaped((*value.shape[:2], *[1] * (len(value.shape) - 2)))
-
-
-def global_max(node: Node) -> Value:
-    value = node.value(0)
-    last = value.moved(lambda x: x.reshape(*x.shape[:2], -1))
-    found = greatest(node.draft, rows_alike(node.draft, last))
-    return found.reshaped((*value.shape[:2], *[1] * (len(value.shape) - 2)))
