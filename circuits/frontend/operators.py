@@ -94,10 +94,10 @@ FAITHFUL = frozenset(
         "Log", "LogSoftmax", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mul", "Neg", "Not",
         "OneHot", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2",
         "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-        "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND",
-        "Selu", "Shape", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "Softmax",
-        "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan",
-        "Tanh", "ThresholdedRelu", "TopK", "Transpose", "Unsqueeze", "Where", "Xor",
+        "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Selu", "Shape", "Shrink",
+        "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "Softmax", "Softplus", "Softsign",
+        "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu",
+        "TopK", "Transpose", "Unsqueeze", "Where", "Xor",
     }
 )
 # fmt: on
@@ -116,6 +116,13 @@ REFUSED: Mapping[str, Refusal] = {
         Refusal(
             "it has sequence lengths, weights that are computed, or activations with parameters",
             "Export it with constant weights, the usual activations and no lengths.",
+        ),
+    ),
+    **dict.fromkeys(
+        ("ScatterElements", "ScatterND"),
+        Refusal(
+            "an index that occurs twice would make the engine's prover wait for ever",
+            "Use ScatterElements with indices as long as the data on every other axis, or Where.",
         ),
     ),
     "Dropout": Refusal("it is in training mode", "Export in evaluation mode: model.eval()."),
@@ -230,28 +237,7 @@ def _indices(node: NodeProto, facts: GraphFacts) -> Refusal | None:
     where = facts.constant(node.input[1])
     if where is not None and bool(np.any(where.astype(np.int64) < 0)):
         return Refusal("the engine counts from the front only", "Use non-negative indices.")
-    if attributes(node).get("reduction", b"none") != b"none":
-        return Refusal("the engine overwrites and does not reduce", "Use MatMul by a 0/1 matrix.")
     return None
-
-
-def _scatter(node: NodeProto, facts: GraphFacts) -> Refusal | None:
-    where = facts.constant(node.input[1])
-    if where is None or _repeats(node, where):
-        return Refusal(
-            "an index that occurs twice would make the engine's prover wait for ever",
-            "Use ScatterElements with indices as long as the data on every other axis, or Where.",
-        )
-    return _indices(node, facts)
-
-
-def _repeats(node: NodeProto, where: NDArray[Any]) -> bool:
-    """Whether a place is written to twice."""
-    if node.op_type == "ScatterND":
-        rows = where.reshape(-1, where.shape[-1])
-        return len(np.unique(rows, axis=0)) < len(rows)
-    axis = int(str(attributes(node).get("axis", 0)))
-    return bool(np.any(np.diff(np.sort(where, axis=axis), axis=axis) == 0))
 
 
 def _one_hot(node: NodeProto, facts: GraphFacts) -> Refusal | None:
@@ -307,8 +293,6 @@ _CHECKS: Mapping[str, Callable[[NodeProto, GraphFacts], Refusal | None]] = {
     "OneHot": _one_hot,
     "Pad": _pad,
     "Pow": _pow,
-    "ScatterElements": _scatter,
-    "ScatterND": _scatter,
     "TopK": _top_k,
 }
 

@@ -16,7 +16,7 @@ def _along_axis(node: ir.Node, build: Builder) -> ir.Value | None:
     axis = attr(node, "axis", 0)
     extent = shape_of(data)[axis]
     counted = build.const(np.where(where < 0, where + extent, where).astype(np.int64))
-    return build.op(node.op_type, data, counted, *node.inputs[2:], **_attributes(node))
+    return build.op(node.op_type, data, counted, **_attributes(node))
 
 
 def _by_position(node: ir.Node, build: Builder) -> ir.Value | None:
@@ -27,7 +27,7 @@ def _by_position(node: ir.Node, build: Builder) -> ir.Value | None:
     skip = attr(node, "batch_dims", 0)
     extents = np.array(shape_of(data)[skip : skip + where.shape[-1]], dtype=np.int64)
     counted = build.const(np.where(where < 0, where + extents, where).astype(np.int64))
-    return build.op(node.op_type, data, counted, *node.inputs[2:], **_attributes(node))
+    return build.op(node.op_type, data, counted, **_attributes(node))
 
 
 def _attributes(node: ir.Node) -> dict[str, object]:
@@ -38,12 +38,10 @@ EXPLICIT_INDICES = expanding(
     {
         "Gather": _along_axis,
         "GatherElements": _along_axis,
-        "ScatterElements": _along_axis,
         "GatherND": _by_position,
-        "ScatterND": _by_position,
     },
     name="explicit-indices",
-    version=1,
-    purpose="Negative constant indices of Gather and Scatter as positive ones.",
+    version=2,
+    purpose="Negative constant indices of Gather as positive ones.",
     reference="ONNX operator specification, Gather; EZKL casts indices to unsigned numbers",
 )

@@ -1,12 +1,15 @@
-"""Scattering by comparing places: the engine's own holds for indices that differ, and only then.
+"""Scattering without the engine's own, which holds for indices that differ, and only then.
 
 EZKL shows by a shuffle that the places not written to keep their values, which needs each index to
-occur once. With one that occurs twice its prover waits for ever.
+occur once. With one that occurs twice its prover waits for ever. Constant indices say which element
+stands where; computed ones are compared with every place.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,6 @@ from circuits.rewrite.edit import (
     expanding,
     has_shape,
     ints,
-    is_float,
     positive_axis,
 )
 from circuits.rewrite.edit import shape_of as shape
@@ -31,6 +33,53 @@ _MOST_CHOICES = 1 << 20
 _REDUCTIONS = {"add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 
 
+def _scatter(computed: Callable[[ir.Node, Builder], ir.Value | None]) -> Any:
+    def expansion(node: ir.Node, build: Builder) -> ir.Value | None:
+        if not all(has_shape(v) for v in node.inputs):
+            return None
+        given = constant(node.inputs[1])
+        return computed(node, build) if given is None else _by_constants(node, given, build)
+
+    return expansion
+
+
+def _by_constants(node: ir.Node, given: NDArray[Any], build: Builder) -> ir.Value:
+    """By constant indices: the old elements and the new ones, behind one another, in their order.
+    Where places are written to several times and reduced, so often."""
+    data, _, updates = node.inputs
+    assert data is not None
+    size, places = math.prod(shape(data)), _places(node, given, shape(data))
+    reduction = attr(node, "reduction", "none")
+    seen: Counter[int] = Counter()
+    turns: dict[int, list[int]] = {}
+    for at in reversed(range(len(places))):  # the last one of equal indices wins
+        turns.setdefault(seen[places[at]], []).append(at)
+        seen[places[at]] += 1
+    result = build.op("Reshape", data, build.const([1, size]))
+    new = build.op("Reshape", updates, build.const([1, len(places)]))
+    for turn in [*turns.values()][: 1 if reduction == "none" else None]:
+        written = ints(places[at] for at in turn)
+        picked = build.op("Gather", new, build.const(ints(turn)), axis=1)
+        if reduction != "none":
+            old = build.op("Gather", result, build.const(written), axis=1)
+            picked = build.op(_REDUCTIONS[reduction], old, picked)
+        order = np.arange(size)
+        order[written] = size + np.arange(len(turn))
+        both = build.op("Concat", result, picked, axis=1)
+        result = build.op("Gather", both, build.const(order), axis=1)
+    return build.op("Reshape", result, build.const(shape(data)))
+
+
+def _places(node: ir.Node, given: NDArray[Any], extents: tuple[int, ...]) -> list[int]:
+    """Where in the flat data each of the new elements goes."""
+    index = [*np.moveaxis(given, -1, 0)]
+    if node.op_type == "ScatterElements":
+        index = [*np.indices(given.shape)]
+        index[positive_axis(attr(node, "axis", 0), len(extents))] = given
+    found: list[int] = np.arange(math.prod(extents)).reshape(extents)[tuple(index)].ravel().tolist()
+    return found
+
+
 def _by_places(node: ir.Node, build: Builder) -> ir.Value | None:
     """One step for each index along the axis, so that the last one of equal indices wins."""
     data, where, updates = node.inputs
@@ -39,9 +88,6 @@ def _by_places(node: ir.Node, build: Builder) -> ir.Value | None:
     assert updates is not None
     axis = positive_axis(attr(node, "axis", 0), len(shape(data)))
     reduction = attr(node, "reduction", "none")
-    given = constant(where)
-    if reduction == "none" and given is not None and _differ(given, axis):
-        return None
     extents = list(shape(data))
     count, extents[axis] = shape(where)[axis], shape(where)[axis]
     if list(shape(where)) != extents:  # a part of the other axes: left for the engine to refuse
@@ -60,12 +106,6 @@ def _by_places(node: ir.Node, build: Builder) -> ir.Value | None:
     return result
 
 
-def _differ(where: NDArray[Any], axis: int) -> bool:
-    """Whether no place is written to twice."""
-    along = np.sort(where, axis=axis)
-    return not bool(np.any(np.diff(along, axis=axis) == 0))
-
-
 def _from_the_front(
     where: ir.Value, extents: NDArray[np.int64], kind: type, build: Builder
 ) -> ir.Value:
@@ -76,13 +116,8 @@ def _from_the_front(
 
 
 def _by_rows(node: ir.Node, build: Builder) -> ir.Value | None:
-    """ScatterND, whose indices number rows of the data; the last one of equal indices wins.
-
-    Constant indices that differ are left to the engine. Computed ones are compared with each place.
-    """
+    """ScatterND, whose indices number rows of the data; the last one of equal indices wins."""
     data, where, updates = node.inputs
-    if not all(has_shape(v) for v in node.inputs):
-        return None
     assert data is not None
     assert where is not None
     depth = shape(where)[-1]
@@ -91,20 +126,10 @@ def _by_rows(node: ir.Node, build: Builder) -> ir.Value | None:
     strides = ints(math.prod(extents[i + 1 :]) for i in range(depth))
     reduction = attr(node, "reduction", "none")
     new = build.op("Reshape", updates, build.const([count, rest]))
-    given = constant(where)
-    if given is not None:
-        counted = np.where(given < 0, given + ints(extents), given).reshape(count, depth)
-        rows = counted @ strides
-        if reduction == "none":
-            return _last_wins(data, counted, rows, new, build)
-        if reduction == "add" and is_float(data):
-            return _added(data, rows, places, new, build)
-        found = build.const(ints(rows))
-    else:
-        each = build.op("Reshape", where, build.const([count, depth]))
-        front = _from_the_front(each, ints(extents), np.int64, build)
-        flat = build.op("Mul", front, build.const(strides))
-        found = build.op("ReduceSum", flat, build.const([1]), keepdims=0)
+    each = build.op("Reshape", where, build.const([count, depth]))
+    front = _from_the_front(each, ints(extents), np.int64, build)
+    flat = build.op("Mul", front, build.const(strides))
+    found = build.op("ReduceSum", flat, build.const([1]), keepdims=0)
     if count * places * rest > _MOST_CHOICES:
         return None
     result = build.op("Reshape", data, build.const([places, rest]))
@@ -118,37 +143,15 @@ def _by_rows(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.op("Reshape", result, build.const(shape(data)))
 
 
-def _last_wins(
-    data: ir.Value, counted: NDArray[Any], rows: NDArray[Any], new: ir.Value, build: Builder
-) -> ir.Value | None:
-    """By constant indices, each of them once; None where they differ already."""
-    last = [at for at in range(len(rows)) if rows[at] not in rows[at + 1 :]]
-    if len(last) == len(rows):
-        return None
-    kept = build.op("Gather", new, build.const(ints(last)), axis=0)
-    kept = build.op("Reshape", kept, build.const([len(last), *shape(data)[counted.shape[1] :]]))
-    return build.op("ScatterND", data, build.const(counted[last].astype(np.int64)), kept)
-
-
-def _added(
-    data: ir.Value, rows: NDArray[Any], places: int, new: ir.Value, build: Builder
-) -> ir.Value:
-    """By constant indices, added: a product with zeros and ones."""
-    assert data.dtype is not None
-    ones = (np.arange(places)[:, None] == rows).astype(data.dtype.numpy())
-    added = build.op("MatMul", build.const(ones), new)
-    return build.op("Add", data, build.op("Reshape", added, build.const(shape(data))))
-
-
 def _slice(value: ir.Value, at: int, axis: int, build: Builder) -> ir.Value:
     ends = (build.const([at]), build.const([at + 1]), build.const([axis]))
     return build.op("Slice", value, *ends)
 
 
 PLAIN_SCATTER = expanding(
-    {"ScatterElements": _by_places, "ScatterND": _by_rows},
+    {"ScatterElements": _scatter(_by_places), "ScatterND": _scatter(_by_rows)},
     name="plain-scatter",
-    version=2,
-    purpose="Scattering by indices that are computed, equal or reduced, as comparisons.",
+    version=3,
+    purpose="Scattering by constant indices as Concat and Gather, by computed ones as comparisons.",
     reference="ONNX operator specification, ScatterElements and ScatterND",
 )
