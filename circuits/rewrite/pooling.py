@@ -1,4 +1,4 @@
-"""Pooling windows that reach over the border.
+"""Pooling windows that reach over the border, or whose elements are apart, laid side by side.
 
 EZKL pads with zeros and then pools: a maximum over negative values comes out as 0, and an average
 divides by the whole window.
@@ -6,148 +6,104 @@ divides by the whole window.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from circuits.rewrite.edit import Builder, attr, expanding, ints, shape_of
-from circuits.rewrite.padding import padded_indices
 
 
-def _reach(node: ir.Node) -> list[tuple[int, int]] | None:
-    """Elements before and after each spatial axis that the windows look at (ceil_mode too).
+@dataclass(frozen=True)
+class _Axis:
+    """What the windows along one spatial axis look at: ``places`` ``[windows, kernel]``, of which
+    those ``inside`` the image, of this ``extent``, are elements of it. ``counted``: how many of
+    each window ONNX divides by where pads count too."""
 
-    None when a window starts beyond the image: runtimes do not agree on whether it counts.
-    """
+    places: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+    extent: int
+    counted: NDArray[np.int64]
+
+
+def _axes(node: ir.Node) -> list[_Axis] | None:
+    """None where they are windows of neighbours without pads, or one has no element of the image:
+    runtimes do not agree on whether that counts."""
     image, out = node.inputs[0], node.outputs[0]
     assert image is not None
     rank = len(shape_of(image)) - 2
-    pads = attr(node, "pads")
-    kernel, strides = attr(node, "kernel_shape"), attr(node, "strides")
-    dilations = attr(node, "dilations") or [1] * rank
-    reach = []
-    for i in range(rank):
+    pads, dilations = attr(node, "pads"), attr(node, "dilations") or [1] * rank
+    if not any(pads) and not attr(node, "ceil_mode", 0) and all(d == 1 for d in dilations):
+        return None
+    found = []
+    for i, (kernel, stride) in enumerate(
+        zip(attr(node, "kernel_shape"), attr(node, "strides"), strict=True)
+    ):
         extent, windows = shape_of(image)[i + 2], shape_of(out)[i + 2]
-        if (windows - 1) * strides[i] >= extent + pads[i]:
+        places = np.arange(windows)[:, None] * stride - pads[i] + np.arange(kernel) * dilations[i]
+        inside = (places >= 0) & (places < extent)
+        if not inside.any(axis=1).all():
             return None
-        last = (windows - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
-        reach.append((pads[i], last - extent - pads[i]))
-    return reach
+        counted = (places < extent + pads[rank + i]).sum(axis=1)
+        found.append(_Axis(places, inside, extent, counted))
+    return found
 
 
 def _max_pool(node: ir.Node, build: Builder) -> ir.Value | None:
-    image = node.inputs[0]
-    assert image is not None
-    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
-        return None
-    reach = _reach(node)
-    dilations = attr(node, "dilations") or [1]
-    if reach is None:
-        return None
-    if all(d == 1 for d in dilations):
-        if not attr(node, "ceil_mode", 0) and not any(attr(node, "pads")):
-            return None
-        # A window that reaches over the border holds the border element already: repeating it
-        # does not change the maximum.
-        for axis, (before, after) in enumerate(reach, start=2):
-            image = _stretch(image, axis, before, after, shape_of(node.inputs[0])[axis], build)  # type: ignore[arg-type]
-        return build.op("MaxPool", image, **_plain(node))
-    if any(attr(node, "pads")) or attr(node, "ceil_mode", 0):
-        return None
-    return _dilated_max(node, image, build)
-
-
-def _stretch(
-    image: ir.Value, axis: int, before: int, after: int, extent: int, build: Builder
-) -> ir.Value:
-    if after < 0:  # the last elements fall into no window
-        bounds = [build.const(ints([v])) for v in (0, extent + after, axis)]
-        image = build.op("Slice", image, *bounds)
-        extent, after = extent + after, 0
-    if before == after == 0:
-        return image
-    return build.op(
-        "Gather", image, build.const(padded_indices(extent, before, after, "edge")), axis=axis
-    )
-
-
-def _plain(node: ir.Node) -> dict[str, object]:
-    rank = len(attr(node, "kernel_shape"))
-    return {
-        "kernel_shape": attr(node, "kernel_shape"),
-        "strides": attr(node, "strides"),
-        "dilations": [1] * rank,
-        "pads": [0] * (2 * rank),
-    }
-
-
-def _dilated_max(node: ir.Node, image: ir.Value, build: Builder) -> ir.Value:
-    """The maximum over shifted copies of the image, one for each place in the window."""
-    kernel, strides = attr(node, "kernel_shape"), attr(node, "strides")
-    dilations, windows = attr(node, "dilations"), shape_of(node.outputs[0])[2:]
-    axes = list(range(2, 2 + len(kernel)))
-    value: ir.Value | None = None
-    for place in itertools.product(*(range(k) for k in kernel)):
-        starts = [p * d for p, d in zip(place, dilations, strict=True)]
-        stops = [a + (n - 1) * s + 1 for a, n, s in zip(starts, windows, strides, strict=True)]
-        bounds = [build.const(ints(v)) for v in (starts, stops, axes, strides)]
-        shifted = build.op("Slice", image, *bounds)
-        value = shifted if value is None else build.op("Max", value, shifted)
+    value, axes = node.inputs[0], _axes(node)
     assert value is not None
-    return value
+    second = len(node.outputs) > 1 and node.outputs[1]
+    if axes is None or (second and (second.uses() or second.is_graph_output())):
+        return None
+    for number, axis in enumerate(axes, start=2):
+        # An element of the same window once more does not change the maximum.
+        first = np.take_along_axis(axis.places, axis.inside.argmax(axis=1)[:, None], axis=1)
+        places = np.where(axis.inside, axis.places, first)
+        value = _picked(value, places, axis, number, build)
+    return build.op("MaxPool", value, **_side_by_side(node), dilations=[1] * len(axes))
 
 
 def _average_pool(node: ir.Node, build: Builder) -> ir.Value | None:
-    image = node.inputs[0]
-    assert image is not None
-    if any(d != 1 for d in attr(node, "dilations") or []):
-        return None
-    if not any(attr(node, "pads")) and not attr(node, "ceil_mode", 0):
-        return _without_count(node, image, build)
-    reach = _reach(node)
-    if reach is None:
-        return None
-    padded = [(b, max(a, 0)) for b, a in reach]
-    pads = [0, 0, *(b for b, _ in padded), 0, 0, *(a for _, a in padded)]
-    value = build.op("Pad", image, build.const(ints(pads))) if any(pads) else image
-    value = build.op("AveragePool", value, **_average(node))
-    factors = _factors(node, shape_of(image)[2:])
-    return value if np.all(factors == 1) else build.op("Mul", value, build.const(factors))
-
-
-def _without_count(node: ir.Node, image: ir.Value, build: Builder) -> ir.Value | None:
-    if not attr(node, "count_include_pad", 0):
-        return None
-    return build.op("AveragePool", image, **_average(node))
-
-
-def _average(node: ir.Node) -> dict[str, object]:
-    return {k: v for k, v in _plain(node).items() if k != "dilations"}
-
-
-def _factors(node: ir.Node, extents: Sequence[int]) -> NDArray[np.float32]:
-    """Window size over the number of elements that ONNX divides by, for each output place."""
-    kernel, strides, pads = attr(node, "kernel_shape"), attr(node, "strides"), attr(node, "pads")
+    value, axes = node.inputs[0], _axes(node)
+    assert value is not None
     include = bool(attr(node, "count_include_pad", 0))
-    rank = len(kernel)
-    factors = np.ones([1, 1, *([1] * rank)], dtype=np.float64)
-    for i, windows in enumerate(shape_of(node.outputs[0])[2:]):
-        begin = np.arange(windows) * strides[i] - pads[i]
-        low, high = (-pads[i], extents[i] + pads[rank + i]) if include else (0, extents[i])
-        counted = np.minimum(begin + kernel[i], high) - np.maximum(begin, low)
-        shape = [1] * (rank + 2)
-        shape[i + 2] = windows
-        factors = factors * (kernel[i] / counted).reshape(shape)
-    return factors.astype(np.float32)
+    if axes is None:
+        return None
+    ends = [0 if axis.inside.all() else 1 for axis in axes]
+    if any(ends):  # a zero behind each axis stands for all that is outside
+        value = build.op("Pad", value, build.const(ints([0] * (len(ends) + 4) + ends)))
+    factors = np.ones([1] * (len(axes) + 2))
+    for number, axis in enumerate(axes, start=2):
+        places = np.where(axis.inside, axis.places, axis.extent)
+        value = _picked(value, places, axis, number, build)
+        counted = axis.counted if include else axis.inside.sum(axis=1)
+        shape = [-1 if i == number else 1 for i in range(factors.ndim)]
+        factors = factors * (places.shape[1] / counted).reshape(shape)
+    value = build.op("AveragePool", value, **_side_by_side(node))
+    if np.all(factors == 1):
+        return value
+    return build.op("Mul", value, build.const(factors.astype(np.float32)))
+
+
+def _picked(
+    value: ir.Value, places: NDArray[np.int64], axis: _Axis, number: int, build: Builder
+) -> ir.Value:
+    flat = places.reshape(-1)
+    if np.array_equal(flat, np.arange(axis.extent)):
+        return value
+    return build.op("Gather", value, build.const(flat), axis=number)
+
+
+def _side_by_side(node: ir.Node) -> dict[str, object]:
+    kernel = attr(node, "kernel_shape")
+    return {"kernel_shape": kernel, "strides": kernel, "pads": [0] * (2 * len(kernel))}
 
 
 EXPLICIT_POOLING = expanding(
     {"MaxPool": _max_pool, "AveragePool": _average_pool},
     name="explicit-pooling",
-    version=1,
-    purpose="Pooling with pads, ceil_mode or dilations as pooling without, on an extended image.",
+    version=2,
+    purpose="Pooling with pads, ceil_mode or dilations as pooling of windows side by side.",
     reference="ONNX operator specification, MaxPool and AveragePool; zkonduit/ezkl pads with zeros",
 )

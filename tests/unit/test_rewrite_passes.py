@@ -57,10 +57,14 @@ def test_pooling_over_the_border_means_what_onnx_says(pool: str, ceil: int, pads
     rewrite(data, samples(data, -3.0, -1.0))
 
 
-def test_dilated_pooling_is_a_maximum_of_shifted_images() -> None:
-    attributes = "kernel_shape = [2, 2], dilations = [2, 2], strides = [2, 1]"
-    data = graph(f"y = MaxPool<{attributes}>(x)", IMAGE)
-    rewrite(data, samples(data))
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool", "AveragePool, count_include_pad = 1"])
+@pytest.mark.parametrize("pads", ["0, 0, 0, 0", "0, 1, 1, 0"])
+def test_windows_of_elements_that_are_apart_are_laid_side_by_side(pool: str, pads: str) -> None:
+    op, _, extra = pool.partition(",")
+    attributes = f"kernel_shape = [2, 2], dilations = [2, 2], strides = [2, 1], pads = [{pads}]"
+    joined = f"{attributes}, {extra}" if extra else attributes
+    data = graph(f"y = {op}<{joined}>(x)", IMAGE, opset=19)
+    rewrite(data, samples(data, -3.0, -1.0))
 
 
 @pytest.mark.slow

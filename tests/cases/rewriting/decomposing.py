@@ -83,9 +83,9 @@ CASES: dict[str, Case] = {
         "y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x)",
         IMAGE,
         """
-        t1 = Gather<axis = 2>(x, {0, 0, 1, 2, 3, 4, 4})
-        t2 = Gather<axis = 3>(t1, {0, 0, 1, 2, 3, 4, 4})
-        y = MaxPool<dilations = [1, 1], kernel_shape = [3, 3], pads = [0, 0, 0, 0], strides = [2, 2]>(t2)
+        t1 = Gather<axis = 2>(x, int64[9])
+        t2 = Gather<axis = 3>(t1, int64[9])
+        y = MaxPool<dilations = [1, 1], kernel_shape = [3, 3], pads = [0, 0, 0, 0], strides = [3, 3]>(t2)
         """,  # noqa: E501
     ),
     "plain-convolutions": Case(
