@@ -306,6 +306,18 @@ def test_a_padding_of_unknown_value_is_refused() -> None:
         rewrite(parser.parse_model(text).SerializeToString())
 
 
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap", "constant"])
+@pytest.mark.parametrize("pads", ["1, 0, 2, 1", "-1, 0, 1, 1", "1, -1, 0, -1", "-1, 1, -1, 0"])
+def test_padding_means_what_onnx_says(mode: str, pads: str) -> None:
+    data = graph(
+        f'r = Reshape(x, s) y = Pad<mode = "{mode}">(r, p, v)',
+        "float[1, 12] x",
+        f"<int64[2] s = {{3, 4}}, int64[4] p = {{{pads}}}, float v = {{1.5}}>",
+        opset=19,
+    )
+    rewrite(data, samples(data))
+
+
 @pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
 def test_scattering_twice_to_a_place_means_what_onnx_says(reduction: str) -> None:
     data = graph(
