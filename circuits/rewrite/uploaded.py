@@ -10,8 +10,9 @@ from onnx import ModelProto
 
 from circuits.format.tensors import TensorSpec
 from circuits.frontend.fixed_shapes import Shapes, bind_shapes, infer_shapes
-from circuits.frontend.inputs import PlainInputs, plain_inputs
+from circuits.frontend.inputs import plain_inputs
 from circuits.frontend.outputs import plain_outputs
+from circuits.frontend.plain import PlainInputs
 from circuits.frontend.reading import read_model
 from circuits.rewrite.draft import Draft
 

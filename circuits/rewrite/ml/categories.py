@@ -16,8 +16,9 @@ import onnx_ir as ir
 from onnx_ir import DataType, convenience
 
 from circuits.errors import UnsupportedOperator
-from circuits.frontend.inputs import MOVES, Lookup, lookup
+from circuits.frontend.categories import Lookup, lookup
 from circuits.frontend.outputs import ML
+from circuits.frontend.plain import MOVES
 from circuits.rewrite.edit import Builder, Pass, attr, constant, names_in, replace
 from circuits.rewrite.ml.encoders import looked_up, one_hot, plain_attributes
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike
 from onnx_ir import DataType
 
-from circuits.frontend.inputs import Lookup, lookup
+from circuits.frontend.categories import Lookup, lookup
 from circuits.rewrite.edit import Builder, attr, constant, ints
 from circuits.rewrite.ml.scores import place_to_label
 from circuits.rewrite.selection import source

@@ -14,7 +14,8 @@ import onnx_ir as ir
 from onnx_ir import DataType
 
 from circuits.errors import UnsupportedOperator
-from circuits.frontend.inputs import ELEMENTWISE, MOVES, WITH_CONSTANT
+from circuits.frontend.missing import ELEMENTWISE, WITH_CONSTANT
+from circuits.frontend.plain import MOVES
 from circuits.rewrite.edit import (
     Builder,
     Pass,

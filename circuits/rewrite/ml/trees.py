@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir import DataType
 
-from circuits.frontend.inputs import BEYOND
+from circuits.frontend.missing import BEYOND
 from circuits.rewrite.edit import Builder, attr, ints
 
 _COMPARE = {
