@@ -16,7 +16,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,9 @@ from circuits.errors import (
     StorageFull,
     ZkmlError,
 )
-from circuits.format.commitments import (
-    POINT_BYTES,
-    Binding,
-    Lanes,
-    Subject,
-    about,
-    columns,
-    place_in,
-    salted_columns,
-    usable_rows,
-)
-from circuits.format.field import Felts, P, from_felt, to_felt
+from circuits.format.commitments import columns
+from circuits.format.field import Felts
 from circuits.format.hidden import Salt
-from circuits.srs import identity
-from circuits.srs.identity import Comparison
-from circuits.srs.input_identity import SALT_BYTES, NamedInput
-from circuits.srs.verify_part import extract
 
 # At DEBUG this logger prints keys; and a log call from an EZKL thread needs the GIL, which the
 # call that it waits for is holding.
@@ -152,8 +139,10 @@ def simulate(
 def _attempt_simulate(
     sample: list[Felts], hints: bytes | None, salt: Salt | None, settings: dict[str, Any]
 ) -> Simulated | EngineError:
+    from circuits.engine.given import completed
+
     try:
-        full = _completed(sample, hints, salt, settings)
+        full = completed(sample, hints, salt, settings)
         witness = ezkl.gen_witness(_input_data(full), "compiled", None, None, None)
     except InputOutOfRange as error:
         return EngineError(error.detail)
@@ -217,14 +206,16 @@ def prove(files: CircuitFiles, inputs: list[Felts], input_salt: bytes | None = N
     Raises ``InputOutOfRange`` when the witness leaves the circuit's tables, before proving: the
     engine would wait for ever (its log needs the GIL that this call holds).
     """
+    from circuits.engine import given
+
     seconds = {}
     report("witness")
     started = time.monotonic()
     settings = json.loads(files.settings.read_text())
-    given = _given(files, inputs, settings, input_salt)
+    made = given.for_proof(files, inputs, settings, input_salt, partial(_commit, files))
     try:
         witness = ezkl.gen_witness(
-            _input_data(given.inputs), str(files.compiled), "witness.json", None, None
+            _input_data(made.inputs), str(files.compiled), "witness.json", None, None
         )
     except BaseException as error:
         raise _witness_error(error) from None
@@ -245,127 +236,22 @@ def prove(files: CircuitFiles, inputs: list[Felts], input_salt: bytes | None = N
         instances=list(parsed.instances),
         proof=parsed.proof,
         seconds=seconds,
-        identity=given.weights,
-        input_identity=given.named,
+        identity=made.weights,
+        input_identity=made.named,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Given:
-    """What the engine takes for a proof: ``inputs``, and hints or salt where the circuit has any;
-    and that private ``weights``, and an input that is ``named``, are those of their identities."""
-
-    inputs: list[Felts]
-    weights: bytes | None = None
-    named: bytes | None = None
-
-
-def _given(
-    files: CircuitFiles, inputs: list[Felts], settings: dict[str, Any], input_salt: bytes | None
-) -> _Given:
-    hints = files.hints.read_bytes() if files.hints else None
-    if files.commitments is None or hints is None:
-        return _Given(inputs=_completed(inputs, hints, files.salt, settings))
-    from circuits.committed.engine_inputs import committed_inputs
-
-    claim = files.commitments
-    secret = None
-    if claim.blinding is not None:
-        integers = [from_felt(felt) for given in inputs[:-1] for felt in given]
-        secret = NamedInput.of(integers, input_salt or os.urandom(SALT_BYTES), files.srs)
-    shape, lanes = None if secret else claim.evaluated, claim.lanes
-    sizes = [len(given) // lanes for given in inputs[:-1]]
-    own = [
-        [given[n * size : (n + 1) * size] for given, size in zip(inputs, sizes, strict=False)]
-        for n in range(lanes)
-    ]
-    subjects = [
-        Subject(
-            context=from_felt(context),
-            inputs=None if shape is None else given,
-            named=secret.named if secret else None,
-        )
-        for context, given in zip(inputs[-1], own, strict=True)
-    ]
-    binding = Binding(
-        vk=files.vk.read_bytes(),
-        settings=files.settings.read_bytes(),
-        srs_part=extract(files.srs),
-        claim=claim,
-        about=about(subjects),
-    )
-    logrows = int(settings["run_args"]["logrows"])
-
-    def evaluate(challenges: Felts) -> Sequence[str]:
-        return Lanes.of(subjects, shape, challenges).evaluations
-
-    points: list[bytes] = []
-
-    def challenges(tensors: Sequence[Felts]) -> Felts:
-        points.extend(_committed(files, tensor, logrows) for tensor in tensors[len(points) :])
-        first = len(points) if claim.private is not None else 1
-        return binding.challenges(b"".join(points[:first]), evaluate, *points[first:])
-
-    given = committed_inputs(hints, inputs, challenges, secret.blinding if secret else ())
-
-    def commit(values: list[int]) -> bytes:
-        return _commit(files, [to_felt(n) for n in values])
-
-    named = None
-    if secret is not None:
-        named = secret.argument(place_in(given[-1]), logrows, commit)
-    if claim.private is None:
-        return _Given(inputs=given, named=named)
-    comparison = Comparison.of(binding, b"".join(points), logrows)
-    weights = [from_felt(felt) % P for felt in given[1]]
-    from circuits.committed.arrangement import Arrangement
-
-    salt = Arrangement.from_bytes(hints).identity_salt
-    argument = identity.prove(comparison, weights, salt, files.srs, commit)
-    return _Given(inputs=given, weights=argument, named=named)
 
 
 def commit_weights(network: bytes, files: CircuitFiles) -> tuple[bytes, tuple[str, ...]]:
     """A network with private weights and, from now on, a salt for their identity; and that."""
-    from circuits.committed.arrangement import Arrangement
-    from circuits.committed.private_weights import private_tensor
+    from circuits.engine import given
 
-    arrangement = Arrangement.from_bytes(network)
-    logrows = arrangement.steps.logrows
-    tensor = private_tensor(arrangement)
-    points = _committed(files, [to_felt(n) for n in tensor], logrows)
-    count = salted_columns(len(tensor), logrows) * POINT_BYTES
-    found = [points[n : n + POINT_BYTES].hex() for n in range(0, count, POINT_BYTES)]
-    salt = identity.salts(tensor, logrows)
-    return replace(arrangement, identity_salt=tuple(salt)).to_bytes(), tuple(found)
-
-
-def _committed(files: CircuitFiles, tensor: Felts, logrows: int) -> bytes:
-    """The commitments to a tensor as they stand in a proof: of each column by itself, since the
-    engine's own count of columns is one less just below an edge."""
-    size = usable_rows(logrows)
-    parts = [tensor[n * size : (n + 1) * size] for n in range(columns(len(tensor), logrows))]
-    return b"".join(_commit(files, part or [to_felt(0)]) for part in parts)
+    return given.commit_weights(network, partial(_commit, files))
 
 
 def _commit(files: CircuitFiles, column: Felts) -> bytes:
     """The commitment to a column, with what the engine puts on the rows behind it."""
     paths = (str(files.vk), str(files.settings), str(files.srs))
     return b"".join(_point(ezkl.kzg_commit(column, *paths)[0]))
-
-
-def _completed(
-    inputs: list[Felts],
-    hints: bytes | None,
-    salt: Salt | None,
-    settings: dict[str, Any],
-) -> list[Felts]:
-    """Inputs and, behind them, salt. With committed hints, what takes their place."""
-    if hints is not None:
-        from circuits.committed.engine_inputs import committed_inputs
-
-        return committed_inputs(hints, inputs)
-    return inputs if salt is None else [*inputs, *salt.draw(settings)]
 
 
 def verify(proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes) -> bool:

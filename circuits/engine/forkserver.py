@@ -46,8 +46,7 @@ PRELOAD = (
     "circuits.engine.calls",
     "circuits.engine.constants",
     "circuits.engine.layout_checks",
-    "circuits.committed.engine_inputs",
-    "circuits.committed.private_weights",
+    "circuits.engine.given",
 )
 #: Loaded, unless others are named, once there is nothing to do: calls of these work at once, and
 #: fast after that.

@@ -11,7 +11,7 @@ SANDBOX = Sandbox()
 LOADS: dict[str, tuple[str, ...]] = {
     "prove": (
         "circuits.engine.calls",
-        "circuits.committed.engine_inputs",
+        "circuits.engine.given",
         "circuits.calibration.reference",
         "onnxruntime",
     ),
