@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from circuits.errors import CalibrationError, InputError, InputOutOfRange
 from circuits.format.digests import digest_json, sha256
 from circuits.format.input_forms import read_columns
-from circuits.format.tensors import InputEncoding, Signature, TensorSpec
+from circuits.format.tensors import InputEncoding, Signature, TensorSpec, dtype_bounds
 
 #: One sample: each input by name, in its shape.
 Sample = Mapping[str, NDArray[Any]]
@@ -173,7 +173,7 @@ def accepted_ranges(
 
 def _clipped(bound: float, dtype: str) -> Range:
     """``-bound`` to ``bound``, as far as the dtype goes."""
-    low, high = _bounds(dtype)
+    low, high = dtype_bounds(dtype)
     return max(-bound, float(low)), min(bound, float(high))
 
 
@@ -238,13 +238,6 @@ def _draw(rng: np.random.Generator, tensor: TensorSpec, lower: float, upper: flo
     # Through int64: a generator of unsigned or larger integers would give nothing that fits.
     low, high = math.ceil(lower), min(math.floor(upper), np.iinfo(np.int64).max)
     return rng.integers(low, high, tensor.shape, endpoint=True).astype(tensor.dtype)
-
-
-def _bounds(dtype: str) -> tuple[int, int]:
-    if dtype == "bool":
-        return 0, 1
-    info = np.finfo(dtype) if dtype.startswith("float") else np.iinfo(dtype)
-    return int(info.min), int(info.max)
 
 
 def corner_samples(inputs: tuple[InputEncoding, ...]) -> list[Sample]:

@@ -146,6 +146,14 @@ class Signature:
         return cls(inputs=inputs, outputs=tuple(TensorSpec.from_json(t) for t in data["outputs"]))
 
 
+def dtype_bounds(dtype: str) -> tuple[int, int]:
+    """The least and the largest number of a dtype."""
+    if dtype == "bool":
+        return 0, 1
+    info = np.finfo(dtype) if dtype.startswith("float") else np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
 def scale_wanted(dtype: str, wanted: int) -> int:
     """The scale of an input where one is asked for: integers count in steps of one at least."""
     return wanted if dtype.startswith("f") else min(wanted, 0)
@@ -203,6 +211,12 @@ class InputEncoding:
     scale: int
     lower: float
     upper: float
+
+    @property
+    def in_dtype(self) -> bool:
+        """Whether whole numbers that are accepted are such as the dtype holds."""
+        low, high = dtype_bounds(self.tensor.dtype)
+        return self.tensor.dtype.startswith("float") or low <= self.lower <= self.upper <= high
 
     def quantise(self, values: NDArray[Any]) -> list[int]:
         """Integers of one input, row-major.

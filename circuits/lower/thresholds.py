@@ -8,7 +8,7 @@ the whole accepted range, and of every input that is proved.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -256,11 +256,15 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
     return min(bits, MOST_BITS)
 
 
-def bits_between_thresholds(onnx_bytes: bytes, sample: Sample) -> dict[str, int]:
+def bits_between_thresholds(
+    onnx_bytes: bytes, sample: Sample, among: Collection[str] | None = None
+) -> dict[str, int]:
     """Fractional bits that each input of floats which is compared takes at least, by its name, as
     it comes or scaled and shifted: whatever samples a circuit was planned with. ``sample`` only
-    runs the model."""
-    return _between([*Compared(onnx_bytes).probed(sample)])
+    runs the model. ``among``: the outputs of the comparisons that count, of all where it is None.
+    """
+    probed = Compared(onnx_bytes).probed(sample)
+    return _between([p for p in probed if among is None or p.test.output in among])
 
 
 def bits_between(levels: Floats) -> int:

@@ -177,6 +177,28 @@ def _sealed(forgery: Forgery) -> None:
     forgery.set_manifest(replace(forgery.manifest, profile=profile))
 
 
+@pytest.mark.parametrize(("dtype", "found"), [("bool", False), ("uint8", False), ("int8", True)])
+def test_a_hidden_input_is_one_that_its_dtype_holds(
+    dtype: str, found: bool, engine: EzklEngine
+) -> None:
+    """What lies between -1.5 and 2.5 may be no bool: a model has no answer for one of 2."""
+    good = read("sealed-private")
+    forgery = Forgery(good, deepcopy(statement_of(good)))
+    (x,) = forgery.manifest.inputs
+    named = replace(x, tensor=replace(x.tensor, dtype=dtype))
+    forgery.set_manifest(replace(forgery.manifest, inputs=(named,)))
+    assert names(judged(forgery.resigned(), engine)) == ([] if found else ["input-range"])
+
+
+@pytest.mark.parametrize("shape", [(36, 1), (1, 36), (4, 9)])
+def test_a_public_input_is_evaluated_in_one_shape(shape: Any, engine: EzklEngine) -> None:
+    """In another an element has the power of another, and two inputs the same value."""
+    good = read("sealed-public")
+    forgery = Forgery(good, deepcopy(statement_of(good)))
+    _claimed(evaluated=shape)(forgery)
+    assert "manifest" in names(judged(forgery.resigned(), engine))
+
+
 FORGERIES: dict[str, tuple[Callable[[Forgery], None], set[str]]] = {
     "no weights": (lambda forgery: forgery.set_member(weights=None), {"weights"}),
     "bytes that are no network": (

@@ -279,6 +279,7 @@ def test_the_proof_is_checked_under_the_reference_string_of_the_key(
         ([0.0, 4.3984375, 4.5], {"max_absolute": 1e9}, "is not onnxruntime's"),
         ([0.0, 4.3984375, 4.5], {"max_absolute": 1e9, "same_top1": False}, None),
         ([1e-9, 4.3984376, 4.1171874], {}, None),
+        ([-np.inf, 4.3984375, 4.1171875], {"max_absolute": 1e9}, "is no number"),
     ],
 )
 def test_the_output_is_compared_with_onnxruntimes(

@@ -19,12 +19,14 @@ from circuits.format import commitments
 from circuits.format.commitments import COLUMN_SALT, Binding, Commitments, Subject, Weights
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
+from circuits.lower.committed.candidates import committed_graphs
 from circuits.lower.committed.circuit import write_circuit
 from circuits.lower.committed.quantising import choose_steps
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
 from circuits.lower.committed.responses import responses
 from circuits.lower.errors import CannotLower
+from circuits.lower.graphs import LoweredGraph, LoweringTask
 from circuits.plan.graphs import float_graph
 from prover.verify.checks import weights
 from prover.verify.checks.evidence import Unmet
@@ -264,3 +266,33 @@ def test_only_a_circuit_with_committed_hints_names_an_input(other: dict[str, Any
     assert named.must_commit
     assert named.may_commit
     assert not replace(named, **other).may_commit
+
+
+def of_dtype(dtype: str, largest: float, *, shown: bool) -> list[LoweredGraph] | str:
+    """Circuits of a model of four such numbers."""
+    made = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 13]>
+        g ({dtype}[1, 4] x) => (float[1, 3] y) {{ c = Cast<to = 1>(x) y = MatMul(c, w) }}"""
+    )
+    weights = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+    made.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    graph = float_graph(made.SerializeToString(), [], 1)
+    drawn = draw(graph.signature, {"x": (0.0, largest)}).plan
+    task = LoweringTask(
+        accepted={"x": (0.0, largest)}, limbs=1, plan=drawn, held_out=drawn, agreement=0.0
+    )
+    found = committed_graphs(graph, task, shown, Weights.SEALED)
+    assert isinstance(found, list | str)
+    return found
+
+
+def test_a_table_that_bounds_a_hidden_input_ends_where_its_dtype_does() -> None:
+    """It let a bool be 63, and with it an output that the model gives to no input."""
+    for dtype, end in (("uint8", 255.0), ("int16", 999.0), ("int64", 999.0)):
+        found = of_dtype(dtype, end, shown=False)
+        assert found
+        for made in found:
+            assert isinstance(made, LoweredGraph)
+            assert made.inputs[0].upper <= np.iinfo(dtype).max
+    assert of_dtype("bool", 1.0, shown=True) != []
+    assert of_dtype("bool", 1.0, shown=False) == "input 'x' has a range of its own"

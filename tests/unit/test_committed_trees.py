@@ -181,6 +181,88 @@ def test_a_rebuild_refuses_steps_under_which_an_answer_never_occurs(committed: b
         rebuilt(-9)
 
 
+def of_scaled(first: str) -> bytes:
+    """A score by two numbers that are scaled before they are compared: with 30 and 50."""
+    made = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 2] x) => (float[1, 3] y) {{
+          {first} g = Greater(h, t) b = Cast<to = 1>(g) y = MatMul(b, w)
+        }}"""
+    )
+    weights = [[-2, 1, 0.5], [0, -1, 1.5]]
+    constants = {"t": [15, 10], "d": np.diag([0.5, 0.2]), "e": np.diag([0.25, 0.1]), "w": weights}
+    for name in {name for node in made.graph.node for name in node.input} & {*constants}:
+        array = np.array(constants[name], dtype=np.float32)
+        made.graph.initializer.append(numpy_helper.from_array(array, name))
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "first", ["h = MatMul(x, d)", "a = MatMul(x, e) c = MatMul(x, e) h = Add(a, c)"]
+)
+def test_steps_tell_thresholds_of_scaled_inputs_apart(first: str) -> None:
+    """Where a million is accepted nobody was 30 to 50 years old, by a compiler of good faith."""
+    graph = float_graph(of_scaled(first), [], 1)
+    read = read_bounded(graph)
+    assert not any(step.kind is Kind.DECIDED for _, step in read.network.sums)
+
+    def circuits(largest: float) -> tuple[Any, tuple[Any, ...]]:
+        drawn = draw(graph.signature, {"x": (0.0, largest)}, seed=7).plan
+        task = LoweringTask(
+            accepted={"x": (0.0, largest)}, limbs=1, plan=drawn, held_out=drawn, agreement=0.0
+        )
+        return committed_graphs(graph, task, False, Weights.SEALED), drawn
+
+    made, _ = circuits(100.0)
+    assert made
+    assert all(own.inputs[0].scale >= 1 for own in made)
+    found, drawn = circuits(1e6)
+    assert found == []
+    x = np.stack([s["x"].reshape(-1) for s in drawn]).astype(np.float64)
+    steps = choose_steps(
+        read,
+        responses(read.network, [x]).extents,
+        base=1 << 10,
+        logrows=12,
+        inputs=[InputSteps(scale=-10, offset=0)],
+        margin=2.0,
+    )
+    recipe: dict[str, Any] = {"columns": 1, "steps": steps.to_json()}
+    with pytest.raises(CannotLower, match="do not tell its thresholds apart"):
+        recompiled(graph, recipe, drawn, shown=False, weights=Weights.SEALED)
+
+
+def test_integers_are_compared_in_steps_of_one() -> None:
+    """In halves 1 and the threshold 0.8 are the same number, and 1 is no more than that."""
+    made = parser.parse_model("""<ir_version: 8, opset_import: ["" : 13]>
+    g (int64[1, 3] x) => (float[1, 3] y) {
+      c = Cast<to = 1>(x) g = Greater(c, t) b = Cast<to = 1>(g) y = MatMul(b, w)
+    }""")
+    for name, value in (("t", [0.8, 300.3, 700.0]), ("w", np.eye(3) + 0.5)):
+        array = np.array(value, dtype=np.float32)
+        made.graph.initializer.append(numpy_helper.from_array(array, name))
+    graph = float_graph(made.SerializeToString(), [], 1)
+    read = read_bounded(graph)
+    drawn = draw(graph.signature, {"x": (0.0, 1000.0)}, seed=7).plan
+    x = np.stack([s["x"].reshape(-1) for s in drawn]).astype(np.float64)
+
+    def rebuilt(scale: int) -> None:
+        steps = choose_steps(
+            read,
+            responses(read.network, [x]).extents,
+            base=256,
+            logrows=10,
+            inputs=[InputSteps(scale=scale, offset=0, finer=8)],
+            margin=2.0,
+        )
+        recipe = {"columns": 1, "steps": steps.to_json()}
+        recompiled(graph, recipe, drawn, shown=False, weights=Weights.SEALED)
+
+    rebuilt(0)
+    with pytest.raises(CannotLower, match="counts in parts of one"):
+        rebuilt(1)
+
+
 @pytest.mark.parametrize(
     ("levels", "bits"),
     [

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from circuits.calibration.samples import Range
+from circuits.calibration.samples import Range, Sample
 from circuits.committed.arithmetic import InputSteps
 from circuits.committed.network import ZERO, Kind, Network, Step, Sum
 from circuits.format.tensors import InputEncoding, TensorSpec, scale_wanted
 from circuits.lower.committed.quantising import EXACT, FINER_BITS, MOST_FINER
+from circuits.lower.committed.reading import Read
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.levels import decided
-from circuits.lower.thresholds import bits_between
+from circuits.lower.thresholds import bits_between, bits_between_thresholds
 
 
 def choose_inputs(
@@ -24,11 +26,13 @@ def choose_inputs(
     base: int,
     shown: bool,
     told_apart: int | None,
+    least: Mapping[str, int],
 ) -> list[InputSteps] | None:
     """The steps of all inputs; None where the range of one has too many of them.
 
     ``shown``: whether they are public, and so bounded by whoever verifies. ``told_apart``:
-    fractional bits that tell what is compared with constants from these.
+    fractional bits that tell what is compared with constants from these. ``least``: those of
+    inputs that are scaled and shifted first, by their names.
     """
     found: list[InputSteps] = []
     for row, tensor in enumerate(graph.signature.inputs):
@@ -38,7 +42,9 @@ def choose_inputs(
         else:
             fine = shown and is_rounded(network, row)
             own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=wanted)
-        if own is None:
+        if own is None or own.scale < least.get(tensor.name, own.scale):
+            return None
+        if not (shown or accepted_input(accepted, tensor, own, base, shown).in_dtype):
             return None
         found.append(own)
     return found
@@ -103,6 +109,14 @@ def least_scale(network: Network, row: int, dtype: str) -> int:
         places.append(place[own])
     place, level = np.concatenate(places), np.concatenate(levels)
     return max(bits_between(level[place == n]) for n in np.unique(place))
+
+
+def bits_for_decisions(read: Read, graph: FloatGraph, samples: Sequence[Sample]) -> dict[str, int]:
+    """Fractional bits that inputs take at least, by their names, which are compared with constants
+    scaled and shifted: told apart they are by steps of their own, not by those of the sums."""
+    if not read.decided or not samples:
+        return {}
+    return bits_between_thresholds(graph.plain, samples[0], read.decided)
 
 
 def tested_steps(

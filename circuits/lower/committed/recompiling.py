@@ -39,6 +39,7 @@ from circuits.committed.network import (
 )
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json
+from circuits.format.tensors import scale_wanted
 from circuits.lower.committed.candidates import (
     described,
     in_one_block,
@@ -46,7 +47,13 @@ from circuits.lower.committed.candidates import (
     read_bounded,
 )
 from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.input_steps import accepted_input, is_rounded, is_tested, least_scale
+from circuits.lower.committed.input_steps import (
+    accepted_input,
+    bits_for_decisions,
+    is_rounded,
+    is_tested,
+    least_scale,
+)
 from circuits.lower.committed.quantising import FINER_BITS, check_steps, integer_network
 from circuits.lower.committed.responses import float_rows
 from circuits.lower.committed.sampling import answers_of, inputs_of, run_samples
@@ -78,18 +85,22 @@ def recompiled(
         raise CannotLower("the recipe is not written as this compiler writes it")
     read = read_bounded(graph, weights)
     check_steps(read, steps)
+    told_apart = bits_for_decisions(read, graph, samples)
     for row, (own, tensor) in enumerate(zip(steps.inputs, graph.signature.inputs, strict=True)):
+        if own.scale > scale_wanted(tensor.dtype, own.scale):  # thresholds are rounded to steps
+            raise CannotLower("an input of integers counts in parts of one")
         rounded = own.finer <= FINER_BITS and shown and is_rounded(read.network, row)
         tested = is_tested(read.network, row) and (shown or has_digits(own, steps.base))
         if own.finer and not (rounded or tested):
             raise CannotLower("an input is larger than what bounds it")
+        least = told_apart.get(tensor.name, own.scale)
         if is_tested(read.network, row):
-            least = least_scale(read.network, row, tensor.dtype)
-            if own.scale < least:
-                raise CannotLower(
-                    f"an input counts in steps that do not tell its thresholds apart: its scale is"
-                    f" {own.scale}, and {least} the least that does"
-                )
+            least = max(least, least_scale(read.network, row, tensor.dtype))
+        if own.scale < least:
+            raise CannotLower(
+                f"an input counts in steps that do not tell its thresholds apart: its scale is"
+                f" {own.scale}, and {least} the least that does"
+            )
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(
         integers,

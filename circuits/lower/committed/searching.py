@@ -20,9 +20,10 @@ from circuits.committed.arithmetic import (
 )
 from circuits.committed.network import Floats, Function, Kind, Network
 from circuits.format.commitments import Weights
-from circuits.format.tensors import InputEncoding, scale_wanted
+from circuits.format.tensors import InputEncoding, dtype_bounds, scale_wanted
 from circuits.lower.committed.input_steps import (
     accepted_input,
+    bits_for_decisions,
     choose_inputs,
     is_tested,
     least_scale,
@@ -91,8 +92,9 @@ class Search:
         terms = [term for _, step in read.network.sums for term in step.terms]
         bent = any(isinstance(term, Function) for term in terms)
         self._bends: tuple[int, ...] = BENDS if bent else BENDS[:1]
-        self._least = _LEAST_BITS
+        self._least, self._most = _LEAST_BITS, _MOST_BITS if shown else _bits_of_inputs(graph)
         self._told_apart = _told_apart(read.network, graph, task)
+        self._least_scales = bits_for_decisions(read, graph, task.plan)
 
     def coarsest(self, logrows: int) -> Trial | None:
         """Of one bit more than the least that does, since inputs differ, or of the first beyond
@@ -101,7 +103,7 @@ class Search:
         Called with one length after another, the shortest first: what did not do in a shorter table
         is not tried again.
         """
-        most = min(_MOST_BITS, logrows - _TABLE_BITS)
+        most = min(self._most, logrows - _TABLE_BITS)
         for number, bend in enumerate(self._bends):
             trial = lru_cache(partial(self._trial, logrows=logrows, bend=bend))
             finest = trial(most)
@@ -173,7 +175,13 @@ class Search:
         rows; None where there are none."""
         base = 1 << bits
         inputs = choose_inputs(
-            self.read.network, self.graph, self.task, base, self.shown, self._told_apart
+            self.read.network,
+            self.graph,
+            self.task,
+            base,
+            self.shown,
+            self._told_apart,
+            self._least_scales,
         )
         if inputs is None:
             return None
@@ -226,6 +234,18 @@ class Search:
             answered = [values[np.all(finite, axis=0)] for values in corners]
             self._corners[key] = answered, found.extents
         return self._corners[key]
+
+
+def _bits_of_inputs(graph: FloatGraph) -> int:
+    """The most bits of a table that lets no number pass as an input which its dtype does not hold.
+    Raises ``CannotLower`` where that is too few."""
+    most = _MOST_BITS
+    for tensor in graph.signature.inputs:
+        low, high = dtype_bounds(tensor.dtype)
+        if (bits := (high - low + 1).bit_length() - 1) < _LEAST_BITS:
+            raise CannotLower(f"input {tensor.name!r} has a range of its own")
+        most = min(most, bits)
+    return most
 
 
 def _told_apart(network: Network, graph: FloatGraph, task: LoweringTask) -> int | None:

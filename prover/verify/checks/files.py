@@ -150,22 +150,25 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
         refuse("the manifest must have a commitment for each column of private weights")
     if not all(type(p) is str and _POINT.fullmatch(p) for p in claim.identity):
         refuse("a commitment of the weights' identity is not 128 hex digits")
-    _well_named(claim, manifest)
+    _well_evaluated(claim, manifest)
     sizes = max(claim.elements, folded, private)
     if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:
         refuse("what the manifest says of committed hints is out of bounds")
 
 
-def _well_named(claim: Commitments, manifest: CircuitManifest) -> None:
-    """An identity names all elements of the inputs, in the one shape that there is for them."""
+def _well_evaluated(claim: Commitments, manifest: CircuitManifest) -> None:
+    """A public input, or one that an identity names, is evaluated in the one shape that there is
+    for it: in another an element would stand in the place of another."""
     named = manifest.profile.visibility.names_input
-    if claim.blinding != (COLUMN_SALT if named else None):
+    behind = COLUMN_SALT if named else 0
+    if claim.blinding != (behind or None):
         refuse("an input has random elements behind it exactly where an identity names it")
-    if not named:
-        return
+    if named and claim.lanes != 1:
+        refuse("an identity names the input of one lane")
     count = sum(i.tensor.size for i in manifest.inputs)
-    if claim.lanes != 1 or claim.evaluated != evaluation_shape(count + COLUMN_SALT):
-        refuse("what an identity names is not evaluated as it has to be")
+    shape = evaluation_shape(count + behind)
+    if claim.evaluated != (shape if named or manifest.profile.visibility.shows_input else None):
+        refuse("the input is not evaluated in the shape that it has to be")
 
 
 def _well_formed(hints: Hints, outputs: int) -> None:

@@ -113,9 +113,6 @@ def _evaluated(e: Evidence) -> str:
         refuse("the input is not public: nothing to compare")
     values = _claimed_input(e)
     felts = [f for own in encodings for f in quantised(own, values[own.tensor.name])]
-    rows, width = claim.evaluated
-    if not (rows - 1) * width < len(felts) <= rows * width:
-        refuse("the number of evaluated rows does not fit the input")
     found = challenges_of(e)
     value = evaluation(felts, claim.evaluated, found)
     if claim.lanes > 1:
@@ -187,6 +184,12 @@ def output_instances(e: Evidence) -> str:
 def input_range(e: Evidence) -> str:
     manifest = e.manifest.value
     if not manifest.profile.visibility.shows_input:
+        for encoding in manifest.inputs:
+            if not encoding.in_dtype:
+                refuse(
+                    f"hidden input {encoding.tensor.name!r} may be a number that is no"
+                    f" {encoding.tensor.dtype}: the model has no such input"
+                )
         if manifest.commitments is not None:
             return "the circuit bounds the input by the end of its table"
         if manifest.hidden is None or manifest.hidden.inputs is None:

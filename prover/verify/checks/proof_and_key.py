@@ -182,6 +182,8 @@ def _as_exact_as_stated(e: Evidence, made: Rebuilt) -> None:
         proved = np.asarray(output.values, dtype=np.float64).reshape(wanted.shape)
         if not wanted.size:
             continue
+        if not np.all(np.isfinite(wanted)):
+            refuse(f"onnxruntime's {output.name!r} for this input holds what is no number")
         # Most elements may be masked with a large number, which says nothing of the others.
         typical = min(float(np.median(np.abs(wanted))), width)
         noise = _OF_ELEMENT * np.abs(wanted) + _OF_TYPICAL * typical
