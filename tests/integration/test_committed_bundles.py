@@ -112,7 +112,7 @@ def test_commitments_are_points_in_their_order(
         ({"residues": 3}, {"instances", "settings-agree"}),
         ({"output_bounds": (1 << 127,)}, {"manifest"}),
         ({"output_bounds": (1 << 126,)}, {"challenges", "weights"}),
-        ({"evaluated": (6, 6)}, {"challenges", "instances"}),
+        ({"evaluated": (6, 6)}, {"manifest"}),
         ({"lanes": 2}, {"manifest"}),
         ({"network_sha256": "sha256:" + "0" * 64}, {"challenges", "weights"}),
     ],
