@@ -13,7 +13,6 @@ from circuits.lower.emit import representable
 from circuits.lower.lowering import Lowering, refuse
 from circuits.lower.quantity import MOST_PLACES, ZERO, QuantizedValue, gather
 from circuits.lower.variant import BitWidths
-from circuits.rewrite.convolutions import spread_kernel
 from circuits.rewrite.edit import attr, input_at, shape_of
 
 #: A single row is multiplied without its zeros if they leave at most one in so many.
@@ -257,7 +256,6 @@ def conv(low: Lowering, node: ir.Node) -> None:
     """A convolution of any rank, as a product over its patches: of each group its own."""
     q = low.quantity(node.inputs[0])
     weights = low.constant(node, node.inputs[1])
-    weights = spread_kernel(weights, attr(node, "dilations") or [1] * (weights.ndim - 2))
     groups = attr(node, "group", 1)
     picks = conv_places(q.shape, weights.shape[2:], attr(node, "strides"), attr(node, "pads"))
     stack = picks.reshape(len(picks), groups, -1).transpose(1, 0, 2)

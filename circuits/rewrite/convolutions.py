@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from circuits.rewrite.edit import Builder, attr, constant, expanding, input_at, shape_of
 
 
-def spread_kernel(weights: NDArray[Any], dilations: Sequence[int]) -> NDArray[Any]:
+def _spread(weights: NDArray[Any], dilations: Sequence[int]) -> NDArray[Any]:
     """The kernel with zeros between its elements: the same convolution without dilation."""
     spatial = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilations, strict=True)]
     wide = np.zeros([*weights.shape[:2], *spatial], dtype=weights.dtype)
@@ -25,7 +25,7 @@ def _conv(node: ir.Node, build: Builder) -> ir.Value | None:
     dilations = attr(node, "dilations", [])
     if weights is None or all(d == 1 for d in dilations):
         return None
-    wide = spread_kernel(weights, dilations)
+    wide = _spread(weights, dilations)
     attributes = _attributes(node, wide)
     rest = [input_at(node, 0), build.const(wide), input_at(node, 2)]
     return build.op(node.op_type, *rest[: len(node.inputs)], **attributes)
@@ -53,7 +53,7 @@ def _transposed(node: ir.Node, build: Builder) -> ir.Value | None:
     assert image is not None
     groups = attr(node, "group", 1)
     dilations = attr(node, "dilations") or [1] * (weights.ndim - 2)
-    wide = spread_kernel(weights, dilations)
+    wide = _spread(weights, dilations)
     border = _border(node, shape_of(image)[2:], wide.shape[2:])
     if border is None:
         return None
