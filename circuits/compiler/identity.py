@@ -11,9 +11,9 @@ from circuits.srs.files import Policy
 
 #: Raise this whenever a pass, the planner or the cost model would build another circuit than
 #: before from the same order: circuits of the old kind stay usable, new orders get new ones.
-COMPILER = 12
+COMPILER = 13
 #: The same for circuits of several lanes made out of one of a single lane.
-BATCHING = 11
+BATCHING = 12
 
 
 def circuit_id(

@@ -1,14 +1,13 @@
 """What a shape will cost: seconds, memory, proof size, predicted from the engine's own counts.
 
-Proving is dominated by transforms and multi-exponentiations over columns of n = 2^k rows, so every
-cost is taken as linear in n times counts of columns and lookup arguments; a multi-exponentiation of
-n points takes time in proportion to n / log n. Part of the columns' cost also grows with the degree
-of the constraints: the engine has a gate that multiplies a row's inner columns with one another,
-and the quotient is computed on a domain that is so many times larger. An inner column is three in
-halo2 (two operands and a result), so that a column of committed elements is taken for a third of
-one: that is what keys and proofs of such circuits grow by. The coefficients come from
-non-negative least squares over proofs measured by ``circuits.plan.calibrate``; the form of the
-model follows Quangle07/zkml-predictive-cost-model.
+Proving is dominated by transforms and multi-exponentiations over halo2's columns of n = 2^k rows:
+three for an inner column of the engine's (two operands and a result), two for each lookup argument
+or range check in it, one of committed elements. So every cost is taken as linear in n, and in n
+times columns; a multi-exponentiation of n points takes time in proportion to n / log n. The other
+part of the columns' cost grows with the degree of the constraints: the engine has a gate that
+multiplies a row's inner columns with one another, and the quotient is computed on a domain that is
+so many times larger. The coefficients come from non-negative least squares over proofs measured by
+``circuits.plan.calibrate``; the form of the model follows Quangle07/zkml-predictive-cost-model.
 """
 
 from __future__ import annotations
@@ -27,19 +26,15 @@ from circuits.engine.port import LayoutStats
 from circuits.format.digests import sha256
 from circuits.format.profile import Target
 
-TERMS = (
-    "fixed",
-    "rows",
-    "extended_rows",
-    "columns",
-    "extended_columns",
-    "range_checks",
-    "lookups",
-)
+TERMS = ("fixed", "extended_rows", "columns", "extended_columns")
 #: Of the engine's lookup arguments, but for the columns of the table.
 _LOOKUP_DEGREE = 4
-#: Columns in halo2 that make an inner column of the engine's.
-_OPERANDS = 3
+#: Columns in halo2 that make an inner column of the engine's, and of a lookup argument: how often
+#: each entry is looked up, and a running sum.
+_OPERANDS, _SUMS = 3, 2
+#: From so many rows on a multi-exponentiation adds up points in batches (``halo2curves::msm``),
+#: without which it takes so many times as long.
+_BATCHED_LOGROWS, _UNBATCHED = 13, 1.3
 QUANTITIES = ("prove_s", "peak_bytes", "pk_bytes", "proof_bytes")
 
 
@@ -118,23 +113,17 @@ def features(layout: LayoutStats, quantity: str) -> Sequence[float]:
 
     A proof's length does not depend on the number of rows, everything else grows with it.
     """
+    logrows = layout.args.logrows
     rows = extended = 1.0
     if quantity != "proof_bytes":
-        rows = float(1 << layout.args.logrows)
+        rows = float(1 << logrows)
         extended = rows * extension(layout)
     if quantity == "prove_s":
-        rows /= layout.args.logrows
-    columns = layout.args.num_inner_cols * blocks(layout)
-    all_columns = columns + layout.committed / _OPERANDS
-    return (
-        1.0,
-        rows,
-        extended,
-        rows * all_columns,
-        extended * all_columns,
-        rows * columns * len(layout.range_checks),
-        rows * columns * len(layout.lookups) * table_columns(layout),
-    )
+        rows *= (1.0 if logrows >= _BATCHED_LOGROWS else _UNBATCHED) / logrows
+    arguments = len(layout.range_checks) + len(layout.lookups) * table_columns(layout)
+    inner = layout.args.num_inner_cols * blocks(layout)
+    columns = inner * (_OPERANDS + _SUMS * arguments) + layout.committed
+    return (1.0, extended, rows * columns, extended * columns)
 
 
 def extension(layout: LayoutStats) -> float:
