@@ -19,6 +19,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.errors import Canceled, ModelTooLarge, NoPlan, ProfileContradiction
 from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
 from circuits.format.tensors import Signature, TensorSpec
+from circuits.plan import calibrate
 from circuits.plan.effort import Effort
 from circuits.plan.plan import Plan
 from circuits.srs.files import Policy, SrsFolder
@@ -292,3 +293,20 @@ def test_a_root_of_small_numbers_takes_as_fine_a_scale_as_it_needs(
     plan = builder(engine, srs_cache).plan(model, given, PLAIN)
     assert plan.accuracy.max_error <= PLAIN.max_error
     assert plan.choice.args.input_scale > 14
+
+
+def test_keys_and_proofs_of_calibration_circuits_are_as_long_as_predicted(
+    engine: EzklEngine, srs_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every family, with committed hints too; seconds and memory depend on the machine."""
+    smallest = tuple(replace(f, logrows=(10,), columns=(1,)) for f in calibrate.FAMILIES)
+    monkeypatch.setattr(calibrate, "FAMILIES", smallest)
+    found = calibrate.measure(
+        engine, lambda logrows: srs_cache / f"dev{logrows}.srs", tmp_path, LIMITS
+    )
+    assert len(found) == len(smallest)
+    assert {bool(sample.layout.committed) for sample in found} == {True, False}
+    for sample in found:
+        predicted = CostModel.bundled().predict(sample.layout)
+        assert predicted.pk_bytes == pytest.approx(sample.cost["pk_bytes"], rel=0.2)
+        assert predicted.proof_bytes == pytest.approx(sample.cost["proof_bytes"], rel=0.2)
