@@ -246,11 +246,14 @@ def _scratch_root() -> tuple[Path, int]:
     sweep_scratch()
     while True:
         root = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX))
-        lock = os.open(root, os.O_RDONLY)
+        try:
+            lock = os.open(root, os.O_RDONLY)
+        except FileNotFoundError:  # another server took it for a stale one
+            continue
         fcntl.flock(lock, fcntl.LOCK_EX)
         if root.exists():
             return root, lock
-        os.close(lock)  # another server took it for a stale one before it was locked
+        os.close(lock)  # the same, before it was locked
 
 
 def sweep_scratch() -> None:
