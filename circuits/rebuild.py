@@ -23,6 +23,7 @@ from circuits.batching.vectorize import VECTORIZED, vectorize
 from circuits.calibration.accuracy import FAR_OFF, MOST_SERVED, compare, output_range
 from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import Range, Sample, draw
+from circuits.committed.arithmetic import Steps
 from circuits.compiler.recipe import Recipe, Recompiled, recompile_committed
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits, RunArgs, Simulated
@@ -34,6 +35,7 @@ from circuits.format.manifest import CircuitManifest, SrsRef
 from circuits.format.profile import Argument
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.lower import BitWidths, lower
+from circuits.lower.committed.columns import within_columns
 from circuits.lower.graphs import FloatGraph, LoweredGraph
 from circuits.lower.thresholds import bits_between_thresholds
 from circuits.plan.committed import committed_shape
@@ -193,8 +195,12 @@ def rebuild(
 
 def _random_inputs(recompiled: Recompiled, manifest: CircuitManifest) -> list[Sample]:
     """Inputs of the accepted range that no issuer can know."""
-    drawn = draw(recompiled.signature, Recipe.of(manifest).accepted, seed=secrets.randbits(64))
-    return [*drawn.plan[:_RANDOM_INPUTS]]
+    accepted = Recipe.of(manifest).accepted
+    drawn = draw(recompiled.signature, accepted, seed=secrets.randbits(64)).plan[:_RANDOM_INPUTS]
+    if recompiled.graph.commitments is None or recompiled.graph.recipe is None:
+        return [*drawn]
+    steps = Steps.from_json(recompiled.graph.recipe["steps"])
+    return within_columns(drawn, recompiled.signature, accepted, steps.inputs, steps.base)
 
 
 def _hold_to_model(

@@ -49,14 +49,43 @@ Bounds = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColumnSteps:
+    """Elements of an input, by their ``places`` in it, that are counted as if they were an input of
+    their own, with this ``scale`` and ``offset``, which is negative where all lie above zero."""
+
+    places: tuple[int, ...]
+    scale: int
+    offset: int
+
+    def range(self, base: int) -> tuple[float, float]:
+        """The values that have entries in a table."""
+        low, high = -self.offset, base - 1 - self.offset
+        return math.ldexp(low, -self.scale), math.ldexp(high, -self.scale)
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputSteps:
     """An input's integers are its values times 2 to the ``scale``, and ``offset`` below zero at the
     least; where the table bounds them so much is added. ``finer``: so many bits more than the
-    table's they have, where nothing looks them up: public ones, and such as only decide."""
+    table's they have, where nothing looks them up: public ones, such as only decide, and those of
+    ``columns`` that are counted anew, by the first sums of the network."""
 
     scale: int
     offset: int
     finer: int = 0
+    columns: tuple[ColumnSteps, ...] = ()
+
+    @property
+    def coarsest(self) -> int:
+        """The least scale in which any of its elements is counted where it is read."""
+        return min((part.scale for part in self.columns), default=self.scale)
+
+    def scales(self, size: int) -> Integers:
+        """In what each of its elements is counted where it is read."""
+        found = np.full(size, self.scale)
+        for part in self.columns:
+            found[[*part.places]] = part.scale
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +124,26 @@ class Steps:
         """What the sum of this number is divided by."""
         return int(self.base ** self.sums[number].digits)
 
+    @property
+    def of_columns(self) -> tuple[SumSteps, ...]:
+        """Those of the sums that count columns: the fewest digits with which no weight is less than
+        one."""
+        digit = self.base.bit_length() - 1
+        return tuple(
+            SumSteps(
+                scale=2.0**part.scale,
+                offset=part.offset,
+                digits=max(1, math.ceil((own.scale - part.scale) / digit)),
+                shifts=(0,) * len(part.places),
+            )
+            for own in self.inputs
+            for part in own.columns
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """No finer input is written, as in recipes of older compilers."""
+        """What is nothing of an input is not written, as in recipes of older compilers."""
         inputs = [asdict(own) for own in self.inputs]
-        plain = [{k: v for k, v in own.items() if (k, v) != ("finer", 0)} for own in inputs]
+        plain = [{k: v for k, v in i.items() if v or k in ("scale", "offset")} for i in inputs]
         return {**asdict(self), "inputs": plain}
 
     @classmethod
@@ -106,7 +151,7 @@ class Steps:
         return cls(
             base=data["base"],
             logrows=data["logrows"],
-            inputs=tuple(InputSteps(**entry) for entry in data["inputs"]),
+            inputs=tuple(_input_steps(entry) for entry in data["inputs"]),
             sums=tuple(
                 SumSteps(
                     scale=entry["scale"],
@@ -118,6 +163,13 @@ class Steps:
                 for entry in data["sums"]
             ),
         )
+
+
+def _input_steps(entry: Mapping[str, Any]) -> InputSteps:
+    columns = tuple(
+        ColumnSteps(**own | {"places": tuple(own["places"])}) for own in entry.get("columns", ())
+    )
+    return InputSteps(**{**entry, "columns": columns})
 
 
 def nearest(number: float) -> int:
@@ -265,7 +317,7 @@ def largest(step: Sum, divisor: int, offset: int, found: Sequence[Bounds]) -> in
     """An integer sum, border and offset included, is never larger than this in magnitude, whatever
     its rows hold within their bounds."""
     bias = np.abs(step.bias.astype(np.float64)).max(initial=0.0)
-    total = int(bias * (1 + 2.0**-40)) + 1 + divisor * offset
+    total = int(bias * (1 + 2.0**-40)) + 1 + divisor * abs(offset)
     return total + sum(_largest(term, found) for term in step.terms)
 
 

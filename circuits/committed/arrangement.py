@@ -152,6 +152,7 @@ class Arrangement:
         outside = [v.min() < 0 or v.max() >= end for v, end in zip(lifted, ends, strict=True)]
         if not self.shown and any(outside):
             raise InputOutOfRange("the input lies outside of the circuit's table")
+        self._check_columns(values)
         found = run(self.network, self.steps, values)
         if np.any(found.outside):
             raise InputOutOfRange(
@@ -167,6 +168,20 @@ class Arrangement:
         flat += [*salt, sum(max(v, 0) for v in salt)]
         flat += blinding or [secrets.randbelow(P) for _ in range(self.blinding)]
         return salted(flat, self.steps.logrows)
+
+    def _check_columns(self, values: Sequence[Integers]) -> None:
+        """Raises ``InputOutOfRange`` for an element that the table of its column does not bound."""
+        for own, found in zip(self.steps.inputs, values, strict=True):
+            for part in own.columns:
+                low, high = part.range(self.steps.base)
+                given = np.ldexp(found[:, [*part.places]].astype(np.float64), -own.scale)
+                half = math.ldexp(0.5, -part.scale)
+                lane, place = np.nonzero((given < low - half) | (given >= high + half))
+                if len(place):
+                    raise InputOutOfRange(
+                        f"element {part.places[place[0]]} of an input is {given[lane[0], place[0]]}"
+                        f"; the circuit accepts {low} to {high} in its column"
+                    )
 
     def _digits(self, values: Integers, row: int) -> list[Integers]:
         """An input's digits, the least first."""

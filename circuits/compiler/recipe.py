@@ -79,4 +79,5 @@ def recompile_committed(graph: FloatGraph, recipe: Recipe, *, judged: bool = Tru
         weights=recipe.weights,
         lanes=recipe.lanes,
         blinding=COLUMN_SALT if recipe.visibility.names_input else 0,
+        ranges=recipe.accepted,
     )

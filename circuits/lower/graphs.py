@@ -52,7 +52,7 @@ class LoweringTask:
     samples are only run, to be judged by the planner. ``salt``: whether tables are salted
     (``circuits.format.hidden``), ``checked``: whether the engine decomposes inputs and outputs.
     ``finer``: bits added to each choice, where the planner found those without not exact enough on
-    other samples. ``input_scale``: as a profile has it."""
+    other samples. ``input_scale``: as a profile has it. ``margin``: what ranges were widened by."""
 
     accepted: dict[str, Range]
     limbs: int
@@ -65,6 +65,7 @@ class LoweringTask:
     agreement: float = 0.99
     finer: int = 0
     input_scale: int | None = None
+    margin: float = 0.0
 
     @classmethod
     def of(cls, profile: Profile, samples: Samples, signature: Signature) -> LoweringTask:
@@ -81,6 +82,7 @@ class LoweringTask:
             max_error=profile.max_error,
             agreement=profile.agreement if samples.calibrated else 0.0,
             input_scale=profile.input_scale,
+            margin=profile.range_margin,
         )
 
 

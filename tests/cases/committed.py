@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -239,7 +239,9 @@ def committed(
     model: bytes | None = None,
     target: Target = Target.SPEED,
     input_scale: int | None = None,
+    sizes: tuple[float, ...] | None = None,
 ) -> Committed:
+    """``sizes``: what the columns of inputs are multiplied by, which are from -1 to 1 else."""
     builder = Builder(
         engine=engine,
         srs=SrsFolder(srs),
@@ -250,6 +252,14 @@ def committed(
     x = TensorSpec(name="x", dtype="float32", shape=(1, 1, 6, 6))
     y = TensorSpec(name="y", dtype="float32", shape=(1, 3))
     samples = draw(Signature(inputs=(x,), outputs=(y,)), {"x": (-1.0, 1.0)})
+    if sizes is not None:
+        own = np.array(sizes, dtype=np.float32)
+        plan, held_out = (
+            tuple({"x": np.asarray(s["x"] * own)} for s in part)
+            for part in (samples.plan, samples.held_out)
+        )
+        ranges = {"x": (-max(sizes), max(sizes))}
+        samples = replace(samples, plan=plan, held_out=held_out, ranges=ranges)
     profile = Profile(
         visibility=visibility,
         argument=Argument.COMMITTED,

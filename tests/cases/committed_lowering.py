@@ -13,6 +13,7 @@ from circuits.committed.arithmetic import Steps, output_scales
 from circuits.committed.network import gathered
 from circuits.format.commitments import Weights
 from circuits.lower.committed.candidates import committed_graphs
+from circuits.lower.committed.columns import places_of
 from circuits.lower.committed.quantising import integer_network
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.sampling import inputs_of, run_samples
@@ -47,7 +48,8 @@ def answers(
 ) -> list[NDArray[np.float64]]:
     """Each output of all samples, ``[samples, elements]``."""
     recipe: dict[str, Any] = made.recipe or {}
-    read, steps = read_network(graph.plain), Steps.from_json(recipe["steps"])
+    steps = Steps.from_json(recipe["steps"])
+    read = read_network(graph.plain, columns=places_of(steps))
     network = integer_network(read, steps)
     found = run_samples(network, steps, inputs_of(graph, samples))
     assert not found.outside.any()

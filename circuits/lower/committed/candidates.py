@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from circuits.calibration.accuracy import Measured
 from circuits.calibration.samples import Range, Sample, draw
 from circuits.committed.arithmetic import Steps, lengths, lengths_of
-from circuits.committed.network import Network
+from circuits.committed.network import Floats, Network
 from circuits.format.commitments import COLUMN_SALT, Weights, usable_rows
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import InputEncoding, Signature
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
+from circuits.lower.committed.columns import Group, Places, are_far_apart, grouped, places_of
 from circuits.lower.committed.counting import least_cells
 from circuits.lower.committed.input_steps import compares, is_tested
 from circuits.lower.committed.quantising import integer_network
@@ -26,6 +27,7 @@ from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.committed.responses import comparisons, gap, responses
 from circuits.lower.committed.sampling import inputs_of, run_samples
 from circuits.lower.committed.searching import Search
+from circuits.lower.committed.values import ROW, Compared
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 
@@ -60,26 +62,61 @@ def committed_graphs(
     graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
 ) -> list[LoweredGraph] | Measured | str:
     """Circuits of a rewritten model that keep the tolerance on the planning samples; else how near
-    one came, or why there is none. ``shown``: whether inputs are public."""
+    one came, or why there is none. ``shown``: whether inputs are public.
+
+    Columns of different size get steps of their own where they are far apart, or where no circuit
+    serves held-out samples without.
+    """
+    whole: list[tuple[Group, ...]] = [()] * len(graph.signature.inputs)
+    columns = grouped(graph.signature, task) if weights is Weights.SEALED else whole
+    ways = [columns, whole] if are_far_apart(columns) else [whole, columns]
+    found = _tried(graph, task, shown, weights, ways[0])
+    if any(columns) and not (isinstance(found, list) and any(serves for _, serves in found)):
+        found = _nearer(found, _tried(graph, task, shown, weights, ways[1]))
+    return [made for made, _ in found] if isinstance(found, list) else found
+
+
+_Found = list[tuple[LoweredGraph, bool]] | Measured | str
+
+
+def _tried(
+    graph: FloatGraph,
+    task: LoweringTask,
+    shown: bool,
+    weights: Weights,
+    columns: Sequence[Sequence[Group]],
+) -> _Found:
+    """What ``_candidates`` has; else how near one came, or why there is none."""
     try:
-        read = read_bounded(graph, weights)
+        read = read_bounded(graph, weights, [[own.places for own in each] for each in columns])
         if weights is Weights.PRIVATE and any(step.rounded for _, step in read.network.sums):
             raise CannotLower(
                 "before a rounding, weights are longer than the table that bounds them"
             )
-        return list(_candidates(read, graph, task, shown, weights))
+        return list(_candidates(read, graph, task, shown, weights, columns))
     except _Inexact as error:
         return error.measured
     except CannotLower as error:
         return error.detail
 
 
-def read_bounded(graph: FloatGraph, weights: Weights = Weights.SEALED) -> Read:
-    """The network of a model. Raises ``CannotLower``, also for inputs that a table's end would not
-    bound: a mask that is neither 0 nor 1 would forge what it masks."""
+def _nearer(first: _Found, second: _Found) -> _Found:
+    """The first, unless the second has circuits, or came nearer to one."""
+    if isinstance(second, list):
+        return second or first
+    if isinstance(first, Measured) and isinstance(second, Measured):
+        return min(first, second, key=lambda measured: measured.max_error)
+    return first
+
+
+def read_bounded(
+    graph: FloatGraph, weights: Weights = Weights.SEALED, columns: Places | None = None
+) -> Read:
+    """The network of a model, as ``read_network`` has it. Raises ``CannotLower``, also for inputs
+    that a table's end would not bound: a mask that is neither 0 nor 1 would forge what it masks."""
     if bounded := [t.name for t in graph.signature.inputs if t.meaning()]:
         raise CannotLower(f"input {bounded[0]!r} has a range of its own")
-    read = read_network(graph.plain, weights)
+    read = read_network(graph.plain, weights, columns)
     for row in range(len(read.network.inputs)):
         if compares(read.network, row) and not is_tested(read.network, row):
             raise CannotLower("an input is compared with constants, and used otherwise as well")
@@ -100,8 +137,9 @@ def committed_cells(
     )
     try:
         sealed = Weights.SEALED
-        found = _candidates(read_bounded(graph, sealed), graph, task, True, sealed)
-        return next((made.size[2] for made in found if made.size), None)
+        whole: list[tuple[Group, ...]] = [()] * len(signature.inputs)
+        found = _candidates(read_bounded(graph, sealed), graph, task, True, sealed, whole)
+        return next((made.size[2] for made, _ in found if made.size), None)
     except (CannotLower, ArithmeticError, ValueError):
         return None
 
@@ -121,18 +159,25 @@ def _room(logrows: int, columns: int = _MOST_COLUMNS) -> int:
 
 
 def _candidates(
-    read: Read, graph: FloatGraph, task: LoweringTask, shown: bool, weights: Weights
-) -> Iterator[LoweredGraph]:
+    read: Read,
+    graph: FloatGraph,
+    task: LoweringTask,
+    shown: bool,
+    weights: Weights,
+    columns: Sequence[Sequence[Group]],
+) -> Iterator[tuple[LoweredGraph, bool]]:
     """Circuits for every input that is accepted, and much smaller ones that hold no corner of the
     accepted range: where a network divides by how much its input varies, a corner at which that is
-    nothing would cost all others their bits."""
+    nothing would cost all others their bits. Where columns have ranges of their own only such, for
+    what is drawn from these. With each, whether it is exact enough on held-out
+    samples, too."""
     least = least_cells(read.network, read.ones, shown=shown)
     sizes = [k for k in range(LEAST_LOGROWS, _MOST_LOGROWS + 1) if least <= _room(k)]
     blinding = COLUMN_SALT if task.visibility.names_input else 0
     tried: list[Measured] = []
     area, exact = math.inf, not sizes
-    for corners in (True, False):
-        search = Search(read, graph, task, shown, weights, corners=corners)
+    for corners in (False,) if any(columns) else (True, False):
+        search = Search(read, graph, task, shown, weights, corners=corners, columns=columns)
         most, first = area if corners else _WITHOUT_CORNERS * area, None
         for logrows in sizes:
             if 1 << logrows > most or (first is not None and logrows > first + _LONGER):
@@ -147,7 +192,8 @@ def _candidates(
             serves = search.serves(trial)
             area, first = min(area, made.columns << logrows), first or (logrows if serves else None)
             own = described(made, graph, trial.steps, trial.accepted, trial.scales)
-            yield replace(own, answers=trial.answers, holds_corners=search.holds_corners(trial))
+            holds = search.holds_corners(trial)
+            yield replace(own, answers=trial.answers, holds_corners=holds), serves
             if serves and made.columns == 1 and trial.held_out.agreement == 1:
                 break  # no size beyond it is cheaper
         tried += search.tried
@@ -168,13 +214,21 @@ def committed_quanta(
     """How near a circuit's values have to be to a constant for it to decide otherwise than the
     model, by the names of the comparisons' outputs and in their shapes: a step, and the most that
     they are off by on ``samples``."""
-    read, steps = read_network(graph.plain, weights), Steps.from_json(recipe["steps"])
+    steps = Steps.from_json(recipe["steps"])
+    read = read_network(graph.plain, weights, places_of(steps))
     network, values = integer_network(read, steps), inputs_of(graph, samples)
     every, first = lengths(network, steps), len(network.inputs)
     made, gaps = run_samples(network, steps, values), responses(read.network, values).gaps
     wanted = dict(zip(comparisons(network), gaps, strict=True))
-    scales = np.array([own.scale for own in steps.inputs])
-    found = {name: np.exp2(-scales[rows].astype(np.float64)) for name, rows in read.tested.items()}
+    scales = [
+        own.scales(size).astype(np.float64)
+        for own, size in zip(steps.inputs, network.inputs, strict=True)
+    ]
+    starts, every_scale = np.cumsum([0, *network.inputs]), np.concatenate(scales)
+    found = {
+        name: np.exp2(-every_scale[starts[addresses // ROW] + addresses % ROW])
+        for name, addresses in read.tested.items()
+    }
     for name, row in read.decided.items():
         number = row - first
         view = network.steps[number].views[0]
@@ -184,12 +238,24 @@ def committed_quanta(
             inside = gap(network, number, made.rows) / own.reshape(-1) - wanted[number]
             off = float(np.abs(inside[~made.outside]).max(initial=0.0))
         found[name] = 1 / own + off
-    for name, (row, apart) in read.compared.items():
-        near, x = 2.0 ** -steps.inputs[row].scale / _CLOSE, np.unique(values[row])
+    for name, compared in read.compared.items():
+        found.setdefault(name, _quantum(compared, scales[compared.row], values[compared.row]))
+    return found
+
+
+def _quantum(compared: Compared, scales: Floats, values: Floats) -> NDArray[Any]:
+    """By how much the sides of a comparison move with a step of the input element that they are
+    made of: the most, or of each element where these count in different steps."""
+    x, apart = np.unique(values), compared.gaps
+    own, most = scales[compared.sources], np.zeros(len(compared.sources))
+    for scale in np.unique(own):
+        near = 2.0**-scale / _CLOSE
         moved = [np.abs(apart(x + side) - apart(x)) for side in (near, -near)]
         # The lesser of two sides: at a tie one of them may jump.
-        found.setdefault(name, _CLOSE * np.minimum(*moved).max())
-    return found
+        most = np.where(own == scale, _CLOSE * np.minimum(*moved).max(axis=0), most)
+    if len(np.unique(own)) == 1:
+        return np.asarray(most.max())
+    return most[-math.prod(compared.shape) :].reshape(compared.shape)
 
 
 def _fitting(

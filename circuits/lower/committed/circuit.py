@@ -323,6 +323,9 @@ class Emission:
             more = writer.rectified(self.parts[f"input-{number}-{digit}"])
             place = writer.constant(np.array([[self.steps.base**digit]]))
             value = writer.add(value, writer.multiply(more, place))
+        if self.steps.inputs[number].columns and value is not least:
+            # The importer would move a cut of a single column before these sums.
+            return writer.take(value, range(value.size))
         return value
 
     def _sum(self, step: Sum, number: int) -> list[Tensor]:

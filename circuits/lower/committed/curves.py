@@ -33,7 +33,7 @@ from circuits.committed.network import (
 )
 from circuits.lower.committed.responses import float_rows
 from circuits.lower.committed.simplifying import network_of, viewed
-from circuits.lower.committed.values import ROW, Draft, Value, raw, rows_of
+from circuits.lower.committed.values import ROW, Compared, Draft, Value, raw, rows_of
 from circuits.lower.errors import CannotLower
 
 #: In the place of an element's source: it has none, or several.
@@ -98,6 +98,7 @@ class Curves:
             if tests or row in self.draft.bits or read <= self._decided:
                 self._decided.add(row)
         bent = isinstance(step, Sum) and self._bends[row] > max(before, 1)
+        bent = bent or self._of_columns(step, sources)
         small = len(sources) <= _WIDEST and row not in self.draft.bits
         if row in self._compared:
             if row not in self._decided:
@@ -106,6 +107,18 @@ class Curves:
             self._curves.add(row)
         for cause in sorted({row, *read}.intersection(self._refused)):
             self._refused[row] = self._refused[cause]
+
+    def _of_columns(self, step: Step, sources: Integers) -> bool:
+        """Whether a step has functions of columns that count in steps of their own."""
+        if not self.draft.groups or isinstance(step, Local):
+            return False
+        of = {
+            (row, int(group))
+            for row in rows_of(sources[sources >= 0])
+            if row in self.draft.groups
+            for group in np.unique(self.draft.groups[row][sources[sources // ROW == row] % ROW])
+        }
+        return len(of) > 1 and any(isinstance(term, Function) for term in step.terms)
 
     def _refuse(self, rows: set[int]) -> None:
         """Raises where one of these is decided by comparisons that have no form alone."""
@@ -215,8 +228,8 @@ class _Replacing:
     ) -> None:
         self.old, self.sources, self.kept, self.read = draft, sources, kept, read
         self.first = len(draft.inputs)
-        self.new = Draft(inputs=draft.inputs)
-        self.new.alike |= {*range(self.first)}
+        self.new = Draft(inputs=draft.inputs, groups=draft.groups)
+        self.new.alike |= {*range(self.first)} - draft.groups.keys()
         #: Where the elements of each old row are now.
         self.moved = {row: sources[row] for row in range(self.first)}
 
@@ -229,9 +242,15 @@ class _Replacing:
                 self.moved[row] = self._kept(row, viewed(step, self._view))
         for name, row in self.old.decided.items():
             if row in self.sources:
-                source = max(0, int(self.sources[row].max()))
                 traced = _Traced(self.old, row, self.sources)
-                self.new.compared[name] = source // ROW, traced.gaps
+                sources = np.maximum(traced.sources, 0)
+                step = self.old.steps[row - self.first]
+                self.new.compared[name] = Compared(
+                    row=int(sources.max(initial=0) // ROW),
+                    gaps=traced.gaps,
+                    sources=sources % ROW,
+                    shape=step.views[0].shape,
+                )
             if row in self.moved:
                 self.new.decided[name] = int(self.moved[row].reshape(-1)[0] // ROW)
         return self.new, [self._places(output) for output in outputs]

@@ -9,14 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from circuits.calibration.samples import Range, Sample
-from circuits.committed.arithmetic import InputSteps
+from circuits.committed.arithmetic import ColumnSteps, InputSteps
 from circuits.committed.network import ZERO, Kind, Network, Step, Sum
 from circuits.format.tensors import InputEncoding, TensorSpec, scale_wanted
+from circuits.lower.committed.columns import Group
 from circuits.lower.committed.quantising import EXACT, FINER_BITS, MOST_FINER
 from circuits.lower.committed.reading import Read
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.levels import decided
 from circuits.lower.thresholds import bits_between, bits_between_thresholds
+
+#: Bits by which an input's steps are finer than those of its smallest column.
+_FINER_THAN_COLUMNS = 2
 
 
 def choose_inputs(
@@ -27,22 +31,26 @@ def choose_inputs(
     shown: bool,
     told_apart: int | None,
     least: Mapping[str, int],
+    columns: Sequence[Sequence[Group]],
 ) -> list[InputSteps] | None:
     """The steps of all inputs; None where the range of one has too many of them.
 
     ``shown``: whether they are public, and so bounded by whoever verifies. ``told_apart``:
     fractional bits that tell what is compared with constants from these. ``least``: those of
-    inputs that are scaled and shifted first, by their names.
+    inputs that are scaled and shifted first, by their names. ``columns``: the groups of those that
+    have steps of their own.
     """
     found: list[InputSteps] = []
     for row, tensor in enumerate(graph.signature.inputs):
         accepted, wanted = task.accepted[tensor.name], task.input_scale
-        if told_apart is not None and is_tested(network, row):
+        if columns[row]:
+            own = split_steps(accepted, columns[row], base, shown)
+        elif told_apart is not None and is_tested(network, row):
             own = tested_steps(tensor.dtype, accepted, base, told_apart, shown, wanted)
         else:
             fine = shown and is_rounded(network, row)
             own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=wanted)
-        if own is None or own.scale < least.get(tensor.name, own.scale):
+        if own is None or own.coarsest < least.get(tensor.name, own.coarsest):
             return None
         if not (shown or accepted_input(accepted, tensor, own, base, shown).in_dtype):
             return None
@@ -54,12 +62,23 @@ def accepted_input(
     accepted: Range, tensor: TensorSpec, own: InputSteps, base: int, shown: bool
 ) -> InputEncoding:
     """An input as the circuit accepts it: where its table bounds it, up to the table's ends."""
-    lower, upper = accepted
-    if not shown:
-        lower, upper = (
-            math.ldexp(end - own.offset, -own.scale) for end in (0, (base << own.finer) - 1)
-        )
+    lower, upper = accepted if shown else bounded_range(own, base)
     return InputEncoding(tensor=tensor, scale=own.scale, lower=lower, upper=upper)
+
+
+def whole_range(own: InputSteps, base: int) -> Range:
+    """The values of as many steps as an input has."""
+    lower, upper = (-own.offset, (base << own.finer) - 1 - own.offset)
+    return math.ldexp(lower, -own.scale), math.ldexp(upper, -own.scale)
+
+
+def bounded_range(own: InputSteps, base: int) -> Range:
+    """The values that a circuit bounds an input to: each of its columns has a table of its own."""
+    lower, upper = whole_range(own, base)
+    if not own.columns:
+        return lower, upper
+    low, high = zip(*(part.range(base) for part in own.columns), strict=True)
+    return max(lower, min(low)), min(upper, max(high))
 
 
 def is_rounded(network: Network, row: int) -> bool:
@@ -128,6 +147,36 @@ def tested_steps(
     if dtype.startswith("f") and not told_apart:
         return None
     scale = scale_wanted(dtype, told_apart if wanted is None else wanted)
+    return _long_steps(accepted, base, scale, shown)
+
+
+def split_steps(
+    accepted: Range, groups: Sequence[Group], base: int, shown: bool
+) -> InputSteps | None:
+    """Steps of an input whose columns have steps of their own: finer than any of these."""
+    columns = [_column_steps(group, base) for group in groups]
+    scale = max(own.scale for own in columns) + _FINER_THAN_COLUMNS
+    found = _long_steps(accepted, base, scale, shown)
+    return None if found is None else replace(found, columns=tuple(columns))
+
+
+def _column_steps(group: Group, base: int) -> ColumnSteps:
+    """Steps of columns, as fine as the table allows, with as much room on both sides; none below
+    zero for what is not."""
+    lower, upper = group.accepted
+    scale = math.floor(math.log2((base - 1) / (upper - lower)))
+    low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
+    if high - low > base - 1:
+        scale -= 1
+        low, high = math.floor(math.ldexp(lower, scale)), math.ceil(math.ldexp(upper, scale))
+    first = low - (base - 1 - (high - low)) // 2
+    return ColumnSteps(
+        places=group.places, scale=scale, offset=-(max(first, 0) if low >= 0 else first)
+    )
+
+
+def _long_steps(accepted: Range, base: int, scale: int, shown: bool) -> InputSteps | None:
+    """Steps of this scale, more than the table has entries."""
     lower, upper = (math.ldexp(end, scale) for end in accepted)
     low, high = math.floor(lower), math.ceil(upper)
     digit = base.bit_length() - 1

@@ -98,7 +98,9 @@ def choose_steps(
         while len(made.lengths) < row:
             made.local()
         alike, coarse = row in read.alike, largest_weight is not None
-        if step.kind is Kind.DECIDED:
+        if len(made.sums) < len(steps.of_columns):
+            own = steps.of_columns[len(made.sums)]
+        elif step.kind is Kind.DECIDED:
             own, _ = made.deciding(step)
         elif step.rounded:
             own = _fitting(step, extent, steps, margin, alike=True, whole=False, coarse=False)
@@ -195,11 +197,11 @@ def check_steps(read: Read, steps: Steps) -> None:
             type(n) is int and 0 <= n <= most for n in own.shifts
         ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
-        if step.kind is not Kind.DECIDED:
+        if step.kind is not Kind.DECIDED and len(made.sums) >= len(steps.of_columns):
             _check_digits(step, own, ones=row in read.ones, rounded=made.rounded_digits(step))
-        signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
-        if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
-            raise CannotLower("a sum is offset as no table allows")
+            signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
+            if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
+                raise CannotLower("a sum is offset as no table allows")
         while len(made.lengths) < row:
             made.local()
         made.add(step, own)
@@ -289,6 +291,9 @@ class _Integers:
         if step.kind is Kind.DECIDED:
             self._decide(step, own)
             return
+        columns = self.table.of_columns[len(self.sums) :]
+        if columns and (own != columns[0] or type(own.digits) is not int):
+            raise CannotLower("columns are counted in other steps than their own")
         scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
         lengths = np.broadcast_to(scale, step.shape).reshape(-1)
         divisor = float(self.table.base**own.digits)
@@ -316,6 +321,7 @@ class _Integers:
             else:
                 factor = np.rint(self._factor(term, own.scale) * divisor)
                 terms.append(replace(term, factor=int(factor)))
+        bias = bias + self._beside_columns(step, terms, scale * divisor)
         half = 0 if step.kind is Kind.RESULT else int(divisor) // 2
         rounded = np.rint(bias) + half
         if not np.all(np.abs(rounded) < LARGEST_SUM):
@@ -353,6 +359,28 @@ class _Integers:
         each = np.repeat(lengths.reshape(term.groups, -1), len(term.weights) // term.groups, axis=0)
         found: Floats = term.weights * (scale[:, None] / each)[:, :, None, None]
         return found
+
+    def _beside_columns(self, step: Sum, terms: Sequence[Term], scale: Floats) -> Floats:
+        """What weights of columns, which may lie far from zero, are off by because they are
+        integers: in the middle of what these columns are."""
+        first, count = len(self.network.inputs), len(self.table.of_columns)
+        missing: Floats = np.zeros(1)
+        for own, made in zip(step.terms, terms, strict=True):
+            if not isinstance(own, Convolution) or not isinstance(made, Convolution):
+                continue
+            counted = any(first <= row < first + count for row in own.view.rows)
+            if not counted or not own.plain or own.groups > 1:
+                continue
+            middle = [
+                np.full(size, (low + high) / 2 if first <= row < first + count else 0.0)
+                for row, (size, (low, high)) in enumerate(
+                    zip(self.network.sizes, self.bounds, strict=False)
+                )
+            ]
+            off = (self._scaled(own, scale) - made.weights)[:, :, 0, 0]
+            missing = missing + lengths_of(own.view, middle) @ off.T
+        alike = missing.ndim > 1 and np.all(missing == missing[:1, :1])
+        return np.asarray(missing[0, 0] if alike else missing)
 
     def lighter(self, step: Sum, own: SumSteps, most: int) -> SumSteps:
         """Steps longer by a power of two, so that no weight is larger than ``most``."""
@@ -400,11 +428,12 @@ class _Integers:
         assert term.exact is not None
         low, high = self._range(term.view)
         every = np.arange(low, high + 1, dtype=np.float64) / (one := self.one(term.view))
-        exact = np.array(term.exact(every))
-        if term.ties is not None:
-            ties = term.ties(every)
-            exact[[nearest(tie * one) - low for tie in ties]] = term.exact(ties)
-        values = np.nan_to_num(term.factor * exact * scale, nan=far)  # no number has no entry
+        with np.errstate(over="ignore"):
+            exact = np.array(term.exact(every))
+            if term.ties is not None:
+                ties = term.ties(every)
+                exact[[nearest(tie * one) - low for tie in ties]] = term.exact(ties)
+            values = np.nan_to_num(term.factor * exact * scale, nan=far)  # no number has no entry
         values = np.clip(values, -far, far)
         if given is None:
             least = max(_BEND, miss / math.sqrt(term.added))  # of what is small, more is added up

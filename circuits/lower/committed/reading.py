@@ -16,11 +16,12 @@ from onnx import NodeProto, numpy_helper
 from circuits.committed.network import Local, Network
 from circuits.format.commitments import Weights
 from circuits.lower.committed import axes, choices, composites, elementwise, linear
+from circuits.lower.committed.columns import Places, group_numbers, split
 from circuits.lower.committed.curves import Curves
 from circuits.lower.committed.functions import FUNCTIONS
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.simplifying import network_of
-from circuits.lower.committed.values import ROW, Draft, Map, Value, constant, of_addresses
+from circuits.lower.committed.values import ROW, Compared, Draft, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
 from circuits.lower.moving import MOVES, mover
 
@@ -32,40 +33,45 @@ _COMPARED = "it compares an input with a constant, which other circuits do exact
 class Read:
     """A network, and of its rows those whose elements all count in steps of one length, those that
     count in ones, and those that decide a comparison of a computed value with a constant, by the
-    name of its output. ``tested``: which input is each element that is compared with one.
-    ``compared``, of what is part of a curve: the row of an input, and by how much both sides differ
-    where all its elements are a number, ``[numbers, elements]``."""
+    name of its output. ``tested``: the address of each input element that is compared with one.
+    ``compared``: comparisons that are part of curves."""
 
     network: Network
     alike: frozenset[int]
     ones: frozenset[int]
     decided: Mapping[str, int]
     tested: Mapping[str, NDArray[np.int64]]
-    compared: Mapping[str, tuple[int, Map]]
+    compared: Mapping[str, Compared]
 
 
-def read_network(data: bytes, weights: Weights = Weights.SEALED) -> Read:
+def read_network(
+    data: bytes, weights: Weights = Weights.SEALED, columns: Places | None = None
+) -> Read:
     """The network of a rewritten model. Curves hold what would else be weights, and are constants
-    of the circuit: none are made where ``weights`` are not.
+    of the circuit: none are made where ``weights`` are not. ``columns``: of each input, those that
+    have steps of their own.
 
     Raises ``CannotLower`` naming the first node that has no place in one.
     """
     graph = onnx.load_model_from_string(data).graph
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    reader = _Reader(graph, arrays, weights)
+    columns = columns or [()] * len(graph.input)
+    reader = _Reader(graph, arrays, weights, columns)
     for node in graph.node:
         reader.read(node)
     outputs = [reader.given(output.name) for output in graph.output]
     draft = reader.draft
     if reader.curves is not None:
         draft, outputs = reader.curves.replaced(outputs)
-    network, numbers, alike = network_of(draft, outputs)
+    bare, numbers, alike = network_of(draft, outputs)
+    network, new = split(bare, columns)
+    counted = range(len(bare.inputs), len(network.steps) - len(bare.steps) + len(bare.inputs))
     return Read(
         network=network,
-        alike=alike,
-        ones=frozenset(numbers[row] for row in draft.ones if row in numbers),
-        decided={name: numbers[row] for name, row in draft.decided.items() if row in numbers},
-        tested={name: addresses // ROW for name, addresses in reader.draft.tested.items()},
+        alike=frozenset({*counted, *(new(row) for row in alike)}),
+        ones=frozenset(new(numbers[row]) for row in draft.ones if row in numbers),
+        decided={name: new(numbers[row]) for name, row in draft.decided.items() if row in numbers},
+        tested=reader.draft.tested,
         compared=draft.compared,
     )
 
@@ -74,11 +80,16 @@ class _Reader:
     """Values by name."""
 
     def __init__(
-        self, graph: onnx.GraphProto, arrays: dict[str, NDArray[Any]], weights: Weights
+        self,
+        graph: onnx.GraphProto,
+        arrays: dict[str, NDArray[Any]],
+        weights: Weights,
+        columns: Places,
     ) -> None:
         shapes = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input]
-        self.draft = Draft(inputs=[math.prod(shape) for shape in shapes])
-        self.draft.alike |= {*range(len(shapes))}
+        groups = {row: group_numbers(own) for row, own in enumerate(columns) if own}
+        self.draft = Draft(inputs=[math.prod(shape) for shape in shapes], groups=groups)
+        self.draft.alike |= {*range(len(shapes))} - groups.keys()
         self.curves = Curves(self.draft) if weights is Weights.SEALED else None
         self.made = {name: node for node in graph.node for name in node.output}
         self.readers = Counter(name for node in graph.node for name in node.input)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from circuits.calibration.accuracy import (
     far_off,
 )
 from circuits.calibration.reference import run_reference
-from circuits.calibration.samples import Sample
+from circuits.calibration.samples import Range, Sample
 from circuits.committed.arithmetic import (
     Run,
     Steps,
@@ -47,12 +46,15 @@ from circuits.lower.committed.candidates import (
     read_bounded,
 )
 from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.columns import check_columns, places_of, within_columns
 from circuits.lower.committed.input_steps import (
     accepted_input,
     bits_for_decisions,
+    bounded_range,
     is_rounded,
     is_tested,
     least_scale,
+    whole_range,
 )
 from circuits.lower.committed.quantising import FINER_BITS, check_steps, integer_network
 from circuits.lower.committed.responses import float_rows
@@ -70,20 +72,25 @@ def recompiled(
     weights: Weights,
     lanes: int = 1,
     blinding: int = 0,
+    ranges: Mapping[str, Range] | None = None,
 ) -> LoweredGraph:
     """The circuit that a recipe stands for, if it is one that this compiler could have chosen. Its
     inputs have the range that its table accepts, or that its sums are bounded for where the
     verifier looks at the input.
 
     What steps it takes is otherwise free, so the integers are held to onnxruntime on ``samples``,
-    loosely: these are drawn, and steps are chosen for a user's own. Whoever issued the recipe must
-    not know them. Raises ``CannotLower`` or ``KeyError`` where it is no recipe for this model.
+    loosely: these are drawn from ``ranges``, and steps are chosen for a user's own. Whoever issued
+    the recipe must not know them. Raises ``CannotLower`` or ``KeyError`` where it is no recipe for
+    this model.
     """
     steps = Steps.from_json(recipe["steps"])
     written = canonical_json(steps.to_json()) == canonical_json(recipe["steps"])
     if not written or type(recipe["columns"]) is not int:
         raise CannotLower("the recipe is not written as this compiler writes it")
-    read = read_bounded(graph, weights)
+    check_columns(steps, graph.signature)
+    if weights is not Weights.SEALED and any(own.columns for own in steps.inputs):
+        raise CannotLower("columns are counted by weights that are no constants")
+    read = read_bounded(graph, weights, places_of(steps))
     check_steps(read, steps)
     told_apart = bits_for_decisions(read, graph, samples)
     for row, (own, tensor) in enumerate(zip(steps.inputs, graph.signature.inputs, strict=True)):
@@ -91,15 +98,16 @@ def recompiled(
             raise CannotLower("an input of integers counts in parts of one")
         rounded = own.finer <= FINER_BITS and shown and is_rounded(read.network, row)
         tested = is_tested(read.network, row) and (shown or has_digits(own, steps.base))
-        if own.finer and not (rounded or tested):
+        split = bool(own.columns) and (shown or has_digits(own, steps.base))
+        if own.finer and not (rounded or tested or split):
             raise CannotLower("an input is larger than what bounds it")
-        least = told_apart.get(tensor.name, own.scale)
+        least = told_apart.get(tensor.name, own.coarsest)
         if is_tested(read.network, row):
             least = max(least, least_scale(read.network, row, tensor.dtype))
-        if own.scale < least:
+        if own.coarsest < least:
             raise CannotLower(
                 f"an input counts in steps that do not tell its thresholds apart: its scale is"
-                f" {own.scale}, and {least} the least that does"
+                f" {own.coarsest}, and {least} the least that does"
             )
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     made = write_circuit(
@@ -115,9 +123,12 @@ def recompiled(
     if not in_one_block(made, steps):
         raise CannotLower("the circuit takes several blocks of columns, and salt reaches one")
     if samples:
+        if ranges is not None:
+            samples = within_columns(samples, graph.signature, ranges, steps.inputs, steps.base)
         _hold_to_model(read.network, graph, integers, steps, scales, samples)
+    bounds = whole_range if shown else bounded_range
     accepted = [
-        accepted_input((-math.inf, math.inf), tensor, own, steps.base, shown=False)
+        accepted_input(bounds(own, steps.base), tensor, own, steps.base, shown=True)
         for tensor, own in zip(graph.signature.inputs, steps.inputs, strict=True)
     ]
     return described(made, graph, steps, accepted, scales)

@@ -81,10 +81,10 @@ def float_rows(
     known: list[Any] = list(inputs)
     for step in network.steps:
         if isinstance(step, Local):
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 known.append(local(step, known))
             continue
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
         sums = np.rint(sums) if step.rounded else sums
         seen(step, sums)

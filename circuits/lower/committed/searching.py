@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from circuits.calibration.accuracy import Measured, compare
+from circuits.calibration.accuracy import Measured, compare, far_off
 from circuits.calibration.samples import corner_samples, draw
 from circuits.committed.arithmetic import (
     InputSteps,
@@ -21,6 +21,7 @@ from circuits.committed.arithmetic import (
 from circuits.committed.network import Floats, Function, Kind, Network
 from circuits.format.commitments import Weights
 from circuits.format.tensors import InputEncoding, dtype_bounds, scale_wanted
+from circuits.lower.committed.columns import Group, within_columns
 from circuits.lower.committed.input_steps import (
     accepted_input,
     bits_for_decisions,
@@ -48,6 +49,10 @@ _LEAST_BITS, _MOST_BITS, _TABLE_BITS = 6, 15, 1
 _MARGINS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 #: Inputs drawn from the accepted range that a circuit holds which does not hold its corners.
 _DRAWN = 32
+#: How much further sums reach on others, where each column is drawn from a range of its own.
+_MORE = 1.25
+#: Rebuilds of which none may refuse a circuit.
+_REBUILDS = 16
 #: Share of the tolerance that the sides of a comparison may be off by.
 _DECISIVE = 0.5
 
@@ -55,7 +60,8 @@ _DECISIVE = 0.5
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """Integers that are exact enough on the samples planned on, with the inputs that they accept;
-    their ``answers`` for the held-out ones, and how exact these are."""
+    their ``answers`` for the held-out ones, and how exact these are. ``rebuilds``: whether a
+    rebuild, which draws its inputs, will mostly find them near the model."""
 
     steps: Steps
     integers: Network
@@ -63,6 +69,7 @@ class Trial:
     scales: list[int]
     answers: Answers
     held_out: Measured
+    rebuilds: bool
 
 
 class Search:
@@ -77,11 +84,14 @@ class Search:
         weights: Weights,
         *,
         corners: bool = True,
+        columns: Sequence[Sequence[Group]],
     ) -> None:
         """``shown``: whether inputs are public; ``corners``: whether those of the accepted range
-        have their entries in the table, too, or only inputs drawn from it."""
+        have their entries in the table, too, or only inputs drawn from it; ``columns``: of each
+        input, those that have steps of their own."""
         self.read, self.graph, self.task = read, graph, task
         self.shown, self.weights, self.corners = shown, weights, corners
+        self.columns = columns
         self.tried: list[Measured] = []
         plan, held_out = inputs_of(graph, task.plan), inputs_of(graph, task.held_out)
         self._values = [np.concatenate(both) for both in zip(plan, held_out, strict=True)]
@@ -115,7 +125,8 @@ class Search:
             enough = most
             while self._least < enough:
                 middle = (self._least + enough) // 2
-                if trial(middle) is None:
+                tried = trial(middle)
+                if tried is None or (finest.rebuilds and not tried.rebuilds):
                     self._least = middle + 1
                 else:
                     enough = middle
@@ -124,15 +135,16 @@ class Search:
         return None
 
     def serves(self, trial: Trial) -> bool:
-        """Whether integers are exact enough on held-out samples too."""
-        return self._exact(trial.held_out)
+        """Whether integers are exact enough on held-out samples too, and near the model on what a
+        rebuild draws."""
+        return self._exact(trial.held_out) and trial.rebuilds
 
     def holds_corners(self, trial: Trial) -> bool:
         """Whether integers were held to every corner of the accepted range: the model may have no
         answer at some."""
         if not self.corners:
             return False
-        (answered, *_), _ = self._others(trial.accepted)
+        (answered, *_), _ = self._others(trial.accepted, trial.steps.inputs, trial.steps.base)
         return len(answered) == len(corner_samples(trial.accepted))
 
     def _exact(self, measured: Measured) -> bool:
@@ -166,7 +178,36 @@ class Search:
             scales=scales,
             answers=answers,
             held_out=measured,
+            rebuilds=self._rebuilds(steps, integers),
         )
+
+    def _rebuilds(self, steps: Steps, integers: Network) -> bool:
+        """Whether inputs drawn as a rebuild draws them are near the model's answers: where a
+        function is of an input as it comes and steep, as a logarithm next to zero, samples need not
+        say so."""
+        network = self.read.network
+        given = {*range(len(network.inputs) + len(steps.of_columns))}
+        terms = [term for _, step in network.sums for term in step.terms]
+        if not any(isinstance(t, Function) and given.issuperset(t.view.rows) for t in terms):
+            return True
+        signature = self.graph.signature
+        edges = self._accepted(steps.inputs, steps.base)
+        ranges = {own.tensor.name: (own.lower, own.upper) for own in edges}
+        for seed in range(_REBUILDS):
+            drawn = draw(signature, ranges, seed=seed)
+            samples = within_columns(
+                [*drawn.plan, *drawn.held_out], signature, ranges, steps.inputs, steps.base
+            )
+            values = inputs_of(self.graph, samples)
+            wanted, made = responses(network, values).outputs, run_samples(integers, steps, values)
+            inside = np.all([np.isfinite(output).all(axis=1) for output in wanted], axis=0)
+            inside &= ~made.outside
+            scales = output_scales(network, steps)
+            found = answers_of(self.graph, integers, scales, [row[inside] for row in made.rows])
+            far = far_off(shaped(self.graph, [output[inside] for output in wanted]), found)
+            if np.any(far):
+                return False
+        return True
 
     def _inside(
         self, bits: int, logrows: int, bend: int
@@ -182,10 +223,11 @@ class Search:
             self.shown,
             self._told_apart,
             self._least_scales,
+            self.columns,
         )
         if inputs is None:
             return None
-        others, extremes = self._others(self._accepted(inputs, base))
+        others, extremes = self._others(self._accepted(inputs, base), inputs, base)
         every = [np.concatenate(both) for both in zip(self._values, others, strict=True)]
         for margin in _MARGINS:
             try:
@@ -218,21 +260,29 @@ class Search:
             for t, own in zip(self.graph.signature.inputs, inputs, strict=True)
         )
 
-    def _others(self, edges: tuple[InputEncoding, ...]) -> tuple[list[Floats], list[Extent]]:
+    def _others(
+        self, edges: tuple[InputEncoding, ...], inputs: Sequence[InputSteps], base: int
+    ) -> tuple[list[Floats], list[Extent]]:
         """Of other accepted inputs those at which the model has an answer, and what its sums reach
         there: the corners of the accepted range, or inputs drawn from all of it, as a rebuild
         draws them."""
-        key = tuple((own.lower, own.upper) for own in edges)
+        key = tuple(
+            (own.lower, own.upper, *(part.range(base) for part in steps.columns))
+            for own, steps in zip(edges, inputs, strict=True)
+        )
         if key not in self._corners:
-            drawn = draw(
-                self.graph.signature, {own.tensor.name: (own.lower, own.upper) for own in edges}
-            )
+            ranges = {own.tensor.name: (own.lower, own.upper) for own in edges}
+            drawn = draw(self.graph.signature, ranges)
             samples = corner_samples(edges) if self.corners else drawn.plan[:_DRAWN]
+            samples = within_columns(samples, self.graph.signature, ranges, inputs, base)
             corners = inputs_of(self.graph, samples)
             found = responses(self.read.network, corners)
             finite = [np.isfinite(output).all(axis=1) for output in found.outputs]
             answered = [values[np.all(finite, axis=0)] for values in corners]
-            self._corners[key] = answered, found.extents
+            extents = found.extents
+            if any(self.columns):
+                extents = [replace(e, low=_MORE * e.low, high=_MORE * e.high) for e in extents]
+            self._corners[key] = answered, extents
         return self._corners[key]
 
 

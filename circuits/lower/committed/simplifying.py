@@ -196,10 +196,11 @@ def _mapped(step: Step, moved: Callable[[Integers], Integers]) -> Step:
 
 def viewed(step: Step, view: Callable[[Integers], View]) -> Step:
     """A step with other views, made of the places that the old ones hold."""
+    return seen(step, lambda old: view(old.places))
 
-    def new(old: View) -> View:
-        return view(old.places)
 
+def seen(step: Step, new: Callable[[View], View]) -> Step:
+    """A step with other views, made of the old ones."""
     if isinstance(step, Local):
         right = new(step.right) if isinstance(step.right, View) else step.right
         return replace(step, left=new(step.left), right=right)

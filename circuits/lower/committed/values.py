@@ -158,6 +158,19 @@ def raw(addresses: Integers) -> View:
     return View(rows=(), places=addresses)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """A comparison that is part of a curve: by how much both sides of it, and of all that lead to
+    it, differ where every element of an input is a number, ``[numbers, comparisons]`` (``gaps``),
+    of which input and of which of its elements (``sources``) each is. The last are its own, in its
+    ``shape``."""
+
+    row: int
+    gaps: Map
+    sources: Integers
+    shape: tuple[int, ...]
+
+
 @dataclass(kw_only=True)
 class Draft:
     """A network being read. ``alike``: rows all of whose elements count in steps of one length;
@@ -181,8 +194,10 @@ class Draft:
     #: The addresses of what products of bits are of, and those of flows by what makes them.
     products: dict[int, tuple[int, int]] = field(default_factory=dict)
     flows: dict[tuple[Op | None, int, int], int] = field(default_factory=dict)
+    #: Of which group of columns each element of an input is, where these have steps of their own.
+    groups: dict[int, Integers] = field(default_factory=dict)
     elsewhere: dict[int, CannotLower] = field(default_factory=dict)
-    compared: dict[str, tuple[int, Map]] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
     #: Whether the node that is being read compares inputs with constants.
     compares_inputs: bool = False
     #: Where the bits stand that say whether an index is beyond 0, 1, 2 …, by its address.
@@ -299,6 +314,9 @@ class Draft:
             if int(row) in self.ones:
                 found[mine] = _ONES
                 continue
+            if int(row) in self.groups:
+                found[mine] = row * ROW + self.groups[int(row)][roots[mine] % ROW]
+                continue
             step = self.steps[int(row) - len(self.inputs)] if row >= len(self.inputs) else None
             one = int(row) in self.alike or not isinstance(step, Sum)
             channels = 1 if one or not isinstance(step, Sum) else step.shape[2]
@@ -364,7 +382,7 @@ class Draft:
         rows = {int(n // ROW) for n in lengths if n != ZERO}
         if len(lengths[lengths != ZERO]) <= 1:
             return materialized
-        if len(rows) == 1:
+        if len(rows) == 1 and not rows <= self.groups.keys():
             self.alike |= rows
             return materialized
         key = materialized.key
