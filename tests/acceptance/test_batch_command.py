@@ -59,7 +59,10 @@ def test_rows_that_cannot_be_proved_are_named_and_the_rest_proved(
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [("", "batch_empty"), ("a,b\n1,2\n", "batch_columns")],
+    [
+        pytest.param("", "batch_empty", marks=pytest.mark.long),
+        ("a,b\n1,2\n", "batch_columns"),
+    ],
     ids=["empty", "header"],
 )
 def test_a_file_without_a_usable_row_ends_with_its_line_and_exit_code_1(

@@ -209,6 +209,7 @@ def test_a_setting_that_cannot_be_used_is_named(workspace: Workspace) -> None:
     assert "ZKML_LEASE_S" in done.problem["detail"]
 
 
+@pytest.mark.long  # tests/acceptance/test_service.py makes each of its points
 def test_the_demo_does_the_main_job_and_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(Path(ZKML).with_name("python")), "-m", "benchmarks.demo"],

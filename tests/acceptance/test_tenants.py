@@ -22,6 +22,7 @@ def key(home: Path, tenant: str) -> tuple[str, str]:
     return made["key"]["id"], made["token"]
 
 
+@pytest.mark.long  # tests/integration/test_tenants.py asks every route
 def test_two_tenants_on_one_service(tmp_path: Path) -> None:
     home = tmp_path / "home"
     refused = zkml(home, "up", "--host", "0.0.0.0", "--port", "0", "--json")

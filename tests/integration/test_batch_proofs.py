@@ -158,10 +158,14 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
 @pytest.mark.parametrize(
     ("profile", "shared"),
     [
-        (Profile(argument=Argument.PLAIN, visibility=Visibility.PRIVATE_INPUT), True),
-        (Profile(soundness=Soundness.CONSERVATIVE), True),
+        pytest.param(
+            Profile(argument=Argument.PLAIN, visibility=Visibility.PRIVATE_INPUT),
+            True,
+            marks=pytest.mark.long,
+        ),
+        pytest.param(Profile(soundness=Soundness.CONSERVATIVE), True, marks=pytest.mark.long),
         (Profile(visibility=Visibility.HASHED_INPUT), False),
-        (Profile(visibility=Visibility.COMMITTED_INPUT), False),
+        pytest.param(Profile(visibility=Visibility.COMMITTED_INPUT), False, marks=pytest.mark.long),
         pytest.param(Profile(argument=Argument.COMMITTED), True, marks=pytest.mark.long),
         (Profile(argument=Argument.COMMITTED, visibility=Visibility.PRIVATE_INPUT), True),
     ],
