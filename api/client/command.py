@@ -93,7 +93,7 @@ def upload(
     api_key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Upload MODEL; prints its id. The same file gives the same id."""
+    """Upload MODEL and print its id. The same file gives the same id."""
     terminal = Terminal(as_json)
     read_file(model)
     with connected(url, api_key_file) as zkml:
@@ -165,7 +165,7 @@ def status(
 def cancel(
     proof: ProofId, url: Url = LOCAL, api_key_file: KeyFile = None, as_json: Json = False
 ) -> None:
-    """End PROOF."""
+    """Cancel PROOF."""
     terminal = Terminal(as_json)
     with connected(url, api_key_file) as zkml:
         job = zkml.cancel(proof)

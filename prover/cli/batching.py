@@ -73,7 +73,7 @@ def batch(
         OnInexact,
         typer.Option(
             "--on-inexact",
-            help="Rows whose answer misses the tolerance: fail, report, or isolate (prove them"
+            help="Rows whose output misses the tolerance: fail, report, or isolate (prove them"
             " again in a finer circuit).",
         ),
     ] = OnInexact.REPORT,

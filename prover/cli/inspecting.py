@@ -44,8 +44,7 @@ def inspect(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Show what MODEL contains, whether each operator can be proved and what each layer costs; or
-    what BUNDLE claims."""
+    """Show what MODEL contains, what can be proved and what layers cost; or what BUNDLE claims."""
     terminal = Terminal(as_json)
     if is_batch(path):
         return _batch(path, terminal)

@@ -23,11 +23,11 @@ def identity(
             "--input-scale",
             min=-32,
             max=32,
-            help="That of the circuits: `zkml prove --input-scale`, or the scale in a receipt.",
+            help="Scale of the circuits: as for `zkml prove --input-scale`, or as in a receipt.",
         ),
     ],
     salt: Annotated[
-        str | None, typer.Option(metavar="HEX", help="64 hex digits. Default: a new salt.")
+        str | None, typer.Option(metavar="HEX", help="Salt, 64 hex digits. Default: a new one.")
     ] = None,
     logrows: Annotated[
         int | None,
@@ -42,7 +42,7 @@ def identity(
     shape: options.Shapes = None,
     as_json: options.Json = False,
 ) -> int:
-    """Give the identity of INPUT, which receipts with --visibility committed-input name."""
+    """Print the identity of INPUT, by which receipts with --visibility committed-input name it."""
     terminal = Terminal(as_json)
     from circuits.format.commitments import input_identity
     from circuits.format.tensors import InputEncoding, Signature, scale_wanted

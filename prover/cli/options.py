@@ -42,7 +42,10 @@ Tolerance = Annotated[
 Agreement = Annotated[
     float,
     typer.Option(
-        "--agreement", min=0.0, max=1.0, help="Required share of top answers that are the model's."
+        "--agreement",
+        min=0.0,
+        max=1.0,
+        help="Required share of samples whose top-1 is the model's.",
     ),
 ]
 Margin = Annotated[
@@ -57,8 +60,9 @@ VisibilityOption = Annotated[
     Literal["public", "private-input", "committed-input", "hashed-input"],
     typer.Option(
         "--visibility",
-        help="What the proof shows or hides. committed-input: receipts name the input by an"
-        " identity, the same in every proof about it, which shows nothing of it.",
+        help="public: the proof shows the input. private-input: it hides it. committed-input: it"
+        " hides it, and receipts name it by an identity, the same in every proof about it."
+        " hashed-input: it shows a hash, which confirms a guess. Outputs are always shown.",
     ),
 ]
 SoundnessOption = Annotated[
@@ -91,8 +95,8 @@ InputScaleOption = Annotated[
         "--input-scale",
         min=-32,
         max=32,
-        help="Inputs of floats count in steps of 2^-SCALE: one identity of an input serves every"
-        " circuit of its scale. Default: as fine as the circuit has room for.",
+        help="Round float inputs to multiples of 2^-SCALE. With committed-input, an input has one"
+        " identity in all circuits of its scale. Default: as fine as the circuit has room for.",
     ),
 ]
 

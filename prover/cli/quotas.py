@@ -17,8 +17,6 @@ app = typer.Typer(
     no_args_is_help=True, help="Tenants' quotas of jobs, storage and time. 0: unlimited."
 )
 
-_Limit = Annotated[int | None, typer.Option(min=0)]
-
 
 @app.command("list")
 def list_(as_json: options.Json = False) -> int:
@@ -48,11 +46,15 @@ def list_(as_json: options.Json = False) -> int:
 
 @app.command("set")
 def set_(
-    tenant: Annotated[str, typer.Argument(help="Whose limits.")],
-    running: _Limit = None,
-    queued: _Limit = None,
-    stored_bytes: _Limit = None,
-    proving_s_per_day: _Limit = None,
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Whose limits.")],
+    running: Annotated[int | None, typer.Option(min=0, help="Jobs that run at once.")] = None,
+    queued: Annotated[int | None, typer.Option(min=0, help="Jobs that wait.")] = None,
+    stored_bytes: Annotated[
+        int | None, typer.Option(min=0, help="Bytes of models, circuits and proofs.")
+    ] = None,
+    proving_s_per_day: Annotated[
+        int | None, typer.Option(min=0, help="Seconds of work in a day (UTC).")
+    ] = None,
     default: Annotated[
         bool, typer.Option("--default", help="First reset all limits to the defaults.")
     ] = False,

@@ -64,7 +64,9 @@ def check(
 
 @app.command()
 def fetch(
-    sizes: Annotated[list[int], typer.Argument(metavar="K...", min=1, max=26)],
+    sizes: Annotated[
+        list[int], typer.Argument(metavar="K...", min=1, max=26, help="Sizes: 2^K rows.")
+    ],
     as_json: options.Json = False,
 ) -> int:
     """Download the public ceremony's files of these sizes and check their SHA-256."""

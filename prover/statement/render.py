@@ -124,7 +124,7 @@ def error_in_words(p: Predicate) -> str:
         )
     other = "" if error.same_top1 is not False else " Its largest element is not the model's."
     return (
-        f"Against {printable(error.reference)} on the uploaded model, this output is off by at most"
+        f"Against {printable(error.reference)} on the original model, this output is off by at most"
         f" {error.max_absolute:.3g}{share}.{other}{near}"
     )
 

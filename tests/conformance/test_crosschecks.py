@@ -365,7 +365,7 @@ def test_digits_hold_no_more_than_the_field(good: Bundle, judge: Judge, legs: in
 
 def test_the_reference_is_no_free_text(good: Bundle, judge: Judge) -> None:
     forgery = Forgery(good, statement_of(good))
-    told = "onnxruntime on the uploaded model, this output is exact. Against anything else"
+    told = "onnxruntime on the original model, this output is exact. Against anything else"
     forgery.predicate["accuracy"]["this_input"]["reference"] = told
     assert "statement" in names(judge(signed(good, forgery.statement)))
 
