@@ -51,7 +51,9 @@ def test_each_visibility_proves_verifies_and_shows_only_what_it_should(
     assert inputs_kept(app) == []
 
 
-@pytest.mark.parametrize("weights", [Weights.SHOWN, Weights.PRIVATE])
+@pytest.mark.parametrize(
+    "weights", [pytest.param(Weights.SHOWN, marks=pytest.mark.long), Weights.PRIVATE]
+)
 def test_a_retrained_model_whose_weights_are_no_constants_needs_no_set_up(
     app: App, monkeypatch: pytest.MonkeyPatch, weights: Weights
 ) -> None:

@@ -104,7 +104,7 @@ def test_another_implementation_of_the_specification_proves_too(
     ("bend", "refused_by"),
     [
         pytest.param("quotient", {"residues"}, marks=pytest.mark.long),
-        ("result", {"residues"}),
+        pytest.param("result", {"residues"}, marks=pytest.mark.long),
         pytest.param("weight outside the table", {"residues", "identity"}, marks=pytest.mark.long),
         ("other private weight", {"identity"}),
         pytest.param("result and constant", {"identity"}, marks=pytest.mark.long),
