@@ -45,7 +45,7 @@ Agreement = Annotated[
         "--agreement",
         min=0.0,
         max=1.0,
-        help="Required share of samples whose top-1 is the model's.",
+        help="Required share of rows (of the output's last axis) whose top-1 is the model's.",
     ),
 ]
 Margin = Annotated[
