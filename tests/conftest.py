@@ -19,8 +19,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 #: onnxruntime reports what it loads to its maker unless told not to, before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# Imports and collected tests are a million objects that live as long as the run. To look through them
-# for garbage again and again takes an eighth of its time.
+# Imports and collected tests are a million objects that live as long as the run. Looking through
+# them for garbage again and again takes an eighth of its time.
 gc.set_threshold(50_000, 20, 50)
 
 LIMITS = Limits(deadline_s=60, memory_bytes=4 << 30)
