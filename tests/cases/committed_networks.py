@@ -11,11 +11,7 @@ from circuits.committed.arrangement import Arrangement
 from circuits.format.commitments import Weights
 from circuits.frontend.fixed_shapes import infer_shapes
 from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import (
-    check_steps,
-    choose_steps,
-    integer_network,
-)
+from circuits.lower.committed.quantising import check_steps, choose_steps, integer_network
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.responses import responses
 from circuits.rewrite.draft import Draft

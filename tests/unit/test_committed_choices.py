@@ -18,11 +18,7 @@ from circuits.committed.arithmetic import InputSteps, Steps, output_scales, run
 from circuits.committed.network import Local, Network, gathered
 from circuits.format.commitments import Weights
 from circuits.lower.committed.candidates import committed_graphs, committed_quanta
-from circuits.lower.committed.quantising import (
-    check_steps,
-    choose_steps,
-    integer_network,
-)
+from circuits.lower.committed.quantising import check_steps, choose_steps, integer_network
 from circuits.lower.committed.reading import read_network
 from circuits.lower.committed.recompiling import recompiled
 from circuits.lower.committed.responses import responses

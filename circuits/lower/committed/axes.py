@@ -20,16 +20,10 @@ from circuits.committed.network import (
     Sum,
     alone,
 )
+from circuits.lower.committed.draft import Draft
 from circuits.lower.committed.elementwise import by_element
 from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
-from circuits.lower.committed.values import (
-    Draft,
-    Value,
-    channelwise,
-    constant,
-    of_addresses,
-    raw,
-)
+from circuits.lower.committed.values import Value, channelwise, constant, of_addresses, raw
 
 
 def greatest(draft: Draft, value: Value, op: Op = Op.MAXIMUM) -> Value:

@@ -21,13 +21,14 @@ from circuits.format.tensors import InputEncoding, Signature
 from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
 from circuits.lower.committed.columns import Group, Places, are_far_apart, grouped, places_of
 from circuits.lower.committed.counting import least_cells
+from circuits.lower.committed.draft import Compared
 from circuits.lower.committed.input_steps import compares, is_tested
 from circuits.lower.committed.quantising import integer_network
 from circuits.lower.committed.reading import Read, read_network
 from circuits.lower.committed.responses import comparisons, gap, responses
 from circuits.lower.committed.sampling import inputs_of, run_samples
 from circuits.lower.committed.searching import Search
-from circuits.lower.committed.values import ROW, Compared
+from circuits.lower.committed.values import ROW
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 

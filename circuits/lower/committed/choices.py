@@ -21,12 +21,12 @@ from circuits.committed.network import (
     alone,
 )
 from circuits.lower.committed.axes import total
+from circuits.lower.committed.draft import Draft
 from circuits.lower.committed.elementwise import by_element, spread
 from circuits.lower.committed.flows import single
 from circuits.lower.committed.nodes import Node, Refused
 from circuits.lower.committed.values import (
     ROW,
-    Draft,
     Part,
     Value,
     constant,

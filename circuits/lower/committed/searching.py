@@ -29,7 +29,8 @@ from circuits.lower.committed.input_steps import (
     is_tested,
     least_scale,
 )
-from circuits.lower.committed.quantising import BENDS, choose_steps, integer_network
+from circuits.lower.committed.integers import BENDS
+from circuits.lower.committed.quantising import choose_steps, integer_network
 from circuits.lower.committed.reading import Read
 from circuits.lower.committed.responses import Extent, comparisons, gap, responses
 from circuits.lower.committed.sampling import (
