@@ -35,7 +35,7 @@ from circuits.format.manifest import CircuitManifest, SrsRef
 from circuits.format.profile import Argument
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.lower import BitWidths, lower
-from circuits.lower.committed.columns import within_columns
+from circuits.lower.committed.reading.columns import within_columns
 from circuits.lower.graphs import FloatGraph, LoweredGraph
 from circuits.lower.thresholds import bits_between_thresholds
 from circuits.plan.committed import committed_shape
@@ -107,7 +107,7 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
 
 def _tell_thresholds(graph: FloatGraph, samples: Sequence[Sample], lowered: LoweredGraph) -> None:
     """Steps of inputs tell the thresholds apart that these are compared with: random inputs need
-    not come between them. (``circuits.lower.committed.recompiling`` asks so of committed hints.)"""
+    not come between them. (``lower.committed.choosing.recompiling`` asks so of committed hints.)"""
     least = bits_between_thresholds(graph.plain, samples[0]) if samples else {}
     for own in lowered.inputs:
         if own.scale < least.get(own.tensor.name, own.scale):
@@ -213,7 +213,7 @@ def _hold_to_model(
     """Compares a circuit of hidden inputs with onnxruntime on random ones, loosely: whoever issued
     the recipe chose its steps, and nobody sees the input that the proof is about.
 
-    (``circuits.lower.committed.recompiling`` does so for circuits with committed hints.)
+    (``circuits.lower.committed.choosing.recompiling`` does so for circuits with committed hints.)
     """
     samples = _random_inputs(recompiled, manifest)
     lanes, (low, high) = manifest.lanes, layout.args.lookup_range

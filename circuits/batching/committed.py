@@ -18,7 +18,7 @@ from circuits.engine.layout_checks import cells_of
 from circuits.engine.port import RunArgs
 from circuits.errors import InputOutOfRange
 from circuits.format.field import from_felt
-from circuits.lower.committed.circuit import random_lookups
+from circuits.lower.committed.writing.circuit import random_lookups
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph
 from circuits.plan.committed import shape_of

@@ -12,8 +12,8 @@ from circuits.format.commitments import COLUMN_SALT, Weights
 from circuits.format.manifest import CircuitManifest
 from circuits.format.profile import Argument, Visibility
 from circuits.format.tensors import Signature
-from circuits.lower.committed.candidates import ARGUMENT
-from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.choosing.candidates import ARGUMENT
+from circuits.lower.committed.choosing.recompiling import recompiled
 from circuits.lower.graphs import FloatGraph, LoweredGraph
 
 

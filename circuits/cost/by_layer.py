@@ -17,7 +17,7 @@ from circuits.cost.fixed_point import cells_by_node
 from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
 from circuits.cost.layers import CostReport, LayerCosts
 from circuits.lower import CannotLower, GraphVariant, lower
-from circuits.lower.committed.candidates import committed_cells
+from circuits.lower.committed.choosing.candidates import committed_cells
 from circuits.lower.preparing import prepared
 from circuits.rewrite import rewrite
 from circuits.rewrite.uploaded import Layer, uploaded

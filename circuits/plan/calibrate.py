@@ -24,10 +24,10 @@ from circuits.errors import CalibrationError, EngineError
 from circuits.format.commitments import Commitments
 from circuits.format.field import Felts, to_felt
 from circuits.format.profile import Profile
-from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import choose_steps, integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.quantising.steps import choose_steps, integer_network
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.plan.committed import committed_args
 from circuits.plan.effort import SrsOf
 

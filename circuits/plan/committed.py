@@ -10,7 +10,7 @@ from circuits.engine.port import LayoutStats, RunArgs
 from circuits.errors import EngineError
 from circuits.format.commitments import columns
 from circuits.format.profile import Profile
-from circuits.lower.committed.candidates import LEAST_LOGROWS, committed_graphs
+from circuits.lower.committed.choosing.candidates import LEAST_LOGROWS, committed_graphs
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.variants import Rejected, Task, Variant, base_args, judged
 

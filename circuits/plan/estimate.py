@@ -20,7 +20,7 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge, NoPlan
 from circuits.format.profile import Profile
-from circuits.lower.committed.candidates import committed_graphs
+from circuits.lower.committed.choosing.candidates import committed_graphs
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import count_integers, likely_shapes

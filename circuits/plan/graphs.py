@@ -28,7 +28,7 @@ from circuits.lower import (
     lower,
     run_integers,
 )
-from circuits.lower.committed.candidates import ARGUMENT, committed_quanta
+from circuits.lower.committed.choosing.candidates import ARGUMENT, committed_quanta
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_graph, near_thresholds
 from circuits.plan.lowering_options import estimate, shapes, weigh_forms, within_factor

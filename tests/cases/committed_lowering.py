@@ -12,11 +12,11 @@ from circuits.calibration.samples import Range, Sample
 from circuits.committed.arithmetic import Steps, output_scales
 from circuits.committed.network import gathered
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import committed_graphs
-from circuits.lower.committed.columns import places_of
-from circuits.lower.committed.quantising import integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.sampling import inputs_of, run_samples
+from circuits.lower.committed.choosing.candidates import committed_graphs
+from circuits.lower.committed.choosing.sampling import inputs_of, run_samples
+from circuits.lower.committed.quantising.steps import integer_network
+from circuits.lower.committed.reading.columns import places_of
+from circuits.lower.committed.reading.network import read_network
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.graphs import float_graph
 

@@ -10,10 +10,10 @@ from circuits.committed.arithmetic import InputSteps
 from circuits.committed.arrangement import Arrangement
 from circuits.format.commitments import Weights
 from circuits.frontend.fixed_shapes import infer_shapes
-from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import check_steps, choose_steps, integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.quantising.steps import check_steps, choose_steps, integer_network
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.rewrite.draft import Draft
 from circuits.rewrite.unrolling import UNROLL_RECURRENT
 

@@ -22,7 +22,7 @@ from circuits.format.commitments import Lanes, Weights, challenge_names
 from circuits.format.digests import canonical_json
 from circuits.format.field import to_felt
 from circuits.format.profile import Argument, Profile, Visibility
-from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.plan.committed import committed_args
 from circuits.srs.files import Policy, SrsFolder
 from prover.batch.lanes import list_of_lanes

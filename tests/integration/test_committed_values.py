@@ -18,7 +18,7 @@ from circuits.engine.port import LayoutStats, Simulated
 from circuits.format.commitments import Weights
 from circuits.format.field import from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Visibility
-from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.plan.committed import committed_args
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X

@@ -32,7 +32,7 @@ from circuits.format.commitments import (
 from circuits.format.digests import sha256
 from circuits.format.field import to_felt
 from circuits.format.profile import Argument, Profile, Visibility
-from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.plan.committed import committed_args
 from circuits.rebuild import derive, rebuild
 from circuits.srs.files import Policy as SrsPolicy

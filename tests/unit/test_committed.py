@@ -37,14 +37,14 @@ from circuits.format.commitments import (
     usable_rows,
 )
 from circuits.format.profile import Argument, Profile, Target, Visibility
-from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.functions import pieces
-from circuits.lower.committed.input_steps import input_steps
-from circuits.lower.committed.powers import Packing
-from circuits.lower.committed.quantising import check_steps
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.choosing.input_steps import input_steps
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.quantising.steps import check_steps
+from circuits.lower.committed.reading.functions import pieces
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
+from circuits.lower.committed.writing.circuit import write_circuit
+from circuits.lower.committed.writing.powers import Packing
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.committed import committed_args

@@ -17,11 +17,11 @@ from circuits.calibration.samples import Samples, draw
 from circuits.committed.arithmetic import InputSteps, Steps, output_scales, run
 from circuits.committed.network import Local, Network, gathered
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import committed_graphs, committed_quanta
-from circuits.lower.committed.quantising import check_steps, choose_steps, integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.choosing.candidates import committed_graphs, committed_quanta
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.quantising.steps import check_steps, choose_steps, integer_network
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.thresholds import near_counts, near_graph

@@ -18,12 +18,12 @@ from circuits.committed.arithmetic import Steps
 from circuits.committed.arrangement import Arrangement
 from circuits.errors import InputOutOfRange
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import committed_quanta, read_bounded
-from circuits.lower.committed.columns import grouped
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
-from circuits.lower.committed.responses import responses
-from circuits.lower.committed.sampling import inputs_of
+from circuits.lower.committed.choosing.candidates import committed_quanta, read_bounded
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.choosing.sampling import inputs_of
+from circuits.lower.committed.reading.columns import grouped
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.graphs import float_graph

@@ -19,12 +19,12 @@ from circuits.format import commitments
 from circuits.format.commitments import COLUMN_SALT, Binding, Commitments, Subject, Weights
 from circuits.format.field import P, from_felt, to_felt
 from circuits.format.profile import Argument, Profile, Soundness, Target, Visibility
-from circuits.lower.committed.candidates import committed_graphs
-from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import choose_steps
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.choosing.candidates import committed_graphs
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.quantising.steps import choose_steps
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweredGraph, LoweringTask
 from circuits.plan.graphs import float_graph

@@ -14,12 +14,12 @@ from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import Steps, output_scales
 from circuits.committed.network import Function, Kind, Local, Sum
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import committed_graphs, committed_quanta
-from circuits.lower.committed.quantising import integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
-from circuits.lower.committed.responses import responses
-from circuits.lower.committed.sampling import answers_of, run_samples
+from circuits.lower.committed.choosing.candidates import committed_graphs, committed_quanta
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.choosing.sampling import answers_of, run_samples
+from circuits.lower.committed.quantising.steps import integer_network
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_counts, near_graph

@@ -11,8 +11,8 @@ from onnx import numpy_helper, parser
 
 from circuits.format.commitments import Weights
 from circuits.format.profile import Visibility
-from circuits.lower.committed.candidates import committed_graphs
-from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.choosing.candidates import committed_graphs
+from circuits.lower.committed.choosing.recompiling import recompiled
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweringTask
 from circuits.plan.graphs import float_graph

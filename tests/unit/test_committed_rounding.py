@@ -16,10 +16,10 @@ from circuits.committed.arithmetic import Steps, run
 from circuits.committed.network import Kind
 from circuits.format.commitments import Weights
 from circuits.format.tensors import Signature, TensorSpec
-from circuits.lower.committed.candidates import committed_graphs
-from circuits.lower.committed.quantising import check_steps, integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
+from circuits.lower.committed.choosing.candidates import committed_graphs
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.quantising.steps import check_steps, integer_network
+from circuits.lower.committed.reading.network import read_network
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.rewrite import rewrite

@@ -22,13 +22,13 @@ from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import Weights
 from circuits.format.profile import Visibility
 from circuits.lower import BitWidths
-from circuits.lower.committed import input_steps
-from circuits.lower.committed.candidates import committed_graphs, read_bounded
-from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.quantising import check_steps, choose_steps
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.recompiling import recompiled
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.choosing import input_steps
+from circuits.lower.committed.choosing.candidates import committed_graphs, read_bounded
+from circuits.lower.committed.choosing.recompiling import recompiled
+from circuits.lower.committed.quantising.steps import check_steps, choose_steps
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweringTask
 from circuits.lower.thresholds import bits_between

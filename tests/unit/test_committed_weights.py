@@ -27,7 +27,7 @@ from circuits.format.commitments import (
     Weights,
 )
 from circuits.format.field import P
-from circuits.lower.committed.circuit import write_circuit
+from circuits.lower.committed.writing.circuit import write_circuit
 from tests.cases.committed_networks import (
     EVERY,
     MODELS,

@@ -16,10 +16,10 @@ from circuits.committed.arithmetic import InputSteps, output_scales, run
 from circuits.committed.arrangement import Arrangement
 from circuits.committed.network import Local, Network, gathered
 from circuits.format.commitments import Weights
-from circuits.lower.committed.candidates import committed_graphs
-from circuits.lower.committed.quantising import choose_steps, integer_network
-from circuits.lower.committed.reading import read_network
-from circuits.lower.committed.responses import responses
+from circuits.lower.committed.choosing.candidates import committed_graphs
+from circuits.lower.committed.quantising.steps import choose_steps, integer_network
+from circuits.lower.committed.reading.network import read_network
+from circuits.lower.committed.reading.responses import responses
 from circuits.lower.graphs import LoweringTask
 from circuits.plan.graphs import float_graph
 from circuits.rewrite import rewrite

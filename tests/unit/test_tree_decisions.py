@@ -21,7 +21,7 @@ from sklearn import ensemble, tree
 from circuits.calibration.samples import Range
 from circuits.format.tensors import quantised
 from circuits.lower import GraphVariant, choose_bits, lower, run_integers
-from circuits.lower.committed.candidates import committed_quanta
+from circuits.lower.committed.choosing.candidates import committed_quanta
 from circuits.lower.thresholds import near_counts, near_graph
 from circuits.rewrite import rewrite
 from tests.cases.committed_lowering import answers, lowered

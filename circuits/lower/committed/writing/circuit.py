@@ -44,9 +44,9 @@ from circuits.format.commitments import (
 )
 from circuits.format.digests import sha256
 from circuits.format.hidden import RESIDUES, Salt, hides
-from circuits.lower.committed.powers import Packing, Powers
-from circuits.lower.committed.sums import SumResidue
-from circuits.lower.committed.writing import Tensor, Writer
+from circuits.lower.committed.writing.powers import Packing, Powers
+from circuits.lower.committed.writing.sums import SumResidue
+from circuits.lower.committed.writing.writer import Tensor, Writer
 from circuits.lower.errors import CannotLower
 
 #: Random look-ups in one column are a multiple of this, and at most so many.

@@ -21,25 +21,25 @@ from circuits.committed.arithmetic import (
 from circuits.committed.network import Floats, Function, Kind, Network
 from circuits.format.commitments import Weights
 from circuits.format.tensors import InputEncoding, dtype_bounds, scale_wanted
-from circuits.lower.committed.columns import Group, within_columns
-from circuits.lower.committed.input_steps import (
+from circuits.lower.committed.choosing.input_steps import (
     accepted_input,
     bits_for_decisions,
     choose_inputs,
     is_tested,
     least_scale,
 )
-from circuits.lower.committed.integers import BENDS
-from circuits.lower.committed.quantising import choose_steps, integer_network
-from circuits.lower.committed.reading import Read
-from circuits.lower.committed.responses import Extent, comparisons, gap, responses
-from circuits.lower.committed.sampling import (
+from circuits.lower.committed.choosing.sampling import (
     Answers,
     answers_of,
     inputs_of,
     run_samples,
     shaped,
 )
+from circuits.lower.committed.quantising.integers import BENDS
+from circuits.lower.committed.quantising.steps import choose_steps, integer_network
+from circuits.lower.committed.reading.columns import Group, within_columns
+from circuits.lower.committed.reading.network import Read
+from circuits.lower.committed.reading.responses import Extent, comparisons, gap, responses
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.thresholds import bits_for_thresholds

@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from circuits.committed.network import ZERO, Floats, Local, Op
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.flows import shortened, single
-from circuits.lower.committed.functions import FUNCTIONS, of_count, power, reciprocal
-from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import ROW, Value, constant, raw
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.flows import shortened, single
+from circuits.lower.committed.reading.functions import FUNCTIONS, of_count, power, reciprocal
+from circuits.lower.committed.reading.nodes import Node, Refused
+from circuits.lower.committed.reading.values import ROW, Value, constant, raw
 
 _SQUARE = 2
 

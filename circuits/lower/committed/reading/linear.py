@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.network import Axis, Convolution, Floats, Kind, Product, Sum, Term
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.flows import as_elements
-from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
-from circuits.lower.committed.values import Value, channelwise, constant, of_addresses, raw
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.flows import as_elements
+from circuits.lower.committed.reading.nodes import Node, Refused, as_onnx, both_axes, image_of
+from circuits.lower.committed.reading.values import Value, channelwise, constant, of_addresses, raw
 
 #: Axes of an image, and of a matrix.
 _IMAGE = _MATRIX = 2

@@ -23,10 +23,10 @@ from circuits.committed.network import (
 from circuits.committed.private_weights import weight_offset
 from circuits.committed.weight_folding import full_bias
 from circuits.format.commitments import Weights
-from circuits.lower.committed.writing import Tensor
+from circuits.lower.committed.writing.writer import Tensor
 
 if TYPE_CHECKING:
-    from circuits.lower.committed.circuit import Emission
+    from circuits.lower.committed.writing.circuit import Emission
 
 
 class SumResidue:

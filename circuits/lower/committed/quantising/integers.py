@@ -36,8 +36,8 @@ from circuits.committed.network import (
     Term,
     View,
 )
-from circuits.lower.committed.deciding import deciding
-from circuits.lower.committed.functions import balanced, pieces
+from circuits.lower.committed.quantising.deciding import deciding
+from circuits.lower.committed.reading.functions import balanced, pieces
 from circuits.lower.errors import CannotLower
 
 #: Bits by which a result's step is finer than a single step of what it is a sum of.

@@ -12,9 +12,9 @@ from circuits.calibration.samples import Range, Sample
 from circuits.committed.arithmetic import ColumnSteps, InputSteps
 from circuits.committed.network import ZERO, Kind, Network, Step, Sum
 from circuits.format.tensors import InputEncoding, TensorSpec, scale_wanted
-from circuits.lower.committed.columns import Group
-from circuits.lower.committed.quantising import EXACT, FINER_BITS, MOST_FINER
-from circuits.lower.committed.reading import Read
+from circuits.lower.committed.quantising.steps import EXACT, FINER_BITS, MOST_FINER
+from circuits.lower.committed.reading.columns import Group
+from circuits.lower.committed.reading.network import Read
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.levels import decided
 from circuits.lower.thresholds import bits_between, bits_between_thresholds

@@ -17,9 +17,14 @@ from circuits.committed.arithmetic import (
     entries,
 )
 from circuits.committed.network import Function, Kind, Local, Network, Sum
-from circuits.lower.committed.integers import BENDS, MOST_DIGITS, MOST_SHIFT, IntegerSteps
-from circuits.lower.committed.reading import Read
-from circuits.lower.committed.responses import SLACK, Extent
+from circuits.lower.committed.quantising.integers import (
+    BENDS,
+    MOST_DIGITS,
+    MOST_SHIFT,
+    IntegerSteps,
+)
+from circuits.lower.committed.reading.network import Read
+from circuits.lower.committed.reading.responses import SLACK, Extent
 from circuits.lower.errors import CannotLower
 
 #: By how much an input is finer that is rounded: then few values lie so near the middle between two

@@ -9,8 +9,8 @@ from typing import Any
 from onnx import NodeProto
 
 from circuits.committed.network import Floats
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.values import Value
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.values import Value
 
 #: Axes of an image behind batch and channels.
 _IMAGE = 2

@@ -26,8 +26,8 @@ from circuits.committed.network import (
     Term,
     View,
 )
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.values import ROW, rows_of
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.values import ROW, rows_of
 
 
 def network_of(

@@ -20,7 +20,7 @@ from circuits.committed.network import (
     Sum,
     View,
 )
-from circuits.lower.committed.values import ROW, rows_of
+from circuits.lower.committed.reading.values import ROW, rows_of
 
 #: In the place of a length: that of what counts in ones.
 _ONES = 1 << 62

@@ -27,8 +27,8 @@ from circuits.committed.network import (
     Term,
     alone,
 )
-from circuits.lower.committed.rows import Rows, whole_row
-from circuits.lower.committed.values import (
+from circuits.lower.committed.reading.rows import Rows, whole_row
+from circuits.lower.committed.reading.values import (
     ROW,
     Map,
     Part,

@@ -1,5 +1,5 @@
 """Values of a graph as they stand for elements of rows: movement, factors and sums cost nothing
-until a step needs integers of its own (``circuits.lower.committed.draft``).
+until a step needs integers of its own (``circuits.lower.committed.reading.draft``).
 
 While a network is being read its views hold *addresses* in the places' stead (``rows`` empty): a
 row's number times 2^40, plus the element's place in it. ``simplifying`` makes a network of it.

@@ -39,15 +39,13 @@ from circuits.committed.network import (
 from circuits.format.commitments import Weights
 from circuits.format.digests import canonical_json
 from circuits.format.tensors import scale_wanted
-from circuits.lower.committed.candidates import (
+from circuits.lower.committed.choosing.candidates import (
     described,
     in_one_block,
     output_names,
     read_bounded,
 )
-from circuits.lower.committed.circuit import write_circuit
-from circuits.lower.committed.columns import check_columns, places_of, within_columns
-from circuits.lower.committed.input_steps import (
+from circuits.lower.committed.choosing.input_steps import (
     accepted_input,
     bits_for_decisions,
     bounded_range,
@@ -56,9 +54,11 @@ from circuits.lower.committed.input_steps import (
     least_scale,
     whole_range,
 )
-from circuits.lower.committed.quantising import FINER_BITS, check_steps, integer_network
-from circuits.lower.committed.responses import float_rows
-from circuits.lower.committed.sampling import answers_of, inputs_of, run_samples
+from circuits.lower.committed.choosing.sampling import answers_of, inputs_of, run_samples
+from circuits.lower.committed.quantising.steps import FINER_BITS, check_steps, integer_network
+from circuits.lower.committed.reading.columns import check_columns, places_of, within_columns
+from circuits.lower.committed.reading.responses import float_rows
+from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph
 

@@ -31,10 +31,10 @@ from circuits.committed.network import (
     alone,
     gathered,
 )
-from circuits.lower.committed.draft import Compared, Draft
-from circuits.lower.committed.responses import float_rows
-from circuits.lower.committed.simplifying import network_of, viewed
-from circuits.lower.committed.values import ROW, Value, raw, rows_of
+from circuits.lower.committed.reading.draft import Compared, Draft
+from circuits.lower.committed.reading.responses import float_rows
+from circuits.lower.committed.reading.simplifying import network_of, viewed
+from circuits.lower.committed.reading.values import ROW, Value, raw, rows_of
 from circuits.lower.errors import CannotLower
 
 #: In the place of an element's source: it has none, or several.

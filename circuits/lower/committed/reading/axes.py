@@ -20,10 +20,10 @@ from circuits.committed.network import (
     Sum,
     alone,
 )
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.elementwise import by_element
-from circuits.lower.committed.nodes import Node, Refused, as_onnx, both_axes, image_of
-from circuits.lower.committed.values import Value, channelwise, constant, of_addresses, raw
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.elementwise import by_element
+from circuits.lower.committed.reading.nodes import Node, Refused, as_onnx, both_axes, image_of
+from circuits.lower.committed.reading.values import Value, channelwise, constant, of_addresses, raw
 
 
 def greatest(draft: Draft, value: Value, op: Op = Op.MAXIMUM) -> Value:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from circuits.committed.arithmetic import Steps, entries
 from circuits.committed.network import Kind, Span, Sum
 from circuits.format.commitments import LANE
-from circuits.lower.committed.writing import Tensor, Writer
+from circuits.lower.committed.writing.writer import Tensor, Writer
 
 #: Sums below this are smaller than the modulus of BN254's scalar field (253.6 bits).
 _FIELD_BITS = 253

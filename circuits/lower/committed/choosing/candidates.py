@@ -18,17 +18,23 @@ from circuits.committed.network import Floats, Network
 from circuits.format.commitments import COLUMN_SALT, Weights, usable_rows
 from circuits.format.manifest import AppliedPass
 from circuits.format.tensors import InputEncoding, Signature
-from circuits.lower.committed.circuit import CommittedCircuit, write_circuit
-from circuits.lower.committed.columns import Group, Places, are_far_apart, grouped, places_of
-from circuits.lower.committed.counting import least_cells
-from circuits.lower.committed.draft import Compared
-from circuits.lower.committed.input_steps import compares, is_tested
-from circuits.lower.committed.quantising import integer_network
-from circuits.lower.committed.reading import Read, read_network
-from circuits.lower.committed.responses import comparisons, gap, responses
-from circuits.lower.committed.sampling import inputs_of, run_samples
-from circuits.lower.committed.searching import Search
-from circuits.lower.committed.values import ROW
+from circuits.lower.committed.choosing.counting import least_cells
+from circuits.lower.committed.choosing.input_steps import compares, is_tested
+from circuits.lower.committed.choosing.sampling import inputs_of, run_samples
+from circuits.lower.committed.choosing.searching import Search
+from circuits.lower.committed.quantising.steps import integer_network
+from circuits.lower.committed.reading.columns import (
+    Group,
+    Places,
+    are_far_apart,
+    grouped,
+    places_of,
+)
+from circuits.lower.committed.reading.draft import Compared
+from circuits.lower.committed.reading.network import Read, read_network
+from circuits.lower.committed.reading.responses import comparisons, gap, responses
+from circuits.lower.committed.reading.values import ROW
+from circuits.lower.committed.writing.circuit import CommittedCircuit, write_circuit
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 

@@ -15,14 +15,14 @@ from onnx import NodeProto, numpy_helper
 
 from circuits.committed.network import Local, Network
 from circuits.format.commitments import Weights
-from circuits.lower.committed import axes, choices, composites, elementwise, linear
-from circuits.lower.committed.columns import Places, group_numbers, split
-from circuits.lower.committed.curves import Curves
-from circuits.lower.committed.draft import Compared, Draft
-from circuits.lower.committed.functions import FUNCTIONS
-from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.simplifying import network_of
-from circuits.lower.committed.values import ROW, Value, constant, of_addresses
+from circuits.lower.committed.reading import axes, choices, composites, elementwise, linear
+from circuits.lower.committed.reading.columns import Places, group_numbers, split
+from circuits.lower.committed.reading.curves import Curves
+from circuits.lower.committed.reading.draft import Compared, Draft
+from circuits.lower.committed.reading.functions import FUNCTIONS
+from circuits.lower.committed.reading.nodes import Node, Refused
+from circuits.lower.committed.reading.simplifying import network_of
+from circuits.lower.committed.reading.values import ROW, Value, constant, of_addresses
 from circuits.lower.errors import CannotLower
 from circuits.lower.moving import MOVES, mover
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from circuits.committed.network import ZERO, Floats, Local, Op
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.values import Part, Value, of_addresses, raw, rows_of
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.values import Part, Value, of_addresses, raw, rows_of
 
 #: A sum's elements by their addresses, with their factors.
 _Terms = dict[int, float]

@@ -20,12 +20,12 @@ from circuits.committed.network import (
     Sum,
     alone,
 )
-from circuits.lower.committed.axes import total
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.elementwise import by_element, spread
-from circuits.lower.committed.flows import single
-from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import (
+from circuits.lower.committed.reading.axes import total
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.elementwise import by_element, spread
+from circuits.lower.committed.reading.flows import single
+from circuits.lower.committed.reading.nodes import Node, Refused
+from circuits.lower.committed.reading.values import (
     ROW,
     Part,
     Value,

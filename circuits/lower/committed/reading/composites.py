@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.committed.network import Op
-from circuits.lower.committed.axes import greatest, total
-from circuits.lower.committed.choices import choose
-from circuits.lower.committed.draft import Draft
-from circuits.lower.committed.elementwise import by_element, spread
-from circuits.lower.committed.functions import power
-from circuits.lower.committed.nodes import Node, Refused
-from circuits.lower.committed.values import Value, constant, distinct
+from circuits.lower.committed.reading.axes import greatest, total
+from circuits.lower.committed.reading.choices import choose
+from circuits.lower.committed.reading.draft import Draft
+from circuits.lower.committed.reading.elementwise import by_element, spread
+from circuits.lower.committed.reading.functions import power
+from circuits.lower.committed.reading.nodes import Node, Refused
+from circuits.lower.committed.reading.values import Value, constant, distinct
 
 Move = Callable[[Value], Value]
 

@@ -32,7 +32,7 @@ from circuits.committed.network import (
     alone,
 )
 from circuits.format.tensors import Signature, TensorSpec
-from circuits.lower.committed.simplifying import seen
+from circuits.lower.committed.reading.simplifying import seen
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import LoweringTask
 

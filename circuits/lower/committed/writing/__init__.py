@@ -1,0 +1,1 @@
+"""From an arrangement of integers to the graph that the engine lays out."""
