@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
+from circuits.batching.batched_circuit import BatchedBuilder
+from circuits.batching.errors import CannotBatch
 from circuits.engine.port import ProofResult
 from circuits.errors import EngineError
 from circuits.format.field import Felts
@@ -21,7 +22,7 @@ from prover.records.job import Job, JobKind, JobOptions, JobState
 from prover.settings import Settings
 from prover.statement.bundle import read_bundle
 from prover.verify.bundle import verify_bundle
-from tests.cases.tiny import linear, model
+from tests.cases.tiny import linear
 
 pytestmark = pytest.mark.slow
 
@@ -138,17 +139,14 @@ def test_some_jobs_always_have_a_proof_of_their_own(
 def test_a_model_that_cannot_batch_is_reported_once_and_proved_alone(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A product of the input with itself, in which the batch has two places."""
-    total = model(
-        [
-            helper.make_node("Transpose", ["x"], ["turned"]),
-            helper.make_node("MatMul", ["turned", "x"], ["y"]),
-        ],
-        {"x": (TensorProto.FLOAT, [1, 4])},
-        {"y": (TensorProto.FLOAT, [4, 4])},
-    )
+    """Which models these are, tests/unit/test_vectorize.py says."""
+
+    def refuse(*_: Any) -> None:
+        raise CannotBatch("it sums over the batch dimension")
+
+    monkeypatch.setattr(BatchedBuilder, "forecast", refuse)
     for round_number in range(2):
-        jobs = ordered(app, 2, onnx=total)
+        jobs = ordered(app, 2, onnx=linear(scale=0.75))
         app.run(jobs[0].id, "test")
         app.run(jobs[1].id, "test")
         assert states(app, jobs) == [JobState.SUCCEEDED] * 2
