@@ -23,6 +23,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from circuits.calibration.samples import covering_ranges
 from circuits.errors import InputNotFinite, ModelError, ZkmlError
+from circuits.format.input_forms import by_name
 from circuits.format.tensors import quantised
 from circuits.lower import BitWidths, CannotLower, lower, run_integers
 from circuits.rewrite import Rewritten, rewrite
@@ -112,7 +113,11 @@ def judge(case: Any) -> Verdict:
     operators = tuple(sorted({node.op_type for node in case.model.graph.node}))
     try:
         model, sample, expected = prepared(case)
-        found = rewrite(model.SerializeToString(), [sample])
+        data = model.SerializeToString()
+        if any(values.dtype.kind not in "biuf" for values in sample.values()):
+            named = {name: values.tolist() for name, values in sample.items()}
+            sample = by_name(named, rewrite(data, []).signature).row(0)  # texts as their numbers
+        found = rewrite(data, [sample])
     except ZkmlError as error:
         ours = type(error) is ModelError and ": pass " in error.detail
         return Verdict(
