@@ -115,6 +115,8 @@ def measure(expected: Sequence[NDArray[np.float64]], got: Sequence[NDArray[np.fl
     """The error of outputs ``[samples, …]``."""
     largest, agreement = 0.0, 1.0
     for want, have in zip(expected, got, strict=True):
+        if not want.size:
+            continue
         spread = float(want.max() - want.min()) or float(np.abs(want).max()) or 1.0
         largest = max(largest, float(np.abs(want - have.reshape(want.shape)).max()) / spread)
         agreement = min(agreement, top1_agreement(want, have.reshape(want.shape)))

@@ -203,6 +203,17 @@ def test_a_decision_is_as_exact_as_its_score_may_be_close() -> None:
     np.testing.assert_array_equal(got.reshape(-1)[clear], scores[clear] > 0)
 
 
+def test_an_output_without_elements_says_nothing_of_bits() -> None:
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 3] x)'
+        " => (float[1, 3] y, float[1, 0] z) <int64[1] zero = {0}, int64[1] one = {1}>"
+        " { y = Relu(x) z = Slice(y, zero, zero, one) }"
+    )
+    draws = np.random.default_rng(0).uniform(-1, 1, (8, 1, 3)).astype(np.float32)
+    samples = [{"x": x} for x in draws]
+    assert choose_bits(rewrite(model.SerializeToString()).onnx, samples, BOUND, 0.01, 0.99)
+
+
 def test_an_input_that_is_itself_compared_is_no_hindrance() -> None:
     """Integers as the model takes them: nothing between an input and its comparison."""
     model = parser.parse_model(

@@ -123,6 +123,8 @@ def read_bounded(
     that a table's end would not bound: a mask that is neither 0 nor 1 would forge what it masks."""
     if bounded := [t.name for t in graph.signature.inputs if t.meaning()]:
         raise CannotLower(f"input {bounded[0]!r} has a range of its own")
+    if empty := [t.name for t in graph.signature.outputs if not t.size]:
+        raise CannotLower(f"output {empty[0]!r} has no element")
     read = read_network(graph.plain, weights, columns)
     for row in range(len(read.network.inputs)):
         if compares(read.network, row) and not is_tested(read.network, row):
