@@ -114,8 +114,8 @@ REFUSED: Mapping[str, Refusal] = {
     **dict.fromkeys(
         ("GRU", "LSTM", "RNN"),
         Refusal(
-            "it has sequence lengths, weights that are computed, or activations with parameters",
-            "Export it with constant weights, the usual activations and no lengths.",
+            "it has sequence lengths, or activations with parameters",
+            "Export it with the usual activations and no lengths.",
         ),
     ),
     **dict.fromkeys(

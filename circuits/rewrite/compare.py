@@ -22,6 +22,8 @@ _SEED = 20231
 #: Numbers of this magnitude are drawn at most.
 _LARGEST = 1e300
 _LARGEST_WHOLE = 2.0**62
+#: Outputs that vary by no more than this part of themselves vary as floats are rounded.
+_NOISE = 1e-6
 
 
 def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
@@ -120,6 +122,7 @@ def difference(
             continue
         values = left[finite]
         gap = float(np.max(np.abs(values - right[finite])))
-        spread = float(values.max() - values.min()) or float(np.abs(values).max()) or 1.0
+        width, largest = float(values.max() - values.min()), float(np.abs(values).max())
+        spread = (width if width > _NOISE * largest else largest) or 1.0
         worst = max(worst, gap / spread)
     return worst

@@ -106,19 +106,16 @@ def _one_direction(
 
 
 def _layer(node: ir.Node, build: Builder, number: int, count: int) -> _Layer | None:
-    """The parts of one direction; None for what is not constant, or not written here."""
-    weights, recurrence = constant(node.inputs[1]), constant(node.inputs[2])
-    biases, lengths = constant(input_at(node, 3)), input_at(node, 4)
+    """The parts of one direction; None for what is not written here."""
+    weights, recurrence = node.inputs[1], node.inputs[2]
     named = attr(node, "activations") or DEFAULTS[node.op_type] * count
     shaped = attr(node, "activation_alpha") or attr(node, "activation_beta")
-    if weights is None or recurrence is None or lengths is not None:
-        return None
-    if biases is None and input_at(node, 3) is not None:
+    if recurrence is None or not has_shape(recurrence) or input_at(node, 4) is not None:
         return None
     if not {*named} <= (_PLAIN if shaped else _PLAIN | _SHAPED):
         return None
-    width, each = weights.shape[1], len(named) // count
-    both = np.zeros((2, width), np.float32) if biases is None else biases[number].reshape(2, width)
+    hidden, each = shape_of(recurrence)[2], len(named) // count
+    input_bias, state_bias = _biases(node, build, number, hidden * GATES[node.op_type])
     clip = float(attr(node, "clip", 0.0))
 
     def bent(op_type: str) -> Callable[[ir.Value], ir.Value]:
@@ -131,15 +128,40 @@ def _layer(node: ir.Node, build: Builder, number: int, count: int) -> _Layer | N
 
     return _Layer(
         build=build,
-        weights=build.const(weights[number].T.copy()),
-        recurrence=build.const(recurrence[number].T.copy()),
-        input_bias=build.const(both[:1].copy()),
-        state_bias=build.const(both[1:].copy()),
+        weights=_turned(weights, build, number),
+        recurrence=_turned(recurrence, build, number),
+        input_bias=input_bias,
+        state_bias=state_bias,
         peepholes=_peepholes(node, number),
-        hidden=recurrence.shape[2],
+        hidden=hidden,
         gates=GATES[node.op_type],
         bend=tuple(bent(name) for name in named[number * each : (number + 1) * each]),
     )
+
+
+def _turned(weights: ir.Value | None, build: Builder, number: int) -> ir.Value:
+    """The weights of one direction, as a matrix behind what it is multiplied by."""
+    known = constant(weights)
+    if known is not None:
+        return build.const(known[number].T.copy())
+    return build.op("Transpose", _of_direction(weights, build, number), perm=[1, 0])
+
+
+def _biases(node: ir.Node, build: Builder, number: int, width: int) -> tuple[ir.Value, ir.Value]:
+    """Those of one direction's input and state, ``[1, width]``."""
+    given = input_at(node, 3)
+    known = np.zeros((number + 1, 2 * width), np.float32) if given is None else constant(given)
+    if known is not None:
+        both = known[number].reshape(2, width)
+        return build.const(both[:1].copy()), build.const(both[1:].copy())
+    whole = build.op("Reshape", _of_direction(given, build, number), build.const(ints([2, width])))
+    one, other = build.ops("Split", whole, build.const(ints([1, 1])), outputs=2, axis=0)
+    return one, other
+
+
+def _of_direction(value: ir.Value | None, build: Builder, number: int) -> ir.Value:
+    """What one direction has of an operand."""
+    return build.op("Gather", value, build.const(np.array(number, dtype=np.int64)), axis=0)
 
 
 def _peepholes(node: ir.Node, number: int) -> NDArray[Any] | None:
@@ -157,7 +179,7 @@ def _state(
         return build.const(np.zeros(shape, dtype=np.float32))
     if count == 1:
         return build.op("Squeeze", given, build.const(ints([0])))
-    return build.op("Gather", given, build.const(np.array(number, dtype=np.int64)), axis=0)
+    return _of_direction(given, build, number)
 
 
 def _step(
@@ -211,7 +233,7 @@ def _gru_step(node: ir.Node, layer: _Layer, x: ir.Value, h: ir.Value) -> ir.Valu
 UNROLL_RECURRENT = expanding(
     dict.fromkeys(GATES, _unrolled),
     name="unroll-recurrent",
-    version=2,
+    version=3,
     purpose="LSTM, GRU and RNN, in one direction or two, step by step.",
     reference="ONNX operator specification, LSTM, GRU and RNN",
 )

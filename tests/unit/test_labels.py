@@ -93,3 +93,10 @@ def test_no_other_label_is_taken_as_it_was() -> None:
     before = [[np.array([[1.0]]), np.array([[s]])] for s in (0.5, 4.0, 8.0)]
     after = [[-answer[0], answer[1]] for answer in before]
     assert difference(before, settled(before, after, [(0, 1)], TOLERANCE)) > TOLERANCE
+
+
+def test_answers_that_hardly_vary_are_compared_with_their_magnitude() -> None:
+    """A last digit is all of the range of such, and more than is ever allowed of it."""
+    before = [[np.array([0.5, 0.5 + 2.0**-25])]]
+    assert difference(before, [[np.array([0.5, 0.5 + 2.0**-24])]]) < 1e-7
+    assert difference(before, [[np.array([0.5, 0.51])]]) > 0.01

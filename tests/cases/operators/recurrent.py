@@ -61,6 +61,12 @@ def cases() -> dict[str, Case]:
         "GRU, backwards": Case(
             'y, h1 = GRU<hidden_size = 2, direction = "reverse">(x, w, r, b)', seq, weights(3)
         ),
+        "GRU, computed weights": Case(
+            "z = ReduceMax<keepdims = 0>(x) u = Mul(w, z) v = Mul(b, z)"
+            " h1, y = GRU<hidden_size = 2>(x, u, r, v)",
+            seq,
+            weights(3),
+        ),
         "GRU, clip": Case("y, h1 = GRU<hidden_size = 2, clip = 0.2>(x, w, r, b)", seq, weights(3)),
         "GRU, activations": Case(
             'y, h1 = GRU<hidden_size = 2, activations = ["Tanh", "Sigmoid"]>(x, w, r, b)',
