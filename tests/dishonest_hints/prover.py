@@ -19,7 +19,7 @@ WEIGHTS_NAMES = (b"weights-row", b"weights-column")
 
 
 class Prover:
-    """Any circuit whose commitments are one column."""
+    """Any circuit whose private weights are one column."""
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
         self.folder, self.job = folder, job
@@ -81,10 +81,13 @@ class Prover:
         return found
 
     def tensor(self, hints: Hints) -> list[str]:
-        flat = [felt(n) for part in hints.values() for n in part]
-        room = (1 << self.logrows) - 12
-        assert len(flat) <= room, "one column"
-        return [felt(secrets.randbelow(P)) for _ in range(6)] + flat
+        """All hints, with six random elements at the head of each column."""
+        flat, room = [felt(n) for part in hints.values() for n in part], (1 << self.logrows) - 12
+        found: list[str] = []
+        for start in range(0, len(flat), room):
+            found += [felt(secrets.randbelow(P)) for _ in range(6)]
+            found += flat[start : start + room]
+        return found
 
     def about(self, lane: int) -> tuple[bytes, bytes]:
         shown = b"".join(bytes.fromhex(felt(n)) for n in self.job["inputs"][lane])
@@ -212,10 +215,14 @@ class Prover:
         return [(x, y, curve.FQ.one()) for x, y in zip(raw[::2], raw[1::2], strict=True)]
 
     def commitment(self, tensor: list[str]) -> bytes:
+        """Of each column, as the engine lays them out."""
         paths = [str(self.folder / n) for n in ("vk", "settings.json", "srs")]
-        point: Any
-        (point,) = ezkl.kzg_commit(tensor, *paths)
-        return bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
+        rows, found = (1 << self.logrows) - 6, b""
+        for n in range((len(tensor) + len(tensor) // rows + 1) // rows + 1):
+            column = tensor[n * rows : (n + 1) * rows] or [felt(0)]
+            point: Any = ezkl.kzg_commit(column, *paths)[0]  # behind a full one stands an empty one
+            found += bytes.fromhex(point.x)[::-1] + bytes.fromhex(point.y)[::-1]
+        return found
 
     def seed(self, *tensors: list[str]) -> bytes:
         def read(name: str) -> bytes:
