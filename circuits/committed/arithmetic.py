@@ -68,7 +68,7 @@ class InputSteps:
     """An input's integers are its values times 2 to the ``scale``, and ``offset`` below zero at the
     least; where the table bounds them so much is added. ``finer``: so many bits more than the
     table's they have, where nothing looks them up: public ones, such as only decide, and those of
-    ``columns`` that are counted anew, by the first sums of the network."""
+    ``columns`` that the first sums of the network count again."""
 
     scale: int
     offset: int

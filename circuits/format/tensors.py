@@ -214,7 +214,7 @@ class InputEncoding:
 
     @property
     def in_dtype(self) -> bool:
-        """Whether whole numbers that are accepted are such as the dtype holds."""
+        """Whether accepted integers are such as the dtype holds."""
         low, high = dtype_bounds(self.tensor.dtype)
         return self.tensor.dtype.startswith("float") or low <= self.lower <= self.upper <= high
 
